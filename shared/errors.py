@@ -1,0 +1,43 @@
+"""Every domain error, one class each, so that a caller can name what it handles."""
+
+from __future__ import annotations
+
+
+class PressworkError(Exception):
+    """Root of all domain errors: `except PressworkError` never hides a programming mistake."""
+
+
+class StoreUnavailable(PressworkError):
+    """Redis could not be reached or did not answer in time. `sent`: the call may have taken effect."""
+
+    def __init__(self, message: str, *, sent: bool = False) -> None:
+        super().__init__(message)
+        self.sent = sent
+
+
+class StoreFull(PressworkError):
+    """The server is out of memory for new jobs; running jobs go on."""
+
+
+class StoreRejected(PressworkError):
+    """A script refused one item of a batch (corrupt record, wrong type); the message is the server's."""
+
+
+class IdempotencyConflict(PressworkError):
+    """The same idempotency key came with another body."""
+
+
+class JobNotFound(PressworkError):
+    """No such job, or it belongs to another organisation."""
+
+
+class LeaseLost(PressworkError):
+    """The lease was replaced or the job ended: whatever this worker still holds of it counts no more (I4)."""
+
+
+class SettingsInvalid(PressworkError):
+    """A setting is missing or malformed; the message is one line that names it."""
+
+
+class Overloaded(PressworkError):
+    """Too many callers wait for the store already; nothing was sent."""

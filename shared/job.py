@@ -1,0 +1,179 @@
+"""What a job is: its specification, its states, and what a worker or a reader holds of it. Pure data, no I/O."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+SHARD: Final = "0"
+"""First character of a job id's random part: names the shard. One shard is shipped, 36 would fit."""
+
+JOB_ID: Final = re.compile(r"ai-job-\d{13}-[0-9a-z]{9}\Z")
+IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
+"""What an id in a body may look like: it becomes part of a key (DESIGN section 2)."""
+
+_BASE36: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+ParameterValue = str | int | float | bool | list[str | int | float | bool]
+
+
+class JobStatus(StrEnum):
+    """The five public states. The last three are terminal: nothing follows them (I2)."""
+
+    QUEUED = "queued"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the job has ended."""
+        return self in TERMINAL
+
+
+TERMINAL: Final = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED})
+
+TRANSITIONS: Final[dict[JobStatus, frozenset[JobStatus]]] = {
+    JobStatus.QUEUED: frozenset({JobStatus.PROCESSING, JobStatus.FAILED, JobStatus.CANCELLED}),
+    JobStatus.PROCESSING: frozenset({JobStatus.QUEUED, JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED}),
+    JobStatus.COMPLETED: frozenset(),
+    JobStatus.FAILED: frozenset(),
+    JobStatus.CANCELLED: frozenset(),
+}
+"""Allowed transitions. queued -> failed: the deadline passed before a claim."""
+
+
+class Priority(StrEnum):
+    """The lane a job waits in."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+class RetryReason(StrEnum):
+    """Why a job went back to the queue; the `reason` of a `retrying` event."""
+
+    ERROR = "error"
+    WORKER_LOST = "worker_lost"
+    DRAIN = "drain"
+    RATE_LIMITED = "rate_limited"
+
+
+class JobSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What the customer asked for; immutable, stored as JSON in the job's record.
+
+    `timeout_seconds` bounds one attempt, `max_attempts` counts attempts that used up a try.
+    """
+
+    project_id: str
+    user_id: str
+    organization_id: str
+    prompt: str
+    parameters: dict[str, ParameterValue] = {}
+    priority: Priority = Priority.NORMAL
+    provider: str | None = None
+    model: str | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    timeout_seconds: float = 300.0
+    max_attempts: int = 3
+    metadata: dict[str, object] | None = None
+    retry_of: str | None = None
+    traceparent: str | None = None
+
+
+class NewJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A job to submit. Durations in ms, from the moment Redis takes it.
+
+    `idempotency_key` is the client's key; `fingerprint` is a digest of the body it came with.
+    """
+
+    id: str
+    spec: JobSpec
+    delay_ms: int = 0
+    deadline_ms: int = 86_400_000
+    idempotency_key: str | None = None
+    fingerprint: str = ""
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """The right to run one job once: made by `JobStore.claim` alone, every worker transition takes one.
+
+    `token` is the lease: a lane letter and the stream entry id; it has one life (DESIGN section 3, fence).
+    `attempt` is a count from 1 and proves nothing. Times are Redis's clock, ms since the epoch.
+    `suspect`: the job lost a worker before.
+    """
+
+    job_id: str
+    token: str
+    spec: JobSpec
+    attempt: int
+    created_ms: int
+    ready_ms: int
+    started_ms: int
+    deadline_ms: int
+    suspect: bool = False
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Tokens of one call. `estimated` when the provider did not report them."""
+
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int = 0
+    estimated: bool = False
+
+
+class JobError(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a job or an attempt failed, in our own words, never the provider's. Safe to show."""
+
+    type: str
+    message: str
+    retryable: bool = False
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """How a job ended; stored as JSON, part of the terminal event and of job-status.
+
+    `result` is the whole text (of a cancelled job: what came so far), `cost_usd` None when unknown.
+    """
+
+    result: str | None = None
+    error: JobError | None = None
+    provider: str | None = None
+    model: str | None = None
+    usage: Usage | None = None
+    cost_usd: float | None = None
+    finish_reason: str | None = None
+    metadata: dict[str, object] | None = None
+
+
+class JobSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """What a record says at one moment. Times are Redis's clock, ms since the epoch."""
+
+    id: str
+    organization_id: str
+    status: JobStatus
+    spec: JobSpec
+    attempt: int
+    created_ms: int
+    deadline_ms: int
+    started_ms: int | None = None
+    ended_ms: int | None = None
+    next_attempt_ms: int | None = None
+    cancel_requested: bool = False
+    outcome: Outcome | None = None
+
+
+def new_job_id(now_ms: int | None = None) -> str:
+    """A fresh id like the guide's: `ai-job-<13 digits, ms since the epoch>-<shard><8 base-36 characters>`."""
+    stamp = int(time.time() * 1000) if now_ms is None else now_ms
+    tail = "".join(secrets.choice(_BASE36) for _ in range(8))
+    return f"ai-job-{stamp:013d}-{SHARD}{tail}"

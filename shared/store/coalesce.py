@@ -1,0 +1,100 @@
+"""Many awaiting callers, one script call: while a call is in flight the next batch gathers; nothing waits on a timer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Generic, TypeVar
+
+from shared.errors import Overloaded, StoreUnavailable
+
+ItemT = TypeVar("ItemT")
+ReplyT = TypeVar("ReplyT")
+
+MAX_ITEMS: Final = 64
+MAX_BYTES: Final = 1 << 20
+"""Bounds of one call (DESIGN section 3): a longer script would hold the server for everybody."""
+
+
+class _Waiter(Generic[ItemT, ReplyT]):
+    __slots__ = ("done", "item", "sent", "size")
+
+    def __init__(self, item: ItemT, size: int, done: asyncio.Future[ReplyT]) -> None:
+        self.item = item
+        self.size = size
+        self.done = done
+        self.sent = False
+
+
+class Coalescer(Generic[ItemT, ReplyT]):
+    """Turns single calls into batches. Order of arrival is order in the batch.
+
+    `flush` sends a batch and answers one reply per item; when it raises, every caller of that batch gets the error.
+    A caller that gave up before its batch left takes its item with it.
+    """
+
+    def __init__(
+        self,
+        flush: Callable[[list[ItemT]], Awaitable[Sequence[ReplyT]]],
+        *,
+        patience_s: float,
+        max_waiting: int = 20_000,
+    ) -> None:
+        self._flush = flush
+        self._patience_s = patience_s
+        self._max_waiting = max_waiting
+        self._waiting: deque[_Waiter[ItemT, ReplyT]] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    async def __call__(self, item: ItemT, size: int = 0) -> ReplyT:
+        """Answer for one item of `size` bytes. Overloaded when too many wait; StoreUnavailable after the patience."""
+        if len(self._waiting) >= self._max_waiting:
+            raise Overloaded("too many calls wait for Redis")
+        waiter: _Waiter[ItemT, ReplyT] = _Waiter(item, size, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiter)
+        if self._task is None:
+            self._task = asyncio.create_task(self._drain(), name="coalescer")
+        try:
+            async with asyncio.timeout(self._patience_s):
+                return await waiter.done
+        except TimeoutError:
+            raise StoreUnavailable(f"Redis did not answer within {self._patience_s:g} s", sent=waiter.sent) from None
+
+    async def aclose(self) -> None:
+        """Wait for the batch in flight; callers that still wait are served first."""
+        while self._task is not None:
+            await asyncio.wait([self._task])
+
+    def _next_batch(self) -> list[_Waiter[ItemT, ReplyT]]:
+        batch: list[_Waiter[ItemT, ReplyT]] = []
+        room = MAX_BYTES
+        while self._waiting and len(batch) < MAX_ITEMS:
+            waiter = self._waiting[0]
+            if not waiter.done.done():
+                if batch and waiter.size > room:
+                    break
+                room -= waiter.size
+                waiter.sent = True
+                batch.append(waiter)
+            self._waiting.popleft()
+        return batch
+
+    async def _drain(self) -> None:
+        try:
+            while batch := self._next_batch():
+                await self._send(batch)
+        finally:
+            self._task = None
+
+    async def _send(self, batch: list[_Waiter[ItemT, ReplyT]]) -> None:
+        try:
+            replies = await self._flush([waiter.item for waiter in batch])
+        except Exception as error:  # noqa: BLE001 - handed to every caller of the batch, none of it is swallowed
+            for waiter in batch:
+                if not waiter.done.done():
+                    waiter.done.set_exception(error)
+            return
+        for waiter, reply in zip(batch, replies, strict=True):
+            if not waiter.done.done():
+                waiter.done.set_result(reply)

@@ -1,0 +1,342 @@
+"""The engine's door: every state change of a job is one method here and one script in `lua/`.
+
+Nobody else holds a Redis client. Worker transitions are safe to repeat after StoreUnavailable: what this lease did
+before answers as done, what another lease did raises LeaseLost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import msgspec
+from redis.exceptions import RedisError, ResponseError
+
+from shared.errors import IdempotencyConflict, JobNotFound, LeaseLost, StoreFull, StoreRejected, StoreUnavailable
+from shared.job import Claim, JobError, JobSnapshot, JobStatus, NewJob, Outcome, RetryReason
+from shared.settings import MAX_DEADLINE_SECONDS, StoreSettings
+from shared.store import listing, records, stats
+from shared.store.bell import Bell, Messages
+from shared.store.coalesce import Coalescer
+from shared.store.connection import RedisSettings, error_code, new_connection
+from shared.store.event_log import EventLog
+from shared.store.keys import Keys
+from shared.store.replies import (
+    Audited,
+    CancelReply,
+    Claimed,
+    JobPage,
+    MemoryUse,
+    Promoted,
+    QueueStats,
+    Recovered,
+    Renewed,
+    Ring,
+    Submitted,
+)
+from shared.store.scripts import Scripts
+from shared.store.shared_socket import Observer, SharedSocket
+
+LOSSES_MAX: Final = 3
+HANDBACKS_MAX: Final = 20
+"""How often a job may lose its worker or be handed back before it fails (I7)."""
+
+INDEX_LENGTH: Final = 20_000
+"""Newest jobs of one organisation and day that the listing remembers."""
+
+CONSUMER_IDLE_MS: Final = 3_600_000
+AUDIT_LOCK_MS: Final = 3_500_000
+CLOSED: Final = frozenset({"READONLY", "MISCONF", "LOADING", "MASTERDOWN", "NOREPLICAS", "TRYAGAIN", "CLUSTERDOWN"})
+"""Refusals that a healthy server gives up again: the call may be repeated later."""
+
+Item = tuple[bytes | str | int | float, ...]
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def _refuse(reply: Any) -> None:
+    """Turn an item's ERROR into the domain's error."""
+    if isinstance(reply, list) and reply[0] == b"ERROR":
+        message = reply[1].decode(errors="replace")
+        code = error_code(message)
+        if code == "OOM":
+            raise StoreFull("Redis has no memory left for new jobs")
+        if code == "NOGROUP":
+            raise LeaseLost("the consumer group was lost")
+        if code in CLOSED:
+            raise StoreUnavailable(f"Redis refuses writes: {code}")
+        raise StoreRejected(f"Redis refused one item: {code}")
+
+
+class JobStore:
+    """Jobs in one shard of one Redis. Made by `open_store`; every method may raise StoreUnavailable."""
+
+    def __init__(self, settings: StoreSettings, redis: RedisSettings, observer: Observer | None = None) -> None:
+        self.settings = settings
+        self.keys = Keys()
+        self._socket = SharedSocket(lambda: new_connection(redis), timeout=settings.timeout_seconds)
+        self._sleeper = new_connection(redis)
+        constants = {
+            "lease_ms": settings.lease_ms,
+            "result_ttl": round(settings.result_ttl_seconds * 1000),
+            "log_ttl": round(settings.log_ttl_seconds * 1000),
+            "organization_events": int(settings.organization_events),
+            "index_ttl": round((86_400 + MAX_DEADLINE_SECONDS + settings.result_ttl_seconds) * 1000),
+            "index_length": INDEX_LENGTH,
+            "losses_max": LOSSES_MAX,
+            "handbacks_max": HANDBACKS_MAX,
+            "consumer_idle_ms": CONSUMER_IDLE_MS,
+        }
+        self._scripts = Scripts(self._socket, self.keys, constants, observer)
+        self.bell = Bell(lambda: new_connection(redis))
+        self.events = EventLog(self._socket, self.keys)
+        self._submit = self._coalesce("submit")
+        self._append = self._coalesce("append")
+        self._finish = self._coalesce("finish")
+        self._requeue = self._coalesce("requeue")
+        self._consumer = ""
+        self._looks = 0
+
+    def _coalesce(self, script: str) -> Coalescer[Item, Any]:
+        async def flush(items: list[Item]) -> list[Any]:
+            consumer = {} if script == "submit" else {"consumer": self._consumer}
+            try:
+                replies: list[Any] = await self._scripts.call(script, items, **consumer)
+            except ResponseError as error:
+                raise self._refused(error) from None
+            return replies
+
+        return Coalescer(flush, patience_s=self.settings.timeout_seconds)
+
+    @staticmethod
+    def _refused(error: ResponseError) -> Exception:
+        code = error_code(error)
+        return StoreFull("Redis is out of memory") if code == "OOM" else StoreUnavailable(f"Redis refused: {code}")
+
+    async def _call(self, script: str, items: Sequence[Item] = (), **argv: bytes | str | int | float) -> Any:
+        try:
+            return await self._scripts.call(script, items, **argv)
+        except ResponseError as error:
+            raise self._refused(error) from None
+
+    async def aclose(self) -> None:
+        """Send what callers still wait for, then close every connection."""
+        for coalescer in (self._submit, self._append, self._finish, self._requeue):
+            await coalescer.aclose()
+        await self._sleeper.disconnect(nowait=True)
+        await self._socket.aclose()
+
+    # ---- the gateway's side -------------------------------------------------------------------------------------
+
+    async def submit(self, job: NewJob) -> Submitted:
+        """Queue a job; the same id or the same idempotency key with the same body again makes no second one.
+
+        IdempotencyConflict: the key came with another body. StoreFull: no memory. Overloaded: too many callers wait.
+        """
+        spec, body = job.spec, _encode(job.spec)
+        key, key_ttl = "", 0
+        if job.idempotency_key is not None:
+            key = self.keys.idempotency(spec.organization_id, job.idempotency_key)
+            key_ttl = job.delay_ms + job.deadline_ms + round((self.settings.result_ttl_seconds + 3600) * 1000)
+        item = (
+            job.id, spec.organization_id, body, spec.priority[0], job.delay_ms, job.deadline_ms, spec.max_attempts,
+            key, job.fingerprint, key_ttl,
+        )  # fmt: skip
+        reply = await self._submit(item, len(body))
+        _refuse(reply)
+        code, job_id, state = (part.decode() for part in reply)
+        if code == "CONFLICT":
+            raise IdempotencyConflict("this idempotency key came with another body before")
+        return Submitted(job_id, code == "NEW", JobStatus(state))
+
+    async def submit_retry_of(self, job_id: str, job: NewJob) -> Submitted:
+        """Queue `job` as the one retry of `job_id`; asked again, it answers the same new job."""
+        # No client's key can begin like this: a header holds no NUL.
+        return await self.submit(msgspec.structs.replace(job, idempotency_key=f"\0retry {job_id}", fingerprint="retry"))
+
+    async def status(self, job_id: str) -> JobSnapshot | None:
+        """The job as it stands; None when there is no record."""
+        values = await self._socket.execute("HMGET", self.keys.job(job_id), *records.FIELDS)
+        record = records.parse(job_id, values)
+        return record.snapshot if record else None
+
+    async def cancel(self, job_id: str, *, force: bool = False) -> CancelReply:
+        """End a waiting job, or ask the worker of a running one to; `force` ends it here and takes the lease away."""
+        reply = (await self._call("cancel", [(job_id, int(force))]))[0]
+        _refuse(reply)
+        code, state = reply[0].decode(), reply[1].decode()
+        if code == "MISSING":
+            raise JobNotFound(job_id)
+        if code == "ENDED":
+            return CancelReply("ended", JobStatus(state))
+        return CancelReply("cancelled" if code == "CANCELLED" else "requested", JobStatus(state))
+
+    async def jobs(
+        self, organization_id: str, *, status: JobStatus | None = None, cursor: str | None = None, limit: int = 50
+    ) -> JobPage:
+        """An organisation's jobs, newest first. ValueError for a cursor that this method did not make."""
+        return await listing.page(self._socket, self.keys, organization_id, status, cursor, limit)
+
+    async def stats(self) -> QueueStats:
+        """Exact counts of all states at one moment (I3)."""
+        return stats.parse(await self._call("stats"))
+
+    async def oldest_waiting_ms(self) -> int:
+        """Age of the oldest job that could be claimed, in ms; 0 when none waits."""
+        return int(await self._call("oldest"))
+
+    async def usage_of_memory(self) -> MemoryUse:
+        """What the server says of its memory."""
+        return stats.parse_memory(await self._socket.execute("INFO", "memory"))
+
+    async def ping(self) -> None:
+        """Return when Redis answers."""
+        await self._socket.execute("PING")
+
+    # ---- the worker's side --------------------------------------------------------------------------------------
+
+    @property
+    def generation(self) -> int:
+        """Counts connections: unchanged means one unbroken view of the server."""
+        return self._socket.generation
+
+    async def claim(
+        self, consumer: str, limit: int, *, look: bool, suspect: bool, known: Sequence[str] | None = None
+    ) -> Claimed:
+        """Take up to `limit` jobs. `look`: also from the recovered lane, one and only if `suspect` allows it.
+
+        `known` (tokens this worker holds) is given when the answer of an earlier claim was lost: those jobs come again.
+        """
+        self._consumer = consumer
+        reply = await self._call(
+            "claim", [(token,) for token in known or ()], consumer=consumer, limit=limit, look=int(look),
+            suspect_allowed=int(suspect), lost=int(known is not None),
+        )  # fmt: skip
+        more, now_ms, rows = bool(reply[0]), int(reply[1]), reply[2:]
+        return Claimed([records.parse_claim(row, now_ms) for row in rows], more, now_ms)
+
+    async def renew(self, consumer: str, claims: Sequence[Claim]) -> Renewed:
+        """Renew every lease given; none is ever taken back."""
+        self._consumer = consumer
+        reply = await self._call("renew", [(claim.token, claim.job_id) for claim in claims], consumer=consumer)
+        lost, cancelled = (frozenset(text.decode() for text in part) for part in reply[1:])
+        return Renewed(lost, cancelled, int(reply[0]))
+
+    async def append(self, claim: Claim, number: int, text: str) -> int:
+        """Log one delta. `number` counts from 2 within the lease without holes. Answers how many readers heard."""
+        encoded = text.encode("utf-8", "replace")
+        reply = await self._append((claim.job_id, claim.token, number, encoded), len(encoded))
+        _refuse(reply)
+        if reply == b"LOST":
+            raise LeaseLost(claim.job_id)
+        return int(reply)
+
+    async def finish(
+        self, claim: Claim, status: JobStatus, outcome: Outcome, *, number: int, offset: int, run_ms: int
+    ) -> None:
+        """End the job. `number`: the last delta appended (1: none); `offset`: characters of the result they hold.
+
+        LeaseLost when the lease is gone; after a forced cancel usage and cost are kept all the same.
+        """
+        has_tail = outcome.result is not None and offset < len(outcome.result)
+        body = _encode(outcome)
+        item = (
+            claim.job_id, claim.spec.organization_id, claim.token, status, body, number, offset,
+            number + 1 + int(has_tail), claim.started_ms + run_ms,
+        )  # fmt: skip
+        reply = await self._finish(item, len(body))
+        _refuse(reply)
+        if reply not in (b"OK", b"ALREADY"):
+            raise LeaseLost(claim.job_id)
+
+    async def requeue(
+        self, claim: Claim, reason: RetryReason, *, delay_ms: int, refund: bool, error: JobError | None
+    ) -> JobStatus:
+        """Give the job back; answers QUEUED, or the state it ended in because its tries or time were used up."""
+        failure = error or JobError(type="GaveUp", message="the job was handed back too often")
+        item = (
+            claim.job_id, claim.token, claim.spec.priority[0], reason, delay_ms, int(refund),
+            _encode(Outcome(error=failure)),
+        )  # fmt: skip
+        reply = await self._requeue(item)
+        _refuse(reply)
+        if reply[0] == b"LOST":
+            raise LeaseLost(claim.job_id)
+        return JobStatus(reply[1].decode())
+
+    async def recover(self, consumer: str, held: Sequence[str], *, batch: int = 64) -> Recovered:
+        """Requeue what was not renewed for a lease, except what this worker itself holds."""
+        reply = await self._call("recover", [(token,) for token in held], consumer=consumer, batch=batch)
+        requeued, failed, next_ms, pending, now_ms = (int(part) for part in reply)
+        return Recovered(requeued, failed, None if next_ms < 0 else next_ms, pending, now_ms)
+
+    async def promote(self, limit: int = 64) -> Promoted:
+        """Make due jobs claimable."""
+        promoted, next_ms = await self._call("promote", limit=limit)
+        return Promoted(promoted, None if next_ms < 0 else next_ms)
+
+    async def wait_for_work(self, timeout_ms: int) -> Ring:
+        """Sleep until somebody rings, at most `timeout_ms`, on a connection of its own."""
+        try:
+            async with asyncio.timeout(timeout_ms / 1000 + self.settings.timeout_seconds):
+                await self._sleeper.connect()
+                await self._sleeper.send_command("BZPOPMIN", self.keys.fixed("wake"), timeout_ms / 1000)
+                reply = await self._sleeper.read_response(timeout=math.inf)
+        except (RedisError, OSError, TimeoutError):
+            await self._sleeper.disconnect(nowait=True)
+            raise StoreUnavailable("the connection to Redis broke while waiting for work") from None
+        except BaseException:
+            # A block that nobody reads would swallow the next ring.
+            await self._sleeper.disconnect(nowait=True)
+            raise
+        return Ring(reply[1].decode()) if reply else Ring.NONE
+
+    async def unfinished(self) -> bool:
+        """One cheap read: is there any unfinished job. Streams hold nothing else; delayed sets are asked every other
+        time, because a due time nearer than a lease has rung somebody already."""
+        self._looks += 1
+        streams = self.keys.streams
+        found = await self._socket.execute("XREAD", "COUNT", 1, "STREAMS", *streams, *["0"] * len(streams))
+        if not found and self._looks % 2 == 0:
+            return bool(await self._socket.execute("EXISTS", *self.keys.due))
+        return bool(found)
+
+    async def audit(self, consumer: str) -> Audited:
+        """Repair what no script could have left: entries pending with nobody, live records that no entry names."""
+        lock = self.keys.fixed("audit")
+        if await self._socket.execute("SET", lock, consumer, "NX", "PX", AUDIT_LOCK_MS) is None:
+            return Audited(ran=False, requeued=0, consumers_deleted=0)
+        requeued, deleted = await self._call("audit_entries")
+        prefix, cursor = self.keys.prefix("job"), b"0"
+        while True:
+            cursor, found = await self._socket.execute("SCAN", cursor, "MATCH", f"{prefix}*", "COUNT", 64)
+            if found:
+                replies = await self._call("audit_records", [(key.decode()[len(prefix) :],) for key in found])
+                requeued += sum(reply for reply in replies if isinstance(reply, int))
+            if cursor == b"0":
+                return Audited(ran=True, requeued=requeued, consumers_deleted=deleted)
+
+    async def leave(self, consumer: str) -> None:
+        """Remove this worker's consumers from the group, where nothing is pending with them."""
+        await self._call("leave", consumer=consumer)
+
+    @asynccontextmanager
+    async def control(self, consumer: str) -> AsyncIterator[Messages]:
+        """Job ids whose cancel was requested, as they come: `async for job_id in channel`."""
+        async with self.bell.messages(self.keys.control(consumer)) as messages:
+            yield messages
+
+
+@asynccontextmanager
+async def open_store(
+    settings: StoreSettings, *, client_name: str, observer: Observer | None = None
+) -> AsyncIterator[JobStore]:
+    """A store for the length of the block; its connections open with the first command that needs them."""
+    store = JobStore(settings, RedisSettings(url=settings.redis_url, client_name=client_name), observer)
+    async with store.bell:
+        try:
+            yield store
+        finally:
+            await store.aclose()

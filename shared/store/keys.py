@@ -1,0 +1,113 @@
+"""Every key of a shard: the only place with key names. All of them share one hash tag, so that the same scripts run
+on Redis Cluster (DESIGN section 3).
+
+| name          | type   | TTL                        | purpose                                                      |
+|---------------|--------|----------------------------|--------------------------------------------------------------|
+| job:<id>      | hash   | none; RESULT_TTL at the end | the record: specification, state, lease, outcome             |
+| log:<id>      | hash   | none; 15 min after the end  | deltas and retries, one field per event: <token>.<number>    |
+| again         | stream | none                       | what came back (handed back, due), claimed first              |
+| suspect       | stream | none                       | jobs that lost a worker, at most one per worker at a time     |
+| high, normal, low | stream | none                   | jobs waiting for their first claim                            |
+| due_high, due_normal, due_low | zset | none         | delayed jobs and retries by due time (ms)                     |
+| wake          | zset   | none                       | the ring: members `job` and `look`, popped by sleeping workers |
+| turn          | string | none                       | position in the 16 turns of the priority pattern              |
+| counts        | hash   | none                       | ended jobs by outcome, over all time                          |
+| suspects      | hash   | none; audited              | consumer -> token of the suspect it was given last            |
+| cancels       | zset   | 1 h after the last request | running jobs whose cancel was requested, by time (ms)         |
+| audit         | string | 1 h                        | lock: one worker audits                                       |
+| idem:<org>:<digest> | string | deadline + RESULT_TTL | idempotency key -> job id and fingerprint                     |
+| retry:<id>    | string | RESULT_TTL + deadline      | failed job -> the one job made from it                        |
+| index:<org>:<day> | list | outlives its jobs        | job ids of an organisation in order of submission             |
+| org:<org>     | stream | 24 h                       | life-cycle events of an organisation, newest 1,000            |
+
+Channels: bell:<job id>, orgbell:<org>, control:<consumer>.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+from shared.job import SHARD
+
+GROUP: Final = "workers"
+"""The one consumer group of every stream."""
+
+LANES: Final = {"a": "again", "s": "suspect", "h": "high", "n": "normal", "l": "low"}
+"""Lane letter (first character of a lease token) -> stream."""
+
+FIXED: Final = (
+    *LANES.values(),
+    "due_high",
+    "due_normal",
+    "due_low",
+    "wake",
+    "turn",
+    "counts",
+    "suspects",
+    "cancels",
+    "audit",
+)
+PREFIXES: Final = ("job", "log", "idem", "retry", "index", "org", "bell", "orgbell", "control")
+
+
+class Keys:
+    """Names of one shard's keys and channels."""
+
+    def __init__(self, shard: str = SHARD) -> None:
+        self._tag = f"pw:{{{shard}}}:"
+
+    def fixed(self, name: str) -> str:
+        """The full name of a key that exists once per shard; KeyError for a name that is not listed above."""
+        if name not in FIXED:
+            raise KeyError(name)
+        return self._tag + name
+
+    def prefix(self, name: str) -> str:
+        """What precedes the id in a key that exists once per job, organisation or consumer."""
+        if name not in PREFIXES:
+            raise KeyError(name)
+        return f"{self._tag}{name}:"
+
+    @property
+    def streams(self) -> list[str]:
+        """The five streams in the order of `LANES`."""
+        return [self.fixed(name) for name in LANES.values()]
+
+    @property
+    def due(self) -> list[str]:
+        """The delayed sets, highest priority first."""
+        return [self.fixed(name) for name in ("due_high", "due_normal", "due_low")]
+
+    def job(self, job_id: str) -> str:
+        """Record of a job."""
+        return self.prefix("job") + job_id
+
+    def log(self, job_id: str) -> str:
+        """Event log of a job."""
+        return self.prefix("log") + job_id
+
+    def bell(self, job_id: str) -> str:
+        """Channel that carries a job's last event id."""
+        return self.prefix("bell") + job_id
+
+    def control(self, consumer: str) -> str:
+        """Channel over which a worker hears of cancels."""
+        return self.prefix("control") + consumer
+
+    def organization(self, organization_id: str) -> str:
+        """Life-cycle events of an organisation."""
+        return self.prefix("org") + organization_id
+
+    def organization_bell(self, organization_id: str) -> str:
+        """Channel that rings for every life-cycle event of an organisation."""
+        return self.prefix("orgbell") + organization_id
+
+    def index(self, organization_id: str, day: int) -> str:
+        """Ids of the jobs an organisation submitted on one day (days since the epoch, Redis's clock)."""
+        return f"{self.prefix('index')}{organization_id}:{day}"
+
+    @staticmethod
+    def idempotency(organization_id: str, key: str) -> str:
+        """Last part of an idempotency key's name: the client's text is hashed, it may hold anything."""
+        return f"{organization_id}:{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"

@@ -1,0 +1,62 @@
+-- Ends jobs at the customer's wish. A waiting job ends at once. A running one: its worker is told and ends it; with
+-- `force` it is ended here and the lease is taken away.
+-- KEYS again suspect high normal low due_high due_normal due_low counts cancels
+-- PREFIX job log bell org orgbell control
+-- ARGV result_ttl log_ttl organization_events
+-- ITEM job force
+-- RETURNS {code, state}: CANCELLED, REQUESTED, ENDED (before this call), MISSING
+-- INCLUDE batch lease announce ending requeueing
+
+-- What the worker had written so far, from the log of the current lease.
+local function partial_text(job, token, number)
+  local fields = {}
+  for i = 2, number do fields[#fields + 1] = token .. '.' .. i end
+  if #fields == 0 then return '' end
+  local deltas = {}
+  for _, delta in ipairs(redis.call('HMGET', log_prefix .. job, unpack(fields))) do
+    if delta and string.sub(delta, 1, 1) == 'd' then deltas[#deltas + 1] = string.sub(delta, 2) end
+  end
+  return table.concat(deltas)
+end
+
+local function cancel_waiting(job, record)
+  local letter = string.sub(record.entry, 1, 1)
+  end_job(job, record.org, '0-0', 'cancelled', '{"finishReason":"cancelled"}', 1, -1, 2, string.format('%d', now_ms()), {})
+  if letter == 'd' then
+    redis.call('ZREM', due_sets[string.sub(record.entry, 2)], job)
+  else
+    release(record.entry)
+  end
+  return {'CANCELLED', 'cancelled'}
+end
+
+local function cancel_running(job, record)
+  local number = last_number(job, record)
+  local outcome = {finishReason = 'cancelled'}
+  local text = partial_text(job, record.entry, number)
+  if text ~= '' then outcome.result = text end
+  end_job(job, record.org, record.entry, 'cancelled', cjson.encode(outcome), number, -1, number + 1, string.format('%d', now_ms()),
+    {'forced', 1})
+  redis.call('ZREM', cancels, job)
+  release(record.entry)
+  return {'CANCELLED', 'cancelled'}
+end
+
+local replies = each_item(function(job, force)
+  -- A write that cannot grow memory, so that a cancel passes on a full server.
+  redis.call('PERSIST', cancels)
+  local record = read_record(job)
+  if not record.state then return {'MISSING', ''} end
+  if record.state == 'queued' then return cancel_waiting(job, record) end
+  if record.state ~= 'processing' then return {'ENDED', record.state} end
+  if force == '1' then return cancel_running(job, record) end
+  local now = now_ms()
+  redis.call('HSET', job_prefix .. job, 'cancel', string.format('%d', now))
+  redis.call('ZREMRANGEBYSCORE', cancels, '-inf', string.format('%d', now - 3600000))
+  redis.call('ZADD', cancels, string.format('%d', now), job)
+  redis.call('PUBLISH', control_prefix .. (record.worker or ''), job)
+  return {'REQUESTED', 'processing'}
+end)
+redis.call('PEXPIRE', cancels, 3600000)
+count_ended()
+return replies

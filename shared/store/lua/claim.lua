@@ -1,0 +1,106 @@
+-- The only place where an entry is delivered. Takes up to `limit` jobs for a consumer, in the order of turns.lua.
+-- look: also take from the recovered lane, when suspect_allowed; lost: the answer of an earlier claim did not arrive,
+-- the items are the tokens the consumer knows of: answer the others first.
+-- KEYS again suspect high normal low wake turn counts suspects
+-- PREFIX job log bell org orgbell
+-- ARGV consumer limit look suspect_allowed lost result_ttl log_ttl organization_events
+-- ITEM known
+-- RETURNS {more, now, {job, token, spec, attempt, created, deadline, losses}...}
+-- INCLUDE batch lease announce ending turns
+
+local now = now_ms()
+local claims, taken = {}, {a = 0, h = 0, n = 0, l = 0, s = 0}
+
+local function adopt(token, job)
+  local record = job_prefix .. job
+  local f = redis.call('HMGET', record, 'entry', 'state', 'spec', 'attempt', 'created', 'deadline', 'losses', 'org')
+  if f[1] ~= token or not (f[2] == 'queued' or f[2] == 'processing') then return release(token) end
+  local attempt = tonumber(f[4] or 0)
+  if f[2] == 'processing' then
+    claims[#claims + 1] = {job, token, f[3], attempt, f[5], f[6], f[7] or '0'}
+    return
+  end
+  if tonumber(f[6]) <= now then
+    end_job(job, f[8], '0-0', 'failed', '{"error":{"type":"DeadlineExceeded","message":' ..
+      '"the deadline passed before the job could run","retryable":false}}', 1, -1, 2, string.format('%d', now), {})
+    return release(token)
+  end
+  redis.call('HSET', record, 'state', 'processing', 'attempt', attempt + 1, 'started', string.format('%d', now), 'worker', consumer)
+  announce(job, f[8], token .. '.1', 'processing')
+  claims[#claims + 1] = {job, token, f[3], attempt + 1, f[5], f[6], f[7] or '0'}
+end
+
+-- A corrupt record must not cost its neighbours their answer: what fails here stays pending and is met by recover.
+local function adopt_all(letter, entries)
+  for _, entry in ipairs(entries) do pcall(adopt, letter .. entry[1], entry[2] and entry[2][2] or '') end
+  return #entries
+end
+
+local letters = {[again] = 'a', [suspect] = 's', [high] = 'h', [normal] = 'n', [low] = 'l'}
+
+local function deliver(count, ...)
+  local arguments = {'XREADGROUP', 'GROUP', GROUP, consumer, 'COUNT', count, 'STREAMS', ...}
+  for _ = 1, select('#', ...) do arguments[#arguments + 1] = '>' end
+  for _, answer in ipairs(redis.call(unpack(arguments)) or {}) do
+    local letter = letters[answer[1]]
+    taken[letter] = taken[letter] + adopt_all(letter, answer[2])
+  end
+end
+
+local function answer_again()
+  local known_tokens = {}
+  for i = ITEM_FIRST, #ARGV do known_tokens[ARGV[i]] = true end
+  for letter, stream in pairs(streams) do
+    for _, row in ipairs(redis.call('XPENDING', stream, GROUP, '-', '+', 1000, consumer)) do
+      local entry = not known_tokens[letter .. row[1]] and redis.call('XRANGE', stream, row[1], row[1])[1]
+      if entry then adopt_all(letter, {entry}) end
+    end
+  end
+  return #claims
+end
+
+local wanted = tonumber(limit)
+if lost == '1' then wanted = wanted - answer_again() end
+if look == '1' and suspect_allowed == '1' and wanted > 0 then deliver(1, suspect) end
+local took_suspect = taken.s > 0
+if took_suspect then
+  wanted = wanted - 1
+  if claims[#claims] and string.sub(claims[#claims][2], 1, 1) == 's' then
+    redis.call('HSET', suspects, consumer, claims[#claims][2])
+  end
+  redis.call('ZADD', wake, -1, 'look')
+end
+
+-- One call probes all lanes as long as each may give that many in any case; what gave less than asked is empty.
+local open = {a = math.huge, h = math.huge, n = math.huge, l = math.huge}
+local function note_empty(letter, asked, got) if got < asked then open[letter] = taken[letter] end end
+local probe = math.floor(wanted / 16)
+if probe > 0 then
+  deliver(probe, again, high, normal, low)
+  for letter in pairs(open) do note_empty(letter, probe, taken[letter]) end
+end
+
+local function total(counts_by_lane) return counts_by_lane.a + counts_by_lane.h + counts_by_lane.n + counts_by_lane.l end
+local function exhausted() return total(open) < math.huge end
+
+local start
+while total(taken) < wanted and not exhausted() do
+  start = start or tonumber(redis.call('GET', turn) or 0)
+  if took_suspect and start % 2 == 0 then start, took_suspect = start + 1, false end
+  local shares = allot(wanted, start, open)
+  for _, letter in ipairs(FIRST_AGAIN) do
+    local asked, before = math.min(shares[letter], wanted - total(taken) + taken[letter]) - taken[letter], taken[letter]
+    if asked > 0 and open[letter] == math.huge then
+      deliver(asked, streams[letter])
+      note_empty(letter, asked, taken[letter] - before)
+    end
+  end
+end
+
+local more = not exhausted() and wanted > 0
+if more then
+  redis.call('SET', turn, ((start or tonumber(redis.call('GET', turn) or 0)) + total(taken)) % 16)
+  redis.call('ZADD', wake, 0, 'job')
+end
+count_ended()
+return {more and 1 or 0, string.format('%d', now), unpack(claims)}

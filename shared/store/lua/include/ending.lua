@@ -1,0 +1,19 @@
+-- The one way a job ends: state, outcome and terminal event in one HSET; both keys get their TTL; counted once.
+
+local tally = {}
+
+-- number: the last event of this lease in the log; final: the number of the terminal event; offset: characters of the
+-- result that the log's deltas hold (-1: all), the rest is the last delta. extra: more fields of the record.
+local function end_job(job, organization, token, status, outcome, number, offset, final, ended, extra)
+  local record = job_prefix .. job
+  redis.call('HSET', record, 'state', status, 'outcome', outcome, 'entry', token, 'last', number,
+    'offset', offset, 'ended', ended, unpack(extra or {}))
+  redis.call('PEXPIRE', record, result_ttl)
+  if tonumber(number) > 1 or extra then redis.call('PEXPIRE', log_prefix .. job, log_ttl) end
+  tally[status] = (tally[status] or 0) + 1
+  announce(job, organization, token .. '.' .. string.format('%d', final), status)
+end
+
+local function count_ended()
+  for status, ended in pairs(tally) do redis.call('HINCRBY', counts, status, ended) end
+end

@@ -1,0 +1,52 @@
+-- The one way back into the queue. The record's `past` tells of every earlier lease what a reader needs to replay it:
+-- token, reason, attempt, start and the number of its last event, the `retrying` written here.
+
+local due_sets = {h = due_high, n = due_normal, l = due_low}
+local FIELDS = {'state', 'entry', 'org', 'attempt', 'max_attempts', 'deadline', 'losses', 'handbacks', 'past', 'base',
+  'cancel', 'started', 'worker'}
+
+local function read_record(job)
+  local values, record = redis.call('HMGET', job_prefix .. job, unpack(FIELDS)), {}
+  for i, name in ipairs(FIELDS) do record[name] = values[i] end
+  for _, name in ipairs({'attempt', 'max_attempts', 'deadline', 'losses', 'handbacks', 'base', 'started'}) do
+    record[name] = tonumber(record[name] or 0)
+  end
+  return record
+end
+
+-- The number of the last event that the current lease has in the log (1: only `processing`, which is implied).
+local function last_number(job, record)
+  local log = log_prefix .. job
+  local number = redis.call('HLEN', log) - record.base + 1
+  -- After a fail-over that lost events the count is short: no number may name a second event.
+  while redis.call('HEXISTS', log, record.entry .. '.' .. (number + 1)) == 1 do number = number + 1 end
+  return number
+end
+
+local function returns_to(record)
+  if record.losses > 0 then return 's' end
+  return 'a'
+end
+
+-- Puts a job whose lease is `token` back: at once, or at the time `due` in the delayed set of `lane`.
+local function put_back(job, token, record, reason, attempt, due, lane)
+  local number = last_number(job, record) + 1
+  local event = {reason = reason, attempt = record.attempt}
+  if due then event.nextAttemptMs = due end
+  local entry
+  if due then
+    entry = 'd' .. lane
+    redis.call('ZADD', due_sets[lane], string.format('%d', due), job)
+  else
+    local letter = returns_to(record)
+    entry = letter .. redis.call('XADD', streams[letter], '*', 'j', job)
+  end
+  local past = (record.past and record.past .. ',' or '') ..
+    table.concat({token, reason, record.attempt, string.format('%d', record.started), number}, ' ')
+  redis.call('HSET', log_prefix .. job, token .. '.' .. number, 'r' .. cjson.encode(event))
+  local base = redis.call('HLEN', log_prefix .. job)
+  redis.call('HSET', job_prefix .. job, 'state', 'queued', 'entry', entry, 'attempt', attempt, 'losses', record.losses,
+    'handbacks', record.handbacks, 'past', past, 'base', base, 'due', due and string.format('%d', due) or 0)
+  announce(job, record.org, token .. '.' .. number, 'retrying')
+  release(token)
+end

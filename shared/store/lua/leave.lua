@@ -1,0 +1,17 @@
+-- A worker that ends removes its consumers, where nothing is pending: deleting one drops its pending list for good.
+-- It rings on: the ring that it popped while it went may have been somebody else's.
+-- KEYS again suspect high normal low wake suspects
+-- ARGV consumer
+-- RETURNS consumers deleted
+-- INCLUDE lease
+
+local deleted = 0
+for _, stream in pairs(streams) do
+  if #redis.call('XPENDING', stream, GROUP, '-', '+', 1, consumer) == 0 then
+    redis.call('XGROUP', 'DELCONSUMER', stream, GROUP, consumer)
+    deleted = deleted + 1
+  end
+end
+if deleted == 5 then redis.call('HDEL', suspects, consumer) end
+redis.call('ZADD', wake, 0, 'job')
+return deleted

@@ -1,0 +1,70 @@
+-- Requeues jobs whose worker went silent; never executes them. When the dead consumer held a suspect, only that job's
+-- loss counts, so that one poison job does not fail its neighbours. The fourth counted loss ends the job.
+-- KEYS again suspect high normal low due_high due_normal due_low wake counts suspects
+-- PREFIX job log bell org orgbell
+-- ARGV consumer lease_ms losses_max batch result_ttl log_ttl organization_events
+-- ITEM held
+-- RETURNS {requeued, failed, ms until the next suspicious entry goes stale or -1, suspicious entries, now}
+-- INCLUDE batch lease announce ending requeueing
+
+local held_tokens, suspect_of = {}, {}
+for i = ITEM_FIRST, #ARGV do held_tokens[ARGV[i]] = true end
+local lease, requeued, failed, next_stale, suspicious = tonumber(lease_ms), 0, 0, -1, 0
+
+local function counts_as_loss(token, owner)
+  if owner == consumer then return false end
+  if suspect_of[owner] == nil then suspect_of[owner] = redis.call('HGET', suspects, owner) end
+  return not suspect_of[owner] or suspect_of[owner] == token
+end
+
+local function fail_lost(job, token, record, status, outcome)
+  local number = last_number(job, record)
+  end_job(job, record.org, token, status, outcome, number, -1, number + 1, string.format('%d', now_ms()))
+  release(token)
+  failed = failed + 1
+end
+
+local function take_back(token, owner)
+  -- A write that cannot grow memory first, so that recovery goes on when the server is full.
+  redis.call('PERSIST', wake)
+  local id = string.sub(token, 2)
+  local entry = redis.call('XRANGE', streams[string.sub(token, 1, 1)], id, id)[1]
+  local job = entry and entry[2][2]
+  local record = job and read_record(job)
+  if not record or record.entry ~= token or (record.state ~= 'processing' and record.state ~= 'queued') then
+    return release(token)
+  end
+  if record.cancel then
+    return fail_lost(job, token, record, 'cancelled', '{"finishReason":"cancelled"}')
+  end
+  if counts_as_loss(token, owner) then record.losses = record.losses + 1 end
+  if record.losses > tonumber(losses_max) then
+    return fail_lost(job, token, record, 'failed', '{"error":{"type":"WorkerLost","message":' ..
+      '"the job lost its worker too often","retryable":false}}')
+  end
+  put_back(job, token, record, 'worker_lost', math.max(record.attempt - 1, 0))
+  requeued = requeued + 1
+end
+
+for letter, stream in pairs(streams) do
+  for _, row in ipairs(redis.call('XPENDING', stream, GROUP, 'IDLE', math.floor(lease / 2), '-', '+', 1000)) do
+    local token, owner, idle = letter .. row[1], row[2], tonumber(row[3])
+    if not held_tokens[token] then
+      suspicious = suspicious + 1
+      if idle < lease then
+        next_stale = next_stale < 0 and lease - idle or math.min(next_stale, lease - idle)
+      elseif requeued + failed < tonumber(batch) then
+        -- A record that cannot be read is nobody's job: its entry goes, its neighbours are met.
+        if not pcall(take_back, token, owner) then pcall(release, token) end
+      else
+        next_stale = 0
+      end
+    end
+  end
+end
+if requeued > 0 then
+  redis.call('ZADD', wake, -1, 'look')
+  redis.call('ZADD', wake, 0, 'job')
+end
+count_ended()
+return {requeued, failed, next_stale, suspicious, string.format('%d', now_ms())}

@@ -1,0 +1,51 @@
+-- Gives running jobs back: after an error with a delay, at a drain at once, at a rate limit when the gate opens.
+-- refund: the attempt is given back. A job whose attempts, hand-backs or time are used up ends with `outcome` instead.
+-- KEYS again suspect high normal low due_high due_normal due_low wake counts suspects
+-- PREFIX job log bell org orgbell
+-- ARGV consumer lease_ms handbacks_max result_ttl log_ttl organization_events
+-- ITEM job token lane reason delay refund outcome
+-- RETURNS {code, state}: OK, ALREADY (this lease gave it back before), LOST
+-- INCLUDE batch lease announce ending requeueing
+
+local ring_job, ring_look
+
+local function refused(job, token, reason)
+  local f = redis.call('HMGET', job_prefix .. job, 'entry', 'state', 'past', 'forced')
+  if f[1] == token and f[2] and f[2] ~= 'processing' and not f[4] then return {'ALREADY', f[2]} end
+  if string.find(',' .. (f[3] or ''), ',' .. token .. ' ' .. reason .. ' ', 1, true) then return {'ALREADY', 'queued'} end
+  return {'LOST', ''}
+end
+
+local function used_up(record, reason, delay, refund)
+  if reason == 'drain' then return record.handbacks >= tonumber(handbacks_max) end
+  if refund == '0' and record.attempt >= record.max_attempts then return true end
+  return now_ms() + delay >= record.deadline
+end
+
+local replies = each_item(function(job, token, lane, reason, delay, refund, outcome)
+  if not holds(consumer, token) then return refused(job, token, reason) end
+  local record, now = read_record(job), now_ms()
+  delay = tonumber(delay)
+  if string.sub(token, 1, 1) == 's' then redis.call('HDEL', suspects, consumer) end
+  if record.cancel or used_up(record, reason, delay, refund) then
+    local number, status = last_number(job, record), record.cancel and 'cancelled' or 'failed'
+    end_job(job, record.org, token, status, record.cancel and '{"finishReason":"cancelled"}' or outcome,
+      number, -1, number + 1, string.format('%d', now))
+    release(token)
+    return {'OK', status}
+  end
+  if reason == 'drain' then record.handbacks = record.handbacks + 1 end
+  local attempt = record.attempt - tonumber(refund)
+  if delay > 0 then
+    put_back(job, token, record, reason, attempt, now + delay, lane)
+    ring_look = ring_look or delay <= tonumber(lease_ms)
+  else
+    put_back(job, token, record, reason, attempt)
+    if record.losses > 0 then ring_look = true else ring_job = true end
+  end
+  return {'OK', 'queued'}
+end)
+if ring_look then redis.call('ZADD', wake, -1, 'look') end
+if ring_job then redis.call('ZADD', wake, 0, 'job') end
+count_ended()
+return replies

@@ -1,0 +1,77 @@
+-- Takes new jobs. The record's HSETNX makes a repeated submit harmless.
+-- KEYS again suspect high normal low due_high due_normal due_low wake
+-- PREFIX job idem index org bell orgbell
+-- ARGV lease_ms index_ttl index_length organization_events
+-- ITEM job organization spec lane delay deadline max_attempts idempotency fingerprint idempotency_ttl
+-- RETURNS {code, job, state}: NEW, ALREADY (this id was taken before), SAME (an earlier job of this key), CONFLICT
+-- INCLUDE batch lease announce
+
+local due_sets = {h = due_high, n = due_normal, l = due_low}
+local ring_job, ring_look, made
+
+local function enqueue(record, job, lane, delay, deadline, fields)
+  local created, entry
+  if delay > 0 then
+    created, entry = now_ms(), 'd' .. lane
+    fields[#fields + 1], fields[#fields + 2] = 'due', string.format('%d', created + delay)
+    redis.call('ZADD', due_sets[lane], string.format('%d', created + delay), job)
+    ring_look = ring_look or delay <= tonumber(lease_ms)
+  else
+    made = redis.call('XADD', streams[lane], '*', 'j', job)
+    created, entry = tonumber(string.match(made, '^%d+')), lane .. made
+    ring_job = true
+  end
+  redis.call('HSET', record, 'entry', entry, 'created', string.format('%d', created),
+    'deadline', string.format('%d', created + deadline), unpack(fields))
+  return created, entry
+end
+
+local function undo(record, job, lane)
+  if made then redis.call('XDEL', streams[lane], made) end
+  redis.call('ZREM', due_sets[lane], job)
+  redis.call('DEL', record)
+end
+
+local function earlier(idempotency, fingerprint, job)
+  local key = idem_prefix .. idempotency
+  local prior = redis.call('GET', key)
+  if not prior then return end
+  local prior_job, prior_print = string.match(prior, '^(%S+) (%S*)$')
+  local state = redis.call('HGET', job_prefix .. prior_job, 'state')
+  if not state or prior_job == job then return end
+  if prior_print ~= fingerprint then return {'CONFLICT', prior_job, state} end
+  return {'SAME', prior_job, state}
+end
+
+local replies = each_item(function(job, organization, spec, lane, delay, deadline, max_attempts, idempotency,
+                                   fingerprint, idempotency_ttl)
+  local record = job_prefix .. job
+  made = nil
+  if idempotency ~= '' then
+    local answer = earlier(idempotency, fingerprint, job)
+    if answer then return answer end
+  end
+  if redis.call('HSETNX', record, 'v', 1) == 0 then
+    return {'ALREADY', job, redis.call('HGET', record, 'state') or 'queued'}
+  end
+  local ok, failure = pcall(function()
+    local created = enqueue(record, job, lane, tonumber(delay), tonumber(deadline),
+      {'org', organization, 'state', 'queued', 'spec', spec, 'max_attempts', max_attempts})
+    local index = index_prefix .. organization .. ':' .. string.format('%d', math.floor(created / 86400000))
+    local length = redis.call('RPUSH', index, job)
+    if length == 1 then redis.call('PEXPIRE', index, index_ttl) end
+    if length > tonumber(index_length) then redis.call('LPOP', index) end
+    if idempotency ~= '' then
+      redis.call('SET', idem_prefix .. idempotency, job .. ' ' .. fingerprint, 'PX', idempotency_ttl)
+    end
+    if organization_events == '1' then announce(job, organization, '0-0.1', 'queued') end
+  end)
+  if not ok then
+    undo(record, job, lane)
+    error(failure)
+  end
+  return {'NEW', job, 'queued'}
+end)
+if ring_look then redis.call('ZADD', wake, -1, 'look') end
+if ring_job then redis.call('ZADD', wake, 0, 'job') end
+return replies

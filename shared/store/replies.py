@@ -1,0 +1,101 @@
+"""What the methods of `JobStore` answer."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Literal
+
+import msgspec
+
+from shared.job import Claim, JobSnapshot, JobStatus
+
+
+class Submitted(msgspec.Struct, frozen=True):
+    """`created` is False when an idempotency key (or a repeated call) answered a job that was there before."""
+
+    job_id: str
+    created: bool
+    status: JobStatus
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """`more`: work was left behind. `server_ms`: Redis's clock at the claim."""
+
+    claims: list[Claim]
+    more: bool
+    server_ms: int
+
+
+class Renewed(msgspec.Struct, frozen=True):
+    """`lost`: tokens whose lease is gone. `cancelled`: job ids whose cancel was requested."""
+
+    lost: frozenset[str]
+    cancelled: frozenset[str]
+    server_ms: int
+
+
+class Recovered(msgspec.Struct, frozen=True):
+    """`next_ms`: when the next suspicious entry (idle for more than half a lease) goes stale, None when there is none.
+    `pending`: how many suspicious entries other workers hold."""
+
+    requeued: int
+    failed: int
+    next_ms: int | None
+    pending: int
+    server_ms: int
+
+
+class Promoted(msgspec.Struct, frozen=True):
+    """`next_ms`: until the next job is due (0: more are due now), None when nothing is delayed."""
+
+    promoted: int
+    next_ms: int | None
+
+
+class CancelReply(msgspec.Struct, frozen=True):
+    """`cancelled`: ended by this call; `requested`: its worker was told; `ended`: it had ended before, see `status`."""
+
+    state: Literal["cancelled", "requested", "ended"]
+    status: JobStatus
+
+
+class Ring(Enum):
+    """Why a sleeping worker woke: a job is claimable, a look is due (recovered or delayed work), or time ran out."""
+
+    JOB = "job"
+    LOOK = "look"
+    NONE = ""
+
+
+class JobPage(msgspec.Struct, frozen=True):
+    """Jobs, newest first. `cursor` continues; None at the end."""
+
+    jobs: list[JobSnapshot]
+    cursor: str | None
+
+
+class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
+    """Exact counts of one moment. `queued` includes `delayed`; `by_lane` splits the rest of it."""
+
+    queued: int
+    processing: int
+    completed: int
+    failed: int
+    cancelled: int
+    delayed: int
+    by_lane: dict[str, int]
+
+
+class MemoryUse(msgspec.Struct, frozen=True):
+    """Bytes the server uses and may use (0: no limit, or it does not tell)."""
+
+    used: int
+    limit: int
+
+
+class Audited(msgspec.Struct, frozen=True):
+    """What an audit repaired; `ran` is False when another worker audits."""
+
+    ran: bool
+    requeued: int
+    consumers_deleted: int

@@ -1,0 +1,138 @@
+"""Loads the Lua sources, checks their headers and calls them by argument name.
+
+A script's header declares what it takes; the loader binds those names to KEYS and ARGV, so no script counts positions:
+
+    -- KEYS high wake         fixed keys of `keys.py`
+    -- PREFIX job log         beginnings of keys, bound as job_prefix, log_prefix
+    -- ARGV consumer limit    one value per call
+    -- ITEM job token         one group of values per item of the batch, ITEM_FIRST and ITEM_WIDTH tell where
+    -- RETURNS ...            prose
+    -- INCLUDE batch lease    fragments of include/, in this order
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from typing import Final
+
+import msgspec
+from redis.exceptions import NoScriptError, ResponseError
+
+from shared.store.connection import error_code
+from shared.store.keys import GROUP, Keys
+from shared.store.shared_socket import Observer, Reply, Transport
+
+_HEADER: Final = re.compile(r"^-- (KEYS|PREFIX|ARGV|ITEM|INCLUDE) (.+)$", re.MULTILINE)
+Value = bytes | str | int | float
+
+
+class Script(msgspec.Struct, frozen=True):
+    """One script ready to be sent: its text with fragments, and the names of what it takes."""
+
+    name: str
+    source: str
+    sha: str
+    keys: tuple[str, ...]
+    prefixes: tuple[str, ...]
+    argv: tuple[str, ...]
+    item: tuple[str, ...]
+
+
+def _bind(names: Iterable[str], source: str, first: int, suffix: str = "") -> str:
+    bound = [(f"{name}{suffix}", f"{source}[{i}]") for i, name in enumerate(names, first)]
+    return f"local {', '.join(n for n, _ in bound)} = {', '.join(v for _, v in bound)}" if bound else ""
+
+
+def load(name: str) -> Script:
+    """Read one script of `lua/`. ValueError when its header lacks RETURNS or names a fragment that isn't there."""
+    folder = resources.files("shared.store") / "lua"
+    text = (folder / f"{name}.lua").read_text(encoding="utf-8")
+    header = {kind: tuple(names.split()) for kind, names in _HEADER.findall(text)}
+    if "-- RETURNS " not in text:
+        raise ValueError(f"{name}.lua does not say what it RETURNS")
+    keys, prefixes = header.get("KEYS", ()), header.get("PREFIX", ())
+    argv, item = header.get("ARGV", ()), header.get("ITEM", ())
+    first = len(prefixes) + len(argv) + 1
+    parts = [
+        _bind(keys, "KEYS", 1),
+        _bind(prefixes, "ARGV", 1, "_prefix"),
+        _bind(argv, "ARGV", len(prefixes) + 1),
+        f"local GROUP, ITEM_FIRST, ITEM_WIDTH = '{GROUP}', {first}, {len(item)}",
+    ]
+    for fragment in header.get("INCLUDE", ()):
+        path = folder / "include" / f"{fragment}.lua"
+        if not path.is_file():
+            raise ValueError(f"{name}.lua includes {fragment}, which does not exist")
+        parts.append(path.read_text(encoding="utf-8"))
+    source = "\n".join([*parts, text])
+    sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+    return Script(name, source, sha, keys, prefixes, argv, item)
+
+
+class Scripts:
+    """Calls scripts over a transport. Survives SCRIPT FLUSH, a new server and a lost consumer group."""
+
+    def __init__(
+        self, transport: Transport, keys: Keys, constants: Mapping[str, Value], observer: Observer | None = None
+    ) -> None:
+        self._transport = transport
+        self._keys = keys
+        self._constants = constants
+        self._observer = observer
+        self._loaded: dict[str, tuple[Script, tuple[Value, ...]]] = {}
+
+    def _script(self, name: str) -> tuple[Script, tuple[Value, ...]]:
+        found = self._loaded.get(name)
+        if found is None:
+            script = load(name)
+            keys = [self._keys.fixed(key) for key in script.keys]
+            prefixes = [self._keys.prefix(prefix) for prefix in script.prefixes]
+            found = self._loaded[name] = (script, (script.sha, len(keys), *keys, *prefixes))
+        return found
+
+    async def call(
+        self, name: str, items: Sequence[Sequence[Value]] = (), *, timeout: float | None = None, **argv: Value
+    ) -> Reply:
+        """Run a script once; `argv` by the names of its header, the rest comes from the constants.
+
+        TypeError for a value that is missing or of the wrong width; ResponseError when the whole script was refused.
+        """
+        script, start = self._script(name)
+        try:
+            values = [argv.pop(key) if key in argv else self._constants[key] for key in script.argv]
+        except KeyError as missing:
+            raise TypeError(f"{name}.lua needs {missing}") from None
+        if argv or any(len(item) != len(script.item) for item in items):
+            raise TypeError(f"{name}.lua does not take these values")
+        command = ("EVALSHA", *start, *values, *(value for item in items for value in item))
+        if self._observer is not None:
+            self._observer(name, max(len(items), 1))
+        return await self._send(script, command, timeout)
+
+    async def _send(self, script: Script, command: tuple[Value, ...], timeout: float | None) -> Reply:
+        for _ in range(3):
+            try:
+                return await self._transport.execute(*command, timeout=timeout)
+            except NoScriptError:
+                await self._transport.execute("SCRIPT", "LOAD", script.source, timeout=timeout)
+            except ResponseError as error:
+                if error_code(error) != "NOGROUP" and "no such key" not in str(error):
+                    raise
+                await self.create_groups(timeout=timeout)
+        return await self._transport.execute(*command, timeout=timeout)
+
+    async def create_groups(self, *, timeout: float | None = None) -> None:
+        """Make the consumer group of every stream, from the first entry on; an existing one stays as it is."""
+
+        async def create(stream: str) -> None:
+            try:
+                await self._transport.execute("XGROUP", "CREATE", stream, GROUP, "0", "MKSTREAM", timeout=timeout)
+            except ResponseError as error:
+                if error_code(error) != "BUSYGROUP":
+                    raise
+
+        await asyncio.gather(*(create(stream) for stream in self._keys.streams))
