@@ -127,7 +127,9 @@ class EventLog:
             end = number + WINDOW if span.last is None else span.last + 1
             fields = await self._fields(job.id, span.token, range(number, end))
             present = next((i for i, field in enumerate(fields) if field is None), len(fields))
-            if any(field is not None for field in fields[present:]) or (span.last is not None and present < len(fields)):
+            if any(field is not None for field in fields[present:]) or (
+                span.last is not None and present < len(fields)
+            ):
                 raise _Broken
             if after >= 2 and number == after and present == 0:
                 raise _Broken

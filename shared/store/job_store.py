@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -98,14 +99,12 @@ class JobStore:
         self._requeue = self._coalesce("requeue")
         self._consumer = ""
         self._looks = 0
+        self._server_clock = (0, 0.0)
 
     def _coalesce(self, script: str) -> Coalescer[Item, Any]:
         async def flush(items: list[Item]) -> list[Any]:
             consumer = {} if script == "submit" else {"consumer": self._consumer}
-            try:
-                replies: list[Any] = await self._scripts.call(script, items, **consumer)
-            except ResponseError as error:
-                raise self._refused(error) from None
+            replies: list[Any] = await self._call(script, items, **consumer)
             return replies
 
         return Coalescer(flush, patience_s=self.settings.timeout_seconds)
@@ -214,7 +213,7 @@ class JobStore:
             "claim", [(token,) for token in known or ()], consumer=consumer, limit=limit, look=int(look),
             suspect_allowed=int(suspect), lost=int(known is not None),
         )  # fmt: skip
-        more, now_ms, rows = bool(reply[0]), int(reply[1]), reply[2:]
+        more, now_ms, rows = bool(reply[0]), self._note_time(reply[1]), reply[2:]
         return Claimed([records.parse_claim(row, now_ms) for row in rows], more, now_ms)
 
     async def renew(self, consumer: str, claims: Sequence[Claim]) -> Renewed:
@@ -222,7 +221,7 @@ class JobStore:
         self._consumer = consumer
         reply = await self._call("renew", [(claim.token, claim.job_id) for claim in claims], consumer=consumer)
         lost, cancelled = (frozenset(text.decode() for text in part) for part in reply[1:])
-        return Renewed(lost, cancelled, int(reply[0]))
+        return Renewed(lost, cancelled, self._note_time(reply[0]))
 
     async def append(self, claim: Claim, number: int, text: str) -> int:
         """Log one delta. `number` counts from 2 within the lease without holes. Answers how many readers heard."""
@@ -267,10 +266,23 @@ class JobStore:
         return JobStatus(reply[1].decode())
 
     async def recover(self, consumer: str, held: Sequence[str], *, batch: int = 64) -> Recovered:
-        """Requeue what was not renewed for a lease, except what this worker itself holds."""
-        reply = await self._call("recover", [(token,) for token in held], consumer=consumer, batch=batch)
-        requeued, failed, next_ms, pending, now_ms = (int(part) for part in reply)
+        """Requeue what was not renewed for a lease, except what this worker itself holds.
+
+        Takes nothing when the server's clock is not where earlier answers put it (within 1 s): this call may have
+        waited out a stall in which nobody could renew (I6). The first call of a process only learns the time.
+        """
+        server_ms, heard_at = self._server_clock
+        believed_ms = server_ms + round((time.monotonic() - heard_at) * 1000)
+        reply = await self._call(
+            "recover", [(token,) for token in held], consumer=consumer, believed_ms=believed_ms, batch=batch
+        )
+        requeued, failed, next_ms, pending = (int(part) for part in reply[:4])
+        now_ms = self._note_time(reply[4])
         return Recovered(requeued, failed, None if next_ms < 0 else next_ms, pending, now_ms)
+
+    def _note_time(self, server_ms: bytes) -> int:
+        self._server_clock = (int(server_ms), time.monotonic())
+        return int(server_ms)
 
     async def promote(self, limit: int = 64) -> Promoted:
         """Make due jobs claimable."""
@@ -281,7 +293,7 @@ class JobStore:
         """Sleep until somebody rings, at most `timeout_ms`, on a connection of its own."""
         try:
             async with asyncio.timeout(timeout_ms / 1000 + self.settings.timeout_seconds):
-                await self._sleeper.connect()
+                await self._sleeper.connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
                 await self._sleeper.send_command("BZPOPMIN", self.keys.fixed("wake"), timeout_ms / 1000)
                 reply = await self._sleeper.read_response(timeout=math.inf)
         except (RedisError, OSError, TimeoutError):

@@ -87,7 +87,9 @@ def parse(job_id: str, values: Sequence[bytes | None]) -> Record | None:
         cancel_requested=cancel is not None,
         outcome=_outcome(outcome, late),
     )
-    return Record(snapshot=snapshot, token=token, past=_past(past), last=_number(last) or 1, offset=_number(offset) or 0)
+    return Record(
+        snapshot=snapshot, token=token, past=_past(past), last=_number(last) or 1, offset=_number(offset) or 0
+    )
 
 
 def parse_claim(row: Sequence[bytes | int], now_ms: int) -> Claim:
@@ -107,4 +109,3 @@ def parse_claim(row: Sequence[bytes | int], now_ms: int) -> Claim:
         deadline_ms=int(deadline),
         suspect=int(losses) > 0,
     )
-

@@ -94,9 +94,7 @@ class Scripts:
             found = self._loaded[name] = (script, (script.sha, len(keys), *keys, *prefixes))
         return found
 
-    async def call(
-        self, name: str, items: Sequence[Sequence[Value]] = (), *, timeout: float | None = None, **argv: Value
-    ) -> Reply:
+    async def call(self, name: str, items: Sequence[Sequence[Value]] = (), **argv: Value) -> Reply:
         """Run a script once; `argv` by the names of its header, the rest comes from the constants.
 
         TypeError for a value that is missing or of the wrong width; ResponseError when the whole script was refused.
@@ -111,26 +109,26 @@ class Scripts:
         command = ("EVALSHA", *start, *values, *(value for item in items for value in item))
         if self._observer is not None:
             self._observer(name, max(len(items), 1))
-        return await self._send(script, command, timeout)
+        return await self._send(script, command)
 
-    async def _send(self, script: Script, command: tuple[Value, ...], timeout: float | None) -> Reply:
+    async def _send(self, script: Script, command: tuple[Value, ...]) -> Reply:
         for _ in range(3):
             try:
-                return await self._transport.execute(*command, timeout=timeout)
+                return await self._transport.execute(*command)
             except NoScriptError:
-                await self._transport.execute("SCRIPT", "LOAD", script.source, timeout=timeout)
+                await self._transport.execute("SCRIPT", "LOAD", script.source)
             except ResponseError as error:
                 if error_code(error) != "NOGROUP" and "no such key" not in str(error):
                     raise
-                await self.create_groups(timeout=timeout)
-        return await self._transport.execute(*command, timeout=timeout)
+                await self.create_groups()
+        return await self._transport.execute(*command)
 
-    async def create_groups(self, *, timeout: float | None = None) -> None:
+    async def create_groups(self) -> None:
         """Make the consumer group of every stream, from the first entry on; an existing one stays as it is."""
 
         async def create(stream: str) -> None:
             try:
-                await self._transport.execute("XGROUP", "CREATE", stream, GROUP, "0", "MKSTREAM", timeout=timeout)
+                await self._transport.execute("XGROUP", "CREATE", stream, GROUP, "0", "MKSTREAM")
             except ResponseError as error:
                 if error_code(error) != "BUSYGROUP":
                     raise

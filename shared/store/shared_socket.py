@@ -30,7 +30,7 @@ Observer = Callable[[str, int], None]
 class Transport(Protocol):
     """Sends one command and answers its reply. ResponseError is the server's refusal, StoreUnavailable all else."""
 
-    async def execute(self, *command: bytes | str | int | float, timeout: float | None = None) -> Reply: ...
+    async def execute(self, *command: bytes | str | int | float) -> Reply: ...
 
 
 class _Call:
@@ -60,20 +60,20 @@ class SharedSocket:
         self._session: asyncio.Task[None] | None = None
         self.generation = 0
 
-    async def execute(self, *command: bytes | str | int | float, timeout: float | None = None) -> Reply:
-        """Send one command; `timeout` in s (default: the socket's) covers connecting, waiting and the answer."""
+    async def execute(self, *command: bytes | str | int | float) -> Reply:
+        """Send one command; the socket's time-out covers connecting, waiting and the answer."""
         if self._runner is None:
             self._runner = asyncio.create_task(self._run(), name="redis-shared-socket")
-        call = _Call(hiredis.pack_command(command), asyncio.get_running_loop().create_future())
+        packed = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub knows tuples of one only
+        call = _Call(packed, asyncio.get_running_loop().create_future())
         self._outbox.append(call)
         self._ready.set()
-        limit = self._timeout if timeout is None else timeout
         try:
-            async with asyncio.timeout(limit):
+            async with asyncio.timeout(self._timeout):
                 return await call.done
         except TimeoutError:
             self._overdue(call)
-            raise StoreUnavailable(f"Redis did not answer within {limit:g} s", sent=call.sent) from None
+            raise StoreUnavailable(f"Redis did not answer within {self._timeout:g} s", sent=call.sent) from None
         finally:
             if not call.sent:
                 with contextlib.suppress(ValueError):
@@ -123,7 +123,7 @@ class SharedSocket:
         connection = self._connect()
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                await connection.connect()
+                await connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
             self.generation += 1
             await self._pump(connection)
         finally:

@@ -1,11 +1,16 @@
 -- Requeues jobs whose worker went silent; never executes them. When the dead consumer held a suspect, only that job's
 -- loss counts, so that one poison job does not fail its neighbours. The fourth counted loss ends the job.
+-- believed_ms: what the caller holds for this server's time. A call that waited out a stall of the server, or a clock
+-- that jumped, makes everybody look silent: then nothing is taken (I6).
 -- KEYS again suspect high normal low due_high due_normal due_low wake counts suspects
 -- PREFIX job log bell org orgbell
--- ARGV consumer lease_ms losses_max batch result_ttl log_ttl organization_events
+-- ARGV consumer believed_ms lease_ms losses_max batch result_ttl log_ttl organization_events
 -- ITEM held
 -- RETURNS {requeued, failed, ms until the next suspicious entry goes stale or -1, suspicious entries, now}
 -- INCLUDE batch lease announce ending requeueing
+
+local now = now_ms()
+if math.abs(now - tonumber(believed_ms)) > 1000 then return {0, 0, -1, 0, string.format('%d', now)} end
 
 local held_tokens, suspect_of = {}, {}
 for i = ITEM_FIRST, #ARGV do held_tokens[ARGV[i]] = true end
@@ -19,7 +24,7 @@ end
 
 local function fail_lost(job, token, record, status, outcome)
   local number = last_number(job, record)
-  end_job(job, record.org, token, status, outcome, number, -1, number + 1, string.format('%d', now_ms()))
+  end_job(job, record.org, token, status, outcome, number, -1, number + 1, string.format('%d', now))
   release(token)
   failed = failed + 1
 end
@@ -67,4 +72,4 @@ if requeued > 0 then
   redis.call('ZADD', wake, 0, 'job')
 end
 count_ended()
-return {requeued, failed, next_stale, suspicious, string.format('%d', now_ms())}
+return {requeued, failed, next_stale, suspicious, string.format('%d', now)}
