@@ -1,4 +1,4 @@
-"""Many awaiting callers, one script call: while a call is in flight the next batch gathers; nothing waits on a timer."""
+"""Many awaiting callers, one script call: while a call is in flight the next batch gathers, without any timer."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Coalescer(Generic[ItemT, ReplyT]):
     async def _send(self, batch: list[_Waiter[ItemT, ReplyT]]) -> None:
         try:
             replies = await self._flush([waiter.item for waiter in batch])
-        except Exception as error:  # noqa: BLE001 - handed to every caller of the batch, none of it is swallowed
+        except Exception as error:
             for waiter in batch:
                 if not waiter.done.done():
                     waiter.done.set_exception(error)

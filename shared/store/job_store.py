@@ -20,11 +20,12 @@ from shared.errors import IdempotencyConflict, JobNotFound, LeaseLost, StoreFull
 from shared.job import Claim, JobError, JobSnapshot, JobStatus, NewJob, Outcome, RetryReason
 from shared.settings import MAX_DEADLINE_SECONDS, StoreSettings
 from shared.store import listing, records, stats
-from shared.store.bell import Bell, Messages
+from shared.store.bell import Bell
 from shared.store.coalesce import Coalescer
 from shared.store.connection import RedisSettings, error_code, new_connection
 from shared.store.event_log import EventLog
 from shared.store.keys import Keys
+from shared.store.listeners import Messages
 from shared.store.replies import (
     Audited,
     CancelReply,
@@ -176,7 +177,7 @@ class JobStore:
         self, organization_id: str, *, status: JobStatus | None = None, cursor: str | None = None, limit: int = 50
     ) -> JobPage:
         """An organisation's jobs, newest first. ValueError for a cursor that this method did not make."""
-        return await listing.page(self._socket, self.keys, organization_id, status, cursor, limit)
+        return await listing.page(self._socket, self.keys, organization_id, status=status, cursor=cursor, limit=limit)
 
     async def stats(self) -> QueueStats:
         """Exact counts of all states at one moment (I3)."""

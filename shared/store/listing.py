@@ -26,12 +26,12 @@ def _encode(day: int, job_id: str) -> str:
 def _decode(cursor: str) -> tuple[int, str]:
     try:
         raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-        day, job_id = raw.split(" ")
-        if JOB_ID.match(job_id) is None or not 0 <= int(day) < 10**6:
-            raise ValueError
-        return int(day), job_id
     except (ValueError, binascii.Error):
-        raise ValueError("not a cursor of this listing") from None
+        raw = ""
+    day, _, job_id = raw.partition(" ")
+    if JOB_ID.match(job_id) is None or not (day.isascii() and day.isdigit() and len(day) <= 6):
+        raise ValueError("not a cursor of this listing")
+    return int(day), job_id
 
 
 async def _read(transport: Transport, keys: Keys, ids: list[str]) -> list[JobSnapshot | None]:
@@ -41,7 +41,13 @@ async def _read(transport: Transport, keys: Keys, ids: list[str]) -> list[JobSna
 
 
 async def page(
-    transport: Transport, keys: Keys, organization_id: str, status: JobStatus | None, cursor: str | None, limit: int
+    transport: Transport,
+    keys: Keys,
+    organization_id: str,
+    *,
+    status: JobStatus | None,
+    cursor: str | None,
+    limit: int,
 ) -> JobPage:
     """Up to `limit` jobs after `cursor`, of one status or all. ValueError for a cursor of another making."""
     now = int((await transport.execute("TIME"))[0]) * 1000

@@ -1,0 +1,69 @@
+# Every command of the project. `make` alone prints this list.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --require-hashes
+WORKERS ?= 3
+.DEFAULT_GOAL := help
+.PHONY: help install install-dev run test lint types check bench chaos format clean lock
+
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Presswork needs Python 3.11 or newer; set PYTHON=python3.x" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/runtime.stamp: requirements/runtime.txt | $(BIN)/python
+	$(PIP) -r requirements/runtime.txt
+	@touch $@
+
+$(VENV)/dev.stamp: requirements/dev.txt | $(BIN)/python
+	$(PIP) -r requirements/dev.txt
+	@touch $@ $(VENV)/runtime.stamp
+
+.venv-bench/stamp: requirements/bench.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r requirements/bench.txt
+	@touch $@
+
+install: $(VENV)/runtime.stamp ## Make .venv with what the services need
+
+install-dev: $(VENV)/dev.stamp
+
+run: install ## Embedded server, gateway, notifier and worker on this machine; Ctrl-C drains and stops
+	@exec $(BIN)/python -m deploy.local
+
+test: lint types check ## Lint, types, import contracts and the whole suite
+
+check: install-dev ## The suite alone
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+lint: install-dev ## ruff and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: install-dev ## mypy, strict
+	$(BIN)/mypy
+
+bench: install-dev .venv-bench/stamp ## Benchmarks beside other queues; prints tables, writes bench/results/
+	$(BIN)/python -m bench $(BENCH)
+
+chaos: install-dev ## A minute of kill -9 at random under 2,000 jobs
+	$(BIN)/python -m tests.chaos
+
+format: install-dev ## Format and fix what can be fixed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: ## Pin the requirements again (needs uv)
+	for set in "runtime.txt --extra gateway --extra worker --extra notifier --extra embedded" "dev.txt --extra dev"; do \
+		set -- $$set; out=$$1; shift; \
+		uv pip compile pyproject.toml "$$@" -o requirements/$$out --universal --python-version 3.11 --generate-hashes \
+			--no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet; done
+
+clean: ## Remove what the commands made, except the data under .data/
+	rm -rf $(VENV) .venv-bench .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis bench/results

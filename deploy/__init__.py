@@ -1,0 +1,1 @@
+"""Running Presswork: the laptop supervisor and the files of each platform."""

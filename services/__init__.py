@@ -1,0 +1,1 @@
+"""The three services. None calls another: they meet in the store."""

@@ -1,0 +1,1 @@
+"""HTTP in: submits, cancels, retries and reads jobs."""

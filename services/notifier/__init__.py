@@ -1,0 +1,1 @@
+"""Server-sent events out: reads the event logs, writes nothing."""

@@ -1,0 +1,1 @@
+"""Claims jobs, runs them on a provider and ends them."""

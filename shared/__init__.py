@@ -1,0 +1,1 @@
+"""What two services need, or what is part of the state machine of a job."""

@@ -1,0 +1,1 @@
+"""The suite: real server, real HTTP, real processes."""

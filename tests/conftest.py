@@ -1,0 +1,44 @@
+"""One private server per test worker; every test finds it empty."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from shared.settings import StoreSettings
+from shared.store.connection import RedisSettings, new_connection
+from shared.store.embedded import EmbeddedServer
+from shared.store.job_store import JobStore, open_store
+
+
+async def _flush(url: str) -> None:
+    connection = new_connection(RedisSettings(url=url))
+    await connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
+    for command in (("FLUSHALL",), ("CONFIG", "SET", "maxmemory", "0")):
+        await connection.send_command(*command)
+        await connection.read_response()
+    await connection.disconnect()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    """The embedded server of this test worker, without a file on disk."""
+    with EmbeddedServer(Path(tmp_path_factory.mktemp("valkey")), aof=False) as running:
+        yield running
+
+
+@pytest.fixture
+def redis_url(server: EmbeddedServer) -> str:
+    """Address of an empty server."""
+    asyncio.run(_flush(server.url))
+    return server.url
+
+
+@pytest.fixture
+async def store(redis_url: str) -> AsyncIterator[JobStore]:
+    """A store on an empty server, with a lease of 2 s."""
+    async with open_store(StoreSettings(redis_url=redis_url, lease_seconds=2.0), client_name="test") as opened:
+        yield opened
