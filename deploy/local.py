@@ -1,0 +1,173 @@
+"""`make run`: the whole of Presswork on one machine.
+
+Starts the embedded server unless a Redis is named, then gateway, notifier and worker, and keeps them running. Ctrl-C or
+SIGTERM drains: the worker first, then the others, then the server.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+
+from shared.errors import PressworkError
+from shared.settings import redis_url
+from shared.store.embedded import EmbeddedServer
+
+READY_SECONDS = 20.0
+STOP_SECONDS = 30.0
+"""How long a service may take to start or to drain before the supervisor gives up on it."""
+
+
+class Child:
+    """One service process that is started again when it ends by itself, with a growing pause."""
+
+    def __init__(self, name: str, url: str, environment: Mapping[str, str]) -> None:
+        self.name = name
+        self.url = url
+        self._environment = environment
+        self._process: subprocess.Popen[bytes] | None = None
+        self._failures = 0
+        self._not_before = 0.0
+
+    def start(self) -> None:
+        """Start the process in a group of its own, so that Ctrl-C reaches the supervisor alone."""
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", f"services.{self.name}"], env=dict(self._environment), start_new_session=True
+        )
+
+    def ready(self) -> bool:
+        """Whether /health/ready answers 200. RuntimeError when the process has ended."""
+        if self._process is None or self._process.poll() is not None:
+            raise RuntimeError(f"{self.name} ended while starting; its last lines are above")
+        try:
+            with urllib.request.urlopen(f"{self.url}/health/ready", timeout=2) as answer:  # noqa: S310 - our own URL
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            return False
+
+    def watch(self) -> None:
+        """Start the process again when it ended and its pause is over."""
+        if self._process is None or self._process.poll() is None:
+            return
+        now = time.monotonic()
+        if not self._not_before:
+            self._failures += 1
+            self._not_before = now + min(0.25 * 2.0**self._failures, 10.0)
+            print(f"presswork: {self.name} ended with status {self._process.returncode}, starting it again", flush=True)
+        elif now >= self._not_before:
+            self._not_before = 0.0
+            self.start()
+
+    def stop(self) -> None:
+        """SIGTERM and wait; SIGKILL when it takes longer than any drain."""
+        if self._process is None:
+            return
+        if self._process.poll() is None:
+            self._process.terminate()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def _children(environment: Mapping[str, str]) -> list[Child]:
+    """The three services in the order they start, each with its address. PressworkError when a port is taken."""
+    places = {
+        "gateway": (environment.get("GATEWAY_HOST", "127.0.0.1"), environment.get("GATEWAY_PORT", "8000")),
+        "notifier": (environment.get("NOTIFIER_HOST", "127.0.0.1"), environment.get("NOTIFIER_PORT", "8001")),
+        "worker": (environment.get("WORKER_METRICS_HOST", "127.0.0.1"), environment.get("WORKER_METRICS_PORT", "9100")),
+    }
+    children = []
+    for name, (host, port) in places.items():
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, int(port)))
+            except (OSError, ValueError):
+                raise PressworkError(f"the {name} cannot use {host}:{port}: set {name.upper()}_PORT") from None
+        reach = "127.0.0.1" if host in ("0.0.0.0", "") else host  # noqa: S104 - compared, not bound
+        children.append(Child(name, f"http://{reach}:{port}", environment))
+    return children
+
+
+def _wait_ready(children: list[Child], stop: threading.Event) -> bool:
+    deadline = time.monotonic() + READY_SECONDS
+    waiting = list(children)
+    while waiting and not stop.is_set():
+        waiting = [child for child in waiting if not child.ready()]
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{waiting[0].name} did not become ready in {READY_SECONDS:g} s")
+        stop.wait(0.05)
+    return not stop.is_set()
+
+
+def _announce(children: list[Child], server: EmbeddedServer | None) -> None:
+    gateway, notifier, worker = (child.url for child in children)
+    store = f"embedded Valkey under {server.folder}" if server else "the Redis of the environment"
+    print(
+        f"\nPresswork is up ({store})\n"
+        f"  API       {gateway}/api/ai/queue-stats\n"
+        f"  docs      {gateway}/docs\n"
+        f"  events    {notifier}/api/ai/job-events?jobId=…\n"
+        f"  metrics   {gateway}/metrics  {notifier}/metrics  {worker}/metrics\n"
+        "Ctrl-C drains and stops.\n",
+        flush=True,
+    )
+
+
+def _supervise(children: list[Child], server: EmbeddedServer | None, stop: threading.Event) -> None:
+    for child in children:
+        child.start()
+    if _wait_ready(children, stop):
+        _announce(children, server)
+    while not stop.wait(0.2):
+        if server is not None and not server.running:
+            print("presswork: the embedded server ended, starting it again", flush=True)
+            server.kill()
+            server.start()
+        for child in children:
+            child.watch()
+
+
+def main() -> int:
+    """Run until a signal; 0 after a clean stop, 1 with one line when something cannot start."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    environment = dict(os.environ)
+    server: EmbeddedServer | None = None
+    children: list[Child] = []
+    try:
+        if redis_url(environment) is None:
+            server = EmbeddedServer(Path(environment.get("DATA_DIR") or ".data"))
+            server.start()
+            environment["REDIS_URL"] = server.url
+        # On a laptop the browser reaches the notifier directly.
+        notifier_port = environment.get("NOTIFIER_PORT", "8001")
+        environment.setdefault("PUBLIC_EVENTS_URL", f"http://127.0.0.1:{notifier_port}")
+        children = _children(environment)
+        _supervise(children, server, stop)
+    except (PressworkError, RuntimeError) as error:
+        print(f"presswork: {error}", file=sys.stderr)
+        return 1
+    finally:
+        # The worker first: what it hands back needs the store, and readers should still see it.
+        for child in reversed(children):
+            child.stop()
+        if server is not None:
+            server.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
