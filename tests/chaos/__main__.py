@@ -1,0 +1,36 @@
+"""`make chaos`: a minute of random kills under load. Prints what happened; exit status 1 when an invariant broke."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.chaos.driver import Chaos, Plan
+
+
+def main() -> int:
+    """Run one plan from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=2000)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--workers", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    chosen = parser.parse_args()
+    plan = Plan(jobs=chosen.jobs, seconds=chosen.seconds, workers=chosen.workers, seed=chosen.seed)
+    print(f"chaos: {plan.jobs} jobs, {plan.workers} workers, {plan.seconds:g} s, seed {plan.seed}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="presswork-chaos-") as folder:
+        report = asyncio.run(Chaos(plan, Path(folder)).run())
+    print(f"{report.seconds:.0f} s; outcomes {dict(report.outcomes)}; kills {dict(report.kills)}")
+    print(f"errors {dict(report.errors)}; explicit gaps {report.gaps}")
+    for problem in report.problems[:50]:
+        print(f"BROKEN {problem}")
+    print("every invariant held" if not report.problems else f"{len(report.problems)} breaches")
+    return 1 if report.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

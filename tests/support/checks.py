@@ -1,0 +1,71 @@
+"""The invariants of DESIGN section 4, checked from the inside: what must be true of the keys when all jobs have ended."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from shared.settings import StoreSettings
+from shared.store.connection import RedisSettings, new_connection
+from shared.store.job_store import open_store
+from shared.store.keys import FIXED, GROUP, Keys
+
+
+class RawRedis:
+    """One plain connection for looking at keys: `await raw("XLEN", key)`."""
+
+    def __init__(self, url: str) -> None:
+        self._connection = new_connection(RedisSettings(url=url, client_name="check"))
+
+    async def __call__(self, *command: str | int | bytes) -> Any:
+        """Send a command, answer its reply."""
+        await self._connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
+        await self._connection.send_command(*command)
+        async with asyncio.timeout(10):
+            return await self._connection.read_response()
+
+    async def __aenter__(self) -> RawRedis:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._connection.disconnect()
+
+
+async def leaks(url: str) -> list[str]:
+    """What is left over although every job has ended (I5): [] is right.
+
+    Pending or waiting entries, delayed members, and keys without a TTL that are not among the fixed ones.
+    """
+    keys, found = Keys(), []
+    async with RawRedis(url) as raw:
+        for stream in keys.streams:
+            if await raw("EXISTS", stream):
+                pending = (await raw("XPENDING", stream, GROUP))[0]
+                length = await raw("XLEN", stream)
+                if pending or length:
+                    found.append(f"{stream}: {length} entries, {pending} pending")
+        for due in keys.due:
+            if count := await raw("ZCARD", due):
+                found.append(f"{due}: {count} delayed")
+        fixed = {keys.fixed(name) for name in FIXED}
+        cursor = b"0"
+        while True:
+            cursor, names = await raw("SCAN", cursor, "COUNT", 500)
+            for name in names:
+                if name.decode() not in fixed and await raw("PTTL", name) < 0:
+                    found.append(f"{name.decode()}: no TTL")
+            if cursor == b"0":
+                return found
+
+
+async def ended_by_outcome(url: str) -> dict[str, int]:
+    """The stats of the store, as a mapping, read past every service."""
+    async with open_store(StoreSettings(redis_url=url), client_name="check") as store:
+        stats = await store.stats()
+    return {
+        "queued": stats.queued,
+        "processing": stats.processing,
+        "completed": stats.completed,
+        "failed": stats.failed,
+        "cancelled": stats.cancelled,
+    }
