@@ -1,4 +1,4 @@
-"""The invariants of DESIGN section 4, checked from the inside: what must be true of the keys when all jobs have ended."""
+"""The invariants of DESIGN section 4 from the inside: what must be true of the keys when all jobs have ended."""
 
 from __future__ import annotations
 
