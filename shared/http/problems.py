@@ -1,0 +1,193 @@
+"""Errors as RFC 9457 problem documents: one catalogue, one shape, for Litestar's handlers and for raw ASGI ones."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from litestar.types import ExceptionHandlersMap, Send
+
+from shared.errors import IdempotencyConflict, JobNotFound, Overloaded, StoreFull, StoreUnavailable
+
+MEDIA_TYPE: Final = "application/problem+json"
+MAX_ERRORS: Final = 50
+"""Fields one document names at most: a body with 10,000 bad ones must not be answered with a megabyte."""
+
+_log: Final = structlog.get_logger(__name__)
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """One kind of problem: its stable name, its HTTP status and its title."""
+
+    slug: str
+    status: int
+    title: str
+
+    @property
+    def type(self) -> str:
+        """The `type` of its documents: a name, not an address that somebody would have to serve."""
+        return f"urn:presswork:problem:{self.slug}"
+
+
+INVALID: Final = Kind("invalid-request", 400, "The request is not valid")
+UNAUTHORIZED: Final = Kind("unauthorized", 401, "A valid bearer token is needed")
+FORBIDDEN: Final = Kind("forbidden", 403, "This token may not act for that organization")
+NOT_FOUND: Final = Kind("not-found", 404, "There is nothing here")
+METHOD_NOT_ALLOWED: Final = Kind("method-not-allowed", 405, "The method is not allowed here")
+TOO_SLOW: Final = Kind("body-too-slow", 408, "The body did not arrive in time")
+JOB_ENDED: Final = Kind("job-ended", 409, "The job has ended")
+JOB_NOT_FAILED: Final = Kind("job-not-failed", 409, "Only a failed job can be retried")
+IDEMPOTENCY_CONFLICT: Final = Kind("idempotency-conflict", 409, "This idempotency key came with another body")
+TOO_LARGE: Final = Kind("body-too-large", 413, "The body is too large")
+UNSUPPORTED_MEDIA_TYPE: Final = Kind("unsupported-media-type", 415, "The body must be application/json")
+INTERNAL: Final = Kind("internal-error", 500, "Something went wrong on our side")
+STORE_UNAVAILABLE: Final = Kind("store-unavailable", 503, "The queue cannot be reached")
+STORE_FULL: Final = Kind("store-full", 503, "The queue has no memory left for new jobs")
+QUEUE_FULL: Final = Kind("queue-full", 503, "Too many jobs are waiting")
+OVERLOADED: Final = Kind("overloaded", 503, "Too many requests at once")
+DRAINING: Final = Kind("draining", 503, "This instance is shutting down")
+NOT_LIVE: Final = Kind("not-live", 503, "The service is stuck")
+
+_BY_STATUS: Final = {
+    kind.status: kind
+    for kind in (INVALID, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, METHOD_NOT_ALLOWED, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE)
+}
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """One bad field: its path (`parameters.tone`, `jobs[3].prompt`) and what is wrong with it."""
+
+    field: str
+    message: str
+
+
+class Problem(Exception):
+    """An HTTP error in flight. `extra` are further members of the document; `retry_after` is in s."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        detail: str | None = None,
+        *,
+        errors: Sequence[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+        retry_after: int | None = None,
+        **extra: Any,
+    ) -> None:
+        super().__init__(kind.slug)
+        self.kind = kind
+        self.detail = detail
+        self.errors = errors
+        self.extra = extra
+        self.headers = dict(headers or {})
+        if retry_after is not None:
+            self.headers["Retry-After"] = str(retry_after)
+
+    def document(self) -> dict[str, Any]:
+        """The document's members."""
+        document: dict[str, Any] = {"type": self.kind.type, "title": self.kind.title, "status": self.kind.status}
+        if self.detail is not None:
+            document["detail"] = self.detail
+        if self.errors:
+            document["errors"] = list(self.errors[:MAX_ERRORS])
+        return document | self.extra
+
+    def body(self) -> bytes:
+        """The document as JSON."""
+        return _encode(self.document())
+
+
+def invalid(field: str, message: str) -> Problem:
+    """A 400 that names one field."""
+    return Problem(INVALID, f"{field}: {message}", errors=[FieldError(field, message)])
+
+
+def unauthorized() -> Problem:
+    """A 401 with the challenge that RFC 6750 asks for."""
+    return Problem(UNAUTHORIZED, headers={"WWW-Authenticate": "Bearer"})
+
+
+def unavailable(job_id: str | None = None) -> Problem:
+    """A 503 because Redis did not answer; `job_id` names the job that may exist all the same."""
+    if job_id is None:
+        return Problem(STORE_UNAVAILABLE, retry_after=1)
+    return Problem(STORE_UNAVAILABLE, "the job may have been accepted", retry_after=1, jobId=job_id)
+
+
+_BAD_FIELD: Final = re.compile(r"(.*) - at `(?:key` in `)?\$\.?(.*)`\Z", re.DOTALL)
+_NAMED_FIELD: Final = re.compile(r"Object (contains unknown|missing required) field `(.*?)`", re.DOTALL)
+
+
+def field_error(error: ValueError, prefix: str = "") -> FieldError:
+    """Name the field that msgspec complains about; the body as a whole is `body`."""
+    text, path = str(error), ""
+    if isinstance(error, UnicodeError):
+        text = "not valid UTF-8"
+    elif (found := _BAD_FIELD.match(text)) is not None:
+        text, path = found.group(1), found.group(2)
+    if (named := _NAMED_FIELD.match(text)) is not None:
+        path = f"{path}.{named.group(2)}" if path else named.group(2)
+        text = "unknown field" if named.group(1) == "contains unknown" else "required"
+    whole = ".".join(part for part in (prefix, path) if part) if not path.startswith("[") else prefix + path
+    return FieldError(whole or "body", text[:1].lower() + text[1:])
+
+
+_OF_STORE: Final[dict[type[Exception], Callable[[], Problem]]] = {
+    JobNotFound: lambda: Problem(NOT_FOUND, "no such job"),
+    IdempotencyConflict: lambda: Problem(IDEMPOTENCY_CONFLICT),
+    StoreFull: lambda: Problem(STORE_FULL, retry_after=10),
+    Overloaded: lambda: Problem(OVERLOADED, retry_after=1),
+    StoreUnavailable: unavailable,
+}
+
+
+def from_error(error: Exception) -> Problem:
+    """The problem that stands for an error; 500 for what nobody foresaw."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, HTTPException):
+        return _from_litestar(error)
+    make = _OF_STORE.get(type(error))
+    return make() if make is not None else Problem(INTERNAL)
+
+
+def _from_litestar(error: HTTPException) -> Problem:
+    kind = _BY_STATUS.get(error.status_code)
+    headers = {name: value for name, value in (error.headers or {}).items() if name.lower() in ("allow", "retry-after")}
+    if kind is None:
+        kind = (
+            INTERNAL if error.status_code >= 500 else Kind("http-error", error.status_code, "The request was refused")
+        )
+    errors = [
+        FieldError(str(item.get("key", "body")), str(item.get("message", "")))
+        for item in (error.extra if isinstance(error.extra, list) else [])
+        if isinstance(item, dict)
+    ]
+    return Problem(kind, errors=errors, headers=headers)
+
+
+def to_response(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Litestar's exception handler for everything."""
+    problem = from_error(error)
+    if problem.kind is INTERNAL:
+        _log.error("unhandled error", path_template=request.scope.get("path_template", ""), exc_info=error)
+    return Response(problem.body(), status_code=problem.kind.status, headers=problem.headers, media_type=MEDIA_TYPE)
+
+
+async def send_problem(send: Send, problem: Problem) -> None:
+    """Answer a raw ASGI request."""
+    body = problem.body()
+    headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
+    headers += [(name.lower().encode(), value.encode()) for name, value in problem.headers.items()]
+    await send({"type": "http.response.start", "status": problem.kind.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+EXCEPTION_HANDLERS: Final[ExceptionHandlersMap] = {Exception: to_response, HTTPException: to_response}
+"""For `Litestar(exception_handlers=...)`: every error becomes a problem document."""

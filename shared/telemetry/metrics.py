@@ -1,0 +1,162 @@
+"""Every instrument of Presswork, in groups: a service makes the groups it needs on a registry of its own.
+
+No label has unbounded values: a job, an organisation or a customer's text is never one. Durations are in s.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+
+CONTENT_TYPE: Final = CONTENT_TYPE_LATEST.removesuffix("; charset=utf-8")
+"""Of `/metrics`; Litestar adds the charset to every text."""
+
+JOB_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800)
+"""50 ms to 30 min: from the demo to the longest time-out that customers ask for."""
+
+FIRST_TOKEN_BUCKETS: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 30, 60)
+
+
+def installed_version() -> str:
+    """The version of the installed distribution; `unknown` in a tree that is not installed."""
+    try:
+        return version("presswork")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def new_registry(service: str) -> CollectorRegistry:
+    """An empty registry with what every service exports: `presswork_build_info` and the process's own figures."""
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # the client has no type here
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    info = Gauge(
+        "presswork_build_info", "Always 1; the labels tell what runs.", ("service", "version"), registry=registry
+    )
+    info.labels(service, installed_version()).set(1)
+    return registry
+
+
+def exposition(registry: CollectorRegistry) -> bytes:
+    """What `/metrics` answers, of media type `CONTENT_TYPE`."""
+    return generate_latest(registry)
+
+
+class SubmitMetrics:
+    """Of the gateway."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.submitted = Counter(
+            "presswork_jobs_submitted_total", "Jobs accepted, by priority.", ("priority",), registry=registry
+        )
+
+
+class QueueMetrics:
+    """The queue as the store counts it; the gateway alone exports it, else a sum over services would count it twice."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.jobs = Gauge(
+            "presswork_queue_jobs", "Jobs by state; they add up to all accepted jobs.", ("state",), registry=registry
+        )
+        self.delayed = Gauge(
+            "presswork_queue_delayed_jobs", "The part of queued that is not due yet.", registry=registry
+        )
+        self.oldest = Gauge(
+            "presswork_queue_oldest_waiting_seconds", "Age of the oldest job that could be claimed.", registry=registry
+        )
+        self.forget()
+
+    def show(self, jobs: Mapping[str, int], *, delayed: int, oldest_seconds: float) -> None:
+        """Set all of them from one reading of the store."""
+        for state, count in jobs.items():
+            self.jobs.labels(state).set(count)
+        self.delayed.set(delayed)
+        self.oldest.set(oldest_seconds)
+
+    def forget(self) -> None:
+        """Export nothing rather than figures of long ago, while the store does not answer."""
+        self.jobs.clear()
+        self.delayed.set(math.nan)
+        self.oldest.set(math.nan)
+
+
+class WorkerMetrics:
+    """Of a worker: how jobs ended, how long they took, and how busy it is."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.finished = Counter(
+            "presswork_jobs_finished_total", "Jobs this worker ended, by outcome.", ("outcome",), registry=registry
+        )
+        self.retries = Counter(
+            "presswork_job_retries_total",
+            "Jobs that went back to the queue, by reason.",
+            ("reason",),
+            registry=registry,
+        )
+        self.recoveries = Counter(
+            "presswork_recoveries_total", "Jobs this worker took back from a lost one.", registry=registry
+        )
+        self.wait = Histogram(
+            "presswork_job_wait_seconds", "From claimable to claimed.", buckets=JOB_BUCKETS, registry=registry
+        )
+        self.run = Histogram(
+            "presswork_job_run_seconds", "From claim to end of one attempt.", buckets=JOB_BUCKETS, registry=registry
+        )
+        self.total = Histogram(
+            "presswork_job_total_seconds", "From submit to the end of the job.", buckets=JOB_BUCKETS, registry=registry
+        )
+        self.first_token = Histogram(
+            "presswork_job_first_token_seconds",
+            "From claim to the provider's first text.",
+            buckets=FIRST_TOKEN_BUCKETS,
+            registry=registry,
+        )
+        self.slots = Gauge("presswork_worker_slots", "Jobs this worker may run at once.", registry=registry)
+        self.busy = Gauge("presswork_worker_slots_busy", "Jobs this worker runs now.", registry=registry)
+        self.draining = Gauge("presswork_worker_draining", "1 after SIGTERM: no new jobs.", registry=registry)
+
+
+class StreamMetrics:
+    """Of the notifier."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.connections = Gauge("presswork_sse_connections", "Open event streams.", registry=registry)
+        self.events = Counter("presswork_sse_events_total", "Events sent, by kind.", ("kind",), registry=registry)
+
+
+class RedisMetrics:
+    """What a process asks of Redis. `observe` is the store's observer: `open_store(..., observer=metrics.observe)`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        commands = Counter(
+            "presswork_redis_commands_total",
+            "Items asked of Redis, by script or command: a batch of 20 submits counts 20.",
+            ("verb",),
+            registry=registry,
+        )
+        self._commands = commands
+        self._round_trips = Counter(
+            "presswork_redis_round_trips_total", "Calls sent to Redis: a batch counts 1.", registry=registry
+        )
+        self._by_verb: dict[str, Counter] = {}
+
+    def observe(self, verb: str, calls: int) -> None:
+        """One round trip of a script or command (a name from the code, so there are few) that carried `calls` items."""
+        counter = self._by_verb.get(verb)
+        if counter is None:
+            counter = self._by_verb[verb] = self._commands.labels(verb.lower())
+        counter.inc(calls)
+        self._round_trips.inc()
