@@ -6,23 +6,21 @@ before answers as done, what another lease did raises LeaseLost.
 
 from __future__ import annotations
 
-import asyncio
-import math
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import msgspec
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
-from shared.errors import IdempotencyConflict, JobNotFound, LeaseLost, StoreFull, StoreRejected, StoreUnavailable
+from shared.errors import IdempotencyConflict, JobNotFound, LeaseLost
 from shared.job import Claim, JobError, JobSnapshot, JobStatus, NewJob, Outcome, RetryReason
 from shared.settings import MAX_DEADLINE_SECONDS, StoreSettings
-from shared.store import listing, records, stats
+from shared.store import listing, records, refusals, stats
 from shared.store.bell import Bell
 from shared.store.coalesce import Coalescer
-from shared.store.connection import RedisSettings, error_code, new_connection
+from shared.store.connection import RedisSettings, new_connection
 from shared.store.event_log import EventLog
 from shared.store.keys import Keys
 from shared.store.listeners import Messages
@@ -41,6 +39,7 @@ from shared.store.replies import (
 )
 from shared.store.scripts import Scripts
 from shared.store.shared_socket import Observer, SharedSocket
+from shared.store.sleeper import Sleeper
 
 LOSSES_MAX: Final = 3
 HANDBACKS_MAX: Final = 20
@@ -51,25 +50,9 @@ INDEX_LENGTH: Final = 20_000
 
 CONSUMER_IDLE_MS: Final = 3_600_000
 AUDIT_LOCK_MS: Final = 3_500_000
-CLOSED: Final = frozenset({"READONLY", "MISCONF", "LOADING", "MASTERDOWN", "NOREPLICAS", "TRYAGAIN", "CLUSTERDOWN"})
-"""Refusals that a healthy server gives up again: the call may be repeated later."""
 
 Item = tuple[bytes | str | int | float, ...]
 _encode: Final = msgspec.json.Encoder().encode
-
-
-def _refuse(reply: Any) -> None:
-    """Turn an item's ERROR into the domain's error."""
-    if isinstance(reply, list) and reply[0] == b"ERROR":
-        message = reply[1].decode(errors="replace")
-        code = error_code(message)
-        if code == "OOM":
-            raise StoreFull("Redis has no memory left for new jobs")
-        if code == "NOGROUP":
-            raise LeaseLost("the consumer group was lost")
-        if code in CLOSED:
-            raise StoreUnavailable(f"Redis refuses writes: {code}")
-        raise StoreRejected(f"Redis refused one item: {code}")
 
 
 class JobStore:
@@ -79,7 +62,7 @@ class JobStore:
         self.settings = settings
         self.keys = Keys()
         self._socket = SharedSocket(lambda: new_connection(redis), timeout=settings.timeout_seconds)
-        self._sleeper = new_connection(redis)
+        self._sleeper = Sleeper(new_connection(redis), self.keys.fixed("wake"), margin_s=settings.timeout_seconds)
         constants = {
             "lease_ms": settings.lease_ms,
             "result_ttl": round(settings.result_ttl_seconds * 1000),
@@ -110,22 +93,17 @@ class JobStore:
 
         return Coalescer(flush, patience_s=self.settings.timeout_seconds)
 
-    @staticmethod
-    def _refused(error: ResponseError) -> Exception:
-        code = error_code(error)
-        return StoreFull("Redis is out of memory") if code == "OOM" else StoreUnavailable(f"Redis refused: {code}")
-
     async def _call(self, script: str, items: Sequence[Item] = (), **argv: bytes | str | int | float) -> Any:
         try:
             return await self._scripts.call(script, items, **argv)
         except ResponseError as error:
-            raise self._refused(error) from None
+            raise refusals.of_call(error) from None
 
     async def aclose(self) -> None:
         """Send what callers still wait for, then close every connection."""
         for coalescer in (self._submit, self._append, self._finish, self._requeue):
             await coalescer.aclose()
-        await self._sleeper.disconnect(nowait=True)
+        await self._sleeper.aclose()
         await self._socket.aclose()
 
     # ---- the gateway's side -------------------------------------------------------------------------------------
@@ -145,7 +123,7 @@ class JobStore:
             key, job.fingerprint, key_ttl,
         )  # fmt: skip
         reply = await self._submit(item, len(body))
-        _refuse(reply)
+        refusals.check_item(reply)
         code, job_id, state = (part.decode() for part in reply)
         if code == "CONFLICT":
             raise IdempotencyConflict("this idempotency key came with another body before")
@@ -165,7 +143,7 @@ class JobStore:
     async def cancel(self, job_id: str, *, force: bool = False) -> CancelReply:
         """End a waiting job, or ask the worker of a running one to; `force` ends it here and takes the lease away."""
         reply = (await self._call("cancel", [(job_id, int(force))]))[0]
-        _refuse(reply)
+        refusals.check_item(reply)
         code, state = reply[0].decode(), reply[1].decode()
         if code == "MISSING":
             raise JobNotFound(job_id)
@@ -228,7 +206,7 @@ class JobStore:
         """Log one delta. `number` counts from 2 within the lease without holes. Answers how many readers heard."""
         encoded = text.encode("utf-8", "replace")
         reply = await self._append((claim.job_id, claim.token, number, encoded), len(encoded))
-        _refuse(reply)
+        refusals.check_item(reply)
         if reply == b"LOST":
             raise LeaseLost(claim.job_id)
         return int(reply)
@@ -247,7 +225,7 @@ class JobStore:
             number + 1 + int(has_tail), claim.started_ms + run_ms,
         )  # fmt: skip
         reply = await self._finish(item, len(body))
-        _refuse(reply)
+        refusals.check_item(reply)
         if reply not in (b"OK", b"ALREADY"):
             raise LeaseLost(claim.job_id)
 
@@ -261,7 +239,7 @@ class JobStore:
             _encode(Outcome(error=failure)),
         )  # fmt: skip
         reply = await self._requeue(item)
-        _refuse(reply)
+        refusals.check_item(reply)
         if reply[0] == b"LOST":
             raise LeaseLost(claim.job_id)
         return JobStatus(reply[1].decode())
@@ -292,19 +270,7 @@ class JobStore:
 
     async def wait_for_work(self, timeout_ms: int) -> Ring:
         """Sleep until somebody rings, at most `timeout_ms`, on a connection of its own."""
-        try:
-            async with asyncio.timeout(timeout_ms / 1000 + self.settings.timeout_seconds):
-                await self._sleeper.connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
-                await self._sleeper.send_command("BZPOPMIN", self.keys.fixed("wake"), timeout_ms / 1000)
-                reply = await self._sleeper.read_response(timeout=math.inf)
-        except (RedisError, OSError, TimeoutError):
-            await self._sleeper.disconnect(nowait=True)
-            raise StoreUnavailable("the connection to Redis broke while waiting for work") from None
-        except BaseException:
-            # A block that nobody reads would swallow the next ring.
-            await self._sleeper.disconnect(nowait=True)
-            raise
-        return Ring(reply[1].decode()) if reply else Ring.NONE
+        return await self._sleeper.sleep(timeout_ms)
 
     async def unfinished(self) -> bool:
         """One cheap read: is there any unfinished job. Streams hold nothing else; delayed sets are asked every other

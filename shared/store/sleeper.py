@@ -1,0 +1,41 @@
+"""Where an idle worker sleeps: a blocking pop of the wake key, on a connection of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+
+from redis.exceptions import RedisError
+
+from shared.errors import StoreUnavailable
+from shared.store.connection import AnyConnection
+from shared.store.replies import Ring
+
+
+class Sleeper:
+    """One sleeping place. `margin_s`: how long an answer may be late before the connection counts as broken."""
+
+    def __init__(self, connection: AnyConnection, wake: str, *, margin_s: float) -> None:
+        self._connection = connection
+        self._wake = wake
+        self._margin_s = margin_s
+
+    async def sleep(self, timeout_ms: int) -> Ring:
+        """Until somebody rings, at most `timeout_ms`. StoreUnavailable when the connection breaks."""
+        try:
+            async with asyncio.timeout(timeout_ms / 1000 + self._margin_s):
+                await self._connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
+                await self._connection.send_command("BZPOPMIN", self._wake, timeout_ms / 1000)
+                reply = await self._connection.read_response(timeout=math.inf)
+        except (RedisError, OSError, TimeoutError):
+            await self.aclose()
+            raise StoreUnavailable("the connection to Redis broke while waiting for work") from None
+        except BaseException:
+            # A block that nobody reads would swallow the next ring.
+            await self.aclose()
+            raise
+        return Ring(reply[1].decode()) if reply else Ring.NONE
+
+    async def aclose(self) -> None:
+        """Close the connection; the next sleep opens it again."""
+        await self._connection.disconnect(nowait=True)
