@@ -1,0 +1,90 @@
+"""Composition root of the notifier: builds everything from settings and serves until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+
+from litestar import Litestar
+from litestar.config.cors import CORSConfig
+from litestar.types import ASGIApp
+from prometheus_client import CollectorRegistry
+
+from services.notifier.hub import Hub
+from services.notifier.routes import Streams
+from services.notifier.settings import NotifierSettings
+from services.notifier.wire import WithTransport
+from shared.http.identity import Authenticator
+from shared.http.ops import ops_routes
+from shared.http.problems import DRAINING, EXCEPTION_HANDLERS, Problem
+from shared.http.server import serve
+from shared.settings import StoreSettings
+from shared.store.job_store import JobStore, open_store
+from shared.telemetry.metrics import RedisMetrics, StreamMetrics, new_registry
+
+GRACE_SECONDS = 2
+"""How long other answers may take after SIGTERM; the streams end by themselves before that."""
+
+
+def _application(
+    settings: NotifierSettings, store: JobStore, hub: Hub, metrics: StreamMetrics, registry: CollectorRegistry
+) -> ASGIApp:
+    authenticator = Authenticator(
+        settings.api_tokens, host=settings.notifier_host, allow_anonymous=settings.allow_anonymous
+    )
+
+    async def ready() -> None:
+        if hub.draining:
+            raise Problem(DRAINING)
+        await store.ping()
+
+    async def live() -> bool:
+        return True  # whoever reads this was served by the loop that serves the streams
+
+    streams = Streams(
+        store,
+        hub,
+        authenticator,
+        metrics,
+        heartbeat_s=settings.notifier_heartbeat_seconds,
+        send_s=settings.notifier_send_seconds,
+    )
+    cors = CORSConfig(
+        allow_origins=settings.origins,
+        allow_methods=["GET"],
+        allow_headers=["Authorization", "Cache-Control", "Last-Event-ID"],
+    )
+    return WithTransport(
+        Litestar(
+            [streams.route(), *ops_routes(ready=ready, live=live, registry=registry)],
+            cors_config=cors if settings.origins else None,
+            exception_handlers=EXCEPTION_HANDLERS,
+            openapi_config=None,
+            logging_config=None,
+        )
+    )
+
+
+async def run(settings: NotifierSettings, store_settings: StoreSettings, stop: asyncio.Event) -> None:
+    """Serve until `stop` is set, then end all streams within a second. SettingsInvalid, RuntimeError: see `serve`."""
+    registry = new_registry("notifier")
+    metrics = StreamMetrics(registry)
+    hub = Hub(settings.notifier_max_connections, metrics)
+
+    async def drain() -> None:
+        await stop.wait()
+        await hub.drain()
+
+    observer = RedisMetrics(registry).observe
+    async with open_store(store_settings, client_name="presswork-notifier", observer=observer) as store:
+        app = _application(settings, store, hub, metrics, registry)
+        draining = asyncio.create_task(drain(), name="drain")
+        try:
+            await serve(
+                app,
+                host=settings.notifier_host,
+                port=settings.notifier_port,
+                stop=stop,
+                grace_seconds=GRACE_SECONDS,
+            )
+        finally:
+            draining.cancel()

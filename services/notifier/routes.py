@@ -1,0 +1,131 @@
+"""`GET /api/ai/job-events`: from a request to a stream, or to the status that tells EventSource what to do.
+
+EventSource comes back after a 200 that ended, and never again after any other status: 204 and problems are final, and
+whatever may pass (Redis away, too many streams, shutting down) is a 200 that ends at once with a `retry:`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+from urllib.parse import parse_qs
+
+from litestar import asgi
+from litestar.enums import ScopeType
+from litestar.handlers import ASGIRouteHandler
+from litestar.types import Receive, Scope, Send
+
+from services.notifier import sse
+from services.notifier.hub import Hub
+from services.notifier.shared_reads import SharedReads
+from services.notifier.sources import JobSource, OrganizationSource, Source, parse_stream_id
+from services.notifier.subscription import Subscription
+from services.notifier.wire import Wire
+from shared.errors import JobNotFound, StoreUnavailable
+from shared.events import parse_event_id
+from shared.http.identity import Authenticator, Identity
+from shared.http.problems import FORBIDDEN, METHOD_NOT_ALLOWED, NOT_FOUND, Problem, invalid
+from shared.job import IDENTIFIER, JOB_ID
+from shared.store.bell import RUNG
+from shared.store.job_store import JobStore
+from shared.telemetry.metrics import StreamMetrics
+
+PATH: Final = "/api/ai/job-events"
+MAX_PARAMETERS: Final = 100
+
+CursorT = TypeVar("CursorT")
+
+
+class Streams:
+    """Answers requests for event streams."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        hub: Hub,
+        authenticator: Authenticator,
+        metrics: StreamMetrics,
+        *,
+        heartbeat_s: float,
+        send_s: float,
+    ) -> None:
+        self._store = store
+        self._hub = hub
+        self._authenticator = authenticator
+        self._metrics = metrics
+        self._heartbeat_s = heartbeat_s
+        self._send_s = send_s
+        self._reads = SharedReads()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != ScopeType.HTTP or scope["method"] != "GET":
+            raise Problem(METHOD_NOT_ALLOWED, headers={"Allow": "GET"})
+        headers = scope["headers"]
+        identity = self._authenticator.identify(headers)
+        query = _query(scope["query_string"])
+        resume = next((value.decode("latin-1") for name, value in headers if name == b"last-event-id"), "")
+        resume = resume or query.get("lastEventId", "")
+        wire = Wire(scope, receive, send, send_seconds=self._send_s)
+        job_id, organization_id = query.get("jobId"), query.get("organizationId")
+        if (job_id is None) == (organization_id is None):
+            raise invalid("jobId", "give either jobId or organizationId")
+        if job_id is not None:
+            await self._serve(self._job(job_id), _cursor(resume, parse_event_id), identity, wire)
+        elif organization_id is not None:
+            source = self._organization(organization_id, identity)
+            await self._serve(source, _cursor(resume, parse_stream_id), identity, wire)
+
+    def _job(self, job_id: str) -> JobSource:
+        if JOB_ID.match(job_id) is None:
+            raise JobNotFound(job_id)
+        return JobSource(self._store.events, self._store.keys, job_id, self._reads)
+
+    def _organization(self, organization_id: str, identity: Identity) -> OrganizationSource:
+        if not self._store.settings.organization_events:
+            raise Problem(NOT_FOUND, "ORGANIZATION_EVENTS is off")
+        if IDENTIFIER.match(organization_id) is None:
+            raise invalid("organizationId", "not an id")
+        if not identity.may_see(organization_id):
+            raise Problem(FORBIDDEN)
+        return OrganizationSource(self._store.events, self._store.keys, organization_id, self._reads)
+
+    async def _serve(self, source: Source[CursorT], cursor: CursorT | None, identity: Identity, wire: Wire) -> None:
+        try:
+            first = None if self._hub.full else await source.read(cursor, RUNG)
+        except StoreUnavailable:
+            first = None
+        if first is None:
+            await wire.only(sse.retry_later())
+        elif not identity.may_see(first.organization_id):
+            raise JobNotFound
+        elif first.ended and not first.wire:
+            await wire.nothing_more()
+        else:
+            subscription = Subscription(source, wire, heartbeat_s=self._heartbeat_s, metrics=self._metrics)
+            with self._hub.admitted(subscription):
+                await subscription.run(first, self._store.bell)
+
+    def route(self) -> ASGIRouteHandler:
+        """The route, for Litestar."""
+
+        @asgi(PATH, copy_scope=False)
+        async def job_events(scope: Scope, receive: Receive, send: Send) -> None:
+            await self(scope, receive, send)
+
+        return job_events
+
+
+def _query(raw: bytes) -> dict[str, str]:
+    try:
+        found = parse_qs(raw.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_PARAMETERS, errors="strict")
+    except ValueError:
+        raise invalid("query", f"not readable, or more than {MAX_PARAMETERS} parameters") from None
+    return {name: values[0] for name, values in found.items()}
+
+
+def _cursor(text: str, parse: Callable[[str], CursorT]) -> CursorT | None:
+    try:
+        return parse(text) if text else None
+    except ValueError:
+        raise invalid("Last-Event-ID", "not an id of this stream") from None

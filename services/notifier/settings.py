@@ -1,0 +1,33 @@
+"""Settings of the notifier, read once from the environment."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from shared.settings import Port, PositiveSeconds
+
+
+class NotifierSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where it listens and whom it serves.
+
+    `notifier_max_connections`: beyond so many streams a new one is asked to come back later.
+    `notifier_heartbeat_seconds`: the longest silence on a stream. `notifier_send_seconds`: a reader that takes nothing
+    for so long is disconnected. `cors_allowed_origins`: separated by commas, `*` for all, empty for none.
+    """
+
+    notifier_host: str = "127.0.0.1"
+    notifier_port: Port = 8001
+    notifier_max_connections: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10_000
+    notifier_heartbeat_seconds: PositiveSeconds = 15.0
+    notifier_send_seconds: PositiveSeconds = 10.0
+    cors_allowed_origins: str = ""
+    api_tokens: str = ""
+    allow_anonymous: bool = False
+    log_level: str = "INFO"
+
+    @property
+    def origins(self) -> list[str]:
+        """The allowed origins, one by one."""
+        return [origin.strip() for origin in self.cors_allowed_origins.split(",") if origin.strip()]

@@ -1,0 +1,111 @@
+"""One browser: replay and live are one loop of read, send, wait for the bell."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Final, Generic, TypeVar
+
+from services.notifier import sse
+from services.notifier.sources import Batch, Source
+from services.notifier.wire import TooSlow, Wire
+from shared.errors import JobNotFound, StoreUnavailable
+from shared.store.bell import RUNG, Bell, Listener
+from shared.telemetry.metrics import StreamMetrics
+
+CursorT = TypeVar("CursorT")
+
+AGAIN_S: Final = (0.3, 1.0)
+"""When a read failed, or did not yet hold what the bell had named, it is repeated after about so long."""
+
+REREADS: Final = 5
+"""So often a read is repeated for an event that does not appear. It was lost in a fail-over if it never does."""
+
+
+class Subscription(Generic[CursorT]):
+    """A stream from its first batch to its end."""
+
+    __slots__ = ("_cursor", "_heartbeat_s", "_listener", "_metrics", "_owed", "_rereads", "_silent_since", "_source",
+                 "_stopped", "wire")  # fmt: skip
+
+    def __init__(self, source: Source[CursorT], wire: Wire, *, heartbeat_s: float, metrics: StreamMetrics) -> None:
+        self._source = source
+        self.wire = wire
+        self._heartbeat_s = heartbeat_s
+        self._metrics = metrics
+        self._listener: Listener | None = None
+        self._owed: bytes | None = None
+        self._rereads = 0
+        self._silent_since = 0.0
+        self._stopped = False
+
+    def stop(self) -> None:
+        """End the stream soon; the browser comes back to where it was."""
+        self._stopped = True
+        if self._listener is not None:
+            self._listener.heard(RUNG)
+
+    async def run(self, first: Batch[CursorT], bell: Bell) -> None:
+        """Send everything from the first batch on, until the job or this stream ends."""
+        try:
+            await self.wire.begin()
+            self.wire.watch(self.stop)
+            ended = await self._deliver(first, before=sse.retry())
+            if not ended:
+                async with bell.listen(self._source.channel) as self._listener:
+                    ended = await self._follow(self._listener)
+            await self.wire.end(b"" if ended else sse.retry_later())
+        except TooSlow:
+            pass  # the connection is cut; the browser resumes from its last id when it reads again
+        finally:
+            self.wire.unwatch()
+
+    async def _follow(self, listener: Listener) -> bool:
+        """Whether the job ended; False: we were told to stop."""
+        while not self._stopped:
+            rung = await listener.wait(self._patience())
+            if self._stopped:
+                break
+            if rung is not None:
+                self._owed, self._rereads = (RUNG if self._owed == RUNG else rung), 0
+            if self._owed is not None and await self._read(self._owed):
+                return True
+            if self._clock() - self._silent_since >= self._heartbeat_s:
+                await self._write(sse.HEARTBEAT)
+        return False
+
+    async def _read(self, rung: bytes) -> bool:
+        """Answer a ring: whatever is not sent yet. Whether the job ended with it."""
+        if rung != RUNG and self._source.seen(rung, self._cursor):
+            self._owed = None
+            return False
+        try:
+            batch = await self._source.read(self._cursor, rung)
+        except StoreUnavailable:
+            return False  # still owed: heartbeats go on until Redis is back
+        except JobNotFound:
+            return True  # its record expired under us
+        self._rereads += 1
+        if rung == RUNG or self._source.seen(rung, batch.cursor) or self._rereads > REREADS:
+            self._owed = None
+        return await self._deliver(batch)
+
+    async def _deliver(self, batch: Batch[CursorT], before: bytes = b"") -> bool:
+        self._cursor = batch.cursor
+        if before or batch.wire:
+            await self._write(before + batch.wire)
+        for kind, count in batch.kinds.items():
+            self._metrics.events.labels(kind).inc(count)
+        return batch.ended
+
+    async def _write(self, data: bytes) -> None:
+        await self.wire.write(data)
+        self._silent_since = self._clock()
+
+    def _patience(self) -> float:
+        left = max(0.0, self._silent_since + self._heartbeat_s - self._clock())
+        return left if self._owed is None else min(left, random.uniform(*AGAIN_S))  # noqa: S311 - spreads load
+
+    @staticmethod
+    def _clock() -> float:
+        return asyncio.get_running_loop().time()

@@ -1,0 +1,227 @@
+"""Hears of changes over one pub/sub connection per process. What a bell says is a hint; the log is the truth.
+
+A listener is rung once when its channel is subscribed, and again after every reconnect: whoever reads the log on each
+ring misses nothing. The connection opens when the first listener comes; a bell nobody listens to sends no command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import random
+from collections.abc import Callable, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Final, Self
+
+import hiredis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+
+from shared.store.connection import AnyConnection
+from shared.store.listeners import RUNG, Listener, Messages, Seat
+
+__all__ = ["RUNG", "Bell", "Listener", "Messages"]
+
+REPLY_S: Final = 3.0
+"""How long the server may owe an answer, in silence, before the connection counts as dead."""
+
+QUIET_S: Final = 60.0
+"""After so long a silence with listeners one PING looks for a half-open connection."""
+
+_CHANNELS_A_COMMAND: Final = 1000
+
+Observer = Callable[[str, int], None]
+"""Told of every command sent: its name and how many channels it carries."""
+
+
+class _Channel:
+    """Who sits on a channel, and whether the server confirmed it on the present connection."""
+
+    __slots__ = ("confirmed", "seats")
+
+    def __init__(self) -> None:
+        self.confirmed = False
+        self.seats: set[Seat] = set()
+
+
+class _Wishes:
+    """What the listeners want: the channels, and which of them changed since the connection last looked."""
+
+    def __init__(self) -> None:
+        self.channels: dict[bytes, _Channel] = {}
+        self.touched: set[bytes] = set()
+        self.changed = asyncio.Event()
+
+    def move(self, name: bytes, seat: Seat, joins: bool) -> None:
+        channel = self.channels.get(name)
+        if joins:
+            if channel is None:
+                channel = self.channels[name] = _Channel()
+                self._touch(name)
+            channel.seats.add(seat)
+            if channel.confirmed:
+                seat.subscribed()
+        elif channel is not None:
+            channel.seats.discard(seat)
+            if not channel.seats:
+                del self.channels[name]
+                self._touch(name)
+
+    def begin(self) -> None:
+        """A new connection knows of nothing."""
+        for channel in self.channels.values():
+            channel.confirmed = False
+        self.touched = set(self.channels)
+        self.changed.set()
+
+    def _touch(self, name: bytes) -> None:
+        self.touched.add(name)
+        self.changed.set()
+
+
+class _Session:
+    """The life of one connection: sends what changed, hears what comes, and dies when the server owes an answer."""
+
+    def __init__(
+        self, connection: AnyConnection, wishes: _Wishes, observe: Observer | None, patience: tuple[float, float]
+    ) -> None:
+        self._connection = connection
+        self._wishes = wishes
+        self._observe = observe
+        self._reply_s, self._quiet_s = patience
+        self._clock = asyncio.get_running_loop().time
+        self._quiet_since = self._clock()
+        self._asked: set[bytes] = set()
+        self._owed = 0
+        self.answered = False
+
+    async def run(self) -> None:
+        try:
+            async with asyncio.timeout(self._reply_s):
+                await self._connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
+            self._wishes.begin()
+            async with asyncio.TaskGroup() as pair:
+                pair.create_task(self._write(), name="bell-write")
+                pair.create_task(self._read(), name="bell-read")
+        finally:
+            with contextlib.suppress(Exception):
+                await self._connection.disconnect(nowait=True)
+
+    async def _write(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(self._next_look()):
+                    await self._wishes.changed.wait()
+            self._wishes.changed.clear()
+            silence = self._clock() - self._quiet_since
+            if self._owed and silence >= self._reply_s:
+                raise RedisConnectionError("Redis owes an answer")
+            touched, self._wishes.touched = self._wishes.touched, set()
+            wanted = self._wishes.channels
+            await self._send("SUBSCRIBE", [name for name in touched if name in wanted and name not in self._asked])
+            await self._send("UNSUBSCRIBE", [name for name in touched if name not in wanted and name in self._asked])
+            if wanted and not self._owed and silence >= self._quiet_s:
+                await self._send("PING", [b"bell"])
+
+    def _next_look(self) -> float | None:
+        if self._owed:
+            return self._quiet_since + self._reply_s
+        return self._quiet_since + self._quiet_s if self._wishes.channels else None
+
+    async def _send(self, command: str, arguments: Sequence[bytes]) -> None:
+        for first in range(0, len(arguments), _CHANNELS_A_COMMAND):
+            some = arguments[first : first + _CHANNELS_A_COMMAND]
+            if not self._owed:
+                self._quiet_since = self._clock()
+            self._owed += len(some)
+            if command == "SUBSCRIBE":
+                self._asked.update(some)
+            elif command == "UNSUBSCRIBE":
+                self._asked.difference_update(some)
+            packed = hiredis.pack_command((command, *some))  # type: ignore[arg-type]  # its stub knows tuples of one only
+            async with asyncio.timeout(self._reply_s):
+                await self._connection.send_packed_command(packed, check_health=False)
+            if self._observe is not None:
+                self._observe(command, len(some))
+
+    async def _read(self) -> None:
+        while True:
+            reply = await self._connection.read_response(timeout=math.inf, disconnect_on_error=False, push_request=True)
+            self._quiet_since = self._clock()
+            kind, name = (reply[0], reply[1]) if isinstance(reply, list) else (reply, None)
+            channel = self._wishes.channels.get(name) if name is not None else None
+            if kind == b"message":
+                for seat in channel.seats if channel else ():
+                    seat.heard(reply[2])
+                continue
+            self._owed -= 1
+            self.answered = True
+            if kind == b"subscribe" and channel is not None:
+                channel.confirmed = True
+                for seat in channel.seats:
+                    seat.subscribed()
+
+
+class Bell:
+    """Any number of channels and listeners over one connection, which reconnects by itself with jitter.
+
+    `connect` makes a connection that is not open yet. Channels are full names. `reply_s` and `quiet_s` are for tests.
+    Listeners of one channel share its subscription; what a turn of the event loop adds or drops leaves in one command.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], AnyConnection],
+        *,
+        observer: Observer | None = None,
+        reply_s: float = REPLY_S,
+        quiet_s: float = QUIET_S,
+    ) -> None:
+        self._connect = connect
+        self._observe = observer
+        self._patience = (reply_s, quiet_s)
+        self._wishes = _Wishes()
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connection; listeners hear nothing more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+
+    def listen(self, channel: str) -> Listener:
+        """A listener, to be entered with `async with`; rung as soon as the channel is subscribed."""
+        return Listener(partial(self._move, channel.encode()))
+
+    def messages(self, channel: str, *, limit: int = 1000) -> Messages:
+        """All messages of a channel, to be entered with `async with` and then iterated."""
+        return Messages(partial(self._move, channel.encode()), limit)
+
+    def _move(self, name: bytes, seat: Seat, joins: bool) -> None:
+        self._wishes.move(name, seat, joins)
+        if joins and (self._task is None or self._task.done()):
+            self._task = asyncio.get_running_loop().create_task(self._run(), name="bell")
+
+    async def _run(self) -> None:
+        failures = 0
+        while True:
+            while not self._wishes.channels:
+                self._wishes.changed.clear()
+                await self._wishes.changed.wait()
+            session = _Session(self._connect(), self._wishes, self._observe, self._patience)
+            try:
+                await session.run()
+            except* (RedisError, OSError):
+                failures = 0 if session.answered else failures + 1
+            await asyncio.sleep(random.uniform(0.5, 1.0) * min(0.1 * 2.0**failures, 1.0))  # noqa: S311 - jitter

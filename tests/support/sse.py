@@ -1,0 +1,169 @@
+"""A client of server-sent events that does what EventSource does, and lets a test cut, stall and resume it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Mapping
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+TERMINAL = ("completed", "failed", "cancelled")
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One dispatched event. `id` is the last id seen up to and with this event, as in EventSource."""
+
+    id: str
+    kind: str
+    data: dict[str, Any]
+
+
+class Stream:
+    """One HTTP request for a stream. `status` and `headers` (lower-case names) are there once it is entered.
+
+    While events are read: `last_id`, `retry_ms` (None: none came), and `heartbeats`, the number of comments.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        last_event_id: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        method: str = "GET",
+        receive_buffer: int | None = None,
+    ) -> None:
+        self._url = urlsplit(url)
+        self._method = method
+        self._request = {"Host": self._url.netloc, "Accept": "text/event-stream", **(headers or {})}
+        if last_event_id is not None:
+            self._request["Last-Event-ID"] = last_event_id
+        self._receive_buffer = receive_buffer
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.last_id = last_event_id or ""
+        self.retry_ms: int | None = None
+        self.heartbeats = 0
+
+    async def __aenter__(self) -> Stream:
+        connection = socket.socket()
+        if self._receive_buffer is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer)
+        connection.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(connection, (self._url.hostname, self._url.port))
+        limit = self._receive_buffer or 2**16
+        self._reader, self._writer = await asyncio.open_connection(sock=connection, limit=limit)
+        lines = [f"{self._method} {self._url.path}?{self._url.query} HTTP/1.1"]
+        lines += [f"{name}: {value}" for name, value in self._request.items()]
+        self._writer.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
+        async with asyncio.timeout(10):
+            self.status = int((await self._reader.readline()).split()[1])
+            while line := (await self._reader.readline()).strip():
+                name, _, value = line.decode("latin-1").partition(":")
+                self.headers[name.lower()] = value.strip()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.cut()
+
+    def cut(self) -> None:
+        """Break the connection at once."""
+        self._writer.transport.abort()
+
+    async def body(self) -> bytes:
+        """The whole rest of the answer. For answers that end."""
+        return b"".join([piece async for piece in self._pieces()])
+
+    async def json(self) -> dict[str, Any]:
+        """The answer as JSON."""
+        document: dict[str, Any] = json.loads(await self.body())
+        return document
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Every event until the answer ends; ConnectionError when it breaks off."""
+        rest = b""
+        async for piece in self._pieces():
+            rest += piece
+            while b"\n\n" in rest:
+                block, _, rest = rest.partition(b"\n\n")
+                event = self._dispatch(block.decode())
+                if event is not None:
+                    yield event
+
+    async def take(self, count: int, *, seconds: float = 10.0) -> list[Event]:
+        """The next `count` events; TimeoutError when they don't come, fewer when the answer ends before."""
+        taken: list[Event] = []
+        if not hasattr(self, "_source"):
+            self._source = self.events()
+        async with asyncio.timeout(seconds):
+            while len(taken) < count:
+                try:
+                    taken.append(await anext(self._source))
+                except StopAsyncIteration:
+                    break
+        return taken
+
+    async def rest(self, *, seconds: float = 10.0) -> list[Event]:
+        """All events until the server closes the stream."""
+        return await self.take(2**31, seconds=seconds)
+
+    def _dispatch(self, block: str) -> Event | None:
+        kind, data = "message", []
+        for line in block.split("\n"):
+            field, _, value = line.partition(":")
+            value = value.removeprefix(" ")
+            match field:
+                case "":
+                    self.heartbeats += 1
+                case "id":
+                    self.last_id = value
+                case "event":
+                    kind = value
+                case "data":
+                    data.append(value)
+                case "retry":
+                    self.retry_ms = int(value)
+        return Event(self.last_id, kind, json.loads("\n".join(data))) if data else None
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        try:
+            if self.headers.get("transfer-encoding") != "chunked":
+                length = int(self.headers.get("content-length", "0"))
+                yield await self._reader.readexactly(length)
+                return
+            while size := int(await self._reader.readline() or b"-1", 16):
+                if size < 0:
+                    raise ConnectionResetError("the stream broke off")
+                yield await self._reader.readexactly(size)
+                await self._reader.readexactly(2)
+            await self._reader.readexactly(2)
+        except asyncio.IncompleteReadError as error:
+            raise ConnectionResetError("the stream broke off") from error
+
+
+async def follow(url: str, *, headers: Mapping[str, str] | None = None, seconds: float = 30.0) -> list[Event]:
+    """All events of a job up to its end, over as many connections as it takes, resuming as EventSource does."""
+    events: list[Event] = []
+    last_id: str | None = None
+    async with asyncio.timeout(seconds):
+        while True:
+            stream = Stream(url, last_event_id=last_id or None, headers=headers)
+            try:
+                async with stream:
+                    if stream.status != 200:
+                        return events
+                    async for event in stream.events():
+                        events.append(event)
+                        if event.kind in TERMINAL:
+                            return events
+            except ConnectionError:
+                pass
+            last_id = stream.last_id
+            await asyncio.sleep(0.05)
