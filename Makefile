@@ -64,6 +64,8 @@ lock: ## Pin the requirements again (needs uv)
 		set -- $$set; out=$$1; shift; \
 		uv pip compile pyproject.toml "$$@" -o requirements/$$out --universal --python-version 3.11 --generate-hashes \
 			--no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet; done
+	uv pip compile requirements/bench.in -o requirements/bench.txt --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet
 
 clean: ## Remove what the commands made, except the data under .data/
 	rm -rf $(VENV) .venv-bench .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis bench/results

@@ -1,0 +1,78 @@
+"""A fresh server per measurement, and what it tells of the commands and the memory it was used for."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from redis import Redis
+
+from bench.processes import free_port
+from shared.store.embedded import EmbeddedServer
+
+_OWN: Final = frozenset({"info", "client|list", "hello", "client|setinfo", "config|resetstat"})
+"""Commands of the measurement itself and of connecting."""
+
+
+class Probe:
+    """Looks at a server from the outside over a connection of its own."""
+
+    def __init__(self, port: int, pid: int) -> None:
+        self.url = f"redis://127.0.0.1:{port}"
+        self.pid = pid
+        self._client: Any = Redis(host="127.0.0.1", port=port, client_name="bench", socket_timeout=60)
+
+    def commands(self) -> Counter[str]:
+        """Calls so far by command, those inside scripts included, without the probe's own."""
+        stats = self._client.info("commandstats")
+        calls = Counter({name.removeprefix("cmdstat_"): values["calls"] for name, values in stats.items()})
+        return Counter({name: count for name, count in calls.items() if name not in _OWN})
+
+    def sent_by_clients(self) -> Counter[str]:
+        """Commands that open connections sent so far (those inside scripts are not among them), by client name."""
+        sent: Counter[str] = Counter()
+        for client in self._client.client_list():
+            if client["name"] != "bench":
+                sent[client["name"]] += int(client["tot-cmds"])
+        return sent
+
+    def used_memory(self) -> int:
+        """Bytes."""
+        return int(self._client.info("memory")["used_memory"])
+
+    def keys(self) -> int:
+        """How many keys there are."""
+        return int(self._client.dbsize())
+
+    def count(self, pattern: str) -> int:
+        """How many keys match."""
+        return sum(1 for _ in self._client.scan_iter(pattern, count=1000))
+
+    def length(self, stream: str) -> int:
+        """Entries of a stream, 0 when it isn't there."""
+        return int(self._client.xlen(stream))
+
+    def hash_number(self, key: str, field: str) -> int:
+        """A counter in a hash, 0 when it isn't there."""
+        return int(self._client.hget(key, field) or 0)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+
+@contextmanager
+def fresh_server(*, aof: bool = False) -> Iterator[Probe]:
+    """An empty server on loopback, in a folder that is removed afterwards. Every queue gets the same binary."""
+    with tempfile.TemporaryDirectory(prefix="presswork-bench-") as folder:
+        port = free_port()
+        with EmbeddedServer(Path(folder), port=port, aof=aof) as server:
+            probe = Probe(port, server.pid)
+            try:
+                yield probe
+            finally:
+                probe.close()

@@ -1,0 +1,62 @@
+"""How big a run is. Every field is a flag of the command line: `--jobs 2000`, `--depths 1000,100000`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Final
+
+import msgspec
+
+
+class Sizes(msgspec.Struct, frozen=True, kw_only=True):
+    """Sizes of all benchmarks. Durations in s."""
+
+    repetitions: int = 3
+    """How often each row is measured; rows are interleaved."""
+    jobs: int = 10_000
+    """engine, growth: jobs per drain."""
+    concurrency: int = 50
+    """engine: concurrent enqueues, and slots of the worker."""
+    quiet_wait: float = 15.0
+    """engine, http, growth: how long a measurement waits for the machine to be quiet."""
+    http_seconds: float = 3.0
+    http_connections: int = 32
+    http_batch_connections: int = 8
+    http_batch: int = 50
+    paced_jobs: int = 200
+    """latency, commands: jobs at `rate` a second."""
+    rate: float = 20.0
+    idle_warm_up: float = 40.0
+    idle_seconds: float = 60.0
+    memory_jobs: int = 20_000
+    streams: int = 2_000
+    stream_jobs: int = 300
+    """streams: jobs whose end is timed at the client while the other streams idle."""
+    depths: tuple[int, ...] = (1_000, 100_000, 1_000_000)
+
+
+QUICK: Final = Sizes(
+    repetitions=1, jobs=300, quiet_wait=0.0, http_seconds=0.5, paced_jobs=10, idle_warm_up=0.5, idle_seconds=1.0,
+    memory_jobs=300, streams=20, stream_jobs=10, depths=(100, 500),
+)  # fmt: skip
+"""Sizes that only show that everything runs."""
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """One flag per field of `Sizes`, without a default of its own."""
+    for field in msgspec.structs.fields(Sizes):
+        parser.add_argument(f"--{field.name.replace('_', '-')}", dest=field.name)
+
+
+def from_flags(flags: argparse.Namespace) -> Sizes:
+    """The sizes a command line asks for. SystemExit with one line when a value is malformed."""
+    values = msgspec.structs.asdict(QUICK if flags.quick else Sizes())
+    given = {name: text for name in values if (text := getattr(flags, name)) is not None}
+    try:
+        return msgspec.convert(
+            values | {name: text.split(",") if name == "depths" else text for name, text in given.items()},
+            Sizes,
+            strict=False,
+        )
+    except msgspec.ValidationError as error:
+        raise SystemExit(f"bench: {error}") from None
