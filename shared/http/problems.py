@@ -18,6 +18,9 @@ MEDIA_TYPE: Final = "application/problem+json"
 MAX_ERRORS: Final = 50
 """Fields one document names at most: a body with 10,000 bad ones must not be answered with a megabyte."""
 
+MAX_NAME: Final = 100
+"""Characters of a bad field's name, or of what is wrong with it, that a document repeats."""
+
 _log: Final = structlog.get_logger(__name__)
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -124,18 +127,20 @@ _BAD_FIELD: Final = re.compile(r"(.*) - at `(?:key` in `)?\$\.?(.*)`\Z", re.DOTA
 _NAMED_FIELD: Final = re.compile(r"Object (contains unknown|missing required) field `(.*?)`", re.DOTALL)
 
 
-def field_error(error: ValueError, prefix: str = "") -> FieldError:
-    """Name the field that msgspec complains about; the body as a whole is `body`."""
+def field_error(error: Exception, prefix: str = "") -> FieldError:
+    """Name the field that msgspec complains about, below the path `prefix`; the body as a whole is `body`."""
     text, path = str(error), ""
     if isinstance(error, UnicodeError):
         text = "not valid UTF-8"
+    elif isinstance(error, RecursionError):
+        text = "nested too deeply"
     elif (found := _BAD_FIELD.match(text)) is not None:
         text, path = found.group(1), found.group(2)
     if (named := _NAMED_FIELD.match(text)) is not None:
         path = f"{path}.{named.group(2)}" if path else named.group(2)
         text = "unknown field" if named.group(1) == "contains unknown" else "required"
     whole = ".".join(part for part in (prefix, path) if part) if not path.startswith("[") else prefix + path
-    return FieldError(whole or "body", text[:1].lower() + text[1:])
+    return FieldError(whole[: 2 * MAX_NAME] or "body", text[:1].lower() + text[1 : 2 * MAX_NAME])
 
 
 _OF_STORE: Final[dict[type[Exception], Callable[[], Problem]]] = {

@@ -1,0 +1,99 @@
+"""Builds the gateway from its settings and runs it: the one place where its parts meet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+
+from litestar import Litestar, Router
+from litestar.config.cors import CORSConfig
+
+from services.gateway.admission import Admission
+from services.gateway.docs import docs_routes
+from services.gateway.gauges import QueueGauges
+from services.gateway.links import Links
+from services.gateway.new_jobs import JobMaker
+from services.gateway.openapi import document
+from services.gateway.routes import Jobs
+from services.gateway.settings import GatewaySettings
+from services.gateway.submit import Intake
+from shared import settings as environment
+from shared.http import server
+from shared.http.identity import Authenticator
+from shared.http.ops import ops_routes
+from shared.http.problems import DRAINING, EXCEPTION_HANDLERS, Problem
+from shared.store.job_store import JobStore, open_store
+from shared.telemetry import logs
+from shared.telemetry.metrics import QueueMetrics, RedisMetrics, SubmitMetrics, new_registry
+
+
+def _cors(origins: list[str]) -> CORSConfig | None:
+    if not origins:
+        return None
+    return CORSConfig(
+        allow_origins=origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["authorization", "content-type", "idempotency-key", "traceparent"],
+        expose_headers=["location", "retry-after"],
+        max_age=600,
+    )
+
+
+@asynccontextmanager
+async def open_app(
+    settings: GatewaySettings, mapping: Mapping[str, str], stop: asyncio.Event
+) -> AsyncIterator[Litestar]:
+    """The application, for the length of the block. `stop` ends waiting calls; SettingsInvalid for a bad setting."""
+    authenticator = Authenticator(
+        settings.api_tokens, host=settings.gateway_host, allow_anonymous=settings.allow_anonymous
+    )
+    links, maker = Links(settings.public_events_url), JobMaker(settings)
+    registry = new_registry("gateway")
+    submitted, redis = SubmitMetrics(registry), RedisMetrics(registry)
+    api = document(settings.models, settings.public_events_url, authenticated=authenticator.required)
+    store_settings = environment.read_store(mapping)
+    async with open_store(store_settings, client_name="presswork-gateway", observer=redis.observe) as store:
+        admission = Admission(store, settings.max_queued_jobs)
+        gauges = QueueGauges(store, QueueMetrics(registry))
+        intake = Intake(store, maker, admission, submitted, links)
+        jobs = Jobs(store, maker, submitted, links, stop)
+        routers = [
+            Router("/api/ai", route_handlers=[*intake.routes(), *jobs.routes()], middleware=[authenticator.middleware]),
+            *ops_routes(ready=_ready(store, stop), live=_live, registry=registry, before_scrape=gauges.refresh),
+            *docs_routes(api),
+        ]
+        try:
+            yield Litestar(
+                routers,
+                exception_handlers=EXCEPTION_HANDLERS,
+                cors_config=_cors(settings.origins),
+                openapi_config=None,
+                logging_config=None,
+            )
+        finally:
+            await admission.aclose()
+
+
+def _ready(store: JobStore, stop: asyncio.Event) -> Callable[[], Awaitable[None]]:
+    async def ready() -> None:
+        if stop.is_set():
+            raise Problem(DRAINING, retry_after=1)
+        await store.ping()
+
+    return ready
+
+
+async def _live() -> bool:
+    """The gateway has no loop that could be stuck without this answer being stuck too."""
+    return True
+
+
+async def run(mapping: Mapping[str, str]) -> None:
+    """Serve until SIGTERM or SIGINT. SettingsInvalid with one line when something is set wrong."""
+    settings = environment.read(mapping, GatewaySettings)
+    logs.configure("gateway", settings.log_level)
+    stop = asyncio.Event()
+    with server.set_by_signals(stop):
+        async with open_app(settings, mapping, stop) as app:
+            await server.serve(app, host=settings.gateway_host, port=settings.gateway_port, stop=stop)

@@ -1,0 +1,39 @@
+"""Fills the queue's gauges when somebody scrapes them, and only then: an unwatched gateway asks Redis nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Final
+
+from shared.errors import PressworkError
+from shared.store.job_store import JobStore
+from shared.telemetry.metrics import QueueMetrics
+
+FRESH_S: Final = 5.0
+
+
+class QueueGauges:
+    """Reads the counts at a scrape; two scrapes within 5 s share one reading."""
+
+    def __init__(self, store: JobStore, metrics: QueueMetrics) -> None:
+        self._store = store
+        self._metrics = metrics
+        self._read_at = -FRESH_S
+        self._reading = asyncio.Lock()
+
+    async def refresh(self) -> None:
+        """Bring the gauges up to date; without an answer of the store they show nothing."""
+        async with self._reading:
+            if time.monotonic() - self._read_at < FRESH_S:
+                return
+            try:
+                stats, oldest_ms = await asyncio.gather(self._store.stats(), self._store.oldest_waiting_ms())
+            except PressworkError:
+                self._metrics.forget()
+                return
+            jobs = {
+                state: getattr(stats, state) for state in ("queued", "processing", "completed", "failed", "cancelled")
+            }
+            self._metrics.show(jobs, delayed=stats.delayed, oldest_seconds=oldest_ms / 1000)
+            self._read_at = time.monotonic()

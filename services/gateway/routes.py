@@ -1,0 +1,164 @@
+"""The calls that read, cancel and retry jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import msgspec
+import structlog
+from litestar import HttpMethod, Request, Response, post, route
+from litestar.handlers import HTTPRouteHandler
+
+from services.gateway.links import Links
+from services.gateway.new_jobs import JobMaker, read_traceparent
+from services.gateway.queries import ListQuery, StatusQuery, read_query
+from services.gateway.submit import ANSWER_SECONDS
+from services.gateway.views import JobList, view_job, view_stats
+from services.gateway.waiting import until_ended
+from shared.errors import JobNotFound, StoreUnavailable
+from shared.http.identity import Identity
+from shared.http.problems import FORBIDDEN, JOB_ENDED, JOB_NOT_FAILED, FieldError, Problem, invalid, unavailable
+from shared.job import JOB_ID, JobSnapshot, JobStatus
+from shared.store.job_store import JobStore
+from shared.telemetry.metrics import SubmitMetrics
+
+CANCEL_SECONDS: Final = 1.5
+"""How long the worker of a running job may take to end it; then the gateway does."""
+
+_READING: Final = [HttpMethod.GET, HttpMethod.HEAD]
+_log: Final = structlog.get_logger(__name__)
+_encode: Final = msgspec.json.Encoder().encode
+AnyRequest = Request[Identity, None, Any]
+
+
+@asynccontextmanager
+async def _in_time(seconds: float = ANSWER_SECONDS) -> AsyncIterator[None]:
+    """Whatever the store is busy with, a client hears of it within 2 s."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise StoreUnavailable("Redis did not answer in time", sent=True) from None
+
+
+def _json(body: object, status: int = 200, **headers: str) -> Response[bytes]:
+    headers = {"Cache-Control": "no-store", **headers}
+    return Response(_encode(body), status_code=status, media_type="application/json", headers=headers)
+
+
+def _ended(job: JobSnapshot) -> Problem:
+    return Problem(JOB_ENDED, f"it is {job.status}", jobId=job.id, jobStatus=job.status)
+
+
+class Jobs:
+    """The calls on jobs that are in the queue, or were. Another organisation's job is as good as none."""
+
+    def __init__(
+        self, store: JobStore, maker: JobMaker, metrics: SubmitMetrics, links: Links, stop: asyncio.Event
+    ) -> None:
+        self._store = store
+        self._maker = maker
+        self._submitted = metrics.submitted
+        self._links = links
+        self._stop = stop
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        """The handlers, for the router of `/api/ai`."""
+
+        @route("/job-status", http_method=_READING)
+        async def job_status(request: AnyRequest) -> Response[bytes]:
+            return _json(view_job(await self.status(request.user, request.scope["query_string"])))
+
+        @route("/queue-stats", http_method=_READING)
+        async def queue_stats() -> Response[bytes]:
+            async with _in_time():
+                stats = await self._store.stats()
+            return _json(view_stats(stats, time.time_ns() // 1_000_000))
+
+        @route("/jobs", http_method=_READING)
+        async def jobs(request: AnyRequest) -> Response[bytes]:
+            return _json(await self.page(request.user, request.scope["query_string"]))
+
+        @post("/jobs/{job_id:str}/cancel")
+        async def cancel(request: AnyRequest) -> Response[bytes]:
+            return _json(view_job(await self.cancel(request.user, request.path_params["job_id"])))
+
+        @post("/jobs/{job_id:str}/retry")
+        async def retry(request: AnyRequest) -> Response[bytes]:
+            traceparent = read_traceparent(request.headers.get("traceparent", "").encode())
+            location, body = await self.retry(request.user, request.path_params["job_id"], traceparent)
+            headers = {"Location": location.decode(), "Cache-Control": "no-store"}
+            return Response(body, status_code=202, media_type="application/json", headers=headers)
+
+        return [job_status, queue_stats, jobs, cancel, retry]
+
+    async def _find(self, identity: Identity, job_id: str) -> JobSnapshot:
+        """JobNotFound also for what is no job id at all: such a text never becomes part of a key."""
+        if JOB_ID.match(job_id) is None:
+            raise JobNotFound(job_id)
+        async with _in_time():
+            job = await self._store.status(job_id)
+        if job is None or not identity.may_see(job.organization_id):
+            raise JobNotFound(job_id)
+        return job
+
+    async def status(self, identity: Identity, query_string: bytes) -> JobSnapshot:
+        """The job; with `wait` as soon as it ends."""
+        query = read_query(query_string, StatusQuery)
+        job = await self._find(identity, query.job_id)
+        if query.wait and not job.status.terminal:
+            job = await until_ended(self._store, job.id, query.wait, self._stop) or job
+        return job
+
+    async def page(self, identity: Identity, query_string: bytes) -> JobList:
+        """Jobs of one organisation, newest first."""
+        query = read_query(query_string, ListQuery)
+        organization = query.organization_id or identity.organization_id
+        if organization is None:
+            raise invalid("organizationId", "required")
+        if not identity.may_see(organization):
+            raise Problem(FORBIDDEN, errors=[FieldError("organizationId", "not the token's organization")])
+        try:
+            async with _in_time():
+                found = await self._store.jobs(
+                    organization, status=query.status, cursor=query.cursor, limit=query.limit
+                )
+        except ValueError:
+            raise invalid("cursor", "not a cursor of this listing") from None
+        return JobList([view_job(job, with_result=False) for job in found.jobs], found.cursor)
+
+    async def cancel(self, identity: Identity, job_id: str) -> JobSnapshot:
+        """End a job and answer it as it ended; a 409 `Problem` when it had ended otherwise."""
+        job = await self._find(identity, job_id)
+        if not job.status.terminal:
+            async with _in_time():
+                reply = await self._store.cancel(job_id)
+            if reply.state == "requested":
+                job = await until_ended(self._store, job_id, CANCEL_SECONDS, self._stop) or job
+                if not job.status.terminal:
+                    async with _in_time():
+                        await self._store.cancel(job_id, force=True)
+            job = await self._find(identity, job_id)
+        if job.status is not JobStatus.CANCELLED:
+            raise _ended(job)
+        return job
+
+    async def retry(self, identity: Identity, job_id: str, traceparent: str | None) -> tuple[bytes, bytes]:
+        """Queue the one retry of a failed job; the Location header and the body of the answer."""
+        job = await self._find(identity, job_id)
+        if job.status is not JobStatus.FAILED:
+            raise Problem(JOB_NOT_FAILED, f"it is {job.status}", jobId=job.id, jobStatus=job.status)
+        again = self._maker.again(job, traceparent)
+        try:
+            async with _in_time():
+                submitted = await self._store.submit_retry_of(job.id, again)
+        except StoreUnavailable as error:
+            raise unavailable(again.id if error.sent else None) from None
+        if submitted.created:
+            self._submitted.labels(again.spec.priority).inc()
+            _log.info("job retried", job_id=again.id, retry_of=job.id, organization=job.organization_id)
+        return self._links.accepted(submitted)

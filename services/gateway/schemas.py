@@ -1,0 +1,127 @@
+"""The bodies of the public contract: what a job may ask for. Limits are in bytes where the contract says so.
+
+Decoding is strict: no unknown field, no coercion. What a type cannot say is in `faults`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+
+from shared.http.problems import FieldError
+from shared.job import Priority
+from shared.settings import MAX_DEADLINE_SECONDS
+
+MAX_PROMPT: Final = 64 * 1024
+MAX_METADATA: Final = 4 * 1024
+MAX_PARAMETERS: Final = 64
+MAX_TEXT: Final = 1024
+MAX_JOBS: Final = 500
+MAX_DELAY_SECONDS: Final = 604_800
+MAX_KEY: Final = 255
+MAX_INTEGER: Final = 2**53 - 1
+"""Larger integers lose digits in JavaScript and in Redis's JSON: they are refused rather than changed."""
+
+Identifier = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+\Z")]
+Text = Annotated[str, Meta(max_length=MAX_TEXT)]
+Integer = Annotated[int, Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)]
+Name = Annotated[str, Meta(min_length=1, max_length=64)]
+Number = Annotated[float, Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)]
+Value = Text | Integer | Number | bool | Annotated[list[Text | Integer | Number | bool], Meta(max_length=32)]
+Parameters = Annotated[dict[Name, Value], Meta(max_length=MAX_PARAMETERS)]
+
+
+class JobRequest(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True
+):
+    """Body of `POST /api/ai/generate-content`. None: the gateway's setting decides."""
+
+    project_id: Identifier
+    user_id: Identifier
+    organization_id: Identifier
+    prompt: Annotated[str, Meta(min_length=1, max_length=MAX_PROMPT)]
+    parameters: Parameters = {}
+    priority: Priority = Priority.NORMAL
+    provider: Name | None = None
+    model: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    max_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    delay_seconds: Annotated[float, Meta(ge=0, le=MAX_DELAY_SECONDS)] = 0
+    max_attempts: Annotated[int, Meta(ge=1, le=10)] | None = None
+    timeout_seconds: Annotated[float, Meta(ge=1, le=3600)] | None = None
+    deadline_seconds: Annotated[float, Meta(ge=1, le=MAX_DEADLINE_SECONDS)] | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class BatchJob(JobRequest, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True):
+    """One job of a batch: the same, and it may carry its own idempotency key."""
+
+    idempotency_key: Annotated[str, Meta(min_length=1, max_length=MAX_KEY, pattern=r"^[\x20-\x7e]+\Z")] | None = None
+
+
+class BatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of the batch call; its jobs are decoded one by one, so that a bad one spoils no other."""
+
+    jobs: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=MAX_JOBS)]
+
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def _too_long(text: str, limit: int) -> bool:
+    # A character takes at most four bytes: most texts are settled without encoding them.
+    return len(text) * 4 > limit and len(text.encode()) > limit
+
+
+def _long_texts(parameters: dict[str, Any]) -> Iterator[FieldError]:
+    for name, value in parameters.items():
+        for text in value if isinstance(value, list) else (value,):
+            if isinstance(text, str) and _too_long(text, MAX_TEXT):
+                yield FieldError(f"parameters.{name}", f"longer than {MAX_TEXT} bytes")
+                break
+
+
+def _has_nul(value: Any) -> bool:
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any(_has_nul(key) or _has_nul(held) for key, held in value.items())
+    return isinstance(value, list) and any(map(_has_nul, value))
+
+
+def _nul_fields(request: JobRequest) -> Iterator[FieldError]:
+    for field in msgspec.structs.fields(request):
+        if _has_nul(getattr(request, field.name)):
+            yield FieldError(field.encode_name, "must not hold NUL characters")
+
+
+def _metadata_fault(metadata: dict[str, Any]) -> str | None:
+    try:
+        size = len(_encode(metadata))
+    except (ValueError, OverflowError, RecursionError):
+        return "cannot be stored"
+    return f"longer than {MAX_METADATA} bytes" if size > MAX_METADATA else None
+
+
+def faults(request: JobRequest, body: bytes, models: dict[str, frozenset[str]]) -> list[FieldError]:
+    """What is wrong with a body that decoded; `body` is the JSON it came from, `models` may be named, by provider."""
+    found: list[FieldError] = []
+    if _too_long(request.prompt, MAX_PROMPT):
+        found.append(FieldError("prompt", f"longer than {MAX_PROMPT} bytes"))
+    found += _long_texts(request.parameters)
+    if request.metadata is not None and (fault := _metadata_fault(request.metadata)) is not None:
+        found.append(FieldError("metadata", fault))
+    if rb"\u0000" in body:
+        found += _nul_fields(request)
+    if request.deadline_seconds is not None and request.deadline_seconds <= request.delay_seconds:
+        found.append(FieldError("deadlineSeconds", "must be more than delaySeconds"))
+    if request.provider is not None and request.provider not in models:
+        found.append(FieldError("provider", f"not served here; one of {', '.join(sorted(models))}"))
+    elif request.model is not None:
+        allowed = models[request.provider] if request.provider is not None else frozenset().union(*models.values())
+        if request.model not in allowed:
+            found.append(FieldError("model", f"not served here; one of {', '.join(sorted(allowed))}"))
+    return found

@@ -1,0 +1,48 @@
+"""Settings of the gateway, read once from the environment."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from shared.errors import SettingsInvalid
+from shared.settings import MAX_DEADLINE_SECONDS, Port
+
+
+class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where it listens, whom it serves and what a job gets that does not say.
+
+    `public_events_url`: origin of the notifier as browsers reach it; empty: the links to events are relative.
+    `providers`: `provider:model` entries separated by commas, in order of preference; empty: the demo.
+    `max_queued_jobs`: beyond so many waiting jobs new ones are refused.
+    """
+
+    gateway_host: str = "127.0.0.1"
+    gateway_port: Port = 8000
+    api_tokens: str = ""
+    allow_anonymous: bool = False
+    public_events_url: str = ""
+    cors_allowed_origins: str = ""
+    providers: str = ""
+    max_queued_jobs: Annotated[int, msgspec.Meta(ge=1)] = 100_000
+    max_attempts: Annotated[int, msgspec.Meta(ge=1, le=10)] = 3
+    job_timeout_seconds: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 300.0
+    deadline_seconds: Annotated[float, msgspec.Meta(ge=1, le=MAX_DEADLINE_SECONDS)] = 86_400.0
+    log_level: str = "INFO"
+
+    @property
+    def origins(self) -> list[str]:
+        """The allowed origins of browsers, one by one."""
+        return [origin.strip() for origin in self.cors_allowed_origins.split(",") if origin.strip()]
+
+    @property
+    def models(self) -> dict[str, frozenset[str]]:
+        """The models a job may name, by provider. SettingsInvalid for an entry without a provider."""
+        found: dict[str, set[str]] = {}
+        for entry in self.providers.split(",") if self.providers.strip() else ["demo"]:
+            provider, _, model = (part.strip() for part in entry.partition(":"))
+            if not provider:
+                raise SettingsInvalid("PROVIDERS: every entry is `provider:model`")
+            found.setdefault(provider, set()).add(model or provider)
+        return {provider: frozenset(models) for provider, models in found.items()}

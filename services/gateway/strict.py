@@ -1,0 +1,73 @@
+"""Decodes bodies strictly, and names every bad field of one that does not decode."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from services.gateway.schemas import MAX_PARAMETERS, Value
+from shared.http.problems import INVALID, MAX_ERRORS, MAX_NAME, FieldError, Problem, field_error
+
+RequestT = TypeVar("RequestT", bound=msgspec.Struct)
+
+UNDECODABLE: Final = (ValueError, RecursionError)
+"""What msgspec raises for bad input: its own errors, UnicodeDecodeError, and a RecursionError for deep nesting."""
+
+
+@cache
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)
+
+
+_FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def decode(body: bytes | msgspec.Raw, kind: type[RequestT], prefix: str = "") -> RequestT:
+    """The request in `body`; a 400 `Problem` that names each bad field, below `prefix`."""
+    try:
+        request: RequestT = _decoder(kind).decode(body)
+    except UNDECODABLE as error:
+        raise Problem(INVALID, errors=_explain(body, kind, error, prefix)) from None
+    return request
+
+
+def _explain(body: bytes | msgspec.Raw, kind: type[msgspec.Struct], error: Exception, prefix: str) -> list[FieldError]:
+    """msgspec stops at the first error: look at each field by itself. Runs for bad input only."""
+    try:
+        given = _FIELDS.decode(body)
+    except UNDECODABLE:
+        return [field_error(error, prefix)]
+    dot = f"{prefix}." if prefix else ""
+    found: list[FieldError] = []
+    known = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    for name, field in known.items():
+        if name not in given:
+            found += [FieldError(dot + name, "required")] if field.required else []
+        elif (fault := _check(given[name], field.type, dot + name)) is not None:
+            found += _bad_values(given[name], dot + name) if name == "parameters" else []
+            found += [] if found and found[-1].field.startswith(dot + name) else [fault]
+    unknown = [name for name in given if name not in known][:MAX_ERRORS]
+    found += [FieldError(f"{dot}{name[:MAX_NAME]}", "unknown field") for name in unknown]
+    return found or [field_error(error, prefix)]
+
+
+def _check(raw: msgspec.Raw, kind: Any, path: str) -> FieldError | None:
+    try:
+        _decoder(kind).decode(raw)
+    except UNDECODABLE as error:
+        return field_error(error, path)
+    return None
+
+
+def _bad_values(raw: msgspec.Raw, path: str) -> list[FieldError]:
+    """The parameters by name: of a mapping msgspec tells only that some value is wrong."""
+    try:
+        values = _FIELDS.decode(raw)
+    except UNDECODABLE:
+        return []
+    if len(values) > MAX_PARAMETERS:
+        return []
+    checked = (_check(value, Value, f"{path}.{name[:MAX_NAME]}") for name, value in values.items())
+    return [fault for fault in checked if fault is not None]

@@ -1,0 +1,169 @@
+"""The two calls that take jobs in. Raw ASGI: a framework's request machinery would cost more than all the rest."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+import msgspec
+import structlog
+from litestar.handlers import ASGIRouteHandler, asgi
+from litestar.types import HTTPScope, Receive, Scope, Send
+
+from services.gateway.admission import Admission
+from services.gateway.bodies import ClientGone, Head, read_body, read_head
+from services.gateway.links import Links
+from services.gateway.new_jobs import JobMaker, read_key, read_traceparent
+from services.gateway.schemas import BatchJob, BatchRequest, JobRequest
+from services.gateway.strict import decode
+from shared.errors import PressworkError, StoreUnavailable
+from shared.http.identity import Identity
+from shared.http.problems import METHOD_NOT_ALLOWED, STORE_UNAVAILABLE, Problem, from_error, unavailable
+from shared.job import NewJob
+from shared.store.job_store import JobStore
+from shared.store.replies import Submitted
+from shared.telemetry.metrics import SubmitMetrics
+
+BODY_MAX: Final = 256 * 1024
+BATCH_BODY_MAX: Final = 8 * 1024 * 1024
+ANSWER_SECONDS: Final = 1.9
+"""How long the queue may take; a client hears of a Redis that is away within 2 s."""
+
+_ALLOW: Final = "OPTIONS, POST"
+_log: Final = structlog.get_logger(__name__)
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Intake:
+    """Takes jobs in: body to job to store to answer."""
+
+    def __init__(
+        self, store: JobStore, maker: JobMaker, admission: Admission, metrics: SubmitMetrics, links: Links
+    ) -> None:
+        self._store = store
+        self._maker = maker
+        self._admission = admission
+        self._submitted = {lane: metrics.submitted.labels(lane) for lane in ("high", "normal", "low")}
+        self._links = links
+
+    def routes(self) -> list[ASGIRouteHandler]:
+        """The handlers, for the router of `/api/ai`."""
+
+        @asgi("/generate-content", copy_scope=False)
+        async def generate_content(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._answer(self.single, scope, receive, send)
+
+        @asgi("/generate-content/batch", copy_scope=False)
+        async def generate_content_batch(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._answer(self.batch, scope, receive, send)
+
+        return [generate_content, generate_content_batch]
+
+    @staticmethod
+    async def _answer(call: Any, scope: Any, receive: Receive, send: Send) -> None:
+        if scope["method"] != "POST":
+            await _other_method(scope["method"], send)
+            return
+        try:
+            await call(scope, receive, send)
+        except ClientGone:
+            return
+
+    async def single(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        """`POST /api/ai/generate-content`."""
+        head = read_head(scope)
+        body = await read_body(head, receive, BODY_MAX)
+        job = self._maker.make(
+            decode(body, JobRequest),
+            body,
+            _identity(scope),
+            key=read_key(head.idempotency_key),
+            traceparent=read_traceparent(head.traceparent),
+        )
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self._admission.admit(1, len(body))
+                submitted = await self._submit(job)
+        except TimeoutError:
+            raise unavailable(job.id) from None
+        except StoreUnavailable as error:
+            raise unavailable(job.id if error.sent else None) from None
+        location, answer = self._links.accepted(submitted)
+        await _send_json(send, 202, answer, (b"location", location))
+
+    async def _submit(self, job: NewJob) -> Submitted:
+        submitted = await self._store.submit(job)
+        if submitted.created:
+            spec = job.spec
+            self._submitted[spec.priority].inc()
+            _log.info("job submitted", job_id=job.id, organization=spec.organization_id, priority=spec.priority)
+        return submitted
+
+    async def batch(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        """`POST /api/ai/generate-content/batch`: one answer per job, in order; a bad one spoils no other."""
+        head = read_head(scope)
+        body = await read_body(head, receive, BATCH_BODY_MAX)
+        request = decode(body, BatchRequest)
+        jobs = [self._prepare(i, raw, head, _identity(scope)) for i, raw in enumerate(request.jobs)]
+        sound = [job for job in jobs if isinstance(job, NewJob)]
+        until = asyncio.get_running_loop().time() + ANSWER_SECONDS
+        try:
+            async with asyncio.timeout_at(until):
+                await self._admission.admit(len(sound), len(body))
+        except TimeoutError:
+            raise unavailable() from None
+        answers = await asyncio.gather(*(self._take(job, until) for job in jobs))
+        if sound and all(_is_refusal(answer) for answer in answers):
+            raise Problem(STORE_UNAVAILABLE, retry_after=1, jobs=answers)
+        await _send_json(send, 202, _encode({"jobs": answers}))
+
+    def _prepare(self, index: int, raw: msgspec.Raw, head: Head, identity: Identity) -> NewJob | Problem:
+        prefix = f"jobs[{index}]"
+        try:
+            request = decode(raw, BatchJob, prefix)
+            return self._maker.make(
+                request,
+                raw,
+                identity,
+                key=request.idempotency_key,
+                traceparent=read_traceparent(head.traceparent),
+                prefix=f"{prefix}.",
+            )
+        except Problem as problem:
+            return problem
+
+    async def _take(self, job: NewJob | Problem, until: float) -> dict[str, Any]:
+        if isinstance(job, Problem):
+            return {"error": job.document()}
+        try:
+            async with asyncio.timeout_at(until):
+                submitted = await self._submit(job)
+        except TimeoutError:
+            return {"error": unavailable(job.id).document()}
+        except StoreUnavailable as error:
+            return {"error": unavailable(job.id if error.sent else None).document()}
+        except PressworkError as error:
+            return {"error": from_error(error).document()}
+        return {"jobId": submitted.job_id, "status": submitted.status}
+
+
+def _is_refusal(answer: dict[str, Any]) -> bool:
+    return "error" in answer and answer["error"]["status"] == 503
+
+
+def _identity(scope: HTTPScope) -> Identity:
+    identity: Identity = scope["user"]
+    return identity
+
+
+async def _send_json(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+    start = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": start})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def _other_method(method: str, send: Send) -> None:
+    if method != "OPTIONS":
+        raise Problem(METHOD_NOT_ALLOWED, headers={"Allow": _ALLOW})
+    await send({"type": "http.response.start", "status": 204, "headers": [(b"allow", _ALLOW.encode())]})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})

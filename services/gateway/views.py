@@ -1,0 +1,123 @@
+"""What the reading calls answer: a job, a page of jobs, the queue's counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from shared.events import iso_time
+from shared.job import JobError, JobSnapshot, JobStatus, Outcome, Priority, Usage
+from shared.store.replies import QueueStats
+
+
+class JobView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A job as its customer sees it; what does not apply is left out. Times are ISO 8601 in UTC.
+
+    `result` is the generated text (of a cancelled job: what came so far), `metadata` what the provider's side says of
+    it, `request_metadata` what came with the request. `attempt` counts from 1; 0: never started. `cost_usd` is in USD.
+    """
+
+    job_id: str
+    status: JobStatus
+    result: str | None = None
+    error: JobError | None = None
+    provider: str | None = None
+    model: str | None = None
+    usage: Usage | None = None
+    cost_usd: float | None = None
+    finish_reason: str | None = None
+    metadata: dict[str, Any] | None = None
+    project_id: str
+    user_id: str
+    organization_id: str
+    priority: Priority
+    attempt: int
+    max_attempts: int
+    cancel_requested: bool = False
+    retry_of: str | None = None
+    request_metadata: dict[str, Any] | None = None
+    created_at: str
+    deadline_at: str
+    started_at: str | None = None
+    ended_at: str | None = None
+    next_attempt_at: str | None = None
+
+
+class JobList(msgspec.Struct, frozen=True):
+    """Jobs, newest first, without their texts; `cursor` gives the next page, null: there is none."""
+
+    jobs: list[JobView]
+    cursor: str | None
+
+
+class Counts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Exact counts of one moment. The first five add up to all jobs accepted; `delayed` is part of `queued`.
+
+    `waiting` splits the rest of `queued` by lane: `again` came back from a retry or a delay, `suspect` lost a worker.
+    """
+
+    queued: int
+    processing: int
+    completed: int
+    failed: int
+    cancelled: int
+    delayed: int
+    waiting: dict[str, int]
+
+
+class QueueView(msgspec.Struct, frozen=True):
+    """Answer of queue-stats, in the guide's shape."""
+
+    success: bool
+    stats: Counts
+    timestamp: str
+
+
+def _at(ms: int | None) -> str | None:
+    return None if ms is None else iso_time(ms)
+
+
+def view_job(job: JobSnapshot, *, with_result: bool = True) -> JobView:
+    """The job as its customer sees it."""
+    spec, outcome = job.spec, job.outcome or Outcome()
+    return JobView(
+        job_id=job.id,
+        status=job.status,
+        result=outcome.result if with_result else None,
+        error=outcome.error,
+        provider=outcome.provider,
+        model=outcome.model,
+        usage=outcome.usage,
+        cost_usd=outcome.cost_usd,
+        finish_reason=outcome.finish_reason,
+        metadata=outcome.metadata,
+        project_id=spec.project_id,
+        user_id=spec.user_id,
+        organization_id=job.organization_id,
+        priority=spec.priority,
+        attempt=job.attempt,
+        max_attempts=spec.max_attempts,
+        cancel_requested=job.cancel_requested and not job.status.terminal,
+        retry_of=spec.retry_of,
+        request_metadata=spec.metadata,
+        created_at=iso_time(job.created_ms),
+        deadline_at=iso_time(job.deadline_ms),
+        started_at=_at(job.started_ms),
+        ended_at=_at(job.ended_ms),
+        next_attempt_at=_at(job.next_attempt_ms),
+    )
+
+
+def view_stats(stats: QueueStats, now_ms: int) -> QueueView:
+    """The counts in the guide's shape; `now_ms` is the gateway's clock."""
+    counts = Counts(
+        queued=stats.queued,
+        processing=stats.processing,
+        completed=stats.completed,
+        failed=stats.failed,
+        cancelled=stats.cancelled,
+        delayed=stats.delayed,
+        waiting=stats.by_lane,
+    )
+    return QueueView(success=True, stats=counts, timestamp=iso_time(now_ms))

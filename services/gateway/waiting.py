@@ -1,0 +1,35 @@
+"""Waits for the end of a job without asking again and again: hear the bell, read the record, wait for the bell."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from shared.job import JobSnapshot
+from shared.store.bell import RUNG
+from shared.store.job_store import JobStore
+
+PAUSE_STEP_S: Final = 0.05
+PAUSE_MAX_S: Final = 0.5
+"""A job that streams rings with every delta. Each read lengthens the pause before the next one: the end is heard at
+most half a second late, and a long stream costs two reads a second."""
+
+
+async def until_ended(store: JobStore, job_id: str, seconds: float, stop: asyncio.Event) -> JobSnapshot | None:
+    """The job as it stands when it has ended, or after `seconds`, or when `stop` is set; None: there is none."""
+    loop = asyncio.get_running_loop()
+    until, pause = loop.time() + seconds, 0.0
+    async with store.bell.listen(store.keys.bell(job_id)) as listener:
+        stopping = asyncio.create_task(stop.wait(), name="stop-waiting")
+        stopping.add_done_callback(lambda _: listener.heard(RUNG))
+        try:
+            while True:
+                left = until - loop.time()
+                rung = await listener.wait(left) if left > 0 else None
+                job = await store.status(job_id)
+                if job is None or job.status.terminal or rung is None or stop.is_set():
+                    return job
+                await asyncio.wait([stopping], timeout=pause)
+                pause = min(pause + PAUSE_STEP_S, PAUSE_MAX_S)
+        finally:
+            stopping.cancel()
