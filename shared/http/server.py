@@ -44,9 +44,12 @@ def listen(host: str, port: int) -> socket.socket:
     """A listening socket; SettingsInvalid with one line when the address cannot be used. Port 0 takes a free one."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        bound = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise SettingsInvalid(f"cannot listen on {host}:{port}: {error.strerror or 'unknown host'}") from None
+    # Connections inherit it. asyncio's own loop would not set it on them: an answer's body would wait 40 ms for an ACK.
+    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return bound
 
 
 def _calm_collector() -> None:
