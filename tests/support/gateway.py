@@ -13,6 +13,7 @@ from services.gateway.app import open_app
 from services.gateway.settings import GatewaySettings
 from shared.http import server
 from shared.settings import read
+from tests.support.checks import RawRedis
 from tests.support.processes import free_port
 
 SUBMIT = "/api/ai/generate-content"
@@ -51,6 +52,13 @@ async def _until_live(client: httpx.AsyncClient, serving: asyncio.Task[None]) ->
         except httpx.TransportError:
             await asyncio.sleep(0.01)
     serving.result()
+
+
+async def heard(redis_url: str, channel: str) -> None:
+    """Wait until somebody listens to a channel."""
+    async with RawRedis(redis_url) as raw, asyncio.timeout(5):
+        while not (await raw("PUBSUB", "NUMSUB", channel))[1]:
+            await asyncio.sleep(0.01)
 
 
 def problem(answer: httpx.Response, status: int, slug: str) -> dict[str, Any]:

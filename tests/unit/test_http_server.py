@@ -1,0 +1,123 @@
+"""The server: ops routes, an orderly end, and addresses that cannot be used."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+
+import httpx
+import pytest
+from litestar import Litestar, get
+
+from shared.errors import SettingsInvalid, StoreUnavailable
+from shared.http import server
+from shared.http.ops import ops_routes
+from shared.http.problems import EXCEPTION_HANDLERS
+from shared.telemetry.metrics import new_registry
+from tests.support.processes import free_port
+
+
+class _Service:
+    """A service whose health a test decides."""
+
+    def __init__(self) -> None:
+        self.alive, self.connected, self.scrapes = True, True, 0
+        self.entered = asyncio.Event()
+        self.stop = asyncio.Event()
+        self.port = free_port()
+
+    async def _live(self) -> bool:
+        return self.alive
+
+    async def _ready(self) -> None:
+        if not self.connected:
+            raise StoreUnavailable("gone")
+
+    async def _before_scrape(self) -> None:
+        self.scrapes += 1
+
+    def app(self) -> Litestar:
+        @get("/slow")
+        async def slow() -> str:
+            self.entered.set()
+            await self.stop.wait()
+            await asyncio.sleep(0.05)
+            return "done"
+
+        @get("/broken")
+        async def broken() -> str:
+            raise RuntimeError("secret")
+
+        ops = ops_routes(
+            ready=self._ready, live=self._live, registry=new_registry("test"), before_scrape=self._before_scrape
+        )
+        return Litestar(
+            [slow, broken, *ops], exception_handlers=EXCEPTION_HANDLERS, openapi_config=None, logging_config=None
+        )
+
+    async def start(self, client: httpx.AsyncClient) -> asyncio.Task[None]:
+        serving = asyncio.create_task(
+            server.serve(self.app(), host="127.0.0.1", port=self.port, stop=self.stop, calm_collector=False)
+        )
+        while not serving.done():
+            try:
+                await client.get("/health/live")
+                break
+            except httpx.TransportError:
+                await asyncio.sleep(0.01)
+        return serving
+
+
+def _client(service: _Service) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=f"http://127.0.0.1:{service.port}", timeout=10)
+
+
+async def test_ops_routes_tell_what_the_service_tells() -> None:
+    """live and ready follow the service's answers, metrics refresh first, and an unforeseen error is a bare 500."""
+    service = _Service()
+    async with _client(service) as client:
+        serving = await service.start(client)
+        assert (await client.get("/health/live")).json() == {"status": "live"}
+        assert (await client.get("/health/ready")).json() == {"status": "ready"}
+        metrics = await client.get("/metrics")
+        assert metrics.headers["content-type"].startswith("text/plain; version=")
+        assert "presswork_build_info" in metrics.text
+        assert service.scrapes == 1
+        service.alive, service.connected = False, False
+        live, ready = await client.get("/health/live"), await client.get("/health/ready")
+        assert (live.status_code, live.json()["type"]) == (503, "urn:presswork:problem:not-live")
+        assert (ready.status_code, ready.json()["type"]) == (503, "urn:presswork:problem:store-unavailable")
+        broken = await client.get("/broken")
+        assert (broken.status_code, broken.headers["content-type"]) == (500, "application/problem+json")
+        assert "secret" not in broken.text
+    service.stop.set()
+    await asyncio.wait_for(serving, 5)
+
+
+async def test_a_signal_lets_open_answers_finish() -> None:
+    """SIGTERM sets the stop event; an answer under way is completed, then `serve` returns and handlers are restored."""
+    service = _Service()
+    before = signal.getsignal(signal.SIGTERM)
+    async with _client(service) as client:
+        with server.set_by_signals(service.stop):
+            serving = await service.start(client)
+            slow = asyncio.create_task(client.get("/slow"))
+            await asyncio.wait_for(service.entered.wait(), 5)
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert (await asyncio.wait_for(slow, 5)).text == "done"
+            await asyncio.wait_for(serving, 5)
+    assert signal.getsignal(signal.SIGTERM) == before
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", service.port)) != 0
+
+
+async def test_an_address_in_use_is_one_clear_line() -> None:
+    """A taken port and an unknown host are invalid settings that name the address."""
+    with server.listen("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SettingsInvalid, match=f"127.0.0.1:{port}"):
+            server.listen("127.0.0.1", port)
+    with pytest.raises(SettingsInvalid, match=r"cannot listen on 192\.0\.2\.1:"):
+        server.listen("192.0.2.1", port)
