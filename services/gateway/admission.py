@@ -21,6 +21,9 @@ BYTES_MAX: Final = 8 << 20
 
 MEMORY_SHARE: Final = 0.85
 
+PATIENCE_S: Final = 0.1
+"""How long a submit waits for fresh figures while it would be refused: the store's own time is bounded too."""
+
 
 class Admission:
     """Asks the store how full it is, at most every 2 s, only while submits come, and beside them, not before them.
@@ -46,7 +49,7 @@ class Admission:
         if self._look is None and self._due():
             self._look = asyncio.create_task(self._refresh(), name="admission")
         if self._refusal is not None and self._look is not None:
-            await asyncio.wait([self._look])
+            await asyncio.wait([self._look], timeout=PATIENCE_S)
         if self._refusal is not None:
             raise self._refusal()
 

@@ -51,23 +51,25 @@ async def read_body(head: Head, receive: Receive, limit: int) -> bytes:
         raise Problem(UNSUPPORTED_MEDIA_TYPE)
     if not head.content_length.isdigit() or int(head.content_length) > limit:
         raise Problem(TOO_LARGE, f"at most {limit} bytes")
+    piece, more = await _piece(receive)
+    pieces, size = [piece], len(piece)
+    if not more and size <= limit:
+        return piece
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            return await _collect(receive, limit)
+            while size <= limit and more:
+                piece, more = await _piece(receive)
+                pieces.append(piece)
+                size += len(piece)
     except TimeoutError:
         raise Problem(TOO_SLOW, headers={"Connection": "close"}) from None
+    if size > limit:
+        raise Problem(TOO_LARGE, f"at most {limit} bytes")
+    return b"".join(pieces)
 
 
-async def _collect(receive: Receive, limit: int) -> bytes:
-    pieces: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise ClientGone
-        size += len(message["body"])
-        if size > limit:
-            raise Problem(TOO_LARGE, f"at most {limit} bytes")
-        pieces.append(message["body"])
-        if not message["more_body"]:
-            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+async def _piece(receive: Receive) -> tuple[bytes, bool]:
+    message = await receive()
+    if message["type"] != "http.request":
+        raise ClientGone
+    return message["body"], message["more_body"]

@@ -111,7 +111,8 @@ def faults(request: JobRequest, body: bytes, models: dict[str, frozenset[str]]) 
     found: list[FieldError] = []
     if _too_long(request.prompt, MAX_PROMPT):
         found.append(FieldError("prompt", f"longer than {MAX_PROMPT} bytes"))
-    found += _long_texts(request.parameters)
+    if len(body) > MAX_TEXT:  # JSON is never shorter than the text in it
+        found += _long_texts(request.parameters)
     if request.metadata is not None and (fault := _metadata_fault(request.metadata)) is not None:
         found.append(FieldError("metadata", fault))
     if rb"\u0000" in body:

@@ -26,11 +26,7 @@ from shared.telemetry.metrics import SubmitMetrics
 
 BODY_MAX: Final = 256 * 1024
 BATCH_BODY_MAX: Final = 8 * 1024 * 1024
-ANSWER_SECONDS: Final = 1.9
-"""How long the queue may take; a client hears of a Redis that is away within 2 s."""
-
 _ALLOW: Final = "OPTIONS, POST"
-_log: Final = structlog.get_logger(__name__)
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -45,6 +41,7 @@ class Intake:
         self._admission = admission
         self._submitted = {lane: metrics.submitted.labels(lane) for lane in ("high", "normal", "low")}
         self._links = links
+        self._log = structlog.get_logger().bind()  # a proxy would build a new logger for every line
 
     def routes(self) -> list[ASGIRouteHandler]:
         """The handlers, for the router of `/api/ai`."""
@@ -80,12 +77,9 @@ class Intake:
             key=read_key(head.idempotency_key),
             traceparent=read_traceparent(head.traceparent),
         )
+        await self._admission.admit(1, len(body))
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                await self._admission.admit(1, len(body))
-                submitted = await self._submit(job)
-        except TimeoutError:
-            raise unavailable(job.id) from None
+            submitted = await self._submit(job)
         except StoreUnavailable as error:
             raise unavailable(job.id if error.sent else None) from None
         location, answer = self._links.accepted(submitted)
@@ -96,7 +90,7 @@ class Intake:
         if submitted.created:
             spec = job.spec
             self._submitted[spec.priority].inc()
-            _log.info("job submitted", job_id=job.id, organization=spec.organization_id, priority=spec.priority)
+            self._log.info("job submitted", job_id=job.id, organization=spec.organization_id, priority=spec.priority)
         return submitted
 
     async def batch(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
@@ -106,13 +100,8 @@ class Intake:
         request = decode(body, BatchRequest)
         jobs = [self._prepare(i, raw, head, _identity(scope)) for i, raw in enumerate(request.jobs)]
         sound = [job for job in jobs if isinstance(job, NewJob)]
-        until = asyncio.get_running_loop().time() + ANSWER_SECONDS
-        try:
-            async with asyncio.timeout_at(until):
-                await self._admission.admit(len(sound), len(body))
-        except TimeoutError:
-            raise unavailable() from None
-        answers = await asyncio.gather(*(self._take(job, until) for job in jobs))
+        await self._admission.admit(len(sound), len(body))
+        answers = await asyncio.gather(*(self._take(job) for job in jobs))
         if sound and all(_is_refusal(answer) for answer in answers):
             raise Problem(STORE_UNAVAILABLE, retry_after=1, jobs=answers)
         await _send_json(send, 202, _encode({"jobs": answers}))
@@ -132,14 +121,11 @@ class Intake:
         except Problem as problem:
             return problem
 
-    async def _take(self, job: NewJob | Problem, until: float) -> dict[str, Any]:
+    async def _take(self, job: NewJob | Problem) -> dict[str, Any]:
         if isinstance(job, Problem):
             return {"error": job.document()}
         try:
-            async with asyncio.timeout_at(until):
-                submitted = await self._submit(job)
-        except TimeoutError:
-            return {"error": unavailable(job.id).document()}
+            submitted = await self._submit(job)
         except StoreUnavailable as error:
             return {"error": unavailable(job.id if error.sent else None).document()}
         except PressworkError as error:
