@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Final, TypeVar
-from urllib.parse import parse_qs
+from urllib.parse import parse_qsl
 
 from litestar import asgi
 from litestar.enums import ScopeType
@@ -24,7 +24,7 @@ from services.notifier.wire import Wire
 from shared.errors import JobNotFound, StoreUnavailable
 from shared.events import parse_event_id
 from shared.http.identity import Authenticator, Identity
-from shared.http.problems import FORBIDDEN, METHOD_NOT_ALLOWED, NOT_FOUND, Problem, invalid
+from shared.http.problems import FORBIDDEN, METHOD_NOT_ALLOWED, NOT_FOUND, FieldError, Problem, invalid
 from shared.job import IDENTIFIER, JOB_ID
 from shared.store.bell import RUNG
 from shared.store.job_store import JobStore
@@ -87,7 +87,7 @@ class Streams:
         if IDENTIFIER.match(organization_id) is None:
             raise invalid("organizationId", "not an id")
         if not identity.may_see(organization_id):
-            raise Problem(FORBIDDEN)
+            raise Problem(FORBIDDEN, errors=[FieldError("organizationId", "not the token's organization")])
         return OrganizationSource(self._store.events, self._store.keys, organization_id, self._reads)
 
     async def _serve(self, source: Source[CursorT], cursor: CursorT | None, identity: Identity, wire: Wire) -> None:
@@ -118,10 +118,14 @@ class Streams:
 
 def _query(raw: bytes) -> dict[str, str]:
     try:
-        found = parse_qs(raw.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_PARAMETERS, errors="strict")
+        pairs = parse_qsl(raw.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_PARAMETERS, errors="strict")
     except ValueError:
         raise invalid("query", f"not readable, or more than {MAX_PARAMETERS} parameters") from None
-    return {name: values[0] for name, values in found.items()}
+    query = dict(pairs)
+    for name in ("jobId", "organizationId", "lastEventId"):
+        if sum(given == name for given, _ in pairs) > 1:
+            raise invalid(name, "given twice")
+    return query
 
 
 def _cursor(text: str, parse: Callable[[str], CursorT]) -> CursorT | None:

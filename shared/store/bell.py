@@ -36,43 +36,42 @@ Observer = Callable[[str, int], None]
 """Told of every command sent: its name and how many channels it carries."""
 
 
-class _Channel:
-    """Who sits on a channel, and whether the server confirmed it on the present connection."""
-
-    __slots__ = ("confirmed", "seats")
-
-    def __init__(self) -> None:
-        self.confirmed = False
-        self.seats: set[Seat] = set()
-
-
 class _Wishes:
-    """What the listeners want: the channels, and which of them changed since the connection last looked."""
+    """What the listeners want: who sits on which channel, and which channels came or went since the last look.
+
+    `heard`: channels the server confirmed on the present connection and was not seen to drop since.
+    """
 
     def __init__(self) -> None:
-        self.channels: dict[bytes, _Channel] = {}
+        self.channels: dict[bytes, set[Seat]] = {}
+        self.heard: set[bytes] = set()
         self.touched: set[bytes] = set()
         self.changed = asyncio.Event()
 
     def move(self, name: bytes, seat: Seat, joins: bool) -> None:
-        channel = self.channels.get(name)
+        seats = self.channels.get(name)
         if joins:
-            if channel is None:
-                channel = self.channels[name] = _Channel()
+            if seats is None:
+                seats = self.channels[name] = set()
                 self._touch(name)
-            channel.seats.add(seat)
-            if channel.confirmed:
+            seats.add(seat)
+            if name in self.heard:
                 seat.subscribed()
-        elif channel is not None:
-            channel.seats.discard(seat)
-            if not channel.seats:
+        elif seats is not None:
+            seats.discard(seat)
+            if not seats:
                 del self.channels[name]
                 self._touch(name)
 
+    def confirm(self, name: bytes) -> None:
+        """The server says that it knows of the channel: everyone on it is rung."""
+        self.heard.add(name)
+        for seat in self.channels.get(name, ()):
+            seat.subscribed()
+
     def begin(self) -> None:
         """A new connection knows of nothing."""
-        for channel in self.channels.values():
-            channel.confirmed = False
+        self.heard.clear()
         self.touched = set(self.channels)
         self.changed.set()
 
@@ -150,18 +149,17 @@ class _Session:
         while True:
             reply = await self._connection.read_response(timeout=math.inf, disconnect_on_error=False, push_request=True)
             self._quiet_since = self._clock()
-            kind, name = (reply[0], reply[1]) if isinstance(reply, list) else (reply, None)
-            channel = self._wishes.channels.get(name) if name is not None else None
+            kind = reply[0] if isinstance(reply, list) else reply
             if kind == b"message":
-                for seat in channel.seats if channel else ():
+                for seat in self._wishes.channels.get(reply[1], ()):
                     seat.heard(reply[2])
                 continue
             self._owed -= 1
             self.answered = True
-            if kind == b"subscribe" and channel is not None:
-                channel.confirmed = True
-                for seat in channel.seats:
-                    seat.subscribed()
+            if kind == b"subscribe":
+                self._wishes.confirm(reply[1])
+            elif kind == b"unsubscribe":
+                self._wishes.heard.discard(reply[1])
 
 
 class Bell:

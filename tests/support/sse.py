@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -49,6 +49,8 @@ class Stream:
         self.last_id = last_event_id or ""
         self.retry_ms: int | None = None
         self.heartbeats = 0
+        self._unparsed = b""
+        self._chunk: int | None = None
 
     async def __aenter__(self) -> Stream:
         connection = socket.socket()
@@ -79,35 +81,36 @@ class Stream:
 
     async def body(self) -> bytes:
         """The whole rest of the answer. For answers that end."""
-        return b"".join([piece async for piece in self._pieces()])
+        if "content-length" in self.headers:
+            return await self._reader.readexactly(int(self.headers["content-length"]))
+        body = b""
+        while piece := await self._piece():
+            body += piece
+        return body
 
     async def json(self) -> dict[str, Any]:
         """The answer as JSON."""
         document: dict[str, Any] = json.loads(await self.body())
         return document
 
-    async def events(self) -> AsyncIterator[Event]:
-        """Every event until the answer ends; ConnectionError when it breaks off."""
-        rest = b""
-        async for piece in self._pieces():
-            rest += piece
-            while b"\n\n" in rest:
-                block, _, rest = rest.partition(b"\n\n")
-                event = self._dispatch(block.decode())
-                if event is not None:
-                    yield event
+    async def next(self) -> Event | None:
+        """The next event, None when the answer has ended; ConnectionError when it broke off. May be cancelled."""
+        while True:
+            while b"\n\n" in self._unparsed:
+                block, _, self._unparsed = self._unparsed.partition(b"\n\n")
+                if (event := self._dispatch(block.decode())) is not None:
+                    return event
+            piece = await self._piece()
+            if not piece:
+                return None
+            self._unparsed += piece
 
     async def take(self, count: int, *, seconds: float = 10.0) -> list[Event]:
-        """The next `count` events; TimeoutError when they don't come, fewer when the answer ends before."""
+        """The next `count` events, fewer when the answer ends before; TimeoutError when they don't come."""
         taken: list[Event] = []
-        if not hasattr(self, "_source"):
-            self._source = self.events()
         async with asyncio.timeout(seconds):
-            while len(taken) < count:
-                try:
-                    taken.append(await anext(self._source))
-                except StopAsyncIteration:
-                    break
+            while len(taken) < count and (event := await self.next()) is not None:
+                taken.append(event)
         return taken
 
     async def rest(self, *, seconds: float = 10.0) -> list[Event]:
@@ -132,20 +135,19 @@ class Stream:
                     self.retry_ms = int(value)
         return Event(self.last_id, kind, json.loads("\n".join(data))) if data else None
 
-    async def _pieces(self) -> AsyncIterator[bytes]:
+    async def _piece(self) -> bytes:
+        """The next chunk of the body, b"" at its end. Cancelled in the middle, it goes on where it was."""
+        if self._chunk == 0 or self.headers.get("transfer-encoding") != "chunked":
+            return b""
         try:
-            if self.headers.get("transfer-encoding") != "chunked":
-                length = int(self.headers.get("content-length", "0"))
-                yield await self._reader.readexactly(length)
-                return
-            while size := int(await self._reader.readline() or b"-1", 16):
-                if size < 0:
-                    raise ConnectionResetError("the stream broke off")
-                yield await self._reader.readexactly(size)
-                await self._reader.readexactly(2)
-            await self._reader.readexactly(2)
+            if self._chunk is None:
+                line = await self._reader.readuntil(b"\r\n")
+                self._chunk = int(line, 16)
+            piece = await self._reader.readexactly(self._chunk + 2)
         except asyncio.IncompleteReadError as error:
             raise ConnectionResetError("the stream broke off") from error
+        self._chunk = None if self._chunk else 0
+        return piece[:-2]
 
 
 async def follow(url: str, *, headers: Mapping[str, str] | None = None, seconds: float = 30.0) -> list[Event]:
@@ -159,7 +161,7 @@ async def follow(url: str, *, headers: Mapping[str, str] | None = None, seconds:
                 async with stream:
                     if stream.status != 200:
                         return events
-                    async for event in stream.events():
+                    while (event := await stream.next()) is not None:
                         events.append(event)
                         if event.kind in TERMINAL:
                             return events
