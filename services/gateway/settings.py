@@ -6,8 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from shared.errors import SettingsInvalid
-from shared.settings import MAX_DEADLINE_SECONDS, Port
+from shared.settings import MAX_DEADLINE_SECONDS, Port, parse_providers
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,9 +39,6 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     def models(self) -> dict[str, frozenset[str]]:
         """The models a job may name, by provider. SettingsInvalid for an entry without a provider."""
         found: dict[str, set[str]] = {}
-        for entry in self.providers.split(",") if self.providers.strip() else ["demo"]:
-            provider, _, model = (part.strip() for part in entry.partition(":"))
-            if not provider:
-                raise SettingsInvalid("PROVIDERS: every entry is `provider:model`")
-            found.setdefault(provider, set()).add(model or provider)
+        for provider, model in parse_providers(self.providers):
+            found.setdefault(provider, set()).add(model)
         return {provider: frozenset(models) for provider, models in found.items()}

@@ -26,7 +26,10 @@ local replies = each_item(function(job, token, lane, reason, delay, refund, outc
   if not holds(consumer, token) then return refused(job, token, reason) end
   local record, now = read_record(job), now_ms()
   delay = tonumber(delay)
-  if string.sub(token, 1, 1) == 's' then redis.call('HDEL', suspects, consumer) end
+  if string.sub(token, 1, 1) == 's' then
+    redis.call('HDEL', suspects, consumer)
+    ring_look = true
+  end
   if record.cancel or used_up(record, reason, delay, refund) then
     local number, status = last_number(job, record), record.cancel and 'cancelled' or 'failed'
     end_job(job, record.org, token, status, record.cancel and '{"finishReason":"cancelled"}' or outcome,

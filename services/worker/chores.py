@@ -1,0 +1,179 @@
+"""What keeps the queue going beside the jobs: renewing leases, recovering silent workers' jobs, promoting due ones."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import Final
+
+import anyio
+import structlog
+
+from services.worker.pool import Pool
+from services.worker.run import Stop
+from services.worker.view import View
+from shared.errors import StoreUnavailable
+from shared.store.job_store import JobStore
+from shared.telemetry.metrics import WorkerMetrics
+
+GRACE_SECONDS: Final = 30.0
+"""A run so long past its time-out is stuck: it is no longer renewed and ends as `Timeout`."""
+
+AUDIT_SECONDS: Final = 3600.0
+_log: Final = structlog.get_logger(__name__)
+
+
+class Chores:
+    """Three loops of one worker. `on_stuck` ends a run whose provider ignores its time-out."""
+
+    def __init__(
+        self, store: JobStore, name: str, pool: Pool, metrics: WorkerMetrics, on_stuck: Callable[..., object]
+    ) -> None:
+        self._store = store
+        self._name = name
+        self._pool = pool
+        self._metrics = metrics
+        self._on_stuck = on_stuck
+        self._lease_s = store.settings.lease_seconds
+        now = time.monotonic()
+        self._view = View(self._lease_s, now)
+        self._due_at: float | None = None
+        self._watching = anyio.Event()
+        self._renewed_at = now
+
+    # ---- what the consumer tells and asks -----------------------------------------------------------------------
+
+    def looked(self, asked: float, server_ms: int) -> None:
+        """An answer told the server's time."""
+        self._view.looked(asked, time.monotonic(), server_ms, self._store.generation)
+
+    def view_broke(self) -> None:
+        """A connection was lost."""
+        self._view.broken(time.monotonic())
+
+    def woke(self, due: float) -> None:
+        """A sleep that should have ended at `due` at the latest has ended."""
+        self._view.timer(due, time.monotonic())
+
+    def watch(self) -> None:
+        """There is unfinished work: look after it until there is none."""
+        self._watching.set()
+
+    def due_now(self) -> bool:
+        """Whether a job is due by what was seen last."""
+        return self._due_at is not None and time.monotonic() >= self._due_at
+
+    def sleep_seconds(self) -> float:
+        """How long an idle worker may sleep: at most a lease, and not past the next due job."""
+        left = self._lease_s if self._due_at is None else self._due_at - time.monotonic()
+        return min(max(left, 0.001), self._lease_s)
+
+    async def promote(self) -> None:
+        """Make due jobs claimable and remember when the next is due."""
+        while True:
+            promoted = await self._store.promote()
+            self._due_at = None if promoted.next_ms is None else time.monotonic() + promoted.next_ms / 1000
+            if promoted.next_ms != 0:
+                return
+
+    # ---- loops --------------------------------------------------------------------------------------------------
+
+    async def renew(self) -> None:
+        """Renew all held leases every third of a lease; after two leases without success stop paying."""
+        due = time.monotonic() + self._lease_s / 3
+        while True:
+            await anyio.sleep(max(due - time.monotonic(), 0))
+            now = time.monotonic()
+            self._view.timer(due, now)
+            due = now + self._lease_s / 3
+            runs = [run for run in self._pool.runs if run.renewable]
+            if not runs:
+                self._renewed_at = now
+                continue
+            self.watch()
+            self._drop_stuck()
+            try:
+                renewed = await self._store.renew(self._name, [run.claim for run in runs])
+            except StoreUnavailable:
+                self.view_broke()
+                due = time.monotonic() + random.uniform(0.05, 0.25)  # noqa: S311 - jitter
+                if time.monotonic() - self._renewed_at > 2 * self._lease_s:
+                    _log.error("leases_expired", jobs=len(runs))
+                    self._pool.halt_all(Stop.LOST)
+                continue
+            self._renewed_at = time.monotonic()
+            self.looked(now, renewed.server_ms)
+            for run in runs:
+                if run.claim.token in renewed.lost:
+                    run.halt(Stop.LOST)
+                elif run.claim.job_id in renewed.cancelled:
+                    run.halt(Stop.CANCELLED)
+
+    def _drop_stuck(self) -> None:
+        now = time.monotonic()
+        for run in self._pool.runs:
+            limit = run.claim.spec.timeout_seconds + GRACE_SECONDS
+            if run.executing and run.renewable and now - run.started_s > limit:
+                run.renewable = False
+                _log.error("provider_stuck", job_id=run.claim.job_id)
+                self._on_stuck(run)
+
+    async def recover(self) -> None:
+        """While there is unfinished work: take back what silent workers held, as soon as the view allows it."""
+        while True:
+            await self._watching.wait()
+            pause = max(self._view.whole_in(time.monotonic()), 0.02)
+            try:
+                if self._view.whole(time.monotonic()):
+                    pause = await self._recover_once()
+                else:
+                    pause = min(pause, self._lease_s / 6)
+                    await self._look()
+            except StoreUnavailable:
+                self.view_broke()
+                pause = 0.25
+            due = time.monotonic() + pause
+            await anyio.sleep(pause)
+            self._view.timer(due, time.monotonic())
+
+    async def _look(self) -> None:
+        """A look that takes nothing: the view is not whole yet."""
+        asked = time.monotonic()
+        renewed = await self._store.renew(self._name, [])
+        self.looked(asked, renewed.server_ms)
+
+    async def _recover_once(self) -> float:
+        asked = time.monotonic()
+        held = [run.claim.token for run in self._pool.runs]
+        recovered = await self._store.recover(self._name, held)
+        self.looked(asked, recovered.server_ms)
+        if taken := recovered.requeued + recovered.failed:
+            self._metrics.recoveries.inc(taken)
+            _log.warning("recovered", requeued=recovered.requeued, failed=recovered.failed)
+        if recovered.pending == 0 and not self._pool.runs and not await self._store.unfinished():
+            self._watching = anyio.Event()
+        steady = self._lease_s / 3
+        return steady if recovered.next_ms is None else min(recovered.next_ms / 1000 + 0.005, steady)
+
+    async def promote_when_due(self) -> None:
+        """Promote at the next due time, also while every slot is busy."""
+        while True:
+            await anyio.sleep(min(self.sleep_seconds(), 1.0) if self._due_at is not None else 1.0)
+            if self.due_now():
+                try:
+                    await self.promote()
+                except StoreUnavailable:
+                    await anyio.sleep(0.25)
+
+    async def audit(self) -> None:
+        """At the start and every hour."""
+        while True:
+            try:
+                audited = await self._store.audit(self._name)
+            except StoreUnavailable:
+                await anyio.sleep(5.0)
+                continue
+            if audited.requeued:
+                _log.warning("audit_repaired", requeued=audited.requeued)
+            await anyio.sleep(AUDIT_SECONDS * random.uniform(1.0, 1.1))  # noqa: S311 - jitter

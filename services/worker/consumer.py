@@ -1,0 +1,92 @@
+"""The claim loop: takes work while slots are free, sleeps on the ring when there is none."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Final
+
+import anyio
+import structlog
+
+from services.worker.chores import Chores
+from services.worker.pool import Pool
+from shared.errors import StoreUnavailable
+from shared.store.job_store import JobStore
+from shared.store.replies import Ring
+
+_log: Final = structlog.get_logger(__name__)
+
+
+class Consumer:
+    """Claims for one consumer name. `ticked` is when the loop last turned (monotonic, s)."""
+
+    def __init__(self, store: JobStore, name: str, pool: Pool, chores: Chores) -> None:
+        self._store = store
+        self._name = name
+        self._pool = pool
+        self._chores = chores
+        self._answer_lost = False
+        self._failures = 0
+        self.ticked = time.monotonic()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        look: bool | None = True
+        more = True
+        while True:
+            self.ticked = time.monotonic()
+            await self._pool.wait_free()
+            try:
+                if not more:
+                    look = await self._sleep()
+                    if look is None:
+                        continue
+                more = await self._claim(look=look or more)
+                self._failures = 0
+            except StoreUnavailable:
+                more = True
+                await self._back_off()
+
+    async def _claim(self, *, look: bool) -> bool:
+        """Take what there is for the free slots; answers whether work was left behind."""
+        known = [run.claim.token for run in self._pool.runs] if self._answer_lost else None
+        asked = time.monotonic()
+        try:
+            claimed = await self._store.claim(
+                self._name, self._pool.free, look=look, suspect=not self._pool.holds_suspect, known=known
+            )
+        except BaseException:
+            # Whatever the server delivered meanwhile is ours and must be asked for again.
+            self._answer_lost = True
+            raise
+        self._answer_lost = False
+        self._chores.looked(asked, claimed.server_ms)
+        for claim in claimed.claims:
+            self._pool.start(claim)
+        return claimed.more
+
+    async def _sleep(self) -> bool | None:
+        """Sleep until a ring or the next due job; answers `look` for the claim that follows, None: nothing to claim."""
+        seconds = self._chores.sleep_seconds()
+        due = time.monotonic() + seconds
+        try:
+            ring = await self._store.wait_for_work(max(round(seconds * 1000), 1))
+        except StoreUnavailable:
+            self._chores.view_broke()
+            raise
+        self._chores.woke(due)
+        if ring is Ring.JOB:
+            return False
+        if ring is Ring.NONE and not self._chores.due_now() and not await self._store.unfinished():
+            return None
+        if ring is Ring.NONE:
+            self._chores.watch()
+        await self._chores.promote()
+        return True
+
+    async def _back_off(self) -> None:
+        if self._failures == 0:
+            _log.warning("store_unavailable")
+        self._failures += 1
+        await anyio.sleep(random.uniform(0.5, 1.0) * min(0.05 * 2.0 ** min(self._failures, 5), 1.0))  # noqa: S311 - jitter

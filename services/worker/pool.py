@@ -1,0 +1,95 @@
+"""The runs of one worker: how many slots are free, which leases are held, and who is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from services.worker.run import Run, Stop
+from services.worker.runner import Runner
+from shared.job import Claim
+from shared.telemetry.metrics import WorkerMetrics
+
+
+class Pool:
+    """`slots` jobs run at once. A slot is free when its job's text is done; ends not yet confirmed by Redis are
+    bounded by as many again."""
+
+    def __init__(self, runner: Runner, slots: int, metrics: WorkerMetrics) -> None:
+        self._runner = runner
+        self._slots = slots
+        self._metrics = metrics
+        self._runs: dict[str, Run] = {}
+        self._executing = 0
+        self._changed = asyncio.Event()
+        self.suspect_ended = False
+        metrics.slots.set(slots)
+
+    @property
+    def free(self) -> int:
+        """How many jobs may be claimed now."""
+        return min(self._slots - self._executing, 2 * self._slots - len(self._runs))
+
+    @property
+    def runs(self) -> list[Run]:
+        """All runs, those that wait for their end to be confirmed too."""
+        return list(self._runs.values())
+
+    @property
+    def holds_suspect(self) -> bool:
+        """Whether a job that lost a worker before is among them."""
+        return any(run.claim.suspect for run in self._runs.values())
+
+    async def wait_free(self) -> None:
+        """Return when a slot is free."""
+        while self.free <= 0:
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def wait_empty(self) -> None:
+        """Return when no run is left."""
+        while self._runs:
+            self._changed.clear()
+            await self._changed.wait()
+
+    def start(self, claim: Claim) -> None:
+        """Take a slot for a claim and run it."""
+        if claim.token in self._runs:
+            return
+        run = Run(claim, time.monotonic())
+        self._runs[claim.token] = run
+        self._executing += 1
+        self._metrics.busy.set(self._executing)
+        self._metrics.wait.observe(max(claim.started_ms - claim.ready_ms, 0) / 1000)
+        run.task = asyncio.create_task(self._work(run))
+
+    async def _work(self, run: Run) -> None:
+        ending = None
+        try:
+            ending = await self._runner.execute(run, lambda: run.halt(Stop.LOST))
+        finally:
+            run.executing = False
+            self._executing -= 1
+            self._metrics.busy.set(self._executing)
+            self._changed.set()
+        try:
+            if ending is not None:
+                await self._runner.settle(run, ending)
+        finally:
+            self.forget(run)
+
+    def forget(self, run: Run) -> None:
+        """The run's lease is no longer ours to hold."""
+        if self._runs.pop(run.claim.token, None) is not None:
+            self._changed.set()
+
+    def halt_all(self, why: Stop) -> None:
+        """Stop every run."""
+        for run in self.runs:
+            run.halt(why)
+
+    def halt_job(self, job_id: str, why: Stop) -> None:
+        """Stop the run of one job, if it is here."""
+        for run in self.runs:
+            if run.claim.job_id == job_id:
+                run.halt(why)

@@ -1,0 +1,52 @@
+"""Decides what becomes of a failed attempt. Pure."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Final
+
+import msgspec
+
+from services.worker.providers import ProviderError
+from shared.job import JobError, RetryReason
+
+BACKOFF_BASE_S: Final = 1.0
+BACKOFF_CAP_S: Final = 60.0
+RETRY_AFTER_CAP_S: Final = 3600.0
+"""A provider's wish is honoured up to an hour; beyond that its answer is taken for a mistake."""
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """Why an attempt ended, in words that are safe to show, and when to try again (None: never)."""
+
+    error: JobError
+    delay_ms: int | None
+    reason: RetryReason = RetryReason.ERROR
+
+
+def backoff_ms(attempt: int, chance: random.Random) -> int:
+    """Full-jitter exponential back-off in ms: uniform between 0 and 1 s, 2 s, 4 s… at most 60 s.
+
+    Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015: full jitter needs the fewest calls.
+    """
+    return round(chance.uniform(0, min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2.0 ** min(attempt - 1, 10))) * 1000)
+
+
+def classify(raised: BaseException, attempt: int, chance: random.Random, *, past_deadline: bool = False) -> Failure:
+    """What an exception out of a provider means for the job whose `attempt` (from 1) it ended."""
+    if isinstance(raised, ProviderError):
+        if not raised.error.retryable:
+            return Failure(error=raised.error, delay_ms=None)
+        wish = raised.retry_after_s
+        delay = backoff_ms(attempt, chance) if wish is None else round(min(max(wish, 0.0), RETRY_AFTER_CAP_S) * 1000)
+        return Failure(error=raised.error, delay_ms=delay, reason=raised.reason)
+    if isinstance(raised, asyncio.TimeoutError) and past_deadline:
+        return Failure(
+            error=JobError(type="DeadlineExceeded", message="the deadline passed while the job ran"), delay_ms=None
+        )
+    if isinstance(raised, asyncio.TimeoutError):
+        error = JobError(type="Timeout", message="the attempt took longer than its time-out", retryable=True)
+    else:
+        error = JobError(type="InternalError", message="the attempt failed unexpectedly", retryable=True)
+    return Failure(error=error, delay_ms=backoff_ms(attempt, chance))

@@ -1,0 +1,66 @@
+"""One claimed job on one slot: the run itself, why it may be stopped, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum
+
+import msgspec
+
+from shared.job import Claim, JobError, JobStatus, Outcome, RetryReason
+
+
+class Stop(Enum):
+    """Why a run is stopped before its end."""
+
+    CANCELLED = "cancelled"  # the customer's wish
+    LOST = "lost"  # the lease is gone or too old: stop paying
+    DRAIN = "drain"  # the worker leaves
+    STUCK = "stuck"  # the provider ignored its time-out
+
+
+class Finish(msgspec.Struct, frozen=True):
+    """The job ends. `number` and `offset` as in `JobStore.finish`; `run_ms` from claim to now."""
+
+    status: JobStatus
+    outcome: Outcome
+    number: int
+    offset: int
+    run_ms: int
+
+
+class Requeue(msgspec.Struct, frozen=True):
+    """The job goes back."""
+
+    reason: RetryReason
+    delay_ms: int
+    refund: bool
+    error: JobError | None
+
+
+Ending = Finish | Requeue
+
+
+class Run:
+    """A claim and the task that works on it. `executing` while the provider may still write: the slot is taken.
+
+    `number` is the last event of this lease in the log, `renewable` False once the run is given up for stuck.
+    """
+
+    __slots__ = ("claim", "executing", "number", "renewable", "started_s", "stop", "task")
+
+    def __init__(self, claim: Claim, now_s: float) -> None:
+        self.claim = claim
+        self.started_s = now_s
+        self.task: asyncio.Task[None] | None = None
+        self.executing = True
+        self.renewable = True
+        self.number = 1
+        self.stop: Stop | None = None
+
+    def halt(self, why: Stop) -> None:
+        """Stop the provider's stream; the first reason counts, except that a lost lease overrules all."""
+        if self.stop is None or why is Stop.LOST:
+            self.stop = why
+            if self.executing and self.task is not None:
+                self.task.cancel()

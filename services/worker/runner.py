@@ -1,0 +1,185 @@
+"""Runs one claimed job on its provider and settles it: the only place where text is generated."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
+from typing import Any, Final
+
+import structlog
+
+from services.worker.deltas import Deltas
+from services.worker.providers import Completion, GenerationRequest, Provider, ProviderError
+from services.worker.retry import classify
+from services.worker.run import Ending, Finish, Requeue, Run, Stop
+from shared.errors import LeaseLost, Overloaded, StoreRejected, StoreUnavailable
+from shared.job import JobError, JobStatus, Outcome, RetryReason, Usage
+from shared.store.job_store import JobStore
+from shared.telemetry.metrics import WorkerMetrics
+
+_log: Final = structlog.get_logger(__name__)
+_chance: Final = random.Random()  # noqa: S311 - jitter of back-off
+
+Chain = tuple[tuple[str, str], ...]
+"""The allowed (provider, model) pairs in order; the first is the default."""
+
+
+class Runner:
+    """Runs jobs. `providers` by name; `settle_seconds`: how long an unconfirmed end is repeated."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        providers: Mapping[str, Provider],
+        chain: Chain,
+        metrics: WorkerMetrics,
+        *,
+        settle_seconds: float,
+    ) -> None:
+        self._store = store
+        self._providers = providers
+        self._chain = chain
+        self._metrics = metrics
+        self._settle_seconds = settle_seconds
+
+    def _choose(self, provider: str | None, model: str | None) -> tuple[str, str]:
+        for name, known in self._chain:
+            if provider in (None, name) and model in (None, known):
+                return name, known
+        raise ProviderError(JobError(type="ProviderNotConfigured", message="this worker has no such provider or model"))
+
+    async def execute(self, run: Run, lost: Callable[[], None]) -> Ending | None:
+        """Generate the text; answers how the job goes on, None when nothing may be written any more."""
+        claim, spec = run.claim, run.claim.spec
+        deltas = Deltas(self._store, run, lost)
+        completion: Completion | None = None
+        chosen: tuple[str, str] | None = None
+        limit, past_deadline = self._time_limit(run)
+        raised: BaseException | None = None
+        try:
+            chosen = self._choose(spec.provider, spec.model)
+            request = GenerationRequest(
+                job_id=claim.job_id, attempt=claim.attempt, prompt=spec.prompt, parameters=spec.parameters,
+                model=chosen[1], max_tokens=spec.max_tokens, temperature=spec.temperature,
+            )  # fmt: skip
+            async with asyncio.timeout(limit):
+                completion = await self._consume(run, deltas, self._providers[chosen[0]], request)
+        except asyncio.CancelledError as cancelled:
+            if run.stop is None:
+                raise
+            self._swallow_cancel()
+            raised = cancelled
+        except Exception as error:
+            raised = error
+        run.executing = False
+        if run.stop is Stop.LOST:
+            deltas.give_up()
+        await deltas.close()
+        if run.stop is Stop.LOST:
+            return None
+        if raised is None and completion is not None and chosen is not None:
+            outcome = Outcome(
+                result=deltas.text, provider=chosen[0], model=chosen[1], usage=completion.usage,
+                cost_usd=completion.cost_usd, finish_reason=completion.finish_reason, metadata=completion.metadata,
+            )  # fmt: skip
+            return self._finish(run, JobStatus.COMPLETED, outcome, deltas)
+        return self._after_stop(run, deltas, chosen) or self._after_failure(run, deltas, raised, past_deadline)
+
+    @staticmethod
+    def _swallow_cancel() -> None:
+        # `Run.halt` cancels this task to stop the provider; the task itself goes on and settles the job.
+        task = asyncio.current_task()
+        if task is not None:
+            while task.cancelling():
+                task.uncancel()
+
+    @staticmethod
+    def _time_limit(run: Run) -> tuple[float, bool]:
+        left = (run.claim.deadline_ms - run.claim.started_ms) / 1000
+        return min(run.claim.spec.timeout_seconds, left), left < run.claim.spec.timeout_seconds
+
+    async def _consume(self, run: Run, deltas: Deltas, provider: Provider, request: GenerationRequest) -> Completion:
+        first = True
+        stream: Any = provider.stream(request)
+        async with aclosing(stream):
+            async for item in stream:
+                if isinstance(item, Completion):
+                    return item
+                if first and item:
+                    first = False
+                    self._metrics.first_token.observe(time.monotonic() - run.started_s)
+                deltas.push(item)
+        raise ProviderError(
+            JobError(type="StreamTruncated", message="the provider's stream ended too early", retryable=True)
+        )
+
+    def _finish(self, run: Run, status: JobStatus, outcome: Outcome, deltas: Deltas) -> Finish:
+        run_ms = round((time.monotonic() - run.started_s) * 1000)
+        return Finish(status, outcome, deltas.number, deltas.offset, run_ms)
+
+    def _after_stop(self, run: Run, deltas: Deltas, chosen: tuple[str, str] | None) -> Ending | None:
+        if run.stop is Stop.CANCELLED:
+            text = deltas.text
+            usage = Usage(
+                input_tokens=max(len(run.claim.spec.prompt) // 4, 1), output_tokens=len(text) // 4, estimated=True
+            )
+            outcome = Outcome(
+                result=text or None, usage=usage, finish_reason="cancelled",
+                provider=chosen[0] if chosen else None, model=chosen[1] if chosen else None,
+            )  # fmt: skip
+            return self._finish(run, JobStatus.CANCELLED, outcome, deltas)
+        if run.stop is Stop.DRAIN:
+            return Requeue(RetryReason.DRAIN, 0, refund=True, error=None)
+        return None
+
+    def _after_failure(self, run: Run, deltas: Deltas, raised: BaseException | None, past_deadline: bool) -> Ending:
+        failure = classify(raised or TimeoutError(), run.claim.attempt, _chance, past_deadline=past_deadline)
+        if failure.error.type == "InternalError":
+            # The exception's text may hold a prompt or a key: its type is all that is told.
+            _log.error("attempt_failed", job_id=run.claim.job_id, exception=type(raised).__name__)
+        if failure.delay_ms is None:
+            return self._finish(run, JobStatus.FAILED, Outcome(error=failure.error), deltas)
+        return Requeue(failure.reason, failure.delay_ms, refund=False, error=failure.error)
+
+    async def settle(self, run: Run, ending: Ending) -> None:
+        """Write the end, repeated while the lease may live: every transition is safe to repeat."""
+        give_up = time.monotonic() + self._settle_seconds
+        while run.stop is not Stop.LOST:
+            try:
+                self._count(run, ending, await self._write(run, ending))
+            except (StoreUnavailable, Overloaded):
+                if time.monotonic() > give_up:
+                    _log.warning("end_not_confirmed", job_id=run.claim.job_id)
+                    return
+                await asyncio.sleep(_chance.uniform(0.05, 0.25))
+            except (LeaseLost, StoreRejected) as refused:
+                _log.info("lease_lost", job_id=run.claim.job_id, why=type(refused).__name__)
+                return
+            else:
+                return
+
+    async def _write(self, run: Run, ending: Ending) -> JobStatus:
+        if isinstance(ending, Requeue):
+            return await self._store.requeue(
+                run.claim, ending.reason, delay_ms=ending.delay_ms, refund=ending.refund, error=ending.error
+            )
+        await self._store.finish(
+            run.claim, ending.status, ending.outcome, number=ending.number, offset=ending.offset, run_ms=ending.run_ms
+        )
+        return ending.status
+
+    def _count(self, run: Run, ending: Ending, status: JobStatus) -> None:
+        claim, run_s = run.claim, time.monotonic() - run.started_s
+        self._metrics.run.observe(run_s)
+        if status is JobStatus.QUEUED and isinstance(ending, Requeue):
+            self._metrics.retries.labels(str(ending.reason)).inc()
+        else:
+            self._metrics.finished.labels(str(status)).inc()
+            self._metrics.total.observe((claim.started_ms - claim.created_ms) / 1000 + run_s)
+        _log.info(
+            "job_settled", job_id=claim.job_id, attempt=claim.attempt, organization=claim.spec.organization_id,
+            status=str(status), run_seconds=round(run_s, 3),
+        )  # fmt: skip
