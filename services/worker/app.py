@@ -74,7 +74,7 @@ class Worker:
         self._metrics = metrics
         self.name = name or new_consumer_name()
         self._runner = Runner(
-            store, providers, settings.chain, metrics, settle_seconds=2 * store.settings.lease_seconds
+            store, providers, settings.chain, metrics, settle_seconds=3 * store.settings.lease_seconds + 2.0
         )
         self._pool = Pool(self._runner, settings.worker_concurrency, metrics)
         self._chores = Chores(store, self.name, self._pool, metrics, self._end_stuck)

@@ -20,6 +20,9 @@ from shared.telemetry.metrics import WorkerMetrics
 GRACE_SECONDS: Final = 30.0
 """A run so long past its time-out is stuck: it is no longer renewed and ends as `Timeout`."""
 
+RECONNECT_SECONDS: Final = 2.0
+"""A server that comes back exactly after two leases is still met in time: connecting takes a moment."""
+
 AUDIT_SECONDS: Final = 3600.0
 _log: Final = structlog.get_logger(__name__)
 
@@ -80,7 +83,8 @@ class Chores:
     # ---- loops --------------------------------------------------------------------------------------------------
 
     async def renew(self) -> None:
-        """Renew all held leases every third of a lease; after two leases without success stop paying."""
+        """Renew all held leases every third of a lease; when that failed for two leases, stop paying."""
+        patience = (2 + 1 / 3) * self._lease_s + RECONNECT_SECONDS
         due = time.monotonic() + self._lease_s / 3
         while True:
             await anyio.sleep(max(due - time.monotonic(), 0))
@@ -98,7 +102,7 @@ class Chores:
             except StoreUnavailable:
                 self.view_broke()
                 due = time.monotonic() + random.uniform(0.05, 0.25)  # noqa: S311 - jitter
-                if time.monotonic() - self._renewed_at > 2 * self._lease_s:
+                if time.monotonic() - self._renewed_at > patience:
                     _log.error("leases_expired", jobs=len(runs))
                     self._pool.halt_all(Stop.LOST)
                 continue
