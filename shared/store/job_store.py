@@ -81,14 +81,12 @@ class JobStore:
         self._append = self._coalesce("append")
         self._finish = self._coalesce("finish")
         self._requeue = self._coalesce("requeue")
-        self._consumer = ""
         self._looks = 0
         self._server_clock = (0, 0.0)
 
     def _coalesce(self, script: str) -> Coalescer[Item, Any]:
         async def flush(items: list[Item]) -> list[Any]:
-            consumer = {} if script == "submit" else {"consumer": self._consumer}
-            replies: list[Any] = await self._call(script, items, **consumer)
+            replies: list[Any] = await self._call(script, items)
             return replies
 
         return Coalescer(flush, patience_s=self.settings.timeout_seconds)
@@ -187,17 +185,15 @@ class JobStore:
 
         `known` (tokens this worker holds) is given when the answer of an earlier claim was lost: those jobs come again.
         """
-        self._consumer = consumer
         reply = await self._call(
             "claim", [(token,) for token in known or ()], consumer=consumer, limit=limit, look=int(look),
             suspect_allowed=int(suspect), lost=int(known is not None),
         )  # fmt: skip
         more, now_ms, rows = bool(reply[0]), self._note_time(reply[1]), reply[2:]
-        return Claimed([records.parse_claim(row, now_ms) for row in rows], more, now_ms)
+        return Claimed([records.parse_claim(row, consumer, now_ms) for row in rows], more, now_ms)
 
     async def renew(self, consumer: str, claims: Sequence[Claim]) -> Renewed:
         """Renew every lease given; none is ever taken back."""
-        self._consumer = consumer
         reply = await self._call("renew", [(claim.token, claim.job_id) for claim in claims], consumer=consumer)
         lost, cancelled = (frozenset(text.decode() for text in part) for part in reply[1:])
         return Renewed(lost, cancelled, self._note_time(reply[0]))
@@ -205,7 +201,7 @@ class JobStore:
     async def append(self, claim: Claim, number: int, text: str) -> int:
         """Log one delta. `number` counts from 2 within the lease without holes. Answers how many readers heard."""
         encoded = text.encode("utf-8", "replace")
-        reply = await self._append((claim.job_id, claim.token, number, encoded), len(encoded))
+        reply = await self._append((claim.consumer, claim.job_id, claim.token, number, encoded), len(encoded))
         refusals.check_item(reply)
         if reply == b"LOST":
             raise LeaseLost(claim.job_id)
@@ -221,7 +217,7 @@ class JobStore:
         has_tail = outcome.result is not None and offset < len(outcome.result)
         body = _encode(outcome)
         item = (
-            claim.job_id, claim.spec.organization_id, claim.token, status, body, number, offset,
+            claim.consumer, claim.job_id, claim.spec.organization_id, claim.token, status, body, number, offset,
             number + 1 + int(has_tail), claim.started_ms + run_ms,
         )  # fmt: skip
         reply = await self._finish(item, len(body))
@@ -235,7 +231,7 @@ class JobStore:
         """Give the job back; answers QUEUED, or the state it ended in because its tries or time were used up."""
         failure = error or JobError(type="GaveUp", message="the job was handed back too often")
         item = (
-            claim.job_id, claim.token, claim.spec.priority[0], reason, delay_ms, int(refund),
+            claim.consumer, claim.job_id, claim.token, claim.spec.priority[0], reason, delay_ms, int(refund),
             _encode(Outcome(error=failure)),
         )  # fmt: skip
         reply = await self._requeue(item)

@@ -92,7 +92,7 @@ def parse(job_id: str, values: Sequence[bytes | None]) -> Record | None:
     )
 
 
-def parse_claim(row: Sequence[bytes | int], now_ms: int) -> Claim:
+def parse_claim(row: Sequence[bytes | int], consumer: str, now_ms: int) -> Claim:
     """One claim from a row of claim.lua."""
     job, token, spec, attempt, created, deadline, losses = row
     if not isinstance(job, bytes) or not isinstance(token, bytes) or not isinstance(spec, bytes):
@@ -101,6 +101,7 @@ def parse_claim(row: Sequence[bytes | int], now_ms: int) -> Claim:
     return Claim(
         job_id=job.decode(),
         token=text,
+        consumer=consumer,
         spec=_SPEC.decode(spec),
         attempt=int(attempt),
         created_ms=int(created),

@@ -1,12 +1,11 @@
 -- Adds deltas to the logs of running jobs. A field is named by token and number: done twice is done once.
 -- KEYS again suspect high normal low
 -- PREFIX log bell
--- ARGV consumer
--- ITEM job token number text
+-- ITEM consumer job token number text
 -- RETURNS listeners of the job's bell, or LOST
 -- INCLUDE batch lease
 
-return each_item(function(job, token, number, text)
+return each_item(function(consumer, job, token, number, text)
   if not holds(consumer, token) then return 'LOST' end
   local event = token .. '.' .. number
   redis.call('HSET', log_prefix .. job, event, 'd' .. text)

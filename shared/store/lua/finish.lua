@@ -1,8 +1,8 @@
 -- Ends running jobs: completed, failed or cancelled, decided by the worker that holds the lease.
 -- KEYS again suspect high normal low wake counts suspects
 -- PREFIX job log bell org orgbell
--- ARGV consumer result_ttl log_ttl organization_events
--- ITEM job organization token status outcome number offset final ended
+-- ARGV result_ttl log_ttl organization_events
+-- ITEM consumer job organization token status outcome number offset final ended
 -- RETURNS OK, ALREADY (this lease ended it before), LATE (a cancel was forced; usage and cost were kept), LOST
 -- INCLUDE batch lease announce ending
 
@@ -16,7 +16,7 @@ local function refused(job, token, status, outcome)
   return f[2] == status and 'ALREADY' or 'LOST'
 end
 
-local replies = each_item(function(job, organization, token, status, outcome, number, offset, final, ended)
+local replies = each_item(function(consumer, job, organization, token, status, outcome, number, offset, final, ended)
   if not holds(consumer, token) then return refused(job, token, status, outcome) end
   end_job(job, organization, token, status, outcome, number, offset, final, ended)
   if string.sub(token, 1, 1) == 's' then

@@ -2,8 +2,8 @@
 -- refund: the attempt is given back. A job whose attempts, hand-backs or time are used up ends with `outcome` instead.
 -- KEYS again suspect high normal low due_high due_normal due_low wake counts suspects
 -- PREFIX job log bell org orgbell
--- ARGV consumer lease_ms handbacks_max result_ttl log_ttl organization_events
--- ITEM job token lane reason delay refund outcome
+-- ARGV lease_ms handbacks_max result_ttl log_ttl organization_events
+-- ITEM consumer job token lane reason delay refund outcome
 -- RETURNS {code, state}: OK, ALREADY (this lease gave it back before), LOST
 -- INCLUDE batch lease announce ending requeueing
 
@@ -22,7 +22,7 @@ local function used_up(record, reason, delay, refund)
   return now_ms() + delay >= record.deadline
 end
 
-local replies = each_item(function(job, token, lane, reason, delay, refund, outcome)
+local replies = each_item(function(consumer, job, token, lane, reason, delay, refund, outcome)
   if not holds(consumer, token) then return refused(job, token, reason) end
   local record, now = read_record(job), now_ms()
   delay = tonumber(delay)
