@@ -107,8 +107,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """The right to run one job once: made by `JobStore.claim` alone, every worker transition takes one.
 
     `token` is the lease: a lane letter and the stream entry id; it has one life (DESIGN section 3, fence).
-    `consumer` is the worker it was made for. `attempt` is a count from 1 and proves nothing. Times are Redis's clock, ms
-    since the epoch.
+    `consumer` is the worker it was made for. `attempt` is a count from 1 and proves nothing. Times are Redis's clock,
+    ms since the epoch.
     `suspect`: the job lost a worker before.
     """
 

@@ -14,7 +14,8 @@ from shared.store.embedded import EmbeddedServer
 from shared.store.job_store import JobStore, open_store
 
 
-async def _flush(url: str) -> None:
+async def flush(url: str) -> None:
+    """Empty a server and lift its memory limit."""
     connection = new_connection(RedisSettings(url=url))
     await connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
     for command in (("FLUSHALL",), ("CONFIG", "SET", "maxmemory", "0")):
@@ -33,7 +34,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]
 @pytest.fixture
 def redis_url(server: EmbeddedServer) -> str:
     """Address of an empty server."""
-    asyncio.run(_flush(server.url))
+    asyncio.run(flush(server.url))
     return server.url
 
 

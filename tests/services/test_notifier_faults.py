@@ -37,6 +37,10 @@ async def _until_connections(notifier: RunningNotifier, count: int) -> None:
             await asyncio.sleep(0.02)
 
 
+async def _subscribers(raw: RawRedis, channel: str) -> int:
+    return int((await raw("PUBSUB", "NUMSUB", channel))[1])
+
+
 async def test_redis_asleep_at_connect_means_come_again(own_server: EmbeddedServer) -> None:
     """A 200 that ends within 2 s with a `retry:` of 1 to 5 s: any other status would stop EventSource for ever."""
     settings = StoreSettings(redis_url=own_server.url)
@@ -130,19 +134,15 @@ async def test_a_reader_that_leaves_is_forgotten(store: JobStore, redis_url: str
     job = await JobLife(store).submit()
     channel = store.keys.bell(job.id)
     async with running_notifier(store.settings) as notifier, RawRedis(redis_url) as raw:
-
-        async def subscribers() -> int:
-            return int((await raw("PUBSUB", "NUMSUB", channel))[1])
-
         async with Stream(notifier.events(job.id)) as stream:
             await stream.take(1)
             await _until_connections(notifier, 1)
             async with asyncio.timeout(5):
-                while await subscribers() != 1:
+                while await _subscribers(raw, channel) != 1:
                     await asyncio.sleep(0.01)
         await _until_connections(notifier, 0)
         async with asyncio.timeout(5):
-            while await subscribers() != 0:
+            while await _subscribers(raw, channel) != 0:
                 await asyncio.sleep(0.01)
 
 
@@ -152,7 +152,10 @@ async def test_three_hundred_readers_of_one_job(store: JobStore, redis_url: str)
     async with running_notifier(store.settings) as notifier, RawRedis(redis_url) as raw:
         readers = [asyncio.create_task(follow(notifier.events(job.id))) for _ in range(300)]
         await _until_connections(notifier, 300)
-        assert (await raw("PUBSUB", "NUMSUB", store.keys.bell(job.id)))[1] == 1
+        async with asyncio.timeout(5):
+            while await _subscribers(raw, store.keys.bell(job.id)) == 0:
+                await asyncio.sleep(0.01)
+        assert await _subscribers(raw, store.keys.bell(job.id)) == 1
         await raw("CONFIG", "RESETSTAT")
         for word in ("one ", "two ", "three "):
             await job.write(word)

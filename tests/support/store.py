@@ -1,0 +1,156 @@
+"""Builders for store tests: jobs, workers' moves, stale leases, and a transport that loses or delays answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from shared.errors import StoreUnavailable
+from shared.job import Claim, JobSpec, JobStatus, NewJob, Outcome, Priority, new_job_id
+from shared.store.job_store import JobStore
+from shared.store.keys import FIXED, GROUP, LANES, Keys
+from tests.support.checks import RawRedis
+
+KEYS = Keys()
+STALE_MS = 60_000
+
+
+def new_job(priority: str = "normal", *, organization: str = "org", **more: Any) -> NewJob:
+    """A small job. Fields of `NewJob` (delay_ms, …) and of its spec (max_attempts, …) by name."""
+    of_spec = {name: more.pop(name) for name in list(more) if name in JobSpec.__struct_fields__}
+    spec = JobSpec(
+        project_id="p", user_id="u", organization_id=organization, prompt="x", priority=Priority(priority), **of_spec
+    )
+    return NewJob(id=new_job_id(), spec=spec, **more)
+
+
+async def submit(store: JobStore, count: int = 1, priority: str = "normal", **more: Any) -> list[str]:
+    """Submit jobs; their ids in order."""
+    jobs = [new_job(priority, **more) for _ in range(count)]
+    await asyncio.gather(*(store.submit(job) for job in jobs))
+    return [job.id for job in jobs]
+
+
+async def claim(store: JobStore, limit: int = 50, consumer: str = "w1", **more: Any) -> list[Claim]:
+    """Claim as a worker that holds nothing and looks everywhere."""
+    options = {"look": True, "suspect": True, **more}
+    return (await store.claim(consumer, limit, **options)).claims
+
+
+async def claim_one(store: JobStore, consumer: str = "w1") -> Claim:
+    """Submit one job and claim it."""
+    await submit(store)
+    return (await claim(store, 1, consumer))[0]
+
+
+async def complete(store: JobStore, held: Claim, text: str = "text") -> None:
+    """End a job as completed, without a delta."""
+    await store.finish(held, JobStatus.COMPLETED, Outcome(result=text), number=1, offset=0, run_ms=1)
+
+
+async def make_stale(raw: RawRedis, *claims: Claim) -> None:
+    """Make leases look as if nobody had renewed them for a minute."""
+    for held in claims:
+        stream = KEYS.fixed(LANES[held.token[0]])
+        await raw("XCLAIM", stream, GROUP, held.consumer, 0, held.token[1:], "IDLE", STALE_MS, "JUSTID")
+
+
+async def drain(store: JobStore, consumer: str = "drain") -> int:
+    """Complete everything that is claimable or becomes due; how many."""
+    done = 0
+    while True:
+        await store.promote()
+        claimed = await store.claim(consumer, 50, look=True, suspect=True)
+        for held in claimed.claims:
+            await complete(store, held)
+            done += 1
+        if not claimed.claims and not claimed.more:
+            return done
+
+
+async def breaches(store: JobStore, raw: RawRedis, accepted: Sequence[str]) -> list[str]:
+    """What is wrong with the keys while jobs live (I1, I3, I5): [] is right.
+
+    Every accepted job has a record; every live record is named by exactly one entry or delayed member, and those name
+    nothing else; the counts of all states add up; every key of an ended job has a TTL.
+    """
+    found, named = [], dict[str, int]()
+    for letter, name in LANES.items():
+        for entry_id, fields in await raw("XRANGE", KEYS.fixed(name), "-", "+"):
+            job = fields[1].decode()
+            entry = await raw("HGET", KEYS.job(job), "entry")
+            if entry != f"{letter}{entry_id.decode()}".encode():
+                found.append(f"{name} holds {job}, whose record names {entry}")
+            named[job] = named.get(job, 0) + 1
+    for key in KEYS.due:
+        for member in await raw("ZRANGE", key, 0, -1):
+            named[member.decode()] = named.get(member.decode(), 0) + 1
+    states = dict[str, int]()
+    for job_id in accepted:
+        snapshot = await store.status(job_id)
+        if snapshot is None:
+            found.append(f"{job_id} has no record")
+            continue
+        states[snapshot.status] = states.get(snapshot.status, 0) + 1
+        if named.pop(job_id, 0) != (0 if snapshot.status.terminal else 1):
+            found.append(f"{job_id} is {snapshot.status} and is not named exactly as often as it should")
+        if snapshot.status.terminal != (await raw("PTTL", KEYS.job(job_id)) > 0):
+            found.append(f"{job_id} is {snapshot.status} and its record has another TTL than it should")
+    found += [f"{job_id} waits but was never accepted" for job_id in named]
+    stats = await store.stats()
+    counted = {status: getattr(stats, status) for status in JobStatus}
+    if counted != {status: states.get(status, 0) for status in JobStatus}:
+        found.append(f"stats {counted}, records {states}")
+    return found + await _leaked(raw)
+
+
+async def _leaked(raw: RawRedis) -> list[str]:
+    known = {KEYS.fixed(name) for name in FIXED}
+    living = (KEYS.prefix("job"), KEYS.prefix("log"))
+    return [
+        f"{name} has no TTL"
+        for name in [raw_name.decode() for raw_name in await raw("KEYS", "*")]
+        if name not in known and not name.startswith(living) and await raw("PTTL", name) < 0
+    ]
+
+
+class FaultyTransport:
+    """Stands before the store's socket. `lose(verb)`: the next call of that script takes effect, its answer is lost.
+    `delay(verb)`: the next call is kept and runs only at `deliver`, after its caller was told that it failed."""
+
+    def __init__(self, store: JobStore) -> None:
+        self._inner = store._scripts._transport
+        self._store = store
+        self._lost: set[str] = set()
+        self._held: set[str] = set()
+        self._kept: list[tuple[Any, ...]] = []
+        store._scripts._transport = self
+
+    def lose(self, verb: str) -> None:
+        """Lose the answer of the next call of a script."""
+        self._lost.add(verb)
+
+    def delay(self, verb: str) -> None:
+        """Keep the next call of a script back."""
+        self._held.add(verb)
+
+    async def deliver(self) -> list[Any]:
+        """Run what was kept back, as a server does that wakes from a stall."""
+        kept, self._kept = self._kept, []
+        return [await self._inner.execute(*command) for command in kept]
+
+    async def execute(self, *command: Any) -> Any:
+        """See `Transport`."""
+        verb = next(
+            (name for name, (script, _) in self._store._scripts._loaded.items() if script.sha == command[1]), ""
+        )
+        if verb in self._held:
+            self._held.discard(verb)
+            self._kept.append(command)
+            raise StoreUnavailable("kept back", sent=True)
+        reply = await self._inner.execute(*command)
+        if verb in self._lost:
+            self._lost.discard(verb)
+            raise StoreUnavailable("the answer was lost", sent=True)
+        return reply
