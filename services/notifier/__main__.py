@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import resource
 import sys
 
 from services.notifier import app
@@ -14,10 +16,18 @@ from shared.settings import read, read_store
 from shared.telemetry import logs
 
 
+def _raise_file_limit() -> None:
+    """Every stream is an open file, and many systems allow a process 1,024 of them unless it asks for more."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 async def main() -> None:
     """Read the environment once and serve until SIGTERM or SIGINT."""
     settings = read(os.environ, NotifierSettings)
     logs.configure("notifier", settings.log_level)
+    with contextlib.suppress(ValueError, OSError):
+        _raise_file_limit()
     stop = asyncio.Event()
     with set_by_signals(stop):
         await app.run(settings, read_store(os.environ), stop)
@@ -27,4 +37,5 @@ if __name__ == "__main__":
     try:
         run(main())
     except SettingsInvalid as error:
-        sys.exit(f"notifier: {error}")
+        sys.stderr.write(f"notifier: {error}\n")
+        sys.exit(2)

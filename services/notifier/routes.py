@@ -91,19 +91,21 @@ class Streams:
         return OrganizationSource(self._store.events, self._store.keys, organization_id, self._reads)
 
     async def _serve(self, source: Source[CursorT], cursor: CursorT | None, identity: Identity, wire: Wire) -> None:
-        try:
-            first = None if self._hub.full else await source.read(cursor, RUNG)
-        except StoreUnavailable:
-            first = None
-        if first is None:
+        if self._hub.full:
             await wire.only(sse.retry_later())
-        elif not identity.may_see(first.organization_id):
-            raise JobNotFound
-        elif first.ended and not first.wire:
-            await wire.nothing_more()
-        else:
-            subscription = Subscription(source, wire, heartbeat_s=self._heartbeat_s, metrics=self._metrics)
-            with self._hub.admitted(subscription):
+            return
+        subscription = Subscription(source, wire, heartbeat_s=self._heartbeat_s, metrics=self._metrics)
+        with self._hub.admitted(subscription):
+            try:
+                first = await source.read(cursor, RUNG)
+            except StoreUnavailable:
+                await wire.only(sse.retry_later())
+                return
+            if not identity.may_see(first.organization_id):
+                raise JobNotFound
+            if first.ended and not first.wire:
+                await wire.nothing_more()
+            else:
                 await subscription.run(first, self._store.bell)
 
     def route(self) -> ASGIRouteHandler:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import httpx
 import msgspec
 import pytest
@@ -11,6 +13,7 @@ from shared.job import new_job_id
 from shared.store.job_store import JobStore, open_store
 from tests.support.job_life import JobLife
 from tests.support.notifier import running_notifier
+from tests.support.processes import ServiceProcess
 from tests.support.sse import Stream
 
 SITE = "https://app.example"
@@ -188,3 +191,23 @@ async def test_a_cursor_of_the_other_kind_of_stream_is_ill_formed(store: JobStor
         url = f"{notifier.url}/api/ai/job-events?organizationId=org-1"
         async with Stream(url, last_event_id="n1-0.1") as stream:
             assert stream.status == 400
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("NOTIFIER_MAX_CONNECTIONS", "0"),
+        ("NOTIFIER_HEARTBEAT_SECONDS", "never"),
+        ("NOTIFIER_HOST", "0.0.0.0"),  # noqa: S104 - refused, because nothing guards it
+        ("API_TOKENS", "plain-token"),
+    ],
+)
+async def test_a_bad_setting_stops_the_process_with_one_line(tmp_path: Path, setting: str, value: str) -> None:
+    """Status 2 and one line that names the setting, not its value."""
+    service = ServiceProcess("notifier", {"REDIS_URL": "redis://127.0.0.1:1", setting: value}, tmp_path / "log")
+    service.start()
+    assert await service.wait() == 2
+    (line,) = service.log.read_text().splitlines()
+    assert line.startswith("notifier: ")
+    assert ("API_TOKENS" if setting == "NOTIFIER_HOST" else setting) in line
+    assert "plain-token" not in line
