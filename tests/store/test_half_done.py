@@ -1,0 +1,187 @@
+"""Scripts that fail in the middle, corrupt records, and a server without memory (I1-I3)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from shared.errors import LeaseLost, PressworkError, StoreFull, StoreRejected
+from shared.job import Claim, JobError, JobStatus, RetryReason
+from shared.store.job_store import JobStore
+from tests.support.checks import RawRedis
+from tests.support.store import breaches, claim, complete, drain, make_stale, new_job, submit
+
+ERROR = JobError(type="Timeout", message="too slow", retryable=True)
+Write = Callable[[JobStore, Claim], Awaitable[object]]
+
+WRITES: dict[str, tuple[Write, str]] = {
+    "append": (lambda store, held: store.append(held, 2, "text"), "log"),
+    "finish": (complete, "job"),
+    "requeue": (lambda s, h: s.requeue(h, RetryReason.ERROR, delay_ms=60_000, refund=False, error=ERROR), "job"),
+    "cancel": (lambda store, held: store.cancel(held.job_id, force=True), "job"),
+}
+
+
+async def _corrupt(raw: RawRedis, store: JobStore, kind: str, job_id: str) -> None:
+    """Make a job's key one of the wrong type, as a stray command of an operator would."""
+    key = store.keys.prefix(kind) + job_id
+    await raw("DEL", key)
+    await raw("SET", key, "not a hash")
+
+
+@pytest.mark.parametrize("verb", WRITES)
+async def test_a_broken_item_does_not_stop_its_neighbours(store: JobStore, raw: RawRedis, verb: str) -> None:
+    """The middle one of three jobs in one batch cannot be written: the others are done, once."""
+    write, kind = WRITES[verb]
+    ids = await submit(store, 3)
+    held = await claim(store)
+    await _corrupt(raw, store, kind, held[1].job_id)
+    results = await asyncio.gather(*(write(store, one) for one in held), return_exceptions=True)
+    assert isinstance(results[1], StoreRejected)
+    assert not [result for result in (results[0], results[2]) if isinstance(result, BaseException)]
+    await raw("DEL", store.keys.prefix(kind) + held[1].job_id)
+    if verb == "append":
+        await complete(store, held[1])
+    else:
+        await make_stale(raw, held[1])
+        await store.recover("w2", [])
+        ids.remove(held[1].job_id)
+    assert await breaches(store, raw, ids) == []
+
+
+async def test_a_submit_that_fails_half_way_leaves_nothing(store: JobStore, raw: RawRedis) -> None:
+    """The index of one organisation is unusable: its job is refused without a trace, its neighbours are queued."""
+    jobs = [new_job(organization=name) for name in ("a", "b", "c")]
+    (seconds, _) = await raw("TIME")
+    await raw("SET", store.keys.index("b", int(seconds) // 86_400), "not a list")
+    results = await asyncio.gather(*(store.submit(job) for job in jobs), return_exceptions=True)
+    assert isinstance(results[1], StoreRejected)
+    await raw("DEL", store.keys.index("b", int(seconds) // 86_400))
+    assert await store.status(jobs[1].id) is None
+    assert await breaches(store, raw, [jobs[0].id, jobs[2].id]) == []
+
+
+async def test_a_corrupt_record_is_met_and_dropped_by_claim_and_recover(store: JobStore, raw: RawRedis) -> None:
+    """A waiting job whose record is no hash costs its neighbours nothing; its entry goes with the first recovery."""
+    ids = await submit(store, 3)
+    await _corrupt(raw, store, "job", ids[1])
+    held = await claim(store)
+    assert [one.job_id for one in held] == [ids[0], ids[2]]
+    (pending,) = [
+        row[0].decode()
+        for row in await raw("XPENDING", store.keys.fixed("normal"), "workers", "-", "+", 10)
+        if f"n{row[0].decode()}" not in {one.token for one in held}
+    ]
+    await raw("XCLAIM", store.keys.fixed("normal"), "workers", "w1", 0, pending, "IDLE", 60_000, "JUSTID")
+    await store.recover("w2", [one.token for one in held])
+    await raw("DEL", store.keys.job(ids[1]))
+    assert await breaches(store, raw, [ids[0], ids[2]]) == []
+
+
+async def test_an_entry_without_a_record_is_dropped_by_whoever_meets_it(store: JobStore, raw: RawRedis) -> None:
+    """Claim and recover acknowledge and delete entries whose record is gone."""
+    ids = await submit(store, 2)
+    await raw("DEL", store.keys.job(ids[0]))
+    (held,) = await claim(store)
+    await raw("DEL", store.keys.job(ids[1]))
+    await make_stale(raw, held)
+    await store.recover("w2", [])
+    assert await breaches(store, raw, []) == []
+
+
+async def _fill(raw: RawRedis) -> None:
+    """Leave no memory: the limit is below what is used already."""
+    await raw("CONFIG", "SET", "maxmemory", 1)
+
+
+async def test_a_full_server_lets_running_jobs_end(store: JobStore, raw: RawRedis) -> None:
+    """At maxmemory only submit is refused, without a trace; all other transitions pass, and all goes on with space."""
+    ids = await submit(store, 8)
+    await submit(store, 1, delay_ms=60_000, organization="later")
+    (delayed,) = [member.decode() for member in await raw("ZRANGE", store.keys.due[1], 0, -1)]
+    ids.append(delayed)
+    await raw("ZADD", store.keys.due[1], "XX", 1, delayed)
+    held = await claim(store, 6)
+    await _fill(raw)
+    with pytest.raises(StoreFull):
+        await store.submit(new_job())
+    await store.append(held[0], 2, "text" * 100)
+    await complete(store, held[0], "text" * 100)
+    await store.requeue(held[1], RetryReason.ERROR, delay_ms=60_000, refund=False, error=ERROR)
+    await store.requeue(held[2], RetryReason.DRAIN, delay_ms=0, refund=True, error=None)
+    await store.cancel(held[3].job_id)
+    assert (await store.cancel(held[3].job_id, force=True)).state == "cancelled"
+    assert (await store.cancel(ids[7])).state == "cancelled"
+    assert (await store.renew("w1", [held[4]])).lost == frozenset()
+    await make_stale(raw, held[5])
+    assert (await store.recover("w2", [held[4].token])).requeued == 1
+    assert (await store.promote()).promoted == 1
+    assert len(await claim(store, 5, "w2")) == 4
+    assert await breaches(store, raw, ids) == []
+    await raw("CONFIG", "SET", "maxmemory", 0)
+    await store.submit(job := new_job())
+    assert await breaches(store, raw, [*ids, job.id]) == []
+
+
+async def test_a_lost_group_and_a_flushed_server_are_survived(store: JobStore, raw: RawRedis) -> None:
+    """Jobs whose group was destroyed are delivered again; after FLUSHALL the store works as on a new server."""
+    ids = await submit(store, 2)
+    held = await claim(store, 1)
+    await raw("XGROUP", "DESTROY", store.keys.fixed("normal"), "workers")
+    with pytest.raises(LeaseLost):
+        await complete(store, held[0])
+    assert {one.job_id for one in await claim(store, 5, "w2")} == set(ids)
+    assert await breaches(store, raw, ids) == []
+    await raw("FLUSHALL")
+    (job_id,) = await submit(store)
+    assert await drain(store) == 1
+    assert await breaches(store, raw, [job_id]) == []
+
+
+async def test_audit_repairs_what_no_script_leaves(store: JobStore, raw: RawRedis) -> None:
+    """Delivered entries that are pending with nobody, and live records that no entry names, are queued again."""
+    ids = await submit(store, 4)
+    held = await claim(store, 2)
+    await raw("XACK", store.keys.fixed("normal"), "workers", held[0].token[1:])
+    waiting = (await raw("HGET", store.keys.job(ids[3]), "entry")).decode()
+    await raw("XDEL", store.keys.fixed("normal"), waiting[1:])
+    audited = await store.audit("w1")
+    assert (audited.ran, audited.requeued) == (True, 2)
+    assert await breaches(store, raw, ids) == []
+    assert (await store.audit("w2")).ran is False
+    await complete(store, held[1])
+    assert await drain(store) == 3
+
+
+async def test_audit_removes_consumers_that_went_away(store: JobStore, raw: RawRedis) -> None:
+    """Consumers idle for an hour with nothing pending go; one that holds a job stays, whatever its idle time."""
+    await submit(store, 2)
+    await claim(store, 1, "gone")
+    (held,) = await claim(store, 1, "empty")
+    await complete(store, held)
+    store._scripts._constants = {**store._scripts._constants, "consumer_idle_ms": -1}
+    assert (await store.audit("empty")).consumers_deleted > 0
+    names = {row[1] for row in await raw("XINFO", "CONSUMERS", store.keys.fixed("normal"), "workers")}
+    assert names == {b"gone"}
+
+
+@pytest.mark.parametrize("ending", [JobStatus.COMPLETED, JobStatus.CANCELLED])
+async def test_a_cancel_and_a_completion_at_once_end_the_job_once(
+    store: JobStore, raw: RawRedis, ending: JobStatus
+) -> None:
+    """Whichever comes first wins, the other is told (I2)."""
+    (job_id,) = await submit(store)
+    (held,) = await claim(store)
+    if ending is JobStatus.COMPLETED:
+        await complete(store, held)
+        assert (await store.cancel(job_id, force=True)).status is JobStatus.COMPLETED
+    else:
+        await store.cancel(job_id, force=True)
+        with pytest.raises(PressworkError):
+            await complete(store, held)
+    snapshot = await store.status(job_id)
+    assert snapshot is not None
+    assert snapshot.status is ending
+    assert await breaches(store, raw, [job_id]) == []

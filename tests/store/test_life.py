@@ -1,0 +1,275 @@
+"""A job's life in the store: order, retries, delays, deadlines, recovery, idempotency, cancel (I1, I7, I8)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from shared.errors import IdempotencyConflict
+from shared.job import Claim, JobError, JobStatus, RetryReason
+from shared.store.job_store import HANDBACKS_MAX, LOSSES_MAX, JobStore
+from shared.store.replies import Ring
+from tests.support.checks import RawRedis
+from tests.support.store import breaches, claim, claim_one, complete, drain, make_stale, new_job, submit
+
+ERROR = JobError(type="ProviderUnavailable", message="try later", retryable=True)
+
+
+async def _status(store: JobStore, job_id: str) -> JobStatus:
+    snapshot = await store.status(job_id)
+    assert snapshot is not None
+    return snapshot.status
+
+
+async def _error(store: JobStore, job_id: str) -> str:
+    snapshot = await store.status(job_id)
+    assert snapshot is not None
+    assert snapshot.outcome is not None
+    assert snapshot.outcome.error is not None
+    return snapshot.outcome.error.type
+
+
+async def _lose(store: JobStore, raw: RawRedis, held: list[Claim], finder: str = "finder") -> None:
+    """All these leases go stale and somebody else finds them."""
+    await make_stale(raw, *held)
+    await store.recover(finder, [])
+
+
+async def test_a_high_job_passes_ten_thousand_low_ones(store: JobStore) -> None:
+    """10,000 low jobs wait and one high comes: it is among the next two claimed, one by one or in a batch (I8)."""
+    await submit(store, 10_000, "low")
+    for limit in (1, 1, 1, 5, 16, 50):
+        await claim(store, limit)
+        (high,) = await submit(store, 1, "high")
+        found = await claim(store, 1) + await claim(store, 1) if limit == 1 else await claim(store, limit)
+        assert high in {held.job_id for held in found[: max(limit, 2)]}
+
+
+@pytest.mark.parametrize("limit", [1, 7, 16, 50])
+async def test_low_gets_one_in_sixteen_under_an_endless_stream_of_high(store: JobStore, limit: int) -> None:
+    """While high never ends, one job of 16 comes from low, and three from normal when there are any (I8)."""
+    await submit(store, 800, "high")
+    await submit(store, 400, "normal")
+    await submit(store, 400, "low")
+    shares: Counter[str] = Counter()
+    taken = 0
+    while taken < 400:
+        found = await claim(store, limit)
+        shares.update(held.spec.priority for held in found)
+        taken += len(found)
+    assert abs(shares["low"] - taken / 16) <= 3
+    assert abs(shares["normal"] - taken * 3 / 16) <= 6
+
+
+async def test_a_recovered_job_is_the_next_claimed(store: JobStore, raw: RawRedis) -> None:
+    """1,000 jobs wait; the one that lost its worker goes first."""
+    held = await claim_one(store)
+    await submit(store, 1000)
+    await _lose(store, raw, [held])
+    assert [one.job_id for one in await claim(store, 1)] == [held.job_id]
+
+
+async def test_what_was_handed_back_goes_before_what_waits(store: JobStore) -> None:
+    """A drained worker's job does not queue up behind 100 others."""
+    held = await claim_one(store)
+    await submit(store, 100)
+    await store.requeue(held, RetryReason.DRAIN, delay_ms=0, refund=True, error=None)
+    assert held.job_id in {one.job_id for one in await claim(store, 2)}
+
+
+async def test_attempts_end_with_the_last_error(store: JobStore, raw: RawRedis) -> None:
+    """A job that fails as often as it may ends as failed, with the error of its last attempt (I7)."""
+    (job_id,) = await submit(store, max_attempts=2)
+    states = []
+    for _ in range(2):
+        (held,) = await claim(store)
+        states.append(await store.requeue(held, RetryReason.ERROR, delay_ms=0, refund=False, error=ERROR))
+    assert states == [JobStatus.QUEUED, JobStatus.FAILED]
+    assert await _error(store, job_id) == "ProviderUnavailable"
+    assert await breaches(store, raw, [job_id]) == []
+
+
+async def test_hand_backs_are_bounded(store: JobStore) -> None:
+    """The job that every worker hands back fails in the end, so that every job ends (I7)."""
+    (job_id,) = await submit(store)
+    for _ in range(HANDBACKS_MAX):
+        (held,) = await claim(store)
+        assert held.attempt == 1
+        assert await store.requeue(held, RetryReason.DRAIN, delay_ms=0, refund=True, error=None) == "queued"
+    (held,) = await claim(store)
+    assert await store.requeue(held, RetryReason.DRAIN, delay_ms=0, refund=True, error=None) == "failed"
+    assert await _error(store, job_id) == "GaveUp"
+
+
+async def test_the_fourth_loss_of_a_worker_fails_the_job(store: JobStore, raw: RawRedis) -> None:
+    """A job that kills each worker ends as WorkerLost; its 49 neighbours all complete (I7)."""
+    ids = await submit(store, 50)
+    poison = ids[7]
+    for life in range(1 + LOSSES_MAX):
+        worker = f"w{life}"
+        held: list[Claim] = []
+        while poison not in {one.job_id for one in held}:
+            found = await claim(store, 50, worker, suspect=not any(one.suspect for one in held))
+            assert sum(one.suspect for one in [*held, *found]) <= 1
+            for one in found:
+                if one.suspect and one.job_id != poison:
+                    await complete(store, one)
+                else:
+                    held.append(one)
+        await _lose(store, raw, held)
+    await drain(store)
+    assert await _error(store, poison) == "WorkerLost"
+    assert {await _status(store, job_id) for job_id in ids if job_id != poison} == {"completed"}
+    assert await breaches(store, raw, ids) == []
+
+
+async def test_only_the_suspect_counts_when_its_worker_is_lost(store: JobStore, raw: RawRedis) -> None:
+    """Jobs that happened to run beside a suspect are not suspects afterwards."""
+    first = await claim_one(store)
+    await _lose(store, raw, [first])
+    await submit(store, 3)
+    held = await claim(store, 10, "w2")
+    await _lose(store, raw, held)
+    assert sorted(one.suspect for one in await claim(store, 10, "w3")) == [False, False, False, True]
+
+
+async def test_a_worker_never_recovers_what_it_holds(store: JobStore, raw: RawRedis) -> None:
+    """Stale leases of the asking worker itself stay its own."""
+    held = await claim_one(store)
+    await make_stale(raw, held)
+    assert (await store.recover("w1", [held.token])).requeued == 0
+    await complete(store, held)
+
+
+async def test_recovery_takes_thousands_in_bounded_calls(store: JobStore, raw: RawRedis) -> None:
+    """One call takes 64; it says that more are stale now, and repeated it takes all."""
+    await submit(store, 300)
+    held = await claim(store, 300)
+    await make_stale(raw, *held)
+    calls, taken = 0, 0
+    while taken < 300:
+        recovered = await store.recover("w2", [])
+        taken += recovered.requeued
+        calls += 1
+        assert recovered.requeued <= 64
+        assert taken == 300 or recovered.next_ms == 0
+    assert calls == 5
+
+
+async def test_a_delayed_job_waits_for_its_time(store: JobStore, raw: RawRedis) -> None:
+    """Delayed jobs count as queued, are not claimable before they are due, and are promoted high first."""
+    low = await submit(store, 1, "low", delay_ms=60_000)
+    high = await submit(store, 1, "high", delay_ms=60_000)
+    assert await claim(store) == []
+    assert (await store.stats()).delayed == 2
+    promoted = await store.promote()
+    assert promoted.promoted == 0
+    assert 59_000 < (promoted.next_ms or 0) <= 60_000
+    await raw("ZADD", store.keys.due[0], 1, high[0])
+    await raw("ZADD", store.keys.due[2], 1, low[0])
+    assert (await store.promote(1)).next_ms == 0
+    await store.promote()
+    assert [held.job_id for held in await claim(store)] == [*high, *low]
+
+
+async def test_a_job_past_its_deadline_is_not_run(store: JobStore, raw: RawRedis) -> None:
+    """A claim ends it as DeadlineExceeded; a retry that would come too late ends it with its error."""
+    (late,) = await submit(store, deadline_ms=1)
+    await raw("HSET", store.keys.job(late), "deadline", 1)
+    assert await claim(store) == []
+    assert await _error(store, late) == "DeadlineExceeded"
+    (soon,) = await submit(store, deadline_ms=5_000)
+    (held,) = await claim(store)
+    assert await store.requeue(held, RetryReason.ERROR, delay_ms=60_000, refund=False, error=ERROR) == "failed"
+    assert await _error(store, soon) == "ProviderUnavailable"
+    assert await breaches(store, raw, [late, soon]) == []
+
+
+async def test_an_idempotency_key_makes_one_job(store: JobStore, raw: RawRedis) -> None:
+    """100 submits at once with one key make one job; another body conflicts; other organisations are not concerned."""
+    jobs = [new_job(idempotency_key="key", fingerprint="a") for _ in range(100)]
+    answers = await asyncio.gather(*(store.submit(job) for job in jobs))
+    assert len({answer.job_id for answer in answers}) == 1
+    assert sum(answer.created for answer in answers) == 1
+    with pytest.raises(IdempotencyConflict):
+        await store.submit(new_job(idempotency_key="key", fingerprint="b"))
+    other = await store.submit(new_job(idempotency_key="key", fingerprint="b", organization="other"))
+    assert other.created
+    assert await breaches(store, raw, [answers[0].job_id, other.job_id]) == []
+
+
+async def test_an_idempotency_key_lives_as_long_as_its_job(store: JobStore, raw: RawRedis) -> None:
+    """Once the record is gone the key makes a new job."""
+    first = await store.submit(new_job(idempotency_key="key", fingerprint="a"))
+    await drain(store)
+    assert (await store.submit(new_job(idempotency_key="key", fingerprint="a"))).job_id == first.job_id
+    await raw("DEL", store.keys.job(first.job_id))
+    assert (await store.submit(new_job(idempotency_key="key", fingerprint="a"))).created
+
+
+async def test_a_failed_job_is_retried_by_one_new_job(store: JobStore) -> None:
+    """Asked twice, the retry of a failed job is the same new job."""
+    first = await store.submit_retry_of("ai-job-1700000000000-0aaaaaaaa", new_job())
+    again = await store.submit_retry_of("ai-job-1700000000000-0aaaaaaaa", new_job())
+    assert (again.job_id, again.created) == (first.job_id, False)
+
+
+async def test_cancel_ends_waiting_and_delayed_jobs_at_once(store: JobStore, raw: RawRedis) -> None:
+    """Neither is claimed afterwards, and both keep no entry."""
+    ids = [*await submit(store), *await submit(store, delay_ms=60_000)]
+    for job_id in ids:
+        assert (await store.cancel(job_id)).state == "cancelled"
+        assert (await store.cancel(job_id)).state == "ended"
+    assert await claim(store) == []
+    assert await breaches(store, raw, ids) == []
+
+
+async def test_a_cancel_request_survives_the_worker(store: JobStore, raw: RawRedis) -> None:
+    """The renewal repeats it; when the worker is lost or gives the job back, the job ends as cancelled."""
+    ids = await submit(store, 2)
+    lost, back = await claim(store)
+    for held in (lost, back):
+        assert (await store.cancel(held.job_id)).state == "requested"
+    assert (await store.renew("w1", [lost, back])).cancelled == set(ids)
+    assert await store.requeue(back, RetryReason.ERROR, delay_ms=0, refund=False, error=ERROR) == "cancelled"
+    await _lose(store, raw, [lost])
+    assert await _status(store, lost.job_id) is JobStatus.CANCELLED
+    assert await breaches(store, raw, ids) == []
+
+
+async def test_the_ring_wakes_sleepers_for_what_they_can_do(store: JobStore) -> None:
+    """A submit rings `job`, a near due time rings `look`, and a claim that leaves work behind rings on."""
+    await submit(store, 1)
+    assert await store.wait_for_work(1000) is Ring.JOB
+    await submit(store, 1, delay_ms=500)
+    assert await store.wait_for_work(1000) is Ring.LOOK
+    await submit(store, 3)
+    assert await store.wait_for_work(1000) is Ring.JOB
+    assert len(await claim(store, 1)) == 1
+    assert await store.wait_for_work(1000) is Ring.JOB
+    assert len(await claim(store, 16)) == 3
+    assert await store.wait_for_work(50) is Ring.NONE
+
+
+async def test_the_listing_pages_through_an_organisations_jobs(store: JobStore) -> None:
+    """Newest first, by status, in pages that miss and repeat nothing although new jobs come in between."""
+    ids = await submit(store, 7, organization="a")
+    await submit(store, 3, organization="b")
+    (held,) = await claim(store, 1)
+    await complete(store, held)
+    seen: list[str] = []
+    cursor: str | None = None
+    while True:
+        page = await store.jobs("a", cursor=cursor, limit=3)
+        seen += [job.id for job in page.jobs]
+        await submit(store, 1, organization="a")
+        cursor = page.cursor
+        if cursor is None or len(seen) >= 7:
+            break
+    assert seen == ids[::-1]
+    completed = await store.jobs("a", status=JobStatus.COMPLETED)
+    assert [job.id for job in completed.jobs] == [held.job_id]
+    with pytest.raises(ValueError, match="cursor"):
+        await store.jobs("a", cursor="bm90IGEgY3Vyc29y")
