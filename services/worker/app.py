@@ -128,6 +128,8 @@ class Worker:
     async def _settle_stuck(self, run: Run) -> None:
         error = JobError(type="Timeout", message="the provider did not end after its time-out")
         run_ms = round((time.monotonic() - run.started_s) * 1000)
+        if run.close_log is not None:
+            await run.close_log()
         try:
             await self._store.finish(
                 run.claim, JobStatus.FAILED, Outcome(error=error), number=run.number, offset=-1, run_ms=run_ms

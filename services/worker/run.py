@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from enum import Enum
 
 import msgspec
@@ -44,10 +45,11 @@ Ending = Finish | Requeue
 class Run:
     """A claim and the task that works on it. `executing` while the provider may still write: the slot is taken.
 
-    `number` is the last event of this lease in the log, `renewable` False once the run is given up for stuck.
+    `close_log` waits for the append in flight and stops new ones; `number`, the last event of this lease in the log, is
+    final then. `renewable` is False once the run is given up for stuck.
     """
 
-    __slots__ = ("claim", "executing", "number", "renewable", "started_s", "stop", "task")
+    __slots__ = ("claim", "close_log", "executing", "number", "renewable", "started_s", "stop", "task")
 
     def __init__(self, claim: Claim, now_s: float) -> None:
         self.claim = claim
@@ -56,6 +58,7 @@ class Run:
         self.executing = True
         self.renewable = True
         self.number = 1
+        self.close_log: Callable[[], Awaitable[None]] | None = None
         self.stop: Stop | None = None
 
     def halt(self, why: Stop) -> None:

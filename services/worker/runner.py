@@ -55,6 +55,7 @@ class Runner:
         """Generate the text; answers how the job goes on, None when nothing may be written any more."""
         claim, spec = run.claim, run.claim.spec
         deltas = Deltas(self._store, run, lost)
+        run.close_log = deltas.close
         completion: Completion | None = None
         chosen: tuple[str, str] | None = None
         limit, past_deadline = self._time_limit(run)

@@ -15,7 +15,7 @@ import msgspec
 from redis.exceptions import ResponseError
 
 from shared.errors import IdempotencyConflict, JobNotFound, LeaseLost
-from shared.job import Claim, JobError, JobSnapshot, JobStatus, NewJob, Outcome, RetryReason
+from shared.job import Claim, JobError, JobSnapshot, JobSpec, JobStatus, NewJob, Outcome, RetryReason
 from shared.settings import MAX_DEADLINE_SECONDS, StoreSettings
 from shared.store import listing, records, refusals, stats
 from shared.store.bell import Bell
@@ -24,6 +24,7 @@ from shared.store.connection import RedisSettings, new_connection
 from shared.store.event_log import EventLog
 from shared.store.keys import Keys
 from shared.store.listeners import Messages
+from shared.store.reads import Reads
 from shared.store.replies import (
     Audited,
     CancelReply,
@@ -55,6 +56,13 @@ Item = tuple[bytes | str | int | float, ...]
 _encode: Final = msgspec.json.Encoder().encode
 
 
+def _kept(spec: JobSpec, status: JobStatus) -> JobSpec:
+    """What an ended job's record keeps of its spec: only a failed one can be retried, nobody else needs the prompt."""
+    if status is JobStatus.FAILED:
+        return spec
+    return msgspec.structs.replace(spec, prompt="", parameters={})
+
+
 class JobStore:
     """Jobs in one shard of one Redis. Made by `open_store`; every method may raise StoreUnavailable."""
 
@@ -75,8 +83,9 @@ class JobStore:
             "consumer_idle_ms": CONSUMER_IDLE_MS,
         }
         self._scripts = Scripts(self._socket, self.keys, constants, observer)
-        self.bell = Bell(lambda: new_connection(redis))
-        self.events = EventLog(self._socket, self.keys)
+        self._reads = Reads(self._socket, observer)
+        self.bell = Bell(lambda: new_connection(redis), observer=observer)
+        self.events = EventLog(self._reads, self.keys)
         self._submit = self._coalesce("submit")
         self._append = self._coalesce("append")
         self._finish = self._coalesce("finish")
@@ -134,7 +143,7 @@ class JobStore:
 
     async def status(self, job_id: str) -> JobSnapshot | None:
         """The job as it stands; None when there is no record."""
-        values = await self._socket.execute("HMGET", self.keys.job(job_id), *records.FIELDS)
+        values = await self._reads.execute("HMGET", self.keys.job(job_id), *records.FIELDS)
         record = records.parse(job_id, values)
         return record.snapshot if record else None
 
@@ -153,7 +162,7 @@ class JobStore:
         self, organization_id: str, *, status: JobStatus | None = None, cursor: str | None = None, limit: int = 50
     ) -> JobPage:
         """An organisation's jobs, newest first. ValueError for a cursor that this method did not make."""
-        return await listing.page(self._socket, self.keys, organization_id, status=status, cursor=cursor, limit=limit)
+        return await listing.page(self._reads, self.keys, organization_id, status=status, cursor=cursor, limit=limit)
 
     async def stats(self) -> QueueStats:
         """Exact counts of all states at one moment (I3)."""
@@ -165,11 +174,11 @@ class JobStore:
 
     async def usage_of_memory(self) -> MemoryUse:
         """What the server says of its memory."""
-        return stats.parse_memory(await self._socket.execute("INFO", "memory"))
+        return stats.parse_memory(await self._reads.execute("INFO", "memory"))
 
     async def ping(self) -> None:
         """Return when Redis answers."""
-        await self._socket.execute("PING")
+        await self._reads.execute("PING")
 
     # ---- the worker's side --------------------------------------------------------------------------------------
 
@@ -212,13 +221,14 @@ class JobStore:
     ) -> None:
         """End the job. `number`: the last delta appended (1: none); `offset`: characters of the result they hold.
 
-        LeaseLost when the lease is gone; after a forced cancel usage and cost are kept all the same.
+        Unless it failed the prompt is forgotten. LeaseLost when the lease is gone; after a forced cancel usage and cost
+        are kept all the same.
         """
         has_tail = outcome.result is not None and offset < len(outcome.result)
         body = _encode(outcome)
         item = (
             claim.consumer, claim.job_id, claim.spec.organization_id, claim.token, status, body, number, offset,
-            number + 1 + int(has_tail), claim.started_ms + run_ms,
+            number + 1 + int(has_tail), claim.started_ms + run_ms, _encode(_kept(claim.spec, status)),
         )  # fmt: skip
         reply = await self._finish(item, len(body))
         refusals.check_item(reply)
@@ -273,20 +283,20 @@ class JobStore:
         time, because a due time nearer than a lease has rung somebody already."""
         self._looks += 1
         streams = self.keys.streams
-        found = await self._socket.execute("XREAD", "COUNT", 1, "STREAMS", *streams, *["0"] * len(streams))
+        found = await self._reads.execute("XREAD", "COUNT", 1, "STREAMS", *streams, *["0"] * len(streams))
         if not found and self._looks % 2 == 0:
-            return bool(await self._socket.execute("EXISTS", *self.keys.due))
+            return bool(await self._reads.execute("EXISTS", *self.keys.due))
         return bool(found)
 
     async def audit(self, consumer: str) -> Audited:
         """Repair what no script could have left: entries pending with nobody, live records that no entry names."""
         lock = self.keys.fixed("audit")
-        if await self._socket.execute("SET", lock, consumer, "NX", "PX", AUDIT_LOCK_MS) is None:
+        if await self._reads.execute("SET", lock, consumer, "NX", "PX", AUDIT_LOCK_MS) is None:
             return Audited(ran=False, requeued=0, consumers_deleted=0)
         requeued, deleted = await self._call("audit_entries")
         prefix, cursor = self.keys.prefix("job"), b"0"
         while True:
-            cursor, found = await self._socket.execute("SCAN", cursor, "MATCH", f"{prefix}*", "COUNT", 64)
+            cursor, found = await self._reads.execute("SCAN", cursor, "MATCH", f"{prefix}*", "COUNT", 64)
             if found:
                 replies = await self._call("audit_records", [(key.decode()[len(prefix) :],) for key in found])
                 requeued += sum(reply for reply in replies if isinstance(reply, int))

@@ -113,9 +113,18 @@ class Chaos:
             await killer
         self._say(f"all {len(ids)} submitted, {sum(self._report.kills.values())} kills; waiting for the ends")
         async with asyncio.timeout(plan.settle_seconds):
-            statuses = await asyncio.gather(*(final_status(client, self._gateway, job_id) for job_id in ids))
+            statuses = await self._statuses(client, ids)
             read = await asyncio.gather(*readings)
         self._judge(ids, statuses, read)
+
+    async def _statuses(self, client: httpx.AsyncClient, ids: list[str]) -> list[dict[str, Any]]:
+        gate = asyncio.Semaphore(50)
+
+        async def one(job_id: str) -> dict[str, Any]:
+            async with gate:
+                return await final_status(client, self._gateway, job_id)
+
+        return await asyncio.gather(*(one(job_id) for job_id in ids))
 
     def _body(self, number: int) -> dict[str, Any]:
         chance = random.Random(self._plan.seed * 1_000_003 + number)

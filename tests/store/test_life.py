@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from shared.errors import IdempotencyConflict
-from shared.job import Claim, JobError, JobStatus, RetryReason
+from shared.job import Claim, JobError, JobStatus, Outcome, RetryReason
 from shared.store.job_store import HANDBACKS_MAX, LOSSES_MAX, JobStore
 from shared.store.replies import Ring
 from tests.support.checks import RawRedis
@@ -89,6 +89,28 @@ async def test_attempts_end_with_the_last_error(store: JobStore, raw: RawRedis) 
     assert states == [JobStatus.QUEUED, JobStatus.FAILED]
     assert await _error(store, job_id) == "ProviderUnavailable"
     assert await breaches(store, raw, [job_id]) == []
+
+
+async def test_a_retried_job_that_writes_nothing_more_leaves_no_log(store: JobStore, raw: RawRedis) -> None:
+    """Its log holds the retry of its first lease, and goes with it although the last lease logged nothing (I5)."""
+    (job_id,) = await submit(store)
+    (held,) = await claim(store)
+    await store.requeue(held, RetryReason.ERROR, delay_ms=0, refund=False, error=ERROR)
+    (held,) = await claim(store)
+    await complete(store, held)
+    assert await breaches(store, raw, [job_id]) == []
+
+
+async def test_the_prompt_is_kept_only_where_a_retry_needs_it(store: JobStore) -> None:
+    """A completed job's record forgets the prompt; a failed one's keeps it."""
+    kept = {}
+    for status in (JobStatus.COMPLETED, JobStatus.FAILED):
+        held = await claim_one(store)
+        await store.finish(held, status, Outcome(), number=1, offset=0, run_ms=1)
+        snapshot = await store.status(held.job_id)
+        assert snapshot is not None
+        kept[status] = snapshot.spec.prompt
+    assert kept == {JobStatus.COMPLETED: "", JobStatus.FAILED: "x"}
 
 
 async def test_hand_backs_are_bounded(store: JobStore) -> None:

@@ -97,6 +97,8 @@ async def breaches(store: JobStore, raw: RawRedis, accepted: Sequence[str]) -> l
             found.append(f"{job_id} is {snapshot.status} and is not named exactly as often as it should")
         if snapshot.status.terminal != (await raw("PTTL", KEYS.job(job_id)) > 0):
             found.append(f"{job_id} is {snapshot.status} and its record has another TTL than it should")
+        if snapshot.status.terminal and await raw("PTTL", KEYS.log(job_id)) == -1:
+            found.append(f"{job_id} has ended and its log has no TTL")
     found += [f"{job_id} waits but was never accepted" for job_id in named]
     stats = await store.stats()
     counted = {status: getattr(stats, status) for status in JobStatus}

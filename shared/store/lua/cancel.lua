@@ -21,7 +21,7 @@ end
 
 local function cancel_waiting(job, record)
   local letter = string.sub(record.entry, 1, 1)
-  end_job(job, record.org, '0-0', 'cancelled', '{"finishReason":"cancelled"}', 1, -1, 2, string.format('%d', now_ms()), {})
+  end_job(job, record.org, '0-0', 'cancelled', '{"finishReason":"cancelled"}', 1, -1, 2, string.format('%d', now_ms()))
   if letter == 'd' then
     redis.call('ZREM', due_sets[string.sub(record.entry, 2)], job)
   else

@@ -22,7 +22,7 @@ local function adopt(token, job)
   end
   if tonumber(f[6]) <= now then
     end_job(job, f[8], '0-0', 'failed', '{"error":{"type":"DeadlineExceeded","message":' ..
-      '"the deadline passed before the job could run","retryable":false}}', 1, -1, 2, string.format('%d', now), {})
+      '"the deadline passed before the job could run","retryable":false}}', 1, -1, 2, string.format('%d', now))
     return release(token)
   end
   redis.call('HSET', record, 'state', 'processing', 'attempt', attempt + 1, 'started', string.format('%d', now), 'worker', consumer)

@@ -2,7 +2,8 @@
 -- KEYS again suspect high normal low wake counts suspects
 -- PREFIX job log bell org orgbell
 -- ARGV result_ttl log_ttl organization_events
--- ITEM consumer job organization token status outcome number offset final ended
+-- ITEM consumer job organization token status outcome number offset final ended spec
+-- spec: what the record keeps of what was asked for.
 -- RETURNS OK, ALREADY (this lease ended it before), LATE (a cancel was forced; usage and cost were kept), LOST
 -- INCLUDE batch lease announce ending
 
@@ -16,9 +17,10 @@ local function refused(job, token, status, outcome)
   return f[2] == status and 'ALREADY' or 'LOST'
 end
 
-local replies = each_item(function(consumer, job, organization, token, status, outcome, number, offset, final, ended)
+local replies = each_item(function(consumer, job, organization, token, status, outcome, number, offset, final,
+                                   ended, spec)
   if not holds(consumer, token) then return refused(job, token, status, outcome) end
-  end_job(job, organization, token, status, outcome, number, offset, final, ended)
+  end_job(job, organization, token, status, outcome, number, offset, final, ended, {'spec', spec})
   if string.sub(token, 1, 1) == 's' then
     -- This worker may take the next suspect; it may be asleep.
     redis.call('HDEL', suspects, consumer)

@@ -9,7 +9,7 @@ local function end_job(job, organization, token, status, outcome, number, offset
   redis.call('HSET', record, 'state', status, 'outcome', outcome, 'entry', token, 'last', number,
     'offset', offset, 'ended', ended, unpack(extra or {}))
   redis.call('PEXPIRE', record, result_ttl)
-  if tonumber(number) > 1 or extra then redis.call('PEXPIRE', log_prefix .. job, log_ttl) end
+  redis.call('PEXPIRE', log_prefix .. job, log_ttl)
   tally[status] = (tally[status] or 0) + 1
   announce(job, organization, token .. '.' .. string.format('%d', final), status)
 end

@@ -1,0 +1,25 @@
+"""Plain commands, as the readers send them: observed, and with the server's refusals turned into the domain's errors."""
+
+from __future__ import annotations
+
+from redis.exceptions import ResponseError
+
+from shared.store import refusals
+from shared.store.shared_socket import Observer, Reply, Transport
+
+
+class Reads:
+    """A `Transport` before another one. Never raises ResponseError."""
+
+    def __init__(self, transport: Transport, observer: Observer | None) -> None:
+        self._transport = transport
+        self._observer = observer
+
+    async def execute(self, *command: bytes | str | int | float) -> Reply:
+        """See `Transport`."""
+        if self._observer is not None:
+            self._observer(str(command[0]), 1)
+        try:
+            return await self._transport.execute(*command)
+        except ResponseError as error:
+            raise refusals.of_call(error) from None
