@@ -1,4 +1,4 @@
-"""Plain commands, as the readers send them: observed, and with the server's refusals turned into the domain's errors."""
+"""Plain commands, as the readers send them: observed, and refused in the words of the domain."""
 
 from __future__ import annotations
 
