@@ -1,0 +1,76 @@
+"""The real worker with a provider that does nothing: `python -m bench.worker`, settings as for the real one and
+
+BENCH_STARTS, BENCH_ENDS: files in which each job leaves a record when it starts and when its text is done.
+BENCH_DELTA: characters of the result that go to the log before the end (default 0: no delta).
+BENCH_RUN_MS: how long a job takes (default 0).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+from bench.load import RESULT, START
+from services.worker import app
+from services.worker.providers import Completion, GenerationRequest
+from services.worker.settings import WorkerSettings
+from shared.http.server import run, set_by_signals
+from shared.job import Usage
+from shared.settings import read, read_store
+from shared.telemetry import logs
+
+DELTA_SECONDS: Final = 0.02
+"""Between the delta and the end: long enough for the delta to be on its way alone."""
+
+_DONE: Final = Completion(usage=Usage(input_tokens=10, output_tokens=100), finish_reason="stop", cost_usd=0.0)
+
+
+class NoopProvider:
+    """Answers the same 600 bytes to everybody."""
+
+    def __init__(self, *, starts: Path | None, ends: Path | None, delta: int, run_s: float) -> None:
+        self._starts = None if starts is None else starts.open("ab", buffering=0)
+        self._ends = None if ends is None else ends.open("ab", buffering=0)
+        self._delta = delta
+        self._run_s = run_s
+
+    async def stream(self, request: GenerationRequest) -> AsyncIterator[str | Completion]:
+        """See `Provider`."""
+        if self._starts is not None:
+            self._starts.write(START.pack(time.time(), request.job_id.encode()))
+        if self._run_s:
+            await asyncio.sleep(self._run_s)
+        if self._delta:
+            yield RESULT[: self._delta]
+            await asyncio.sleep(DELTA_SECONDS)
+        yield RESULT[self._delta :]
+        if self._ends is not None:
+            self._ends.write(START.pack(time.time(), request.job_id.encode()))
+        yield _DONE
+
+
+def _file(name: str) -> Path | None:
+    return Path(os.environ[name]) if os.environ.get(name) else None
+
+
+async def main() -> None:
+    """As services/worker/__main__.py, with the no-op as its only provider."""
+    settings = read(os.environ, WorkerSettings, providers="noop:noop")
+    logs.configure("worker", settings.log_level)
+    provider = NoopProvider(
+        starts=_file("BENCH_STARTS"),
+        ends=_file("BENCH_ENDS"),
+        delta=int(os.environ.get("BENCH_DELTA", "0")),
+        run_s=float(os.environ.get("BENCH_RUN_MS", "0")) / 1000,
+    )
+    stop = asyncio.Event()
+    with set_by_signals(stop):
+        await app.run(settings, read_store(os.environ), stop, providers={"noop": provider})
+
+
+if __name__ == "__main__":
+    run(main())

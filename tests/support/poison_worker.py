@@ -1,0 +1,39 @@
+"""The real worker with one more provider, whose jobs kill the process when their prompt says `poison`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+
+from services.worker import app
+from services.worker.providers import Completion, GenerationRequest
+from services.worker.settings import WorkerSettings
+from shared.http.server import run, set_by_signals
+from shared.job import Usage
+from shared.settings import read, read_store
+
+
+class Poison:
+    """Runs for half a second, or does not survive it."""
+
+    async def stream(self, request: GenerationRequest) -> AsyncIterator[str | Completion]:
+        """See `Provider`."""
+        await asyncio.sleep(0.5)
+        if "poison" in request.prompt:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield "fine"
+        yield Completion(usage=Usage(input_tokens=1, output_tokens=1), finish_reason="stop")
+
+
+async def main() -> None:
+    """As services/worker/__main__.py."""
+    stop = asyncio.Event()
+    with set_by_signals(stop):
+        settings = read(os.environ, WorkerSettings, providers="poison:poison")
+        await app.run(settings, read_store(os.environ), stop, providers={"poison": Poison()})
+
+
+if __name__ == "__main__":
+    run(main())

@@ -1,0 +1,63 @@
+"""A worker inside the test's own process, with providers the test writes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+
+from services.worker.app import Worker
+from services.worker.providers import Completion, GenerationRequest, Provider
+from services.worker.settings import WorkerSettings
+from shared.job import JobSnapshot, Usage
+from shared.settings import StoreSettings
+from shared.store.job_store import JobStore, open_store
+from shared.telemetry.metrics import WorkerMetrics, new_registry
+
+DONE = Completion(usage=Usage(input_tokens=1, output_tokens=2), finish_reason="stop", cost_usd=0.01)
+
+
+class Scripted:
+    """A provider made of one async generator function."""
+
+    def __init__(self, stream: Callable[[GenerationRequest], AsyncIterator[str | Completion]]) -> None:
+        self.stream = stream
+
+
+@asynccontextmanager
+async def running_worker(
+    settings: StoreSettings, providers: Mapping[str, Provider], **more: object
+) -> AsyncIterator[tuple[Worker, asyncio.Event]]:
+    """A worker on a connection of its own; on leaving it is told to stop and waited for. `more`: worker settings."""
+    chain = ",".join(f"{name}:{name}" for name in providers)
+    worker_settings = WorkerSettings(**{"providers": chain, "drain_seconds": 0.2, **more})  # type: ignore[arg-type]  # names of fields
+    stop = asyncio.Event()
+    async with open_store(settings, client_name="test-worker") as store:
+        worker = Worker(worker_settings, store, WorkerMetrics(new_registry("worker")), providers)
+        task = asyncio.create_task(worker.run(stop))
+        try:
+            yield worker, stop
+        finally:
+            stop.set()
+            await task
+
+
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 10.0) -> None:
+    """Wait until an asynchronous condition holds; TimeoutError when it does not."""
+    async with asyncio.timeout(seconds):
+        while not await condition():
+            await asyncio.sleep(0.01)
+
+
+async def ended(store: JobStore, job_id: str, seconds: float = 10.0) -> JobSnapshot:
+    """The job once it has ended."""
+    found: list[JobSnapshot] = []
+
+    async def over() -> bool:
+        snapshot = await store.status(job_id)
+        if snapshot is not None and snapshot.status.terminal:
+            found.append(snapshot)
+        return bool(found)
+
+    await until(over, seconds)
+    return found[0]

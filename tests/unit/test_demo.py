@@ -1,0 +1,58 @@
+"""The demo provider writes the same plausible text for the same job, as fast and as often as it is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.worker.providers import Completion, GenerationRequest, ProviderError
+from services.worker.providers.demo import DemoProvider, compose
+
+PROMPT = "Create a social media post about our new product"
+
+
+def _request(job_id: str = "ai-job-1", attempt: int = 1, **parameters: str) -> GenerationRequest:
+    return GenerationRequest(job_id=job_id, attempt=attempt, prompt=PROMPT, parameters=parameters, model="demo")
+
+
+@pytest.mark.parametrize(("length", "least"), [("long", 150), ("medium", 60), ("short", 20)])
+def test_texts_have_the_length_they_are_asked_for(length: str, least: int) -> None:
+    """Long, medium and short texts have at least so many tokens, for any job."""
+    for number in range(50):
+        assert least <= len(compose(f"job-{number}", PROMPT, {"length": length})) < least * 2.5
+
+
+async def test_the_stream_is_the_composed_text_and_says_that_it_is_a_demo() -> None:
+    """Without delay it comes at once; usage counts its words, the metadata says what it is."""
+    items = [item async for item in DemoProvider(tokens_per_second=0).stream(_request(length="short"))]
+    assert items[:-1] == ["".join(compose("ai-job-1", PROMPT, {"length": "short"}))]
+    assert isinstance(items[-1], Completion)
+    assert items[-1].usage.output_tokens == len(str(items[0]).split())
+    assert (items[-1].metadata or {})["demo"] is True
+    assert "our new product" in str(items[0])
+
+
+async def test_failures_follow_from_job_and_attempt() -> None:
+    """About the asked share of attempts fails, the same ones each time, and another attempt fares otherwise."""
+    provider = DemoProvider(tokens_per_second=0, failure_rate=0.5)
+
+    async def fails(number: int, attempt: int) -> bool:
+        try:
+            async for _ in provider.stream(_request(f"job-{number}", attempt, length="short")):
+                pass
+        except ProviderError as error:
+            return error.error.retryable
+        return False
+
+    first = [await fails(number, 1) for number in range(100)]
+    assert 30 <= sum(first) <= 70
+    assert first == [await fails(number, 1) for number in range(100)]
+    assert first != [await fails(number, 2) for number in range(100)]
+
+
+async def test_max_tokens_cut_the_text() -> None:
+    """The text ends there, and the finish reason says so."""
+    request = GenerationRequest(job_id="j", attempt=1, prompt=PROMPT, parameters={}, model="demo", max_tokens=5)
+    items = [item async for item in DemoProvider(tokens_per_second=0).stream(request)]
+    assert len(str(items[0]).split()) == 5
+    assert isinstance(items[-1], Completion)
+    assert items[-1].finish_reason == "length"

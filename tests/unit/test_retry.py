@@ -1,0 +1,53 @@
+"""What becomes of a failed attempt."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from services.worker.providers import ProviderError
+from services.worker.retry import RETRY_AFTER_CAP_S, backoff_ms, classify
+from shared.job import JobError, RetryReason
+
+CHANCE = random.Random(1)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "highest"), [(1, 1000), (2, 2000), (3, 4000), (6, 32_000), (7, 60_000), (50, 60_000)]
+)
+def test_backoff_grows_with_full_jitter_up_to_a_minute(attempt: int, highest: int) -> None:
+    """Uniform between nothing and 1, 2, 4… s, never above 60 s, however many attempts."""
+    draws = [backoff_ms(attempt, CHANCE) for _ in range(500)]
+    assert 0 <= min(draws) < highest * 0.1
+    assert highest * 0.9 < max(draws) <= highest
+
+
+def test_a_permanent_error_is_not_tried_again() -> None:
+    """The provider's own class decides; its error is what the front end sees."""
+    error = JobError(type="InvalidRequest", message="the provider refused the request")
+    failure = classify(ProviderError(error), 1, CHANCE)
+    assert (failure.error, failure.delay_ms) == (error, None)
+
+
+@pytest.mark.parametrize(("wish", "delay_ms"), [(2.5, 2500), (0.0, 0), (-3.0, 0), (1e9, RETRY_AFTER_CAP_S * 1000)])
+def test_a_providers_wish_is_honoured_within_bounds(wish: float, delay_ms: float) -> None:
+    """Retry-After is kept to the millisecond, up to an hour, and the reason is passed on."""
+    error = JobError(type="RateLimited", message="too many requests", retryable=True)
+    failure = classify(ProviderError(error, retry_after_s=wish, reason=RetryReason.RATE_LIMITED), 1, CHANCE)
+    assert (failure.delay_ms, failure.reason) == (delay_ms, RetryReason.RATE_LIMITED)
+
+
+def test_a_time_out_is_retried_and_a_passed_deadline_is_not() -> None:
+    """The same exception means two things, depending on which limit it was."""
+    again, over = classify(TimeoutError(), 1, CHANCE), classify(TimeoutError(), 1, CHANCE, past_deadline=True)
+    assert (again.error.type, again.delay_ms is not None) == ("Timeout", True)
+    assert (over.error.type, over.delay_ms) == ("DeadlineExceeded", None)
+
+
+def test_an_unknown_error_is_retried_without_its_words() -> None:
+    """Its text may hold a prompt or a key, so it is neither shown nor kept."""
+    failure = classify(RuntimeError("sk-secret and the prompt"), 2, CHANCE)
+    assert failure.error.type == "InternalError"
+    assert failure.error.retryable
+    assert "secret" not in failure.error.message
