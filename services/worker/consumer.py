@@ -42,19 +42,21 @@ class Consumer:
                     look = await self._sleep()
                     if look is None:
                         continue
-                more = await self._claim(look=look or more)
+                # Under load half of the slots at a time: the server serves one half while the other runs.
+                limit = min(self._pool.free, self._pool.half) if more else self._pool.free
+                more = await self._claim(limit, look=look or more)
                 self._failures = 0
             except StoreUnavailable:
                 more = True
                 await self._back_off()
 
-    async def _claim(self, *, look: bool) -> bool:
-        """Take what there is for the free slots; answers whether work was left behind."""
+    async def _claim(self, limit: int, *, look: bool) -> bool:
+        """Take what there is for `limit` slots; answers whether work was left behind."""
         known = [run.claim.token for run in self._pool.runs] if self._answer_lost else None
         asked = time.monotonic()
         try:
             claimed = await self._store.claim(
-                self._name, self._pool.free, look=look, suspect=not self._pool.holds_suspect, known=known
+                self._name, limit, look=look, suspect=not self._pool.holds_suspect, known=known
             )
         except BaseException:
             # Whatever the server delivered meanwhile is ours and must be asked for again.

@@ -31,6 +31,11 @@ class Pool:
         return min(self._slots - self._executing, 2 * self._slots - len(self._runs))
 
     @property
+    def half(self) -> int:
+        """Half of all slots, at least one."""
+        return max(self._slots // 2, 1)
+
+    @property
     def runs(self) -> list[Run]:
         """All runs, those that wait for their end to be confirmed too."""
         return list(self._runs.values())

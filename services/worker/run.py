@@ -17,6 +17,7 @@ class Stop(Enum):
     CANCELLED = "cancelled"  # the customer's wish
     LOST = "lost"  # the lease is gone or too old: stop paying
     DRAIN = "drain"  # the worker leaves
+    TIMEOUT = "timeout"  # the attempt or the job took too long
     STUCK = "stuck"  # the provider ignored its time-out
 
 

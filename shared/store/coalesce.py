@@ -31,14 +31,15 @@ class Coalescer(Generic[ItemT, ReplyT]):
     """Turns single calls into batches. Order of arrival is order in the batch.
 
     `flush` sends a batch and answers one reply per item; when it raises, every caller of that batch gets the error.
-    A caller that gave up before its batch left takes its item with it.
+    A caller that gave up before its batch left takes its item with it. `patience_s` bounds a caller's whole wait; None:
+    the bounds of the batches before and of its own are enough (a time-out per item costs as much as all the rest).
     """
 
     def __init__(
         self,
         flush: Callable[[list[ItemT]], Awaitable[Sequence[ReplyT]]],
         *,
-        patience_s: float,
+        patience_s: float | None,
         max_waiting: int = 20_000,
     ) -> None:
         self._flush = flush
@@ -55,6 +56,8 @@ class Coalescer(Generic[ItemT, ReplyT]):
         self._waiting.append(waiter)
         if self._task is None:
             self._task = asyncio.create_task(self._drain(), name="coalescer")
+        if self._patience_s is None:
+            return await waiter.done
         try:
             async with asyncio.timeout(self._patience_s):
                 return await waiter.done

@@ -43,7 +43,7 @@ async def test_a_broken_item_does_not_stop_its_neighbours(store: JobStore, raw: 
     assert not [result for result in (results[0], results[2]) if isinstance(result, BaseException)]
     await raw("DEL", store.keys.prefix(kind) + held[1].job_id)
     if verb == "append":
-        await complete(store, held[1])
+        await complete(store, held[1], number=2)
     else:
         await make_stale(raw, held[1])
         await store.recover("w2", [])
@@ -108,7 +108,7 @@ async def test_a_full_server_lets_running_jobs_end(store: JobStore, raw: RawRedi
     with pytest.raises(StoreFull):
         await store.submit(new_job())
     await store.append(held[0], 2, "text" * 100)
-    await complete(store, held[0], "text" * 100)
+    await complete(store, held[0], "text" * 100, number=2)
     await store.requeue(held[1], RetryReason.ERROR, delay_ms=60_000, refund=False, error=ERROR)
     await store.requeue(held[2], RetryReason.DRAIN, delay_ms=0, refund=True, error=None)
     await store.cancel(held[3].job_id)

@@ -44,9 +44,9 @@ async def claim_one(store: JobStore, consumer: str = "w1") -> Claim:
     return (await claim(store, 1, consumer))[0]
 
 
-async def complete(store: JobStore, held: Claim, text: str = "text") -> None:
-    """End a job as completed, without a delta."""
-    await store.finish(held, JobStatus.COMPLETED, Outcome(result=text), number=1, offset=0, run_ms=1)
+async def complete(store: JobStore, held: Claim, text: str = "text", *, number: int = 1) -> None:
+    """End a job as completed; `number` of its last delta, all of which held nothing of this text."""
+    await store.finish(held, JobStatus.COMPLETED, Outcome(result=text), number=number, offset=0, run_ms=1)
 
 
 async def make_stale(raw: RawRedis, *claims: Claim) -> None:

@@ -9,7 +9,10 @@ local function end_job(job, organization, token, status, outcome, number, offset
   redis.call('HSET', record, 'state', status, 'outcome', outcome, 'entry', token, 'last', number,
     'offset', offset, 'ended', ended, unpack(extra or {}))
   redis.call('PEXPIRE', record, result_ttl)
-  redis.call('PEXPIRE', log_prefix .. job, log_ttl)
+  -- A first lease that logged nothing has no log; whatever came back once may have one.
+  if tonumber(number) > 1 or not string.match(token, '^[hnl]') then
+    redis.call('PEXPIRE', log_prefix .. job, log_ttl)
+  end
   tally[status] = (tally[status] or 0) + 1
   announce(job, organization, token .. '.' .. string.format('%d', final), status)
 end
