@@ -32,7 +32,7 @@ class Coalescer(Generic[ItemT, ReplyT]):
 
     `flush` sends a batch and answers one reply per item; when it raises, every caller of that batch gets the error.
     A caller that gave up before its batch left takes its item with it. `patience_s` bounds a caller's whole wait; None:
-    the bounds of the batches before and of its own are enough (a time-out per item costs as much as all the rest).
+    the bounds of the batches before and of its own are enough.
     """
 
     def __init__(
@@ -58,11 +58,17 @@ class Coalescer(Generic[ItemT, ReplyT]):
             self._task = asyncio.create_task(self._drain(), name="coalescer")
         if self._patience_s is None:
             return await waiter.done
+        # A timer of its own: asyncio.timeout costs as much as everything else here.
+        timer = asyncio.get_running_loop().call_later(self._patience_s, self._expire, waiter)
         try:
-            async with asyncio.timeout(self._patience_s):
-                return await waiter.done
-        except TimeoutError:
-            raise StoreUnavailable(f"Redis did not answer within {self._patience_s:g} s", sent=waiter.sent) from None
+            return await waiter.done
+        finally:
+            timer.cancel()
+
+    def _expire(self, waiter: _Waiter[ItemT, ReplyT]) -> None:
+        if not waiter.done.done():
+            reason = f"Redis did not answer within {self._patience_s:g} s"
+            waiter.done.set_exception(StoreUnavailable(reason, sent=waiter.sent))
 
     async def aclose(self) -> None:
         """Wait for the batch in flight; callers that still wait are served first."""

@@ -7,7 +7,7 @@ local tally = {}
 local function end_job(job, organization, token, status, outcome, number, offset, final, ended, extra)
   local record = job_prefix .. job
   redis.call('HSET', record, 'state', status, 'outcome', outcome, 'entry', token, 'last', number,
-    'offset', offset, 'ended', ended, unpack(extra or {}))
+    'offset', offset, 'ended', ended, 'worker', '', unpack(extra or {}))
   redis.call('PEXPIRE', record, result_ttl)
   -- A first lease that logged nothing has no log; whatever came back once may have one.
   if tonumber(number) > 1 or not string.match(token, '^[hnl]') then

@@ -1,0 +1,164 @@
+"""Workers do random things in random order; after every step the store agrees with a model of it (I1-I4, I7)."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pytest
+
+from shared.errors import LeaseLost
+from shared.job import Claim, JobError, JobStatus, Outcome, RetryReason
+from shared.store.job_store import JobStore
+from tests.support.checks import RawRedis
+from tests.support.store import breaches, drain, make_stale, new_job
+
+STEPS = 120
+ERROR = JobError(type="Timeout", message="too slow", retryable=True)
+
+
+@dataclass
+class Model:
+    """What must be true: the state of every job, and which claim may still write."""
+
+    states: dict[str, JobStatus] = field(default_factory=dict)
+    holders: dict[str, Claim] = field(default_factory=dict)
+    former: list[Claim] = field(default_factory=list)
+    attempts: Counter[str] = field(default_factory=Counter)
+
+    def release(self, held: Claim, state: JobStatus) -> None:
+        """A lease ended."""
+        self.states[held.job_id] = state
+        self.former.append(self.holders.pop(held.job_id))
+
+
+class Play:
+    """One random run; every operation picks its own subject."""
+
+    def __init__(self, store: JobStore, raw: RawRedis, seed: int) -> None:
+        self.store, self.raw = store, raw
+        self.chance = random.Random(seed)
+        self.model = Model()
+        self.dead = 0
+
+    async def step(self) -> None:
+        """One operation of any kind that is possible."""
+        moves = [self.submit, self.claim, self.promote]
+        if self.model.holders:
+            moves += [self.append, self.finish, self.finish, self.retry, self.hand_back, self.lose, self.cancel]
+        if self.model.former:
+            moves.append(self.write_as_former_holder)
+        await self.chance.choice(moves)()
+
+    def _held(self) -> Claim:
+        return self.chance.choice(list(self.model.holders.values()))
+
+    async def submit(self) -> None:
+        """A new job, sometimes delayed, sometimes one that may fail once only."""
+        delay = self.chance.choice([0, 0, 0, 3_600_000])
+        priority = self.chance.choice(["high", "normal", "low"])
+        job = new_job(priority, delay_ms=delay, max_attempts=self.chance.choice([1, 3, 10]))
+        await self.store.submit(job)
+        self.model.states[job.id] = JobStatus.QUEUED
+
+    async def claim(self) -> None:
+        """One of three workers takes a few; only waiting jobs come, none twice."""
+        worker = f"w{self.chance.randrange(3)}-{self.dead}"
+        suspect = not any(held.suspect and held.consumer == worker for held in self.model.holders.values())
+        claimed = await self.store.claim(worker, self.chance.randint(1, 20), look=True, suspect=suspect)
+        assert sum(held.suspect for held in claimed.claims) <= int(suspect)
+        for held in claimed.claims:
+            assert self.model.states[held.job_id] is JobStatus.QUEUED
+            assert held.attempt <= held.spec.max_attempts
+            self.model.states[held.job_id] = JobStatus.PROCESSING
+            self.model.holders[held.job_id] = held
+
+    async def promote(self) -> None:
+        """Some delayed jobs fall due."""
+        for key in self.store.keys.due:
+            for member in await self.raw("ZRANGE", key, 0, self.chance.randint(0, 2)):
+                await self.raw("ZADD", key, "XX", 1, member)
+        await self.store.promote()
+
+    async def append(self) -> None:
+        """A first delta."""
+        held = self._held()
+        await self.store.append(held, 2, "text")
+
+    async def finish(self) -> None:
+        """The job ends in any way."""
+        held = self._held()
+        status = self.chance.choice([JobStatus.COMPLETED, JobStatus.COMPLETED, JobStatus.FAILED])
+        await self.store.finish(held, status, Outcome(result="text"), number=2, offset=4, run_ms=1)
+        self.model.release(held, status)
+
+    async def retry(self) -> None:
+        """The attempt failed: it goes back, or ends because attempts are used up."""
+        held = self._held()
+        delay = self.chance.choice([0, 3_600_000])
+        state = await self.store.requeue(held, RetryReason.ERROR, delay_ms=delay, refund=False, error=ERROR)
+        assert state is (JobStatus.FAILED if held.attempt >= held.spec.max_attempts else JobStatus.QUEUED)
+        self.model.release(held, state)
+
+    async def hand_back(self) -> None:
+        """A drain: no attempt is used up."""
+        held = self._held()
+        state = await self.store.requeue(held, RetryReason.DRAIN, delay_ms=0, refund=True, error=None)
+        self.model.release(held, state)
+
+    async def lose(self) -> None:
+        """A worker dies with all it holds; somebody recovers."""
+        worker = self._held().consumer
+        lost = [held for held in self.model.holders.values() if held.consumer == worker]
+        await make_stale(self.raw, *lost)
+        await self.store.recover("finder", [])
+        self.dead += 1
+        for held in lost:
+            snapshot = await self.store.status(held.job_id)
+            assert snapshot is not None
+            assert snapshot.status in (JobStatus.QUEUED, JobStatus.FAILED)
+            self.model.release(held, snapshot.status)
+
+    async def cancel(self) -> None:
+        """A forced cancel of any job: it ends unless it had ended."""
+        job_id = self.chance.choice(list(self.model.states))
+        before = self.model.states[job_id]
+        reply = await self.store.cancel(job_id, force=True)
+        assert reply.state == ("ended" if before.terminal else "cancelled")
+        if not before.terminal:
+            self.model.states[job_id] = JobStatus.CANCELLED
+            if job_id in self.model.holders:
+                self.model.former.append(self.model.holders.pop(job_id))
+
+    async def write_as_former_holder(self) -> None:
+        """Whoever lost its lease changes nothing; whoever ended the job itself may say so again."""
+        old = self.chance.choice(self.model.former)
+        before = await self.store.status(old.job_id)
+        with pytest.raises(LeaseLost):
+            await self.store.append(old, 3, "late")
+        assert (await self.store.renew(old.consumer, [old])).lost == {old.token}
+        assert await self.store.status(old.job_id) == before
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_the_store_agrees_with_the_model(store: JobStore, redis_url: str, seed: int) -> None:
+    """After each of many random steps states, counts and leases are as the model says; in the end every job ends."""
+    async with RawRedis(redis_url) as raw:
+        play = Play(store, raw, seed)
+        await store.claim("finder", 1, look=True, suspect=False)
+        for _ in range(STEPS):
+            await play.step()
+            stats = await store.stats()
+            assert {state: getattr(stats, state) for state in JobStatus} == {
+                state: list(play.model.states.values()).count(state) for state in JobStatus
+            }
+        assert await breaches(store, raw, list(play.model.states)) == []
+        for held in list(play.model.holders.values()):
+            await store.finish(held, JobStatus.COMPLETED, Outcome(), number=2, offset=0, run_ms=1)
+        for key in store.keys.due:
+            for member in await raw("ZRANGE", key, 0, -1):
+                await raw("ZADD", key, "XX", 1, member)
+        while (await store.stats()).queued:
+            await drain(store)
+        assert await breaches(store, raw, list(play.model.states)) == []

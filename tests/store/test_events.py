@@ -1,0 +1,144 @@
+"""Reading a job's events: every event once and in order, or an explicit gap (I10)."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from shared.errors import JobNotFound
+from shared.events import EventId, EventKind, parse_event_id
+from shared.job import JobError, JobStatus, Outcome, RetryReason
+from shared.settings import StoreSettings
+from shared.store.job_store import JobStore, open_store
+from tests.support.checks import RawRedis
+from tests.support.store import claim, complete, submit
+
+ERROR = JobError(type="Timeout", message="too slow", retryable=True)
+
+
+async def _eventful(store: JobStore) -> str:
+    """A job with two leases: deltas, a retry, deltas, a tail, completed."""
+    (job_id,) = await submit(store)
+    (held,) = await claim(store)
+    await store.append(held, 2, "first ")
+    await store.append(held, 3, "try ")
+    await store.requeue(held, RetryReason.ERROR, delay_ms=0, refund=False, error=ERROR)
+    (held,) = await claim(store)
+    await store.append(held, 2, "second ")
+    await store.finish(held, JobStatus.COMPLETED, Outcome(result="second try"), number=2, offset=7, run_ms=1)
+    return job_id
+
+
+async def test_a_cursor_at_every_event_reads_the_rest_once(store: JobStore) -> None:
+    """Two leases, a retry and a tail: from each event on exactly the later ones come; at the end nothing does."""
+    job_id = await _eventful(store)
+    whole = (await store.events.read(job_id, None)).events
+    assert [event.kind for event in whole] == [
+        "queued", "processing", "delta", "delta", "retrying", "processing", "delta", "delta", "completed",
+    ]  # fmt: skip
+    assert len({str(event.id) for event in whole}) == len(whole)
+    for place, event in enumerate(whole):
+        page = await store.events.read(job_id, event.id)
+        assert page.events == whole[place + 1 :]
+        assert (page.ended, page.gap) == (True, False)
+
+
+async def test_a_reader_that_comes_back_after_each_step_misses_nothing(store: JobStore) -> None:
+    """Read after every write from the last cursor: the pages add up to the whole."""
+    (job_id,) = await submit(store)
+    seen, cursor = [], None
+
+    async def look() -> None:
+        nonlocal cursor
+        page = await store.events.read(job_id, cursor)
+        seen.extend(page.events)
+        cursor = page.cursor
+
+    await look()
+    (held,) = await claim(store)
+    for number in range(2, 300):
+        await store.append(held, number, f"{number} ")
+        if number % 7 == 0:
+            await look()
+    await complete(store, held, "".join(f"{number} " for number in range(2, 300)), number=299)
+    await look()
+    assert seen == (await store.events.read(job_id, None)).events
+
+
+@pytest.mark.parametrize("foreign", ["n1-1.1", "n1-1.7", "0-0.2", "0-0.9"])
+async def test_a_foreign_cursor_is_a_gap(store: JobStore, foreign: str) -> None:
+    """A well-formed id that this job never had gives a gap with what is true now, then the log goes on."""
+    (job_id,) = await submit(store)
+    (held,) = await claim(store)
+    await store.append(held, 2, "some text")
+    page = await store.events.read(job_id, parse_event_id(foreign))
+    assert [event.kind for event in page.events] == [EventKind.GAP]
+    assert json.loads(page.events[0].data) == {
+        "jobId": job_id, "status": "processing", "attempt": 1, "text": "some text",
+    }  # fmt: skip
+    await store.append(held, 3, " more")
+    after = await store.events.read(job_id, page.cursor)
+    assert [json.loads(event.data)["text"] for event in after.events] == [" more"]
+
+
+async def test_a_log_that_is_gone_is_a_gap_for_who_was_in_the_middle(store: JobStore, raw: RawRedis) -> None:
+    """15 minutes after the end: a reader with an old cursor gets gap and end, a new one the end alone."""
+    job_id = await _eventful(store)
+    middle = (await store.events.read(job_id, None)).events[3]
+    await raw("DEL", store.keys.log(job_id))
+    page = await store.events.read(job_id, middle.id)
+    assert [event.kind for event in page.events] == [EventKind.GAP, EventKind.COMPLETED]
+    fresh = await store.events.read(job_id, None)
+    assert [event.kind for event in fresh.events] == [EventKind.COMPLETED]
+
+
+async def test_a_hole_in_the_log_is_a_gap(store: JobStore, raw: RawRedis) -> None:
+    """A fail-over lost the second of three deltas: nobody is shown a text with a hole."""
+    (job_id,) = await submit(store)
+    (held,) = await claim(store)
+    for number in (2, 3, 4):
+        await store.append(held, number, f"<{number}>")
+    await raw("HDEL", store.keys.log(job_id), f"{held.token}.3")
+    page = await store.events.read(job_id, EventId(held.token, 1))
+    assert page.gap
+    assert page.cursor == EventId(held.token, 4)
+
+
+async def test_deltas_are_read_without_the_record(store: JobStore) -> None:
+    """The short way serves what the bell named when it is all deltas, and nothing else."""
+    (job_id,) = await submit(store)
+    (held,) = await claim(store)
+    for number in (2, 3):
+        await store.append(held, number, f"<{number}>")
+    start, rung = EventId(held.token, 1), EventId(held.token, 3)
+    page = await store.events.deltas(job_id, start, rung, "org")
+    assert page is not None
+    assert [json.loads(event.data)["text"] for event in page.events] == ["<2>", "<3>"]
+    assert await store.events.deltas(job_id, start, EventId(held.token, 4), "org") is None
+    assert await store.events.deltas(job_id, EventId("0-0", 1), rung, "org") is None
+
+
+async def test_an_unknown_job_has_no_events(store: JobStore) -> None:
+    """It is told apart from a job without news."""
+    with pytest.raises(JobNotFound):
+        await store.events.read("ai-job-1700000000000-0aaaaaaaa", None)
+
+
+async def test_an_organisation_hears_of_lives_not_of_texts(url: str) -> None:
+    """With the setting on, one organisation's life-cycle events can be followed and resumed; a lost cursor is a gap."""
+    settings = StoreSettings(redis_url=url, organization_events=True)
+    async with open_store(settings, client_name="test") as store:
+        begin = (await store.events.read_organization("org", None)).cursor
+        (job_id,) = await submit(store)
+        await submit(store, organization="other")
+        held = next(one for one in await claim(store) if one.job_id == job_id)
+        await store.append(held, 2, "secret text")
+        await complete(store, held, number=2)
+        page = await store.events.read_organization("org", begin)
+        assert [(event.job_id, event.kind) for event in page.events] == [
+            (job_id, "queued"), (job_id, "processing"), (job_id, "completed"),
+        ]  # fmt: skip
+        rest = await store.events.read_organization("org", page.events[0].id)
+        assert rest.events == page.events[1:]
+        assert (await store.events.read_organization("org", "1-1")).gap

@@ -1,0 +1,47 @@
+"""The Lua sources: headers, sizes, names."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from shared.store import scripts
+from shared.store.keys import FIXED, PREFIXES, Keys
+
+FOLDER = Path(scripts.__file__).parent / "lua"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.lua"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_script_declares_what_it_takes(name: str) -> None:
+    """Its keys and prefixes are known ones, its name says what it does, and its text has no key of its own."""
+    script = scripts.load(name)
+    assert set(script.keys) <= set(FIXED)
+    assert set(script.prefixes) <= set(PREFIXES)
+    assert "pw:" not in script.source
+    assert len(script.sha) == 40
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.lua")), ids=lambda path: path.stem)
+def test_scripts_stay_small_and_say_what_they_do(path: Path) -> None:
+    """A file begins with its purpose, and a reader sees all of it on two screens."""
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("-- ")
+    assert text.count("\n") <= 110
+
+
+def test_only_the_lease_fragment_acknowledges() -> None:
+    """XACK stands in one place, where XDEL follows it."""
+    found = {path.name for path in FOLDER.rglob("*.lua") if re.search(r"'XACK'", path.read_text(encoding="utf-8"))}
+    assert found == {"lease.lua"}
+
+
+def test_all_keys_of_a_shard_share_one_hash_tag() -> None:
+    """Redis Cluster keeps them on one node."""
+    keys = Keys("0")
+    names = [*(keys.fixed(name) for name in FIXED), keys.job("j"), keys.log("j"), keys.index("o", 1)]
+    assert {re.search(r"\{(.*?)\}", name).group(1) for name in names if re.search(r"\{(.*?)\}", name)} == {"0"}
+    with pytest.raises(KeyError):
+        keys.fixed("unheard-of")

@@ -1,0 +1,59 @@
+"""Settings are read once, strictly, and complain in one line that never shows a value."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from services.worker.settings import WorkerSettings
+from shared.errors import SettingsInvalid
+from shared.settings import parse_providers, read, read_store, redis_url
+
+
+def test_defaults_and_values_come_from_the_mapping() -> None:
+    """A field's variable is its name in capitals; empty counts as unset."""
+    settings = read({"WORKER_CONCURRENCY": "7", "DRAIN_SECONDS": "", "DEMO_FAILURE_RATE": "0.5"}, WorkerSettings)
+    assert (settings.worker_concurrency, settings.drain_seconds, settings.demo_failure_rate) == (7, 8.0, 0.5)
+
+
+@pytest.mark.parametrize(("name", "value"), [("WORKER_CONCURRENCY", "many"), ("DEMO_FAILURE_RATE", "2")])
+def test_a_wrong_setting_is_named_without_its_value(name: str, value: str) -> None:
+    """The line names the variable and what is expected."""
+    with pytest.raises(SettingsInvalid, match=f"^{name}: expected") as raised:
+        read({name: value}, WorkerSettings)
+    assert "\n" not in str(raised.value)
+    assert "many" not in str(raised.value)
+
+
+def test_secrets_may_come_from_files(tmp_path: Path) -> None:
+    """NAME_FILE names a file whose content, stripped, is the value; a missing one is an error."""
+    secret = tmp_path / "url"
+    secret.write_text("redis://:pass@host:1\n")
+    assert redis_url({"REDIS_URL_FILE": str(secret)}) == "redis://:pass@host:1"
+    with pytest.raises(SettingsInvalid, match="REDIS_URL_FILE"):
+        redis_url({"REDIS_URL_FILE": str(tmp_path / "missing")})
+
+
+@pytest.mark.parametrize("prefix", ["UPSTASH_REDIS_REST", "KV_REST_API"])
+def test_the_rest_pair_becomes_a_tls_url(prefix: str) -> None:
+    """Host and token of Upstash's REST pair give the TCP endpoint; the token is quoted; half a pair is refused."""
+    pair = {f"{prefix}_URL": "https://eu1-x.upstash.io", f"{prefix}_TOKEN": "a/b+c"}
+    assert redis_url(pair) == "rediss://default:a%2Fb%2Bc@eu1-x.upstash.io:6379"
+    assert redis_url({**pair, "REDIS_URL": "redis://first"}) == "redis://first"
+    with pytest.raises(SettingsInvalid, match="together"):
+        redis_url({f"{prefix}_URL": "https://eu1-x.upstash.io"})
+
+
+def test_a_service_without_a_redis_says_so() -> None:
+    """Nobody guesses an address."""
+    with pytest.raises(SettingsInvalid, match="REDIS_URL is not set"):
+        read_store({})
+
+
+def test_providers_are_pairs_in_order() -> None:
+    """A model may be left out; an entry without a provider is refused."""
+    assert parse_providers("") == (("demo", "demo"),)
+    assert parse_providers("openai:gpt-x, demo") == (("openai", "gpt-x"), ("demo", "demo"))
+    with pytest.raises(SettingsInvalid, match="PROVIDERS"):
+        parse_providers(":model")
