@@ -16,6 +16,9 @@ MAX_ITEMS: Final = 64
 MAX_BYTES: Final = 1 << 20
 """Bounds of one call (DESIGN section 3): a longer script would hold the server for everybody."""
 
+SPLIT_ITEMS: Final = 16
+"""What is shared out among the calls in flight goes in no smaller batches than these."""
+
 
 class _Waiter(Generic[ItemT, ReplyT]):
     __slots__ = ("done", "item", "sent", "size")
@@ -28,7 +31,8 @@ class _Waiter(Generic[ItemT, ReplyT]):
 
 
 class Coalescer(Generic[ItemT, ReplyT]):
-    """Turns single calls into batches. Order of arrival is order in the batch.
+    """Turns single calls into batches, at most `in_flight` at a time, among which what
+    waits is shared out if it `shares`. Order of arrival is order in the batches.
 
     `flush` sends a batch and answers one reply per item; when it raises, every caller of that batch gets the error.
     A caller that gave up before its batch left takes its item with it. `patience_s` bounds a caller's whole wait; None:
@@ -41,12 +45,16 @@ class Coalescer(Generic[ItemT, ReplyT]):
         *,
         patience_s: float | None,
         max_waiting: int = 20_000,
+        in_flight: int = 1,
+        shares: bool = False,
     ) -> None:
         self._flush = flush
         self._patience_s = patience_s
         self._max_waiting = max_waiting
         self._waiting: deque[_Waiter[ItemT, ReplyT]] = deque()
-        self._task: asyncio.Task[None] | None = None
+        self._in_flight = in_flight
+        self._shares = shares
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def __call__(self, item: ItemT, size: int = 0) -> ReplyT:
         """Answer for one item of `size` bytes. Overloaded when too many wait; StoreUnavailable after the patience."""
@@ -54,8 +62,8 @@ class Coalescer(Generic[ItemT, ReplyT]):
             raise Overloaded("too many calls wait for Redis")
         waiter: _Waiter[ItemT, ReplyT] = _Waiter(item, size, asyncio.get_running_loop().create_future())
         self._waiting.append(waiter)
-        if self._task is None:
-            self._task = asyncio.create_task(self._drain(), name="coalescer")
+        if len(self._tasks) < self._in_flight:
+            self._tasks.add(asyncio.create_task(self._drain(), name="coalescer"))
         if self._patience_s is None:
             return await waiter.done
         # A timer of its own: asyncio.timeout costs as much as everything else here.
@@ -72,13 +80,16 @@ class Coalescer(Generic[ItemT, ReplyT]):
 
     async def aclose(self) -> None:
         """Wait for the batch in flight; callers that still wait are served first."""
-        while self._task is not None:
-            await asyncio.wait([self._task])
+        while self._tasks:
+            await asyncio.wait(self._tasks)
 
     def _next_batch(self) -> list[_Waiter[ItemT, ReplyT]]:
         batch: list[_Waiter[ItemT, ReplyT]] = []
         room = MAX_BYTES
-        while self._waiting and len(batch) < MAX_ITEMS:
+        most = MAX_ITEMS
+        if self._shares:
+            most = min(max(-(-len(self._waiting) // self._in_flight), SPLIT_ITEMS), MAX_ITEMS)
+        while self._waiting and len(batch) < most:
             waiter = self._waiting[0]
             if not waiter.done.done():
                 if batch and waiter.size > room:
@@ -94,7 +105,9 @@ class Coalescer(Generic[ItemT, ReplyT]):
             while batch := self._next_batch():
                 await self._send(batch)
         finally:
-            self._task = None
+            task = asyncio.current_task()
+            if task is not None:
+                self._tasks.discard(task)
 
     async def _send(self, batch: list[_Waiter[ItemT, ReplyT]]) -> None:
         try:

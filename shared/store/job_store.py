@@ -86,19 +86,23 @@ class JobStore:
         self._reads = Reads(self._socket, observer)
         self.bell = Bell(lambda: new_connection(redis), observer=observer)
         self.events = EventLog(self._reads, self.keys)
-        self._submit = self._coalesce("submit", patience_s=settings.timeout_seconds)
+        # Two at a time: the server serves one batch while this process makes the next. What waits for a submit is
+        # shared out among both; the ends of jobs do better in full batches (measured with 50 callers each).
+        self._submit = self._coalesce("submit", in_flight=2, shares=True, patience_s=settings.timeout_seconds)
         self._append = self._coalesce("append")
-        self._finish = self._coalesce("finish")
+        self._finish = self._coalesce("finish", in_flight=2)
         self._requeue = self._coalesce("requeue")
         self._looks = 0
         self._server_clock = (0, 0.0)
 
-    def _coalesce(self, script: str, patience_s: float | None = None) -> Coalescer[Item, Any]:
+    def _coalesce(
+        self, script: str, *, in_flight: int = 1, shares: bool = False, patience_s: float | None = None
+    ) -> Coalescer[Item, Any]:
         async def flush(items: list[Item]) -> list[Any]:
             replies: list[Any] = await self._call(script, items)
             return replies
 
-        return Coalescer(flush, patience_s=patience_s)
+        return Coalescer(flush, patience_s=patience_s, in_flight=in_flight, shares=shares)
 
     async def _call(self, script: str, items: Sequence[Item] = (), **argv: bytes | str | int | float) -> Any:
         try:
