@@ -17,7 +17,7 @@ from bench.latency import WARM_UP
 from bench.load import Records
 from bench.processes import wait_until
 from bench.report import Report, Spread
-from bench.server import fresh_server
+from bench.server import fresh_server, sent_by_us
 from bench.services import service
 from bench.sizes import Sizes
 from bench.transitions import ROUNDS, commands_of_transitions
@@ -30,7 +30,7 @@ def listing(calls: Mapping[str, int], share: float) -> str:
 
 
 def _paced(sizes: Sizes) -> tuple[Counter[str], Counter[str]]:
-    """Commands of all jobs, and commands that each client sent."""
+    """Commands of all jobs, and those that the services sent themselves."""
     with tempfile.TemporaryDirectory(prefix="presswork-bench-") as folder, fresh_server() as probe:
         ends = Records(Path(folder) / "ends")
         with (
@@ -39,10 +39,11 @@ def _paced(sizes: Sizes) -> tuple[Counter[str], Counter[str]]:
         ):
             pace.over_http(gateway.port, WARM_UP, sizes.rate)
             wait_until(lambda: len(ends) == WARM_UP, "the warm-up ends")
-            commands, sent = probe.commands(), probe.sent_by_clients()
+            before = probe.commands()
             pace.over_http(gateway.port, sizes.paced_jobs, sizes.rate)
             wait_until(lambda: len(ends) == WARM_UP + sizes.paced_jobs, "all jobs end")
-            return probe.commands() - commands, probe.sent_by_clients() - sent
+            commands = probe.commands() - before
+            return commands, sent_by_us(commands)
 
 
 def run(sizes: Sizes) -> Report:

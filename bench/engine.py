@@ -6,6 +6,7 @@ of the same binary without a file on disk.
 
 from __future__ import annotations
 
+import math
 import sys
 import tempfile
 import time
@@ -19,7 +20,7 @@ from bench.load import PAYLOAD, Records
 from bench.machine import CpuMeter, wait_for_quiet
 from bench.processes import PEER_PYTHON, answer_of, free_port, running, wait_until
 from bench.report import Report, Spread
-from bench.server import Probe, fresh_server
+from bench.server import Probe, fresh_server, sent_by_us
 from bench.services import WORKER, settings_of
 from bench.sizes import Sizes
 from shared.store.keys import Keys
@@ -36,6 +37,7 @@ class Contestant(msgspec.Struct, frozen=True):
     worker: Sequence[str]
     environment: Mapping[str, str]
     ended: Callable[[Probe], int]
+    ours: bool = False
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -57,7 +59,7 @@ def _completed(probe: Probe) -> int:
 def _ours(name: str, sizes: Sizes, *, organization_events: bool) -> Contestant:
     producer = [sys.executable, "-m", "bench.producer", str(sizes.jobs), str(sizes.concurrency)]
     settings = {"WORKER_CONCURRENCY": str(sizes.concurrency), "ORGANIZATION_EVENTS": str(int(organization_events))}
-    return Contestant(name, producer, WORKER, settings_of("worker", "", free_port(), settings), _completed)
+    return Contestant(name, producer, WORKER, settings_of("worker", "", free_port(), settings), _completed, ours=True)
 
 
 def contestants(sizes: Sizes) -> list[Contestant]:
@@ -98,7 +100,7 @@ def measure(contestant: Contestant, sizes: Sizes) -> Run:
         wait_for_quiet(sizes.quiet_wait)
         enqueue_s = answer_of(contestant.producer, environment)["seconds"]
         wait_for_quiet(sizes.quiet_wait)
-        commands, sent = probe.commands(), probe.sent_by_clients()
+        before = probe.commands()
         with running(contestant.worker, environment) as process:
             wait_until(lambda: len(starts) > 0, f"{contestant.name} starts", pause=0.001)
             meter = CpuMeter([process.pid, probe.pid])
@@ -106,8 +108,7 @@ def measure(contestant: Contestant, sizes: Sizes) -> Run:
             wait_until(lambda: contestant.ended(probe) > sizes.jobs, f"{contestant.name} stores", pause=0.002)
             ended = time.time()
             (worker, server), others = meter.cores()
-            sent = probe.sent_by_clients() - sent
-            commands = probe.commands() - commands
+            commands = probe.commands() - before
         jobs = sizes.jobs + 1
         return Run(
             enqueue=sizes.jobs / enqueue_s,
@@ -115,7 +116,7 @@ def measure(contestant: Contestant, sizes: Sizes) -> Run:
             worker_cores=worker,
             server_cores=server,
             others_cores=others,
-            sent=sent.total() / jobs,
+            sent=sent_by_us(commands).total() / jobs if contestant.ours else math.nan,
             commands=commands.total() / jobs,
         )
 
@@ -128,7 +129,7 @@ def run(sizes: Sizes) -> Report:
         for queue in queues:
             runs[queue.name].append(measure(queue, sizes))
     report = Report(name="engine", title=f"{sizes.jobs:,} no-op jobs, one worker process, {sizes.concurrency} slots")
-    columns = ["queue", "enqueue/s", "drain/s", "cores worker / server / others", "sent by clients a job",
+    columns = ["queue", "enqueue/s", "drain/s", "cores worker / server / others", "round trips a job",
                "commands a job, inside scripts too"]  # fmt: skip
     report.add_table(columns, [[name, *_row(found)] for name, found in runs.items()])
     first = runs[queues[0].name]

@@ -6,7 +6,7 @@ import time
 
 from bench.commands import listing
 from bench.report import Report
-from bench.server import fresh_server
+from bench.server import fresh_server, sent_by_us
 from bench.services import service
 from bench.sizes import Sizes
 
@@ -20,9 +20,10 @@ def run(sizes: Sizes) -> Report:
         service("worker", probe.url),
     ):
         time.sleep(sizes.idle_warm_up)
-        commands, sent = probe.commands(), probe.sent_by_clients()
+        before = probe.commands()
         time.sleep(sizes.idle_seconds)
-        commands, sent = probe.commands() - commands, probe.sent_by_clients() - sent
+        commands = probe.commands() - before
+        sent = sent_by_us(commands)
     minutes = sizes.idle_seconds / 60
     report = Report(name="idle", title=f"commands a minute of the three idle services, {sizes.idle_seconds:g} s")
     report.add_table(

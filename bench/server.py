@@ -18,6 +18,21 @@ _OWN: Final = frozenset({"info", "client|list", "hello", "client|setinfo", "conf
 """Commands of the measurement itself and of connecting."""
 
 
+_SENT: Final = frozenset(
+    {
+        "evalsha", "script|load", "bzpopmin", "xread", "exists", "subscribe", "unsubscribe", "ping", "scan", "set",
+        "xgroup|create",
+    }
+)  # fmt: skip
+"""What our services send themselves and no script of ours runs. (The server's own count per client, tot-cmds, counts
+commands inside scripts too.)"""
+
+
+def sent_by_us(commands: Counter[str]) -> Counter[str]:
+    """The part of all commands that our services sent: round trips. Not for peers, nor for runs that read jobs."""
+    return Counter({name: count for name, count in commands.items() if name in _SENT})
+
+
 class Probe:
     """Looks at a server from the outside over a connection of its own."""
 
@@ -31,14 +46,6 @@ class Probe:
         stats = self._client.info("commandstats")
         calls = Counter({name.removeprefix("cmdstat_"): values["calls"] for name, values in stats.items()})
         return Counter({name: count for name, count in calls.items() if name not in _OWN})
-
-    def sent_by_clients(self) -> Counter[str]:
-        """Commands that open connections sent so far (those inside scripts are not among them), by client name."""
-        sent: Counter[str] = Counter()
-        for client in self._client.client_list():
-            if client["name"] != "bench":
-                sent[client["name"]] += int(client["tot-cmds"])
-        return sent
 
     def used_memory(self) -> int:
         """Bytes."""
