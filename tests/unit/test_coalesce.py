@@ -60,7 +60,7 @@ async def test_a_caller_that_gave_up_takes_its_item_along() -> None:
     await asyncio.sleep(0)
     waiting[0].cancel()
     server.gate.set()
-    assert await asyncio.gather(sent, waiting[1]) == [1, 3]
+    assert [await sent, await waiting[1]] == [1, 3]
     assert server.batches == [[1], [3]]
 
 

@@ -42,6 +42,6 @@ def test_all_keys_of_a_shard_share_one_hash_tag() -> None:
     """Redis Cluster keeps them on one node."""
     keys = Keys("0")
     names = [*(keys.fixed(name) for name in FIXED), keys.job("j"), keys.log("j"), keys.index("o", 1)]
-    assert {re.search(r"\{(.*?)\}", name).group(1) for name in names if re.search(r"\{(.*?)\}", name)} == {"0"}
+    assert {tuple(re.findall(r"\{(.*?)\}", name)) for name in names} == {("0",)}
     with pytest.raises(KeyError):
         keys.fixed("unheard-of")
