@@ -22,7 +22,6 @@ class Pool:
         self._runs: dict[str, Run] = {}
         self._executing = 0
         self._changed = asyncio.Event()
-        self.suspect_ended = False
         metrics.slots.set(slots)
 
     @property
@@ -82,6 +81,8 @@ class Pool:
                 await self._runner.settle(run, ending)
         finally:
             self.forget(run)
+        if run.claim.suspect:
+            await self._runner.offer_suspects()
 
     def forget(self, run: Run) -> None:
         """The run's lease is no longer ours to hold."""

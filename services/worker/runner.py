@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -167,6 +168,11 @@ class Runner:
                 return
             else:
                 return
+
+    async def offer_suspects(self) -> None:
+        """Ring for the next suspect, now that this worker holds none. A script could not: it rings before we know."""
+        with contextlib.suppress(StoreUnavailable):
+            await self._store.ring_look()
 
     async def _write(self, run: Run, ending: Ending) -> JobStatus:
         if isinstance(ending, Requeue):

@@ -282,6 +282,10 @@ class JobStore:
         """Sleep until somebody rings, at most `timeout_ms`, on a connection of its own."""
         return await self._sleeper.sleep(timeout_ms)
 
+    async def ring_look(self) -> None:
+        """Wake a sleeper for recovered work: a worker that is done with its suspect may take the next one."""
+        await self._reads.execute("ZADD", self.keys.fixed("wake"), -1, Ring.LOOK.value)
+
     async def unfinished(self) -> bool:
         """One cheap read: is there any unfinished job. Streams hold nothing else; delayed sets are asked every other
         time, because a due time nearer than a lease has rung somebody already."""

@@ -34,6 +34,11 @@ async def _all_running(running: Stack, count: int) -> None:
             await asyncio.sleep(0.05)
 
 
+async def _unfinished(running: Stack) -> int:
+    stats = await running.stats()
+    return stats["queued"] + stats["processing"]
+
+
 def _starts(kinds: list[str]) -> int:
     return kinds.count("processing")
 
@@ -143,14 +148,16 @@ async def test_a_poison_job_fails_alone(stack: StackMaker, tmp_path: Path) -> No
         worker = ServiceProcess("worker", running.environment, tmp_path / "poison.log", command=command)
         deaths = 0
         worker.start()
-        async with asyncio.timeout(100):
-            while (await running.stats())["queued"] + (await running.stats())["processing"]:
-                if worker.process.poll() is not None:
-                    deaths += 1
-                    worker.start()
-                await asyncio.sleep(0.05)
-        statuses = [await running.end(job_id) for job_id in ids]
-        await worker.kill()
+        try:
+            async with asyncio.timeout(100):
+                while await _unfinished(running):
+                    if worker.process.poll() is not None:
+                        deaths += 1
+                        worker.start()
+                    await asyncio.sleep(0.05)
+            statuses = [await running.end(job_id) for job_id in ids]
+        finally:
+            await worker.kill()
         assert await leaks(running.server.url) == []
     assert deaths == 4
     assert statuses.pop(20)["error"]["type"] == "WorkerLost"

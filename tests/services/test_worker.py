@@ -227,7 +227,8 @@ async def test_one_suspect_at_a_time_but_all_of_them_in_the_end(store: JobStore)
             found = await store.recover("finder", [])
             recovered += found.requeued
             await asyncio.sleep((found.next_ms or 0) / 1000)
-    async with running_worker(store.settings, {"p": Scripted(counts)}):
+    patient = StoreSettings(redis_url=store.settings.redis_url, lease_seconds=60.0)
+    async with running_worker(patient, {"p": Scripted(counts)}):
         for job_id in ids:
             await ended(store, job_id, seconds=5.0)
     assert most == 1

@@ -16,12 +16,13 @@ from shared.settings import read, read_store
 
 
 class Poison:
-    """Runs for half a second, or does not survive it."""
+    """Runs for a moment, or does not survive it."""
 
     async def stream(self, request: GenerationRequest) -> AsyncIterator[str | Completion]:
         """See `Provider`."""
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.1)
         if "poison" in request.prompt:
+            await asyncio.sleep(0.2)
             os.kill(os.getpid(), signal.SIGKILL)
         yield "fine"
         yield Completion(usage=Usage(input_tokens=1, output_tokens=1), finish_reason="stop")

@@ -1,5 +1,5 @@
 -- Ends running jobs: completed, failed or cancelled, decided by the worker that holds the lease.
--- KEYS again suspect high normal low wake counts suspects
+-- KEYS again suspect high normal low counts suspects
 -- PREFIX job log bell org orgbell
 -- ARGV result_ttl log_ttl organization_events
 -- ITEM consumer job organization token status outcome number offset final ended spec
@@ -21,11 +21,7 @@ local replies = each_item(function(consumer, job, organization, token, status, o
                                    ended, spec)
   if not holds(consumer, token) then return refused(job, token, status, outcome) end
   end_job(job, organization, token, status, outcome, number, offset, final, ended, {'spec', spec})
-  if string.sub(token, 1, 1) == 's' then
-    -- This worker may take the next suspect; it may be asleep.
-    redis.call('HDEL', suspects, consumer)
-    redis.call('ZADD', wake, -1, 'look')
-  end
+  if string.sub(token, 1, 1) == 's' then redis.call('HDEL', suspects, consumer) end
   release(token)
   return 'OK'
 end)

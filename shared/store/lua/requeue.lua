@@ -26,10 +26,7 @@ local replies = each_item(function(consumer, job, token, lane, reason, delay, re
   if not holds(consumer, token) then return refused(job, token, reason) end
   local record, now = read_record(job), now_ms()
   delay = tonumber(delay)
-  if string.sub(token, 1, 1) == 's' then
-    redis.call('HDEL', suspects, consumer)
-    ring_look = true
-  end
+  if string.sub(token, 1, 1) == 's' then redis.call('HDEL', suspects, consumer) end
   if record.cancel or used_up(record, reason, delay, refund) then
     local number, status = last_number(job, record), record.cancel and 'cancelled' or 'failed'
     end_job(job, record.org, token, status, record.cancel and '{"finishReason":"cancelled"}' or outcome,
