@@ -6,7 +6,6 @@ of the same binary without a file on disk.
 
 from __future__ import annotations
 
-import math
 import sys
 import tempfile
 import time
@@ -48,7 +47,7 @@ class Run(msgspec.Struct, frozen=True):
     worker_cores: float
     server_cores: float
     others_cores: float
-    sent: float
+    sent: float | None
     commands: float
 
 
@@ -116,7 +115,7 @@ def measure(contestant: Contestant, sizes: Sizes) -> Run:
             worker_cores=worker,
             server_cores=server,
             others_cores=others,
-            sent=sent_by_us(commands).total() / jobs if contestant.ours else math.nan,
+            sent=sent_by_us(commands).total() / jobs if contestant.ours else None,
             commands=commands.total() / jobs,
         )
 
@@ -131,32 +130,31 @@ def run(sizes: Sizes) -> Report:
     report = Report(name="engine", title=f"{sizes.jobs:,} no-op jobs, one worker process, {sizes.concurrency} slots")
     columns = ["queue", "enqueue/s", "drain/s", "cores worker / server / others", "round trips a job",
                "commands a job, inside scripts too"]  # fmt: skip
-    report.add_table(columns, [[name, *_row(found)] for name, found in runs.items()])
-    first = runs[queues[0].name]
-    for name, found in runs.items():
-        report.figures |= {
-            f"{name}: enqueue/s": Spread.of(run.enqueue for run in found),
-            f"{name}: drain/s": Spread.of(run.drain for run in found),
-            f"{name}: sent a job": Spread.of(run.sent for run in found),
-        }
-        if found is not first:
-            report.figures[f"enqueue x {name}"] = Spread.of(
-                a.enqueue / b.enqueue for a, b in zip(first, found, strict=True)
-            )
-            report.figures[f"drain x {name}"] = Spread.of(a.drain / b.drain for a, b in zip(first, found, strict=True))
-    ratios = [(name, report.figures[f"enqueue x {name}"], report.figures[f"drain x {name}"]) for name in list(runs)[1:]]
-    report.add_table(["presswork in the same round, times", "enqueue", "drain"], ratios)
+    report.add_table(columns, [_row(report, name, found) for name, found in runs.items()])
+    ours, *others = runs
+    report.add_table(
+        [f"{ours} in the same round, times", "enqueue", "drain"],
+        [_ratios(report, name, runs[ours], runs[name]) for name in others],
+    )
     if len(queues) == 2:
         report.notes.append("no peers: `make bench` makes their environment .venv-bench")
     return report
 
 
-def _row(found: Sequence[Run]) -> list[object]:
+def _row(report: Report, name: str, found: Sequence[Run]) -> list[object]:
+    enqueue, drain = (Spread.of(getattr(run, what) for run in found) for what in ("enqueue", "drain"))
+    report.figures |= {f"{name}: enqueue/s": enqueue, f"{name}: drain/s": drain}
+    sent: Spread | str = "not counted"
+    if trips := [run.sent for run in found if run.sent is not None]:
+        sent = report.figures[f"{name}: round trips a job"] = Spread.of(trips)
     cores = [Spread.of(getattr(run, f"{who}_cores") for run in found).median for who in ("worker", "server", "others")]
-    return [
-        Spread.of(run.enqueue for run in found),
-        Spread.of(run.drain for run in found),
-        " / ".join(f"{value:.2f}" for value in cores),
-        Spread.of(run.sent for run in found),
-        Spread.of(run.commands for run in found),
-    ]
+    commands = Spread.of(run.commands for run in found)
+    return [name, enqueue, drain, " / ".join(f"{value:.2f}" for value in cores), sent, commands]
+
+
+def _ratios(report: Report, name: str, ours: Sequence[Run], theirs: Sequence[Run]) -> list[object]:
+    """How many times faster ours was, round by round."""
+    enqueue = Spread.of(a.enqueue / b.enqueue for a, b in zip(ours, theirs, strict=True))
+    drain = Spread.of(a.drain / b.drain for a, b in zip(ours, theirs, strict=True))
+    report.figures |= {f"enqueue x {name}": enqueue, f"drain x {name}": drain}
+    return [name, enqueue, drain]
