@@ -18,17 +18,17 @@ from prometheus_client import CollectorRegistry
 
 from services.worker.chores import Chores
 from services.worker.consumer import Consumer
+from services.worker.due import NextDue
 from services.worker.pool import Pool
 from services.worker.providers import Provider
 from services.worker.providers.demo import DemoProvider
-from services.worker.run import Run, Stop
+from services.worker.run import PASSING, Stop
 from services.worker.runner import Runner
 from services.worker.settings import WorkerSettings
-from shared.errors import PressworkError, SettingsInvalid, StoreUnavailable
+from shared.errors import SettingsInvalid
 from shared.http.ops import ops_routes
 from shared.http.problems import EXCEPTION_HANDLERS
 from shared.http.server import serve
-from shared.job import JobError, JobStatus, Outcome
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.telemetry.metrics import RedisMetrics, WorkerMetrics, new_registry
@@ -73,16 +73,18 @@ class Worker:
         self._store = store
         self._metrics = metrics
         self.name = name or new_consumer_name()
-        self._runner = Runner(
-            store, providers, settings.chain, metrics, settle_seconds=3 * store.settings.lease_seconds + 2.0
-        )
-        self._pool = Pool(self._runner, settings.worker_concurrency, metrics)
-        self._chores = Chores(store, self.name, self._pool, metrics, self._end_stuck)
-        self._consumer = Consumer(store, self.name, self._pool, self._chores)
-        self._stuck: set[asyncio.Task[None]] = set()
+        lease_s = store.settings.lease_seconds
+        due = NextDue(lease_s)
+        runner = Runner(store, providers, settings.chain, metrics, due, settle_seconds=3 * lease_s + 2.0)
+        self._pool = Pool(runner, settings.worker_concurrency, metrics)
+        self._chores = Chores(store, self.name, self._pool, metrics, due)
+        self._consumer = Consumer(store, self.name, self._pool, self._chores, due)
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Claim and run jobs until `stop`; then hand back what does not end within the drain, and leave."""
+    async def run(self, stop: asyncio.Event, hurry: asyncio.Event | None = None) -> None:
+        """Claim and run jobs until `stop`; then hand back what does not end within the drain, and leave.
+
+        `hurry` set: the drain is over.
+        """
         async with asyncio.TaskGroup() as group:
             chores = [
                 group.create_task(role())
@@ -96,59 +98,60 @@ class Worker:
             self._metrics.draining.set(1)
             _log.info("draining", jobs=len(self._pool.runs))
             consuming.cancel()
-            await self._drain()
+            await self._drain(consuming, hurry or asyncio.Event())
+            with anyio.move_on_after(HAND_BACK_SECONDS):
+                await self._hand_back()
+            if left := len(self._pool.runs):
+                _log.warning("jobs_left_to_their_lease", jobs=left)
             for task in chores:
                 task.cancel()
+
+    async def _drain(self, consuming: asyncio.Task[None], hurry: asyncio.Event) -> None:
+        empty = asyncio.create_task(self._drained(consuming))
+        hurried = asyncio.create_task(hurry.wait())
+        await asyncio.wait([empty, hurried], timeout=self._settings.drain_seconds, return_when=asyncio.FIRST_COMPLETED)
+        for task in (empty, hurried):
+            task.cancel()
+
+    async def _drained(self, consuming: asyncio.Task[None]) -> None:
+        await asyncio.wait([consuming])
+        await self._pool.wait_empty()
+
+    async def _hand_back(self) -> None:
+        self._pool.halt_all(Stop.DRAIN)
+        await self._pool.wait_empty()
         try:
             await self._store.leave(self.name)
-        except StoreUnavailable:
+        except PASSING:
             _log.warning("left_without_goodbye")
-
-    async def _drain(self) -> None:
-        with anyio.move_on_after(self._settings.drain_seconds):
-            await self._pool.wait_empty()
-        self._pool.halt_all(Stop.DRAIN)
-        with anyio.move_on_after(HAND_BACK_SECONDS):
-            await self._pool.wait_empty()
-        if left := len(self._pool.runs):
-            _log.warning("jobs_left_to_their_lease", jobs=left)
 
     async def _hear_cancels(self) -> None:
         async with self._store.control(self.name) as cancels:
             async for job_id in cancels:
                 self._pool.halt_job(job_id.decode(), Stop.CANCELLED)
 
-    def _end_stuck(self, run: Run) -> None:
-        """End a job whose provider ignores its time-out; its task is abandoned and may write nothing any more."""
-        run.halt(Stop.STUCK)
-        task = asyncio.create_task(self._settle_stuck(run))
-        self._stuck.add(task)
-        task.add_done_callback(self._stuck.discard)
-
-    async def _settle_stuck(self, run: Run) -> None:
-        error = JobError(type="Timeout", message="the provider did not end after its time-out")
-        run_ms = round((time.monotonic() - run.started_s) * 1000)
-        if run.close_log is not None:
-            await run.close_log()
+    async def live(self) -> bool:
+        """False when only a restart helps: a loop has not turned for two leases, or slots are free, work waits, Redis
+        answers, and nothing was claimed for as long."""
+        now, patience = time.monotonic(), 2 * self._store.settings.lease_seconds + 5.0
+        if now - self._chores.ticked > patience:
+            return False
+        if self._pool.free <= 0 or now - self._consumer.served <= patience:
+            return True
+        if now - self._consumer.ticked > patience:
+            return False
+        if self._pool.holds_suspect:
+            # What waits may be the other suspects: one at a time.
+            return True
         try:
-            await self._store.finish(
-                run.claim, JobStatus.FAILED, Outcome(error=error), number=run.number, offset=-1, run_ms=run_ms
-            )
-        except PressworkError as refused:
-            _log.warning("stuck_job_not_ended", job_id=run.claim.job_id, why=type(refused).__name__)
-
-    def live(self) -> bool:
-        """False when slots are free but the claim loop has not turned for two leases: only a restart helps."""
-        idle_for = time.monotonic() - self._consumer.ticked
-        return self._pool.free <= 0 or idle_for < 2 * self._store.settings.lease_seconds + 5.0
+            return await self._store.oldest_waiting_ms() < patience * 1000
+        except PASSING:
+            return True
 
 
 def _operations(worker: Worker, store: JobStore, registry: CollectorRegistry) -> Litestar:
-    async def live() -> bool:
-        return worker.live()
-
     return Litestar(
-        ops_routes(ready=store.ping, live=live, registry=registry),
+        ops_routes(ready=store.ping, live=worker.live, registry=registry),
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=None,
         logging_config=None,
@@ -160,9 +163,13 @@ async def run(
     store_settings: StoreSettings,
     stop: asyncio.Event,
     *,
+    hurry: asyncio.Event | None = None,
     providers: Mapping[str, Provider] | None = None,
 ) -> None:
-    """Work until `stop` is set, then drain. `providers`: more of them, by name. SettingsInvalid: see `serve`."""
+    """Work until `stop` is set, then drain until it is done, its time is over or `hurry` is set.
+
+    `providers`: more of them, by name. SettingsInvalid: see `serve`.
+    """
     registry = new_registry("worker")
     metrics = WorkerMetrics(registry)
     known = _providers(settings, providers or {})
@@ -174,7 +181,7 @@ async def run(
         ops = asyncio.create_task(
             serve(app, host=settings.worker_metrics_host, port=settings.worker_metrics_port, stop=stopped)
         )
-        working = asyncio.create_task(worker.run(stop))
+        working = asyncio.create_task(worker.run(stop, hurry))
         try:
             await asyncio.wait([ops, working], return_when=asyncio.FIRST_COMPLETED)
             if ops.done():

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
 from typing import Final
 
 import anyio
 import structlog
 
+from services.worker.due import NextDue
 from services.worker.pool import Pool
-from services.worker.run import Stop
+from services.worker.run import PASSING, Stop
 from services.worker.view import View
-from shared.errors import StoreUnavailable
 from shared.store.job_store import JobStore
 from shared.telemetry.metrics import WorkerMetrics
 
@@ -28,22 +27,20 @@ _log: Final = structlog.get_logger(__name__)
 
 
 class Chores:
-    """Three loops of one worker. `on_stuck` ends a run whose provider ignores its time-out."""
+    """Four loops of one worker. `ticked` is when the renewal loop last turned (monotonic, s)."""
 
-    def __init__(
-        self, store: JobStore, name: str, pool: Pool, metrics: WorkerMetrics, on_stuck: Callable[..., object]
-    ) -> None:
+    def __init__(self, store: JobStore, name: str, pool: Pool, metrics: WorkerMetrics, due: NextDue) -> None:
         self._store = store
         self._name = name
         self._pool = pool
         self._metrics = metrics
-        self._on_stuck = on_stuck
+        self._due = due
         self._lease_s = store.settings.lease_seconds
         now = time.monotonic()
         self._view = View(self._lease_s, now)
-        self._due_at: float | None = None
         self._watching = anyio.Event()
         self._renewed_at = now
+        self.ticked = now
 
     # ---- what the consumer tells and asks -----------------------------------------------------------------------
 
@@ -63,20 +60,11 @@ class Chores:
         """There is unfinished work: look after it until there is none."""
         self._watching.set()
 
-    def due_now(self) -> bool:
-        """Whether a job is due by what was seen last."""
-        return self._due_at is not None and time.monotonic() >= self._due_at
-
-    def sleep_seconds(self) -> float:
-        """How long an idle worker may sleep: at most a lease, and not past the next due job."""
-        left = self._lease_s if self._due_at is None else self._due_at - time.monotonic()
-        return min(max(left, 0.001), self._lease_s)
-
     async def promote(self) -> None:
         """Make due jobs claimable and remember when the next is due."""
         while True:
             promoted = await self._store.promote()
-            self._due_at = None if promoted.next_ms is None else time.monotonic() + promoted.next_ms / 1000
+            self._due.learned(promoted.next_ms)
             if promoted.next_ms != 0:
                 return
 
@@ -88,18 +76,18 @@ class Chores:
         due = time.monotonic() + self._lease_s / 3
         while True:
             await anyio.sleep(max(due - time.monotonic(), 0))
-            now = time.monotonic()
+            self.ticked = now = time.monotonic()
             self._view.timer(due, now)
             due = now + self._lease_s / 3
+            self._drop_stuck()
             runs = [run for run in self._pool.runs if run.renewable]
             if not runs:
                 self._renewed_at = now
                 continue
             self.watch()
-            self._drop_stuck()
             try:
                 renewed = await self._store.renew(self._name, [run.claim for run in runs])
-            except StoreUnavailable:
+            except PASSING:
                 self.view_broke()
                 due = time.monotonic() + random.uniform(0.05, 0.25)  # noqa: S311 - jitter
                 if time.monotonic() - self._renewed_at > patience:
@@ -121,7 +109,7 @@ class Chores:
             if run.executing and run.renewable and now - run.started_s > limit:
                 run.renewable = False
                 _log.error("provider_stuck", job_id=run.claim.job_id)
-                self._on_stuck(run)
+                self._pool.end_stuck(run)
 
     async def recover(self) -> None:
         """While there is unfinished work: take back what silent workers held, as soon as the view allows it."""
@@ -134,7 +122,7 @@ class Chores:
                 else:
                     pause = min(pause, self._lease_s / 6)
                     await self._look()
-            except StoreUnavailable:
+            except PASSING:
                 self.view_broke()
                 pause = 0.25
             due = time.monotonic() + pause
@@ -161,13 +149,13 @@ class Chores:
         return steady if recovered.next_ms is None else min(recovered.next_ms / 1000 + 0.005, steady)
 
     async def promote_when_due(self) -> None:
-        """Promote at the next due time, also while every slot is busy."""
+        """Promote at the start and at the next due time, also while every slot is busy."""
         while True:
-            await anyio.sleep(min(self.sleep_seconds(), 1.0) if self._due_at is not None else 1.0)
-            if self.due_now():
+            await anyio.sleep(min(self._due.seconds, 0.5))
+            if self._due.now:
                 try:
                     await self.promote()
-                except StoreUnavailable:
+                except PASSING:
                     await anyio.sleep(0.25)
 
     async def audit(self) -> None:
@@ -175,7 +163,7 @@ class Chores:
         while True:
             try:
                 audited = await self._store.audit(self._name)
-            except StoreUnavailable:
+            except PASSING:
                 await anyio.sleep(5.0)
                 continue
             if audited.requeued:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import random
 import time
 from typing import Final
@@ -10,33 +12,39 @@ import anyio
 import structlog
 
 from services.worker.chores import Chores
+from services.worker.due import NextDue
 from services.worker.pool import Pool
+from services.worker.run import PASSING
 from shared.errors import StoreUnavailable
 from shared.store.job_store import JobStore
-from shared.store.replies import Ring
+from shared.store.replies import Claimed, Ring
 
 _log: Final = structlog.get_logger(__name__)
 
 
 class Consumer:
-    """Claims for one consumer name. `ticked` is when the loop last turned (monotonic, s)."""
+    """Claims for one consumer name. `ticked` is when the loop last turned, `served` when it last took a job or had a
+    good reason not to: no slot, no Redis (monotonic, s)."""
 
-    def __init__(self, store: JobStore, name: str, pool: Pool, chores: Chores) -> None:
+    def __init__(self, store: JobStore, name: str, pool: Pool, chores: Chores, due: NextDue) -> None:
         self._store = store
         self._name = name
         self._pool = pool
         self._chores = chores
+        self._due = due
         self._answer_lost = False
         self._failures = 0
-        self.ticked = time.monotonic()
+        self.ticked = self.served = time.monotonic()
 
     async def run(self) -> None:
         """Until cancelled."""
         look: bool | None = True
         more = True
         while True:
+            if self._pool.free <= 0:
+                await self._pool.wait_free()
+                self.served = time.monotonic()
             self.ticked = time.monotonic()
-            await self._pool.wait_free()
             try:
                 if not more:
                     look = await self._sleep()
@@ -46,31 +54,42 @@ class Consumer:
                 limit = min(self._pool.free, self._pool.half) if more else self._pool.free
                 more = await self._claim(limit, look=look or more)
                 self._failures = 0
-            except StoreUnavailable:
+            except PASSING:
                 more = True
+                self.served = time.monotonic()
                 await self._back_off()
 
     async def _claim(self, limit: int, *, look: bool) -> bool:
         """Take what there is for `limit` slots; answers whether work was left behind."""
         known = [run.claim.token for run in self._pool.runs] if self._answer_lost else None
         asked = time.monotonic()
+        call = asyncio.ensure_future(
+            self._store.claim(self._name, limit, look=look, suspect=not self._pool.holds_suspect, known=known)
+        )
         try:
-            claimed = await self._store.claim(
-                self._name, limit, look=look, suspect=not self._pool.holds_suspect, known=known
-            )
-        except BaseException:
-            # Whatever the server delivered meanwhile is ours and must be asked for again.
+            claimed = await asyncio.shield(call)
+        except asyncio.CancelledError:
+            # Told to stop: what the server delivers all the same must be run or handed back, not left to its lease.
+            with contextlib.suppress(*PASSING):
+                self._start(await call)
+            raise
+        except PASSING:
             self._answer_lost = True
             raise
         self._answer_lost = False
         self._chores.looked(asked, claimed.server_ms)
+        self._start(claimed)
+        return claimed.more
+
+    def _start(self, claimed: Claimed) -> None:
         for claim in claimed.claims:
             self._pool.start(claim)
-        return claimed.more
+        if claimed.claims:
+            self.served = time.monotonic()
 
     async def _sleep(self) -> bool | None:
         """Sleep until a ring or the next due job; answers `look` for the claim that follows, None: nothing to claim."""
-        seconds = self._chores.sleep_seconds()
+        seconds = self._due.seconds
         due = time.monotonic() + seconds
         try:
             ring = await self._store.wait_for_work(max(round(seconds * 1000), 1))
@@ -80,7 +99,7 @@ class Consumer:
         self._chores.woke(due)
         if ring is Ring.JOB:
             return False
-        if ring is Ring.NONE and not self._chores.due_now() and not await self._store.unfinished():
+        if ring is Ring.NONE and not self._due.now and not await self._store.unfinished():
             return None
         if ring is Ring.NONE:
             self._chores.watch()

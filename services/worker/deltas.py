@@ -7,8 +7,8 @@ import random
 from collections.abc import Callable
 from typing import Final
 
-from services.worker.run import Run
-from shared.errors import LeaseLost, Overloaded, StoreRejected, StoreUnavailable
+from services.worker.run import PASSING, Run
+from shared.errors import LeaseLost, StoreRejected
 from shared.store.job_store import JobStore
 
 WINDOW_S: Final = 0.08
@@ -16,6 +16,15 @@ WINDOW_CHARACTERS: Final = 256
 UNHEARD_WINDOW_S: Final = 0.5
 UNHEARD_CHARACTERS: Final = 2048
 """Deltas are merged for so long or so far; wider while nobody listens, because each piece costs four commands."""
+
+
+def _clean(text: str) -> str:
+    """A lone surrogate, as broken JSON escapes make it, has no UTF-8: it must not cost the whole result."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 class Deltas:
@@ -53,8 +62,9 @@ class Deltas:
 
     def push(self, text: str) -> None:
         """Take a piece; never blocks."""
-        if not text:
+        if not text or self._closed:
             return
+        text = _clean(text)
         self._pieces.append(text)
         self._unsent.append(text)
         self._pending += len(text)
@@ -97,7 +107,7 @@ class Deltas:
         while True:
             try:
                 heard = await self._store.append(self._run.claim, self.number + 1, text)
-            except (StoreUnavailable, Overloaded):
+            except PASSING:
                 await asyncio.sleep(random.uniform(0.05, 0.25))  # noqa: S311 - jitter
                 if self._given_up:
                     return None

@@ -22,6 +22,7 @@ class Pool:
         self._runs: dict[str, Run] = {}
         self._executing = 0
         self._changed = asyncio.Event()
+        self._ending_stuck: set[asyncio.Task[None]] = set()
         metrics.slots.set(slots)
 
     @property
@@ -72,10 +73,7 @@ class Pool:
         try:
             ending = await self._runner.execute(run, lambda: run.halt(Stop.LOST))
         finally:
-            run.executing = False
-            self._executing -= 1
-            self._metrics.busy.set(self._executing)
-            self._changed.set()
+            self._vacate(run)
         try:
             if ending is not None:
                 await self._runner.settle(run, ending)
@@ -83,6 +81,27 @@ class Pool:
             self.forget(run)
         if run.claim.suspect:
             await self._runner.offer_suspects()
+
+    def _vacate(self, run: Run) -> None:
+        if run.has_slot:
+            run.has_slot = False
+            self._executing -= 1
+            self._metrics.busy.set(self._executing)
+            self._changed.set()
+
+    def end_stuck(self, run: Run) -> None:
+        """End the job of a run whose provider ignores its time-out: the slot is free, what it still does is lost."""
+        self._vacate(run)
+        task = asyncio.create_task(self._end_stuck(run))
+        self._ending_stuck.add(task)
+        task.add_done_callback(self._ending_stuck.discard)
+
+    async def _end_stuck(self, run: Run) -> None:
+        try:
+            await self._runner.settle_stuck(run)
+        finally:
+            run.halt(Stop.LOST)
+            self.forget(run)
 
     def forget(self, run: Run) -> None:
         """The run's lease is no longer ours to hold."""

@@ -5,10 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from enum import Enum
+from typing import Final
 
 import msgspec
 
+from shared.errors import Overloaded, StoreFull, StoreUnavailable
 from shared.job import Claim, JobError, JobStatus, Outcome, RetryReason
+
+PASSING: Final = (StoreUnavailable, StoreFull, Overloaded)
+"""Refusals of the store that end by themselves: what was refused is repeated."""
 
 
 class Stop(Enum):
@@ -18,7 +23,6 @@ class Stop(Enum):
     LOST = "lost"  # the lease is gone or too old: stop paying
     DRAIN = "drain"  # the worker leaves
     TIMEOUT = "timeout"  # the attempt or the job took too long
-    STUCK = "stuck"  # the provider ignored its time-out
 
 
 class Finish(msgspec.Struct, frozen=True):
@@ -44,19 +48,21 @@ Ending = Finish | Requeue
 
 
 class Run:
-    """A claim and the task that works on it. `executing` while the provider may still write: the slot is taken.
+    """A claim and the task that works on it.
 
+    `has_slot` until its text is done; `executing` while the provider streams: only then a stop interrupts the task.
     `close_log` waits for the append in flight and stops new ones; `number`, the last event of this lease in the log, is
     final then. `renewable` is False once the run is given up for stuck.
     """
 
-    __slots__ = ("claim", "close_log", "executing", "number", "renewable", "started_s", "stop", "task")
+    __slots__ = ("claim", "close_log", "executing", "has_slot", "number", "renewable", "started_s", "stop", "task")
 
     def __init__(self, claim: Claim, now_s: float) -> None:
         self.claim = claim
         self.started_s = now_s
         self.task: asyncio.Task[None] | None = None
-        self.executing = True
+        self.has_slot = True
+        self.executing = False
         self.renewable = True
         self.number = 1
         self.close_log: Callable[[], Awaitable[None]] | None = None

@@ -13,10 +13,11 @@ from typing import Any, Final
 import structlog
 
 from services.worker.deltas import Deltas
+from services.worker.due import NextDue
 from services.worker.providers import Completion, GenerationRequest, Provider, ProviderError
 from services.worker.retry import classify
-from services.worker.run import Ending, Finish, Requeue, Run, Stop
-from shared.errors import LeaseLost, Overloaded, StoreRejected, StoreUnavailable
+from services.worker.run import PASSING, Ending, Finish, Requeue, Run, Stop
+from shared.errors import LeaseLost, StoreRejected
 from shared.job import JobError, JobStatus, Outcome, RetryReason, Usage
 from shared.store.job_store import JobStore
 from shared.telemetry.metrics import WorkerMetrics
@@ -28,7 +29,7 @@ Chain = tuple[tuple[str, str], ...]
 
 
 class Runner:
-    """Runs jobs. `providers` by name; `settle_seconds`: how long an unconfirmed end is repeated."""
+    """Runs jobs. `providers` by name; `due` hears of retries; an unconfirmed end is repeated for `settle_seconds`."""
 
     def __init__(
         self,
@@ -36,6 +37,7 @@ class Runner:
         providers: Mapping[str, Provider],
         chain: Chain,
         metrics: WorkerMetrics,
+        due: NextDue,
         *,
         settle_seconds: float,
     ) -> None:
@@ -43,6 +45,7 @@ class Runner:
         self._providers = providers
         self._chain = chain
         self._metrics = metrics
+        self._due = due
         self._settle_seconds = settle_seconds
         # Bound once: a lazy logger is bound again at each line, also at those that its level drops.
         self._log = structlog.get_logger(__name__).bind()
@@ -56,45 +59,50 @@ class Runner:
 
     async def execute(self, run: Run, lost: Callable[[], None]) -> Ending | None:
         """Generate the text; answers how the job goes on, None when nothing may be written any more."""
-        claim, spec = run.claim, run.claim.spec
         deltas = Deltas(self._store, run, lost)
         run.close_log = deltas.close
-        completion: Completion | None = None
         chosen: tuple[str, str] | None = None
-        limit, past_deadline = self._time_limit(run)
-        raised: BaseException | None = None
+        completion: Completion | None = None
+        raised: Exception | None = None
         try:
-            chosen = self._choose(spec.provider, spec.model)
-            request = GenerationRequest(
-                job_id=claim.job_id, attempt=claim.attempt, prompt=spec.prompt, parameters=spec.parameters,
-                model=chosen[1], max_tokens=spec.max_tokens, temperature=spec.temperature,
-            )  # fmt: skip
-            # A timer of its own: asyncio.timeout costs four times as much, in every job.
-            timer = asyncio.get_running_loop().call_later(limit, run.halt, Stop.TIMEOUT)
-            try:
-                completion = await self._consume(run, deltas, self._providers[chosen[0]], request)
-            finally:
-                timer.cancel()
-        except asyncio.CancelledError as cancelled:
+            chosen = self._choose(run.claim.spec.provider, run.claim.spec.model)
+            if run.stop is None:
+                completion = await self._generate(run, deltas, *chosen)
+        except asyncio.CancelledError:
             if run.stop is None:
                 raise
-            self._swallow_cancel()
-            raised = TimeoutError() if run.stop is Stop.TIMEOUT else cancelled
         except Exception as error:
             raised = error
-        run.executing = False
+        if run.stop is not None:
+            self._swallow_cancel()
         if run.stop is Stop.LOST:
             deltas.give_up()
         await deltas.close()
         if run.stop is Stop.LOST:
             return None
-        if raised is None and completion is not None and chosen is not None:
+        if completion is not None and chosen is not None:
             outcome = Outcome(
                 result=deltas.text, provider=chosen[0], model=chosen[1], usage=completion.usage,
                 cost_usd=completion.cost_usd, finish_reason=completion.finish_reason, metadata=completion.metadata,
             )  # fmt: skip
             return self._finish(run, JobStatus.COMPLETED, outcome, deltas)
-        return self._after_stop(run, deltas, chosen) or self._after_failure(run, deltas, raised, past_deadline)
+        return self._after_stop(run, deltas, chosen) or self._after_failure(run, deltas, raised)
+
+    async def _generate(self, run: Run, deltas: Deltas, provider: str, model: str) -> Completion:
+        claim, spec = run.claim, run.claim.spec
+        request = GenerationRequest(
+            job_id=claim.job_id, attempt=claim.attempt, prompt=spec.prompt, parameters=spec.parameters,
+            model=model, max_tokens=spec.max_tokens, temperature=spec.temperature,
+        )  # fmt: skip
+        # A timer of its own: asyncio.timeout costs four times as much, in every job.
+        limit = min(spec.timeout_seconds, self._seconds_to_deadline(run))
+        timer = asyncio.get_running_loop().call_later(limit, run.halt, Stop.TIMEOUT)
+        run.executing = True
+        try:
+            return await self._consume(run, deltas, self._providers[provider], request)
+        finally:
+            run.executing = False
+            timer.cancel()
 
     @staticmethod
     def _swallow_cancel() -> None:
@@ -105,9 +113,8 @@ class Runner:
                 task.uncancel()
 
     @staticmethod
-    def _time_limit(run: Run) -> tuple[float, bool]:
-        left = (run.claim.deadline_ms - run.claim.started_ms) / 1000
-        return min(run.claim.spec.timeout_seconds, left), left < run.claim.spec.timeout_seconds
+    def _seconds_to_deadline(run: Run) -> float:
+        return (run.claim.deadline_ms - run.claim.started_ms) / 1000
 
     async def _consume(self, run: Run, deltas: Deltas, provider: Provider, request: GenerationRequest) -> Completion:
         first = True
@@ -143,8 +150,12 @@ class Runner:
             return Requeue(RetryReason.DRAIN, 0, refund=True, error=None)
         return None
 
-    def _after_failure(self, run: Run, deltas: Deltas, raised: BaseException | None, past_deadline: bool) -> Ending:
-        failure = classify(raised or TimeoutError(), run.claim.attempt, _chance, past_deadline=past_deadline)
+    def _after_failure(self, run: Run, deltas: Deltas, raised: Exception | None) -> Ending:
+        if raised is None or run.stop is Stop.TIMEOUT:
+            # Some libraries turn the cancellation that cut them into an error of their own.
+            raised = TimeoutError()
+        past_deadline = self._seconds_to_deadline(run) < run.claim.spec.timeout_seconds
+        failure = classify(raised, run.claim.attempt, _chance, past_deadline=past_deadline)
         if failure.error.type == "InternalError":
             # The exception's text may hold a prompt or a key: its type is all that is told.
             self._log.error("attempt_failed", job_id=run.claim.job_id, exception=type(raised).__name__)
@@ -158,7 +169,7 @@ class Runner:
         while run.stop is not Stop.LOST:
             try:
                 self._count(run, ending, await self._write(run, ending))
-            except (StoreUnavailable, Overloaded):
+            except PASSING:
                 if time.monotonic() > give_up:
                     self._log.warning("end_not_confirmed", job_id=run.claim.job_id)
                     return
@@ -169,9 +180,17 @@ class Runner:
             else:
                 return
 
+    async def settle_stuck(self, run: Run) -> None:
+        """End the job of a run that outlived its time-out by far; its task may write nothing any more."""
+        if run.close_log is not None:
+            await run.close_log()
+        error = JobError(type="Timeout", message="the provider did not end after its time-out")
+        run_ms = round((time.monotonic() - run.started_s) * 1000)
+        await self.settle(run, Finish(JobStatus.FAILED, Outcome(error=error), run.number, -1, run_ms))
+
     async def offer_suspects(self) -> None:
         """Ring for the next suspect, now that this worker holds none. A script could not: it rings before we know."""
-        with contextlib.suppress(StoreUnavailable):
+        with contextlib.suppress(*PASSING):
             await self._store.ring_look()
 
     async def _write(self, run: Run, ending: Ending) -> JobStatus:
@@ -189,6 +208,8 @@ class Runner:
         self._metrics.run.observe(run_s)
         if status is JobStatus.QUEUED and isinstance(ending, Requeue):
             self._metrics.retries.labels(str(ending.reason)).inc()
+            if ending.delay_ms:
+                self._due.delayed(ending.delay_ms)
         else:
             self._finished[status].inc()
             self._metrics.total.observe((claim.started_ms - claim.created_ms) / 1000 + run_s)

@@ -12,11 +12,12 @@ from shared.settings import Port, parse_providers
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How much it runs at once, and on what.
 
+    `worker_concurrency`: jobs at once; one renewal carries twice as many leases at most, and Lua unpacks under 8,000.
     `drain_seconds`: how long running jobs may go on after SIGTERM before they are handed back. `providers`:
     `provider:model` entries separated by commas, in order of preference; empty: the demo.
     """
 
-    worker_concurrency: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 50
+    worker_concurrency: Annotated[int, msgspec.Meta(ge=1, le=2_000)] = 50
     worker_metrics_host: str = "127.0.0.1"
     worker_metrics_port: Port = 9100
     drain_seconds: Annotated[float, msgspec.Meta(ge=0)] = 8.0

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 SKEW_S: Final = 1.0
-"""The server's clock and ours may part by so much between two looks, and an answer or a timer may be so late."""
+"""The server's clock and ours may part by so much between two looks, and an answer or a timer may be so late; with
+leases under 2 s by half a lease only, because a healthy worker's lease is up to a third of a lease old."""
 
 SECOND_LOOK_S: Final = 1.0
 """After a silence, healthy workers get so long to renew before anything is taken: the server may just have woken."""
@@ -20,6 +21,7 @@ class View:
 
     def __init__(self, lease_s: float, now: float) -> None:
         self._lease_s = lease_s
+        self._skew_s = min(SKEW_S, lease_s / 2)
         self._since = now
         self._looked: tuple[float, int] | None = None
         self._resumed = now
@@ -32,7 +34,7 @@ class View:
 
     def timer(self, due: float, now: float) -> None:
         """A timer that should have fired at `due` fired now."""
-        if now - due > SKEW_S:
+        if now - due > self._skew_s:
             self.broken(now)
 
     def looked(self, asked: float, now: float, server_ms: int, generation: int) -> None:
@@ -43,7 +45,7 @@ class View:
         self.timer(asked, now)
         if self._looked is not None:
             before, server_before = self._looked
-            if abs((server_ms - server_before) / 1000 - (now - before)) > SKEW_S:
+            if abs((server_ms - server_before) / 1000 - (now - before)) > self._skew_s:
                 self.broken(now)
         if self._looked is None or now - self._looked[0] > self._lease_s / 2:
             self._resumed = now

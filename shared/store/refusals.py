@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from redis.exceptions import ResponseError
+from redis.exceptions import OutOfMemoryError, ResponseError
 
 from shared.errors import LeaseLost, PressworkError, StoreFull, StoreRejected, StoreUnavailable
 from shared.store.connection import error_code
@@ -15,8 +15,9 @@ PASSING: Final = frozenset({"READONLY", "MISCONF", "LOADING", "MASTERDOWN", "NOR
 
 def of_call(error: ResponseError) -> PressworkError:
     """Of a whole call: nothing of it took effect."""
-    code = error_code(error)
-    return StoreFull("Redis is out of memory") if code == "OOM" else StoreUnavailable(f"Redis refused: {code}")
+    if isinstance(error, OutOfMemoryError):
+        return StoreFull("Redis is out of memory")
+    return StoreUnavailable(f"Redis refused: {error_code(error)}")
 
 
 def check_item(reply: Any) -> None:

@@ -14,7 +14,7 @@ from shared.job import JobError, JobStatus, RetryReason
 from shared.settings import StoreSettings
 from shared.store.embedded import EmbeddedServer
 from shared.store.job_store import JobStore
-from tests.support.checks import leaks
+from tests.support.checks import RawRedis, leaks
 from tests.support.store import new_job, submit
 from tests.support.worker import DONE, Scripted, ended, running_worker, until
 
@@ -204,6 +204,54 @@ async def test_jobs_end_although_redis_was_away_when_they_should(server: Embedde
         for job_id in ids:
             assert (await ended(store, job_id)).status is JobStatus.COMPLETED
         assert (await store.stats()).completed == 20
+
+
+async def test_a_worker_lives_through_a_full_server(store: JobStore, redis_url: str) -> None:
+    """Redis has no memory left: a worker that starts then still runs and retries what waits, and goes on afterwards."""
+
+    async def fails_once(request: GenerationRequest) -> AsyncIterator[str | Completion]:
+        if request.attempt == 1:
+            raise ProviderError(BUSY, retry_after_s=0.05)
+        yield "done"
+        yield DONE
+
+    # The groups are there, as on every server that has worked before: making them needs memory.
+    await store.claim("earlier", 1, look=True, suspect=True)
+    ids = await submit(store, 5)
+    async with RawRedis(redis_url) as raw:
+        await raw("CONFIG", "SET", "maxmemory", 1)
+        async with running_worker(store.settings, {"p": Scripted(fails_once)}):
+            for job_id in ids:
+                assert (await ended(store, job_id)).status is JobStatus.COMPLETED
+            await raw("CONFIG", "SET", "maxmemory", 0)
+            (later,) = await submit(store)
+            assert (await ended(store, later)).status is JobStatus.COMPLETED
+
+
+async def test_a_claim_in_flight_at_the_drain_is_not_left_to_its_lease(store: JobStore) -> None:
+    """Told to stop between the server's delivery and its answer, the worker hands back what was delivered, at once."""
+    delivered, answer = asyncio.Event(), asyncio.Event()
+    patient = StoreSettings(redis_url=store.settings.redis_url, lease_seconds=60.0)
+    async with running_worker(patient, {"p": Scripted(_waits)}) as (worker, stop):
+        scripts = worker._store._scripts
+        send = scripts._transport.execute
+
+        async def slow(*command: bytes | str | float) -> object:
+            reply = await send(*command)
+            if isinstance(reply, list) and len(reply) > 2 and isinstance(reply[2], list) and len(reply[2]) == 7:
+                delivered.set()
+                await answer.wait()
+            return reply
+
+        scripts._transport.execute = slow  # type: ignore[method-assign]  # a slow network
+        await submit(store)
+        async with asyncio.timeout(5):
+            await delivered.wait()
+        stop.set()
+        await asyncio.sleep(0.05)
+        answer.set()
+    stats = await store.stats()
+    assert (stats.queued, stats.processing) == (1, 0)
 
 
 async def test_one_suspect_at_a_time_but_all_of_them_in_the_end(store: JobStore) -> None:
