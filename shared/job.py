@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 import time
 from enum import StrEnum
 from typing import Final
@@ -177,7 +177,8 @@ class JobSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 def new_job_id(now_ms: int | None = None) -> str:
     """A fresh id like the guide's: `ai-job-<13 digits, ms since the epoch>-<shard><8 base-36 characters>`."""
     stamp = int(time.time() * 1000) if now_ms is None else now_ms
-    drawn = secrets.randbelow(36**8)  # one draw: eight cost 14 system calls, a fifth of a submit
+    # One system call; 64 bits over 36^8 values are even to one part in six million.
+    drawn = int.from_bytes(os.urandom(8), "big") % 36**8
     tail = ""
     for _ in range(8):
         drawn, digit = divmod(drawn, 36)
