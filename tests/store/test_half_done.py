@@ -132,7 +132,8 @@ async def test_a_lost_group_and_a_flushed_server_are_survived(store: JobStore, r
     await raw("XGROUP", "DESTROY", store.keys.fixed("normal"), "workers")
     with pytest.raises(LeaseLost):
         await complete(store, held[0])
-    assert {one.job_id for one in await claim(store, 5, "w2")} == set(ids)
+    # What ran is given a token of its own first, and comes with the next claim.
+    assert {one.job_id for _ in range(2) for one in await claim(store, 5, "w2")} == set(ids)
     assert await breaches(store, raw, ids) == []
     await raw("FLUSHALL")
     (job_id,) = await submit(store)

@@ -1,20 +1,17 @@
 -- Requeues entries that were delivered and are pending with nobody, and deletes consumers that went away.
 -- KEYS again suspect high normal low wake suspects
--- PREFIX job
+-- PREFIX job log
 -- ARGV consumer_idle_ms
 -- RETURNS {requeued, consumers deleted}
--- INCLUDE lease
+-- INCLUDE lease replacing
 
 local requeued, deleted = 0, 0
 
 local function put_again(letter, stream, entry)
   local id, job = entry[1], entry[2][2]
-  local record = job_prefix .. job
-  local f = redis.call('HMGET', record, 'state', 'entry', 'losses')
+  local f = redis.call('HMGET', job_prefix .. job, 'state', 'entry', 'losses')
   if (f[1] == 'queued' or f[1] == 'processing') and f[2] == letter .. id then
-    local target = tonumber(f[3] or 0) > 0 and 's' or 'a'
-    local again_id = redis.call('XADD', streams[target], '*', 'j', job)
-    redis.call('HSET', record, 'state', 'queued', 'entry', target .. again_id)
+    replace_entry(job, f[3])
     requeued = requeued + 1
   end
   redis.call('XDEL', stream, id)
@@ -43,7 +40,7 @@ for letter, stream in pairs(streams) do
     for i = 1, #worker, 2 do f[worker[i]] = worker[i + 1] end
     if f.pending == 0 and f.idle > tonumber(consumer_idle_ms) then
       redis.call('XGROUP', 'DELCONSUMER', stream, GROUP, f.name)
-      redis.call('HDEL', suspects, f.name)
+      if letter == 's' then redis.call('HDEL', suspects, f.name) end
       deleted = deleted + 1
     end
   end

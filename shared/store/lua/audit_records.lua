@@ -1,10 +1,9 @@
 -- Requeues live records that no entry names: the last net under I1, for damage from outside the scripts.
 -- KEYS again suspect high normal low due_high due_normal due_low wake
--- PREFIX job log bell org orgbell
--- ARGV organization_events
+-- PREFIX job log
 -- ITEM job
 -- RETURNS requeued (1) or fine (0) per job
--- INCLUDE batch lease announce
+-- INCLUDE batch lease replacing
 
 local due_sets = {h = due_high, n = due_normal, l = due_low}
 local ring = false
@@ -17,12 +16,9 @@ local function named(entry, job)
 end
 
 local replies = each_item(function(job)
-  local record = job_prefix .. job
-  local f = redis.call('HMGET', record, 'state', 'entry', 'losses')
+  local f = redis.call('HMGET', job_prefix .. job, 'state', 'entry', 'losses')
   if (f[1] ~= 'queued' and f[1] ~= 'processing') or named(f[2], job) then return 0 end
-  local letter = tonumber(f[3] or 0) > 0 and 's' or 'a'
-  local entry = letter .. redis.call('XADD', streams[letter], '*', 'j', job)
-  redis.call('HSET', record, 'state', 'queued', 'entry', entry)
+  replace_entry(job, f[3])
   ring = true
   return 1
 end)

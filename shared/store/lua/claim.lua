@@ -6,36 +6,9 @@
 -- ARGV consumer limit look suspect_allowed lost result_ttl log_ttl organization_events
 -- ITEM known
 -- RETURNS {more, now, {job, token, spec, attempt, created, deadline, losses}...}
--- INCLUDE batch lease announce ending turns
+-- INCLUDE lease announce ending replacing adopting turns
 
-local now = now_ms()
-local claims, taken = {}, {a = 0, h = 0, n = 0, l = 0, s = 0}
-
-local function adopt(token, job)
-  local record = job_prefix .. job
-  local f = redis.call('HMGET', record, 'entry', 'state', 'spec', 'attempt', 'created', 'deadline', 'losses', 'org')
-  if f[1] ~= token or not (f[2] == 'queued' or f[2] == 'processing') then return release(token) end
-  local attempt = tonumber(f[4] or 0)
-  if f[2] == 'processing' then
-    claims[#claims + 1] = {job, token, f[3], attempt, f[5], f[6], f[7] or '0'}
-    return
-  end
-  if tonumber(f[6]) <= now then
-    end_job(job, f[8], '0-0', 'failed', '{"error":{"type":"DeadlineExceeded","message":' ..
-      '"the deadline passed before the job could run","retryable":false}}', 1, -1, 2, string.format('%d', now))
-    return release(token)
-  end
-  redis.call('HSET', record, 'state', 'processing', 'attempt', attempt + 1, 'started', string.format('%d', now), 'worker', consumer)
-  announce(job, f[8], token .. '.1', 'processing')
-  claims[#claims + 1] = {job, token, f[3], attempt + 1, f[5], f[6], f[7] or '0'}
-end
-
--- A corrupt record must not cost its neighbours their answer: what fails here stays pending and is met by recover.
-local function adopt_all(letter, entries)
-  for _, entry in ipairs(entries) do pcall(adopt, letter .. entry[1], entry[2] and entry[2][2] or '') end
-  return #entries
-end
-
+local taken = {a = 0, h = 0, n = 0, l = 0, s = 0}
 local letters = {[again] = 'a', [suspect] = 's', [high] = 'h', [normal] = 'n', [low] = 'l'}
 
 local function deliver(count, ...)
@@ -53,22 +26,30 @@ local function answer_again()
   for letter, stream in pairs(streams) do
     for _, row in ipairs(redis.call('XPENDING', stream, GROUP, '-', '+', 1000, consumer)) do
       local entry = not known_tokens[letter .. row[1]] and redis.call('XRANGE', stream, row[1], row[1])[1]
-      if entry then adopt_all(letter, {entry}) end
+      if entry then adopt_all(letter, {entry}, true) end
     end
   end
   return #claims
 end
 
+local start
+local function turn_now()
+  start = start or tonumber(redis.call('GET', turn) or 0)
+  return start
+end
+
 local wanted = tonumber(limit)
 if lost == '1' then wanted = wanted - answer_again() end
-if look == '1' and suspect_allowed == '1' and wanted > 0 then deliver(1, suspect) end
-local took_suspect = taken.s > 0
-if took_suspect then
-  wanted = wanted - 1
-  if claims[#claims] and string.sub(claims[#claims][2], 1, 1) == 's' then
-    redis.call('HSET', suspects, consumer, claims[#claims][2])
+if look == '1' and suspect_allowed == '1' and not holds_suspect and wanted > 0 then
+  -- At odd turns a single slot is offered to high first, or recovered jobs would keep it waiting (I8).
+  if wanted == 1 and turn_now() % 2 == 1 then deliver(1, high) end
+  if taken.h == 0 then deliver(1, suspect) end
+  if holds_suspect then redis.call('HSET', suspects, consumer, claims[#claims][2]) end
+  if taken.s > 0 then
+    wanted = wanted - 1
+    if wanted == 0 or turn_now() % 2 == 0 then start = turn_now() + 1 end
   end
-  redis.call('ZADD', wake, -1, 'look')
+  if taken.s + taken.h > 0 then redis.call('ZADD', wake, -1, 'look') end
 end
 
 -- One call probes all lanes as long as each may give that many in any case; what gave less than asked is empty.
@@ -83,11 +64,8 @@ end
 local function total(counts_by_lane) return counts_by_lane.a + counts_by_lane.h + counts_by_lane.n + counts_by_lane.l end
 local function exhausted() return total(open) < math.huge end
 
-local start
 while total(taken) < wanted and not exhausted() do
-  start = start or tonumber(redis.call('GET', turn) or 0)
-  if took_suspect and start % 2 == 0 then start, took_suspect = start + 1, false end
-  local shares = allot(wanted, start, open)
+  local shares = allot(wanted, turn_now(), open)
   for _, letter in ipairs(FIRST_AGAIN) do
     local asked, before = math.min(shares[letter], wanted - total(taken) + taken[letter]) - taken[letter], taken[letter]
     if asked > 0 and open[letter] == math.huge then
@@ -97,9 +75,9 @@ while total(taken) < wanted and not exhausted() do
   end
 end
 
-local more = not exhausted() and wanted > 0
+local more = put_anew or not exhausted() and wanted + taken.s > 0
 if more then
-  redis.call('SET', turn, ((start or tonumber(redis.call('GET', turn) or 0)) + total(taken)) % 16)
+  redis.call('SET', turn, (turn_now() + total(taken)) % 16)
   redis.call('ZADD', wake, 0, 'job')
 end
 count_ended()
