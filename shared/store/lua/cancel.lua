@@ -1,6 +1,6 @@
 -- Ends jobs at the customer's wish. A waiting job ends at once. A running one: its worker is told and ends it; with
 -- `force` it is ended here and the lease is taken away.
--- KEYS again suspect high normal low due_high due_normal due_low counts cancels
+-- KEYS again suspect high normal low due_high due_normal due_low counts cancels suspects
 -- PREFIX job log bell org orgbell control
 -- ARGV result_ttl log_ttl organization_events
 -- ITEM job force
@@ -9,12 +9,13 @@
 
 -- What the worker had written so far, from the log of the current lease.
 local function partial_text(job, token, number)
-  local fields = {}
-  for i = 2, number do fields[#fields + 1] = token .. '.' .. i end
-  if #fields == 0 then return '' end
   local deltas = {}
-  for _, delta in ipairs(redis.call('HMGET', log_prefix .. job, unpack(fields))) do
-    if delta and string.sub(delta, 1, 1) == 'd' then deltas[#deltas + 1] = string.sub(delta, 2) end
+  for first = 2, number, 1000 do
+    local fields = {}
+    for i = first, math.min(first + 999, number) do fields[#fields + 1] = token .. '.' .. i end
+    for _, delta in ipairs(redis.call('HMGET', log_prefix .. job, unpack(fields))) do
+      if delta and string.sub(delta, 1, 1) == 'd' then deltas[#deltas + 1] = string.sub(delta, 2) end
+    end
   end
   return table.concat(deltas)
 end
@@ -38,6 +39,7 @@ local function cancel_running(job, record)
   end_job(job, record.org, record.entry, 'cancelled', cjson.encode(outcome), number, -1, number + 1, string.format('%d', now_ms()),
     {'forced', 1})
   redis.call('ZREM', cancels, job)
+  if string.sub(record.entry, 1, 1) == 's' then redis.call('HDEL', suspects, record.worker or '') end
   release(record.entry)
   return {'CANCELLED', 'cancelled'}
 end

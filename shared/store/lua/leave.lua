@@ -6,6 +6,8 @@
 -- INCLUDE lease
 
 local deleted = 0
+-- A write that cannot grow memory, so that a worker can leave a full server.
+redis.call('PERSIST', wake)
 for _, stream in pairs(streams) do
   if #redis.call('XPENDING', stream, GROUP, '-', '+', 1, consumer) == 0 then
     redis.call('XGROUP', 'DELCONSUMER', stream, GROUP, consumer)

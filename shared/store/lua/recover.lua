@@ -51,6 +51,17 @@ local function take_back(token, owner)
   requeued = requeued + 1
 end
 
+-- What cannot be put back has ended; a record that cannot be read is nobody's job, then its entry alone goes.
+local function give_up(token)
+  local id = string.sub(token, 2)
+  local job = redis.call('XRANGE', streams[string.sub(token, 1, 1)], id, id)[1][2][2]
+  local f = redis.call('HMGET', job_prefix .. job, 'entry', 'org')
+  if f[1] ~= token then return end
+  end_job(job, f[2], '0-0', 'failed', '{"error":{"type":"Damaged","message":"the job could not be put back",' ..
+    '"retryable":false}}', 1, -1, 2, string.format('%d', now))
+  failed = failed + 1
+end
+
 for letter, stream in pairs(streams) do
   for _, row in ipairs(redis.call('XPENDING', stream, GROUP, 'IDLE', math.floor(lease / 2), '-', '+', 1000)) do
     local token, owner, idle = letter .. row[1], row[2], tonumber(row[3])
@@ -59,8 +70,10 @@ for letter, stream in pairs(streams) do
       if idle < lease then
         next_stale = next_stale < 0 and lease - idle or math.min(next_stale, lease - idle)
       elseif requeued + failed < tonumber(batch) then
-        -- A record that cannot be read is nobody's job: its entry goes, its neighbours are met.
-        if not pcall(take_back, token, owner) then pcall(release, token) end
+        if not pcall(take_back, token, owner) then
+          pcall(give_up, token)
+          pcall(release, token)
+        end
       else
         next_stale = 0
       end

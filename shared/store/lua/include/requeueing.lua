@@ -33,6 +33,8 @@ local function put_back(job, token, record, reason, attempt, due, lane)
   local number = last_number(job, record) + 1
   local event = {reason = reason, attempt = record.attempt}
   if due then event.nextAttemptMs = due end
+  -- First, for it alone can be refused: a log that is no log.
+  redis.call('HSET', log_prefix .. job, token .. '.' .. number, 'r' .. cjson.encode(event))
   local entry
   if due then
     entry = 'd' .. lane
@@ -43,7 +45,6 @@ local function put_back(job, token, record, reason, attempt, due, lane)
   end
   local past = (record.past and record.past .. ',' or '') ..
     table.concat({token, reason, record.attempt, string.format('%d', record.started), number}, ' ')
-  redis.call('HSET', log_prefix .. job, token .. '.' .. number, 'r' .. cjson.encode(event))
   local base = redis.call('HLEN', log_prefix .. job)
   redis.call('HSET', job_prefix .. job, 'state', 'queued', 'entry', entry, 'attempt', attempt, 'losses', record.losses,
     'handbacks', record.handbacks, 'past', past, 'base', base, 'due', due and string.format('%d', due) or 0)
