@@ -20,6 +20,10 @@ WINDOW: Final = 128
 """Log fields read at once from a lease that is still open."""
 
 
+ORGANIZATION_LENGTH: Final = 1000
+"""Events that an organisation's log is trimmed to (`announce.lua`): a log so long may have lost its beginning."""
+
+
 class EventPage(msgspec.Struct, frozen=True, kw_only=True):
     """Events after a cursor, in order. `cursor` continues; `ended`: nothing will follow; `gap`: the first says so."""
 
@@ -183,6 +187,8 @@ class EventLog:
         last = newest[0][0].decode() if newest else "0-0"
         if cursor is None or (cursor == "0-0" and not newest):
             return OrganizationPage([], last, gap=False)
+        if cursor == "0-0" and await self._transport.execute("XLEN", key) >= ORGANIZATION_LENGTH:
+            return OrganizationPage([], last, gap=True)
         if cursor != "0-0" and not await self._transport.execute("XRANGE", key, cursor, cursor):
             return OrganizationPage([], last, gap=True)
         found = await self._transport.execute("XRANGE", key, f"({cursor}", "+", "COUNT", 1000)

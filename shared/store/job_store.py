@@ -7,6 +7,7 @@ before answers as done, what another lease did raises LeaseLost.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -15,7 +16,7 @@ from typing import Any, Final
 import msgspec
 from redis.exceptions import ResponseError
 
-from shared.errors import IdempotencyConflict, JobNotFound, LeaseLost
+from shared.errors import IdempotencyConflict, JobNotFound, LeaseLost, PressworkError
 from shared.job import Claim, JobError, JobSnapshot, JobSpec, JobStatus, NewJob, Outcome, RetryReason
 from shared.settings import MAX_DEADLINE_SECONDS, StoreSettings
 from shared.store import listing, records, refusals, stats
@@ -129,7 +130,7 @@ class JobStore:
         key, key_ttl = "", 0
         if job.idempotency_key is not None:
             key = self.keys.idempotency(spec.organization_id, job.idempotency_key)
-            key_ttl = job.delay_ms + job.deadline_ms + round((self.settings.result_ttl_seconds + 3600) * 1000)
+            key_ttl = job.delay_ms + job.deadline_ms + round((self.settings.result_ttl_seconds + 7200) * 1000)
         item = (
             job.id, spec.organization_id, body, spec.priority[0], job.delay_ms, job.deadline_ms, spec.max_attempts,
             key, job.fingerprint, key_ttl,
@@ -204,7 +205,18 @@ class JobStore:
             suspect_allowed=int(suspect), lost=int(known is not None),
         )  # fmt: skip
         more, now_ms, rows = bool(reply[0]), self._note_time(reply[1]), reply[2:]
-        return Claimed([records.parse_claim(row, consumer, now_ms) for row in rows], more, now_ms)
+        claims, unreadable = records.parse_claims(rows, consumer, now_ms)
+        if unreadable:
+            await self._give_back(consumer, unreadable)
+        return Claimed(claims, more, now_ms)
+
+    async def _give_back(self, consumer: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Jobs this release cannot read: another one may. They fail when their attempts are used up."""
+        end = _encode(Outcome(error=JobError(type="Unreadable", message="no worker could read the job")))
+        how = ("n", RetryReason.ERROR, self.settings.lease_ms, 0, end)
+        items: list[Item] = [(consumer, row[0], row[1], *how) for row in rows]
+        with contextlib.suppress(PressworkError):  # then they stay pending and are recovered
+            await self._call("requeue", items)
 
     async def renew(self, consumer: str, claims: Sequence[Claim]) -> Renewed:
         """Renew every lease given; none is ever taken back."""
@@ -230,12 +242,12 @@ class JobStore:
         are kept all the same.
         """
         has_tail = outcome.result is not None and offset < len(outcome.result)
-        body = _encode(outcome)
+        body, kept = _encode(outcome), _encode(_kept(claim.spec, status))
         item = (
             claim.consumer, claim.job_id, claim.spec.organization_id, claim.token, status, body, number, offset,
-            number + 1 + int(has_tail), claim.started_ms + run_ms, _encode(_kept(claim.spec, status)),
+            number + 1 + int(has_tail), claim.started_ms + run_ms, kept,
         )  # fmt: skip
-        reply = await self._finish(item, len(body))
+        reply = await self._finish(item, len(body) + len(kept))
         refusals.check_item(reply)
         if reply not in (b"OK", b"ALREADY"):
             raise LeaseLost(claim.job_id)

@@ -16,7 +16,6 @@ on Redis Cluster (DESIGN section 3).
 | cancels       | zset   | 1 h after the last request | running jobs whose cancel was requested, by time (ms)         |
 | audit         | string | 1 h                        | lock: one worker audits                                       |
 | idem:<org>:<digest> | string | deadline + RESULT_TTL | idempotency key -> job id and fingerprint                     |
-| retry:<id>    | string | RESULT_TTL + deadline      | failed job -> the one job made from it                        |
 | index:<org>:<day> | list | outlives its jobs        | job ids of an organisation in order of submission             |
 | org:<org>     | stream | 24 h                       | life-cycle events of an organisation, newest 1,000            |
 
@@ -48,7 +47,7 @@ FIXED: Final = (
     "cancels",
     "audit",
 )
-PREFIXES: Final = ("job", "log", "idem", "retry", "index", "org", "bell", "orgbell", "control")
+PREFIXES: Final = ("job", "log", "idem", "index", "org", "bell", "orgbell", "control")
 
 
 class Keys:

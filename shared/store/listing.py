@@ -34,10 +34,13 @@ def _decode(cursor: str) -> tuple[int, str]:
     return int(day), job_id
 
 
-async def _read(transport: Transport, keys: Keys, ids: list[str]) -> list[JobSnapshot | None]:
-    rows = await asyncio.gather(*(transport.execute("HMGET", keys.job(i), *records.FIELDS) for i in ids))
-    parsed = (records.parse(job_id, row) for job_id, row in zip(ids, rows, strict=True))
-    return [record.snapshot if record else None for record in parsed]
+async def _read(transport: Transport, keys: Keys, job_id: str) -> JobSnapshot | None:
+    """One job; None when its record is gone, or cannot be read: it must not hide the others."""
+    try:
+        record = records.parse(job_id, await transport.execute("HMGET", keys.job(job_id), *records.FIELDS))
+    except ValueError:
+        return None
+    return record.snapshot if record else None
 
 
 async def page(
@@ -49,10 +52,12 @@ async def page(
     cursor: str | None,
     limit: int,
 ) -> JobPage:
-    """Up to `limit` jobs after `cursor`, of one status or all. ValueError for a cursor of another making."""
+    """Up to `limit` (1 at least) jobs after `cursor`, of one status or all. ValueError for a cursor not made here."""
     now = int((await transport.execute("TIME"))[0]) * 1000
     today = now // DAY_MS
     day, after = (today, None) if cursor is None else _decode(cursor)
+    if day > today + 1 or limit < 1:  # a clock that was set back over midnight makes tomorrow a day we know
+        raise ValueError("not a cursor of this listing")
     oldest = today - (MAX_DEADLINE_SECONDS * 1000 // DAY_MS + 8)
     found: list[JobSnapshot] = []
     scanned = 0
@@ -66,7 +71,8 @@ async def page(
         while end > 0:
             start = max(0, end - min(limit, 100))
             ids = [raw.decode() for raw in await transport.execute("LRANGE", key, start, end - 1)][::-1]
-            for job_id, job in zip(ids, await _read(transport, keys, ids), strict=True):
+            jobs = await asyncio.gather(*(_read(transport, keys, job_id) for job_id in ids))
+            for job_id, job in zip(ids, jobs, strict=True):
                 scanned += 1
                 if job is not None and (status is None or job.status is status):
                     found.append(job)

@@ -110,3 +110,16 @@ def parse_claim(row: Sequence[bytes | int], consumer: str, now_ms: int) -> Claim
         deadline_ms=int(deadline),
         suspect=int(losses) > 0,
     )
+
+
+def parse_claims(
+    rows: Sequence[Sequence[bytes | int]], consumer: str, now_ms: int
+) -> tuple[list[Claim], list[Sequence[bytes | int]]]:
+    """The claims of a reply, and apart from them the rows that cannot be read: one of them must not cost the others."""
+    claims, unreadable = [], []
+    for row in rows:
+        try:
+            claims.append(parse_claim(row, consumer, now_ms))
+        except (TypeError, ValueError):
+            unreadable.append(row)
+    return claims, unreadable

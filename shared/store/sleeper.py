@@ -22,10 +22,11 @@ class Sleeper:
 
     async def sleep(self, timeout_ms: int) -> Ring:
         """Until somebody rings, at most `timeout_ms`. StoreUnavailable when the connection breaks."""
+        # For the server a block of 0 is one without end.
         try:
             async with asyncio.timeout(timeout_ms / 1000 + self._margin_s):
                 await self._connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
-                await self._connection.send_command("BZPOPMIN", self._wake, timeout_ms / 1000)
+                await self._connection.send_command("BZPOPMIN", self._wake, max(timeout_ms, 1) / 1000)
                 reply = await self._connection.read_response(timeout=math.inf)
         except (RedisError, OSError, TimeoutError):
             await self.aclose()
