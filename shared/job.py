@@ -69,7 +69,8 @@ class RetryReason(StrEnum):
 class JobSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """What the customer asked for; immutable, stored as JSON in the job's record.
 
-    `timeout_seconds` bounds one attempt, `max_attempts` counts attempts that used up a try.
+    `timeout_seconds` bounds one attempt, `max_attempts` counts attempts that used up a try. `providers`: the job's own
+    chain of `provider:model` names in order of preference, instead of the fleet's.
     """
 
     project_id: str
@@ -81,6 +82,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     provider: str | None = None
     model: str | None = None
     max_tokens: int | None = None
+    providers: list[str] | None = None
     temperature: float | None = None
     timeout_seconds: float = 300.0
     max_attempts: int = 3

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from enum import StrEnum
 from typing import Protocol
 
 import msgspec
 
-from shared.job import JobError, ParameterValue, RetryReason, Usage
+from shared.job import JobError, ParameterValue, Usage
 
 
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,35 +24,56 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Completion(msgspec.Struct, frozen=True, kw_only=True):
-    """The last item of a stream that ended as it should. `cost_usd` None: unknown."""
+    """The last item of a stream that ended as it should."""
 
     usage: Usage
     finish_reason: str
-    cost_usd: float | None = None
     metadata: dict[str, object] | None = None
 
 
 class Provider(Protocol):
-    """Streams text. Must be safe to call many times at once and to cancel at any await."""
+    """Streams text. Must be safe to call many times at once and to cancel at any await.
 
-    def stream(self, request: GenerationRequest) -> AsyncIterator[str | Completion]:
+    `gated`: many share its limits, so calls ask the gate of their model before they go out; False for what runs here.
+    """
+
+    @property
+    def gated(self) -> bool: ...
+
+    def stream(self, request: GenerationRequest) -> AsyncIterator[str | Usage | Completion]:
         """Pieces of text, then one `Completion`. A stream that ends without one counts as broken.
 
+        A `Usage` in between says what the provider has reported so far, for a stream that will not reach its end.
         Raises `ProviderError`; whatever else it raises counts as an internal error and is retried.
         """
         ...
+
+    def cost(self, model: str, usage: Usage) -> int | None:
+        """What these tokens cost, in nano-USD (1e-9 USD); None when the price of the model is not known."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close what the provider holds open."""
+        ...
+
+
+class Action(StrEnum):
+    """What is to be done about a failed call. All but FAIL speak of the provider, FAIL of the request."""
+
+    WAIT = "wait"  # too many calls: close the gate for everybody, no attempt is used up
+    RETRY = "retry"  # try again with back-off; before the first token another provider may take over at once
+    FALLBACK = "fallback"  # this provider will not answer us: another one may, else the job fails
+    FAIL = "fail"  # nobody would answer this request
 
 
 class ProviderError(Exception):
     """An attempt failed in a way the provider knows. `error` is in our own words and safe to show.
 
-    `retry_after_s`: the provider's own wish; None: back off. `reason`: what the `retrying` event says.
+    `retry_after_s`: the provider's own wish; None: back off.
     """
 
-    def __init__(
-        self, error: JobError, *, retry_after_s: float | None = None, reason: RetryReason = RetryReason.ERROR
-    ) -> None:
+    def __init__(self, error: JobError, action: Action, *, retry_after_s: float | None = None) -> None:
         super().__init__(error.type)
         self.error = error
+        self.action = action
         self.retry_after_s = retry_after_s
-        self.reason = reason
