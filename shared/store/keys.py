@@ -17,6 +17,8 @@ on Redis Cluster (DESIGN section 3).
 | audit         | string | 1 h                        | lock: one worker audits                                       |
 | idem:<org>:<digest> | string | deadline + RESULT_TTL | idempotency key -> job id and fingerprint                     |
 | index:<org>:<day> | list | outlives its jobs        | job ids of an organisation in order of submission             |
+| ledger:<org>:<day> | list | USAGE_TTL_DAYS          | what jobs used that ended that day, one line each, up to 255   |
+| usage:<org>:<day> | hash | USAGE_TTL_DAYS           | the sums of earlier lines: project and model -> packed sums   |
 | org:<org>     | stream | 24 h                       | life-cycle events of an organisation, newest 1,000            |
 
 Channels: bell:<job id>, orgbell:<org>, control:<consumer>.
@@ -47,7 +49,7 @@ FIXED: Final = (
     "cancels",
     "audit",
 )
-PREFIXES: Final = ("job", "log", "idem", "index", "org", "bell", "orgbell", "control")
+PREFIXES: Final = ("job", "log", "idem", "index", "ledger", "usage", "org", "bell", "orgbell", "control")
 
 
 class Keys:
