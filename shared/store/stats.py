@@ -9,15 +9,16 @@ from shared.store.replies import MemoryUse, QueueStats
 
 
 def parse(reply: Sequence[int]) -> QueueStats:
-    """The reply of stats.lua: one number per stream in the order of LANES, then processing, delayed, ended."""
-    waiting, (processing, delayed, completed, failed, cancelled) = reply[: len(LANES)], reply[len(LANES) :]
+    """The reply of stats.lua: one number per stream in the order of LANES, then processing, delayed, parked, ended."""
+    waiting, (processing, delayed, parked, completed, failed, cancelled) = reply[: len(LANES)], reply[len(LANES) :]
     return QueueStats(
-        queued=sum(waiting) + delayed,
+        queued=sum(waiting) + delayed + parked,
         processing=processing,
         completed=completed,
         failed=failed,
         cancelled=cancelled,
         delayed=delayed,
+        parked=parked,
         by_lane=dict(zip(LANES.values(), waiting, strict=True)),
     )
 

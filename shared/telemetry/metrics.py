@@ -124,6 +124,30 @@ class WorkerMetrics:
             buckets=FIRST_TOKEN_BUCKETS,
             registry=registry,
         )
+        self.requests = Counter(
+            "presswork_provider_requests_total",
+            "Calls of providers: ok, limited, failed, refused, rejected, or why we cut them.",
+            ("provider", "model", "outcome"),
+            registry=registry,
+        )
+        self.tokens = Counter(
+            "presswork_provider_tokens_total",
+            "Tokens of all calls, broken ones estimated; cached is a part of input.",
+            ("provider", "model", "direction"),
+            registry=registry,
+        )
+        self.cost = Counter(
+            "presswork_provider_cost_usd_total",
+            "USD of all calls whose price is known.",
+            ("provider", "model"),
+            registry=registry,
+        )
+        self.wasted = Counter(
+            "presswork_wasted_tokens_total",
+            "Tokens paid for text that nobody got, by reason.",
+            ("reason",),
+            registry=registry,
+        )
         self.slots = Gauge("presswork_worker_slots", "Jobs this worker may run at once.", registry=registry)
         self.busy = Gauge("presswork_worker_slots_busy", "Jobs this worker runs now.", registry=registry)
         self.draining = Gauge("presswork_worker_draining", "1 after SIGTERM: no new jobs.", registry=registry)
