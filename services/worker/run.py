@@ -48,10 +48,8 @@ class Requeue(msgspec.Struct, frozen=True):
 
 
 class Parked(msgspec.Struct, frozen=True):
-    """The job waits in the lane of a gate, which opens in `wait_ms`; or it `ended`: its cancel had been requested.
-    Either is written already."""
+    """The job waits in the lane of a gate, which opens in `wait_ms`. That is written already."""
 
-    ended: bool
     wait_ms: int
 
 

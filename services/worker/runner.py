@@ -177,7 +177,7 @@ class Runner:
         if found.state == "go":
             turn.go_on(found.gate, found.reserved, error.error.type)
             return True
-        return None if found.state == "stay" else Parked(ended=found.state == "ended", wait_ms=found.wait_ms)
+        return Parked(found.wait_ms) if found.state == "parked" else None
 
     @staticmethod
     def _swallow_cancel() -> None:

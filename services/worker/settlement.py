@@ -88,7 +88,7 @@ class Settlement:
 
     async def _write(self, run: Run, ending: Ending) -> JobStatus:
         if isinstance(ending, Parked):
-            return JobStatus.CANCELLED if ending.ended else JobStatus.QUEUED
+            return JobStatus.QUEUED
         if isinstance(ending, Requeue):
             return await self.store.requeue(
                 run.claim, ending.reason, delay_ms=ending.delay_ms, refund=ending.refund, error=ending.error,

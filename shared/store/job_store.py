@@ -19,7 +19,7 @@ from redis.exceptions import ResponseError
 from shared.errors import IdempotencyConflict, JobNotFound, LeaseLost, PressworkError
 from shared.job import Claim, JobError, JobSnapshot, JobSpec, JobStatus, NewJob, Outcome, RetryReason, Spent
 from shared.settings import MAX_DEADLINE_SECONDS, StoreSettings
-from shared.store import listing, records, refusals, stats
+from shared.store import listing, records, refusals, stats, usage
 from shared.store.bell import Bell
 from shared.store.coalesce import Coalescer
 from shared.store.connection import RedisSettings, new_connection
@@ -46,6 +46,7 @@ from shared.store.routing import Routing
 from shared.store.scripts import Scripts
 from shared.store.shared_socket import Observer, SharedSocket
 from shared.store.sleeper import Sleeper
+from shared.store.usage import UsageRow
 
 LOSSES_MAX: Final = 3
 HANDBACKS_MAX: Final = 20
@@ -96,6 +97,7 @@ class JobStore:
             "result_ttl": round(settings.result_ttl_seconds * 1000),
             "log_ttl": round(settings.log_ttl_seconds * 1000),
             "organization_events": int(settings.organization_events),
+            "usage_ttl": round(settings.usage_ttl_days * 86_400_000),
             "index_ttl": round((86_400 + MAX_DEADLINE_SECONDS + settings.result_ttl_seconds) * 1000),
             "index_length": INDEX_LENGTH,
             "losses_max": LOSSES_MAX,
@@ -191,6 +193,11 @@ class JobStore:
         """An organisation's jobs, newest first. ValueError for a cursor that this method did not make."""
         return await listing.page(self._reads, self.keys, organization_id, status=status, cursor=cursor, limit=limit)
 
+    async def usage(self, organization_id: str, first_day: int, last_day: int) -> list[UsageRow]:
+        """What an organisation's jobs used that ended from `first_day` to `last_day` (days since the epoch, Redis's
+        clock): one row per day, project and model, in this order. StoreRejected: a day of it is damaged."""
+        return await usage.read(self._call, organization_id, first_day, last_day)
+
     async def stats(self) -> QueueStats:
         """Exact counts of all states at one moment (I3)."""
         return stats.parse(await self._call("stats"))
@@ -235,7 +242,7 @@ class JobStore:
     async def _give_back(self, consumer: str, rows: Sequence[Sequence[Any]]) -> None:
         """Jobs this release cannot read: another one may. They fail when their attempts are used up."""
         end = _encode(Outcome(error=JobError(type="Unreadable", message="no worker could read the job")))
-        how = ("n", RetryReason.ERROR, self.settings.lease_ms, 0, end, "")
+        how = ("n", RetryReason.ERROR, self.settings.lease_ms, 0, end, "", "")
         items: list[Item] = [(consumer, row[0], row[1], *how) for row in rows]
         with contextlib.suppress(PressworkError):  # then they stay pending and are recovered
             await self._call("requeue", items)
@@ -267,7 +274,7 @@ class JobStore:
         body, kept = _encode(outcome), _encode(_kept(claim.spec, status))
         item = (
             claim.consumer, claim.job_id, claim.spec.organization_id, claim.token, status, body, number, offset,
-            number + 1 + int(has_tail), claim.started_ms + run_ms, kept,
+            number + 1 + int(has_tail), claim.started_ms + run_ms, kept, usage.line(claim.spec.project_id, outcome),
         )  # fmt: skip
         reply = await self._finish(item, len(body) + len(kept))
         refusals.check_item(reply)
@@ -289,9 +296,10 @@ class JobStore:
         `spent`: what its attempts cost so far, this one too.
         """
         failure = error or JobError(type="GaveUp", message="the job was handed back too often")
+        outcome = _ended_after(failure, claim, spent)
         item = (
             claim.consumer, claim.job_id, claim.token, claim.spec.priority[0], reason, delay_ms, int(refund),
-            _encode(_ended_after(failure, claim, spent)), _encode(spent) if spent else "",
+            _encode(outcome), _encode(spent) if spent else "", usage.line(claim.spec.project_id, outcome),
         )  # fmt: skip
         reply = await self._requeue(item)
         refusals.check_item(reply)
@@ -326,7 +334,7 @@ class JobStore:
             return Rerouted("go", name, reserved=number)
         if code == "PARKED":
             return Rerouted("parked", name, wait_ms=number)
-        return Rerouted("stay" if code == "STAY" else "ended", gate)
+        return Rerouted("stay", gate)
 
     async def report(
         self, gate: str, report: CallReport, *, retry_after_ms: int | None = None, tokens: int = 0

@@ -31,10 +31,9 @@ class Claimed(msgspec.Struct, frozen=True):
 
 class Rerouted(msgspec.Struct, frozen=True):
     """What becomes of a job whose call failed before its first token. `go`: run on at `gate`, which holds `reserved`
-    tokens for it; `parked`: the lease is over, a gate opens in `wait_ms`; `stay`: nobody else may answer; `ended`: its
-    cancel had been requested, the lease is over."""
+    tokens for it; `parked`: the lease is over, a gate opens in `wait_ms`; `stay`: nobody else may answer."""
 
-    state: Literal["go", "parked", "stay", "ended"]
+    state: Literal["go", "parked", "stay"]
     gate: str
     reserved: int = 0
     wait_ms: int = 0

@@ -19,9 +19,8 @@ STALE_MS = 60_000
 def new_job(priority: str = "normal", *, organization: str = "org", **more: Any) -> NewJob:
     """A small job. Fields of `NewJob` (delay_ms, …) and of its spec (max_attempts, …) by name."""
     of_spec = {name: more.pop(name) for name in list(more) if name in JobSpec.__struct_fields__}
-    spec = JobSpec(
-        project_id="p", user_id="u", organization_id=organization, prompt="x", priority=Priority(priority), **of_spec
-    )
+    of_spec = {"project_id": "p", "user_id": "u", "prompt": "x"} | of_spec
+    spec = JobSpec(organization_id=organization, priority=Priority(priority), **of_spec)
     return NewJob(id=new_job_id(), spec=spec, **more)
 
 

@@ -1,14 +1,14 @@
 -- A call failed before its first token: tells its gate, then finds the job another one, or parks it where it can run
 -- soonest. A parked job's slot is free and its attempt is given back.
--- KEYS again suspect high normal low due_high due_normal due_low counts suspects gates parked
+-- KEYS again suspect high normal low due_high due_normal due_low suspects gates parked
 -- PREFIX job log bell org orgbell lane
--- ARGV limits failures_max result_ttl log_ttl organization_events
+-- ARGV limits failures_max organization_events
 -- ITEM consumer job token lane gate report retry candidates spent
 -- report: limited (retry: ms, -1: the provider did not say), failed, or refused. candidates: gates that may answer
 -- instead, in order.
 -- RETURNS {code, gate, number}: GO (gate and reserved tokens), PARKED (ms until its gate opens), STAY (nobody else is
--- there: an ordinary retry, or the end), ENDED (a cancel was requested), LOST
--- INCLUDE batch lease clock announce ending requeueing gates gate_reports parking
+-- there, or a cancel was requested: an ordinary retry, or the end), LOST
+-- INCLUDE batch lease clock announce requeueing gates gate_reports parking
 
 load_gates()
 
@@ -29,8 +29,7 @@ local function find(job, candidates)
 end
 
 local function repeated(job, token)
-  local f = redis.call('HMGET', job_prefix .. job, 'past', 'due', 'entry', 'state')
-  if f[3] == token and f[4] == 'cancelled' then return {'ENDED', '', 0} end
+  local f = redis.call('HMGET', job_prefix .. job, 'past', 'due')
   if string.find(',' .. (f[1] or ''), ',' .. token .. ' rate_limited ', 1, true) then
     return {'PARKED', '', math.max(tonumber(f[2] or 0) - now, 0)}
   end
@@ -52,17 +51,11 @@ local replies = each_item(function(consumer, job, token, lane, name, report, ret
   end
   if report == 'failed' or not opens_by then return {'STAY', '', 0} end
   local record = read_record(job)
+  if record.cancel then return {'STAY', '', 0} end
   if string.sub(token, 1, 1) == 's' then redis.call('HDEL', suspects, consumer) end
-  if record.cancel then
-    local number = last_number(job, record)
-    end_job(job, record.org, token, 'cancelled', '{"finishReason":"cancelled"}', number, -1, number + 1, string.format('%d', now))
-    release(token)
-    return {'ENDED', '', 0}
-  end
   local function place() return park(job, opens_by, lane, token, record.deadline) end
   put_back(job, token, record, 'rate_limited', math.max(record.attempt - 1, 0), now + wait, place, spent)
   return {'PARKED', opens_by, wait}
 end)
 save_gates()
-count_ended()
 return replies
