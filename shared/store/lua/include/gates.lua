@@ -28,9 +28,10 @@ local function load_gates()
   for name, rpm, tpm in string.gmatch(limits, '(%S+) (%d+) (%d+)') do
     gate_limits[name] = {rpm = tonumber(rpm), tpm = tonumber(tpm)}
   end
-  local flat = redis.call('HGETALL', gates)
+  -- Damage here may cost what the gates know, never a claim.
+  local flat = redis.pcall('HGETALL', gates)
   for i = 1, #flat, 2 do
-    local state, values = gate(flat[i]), string.gmatch(flat[i + 1], '%S+')
+    local state, values = gate(flat[i]), string.gmatch(flat[i + 1] .. string.rep(' 0', #GATE_FIELDS), '%S+')
     for _, field in ipairs(GATE_FIELDS) do state[field] = tonumber(values()) or 0 end
   end
 end
@@ -42,7 +43,7 @@ local function save_gates()
     for i, field in ipairs(GATE_FIELDS) do values[i] = string.format('%.0f', gate(name)[field]) end
     command[#command + 1], command[#command + 2] = name, table.concat(values, ' ')
   end
-  if #command > 0 then redis.call('HSET', gates, unpack(command)) end
+  if #command > 0 then redis.pcall('HSET', gates, unpack(command)) end
 end
 
 local function spacing(state, limit)
