@@ -83,6 +83,7 @@ class JobMaker:
             priority=request.priority,
             provider=request.provider,
             model=request.model,
+            providers=request.providers,
             max_tokens=request.max_tokens,
             temperature=request.temperature,
             timeout_seconds=request.timeout_seconds or settings.job_timeout_seconds,
