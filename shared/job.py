@@ -114,8 +114,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     `consumer` is the worker it was made for. `attempt` is a count from 1 and proves nothing. Times are Redis's clock,
     ms since the epoch.
     `suspect`: the job lost a worker before. `gate`: the `provider:model` that has room for it, `reserved` its tokens
-    there; `passed_over`: the gates before it in the chain that had none. `spent`: what earlier attempts cost,
-    `lost_bytes` of text besides that went down with their workers.
+    there; `route`: the job's own chain, () for the fleet's; `passed_over`: the gates before it in the chain that had
+    none. `spent`: what earlier attempts cost, `lost_bytes` of text besides that went down with their workers.
     """
 
     job_id: str
@@ -129,6 +129,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     deadline_ms: int
     suspect: bool = False
     gate: str = ""
+    route: tuple[str, ...] = ()
     reserved: int = 0
     passed_over: tuple[PassedOver, ...] = ()
     spent: Spent | None = None

@@ -20,7 +20,7 @@ from services.worker.providers import Action, Completion, GenerationRequest, Pro
 from services.worker.retry import classify, wish_ms
 from services.worker.run import Ending, Finish, Parked, Requeue, Run, Stop
 from services.worker.settlement import Settlement
-from shared.chain import route_of, split
+from shared.chain import split
 from shared.errors import LeaseLost
 from shared.job import JobError, JobStatus, Outcome, PassedOver, RetryReason
 from shared.store.replies import CallReport
@@ -162,8 +162,8 @@ class Runner:
     async def _ask_others(self, run: Run, turn: Turn, error: ProviderError) -> Parked | bool | None:
         """Tell the gate of a failed call; True: another provider takes over, None: nobody else may."""
         report = report_of(error)
-        spec, account = run.claim.spec, run.account
-        others = self._gates.others(route_of(spec, self._gates.chain) or self._gates.chain, turn.tried)
+        account = run.account
+        others = self._gates.others(run.claim.route or self._gates.chain, turn.tried)
         if report is CallReport.NONE or not (others or self._gates.gated(turn.gate)):
             return None
         try:

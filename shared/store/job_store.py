@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 from redis.exceptions import ResponseError
 
+from shared.chain import split
 from shared.errors import IdempotencyConflict, JobNotFound, LeaseLost, PressworkError
 from shared.job import Claim, JobError, JobSnapshot, JobSpec, JobStatus, NewJob, Outcome, RetryReason, Spent
 from shared.settings import MAX_DEADLINE_SECONDS, StoreSettings
@@ -32,6 +33,7 @@ from shared.store.replies import (
     CallReport,
     CancelReply,
     Claimed,
+    GateState,
     JobPage,
     MemoryUse,
     Promoted,
@@ -73,7 +75,7 @@ def _ended_after(failure: JobError, claim: Claim, spent: Spent | None) -> Outcom
     """How a job ends whose tries are used up: what they cost was spent all the same."""
     if spent is None:
         return Outcome(error=failure)
-    provider, model = records.split_gate(claim.gate)
+    provider, model = split(claim.gate)
     cost = None if spent.cost is None else spent.cost / 1e9
     return Outcome(error=failure, provider=provider, model=model, usage=spent.usage, cost_usd=cost)
 
@@ -201,6 +203,13 @@ class JobStore:
     async def stats(self) -> QueueStats:
         """Exact counts of all states at one moment (I3)."""
         return stats.parse(await self._call("stats"))
+
+    async def gates(self) -> list[GateState]:
+        """The gates of all providers that jobs asked for."""
+        flat, clock = await asyncio.gather(
+            self._reads.execute("HGETALL", self.keys.fixed("gates")), self._reads.execute("TIME")
+        )
+        return stats.parse_gates(flat, int(clock[0]) * 1000 + int(clock[1]) // 1000)
 
     async def oldest_waiting_ms(self) -> int:
         """Age of the oldest job that could be claimed, in ms; 0 when none waits."""

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from shared.chain import split
 from shared.job import Claim, JobSnapshot, JobSpec, JobStatus, Outcome, PassedOver, Spent
 
 FIELDS: Final = (
@@ -97,24 +98,18 @@ def _text(raw: bytes | int) -> str:
     return raw.decode() if isinstance(raw, bytes) else str(raw)
 
 
-def split_gate(gate: str) -> tuple[str, str]:
-    """Provider and model of a gate; a model's name may hold colons itself."""
-    provider, _, model = gate.partition(":")
-    return provider, model
-
-
 def _passed_over(text: str) -> tuple[PassedOver, ...]:
     found = []
     for part in text.split(",") if text else ():
         gate, _, reason = part.rpartition(" ")
-        provider, model = split_gate(gate)
+        provider, model = split(gate)
         found.append(PassedOver(provider=provider, model=model, reason=reason))
     return tuple(found)
 
 
 def parse_claim(row: Sequence[bytes | int], consumer: str, now_ms: int) -> Claim:
     """One claim from a row of claim.lua."""
-    job, token, spec, attempt, created, deadline, losses, gate, passed_over, reserved, spent, lost = row
+    job, token, spec, attempt, created, deadline, losses, gate, route, passed_over, reserved, spent, lost = row
     if not isinstance(job, bytes) or not isinstance(token, bytes) or not isinstance(spec, bytes):
         raise TypeError("claim.lua answered a row of another shape")
     text = token.decode()
@@ -130,6 +125,7 @@ def parse_claim(row: Sequence[bytes | int], consumer: str, now_ms: int) -> Claim
         deadline_ms=int(deadline),
         suspect=int(losses) > 0,
         gate=_text(gate),
+        route=tuple(_text(route).split()),
         reserved=int(reserved),
         passed_over=_passed_over(_text(passed_over)),
         spent=_SPENT.decode(_text(spent)) if spent else None,

@@ -118,6 +118,16 @@ class MemoryUse(msgspec.Struct, frozen=True):
     limit: int
 
 
+class GateState(msgspec.Struct, frozen=True, kw_only=True):
+    """Of the gate of one provider and model. `closed_ms`: how long it will be closed yet, 0: open; `reason`:
+    rate_limited (the provider told us to wait) or unavailable (failures in a row)."""
+
+    provider: str
+    model: str
+    closed_ms: int
+    reason: str
+
+
 class Audited(msgspec.Struct, frozen=True):
     """What an audit repaired; `ran` is False when another worker audits."""
 

@@ -163,7 +163,7 @@ async def test_a_request_limit_holds_in_every_window_and_is_used(url: str, rpm: 
     assert len(starts) >= min(1.2 * rpm / 60, 20)
 
 
-async def test_a_token_limit_reserves_before_and_settles_after(url: str, raw: RawRedis) -> None:
+async def test_a_token_limit_reserves_before_and_settles_after(url: str) -> None:
     """A call reserves prompt and answer; what it did not use makes room for the next at once."""
     paths = routing(A, tpm=60_000)
     async with open_store(StoreSettings(redis_url=url), client_name="t", routing=paths) as store:

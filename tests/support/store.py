@@ -97,12 +97,7 @@ async def breaches(store: JobStore, raw: RawRedis, accepted: Sequence[str]) -> l
     for key in KEYS.due:
         for member in await raw("ZRANGE", key, 0, -1):
             named[member.decode()] = named.get(member.decode(), 0) + 1
-    lanes = KEYS.prefix("lane")
-    waiting = [job.decode() for lane in await raw("KEYS", f"{lanes}*") for job in await raw("ZRANGE", lane, 0, -1)]
-    for job_id in waiting:
-        named[job_id] = named.get(job_id, 0) + 1
-    if sorted(waiting) != sorted(job.decode() for job in await raw("ZRANGE", KEYS.fixed("parked"), 0, -1)):
-        found.append("the lanes and the list of parked jobs differ")
+    found += await _in_lanes(raw, named)
     states = dict[str, int]()
     for job_id in accepted:
         snapshot = await store.status(job_id)
@@ -122,6 +117,16 @@ async def breaches(store: JobStore, raw: RawRedis, accepted: Sequence[str]) -> l
     if counted != {status: states.get(status, 0) for status in JobStatus}:
         found.append(f"stats {counted}, records {states}")
     return found + await _leaked(raw)
+
+
+async def _in_lanes(raw: RawRedis, named: dict[str, int]) -> list[str]:
+    """Count the parked jobs into `named`."""
+    lanes = await raw("KEYS", f"{KEYS.prefix('lane')}*")
+    waiting = [job.decode() for lane in lanes for job in await raw("ZRANGE", lane, 0, -1)]
+    for job_id in waiting:
+        named[job_id] = named.get(job_id, 0) + 1
+    listed = [job.decode() for job in await raw("ZRANGE", KEYS.fixed("parked"), 0, -1)]
+    return [] if sorted(waiting) == sorted(listed) else ["the lanes and the list of parked jobs differ"]
 
 
 async def _leaked(raw: RawRedis) -> list[str]:

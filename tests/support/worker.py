@@ -21,15 +21,16 @@ Stream = Callable[[GenerationRequest], AsyncIterator[str | Usage | Completion]]
 
 
 class Scripted:
-    """A provider made of one async generator function; a token costs 0.01 USD divided by 3, rounded to the nano."""
+    """A provider made of one async generator function; `price`: nano-USD a token, None: unknown."""
 
     def __init__(self, stream: Stream, *, gated: bool = False) -> None:
         self.stream = stream
         self.gated = gated
+        self.price: float | None = 10_000_000 / 3
 
-    def cost(self, _: str, usage: Usage) -> int:
+    def cost(self, _: str, usage: Usage) -> int | None:
         """See `Provider`."""
-        return round((usage.input_tokens + usage.output_tokens) * 10_000_000 / 3)
+        return None if self.price is None else round((usage.input_tokens + usage.output_tokens) * self.price)
 
     async def aclose(self) -> None:
         """See `Provider`."""

@@ -7,7 +7,7 @@
 -- ARGV consumer limit look suspect_allowed lost chain limits result_ttl log_ttl organization_events
 -- ITEM known
 -- RETURNS {more, now, ms until a parked job may run or -1, {gates that failed lately...},
---   {job, token, spec, attempt, created, deadline, losses, gate, passed over, reserved tokens, spent, lost bytes}...}
+--   {job, token, spec, attempt, created, deadline, losses, gate, route, passed over, reserved tokens, spent, lost bytes}...}
 -- INCLUDE lease clock announce ending replacing gates parking adopting releasing turns
 
 local taken = {a = 0, h = 0, n = 0, l = 0, s = 0}

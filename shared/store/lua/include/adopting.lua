@@ -12,8 +12,8 @@ local function read_entry(job)
 end
 
 local function answer(token, job, f, attempt, name, passed_over, need)
-  claims[#claims + 1] = {job, token, f.spec, attempt, f.created, f.deadline, f.losses or '0', name, passed_over or '',
-    need or 0, f.spent or '', f.lost or '0'}
+  claims[#claims + 1] = {job, token, f.spec, attempt, f.created, f.deadline, f.losses or '0', name, f.route or '',
+    passed_over or '', need or 0, f.spent or '', f.lost or '0'}
   holds_suspect = holds_suspect or string.sub(token, 1, 1) == 's'
 end
 
