@@ -101,17 +101,3 @@ def read_store(mapping: Mapping[str, str]) -> StoreSettings:
     if url is None:
         raise SettingsInvalid("REDIS_URL is not set (`make run` starts an embedded server and sets it)")
     return read(mapping, StoreSettings, redis_url=url)
-
-
-def parse_providers(text: str) -> tuple[tuple[str, str], ...]:
-    """PROVIDERS as (provider, model) pairs in order of preference; empty: the demo alone, whose model is `demo`.
-
-    SettingsInvalid for an entry that is not `provider:model`.
-    """
-    pairs = []
-    for entry in text.split(",") if text.strip() else ["demo"]:
-        provider, _, model = (part.strip() for part in entry.partition(":"))
-        if not provider:
-            raise SettingsInvalid("PROVIDERS: every entry is `provider:model`")
-        pairs.append((provider, model or provider))
-    return tuple(pairs)

@@ -11,7 +11,7 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
-from services.worker.providers import Completion, GenerationRequest, ProviderError
+from services.worker.providers import Action, Completion, GenerationRequest, ProviderError
 from shared.job import JobError, ParameterValue, Usage
 
 WORDS: Final = {"short": 24, "medium": 70, "long": 170}
@@ -68,6 +68,8 @@ class DemoProvider:
     `failure_rate` of the attempts (0 to 1) fail in the middle, decided by job id and attempt.
     """
 
+    gated = False
+
     def __init__(
         self, *, first_token_ms: float = 200.0, tokens_per_second: float = 80.0, failure_rate: float = 0.0
     ) -> None:
@@ -81,7 +83,7 @@ class DemoProvider:
         chance = random.Random(f"{request.job_id} {request.attempt}")  # noqa: S311 - a seeded fault
         return int(chance.random() * length) if chance.random() < self._failure_rate else None
 
-    async def stream(self, request: GenerationRequest) -> AsyncIterator[str | Completion]:
+    async def stream(self, request: GenerationRequest) -> AsyncIterator[str | Usage | Completion]:
         """See `Provider`."""
         words = compose(request.job_id, request.prompt, request.parameters)
         fails_at = self._fails_at(request, len(words))
@@ -96,9 +98,15 @@ class DemoProvider:
         yield Completion(
             usage=Usage(input_tokens=max(len(request.prompt.split()), 1), output_tokens=len(words)),
             finish_reason=finish,
-            cost_usd=0.0,
             metadata={"demo": True, "note": "demo text, written without a model"},
         )
+
+    def cost(self, model: str, usage: Usage) -> int:  # noqa: ARG002 - the arguments of the protocol
+        """Nothing, whatever it wrote."""
+        return 0
+
+    async def aclose(self) -> None:
+        """See `Provider`. There is nothing to close."""
 
     async def _paced(self, words: list[str], fails_at: int | None) -> AsyncIterator[str]:
         loop = asyncio.get_running_loop()
@@ -106,7 +114,8 @@ class DemoProvider:
         for i, word in enumerate(words):
             if i == fails_at:
                 raise ProviderError(
-                    JobError(type="ProviderUnavailable", message="the demo failed as it was told to", retryable=True)
+                    JobError(type="ProviderUnavailable", message="the demo failed as it was told to", retryable=True),
+                    Action.RETRY,
                 )
             # Absolute times: a slow loop catches up instead of slowing the stream.
             if (pause := due - loop.time()) > 0:

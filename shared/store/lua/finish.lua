@@ -5,7 +5,7 @@
 -- ITEM consumer job organization token status outcome number offset final ended spec usage
 -- spec: what the record keeps of what was asked for. usage: a line of the ledger, or empty.
 -- RETURNS OK, ALREADY (this lease ended it before), LATE (a cancel was forced; usage and cost were kept), LOST
--- INCLUDE batch lease announce ending ledger
+-- INCLUDE batch lease clock announce ending ledger
 
 local function refused(job, organization, token, status, outcome, usage)
   local record = job_prefix .. job
