@@ -40,6 +40,9 @@ class Brief(msgspec.Struct, frozen=True, kw_only=True):
     character_limit: int | None = None
 
 
+_PLAIN: Final = Brief(system=RULES)
+
+
 def _max_tokens(length: ParameterValue, platform: Platform | None, own_limit: int | None) -> int | None:
     """From the length asked for, else the platform's longest, else the customer's own limit at a token a character."""
     if (name := requirements.length_name(length)) is not None:
@@ -57,6 +60,8 @@ def _max_tokens(length: ParameterValue, platform: Platform | None, own_limit: in
 
 def brief(parameters: Mapping[str, ParameterValue]) -> Brief:
     """The brief of a job with these parameters; equal parameters, in whatever order, give the same one."""
+    if not parameters:
+        return _PLAIN
     known, others = requirements.recognise(parameters)
     platform = find_platform(known.get("platform"))
     if platform is None and "platform" in known:
