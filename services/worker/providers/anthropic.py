@@ -139,8 +139,8 @@ class AnthropicProvider:
         read_timeout_s: float = 600.0,
         proxy: str | None = None,
     ) -> None:
-        host = urlsplit(base_url or BASE_URL).hostname
-        self._priced = host == urlsplit(BASE_URL).hostname if priced is None else priced
+        own = urlsplit(base_url or BASE_URL).hostname == urlsplit(BASE_URL).hostname
+        self._priced = own if priced is None else priced
         self._briefing = briefing
         self._http = new_http_client(read_timeout_s=read_timeout_s, proxy=proxy)
         self._client = anthropic.AsyncAnthropic(
@@ -148,7 +148,10 @@ class AnthropicProvider:
             api_key=api_key or "none",
             base_url=base_url or BASE_URL,
             max_retries=0,
+            timeout=self._http.timeout,
             http_client=self._http,
+            # The SDK sends the key as a bearer token; compatible servers may know its old header only.
+            default_headers=None if own else {"x-api-key": api_key or "none"},
             # Its spans could be told to carry prompts.
             open_telemetry=False,
         )

@@ -146,6 +146,7 @@ class OpenAIProvider:
             api_key=api_key or "none",
             base_url=base_url or BASE_URL,
             max_retries=0,
+            timeout=self._http.timeout,
             http_client=self._http,
         )
         if self._priced:
