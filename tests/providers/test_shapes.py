@@ -175,6 +175,22 @@ async def test_failures_inside_a_stream(
 
 
 @pytest.mark.parametrize(
+    ("name", "raw"),
+    [
+        ("openai", choice("Hi") + "data: oops\n\n"),
+        ("anthropic", START + delta("Hi") + failed("overloaded_error")),
+    ],
+)
+async def test_text_before_an_error_is_handed_on(llm: LlmServer, name: str, raw: str) -> None:
+    """Text that arrives in one piece with the error after it is not lost: it was paid for, and the job has begun."""
+    await llm.behave(Behaviour(raw=[raw]))
+    async with open_provider(name, url(llm, name)) as provider:
+        seen = await collect(provider, request(name))
+    assert seen.failed
+    assert seen.text == "Hi"
+
+
+@pytest.mark.parametrize(
     ("name", "raw", "finish"),
     [
         ("openai", [choice("Hi"), ": a comment\n\n", choice(" you", "stop"), "data: [DONE]\n\n"], "stop"),

@@ -20,7 +20,7 @@ from services.worker.providers.models import (
     estimated_tokens,
 )
 from services.worker.providers.prices import cost_nano_usd, load_prices
-from services.worker.providers.wire import Briefing, EventReader, drain, fault_of, new_http_client, reported
+from services.worker.providers.wire import Briefing, EventReader, drain, fault_of, new_http_client, reported, take_all
 from shared.job import Usage
 
 BASE_URL: Final = "https://api.anthropic.com"
@@ -182,12 +182,14 @@ class AnthropicProvider:
                 async with aclosing(body):
                     reader = EventReader()
                     async for chunk in body:
-                        text = "".join([reply.take(data) for data in reader.feed(chunk)])
+                        text, broken = take_all(reply.take, reader.feed(chunk))
                         if reply.usage is not None and reply.usage is not told:
                             told = reply.usage
                             yield told
                         if text:
                             yield text
+                        if broken is not None:
+                            raise broken
                         if reply.done:
                             await drain(body)
                             break

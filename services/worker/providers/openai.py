@@ -23,7 +23,7 @@ from services.worker.providers.models import (
     openai_reasons,
 )
 from services.worker.providers.prices import cost_nano_usd, load_prices
-from services.worker.providers.wire import Briefing, EventReader, drain, fault_of, new_http_client, reported
+from services.worker.providers.wire import Briefing, EventReader, drain, fault_of, new_http_client, reported, take_all
 from shared.job import Usage
 
 BASE_URL: Final = "https://api.openai.com/v1"
@@ -182,8 +182,11 @@ class OpenAIProvider:
                 async with aclosing(body):
                     reader = EventReader()
                     async for chunk in body:
-                        if text := "".join([reply.take(data) for data in reader.feed(chunk)]):
+                        text, broken = take_all(reply.take, reader.feed(chunk))
+                        if text:
                             yield text
+                        if broken is not None:
+                            raise broken
                         if reply.done:
                             await drain(body)
                             break
