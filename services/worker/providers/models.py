@@ -9,10 +9,6 @@ from __future__ import annotations
 import re
 from typing import Final
 
-DEFAULT_MODELS: Final = {"openai": "gpt-6-luna", "anthropic": "claude-haiku-5-5"}
-"""The model of a vendor when the operator names none: current, streaming, the cheapest for plain text (USD 0.10 and
-0.50 per million tokens in and out at both), no shutdown announced."""
-
 THINKING_TOKENS: Final = 4096
 """Room for thoughts on top of a token limit, where a model cannot be kept from thinking: its limit counts both."""
 

@@ -6,7 +6,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from functools import cache
 from typing import Any, Final
 
-from services.worker.providers.models import DEFAULT_MODELS
+from shared.chain import DEFAULT_MODELS
 from shared.job import Usage
 
 NANO: Final = Decimal(1_000_000_000)
