@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
-from services.worker.providers.models import DEFAULT_MODELS
 from services.worker.providers.prices import cost_nano_usd, load_prices
+from shared.chain import DEFAULT_MODELS
 from shared.job import Usage
 
 MILLION = 1_000_000

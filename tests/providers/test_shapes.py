@@ -225,6 +225,17 @@ async def test_a_break_after_the_end_costs_nothing(llm: LlmServer, name: str, ra
 
 
 @pytest.mark.parametrize("name", BOTH)
+async def test_no_redirect_is_followed(llm: LlmServer, name: str) -> None:
+    """A prompt and a key go where the settings say, and nowhere else."""
+    elsewhere = f"{llm.openai_url}/chat/completions"
+    await llm.behave(Behaviour(fail=Failing(status=307, headers={"location": elsewhere}, first=1)))
+    async with open_provider(name, url(llm, name)) as provider:
+        error = (await collect(provider, request(name))).failed
+    assert (error.action, error.error.type) == (Action.FALLBACK, "ModelNotFound")
+    assert len(await llm.calls()) == 1
+
+
+@pytest.mark.parametrize("name", BOTH)
 async def test_nobody_listens(name: str) -> None:
     """A refused connection is retried."""
     async with open_provider(name, f"http://127.0.0.1:{free_port()}") as provider:

@@ -22,9 +22,15 @@ CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 class Served:
     """A server of one test: its address, and the heads of the requests it got per connection."""
 
-    def __init__(self, port: int, heads: list[list[bytes]]) -> None:
+    def __init__(self, port: int, heads: list[list[bytes]], handlers: set[asyncio.Task[None]]) -> None:
         self.url = f"http://127.0.0.1:{port}/x?y=1"
         self.heads = heads
+        self._handlers = handlers
+
+    async def gone(self) -> None:
+        """Wait until every client has gone."""
+        if self._handlers:
+            await asyncio.wait(self._handlers)
 
 
 @asynccontextmanager
@@ -53,9 +59,9 @@ async def serving(*answers: bytes, stay: bool = False, tls: ssl.SSLContext | Non
             await writer.wait_closed()
 
     async with await asyncio.start_server(handle, "127.0.0.1", 0, ssl=tls) as server:
-        yield Served(server.sockets[0].getsockname()[1], heads)
-        if handlers:
-            await asyncio.wait(handlers)
+        served = Served(server.sockets[0].getsockname()[1], heads, handlers)
+        yield served
+        await served.gone()
 
 
 @asynccontextmanager
@@ -141,6 +147,21 @@ async def test_nothing_for_too_long() -> None:
         async with serving(answer, stay=True) as served, opened() as client:
             with pytest.raises(httpx2.ReadTimeout):
                 await client.get(served.url, timeout=0.2)
+
+
+async def test_leaving_before_the_head() -> None:
+    """A call that is cancelled while the server still thinks closes its connection at once."""
+    async with serving(b"", stay=True) as served, opened() as client:
+        calling = asyncio.create_task(client.get(served.url))
+        async with asyncio.timeout(2):
+            while not any(served.heads):
+                await asyncio.sleep(0.01)
+        calling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await calling
+        # The server reads until we go: that it ends proves that we went, well before any time-out of the client.
+        async with asyncio.timeout(1):
+            await served.gone()
 
 
 async def test_a_slow_reader_slows_its_stream() -> None:

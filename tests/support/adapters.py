@@ -32,7 +32,13 @@ def briefing(_: Mapping[str, ParameterValue]) -> Brief:
 
 def request(name: str, **changes: Any) -> GenerationRequest:
     """A plain request to a model of this vendor, with changes."""
-    plain: dict[str, Any] = {"job_id": "j", "attempt": 1, "prompt": "Write a post", "parameters": {}, "model": MODELS[name]}
+    plain: dict[str, Any] = {
+        "job_id": "j",
+        "attempt": 1,
+        "prompt": "Write a post",
+        "parameters": {},
+        "model": MODELS[name],
+    }
     return GenerationRequest(**(plain | changes))
 
 

@@ -11,13 +11,13 @@ import anthropic
 import httpx2
 import msgspec
 
+from services.worker.accounting import estimate_tokens
 from services.worker.providers import Completion, GenerationRequest
 from services.worker.providers.failures import CallFailure, Fault, classify
 from services.worker.providers.models import (
     THINKING_TOKENS,
     anthropic_can_stop_thinking,
     anthropic_thinks,
-    estimated_tokens,
 )
 from services.worker.providers.prices import cost_nano_usd, load_prices
 from services.worker.providers.wire import Briefing, EventReader, drain, fault_of, new_http_client, reported, take_all
@@ -92,7 +92,7 @@ class _Reply:
             if event.delta is not None:
                 self.finish = event.delta.stop_reason or self.finish
         elif event.type == "content_block_delta" and event.delta is not None and event.delta.text:
-            self.size += len(event.delta.text.encode())
+            self.size += len(event.delta.text)
             return event.delta.text
         self.done = event.type == "message_stop"
         return ""
@@ -210,8 +210,8 @@ class AnthropicProvider:
         usage = reply.usage
         if usage is None or not usage.output_tokens:
             usage = Usage(
-                input_tokens=estimated_tokens(len((arguments.get("system", "") + request.prompt).encode())),
-                output_tokens=estimated_tokens(reply.size),
+                input_tokens=estimate_tokens(len(arguments.get("system", "") + request.prompt)),
+                output_tokens=estimate_tokens(reply.size),
                 estimated=True,
             )
         return Completion(

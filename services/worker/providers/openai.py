@@ -14,11 +14,11 @@ import httpx2
 import msgspec
 import openai
 
+from services.worker.accounting import estimate_tokens
 from services.worker.providers import Completion, GenerationRequest
 from services.worker.providers.failures import CallFailure, Fault, classify
 from services.worker.providers.models import (
     THINKING_TOKENS,
-    estimated_tokens,
     openai_can_stop_reasoning,
     openai_reasons,
 )
@@ -90,7 +90,7 @@ class _Reply:
             if choice.delta is not None:
                 text += choice.delta.content or ""
                 self.refused = self.refused or bool(choice.delta.refusal)
-        self.size += len(text.encode())
+        self.size += len(text)
         return text
 
     def _count(self, counts: _Counts) -> None:
@@ -206,8 +206,8 @@ class OpenAIProvider:
     @staticmethod
     def _completion(request: GenerationRequest, arguments: dict[str, Any], reply: _Reply) -> Completion:
         usage = reply.usage or Usage(
-            input_tokens=estimated_tokens(sum(len(message["content"].encode()) for message in arguments["messages"])),
-            output_tokens=estimated_tokens(reply.size),
+            input_tokens=estimate_tokens(sum(len(message["content"]) for message in arguments["messages"])),
+            output_tokens=estimate_tokens(reply.size),
             estimated=True,
         )
         ignored = request.temperature is not None and "temperature" not in arguments

@@ -1,8 +1,8 @@
 """HTTP/1.1 for streams of small pieces, as a transport of httpx2: asyncio's own sockets and a parser in C.
 
-A token is one read of a socket. httpx2's own transport spends about 190 us of CPU on a read (its locks, cancel scopes
-and pure Python parser), this one about 25 us: the difference between 5,000 and 40,000 tokens a second in one process.
-It does what the two SDKs need and no more: requests whose body is in memory, no proxies, no HTTP/2, no upgrade.
+A token is one read of a socket. httpx2's own transport spends 115 us of CPU on a read (locks, cancel scopes, a parser
+in Python), this one 30 us, most of it asyncio's. It does what the two SDKs need and no more: requests whose body is in
+memory, no proxies, no HTTP/2, no upgrade.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What both adapters need of HTTP: one client, server-sent events, and transport errors as faults.
 
 The SDKs sign, address and check the calls; the streams are read here. Their own readers build a pydantic model for
-each chunk: 260 us (openai 3.54) and 70 us (anthropic 2.12) of CPU per token, against 25 us here.
+each chunk: 260 us (openai 3.54) and 70 us (anthropic 2.12) of CPU per token, against 4 us here.
 """
 
 from __future__ import annotations
