@@ -84,7 +84,7 @@ async def usage(running: Stack) -> dict[str, Any]:
 
 async def test_a_rate_limited_provider_hears_from_a_handful_and_no_job_fails(stack: StackMaker, llm: LlmServer) -> None:
     """1,000 slots in two workers, 1,000 jobs, 429 with Retry-After 2: at most 20 calls in these 2 s, no slot is held,
-    the rate ramps up afterwards, every job completes with its first attempt and nobody was called twice without need."""
+    the rate ramps up afterwards, every job completes with its first attempt and nobody is called twice in vain."""
     only = settings(llm, PROVIDERS=OPENAI, WORKER_CONCURRENCY="500")
     async with stack(workers=2, **only) as running:
         await llm.behave(Behaviour(fail=Failing(status=429, retry_after=2.0, seconds=2.0), tokens=4))
