@@ -62,6 +62,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     in_worker: list[float]
     at_client: list[float]
     lost: float
+    repeated: int
 
     def bytes_a_stream(self, streams: int) -> float:
         """What each open stream added to the worker."""
@@ -129,10 +130,12 @@ async def _written(llm: LlmServer) -> int:
     return sum(call.tokens for call in await llm.calls())
 
 
-def _recoveries(worker: Service) -> float:
+def _lost(worker: Service) -> float:
+    """Leases that the worker lost, by its own metrics: its runs that were cut for it, and jobs taken back."""
     with urllib.request.urlopen(f"{worker.url}/metrics", timeout=10) as answer:
         lines = answer.read().decode().splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.startswith("presswork_recoveries_total "))
+    named = [line for line in lines if line.startswith("presswork_recoveries_total ") or 'outcome="lost"' in line]
+    return sum(float(line.split()[-1]) for line in named)
 
 
 async def _window(bench: Bench, llm: LlmServer, sizes: Sizes) -> tuple[float, float, dict[str, float]]:
@@ -157,12 +160,12 @@ async def _window(bench: Bench, llm: LlmServer, sizes: Sizes) -> tuple[float, fl
     }  # fmt: skip
 
 
-def _lost(snapshots: Sequence[JobSnapshot], tokens: int) -> int:
-    """How many needed more than one lease. RuntimeError when one has not the whole text."""
+def _repeated(snapshots: Sequence[JobSnapshot], tokens: int) -> int:
+    """How many needed more than one attempt. RuntimeError when one has not the whole text."""
     for snapshot in snapshots:
-        text = snapshot.outcome.result if snapshot.outcome else None
-        if snapshot.status is not JobStatus.COMPLETED or len(text or "") != tokens * len(STAMP):
-            raise RuntimeError(f"a job ended as {snapshot.status.value}, {len(text or '')} characters of its text there")
+        text = (snapshot.outcome.result if snapshot.outcome else None) or ""
+        if snapshot.status is not JobStatus.COMPLETED or len(text) != tokens * len(STAMP):
+            raise RuntimeError(f"a job ended as {snapshot.status.value} with {len(text)} characters of text")
     return sum(snapshot.attempt > 1 for snapshot in snapshots)
 
 
@@ -186,14 +189,15 @@ async def _measure(bench: Bench, noted: Path, sizes: Sizes, rate: float) -> Run:
             began, ended, counted = await _window(bench, llm, sizes)
             memory = proportional_set_size(bench.worker.process.pid)
             snapshots = await _ended(store, jobs, sizes.token_seconds + END_SECONDS)
-    recovered = await asyncio.to_thread(_recoveries, bench.worker)
+    lost = await asyncio.to_thread(_lost, bench.worker)
     return Run(
         **counted,
         memory_before=before,
         memory_open=memory,
         in_worker=[delay for at, delay in read_arrivals(noted) if began <= at <= ended],
         at_client=[delay for at, delay in heard if began <= at <= ended],
-        lost=_lost(snapshots, tokens) + recovered,
+        lost=lost,
+        repeated=_repeated(snapshots, tokens),
     )
 
 
@@ -220,7 +224,7 @@ def run(sizes: Sizes) -> Report:
         for rate, runs in found.items():
             runs.append(_run(sizes, rate))
     report = Report(name="tokens", title=f"{sizes.token_streams:,} streams in one worker, {sizes.token_window:g} s")
-    costs, delays = [], []
+    costs, delays, trouble = [], [], []
     for rate, runs in found.items():
         figures = {name: Spread.of(getattr(run, name) for run in runs) for name in _COSTS}
         token = Spread.of(run.worker / run.tokens * 1e6 for run in runs)
@@ -228,7 +232,8 @@ def run(sizes: Sizes) -> Report:
         in_worker, at_client = _delays(runs, "in_worker"), _delays(runs, "at_client")
         costs.append([f"{rate:g}/s", token, *figures.values()])
         held = Spread.of(run.memory_open / 2**20 for run in runs)
-        delays.append([f"{rate:g}/s", *in_worker, *at_client, memory, held, sum(run.lost for run in runs)])
+        delays.append([f"{rate:g}/s", *in_worker, *at_client, memory, held])
+        trouble.append([f"{rate:g}/s", sum(run.lost for run in runs), sum(run.repeated for run in runs)])
         report.figures |= {
             f"{rate:g}/s: worker us a token": token,
             f"{rate:g}/s: in worker p50 ms": in_worker[0],
@@ -236,8 +241,9 @@ def run(sizes: Sizes) -> Report:
             "KiB a stream": memory,
         }
     report.add_table(["each stream", "worker us a token", *_COSTS.values()], costs)
-    columns = ["in worker p50 ms", "p99", "at client p50 ms", "p99", "KiB a stream", "worker MiB", "leases lost"]
+    columns = ["in worker p50 ms", "p99", "at client p50 ms", "p99", "KiB a stream", "worker MiB"]
     report.add_table(["each stream", *columns], delays)
+    report.add_table(["each stream", "leases lost", "jobs attempted twice"], trouble)
     return report
 
 

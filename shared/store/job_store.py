@@ -114,7 +114,9 @@ class JobStore:
         # Two at a time: the server serves one batch while this process makes the next. What waits for a submit is
         # shared out among both; the ends of jobs do better in full batches (measured with 50 callers each).
         self._submit = self._coalesce("submit", in_flight=2, shares=True, patience_s=settings.timeout_seconds)
-        self._append = self._coalesce("append")
+        # A thousand streams append 2,000 times a second and more: one batch at a time would need every answer within
+        # 32 ms, and a busy event loop needs several of its turns to see one.
+        self._append = self._coalesce("append", in_flight=16, frugal=True)
         self._finish = self._coalesce("finish", in_flight=2)
         self._requeue = self._coalesce("requeue")
         self._reroute = self._coalesce("reroute")
@@ -123,13 +125,14 @@ class JobStore:
         self._server_clock = (0, 0.0)
 
     def _coalesce(
-        self, script: str, *, in_flight: int = 1, shares: bool = False, patience_s: float | None = None
+        self, script: str, *, in_flight: int = 1, shares: bool = False, frugal: bool = False,
+        patience_s: float | None = None,
     ) -> Coalescer[Item, Any]:
         async def flush(items: list[Item]) -> list[Any]:
             replies: list[Any] = await self._call(script, items)
             return replies
 
-        return Coalescer(flush, patience_s=patience_s, in_flight=in_flight, shares=shares)
+        return Coalescer(flush, patience_s=patience_s, in_flight=in_flight, shares=shares, frugal=frugal)
 
     async def _call(self, script: str, items: Sequence[Item] = (), **argv: bytes | str | int | float) -> Any:
         try:
