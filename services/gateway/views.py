@@ -55,6 +55,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Exact counts of one moment. The first five add up to all jobs accepted; `delayed` is part of `queued`.
 
     `waiting` splits the rest of `queued` by lane: `again` came back from a retry or a delay, `suspect` lost a worker.
+    `backlog` is what to scale workers on: jobs that could be claimed and jobs that run. It is 0 only when nobody works.
     """
 
     queued: int
@@ -63,6 +64,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     failed: int
     cancelled: int
     delayed: int
+    backlog: int
     waiting: dict[str, int]
 
 
@@ -118,6 +120,7 @@ def view_stats(stats: QueueStats, now_ms: int) -> QueueView:
         failed=stats.failed,
         cancelled=stats.cancelled,
         delayed=stats.delayed,
+        backlog=stats.backlog,
         waiting=stats.by_lane,
     )
     return QueueView(success=True, stats=counts, timestamp=iso_time(now_ms))
