@@ -112,7 +112,9 @@ def test_both_autoscalers_follow_the_same_figure_of_the_queue() -> None:
     fields = [{k: v for k, v in trigger["metadata"].items() if k != "url"} for trigger in triggers]
     assert fields[0] == fields[1]
     assert set(fields[0]) == {"valueLocation", "targetValue", "authMode"}
-    stats = QueueStats(queued=9, processing=4, completed=0, failed=0, cancelled=0, delayed=2, by_lane={"high": 7})
+    stats = QueueStats(
+        queued=12, processing=4, completed=0, failed=0, cancelled=0, delayed=2, parked=3, by_lane={"high": 7}
+    )
     answer: Any = msgspec.to_builtins(view_stats(stats, 0))
     for step in fields[0]["valueLocation"].split("."):
         answer = answer[step]
