@@ -19,9 +19,6 @@ ADDRESSES = ("REDIS_URL", "KV_URL", "UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_RES
              "KV_REST_API_TOKEN")  # fmt: skip
 """Read by `shared.settings.redis_url`, which knows more names than there are fields."""
 
-PROVIDER_KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY")
-"""Read by the worker's providers."""
-
 
 def _fields(module: str) -> set[str]:
     structs = [
@@ -35,8 +32,6 @@ def _fields(module: str) -> set[str]:
 def known(service: str) -> set[str]:
     """What a service reads from its environment, as values and as files."""
     names = _fields("shared.settings") | _fields(f"services.{service}.settings") | set(ADDRESSES)
-    if service == "worker":
-        names |= set(PROVIDER_KEYS)
     return names | {f"{name}_FILE" for name in names}
 
 
