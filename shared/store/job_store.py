@@ -333,8 +333,8 @@ class JobStore:
         """
         item = (
             claim.consumer, claim.job_id, claim.token, claim.spec.priority[0], gate, report,
-            -1 if retry_after_ms is None else retry_after_ms, " ".join(candidates), " ".join(chain or (gate, *candidates)),
-            _encode(spent) if spent else "",
+            -1 if retry_after_ms is None else retry_after_ms, " ".join(candidates),
+            " ".join(chain or (gate, *candidates)), _encode(spent) if spent else "",
         )  # fmt: skip
         reply = await self._reroute(item)
         refusals.check_item(reply)
