@@ -113,6 +113,11 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     parked: int
     by_lane: dict[str, int]
 
+    @property
+    def backlog(self) -> int:
+        """Jobs that want a worker now: those that could be claimed and those that run. What to scale workers on."""
+        return sum(self.by_lane.values()) + self.processing
+
 
 class MemoryUse(msgspec.Struct, frozen=True):
     """Bytes the server uses and may use (0: no limit, or it does not tell)."""
