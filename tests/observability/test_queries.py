@@ -14,16 +14,6 @@ from tests.support.dashboards import DASHBOARDS, Query, dashboard_queries, group
 OF_PROMETHEUS = {"up": {"job", "instance"}, "ALERTS": {"alertname", "alertstate", "severity"}}
 OF_A_SCRAPE = {"job", "instance"}
 
-PENDING = {
-    "presswork_gate_closed": {"provider", "model", "reason"},
-    "presswork_queue_parked_jobs": set[str](),
-    "presswork_provider_requests_total": {"provider", "model", "outcome"},
-    "presswork_provider_tokens_total": {"provider", "model", "direction"},
-    "presswork_provider_cost_usd_total": {"provider", "model"},
-    "presswork_wasted_tokens_total": {"reason"},
-}
-"""Agreed names that are not exported yet; a test below asks to delete each line once its metric is there."""
-
 
 def exported() -> dict[str, set[str]]:
     """Sample names and their labels, of every group of instruments the services make."""
@@ -55,7 +45,7 @@ def recorded() -> dict[str, set[str]]:
     return {name: set(name.split(":")[0].split("_")) - {"fleet"} for name in names}
 
 
-KNOWN = OF_PROMETHEUS | PENDING | exported() | recorded()
+KNOWN = OF_PROMETHEUS | exported() | recorded()
 
 
 @pytest.mark.parametrize("query", dashboard_queries() + rule_queries(), ids=lambda query: query.place)
@@ -71,11 +61,6 @@ def test_a_recorded_name_tells_its_labels(rule: dict[str, str]) -> None:
     """The level in front of a recorded name is exactly what the rule groups by, or what it keeps of another rule's."""
     if by := grouping(rule["expr"]):
         assert by == recorded()[rule["record"]]
-
-
-def test_no_metric_is_pending_that_is_exported() -> None:
-    """The list of agreed names gets shorter as they come true."""
-    assert set(PENDING) & set(exported()) == set()
 
 
 def test_every_own_metric_is_watched() -> None:
