@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --require-hashes
 WORKERS ?= 3
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run test lint types check bench chaos up down compose-smoke rolling observe format clean lock
+.PHONY: help install install-dev run test lint types check bench chaos up down compose-smoke rolling observe docs format clean lock
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ rolling: install-dev ## Restart every service under 50 jobs/s and 200 event stre
 
 compose-smoke: install-dev ## Everything on a Docker engine: calls, streams, scaling, a kill, a drain
 	$(BIN)/python -m tests.compose
+
+docs: install-dev ## Write the pages of docs/ that are generated from the code
+	$(BIN)/python -m services.worker.providers.failure_table > docs/provider-failures.md
 
 format: install-dev ## Format and fix what can be fixed
 	$(BIN)/ruff check --fix .

@@ -18,8 +18,13 @@ IMAGES = ("presswork-gateway", "presswork-worker", "presswork-notifier")
 SERVICES = ("valkey", "gateway", "notifier", "worker", "edge", "prometheus")
 """All but Grafana, which is provisioned with the same files and needs nothing of ours to run."""
 
-SETTINGS = "LEASE_SECONDS=3\nDRAIN_SECONDS=2\nWORKER_CONCURRENCY=8\nDEMO_TOKENS_PER_SECOND=20\n"
+SETTINGS = "PROVIDERS=demo:demo\nLEASE_SECONDS=3\nDRAIN_SECONDS=2\nWORKER_CONCURRENCY=8\nDEMO_TOKENS_PER_SECOND=20\n"
 """A long text takes 8 s or more: longer than the drain, and 24 run at once on three workers."""
+
+SDKS = """
+from importlib.util import find_spec
+print(*[name for name in ("openai", "anthropic") if find_spec(name)])
+"""
 
 
 class Smoke:
@@ -51,6 +56,7 @@ class Smoke:
         self._say(f"engine {docker('version', '--format', '{{.Server.Version}}').strip()}")
         self._say(f"compose {(await self._project.compose('version', '--short')).strip()}")
         await self._build()
+        await self._contents()
         try:
             await self._up()
             await self._calls()
@@ -105,10 +111,17 @@ class Smoke:
             assert [line.split()[0] for line in users if line.split()[0] == "0"] == [], name
             published = [binding for bindings in (host["PortBindings"] or {}).values() for binding in bindings]
             assert {binding["HostIp"] for binding in published} <= {"127.0.0.1"}, name
+        self._say("no process runs as root, every root file system is read-only, ports are on loopback")
+
+    async def _contents(self) -> None:
+        """No build tools in an image, and no package of another service: the SDKs of the providers are the worker's."""
         for image in IMAGES:
-            tools = docker("run", "--rm", "--entrypoint", "sh", image, "-c", "command -v gcc cc make curl wget || true")
+            run = ("run", "--rm", "--read-only", "--network", "none", image)
+            tools = await asyncio.to_thread(docker, *run, "sh", "-c", "command -v gcc cc make curl wget || true")
             assert tools == "", (image, tools)
-        self._say("no process runs as root, every root file system is read-only, no build tools")
+            sdks = await asyncio.to_thread(docker, *run, "python", "-c", SDKS)
+            assert sdks.split() == (["openai", "anthropic"] if image.endswith("worker") else []), (image, sdks)
+        self._say("no build tools in the images; only the worker has the providers' SDKs")
 
     async def _prometheus_sees(self, workers: int) -> None:
         wanted = {"presswork-gateway": 1, "presswork-notifier": 1, "presswork-worker": workers}
