@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 import tempfile
 from pathlib import Path
+
+import uvloop
 
 from tests.rolling.driver import Plan, Release
 
@@ -21,9 +22,10 @@ def main() -> int:
     plan = Plan(jobs_per_second=chosen.jobs_per_second, readers=chosen.readers, rounds=chosen.rounds)
     print(f"rolling: {plan.jobs_per_second:g} jobs/s, {plan.readers} event streams, {plan.rounds} rounds", flush=True)
     with tempfile.TemporaryDirectory(prefix="presswork-rolling-") as folder:
-        report = asyncio.run(Release(plan, Path(folder)).run())
+        report = uvloop.run(Release(plan, Path(folder)).run())
     seen = report.seen
     print(f"{report.seconds:.0f} s; {report.restarts} restarts; {report.jobs} jobs {dict(report.outcomes)}")
+    print(f"{report.jobs_per_second:.1f} jobs/s were reached; less than asked for means that this machine was busy")
     print(f"{seen.calls} calls, {seen.retried} of them repeated; slowest submit {seen.slowest:.2f} s")
     print(f"{report.watched} jobs watched, {seen.most_streams} streams at once, {seen.resumed} times resumed")
     print(f"{report.handed_back} of the watched jobs were handed back by a worker that left")

@@ -44,6 +44,7 @@ class Report:
     handed_back: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
+    jobs_per_second: float = 0.0
     seconds: float = 0.0
 
 
@@ -59,8 +60,8 @@ class Release:
             "REDIS_URL": self._server.url,
             "DRAIN_SECONDS": "1",
             "WORKER_CONCURRENCY": "300",
-            "DEMO_FIRST_TOKEN_MS": "2000",
-            "DEMO_TOKENS_PER_SECOND": "15",
+            "DEMO_FIRST_TOKEN_MS": "3000",
+            "DEMO_TOKENS_PER_SECOND": "40",
             "LOG_LEVEL": "WARNING",
         }
         self._services = [
@@ -96,12 +97,13 @@ class Release:
         readers = asyncio.Semaphore(self._plan.readers)
         async with asyncio.timeout(self._plan.settle_seconds + 60.0 * self._plan.rounds), asyncio.TaskGroup() as group:
             restarting = group.create_task(self._restart_all(report, over))
-            due = asyncio.get_running_loop().time()
+            due = began = asyncio.get_running_loop().time()
             while not over.is_set():
                 group.create_task(self._customer(front, report.jobs, readers))
                 report.jobs += 1
                 due += 1 / self._plan.jobs_per_second
                 await asyncio.sleep(max(0.0, due - asyncio.get_running_loop().time()))
+            report.jobs_per_second = report.jobs / (asyncio.get_running_loop().time() - began)
             await restarting
         report.watched = len(self._readings)
 
