@@ -69,6 +69,7 @@ class Release:
         ]
         self._statuses: dict[str, dict[str, Any]] = {}
         self._readings: list[Reading] = []
+        self._unwatched: list[str] = []
 
     def _urls(self, name: str) -> list[str]:
         return [service.url for service in self._services if service.name == name]
@@ -81,11 +82,13 @@ class Release:
             async with AsyncExitStack() as stack:
                 for service in self._services:
                     await stack.enter_async_context(service)
-                limits = httpx.Limits(max_connections=1000, max_keepalive_connections=100)
+                # The pool looks at each of its connections at every call, so it gets few.
+                limits = httpx.Limits(max_connections=200, max_keepalive_connections=8)
                 client = await stack.enter_async_context(httpx.AsyncClient(timeout=15.0, limits=limits))
                 front = Balanced(client, self._urls("gateway"), self._urls("notifier"))
                 report = Report(front.seen)
                 await self._load(front, report)
+                await self._read_rest(front)
                 await self._judge(report)
         finally:
             self._server.stop()
@@ -117,10 +120,17 @@ class Release:
             "priority": ("high", "normal", "low")[number % 3],
         }
         job_id = await front.submit(number, body)
-        if not readers.locked():
-            async with readers:
-                self._readings.append(await front.follow(job_id))
+        if readers.locked():
+            self._unwatched.append(job_id)
+            return
+        async with readers:
+            self._readings.append(await front.follow(job_id))
         self._statuses[job_id] = await front.ended(job_id)
+
+    async def _read_rest(self, front: Balanced) -> None:
+        async with asyncio.timeout(self._plan.settle_seconds):
+            for job_id in self._unwatched:
+                self._statuses[job_id] = await front.ended(job_id)
 
     async def _restart_all(self, report: Report, over: asyncio.Event) -> None:
         await asyncio.sleep(self._plan.calm_seconds)
