@@ -35,7 +35,7 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     token_streams: int = 1_000
     """tokens: jobs that stream at once, at each of `token_rates` a second and stream."""
     token_rates: tuple[float, ...] = (5.0, 10.0, 20.0)
-    token_seconds: float = 30.0
+    token_seconds: float = 36.0
     """tokens: how long each job streams; all of them are open after about 8 s."""
     token_window: float = 12.0
     """tokens: how long is measured while all are open."""

@@ -42,7 +42,7 @@ WARM_UP: Final = 8
 LISTENERS: Final = 20
 """Jobs that a client listens to."""
 
-OPEN_SECONDS: Final = 20.0
+OPEN_SECONDS: Final = 40.0
 """All calls must be open by then; a gate that was idle opens over eight seconds."""
 
 END_SECONDS: Final = 60.0
