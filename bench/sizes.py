@@ -62,7 +62,8 @@ def from_flags(flags: argparse.Namespace) -> Sizes:
     given = {name: text for name in values if (text := getattr(flags, name)) is not None}
     try:
         return msgspec.convert(
-            values | {name: text.split(",") if isinstance(values[name], tuple) else text for name, text in given.items()},
+            values
+            | {name: text.split(",") if isinstance(values[name], tuple) else text for name, text in given.items()},
             Sizes,
             strict=False,
         )

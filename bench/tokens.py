@@ -69,14 +69,13 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         return (self.memory_open - self.memory_before) / streams
 
 
-class Bench:
+class Bench(msgspec.Struct, frozen=True):
     """What one measurement runs on."""
 
-    def __init__(self, probe: Probe, worker: Service, notifier: Service, stand_in: Service) -> None:
-        self.probe = probe
-        self.worker = worker
-        self.notifier = notifier
-        self.stand_in = stand_in
+    probe: Probe
+    worker: Service
+    notifier: Service
+    stand_in: Service
 
 
 @contextmanager
@@ -132,7 +131,7 @@ async def _written(llm: LlmServer) -> int:
 
 def _lost(worker: Service) -> float:
     """Leases that the worker lost, by its own metrics: its runs that were cut for it, and jobs taken back."""
-    with urllib.request.urlopen(f"{worker.url}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"{worker.url}/metrics", timeout=10) as answer:  # noqa: S310 - an address of loopback
         lines = answer.read().decode().splitlines()
     named = [line for line in lines if line.startswith("presswork_recoveries_total ") or 'outcome="lost"' in line]
     return sum(float(line.split()[-1]) for line in named)
@@ -146,7 +145,9 @@ async def _window(bench: Bench, llm: LlmServer, sizes: Sizes) -> tuple[float, fl
 
     await _until(all_open, "all calls are open", OPEN_SECONDS)
     began, written, commands = time.time(), await _written(llm), bench.probe.commands().total()
-    meter = CpuMeter([bench.worker.process.pid, bench.probe.pid, bench.stand_in.process.pid, bench.notifier.process.pid])
+    meter = CpuMeter(
+        [bench.worker.process.pid, bench.probe.pid, bench.stand_in.process.pid, bench.notifier.process.pid]
+    )
     await asyncio.sleep(sizes.token_window)
     (worker, redis, stand_in, _), others = meter.cores()
     ended = time.time()

@@ -125,7 +125,12 @@ class JobStore:
         self._server_clock = (0, 0.0)
 
     def _coalesce(
-        self, script: str, *, in_flight: int = 1, shares: bool = False, frugal: bool = False,
+        self,
+        script: str,
+        *,
+        in_flight: int = 1,
+        shares: bool = False,
+        frugal: bool = False,
         patience_s: float | None = None,
     ) -> Coalescer[Item, Any]:
         async def flush(items: list[Item]) -> list[Any]:

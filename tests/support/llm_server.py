@@ -211,7 +211,11 @@ class Connection(asyncio.Protocol):
         self._stamped = behaviour.stamped
         tokens = behaviour.tokens if limit is None else min(behaviour.tokens, limit)
         start, pieces, end = llm_dialects.stream(
-            call.dialect, call.model, tokens, whole=tokens == behaviour.tokens, usage=behaviour.usage,
+            call.dialect,
+            call.model,
+            tokens,
+            whole=tokens == behaviour.tokens,
+            usage=behaviour.usage,
             stamped=behaviour.stamped,
         )
         if behaviour.raw is not None:
