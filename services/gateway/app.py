@@ -23,6 +23,7 @@ from shared.http import server
 from shared.http.identity import Authenticator
 from shared.http.ops import ops_routes
 from shared.http.problems import DRAINING, EXCEPTION_HANDLERS, Problem
+from shared.store import choice
 from shared.store.job_store import JobStore, open_store
 from shared.telemetry import logs
 from shared.telemetry.metrics import QueueMetrics, RedisMetrics, SubmitMetrics, new_registry
@@ -52,7 +53,7 @@ async def open_app(
     registry = new_registry("gateway")
     submitted, redis = SubmitMetrics(registry), RedisMetrics(registry)
     api = document(settings.models, settings.public_events_url, authenticated=authenticator.required)
-    store_settings = environment.read_store(mapping)
+    store_settings = await choice.settle(environment.read_store(mapping), may_use_rest=True)
     async with open_store(store_settings, client_name="presswork-gateway", observer=redis.observe) as store:
         admission = Admission(store, settings.max_queued_jobs)
         gauges = QueueGauges(store, QueueMetrics(registry))

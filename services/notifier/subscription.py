@@ -11,6 +11,7 @@ from services.notifier.sources import Batch, Source
 from services.notifier.wire import TooSlow, Wire
 from shared.errors import JobNotFound, StoreUnavailable
 from shared.store.bell import RUNG, Bell, Listener
+from shared.store.polled_bell import PolledBell
 from shared.telemetry.metrics import StreamMetrics
 
 CursorT = TypeVar("CursorT")
@@ -45,7 +46,7 @@ class Subscription(Generic[CursorT]):
         if self._listener is not None:
             self._listener.heard(RUNG)
 
-    async def run(self, first: Batch[CursorT], bell: Bell) -> None:
+    async def run(self, first: Batch[CursorT], bell: Bell | PolledBell) -> None:
         """Send everything from the first batch on, until the job or this stream ends."""
         try:
             await self.wire.begin()

@@ -19,10 +19,9 @@ from redis.exceptions import ResponseError
 from shared.errors import IdempotencyConflict, JobNotFound, LeaseLost, PressworkError
 from shared.job import Claim, JobError, JobSnapshot, JobSpec, JobStatus, NewJob, Outcome, RetryReason
 from shared.settings import MAX_DEADLINE_SECONDS, StoreSettings
-from shared.store import listing, records, refusals, stats
-from shared.store.bell import Bell
+from shared.store import listing, records, refusals, stats, wiring
 from shared.store.coalesce import Coalescer
-from shared.store.connection import RedisSettings, new_connection
+from shared.store.connection import RedisSettings
 from shared.store.event_log import EventLog
 from shared.store.keys import Keys
 from shared.store.listeners import Messages
@@ -41,8 +40,7 @@ from shared.store.replies import (
     Submitted,
 )
 from shared.store.scripts import Scripts
-from shared.store.shared_socket import Observer, SharedSocket
-from shared.store.sleeper import Sleeper
+from shared.store.shared_socket import Observer
 
 LOSSES_MAX: Final = 3
 HANDBACKS_MAX: Final = 20
@@ -71,8 +69,8 @@ class JobStore:
     def __init__(self, settings: StoreSettings, redis: RedisSettings, observer: Observer | None = None) -> None:
         self.settings = settings
         self.keys = Keys()
-        self._socket = SharedSocket(lambda: new_connection(redis), timeout=settings.timeout_seconds)
-        self._sleeper = Sleeper(new_connection(redis), self.keys.fixed("wake"), margin_s=settings.timeout_seconds)
+        wires = wiring.wires(settings, redis, self.keys, observer)
+        self._socket, self._sleeper, self.bell = wires.socket, wires.sleeper, wires.bell
         constants = {
             "lease_ms": settings.lease_ms,
             "result_ttl": round(settings.result_ttl_seconds * 1000),
@@ -86,7 +84,6 @@ class JobStore:
         }
         self._scripts = Scripts(self._socket, self.keys, constants, observer)
         self._reads = Reads(self._socket, observer)
-        self.bell = Bell(lambda: new_connection(redis), observer=observer)
         self.events = EventLog(self._reads, self.keys)
         # Two at a time: the server serves one batch while this process makes the next. What waits for a submit is
         # shared out among both; the ends of jobs do better in full batches (measured with 50 callers each).

@@ -8,7 +8,7 @@ import pytest
 
 from services.worker.settings import WorkerSettings
 from shared.errors import SettingsInvalid
-from shared.settings import parse_providers, read, read_store, redis_url
+from shared.settings import RestEndpoint, parse_providers, read, read_store, redis_url, rest_endpoint
 
 
 def test_defaults_and_values_come_from_the_mapping() -> None:
@@ -43,6 +43,18 @@ def test_the_rest_pair_becomes_a_tls_url(prefix: str) -> None:
     assert redis_url({**pair, "REDIS_URL": "redis://first"}) == "redis://first"
     with pytest.raises(SettingsInvalid, match="together"):
         redis_url({f"{prefix}_URL": "https://eu1-x.upstash.io"})
+
+
+@pytest.mark.parametrize("url", ["http://eu1-x.upstash.io", "redis://x", "eu1-x.upstash.io", "https://user:pass@x", ""])
+def test_a_rest_url_that_would_leak_the_token_is_refused(url: str) -> None:
+    """Only https carries the token, or loopback; the line names the setting and no value."""
+    with pytest.raises(SettingsInvalid, match="KV_REST_API_URL") as raised:
+        rest_endpoint({"KV_REST_API_URL": url, "KV_REST_API_TOKEN": "secret"})
+    assert not url or url not in str(raised.value)
+    assert "secret" not in str(raised.value)
+    local = rest_endpoint({"KV_REST_API_URL": "http://127.0.0.1:8079/", "KV_REST_API_TOKEN": "secret"})
+    assert local == RestEndpoint("http://127.0.0.1:8079", "secret")
+    assert "secret" not in repr(local)
 
 
 def test_a_service_without_a_redis_says_so() -> None:
