@@ -26,7 +26,7 @@ from shared.telemetry import logs
 DELTA_SECONDS: Final = 0.02
 """Between the delta and the end: long enough for the delta to be on its way alone."""
 
-_DONE: Final = Completion(usage=Usage(input_tokens=10, output_tokens=100), finish_reason="stop", cost_usd=0.0)
+_DONE: Final = Completion(usage=Usage(input_tokens=10, output_tokens=100), finish_reason="stop")
 
 
 class NoopProvider:
@@ -37,6 +37,15 @@ class NoopProvider:
         self._ends = None if ends is None else ends.open("ab", buffering=0)
         self._delta = delta
         self._run_s = run_s
+
+    gated = False
+
+    def cost(self, _: str, __: Usage) -> int:
+        """See `Provider`."""
+        return 0
+
+    async def aclose(self) -> None:
+        """See `Provider`."""
 
     async def stream(self, request: GenerationRequest) -> AsyncIterator[str | Completion]:
         """See `Provider`."""

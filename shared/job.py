@@ -94,11 +94,13 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
 class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     """A job to submit. Durations in ms, from the moment Redis takes it.
 
+    `route`: the gates (`provider:model`) it may pass, in order of preference; empty: the fleet's chain.
     `idempotency_key` is the client's key; `fingerprint` is a digest of the body it came with.
     """
 
     id: str
     spec: JobSpec
+    route: tuple[str, ...] = ()
     delay_ms: int = 0
     deadline_ms: int = 86_400_000
     idempotency_key: str | None = None
@@ -111,7 +113,9 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     `token` is the lease: a lane letter and the stream entry id; it has one life (DESIGN section 3, fence).
     `consumer` is the worker it was made for. `attempt` is a count from 1 and proves nothing. Times are Redis's clock,
     ms since the epoch.
-    `suspect`: the job lost a worker before.
+    `suspect`: the job lost a worker before. `gate`: the `provider:model` that has room for it, `reserved` its tokens
+    there; `route`: the job's own chain, () for the fleet's; `passed_over`: the gates before it in the chain that had
+    none. `spent`: what earlier attempts cost, `lost_bytes` of text besides that went down with their workers.
     """
 
     job_id: str
@@ -124,6 +128,12 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     started_ms: int
     deadline_ms: int
     suspect: bool = False
+    gate: str = ""
+    route: tuple[str, ...] = ()
+    reserved: int = 0
+    passed_over: tuple[PassedOver, ...] = ()
+    spent: Spent | None = None
+    lost_bytes: int = 0
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -133,6 +143,22 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     output_tokens: int
     cached_tokens: int = 0
     estimated: bool = False
+
+
+class Spent(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What a job's attempts cost so far. `cost` in nano-USD (1e-9 USD), None when a part of it is unknown."""
+
+    usage: Usage
+    cost: int | None
+
+
+class PassedOver(msgspec.Struct, frozen=True, kw_only=True):
+    """A provider that came earlier in the chain and did not answer. `reason`: limit (our own), rate_limited (the
+    provider told us to wait), unavailable (too many failures in a row), or the type of the error it answered with."""
+
+    provider: str
+    model: str
+    reason: str
 
 
 class JobError(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,7 +172,8 @@ class JobError(msgspec.Struct, frozen=True, kw_only=True):
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """How a job ended; stored as JSON, part of the terminal event and of job-status.
 
-    `result` is the whole text (of a cancelled job: what came so far), `cost_usd` None when unknown.
+    `result` is the whole text (of a cancelled job: what came so far). `usage` and `cost_usd` are those of all attempts
+    together, None when unknown. `passed_over`: who should have answered before `provider` and why it did not.
     """
 
     result: str | None = None
@@ -156,6 +183,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     usage: Usage | None = None
     cost_usd: float | None = None
     finish_reason: str | None = None
+    passed_over: tuple[PassedOver, ...] = ()
     metadata: dict[str, object] | None = None
 
 

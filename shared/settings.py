@@ -37,9 +37,10 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What the engine needs to know. Durations in s.
 
     `lease_seconds`: a worker silent for so long loses its jobs. `result_ttl_seconds`, `log_ttl_seconds`: how long an
-    ended job's record and its deltas stay. `timeout_seconds`: how long a caller waits for Redis. `rest`: the REST pair
-    when it is set; `redis_transport`: how the store talks, `auto` is settled at the start (`store/choice.py`).
-    `redis_url_derived`: nobody set the URL, it was made from the pair.
+    ended job's record and its deltas stay. `usage_ttl_days`: how long the sums of what an organisation used stay.
+    `timeout_seconds`: how long a caller waits for Redis. `rest`: the REST pair when it is set; `redis_transport`: how
+    the store talks, `auto` is settled at the start (`store/choice.py`). `redis_url_derived`: nobody set the URL, it
+    was made from the pair.
     """
 
     redis_url: str
@@ -49,6 +50,7 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     lease_seconds: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 15.0
     result_ttl_seconds: PositiveSeconds = 86_400.0
     log_ttl_seconds: PositiveSeconds = 900.0
+    usage_ttl_days: Annotated[float, msgspec.Meta(ge=1, le=36_500)] = 400.0
     organization_events: bool = False
     timeout_seconds: PositiveSeconds = 1.8
 
@@ -136,17 +138,3 @@ def read_store(mapping: Mapping[str, str]) -> StoreSettings:
         raise SettingsInvalid("REDIS_URL is not set (`make run` starts an embedded server and sets it)")
     derived = _given_url(mapping) is None
     return read(mapping, StoreSettings, redis_url=url, rest=rest_endpoint(mapping), redis_url_derived=derived)
-
-
-def parse_providers(text: str) -> tuple[tuple[str, str], ...]:
-    """PROVIDERS as (provider, model) pairs in order of preference; empty: the demo alone, whose model is `demo`.
-
-    SettingsInvalid for an entry that is not `provider:model`.
-    """
-    pairs = []
-    for entry in text.split(",") if text.strip() else ["demo"]:
-        provider, _, model = (part.strip() for part in entry.partition(":"))
-        if not provider:
-            raise SettingsInvalid("PROVIDERS: every entry is `provider:model`")
-        pairs.append((provider, model or provider))
-    return tuple(pairs)

@@ -18,6 +18,7 @@ from services.gateway.openapi import document
 from services.gateway.routes import Jobs
 from services.gateway.settings import GatewaySettings
 from services.gateway.submit import Intake
+from services.gateway.usage import UsageReport
 from shared import settings as environment
 from shared.http import server
 from shared.http.identity import Authenticator
@@ -59,8 +60,9 @@ async def open_app(
         gauges = QueueGauges(store, QueueMetrics(registry))
         intake = Intake(store, maker, admission, submitted, links)
         jobs = Jobs(store, maker, submitted, links, stop)
+        handlers = [*intake.routes(), *jobs.routes(), *UsageReport(store).routes()]
         routers = [
-            Router("/api/ai", route_handlers=[*intake.routes(), *jobs.routes()], middleware=[authenticator.middleware]),
+            Router("/api/ai", route_handlers=handlers, middleware=[authenticator.middleware]),
             *ops_routes(ready=_ready(store, stop), live=_live, registry=registry, before_scrape=gauges.refresh),
             *docs_routes(api),
         ]

@@ -11,6 +11,7 @@ from shared.store.job_store import JobStore
 from shared.telemetry.metrics import QueueMetrics
 
 FRESH_S: Final = 5.0
+GATE_REASONS: Final = ("rate_limited", "unavailable")
 
 
 class QueueGauges:
@@ -28,12 +29,21 @@ class QueueGauges:
             if time.monotonic() - self._read_at < FRESH_S:
                 return
             try:
-                stats, oldest_ms = await asyncio.gather(self._store.stats(), self._store.oldest_waiting_ms())
+                stats, oldest_ms, gates = await asyncio.gather(
+                    self._store.stats(), self._store.oldest_waiting_ms(), self._store.gates()
+                )
             except PressworkError:
                 self._metrics.forget()
                 return
             jobs = {
                 state: getattr(stats, state) for state in ("queued", "processing", "completed", "failed", "cancelled")
             }
-            self._metrics.show(jobs, delayed=stats.delayed, oldest_seconds=oldest_ms / 1000)
+            self._metrics.show(
+                jobs, delayed=stats.delayed, parked=stats.parked, oldest_seconds=oldest_ms / 1000,
+                gates=[
+                    (gate.provider, gate.model, reason, gate.closed_ms > 0 and gate.reason == reason)
+                    for gate in gates
+                    for reason in GATE_REASONS
+                ],
+            )  # fmt: skip
             self._read_at = time.monotonic()

@@ -10,6 +10,7 @@ import msgspec
 
 from services.gateway.schemas import MAX_KEY, BatchJob, JobRequest, faults
 from services.gateway.settings import GatewaySettings
+from shared.chain import route_of
 from shared.http.identity import Identity
 from shared.http.problems import FORBIDDEN, INVALID, FieldError, Problem, invalid
 from shared.job import JobSnapshot, JobSpec, NewJob, new_job_id
@@ -51,6 +52,7 @@ class JobMaker:
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
         self._models = settings.models
+        self._chain = settings.chain
 
     def make(
         self,
@@ -81,6 +83,7 @@ class JobMaker:
             priority=request.priority,
             provider=request.provider,
             model=request.model,
+            providers=request.providers,
             max_tokens=request.max_tokens,
             temperature=request.temperature,
             timeout_seconds=request.timeout_seconds or settings.job_timeout_seconds,
@@ -91,6 +94,7 @@ class JobMaker:
         return NewJob(
             id=new_job_id(),
             spec=spec,
+            route=route_of(spec, self._chain),
             delay_ms=round(delay * 1000),
             deadline_ms=round(deadline * 1000),
             idempotency_key=key,
@@ -100,4 +104,5 @@ class JobMaker:
     def again(self, failed: JobSnapshot, traceparent: str | None) -> NewJob:
         """A new job that asks for the same as a failed one, with a life of its own."""
         spec = msgspec.structs.replace(failed.spec, retry_of=failed.id, traceparent=traceparent)
-        return NewJob(id=new_job_id(), spec=spec, deadline_ms=round(self._settings.deadline_seconds * 1000))
+        deadline_ms = round(self._settings.deadline_seconds * 1000)
+        return NewJob(id=new_job_id(), spec=spec, route=route_of(spec, self._chain), deadline_ms=deadline_ms)

@@ -8,7 +8,8 @@ from typing import Any, Final
 import msgspec
 
 from services.gateway.queries import PAGE_MAX, WAIT_MAX
-from services.gateway.schemas import MAX_JOBS, MAX_KEY, BatchJob, JobRequest
+from services.gateway.schemas import MAX_CHOICES, MAX_JOBS, MAX_KEY, BatchJob, JobRequest, served_choices
+from services.gateway.usage import DAYS_MAX, UsageView
 from services.gateway.views import JobList, JobView, QueueView
 from shared.http.problems import MEDIA_TYPE, FieldError
 from shared.job import JobStatus
@@ -18,6 +19,7 @@ Json = dict[str, Any]
 
 _IDENTIFIER: Final = {"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,64}$"}
 _JOB_ID: Final = {"type": "string", "pattern": r"^ai-job-\d{13}-[0-9a-z]{9}$"}
+_DATE: Final = {"type": "string", "format": "date"}
 _STATUSES: Final = [status.value for status in JobStatus]
 
 _REASONS: Final = {
@@ -80,6 +82,9 @@ _KEY: Final = _parameter(
     {"type": "string", "minLength": 1, "maxLength": MAX_KEY, "pattern": "^[!-~]+$"},
     "The same key and body of one organization give the same job; another body gives 409",
 )
+_OF_ORGANIZATION: Final = _parameter(
+    "organizationId", "query", _IDENTIFIER, "May be left out when the token belongs to one", required=True
+)
 
 
 def _submitting() -> Json:
@@ -108,8 +113,7 @@ def _reading() -> Json:
         "listJobs", "Jobs of an organization, newest first, without their texts",
         {"200": _text("A page", _ref("JobList"))}, 400, 401, 403, 503,
         parameters=[
-            _parameter("organizationId", "query", _IDENTIFIER,
-                       "May be left out when the token belongs to one", required=True),
+            _OF_ORGANIZATION,
             _parameter("status", "query", {"type": "string", "enum": _STATUSES}, "Only jobs of this status"),
             _parameter("cursor", "query", {"type": "string", "maxLength": 256}, "From the page before"),
             _parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": PAGE_MAX}, "Default 50"),
@@ -118,8 +122,18 @@ def _reading() -> Json:
     stats = _call(
         "queueStats", "How many jobs are in each state", {"200": _text("The counts", _ref("QueueView"))}, 400, 401, 503
     )
+    usage = _call(
+        "usage", "What an organization's jobs used and cost, by the day they ended, project and model",
+        {"200": _text("The sums", _ref("UsageView"))}, 400, 401, 403, 503,
+        parameters=[
+            _OF_ORGANIZATION,
+            _parameter("from", "query", _DATE, "First day, in UTC; left out: the first of this month"),
+            _parameter("to", "query", _DATE, f"Last day, of at most {DAYS_MAX}; left out: the last of this month"),
+        ],
+    )  # fmt: skip
     return {
         "/api/ai/job-status": {"get": status},
+        "/api/ai/usage": {"get": usage},
         "/api/ai/jobs": {"get": listing},
         "/api/ai/queue-stats": {"get": stats},
     }
@@ -175,14 +189,15 @@ def _as_ecma(schema: Any) -> Any:
 
 
 def _schemas(models: Mapping[str, frozenset[str]]) -> Json:
-    _, raw = msgspec.json.schema_components(
-        [JobRequest, BatchJob, JobView, JobList, QueueView, FieldError], ref_template="#/components/schemas/{name}"
-    )
+    described = [JobRequest, BatchJob, JobView, JobList, QueueView, UsageView, FieldError]
+    _, raw = msgspec.json.schema_components(described, ref_template="#/components/schemas/{name}")
     made: Json = _as_ecma(raw)
     names = sorted({model for provider in models.values() for model in provider})
     for request in ("JobRequest", "BatchJob"):
         made[request]["properties"]["provider"] = {"type": ["string", "null"], "enum": [*sorted(models), None]}
         made[request]["properties"]["model"] = {"type": ["string", "null"], "enum": [*names, None]}
+        chain = {"items": {"type": "string", "enum": served_choices(models)}, "minItems": 1, "maxItems": MAX_CHOICES}
+        made[request]["properties"]["providers"] = {"type": ["array", "null"], "uniqueItems": True} | chain
     text, job_id = {"type": "string"}, dict(_JOB_ID)
     status = {"type": "string", "enum": _STATUSES}
     links = dict.fromkeys(("status", "events", "cancel"), text)

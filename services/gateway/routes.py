@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Final
 
-import msgspec
 import structlog
-from litestar import HttpMethod, Request, Response, post, route
+from litestar import Response, post, route
 from litestar.handlers import HTTPRouteHandler
 
+from services.gateway.answers import READING, AnyRequest, as_json, in_time, organization_of
 from services.gateway.links import Links
 from services.gateway.new_jobs import JobMaker, read_traceparent
 from services.gateway.queries import ListQuery, StatusQuery, read_query
@@ -20,36 +18,15 @@ from services.gateway.views import JobList, view_job, view_stats
 from services.gateway.waiting import until_ended
 from shared.errors import JobNotFound, StoreUnavailable
 from shared.http.identity import Identity
-from shared.http.problems import FORBIDDEN, JOB_ENDED, JOB_NOT_FAILED, FieldError, Problem, invalid, unavailable
+from shared.http.problems import JOB_ENDED, JOB_NOT_FAILED, Problem, invalid, unavailable
 from shared.job import JOB_ID, JobSnapshot, JobStatus
 from shared.store.job_store import JobStore
 from shared.telemetry.metrics import SubmitMetrics
 
-ANSWER_SECONDS: Final = 1.9
-"""How long the store may take, however often it asks Redis; a client hears of a Redis that is away within 2 s."""
-
 CANCEL_SECONDS: Final = 1.5
 """How long the worker of a running job may take to end it; then the gateway does."""
 
-_READING: Final = [HttpMethod.GET, HttpMethod.HEAD]
 _log: Final = structlog.get_logger(__name__)
-_encode: Final = msgspec.json.Encoder().encode
-AnyRequest = Request[Identity, None, Any]
-
-
-@asynccontextmanager
-async def _in_time(seconds: float = ANSWER_SECONDS) -> AsyncIterator[None]:
-    """Whatever the store is busy with, a client hears of it within 2 s."""
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError:
-        raise StoreUnavailable("Redis did not answer in time", sent=True) from None
-
-
-def _json(body: object, status: int = 200, **headers: str) -> Response[bytes]:
-    headers = {"Cache-Control": "no-store", **headers}
-    return Response(_encode(body), status_code=status, media_type="application/json", headers=headers)
 
 
 def _ended(job: JobSnapshot) -> Problem:
@@ -71,23 +48,23 @@ class Jobs:
     def routes(self) -> list[HTTPRouteHandler]:
         """The handlers, for the router of `/api/ai`."""
 
-        @route("/job-status", http_method=_READING)
+        @route("/job-status", http_method=READING)
         async def job_status(request: AnyRequest) -> Response[bytes]:
-            return _json(view_job(await self.status(request.user, request.scope["query_string"])))
+            return as_json(view_job(await self.status(request.user, request.scope["query_string"])))
 
-        @route("/queue-stats", http_method=_READING)
+        @route("/queue-stats", http_method=READING)
         async def queue_stats() -> Response[bytes]:
-            async with _in_time():
+            async with in_time():
                 stats = await self._store.stats()
-            return _json(view_stats(stats, time.time_ns() // 1_000_000))
+            return as_json(view_stats(stats, time.time_ns() // 1_000_000))
 
-        @route("/jobs", http_method=_READING)
+        @route("/jobs", http_method=READING)
         async def jobs(request: AnyRequest) -> Response[bytes]:
-            return _json(await self.page(request.user, request.scope["query_string"]))
+            return as_json(await self.page(request.user, request.scope["query_string"]))
 
         @post("/jobs/{job_id:str}/cancel")
         async def cancel(request: AnyRequest) -> Response[bytes]:
-            return _json(view_job(await self.cancel(request.user, request.path_params["job_id"])))
+            return as_json(view_job(await self.cancel(request.user, request.path_params["job_id"])))
 
         @post("/jobs/{job_id:str}/retry")
         async def retry(request: AnyRequest) -> Response[bytes]:
@@ -102,7 +79,7 @@ class Jobs:
         """JobNotFound also for what is no job id at all: such a text never becomes part of a key."""
         if JOB_ID.match(job_id) is None:
             raise JobNotFound(job_id)
-        async with _in_time():
+        async with in_time():
             job = await self._store.status(job_id)
         if job is None or not identity.may_see(job.organization_id):
             raise JobNotFound(job_id)
@@ -119,13 +96,9 @@ class Jobs:
     async def page(self, identity: Identity, query_string: bytes) -> JobList:
         """Jobs of one organisation, newest first."""
         query = read_query(query_string, ListQuery)
-        organization = query.organization_id or identity.organization_id
-        if organization is None:
-            raise invalid("organizationId", "required")
-        if not identity.may_see(organization):
-            raise Problem(FORBIDDEN, errors=[FieldError("organizationId", "not the token's organization")])
+        organization = organization_of(identity, query.organization_id)
         try:
-            async with _in_time():
+            async with in_time():
                 found = await self._store.jobs(
                     organization, status=query.status, cursor=query.cursor, limit=query.limit
                 )
@@ -137,12 +110,12 @@ class Jobs:
         """End a job and answer it as it ended; a 409 `Problem` when it had ended otherwise."""
         job = await self._find(identity, job_id)
         if not job.status.terminal:
-            async with _in_time():
+            async with in_time():
                 reply = await self._store.cancel(job_id)
             if reply.state == "requested":
                 job = await until_ended(self._store, job_id, CANCEL_SECONDS, self._stop) or job
                 if not job.status.terminal:
-                    async with _in_time():
+                    async with in_time():
                         await self._store.cancel(job_id, force=True)
             job = await self._find(identity, job_id)
         if job.status is not JobStatus.CANCELLED:
@@ -156,7 +129,7 @@ class Jobs:
             raise Problem(JOB_NOT_FAILED, f"it is {job.status}", jobId=job.id, jobStatus=job.status)
         again = self._maker.again(job, traceparent)
         try:
-            async with _in_time():
+            async with in_time():
                 submitted = await self._store.submit_retry_of(job.id, again)
         except StoreUnavailable as error:
             raise unavailable(again.id if error.sent else None) from None

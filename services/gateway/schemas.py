@@ -5,7 +5,7 @@ Decoding is strict: no unknown field, no coercion. What a type cannot say is in 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -22,6 +22,7 @@ MAX_TEXT: Final = 1024
 MAX_JOBS: Final = 500
 MAX_DELAY_SECONDS: Final = 604_800
 MAX_KEY: Final = 255
+MAX_CHOICES: Final = 8
 MAX_INTEGER: Final = 2**53 - 1
 """Larger integers lose digits in JavaScript and in Redis's JSON: they are refused rather than changed."""
 
@@ -31,13 +32,17 @@ Integer = Annotated[int, Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)]
 Name = Annotated[str, Meta(min_length=1, max_length=64)]
 Number = Annotated[float, Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)]
 Value = Text | Integer | Number | bool | Annotated[list[Text | Integer | Number | bool], Meta(max_length=32)]
+Choice = Annotated[str, Meta(min_length=1, max_length=64 + 1 + 128)]
 Parameters = Annotated[dict[Name, Value], Meta(max_length=MAX_PARAMETERS)]
 
 
 class JobRequest(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True
 ):
-    """Body of `POST /api/ai/generate-content`. None: the gateway's setting decides."""
+    """Body of `POST /api/ai/generate-content`. None: the gateway's setting decides.
+
+    `providers`: `provider:model` names in order of preference, instead of `provider` and `model`.
+    """
 
     project_id: Identifier
     user_id: Identifier
@@ -47,6 +52,7 @@ class JobRequest(
     priority: Priority = Priority.NORMAL
     provider: Name | None = None
     model: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    providers: Annotated[list[Choice], Meta(min_length=1, max_length=MAX_CHOICES)] | None = None
     max_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     delay_seconds: Annotated[float, Meta(ge=0, le=MAX_DELAY_SECONDS)] = 0
@@ -106,6 +112,22 @@ def _metadata_fault(metadata: dict[str, Any]) -> str | None:
     return f"longer than {MAX_METADATA} bytes" if size > MAX_METADATA else None
 
 
+def _choice_faults(request: JobRequest, choices: list[str], models: dict[str, frozenset[str]]) -> Iterator[FieldError]:
+    if request.provider is not None or request.model is not None:
+        yield FieldError("providers", "must not come with provider or model")
+    served = served_choices(models)
+    for i, choice in enumerate(choices):
+        if choice not in served:
+            yield FieldError(f"providers[{i}]", f"not served here; one of {', '.join(served)}")
+        elif choice in choices[:i]:
+            yield FieldError(f"providers[{i}]", "named twice")
+
+
+def served_choices(models: Mapping[str, frozenset[str]]) -> list[str]:
+    """What `providers` may name: every `provider:model` that is served, sorted."""
+    return sorted(f"{provider}:{model}" for provider, names in models.items() for model in names)
+
+
 def faults(request: JobRequest, body: bytes, models: dict[str, frozenset[str]]) -> list[FieldError]:
     """What is wrong with a body that decoded; `body` is the JSON it came from, `models` may be named, by provider."""
     found: list[FieldError] = []
@@ -119,6 +141,8 @@ def faults(request: JobRequest, body: bytes, models: dict[str, frozenset[str]]) 
         found += _nul_fields(request)
     if request.deadline_seconds is not None and request.deadline_seconds <= request.delay_seconds:
         found.append(FieldError("deadlineSeconds", "must be more than delaySeconds"))
+    if request.providers is not None:
+        found += _choice_faults(request, request.providers, models)
     if request.provider is not None and request.provider not in models:
         found.append(FieldError("provider", f"not served here; one of {', '.join(sorted(models))}"))
     elif request.model is not None:

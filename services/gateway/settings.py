@@ -6,14 +6,16 @@ from typing import Annotated
 
 import msgspec
 
-from shared.settings import MAX_DEADLINE_SECONDS, Port, parse_providers
+from shared.chain import fleet_chain, split
+from shared.settings import MAX_DEADLINE_SECONDS, Port
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where it listens, whom it serves and what a job gets that does not say.
 
     `public_events_url`: origin of the notifier as browsers reach it; empty: the links to events are relative.
-    `providers`: `provider:model` entries separated by commas, in order of preference; empty: the demo.
+    `providers`: `provider:model` entries separated by commas, in order of preference; empty: the default models of the
+    providers whose keys are set, else the demo. The keys are used for nothing else.
     `max_queued_jobs`: beyond so many waiting jobs new ones are refused.
     """
 
@@ -24,6 +26,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     public_events_url: str = ""
     cors_allowed_origins: str = ""
     providers: str = ""
+    openai_api_key: str = ""
+    anthropic_api_key: str = ""
     max_queued_jobs: Annotated[int, msgspec.Meta(ge=1)] = 100_000
     max_attempts: Annotated[int, msgspec.Meta(ge=1, le=10)] = 3
     job_timeout_seconds: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 300.0
@@ -36,9 +40,14 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
         return [origin.strip() for origin in self.cors_allowed_origins.split(",") if origin.strip()]
 
     @property
+    def chain(self) -> tuple[str, ...]:
+        """The `provider:model` names a job may name, the default first. SettingsInvalid for a malformed entry."""
+        return fleet_chain(self.providers, {"openai": self.openai_api_key, "anthropic": self.anthropic_api_key})
+
+    @property
     def models(self) -> dict[str, frozenset[str]]:
         """The models a job may name, by provider. SettingsInvalid for an entry without a provider."""
         found: dict[str, set[str]] = {}
-        for provider, model in parse_providers(self.providers):
+        for provider, model in map(split, self.chain):
             found.setdefault(provider, set()).add(model)
         return {provider: frozenset(models) for provider, models in found.items()}

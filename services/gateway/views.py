@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from shared.events import iso_time
-from shared.job import JobError, JobSnapshot, JobStatus, Outcome, Priority, Usage
+from shared.job import JobError, JobSnapshot, JobStatus, Outcome, PassedOver, Priority, Usage
 from shared.store.replies import QueueStats
 
 
@@ -15,7 +15,8 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     """A job as its customer sees it; what does not apply is left out. Times are ISO 8601 in UTC.
 
     `result` is the generated text (of a cancelled job: what came so far), `metadata` what the provider's side says of
-    it, `request_metadata` what came with the request. `attempt` counts from 1; 0: never started. `cost_usd` is in USD.
+    it, `request_metadata` what came with the request. `attempt` counts from 1; 0: never started. `cost_usd` is in USD,
+    of all attempts together; absent: not known. `passed_over`: who should have answered before `provider`, and why not.
     """
 
     job_id: str
@@ -27,6 +28,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     usage: Usage | None = None
     cost_usd: float | None = None
     finish_reason: str | None = None
+    passed_over: tuple[PassedOver, ...] = ()
     metadata: dict[str, Any] | None = None
     project_id: str
     user_id: str
@@ -52,7 +54,8 @@ class JobList(msgspec.Struct, frozen=True):
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Exact counts of one moment. The first five add up to all jobs accepted; `delayed` is part of `queued`.
+    """Exact counts of one moment. The first five add up to all jobs accepted; `delayed` (not due yet) and `parked` (a
+    provider has no room for it) are parts of `queued`.
 
     `waiting` splits the rest of `queued` by lane: `again` came back from a retry or a delay, `suspect` lost a worker.
     """
@@ -63,6 +66,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     failed: int
     cancelled: int
     delayed: int
+    parked: int
     waiting: dict[str, int]
 
 
@@ -91,6 +95,7 @@ def view_job(job: JobSnapshot, *, with_result: bool = True) -> JobView:
         usage=outcome.usage,
         cost_usd=outcome.cost_usd,
         finish_reason=outcome.finish_reason,
+        passed_over=outcome.passed_over,
         metadata=outcome.metadata,
         project_id=spec.project_id,
         user_id=spec.user_id,
@@ -118,6 +123,7 @@ def view_stats(stats: QueueStats, now_ms: int) -> QueueView:
         failed=stats.failed,
         cancelled=stats.cancelled,
         delayed=stats.delayed,
+        parked=stats.parked,
         waiting=stats.by_lane,
     )
     return QueueView(success=True, stats=counts, timestamp=iso_time(now_ms))

@@ -16,21 +16,24 @@ import structlog
 from litestar import Litestar
 from prometheus_client import CollectorRegistry
 
+from services.worker.call import Patience
 from services.worker.chores import Chores
 from services.worker.consumer import Consumer
 from services.worker.due import NextDue
+from services.worker.equipment import closing, equip, routing
+from services.worker.gates import Gates
 from services.worker.pool import Pool
 from services.worker.providers import Provider
-from services.worker.providers.demo import DemoProvider
 from services.worker.run import PASSING, Stop
 from services.worker.runner import Runner
 from services.worker.settings import WorkerSettings
-from shared.errors import SettingsInvalid
+from services.worker.settlement import Settlement
 from shared.http.ops import ops_routes
 from shared.http.problems import EXCEPTION_HANDLERS
 from shared.http.server import serve
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
+from shared.store.routing import Routing
 from shared.telemetry.metrics import RedisMetrics, WorkerMetrics, new_registry
 
 HAND_BACK_SECONDS: Final = 1.2
@@ -45,18 +48,6 @@ def new_consumer_name() -> str:
     return f"w-{host}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
-def _providers(settings: WorkerSettings, more: Mapping[str, Provider]) -> dict[str, Provider]:
-    demo = DemoProvider(
-        first_token_ms=settings.demo_first_token_ms,
-        tokens_per_second=settings.demo_tokens_per_second,
-        failure_rate=settings.demo_failure_rate,
-    )
-    known: dict[str, Provider] = {"demo": demo, **more}
-    if missing := [name for name, _ in settings.chain if name not in known]:
-        raise SettingsInvalid(f"PROVIDERS names {missing[0]}, which this worker does not have")
-    return known
-
-
 class Worker:
     """One worker process's parts. `run` until `stop` is set, then drain."""
 
@@ -66,6 +57,7 @@ class Worker:
         store: JobStore,
         metrics: WorkerMetrics,
         providers: Mapping[str, Provider],
+        paths: Routing,
         *,
         name: str | None = None,
     ) -> None:
@@ -75,10 +67,13 @@ class Worker:
         self.name = name or new_consumer_name()
         lease_s = store.settings.lease_seconds
         due = NextDue(lease_s)
-        runner = Runner(store, providers, settings.chain, metrics, due, settle_seconds=3 * lease_s + 2.0)
-        self._pool = Pool(runner, settings.worker_concurrency, metrics)
+        gates = Gates(store, paths)
+        settlement = Settlement(store, metrics, due, patience_s=3 * lease_s + 2.0)
+        patience = Patience(settings.first_token_seconds, settings.token_gap_seconds)
+        runner = Runner(providers, gates, settlement, metrics, patience)
+        self._pool = Pool(runner, settlement, settings.worker_concurrency, metrics)
         self._chores = Chores(store, self.name, self._pool, metrics, due)
-        self._consumer = Consumer(store, self.name, self._pool, self._chores, due)
+        self._consumer = Consumer(store, self.name, pool=self._pool, chores=self._chores, due=due, gates=gates)
 
     async def run(self, stop: asyncio.Event, hurry: asyncio.Event | None = None) -> None:
         """Claim and run jobs until `stop`; then hand back what does not end within the drain, and leave.
@@ -168,15 +163,19 @@ async def run(
 ) -> None:
     """Work until `stop` is set, then drain until it is done, its time is over or `hurry` is set.
 
-    `providers`: more of them, by name. SettingsInvalid: see `serve`.
+    `providers`: more of them, by name. SettingsInvalid: see `serve` and `equip`.
     """
     registry = new_registry("worker")
     metrics = WorkerMetrics(registry)
-    known = _providers(settings, providers or {})
+    known = equip(settings, providers or {})
+    paths = routing(settings, known)
     stopped = asyncio.Event()
     observer = RedisMetrics(registry).observe
-    async with open_store(store_settings, client_name="presswork-worker", observer=observer) as store:
-        worker = Worker(settings, store, metrics, known)
+    async with (
+        closing(known),
+        open_store(store_settings, client_name="presswork-worker", observer=observer, routing=paths) as store,
+    ):
+        worker = Worker(settings, store, metrics, known, paths)
         app = _operations(worker, store, registry)
         ops = asyncio.create_task(
             serve(app, host=settings.worker_metrics_host, port=settings.worker_metrics_port, stop=stopped)

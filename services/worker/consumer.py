@@ -13,6 +13,7 @@ import structlog
 
 from services.worker.chores import Chores
 from services.worker.due import NextDue
+from services.worker.gates import Gates
 from services.worker.pool import Pool
 from services.worker.run import PASSING
 from shared.errors import StoreUnavailable
@@ -26,12 +27,13 @@ class Consumer:
     """Claims for one consumer name. `ticked` is when the loop last turned, `served` when it last took a job or had a
     good reason not to: no slot, no Redis (monotonic, s)."""
 
-    def __init__(self, store: JobStore, name: str, pool: Pool, chores: Chores, due: NextDue) -> None:
+    def __init__(self, store: JobStore, name: str, *, pool: Pool, chores: Chores, due: NextDue, gates: Gates) -> None:
         self._store = store
         self._name = name
         self._pool = pool
         self._chores = chores
         self._due = due
+        self._gates = gates
         self._answer_lost = False
         self._failures = 0
         self.ticked = self.served = time.monotonic()
@@ -78,6 +80,9 @@ class Consumer:
             raise
         self._answer_lost = False
         self._chores.looked(asked, claimed.server_ms)
+        self._gates.doubted(claimed.doubtful)
+        if claimed.next_ms is not None:
+            self._due.delayed(claimed.next_ms)
         self._start(claimed)
         return claimed.more
 

@@ -7,6 +7,7 @@ import time
 
 from services.worker.run import Run, Stop
 from services.worker.runner import Runner
+from services.worker.settlement import Settlement
 from shared.job import Claim
 from shared.telemetry.metrics import WorkerMetrics
 
@@ -15,8 +16,9 @@ class Pool:
     """`slots` jobs run at once. A slot is free when its job's text is done; ends not yet confirmed by Redis are
     bounded by as many again."""
 
-    def __init__(self, runner: Runner, slots: int, metrics: WorkerMetrics) -> None:
+    def __init__(self, runner: Runner, settlement: Settlement, slots: int, metrics: WorkerMetrics) -> None:
         self._runner = runner
+        self._settlement = settlement
         self._slots = slots
         self._metrics = metrics
         self._runs: dict[str, Run] = {}
@@ -76,11 +78,11 @@ class Pool:
             self._vacate(run)
         try:
             if ending is not None:
-                await self._runner.settle(run, ending)
+                await self._settlement.settle(run, ending)
         finally:
             self.forget(run)
         if run.claim.suspect:
-            await self._runner.offer_suspects()
+            await self._settlement.offer_suspects()
 
     def _vacate(self, run: Run) -> None:
         if run.has_slot:
@@ -98,7 +100,7 @@ class Pool:
 
     async def _end_stuck(self, run: Run) -> None:
         try:
-            await self._runner.settle_stuck(run)
+            await self._settlement.settle_stuck(run)
         finally:
             run.halt(Stop.LOST)
             self.forget(run)

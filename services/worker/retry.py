@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from services.worker.providers import ProviderError
+from services.worker.providers import Action, ProviderError
 from shared.job import JobError, RetryReason
 
 BACKOFF_BASE_S: Final = 1.0
@@ -33,14 +33,20 @@ def backoff_ms(attempt: int, chance: random.Random) -> int:
     return round(chance.uniform(0, min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2.0 ** min(attempt - 1, 10))) * 1000)
 
 
+def wish_ms(error: ProviderError) -> int | None:
+    """How long the provider wants to be left alone, in ms; None when it did not say."""
+    return None if error.retry_after_s is None else round(min(max(error.retry_after_s, 0.0), RETRY_AFTER_CAP_S) * 1000)
+
+
 def classify(raised: BaseException, attempt: int, chance: random.Random, *, past_deadline: bool = False) -> Failure:
-    """What an exception out of a provider means for the job whose `attempt` (from 1) it ended."""
+    """What an exception means for the job whose `attempt` (from 1) it ended, when nobody else takes over."""
     if isinstance(raised, ProviderError):
-        if not raised.error.retryable:
+        if raised.action in (Action.FAIL, Action.FALLBACK):
             return Failure(error=raised.error, delay_ms=None)
-        wish = raised.retry_after_s
-        delay = backoff_ms(attempt, chance) if wish is None else round(min(max(wish, 0.0), RETRY_AFTER_CAP_S) * 1000)
-        return Failure(error=raised.error, delay_ms=delay, reason=raised.reason)
+        wish = wish_ms(raised)
+        reason = RetryReason.RATE_LIMITED if raised.action is Action.WAIT else RetryReason.ERROR
+        delay = backoff_ms(attempt, chance) if wish is None else wish
+        return Failure(error=raised.error, delay_ms=delay, reason=reason)
     if isinstance(raised, asyncio.TimeoutError) and past_deadline:
         return Failure(
             error=JobError(type="DeadlineExceeded", message="the deadline passed while the job ran"), delay_ms=None

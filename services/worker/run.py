@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from enum import Enum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from shared.errors import Overloaded, StoreFull, StoreUnavailable
 from shared.job import Claim, JobError, JobStatus, Outcome, RetryReason
+
+if TYPE_CHECKING:
+    from services.worker.account import Account
 
 PASSING: Final = (StoreUnavailable, StoreFull, Overloaded)
 """Refusals of the store that end by themselves: what was refused is repeated."""
@@ -44,7 +47,13 @@ class Requeue(msgspec.Struct, frozen=True):
     error: JobError | None
 
 
-Ending = Finish | Requeue
+class Parked(msgspec.Struct, frozen=True):
+    """The job waits in the lane of a gate, which opens in `wait_ms`. That is written already."""
+
+    wait_ms: int
+
+
+Ending = Finish | Requeue | Parked
 
 
 class Run:
@@ -52,10 +61,12 @@ class Run:
 
     `has_slot` until its text is done; `executing` while the provider streams: only then a stop interrupts the task.
     `close_log` waits for the append in flight and stops new ones; `number`, the last event of this lease in the log, is
-    final then. `renewable` is False once the run is given up for stuck.
+    final then. `renewable` is False once the run is given up for stuck. `account`: what its calls cost.
     """
 
-    __slots__ = ("claim", "close_log", "executing", "has_slot", "number", "renewable", "started_s", "stop", "task")
+    __slots__ = (
+        "account", "claim", "close_log", "executing", "has_slot", "number", "renewable", "started_s", "stop", "task",
+    )  # fmt: skip
 
     def __init__(self, claim: Claim, now_s: float) -> None:
         self.claim = claim
@@ -65,6 +76,7 @@ class Run:
         self.executing = False
         self.renewable = True
         self.number = 1
+        self.account: Account | None = None
         self.close_log: Callable[[], Awaitable[None]] | None = None
         self.stop: Stop | None = None
 

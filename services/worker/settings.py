@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from typing import Annotated, Final
 
 import msgspec
 
-from shared.settings import Port, parse_providers
+from shared.chain import fleet_chain
+from shared.errors import SettingsInvalid
+from shared.settings import Port, PositiveSeconds
+
+_LIMIT: Final = re.compile(r"(\S+)=(\d{1,9})(?:/(\d{1,9}))?\Z")
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -14,7 +19,10 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     `worker_concurrency`: jobs at once; one renewal carries twice as many leases at most, and Lua unpacks under 8,000.
     `drain_seconds`: how long running jobs may go on after SIGTERM before they are handed back. `providers`:
-    `provider:model` entries separated by commas, in order of preference; empty: the demo.
+    `provider:model` entries separated by commas, in order of preference; empty: those whose keys are set, else the
+    demo. `provider_limits`: `provider:model=requests/tokens` a minute, separated by commas, for the whole fleet.
+    `gate_failures`: so many failures in a row close a provider's gate. `first_token_seconds`, `token_gap_seconds`: how
+    long a provider may be silent.
     """
 
     worker_concurrency: Annotated[int, msgspec.Meta(ge=1, le=2_000)] = 50
@@ -22,12 +30,36 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     worker_metrics_port: Port = 9100
     drain_seconds: Annotated[float, msgspec.Meta(ge=0)] = 8.0
     providers: str = ""
+    provider_limits: str = ""
+    gate_failures: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 5
+    first_token_seconds: PositiveSeconds = 60.0
+    token_gap_seconds: PositiveSeconds = 30.0
+    openai_api_key: str = ""
+    openai_base_url: str = ""
+    anthropic_api_key: str = ""
+    anthropic_base_url: str = ""
     demo_first_token_ms: Annotated[float, msgspec.Meta(ge=0)] = 200.0
     demo_tokens_per_second: Annotated[float, msgspec.Meta(ge=0)] = 80.0
     demo_failure_rate: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
     log_level: str = "INFO"
 
     @property
-    def chain(self) -> tuple[tuple[str, str], ...]:
-        """The (provider, model) pairs jobs may run on, the default first. SettingsInvalid for a malformed entry."""
-        return parse_providers(self.providers)
+    def keys(self) -> dict[str, str]:
+        """API keys by provider, empty where there is none."""
+        return {"openai": self.openai_api_key, "anthropic": self.anthropic_api_key}
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """The `provider:model` names jobs may run on, the default first. SettingsInvalid for a malformed entry."""
+        return fleet_chain(self.providers, self.keys)
+
+    @property
+    def limits(self) -> dict[str, tuple[int, int]]:
+        """Requests and tokens a minute (0: no limit) by `provider:model`. SettingsInvalid for a malformed entry."""
+        found = {}
+        for entry in filter(None, (part.strip() for part in self.provider_limits.split(","))):
+            parsed = _LIMIT.match(entry)
+            if parsed is None:
+                raise SettingsInvalid("PROVIDER_LIMITS: every entry is `provider:model=requests/tokens`")
+            found[parsed.group(1)] = (int(parsed.group(2)), int(parsed.group(3) or 0))
+        return found

@@ -16,10 +16,11 @@ from typing import Any, Final
 import msgspec
 from redis.exceptions import ResponseError
 
+from shared.chain import split
 from shared.errors import IdempotencyConflict, JobNotFound, LeaseLost, PressworkError
-from shared.job import Claim, JobError, JobSnapshot, JobSpec, JobStatus, NewJob, Outcome, RetryReason
+from shared.job import Claim, JobError, JobSnapshot, JobSpec, JobStatus, NewJob, Outcome, RetryReason, Spent
 from shared.settings import MAX_DEADLINE_SECONDS, StoreSettings
-from shared.store import listing, records, refusals, stats, wiring
+from shared.store import listing, records, refusals, stats, usage, wiring
 from shared.store.coalesce import Coalescer
 from shared.store.connection import RedisSettings
 from shared.store.event_log import EventLog
@@ -28,19 +29,24 @@ from shared.store.listeners import Messages
 from shared.store.reads import Reads
 from shared.store.replies import (
     Audited,
+    CallReport,
     CancelReply,
     Claimed,
+    GateState,
     JobPage,
     MemoryUse,
     Promoted,
     QueueStats,
     Recovered,
     Renewed,
+    Rerouted,
     Ring,
     Submitted,
 )
+from shared.store.routing import Routing
 from shared.store.scripts import Scripts
 from shared.store.shared_socket import Observer
+from shared.store.usage import UsageRow
 
 LOSSES_MAX: Final = 3
 HANDBACKS_MAX: Final = 20
@@ -63,10 +69,25 @@ def _kept(spec: JobSpec, status: JobStatus) -> JobSpec:
     return msgspec.structs.replace(spec, prompt="", parameters={})
 
 
+def _ended_after(failure: JobError, claim: Claim, spent: Spent | None) -> Outcome:
+    """How a job ends whose tries are used up: what they cost was spent all the same."""
+    if spent is None:
+        return Outcome(error=failure)
+    provider, model = split(claim.gate)
+    cost = None if spent.cost is None else spent.cost / 1e9
+    return Outcome(error=failure, provider=provider, model=model, usage=spent.usage, cost_usd=cost)
+
+
 class JobStore:
     """Jobs in one shard of one Redis. Made by `open_store`; every method may raise StoreUnavailable."""
 
-    def __init__(self, settings: StoreSettings, redis: RedisSettings, observer: Observer | None = None) -> None:
+    def __init__(
+        self,
+        settings: StoreSettings,
+        redis: RedisSettings,
+        observer: Observer | None = None,
+        routing: Routing | None = None,
+    ) -> None:
         self.settings = settings
         self.keys = Keys()
         wires = wiring.wires(settings, redis, self.keys, observer)
@@ -76,11 +97,13 @@ class JobStore:
             "result_ttl": round(settings.result_ttl_seconds * 1000),
             "log_ttl": round(settings.log_ttl_seconds * 1000),
             "organization_events": int(settings.organization_events),
+            "usage_ttl": round(settings.usage_ttl_days * 86_400_000),
             "index_ttl": round((86_400 + MAX_DEADLINE_SECONDS + settings.result_ttl_seconds) * 1000),
             "index_length": INDEX_LENGTH,
             "losses_max": LOSSES_MAX,
             "handbacks_max": HANDBACKS_MAX,
             "consumer_idle_ms": CONSUMER_IDLE_MS,
+            **(routing or Routing()).constants,
         }
         self._scripts = Scripts(self._socket, self.keys, constants, observer)
         self._reads = Reads(self._socket, observer)
@@ -91,6 +114,8 @@ class JobStore:
         self._append = self._coalesce("append")
         self._finish = self._coalesce("finish", in_flight=2)
         self._requeue = self._coalesce("requeue")
+        self._reroute = self._coalesce("reroute")
+        self._report = self._coalesce("report")
         self._looks = 0
         self._server_clock = (0, 0.0)
 
@@ -111,7 +136,7 @@ class JobStore:
 
     async def aclose(self) -> None:
         """Send what callers still wait for, then close every connection."""
-        for coalescer in (self._submit, self._append, self._finish, self._requeue):
+        for coalescer in (self._submit, self._append, self._finish, self._requeue, self._reroute, self._report):
             await coalescer.aclose()
         await self._sleeper.aclose()
         await self._socket.aclose()
@@ -130,7 +155,7 @@ class JobStore:
             key_ttl = job.delay_ms + job.deadline_ms + round((self.settings.result_ttl_seconds + 7200) * 1000)
         item = (
             job.id, spec.organization_id, body, spec.priority[0], job.delay_ms, job.deadline_ms, spec.max_attempts,
-            key, job.fingerprint, key_ttl,
+            " ".join(job.route), spec.max_tokens or "", key, job.fingerprint, key_ttl,
         )  # fmt: skip
         reply = await self._submit(item, len(body))
         refusals.check_item(reply)
@@ -167,9 +192,21 @@ class JobStore:
         """An organisation's jobs, newest first. ValueError for a cursor that this method did not make."""
         return await listing.page(self._reads, self.keys, organization_id, status=status, cursor=cursor, limit=limit)
 
+    async def usage(self, organization_id: str, first_day: int, last_day: int) -> list[UsageRow]:
+        """What an organisation's jobs used that ended from `first_day` to `last_day` (days since the epoch, Redis's
+        clock): one row per day, project and model, in this order. StoreRejected: a day of it is damaged."""
+        return await usage.read(self._call, organization_id, first_day, last_day)
+
     async def stats(self) -> QueueStats:
         """Exact counts of all states at one moment (I3)."""
         return stats.parse(await self._call("stats"))
+
+    async def gates(self) -> list[GateState]:
+        """The gates of all providers that jobs asked for."""
+        flat, clock = await asyncio.gather(
+            self._reads.execute("HGETALL", self.keys.fixed("gates")), self._reads.execute("TIME")
+        )
+        return stats.parse_gates(flat, int(clock[0]) * 1000 + int(clock[1]) // 1000)
 
     async def oldest_waiting_ms(self) -> int:
         """Age of the oldest job that could be claimed, in ms; 0 when none waits."""
@@ -201,16 +238,17 @@ class JobStore:
             "claim", [(token,) for token in known or ()], consumer=consumer, limit=limit, look=int(look),
             suspect_allowed=int(suspect), lost=int(known is not None),
         )  # fmt: skip
-        more, now_ms, rows = bool(reply[0]), self._note_time(reply[1]), reply[2:]
+        more, now_ms, rows = bool(reply[0]), self._note_time(reply[1]), reply[4:]
+        next_ms = None if reply[2] < 0 else int(reply[2])
         claims, unreadable = records.parse_claims(rows, consumer, now_ms)
         if unreadable:
             await self._give_back(consumer, unreadable)
-        return Claimed(claims, more, now_ms)
+        return Claimed(claims, more, now_ms, next_ms, frozenset(name.decode() for name in reply[3]))
 
     async def _give_back(self, consumer: str, rows: Sequence[Sequence[Any]]) -> None:
         """Jobs this release cannot read: another one may. They fail when their attempts are used up."""
         end = _encode(Outcome(error=JobError(type="Unreadable", message="no worker could read the job")))
-        how = ("n", RetryReason.ERROR, self.settings.lease_ms, 0, end)
+        how = ("n", RetryReason.ERROR, self.settings.lease_ms, 0, end, "", "")
         items: list[Item] = [(consumer, row[0], row[1], *how) for row in rows]
         with contextlib.suppress(PressworkError):  # then they stay pending and are recovered
             await self._call("requeue", items)
@@ -242,7 +280,7 @@ class JobStore:
         body, kept = _encode(outcome), _encode(_kept(claim.spec, status))
         item = (
             claim.consumer, claim.job_id, claim.spec.organization_id, claim.token, status, body, number, offset,
-            number + 1 + int(has_tail), claim.started_ms + run_ms, kept,
+            number + 1 + int(has_tail), claim.started_ms + run_ms, kept, usage.line(claim.spec.project_id, outcome),
         )  # fmt: skip
         reply = await self._finish(item, len(body) + len(kept))
         refusals.check_item(reply)
@@ -250,19 +288,67 @@ class JobStore:
             raise LeaseLost(claim.job_id)
 
     async def requeue(
-        self, claim: Claim, reason: RetryReason, *, delay_ms: int, refund: bool, error: JobError | None
+        self,
+        claim: Claim,
+        reason: RetryReason,
+        *,
+        delay_ms: int,
+        refund: bool,
+        error: JobError | None,
+        spent: Spent | None = None,
     ) -> JobStatus:
-        """Give the job back; answers QUEUED, or the state it ended in because its tries or time were used up."""
+        """Give the job back; answers QUEUED, or the state it ended in because its tries or time were used up.
+
+        `spent`: what its attempts cost so far, this one too.
+        """
         failure = error or JobError(type="GaveUp", message="the job was handed back too often")
+        outcome = _ended_after(failure, claim, spent)
         item = (
             claim.consumer, claim.job_id, claim.token, claim.spec.priority[0], reason, delay_ms, int(refund),
-            _encode(Outcome(error=failure)),
+            _encode(outcome), _encode(spent) if spent else "", usage.line(claim.spec.project_id, outcome),
         )  # fmt: skip
         reply = await self._requeue(item)
         refusals.check_item(reply)
         if reply[0] == b"LOST":
             raise LeaseLost(claim.job_id)
         return JobStatus(reply[1].decode())
+
+    async def reroute(
+        self,
+        claim: Claim,
+        gate: str,
+        report: CallReport,
+        *,
+        retry_after_ms: int | None,
+        candidates: Sequence[str],
+        spent: Spent | None,
+    ) -> Rerouted:
+        """A call failed before its first token: tell `gate`, and ask the `candidates` in order for room.
+
+        A job that only a closed gate can run is parked: no attempt is used up, the lease is over.
+        """
+        item = (
+            claim.consumer, claim.job_id, claim.token, claim.spec.priority[0], gate, report,
+            -1 if retry_after_ms is None else retry_after_ms, " ".join(candidates), _encode(spent) if spent else "",
+        )  # fmt: skip
+        reply = await self._reroute(item)
+        refusals.check_item(reply)
+        code, name, number = reply[0].decode(), reply[1].decode(), int(reply[2])
+        if code == "LOST":
+            raise LeaseLost(claim.job_id)
+        if code == "GO":
+            return Rerouted("go", name, reserved=number)
+        if code == "PARKED":
+            return Rerouted("parked", name, wait_ms=number)
+        return Rerouted("stay", gate)
+
+    async def report(
+        self, gate: str, report: CallReport, *, retry_after_ms: int | None = None, tokens: int = 0
+    ) -> None:
+        """Tell a gate what became of a call. `tokens`: how many more were used than reserved, below 0: fewer."""
+        refusals.check_item(
+            await self._report((gate, report, -1 if retry_after_ms is None else retry_after_ms, tokens))
+        )
 
     async def recover(self, consumer: str, held: Sequence[str], *, batch: int = 64) -> Recovered:
         """Requeue what was not renewed for a lease, except what this worker itself holds.
@@ -303,7 +389,7 @@ class JobStore:
         streams = self.keys.streams
         found = await self._reads.execute("XREAD", "COUNT", 1, "STREAMS", *streams, *["0"] * len(streams))
         if not found and self._looks % 2 == 0:
-            return bool(await self._reads.execute("EXISTS", *self.keys.due))
+            return bool(await self._reads.execute("EXISTS", *self.keys.due, self.keys.fixed("parked")))
         return bool(found)
 
     async def audit(self, consumer: str) -> Audited:
@@ -339,10 +425,13 @@ class JobStore:
 
 @asynccontextmanager
 async def open_store(
-    settings: StoreSettings, *, client_name: str, observer: Observer | None = None
+    settings: StoreSettings, *, client_name: str, observer: Observer | None = None, routing: Routing | None = None
 ) -> AsyncIterator[JobStore]:
-    """A store for the length of the block; its connections open with the first command that needs them."""
-    store = JobStore(settings, RedisSettings(url=settings.redis_url, client_name=client_name), observer)
+    """A store for the length of the block; its connections open with the first command that needs them.
+
+    `routing`: which gates jobs may pass; a worker's store must know it.
+    """
+    store = JobStore(settings, RedisSettings(url=settings.redis_url, client_name=client_name), observer, routing)
     async with store.bell:
         try:
             yield store

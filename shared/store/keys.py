@@ -15,8 +15,13 @@ on Redis Cluster (DESIGN section 3).
 | suspects      | hash   | none; audited              | consumer -> token of the suspect it was given last            |
 | cancels       | zset   | 1 h after the last request | running jobs whose cancel was requested, by time (ms)         |
 | audit         | string | 1 h                        | lock: one worker audits                                       |
+| gates         | hash   | none                       | state of the gate of each provider:model (`gates.lua`)        |
+| parked        | zset   | none                       | jobs that wait for a gate, by deadline (ms)                   |
+| lane:<gate>   | zset   | none; gone when empty      | jobs that wait for this gate, by priority, then age           |
 | idem:<org>:<digest> | string | deadline + RESULT_TTL | idempotency key -> job id and fingerprint                     |
 | index:<org>:<day> | list | outlives its jobs        | job ids of an organisation in order of submission             |
+| ledger:<org>:<day> | list | USAGE_TTL_DAYS          | what jobs used that ended that day, one line each, up to 255   |
+| usage:<org>:<day> | hash | USAGE_TTL_DAYS           | the sums of earlier lines: project and model -> packed sums   |
 | org:<org>     | stream | 24 h                       | life-cycle events of an organisation, newest 1,000            |
 
 Channels: bell:<job id>, orgbell:<org>, control:<consumer>.
@@ -46,8 +51,12 @@ FIXED: Final = (
     "suspects",
     "cancels",
     "audit",
+    "gates",
+    "parked",
 )
-PREFIXES: Final = ("job", "log", "idem", "index", "org", "bell", "orgbell", "control")
+PREFIXES: Final = (
+    "job", "log", "idem", "index", "ledger", "usage", "org", "bell", "orgbell", "control", "lane",
+)  # fmt: skip
 
 
 class Keys:

@@ -7,7 +7,8 @@ from typing import Final
 
 import msgspec
 
-from shared.job import Claim, JobSnapshot, JobSpec, JobStatus, Outcome
+from shared.chain import split
+from shared.job import Claim, JobSnapshot, JobSpec, JobStatus, Outcome, PassedOver, Spent
 
 FIELDS: Final = (
     "state", "org", "spec", "attempt", "created", "deadline", "started", "ended", "entry", "past", "last", "offset",
@@ -17,6 +18,7 @@ FIELDS: Final = (
 
 _SPEC: Final = msgspec.json.Decoder(JobSpec)
 _OUTCOME: Final = msgspec.json.Decoder(Outcome)
+_SPENT: Final = msgspec.json.Decoder(Spent)
 
 
 class PastLease(msgspec.Struct, frozen=True):
@@ -83,7 +85,7 @@ def parse(job_id: str, values: Sequence[bytes | None]) -> Record | None:
         deadline_ms=_number(deadline) or 0,
         started_ms=_number(started),
         ended_ms=_number(ended),
-        next_attempt_ms=_number(due) if token.startswith("d") else None,
+        next_attempt_ms=_number(due) if token.startswith(("d", "p")) else None,
         cancel_requested=cancel is not None,
         outcome=_outcome(outcome, late),
     )
@@ -92,9 +94,22 @@ def parse(job_id: str, values: Sequence[bytes | None]) -> Record | None:
     )
 
 
+def _text(raw: bytes | int) -> str:
+    return raw.decode() if isinstance(raw, bytes) else str(raw)
+
+
+def _passed_over(text: str) -> tuple[PassedOver, ...]:
+    found = []
+    for part in text.split(",") if text else ():
+        gate, _, reason = part.rpartition(" ")
+        provider, model = split(gate)
+        found.append(PassedOver(provider=provider, model=model, reason=reason))
+    return tuple(found)
+
+
 def parse_claim(row: Sequence[bytes | int], consumer: str, now_ms: int) -> Claim:
     """One claim from a row of claim.lua."""
-    job, token, spec, attempt, created, deadline, losses = row
+    job, token, spec, attempt, created, deadline, losses, gate, route, passed_over, reserved, spent, lost = row
     if not isinstance(job, bytes) or not isinstance(token, bytes) or not isinstance(spec, bytes):
         raise TypeError("claim.lua answered a row of another shape")
     text = token.decode()
@@ -109,6 +124,12 @@ def parse_claim(row: Sequence[bytes | int], consumer: str, now_ms: int) -> Claim
         started_ms=now_ms,
         deadline_ms=int(deadline),
         suspect=int(losses) > 0,
+        gate=_text(gate),
+        route=tuple(_text(route).split()),
+        reserved=int(reserved),
+        passed_over=_passed_over(_text(passed_over)),
+        spent=_SPENT.decode(_text(spent)) if spent else None,
+        lost_bytes=int(lost),
     )
 
 

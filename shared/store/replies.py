@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Literal
 
 import msgspec
@@ -19,11 +19,34 @@ class Submitted(msgspec.Struct, frozen=True):
 
 
 class Claimed(msgspec.Struct, frozen=True):
-    """`more`: work was left behind. `server_ms`: Redis's clock at the claim."""
+    """`more`: work was left behind. `server_ms`: Redis's clock at the claim. `next_ms`: until a parked job may run,
+    None when none waits. `doubtful`: gates whose calls failed lately: they want to hear of one that is answered."""
 
     claims: list[Claim]
     more: bool
     server_ms: int
+    next_ms: int | None = None
+    doubtful: frozenset[str] = frozenset()
+
+
+class Rerouted(msgspec.Struct, frozen=True):
+    """What becomes of a job whose call failed before its first token. `go`: run on at `gate`, which holds `reserved`
+    tokens for it; `parked`: the lease is over, a gate opens in `wait_ms`; `stay`: nobody else may answer."""
+
+    state: Literal["go", "parked", "stay"]
+    gate: str
+    reserved: int = 0
+    wait_ms: int = 0
+
+
+class CallReport(StrEnum):
+    """What became of a call, for its gate."""
+
+    OK = "ok"
+    LIMITED = "limited"
+    FAILED = "failed"
+    REFUSED = "refused"
+    NONE = ""
 
 
 class Renewed(msgspec.Struct, frozen=True):
@@ -75,7 +98,8 @@ class JobPage(msgspec.Struct, frozen=True):
 
 
 class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
-    """Exact counts of one moment. `queued` includes `delayed`; `by_lane` splits the rest of it."""
+    """Exact counts of one moment. `queued` includes `delayed` and `parked` (waiting for a provider's gate); `by_lane`
+    splits the rest of it."""
 
     queued: int
     processing: int
@@ -83,6 +107,7 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     failed: int
     cancelled: int
     delayed: int
+    parked: int
     by_lane: dict[str, int]
 
 
@@ -91,6 +116,16 @@ class MemoryUse(msgspec.Struct, frozen=True):
 
     used: int
     limit: int
+
+
+class GateState(msgspec.Struct, frozen=True, kw_only=True):
+    """Of the gate of one provider and model. `closed_ms`: how long it will be closed yet, 0: open; `reason`:
+    rate_limited (the provider told us to wait) or unavailable (failures in a row)."""
+
+    provider: str
+    model: str
+    closed_ms: int
+    reason: str
 
 
 class Audited(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ No label has unbounded values: a job, an organisation or a customer's text is ne
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
@@ -74,13 +74,34 @@ class QueueMetrics:
         self.delayed = Gauge(
             "presswork_queue_delayed_jobs", "The part of queued that is not due yet.", registry=registry
         )
+        self.parked = Gauge(
+            "presswork_queue_parked_jobs", "The part of queued that waits for a provider's gate.", registry=registry
+        )
+        self.gate_closed = Gauge(
+            "presswork_gate_closed",
+            "1 while calls of a provider's model wait; reason: rate_limited or unavailable.",
+            ("provider", "model", "reason"),
+            registry=registry,
+        )
         self.oldest = Gauge(
             "presswork_queue_oldest_waiting_seconds", "Age of the oldest job that could be claimed.", registry=registry
         )
         self.forget()
 
-    def show(self, jobs: Mapping[str, int], *, delayed: int, oldest_seconds: float) -> None:
-        """Set all of them from one reading of the store."""
+    def show(
+        self,
+        jobs: Mapping[str, int],
+        *,
+        delayed: int,
+        parked: int,
+        oldest_seconds: float,
+        gates: Iterable[tuple[str, str, str, bool]],
+    ) -> None:
+        """Set all of them from one reading of the store. `gates`: provider, model, reason and whether it is closed."""
+        self.gate_closed.clear()
+        for provider, model, reason, closed in gates:
+            self.gate_closed.labels(provider, model, reason).set(closed)
+        self.parked.set(parked)
         for state, count in jobs.items():
             self.jobs.labels(state).set(count)
         self.delayed.set(delayed)
@@ -89,6 +110,8 @@ class QueueMetrics:
     def forget(self) -> None:
         """Export nothing rather than figures of long ago, while the store does not answer."""
         self.jobs.clear()
+        self.gate_closed.clear()
+        self.parked.set(math.nan)
         self.delayed.set(math.nan)
         self.oldest.set(math.nan)
 
@@ -122,6 +145,30 @@ class WorkerMetrics:
             "presswork_job_first_token_seconds",
             "From claim to the provider's first text.",
             buckets=FIRST_TOKEN_BUCKETS,
+            registry=registry,
+        )
+        self.requests = Counter(
+            "presswork_provider_requests_total",
+            "Calls of providers: ok, limited, failed, refused, rejected, or why we cut them.",
+            ("provider", "model", "outcome"),
+            registry=registry,
+        )
+        self.tokens = Counter(
+            "presswork_provider_tokens_total",
+            "Tokens of all calls, broken ones estimated; cached is a part of input.",
+            ("provider", "model", "direction"),
+            registry=registry,
+        )
+        self.cost = Counter(
+            "presswork_provider_cost_usd_total",
+            "USD of all calls whose price is known.",
+            ("provider", "model"),
+            registry=registry,
+        )
+        self.wasted = Counter(
+            "presswork_wasted_tokens_total",
+            "Tokens paid for text that nobody got, by reason.",
+            ("reason",),
             registry=registry,
         )
         self.slots = Gauge("presswork_worker_slots", "Jobs this worker may run at once.", registry=registry)

@@ -48,13 +48,14 @@ async def test_the_document_is_complete(redis_url: str) -> None:
     assert set(document["paths"]) == {
         "/api/ai/generate-content", "/api/ai/generate-content/batch", "/api/ai/job-status", "/api/ai/queue-stats",
         "/api/ai/jobs", "/api/ai/jobs/{jobId}/cancel", "/api/ai/jobs/{jobId}/retry", "/api/ai/job-events",
-        "/health/live", "/health/ready", "/metrics",
+        "/api/ai/usage", "/health/live", "/health/ready", "/metrics",
     }  # fmt: skip
     schemas = document["components"]["schemas"]
     references = {reference.rpartition("/")[2] for reference in _references(document)}
     assert references <= set(schemas)
     assert schemas["JobRequest"]["additionalProperties"] is False
     assert schemas["JobRequest"]["properties"]["model"]["enum"] == ["gpt-x", None]
+    assert schemas["BatchJob"]["properties"]["providers"]["items"]["enum"] == ["openai:gpt-x"]
     assert document["paths"]["/api/ai/job-events"]["servers"] == [{"url": "https://events.example.org"}]
 
 

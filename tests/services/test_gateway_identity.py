@@ -34,7 +34,7 @@ async def test_every_api_call_needs_a_token(redis_url: str, header: str | None) 
     async with running_gateway(redis_url, API_TOKENS=TOKENS) as client:
         for method, path in (
             ("POST", SUBMIT), ("POST", BATCH), ("GET", STATUS), ("GET", "/api/ai/queue-stats"), ("GET", "/api/ai/jobs"),
-            ("POST", "/api/ai/jobs/x/cancel"), ("POST", "/api/ai/jobs/x/retry"),
+            ("GET", "/api/ai/usage"), ("POST", "/api/ai/jobs/x/cancel"), ("POST", "/api/ai/jobs/x/retry"),
         ):  # fmt: skip
             answer = await client.request(method, path, json=body(), headers=headers)
             problem(answer, 401, "unauthorized")
@@ -54,7 +54,8 @@ async def test_a_bound_token_acts_for_its_organization_alone(redis_url: str) -> 
         foreign, own = (await client.post(BATCH, json={"jobs": jobs}, headers=_as(ALICE))).json()["jobs"]
         assert foreign["error"]["status"] == 403
         assert own["status"] == "queued"
-        problem(await client.get("/api/ai/jobs?organizationId=bob", headers=_as(ALICE)), 403, "forbidden")
+        for path in ("/api/ai/jobs", "/api/ai/usage"):
+            problem(await client.get(path, params={"organizationId": "bob"}, headers=_as(ALICE)), 403, "forbidden")
 
 
 async def test_a_foreign_job_is_as_good_as_none(redis_url: str) -> None:

@@ -33,6 +33,7 @@ async def _ask_all(client: httpx.AsyncClient) -> list[httpx.Response]:
         ("GET", f"{STATUS}?jobId={JOB}&wait=20", None),
         ("GET", "/api/ai/queue-stats", None),
         ("GET", "/api/ai/jobs?organizationId=org-789", None),
+        ("GET", "/api/ai/usage?organizationId=org-789", None),
         ("POST", f"/api/ai/jobs/{JOB}/cancel", None),
         ("POST", f"/api/ai/jobs/{JOB}/retry", None),
         ("GET", "/health/ready", None),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from shared.job import JOB_ID, JobStatus, Priority
 from shared.store.job_store import JobStore
-from tests.support.gateway import BATCH, STATUS, SUBMIT, body, problem, running_gateway
+from tests.support.gateway import BATCH, STATUS, SUBMIT, body, fields, problem, running_gateway
 
 
 async def test_a_submit_answers_id_status_links_and_location(redis_url: str) -> None:
@@ -157,3 +159,38 @@ async def test_only_served_models_may_be_named(redis_url: str) -> None:
         ):
             document = problem(await client.post(SUBMIT, json=body(**bad)), 400, "invalid-request")
             assert [error["field"] for error in document["errors"]] == [field]
+
+
+async def test_a_body_may_bring_its_own_chain_of_providers(redis_url: str, store: JobStore) -> None:
+    """`providers` reaches the job in its order; alone, or in a batch; it takes part in the idempotency fingerprint."""
+    chain = ["anthropic:claude-y", "openai:gpt-x"]
+    async with running_gateway(redis_url, PROVIDERS="openai:gpt-x,anthropic:claude-y") as client:
+        headers = {"Idempotency-Key": "k"}
+        single = (await client.post(SUBMIT, json=body(providers=chain), headers=headers)).json()
+        (batched,) = (await client.post(BATCH, json={"jobs": [body(providers=chain[:1])]})).json()["jobs"]
+        problem(
+            await client.post(SUBMIT, json=body(providers=chain[::-1]), headers=headers), 409, "idempotency-conflict"
+        )
+        specs = [await store.status(job["jobId"]) for job in (single, batched)]
+    assert [job.spec.providers for job in specs if job is not None] == [chain, chain[:1]]
+
+
+@pytest.mark.parametrize(
+    ("chain", "bad"),
+    [
+        ({"providers": []}, {"providers"}),
+        ({"providers": "openai:gpt-x"}, {"providers"}),
+        ({"providers": ["openai:gpt-x"] * 9}, {"providers"}),
+        ({"providers": ["openai:gpt-x", 3]}, {"providers[1]"}),
+        ({"providers": [""]}, {"providers[0]"}),
+        ({"providers": ["openai"]}, {"providers[0]"}),
+        ({"providers": ["openai:claude-y", "openai:gpt-x ", "nobody:x"]}, {f"providers[{i}]" for i in range(3)}),
+        ({"providers": ["openai:gpt-x", "anthropic:claude-y", "openai:gpt-x"]}, {"providers[2]"}),
+        ({"providers": ["openai:gpt-x"], "provider": "openai"}, {"providers"}),
+        ({"providers": ["openai:gpt-x"], "model": "gpt-x"}, {"providers"}),
+    ],
+)
+async def test_a_bad_chain_names_its_place(redis_url: str, chain: dict[str, object], bad: set[str]) -> None:
+    """Only served `provider:model` names, each once, one to eight of them, and without `provider` or `model`."""
+    async with running_gateway(redis_url, PROVIDERS="openai:gpt-x,anthropic:claude-y") as client:
+        assert fields(problem(await client.post(SUBMIT, json=body(**chain)), 400, "invalid-request")) == bad

@@ -47,6 +47,8 @@ async def leaks(url: str) -> list[str]:
         for due in keys.due:
             if count := await raw("ZCARD", due):
                 found.append(f"{due}: {count} delayed")
+        if count := await raw("ZCARD", keys.fixed("parked")):
+            found.append(f"{count} parked")
         fixed = {keys.fixed(name) for name in FIXED}
         cursor = b"0"
         while True:

@@ -18,6 +18,15 @@ from shared.settings import read, read_store
 class Poison:
     """Runs for a moment, or does not survive it."""
 
+    gated = False
+
+    def cost(self, _: str, __: Usage) -> int:
+        """See `Provider`."""
+        return 0
+
+    async def aclose(self) -> None:
+        """See `Provider`."""
+
     async def stream(self, request: GenerationRequest) -> AsyncIterator[str | Completion]:
         """See `Provider`."""
         await asyncio.sleep(0.1)

@@ -19,9 +19,8 @@ STALE_MS = 60_000
 def new_job(priority: str = "normal", *, organization: str = "org", **more: Any) -> NewJob:
     """A small job. Fields of `NewJob` (delay_ms, …) and of its spec (max_attempts, …) by name."""
     of_spec = {name: more.pop(name) for name in list(more) if name in JobSpec.__struct_fields__}
-    spec = JobSpec(
-        project_id="p", user_id="u", organization_id=organization, prompt="x", priority=Priority(priority), **of_spec
-    )
+    of_spec = {"project_id": "p", "user_id": "u", "prompt": "x"} | of_spec
+    spec = JobSpec(organization_id=organization, priority=Priority(priority), **of_spec)
     return NewJob(id=new_job_id(), spec=spec, **more)
 
 
@@ -56,6 +55,18 @@ async def make_stale(raw: RawRedis, *claims: Claim) -> None:
         await raw("XCLAIM", stream, GROUP, held.consumer, 0, held.token[1:], "IDLE", STALE_MS, "JUSTID")
 
 
+async def open_gate(raw: RawRedis, gate: str) -> None:
+    """Let the time pass for which a gate is closed."""
+    values = (await raw("HGET", KEYS.fixed("gates"), gate)).decode().split()
+    seconds, micros = await raw("TIME")
+    now = int(seconds) * 1000 + int(micros) // 1000
+    # closed_until, …, ramp_from, used, requests: see gates.lua.
+    passed = max(int(values[0]) - now, 0)
+    for i in (0, 4, 6):
+        values[i] = str(int(values[i]) - passed)
+    await raw("HSET", KEYS.fixed("gates"), gate, " ".join(values))
+
+
 async def drain(store: JobStore, consumer: str = "drain") -> int:
     """Complete everything that is claimable or becomes due; how many."""
     done = 0
@@ -86,6 +97,7 @@ async def breaches(store: JobStore, raw: RawRedis, accepted: Sequence[str]) -> l
     for key in KEYS.due:
         for member in await raw("ZRANGE", key, 0, -1):
             named[member.decode()] = named.get(member.decode(), 0) + 1
+    found += await _in_lanes(raw, named)
     states = dict[str, int]()
     for job_id in accepted:
         snapshot = await store.status(job_id)
@@ -107,9 +119,19 @@ async def breaches(store: JobStore, raw: RawRedis, accepted: Sequence[str]) -> l
     return found + await _leaked(raw)
 
 
+async def _in_lanes(raw: RawRedis, named: dict[str, int]) -> list[str]:
+    """Count the parked jobs into `named`."""
+    lanes = await raw("KEYS", f"{KEYS.prefix('lane')}*")
+    waiting = [job.decode() for lane in lanes for job in await raw("ZRANGE", lane, 0, -1)]
+    for job_id in waiting:
+        named[job_id] = named.get(job_id, 0) + 1
+    listed = [job.decode() for job in await raw("ZRANGE", KEYS.fixed("parked"), 0, -1)]
+    return [] if sorted(waiting) == sorted(listed) else ["the lanes and the list of parked jobs differ"]
+
+
 async def _leaked(raw: RawRedis) -> list[str]:
     known = {KEYS.fixed(name) for name in FIXED}
-    living = (KEYS.prefix("job"), KEYS.prefix("log"))
+    living = (KEYS.prefix("job"), KEYS.prefix("log"), KEYS.prefix("lane"))
     return [
         f"{name} has no TTL"
         for name in [raw_name.decode() for raw_name in await raw("KEYS", "*")]

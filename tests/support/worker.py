@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from services.worker.app import Worker
+from services.worker.equipment import routing
 from services.worker.providers import Completion, GenerationRequest, Provider
 from services.worker.settings import WorkerSettings
 from shared.job import JobSnapshot, Usage
@@ -14,14 +15,25 @@ from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.telemetry.metrics import WorkerMetrics, new_registry
 
-DONE = Completion(usage=Usage(input_tokens=1, output_tokens=2), finish_reason="stop", cost_usd=0.01)
+DONE = Completion(usage=Usage(input_tokens=1, output_tokens=2), finish_reason="stop")
+
+Stream = Callable[[GenerationRequest], AsyncIterator[str | Usage | Completion]]
 
 
 class Scripted:
-    """A provider made of one async generator function."""
+    """A provider made of one async generator function; `price`: nano-USD a token, None: unknown."""
 
-    def __init__(self, stream: Callable[[GenerationRequest], AsyncIterator[str | Completion]]) -> None:
+    def __init__(self, stream: Stream, *, gated: bool = False) -> None:
         self.stream = stream
+        self.gated = gated
+        self.price: float | None = 10_000_000 / 3
+
+    def cost(self, _: str, usage: Usage) -> int | None:
+        """See `Provider`."""
+        return None if self.price is None else round((usage.input_tokens + usage.output_tokens) * self.price)
+
+    async def aclose(self) -> None:
+        """See `Provider`."""
 
 
 @asynccontextmanager
@@ -32,8 +44,9 @@ async def running_worker(
     chain = ",".join(f"{name}:{name}" for name in providers)
     worker_settings = WorkerSettings(**{"providers": chain, "drain_seconds": 0.2, **more})  # type: ignore[arg-type]  # names of fields
     stop = asyncio.Event()
-    async with open_store(settings, client_name="test-worker") as store:
-        worker = Worker(worker_settings, store, WorkerMetrics(new_registry("worker")), providers)
+    paths = routing(worker_settings, providers)
+    async with open_store(settings, client_name="test-worker", routing=paths) as store:
+        worker = Worker(worker_settings, store, WorkerMetrics(new_registry("worker")), providers, paths)
         task = asyncio.create_task(worker.run(stop))
         try:
             yield worker, stop

@@ -26,7 +26,9 @@ def test_a_benchmark_runs_and_finds_figures(name: str, monkeypatch: pytest.Monke
     report = importlib.import_module(f"bench.{name}").run(sizes.QUICK)
     assert report.name == name
     assert report.tables
-    medians = [figure.median if isinstance(figure, Spread) else figure for figure in report.figures.values()]
+    # What a process holds may as well shrink while a handful of streams open.
+    figures = [figure for title, figure in report.figures.items() if title != "KiB a stream"]
+    medians = [figure.median if isinstance(figure, Spread) else figure for figure in figures]
     assert medians
     # A second of idling may well send nothing.
     assert all(median > 0 or name == "idle" for median in medians), report.figures

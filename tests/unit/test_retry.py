@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from services.worker.providers import ProviderError
+from services.worker.providers import Action, ProviderError
 from services.worker.retry import RETRY_AFTER_CAP_S, backoff_ms, classify
 from shared.job import JobError, RetryReason
 
@@ -26,7 +26,7 @@ def test_backoff_grows_with_full_jitter_up_to_a_minute(attempt: int, highest: in
 def test_a_permanent_error_is_not_tried_again() -> None:
     """The provider's own class decides; its error is what the front end sees."""
     error = JobError(type="InvalidRequest", message="the provider refused the request")
-    failure = classify(ProviderError(error), 1, CHANCE)
+    failure = classify(ProviderError(error, Action.FAIL), 1, CHANCE)
     assert (failure.error, failure.delay_ms) == (error, None)
 
 
@@ -34,7 +34,7 @@ def test_a_permanent_error_is_not_tried_again() -> None:
 def test_a_providers_wish_is_honoured_within_bounds(wish: float, delay_ms: float) -> None:
     """Retry-After is kept to the millisecond, up to an hour, and the reason is passed on."""
     error = JobError(type="RateLimited", message="too many requests", retryable=True)
-    failure = classify(ProviderError(error, retry_after_s=wish, reason=RetryReason.RATE_LIMITED), 1, CHANCE)
+    failure = classify(ProviderError(error, Action.WAIT, retry_after_s=wish), 1, CHANCE)
     assert (failure.delay_ms, failure.reason) == (delay_ms, RetryReason.RATE_LIMITED)
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from services.worker.settings import WorkerSettings
+from shared.chain import fleet_chain
 from shared.errors import SettingsInvalid
-from shared.settings import RestEndpoint, parse_providers, read, read_store, redis_url, rest_endpoint
+from shared.settings import RestEndpoint, read, read_store, redis_url, rest_endpoint
 
 
 def test_defaults_and_values_come_from_the_mapping() -> None:
@@ -64,8 +65,17 @@ def test_a_service_without_a_redis_says_so() -> None:
 
 
 def test_providers_are_pairs_in_order() -> None:
-    """A model may be left out; an entry without a provider is refused."""
-    assert parse_providers("") == (("demo", "demo"),)
-    assert parse_providers("openai:gpt-x, demo") == (("openai", "gpt-x"), ("demo", "demo"))
+    """A model may be left out, and holds colons itself; without PROVIDERS the keys decide, without keys the demo."""
+    assert fleet_chain("", {}) == ("demo:demo",)
+    assert fleet_chain("openai:gpt-x, demo, local:llama3:8b", {}) == ("openai:gpt-x", "demo:demo", "local:llama3:8b")
+    assert [name.split(":")[0] for name in fleet_chain("", {"openai": "k", "anthropic": "k"})] == [
+        "openai",
+        "anthropic",
+    ]
+
+
+@pytest.mark.parametrize("text", [":model", "a b:c", "openai:gpt x", "openai:a=1", "demo,demo", "demo,,demo"])
+def test_ill_formed_providers_are_refused(text: str) -> None:
+    """What separates names elsewhere cannot be part of one, and each comes once."""
     with pytest.raises(SettingsInvalid, match="PROVIDERS"):
-        parse_providers(":model")
+        fleet_chain(text, {})

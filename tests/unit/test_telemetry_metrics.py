@@ -26,11 +26,17 @@ DOCUMENTED = {
     "presswork_job_run_seconds": (),
     "presswork_job_total_seconds": (),
     "presswork_job_first_token_seconds": (),
+    "presswork_provider_requests": ("provider", "model", "outcome"),
+    "presswork_provider_tokens": ("provider", "model", "direction"),
+    "presswork_provider_cost_usd": ("provider", "model"),
+    "presswork_wasted_tokens": ("reason",),
     "presswork_worker_slots": (),
     "presswork_worker_slots_busy": (),
     "presswork_worker_draining": (),
     "presswork_queue_jobs": ("state",),
     "presswork_queue_delayed_jobs": (),
+    "presswork_queue_parked_jobs": (),
+    "presswork_gate_closed": ("provider", "model", "reason"),
     "presswork_queue_oldest_waiting_seconds": (),
     "presswork_sse_connections": (),
     "presswork_sse_events": ("kind",),
@@ -91,7 +97,10 @@ def test_queue_gauges_show_nothing_before_and_after_a_reading() -> None:
     """Without figures of the store the gauges are absent or NaN, never an old number."""
     registry = new_registry("gateway")
     metrics = QueueMetrics(registry)
-    metrics.show({"queued": 3, "failed": 1}, delayed=2, oldest_seconds=1.5)
+    gates = [("openai", "gpt", "unavailable", True)]
+    metrics.show({"queued": 3, "failed": 1}, delayed=2, parked=1, oldest_seconds=1.5, gates=gates)
+    labels = {"provider": "openai", "model": "gpt", "reason": "unavailable"}
+    assert registry.get_sample_value("presswork_gate_closed", labels) == 1
     assert registry.get_sample_value("presswork_queue_jobs", {"state": "queued"}) == 3
     assert registry.get_sample_value("presswork_queue_oldest_waiting_seconds") == 1.5
     metrics.forget()

@@ -11,7 +11,7 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
-from services.worker.providers import Completion, GenerationRequest, ProviderError
+from services.worker.providers import Action, Completion, GenerationRequest, ProviderError
 from shared.job import JobError, ParameterValue, Usage
 
 WORDS: Final = {"short": 24, "medium": 70, "long": 170}
@@ -81,6 +81,18 @@ class DemoProvider:
         chance = random.Random(f"{request.job_id} {request.attempt}")  # noqa: S311 - a seeded fault
         return int(chance.random() * length) if chance.random() < self._failure_rate else None
 
+    @property
+    def gated(self) -> bool:
+        """Nobody else's limits stand before it."""
+        return False
+
+    def cost(self, _: str, __: Usage) -> int:
+        """Nothing."""
+        return 0
+
+    async def aclose(self) -> None:
+        """It holds nothing open."""
+
     async def stream(self, request: GenerationRequest) -> AsyncIterator[str | Completion]:
         """See `Provider`."""
         words = compose(request.job_id, request.prompt, request.parameters)
@@ -96,7 +108,6 @@ class DemoProvider:
         yield Completion(
             usage=Usage(input_tokens=max(len(request.prompt.split()), 1), output_tokens=len(words)),
             finish_reason=finish,
-            cost_usd=0.0,
             metadata={"demo": True, "note": "demo text, written without a model"},
         )
 
@@ -106,7 +117,8 @@ class DemoProvider:
         for i, word in enumerate(words):
             if i == fails_at:
                 raise ProviderError(
-                    JobError(type="ProviderUnavailable", message="the demo failed as it was told to", retryable=True)
+                    JobError(type="ProviderUnavailable", message="the demo failed as it was told to", retryable=True),
+                    Action.RETRY,
                 )
             # Absolute times: a slow loop catches up instead of slowing the stream.
             if (pause := due - loop.time()) > 0:

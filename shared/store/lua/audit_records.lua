@@ -1,9 +1,10 @@
 -- Requeues live records that no entry names: the last net under I1, for damage from outside the scripts.
--- KEYS again suspect high normal low due_high due_normal due_low wake
--- PREFIX job log
+-- KEYS again suspect high normal low due_high due_normal due_low wake gates parked
+-- PREFIX job log lane
+-- ARGV limits
 -- ITEM job
 -- RETURNS requeued (1) or fine (0) per job
--- INCLUDE batch lease replacing
+-- INCLUDE batch lease clock replacing gates
 
 local due_sets = {h = due_high, n = due_normal, l = due_low}
 local ring = false
@@ -11,10 +12,18 @@ local ring = false
 local function named(entry, job)
   if not entry then return false end
   if string.sub(entry, 1, 1) == 'd' then return redis.call('ZSCORE', due_sets[string.sub(entry, 2)], job) end
+  if string.sub(entry, 1, 1) == 'p' then
+    local name = string.sub(entry, 2)
+    if not redis.call('ZSCORE', lane_prefix .. name, job) then return false end
+    redis.call('ZADD', parked, 'NX', redis.call('HGET', job_prefix .. job, 'deadline'), job)
+    if gate(name).parked == 0 then gate(name).parked, gates_changed[name] = 1, true end
+    return true
+  end
   local id = string.sub(entry, 2)
   return redis.call('XRANGE', streams[string.sub(entry, 1, 1)], id, id)[1]
 end
 
+load_gates()
 local replies = each_item(function(job)
   local f = redis.call('HMGET', job_prefix .. job, 'state', 'entry', 'losses')
   if (f[1] ~= 'queued' and f[1] ~= 'processing') or named(f[2], job) then return 0 end
@@ -22,6 +31,7 @@ local replies = each_item(function(job)
   ring = true
   return 1
 end)
+save_gates()
 if ring then
   redis.call('ZADD', wake, -1, 'look')
   redis.call('ZADD', wake, 0, 'job')

@@ -1,30 +1,20 @@
 -- Ends jobs at the customer's wish. A waiting job ends at once. A running one: its worker is told and ends it; with
 -- `force` it is ended here and the lease is taken away.
--- KEYS again suspect high normal low due_high due_normal due_low counts cancels suspects
--- PREFIX job log bell org orgbell control
+-- KEYS again suspect high normal low due_high due_normal due_low counts cancels suspects parked
+-- PREFIX job log bell org orgbell control lane
 -- ARGV result_ttl log_ttl organization_events
 -- ITEM job force
 -- RETURNS {code, state}: CANCELLED, REQUESTED, ENDED (before this call), MISSING
--- INCLUDE batch lease announce ending requeueing
-
--- What the worker had written so far, from the log of the current lease.
-local function partial_text(job, token, number)
-  local deltas = {}
-  for first = 2, number, 1000 do
-    local fields = {}
-    for i = first, math.min(first + 999, number) do fields[#fields + 1] = token .. '.' .. i end
-    for _, delta in ipairs(redis.call('HMGET', log_prefix .. job, unpack(fields))) do
-      if delta and string.sub(delta, 1, 1) == 'd' then deltas[#deltas + 1] = string.sub(delta, 2) end
-    end
-  end
-  return table.concat(deltas)
-end
+-- INCLUDE batch lease clock announce ending requeueing deltas
 
 local function cancel_waiting(job, record)
   local letter = string.sub(record.entry, 1, 1)
   end_job(job, record.org, '0-0', 'cancelled', '{"finishReason":"cancelled"}', 1, -1, 2, string.format('%d', now_ms()))
   if letter == 'd' then
     redis.call('ZREM', due_sets[string.sub(record.entry, 2)], job)
+  elseif letter == 'p' then
+    redis.call('ZREM', lane_prefix .. string.sub(record.entry, 2), job)
+    redis.call('ZREM', parked, job)
   else
     release(record.entry)
   end

@@ -1,12 +1,14 @@
 -- The only place where an entry is delivered. Takes up to `limit` jobs for a consumer, in the order of turns.lua.
 -- look: also take from the recovered lane, when suspect_allowed; lost: the answer of an earlier claim did not arrive,
 -- the items are the tokens the consumer knows of: answer the others first.
--- KEYS again suspect high normal low wake turn counts suspects
--- PREFIX job log bell org orgbell
--- ARGV consumer limit look suspect_allowed lost result_ttl log_ttl organization_events
+-- Jobs that ask a gate without room are parked; parked ones of gates that have room are let go first.
+-- KEYS again suspect high normal low wake turn counts suspects gates parked
+-- PREFIX job log bell org orgbell lane
+-- ARGV consumer limit look suspect_allowed lost chain limits result_ttl log_ttl organization_events
 -- ITEM known
--- RETURNS {more, now, {job, token, spec, attempt, created, deadline, losses}...}
--- INCLUDE lease announce ending replacing adopting turns
+-- RETURNS {more, now, ms until a parked job may run or -1, {gates that failed lately...},
+--   {job, token, spec, attempt, created, deadline, losses, gate, route, passed over, reserved tokens, spent, lost bytes}...}
+-- INCLUDE lease clock announce ending replacing gates parking adopting releasing turns
 
 local taken = {a = 0, h = 0, n = 0, l = 0, s = 0}
 local letters = {[again] = 'a', [suspect] = 's', [high] = 'h', [normal] = 'n', [low] = 'l'}
@@ -39,7 +41,15 @@ local function turn_now()
 end
 
 local wanted = tonumber(limit)
+-- Lanes of gates that nobody names any more are looked for now and then.
+if limits ~= '' or look == '1' then load_gates() end
 if lost == '1' then wanted = wanted - answer_again() end
+local lanes_wait, lanes_suspects
+if next(gate_states) and wanted > 0 then
+  local _
+  _, lanes_wait, lanes_suspects = release_parked(wanted)
+  if lanes_suspects then redis.call('ZADD', wake, -1, 'look') end
+end
 if look == '1' and suspect_allowed == '1' and not holds_suspect and wanted > 0 then
   -- At odd turns a single slot is offered to high first, or recovered jobs would keep it waiting (I8).
   if wanted == 1 and turn_now() % 2 == 1 then deliver(1, high) end
@@ -75,10 +85,16 @@ while total(taken) < wanted and not exhausted() do
   end
 end
 
-local more = put_anew or not exhausted() and wanted + taken.s > 0
+local more = put_anew or lanes_wait == 0 or not exhausted() and wanted + taken.s > 0
 if more then
   redis.call('SET', turn, (turn_now() + total(taken)) % 16)
   redis.call('ZADD', wake, 0, 'job')
 end
 count_ended()
-return {more and 1 or 0, string.format('%d', now), unpack(claims)}
+save_gates()
+if lanes_wait and lanes_wait > 0 then soonest = soonest < 0 and lanes_wait or math.min(soonest, lanes_wait) end
+local doubtful = {}
+for name, state in pairs(gate_states) do
+  if state.failures + state.closings > 0 then doubtful[#doubtful + 1] = name end
+end
+return {more and 1 or 0, string.format('%d', now), soonest, doubtful, unpack(claims)}

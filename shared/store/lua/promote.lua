@@ -1,11 +1,12 @@
--- Makes due jobs claimable, high before normal before low, at most `limit`.
--- KEYS again suspect high normal low due_high due_normal due_low wake
--- PREFIX job
--- ARGV limit
--- RETURNS {promoted, ms until the next is due (0: now) or -1}
--- INCLUDE lease
+-- Makes due jobs claimable, high before normal before low, at most `limit`, and parked ones whose deadline has passed:
+-- the claim ends them. Rings for gates that have room: claims let their jobs go.
+-- KEYS again suspect high normal low due_high due_normal due_low wake gates parked
+-- PREFIX job lane
+-- ARGV limit limits
+-- RETURNS {promoted, ms until the next is due or may pass its gate (0: more are due now) or -1}
+-- INCLUDE lease clock gates parking
 
-local now, promoted, suspects_among, left = now_ms(), 0, false, tonumber(limit)
+local promoted, suspects_among, left = 0, false, tonumber(limit)
 local due_sets = {{'h', due_high}, {'n', due_normal}, {'l', due_low}}
 
 local function promote(lane, set, job)
@@ -38,6 +39,37 @@ for _, pair in ipairs(due_sets) do
     left = left - 1
   end
 end
-if promoted > 0 then redis.call('ZADD', wake, 0, 'job') end
+
+local function sooner(wait) soonest = soonest < 0 and wait or math.min(soonest, wait) end
+
+local function expire(job)
+  local entry = redis.call('HGET', job_prefix .. job, 'entry')
+  local letter = entry and string.sub(entry, 1, 1) == 'p' and unpark(job, string.sub(entry, 2))
+  redis.call('ZREM', parked, job)
+  if not letter then return end
+  suspects_among = suspects_among or letter == 's'
+  promoted = promoted + 1
+end
+
+local first = redis.call('ZRANGE', parked, 0, 15, 'WITHSCORES')
+for i = 1, #first, 2 do
+  local wait = tonumber(first[i + 1]) - now
+  if wait > 0 then
+    sooner(wait)
+    break
+  end
+  if not pcall(expire, first[i]) then redis.call('ZREM', parked, first[i]) end
+end
+local open_lane = false
+if #first > 0 then
+  load_gates()
+  for name, state in pairs(gate_states) do
+    local ok, wait = false, nil
+    if state.parked == 1 then ok, wait = pcall(lane_wait, name) end
+    if ok and wait == 0 then open_lane = true elseif ok and wait then sooner(wait) end
+  end
+  save_gates()
+end
+if promoted > 0 or open_lane then redis.call('ZADD', wake, 0, 'job') end
 if suspects_among then redis.call('ZADD', wake, -1, 'look') end
 return {promoted, soonest}

@@ -7,7 +7,7 @@
 -- ARGV consumer believed_ms lease_ms losses_max batch result_ttl log_ttl organization_events
 -- ITEM held
 -- RETURNS {requeued, failed, ms until the next suspicious entry goes stale or -1, suspicious entries, now}
--- INCLUDE batch lease announce ending requeueing
+-- INCLUDE batch lease clock announce ending requeueing deltas
 
 local now = now_ms()
 if math.abs(now - tonumber(believed_ms)) > 1000 then return {0, 0, -1, 0, string.format('%d', now)} end
@@ -47,6 +47,8 @@ local function take_back(token, owner)
     return fail_lost(job, token, record, 'failed', '{"error":{"type":"WorkerLost","message":' ..
       '"the job lost its worker too often","retryable":false}}')
   end
+  -- Text that was paid for and is now void: who runs the job next counts it.
+  record.lost = record.lost + #partial_text(job, token, last_number(job, record))
   put_back(job, token, record, 'worker_lost', math.max(record.attempt - 1, 0))
   requeued = requeued + 1
 end

@@ -4,7 +4,7 @@
 -- ARGV consumer
 -- ITEM token job
 -- RETURNS {now, {lost token...}, {job whose cancel was requested...}}
--- INCLUDE lease
+-- INCLUDE lease clock
 
 local ids, jobs, held = {}, {}, {}
 for i = ITEM_FIRST, #ARGV, ITEM_WIDTH do

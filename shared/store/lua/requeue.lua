@@ -1,11 +1,12 @@
--- Gives running jobs back: after an error with a delay, at a drain at once, at a rate limit when the gate opens.
+-- Gives running jobs back: after an error with a delay, at a drain at once.
 -- refund: the attempt is given back. A job whose attempts, hand-backs or time are used up ends with `outcome` instead.
 -- KEYS again suspect high normal low due_high due_normal due_low wake counts suspects
--- PREFIX job log bell org orgbell
--- ARGV lease_ms handbacks_max result_ttl log_ttl organization_events
--- ITEM consumer job token lane reason delay refund outcome
+-- PREFIX job log bell org orgbell ledger usage
+-- ARGV lease_ms handbacks_max result_ttl log_ttl organization_events usage_ttl
+-- ITEM consumer job token lane reason delay refund outcome spent usage
+-- spent: what the job's attempts cost so far, as JSON; usage: the same as a line of the ledger, for one that ends.
 -- RETURNS {code, state}: OK, ALREADY (this lease gave it back before), LOST
--- INCLUDE batch lease announce ending requeueing
+-- INCLUDE batch lease clock announce ending requeueing ledger
 
 local ring_job, ring_look
 
@@ -22,25 +23,33 @@ local function used_up(record, reason, delay, refund)
   return now_ms() + delay >= record.deadline
 end
 
-local replies = each_item(function(consumer, job, token, lane, reason, delay, refund, outcome)
+-- What a failed job cost was spent all the same when its customer had cancelled it.
+local function cancelled(outcome)
+  local told = cjson.decode(outcome)
+  told.error, told.finishReason = nil, 'cancelled'
+  return cjson.encode(told)
+end
+
+local replies = each_item(function(consumer, job, token, lane, reason, delay, refund, outcome, spent, usage)
   if not holds(consumer, token) then return refused(job, token, reason) end
   local record, now = read_record(job), now_ms()
   delay = tonumber(delay)
   if string.sub(token, 1, 1) == 's' then redis.call('HDEL', suspects, consumer) end
   if record.cancel or used_up(record, reason, delay, refund) then
     local number, status = last_number(job, record), record.cancel and 'cancelled' or 'failed'
-    end_job(job, record.org, token, status, record.cancel and '{"finishReason":"cancelled"}' or outcome,
-      number, -1, number + 1, string.format('%d', now))
+    end_job(job, record.org, token, status, record.cancel and cancelled(outcome) or outcome, number, -1, number + 1,
+      string.format('%d', now))
+    record_usage(record.org, now, usage)
     release(token)
     return {'OK', status}
   end
   if reason == 'drain' then record.handbacks = record.handbacks + 1 end
   local attempt = record.attempt - tonumber(refund)
   if delay > 0 then
-    put_back(job, token, record, reason, attempt, now + delay, lane)
+    put_back(job, token, record, reason, attempt, now + delay, delayed_in(lane, job, now + delay), spent)
     ring_look = ring_look or delay <= tonumber(lease_ms)
   else
-    put_back(job, token, record, reason, attempt)
+    put_back(job, token, record, reason, attempt, nil, nil, spent)
     if record.losses > 0 then ring_look = true else ring_job = true end
   end
   return {'OK', 'queued'}

@@ -2,9 +2,10 @@
 -- KEYS again suspect high normal low due_high due_normal due_low wake
 -- PREFIX job idem index org bell orgbell
 -- ARGV lease_ms index_ttl index_length organization_events
--- ITEM job organization spec lane delay deadline max_attempts idempotency fingerprint idempotency_ttl
+-- ITEM job organization spec lane delay deadline max_attempts route max_tokens idempotency fingerprint idempotency_ttl
+-- route: the job's own chain of gates, max_tokens: of its answer; both empty when it asks for nothing special.
 -- RETURNS {code, job, state}: NEW, ALREADY (this id was taken before), SAME (an earlier job of this key), CONFLICT
--- INCLUDE batch lease announce
+-- INCLUDE batch lease clock announce
 
 local due_sets = {h = due_high, n = due_normal, l = due_low}
 local ring_job, ring_look, made
@@ -43,8 +44,8 @@ local function earlier(idempotency, fingerprint, job)
   return {'SAME', prior_job, state}
 end
 
-local replies = each_item(function(job, organization, spec, lane, delay, deadline, max_attempts, idempotency,
-                                   fingerprint, idempotency_ttl)
+local replies = each_item(function(job, organization, spec, lane, delay, deadline, max_attempts, route, max_tokens,
+                                   idempotency, fingerprint, idempotency_ttl)
   local record = job_prefix .. job
   made = nil
   if idempotency ~= '' then
@@ -54,9 +55,11 @@ local replies = each_item(function(job, organization, spec, lane, delay, deadlin
   if redis.call('HSETNX', record, 'v', 1) == 0 then
     return {'ALREADY', job, redis.call('HGET', record, 'state') or 'queued'}
   end
+  local fields = {'org', organization, 'state', 'queued', 'spec', spec, 'max_attempts', max_attempts}
+  if route ~= '' then fields[#fields + 1], fields[#fields + 2] = 'route', route end
+  if max_tokens ~= '' then fields[#fields + 1], fields[#fields + 2] = 'max_tokens', max_tokens end
   local ok, failure = pcall(function()
-    local created = enqueue(record, job, lane, tonumber(delay), tonumber(deadline),
-      {'org', organization, 'state', 'queued', 'spec', spec, 'max_attempts', max_attempts})
+    local created = enqueue(record, job, lane, tonumber(delay), tonumber(deadline), fields)
     local index = index_prefix .. organization .. ':' .. string.format('%d', math.floor(created / 86400000))
     local length = redis.call('RPUSH', index, job)
     if length == 1 then redis.call('PEXPIRE', index, index_ttl) end

@@ -1,35 +1,87 @@
--- What becomes of an entry that was delivered to this consumer: a claim, an end, or nothing.
+-- What becomes of an entry that was delivered to this consumer: a claim, an end, a place in a gate's lane, or nothing.
 
-local now, claims = now_ms(), {}
+local claims, soonest = {}, -1
 local holds_suspect, put_anew = false, false
+local FIELDS = {'entry', 'state', 'spec', 'attempt', 'created', 'deadline', 'losses', 'org', 'route', 'gate', 'pass',
+  'max_tokens', 'spent', 'lost'}
 
-local function answer(token, job, f, attempt)
-  claims[#claims + 1] = {job, token, f[3], attempt, f[5], f[6], f[7] or '0'}
+local function read_entry(job)
+  local values, f = redis.call('HMGET', job_prefix .. job, unpack(FIELDS)), {}
+  for i, name in ipairs(FIELDS) do f[name] = values[i] end
+  return f
+end
+
+local function answer(token, job, f, attempt, name, passed_over, need)
+  claims[#claims + 1] = {job, token, f.spec, attempt, f.created, f.deadline, f.losses or '0', name, f.route or '',
+    passed_over or '', need or 0, f.spent or '', f.lost or '0'}
   holds_suspect = holds_suspect or string.sub(token, 1, 1) == 's'
+end
+
+-- A gate that has room, in the order of the job's chain; why those before it had none; what was reserved. Without one:
+-- nil, the gate that opens first, and when.
+local function find_gate(f)
+  local pass, reserved_at, reserved = string.match(f.pass or '', '^(%S+) (%d+) (%d+)$')
+  local passed_over, first, first_wait = {}, nil, nil
+  for name in string.gmatch(f.route or chain, '%S+') do
+    local need = gate_limits[name] and gate_limits[name].tpm > 0 and need_of(#f.spec, f.max_tokens) or 0
+    -- A reservation is as old as calls may be late (gates.lua); after that it must be asked for again.
+    if name == pass and now - tonumber(reserved_at) <= SLACK_MS
+      and (gate(name).closed_until <= now or gate(name).probe == 1) then
+      return name, table.concat(passed_over, ','), tonumber(reserved)
+    end
+    local wait, why = wait_of(name, need)
+    -- Who waits in the lane already goes first.
+    if wait == 0 and gate_limits[name] and gate(name).parked == 1 then wait, why = 1, WHY[0] end
+    if wait == 0 then
+      admit(name, need)
+      return name, table.concat(passed_over, ','), need
+    end
+    passed_over[#passed_over + 1] = name .. ' ' .. why
+    if not first_wait or wait < first_wait then first, first_wait = name, wait end
+  end
+  if not first then return '', '', 0 end
+  return nil, first, first_wait
+end
+
+local function start(token, job, f, attempt, name)
+  local extra = {}
+  if name ~= string.match(chain, '^%S*') or f.gate then extra = {'gate', name} end
+  if f.pass and f.pass ~= '' then extra[#extra + 1], extra[#extra + 2] = 'pass', '' end
+  redis.call('HSET', job_prefix .. job, 'state', 'processing', 'attempt', attempt, 'started', string.format('%d', now),
+    'worker', consumer, unpack(extra))
+  announce(job, f.org, token .. '.1', 'processing')
 end
 
 -- repeated: the entry was delivered to this consumer by an earlier claim, whose answer was lost.
 local function adopt(token, job, repeated)
-  local record = job_prefix .. job
-  local f = redis.call('HMGET', record, 'entry', 'state', 'spec', 'attempt', 'created', 'deadline', 'losses', 'org')
-  if f[1] ~= token or not (f[2] == 'queued' or f[2] == 'processing') then return release(token) end
-  local attempt = tonumber(f[4] or 0)
-  if f[2] == 'processing' and repeated then return answer(token, job, f, attempt) end
-  if f[2] == 'processing' then
+  local f = read_entry(job)
+  if f.entry ~= token or not (f.state == 'queued' or f.state == 'processing') then return release(token) end
+  local attempt = tonumber(f.attempt or 0)
+  if f.state == 'processing' and repeated then
+    return answer(token, job, f, attempt, f.gate or string.match(chain, '^%S*'))
+  end
+  if f.state == 'processing' then
     -- Running, and yet delivered anew: the group was lost and every lease with it. Two workers with one token would
     -- be no fence (I4).
     put_anew = true
-    replace_entry(job, f[7])
+    replace_entry(job, f.losses)
     return release(token)
   end
-  if tonumber(f[6]) <= now then
-    end_job(job, f[8], '0-0', 'failed', '{"error":{"type":"DeadlineExceeded","message":' ..
+  if tonumber(f.deadline) <= now then
+    end_job(job, f.org, '0-0', 'failed', '{"error":{"type":"DeadlineExceeded","message":' ..
       '"the deadline passed before the job could run","retryable":false}}', 1, -1, 2, string.format('%d', now))
     return release(token)
   end
-  redis.call('HSET', record, 'state', 'processing', 'attempt', attempt + 1, 'started', string.format('%d', now), 'worker', consumer)
-  announce(job, f[8], token .. '.1', 'processing')
-  answer(token, job, f, attempt + 1)
+  local name, passed_over, need = find_gate(f)
+  if name then
+    start(token, job, f, attempt + 1, name)
+    return answer(token, job, f, attempt + 1, name, passed_over, need)
+  end
+  local opens_by, wait = passed_over, need
+  local entry = park(job, opens_by, string.sub(token, 1, 1), token, f.deadline)
+  redis.call('HSET', job_prefix .. job, 'entry', entry, 'due', string.format('%.0f', now + wait))
+  soonest = soonest < 0 and wait or math.min(soonest, wait)
+  return release(token)
 end
 
 -- A corrupt record must not cost its neighbours their answer: what fails here stays pending and is met by recover.

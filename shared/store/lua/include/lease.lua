@@ -16,8 +16,3 @@ local function release(token)
   redis.call('XACK', stream, GROUP, id)
   redis.call('XDEL', stream, id)
 end
-
-local function now_ms()
-  local time = redis.call('TIME')
-  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-end

@@ -3,12 +3,12 @@
 
 local due_sets = {h = due_high, n = due_normal, l = due_low}
 local FIELDS = {'state', 'entry', 'org', 'attempt', 'max_attempts', 'deadline', 'losses', 'handbacks', 'past', 'base',
-  'cancel', 'started', 'worker'}
+  'cancel', 'started', 'worker', 'lost'}
 
 local function read_record(job)
   local values, record = redis.call('HMGET', job_prefix .. job, unpack(FIELDS)), {}
   for i, name in ipairs(FIELDS) do record[name] = values[i] end
-  for _, name in ipairs({'attempt', 'max_attempts', 'deadline', 'losses', 'handbacks', 'base', 'started'}) do
+  for _, name in ipairs({'attempt', 'max_attempts', 'deadline', 'losses', 'handbacks', 'base', 'started', 'lost'}) do
     record[name] = tonumber(record[name] or 0)
   end
   return record
@@ -23,31 +23,35 @@ local function last_number(job, record)
   return number
 end
 
-local function returns_to(record)
-  if record.losses > 0 then return 's' end
-  return 'a'
+local function ready_again(job, record)
+  local letter = record.losses > 0 and 's' or 'a'
+  return letter .. redis.call('XADD', streams[letter], '*', 'j', job)
 end
 
--- Puts a job whose lease is `token` back: at once, or at the time `due` in the delayed set of `lane`.
-local function put_back(job, token, record, reason, attempt, due, lane)
+-- Where a job waits that is due later: a place for put_back.
+local function delayed_in(lane, job, due)
+  return function()
+    redis.call('ZADD', due_sets[lane], string.format('%d', due), job)
+    return 'd' .. lane
+  end
+end
+
+-- Puts a job whose lease is `token` back: at once, or where `place` says, until `due`. spent: what earlier attempts cost
+-- (JSON, empty: as before), lost: bytes of text that were lost with their workers and are not in it yet.
+local function put_back(job, token, record, reason, attempt, due, place, spent)
   local number = last_number(job, record) + 1
   local event = {reason = reason, attempt = record.attempt}
   if due then event.nextAttemptMs = due end
   -- First, for it alone can be refused: a log that is no log.
   redis.call('HSET', log_prefix .. job, token .. '.' .. number, 'r' .. cjson.encode(event))
-  local entry
-  if due then
-    entry = 'd' .. lane
-    redis.call('ZADD', due_sets[lane], string.format('%d', due), job)
-  else
-    local letter = returns_to(record)
-    entry = letter .. redis.call('XADD', streams[letter], '*', 'j', job)
-  end
+  local entry = place and place() or ready_again(job, record)
   local past = (record.past and record.past .. ',' or '') ..
     table.concat({token, reason, record.attempt, string.format('%d', record.started), number}, ' ')
   local base = redis.call('HLEN', log_prefix .. job)
+  local extra = {}
+  if spent and spent ~= '' then extra = {'spent', spent, 'lost', 0} elseif record.lost > 0 then extra = {'lost', record.lost} end
   redis.call('HSET', job_prefix .. job, 'state', 'queued', 'entry', entry, 'attempt', attempt, 'losses', record.losses,
-    'handbacks', record.handbacks, 'past', past, 'base', base, 'due', due and string.format('%d', due) or 0)
+    'handbacks', record.handbacks, 'past', past, 'base', base, 'due', due and string.format('%d', due) or 0, unpack(extra))
   announce(job, record.org, token .. '.' .. number, 'retrying')
   release(token)
 end

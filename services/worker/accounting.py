@@ -1,0 +1,46 @@
+"""What a job's calls cost: tokens as reported, else estimated, and sums over its attempts. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from shared.job import Spent, Usage
+
+BYTES_PER_TOKEN: Final = 4
+"""About four characters of English are one token (OpenAI, "What are tokens and how to count them")."""
+
+
+def estimate_tokens(length: int) -> int:
+    """Tokens of a text of so many bytes or characters; at least 1 when there is any."""
+    return -(-length // BYTES_PER_TOKEN)
+
+
+def usage_of_broken(reported: Usage | None, prompt: str, text_length: int) -> Usage:
+    """Of a stream that did not reach its end: what the provider reported before, the rest estimated."""
+    return Usage(
+        input_tokens=reported.input_tokens if reported else estimate_tokens(len(prompt)),
+        output_tokens=max(estimate_tokens(text_length), reported.output_tokens if reported else 0),
+        cached_tokens=reported.cached_tokens if reported else 0,
+        estimated=True,
+    )
+
+
+def total(before: Spent | None, usage: Usage, cost: int | None) -> Spent:
+    """Add a call to what was spent `before`. A sum with an unknown part is unknown, never too low."""
+    if before is None:
+        return Spent(usage=usage, cost=cost)
+    earlier = before.usage
+    return Spent(
+        usage=Usage(
+            input_tokens=earlier.input_tokens + usage.input_tokens,
+            output_tokens=earlier.output_tokens + usage.output_tokens,
+            cached_tokens=earlier.cached_tokens + usage.cached_tokens,
+            estimated=earlier.estimated or usage.estimated,
+        ),
+        cost=None if before.cost is None or cost is None else before.cost + cost,
+    )
+
+
+def to_usd(cost: int | None) -> float | None:
+    """Nano-USD as USD: exact to the nano for sums below 9 million USD."""
+    return None if cost is None else cost / 1e9

@@ -1,0 +1,103 @@
+"""One call of one provider: streams its text into the job's log and watches how long it is silent."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+
+from services.worker.deltas import Deltas
+from services.worker.providers import Action, Completion, GenerationRequest, Provider, ProviderError
+from services.worker.run import Run
+from shared.job import JobError, Usage
+
+
+class Patience(msgspec.Struct, frozen=True):
+    """How long a provider may be silent, in s: before its first text, and between two pieces of it."""
+
+    first_token_s: float
+    token_gap_s: float
+
+
+def _silence(*, began: bool) -> ProviderError:
+    if began:
+        error = JobError(type="StreamStalled", message="the provider stopped in the middle of its text", retryable=True)
+    else:
+        error = JobError(type="FirstTokenTimeout", message="the provider did not begin to answer", retryable=True)
+    return ProviderError(error, Action.RETRY)
+
+
+class Call:
+    """A call under way. `usage`: what the provider reported so far. `began`: it has written text. `silent`: it
+    was cut because it said nothing for too long.
+
+    `on_first` is called once, with the first piece of text.
+    """
+
+    def __init__(self, run: Run, deltas: Deltas, patience: Patience, on_first: Callable[[], None]) -> None:
+        self._run = run
+        self._deltas = deltas
+        self._patience = patience
+        self._on_first = on_first
+        self.silent = False
+        self._heard_at = time.monotonic()
+        self._timer: asyncio.TimerHandle | None = None
+        self.usage: Usage | None = None
+        self.began = False
+
+    async def complete(self, provider: Provider, request: GenerationRequest) -> Completion:
+        """Stream to the end. ProviderError also when the stream ended too early or fell silent."""
+        self._watch(self._patience.first_token_s)
+        self._run.executing = True
+        try:
+            return await self._consume(provider, request)
+        except asyncio.CancelledError:
+            if not self.silent or self._run.stop is not None:
+                raise
+            # Our own cancellation, to close the stream: the task goes on.
+            asyncio.current_task().uncancel()  # type: ignore[union-attr]  # a coroutine always runs in a task
+            raise _silence(began=self.began) from None
+        except Exception:
+            if self.silent and self._run.stop is None:
+                raise _silence(began=self.began) from None
+            raise
+        finally:
+            self._run.executing = False
+            if self._timer is not None:
+                self._timer.cancel()
+
+    async def _consume(self, provider: Provider, request: GenerationRequest) -> Completion:
+        stream: Any = provider.stream(request)
+        async with aclosing(stream):
+            async for item in stream:
+                if isinstance(item, Completion):
+                    return item
+                if isinstance(item, Usage):
+                    self.usage = item
+                elif item:
+                    self._heard_at = time.monotonic()
+                    if not self.began:
+                        self.began = True
+                        self._on_first()
+                    self._deltas.push(item)
+        raise ProviderError(
+            JobError(type="StreamTruncated", message="the provider's stream ended too early", retryable=True),
+            Action.RETRY,
+        )
+
+    def _watch(self, seconds: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(max(seconds, 0.001), self._look)
+
+    def _look(self) -> None:
+        # One timer looks again when it must, instead of one for each piece of text.
+        limit = self._patience.token_gap_s if self.began else self._patience.first_token_s
+        left = self._heard_at + limit - time.monotonic()
+        if left > 0:
+            self._watch(left)
+        elif self._run.executing and self._run.stop is None and self._run.task is not None:
+            self.silent = True
+            self._run.task.cancel()

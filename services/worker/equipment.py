@@ -1,0 +1,72 @@
+"""Which providers this worker has, and which gates they stand behind: built from settings alone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from services.worker.prompting import brief
+from services.worker.providers import Provider
+from services.worker.providers.demo import DemoProvider
+from services.worker.settings import WorkerSettings
+from shared.chain import split
+from shared.errors import SettingsInvalid
+from shared.store.routing import GateLimits, Routing
+
+
+def _vendor(name: str, settings: WorkerSettings) -> Provider:
+    """A provider's SDK is imported only where it is used: it costs a second and 50 MB."""
+    if name == "openai":
+        from services.worker.providers.openai import OpenAIProvider  # noqa: PLC0415
+
+        return OpenAIProvider(api_key=settings.openai_api_key, base_url=settings.openai_base_url or None, brief=brief)
+    from services.worker.providers.anthropic import AnthropicProvider  # noqa: PLC0415
+
+    return AnthropicProvider(
+        api_key=settings.anthropic_api_key, base_url=settings.anthropic_base_url or None, brief=brief
+    )
+
+
+def equip(settings: WorkerSettings, more: Mapping[str, Provider]) -> dict[str, Provider]:
+    """The providers of the chain by name, and `more`. SettingsInvalid for one that is not known or lacks its key."""
+    known: dict[str, Provider] = {
+        "demo": DemoProvider(
+            first_token_ms=settings.demo_first_token_ms,
+            tokens_per_second=settings.demo_tokens_per_second,
+            failure_rate=settings.demo_failure_rate,
+        ),
+        **more,
+    }
+    keys = settings.keys
+    for name in dict.fromkeys(split(gate)[0] for gate in settings.chain):
+        if name in known:
+            continue
+        if name not in keys:
+            raise SettingsInvalid(f"PROVIDERS names {name}, which this worker does not have")
+        if not keys[name]:
+            raise SettingsInvalid(f"{name.upper()}_API_KEY is not set, and PROVIDERS names {name}")
+        known[name] = _vendor(name, settings)
+    return known
+
+
+def routing(settings: WorkerSettings, providers: Mapping[str, Provider]) -> Routing:
+    """The fleet's chain, and the limits of what stands behind a gate. SettingsInvalid for a limit of nothing."""
+    limits = settings.limits
+    if unknown := [gate for gate in limits if gate not in settings.chain]:
+        raise SettingsInvalid(f"PROVIDER_LIMITS names {unknown[0]}, which is not among PROVIDERS")
+    gated = []
+    for gate in settings.chain:
+        if gate in limits or providers[split(gate)[0]].gated:
+            requests, tokens = limits.get(gate, (0, 0))
+            gated.append(GateLimits(gate=gate, requests_per_minute=requests, tokens_per_minute=tokens))
+    return Routing(chain=settings.chain, limits=tuple(gated), failures=settings.gate_failures)
+
+
+@asynccontextmanager
+async def closing(providers: Mapping[str, Provider]) -> AsyncIterator[None]:
+    """Close all of them at the end of the block."""
+    try:
+        yield
+    finally:
+        for provider in providers.values():
+            await provider.aclose()

@@ -1,0 +1,67 @@
+"""Who may answer: chains of `provider:model` names in order of preference. Pure.
+
+A name is also the name of a gate: one per provider and model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from shared.errors import SettingsInvalid
+from shared.job import JobSpec
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}:[^\s,=]{1,128}\Z")
+"""A model's name may hold nearly anything (`llama3.1:8b`, `vendor/model@1`), but nothing that separates names."""
+
+DEFAULT_MODELS: Final[Mapping[str, str]] = {"openai": "gpt-4.1-mini", "anthropic": "claude-haiku-4-5"}
+"""What a provider runs when only its key is set: small models that follow instructions well."""
+
+
+def parse_chain(text: str) -> tuple[str, ...]:
+    """Entries `provider:model` separated by commas; a provider alone stands for its default model (the demo: `demo`).
+
+    SettingsInvalid for an entry that is no name, and for one that comes twice.
+    """
+    names = []
+    for entry in (part.strip() for part in text.split(",")):
+        provider, colon, _ = entry.partition(":")
+        name = entry if colon else f"{provider}:{DEFAULT_MODELS.get(provider, provider)}"
+        if not _NAME.match(name):
+            raise SettingsInvalid("PROVIDERS: every entry is `provider:model`")
+        names.append(name)
+    if len(set(names)) < len(names):
+        raise SettingsInvalid("PROVIDERS: an entry comes twice")
+    return tuple(names)
+
+
+def fleet_chain(providers: str, keys: Mapping[str, str]) -> tuple[str, ...]:
+    """The chain of jobs that name none: PROVIDERS, else the providers whose keys are set, else the demo.
+
+    `keys`: provider -> its API key, empty when there is none.
+    """
+    if providers.strip():
+        return parse_chain(providers)
+    named = tuple(f"{provider}:{model}" for provider, model in DEFAULT_MODELS.items() if keys.get(provider))
+    return named or ("demo:demo",)
+
+
+def split(name: str) -> tuple[str, str]:
+    """Provider and model."""
+    provider, _, model = name.partition(":")
+    return provider, model
+
+
+def route_of(spec: JobSpec, chain: Sequence[str]) -> tuple[str, ...]:
+    """The chain a job asked for: its own, or the entries of `chain` that fit its provider and model; () when it asked
+    for nothing special. What `chain` does not have is kept as it was asked for: another release may have it."""
+    if spec.providers:
+        return tuple(spec.providers)
+    if spec.provider is None and spec.model is None:
+        return ()
+    pairs = ((name, *split(name)) for name in chain)
+    fitting = tuple(
+        name for name, provider, model in pairs if spec.provider in (None, provider) and spec.model in (None, model)
+    )
+    return fitting or (f"{spec.provider or 'any'}:{spec.model or 'any'}",)

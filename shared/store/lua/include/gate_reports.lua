@@ -1,0 +1,36 @@
+-- What calls tell their gates. A provider that says when to come back is believed; one that does not, and one that
+-- fails, is left alone for longer each time, at most CLOSED_MAX_MS.
+
+local FAILING_MS, LIMITED_MS, LIMITED_LEAST_MS, CLOSED_MAX_MS = 5000, 1000, 250, 60000
+
+local function close(name, why, ms)
+  local state = gate(name)
+  if state.closed_until <= now or state.probe == 1 then state.closings = state.closings + 1 end
+  state.closed_until = math.max(state.probe == 1 and 0 or state.closed_until, now + ms)
+  state.why, state.probe, state.ramp_from = why, 0, state.closed_until
+  state.requests = math.max(state.requests, state.closed_until + SLACK_MS)
+end
+
+-- What became of a call: limited (retry in ms, below 0: the provider did not say), failed, refused or ok.
+-- Answers whether the gate opened again.
+local function report_call(name, report, retry)
+  local state = gate(name)
+  gates_changed[name] = true
+  if report == 'ok' then
+    local reopened = state.why == 2
+    state.failures, state.closings, state.probe = 0, 0, 0
+    if reopened then state.why, state.closed_until, state.ramp_from, state.requests = 0, 0, now, now + SLACK_MS end
+    return reopened
+  end
+  if report == 'limited' then
+    close(name, 1, retry >= 0 and math.max(retry, LIMITED_LEAST_MS) or
+      math.min(LIMITED_MS * 2 ^ state.closings, CLOSED_MAX_MS))
+    return false
+  end
+  state.failures = state.failures + 1
+  local told_to_wait = state.why == 1 and state.closed_until > now
+  if state.probe == 1 or (state.failures >= tonumber(failures_max) and state.closed_until <= now and not told_to_wait) then
+    close(name, 2, math.min(FAILING_MS * 2 ^ state.closings, CLOSED_MAX_MS))
+  end
+  return false
+end

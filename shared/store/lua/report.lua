@@ -1,0 +1,25 @@
+-- Tells gates what became of calls that got their answer, or failed after the first token.
+-- KEYS wake gates
+-- ARGV limits failures_max
+-- ITEM gate report retry tokens
+-- report: ok, limited or failed, or empty. tokens: how many more were used than reserved (below 0: fewer).
+-- RETURNS 1 when the gate opened again, else 0
+-- INCLUDE batch clock gates gate_reports
+
+-- A write that cannot grow memory first, so that a full server still learns of it.
+redis.call('PERSIST', gates)
+load_gates()
+local ring = false
+local replies = each_item(function(name, report, retry, tokens)
+  local state, limit = gate(name), gate_limits[name]
+  if limit and limit.tpm > 0 and tokens ~= '0' then
+    state.tokens = math.max(state.tokens, now) + tonumber(tokens) * SPREAD_MS / limit.tpm
+    gates_changed[name] = true
+  end
+  local reopened = report ~= '' and report_call(name, report, tonumber(retry))
+  ring = ring or reopened and state.parked == 1
+  return reopened and 1 or 0
+end)
+save_gates()
+if ring then redis.call('ZADD', wake, 0, 'job') end
+return replies

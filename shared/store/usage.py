@@ -1,0 +1,124 @@
+"""What jobs used: the ledger's lines and the sums they are folded into by `lua/include/ledger.lua`.
+
+A line is `<project> <provider:model> <input> <output> <cached> <nano-USD or -> <estimated 0|1>`; a folded field is
+`<project> <provider:model>` with the packed sums `<jobs> <input> <output> <cached> <nano-USD> <jobs of unknown cost>
+<estimated jobs>`. Sums are exact below 2^53, Lua's integers: 9 million USD, or 9e15 tokens, of one project, model and
+day.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from shared.job import Outcome
+from shared.store import refusals
+
+NANO: Final = 10**9
+"""Nano-USD in a USD."""
+
+EXACT_MAX: Final = 2**53 - 1
+DAYS_PER_CALL: Final = 31
+"""Days one script call reads: two commands and at most 255 lines each."""
+
+_LINE: Final = re.compile(r"(\S+ \S+) (\d+) (\d+) (\d+) (\d+|-) ([01])\Z", re.ASCII)
+_PACKED: Final = re.compile(r"\d+( \d+){6}\Z", re.ASCII)
+_SPACE: Final = re.compile(r"\s")
+
+
+class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Sums of one day (days since the epoch), project and model. `cost_nano_usd` (1e-9 USD) lacks `unknown_cost_jobs`.
+
+    `estimated_jobs`: how many did not get their tokens from the provider, but from an estimate.
+    """
+
+    day: int
+    project_id: str
+    provider: str
+    model: str
+    jobs: int
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    cost_nano_usd: int
+    unknown_cost_jobs: int
+    estimated_jobs: int
+
+
+def _bounded(number: int) -> int:
+    """What a provider reports must not spoil the sums of a day."""
+    return min(max(number, 0), EXACT_MAX)
+
+
+def nano_usd(cost_usd: float | None) -> int | None:
+    """A cost in nano-USD; None for what is not known, or no amount."""
+    if cost_usd is None or not math.isfinite(cost_usd) or cost_usd < 0:
+        return None
+    return _bounded(round(min(cost_usd, EXACT_MAX) * NANO))
+
+
+def line(project_id: str, outcome: Outcome) -> str:
+    """The ledger's line of a job that ended; empty when it used nothing, or nobody knows what."""
+    used = outcome.usage
+    if used is None or not outcome.provider:
+        return ""
+    name = _SPACE.sub("_", f"{outcome.provider}:{outcome.model or ''}")
+    cost = nano_usd(outcome.cost_usd)
+    tokens = (_bounded(used.input_tokens), _bounded(used.output_tokens), _bounded(used.cached_tokens))
+    return " ".join(map(str, (project_id, name, *tokens, "-" if cost is None else cost, int(used.estimated))))
+
+
+def _of_line(text: str) -> tuple[str, Sequence[int]] | None:
+    found = _LINE.match(text)
+    if found is None:
+        return None
+    field, *tokens, cost, estimated = found.groups()
+    known = cost != "-"
+    return field, (1, *map(int, tokens), int(cost) if known else 0, int(not known), int(estimated))
+
+
+def parse_day(day: int, folded: Sequence[bytes], lines: Sequence[bytes]) -> list[UsageRow]:
+    """The rows of one day from its hash (fields and values in turn) and its list, by project and model.
+
+    What is no line and no packed sum counts as nothing, as in the script.
+    """
+    texts = [part.decode("utf-8", "replace") for part in folded]
+    entries: list[tuple[str, Sequence[int]]] = [
+        (field, tuple(map(int, packed.split())))
+        for field, packed in zip(texts[::2], texts[1::2], strict=True)
+        if field.count(" ") == 1 and _PACKED.match(packed)
+    ]
+    entries += filter(None, (_of_line(raw.decode("utf-8", "replace")) for raw in lines))
+    sums: dict[str, list[int]] = {}
+    for field, numbers in entries:
+        before = sums.get(field)
+        sums[field] = list(numbers) if before is None else [a + b for a, b in zip(before, numbers, strict=True)]
+    return [_row(day, field, numbers) for field, numbers in sorted(sums.items())]
+
+
+def _row(day: int, field: str, numbers: Sequence[int]) -> UsageRow:
+    project, _, name = field.partition(" ")
+    provider, _, model = name.partition(":")  # a model's name may hold colons, a provider's does not
+    jobs, used, made, cached, cost, unknown, estimated = numbers
+    return UsageRow(
+        day=day, project_id=project, provider=provider, model=model, jobs=jobs, input_tokens=used, output_tokens=made,
+        cached_tokens=cached, cost_nano_usd=cost, unknown_cost_jobs=unknown, estimated_jobs=estimated,
+    )  # fmt: skip
+
+
+async def read(
+    call: Callable[..., Awaitable[Any]], organization_id: str, first_day: int, last_day: int
+) -> list[UsageRow]:
+    """The rows of an organisation's days, both included; `call` runs a script of the store."""
+    rows: list[UsageRow] = []
+    for start in range(first_day, last_day + 1, DAYS_PER_CALL):
+        days = range(start, min(start + DAYS_PER_CALL, last_day + 1))
+        replies = await call("usage", [(day,) for day in days], organization=organization_id)
+        for day, reply in zip(days, replies, strict=True):
+            refusals.check_item(reply)
+            rows += parse_day(day, *reply)
+    return rows

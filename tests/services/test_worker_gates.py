@@ -1,0 +1,212 @@
+"""Workers before gates: rate limits free the slots, fallback before the first token, probes, and who waits for whom."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+from services.worker.providers import Action, Completion, GenerationRequest, ProviderError
+from shared.events import EventKind
+from shared.job import JobError, JobStatus, PassedOver
+from shared.store.job_store import JobStore
+from tests.support.checks import leaks
+from tests.support.store import new_job, submit
+from tests.support.worker import DONE, Scripted, Stream, ended, running_worker, until
+
+BUSY = JobError(type="RateLimited", message="the provider is busy", retryable=True)
+DOWN = JobError(type="ProviderUnavailable", message="the provider does not answer", retryable=True)
+NO_KEY = JobError(type="Unauthorized", message="the provider refused our key")
+
+
+async def _answers(request: GenerationRequest) -> AsyncIterator[str | Completion]:
+    yield f"{request.model} "
+    yield "answered"
+    yield DONE
+
+
+def _raises(error: ProviderError) -> Stream:
+    async def fails(_: GenerationRequest) -> AsyncIterator[str | Completion]:
+        raise error
+        yield ""
+
+    return fails
+
+
+def _gated(stream: Stream) -> Scripted:
+    return Scripted(stream, gated=True)
+
+
+async def test_a_rate_limit_stops_the_fleet_and_frees_its_slots(store: JobStore) -> None:
+    """Four workers with 200 slots, 200 jobs, a provider that says "come back in a second" until it has passed: a
+    handful of calls go out meanwhile, no slot is held, and then all jobs complete with their first attempt."""
+    calls: list[float] = []
+    loop = asyncio.get_running_loop()
+    opens_at = [0.0]
+
+    async def limited(request: GenerationRequest) -> AsyncIterator[str | Completion]:
+        calls.append(loop.time())
+        if not opens_at[0]:
+            opens_at[0] = loop.time() + 1.0
+        if loop.time() < opens_at[0]:
+            raise ProviderError(BUSY, Action.WAIT, retry_after_s=opens_at[0] - loop.time())
+        yield f"done {request.attempt}"
+        yield DONE
+
+    ids = await submit(store, 200)
+    async with AsyncExitStack() as fleet:
+        workers = [
+            (await fleet.enter_async_context(running_worker(store.settings, {"p": _gated(limited)})))[0]
+            for _ in range(4)
+        ]
+        await until(lambda: _parked(store, 200))
+        assert sum(worker._pool.free for worker in workers) == 200
+        for job_id in ids:
+            snapshot = await ended(store, job_id, seconds=20.0)
+            assert (snapshot.status, snapshot.attempt) == (JobStatus.COMPLETED, 1)
+    early = sum(at < opens_at[0] for at in calls)
+    assert early <= 12
+    assert len(calls) - early == 200
+    assert await leaks(store.settings.redis_url) == []
+
+
+async def _parked(store: JobStore, count: int) -> bool:
+    return (await store.stats()).parked == count
+
+
+async def test_jobs_of_open_models_pass_those_that_wait(store: JobStore) -> None:
+    """One model is closed for a minute: jobs that name it wait, all others complete."""
+    limited = _raises(ProviderError(BUSY, Action.WAIT, retry_after_s=60.0))
+    providers = {"shut": _gated(limited), "open": _gated(_answers)}
+    async with running_worker(store.settings, providers, worker_concurrency=2):
+        waiting = [new_job(route=("shut:shut",)) for _ in range(10)]
+        passing = [new_job("low", route=("open:open",)) for _ in range(10)]
+        await asyncio.gather(*(store.submit(job) for job in waiting))
+        await asyncio.gather(*(store.submit(job) for job in passing))
+        for job in passing:
+            assert (await ended(store, job.id)).status is JobStatus.COMPLETED
+        await until(lambda: _parked(store, 10))
+
+
+async def test_a_provider_that_is_down_is_replaced_within_the_attempt(store: JobStore) -> None:
+    """Every job completes on the next of the chain; the result says who answered and why the first did not. After some
+    failures in a row the first is not even asked."""
+    asked = Counter[str]()
+
+    async def down(_: GenerationRequest) -> AsyncIterator[str | Completion]:
+        asked["a"] += 1
+        raise ProviderError(DOWN, Action.RETRY)
+        yield ""
+
+    providers = {"a": _gated(down), "b": _gated(_answers)}
+    async with running_worker(store.settings, providers, worker_concurrency=1):
+        ids = await submit(store, 20)
+        outcomes = [(await ended(store, job_id)) for job_id in ids]
+    assert {(job.status, job.attempt) for job in outcomes} == {(JobStatus.COMPLETED, 1)}
+    reasons = Counter[str]()
+    for job in outcomes:
+        assert job.outcome is not None
+        assert (job.outcome.provider, job.outcome.result) == ("b", "b answered")
+        (passed,) = job.outcome.passed_over
+        assert passed == PassedOver(provider="a", model="a", reason=passed.reason)
+        reasons[passed.reason] += 1
+    assert asked["a"] == reasons["ProviderUnavailable"] == 5
+    assert reasons["unavailable"] == 15
+
+
+async def test_a_refused_key_asks_the_next_and_fails_when_there_is_none(store: JobStore) -> None:
+    """With a fallback the job completes; a job that insists on the provider fails at once, in our words."""
+    providers = {"a": _gated(_raises(ProviderError(NO_KEY, Action.FALLBACK))), "b": _gated(_answers)}
+    async with running_worker(store.settings, providers):
+        (free,) = await submit(store)
+        bound = new_job(route=("a:a",), provider="a", model="a")
+        await store.submit(bound)
+        assert (await ended(store, free)).status is JobStatus.COMPLETED
+        failed = await ended(store, bound.id)
+    assert failed.outcome is not None
+    assert failed.outcome.error == NO_KEY
+    assert (failed.status, failed.attempt) == (JobStatus.FAILED, 1)
+
+
+async def test_a_stream_that_broke_is_retried_and_never_spliced(store: JobStore) -> None:
+    """After the first token no other provider goes on: the attempt is used up, the next begins anew, and the events
+    tell the reader to clear."""
+
+    async def breaks_once(request: GenerationRequest) -> AsyncIterator[str | Completion]:
+        yield "half a "
+        if request.attempt == 1:
+            await asyncio.sleep(0.05)
+            raise ProviderError(DOWN, Action.RETRY, retry_after_s=0.0)
+        yield "whole"
+        yield DONE
+
+    async with running_worker(store.settings, {"a": _gated(breaks_once), "b": _gated(_answers)}):
+        (job_id,) = await submit(store)
+        job = await ended(store, job_id)
+    assert job.outcome is not None
+    assert (job.outcome.result, job.outcome.provider, job.attempt) == ("half a whole", "a", 2)
+    events = (await store.events.read(job_id, None)).events
+    kinds = [event.kind for event in events]
+    again = kinds.index(EventKind.PROCESSING, kinds.index(EventKind.RETRYING))
+    text = [json.loads(event.data)["text"] for event in events[again:] if event.kind is EventKind.DELTA]
+    assert "".join(text) == "half a whole"
+    assert job.outcome.usage is not None
+    assert job.outcome.usage.estimated
+
+
+async def test_a_silent_provider_is_cut_and_replaced(store: JobStore) -> None:
+    """No first token in time: the next provider answers in the same attempt; silence in the middle: a new attempt."""
+    closed = Counter[str]()
+
+    async def never_begins(_: GenerationRequest) -> AsyncIterator[str | Completion]:
+        try:
+            await asyncio.Event().wait()
+            yield ""
+        finally:
+            closed["never"] += 1
+
+    async def stalls_once(request: GenerationRequest) -> AsyncIterator[str | Completion]:
+        yield "some "
+        if request.attempt == 1:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                closed["stalled"] += 1
+        yield "text"
+        yield DONE
+
+    providers = {"a": _gated(never_begins), "b": _gated(stalls_once)}
+    more = {"first_token_seconds": 0.2, "token_gap_seconds": 0.3}
+    async with running_worker(store.settings, providers, **more):
+        (job_id,) = await submit(store)
+        job = await ended(store, job_id)
+    assert job.outcome is not None
+    assert (job.outcome.result, job.attempt) == ("some text", 2)
+    assert {passed.reason for passed in job.outcome.passed_over} <= {"FirstTokenTimeout", "unavailable"}
+    assert closed["stalled"] == 1
+    assert closed["never"] >= 1
+
+
+async def test_a_gate_that_failed_is_probed_and_opens_again(store: JobStore) -> None:
+    """The provider comes back: one probe goes first, then all that wait complete."""
+    down = True
+
+    async def recovers(_: GenerationRequest) -> AsyncIterator[str | Completion]:
+        if down:
+            raise ProviderError(DOWN, Action.RETRY, retry_after_s=0.0)
+        yield "back"
+        yield DONE
+
+    async with running_worker(store.settings, {"a": _gated(recovers)}, gate_failures=2):
+        ids = await submit(store, 8, max_attempts=10)
+        await until(lambda: _closed(store))
+        down = False
+        for job_id in ids:
+            assert (await ended(store, job_id, seconds=20.0)).status is JobStatus.COMPLETED
+    assert [gate.closed_ms for gate in await store.gates()] == [0]
+
+
+async def _closed(store: JobStore) -> bool:
+    return any(gate.reason == "unavailable" and gate.closed_ms > 0 for gate in await store.gates())

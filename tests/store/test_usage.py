@@ -1,0 +1,250 @@
+"""What organisations used: exact sums, through folds, lost answers and damage."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from shared.errors import LeaseLost, StoreRejected, StoreUnavailable
+from shared.job import Claim, JobStatus, Outcome, Usage
+from shared.settings import StoreSettings
+from shared.store.job_store import JobStore, open_store
+from shared.store.usage import UsageRow
+from tests.support.checks import RawRedis, leaks
+from tests.support.store import KEYS, FaultyTransport, claim, claim_one, submit
+
+FAR = 40_000
+"""A day after every other one, as days since the epoch."""
+
+
+def _outcome(n: int = 1, *, model: str = "m", cost: float | None = 0.5) -> Outcome:
+    usage = Usage(input_tokens=10 * n, output_tokens=n, cached_tokens=n % 3, estimated=n % 5 == 0)
+    return Outcome(result="x", provider="openai", model=model, usage=usage, cost_usd=cost)
+
+
+async def _end(store: JobStore, held: Claim, outcome: Outcome, status: JobStatus = JobStatus.COMPLETED) -> None:
+    await store.finish(held, status, outcome, number=1, offset=0, run_ms=1)
+
+
+async def _today(raw: RawRedis) -> int:
+    return int((await raw("TIME"))[0]) // 86_400
+
+
+async def _rows(store: JobStore, organization: str = "org") -> list[UsageRow]:
+    """All rows, whatever day they fell on: a test may run over midnight."""
+    async with RawRedis(store.settings.redis_url) as raw:
+        today = await _today(raw)
+    return await store.usage(organization, today - 1, today + 1)
+
+
+def _totals(rows: list[UsageRow]) -> Counter[str]:
+    numbers = [name for name in UsageRow.__struct_fields__ if name not in ("day", "project_id", "provider", "model")]
+    return Counter({name: total for name in numbers if (total := sum(getattr(row, name) for row in rows))})
+
+
+async def test_an_end_is_counted_for_its_project_model_and_day(store: JobStore, raw: RawRedis) -> None:
+    """One completed job makes one row of its own numbers, in nano-USD, on the server's day."""
+    before = await _today(raw)
+    await _end(store, await claim_one(store), _outcome(7, model="gpt:4", cost=0.000_000_123))
+    (row,) = await _rows(store)
+    assert row.day in (before, await _today(raw))
+    assert row == UsageRow(
+        day=row.day, project_id="p", provider="openai", model="gpt:4", jobs=1, input_tokens=70, output_tokens=7,
+        cached_tokens=1, cost_nano_usd=123, unknown_cost_jobs=0, estimated_jobs=0,
+    )  # fmt: skip
+    assert await store.usage("org", row.day + 1, FAR) == []
+    assert await store.usage("org", row.day, row.day - 1) == []
+    assert await _rows(store, "another") == []
+
+
+async def test_what_was_not_used_or_is_not_known_makes_no_row(store: JobStore, raw: RawRedis) -> None:
+    """An end without usage, or without a provider, writes no ledger at all."""
+    await _end(store, await claim_one(store), Outcome(result="x", provider="openai", model="m"))
+    no_provider = Outcome(result="x", usage=Usage(input_tokens=1, output_tokens=1))
+    await _end(store, await claim_one(store), no_provider)
+    assert await _rows(store) == []
+    assert await raw("KEYS", "*ledger*") == []
+
+
+async def test_six_hundred_ends_sum_up_exactly_through_folds(store: JobStore, raw: RawRedis) -> None:
+    """Ends of several projects and models, some without a known cost, some estimated, are all there once after folds;
+    every key has the TTL of the setting, and no list is longer than one fold."""
+    expected: Counter[tuple[str, str]] = Counter()
+    costs: Counter[tuple[str, str]] = Counter()
+    for start in range(0, 600, 50):
+        jobs = [submit(store, 1, project_id=f"project-{n % 4}") for n in range(start, start + 50)]
+        await asyncio.gather(*jobs)
+        ends = []
+        for n, held in enumerate(await claim(store, 50), start):
+            model, cost = f"m{n % 3}", None if n % 7 == 0 else n * 1e-9
+            expected[held.spec.project_id, model] += 1
+            costs[held.spec.project_id, model] += 0 if cost is None else n
+            ends.append(_end(store, held, _outcome(n, model=model, cost=cost)))
+        await asyncio.gather(*ends)
+    rows = await _rows(store)
+    jobs_of, costs_of = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    for row in rows:
+        jobs_of[row.project_id, row.model] += row.jobs
+        costs_of[row.project_id, row.model] += row.cost_nano_usd
+    assert jobs_of == expected
+    assert costs_of == costs
+    assert _totals(rows) == {
+        "jobs": 600, "input_tokens": 10 * sum(range(600)), "output_tokens": sum(range(600)),
+        "cached_tokens": sum(n % 3 for n in range(600)), "cost_nano_usd": sum(n for n in range(600) if n % 7),
+        "unknown_cost_jobs": len(range(0, 600, 7)), "estimated_jobs": 120,
+    }  # fmt: skip
+    lists, hashes = await raw("KEYS", "*:ledger:*"), await raw("KEYS", "*:usage:*")
+    assert hashes
+    assert all([await raw("LLEN", key) < 256 for key in lists])
+    for key in [*lists, *hashes]:
+        assert 399 * 86_400_000 < await raw("PTTL", key) <= 400 * 86_400_000
+    assert await leaks(store.settings.redis_url) == []
+
+
+async def test_sums_stay_integers_where_floats_would_show_an_exponent(store: JobStore, raw: RawRedis) -> None:
+    """Sums of 10^15 and more are kept digit by digit in the hash."""
+    big = Outcome(
+        provider="a", model="b", usage=Usage(input_tokens=10**13 + 1, output_tokens=0), cost_usd=10_000.000_000_001
+    )
+    for _ in range(6):
+        await submit(store, 50)
+        await asyncio.gather(*(_end(store, held, big) for held in await claim(store, 50)))
+    assert await raw("KEYS", "*:usage:*")
+    totals = _totals(await _rows(store))
+    assert totals["input_tokens"] == 300 * (10**13 + 1)
+    assert totals["cost_nano_usd"] == 300 * (10**13 + 1)
+
+
+async def test_a_reader_beside_folds_sees_every_end_once(store: JobStore) -> None:
+    """While ends and folds go on, each reading shows at least what had been confirmed and at most what was begun."""
+    confirmed = begun = 0
+    done = asyncio.Event()
+
+    async def write() -> None:
+        nonlocal confirmed, begun
+        for _ in range(24):
+            await submit(store, 50)
+            held = await claim(store, 50)
+            begun += len(held)
+            await asyncio.gather(*(_end(store, one, _outcome()) for one in held))
+            confirmed += len(held)
+        done.set()
+
+    writing = asyncio.create_task(write())
+    readings = 0
+    while not done.is_set() and not writing.done():
+        least = confirmed
+        seen = _totals(await _rows(store))
+        assert least <= seen["jobs"] <= begun
+        assert seen["input_tokens"] == 10 * seen["jobs"]
+        readings += 1
+    await writing
+    assert readings > 10
+    assert _totals(await _rows(store))["jobs"] == 1200
+
+
+async def test_an_end_whose_answer_was_lost_is_counted_once(store: JobStore) -> None:
+    """The repeated finish finds the job ended and adds nothing; so does one that is executed late."""
+    faults = FaultyTransport(store)
+    held = await claim_one(store)
+    faults.lose("finish")
+    with pytest.raises(StoreUnavailable):
+        await _end(store, held, _outcome())
+    await _end(store, held, _outcome())
+    late = await claim_one(store)
+    faults.delay("finish")
+    with pytest.raises(StoreUnavailable):
+        await _end(store, late, _outcome())
+    await _end(store, late, _outcome())
+    await faults.deliver()
+    assert _totals(await _rows(store))["jobs"] == 2
+
+
+async def test_a_late_settle_after_a_forced_cancel_is_counted_once(store: JobStore) -> None:
+    """The worker of a job that was cancelled by force tells what it cost: once, however often it repeats that."""
+    held = await claim_one(store)
+    await store.cancel(held.job_id, force=True)
+    assert await _rows(store) == []
+    for _ in range(3):
+        with pytest.raises(LeaseLost):
+            await _end(store, held, _outcome(4), JobStatus.CANCELLED)
+    assert _totals(await _rows(store)) == _totals(await _rows(store)) | {"jobs": 1, "input_tokens": 40}
+
+
+async def test_a_replaced_lease_costs_nothing(store: JobStore) -> None:
+    """What a worker says that has lost its lease is in no sum (I4)."""
+    held = await claim_one(store)
+    stranger = type(held)(**{name: getattr(held, name) for name in held.__struct_fields__} | {"consumer": "w9"})
+    await _end(store, held, _outcome())
+    with pytest.raises(LeaseLost):
+        await _end(store, stranger, _outcome(), JobStatus.FAILED)
+    assert _totals(await _rows(store))["jobs"] == 1
+
+
+async def test_a_ledger_that_is_none_keeps_no_job_from_its_end(store: JobStore, raw: RawRedis) -> None:
+    """With a damaged list jobs end, once; reading that day is refused, other days and organisations are not."""
+    today = await _today(raw)
+    for day in (today, today + 1):
+        await raw("SET", KEYS.prefix("ledger") + f"org:{day}", "x", "EX", 100)
+    held = await claim_one(store)
+    await _end(store, held, _outcome())
+    await _end(store, held, _outcome())
+    assert (await store.stats()).completed == 1
+    assert (await store.stats()).processing == 0
+    with pytest.raises(StoreRejected):
+        await store.usage("org", today - 3, today + 1)
+    assert await store.usage("org", today - 3, today - 1) == []
+    assert await _rows(store, "another") == []
+
+
+async def test_sums_that_are_none_lose_no_line(store: JobStore, raw: RawRedis) -> None:
+    """With a damaged hash jobs end and lines pile up; when it is gone, the next ends fold all of them."""
+    today = await _today(raw)
+    damaged = [KEYS.prefix("usage") + f"org:{day}" for day in (today, today + 1)]
+    for key in damaged:
+        await raw("SET", key, "x", "EX", 100)
+    for n in range(12):
+        if n == 11:
+            await raw("DEL", *damaged)
+        await submit(store, 50)
+        await asyncio.gather(*(_end(store, held, _outcome()) for held in await claim(store, 50)))
+    assert (await store.stats()).completed == 600
+    assert _totals(await _rows(store))["jobs"] == 600
+    assert max([await raw("LLEN", key) for key in await raw("KEYS", "*:ledger:*")]) < 256
+
+
+async def test_strangers_lines_and_fields_count_as_nothing(store: JobStore, raw: RawRedis) -> None:
+    """What is no line of a ledger and no packed sum spoils neither readings nor folds."""
+    today = await _today(raw)
+    for day in (today, today + 1):
+        await raw("RPUSH", KEYS.prefix("ledger") + f"org:{day}", "", b"\xff\xfe", "p a:b 1 2", "p a:b 1 2 3 x 0 0")
+        await raw("HSET", KEYS.prefix("usage") + f"org:{day}", "p openai:m", "many", "whose", "1 1 1 1 1 1 1")
+        for kind in ("ledger", "usage"):
+            await raw("EXPIRE", KEYS.prefix(kind) + f"org:{day}", 100)
+    for _ in range(6):
+        await submit(store, 50)
+        await asyncio.gather(*(_end(store, held, _outcome()) for held in await claim(store, 50)))
+    assert _totals(await _rows(store))["jobs"] == 300
+
+
+async def test_the_setting_says_how_long_sums_stay(url: str, raw: RawRedis) -> None:
+    """USAGE_TTL_DAYS is the TTL of a day's list."""
+    settings = StoreSettings(redis_url=url, usage_ttl_days=2)
+    async with open_store(settings, client_name="test") as store:
+        await _end(store, await claim_one(store), _outcome())
+    (key,) = await raw("KEYS", "*:ledger:*")
+    assert 86_400_000 < await raw("PTTL", key) <= 2 * 86_400_000
+
+
+async def test_a_year_is_read_in_bounded_calls(store: JobStore, raw: RawRedis) -> None:
+    """366 days take a dozen script calls; rows come by day, project and model."""
+    calls = list[int]()
+    store._scripts._observer = lambda name, items: calls.append(items) if name == "usage" else None
+    for day in (10, 41, 375):
+        for project in ("b", "a"):
+            await raw("RPUSH", KEYS.prefix("ledger") + f"org:{day}", f"{project} demo:demo 1 1 0 0 0")
+    rows = await store.usage("org", 10, 375)
+    assert [(row.day, row.project_id) for row in rows] == [(d, p) for d in (10, 41, 375) for p in ("a", "b")]
+    assert (len(calls), max(calls), sum(calls)) == (12, 31, 366)

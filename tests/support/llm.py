@@ -1,0 +1,99 @@
+"""Starts the stand-in of `llm_server.py` in a process of its own, tells it what to do and asks what it saw."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import httpx
+import msgspec
+
+from tests.support.llm_server import EVERY_MODEL, Behaviour, Call
+from tests.support.processes import ROOT, free_port
+
+
+class Stats(msgspec.Struct):
+    """Calls so far, streams open now, and the most that were open at once."""
+
+    calls: int
+    open: int
+    peak: int
+
+
+class LlmServer:
+    """A running stand-in. `openai_url` and `anthropic_url` are what OPENAI_BASE_URL and ANTHROPIC_BASE_URL take."""
+
+    def __init__(self, port: int, client: httpx.AsyncClient) -> None:
+        self.openai_url = f"http://127.0.0.1:{port}/v1"
+        self.anthropic_url = f"http://127.0.0.1:{port}"
+        self._client = client
+
+    async def _ask(self, path: str, model: str | None = None, content: bytes = b"") -> bytes:
+        answer = await self._client.post(path, params={"model": model} if model else None, content=content)
+        answer.raise_for_status()
+        return answer.content
+
+    async def behave(self, behaviour: Behaviour, *, model: str = EVERY_MODEL) -> None:
+        """Answer calls of `model` so from now on; counts and times of a failure start now."""
+        await self._ask("/_behaviour", model, msgspec.json.encode(behaviour))
+
+    async def calls(self, model: str = EVERY_MODEL) -> list[Call]:
+        """The calls that arrived, oldest first."""
+        return msgspec.json.decode(await self._ask("/_calls", model), type=list[Call])
+
+    async def stats(self) -> Stats:
+        """Counts, cheaper than the calls."""
+        return msgspec.json.decode(await self._ask("/_stats"), type=Stats)
+
+    async def reset(self) -> None:
+        """Forget behaviours and calls."""
+        await self._ask("/_reset")
+
+
+def most_within(calls: Sequence[Call], seconds: float, *, status: int | None = None) -> int:
+    """The largest number of calls in any stretch of so many seconds; `status`: only those answered with it."""
+    times = sorted(call.at for call in calls if status in (None, call.status))
+    most = start = 0
+    for end, at in enumerate(times):
+        while times[start] <= at - seconds:
+            start += 1
+        most = max(most, end - start + 1)
+    return most
+
+
+def _start(port: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.support.llm_server", "--port", str(port)],
+        cwd=ROOT, env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+@asynccontextmanager
+async def running_llm_server(port: int | None = None) -> AsyncIterator[LlmServer]:
+    """A stand-in for the length of the block; RuntimeError when it does not start."""
+    port = port or free_port()
+    process = _start(port)
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+            server = LlmServer(port, client)
+            await _until_up(server, process)
+            yield server
+    finally:
+        process.terminate()
+        await asyncio.to_thread(process.wait, 10)
+
+
+async def _until_up(server: LlmServer, process: subprocess.Popen[bytes]) -> None:
+    async with asyncio.timeout(20):
+        while process.poll() is None:
+            try:
+                await server.stats()
+            except httpx.TransportError:
+                await asyncio.sleep(0.02)
+            else:
+                return
+    raise RuntimeError("the stand-in did not start")

@@ -1,0 +1,302 @@
+"""A fast stand-in for OpenAI and Anthropic that does as it is told: `python -m tests.support.llm_server --port N`.
+
+Base URLs: `http://127.0.0.1:N/v1` for OpenAI (chat completions), `http://127.0.0.1:N` for Anthropic (messages); both
+stream only. Under `/_` it is controlled, see `Control`; `tests/support/llm.py` has a client.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from collections import deque
+from functools import partial
+from typing import Any, Literal
+from urllib.parse import parse_qs, urlsplit
+
+import httptools
+import msgspec
+import uvloop
+
+from shared.http.server import set_by_signals
+from tests.support import llm_dialects
+
+EVERY_MODEL = "*"
+
+
+class Failing(msgspec.Struct, forbid_unknown_fields=True):
+    """Answers with `status` the `first` so many calls, or for `seconds`; without either, always."""
+
+    status: int
+    retry_after: float | None = None
+    headers: dict[str, str] = {}
+    body: dict[str, Any] | None = None
+    first: int | None = None
+    seconds: float | None = None
+
+
+class Behaviour(msgspec.Struct, forbid_unknown_fields=True):
+    """How calls of a model are answered.
+
+    `tokens` pieces of text, `gap_s` apart, the first after `first_token_s`. After `cut_after` pieces the stream ends
+    as `cut` says. `raw`: send these strings as the body instead, then do as `cut` says (None: end it in order).
+    """
+
+    tokens: int = 16
+    first_token_s: float = 0.0
+    gap_s: float = 0.0
+    usage: bool = True
+    fail: Failing | None = None
+    cut: Literal["end", "drop", "stall"] | None = None
+    cut_after: int = 0
+    raw: list[str] | None = None
+    keep_bodies: bool = False
+
+
+class Call(msgspec.Struct):
+    """One call that arrived. Times in s since the epoch; `end` is None while its stream is open."""
+
+    at: float
+    model: str
+    dialect: str
+    status: int
+    tokens: int = 0
+    end: Literal["answered", "complete", "cut", "disconnected"] | None = None
+    ended_at: float | None = None
+    body: Any = None
+    headers: dict[str, str] | None = None
+
+
+class _Asked(msgspec.Struct):
+    model: str = ""
+    stream: bool = False
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+
+
+class State:
+    """What the server was told and what it has seen."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything but open streams."""
+        self.behaviours: dict[str, Behaviour] = {}
+        self.told_at: dict[str, float] = {}
+        self.calls: deque[Call] = deque(maxlen=200_000)
+        self.peak = 0
+        self.open: set[Connection] = getattr(self, "open", set())
+
+    def tell(self, model: str, behaviour: Behaviour) -> None:
+        """Calls of `model` (or EVERY_MODEL) that have no behaviour of their own are answered so from now on."""
+        self.behaviours[model] = behaviour
+        self.told_at[model] = time.monotonic()
+
+    def answer_to(self, model: str) -> tuple[Behaviour, Failing | None]:
+        """The behaviour of this call, and the failure if it is to fail."""
+        name = model if model in self.behaviours else EVERY_MODEL
+        behaviour = self.behaviours.get(name) or Behaviour()
+        failing = behaviour.fail
+        if failing is None:
+            return behaviour, None
+        if failing.seconds is not None and time.monotonic() - self.told_at[name] >= failing.seconds:
+            return behaviour, None
+        if failing.first is not None:
+            if failing.first == 0:
+                return behaviour, None
+            failing.first -= 1
+        return behaviour, failing
+
+
+class Connection(asyncio.Protocol):
+    """One client; one call at a time."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport
+        self._call: Call | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._paused = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio.Protocol."""
+        self._transport = transport  # type: ignore[assignment]  # a stream's transport is always a Transport
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            self._transport.abort()
+
+    def connection_lost(self, _: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self._end("disconnected")
+
+    def pause_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self._paused = False
+
+    def on_message_begin(self) -> None:
+        """See httptools."""
+        self._path, self._body = "", b""
+        self._headers: dict[str, str] = {}
+
+    def on_url(self, url: bytes) -> None:
+        """See httptools."""
+        self._path += url.decode()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """See httptools."""
+        self._headers[name.decode().lower()] = value.decode("latin-1")
+
+    def on_body(self, body: bytes) -> None:
+        """See httptools."""
+        self._body += body
+
+    def on_message_complete(self) -> None:
+        """See httptools."""
+        where = urlsplit(self._path)
+        if where.path.startswith("/_"):
+            Control(self._state, self._respond).handle(where.path, parse_qs(where.query), self._body)
+        elif where.path.endswith("/chat/completions"):
+            self._answer("openai")
+        elif where.path.endswith("/v1/messages"):
+            self._answer("anthropic")
+        else:
+            self._respond(404, {"error": {"message": "no such path"}})
+
+    def _respond(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
+        payload = msgspec.json.encode(body)
+        more = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
+        head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(payload)}\r\n{more}\r\n"
+        self._transport.write(head.encode() + payload)
+
+    def _answer(self, dialect: str) -> None:
+        asked = msgspec.json.decode(self._body, type=_Asked)
+        behaviour, failing = self._state.answer_to(asked.model)
+        call = Call(at=time.time(), model=asked.model, dialect=dialect, status=failing.status if failing else 200)
+        if behaviour.keep_bodies:
+            call.body, call.headers = msgspec.json.decode(self._body), self._headers
+        self._state.calls.append(call)
+        if failing is not None:
+            call.end, call.ended_at = "answered", call.at
+            wish = {} if failing.retry_after is None else {"retry-after": f"{failing.retry_after:g}"}
+            body = failing.body or llm_dialects.failure(dialect, failing.status)
+            self._respond(failing.status, body, wish | failing.headers)
+        elif not asked.stream:
+            self._respond(400, {"error": {"type": "invalid_request_error", "message": "this stand-in only streams"}})
+        else:
+            self._call = call
+            self._state.open.add(self)
+            self._state.peak = max(self._state.peak, len(self._state.open))
+            self._stream(call, behaviour, asked.max_completion_tokens or asked.max_tokens)
+
+    def _stream(self, call: Call, behaviour: Behaviour, limit: int | None) -> None:
+        tokens = behaviour.tokens if limit is None else min(behaviour.tokens, limit)
+        start, pieces, end = llm_dialects.stream(
+            call.dialect, call.model, tokens, whole=tokens == behaviour.tokens, usage=behaviour.usage
+        )
+        if behaviour.raw is not None:
+            start, pieces, end = b"", [llm_dialects.chunk(text.encode()) for text in behaviour.raw], b""
+        elif behaviour.cut is not None:
+            pieces, end = pieces[: behaviour.cut_after], b""
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+        self._transport.write(head + start)
+        finish = partial(self._finish, end, behaviour.cut)
+        loop = asyncio.get_running_loop()
+        first = loop.time() + behaviour.first_token_s
+        if behaviour.first_token_s or behaviour.gap_s:
+            self._timer = loop.call_at(first, self._next, pieces, 0, first, behaviour.gap_s, finish)
+        else:
+            self._next(pieces, 0, first, 0.0, finish)
+
+    def _next(self, pieces: list[bytes], index: int, due: float, gap_s: float, finish: partial[None]) -> None:
+        loop, call = asyncio.get_running_loop(), self._call
+        if call is None:
+            return
+        if gap_s == 0 or index >= len(pieces):
+            self._transport.write(b"".join(pieces[index:]))
+            call.tokens = len(pieces)
+            finish()
+            return
+        if not self._paused:
+            self._transport.write(pieces[index])
+            index += 1
+            call.tokens = index
+        # Absolute times: a busy server catches up instead of slowing every stream.
+        self._timer = loop.call_at(due + gap_s, self._next, pieces, index, due + gap_s, gap_s, finish)
+
+    def _finish(self, end: bytes, cut: str | None) -> None:
+        if cut == "stall":
+            return
+        if cut == "drop":
+            # Without the last chunk of the body: to a client this is a connection that broke.
+            self._end("cut")
+            self._transport.close()
+            return
+        self._transport.write(end + b"0\r\n\r\n")
+        self._end("cut" if cut else "complete")
+
+    def _end(self, how: Literal["complete", "cut", "disconnected"]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._call is not None:
+            self._call.end, self._call.ended_at = how, time.time()
+            self._call = None
+        self._state.open.discard(self)
+
+
+class Control:
+    """What a test may ask, all with POST or GET alike.
+
+    `/_behaviour?model=NAME` (none: every model) takes a `Behaviour`; `/_calls?model=NAME` answers the `Call`s;
+    `/_stats` answers `calls`, `open` and `peak` (streams); `/_reset` forgets all of it.
+    """
+
+    def __init__(self, state: State, respond: Any) -> None:
+        self._state = state
+        self._respond = respond
+
+    def handle(self, path: str, query: dict[str, list[str]], body: bytes) -> None:
+        """Answer one request."""
+        (model,) = query.get("model", [EVERY_MODEL])
+        if path == "/_behaviour":
+            try:
+                self._state.tell(model, msgspec.json.decode(body, type=Behaviour))
+            except msgspec.MsgspecError as error:
+                self._respond(400, {"error": str(error)})
+                return
+        elif path == "/_reset":
+            self._state.reset()
+        elif path == "/_calls":
+            self._respond(200, [call for call in self._state.calls if model in (EVERY_MODEL, call.model)])
+            return
+        elif path != "/_stats":
+            self._respond(404, {})
+            return
+        state = self._state
+        self._respond(200, {"calls": len(state.calls), "open": len(state.open), "peak": state.peak})
+
+
+async def main(port: int) -> None:
+    """Serve on loopback until SIGTERM or SIGINT."""
+    stop, state = asyncio.Event(), State()
+    loop = asyncio.get_running_loop()
+    with set_by_signals(stop):
+        server = await loop.create_server(lambda: Connection(state), "127.0.0.1", port, backlog=4096)
+        await stop.wait()
+        server.close()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    uvloop.run(main(parser.parse_args().port))
