@@ -16,6 +16,12 @@ SettingsT = TypeVar("SettingsT", bound=msgspec.Struct)
 PositiveSeconds = Annotated[float, msgspec.Meta(gt=0)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 
+FRUGAL_LEASE_SECONDS: Final = 300.0
+"""Workers sleep for a lease at most and renew every third of one: the longest that DESIGN section 3 allows."""
+
+FRUGAL_AUDIT_SECONDS: Final = 86_400.0
+"""An audit reads every record once."""
+
 MAX_DEADLINE_SECONDS: Final = 8 * 86_400
 """Longest life of a job before its end: a delay of 7 days and a day to run."""
 
@@ -40,19 +46,28 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     ended job's record and its deltas stay. `usage_ttl_days`: how long the sums of what an organisation used stay.
     `timeout_seconds`: how long a caller waits for Redis. `rest`: the REST pair when it is set; `redis_transport`: how
     the store talks, `auto` is settled at the start (`store/choice.py`). `redis_url_derived`: nobody set the URL, it
-    was made from the pair.
+    was made from the pair. `frugal`: the host bills every command (docs/upstash.md). `deltas`: the text is written to
+    the event log while it grows. `audit_seconds`: how often one worker goes through all records.
     """
 
     redis_url: str
     rest: RestEndpoint | None = None
     redis_transport: Literal["auto", "tcp", "rest"] = "auto"
     redis_url_derived: bool = False
+    frugal: bool = False
+    deltas: bool = True
+    audit_seconds: Annotated[float, msgspec.Meta(ge=60)] = 3600.0
     lease_seconds: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 15.0
     result_ttl_seconds: PositiveSeconds = 86_400.0
     log_ttl_seconds: PositiveSeconds = 900.0
     usage_ttl_days: Annotated[float, msgspec.Meta(ge=1, le=36_500)] = 400.0
     organization_events: bool = False
     timeout_seconds: PositiveSeconds = 1.8
+
+    @property
+    def quiet(self) -> bool:
+        """Nobody is rung when a job starts, only when it ends: without deltas there is nothing to show before."""
+        return self.frugal and not self.deltas and not self.organization_events
 
     @property
     def lease_ms(self) -> int:
@@ -136,5 +151,20 @@ def read_store(mapping: Mapping[str, str]) -> StoreSettings:
     url = redis_url(mapping)
     if url is None:
         raise SettingsInvalid("REDIS_URL is not set (`make run` starts an embedded server and sets it)")
-    derived = _given_url(mapping) is None
-    return read(mapping, StoreSettings, redis_url=url, rest=rest_endpoint(mapping), redis_url_derived=derived)
+    rest = rest_endpoint(mapping)
+    settings = read(mapping, StoreSettings, redis_url=url, rest=rest, redis_url_derived=_given_url(mapping) is None)
+    return _thrifty(mapping, settings)
+
+
+def _thrifty(mapping: Mapping[str, str], settings: StoreSettings) -> StoreSettings:
+    """The frugal profile: on by itself where the host is known to bill commands. What is set by hand stays as set."""
+    if _value(mapping, "FRUGAL") is None:
+        host = urlsplit(settings.redis_url).hostname or ""
+        settings = msgspec.structs.replace(settings, frugal=host.endswith(".upstash.io"))
+    if settings.frugal and _value(mapping, "LEASE_SECONDS") is None:
+        settings = msgspec.structs.replace(settings, lease_seconds=FRUGAL_LEASE_SECONDS)
+    if settings.frugal and _value(mapping, "DELTAS") is None:
+        settings = msgspec.structs.replace(settings, deltas=False)
+    if settings.frugal and _value(mapping, "AUDIT_SECONDS") is None:
+        settings = msgspec.structs.replace(settings, audit_seconds=FRUGAL_AUDIT_SECONDS)
+    return settings

@@ -19,6 +19,7 @@ from shared.http.problems import DRAINING, EXCEPTION_HANDLERS, Problem
 from shared.http.server import serve
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
+from shared.telemetry.budget import reported
 from shared.telemetry.metrics import RedisMetrics, StreamMetrics, new_registry
 
 GRACE_SECONDS = 2
@@ -74,8 +75,12 @@ async def run(settings: NotifierSettings, store_settings: StoreSettings, stop: a
         await stop.wait()
         await hub.drain()
 
-    observer = RedisMetrics(registry).observe
-    async with open_store(store_settings, client_name="presswork-notifier", observer=observer) as store:
+    redis = RedisMetrics(registry)
+    async with (
+        open_store(store_settings, client_name="presswork-notifier", observer=redis.observe) as store,
+        reported(redis.meter),
+    ):
+        redis.show_quota(lambda: store.quota_exceeded)
         app = _application(settings, store, hub, metrics, registry)
         draining = asyncio.create_task(drain(), name="drain")
         try:

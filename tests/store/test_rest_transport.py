@@ -21,9 +21,9 @@ from tests.support.upstash import TOKEN, Upstash, running_upstash
 
 
 @pytest.fixture
-async def upstash(redis_url: str) -> AsyncIterator[Upstash]:
+async def upstash(url: str) -> AsyncIterator[Upstash]:
     """An endpoint before an empty server."""
-    async with running_upstash(redis_url) as running:
+    async with running_upstash(url) as running:
         yield running
 
 
@@ -154,10 +154,10 @@ async def test_a_slow_endpoint_costs_the_time_out(rest: RestTransport, upstash: 
     assert asyncio.get_running_loop().time() - began < 1.5
 
 
-async def test_a_whole_job_over_rest(upstash: Upstash, redis_url: str, store: JobStore, raw: RawRedis) -> None:
+async def test_a_whole_job_over_rest(upstash: Upstash, url: str, store: JobStore, raw: RawRedis) -> None:
     """Scripts are loaded, groups are made, and a job that is submitted over REST is run over TCP and read over REST."""
     settings = StoreSettings(
-        redis_url=redis_url, rest=RestEndpoint(upstash.url, TOKEN), redis_transport="rest", lease_seconds=2.0
+        redis_url=url, rest=RestEndpoint(upstash.url, TOKEN), redis_transport="rest", lease_seconds=2.0
     )
     await raw("SCRIPT", "FLUSH")
     async with open_store(settings, client_name="rest") as over_rest:
@@ -179,9 +179,9 @@ async def test_a_whole_job_over_rest(upstash: Upstash, redis_url: str, store: Jo
     assert {"SUBSCRIBE", "BZPOPMIN"}.isdisjoint(upstash.commands)
 
 
-async def test_a_full_database_refuses_new_jobs_alone(upstash: Upstash, redis_url: str, raw: RawRedis) -> None:
+async def test_a_full_database_refuses_new_jobs_alone(upstash: Upstash, url: str, raw: RawRedis) -> None:
     """A server without memory is StoreFull over REST too."""
-    settings = StoreSettings(redis_url=redis_url, rest=RestEndpoint(upstash.url, TOKEN), redis_transport="rest")
+    settings = StoreSettings(redis_url=url, rest=RestEndpoint(upstash.url, TOKEN), redis_transport="rest")
     async with open_store(settings, client_name="rest") as over_rest:
         await over_rest.stats()
         await raw("CONFIG", "SET", "maxmemory", 1)
