@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --require-hashes
 WORKERS ?= 3
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run test lint types check bench chaos format clean lock
+.PHONY: help install install-dev run test lint types check bench chaos docs format clean lock
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ bench: install-dev .venv-bench/stamp ## Benchmarks beside other queues; prints t
 
 chaos: install-dev ## A minute of kill -9 at random under 2,000 jobs
 	$(BIN)/python -m tests.chaos
+
+docs: install-dev ## Write the pages of docs/ that are generated from the code
+	$(BIN)/python -m services.worker.providers.failure_table > docs/provider-failures.md
 
 format: install-dev ## Format and fix what can be fixed
 	$(BIN)/ruff check --fix .

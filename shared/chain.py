@@ -15,8 +15,9 @@ from shared.job import JobSpec
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}:[^\s,=]{1,128}\Z")
 """A model's name may hold nearly anything (`llama3.1:8b`, `vendor/model@1`), but nothing that separates names."""
 
-DEFAULT_MODELS: Final[Mapping[str, str]] = {"openai": "gpt-4.1-mini", "anthropic": "claude-haiku-4-5"}
-"""What a provider runs when only its key is set: small models that follow instructions well."""
+DEFAULT_MODELS: Final[Mapping[str, str]] = {"openai": "gpt-6-luna", "anthropic": "claude-haiku-5-5"}
+"""The model of a vendor when the operator names none: current, streaming, the cheapest for plain text (USD 0.10 and
+0.50 per million tokens in and out at both), no shutdown announced (November 2026)."""
 
 
 def parse_chain(text: str) -> tuple[str, ...]:

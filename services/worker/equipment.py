@@ -19,12 +19,16 @@ def _vendor(name: str, settings: WorkerSettings) -> Provider:
     if name == "openai":
         from services.worker.providers.openai import OpenAIProvider  # noqa: PLC0415
 
-        return OpenAIProvider(api_key=settings.openai_api_key, base_url=settings.openai_base_url or None, brief=brief)
+        return OpenAIProvider(
+            api_key=settings.openai_api_key, base_url=settings.openai_base_url or None, briefing=brief,
+            priced=settings.openai_priced, proxy=settings.provider_proxy or None,
+        )  # fmt: skip
     from services.worker.providers.anthropic import AnthropicProvider  # noqa: PLC0415
 
     return AnthropicProvider(
-        api_key=settings.anthropic_api_key, base_url=settings.anthropic_base_url or None, brief=brief
-    )
+        api_key=settings.anthropic_api_key, base_url=settings.anthropic_base_url or None, briefing=brief,
+        priced=settings.anthropic_priced, proxy=settings.provider_proxy or None,
+    )  # fmt: skip
 
 
 def equip(settings: WorkerSettings, more: Mapping[str, Provider]) -> dict[str, Provider]:
@@ -43,7 +47,7 @@ def equip(settings: WorkerSettings, more: Mapping[str, Provider]) -> dict[str, P
             continue
         if name not in keys:
             raise SettingsInvalid(f"PROVIDERS names {name}, which this worker does not have")
-        if not keys[name]:
+        if not keys[name] and not settings.base_urls[name]:
             raise SettingsInvalid(f"{name.upper()}_API_KEY is not set, and PROVIDERS names {name}")
         known[name] = _vendor(name, settings)
     return known

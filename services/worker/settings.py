@@ -22,7 +22,9 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     `provider:model` entries separated by commas, in order of preference; empty: those whose keys are set, else the
     demo. `provider_limits`: `provider:model=requests/tokens` a minute, separated by commas, for the whole fleet.
     `gate_failures`: so many failures in a row close a provider's gate. `first_token_seconds`, `token_gap_seconds`: how
-    long a provider may be silent.
+    long a provider may be silent. `openai_priced`, `anthropic_priced`: whether the vendor's price list holds at the
+    base URL; by default at the vendor's own alone. `provider_proxy`: URL of an HTTP proxy for all calls of providers;
+    the environment's proxies are not looked at.
     """
 
     worker_concurrency: Annotated[int, msgspec.Meta(ge=1, le=2_000)] = 50
@@ -34,10 +36,13 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     gate_failures: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 5
     first_token_seconds: PositiveSeconds = 60.0
     token_gap_seconds: PositiveSeconds = 30.0
+    provider_proxy: str = ""
     openai_api_key: str = ""
     openai_base_url: str = ""
+    openai_priced: bool | None = None
     anthropic_api_key: str = ""
     anthropic_base_url: str = ""
+    anthropic_priced: bool | None = None
     demo_first_token_ms: Annotated[float, msgspec.Meta(ge=0)] = 200.0
     demo_tokens_per_second: Annotated[float, msgspec.Meta(ge=0)] = 80.0
     demo_failure_rate: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
@@ -47,6 +52,11 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     def keys(self) -> dict[str, str]:
         """API keys by provider, empty where there is none."""
         return {"openai": self.openai_api_key, "anthropic": self.anthropic_api_key}
+
+    @property
+    def base_urls(self) -> dict[str, str]:
+        """Addresses by provider, empty for the vendor's own. A server of one's own may need no key."""
+        return {"openai": self.openai_base_url, "anthropic": self.anthropic_base_url}
 
     @property
     def chain(self) -> tuple[str, ...]:

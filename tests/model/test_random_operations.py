@@ -10,12 +10,18 @@ import pytest
 
 from shared.errors import LeaseLost
 from shared.job import Claim, JobError, JobStatus, Outcome, RetryReason
-from shared.store.job_store import JobStore
+from shared.settings import StoreSettings
+from shared.store.job_store import JobStore, open_store
+from shared.store.replies import CallReport
+from shared.store.routing import GateLimits, Routing
 from tests.support.checks import RawRedis
-from tests.support.store import breaches, drain, make_stale, new_job
+from tests.support.store import breaches, drain, make_stale, new_job, open_gate
 
 STEPS = 120
 ERROR = JobError(type="Timeout", message="too slow", retryable=True)
+GATES = ("a:a", "b:b")
+LIMITS = tuple(GateLimits(gate=gate, requests_per_minute=60_000, tokens_per_minute=100_000_000) for gate in GATES)
+"""High enough to pass most jobs and low enough to stop some."""
 
 
 @dataclass
@@ -44,9 +50,10 @@ class Play:
 
     async def step(self) -> None:
         """One operation of any kind that is possible."""
-        moves = [self.submit, self.claim, self.promote]
+        moves = [self.submit, self.claim, self.promote, self.open_gates]
         if self.model.holders:
             moves += [self.append, self.finish, self.finish, self.retry, self.hand_back, self.lose, self.cancel]
+            moves += [self.reroute, self.reroute]
         if self.model.former:
             moves.append(self.write_as_former_holder)
         await self.chance.choice(moves)()
@@ -101,6 +108,24 @@ class Play:
         assert state is (JobStatus.FAILED if held.attempt >= held.spec.max_attempts else JobStatus.QUEUED)
         self.model.release(held, state)
 
+    async def reroute(self) -> None:
+        """A call failed in any way: the job goes on elsewhere, waits for a gate, or stays where it is."""
+        held = self._held()
+        others = self.chance.choice([[], list(GATES)])
+        report = self.chance.choice([CallReport.LIMITED, CallReport.FAILED, CallReport.REFUSED])
+        wish = self.chance.choice([None, 0, 60_000])
+        found = await self.store.reroute(
+            held, self.chance.choice(GATES), report, retry_after_ms=wish, candidates=others, spent=None
+        )
+        if found.state == "parked":
+            self.model.release(held, JobStatus.QUEUED)
+
+    async def open_gates(self) -> None:
+        """Time passes for what is closed."""
+        for gate in await self.raw("HKEYS", self.store.keys.fixed("gates")):
+            if not gate.startswith(b"@"):
+                await open_gate(self.raw, gate.decode())
+
     async def hand_back(self) -> None:
         """A drain: no attempt is used up."""
         held = self._held()
@@ -141,10 +166,13 @@ class Play:
         assert await self.store.status(old.job_id) == before
 
 
-@pytest.mark.parametrize("seed", range(6))
-async def test_the_store_agrees_with_the_model(store: JobStore, redis_url: str, seed: int) -> None:
-    """After each of many random steps states, counts and leases are as the model says; in the end every job ends."""
-    async with RawRedis(redis_url) as raw:
+@pytest.mark.parametrize("seed", range(8))
+async def test_the_store_agrees_with_the_model(redis_url: str, seed: int) -> None:
+    """After each of many random steps states, counts and leases are as the model says; in the end every job ends. Every
+    other run has gates."""
+    routing = Routing(chain=GATES, limits=LIMITS) if seed % 2 else Routing()
+    settings = StoreSettings(redis_url=redis_url, lease_seconds=2.0)
+    async with open_store(settings, client_name="model", routing=routing) as store, RawRedis(redis_url) as raw:
         play = Play(store, raw, seed)
         await store.claim("finder", 1, look=True, suspect=False)
         for _ in range(STEPS):
@@ -160,5 +188,6 @@ async def test_the_store_agrees_with_the_model(store: JobStore, redis_url: str, 
             for member in await raw("ZRANGE", key, 0, -1):
                 await raw("ZADD", key, "XX", 1, member)
         while (await store.stats()).queued:
+            await play.open_gates()
             await drain(store)
         assert await breaches(store, raw, list(play.model.states)) == []

@@ -10,6 +10,7 @@ import pytest
 from shared.errors import LeaseLost, PressworkError, StoreFull, StoreRejected
 from shared.job import Claim, JobError, JobStatus, RetryReason
 from shared.store.job_store import JobStore
+from shared.store.replies import CallReport
 from tests.support.checks import RawRedis
 from tests.support.store import breaches, claim, complete, drain, make_stale, new_job, submit
 
@@ -20,6 +21,10 @@ WRITES: dict[str, tuple[Write, str]] = {
     "append": (lambda store, held: store.append(held, 2, "text"), "log"),
     "finish": (complete, "job"),
     "requeue": (lambda s, h: s.requeue(h, RetryReason.ERROR, delay_ms=60_000, refund=False, error=ERROR), "job"),
+    "reroute": (
+        lambda s, h: s.reroute(h, "a:a", CallReport.LIMITED, retry_after_ms=60_000, candidates=[], spent=None),
+        "job",
+    ),
     "cancel": (lambda store, held: store.cancel(held.job_id, force=True), "job"),
 }
 

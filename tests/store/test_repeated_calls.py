@@ -9,6 +9,7 @@ import pytest
 from shared.errors import LeaseLost, PressworkError, StoreUnavailable
 from shared.job import JobError, JobStatus, Outcome, RetryReason
 from shared.store.job_store import JobStore
+from shared.store.replies import CallReport
 from tests.support.checks import RawRedis
 from tests.support.store import FaultyTransport, breaches, claim, claim_one, complete, make_stale, new_job, submit
 
@@ -48,6 +49,20 @@ async def _hand_back(store: JobStore, _: RawRedis) -> tuple[Step, list[str]]:
     return lambda: store.requeue(held, RetryReason.DRAIN, delay_ms=0, refund=True, error=None), [held.job_id]
 
 
+def _reroute(report: CallReport, *others: str) -> Callable[[JobStore, RawRedis], Awaitable[tuple[Step, list[str]]]]:
+    async def scene(store: JobStore, _: RawRedis) -> tuple[Step, list[str]]:
+        held = await claim_one(store)
+        return lambda: store.reroute(
+            held, "a:a", report, retry_after_ms=60_000, candidates=others, spent=None
+        ), [held.job_id]  # fmt: skip
+
+    return scene
+
+
+async def _report(store: JobStore, _: RawRedis) -> tuple[Step, list[str]]:
+    return lambda: store.report("a:a", CallReport.OK), []
+
+
 async def _cancel_waiting(store: JobStore, _: RawRedis) -> tuple[Step, list[str]]:
     (job_id,) = await submit(store)
     return lambda: store.cancel(job_id), [job_id]
@@ -83,6 +98,8 @@ async def _leave(store: JobStore, _: RawRedis) -> tuple[Step, list[str]]:
 SCENES = {
     "submit": _submit, "claim": _claim, "append": _append, "finish": _finish, "requeue": _requeue,
     "requeue hand-back": _hand_back, "cancel": _cancel_waiting, "cancel forced": _cancel_running,
+    "reroute parked": _reroute(CallReport.LIMITED), "reroute on": _reroute(CallReport.FAILED, "b:b"),
+    "reroute stays": _reroute(CallReport.FAILED), "report": _report,
     "recover": _recover, "promote": _promote, "renew": _renew, "leave": _leave,
 }  # fmt: skip
 

@@ -68,6 +68,8 @@ class DemoProvider:
     `failure_rate` of the attempts (0 to 1) fail in the middle, decided by job id and attempt.
     """
 
+    gated = False
+
     def __init__(
         self, *, first_token_ms: float = 200.0, tokens_per_second: float = 80.0, failure_rate: float = 0.0
     ) -> None:
@@ -81,19 +83,7 @@ class DemoProvider:
         chance = random.Random(f"{request.job_id} {request.attempt}")  # noqa: S311 - a seeded fault
         return int(chance.random() * length) if chance.random() < self._failure_rate else None
 
-    @property
-    def gated(self) -> bool:
-        """Nobody else's limits stand before it."""
-        return False
-
-    def cost(self, _: str, __: Usage) -> int:
-        """Nothing."""
-        return 0
-
-    async def aclose(self) -> None:
-        """It holds nothing open."""
-
-    async def stream(self, request: GenerationRequest) -> AsyncIterator[str | Completion]:
+    async def stream(self, request: GenerationRequest) -> AsyncIterator[str | Usage | Completion]:
         """See `Provider`."""
         words = compose(request.job_id, request.prompt, request.parameters)
         fails_at = self._fails_at(request, len(words))
@@ -110,6 +100,13 @@ class DemoProvider:
             finish_reason=finish,
             metadata={"demo": True, "note": "demo text, written without a model"},
         )
+
+    def cost(self, model: str, usage: Usage) -> int:  # noqa: ARG002 - the arguments of the protocol
+        """Nothing, whatever it wrote."""
+        return 0
+
+    async def aclose(self) -> None:
+        """See `Provider`. There is nothing to close."""
 
     async def _paced(self, words: list[str], fails_at: int | None) -> AsyncIterator[str]:
         loop = asyncio.get_running_loop()

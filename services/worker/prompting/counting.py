@@ -1,0 +1,71 @@
+"""Counts characters as the platforms do."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+
+URL_WEIGHT: Final = 23
+"""What X counts for any URL: the length of its own short one (`transformedURLLength`)."""
+
+_HEAVY: Final = re.compile("[^\u0000-\u10ff\u2000-\u200d\u2010-\u201f\u2032-\u2037]")
+"""Code points of weight 2; those in the ranges have weight 1. From twitter-text, config/v3.json."""
+
+_BEYOND: Final = re.compile("[^\u0000-\uffff]")
+
+# X links what has a scheme, and bare domains of a real top-level domain: of those, the ones that marketing uses. A URL
+# ends at a space, a quote, or a character of a script that sets no spaces.
+_TAIL: Final = r"[^\s<>\"\u00a0\u2000-\u206f\u3000-\u9fff\uac00-\ud7af\uff00-\uffef]"
+_URL: Final = re.compile(
+    rf"https?://(?:(?![/?#.]){_TAIL})+(?:\.(?:(?![/?#.]){_TAIL})+)+{_TAIL}*"
+    r"|(?<![\w@#$./-])(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.){1,8}"
+    r"(?:com|org|net|edu|gov|info|biz|io|ai|app|dev|shop|store|online|co|tv|me|eu|uk|de|fr|es|it|nl|at|ch|jp|cn|in|br|us)"
+    rf"(?![\w@-]|\.\w)(?:[/?#]{_TAIL}*)?",
+    re.IGNORECASE | re.ASCII,
+)
+_CLOSING: Final = ".,;:!?'\")]}…"
+
+_PICTURE: Final = (
+    "[\u203c\u2049\u2139\u2194-\u21aa\u231a-\u23ff\u24c2\u25aa-\u25fe\u2600-\u27bf\u2934\u2935\u2b05-\u2b55\u3030"
+    "\u303d\u3297\u3299\U0001f000-\U0001f1e5\U0001f200-\U0001faff]"
+)
+_MARKS: Final = "\ufe0f?[\U0001f3fb-\U0001f3ff]?[\U000e0020-\U000e007f]*"
+_EMOJI: Final = re.compile(
+    f"[\U0001f1e6-\U0001f1ff]{{2}}|[0-9#*]\ufe0f?\u20e3|[\u00a9\u00ae\u2122]\ufe0f"
+    f"|{_PICTURE}{_MARKS}(?:\u200d{_PICTURE}{_MARKS})*"
+)
+"""One emoji, of however many code points: flags, keycaps, and pictures joined to one."""
+
+
+def code_points(text: str) -> int:
+    """Unicode code points."""
+    return len(text)
+
+
+def utf16_units(text: str) -> int:
+    """UTF-16 code units: what JavaScript and most platforms' own editors call a character."""
+    return len(text) + len(_BEYOND.findall(text))
+
+
+def display_width(text: str) -> int:
+    """Code points, the double-width ones of East Asian scripts twice (Unicode Standard Annex 11)."""
+    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+
+
+def x_weight(text: str) -> int:
+    """Characters by X's weights: 23 for a URL, 2 for an emoji and most of what is not alphabetic, else 1.
+
+    After NFC, as docs.x.com/fundamentals/counting-characters has it. A bare domain counts as a URL when its top-level
+    domain is a usual one; X knows all of them.
+    """
+    urls = 0
+
+    def shorten(found: re.Match[str]) -> str:
+        nonlocal urls
+        urls += 1
+        return found.group()[len(found.group().rstrip(_CLOSING)) :]
+
+    rest = _URL.sub(shorten, unicodedata.normalize("NFC", text))
+    rest, emoji = _EMOJI.subn("", rest)
+    return urls * URL_WEIGHT + emoji * 2 + len(rest) + len(_HEAVY.findall(rest))

@@ -1,0 +1,147 @@
+"""The lines under `Requirements`: known parameters in a fixed order, then the others by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+import msgspec
+
+from services.worker.prompting.platforms import LENGTHS, Platform
+from services.worker.prompting.values import show, show_name
+from shared.job import ParameterValue
+
+Show = Callable[[ParameterValue, Platform], str]
+
+
+class Known(msgspec.Struct, frozen=True):
+    """A parameter with a meaning: what its line begins with, and how it is shown."""
+
+    label: str
+    show: Show
+
+
+def _plain(suffix: str = "") -> Show:
+    def shown(value: ParameterValue, _: Platform) -> str:
+        text = show(value)
+        return text + suffix if text else ""
+
+    return shown
+
+
+def _wanted(value: ParameterValue, some: str) -> str | None:
+    """A parameter that may also be a switch or a number: `some` when it is on; None: it is neither."""
+    if isinstance(value, bool):
+        return some if value else "none"
+    if isinstance(value, int | float):
+        return f"at most {value:,.0f}" if 0 < value < 1_000 else "none" if value <= 0 else some
+    return None
+
+
+def _call_to_action(value: ParameterValue, _: Platform) -> str:
+    if isinstance(value, bool):
+        return "one, and a clear one" if value else "none"
+    return show(value)
+
+
+def _hashtags(value: ParameterValue, platform: Platform) -> str:
+    most = platform.hashtags
+    if most is not None and isinstance(value, int | float) and not isinstance(value, bool):
+        value = min(value, most)
+    return _wanted(value, "some that fit") or show(value)
+
+
+def _emoji(value: ParameterValue, _: Platform) -> str:
+    return _wanted(value, "a few where they fit") or show(value)
+
+
+def word_count(value: ParameterValue) -> int | None:
+    """A length given as a number of words, 1 to 20,000."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= 20_000:
+        return None
+    return round(value)
+
+
+def length_name(value: ParameterValue) -> str | None:
+    """`short`, `medium` or `long`, however it is written."""
+    name = value.strip().lower() if isinstance(value, str) else ""
+    return name if name in LENGTHS else None
+
+
+def _length(value: ParameterValue, platform: Platform) -> str:
+    if (name := length_name(value)) is not None:
+        return f"{name}, {platform.length(name)}"
+    words = word_count(value)
+    return show(value) if words is None else f"about {words:,} words"
+
+
+def character_limit(value: ParameterValue) -> int | None:
+    """A limit of the customer's own, in characters, 1 to 1,000,000."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= 1_000_000:
+        return None
+    return int(value)
+
+
+def _characters(value: ParameterValue, _: Platform) -> str:
+    limit = character_limit(value)
+    return show(value) if limit is None else f"{limit:,}"
+
+
+KNOWN: Final[Mapping[str, Known]] = {
+    "format": Known("Format", _plain()),
+    "tone": Known("Tone", _plain()),
+    "brandvoice": Known("Brand voice", _plain()),
+    "language": Known("Language of the whole text", _plain()),
+    "audience": Known("Audience", _plain()),
+    "goal": Known("Goal", _plain()),
+    "keywords": Known("Keywords, each where it fits", _plain()),
+    "avoid": Known("Words to avoid", _plain()),
+    "calltoaction": Known("Call to action", _call_to_action),
+    "hashtags": Known("Hashtags", _hashtags),
+    "emoji": Known("Emoji", _emoji),
+    "length": Known("Length", _length),
+    "maxcharacters": Known("Most characters", _characters),
+}
+"""In the order of their lines."""
+
+_ALIASES: Final[Mapping[str, str]] = {
+    "contentformat": "format", "toneofvoice": "tone", "lang": "language", "locale": "language",
+    "targetaudience": "audience", "objective": "goal", "keyword": "keywords", "avoidwords": "avoid",
+    "cta": "calltoaction",
+    "includecalltoaction": "calltoaction", "includehashtags": "hashtags", "emojis": "emoji", "includeemoji": "emoji",
+    "includeemojis": "emoji", "characterlimit": "maxcharacters", "maxlength": "maxcharacters",
+}  # fmt: skip
+
+
+def _meaning(name: str) -> str:
+    plain = re.sub(r"[\s_.-]", "", name.lower())
+    return _ALIASES.get(plain, plain)
+
+
+def recognise(
+    parameters: Mapping[str, ParameterValue],
+) -> tuple[dict[str, ParameterValue], list[tuple[str, ParameterValue]]]:
+    """The known parameters by meaning, and the others by name. Of two with one meaning the first name in order counts,
+    the second stays among the others: nothing is lost, and the order of the mapping plays no part."""
+    known: dict[str, ParameterValue] = {}
+    others: list[tuple[str, ParameterValue]] = []
+    for name, value in sorted(parameters.items(), key=lambda item: item[0]):
+        meaning = _meaning(name)
+        if (meaning in KNOWN or meaning == "platform") and meaning not in known:
+            known[meaning] = value
+        else:
+            others.append((name, value))
+    return known, others
+
+
+def lines(
+    known: Mapping[str, ParameterValue], others: list[tuple[str, ParameterValue]], platform: Platform
+) -> Iterator[str]:
+    """One line per requirement; a parameter with nothing in it has none."""
+    for meaning, how in KNOWN.items():
+        if meaning in known and (text := how.show(known[meaning], platform)):
+            yield f"- {how.label}: {text}"
+    for name, value in others:
+        if text := show(value):
+            yield f"- {show_name(name)}: {text}"

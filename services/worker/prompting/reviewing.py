@@ -1,0 +1,54 @@
+"""Measures a finished text against its brief: what goes into the result's metadata."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from services.worker.prompting.briefing import Brief
+from services.worker.prompting.counting import code_points
+from services.worker.prompting.platforms import PLATFORMS, Part, Platform
+
+_HASHTAG: Final = re.compile(r"(?<![\w&/#])#(?=\w*[^\W\d_])\w+")
+"""As the platforms link them: at least one letter, not in the middle of a word or a URL."""
+
+PARTS_MAX: Final = 50
+"""Parts that metadata lists at most: a text that is nothing but headlines is not repeated in numbers."""
+
+
+def _parts(text: str, platform: Platform) -> Iterator[tuple[Part, int]]:
+    """The labelled lines, as models write them: `Headline: …`, `**Headline 2:** …`."""
+    by_name = {part.name: part for part in platform.parts}
+    label = re.compile(rf"[\W_]*({'|'.join(by_name)})\s*\d*[\s*_]*[:\uff1a][\s*_]*(.*)", re.IGNORECASE)
+    for line in text.splitlines():
+        if (found := label.match(line)) is not None:
+            yield by_name[found.group(1).lower()], platform.count(found.group(2).strip("* "))
+
+
+def review(brief: Brief, text: str) -> dict[str, object] | None:
+    """The text's length, as its platform counts, and whether it keeps every limit; None: the brief has none to keep."""
+    platform = PLATFORMS.get(brief.platform or "")
+    if platform is None and brief.character_limit is None:
+        return None
+    characters = (platform.count if platform is not None else code_points)(text)
+    within = brief.character_limit is None or characters <= brief.character_limit
+    found: dict[str, object] = {"characters": characters}
+    if platform is not None:
+        found = {"platform": platform.name} | found
+    if brief.character_limit is not None:
+        found["characterLimit"] = brief.character_limit
+    if platform is not None and platform.hashtags is not None:
+        hashtags = len(_HASHTAG.findall(text))
+        found |= {"hashtags": hashtags, "hashtagLimit": platform.hashtags}
+        within = within and hashtags <= platform.hashtags
+    if platform is not None and platform.parts:
+        parts = list(_parts(text, platform))
+        found["parts"] = [
+            {"part": part.name, "characters": size, "characterLimit": part.limit, "withinLimit": size <= part.limit}
+            for part, size in parts[:PARTS_MAX]
+        ]
+        named = {part.name for part, _ in parts}
+        within = within and named == {part.name for part in platform.parts}
+        within = within and all(size <= part.limit for part, size in parts)
+    return found | {"withinLimit": within}

@@ -1,0 +1,229 @@
+"""Anthropic's messages, and every server that speaks them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import anthropic
+import httpx2
+import msgspec
+
+from services.worker.accounting import estimate_tokens
+from services.worker.providers import Completion, GenerationRequest
+from services.worker.providers.failures import CallFailure, Fault, classify
+from services.worker.providers.models import (
+    THINKING_TOKENS,
+    anthropic_can_stop_thinking,
+    anthropic_thinks,
+)
+from services.worker.providers.prices import cost_nano_usd, load_prices
+from services.worker.providers.wire import Briefing, EventReader, drain, fault_of, new_http_client, reported, take_all
+from shared.job import Usage
+
+BASE_URL: Final = "https://api.anthropic.com"
+
+DEFAULT_MAX_TOKENS: Final = 2048
+"""The limit when neither the job nor its platform says one: the API wants one. About 1,500 words."""
+
+
+class _Counts(msgspec.Struct):
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+
+
+class _Message(msgspec.Struct):
+    usage: _Counts | None = None
+
+
+class _Delta(msgspec.Struct):
+    text: str | None = None
+    stop_reason: str | None = None
+
+
+class _Event(msgspec.Struct):
+    type: str
+    message: _Message | None = None
+    delta: _Delta | None = None
+    usage: _Counts | None = None
+    error: Any = None
+
+
+class _Type(msgspec.Struct):
+    type: str
+
+
+_AT_A_LIMIT: Final = frozenset({"max_tokens", "model_context_window_exceeded"})
+_events: Final = msgspec.json.Decoder(_Event)
+_types: Final = msgspec.json.Decoder(_Type)
+_KNOWN: Final = frozenset({"message_start", "content_block_delta", "message_delta", "message_stop", "error"})
+
+
+class _Reply:
+    """What has come of one answer."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.usage: Usage | None = None
+        self.finish: str | None = None
+        self.done = False
+
+    def take(self, data: bytes) -> str:
+        """Take one event; answers its text. ProviderError when it reports an error or cannot be read."""
+        try:
+            # The API may add events at any time ("Versioning"): what has another shape must not be read as ours.
+            if _types.decode(data).type not in _KNOWN:
+                return ""
+            event = _events.decode(data)
+        except msgspec.MsgspecError:
+            raise classify(CallFailure(fault=Fault.MALFORMED)) from None
+        if event.type == "error":
+            # The status was 200 long before: only the type says what it is.
+            raise classify(reported(event.error))
+        if event.type == "message_start" and event.message is not None and event.message.usage is not None:
+            self._count(event.message.usage)
+        elif event.type == "message_delta":
+            if event.usage is not None:
+                self._count(event.usage)
+            if event.delta is not None:
+                self.finish = event.delta.stop_reason or self.finish
+        elif event.type == "content_block_delta" and event.delta is not None and event.delta.text:
+            self.size += len(event.delta.text)
+            return event.delta.text
+        self.done = event.type == "message_stop"
+        return ""
+
+    def _count(self, counts: _Counts) -> None:
+        # Counts are cumulative; input_tokens leaves out what the cache was read or written for.
+        before = self.usage or Usage(input_tokens=0, output_tokens=0)
+        fresh, read, written = counts.input_tokens, counts.cache_read_input_tokens, counts.cache_creation_input_tokens
+        self.usage = Usage(
+            input_tokens=before.input_tokens if fresh is None else fresh + (read or 0) + (written or 0),
+            output_tokens=before.output_tokens if counts.output_tokens is None else counts.output_tokens,
+            cached_tokens=before.cached_tokens if fresh is None else read or 0,
+        )
+
+    def fault(self) -> Fault | None:
+        """Why this answer, whose stream has ended, is none; None when it is one."""
+        if self.finish is None:
+            return Fault.TRUNCATED
+        if self.finish == "refusal":
+            return Fault.REFUSED
+        if self.size:
+            return None
+        return Fault.LIMITED if self.finish in _AT_A_LIMIT else Fault.EMPTY
+
+
+class AnthropicProvider:
+    """Streams from one base URL with one key; one instance per process, made inside the running loop.
+
+    `briefing`, `priced`, `read_timeout_s` and `proxy` as in `OpenAIProvider`. No temperature is ever sent: from version
+    2026-10-21 on, which the SDK speaks, the API refuses it for every model. Models that think only unless told not to
+    are told not to; those that always think get `THINKING_TOKENS` on top of a token limit. Finish reasons are `stop`
+    (also at a stop sequence) and `length` (the token limit or the end of the context).
+    """
+
+    gated = True
+
+    def __init__(
+        self,
+        *,
+        api_key: str,
+        briefing: Briefing,
+        base_url: str | None = None,
+        priced: bool | None = None,
+        read_timeout_s: float = 600.0,
+        proxy: str | None = None,
+    ) -> None:
+        own = urlsplit(base_url or BASE_URL).hostname == urlsplit(BASE_URL).hostname
+        self._priced = own if priced is None else priced
+        self._briefing = briefing
+        self._http = new_http_client(read_timeout_s=read_timeout_s, proxy=proxy)
+        self._client = anthropic.AsyncAnthropic(
+            # Any key at all keeps the SDK from looking for one in the environment and in files.
+            api_key=api_key or "none",
+            base_url=base_url or BASE_URL,
+            max_retries=0,
+            timeout=self._http.timeout,
+            http_client=self._http,
+            # The SDK sends the key as a bearer token; compatible servers may know its old header only.
+            default_headers=None if own else {"x-api-key": api_key or "none"},
+            # Its spans could be told to carry prompts.
+            open_telemetry=False,
+        )
+        if self._priced:
+            load_prices()
+
+    def _arguments(self, request: GenerationRequest) -> dict[str, Any]:
+        brief = self._briefing(request.parameters)
+        limit = request.max_tokens or brief.max_tokens or DEFAULT_MAX_TOKENS
+        arguments: dict[str, Any] = {
+            "model": request.model,
+            "messages": [{"role": "user", "content": request.prompt}],
+            "max_tokens": limit + (THINKING_TOKENS if anthropic_thinks(request.model) else 0),
+            "stream": True,
+        }
+        if brief.system:
+            arguments["system"] = brief.system
+        if anthropic_can_stop_thinking(request.model):
+            arguments["thinking"] = {"type": "disabled"}
+        return arguments
+
+    async def stream(self, request: GenerationRequest) -> AsyncIterator[str | Usage | Completion]:
+        """See `Provider`. The pieces of text are what one read of the socket brought."""
+        arguments, reply, told = self._arguments(request), _Reply(), None
+        try:
+            async with self._client.messages.with_streaming_response.create(**arguments) as response:
+                body: Any = response.iter_bytes()
+                async with aclosing(body):
+                    reader = EventReader()
+                    async for chunk in body:
+                        text, broken = take_all(reply.take, reader.feed(chunk))
+                        if reply.usage is not None and reply.usage is not told:
+                            told = reply.usage
+                            yield told
+                        if text:
+                            yield text
+                        if broken is not None:
+                            raise broken
+                        if reply.done:
+                            await drain(body)
+                            break
+        except anthropic.APIStatusError as error:
+            body = error.body.get("error") if isinstance(error.body, dict) else error.body
+            raise classify(reported(body, status=error.status_code, headers=error.response.headers)) from None
+        except (anthropic.APIConnectionError, httpx2.HTTPError) as error:
+            # An answer that has its stop reason is whole: paying for it again would mend nothing.
+            if reply.finish is None:
+                cause = error.__cause__ if isinstance(error, anthropic.APIError) else error
+                raise classify(CallFailure(fault=fault_of(cause))) from None
+        if (fault := reply.fault()) is not None:
+            raise classify(CallFailure(fault=fault))
+        yield self._completion(request, arguments, reply)
+
+    @staticmethod
+    def _completion(request: GenerationRequest, arguments: dict[str, Any], reply: _Reply) -> Completion:
+        usage = reply.usage
+        if usage is None or not usage.output_tokens:
+            usage = Usage(
+                input_tokens=estimate_tokens(len(arguments.get("system", "") + request.prompt)),
+                output_tokens=estimate_tokens(reply.size),
+                estimated=True,
+            )
+        return Completion(
+            usage=usage,
+            finish_reason="length" if reply.finish in _AT_A_LIMIT else "stop",
+            metadata=None if request.temperature is None else {"ignored": ["temperature"]},
+        )
+
+    def cost(self, model: str, usage: Usage) -> int | None:
+        """See `Provider`."""
+        return cost_nano_usd("anthropic", model, usage) if self._priced else None
+
+    async def aclose(self) -> None:
+        """See `Provider`."""
+        await self._http.aclose()

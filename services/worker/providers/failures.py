@@ -1,0 +1,223 @@
+"""What every failed call to a provider means: one pure function, no vendor, no I/O.
+
+The adapters fill a `CallFailure` with what they saw, `classify` says what becomes of the job. The whole table stands in
+docs/provider-failures.md, made by `failure_table.py` from this code.
+
+Sources: OpenAI "Error codes" and Anthropic "Claude API errors" (their API references, November 2026), and what the
+SDKs raise for each fault, tried against real servers.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import math
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from services.worker.providers import Action, ProviderError
+from shared.job import JobError
+
+RETRY_AFTER_CAP_S: Final = 3600.0
+"""A provider's wish is honoured up to an hour; beyond that its answer is taken for a mistake."""
+
+
+class Fault(StrEnum):
+    """What went wrong when no HTTP status says it."""
+
+    UNREACHABLE = "unreachable"  # no connection came about: refused, no such host, TLS
+    DROPPED = "dropped"  # the connection broke, before the answer or inside it
+    TIMEOUT = "timeout"  # nothing came for too long
+    TRUNCATED = "truncated"  # the stream ended in good order, but before its end
+    MALFORMED = "malformed"  # a piece of the stream is not what the API speaks
+    REPORTED = "reported"  # the provider reported an error inside a stream that began with 200
+    REFUSED = "refused"  # the model or a filter withheld the answer
+    EMPTY = "empty"  # a complete answer without text
+    LIMITED = "limited"  # the token limit was used up before any text
+
+
+class Hint(StrEnum):
+    """What only the message of an error says. The last resort: messages may be reworded at any time."""
+
+    CREDIT = "credit"  # Anthropic answers an empty account with a plain 400
+    TOO_LONG = "too_long"  # and a prompt beyond the context as well
+    OVER_LIMIT = "over_limit"  # OpenAI answers a request beyond the limit per minute with a 429, however long we wait
+
+
+_HINTS: Final = (
+    ("request too large", Hint.OVER_LIMIT),
+    ("prompt is too long", Hint.TOO_LONG),
+    ("maximum context length", Hint.TOO_LONG),
+    ("credit balance", Hint.CREDIT),
+    ("spend limit", Hint.CREDIT),
+)
+
+
+def hint_in(message: object) -> Hint | None:
+    """The hint in the message of an error, which itself goes no further."""
+    text = message.lower() if isinstance(message, str) else ""
+    return next((hint for words, hint in _HINTS if words in text), None)
+
+
+class CallFailure(msgspec.Struct, frozen=True, kw_only=True):
+    """A failed call as the adapter saw it. Nothing in it is text of the provider, the prompt or the answer.
+
+    `status`: of an answer that was an error; None for faults, also for errors inside a stream that began with 200.
+    `kind`, `code`: the `type` and `code` of the error's body. `hint`: what its message gives away. `retry_after`,
+    `retry_after_ms`, `date`: the headers of these names, as they came.
+    """
+
+    status: int | None = None
+    fault: Fault | None = None
+    kind: str | None = None
+    code: str | None = None
+    hint: Hint | None = None
+    retry_after: str | None = None
+    retry_after_ms: str | None = None
+    date: str | None = None
+
+
+class _Verdict(msgspec.Struct, frozen=True):
+    type: str
+    action: Action
+    message: str
+
+
+_RATE = _Verdict("RateLimited", Action.WAIT, "the provider asks for fewer calls")
+_OVERLOADED = _Verdict("ProviderOverloaded", Action.WAIT, "the provider is overloaded")
+_UNAVAILABLE = _Verdict("ProviderUnavailable", Action.RETRY, "the provider has a problem of its own")
+_TIMEOUT = _Verdict("ProviderTimeout", Action.RETRY, "the provider did not answer in time")
+_CONFLICT = _Verdict("ProviderConflict", Action.RETRY, "the provider was busy with the same request")
+_UNREACHABLE = _Verdict("ProviderUnreachable", Action.RETRY, "the provider could not be reached")
+_BROKEN = _Verdict("StreamBroken", Action.RETRY, "the connection to the provider broke")
+_TRUNCATED = _Verdict("StreamTruncated", Action.RETRY, "the provider's stream ended too early")
+_MALFORMED = _Verdict("StreamMalformed", Action.RETRY, "the provider sent something unreadable")
+_REPORTED = _Verdict("StreamFailed", Action.RETRY, "the provider failed in the middle of its answer")
+_EMPTY = _Verdict("EmptyAnswer", Action.RETRY, "the provider answered without a text")
+_CREDIT = _Verdict("ProviderOutOfCredit", Action.FALLBACK, "the account at the provider has no credit left")
+_KEY = _Verdict("ProviderKeyRejected", Action.FALLBACK, "the provider does not accept our key")
+_FORBIDDEN = _Verdict("ProviderForbidden", Action.FALLBACK, "the provider does not let us use this model")
+_NOT_FOUND = _Verdict("ModelNotFound", Action.FALLBACK, "the provider does not know this model")
+_LIMITED = _Verdict("TokenLimitTooSmall", Action.FALLBACK, "the token limit was used up before any text was written")
+_OVER_LIMIT = _Verdict("RequestOverLimit", Action.FALLBACK, "the request exceeds what the account may use in a minute")
+_REJECTED = _Verdict("RequestRejected", Action.FAIL, "the provider rejected the request as invalid")
+_TOO_LARGE = _Verdict("RequestTooLarge", Action.FAIL, "the prompt is too long for the model")
+_FILTERED = _Verdict("ContentFiltered", Action.FAIL, "the provider withheld the answer for reasons of content")
+
+_BY_FAULT: Final = {
+    Fault.UNREACHABLE: _UNREACHABLE,
+    Fault.DROPPED: _BROKEN,
+    Fault.TIMEOUT: _TIMEOUT,
+    Fault.TRUNCATED: _TRUNCATED,
+    Fault.MALFORMED: _MALFORMED,
+    Fault.REFUSED: _FILTERED,
+    Fault.EMPTY: _EMPTY,
+    Fault.LIMITED: _LIMITED,
+}
+
+_BY_HINT: Final = {Hint.CREDIT: _CREDIT, Hint.TOO_LONG: _TOO_LARGE, Hint.OVER_LIMIT: _OVER_LIMIT}
+
+_BY_CODE: Final = {
+    # What a body says about itself is more exact than its status: out of credit is a 429 at one, a 400 at the other.
+    **dict.fromkeys(
+        (
+            "insufficient_quota", "billing_error", "billing_hard_limit_reached", "billing_not_active",
+            "credit_balance_exhausted", "organization_spend_limit_exceeded", "project_spend_limit_exceeded",
+            "organization_usage_limit_exceeded", "contract_spend_limit_reached", "enforced_spend_limit_reached",
+            "linked_organization_spend_limit_reached", "linked_organization_billing_unavailable",
+            "user_profile_not_billable", "user_profile_billing_not_authorized",
+        ),
+        _CREDIT,
+    ),
+    **dict.fromkeys(("content_filter", "content_policy_violation", "invalid_prompt"), _FILTERED),
+    **dict.fromkeys(("context_length_exceeded", "string_above_max_length", "request_too_large"), _TOO_LARGE),
+    **dict.fromkeys(("overloaded_error", "slow_down", "server_overloaded"), _OVERLOADED),
+    **dict.fromkeys(("rate_limit_error", "rate_limit_exceeded", "ramp_limit_exceeded"), _RATE),
+    "model_not_found": _NOT_FOUND,
+    "organization_on_hold": _FORBIDDEN,
+}  # fmt: skip
+
+_BY_KIND_IN_A_STREAM: Final = {
+    # Vague types: beside a status the status counts, inside a stream there is nothing else.
+    **dict.fromkeys(("api_error", "server_error", "internal_server_error"), _UNAVAILABLE),
+    **dict.fromkeys(("timeout_error", "timeout"), _TIMEOUT),
+    "authentication_error": _KEY,
+    "permission_error": _FORBIDDEN,
+    "not_found_error": _NOT_FOUND,
+    "invalid_request_error": _REJECTED,
+}
+
+_BY_STATUS: Final = {
+    401: _KEY,
+    402: _CREDIT,
+    403: _FORBIDDEN,
+    404: _NOT_FOUND,
+    405: _NOT_FOUND,
+    408: _TIMEOUT,
+    409: _CONFLICT,
+    410: _NOT_FOUND,
+    413: _TOO_LARGE,
+    429: _RATE,
+    504: _TIMEOUT,
+    529: _OVERLOADED,
+}
+
+
+def classify(failure: CallFailure) -> ProviderError:
+    """What becomes of the job: the action, the error to show, and how long the provider wants us to stay away.
+
+    Never raises. `retry_after_s` is None or within 0 and RETRY_AFTER_CAP_S, and always None for FALLBACK and FAIL.
+    """
+    verdict = _judge(failure)
+    again = verdict.action in (Action.WAIT, Action.RETRY)
+    error = JobError(type=verdict.type, message=verdict.message, retryable=again)
+    return ProviderError(error, verdict.action, retry_after_s=retry_after_s(failure) if again else None)
+
+
+def _judge(failure: CallFailure) -> _Verdict:
+    if failure.fault is not None and failure.fault in _BY_FAULT:
+        return _BY_FAULT[failure.fault]
+    if failure.hint is not None:
+        return _BY_HINT[failure.hint]
+    for said in (failure.code, failure.kind):
+        if said is not None and said in _BY_CODE:
+            return _BY_CODE[said]
+    if failure.status is None or failure.status < 300:
+        return _BY_KIND_IN_A_STREAM.get(failure.kind or failure.code or "", _REPORTED)
+    if failure.status in _BY_STATUS:
+        return _BY_STATUS[failure.status]
+    # A 3xx was followed as far as it led: what is left of it is the address's fault, like a 404.
+    return _NOT_FOUND if failure.status < 400 else _REJECTED if failure.status < 500 else _UNAVAILABLE
+
+
+def retry_after_s(failure: CallFailure) -> float | None:
+    """The provider's wish in s, within 0 and RETRY_AFTER_CAP_S; None when it has none or it cannot be read.
+
+    `retry-after-ms` wins. A date counts from the answer's own `date`: the two clocks need not agree.
+    """
+    for text, unit in ((failure.retry_after_ms, 1000.0), (failure.retry_after, 1.0)):
+        seconds = _seconds(text, failure.date)
+        if seconds is not None:
+            return min(max(seconds / unit, 0.0), RETRY_AFTER_CAP_S)
+    return None
+
+
+def _seconds(text: str | None, date: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        then, now = _moment(text), _moment(date)
+        return (then - now).total_seconds() if then and now else None
+    return seconds if math.isfinite(seconds) else None
+
+
+def _moment(text: str | None) -> datetime | None:
+    try:
+        moment = email.utils.parsedate_to_datetime(text or "")
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None

@@ -1,0 +1,226 @@
+"""OpenAI's chat completions, and every server that speaks them (Ollama, vLLM, LiteLLM, OpenRouter, Azure).
+
+Chat completions and not Responses: it is what the compatible servers have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import httpx2
+import msgspec
+import openai
+
+from services.worker.accounting import estimate_tokens
+from services.worker.providers import Completion, GenerationRequest
+from services.worker.providers.failures import CallFailure, Fault, classify
+from services.worker.providers.models import (
+    THINKING_TOKENS,
+    openai_can_stop_reasoning,
+    openai_reasons,
+)
+from services.worker.providers.prices import cost_nano_usd, load_prices
+from services.worker.providers.wire import Briefing, EventReader, drain, fault_of, new_http_client, reported, take_all
+from shared.job import Usage
+
+BASE_URL: Final = "https://api.openai.com/v1"
+_OWN_HOSTS: Final = (".openai.com", ".openai.azure.com")
+
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Delta | None = None
+    finish_reason: str | None = None
+
+
+class _CachedTokens(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
+class _Counts(msgspec.Struct):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    prompt_tokens_details: _CachedTokens | None = None
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[_Choice] | None = None
+    usage: _Counts | None = None
+    error: Any = None
+    object: str | None = None
+
+
+_chunks: Final = msgspec.json.Decoder(_Chunk)
+
+
+class _Reply:
+    """What has come of one answer."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.usage: Usage | None = None
+        self.finish: str | None = None
+        self.refused = False
+        self.done = False
+
+    def take(self, data: bytes) -> str:
+        """Take one event; answers its text. ProviderError when it reports an error or cannot be read."""
+        if data == b"[DONE]":
+            self.done = True
+            return ""
+        try:
+            chunk = _chunks.decode(data)
+        except msgspec.MsgspecError:
+            raise classify(CallFailure(fault=Fault.MALFORMED)) from None
+        if chunk.error is not None or chunk.object == "error":
+            # vLLM sends the error as the whole event.
+            raise classify(reported(chunk.error or msgspec.json.decode(data)))
+        if chunk.usage is not None:
+            self._count(chunk.usage)
+        text = ""
+        for choice in chunk.choices or ():
+            self.finish = choice.finish_reason or self.finish
+            if choice.delta is not None:
+                text += choice.delta.content or ""
+                self.refused = self.refused or bool(choice.delta.refusal)
+        self.size += len(text)
+        return text
+
+    def _count(self, counts: _Counts) -> None:
+        details = counts.prompt_tokens_details
+        self.usage = Usage(
+            input_tokens=counts.prompt_tokens,
+            output_tokens=counts.completion_tokens,
+            cached_tokens=(details.cached_tokens or 0) if details else 0,
+        )
+
+    def fault(self) -> Fault | None:
+        """Why this answer, whose stream has ended, is none; None when it is one."""
+        if self.finish is None:
+            return Fault.TRUNCATED
+        if self.finish == "content_filter" or self.refused:
+            return Fault.REFUSED
+        if self.size:
+            return None
+        return Fault.LIMITED if self.finish == "length" else Fault.EMPTY
+
+
+class OpenAIProvider:
+    """Streams from one base URL with one key; one instance per process, made inside the running loop.
+
+    `briefing` turns a job's parameters into the system prompt. `priced`: whether the vendor's price list holds here;
+    by default only at OpenAI's own address. `read_timeout_s` is the last resort: the worker's own limits for the first
+    token and between tokens are shorter, and know which of the two it was. `proxy`: URL of an HTTP proxy.
+
+    `max_tokens` goes out as `max_completion_tokens` to OpenAI and Azure, whose newer models take nothing else, and as
+    `max_tokens` to all others, many of which know nothing else. Finish reasons are `stop` and `length`; whatever else
+    a compatible server calls its end is `stop`.
+    """
+
+    gated = True
+
+    def __init__(
+        self,
+        *,
+        api_key: str,
+        briefing: Briefing,
+        base_url: str | None = None,
+        priced: bool | None = None,
+        read_timeout_s: float = 600.0,
+        proxy: str | None = None,
+    ) -> None:
+        host = urlsplit(base_url or BASE_URL).hostname or ""
+        self._priced = host == urlsplit(BASE_URL).hostname if priced is None else priced
+        self._own = host.endswith(_OWN_HOSTS)
+        self._briefing = briefing
+        self._http = new_http_client(read_timeout_s=read_timeout_s, proxy=proxy)
+        self._client = openai.AsyncOpenAI(
+            # Servers without keys want some header all the same, and the SDK refuses an empty key.
+            api_key=api_key or "none",
+            base_url=base_url or BASE_URL,
+            max_retries=0,
+            timeout=self._http.timeout,
+            http_client=self._http,
+        )
+        if self._priced:
+            load_prices()
+
+    def _arguments(self, request: GenerationRequest) -> dict[str, Any]:
+        brief = self._briefing(request.parameters)
+        messages = [{"role": "system", "content": brief.system}] if brief.system else []
+        arguments: dict[str, Any] = {
+            "model": request.model,
+            "messages": [*messages, {"role": "user", "content": request.prompt}],
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        reasons = self._own and openai_reasons(request.model)
+        if self._own and openai_can_stop_reasoning(request.model):
+            arguments["reasoning_effort"] = "none"
+        limit = request.max_tokens or brief.max_tokens
+        if limit is not None and self._own:
+            arguments["max_completion_tokens"] = limit + (THINKING_TOKENS if reasons else 0)
+        elif limit is not None:
+            arguments["max_tokens"] = limit
+        if request.temperature is not None and not reasons:
+            arguments["temperature"] = request.temperature
+        return arguments
+
+    async def stream(self, request: GenerationRequest) -> AsyncIterator[str | Usage | Completion]:
+        """See `Provider`. The pieces of text are what one read of the socket brought."""
+        arguments, reply = self._arguments(request), _Reply()
+        try:
+            async with self._client.chat.completions.with_streaming_response.create(**arguments) as response:
+                body: Any = response.iter_bytes()
+                async with aclosing(body):
+                    reader = EventReader()
+                    async for chunk in body:
+                        text, broken = take_all(reply.take, reader.feed(chunk))
+                        if text:
+                            yield text
+                        if broken is not None:
+                            raise broken
+                        if reply.done:
+                            await drain(body)
+                            break
+        except openai.APIStatusError as error:
+            raise classify(reported(error.body, status=error.status_code, headers=error.response.headers)) from None
+        except (openai.APIConnectionError, httpx2.HTTPError) as error:
+            # An answer that has its finish reason is whole: paying for it again would mend nothing.
+            if reply.finish is None:
+                cause = error.__cause__ if isinstance(error, openai.APIError) else error
+                raise classify(CallFailure(fault=fault_of(cause))) from None
+        if reply.usage is not None:
+            yield reply.usage
+        if (fault := reply.fault()) is not None:
+            raise classify(CallFailure(fault=fault))
+        yield self._completion(request, arguments, reply)
+
+    @staticmethod
+    def _completion(request: GenerationRequest, arguments: dict[str, Any], reply: _Reply) -> Completion:
+        usage = reply.usage or Usage(
+            input_tokens=estimate_tokens(sum(len(message["content"]) for message in arguments["messages"])),
+            output_tokens=estimate_tokens(reply.size),
+            estimated=True,
+        )
+        ignored = request.temperature is not None and "temperature" not in arguments
+        return Completion(
+            usage=usage,
+            finish_reason="length" if reply.finish == "length" else "stop",
+            metadata={"ignored": ["temperature"]} if ignored else None,
+        )
+
+    def cost(self, model: str, usage: Usage) -> int | None:
+        """See `Provider`."""
+        return cost_nano_usd("openai", model, usage) if self._priced else None
+
+    async def aclose(self) -> None:
+        """See `Provider`."""
+        await self._http.aclose()

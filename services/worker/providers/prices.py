@@ -1,0 +1,44 @@
+"""What a call cost, by the vendors' price lists as genai-prices ships them. Offline: its updates stay off."""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_UP, Decimal
+from functools import cache
+from typing import Any, Final
+
+from shared.chain import DEFAULT_MODELS
+from shared.job import Usage
+
+NANO: Final = Decimal(1_000_000_000)
+
+
+@cache
+def _library() -> Any:
+    # Here and not above: a worker that runs the demo alone does not pay for it.
+    import genai_prices  # noqa: PLC0415 - see the comment
+
+    return genai_prices
+
+
+def load_prices() -> None:
+    """Read the price lists now: 0.5 s and 3 MB, better at the start than between two tokens."""
+    cost_nano_usd("openai", DEFAULT_MODELS["openai"], Usage(input_tokens=0, output_tokens=0))
+
+
+def cost_nano_usd(provider: str, model: str, usage: Usage) -> int | None:
+    """The cost of these tokens in nano-USD (1e-9 USD), half a unit rounded up; None when no price is known.
+
+    `provider` as genai-prices names it (`openai`, `anthropic`); dated model names count as their model. A cached token
+    costs what the vendor takes for one. Prices change: this is the list of the installed version, on today's date.
+    """
+    library = _library()
+    cached = min(usage.cached_tokens, usage.input_tokens)
+    tokens = library.Usage(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, cache_read_tokens=cached)
+    try:
+        price = library.calc_price(tokens, model_ref=model, provider_id=provider)
+    except (LookupError, ValueError):
+        return None
+    # A model that is listed without a price (moderation, previews) would come out as free.
+    if price.model_price is None or price.model_price.input_mtok is None or price.model_price.output_mtok is None:
+        return None
+    return int((price.total_price * NANO).to_integral_value(rounding=ROUND_HALF_UP))

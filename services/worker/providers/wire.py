@@ -1,0 +1,146 @@
+"""What both adapters need of HTTP: one client, server-sent events, and transport errors as faults.
+
+The SDKs sign, address and check the calls; the streams are read here. Their own readers build a pydantic model for
+each chunk: 260 us (openai 3.54) and 70 us (anthropic 2.12) of CPU per token, against 4 us here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Final, Protocol
+
+import httpx2
+
+from services.worker.providers import ProviderError
+from services.worker.providers.failures import CallFailure, Fault, classify, hint_in
+from services.worker.providers.transport import StreamTransport
+from shared.job import ParameterValue
+
+MAX_EVENT_BYTES: Final = 1 << 20
+"""A single event of a text stream is some hundred bytes; beyond a mebibyte it is not one."""
+
+DRAIN_SECONDS: Final = 0.5
+"""How long a finished stream may take to close, so that its connection can be used again."""
+
+_LOGGERS: Final = ("openai", "anthropic", "httpx2", "httpcore2")
+
+
+class Brief(Protocol):
+    """What the parameters of a job say to a model; the user's prompt is not part of it."""
+
+    @property
+    def system(self) -> str:
+        """The instructions; empty for none."""
+
+    @property
+    def max_tokens(self) -> int | None:
+        """The limit that the platform and the length imply."""
+
+
+class Briefing(Protocol):
+    """Makes the brief of a job."""
+
+    def __call__(self, parameters: Mapping[str, ParameterValue], /) -> Brief:
+        """The brief of these parameters."""
+
+
+def new_http_client(*, read_timeout_s: float, proxy: str | None) -> httpx2.AsyncClient:
+    """One pool for a provider and process. The environment's proxies and certificates are not looked at.
+
+    A proxy that somebody set for a browser would see every prompt; one that is wanted is named. The number of
+    connections has no bound of its own: the worker's slots are the bound.
+    """
+    # The libraries log requests with their bodies at DEBUG, and URLs at INFO: nothing of it is ever ours to log.
+    for name in _LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return httpx2.AsyncClient(
+        timeout=httpx2.Timeout(connect=5.0, read=read_timeout_s, write=30.0, pool=30.0),
+        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30.0),
+        proxy=proxy,
+        transport=StreamTransport() if proxy is None else None,
+        trust_env=False,
+        follow_redirects=False,
+    )
+
+
+class EventReader:
+    """Cuts a body into the `data` of its server-sent events (WHATWG HTML, section 9.2). One per stream."""
+
+    def __init__(self) -> None:
+        self._left = b""
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The data of the events that this chunk completes. ProviderError when an event has no end."""
+        text = self._left + chunk
+        if b"\r" in text:
+            # A chunk may end between the two characters of a line end.
+            cut = len(text) - text.endswith(b"\r")
+            text = text[:cut].replace(b"\r\n", b"\n").replace(b"\r", b"\n") + text[cut:]
+        *events, self._left = text.split(b"\n\n")
+        if len(self._left) > MAX_EVENT_BYTES:
+            raise classify(CallFailure(fault=Fault.MALFORMED))
+        found = []
+        for event in events:
+            lines = [line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:")]
+            if lines:
+                found.append(b"\n".join(lines))
+        return found
+
+
+def take_all(take: Callable[[bytes], str], events: list[bytes]) -> tuple[str, ProviderError | None]:
+    """The text of the events that one read brought, and the error that ended them, if one did: what came before an
+    error is handed on before it is raised."""
+    pieces = []
+    for event in events:
+        try:
+            pieces.append(take(event))
+        except ProviderError as error:
+            return "".join(pieces), error
+    return "".join(pieces), None
+
+
+async def drain(chunks: AsyncIterator[bytes]) -> None:
+    """Read the rest of a stream whose answer is complete; how it ends no longer matters."""
+    try:
+        async with asyncio.timeout(DRAIN_SECONDS):
+            async for _ in chunks:
+                pass
+    except (TimeoutError, httpx2.HTTPError):
+        pass
+
+
+def fault_of(error: BaseException | None) -> Fault:
+    """What a transport error is. An error of another kind counts as a broken connection."""
+    if isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError, httpx2.UnsupportedProtocol)):
+        return Fault.UNREACHABLE
+    if isinstance(error, httpx2.TimeoutException):
+        return Fault.TIMEOUT
+    if isinstance(error, httpx2.DecodingError):
+        return Fault.MALFORMED
+    return Fault.DROPPED
+
+
+def reported(error: Any, *, status: int | None = None, headers: Mapping[str, str] | None = None) -> CallFailure:
+    """The failure that the `error` object of a body describes; `status` None: it came inside a stream.
+
+    Reads type, code and headers; of the message only what `hint_in` finds, for messages quote prompts.
+    """
+    body = error if isinstance(error, dict) else {}
+    code, details, headers = body.get("code"), body.get("details"), headers or {}
+    if status is None and isinstance(code, int) and 400 <= code < 600:
+        status = code  # vLLM and LiteLLM put the status that was too late for the headers there
+    if isinstance(details, dict):
+        code = details.get("error_code", code)
+    kind = body.get("type")
+    return CallFailure(
+        status=status,
+        fault=Fault.REPORTED if status is None else None,
+        kind=kind if isinstance(kind, str) else None,
+        code=code if isinstance(code, str) else None,
+        hint=hint_in(body.get("message") if body else error),
+        retry_after=headers.get("retry-after"),
+        retry_after_ms=headers.get("retry-after-ms"),
+        date=headers.get("date"),
+    )
