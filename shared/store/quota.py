@@ -46,8 +46,16 @@ class Quota:
         if not self.refusals:
             return
         if self.left_s > 0 or self._probing:
-            raise QuotaExceeded("the command quota is used up", retry_after_s=max(self.left_s, 1.0))
+            raise self._exceeded()
         self._probing = True
+
+    def enter_blocking(self) -> None:
+        """Before a command that may block for minutes: it never tries, or nobody else could meanwhile."""
+        if self.refusals:
+            raise self._exceeded()
+
+    def _exceeded(self) -> QuotaExceeded:
+        return QuotaExceeded("the command quota is used up", retry_after_s=max(self.left_s, 1.0))
 
     def noticed(self, error: BaseException) -> QuotaExceeded | None:
         """Begin a pause if that is what the error says, anywhere in it."""
@@ -62,7 +70,7 @@ class Quota:
             self._until = self._clock() + pause
             self.refusals += 1
             _log.error("redis_quota_exceeded", pause_seconds=round(pause), refusals=self.refusals)
-        return QuotaExceeded("the command quota is used up", retry_after_s=max(self.left_s, 1.0))
+        return self._exceeded()
 
     def passed(self) -> None:
         """A command that counts was answered."""

@@ -34,7 +34,7 @@ class Sleeper:
 
     async def sleep(self, timeout_ms: int) -> Ring:
         """Until somebody rings, at most `timeout_ms`. StoreUnavailable when the connection breaks, QuotaExceeded."""
-        self._quota.enter()
+        self._quota.enter_blocking()
         # For the server a block of 0 is one without end.
         try:
             async with asyncio.timeout(timeout_ms / 1000 + self._margin_s):
@@ -47,14 +47,11 @@ class Sleeper:
             await self.aclose()
             if (exceeded := self._quota.noticed(error)) is not None:
                 raise exceeded from None
-            self._quota.failed()
             raise StoreUnavailable("the connection to Redis broke while waiting for work") from None
         except BaseException:
-            self._quota.failed()
             # A block that nobody reads would swallow the next ring.
             await self.aclose()
             raise
-        self._quota.passed()
         return Ring(reply[1].decode()) if reply else Ring.NONE
 
     async def aclose(self) -> None:

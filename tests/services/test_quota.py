@@ -66,6 +66,26 @@ async def test_a_pause_sends_nothing_and_ends_with_one_probe(text: str) -> None:
     assert len(await asyncio.gather(*(guarded.execute("GET", "k") for _ in range(5)))) == 5
 
 
+async def test_a_sleep_never_tries_whether_the_pause_is_over(redis_url: str) -> None:
+    """It could block everybody else for minutes: while the quota counts as used up a worker does not begin to sleep."""
+    async with (
+        running_quota_proxy(redis_url) as proxy,
+        open_store(StoreSettings(redis_url=proxy.url), client_name="sleeper") as store,
+    ):
+        proxy.refusal = QUOTAS["month"]
+        for _ in range(3):
+            with pytest.raises(QuotaExceeded):
+                await store.wait_for_work(1000)
+        assert proxy.refused == {"BZPOPMIN": 1}
+        proxy.refusal = ""
+        store._quota._until = 0.0  # the pause is over
+        with pytest.raises(QuotaExceeded):
+            await store.wait_for_work(1000)
+        await store.stats()
+        assert not store.quota_exceeded
+        assert not (await store.wait_for_work(1)).value
+
+
 async def test_free_commands_say_nothing_of_the_quota() -> None:
     """PING is answered all the while, and does not end the pause."""
     inner, known = Scripted(), Quota(lambda: 0.0)
