@@ -65,6 +65,16 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     timeout_seconds: PositiveSeconds = 1.8
 
     @property
+    def profile(self) -> dict[str, object]:
+        """What an operator should know of how Redis is used; no secret in it."""
+        return {
+            "transport": self.redis_transport,
+            "frugal": self.frugal,
+            "deltas": self.deltas,
+            "lease_seconds": self.lease_seconds,
+        }
+
+    @property
     def quiet(self) -> bool:
         """Nobody is rung when a job starts, only when it ends: without deltas there is nothing to show before."""
         return self.frugal and not self.deltas and not self.organization_events

@@ -72,7 +72,7 @@ async def open_app(
             *docs_routes(api),
         ]
         try:
-            async with reported(redis.meter):
+            async with reported(redis.meter, **store_settings.profile):
                 yield Litestar(
                     routers,
                     exception_handlers=EXCEPTION_HANDLERS,

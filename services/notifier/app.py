@@ -78,7 +78,7 @@ async def run(settings: NotifierSettings, store_settings: StoreSettings, stop: a
     redis = RedisMetrics(registry)
     async with (
         open_store(store_settings, client_name="presswork-notifier", observer=redis.observe) as store,
-        reported(redis.meter),
+        reported(redis.meter, **store_settings.profile),
     ):
         redis.show_quota(lambda: store.quota_exceeded)
         app = _application(settings, store, hub, metrics, registry)

@@ -175,7 +175,7 @@ async def run(
     async with (
         closing(known),
         open_store(store_settings, client_name="presswork-worker", observer=redis.observe, routing=paths) as store,
-        reported(redis.meter),
+        reported(redis.meter, **store_settings.profile),
     ):
         redis.show_quota(lambda: store.quota_exceeded)
         worker = Worker(settings, store, metrics, known, paths)

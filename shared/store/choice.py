@@ -68,16 +68,6 @@ async def _rest_works(settings: StoreSettings) -> bool:
 
 
 async def settle(settings: StoreSettings, *, may_use_rest: bool) -> StoreSettings:
-    """`_settle`, told in one log line."""
-    settled = await _settle(settings, may_use_rest=may_use_rest)
-    _log.info(
-        "redis", transport=settled.redis_transport, frugal=settled.frugal, deltas=settled.deltas,
-        lease_seconds=settled.lease_seconds,
-    )  # fmt: skip
-    return settled
-
-
-async def _settle(settings: StoreSettings, *, may_use_rest: bool) -> StoreSettings:
     """The settings with `redis_transport` decided: tcp or rest.
 
     SettingsInvalid with one line when there is no way: REST for a service that needs blocking reads, a password that is

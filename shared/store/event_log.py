@@ -81,7 +81,7 @@ class EventLog:
 
     async def deltas(self, job_id: str, cursor: EventId, rung: EventId, organization_id: str) -> EventPage | None:
         """What came between two ids of one lease, when it is all deltas: one command. None: `read` must look."""
-        if rung.token != cursor.token or not 0 < rung.number - cursor.number <= WINDOW:
+        if not self._deltas or rung.token != cursor.token or not 0 < rung.number - cursor.number <= WINDOW:
             return None
         numbers = range(cursor.number + 1, rung.number + 1)
         fields = await self._fields(job_id, cursor.token, numbers)

@@ -73,10 +73,12 @@ class Meter:
 
 
 @asynccontextmanager
-async def reported(meter: Meter) -> AsyncIterator[None]:
-    """For the length of the block: a log line with the projection after two minutes, and then every hour."""
+async def reported(meter: Meter, **profile: object) -> AsyncIterator[None]:
+    """For the length of the block: a log line with the profile, one with the projection after two minutes, then each
+    hour."""
 
     async def report() -> None:
+        _log.info("redis", **profile)
         pause = FIRST_REPORT_S
         while True:
             await asyncio.sleep(pause)

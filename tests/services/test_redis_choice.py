@@ -113,3 +113,10 @@ async def test_a_wrong_password_is_one_line(service: str, upstash: Upstash, lock
     said += await _stops(service, rest)
     for secret in ("hunter2", "wrong-token", locked_url, upstash.url):
         assert secret not in said
+
+
+async def test_the_http_client_is_imported_for_rest_alone() -> None:
+    """A gateway on TCP, or a notifier that has no such package, never loads it."""
+    code = "import sys, services.gateway.app, services.notifier.app; sys.exit('httpx2' in sys.modules)"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, cwd=ROOT)
+    assert await process.wait() == 0
