@@ -62,11 +62,16 @@ for i = 1, #first, 2 do
 end
 local open_lane = false
 if #first > 0 then
+  local lanes_wait = -1
   load_gates()
   for lane in pairs(lanes) do
     local ok, job, name, wait = pcall(ask_lane, lane)
-    if ok and job and name then open_lane = true elseif ok and job then sooner(wait) end
+    if ok and job and name then open_lane = true elseif ok and job then
+      lanes_wait = lanes_wait < 0 and wait or math.min(lanes_wait, wait)
+    end
   end
+  lanes_wait = promise(lanes_wait)
+  if lanes_wait > 0 then sooner(lanes_wait) end
   save_gates()
 end
 if promoted > 0 or open_lane then redis.call('ZADD', wake, 0, 'job') end
