@@ -58,6 +58,22 @@ def test_a_rest_url_that_would_leak_the_token_is_refused(url: str) -> None:
     assert "secret" not in repr(local)
 
 
+def test_the_frugal_profile_is_on_where_commands_are_billed() -> None:
+    """The host or FRUGAL decides; lease, deltas and audit follow, and what is set by hand stays as set."""
+    hosted = read_store({"UPSTASH_REDIS_REST_URL": "https://eu1-x.upstash.io", "UPSTASH_REDIS_REST_TOKEN": "t"})
+    assert (hosted.frugal, hosted.deltas, hosted.lease_seconds, hosted.quiet) == (True, False, 300.0, True)
+    assert hosted.audit_seconds == 86_400
+    url = {"REDIS_URL": "rediss://default:p@eu1-x.upstash.io:6379"}
+    by_hand = read_store({**url, "DELTAS": "1", "LEASE_SECONDS": "20"})
+    assert (by_hand.frugal, by_hand.deltas, by_hand.lease_seconds, by_hand.quiet) == (True, True, 20.0, False)
+    plain = read_store({**url, "FRUGAL": "0"})
+    assert (plain.frugal, plain.deltas, plain.lease_seconds, plain.audit_seconds) == (False, True, 15.0, 3600.0)
+    assert not read_store({"REDIS_URL": "redis://upstash.io.example.com"}).frugal
+    assert read_store({"REDIS_URL": "redis://localhost", "FRUGAL": "true"}).frugal
+    with pytest.raises(SettingsInvalid, match="FRUGAL"):
+        read_store({"REDIS_URL": "redis://localhost", "FRUGAL": "maybe"})
+
+
 def test_a_service_without_a_redis_says_so() -> None:
     """Nobody guesses an address."""
     with pytest.raises(SettingsInvalid, match="REDIS_URL is not set"):
