@@ -1,7 +1,7 @@
 """The bell where nothing can be heard (REST): it rings by the clock, and whoever is rung reads the record.
 
-The pauses begin at 1 s and grow by half to 5 s: reads at 0, 1, 2.5, 4.7, 8.1 s and so on. A job that ends within 4.7 s is
-answered after 4 reads at most and 2.3 s late at most, a longer one 5 s; the longest wait of 30 s costs 10.
+The pauses begin at 1 s and grow by half to 5 s: reads at 0, 1, 2.5, 4.7, 8.1 s and so on. A job that ends within 4.7 s
+is answered after 4 reads at most and 2.3 s late at most, a longer one 5 s; the longest wait of 30 s costs 10.
 """
 
 from __future__ import annotations
