@@ -390,8 +390,8 @@ class JobStore:
 
     async def promote(self, limit: int = 64) -> Promoted:
         """Make due jobs claimable."""
-        promoted, next_ms = await self._call("promote", limit=limit)
-        return Promoted(promoted, None if next_ms < 0 else next_ms)
+        promoted, next_ms, lane_ms = await self._call("promote", limit=limit)
+        return Promoted(promoted, None if next_ms < 0 else next_ms, None if lane_ms < 0 else lane_ms)
 
     async def wait_for_work(self, timeout_ms: int) -> Ring:
         """Sleep until somebody rings, at most `timeout_ms`, on a connection of its own."""
