@@ -32,7 +32,7 @@ class _Waiter(Generic[ItemT, ReplyT]):
 
 class Coalescer(Generic[ItemT, ReplyT]):
     """Turns single calls into batches, at most `in_flight` at a time, among which what waits is shared out if it
-    `shares`; if it is `frugal` a call leaves beside another only with a full batch. Order of arrival is order in the
+    `shares`; `full_only`: a call leaves beside another only with a full batch. Order of arrival is order in the
     batches.
 
     `flush` sends a batch and answers one reply per item; when it raises, every caller of that batch gets the error.
@@ -48,7 +48,7 @@ class Coalescer(Generic[ItemT, ReplyT]):
         max_waiting: int = 20_000,
         in_flight: int = 1,
         shares: bool = False,
-        frugal: bool = False,
+        full_only: bool = False,
     ) -> None:
         self._flush = flush
         self._patience_s = patience_s
@@ -56,7 +56,7 @@ class Coalescer(Generic[ItemT, ReplyT]):
         self._waiting: deque[_Waiter[ItemT, ReplyT]] = deque()
         self._in_flight = in_flight
         self._shares = shares
-        self._frugal = frugal
+        self._full_only = full_only
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __call__(self, item: ItemT, size: int = 0) -> ReplyT:
@@ -87,7 +87,7 @@ class Coalescer(Generic[ItemT, ReplyT]):
             await asyncio.wait(self._tasks)
 
     def _worth_another(self) -> bool:
-        return not self._frugal or len(self._waiting) >= MAX_ITEMS
+        return not self._full_only or len(self._waiting) >= MAX_ITEMS
 
     def _next_batch(self) -> list[_Waiter[ItemT, ReplyT]]:
         batch: list[_Waiter[ItemT, ReplyT]] = []

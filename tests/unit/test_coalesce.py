@@ -110,10 +110,10 @@ async def test_the_queue_of_waiters_is_bounded() -> None:
     assert await asyncio.gather(*waiting) == [0, 1]
 
 
-async def test_a_frugal_one_sends_beside_another_call_only_full_batches() -> None:
+async def test_full_only_sends_nothing_but_full_batches_beside_another_call() -> None:
     """Less than a batch waits for the answer on its way; what fills batches leaves at once, as far as it may."""
     server = Server()
-    call = Coalescer(server.flush, patience_s=5.0, in_flight=3, frugal=True)
+    call = Coalescer(server.flush, patience_s=5.0, in_flight=3, full_only=True)
     calls = [asyncio.create_task(call(0))]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
