@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -25,16 +25,32 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     `lease_seconds`: a worker silent for so long loses its jobs. `result_ttl_seconds`, `log_ttl_seconds`: how long an
     ended job's record and its deltas stay. `usage_ttl_days`: how long the sums of what an organisation used stay.
-    `timeout_seconds`: how long a caller waits for Redis.
+    `timeout_seconds`: how long a caller waits for Redis. `durability`: what a submit is confirmed by; `wait_replicas`:
+    by how many replicas. `sentinel_username`, `sentinel_password`: what the sentinels ask for.
     """
 
     redis_url: str
+    sentinel_username: str = ""
+    sentinel_password: str = ""
+    durability: Literal["server", "replicated", "fsync"] = "server"
+    wait_replicas: Annotated[int, msgspec.Meta(ge=0, le=16)] | None = None
     lease_seconds: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 15.0
     result_ttl_seconds: PositiveSeconds = 86_400.0
     log_ttl_seconds: PositiveSeconds = 900.0
     usage_ttl_days: Annotated[float, msgspec.Meta(ge=1, le=36_500)] = 400.0
     organization_events: bool = False
     timeout_seconds: PositiveSeconds = 1.8
+
+    def __post_init__(self) -> None:
+        if self.durability == "replicated" and self.wait_replicas == 0:
+            raise SettingsInvalid("WAIT_REPLICAS: must be 1 or more when DURABILITY is replicated")
+
+    @property
+    def confirming_replicas(self) -> int:
+        """How many replicas must have a submit: one when nothing is said; with `fsync` the master's disk is enough."""
+        if self.wait_replicas is not None:
+            return self.wait_replicas
+        return int(self.durability == "replicated")
 
     @property
     def lease_ms(self) -> int:

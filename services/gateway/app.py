@@ -55,6 +55,7 @@ async def open_app(
     api = document(settings.models, settings.public_events_url, authenticated=authenticator.required)
     store_settings = environment.read_store(mapping)
     async with open_store(store_settings, client_name="presswork-gateway", observer=redis.observe) as store:
+        await store.check()
         admission = Admission(store, settings.max_queued_jobs)
         gauges = QueueGauges(store, QueueMetrics(registry))
         intake = Intake(store, maker, admission, submitted, links)

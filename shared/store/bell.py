@@ -19,7 +19,7 @@ import hiredis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
-from shared.store.connection import AnyConnection
+from shared.store.connection import AnyConnection, watch_s
 from shared.store.listeners import RUNG, Listener, Messages, Seat
 
 __all__ = ["RUNG", "Bell", "Listener", "Messages"]
@@ -90,6 +90,7 @@ class _Session:
         self._wishes = wishes
         self._observe = observe
         self._reply_s, self._quiet_s = patience
+        self._quiet_s = min(self._quiet_s, watch_s(connection) or self._quiet_s)
         self._clock = asyncio.get_running_loop().time
         self._quiet_since = self._clock()
         self._asked: set[bytes] = set()

@@ -20,10 +20,11 @@ from shared.chain import split
 from shared.errors import IdempotencyConflict, JobNotFound, LeaseLost, PressworkError
 from shared.job import Claim, JobError, JobSnapshot, JobSpec, JobStatus, NewJob, Outcome, RetryReason, Spent
 from shared.settings import MAX_DEADLINE_SECONDS, StoreSettings
-from shared.store import listing, records, refusals, stats, usage
+from shared.store import fence, listing, records, refusals, stats, usage
 from shared.store.bell import Bell
 from shared.store.coalesce import Coalescer
-from shared.store.connection import RedisSettings, new_connection
+from shared.store.connection import Connector, RedisSettings
+from shared.store.durable import DurableSocket
 from shared.store.event_log import EventLog
 from shared.store.keys import Keys
 from shared.store.listeners import Messages
@@ -92,8 +93,9 @@ class JobStore:
     ) -> None:
         self.settings = settings
         self.keys = Keys()
-        self._socket = SharedSocket(lambda: new_connection(redis), timeout=settings.timeout_seconds)
-        self._sleeper = Sleeper(new_connection(redis), self.keys.fixed("wake"), margin_s=settings.timeout_seconds)
+        connect = Connector(redis, fence.set_up)
+        self._socket = SharedSocket(connect, timeout=settings.timeout_seconds)
+        self._sleeper = Sleeper(connect(), self.keys.fixed("wake"), margin_s=settings.timeout_seconds)
         constants = {
             "lease_ms": settings.lease_ms,
             "result_ttl": round(settings.result_ttl_seconds * 1000),
@@ -105,11 +107,18 @@ class JobStore:
             "losses_max": LOSSES_MAX,
             "handbacks_max": HANDBACKS_MAX,
             "consumer_idle_ms": CONSUMER_IDLE_MS,
+            "moves": int(connect.moves),
             **(routing or Routing()).constants,
         }
         self._scripts = Scripts(self._socket, self.keys, constants, observer)
         self._reads = Reads(self._socket, observer)
-        self.bell = Bell(lambda: new_connection(redis), observer=observer)
+        self.bell = Bell(connect, observer=observer)
+        self._durable: DurableSocket | None = None
+        self._submit_scripts = self._scripts
+        if settings.durability != "server":
+            socket = SharedSocket(connect, timeout=settings.timeout_seconds)
+            self._durable = DurableSocket(socket, settings, self.keys.fixed("confirmed"))
+            self._submit_scripts = Scripts(self._durable, self.keys, constants, observer)
         self.events = EventLog(self._reads, self.keys)
         # Two at a time: the server serves one batch while this process makes the next. What waits for a submit is
         # shared out among both; the ends of jobs do better in full batches (measured with 50 callers each).
@@ -132,8 +141,9 @@ class JobStore:
         return Coalescer(flush, patience_s=patience_s, in_flight=in_flight, shares=shares)
 
     async def _call(self, script: str, items: Sequence[Item] = (), **argv: bytes | str | int | float) -> Any:
+        scripts = self._submit_scripts if script == "submit" else self._scripts
         try:
-            return await self._scripts.call(script, items, **argv)
+            return await scripts.call(script, items, **argv)
         except ResponseError as error:
             raise refusals.of_call(error) from None
 
@@ -143,6 +153,13 @@ class JobStore:
             await coalescer.aclose()
         await self._sleeper.aclose()
         await self._socket.aclose()
+        if self._durable is not None:
+            await self._durable.aclose()
+
+    async def check(self) -> None:
+        """SettingsInvalid when this server can never keep what the settings promise; one that is away is no reason."""
+        if self._durable is not None:
+            await self._durable.check()
 
     # ---- the gateway's side -------------------------------------------------------------------------------------
 
@@ -434,7 +451,11 @@ async def open_store(
 
     `routing`: which gates jobs may pass; a worker's store must know it.
     """
-    store = JobStore(settings, RedisSettings(url=settings.redis_url, client_name=client_name), observer, routing)
+    redis = RedisSettings(
+        url=settings.redis_url, client_name=client_name,
+        sentinel_username=settings.sentinel_username, sentinel_password=settings.sentinel_password,
+    )  # fmt: skip
+    store = JobStore(settings, redis, observer, routing)
     async with store.bell:
         try:
             yield store
