@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from redis.exceptions import RedisError
 
@@ -134,6 +134,22 @@ class Servers:
 
 def _server(folder: Path, binary: Path | None, *options: str) -> EmbeddedServer:
     return EmbeddedServer(folder, port=free_port(), binary=binary, options=(*_REPLICATION, *options))
+
+
+class Pair(NamedTuple):
+    """A master and its replica, with nobody who would let the replica take over."""
+
+    master: EmbeddedServer
+    replica: EmbeddedServer
+
+
+@asynccontextmanager
+async def running_pair(folder: Path, *, binary: Path | None = None) -> AsyncIterator[Pair]:
+    """Both, once the replica is in sync."""
+    with _server(folder / "master", binary) as master:
+        with _server(folder / "replica", binary, "--replicaof", f"127.0.0.1 {master.port}") as replica:
+            await Servers(master.url, [master, replica]).in_sync()
+            yield Pair(master, replica)
 
 
 @asynccontextmanager
