@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 from services.worker.providers import Action, ProviderError
@@ -40,10 +40,6 @@ class Gates:
     def gated(self, gate: str) -> bool:
         """Whether calls share limits with the fleet."""
         return gate in self._limits
-
-    def others(self, chain: Sequence[str], tried: Collection[str]) -> list[str]:
-        """The gates of a chain that were not asked yet, in order."""
-        return [gate for gate in chain if gate not in tried]
 
     def doubted(self, gates: frozenset[str]) -> None:
         """These gates count failures: they want to hear of a call that is answered."""

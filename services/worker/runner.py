@@ -163,12 +163,13 @@ class Runner:
         """Tell the gate of a failed call; True: another provider takes over, None: nobody else may."""
         report = report_of(error)
         account = run.account
-        others = self._gates.others(run.claim.route or self._gates.chain, turn.tried)
+        chain = run.claim.route or self._gates.chain
+        others = [gate for gate in chain if gate not in turn.tried]
         if report is CallReport.NONE or not (others or self._gates.gated(turn.gate)):
             return None
         try:
             found = await self._settlement.reroute(
-                run, turn.gate, report, retry_after_ms=wish_ms(error), candidates=others,
+                run, turn.gate, report, retry_after_ms=wish_ms(error), candidates=others, chain=chain,
                 spent=account.spent if account else None,
             )  # fmt: skip
         except LeaseLost:

@@ -66,6 +66,7 @@ class Settlement:
         *,
         retry_after_ms: int | None,
         candidates: Sequence[str],
+        chain: Sequence[str],
         spent: Spent | None,
     ) -> Rerouted:
         """See `JobStore.reroute`. LeaseLost also when the store cannot be reached for as long as the lease may live."""
@@ -73,7 +74,13 @@ class Settlement:
         while run.stop is not Stop.LOST and time.monotonic() < give_up:
             try:
                 return await self.store.reroute(
-                    run.claim, gate, report, retry_after_ms=retry_after_ms, candidates=candidates, spent=spent
+                    run.claim,
+                    gate,
+                    report,
+                    retry_after_ms=retry_after_ms,
+                    candidates=candidates,
+                    chain=chain,
+                    spent=spent,
                 )
             except PASSING:
                 await asyncio.sleep(_chance.uniform(0.05, 0.25))

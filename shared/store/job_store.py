@@ -341,15 +341,17 @@ class JobStore:
         *,
         retry_after_ms: int | None,
         candidates: Sequence[str],
-        spent: Spent | None,
+        chain: Sequence[str] = (),
+        spent: Spent | None = None,
     ) -> Rerouted:
         """A call failed before its first token: tell `gate`, and ask the `candidates` in order for room.
 
-        A job that only a closed gate can run is parked: no attempt is used up, the lease is over.
+        A job that only closed gates of its `chain` can run is parked: no attempt is used up, the lease is over.
         """
         item = (
             claim.consumer, claim.job_id, claim.token, claim.spec.priority[0], gate, report,
-            -1 if retry_after_ms is None else retry_after_ms, " ".join(candidates), _encode(spent) if spent else "",
+            -1 if retry_after_ms is None else retry_after_ms, " ".join(candidates), " ".join(chain or (gate, *candidates)),
+            _encode(spent) if spent else "",
         )  # fmt: skip
         reply = await self._reroute(item)
         refusals.check_item(reply)

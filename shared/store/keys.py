@@ -17,9 +17,9 @@ on Redis Cluster (DESIGN section 3).
 | audit         | string | 1 h                        | lock: one worker audits                                       |
 | failover      | hash   | none                       | term of the master; last entry of each lane when it began     |
 | confirmed     | string | none                       | written before every WAIT (`durable.py`)                      |
-| gates         | hash   | none                       | state of the gate of each provider:model (`gates.lua`)        |
+| gates         | hash   | none                       | state of each provider:model's gate, and of each lane         |
 | parked        | zset   | none                       | jobs that wait for a gate, by deadline (ms)                   |
-| lane:<gate>   | zset   | none; gone when empty      | jobs that wait for this gate, by priority, then age           |
+| lane:<chain>  | zset   | none; gone when empty      | jobs that wait for one of these gates, by priority, then age  |
 | idem:<org>:<digest> | string | deadline + RESULT_TTL | idempotency key -> job id and fingerprint                     |
 | index:<org>:<day> | list | outlives its jobs        | job ids of an organisation in order of submission             |
 | ledger:<org>:<day> | list | USAGE_TTL_DAYS          | what jobs used that ended that day, one line each, up to 255   |

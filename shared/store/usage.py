@@ -8,6 +8,7 @@ day.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -25,8 +26,7 @@ EXACT_MAX: Final = 2**53 - 1
 DAYS_PER_CALL: Final = 31
 """Days one script call reads: two commands and at most 255 lines each."""
 
-_LINE: Final = re.compile(r"(\S+ \S+) (\d+) (\d+) (\d+) (\d+|-) ([01])\Z", re.ASCII)
-_PACKED: Final = re.compile(r"\d+( \d+){6}\Z", re.ASCII)
+_PACKED: Final = re.compile(rb"\d+( \d+){6}\Z")
 _SPACE: Final = re.compile(r"\s")
 
 
@@ -72,13 +72,15 @@ def line(project_id: str, outcome: Outcome) -> str:
     return " ".join(map(str, (project_id, name, *tokens, "-" if cost is None else cost, int(used.estimated))))
 
 
-def _of_line(text: str) -> tuple[str, Sequence[int]] | None:
-    found = _LINE.match(text)
-    if found is None:
+def _numbers(words: Sequence[bytes]) -> Sequence[int] | None:
+    """What a line adds, in the order of packed sums; `words`: what follows its field. None: it is no line."""
+    if len(words) != 5 or words[4] not in (b"0", b"1"):
         return None
-    field, *tokens, cost, estimated = found.groups()
-    known = cost != "-"
-    return field, (1, *map(int, tokens), int(cost) if known else 0, int(not known), int(estimated))
+    *tokens, cost, estimated = words
+    unknown = cost == b"-"
+    if not (unknown or cost.isdigit()) or not all(map(bytes.isdigit, tokens)):
+        return None
+    return (1, *map(int, tokens), 0 if unknown else int(cost), int(unknown), int(estimated))
 
 
 def parse_day(day: int, folded: Sequence[bytes], lines: Sequence[bytes]) -> list[UsageRow]:
@@ -86,18 +88,20 @@ def parse_day(day: int, folded: Sequence[bytes], lines: Sequence[bytes]) -> list
 
     What is no line and no packed sum counts as nothing, as in the script.
     """
-    texts = [part.decode("utf-8", "replace") for part in folded]
-    entries: list[tuple[str, Sequence[int]]] = [
-        (field, tuple(map(int, packed.split())))
-        for field, packed in zip(texts[::2], texts[1::2], strict=True)
-        if field.count(" ") == 1 and _PACKED.match(packed)
-    ]
-    entries += filter(None, (_of_line(raw.decode("utf-8", "replace")) for raw in lines))
-    sums: dict[str, list[int]] = {}
-    for field, numbers in entries:
-        before = sums.get(field)
-        sums[field] = list(numbers) if before is None else [a + b for a, b in zip(before, numbers, strict=True)]
-    return [_row(day, field, numbers) for field, numbers in sorted(sums.items())]
+    sums = {
+        field: [int(number) for number in packed.split()]
+        for field, packed in zip(folded[::2], folded[1::2], strict=True)
+        if field.count(b" ") == 1 and _PACKED.match(packed)
+    }
+    for text in lines:
+        words = text.split(b" ")
+        numbers = _numbers(words[2:])
+        if numbers is not None:
+            total = sums.setdefault(b" ".join(words[:2]), [0] * 7)
+            for i, number in enumerate(numbers):
+                total[i] += number
+    rows = {field.decode("utf-8", "replace"): numbers for field, numbers in sums.items()}
+    return [_row(day, field, numbers) for field, numbers in sorted(rows.items())]
 
 
 def _row(day: int, field: str, numbers: Sequence[int]) -> UsageRow:
@@ -121,4 +125,5 @@ async def read(
         for day, reply in zip(days, replies, strict=True):
             refusals.check_item(reply)
             rows += parse_day(day, *reply)
+            await asyncio.sleep(0)  # a busy month is thousands of lines: others get their turn in between
     return rows

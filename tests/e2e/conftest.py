@@ -53,9 +53,9 @@ class Stack:
         return dict(answer.raise_for_status().json()["stats"])
 
     async def metric(self, service: ServiceProcess, name: str) -> float:
-        """The value of one sample without labels, from a service's /metrics."""
+        """The value of one sample, from a service's /metrics; `name` with its labels, as it stands there. 0: none."""
         text = (await self.client.get(f"{service.url}/metrics")).text
-        return next(float(line.split()[-1]) for line in text.splitlines() if line.startswith(f"{name} "))
+        return next((float(line.split()[-1]) for line in text.splitlines() if line.startswith(f"{name} ")), 0.0)
 
 
 StackMaker = Callable[..., AbstractAsyncContextManager[Stack]]

@@ -65,6 +65,9 @@ async def open_gate(raw: RawRedis, gate: str) -> None:
     for i in (0, 4, 6):
         values[i] = str(int(values[i]) - passed)
     await raw("HSET", KEYS.fixed("gates"), gate, " ".join(values))
+    for name in await raw("HKEYS", KEYS.fixed("gates")):
+        if name.startswith(b"@"):
+            await raw("HSET", KEYS.fixed("gates"), name, "0 0")
 
 
 async def drain(store: JobStore, consumer: str = "drain") -> int:

@@ -13,10 +13,10 @@ local function named(entry, job)
   if not entry then return false end
   if string.sub(entry, 1, 1) == 'd' then return redis.call('ZSCORE', due_sets[string.sub(entry, 2)], job) end
   if string.sub(entry, 1, 1) == 'p' then
-    local name = string.sub(entry, 2)
-    if not redis.call('ZSCORE', lane_prefix .. name, job) then return false end
+    local lane = string.sub(entry, 2)
+    if not redis.call('ZSCORE', lane_prefix .. lane, job) then return false end
     redis.call('ZADD', parked, 'NX', redis.call('HGET', job_prefix .. job, 'deadline'), job)
-    if gate(name).parked == 0 then gate(name).parked, gates_changed[name] = 1, true end
+    lanes[lane], lanes_changed[lane] = {now, lanes[lane] and lanes[lane][2] or 0}, true
     return true
   end
   local id = string.sub(entry, 2)

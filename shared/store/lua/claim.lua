@@ -8,7 +8,7 @@
 -- ITEM known
 -- RETURNS {more, now, ms until a parked job may run or -1, {gates that failed lately...},
 --   {job, token, spec, attempt, created, deadline, losses, gate, route, passed over, reserved tokens, spent, lost bytes}...}
--- INCLUDE lease clock announce ending replacing predating gates parking adopting releasing turns
+-- INCLUDE lease clock announce ending replacing predating gates parking releasing adopting turns
 
 local taken = {a = 0, h = 0, n = 0, l = 0, s = 0}
 local letters = {[again] = 'a', [suspect] = 's', [high] = 'h', [normal] = 'n', [low] = 'l'}
@@ -45,9 +45,8 @@ local wanted = tonumber(limit)
 if limits ~= '' or look == '1' then load_gates() end
 if lost == '1' then wanted = wanted - answer_again() end
 local lanes_wait, lanes_suspects
-if next(gate_states) and wanted > 0 then
-  local _
-  _, lanes_wait, lanes_suspects = release_parked(wanted)
+if next(lanes) and wanted > 0 then
+  lanes_wait, lanes_suspects = release_parked(wanted)
   if lanes_suspects then redis.call('ZADD', wake, -1, 'look') end
 end
 if look == '1' and suspect_allowed == '1' and not holds_suspect and wanted > 0 then

@@ -63,10 +63,9 @@ end
 local open_lane = false
 if #first > 0 then
   load_gates()
-  for name, state in pairs(gate_states) do
-    local ok, wait = false, nil
-    if state.parked == 1 then ok, wait = pcall(lane_wait, name) end
-    if ok and wait == 0 then open_lane = true elseif ok and wait then sooner(wait) end
+  for lane in pairs(lanes) do
+    local ok, job, name, wait = pcall(ask_lane, lane)
+    if ok and job and name then open_lane = true elseif ok and job then sooner(wait) end
   end
   save_gates()
 end

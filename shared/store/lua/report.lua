@@ -15,9 +15,10 @@ local replies = each_item(function(name, report, retry, tokens)
   if limit and limit.tpm > 0 and tokens ~= '0' then
     state.tokens = math.max(state.tokens, now) + tonumber(tokens) * SPREAD_MS / limit.tpm
     gates_changed[name] = true
+    ring = look_again(name) and tonumber(tokens) < 0 or ring
   end
   local reopened = report ~= '' and report_call(name, report, tonumber(retry))
-  ring = ring or reopened and state.parked == 1
+  ring = ring or reopened and look_again(name)
   return reopened and 1 or 0
 end)
 save_gates()

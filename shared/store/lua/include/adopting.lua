@@ -17,30 +17,21 @@ local function answer(token, job, f, attempt, name, passed_over, need)
   holds_suspect = holds_suspect or string.sub(token, 1, 1) == 's'
 end
 
--- A gate that has room, in the order of the job's chain; why those before it had none; what was reserved. Without one:
--- nil, the gate that opens first, and when.
+-- A gate that has room for a job, why those before it had none, and what was reserved there. Without one: nil, and how
+-- long until one has.
 local function find_gate(f)
-  local pass, reserved_at, reserved = string.match(f.pass or '', '^(%S+) (%d+) (%d+)$')
-  local passed_over, first, first_wait = {}, nil, nil
-  for name in string.gmatch(f.route or chain, '%S+') do
-    local need = gate_limits[name] and gate_limits[name].tpm > 0 and need_of(#f.spec, f.max_tokens) or 0
-    -- A reservation is as old as calls may be late (gates.lua); after that it must be asked for again.
-    if name == pass and now - tonumber(reserved_at) <= SLACK_MS
-      and (gate(name).closed_until <= now or gate(name).probe == 1) then
-      return name, table.concat(passed_over, ','), tonumber(reserved)
-    end
-    local wait, why = wait_of(name, need)
-    -- Who waits in the lane already goes first.
-    if wait == 0 and gate_limits[name] and gate(name).parked == 1 then wait, why = 1, WHY[0] end
-    if wait == 0 then
-      admit(name, need)
-      return name, table.concat(passed_over, ','), need
-    end
-    passed_over[#passed_over + 1] = name .. ' ' .. why
-    if not first_wait or wait < first_wait then first, first_wait = name, wait end
+  local chain_text = f.route or chain
+  if chain_text == '' then return '', '', 0 end
+  local pass, reserved_at, reserved, passed_over = string.match(f.pass or '', '^(%S+) (%d+) (%d+) (.*)$')
+  -- A reservation is as old as calls may be late (gates.lua); after that it must be asked for again.
+  if pass and now - tonumber(reserved_at) <= SLACK_MS and (gate(pass).closed_until <= now or gate(pass).probe == 1) then
+    return pass, passed_over, tonumber(reserved)
   end
-  if not first then return '', '', 0 end
-  return nil, first, first_wait
+  local name, wait, reasons, tokens = ask_chain(chain_text, function() return need_of(#f.spec, f.max_tokens) end)
+  if not name then return nil, wait end
+  if busy_gates[name] then return nil, 1 end
+  admit(name, tokens)
+  return name, table.concat(reasons, ','), tokens
 end
 
 local function start(token, job, f, attempt, name)
@@ -83,8 +74,8 @@ local function adopt(token, job, repeated)
     start(token, job, f, attempt + 1, name)
     return answer(token, job, f, attempt + 1, name, passed_over, need)
   end
-  local opens_by, wait = passed_over, need
-  local entry = park(job, opens_by, string.sub(token, 1, 1), token, f.deadline)
+  local wait = passed_over
+  local entry = park(job, f.route or chain, string.sub(token, 1, 1), token, f.deadline, wait)
   redis.call('HSET', job_prefix .. job, 'entry', entry, 'due', string.format('%.0f', now + wait))
   soonest = soonest < 0 and wait or math.min(soonest, wait)
   return release(token)

@@ -11,11 +11,24 @@ local function close(name, why, ms)
   state.requests = math.max(state.requests, state.closed_until + SLACK_MS)
 end
 
+-- What a gate learns may change when its lanes may move; answers whether there are any.
+local function look_again(name)
+  local found = false
+  for lane, state in pairs(lanes) do
+    -- Names are separated by blanks: only a whole one counts.
+    if state and string.find(' ' .. lane .. ' ', ' ' .. name .. ' ', 1, true) then
+      state[1], lanes_changed[lane], found = now, true, true
+    end
+  end
+  return found
+end
+
 -- What became of a call: limited (retry in ms, below 0: the provider did not say), failed, refused or ok.
 -- Answers whether the gate opened again.
 local function report_call(name, report, retry)
   local state = gate(name)
   gates_changed[name] = true
+  look_again(name)
   if report == 'ok' then
     local reopened = state.why == 2
     state.failures, state.closings, state.probe = 0, 0, 0

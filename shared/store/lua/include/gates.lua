@@ -1,11 +1,11 @@
 -- One gate per provider and model, for the whole fleet. A call passes when its gate is open and its limits have room;
--- then its share is reserved. All gates stand in one hash, read once per script, written back by save_gates.
+-- then its share is reserved. All gates stand in one hash, read once per script, written back by save_gates; beside
+-- them, as `@` and its chain, every lane in which jobs wait (parking.lua).
 -- closed_until: ms; why: 0 open, 1 the provider told us to wait, 2 too many failures in a row; failures, closings: in a
--- row; ramp_from: when it opened last; used: ms; requests, tokens: when the reserved share is used up (ms); parked: 1
--- while jobs wait in its lane; turn: position in the priority pattern; probe: 1 while one call tests a failing provider.
+-- row; ramp_from: when it opened last; used: ms; requests, tokens: when the reserved share is used up (ms); probe: 1
+-- while one call tests a failing provider.
 
-local GATE_FIELDS = {'closed_until', 'why', 'failures', 'closings', 'ramp_from', 'used', 'requests', 'tokens', 'parked',
-  'turn', 'probe'}
+local GATE_FIELDS = {'closed_until', 'why', 'failures', 'closings', 'ramp_from', 'used', 'requests', 'tokens', 'probe'}
 local WHY = {[0] = 'limit', 'rate_limited', 'unavailable'}
 -- A limit holds in any 60 s as the provider sees them: calls arrive up to 2.5 s later than they were reserved, and a
 -- late one may catch up by SLACK_MS. So a minute's share is spread over their sum.
@@ -15,6 +15,8 @@ local COLD_MS, NOTE_MS, RAMP_START, RAMP_MS = 60000, 20000, 8, 7000
 local PROBE_MS = 30000
 
 local now, gate_states, gate_limits, gates_changed = now_ms(), {}, {}, {}
+-- Lane -> {look at it again at (ms), turn in the priority pattern}; false: it is gone.
+local lanes, lanes_changed = {}, {}
 
 local function gate(name)
   if not gate_states[name] then
@@ -31,8 +33,13 @@ local function load_gates()
   -- Damage here may cost what the gates know, never a claim.
   local flat = redis.pcall('HGETALL', gates)
   for i = 1, #flat, 2 do
-    local state, values = gate(flat[i]), string.gmatch(flat[i + 1] .. string.rep(' 0', #GATE_FIELDS), '%S+')
-    for _, field in ipairs(GATE_FIELDS) do state[field] = tonumber(values()) or 0 end
+    local values = string.gmatch(flat[i + 1] .. string.rep(' 0', #GATE_FIELDS), '%S+')
+    if string.sub(flat[i], 1, 1) == '@' then
+      lanes[string.sub(flat[i], 2)] = {tonumber(values()) or 0, tonumber(values()) or 0}
+    else
+      local state = gate(flat[i])
+      for _, field in ipairs(GATE_FIELDS) do state[field] = tonumber(values()) or 0 end
+    end
   end
 end
 
@@ -43,26 +50,36 @@ local function save_gates()
     for i, field in ipairs(GATE_FIELDS) do values[i] = string.format('%.0f', gate(name)[field]) end
     command[#command + 1], command[#command + 2] = name, table.concat(values, ' ')
   end
+  for lane in pairs(lanes_changed) do
+    if lanes[lane] then
+      command[#command + 1], command[#command + 2] = '@' .. lane, string.format('%.0f %d', lanes[lane][1], lanes[lane][2])
+    else
+      redis.pcall('HDEL', gates, '@' .. lane)
+    end
+  end
   if #command > 0 then redis.pcall('HSET', gates, unpack(command)) end
 end
 
+-- ms from one call to the next, and whether that is because the gate opens slowly.
 local function spacing(state, limit)
-  local since = now - state.ramp_from
+  local since, gap = now - state.ramp_from, limit.rpm > 0 and SPREAD_MS / limit.rpm or 0
   if state.used + COLD_MS < now then since = math.min(since, 0) end
   local ramp = since < RAMP_MS and 1000 / (RAMP_START * 2 ^ (math.max(since, 0) / 1000)) or 0
-  return math.max(ramp, limit.rpm > 0 and SPREAD_MS / limit.rpm or 0)
+  return math.max(ramp, gap), ramp > gap
 end
 
--- How long until a call of `need` tokens may pass, in ms (0: now), and why not at once.
+-- How long until a call of `need` tokens may pass, in ms (0: now), and why not at once: limit, ramp (it opens slowly),
+-- rate_limited or unavailable.
 local function wait_of(name, need)
   local state, limit = gate(name), gate_limits[name]
   if not limit then return 0 end
   if state.closed_until > now then return state.closed_until - now, WHY[state.why] end
-  local wait = spacing(state, limit) > 0 and state.requests - SLACK_MS - now or 0
+  local gap, ramping = spacing(state, limit)
+  local wait = gap > 0 and state.requests - SLACK_MS - now or 0
   if limit.tpm > 0 then
     wait = math.max(wait, state.tokens - math.max(SLACK_MS - need * SPREAD_MS / limit.tpm, 0) - now)
   end
-  return math.max(math.ceil(wait), 0), WHY[0]
+  return math.max(math.ceil(wait), 0), ramping and 'ramp' or WHY[0]
 end
 
 -- Reserves what one call needs of a gate that has room.

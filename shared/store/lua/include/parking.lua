@@ -1,5 +1,5 @@
--- Jobs whose gates have no room wait in the lane of one of them: a sorted set by priority, then by age. `parked` names
--- them all with their deadlines.
+-- Jobs whose gates have no room wait in a lane: one for each chain of gates, a sorted set by priority, then by age. So
+-- the first of a lane is the next for whichever of its gates has room first. `parked` names all of them by deadline.
 
 local RANKS, RANK_WIDTH = {h = 0, a = 0, s = 0, n = 1, l = 2}, 3e15
 local OUTPUT_TOKENS = 1000
@@ -9,55 +9,73 @@ local function need_of(spec_length, max_tokens)
   return math.ceil(spec_length / 4) + (tonumber(max_tokens or '') or OUTPUT_TOKENS)
 end
 
-local function need_of_job(name, job)
-  if not gate_limits[name] or gate_limits[name].tpm == 0 then return 0 end
-  local record = job_prefix .. job
-  local length, max_tokens = redis.pcall('HSTRLEN', record, 'spec'), redis.pcall('HGET', record, 'max_tokens')
-  if type(length) ~= 'number' then return 0 end
-  return need_of(length, max_tokens)
+-- Asks the gates of a chain in order. The first that has room: its name, 0, tokens to reserve. None: nil, how long until
+-- one has, and why those before had none. A gate that only opens slowly is waited for: that is no
+-- reason to go elsewhere.
+local function ask_chain(chain_text, need)
+  local soonest, reasons = nil, {}
+  for name in string.gmatch(chain_text, '%S+') do
+    local limit = gate_limits[name]
+    local tokens = limit and limit.tpm > 0 and need() or 0
+    local wait, why = wait_of(name, tokens)
+    if wait == 0 then return name, 0, reasons, tokens end
+    soonest = math.min(soonest or wait, wait)
+    if why == 'ramp' then break end
+    reasons[#reasons + 1] = name .. ' ' .. why
+  end
+  return nil, soonest or 0, reasons
 end
 
--- Adds a job to the lane of a gate; the caller releases its entry. `letter` tells its priority.
-local function park(job, name, letter, token, deadline)
+-- Adds a job to a lane that is to be looked at again in `wait` ms; the caller releases its entry. `letter`: its priority.
+local function park(job, lane, letter, token, deadline, wait)
   local ms, seq = string.match(token, '^%a(%d+)-(%d+)$')
   local score = RANKS[letter] * RANK_WIDTH + tonumber(ms) * 1000 + math.min(tonumber(seq), 999)
-  redis.call('ZADD', lane_prefix .. name, string.format('%.0f', score), job)
+  redis.call('ZADD', lane_prefix .. lane, string.format('%.0f', score), job)
   redis.call('ZADD', parked, string.format('%.0f', deadline), job)
-  gate(name).parked, gates_changed[name] = 1, true
-  return 'p' .. name
+  local state = lanes[lane] or {math.huge, 0}
+  lanes[lane], lanes_changed[lane] = {math.min(state[1], now + wait), state[2]}, true
+  return 'p' .. lane
 end
 
 -- The next job of a lane; of 16 turns three begin at normal and one at low, as everywhere.
-local function next_parked(name)
-  local lane, turn = lane_prefix .. name, gate(name).turn % 16
+local function next_parked(lane)
+  local key, turn = lane_prefix .. lane, lanes[lane][2] % 16
   local first = turn == 14 and 2 or (turn == 2 or turn == 6 or turn == 10) and 1 or 0
   local found
   if first > 0 then
-    found = redis.call('ZRANGEBYSCORE', lane, string.format('%.0f', first * RANK_WIDTH), '+inf', 'LIMIT', 0, 1)[1]
+    found = redis.call('ZRANGEBYSCORE', key, string.format('%.0f', first * RANK_WIDTH), '+inf', 'LIMIT', 0, 1)[1]
   end
-  return found or redis.call('ZRANGE', lane, 0, 0)[1]
+  return found or redis.call('ZRANGE', key, 0, 0)[1]
 end
 
--- Takes a job out of its lane and puts it where claims find it. `pass`: the gate it holds a reservation of.
-local function unpark(job, name, pass)
-  redis.call('ZREM', lane_prefix .. name, job)
+-- Takes a job out of its lane and puts it where claims find it. `pass`: of the gate that let it go, as find_gate reads
+-- it; empty: it must ask.
+local function unpark(job, lane, pass)
+  redis.call('ZREM', lane_prefix .. lane, job)
   redis.call('ZREM', parked, job)
   local record = job_prefix .. job
   local f = redis.call('HMGET', record, 'state', 'entry', 'losses')
-  if f[1] ~= 'queued' or f[2] ~= 'p' .. name then return nil end
+  if f[1] ~= 'queued' or f[2] ~= 'p' .. lane then return nil end
   local letter = tonumber(f[3] or 0) > 0 and 's' or 'a'
   local entry = letter .. redis.call('XADD', streams[letter], '*', 'j', job)
   redis.call('HSET', record, 'entry', entry, 'pass', pass or '')
   return letter
 end
 
--- How long until the next job of a lane may leave it, in ms; nil when the lane is empty.
-local function lane_wait(name)
-  local job = next_parked(name)
+-- The next job of a lane, the gate that has room for it, why those before that have none, and the tokens it reserves;
+-- without a gate nil, and how long until one has room, in ms. Nothing when the lane is empty: then it is gone.
+local function ask_lane(lane)
+  local job = next_parked(lane)
+  lanes_changed[lane] = true
   if not job then
-    gate(name).parked, gates_changed[name] = 0, true
+    lanes[lane] = false
     return nil
   end
-  local need = need_of_job(name, job)
-  return wait_of(name, need), job, need
+  local record = job_prefix .. job
+  local name, wait, reasons, tokens = ask_chain(lane, function()
+    local length, max_tokens = redis.pcall('HSTRLEN', record, 'spec'), redis.pcall('HGET', record, 'max_tokens')
+    return type(length) == 'number' and need_of(length, type(max_tokens) == 'string' and max_tokens) or 0
+  end)
+  lanes[lane][1] = now + wait
+  return job, name, name and reasons or wait, tokens
 end

@@ -1,0 +1,205 @@
+"""The fleet before its providers: real processes, the real SDKs, and a stand-in that counts what it is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import Stack, StackMaker
+from tests.support.llm import LlmServer, most_within, running_llm_server
+from tests.support.llm_server import Behaviour, Failing
+from tests.support.processes import free_port
+
+KEY = "sk-planted-4f9c1d"
+PROMPT = "a secret launch of the zebra umbrella"
+OPENAI, ANTHROPIC = "openai:gpt-6-luna", "anthropic:claude-haiku-5-5"
+
+
+@pytest.fixture
+async def llm() -> AsyncIterator[LlmServer]:
+    """The stand-in for both vendors."""
+    async with running_llm_server() as server:
+        yield server
+
+
+def settings(llm: LlmServer, **more: str) -> dict[str, str]:
+    """Settings of a fleet that prefers OpenAI and has Anthropic to fall back to."""
+    return {
+        "PROVIDERS": f"{OPENAI},{ANTHROPIC}",
+        "OPENAI_API_KEY": KEY,
+        "OPENAI_BASE_URL": llm.openai_url,
+        "OPENAI_PRICED": "1",
+        "ANTHROPIC_API_KEY": KEY,
+        "ANTHROPIC_BASE_URL": llm.anthropic_url,
+        "ANTHROPIC_PRICED": "1",
+        **more,
+    }
+
+
+async def submit_many(running: Stack, count: int, **more: Any) -> list[str]:
+    """Submit through the batch call; the ids in order."""
+    jobs = [
+        {"projectId": f"project-{i % 3}", "userId": "u", "organizationId": "org-789", "prompt": PROMPT, **more}
+        for i in range(count)
+    ]
+    ids: list[str] = []
+    for first in range(0, count, 500):
+        answer = await running.client.post(
+            f"{running.gateway.url}/api/ai/generate-content/batch", json={"jobs": jobs[first : first + 500]}
+        )
+        ids += [job["jobId"] for job in answer.raise_for_status().json()["jobs"]]
+    return ids
+
+
+async def until_stats(running: Stack, seconds: float, **wanted: int) -> dict[str, int]:
+    """Wait until the queue's statistics are so; TimeoutError when they never are."""
+    async with asyncio.timeout(seconds):
+        while True:
+            stats = await running.stats()
+            if all(stats[name] == value for name, value in wanted.items()):
+                return stats
+            await asyncio.sleep(0.05)
+
+
+async def usage(running: Stack) -> dict[str, Any]:
+    """What the organisation of these tests used, today and yesterday (a run may cross midnight)."""
+    days = [time.strftime("%Y-%m-%d", time.gmtime(time.time() - ago)) for ago in (86_400, 0)]
+    answer = await running.client.get(
+        f"{running.gateway.url}/api/ai/usage", params={"organizationId": "org-789", "from": days[0], "to": days[1]}
+    )
+    return dict(answer.raise_for_status().json())
+
+
+async def test_a_rate_limited_provider_hears_from_a_handful_and_no_job_fails(stack: StackMaker, llm: LlmServer) -> None:
+    """1,000 slots in two workers, 1,000 jobs, 429 with Retry-After 2: at most 20 calls in these 2 s, no slot is held, the
+    rate ramps up afterwards, every job completes with its first attempt and nobody was called twice without need."""
+    only = settings(llm, PROVIDERS=OPENAI, WORKER_CONCURRENCY="500")
+    async with stack(workers=2, **only) as running:
+        await llm.behave(Behaviour(fail=Failing(status=429, retry_after=2.0, seconds=2.0), tokens=4))
+        ids = await submit_many(running, 1000)
+        await until_stats(running, 5.0, parked=1000, processing=0)
+        held = [await running.metric(worker, "presswork_worker_slots_busy") for worker in running.workers]
+        await until_stats(running, 40.0, completed=1000)
+        ends = [await running.end(job_id) for job_id in ids[::100]]
+        calls = await llm.calls()
+    refused = [call for call in calls if call.status == 429]
+    assert len(refused) <= 20
+    assert held == [0.0, 0.0]
+    assert len(calls) == 1000 + len(refused)
+    assert {(job["status"], job["attempt"]) for job in ends} == {("completed", 1)}
+    served = sorted(call.at for call in calls if call.status == 200)
+    # Eight a second at first, doubled each second: no herd.
+    assert sum(at - served[0] < 0.5 for at in served) <= 20
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(150)
+async def test_a_limit_of_sixty_a_minute_holds_over_three_workers(stack: StackMaker, llm: LlmServer) -> None:
+    """The provider never counts more than 60 in any minute, and 90 % of that are used."""
+    only = settings(llm, PROVIDERS=OPENAI, PROVIDER_LIMITS=f"{OPENAI}=60")
+    async with stack(workers=3, **only) as running:
+        await llm.behave(Behaviour(tokens=4, first_token_s=0.3))
+        await submit_many(running, 120)
+        await asyncio.sleep(78)
+        calls = await llm.calls()
+        stats = await running.stats()
+    first = calls[0].at
+    assert most_within(calls, 60.0) <= 60
+    assert sum(call.at < first + 60.0 for call in calls) >= 54
+    assert sum(call.at < first + 75.0 for call in calls) >= 67
+    assert stats["failed"] == 0
+
+
+async def test_jobs_complete_on_the_next_provider_while_the_first_is_down(stack: StackMaker, llm: LlmServer) -> None:
+    """Nothing listens where the first should be: all jobs complete on the second, and say so."""
+    down = settings(llm, OPENAI_BASE_URL=f"http://127.0.0.1:{free_port()}/v1")
+    async with stack(workers=2, **down) as running:
+        await llm.behave(Behaviour(tokens=6))
+        ids = await submit_many(running, 60)
+        ends = [await running.end(job_id) for job_id in ids]
+    assert {(job["status"], job["provider"], job["attempt"]) for job in ends} == {("completed", "anthropic", 1)}
+    reasons = {passed["reason"] for job in ends for passed in job["passedOver"]}
+    assert "unavailable" in reasons
+    assert {passed["provider"] for job in ends for passed in job["passedOver"]} == {"openai"}
+
+
+async def test_sums_of_cost_equal_the_results_whatever_is_killed(stack: StackMaker, llm: LlmServer) -> None:
+    """Three workers under kill -9 and restarts while 150 jobs stream: each is settled once, the organisation's sums are
+    those of the results, and the tokens of lost workers are counted as wasted."""
+    short = settings(llm, LEASE_SECONDS="1", DEMO_FIRST_TOKEN_MS="0")
+    async with stack(workers=3, **short) as running:
+        await llm.behave(Behaviour(tokens=20, gap_s=0.02, first_token_s=0.05))
+        ids = await submit_many(running, 150, parameters={"platform": "linkedin"}, maxAttempts=10)
+        for turn in range(6):
+            await asyncio.sleep(0.5)
+            victim = running.workers[turn % 3]
+            await victim.kill()
+            victim.start()
+            await victim.ready()
+        ends = [await running.end(job_id) for job_id in ids]
+        used = await usage(running)
+        wasted = 0.0
+        for worker in running.workers:
+            wasted += await running.metric(worker, 'presswork_wasted_tokens_total{reason="worker_lost"}')
+    assert {job["status"] for job in ends} == {"completed"}
+    nanos = [round(job["costUsd"] * 1e9) for job in ends]
+    assert min(nanos) > 0
+    assert used["totals"]["jobs"] == 150
+    assert round(used["totals"]["costUsd"] * 1e9) == sum(nanos)
+    assert used["totals"]["outputTokens"] == sum(job["usage"]["outputTokens"] for job in ends)
+    assert used["totals"]["estimatedJobs"] == sum(job["usage"]["estimated"] for job in ends)
+    assert wasted > 0
+
+
+async def test_a_cancel_reaches_the_provider_within_a_second(stack: StackMaker, llm: LlmServer) -> None:
+    """The provider sees its stream closed; the job keeps the text so far, with an estimate of its cost."""
+    async with stack(**settings(llm, PROVIDERS=ANTHROPIC)) as running:
+        await llm.behave(Behaviour(tokens=1000, gap_s=0.02))
+        job_id = await running.submit(1)
+        async with asyncio.timeout(5):
+            while not [call for call in await llm.calls() if call.tokens >= 10]:
+                await asyncio.sleep(0.02)
+        asked = time.time()
+        answer = await running.client.post(f"{running.gateway.url}/api/ai/jobs/{job_id}/cancel")
+        async with asyncio.timeout(2):
+            while (call := (await llm.calls())[0]).end is None:
+                await asyncio.sleep(0.02)
+    job = answer.raise_for_status().json()
+    assert call.end == "disconnected"
+    assert call.ended_at is not None
+    assert call.ended_at - asked < 1.0
+    assert job["status"] == "cancelled"
+    assert job["result"]
+    assert job["usage"]["estimated"]
+    assert job["costUsd"] > 0
+
+
+async def test_no_key_prompt_or_answer_is_logged_or_measured(stack: StackMaker, llm: LlmServer) -> None:
+    """Calls that succeed, are refused, break and are cancelled: planted texts are in no log, metric or error."""
+    async with stack(**settings(llm, MAX_ATTEMPTS="1")) as running:
+        problems = [
+            Behaviour(tokens=6),
+            Behaviour(fail=Failing(status=401, body={"error": {"message": f"{KEY} {PROMPT}", "type": PROMPT}})),
+            Behaviour(fail=Failing(status=400, body={"error": {"message": PROMPT, "code": PROMPT}})),
+            Behaviour(fail=Failing(status=500, body={"error": {"message": PROMPT}})),
+            Behaviour(tokens=6, cut="drop", cut_after=3),
+            Behaviour(raw=[f"data: {{{PROMPT}\n\n"]),
+        ]
+        ends = []
+        for behaviour in problems:
+            await llm.behave(behaviour)
+            (job_id,) = await submit_many(running, 1)
+            ends.append(await running.end(job_id))
+        services = [running.gateway, running.notifier, *running.workers]
+        told = [(await running.client.get(f"{service.url}/metrics")).text for service in services]
+        told += [service.log.read_text(errors="replace") for service in services]
+        told += [str(job.get("error")) for job in ends]
+    answer = ends[0]["result"]
+    assert [job["status"] for job in ends] == ["completed", *["failed"] * 5]
+    for text in told:
+        for planted in (KEY, PROMPT, "zebra", answer):
+            assert planted not in text
