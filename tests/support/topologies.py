@@ -10,6 +10,7 @@ from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, TypeVar
+from urllib.parse import quote
 
 from redis.exceptions import RedisError
 
@@ -146,10 +147,11 @@ class Pair(NamedTuple):
 @asynccontextmanager
 async def running_pair(folder: Path, *, binary: Path | None = None) -> AsyncIterator[Pair]:
     """Both, once the replica is in sync."""
-    with _server(folder / "master", binary) as master:
-        with _server(folder / "replica", binary, "--replicaof", f"127.0.0.1 {master.port}") as replica:
-            await Servers(master.url, [master, replica]).in_sync()
-            yield Pair(master, replica)
+    master = _server(folder / "master", binary)
+    replica = _server(folder / "replica", binary, "--replicaof", f"127.0.0.1 {master.port}")
+    with master, replica:
+        await Servers(master.url, [master, replica]).in_sync()
+        yield Pair(master, replica)
 
 
 @asynccontextmanager
@@ -164,7 +166,8 @@ async def running_cluster(
             options = ("--cluster-enabled", "yes", "--cluster-port", str(bus), "--cluster-node-timeout", str(DOWN_MS))
             node = _server(folder / f"node-{number}", binary, *options, "--cluster-allow-replica-migration", "no")
             nodes.append((running.enter_context(node), bus))
-        servers = Servers("redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node, _ in nodes), [n for n, _ in nodes])
+        hosts = ",".join(f"127.0.0.1:{node.port}" for node, _ in nodes)
+        servers = Servers(f"redis+cluster://{hosts}", [node for node, _ in nodes])
         await _make_cluster(nodes, masters)
         await servers.in_sync(replicas)
         yield servers
@@ -205,7 +208,8 @@ class Sentinel:
 
     def __init__(self, folder: Path, master_port: int, binary: Path | None, password: str) -> None:
         self.port = free_port()
-        self.url = f"redis://:{password}@127.0.0.1:{self.port}" if password else f"redis://127.0.0.1:{self.port}"
+        user = f":{quote(password, safe='')}@" if password else ""
+        self.url = f"redis://{user}127.0.0.1:{self.port}"
         self._binary = binary or _bundled_binary()
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
@@ -259,19 +263,23 @@ async def running_sentinels(
     folder: Path, *, replicas: int = 1, binary: Path | None = None, password: str = ""
 ) -> AsyncIterator[Servers]:
     """A master, its replicas and three sentinels; with a password servers and sentinels ask for it."""
-    auth = ("--requirepass", password, "--masterauth", password) if password else ()
     with ExitStack() as running:
-        master = running.enter_context(_server(folder / "server-0", binary, *auth))
+        master = running.enter_context(_server(folder / "server-0", binary))
         followers = [
             running.enter_context(
-                _server(folder / f"server-{i + 1}", binary, *auth, "--replicaof", f"127.0.0.1 {master.port}")
+                _server(folder / f"server-{i + 1}", binary, "--replicaof", f"127.0.0.1 {master.port}")
             )
             for i in range(replicas)
         ]
+        if password:
+            for server in (master, *followers):
+                async with RawRedis(server.url) as raw:
+                    for setting in ("masterauth", "requirepass"):
+                        await raw("CONFIG", "SET", setting, password)
         sentinels = [
             running.enter_context(Sentinel(folder / f"sentinel-{i}", master.port, binary, password)) for i in range(3)
         ]
-        user = f":{password}@" if password else ""
+        user = f":{quote(password, safe='')}@" if password else ""
         async with asyncio.timeout(40):
             for sentinel in sentinels:
                 while not await sentinel.knows_all(replicas):

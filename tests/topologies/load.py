@@ -39,7 +39,8 @@ async def services_on(servers: Servers, folder: Path, *, workers: int, **setting
 
 @dataclass
 class Report:
-    """What happened. `lost`: jobs answered with 202 that nobody knows any more; `away_s`: longest time without a 202."""
+    """What happened. `lost`: jobs answered with 202 that nobody knows any more; `again`: further starts of watched
+    jobs; `away_s`: longest time without a 202."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     lost: int = 0

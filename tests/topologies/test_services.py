@@ -39,8 +39,10 @@ async def test_the_main_job_runs_and_survives_its_worker(servers: Servers, tmp_p
 @pytest.mark.parametrize("kind", RUNNING)
 async def test_no_confirmed_job_is_lost_by_a_fail_over_under_load(kind: str, tmp_path: Path) -> None:
     """Master and worker are killed under 30 jobs/s: with DURABILITY=replicated every 202 ends once (I1 to I10)."""
-    async with RUNNING[kind](tmp_path / "servers", replicas=2) as servers:
-        async with services_on(servers, tmp_path, workers=2, DURABILITY="replicated") as running:
-            report = await Load(servers, running, jobs=180, seconds=6.0, watched=40).run()
+    async with (
+        RUNNING[kind](tmp_path / "servers", replicas=2) as servers,
+        services_on(servers, tmp_path, workers=2, DURABILITY="replicated") as running,
+    ):
+        report = await Load(servers, running, jobs=180, seconds=6.0, watched=40).run()
     assert report.problems == []
     assert (report.lost, report.outcomes["completed"]) == (0, 180)

@@ -5,6 +5,8 @@
 
 local before = redis.call('HGET', failover, 'term')
 if before == term then return 0 end
+-- A write that cannot grow memory first: the fail-over must pass on a full server too.
+redis.call('PERSIST', failover)
 local marks = {'term', term}
 if before then
   for letter, stream in pairs({a = again, s = suspect, h = high, n = normal, l = low}) do
