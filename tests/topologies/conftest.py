@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -11,7 +13,10 @@ from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from tests.support.topologies import Servers, running_cluster, running_sentinels
 
-RUNNING = {"cluster": running_cluster, "sentinel": running_sentinels}
+RUNNING: Final[dict[str, Callable[..., AbstractAsyncContextManager[Servers]]]] = {
+    "cluster": running_cluster,
+    "sentinel": running_sentinels,
+}
 
 
 @pytest.fixture(params=RUNNING)

@@ -51,14 +51,20 @@ class Report:
 
 
 class Load:
-    """`jobs` submitted evenly over `seconds`; a third of the way in the master is killed, with it a worker."""
+    """`jobs` submitted evenly over `seconds`; a third of the way in the master is killed, with it a worker.
 
-    def __init__(self, servers: Servers, running: Stack, *, jobs: int, seconds: float, watched: int) -> None:
+    For `cut_off_s` before that its replicas hear nothing of what it does. `watched` jobs are followed to their end.
+    """
+
+    def __init__(
+        self, servers: Servers, running: Stack, *, jobs: int, seconds: float, watched: int, cut_off_s: float
+    ) -> None:
         self._servers = servers
         self._running = running
         self._jobs = jobs
         self._seconds = seconds
-        self._every = max(jobs // watched, 1)
+        self._cut_off_s = cut_off_s
+        self._every = max(jobs // watched, 1) if watched else jobs + 1
         self._accepted: list[str] = []
         self._accepted_at: list[float] = []
         self._readers: list[asyncio.Task[Reading]] = []
@@ -86,11 +92,14 @@ class Load:
         job_id = await submit(self._running.client, self._running.gateway.url, number, body)
         self._accepted.append(job_id)
         self._accepted_at.append(time.monotonic())
-        if number % self._every == 0:
+        if (number + 1) % self._every == 0:
             self._readers.append(asyncio.create_task(self._running.follow(job_id)))
 
     async def _kill(self) -> None:
         await asyncio.sleep(self._seconds / 3)
+        if self._cut_off_s:
+            await self._servers.cut_off()
+            await asyncio.sleep(self._cut_off_s)
         worker = self._running.workers[0]
         await worker.kill()
         await self._servers.kill_master()
