@@ -1,21 +1,28 @@
 """Submits that count only once a replica or a disk has them: DURABILITY=replicated or fsync.
 
-WAIT blocks the connection that sends it, so these submits have a socket of their own and nobody else waits with them.
+WAIT blocks the connection that sends it, so every batch of submits has one of its own and nobody else waits with it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
 from shared.errors import SettingsInvalid, StoreUnavailable
 from shared.settings import StoreSettings
-from shared.store.connection import error_code
+from shared.store.connection import AnyConnection, error_code
 from shared.store.shared_socket import Reply, SharedSocket
 
-WAIT_SHARE: Final = 0.4
-"""Part of a caller's patience that the server may wait for confirmations: two batches fit into it."""
+WAIT_SHARE: Final = 0.65
+"""Part of a caller's patience that the server may wait for confirmations: with `appendfsync everysec` that must be more
+than a second."""
+
+BATCHES: Final = 24
+GATHER_S: Final = 0.05
+"""Batches, and with them connections, that may wait at once. With `everysec` each may wait for a second: when one
+leaves every 50 ms at most, a new submit finds a place all the same."""
 
 Value = bytes | str | int | float
 
@@ -27,8 +34,10 @@ class DurableSocket:
     call is safe, and asks for the confirmation again.
     """
 
-    def __init__(self, socket: SharedSocket, settings: StoreSettings, mark: str) -> None:
-        self._socket = socket
+    def __init__(self, connect: Callable[[], AnyConnection], settings: StoreSettings, mark: str) -> None:
+        self._connect = connect
+        self._timeout = settings.timeout_seconds
+        self._idle: list[SharedSocket] = []
         self._mark = mark
         replicas = settings.confirming_replicas
         wait_ms = round(settings.timeout_seconds * 1000 * WAIT_SHARE)
@@ -38,11 +47,18 @@ class DurableSocket:
 
     async def execute(self, *command: Value) -> Reply:
         """See `Transport`."""
-        if command[0] != "EVALSHA":
-            return await self._socket.execute(*command)
+        socket = self._idle.pop() if self._idle else SharedSocket(self._connect, timeout=self._timeout)
+        try:
+            if command[0] == "EVALSHA":
+                return await self._confirmed(socket, command)
+            return await socket.execute(*command)
+        finally:
+            self._idle.append(socket)
+
+    async def _confirmed(self, socket: SharedSocket, command: tuple[Value, ...]) -> Reply:
         # The server waits for this connection's last write, and a repeated submit may write nothing (Valkey 9 then
         # confirms at once what no replica has): the mark is a write that stands after everything before it.
-        reply, marked, confirmed = await self._socket.execute_in_turn(command, ("SET", self._mark, ""), self._wait)
+        reply, marked, confirmed = await socket.execute_in_turn(command, ("SET", self._mark, ""), self._wait)
         if isinstance(reply, ResponseError):
             raise reply
         if isinstance(marked, ResponseError) or not self._enough(confirmed):
@@ -63,15 +79,16 @@ class DurableSocket:
         if not self._local:
             return
         try:
-            await self._socket.execute("WAITAOF", 1, 0, 1)
+            await self.execute("WAITAOF", 1, 0, 1)
         except StoreUnavailable:
             return
         except ResponseError as error:
             raise SettingsInvalid(_why(error)) from None
 
     async def aclose(self) -> None:
-        """Close the connection."""
-        await self._socket.aclose()
+        """Close the connections."""
+        for socket in self._idle:
+            await socket.aclose()
 
 
 def _why(error: ResponseError) -> str:

@@ -130,8 +130,11 @@ class Load:
             report.problems.append(f"{self._jobs} submits were answered with {len(set(self._accepted))} jobs")
         for reading in readings:
             report.gaps += reading.gaps
-            report.again += [kind for _, kind, _ in reading.events].count("processing") - 1
-            report.problems += reading.problems()
+            report.again += max([kind for _, kind, _ in reading.events].count("processing") - 1, 0)
+            if [kind for _, kind, _ in reading.events] in [[kind] for kind in TERMINAL]:
+                report.gaps += 1  # its log has a hole, and it came when the job had ended: the end alone, with the text
+            else:
+                report.problems += reading.problems()
             end = ends.get(reading.job_id)
             if end and reading.events[-1][1] != end["status"]:
                 report.problems.append(f"{reading.job_id}: stream says {reading.events[-1][1]}, status {end['status']}")
