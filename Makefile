@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --require-hashes
 WORKERS ?= 3
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run test lint types check bench chaos docs format clean lock
+.PHONY: help install install-dev run test lint types check bench chaos up down compose-smoke rolling observe docs format clean lock
 
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -36,15 +36,31 @@ install-dev: $(VENV)/dev.stamp
 run: install ## Embedded server, gateway, notifier and worker on this machine; Ctrl-C drains and stops
 	@exec $(BIN)/python -m deploy.local
 
+up: $(if $(OBSERVE),.data/secrets/grafana-password) ## Docker Compose: build, start, wait until ready; OBSERVE=1 adds Prometheus and Grafana
+	docker compose $(if $(OBSERVE),--profile observability) up --build --detach --wait
+	@echo "Presswork is at http://127.0.0.1:$${EDGE_PORT:-8080} (API, /docs, event streams)"
+
+down: ## Docker Compose: drain and stop; the data stays in its volumes
+	docker compose --profile observability down
+
+# Readable for Grafana's user inside its container; the folder keeps others on this machine out.
+.data/secrets/grafana-password:
+	@mkdir -p .data/secrets && chmod 700 .data/secrets
+	@$(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(18))' >$@ && chmod 644 $@
+
+observe: ## This machine's Prometheus beside `make run`
+	@exec $(PYTHON) -m deploy.observe
+
 test: lint types check ## Lint, types, import contracts and the whole suite
 
 check: install-dev ## The suite alone
 	$(BIN)/python -m pytest -n $(WORKERS)
 
-lint: install-dev ## ruff and the import contracts
+lint: install-dev ## ruff, the import contracts and hadolint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/hadolint --config .hadolint.yaml deploy/Dockerfile
 
 types: install-dev ## mypy, strict
 	$(BIN)/mypy
@@ -55,6 +71,12 @@ bench: install-dev .venv-bench/stamp ## Benchmarks beside other queues; prints t
 chaos: install-dev ## A minute of kill -9 at random under 2,000 jobs
 	$(BIN)/python -m tests.chaos
 
+rolling: install-dev ## Restart every service under 50 jobs/s and 200 event streams
+	$(BIN)/python -m tests.rolling
+
+compose-smoke: install-dev ## Everything on a Docker engine: calls, streams, scaling, a kill, a drain
+	$(BIN)/python -m tests.compose
+
 docs: install-dev ## Write the pages of docs/ that are generated from the code
 	$(BIN)/python -m services.worker.providers.failure_table > docs/provider-failures.md
 
@@ -63,7 +85,9 @@ format: install-dev ## Format and fix what can be fixed
 	$(BIN)/ruff format .
 
 lock: ## Pin the requirements again (needs uv)
-	for set in "runtime.txt --extra gateway --extra worker --extra notifier --extra embedded" "dev.txt --extra dev"; do \
+	for set in "runtime.txt --extra gateway --extra worker --extra notifier --extra embedded" "dev.txt --extra dev" \
+			"gateway.txt --extra gateway -c requirements/runtime.txt" "worker.txt --extra worker -c requirements/runtime.txt" \
+			"notifier.txt --extra notifier -c requirements/runtime.txt"; do \
 		set -- $$set; out=$$1; shift; \
 		uv pip compile pyproject.toml "$$@" -o requirements/$$out --universal --python-version 3.11 --generate-hashes \
 			--no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet; done

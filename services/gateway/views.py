@@ -58,6 +58,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     provider has no room for it) are parts of `queued`.
 
     `waiting` splits the rest of `queued` by lane: `again` came back from a retry or a delay, `suspect` lost a worker.
+    `backlog` is what to scale workers on: jobs that could be claimed and jobs that run. It is 0 only when nobody works.
     """
 
     queued: int
@@ -67,6 +68,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     cancelled: int
     delayed: int
     parked: int
+    backlog: int
     waiting: dict[str, int]
 
 
@@ -124,6 +126,7 @@ def view_stats(stats: QueueStats, now_ms: int) -> QueueView:
         cancelled=stats.cancelled,
         delayed=stats.delayed,
         parked=stats.parked,
+        backlog=stats.backlog,
         waiting=stats.by_lane,
     )
     return QueueView(success=True, stats=counts, timestamp=iso_time(now_ms))

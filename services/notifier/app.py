@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
@@ -47,6 +50,7 @@ def _application(
         metrics,
         heartbeat_s=settings.notifier_heartbeat_seconds,
         send_s=settings.notifier_send_seconds,
+        stream_s=settings.notifier_stream_seconds or math.inf,
     )
     cors = CORSConfig(
         allow_origins=settings.origins,
@@ -64,19 +68,25 @@ def _application(
     )
 
 
-async def run(settings: NotifierSettings, store_settings: StoreSettings, stop: asyncio.Event) -> None:
-    """Serve until `stop` is set, then end all streams within a second. SettingsInvalid, RuntimeError: see `serve`."""
+@asynccontextmanager
+async def open_app(settings: NotifierSettings, store_settings: StoreSettings) -> AsyncIterator[tuple[ASGIApp, Hub]]:
+    """The application and the hub that ends its streams, for the length of the block. SettingsInvalid."""
     registry = new_registry("notifier")
     metrics = StreamMetrics(registry)
     hub = Hub(settings.notifier_max_connections, metrics)
-
-    async def drain() -> None:
-        await stop.wait()
-        await hub.drain()
-
     observer = RedisMetrics(registry).observe
     async with open_store(store_settings, client_name="presswork-notifier", observer=observer) as store:
-        app = _application(settings, store, hub, metrics, registry)
+        yield _application(settings, store, hub, metrics, registry), hub
+
+
+async def run(settings: NotifierSettings, store_settings: StoreSettings, stop: asyncio.Event) -> None:
+    """Serve until `stop` is set, then end all streams within a second. SettingsInvalid, RuntimeError: see `serve`."""
+    async with open_app(settings, store_settings) as (app, hub):
+
+        async def drain() -> None:
+            await stop.wait()
+            await hub.drain()
+
         draining = asyncio.create_task(drain(), name="drain")
         try:
             await serve(

@@ -48,6 +48,7 @@ class Streams:
         *,
         heartbeat_s: float,
         send_s: float,
+        stream_s: float,
     ) -> None:
         self._store = store
         self._hub = hub
@@ -55,6 +56,7 @@ class Streams:
         self._metrics = metrics
         self._heartbeat_s = heartbeat_s
         self._send_s = send_s
+        self._stream_s = stream_s
         self._reads = SharedReads()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -94,7 +96,9 @@ class Streams:
         if self._hub.full:
             await wire.only(sse.retry_later())
             return
-        subscription = Subscription(source, wire, heartbeat_s=self._heartbeat_s, metrics=self._metrics)
+        subscription = Subscription(
+            source, wire, heartbeat_s=self._heartbeat_s, stream_s=self._stream_s, metrics=self._metrics
+        )
         with self._hub.admitted(subscription):
             try:
                 first = await source.read(cursor, RUNG)

@@ -14,7 +14,9 @@ class NotifierSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     `notifier_max_connections`: beyond so many streams a new one is asked to come back later.
     `notifier_heartbeat_seconds`: the longest silence on a stream. `notifier_send_seconds`: a reader that takes nothing
-    for so long is disconnected. `cors_allowed_origins`: separated by commas, `*` for all, empty for none.
+    for so long is disconnected. `notifier_stream_seconds`: a stream is closed after so long and its browser comes back
+    to where it was, for platforms that cut every answer after a time; 0: it lasts as long as its job.
+    `cors_allowed_origins`: separated by commas, `*` for all, empty for none.
     """
 
     notifier_host: str = "127.0.0.1"
@@ -22,6 +24,7 @@ class NotifierSettings(msgspec.Struct, frozen=True, kw_only=True):
     notifier_max_connections: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10_000
     notifier_heartbeat_seconds: PositiveSeconds = 15.0
     notifier_send_seconds: PositiveSeconds = 10.0
+    notifier_stream_seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     cors_allowed_origins: str = ""
     api_tokens: str = ""
     allow_anonymous: bool = False

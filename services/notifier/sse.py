@@ -8,6 +8,9 @@ from typing import Final
 RETRY_MS: Final = 2000
 """How long a browser waits before it connects again after an ordinary break."""
 
+AT_ONCE_MS: Final = (50, 250)
+"""The same when the stream was closed on purpose in the middle of a job: text is coming."""
+
 AWAY_MS: Final = (1000, 5000)
 """The same when this notifier cannot serve it now; random, so that not all come back at once."""
 
@@ -38,6 +41,11 @@ def position(event_id: str) -> bytes:
 def retry(milliseconds: int = RETRY_MS) -> bytes:
     """Tells the browser how long to wait before it connects again."""
     return f"retry: {milliseconds}\n\n".encode()
+
+
+def retry_at_once() -> bytes:
+    """The same for a stream that has lasted as long as it may."""
+    return retry(random.randint(*AT_ONCE_MS))  # noqa: S311 - spreads load, keeps no secret
 
 
 def retry_later() -> bytes:

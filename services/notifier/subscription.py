@@ -26,12 +26,16 @@ class Subscription(Generic[CursorT]):
     """A stream from its first batch to its end."""
 
     __slots__ = ("_cursor", "_heartbeat_s", "_listener", "_metrics", "_owed", "_rereads", "_silent_since", "_source",
-                 "_stopped", "wire")  # fmt: skip
+                 "_stopped", "_until", "wire")  # fmt: skip
 
-    def __init__(self, source: Source[CursorT], wire: Wire, *, heartbeat_s: float, metrics: StreamMetrics) -> None:
+    def __init__(
+        self, source: Source[CursorT], wire: Wire, *, heartbeat_s: float, stream_s: float, metrics: StreamMetrics
+    ) -> None:
+        """`stream_s`: how long the stream may last; infinity: as long as its job."""
         self._source = source
         self.wire = wire
         self._heartbeat_s = heartbeat_s
+        self._until = self._clock() + stream_s
         self._metrics = metrics
         self._listener: Listener | None = None
         self._owed: bytes | None = None
@@ -54,15 +58,15 @@ class Subscription(Generic[CursorT]):
             if not ended:
                 async with bell.listen(self._source.channel) as self._listener:
                     ended = await self._follow(self._listener)
-            await self.wire.end(b"" if ended else sse.retry_later())
+            await self.wire.end(b"" if ended else sse.retry_later() if self._stopped else sse.retry_at_once())
         except TooSlow:
             pass  # the connection is cut; the browser resumes from its last id when it reads again
         finally:
             self.wire.unwatch()
 
     async def _follow(self, listener: Listener) -> bool:
-        """Whether the job ended; False: we were told to stop."""
-        while not self._stopped:
+        """Whether the job ended; False: we were told to stop, or the stream has lasted as long as it may."""
+        while not self._stopped and self._clock() < self._until:
             rung = await listener.wait(self._patience())
             if self._stopped:
                 break
@@ -103,7 +107,7 @@ class Subscription(Generic[CursorT]):
         self._silent_since = self._clock()
 
     def _patience(self) -> float:
-        left = max(0.0, self._silent_since + self._heartbeat_s - self._clock())
+        left = max(0.0, min(self._silent_since + self._heartbeat_s, self._until) - self._clock())
         return left if self._owed is None else min(left, random.uniform(*AGAIN_S))  # noqa: S311 - spreads load
 
     @staticmethod

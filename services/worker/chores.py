@@ -65,6 +65,7 @@ class Chores:
         while True:
             promoted = await self._store.promote()
             self._due.learned(promoted.next_ms)
+            self._due.lane(promoted.lane_ms)
             if promoted.next_ms != 0:
                 return
 

@@ -81,8 +81,7 @@ class Consumer:
         self._answer_lost = False
         self._chores.looked(asked, claimed.server_ms)
         self._gates.doubted(claimed.doubtful)
-        if claimed.next_ms is not None:
-            self._due.delayed(claimed.next_ms)
+        self._due.lane(claimed.next_ms)
         self._start(claimed)
         return claimed.more
 

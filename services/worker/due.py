@@ -1,4 +1,4 @@
-"""When the next delayed job is due, as far as this worker knows."""
+"""When this worker must look after jobs that wait for a time: delayed ones, and ones parked before a gate."""
 
 from __future__ import annotations
 
@@ -10,24 +10,42 @@ class NextDue:
 
     def __init__(self, longest_s: float) -> None:
         self._longest_s = longest_s
-        self._at: float | None = time.monotonic()
+        self._delayed_at: float | None = time.monotonic()
+        self._lane_at: float | None = None
 
     def learned(self, next_ms: int | None) -> None:
-        """Redis told: the next job is due in `next_ms`; None: none is delayed."""
-        self._at = None if next_ms is None else time.monotonic() + next_ms / 1000
+        """Redis told: the next delayed job is due in `next_ms`; None: none is delayed. Lanes that were due are looked
+        at."""
+        now = time.monotonic()
+        self._delayed_at = None if next_ms is None else now + next_ms / 1000
+        if self._lane_at is not None and self._lane_at <= now:
+            self._lane_at = None
 
     def delayed(self, delay_ms: int) -> None:
         """This worker gave a job back that is due in `delay_ms`. Beyond a lease nobody was rung for it."""
         at = time.monotonic() + delay_ms / 1000
-        self._at = at if self._at is None else min(self._at, at)
+        self._delayed_at = at if self._delayed_at is None else min(self._delayed_at, at)
+
+    def lane(self, wait_ms: int | None) -> None:
+        """A gate may have room for a parked job in `wait_ms`, and this worker was told to come back for it."""
+        if wait_ms is not None:
+            at = time.monotonic() + wait_ms / 1000
+            self._lane_at = at if self._lane_at is None else min(self._lane_at, at)
+
+    @property
+    def _at(self) -> float | None:
+        times = [at for at in (self._delayed_at, self._lane_at) if at is not None]
+        return min(times) if times else None
 
     @property
     def now(self) -> bool:
         """Whether a job is due."""
-        return self._at is not None and time.monotonic() >= self._at
+        at = self._at
+        return at is not None and time.monotonic() >= at
 
     @property
     def seconds(self) -> float:
         """How long nothing will be due: more than 0, at most the longest sleep."""
-        left = self._longest_s if self._at is None else self._at - time.monotonic()
+        at = self._at
+        left = self._longest_s if at is None else at - time.monotonic()
         return min(max(left, 0.001), self._longest_s)

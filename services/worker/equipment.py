@@ -21,13 +21,13 @@ def _vendor(name: str, settings: WorkerSettings) -> Provider:
 
         return OpenAIProvider(
             api_key=settings.openai_api_key, base_url=settings.openai_base_url or None, briefing=brief,
-            priced=settings.openai_priced,
+            priced=settings.openai_priced, proxy=settings.provider_proxy or None,
         )  # fmt: skip
     from services.worker.providers.anthropic import AnthropicProvider  # noqa: PLC0415
 
     return AnthropicProvider(
         api_key=settings.anthropic_api_key, base_url=settings.anthropic_base_url or None, briefing=brief,
-        priced=settings.anthropic_priced,
+        priced=settings.anthropic_priced, proxy=settings.provider_proxy or None,
     )  # fmt: skip
 
 

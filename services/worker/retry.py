@@ -9,12 +9,11 @@ from typing import Final
 import msgspec
 
 from services.worker.providers import Action, ProviderError
+from services.worker.providers.failures import RETRY_AFTER_CAP_S
 from shared.job import JobError, RetryReason
 
 BACKOFF_BASE_S: Final = 1.0
 BACKOFF_CAP_S: Final = 60.0
-RETRY_AFTER_CAP_S: Final = 3600.0
-"""A provider's wish is honoured up to an hour; beyond that its answer is taken for a mistake."""
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,7 +23,8 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     demo. `provider_limits`: `provider:model=requests/tokens` a minute, separated by commas, for the whole fleet.
     `gate_failures`: so many failures in a row close a provider's gate. `first_token_seconds`, `token_gap_seconds`: how
     long a provider may be silent. `openai_priced`, `anthropic_priced`: whether the vendor's price list holds at the
-    base URL; by default at the vendor's own alone.
+    base URL; by default at the vendor's own alone. `provider_proxy`: URL of an HTTP proxy for all calls of providers;
+    the environment's proxies are not looked at.
     """
 
     worker_concurrency: Annotated[int, msgspec.Meta(ge=1, le=2_000)] = 50
@@ -35,6 +36,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     gate_failures: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 5
     first_token_seconds: PositiveSeconds = 60.0
     token_gap_seconds: PositiveSeconds = 30.0
+    provider_proxy: str = ""
     openai_api_key: str = ""
     openai_base_url: str = ""
     openai_priced: bool | None = None

@@ -117,7 +117,7 @@ class Settlement:
                 self._due.delayed(ending.delay_ms)
         elif status is JobStatus.QUEUED and isinstance(ending, Parked):
             self._metrics.retries.labels(str(RetryReason.RATE_LIMITED)).inc()
-            self._due.delayed(ending.wait_ms)
+            self._due.lane(ending.wait_ms)
         else:
             self._finished[status].inc()
             self._metrics.total.observe((claim.started_ms - claim.created_ms) / 1000 + run_s)

@@ -361,8 +361,8 @@ class JobStore:
         """
         item = (
             claim.consumer, claim.job_id, claim.token, claim.spec.priority[0], gate, report,
-            -1 if retry_after_ms is None else retry_after_ms, " ".join(candidates), " ".join(chain or (gate, *candidates)),
-            _encode(spent) if spent else "",
+            -1 if retry_after_ms is None else retry_after_ms, " ".join(candidates),
+            " ".join(chain or (gate, *candidates)), _encode(spent) if spent else "",
         )  # fmt: skip
         reply = await self._reroute(item)
         refusals.check_item(reply)
@@ -404,8 +404,8 @@ class JobStore:
 
     async def promote(self, limit: int = 64) -> Promoted:
         """Make due jobs claimable."""
-        promoted, next_ms = await self._call("promote", limit=limit)
-        return Promoted(promoted, None if next_ms < 0 else next_ms)
+        promoted, next_ms, lane_ms = await self._call("promote", limit=limit)
+        return Promoted(promoted, None if next_ms < 0 else next_ms, None if lane_ms < 0 else lane_ms)
 
     async def wait_for_work(self, timeout_ms: int) -> Ring:
         """Sleep until somebody rings, at most `timeout_ms`, on a connection of its own."""

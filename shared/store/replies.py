@@ -19,8 +19,9 @@ class Submitted(msgspec.Struct, frozen=True):
 
 
 class Claimed(msgspec.Struct, frozen=True):
-    """`more`: work was left behind. `server_ms`: Redis's clock at the claim. `next_ms`: until a parked job may run,
-    None when none waits. `doubtful`: gates whose calls failed lately: they want to hear of one that is answered."""
+    """`more`: work was left behind. `server_ms`: Redis's clock at the claim. `next_ms`: when the caller must look after
+    parked jobs, None when none wait or another worker will. `doubtful`: gates whose calls failed lately: they want to
+    hear of one that is answered."""
 
     claims: list[Claim]
     more: bool
@@ -69,10 +70,12 @@ class Recovered(msgspec.Struct, frozen=True):
 
 
 class Promoted(msgspec.Struct, frozen=True):
-    """`next_ms`: until the next job is due (0: more are due now), None when nothing is delayed."""
+    """`next_ms`: until the next job is due (0: more are due now), None when nothing is delayed. `lane_ms`: when the
+    caller must look after parked jobs, None when none wait or another worker will."""
 
     promoted: int
     next_ms: int | None
+    lane_ms: int | None = None
 
 
 class CancelReply(msgspec.Struct, frozen=True):
@@ -109,6 +112,11 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     delayed: int
     parked: int
     by_lane: dict[str, int]
+
+    @property
+    def backlog(self) -> int:
+        """Jobs that want a worker now: those that could be claimed and those that run. What to scale workers on."""
+        return sum(self.by_lane.values()) + self.processing
 
 
 class MemoryUse(msgspec.Struct, frozen=True):

@@ -65,6 +65,14 @@ async def until_stats(running: Stack, seconds: float, **wanted: int) -> dict[str
             await asyncio.sleep(0.05)
 
 
+async def until_busy(running: Stack) -> None:
+    """Wait until somebody streams text, or all is done."""
+    async with asyncio.timeout(20):
+        while (stats := await running.stats())["processing"] == 0 and stats["queued"] > 0:
+            await asyncio.sleep(0.02)
+    await asyncio.sleep(0.3)
+
+
 async def usage(running: Stack) -> dict[str, Any]:
     """What the organisation of these tests used, today and yesterday (a run may cross midnight)."""
     days = [time.strftime("%Y-%m-%d", time.gmtime(time.time() - ago)) for ago in (86_400, 0)]
@@ -75,8 +83,8 @@ async def usage(running: Stack) -> dict[str, Any]:
 
 
 async def test_a_rate_limited_provider_hears_from_a_handful_and_no_job_fails(stack: StackMaker, llm: LlmServer) -> None:
-    """1,000 slots in two workers, 1,000 jobs, 429 with Retry-After 2: at most 20 calls in these 2 s, no slot is held, the
-    rate ramps up afterwards, every job completes with its first attempt and nobody was called twice without need."""
+    """1,000 slots in two workers, 1,000 jobs, 429 with Retry-After 2: at most 20 calls in these 2 s, no slot is held,
+    the rate ramps up afterwards, every job completes with its first attempt and nobody is called twice in vain."""
     only = settings(llm, PROVIDERS=OPENAI, WORKER_CONCURRENCY="500")
     async with stack(workers=2, **only) as running:
         await llm.behave(Behaviour(fail=Failing(status=429, retry_after=2.0, seconds=2.0), tokens=4))
@@ -97,7 +105,7 @@ async def test_a_rate_limited_provider_hears_from_a_handful_and_no_job_fails(sta
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(180)
 async def test_a_limit_of_sixty_a_minute_holds_over_three_workers(stack: StackMaker, llm: LlmServer) -> None:
     """The provider never counts more than 60 in any minute, and 90 % of that are used."""
     only = settings(llm, PROVIDERS=OPENAI, PROVIDER_LIMITS=f"{OPENAI}=60")
@@ -128,18 +136,18 @@ async def test_jobs_complete_on_the_next_provider_while_the_first_is_down(stack:
 
 
 async def test_sums_of_cost_equal_the_results_whatever_is_killed(stack: StackMaker, llm: LlmServer) -> None:
-    """Three workers under kill -9 and restarts while 150 jobs stream: each is settled once, the organisation's sums are
+    """Three workers under kill -9 and restarts while 100 jobs stream: each is settled once, the organisation's sums are
     those of the results, and the tokens of lost workers are counted as wasted."""
-    short = settings(llm, LEASE_SECONDS="1", DEMO_FIRST_TOKEN_MS="0")
+    # Few slots: what a lost worker held runs one at a time on those that are left.
+    short = settings(llm, LEASE_SECONDS="1", WORKER_CONCURRENCY="6")
     async with stack(workers=3, **short) as running:
         await llm.behave(Behaviour(tokens=20, gap_s=0.02, first_token_s=0.05))
-        ids = await submit_many(running, 150, parameters={"platform": "linkedin"}, maxAttempts=10)
-        for turn in range(6):
-            await asyncio.sleep(0.5)
+        ids = await submit_many(running, 100, parameters={"platform": "linkedin"}, maxAttempts=10)
+        for turn in range(4):
+            await until_busy(running)
             victim = running.workers[turn % 3]
             await victim.kill()
             victim.start()
-            await victim.ready()
         ends = [await running.end(job_id) for job_id in ids]
         used = await usage(running)
         wasted = 0.0
@@ -148,7 +156,7 @@ async def test_sums_of_cost_equal_the_results_whatever_is_killed(stack: StackMak
     assert {job["status"] for job in ends} == {"completed"}
     nanos = [round(job["costUsd"] * 1e9) for job in ends]
     assert min(nanos) > 0
-    assert used["totals"]["jobs"] == 150
+    assert used["totals"]["jobs"] == 100
     assert round(used["totals"]["costUsd"] * 1e9) == sum(nanos)
     assert used["totals"]["outputTokens"] == sum(job["usage"]["outputTokens"] for job in ends)
     assert used["totals"]["estimatedJobs"] == sum(job["usage"]["estimated"] for job in ends)

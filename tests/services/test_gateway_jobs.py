@@ -207,3 +207,25 @@ async def test_queue_stats_have_the_guides_shape(redis_url: str, store: JobStore
         stats = (await client.get("/api/ai/queue-stats")).json()["stats"]
         assert (stats["queued"], stats["processing"], stats["completed"], stats["cancelled"]) == (1, 1, 1, 1)
         assert stats["failed"] == 0
+
+
+async def test_the_backlog_is_what_workers_are_scaled_on(redis_url: str, store: JobStore) -> None:
+    """It counts the jobs that could be claimed and those that run, not those that wait for their time or have ended."""
+    async with running_gateway(redis_url) as client:
+
+        async def stats() -> dict[str, int]:
+            return dict((await client.get("/api/ai/queue-stats")).json()["stats"])
+
+        assert (await stats())["backlog"] == 0
+        for more in ({}, {}, {"delaySeconds": 600}):
+            await client.post(SUBMIT, json=body(**more))
+        assert (await stats())["backlog"] == 2
+        claim = await _claim(store)
+        counts = await stats()
+        assert (counts["queued"], counts["delayed"], counts["processing"], counts["backlog"]) == (2, 1, 1, 2)
+        await _end(store, claim, JobStatus.COMPLETED, Outcome(result="x"))
+        await _end(store, await _claim(store), JobStatus.COMPLETED, Outcome(result="x"))
+        assert (await stats())["backlog"] == 0
+        schemas = (await client.get("/docs/openapi.json")).json()["components"]["schemas"]
+    assert schemas["Counts"]["properties"]["backlog"] == {"type": "integer"}
+    assert "backlog" in schemas["Counts"]["required"]

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
+from services.worker.app import Worker
 from services.worker.providers import Action, Completion, GenerationRequest, ProviderError
 from shared.events import EventKind
 from shared.job import JobError, JobStatus, PassedOver
@@ -62,7 +63,7 @@ async def test_a_rate_limit_stops_the_fleet_and_frees_its_slots(store: JobStore)
             for _ in range(4)
         ]
         await until(lambda: _parked(store, 200))
-        assert sum(worker._pool.free for worker in workers) == 200
+        await until(lambda: _free(workers, 200))
         for job_id in ids:
             snapshot = await ended(store, job_id, seconds=20.0)
             assert (snapshot.status, snapshot.attempt) == (JobStatus.COMPLETED, 1)
@@ -70,6 +71,10 @@ async def test_a_rate_limit_stops_the_fleet_and_frees_its_slots(store: JobStore)
     assert early <= 12
     assert len(calls) - early == 200
     assert await leaks(store.settings.redis_url) == []
+
+
+async def _free(workers: list[Worker], slots: int) -> bool:
+    return sum(worker._pool.free for worker in workers) == slots
 
 
 async def _parked(store: JobStore, count: int) -> bool:

@@ -169,12 +169,12 @@ async def test_a_token_limit_reserves_before_and_settles_after(url: str) -> None
     async with open_store(StoreSettings(redis_url=url), client_name="t", routing=paths) as store:
         for _ in range(2):
             await store.submit(new_job(max_tokens=30_000))
-        (held,) = await claim(store)
+        claimed = await store.claim("w", 10, look=True, suspect=True)
+        (held,) = claimed.claims
         assert 30_000 < held.reserved < 30_200
-        blocked = await store.claim("w", 10, look=True, suspect=True)
-        assert blocked.claims == []
-        assert blocked.next_ms is not None
-        assert 25_000 < blocked.next_ms < 35_000
+        assert claimed.next_ms is not None
+        assert 25_000 < claimed.next_ms < 35_000
+        assert await claim(store) == []
         await store.report(A, CallReport.NONE, tokens=100 - held.reserved)
         async with asyncio.timeout(3):
             while not await claim(store):
@@ -271,6 +271,16 @@ async def test_all_kinds_of_ends_find_parked_jobs(one: JobStore, raw: RawRedis) 
         await drain(one)
     assert await breaches(one, raw, ids) == []
     assert await raw("KEYS", f"{one.keys.prefix('lane')}*") == []
+
+
+async def test_one_worker_comes_back_for_a_lane_and_not_all(one: JobStore) -> None:
+    """Whoever is told first sets its timer, the others sleep on; when it leaves, the next is told."""
+    await close(one)
+    told = [(await one.claim(name, 5, look=True, suspect=True)).next_ms for name in ("w1", "w2", "w3")]
+    told += [(await one.promote()).lane_ms]
+    assert sum(wait is not None for wait in told) == 1
+    await one.leave("w1")
+    assert (await one.claim("w2", 5, look=True, suspect=True)).next_ms is not None
 
 
 async def test_a_lane_whose_gate_nobody_names_any_more_is_emptied(one: JobStore, url: str) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 
 import httpx
 import msgspec
@@ -17,11 +17,12 @@ from tests.support.processes import ROOT, free_port
 
 
 class Stats(msgspec.Struct):
-    """Calls so far, streams open now, and the most that were open at once."""
+    """Calls so far, streams open now, the most that were open at once, and connections that carried calls."""
 
     calls: int
     open: int
     peak: int
+    connections: int
 
 
 class LlmServer:
@@ -65,35 +66,47 @@ def most_within(calls: Sequence[Call], seconds: float, *, status: int | None = N
     return most
 
 
-def _start(port: int) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
+@contextmanager
+def llm_server_process() -> Iterator[int]:
+    """A stand-in for the length of the block; its port. RuntimeError when it does not start."""
+    port = free_port()
+    process = subprocess.Popen(
         [sys.executable, "-m", "tests.support.llm_server", "--port", str(port)],
         cwd=ROOT, env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}, stdin=subprocess.DEVNULL,
     )  # fmt: skip
+    try:
+        wait_until_up(process, f"http://127.0.0.1:{port}/_stats")
+        yield port
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def wait_until_up(process: subprocess.Popen[bytes], url: str, seconds: float = 30.0) -> None:
+    """Wait until a process answers at this address; RuntimeError when it does not."""
+    deadline = time.monotonic() + seconds
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            httpx.get(url, timeout=2, trust_env=False)
+        except httpx.TransportError:
+            time.sleep(0.02)
+        else:
+            return
+    raise RuntimeError(f"{url} does not answer")
 
 
 @asynccontextmanager
-async def running_llm_server(port: int | None = None) -> AsyncIterator[LlmServer]:
-    """A stand-in for the length of the block; RuntimeError when it does not start."""
-    port = port or free_port()
-    process = _start(port)
-    try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
-            server = LlmServer(port, client)
-            await _until_up(server, process)
+async def llm_server_at(port: int) -> AsyncIterator[LlmServer]:
+    """A client of a running stand-in, which is reset first."""
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10, trust_env=False) as client:
+        server = LlmServer(port, client)
+        await server.reset()
+        yield server
+
+
+@asynccontextmanager
+async def running_llm_server() -> AsyncIterator[LlmServer]:
+    """A stand-in of its own for the length of the block."""
+    with llm_server_process() as port:
+        async with llm_server_at(port) as server:
             yield server
-    finally:
-        process.terminate()
-        await asyncio.to_thread(process.wait, 10)
-
-
-async def _until_up(server: LlmServer, process: subprocess.Popen[bytes]) -> None:
-    async with asyncio.timeout(20):
-        while process.poll() is None:
-            try:
-                await server.stats()
-            except httpx.TransportError:
-                await asyncio.sleep(0.02)
-            else:
-                return
-    raise RuntimeError("the stand-in did not start")

@@ -86,6 +86,7 @@ class State:
         self.told_at: dict[str, float] = {}
         self.calls: deque[Call] = deque(maxlen=200_000)
         self.peak = 0
+        self.connections = 0
         self.open: set[Connection] = getattr(self, "open", set())
 
     def tell(self, model: str, behaviour: Behaviour) -> None:
@@ -119,6 +120,7 @@ class Connection(asyncio.Protocol):
         self._call: Call | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._paused = False
+        self._fresh = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
@@ -185,6 +187,8 @@ class Connection(asyncio.Protocol):
         if behaviour.keep_bodies:
             call.body, call.headers = msgspec.json.decode(self._body), self._headers
         self._state.calls.append(call)
+        self._state.connections += self._fresh
+        self._fresh = False
         if failing is not None:
             call.end, call.ended_at = "answered", call.at
             wish = {} if failing.retry_after is None else {"retry-after": f"{failing.retry_after:g}"}
@@ -258,7 +262,7 @@ class Control:
     """What a test may ask, all with POST or GET alike.
 
     `/_behaviour?model=NAME` (none: every model) takes a `Behaviour`; `/_calls?model=NAME` answers the `Call`s;
-    `/_stats` answers `calls`, `open` and `peak` (streams); `/_reset` forgets all of it.
+    `/_stats` answers `calls`, streams `open` and at their `peak`, `connections`; `/_reset` forgets all of it.
     """
 
     def __init__(self, state: State, respond: Any) -> None:
@@ -283,7 +287,9 @@ class Control:
             self._respond(404, {})
             return
         state = self._state
-        self._respond(200, {"calls": len(state.calls), "open": len(state.open), "peak": state.peak})
+        self._respond(200, {
+            "calls": len(state.calls), "open": len(state.open), "peak": state.peak, "connections": state.connections,
+        })  # fmt: skip
 
 
 async def main(port: int) -> None:

@@ -54,6 +54,10 @@ class ServiceProcess:
                 self._command, cwd=ROOT, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
 
+    def set(self, **settings: str) -> None:
+        """Change its environment, from the next start on."""
+        self._environment |= settings
+
     @property
     def process(self) -> subprocess.Popen[bytes]:
         """The running process."""

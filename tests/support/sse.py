@@ -57,18 +57,32 @@ class Stream:
         if self._receive_buffer is not None:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer)
         connection.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(connection, (self._url.hostname, self._url.port))
+        try:
+            await asyncio.get_running_loop().sock_connect(connection, (self._url.hostname, self._url.port))
+        except OSError:
+            connection.close()
+            raise
         limit = self._receive_buffer or 2**16
         self._reader, self._writer = await asyncio.open_connection(sock=connection, limit=limit)
+        try:
+            await self._request_head()
+        except BaseException:
+            self.cut()
+            raise
+        return self
+
+    async def _request_head(self) -> None:
         lines = [f"{self._method} {self._url.path}?{self._url.query} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in self._request.items()]
         self._writer.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
         async with asyncio.timeout(10):
-            self.status = int((await self._reader.readline()).split()[1])
+            first = (await self._reader.readline()).split()
+            if len(first) < 2:
+                raise ConnectionResetError("the connection was closed before an answer")
+            self.status = int(first[1])
             while line := (await self._reader.readline()).strip():
                 name, _, value = line.decode("latin-1").partition(":")
                 self.headers[name.lower()] = value.strip()
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

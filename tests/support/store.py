@@ -68,6 +68,7 @@ async def open_gate(raw: RawRedis, gate: str) -> None:
     for name in await raw("HKEYS", KEYS.fixed("gates")):
         if name.startswith(b"@"):
             await raw("HSET", KEYS.fixed("gates"), name, "0 0")
+    await raw("HDEL", KEYS.fixed("gates"), "@")
 
 
 async def drain(store: JobStore, consumer: str = "drain") -> int:

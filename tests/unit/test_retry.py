@@ -7,7 +7,8 @@ import random
 import pytest
 
 from services.worker.providers import Action, ProviderError
-from services.worker.retry import RETRY_AFTER_CAP_S, backoff_ms, classify
+from services.worker.providers.failures import RETRY_AFTER_CAP_S
+from services.worker.retry import backoff_ms, classify
 from shared.job import JobError, RetryReason
 
 CHANCE = random.Random(1)

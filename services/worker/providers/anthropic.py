@@ -11,16 +11,16 @@ import anthropic
 import httpx2
 import msgspec
 
+from services.worker.accounting import estimate_tokens
 from services.worker.providers import Completion, GenerationRequest
 from services.worker.providers.failures import CallFailure, Fault, classify
 from services.worker.providers.models import (
     THINKING_TOKENS,
     anthropic_can_stop_thinking,
     anthropic_thinks,
-    estimated_tokens,
 )
 from services.worker.providers.prices import cost_nano_usd, load_prices
-from services.worker.providers.wire import Briefing, EventReader, drain, fault_of, new_http_client, reported
+from services.worker.providers.wire import Briefing, EventReader, drain, fault_of, new_http_client, reported, take_all
 from shared.job import Usage
 
 BASE_URL: Final = "https://api.anthropic.com"
@@ -92,7 +92,7 @@ class _Reply:
             if event.delta is not None:
                 self.finish = event.delta.stop_reason or self.finish
         elif event.type == "content_block_delta" and event.delta is not None and event.delta.text:
-            self.size += len(event.delta.text.encode())
+            self.size += len(event.delta.text)
             return event.delta.text
         self.done = event.type == "message_stop"
         return ""
@@ -139,8 +139,8 @@ class AnthropicProvider:
         read_timeout_s: float = 600.0,
         proxy: str | None = None,
     ) -> None:
-        host = urlsplit(base_url or BASE_URL).hostname
-        self._priced = host == urlsplit(BASE_URL).hostname if priced is None else priced
+        own = urlsplit(base_url or BASE_URL).hostname == urlsplit(BASE_URL).hostname
+        self._priced = own if priced is None else priced
         self._briefing = briefing
         self._http = new_http_client(read_timeout_s=read_timeout_s, proxy=proxy)
         self._client = anthropic.AsyncAnthropic(
@@ -148,7 +148,10 @@ class AnthropicProvider:
             api_key=api_key or "none",
             base_url=base_url or BASE_URL,
             max_retries=0,
+            timeout=self._http.timeout,
             http_client=self._http,
+            # The SDK sends the key as a bearer token; compatible servers may know its old header only.
+            default_headers=None if own else {"x-api-key": api_key or "none"},
             # Its spans could be told to carry prompts.
             open_telemetry=False,
         )
@@ -179,12 +182,14 @@ class AnthropicProvider:
                 async with aclosing(body):
                     reader = EventReader()
                     async for chunk in body:
-                        text = "".join([reply.take(data) for data in reader.feed(chunk)])
+                        text, broken = take_all(reply.take, reader.feed(chunk))
                         if reply.usage is not None and reply.usage is not told:
                             told = reply.usage
                             yield told
                         if text:
                             yield text
+                        if broken is not None:
+                            raise broken
                         if reply.done:
                             await drain(body)
                             break
@@ -205,8 +210,8 @@ class AnthropicProvider:
         usage = reply.usage
         if usage is None or not usage.output_tokens:
             usage = Usage(
-                input_tokens=estimated_tokens(len((arguments.get("system", "") + request.prompt).encode())),
-                output_tokens=estimated_tokens(reply.size),
+                input_tokens=estimate_tokens(len(arguments.get("system", "") + request.prompt)),
+                output_tokens=estimate_tokens(reply.size),
                 estimated=True,
             )
         return Completion(

@@ -55,7 +55,7 @@ SHAPES: Final = (
 )
 """Every shape of failure that is known, in the order of the page."""
 
-_ATTEMPTS: Final = {Action.WAIT: 0, Action.RETRY: 3, Action.FALLBACK: 1, Action.FAIL: 1}
+ATTEMPTS: Final = {Action.WAIT: 0, Action.RETRY: 3, Action.FALLBACK: 1, Action.FAIL: 1}
 """Attempts used up by a job with `maxAttempts` 3 whose calls all fail this way and whose chain has one provider."""
 
 _INTRODUCTION: Final = f"""\
@@ -91,7 +91,7 @@ def page() -> str:
         verdict = classify(failure)
         wish = "" if verdict.retry_after_s is None else f"{verdict.retry_after_s:g} s"
         rows.append(
-            f"| {shape} | `{verdict.error.type}` | `{verdict.action}` | {wish} | {_ATTEMPTS[verdict.action]} "
+            f"| {shape} | `{verdict.error.type}` | `{verdict.action}` | {wish} | {ATTEMPTS[verdict.action]} "
             f"| {verdict.error.message} |\n"
         )
     return _INTRODUCTION + "".join(rows)

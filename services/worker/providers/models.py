@@ -38,11 +38,3 @@ def anthropic_can_stop_thinking(model: str) -> bool:
 def anthropic_thinks(model: str) -> bool:
     """Whether it thinks whatever we say."""
     return _ANTHROPIC_THINKING.match(model) is not None and not anthropic_can_stop_thinking(model)
-
-
-def estimated_tokens(size: int) -> int:
-    """A guess for a server that reports no usage: one token for every 4 bytes of UTF-8, begun ones counted.
-
-    Source: OpenAI's rule of thumb, 4 characters of English; bytes hold for other scripts, too.
-    """
-    return -(-size // 4)

@@ -14,16 +14,16 @@ import httpx2
 import msgspec
 import openai
 
+from services.worker.accounting import estimate_tokens
 from services.worker.providers import Completion, GenerationRequest
 from services.worker.providers.failures import CallFailure, Fault, classify
 from services.worker.providers.models import (
     THINKING_TOKENS,
-    estimated_tokens,
     openai_can_stop_reasoning,
     openai_reasons,
 )
 from services.worker.providers.prices import cost_nano_usd, load_prices
-from services.worker.providers.wire import Briefing, EventReader, drain, fault_of, new_http_client, reported
+from services.worker.providers.wire import Briefing, EventReader, drain, fault_of, new_http_client, reported, take_all
 from shared.job import Usage
 
 BASE_URL: Final = "https://api.openai.com/v1"
@@ -90,7 +90,7 @@ class _Reply:
             if choice.delta is not None:
                 text += choice.delta.content or ""
                 self.refused = self.refused or bool(choice.delta.refusal)
-        self.size += len(text.encode())
+        self.size += len(text)
         return text
 
     def _count(self, counts: _Counts) -> None:
@@ -146,6 +146,7 @@ class OpenAIProvider:
             api_key=api_key or "none",
             base_url=base_url or BASE_URL,
             max_retries=0,
+            timeout=self._http.timeout,
             http_client=self._http,
         )
         if self._priced:
@@ -181,8 +182,11 @@ class OpenAIProvider:
                 async with aclosing(body):
                     reader = EventReader()
                     async for chunk in body:
-                        if text := "".join([reply.take(data) for data in reader.feed(chunk)]):
+                        text, broken = take_all(reply.take, reader.feed(chunk))
+                        if text:
                             yield text
+                        if broken is not None:
+                            raise broken
                         if reply.done:
                             await drain(body)
                             break
@@ -202,8 +206,8 @@ class OpenAIProvider:
     @staticmethod
     def _completion(request: GenerationRequest, arguments: dict[str, Any], reply: _Reply) -> Completion:
         usage = reply.usage or Usage(
-            input_tokens=estimated_tokens(sum(len(message["content"].encode()) for message in arguments["messages"])),
-            output_tokens=estimated_tokens(reply.size),
+            input_tokens=estimate_tokens(sum(len(message["content"]) for message in arguments["messages"])),
+            output_tokens=estimate_tokens(reply.size),
             estimated=True,
         )
         ignored = request.temperature is not None and "temperature" not in arguments

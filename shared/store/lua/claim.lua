@@ -96,4 +96,4 @@ local doubtful = {}
 for name, state in pairs(gate_states) do
   if state.failures + state.closings > 0 then doubtful[#doubtful + 1] = name end
 end
-return {more and 1 or 0, string.format('%d', now), soonest, doubtful, unpack(claims)}
+return {more and 1 or 0, string.format('%d', now), promise(soonest), doubtful, unpack(claims)}

@@ -1,6 +1,6 @@
 -- A worker that ends removes its consumers, where nothing is pending: deleting one drops its pending list for good.
 -- It rings on: the ring that it popped while it went may have been somebody else's.
--- KEYS again suspect high normal low wake suspects
+-- KEYS again suspect high normal low wake suspects gates
 -- ARGV consumer
 -- RETURNS consumers deleted
 -- INCLUDE lease
@@ -15,5 +15,7 @@ for _, stream in pairs(streams) do
   end
 end
 if deleted == 5 then redis.call('HDEL', suspects, consumer) end
+-- What this worker promised to look at, another one must.
+redis.call('HDEL', gates, '@')
 redis.call('ZADD', wake, 0, 'job')
 return deleted

@@ -3,7 +3,8 @@
 -- KEYS again suspect high normal low due_high due_normal due_low wake gates parked
 -- PREFIX job lane
 -- ARGV limit limits
--- RETURNS {promoted, ms until the next is due or may pass its gate (0: more are due now) or -1}
+-- RETURNS {promoted, ms until the next is due (0: more are due now) or -1, ms until the caller must look after the lanes
+--   of gates or -1}
 -- INCLUDE lease clock gates parking
 
 local promoted, suspects_among, left = 0, false, tonumber(limit)
@@ -60,15 +61,18 @@ for i = 1, #first, 2 do
   end
   if not pcall(expire, first[i]) then redis.call('ZREM', parked, first[i]) end
 end
-local open_lane = false
+local open_lane, lanes_wait = false, -1
 if #first > 0 then
   load_gates()
   for lane in pairs(lanes) do
     local ok, job, name, wait = pcall(ask_lane, lane)
-    if ok and job and name then open_lane = true elseif ok and job then sooner(wait) end
+    if ok and job and name then open_lane = true elseif ok and job then
+      lanes_wait = lanes_wait < 0 and wait or math.min(lanes_wait, wait)
+    end
   end
+  lanes_wait = promise(lanes_wait)
   save_gates()
 end
 if promoted > 0 or open_lane then redis.call('ZADD', wake, 0, 'job') end
 if suspects_among then redis.call('ZADD', wake, -1, 'look') end
-return {promoted, soonest}
+return {promoted, soonest, lanes_wait}

@@ -20,6 +20,13 @@ local function repeated(job, token)
   return {'LOST', '', 0}
 end
 
+local function any_open(chain_text)
+  for name in string.gmatch(chain_text, '%S+') do
+    if gate(name).closed_until <= now then return true end
+  end
+  return false
+end
+
 local replies = each_item(function(consumer, job, token, lane, name, report, retry, candidates, route, spent)
   if not holds(consumer, token) then return repeated(job, token) end
   report_call(name, report, tonumber(retry))
@@ -33,9 +40,10 @@ local replies = each_item(function(consumer, job, token, lane, name, report, ret
     redis.call('HSET', job_prefix .. job, 'gate', other)
     return {'GO', other, tokens}
   end
-  -- Who was told to wait may be the first to have room again; who refused us is not asked any more.
+  -- Who was told to wait may be the first to have room again; who failed or refused us is not asked any more. When
+  -- everybody is down an attempt is used up, or the job would go round until its deadline.
   local chain_text = report == 'limited' and route or candidates
-  if report == 'failed' or chain_text == '' then return {'STAY', '', 0} end
+  if chain_text == '' or report == 'failed' and not any_open(candidates) then return {'STAY', '', 0} end
   local _, wait = ask_chain(chain_text, need)
   wait = math.max(wait, 1)
   local record = read_record(job)

@@ -1,6 +1,6 @@
 -- One gate per provider and model, for the whole fleet. A call passes when its gate is open and its limits have room;
 -- then its share is reserved. All gates stand in one hash, read once per script, written back by save_gates; beside
--- them, as `@` and its chain, every lane in which jobs wait (parking.lua).
+-- them, as `@` and its chain, every lane in which jobs wait (parking.lua), and as `@` when one will be looked at.
 -- closed_until: ms; why: 0 open, 1 the provider told us to wait, 2 too many failures in a row; failures, closings: in a
 -- row; ramp_from: when it opened last; used: ms; requests, tokens: when the reserved share is used up (ms); probe: 1
 -- while one call tests a failing provider.
@@ -15,8 +15,8 @@ local COLD_MS, NOTE_MS, RAMP_START, RAMP_MS = 60000, 20000, 8, 7000
 local PROBE_MS = 30000
 
 local now, gate_states, gate_limits, gates_changed = now_ms(), {}, {}, {}
--- Lane -> {look at it again at (ms), turn in the priority pattern}; false: it is gone.
-local lanes, lanes_changed = {}, {}
+-- Lane -> {look at it again at (ms), turn in the priority pattern}; false: it is gone. promised: when somebody will.
+local lanes, lanes_changed, promised = {}, {}, 0
 
 local function gate(name)
   if not gate_states[name] then
@@ -34,7 +34,9 @@ local function load_gates()
   local flat = redis.pcall('HGETALL', gates)
   for i = 1, #flat, 2 do
     local values = string.gmatch(flat[i + 1] .. string.rep(' 0', #GATE_FIELDS), '%S+')
-    if string.sub(flat[i], 1, 1) == '@' then
+    if flat[i] == '@' then
+      promised = tonumber(values()) or 0
+    elseif string.sub(flat[i], 1, 1) == '@' then
       lanes[string.sub(flat[i], 2)] = {tonumber(values()) or 0, tonumber(values()) or 0}
     else
       local state = gate(flat[i])
@@ -58,6 +60,15 @@ local function save_gates()
     end
   end
   if #command > 0 then redis.pcall('HSET', gates, unpack(command)) end
+end
+
+-- One worker comes back for the lanes, not all: answers `wait` (ms) to whoever is to come, -1 when another will by then.
+-- Should that one die, the others look once a lease.
+local function promise(wait)
+  if wait <= 0 or (promised > now and promised <= now + wait) then return -1 end
+  promised = now + wait
+  redis.pcall('HSET', gates, '@', string.format('%.0f', promised))
+  return wait
 end
 
 -- ms from one call to the next, and whether that is because the gate opens slowly.

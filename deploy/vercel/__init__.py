@@ -1,0 +1,1 @@
+"""What Vercel needs: see docs/vercel.md."""

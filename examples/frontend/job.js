@@ -1,0 +1,70 @@
+// One job as this page knows it: pure state, changed by events alone. Nothing here touches the page or the network.
+
+export const ENDS = ['completed', 'failed', 'cancelled'];
+export const KINDS = ['queued', 'processing', 'delta', 'retrying', 'gap', ...ENDS];
+
+const REASONS = {
+  error: 'The attempt failed',
+  worker_lost: 'The worker was lost',
+  drain: 'The worker is being replaced',
+  rate_limited: 'The provider is busy',
+};
+
+export class Job {
+  // `saved` is what `save` gave before a reload.
+  constructor(id, eventsUrl, saved = {}) {
+    this.id = id;
+    this.eventsUrl = eventsUrl;
+    this.status = saved.status ?? 'queued';
+    this.text = saved.text ?? '';
+    this.lastEventId = saved.lastEventId ?? '';
+    this.note = saved.note ?? '';
+    // Whether `text` may lack something that the result has: after a gap, or when the end came by polling.
+    this.partial = saved.partial ?? false;
+    this.end = saved.end ?? null;
+  }
+
+  get ended() {
+    return ENDS.includes(this.status);
+  }
+
+  save() {
+    const { id, eventsUrl, status, text, lastEventId, note, partial, end } = this;
+    return { id, eventsUrl, status, text, lastEventId, note, partial, end };
+  }
+
+  // An event of the stream. The deltas since the last `processing` add up to the result.
+  take(kind, data, lastEventId) {
+    this.lastEventId = lastEventId || this.lastEventId;
+    if (kind === 'delta') {
+      this.text += data.text;
+    } else if (kind === 'processing') {
+      Object.assign(this, { status: 'processing', text: '', note: data.attempt > 1 ? `Attempt ${data.attempt}` : '', partial: false });
+    } else if (kind === 'retrying') {
+      Object.assign(this, { status: 'queued', note: `${REASONS[data.reason] ?? 'Interrupted'}, it will be tried again` });
+    } else if (kind === 'gap') {
+      Object.assign(this, { status: data.status, text: data.text ?? '', note: 'Some of the text was missed', partial: true });
+    } else if (ENDS.includes(kind)) {
+      this.finish(kind, data);
+    }
+  }
+
+  // What job-status says. It has no text before the end.
+  look(view) {
+    if (ENDS.includes(view.status)) {
+      this.partial = true;
+      this.finish(view.status, view);
+    } else {
+      this.status = view.status;
+    }
+  }
+
+  finish(status, data) {
+    const { result, error, provider, model, usage, costUsd } = data;
+    if (result !== undefined && result !== null && result !== this.text) {
+      if (!this.partial) console.warn('the deltas did not add up to the result');
+      this.text = result;
+    }
+    Object.assign(this, { status, note: '', end: { error, provider, model, usage, costUsd } });
+  }
+}

@@ -1,0 +1,28 @@
+"""`services.gateway.asgi:app`: the gateway for servers that import an ASGI application, Vercel's among them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from litestar.types import ASGIApp
+
+from services.gateway.app import open_app
+from services.gateway.settings import GatewaySettings
+from shared.http.entry_point import ANYWHERE, EntryPoint
+from shared.settings import read
+from shared.telemetry import logs
+
+
+@asynccontextmanager
+async def open_gateway(mapping: Mapping[str, str] = os.environ) -> AsyncIterator[ASGIApp]:
+    """The application, built from the environment. SettingsInvalid when something is set wrong."""
+    settings = read(mapping, GatewaySettings, gateway_host=ANYWHERE)
+    logs.configure("gateway", settings.log_level)
+    async with open_app(settings, mapping, asyncio.Event()) as opened:
+        yield opened
+
+
+app = EntryPoint(open_gateway)

@@ -1,0 +1,27 @@
+"""`services.notifier.asgi:app`: the event streams for servers that import an ASGI application."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from litestar.types import ASGIApp
+
+from services.notifier.app import open_app
+from services.notifier.settings import NotifierSettings
+from shared.http.entry_point import ANYWHERE, EntryPoint
+from shared.settings import read, read_store
+from shared.telemetry import logs
+
+
+@asynccontextmanager
+async def open_notifier(mapping: Mapping[str, str] = os.environ) -> AsyncIterator[ASGIApp]:
+    """The application, built from the environment. SettingsInvalid when something is set wrong."""
+    settings = read(mapping, NotifierSettings, notifier_host=ANYWHERE)
+    logs.configure("notifier", settings.log_level)
+    async with open_app(settings, read_store(mapping)) as (opened, _):
+        yield opened
+
+
+app = EntryPoint(open_notifier)

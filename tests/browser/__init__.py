@@ -1,0 +1,1 @@
+"""The example front end in a real browser."""

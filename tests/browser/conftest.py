@@ -1,0 +1,120 @@
+"""The example front end on an origin of its own, in Chromium, before the real services."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Stack, StackMaker, stack
+from tests.support.chromium import BINARY, Chromium, Page
+from tests.support.processes import ROOT
+
+__all__ = ["stack"]
+
+FRONTEND = ROOT / "examples/frontend"
+
+RECORD = """
+window.seen = {text: [], status: []};
+document.addEventListener('DOMContentLoaded', () => {
+  for (const id of ['text', 'status']) {
+    const element = document.getElementById(id);
+    const observer = new MutationObserver(() => window.seen[id].push(element.textContent));
+    observer.observe(element, {childList: true, characterData: true, subtree: true});
+  }
+});
+"""
+"""Keeps everything that the page ever showed in these two places."""
+
+
+class StaticFiles(SimpleHTTPRequestHandler):
+    """The front end's files as they are, but for `config.js`, which every operator writes."""
+
+    config = ""
+
+    def do_GET(self) -> None:
+        if self.path != "/config.js":
+            super().do_GET()
+            return
+        body = self.config.encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/javascript")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its own name for it
+        """Say nothing."""
+
+
+@dataclass
+class Browsing:
+    """A page with the front end, and the services behind it."""
+
+    page: Page
+    stack: Stack
+    origin: str
+
+    async def submit(self, prompt: str, length: str = "long") -> str:
+        """Fill in the form and send it; the job's id."""
+        await self.page.fill("#prompt", prompt)
+        await self.page.fill("[name=length]", length)
+        await self.page.click("#submit")
+        return str(await self.page.until("location.hash.slice(1)"))
+
+    async def status(self, wanted: str, *, seconds: float = 20) -> None:
+        """Wait until the page shows a job of this status."""
+        await self.page.until(f"document.body.dataset.status === '{wanted}'", seconds=seconds)
+
+    async def some_text(self, letters: int) -> str:
+        """Wait until so much text has arrived; it."""
+        await self.page.until(f"document.getElementById('text').textContent.length >= {letters}")
+        return await self.page.text("#text")
+
+    async def seen(self, where: str = "text") -> list[str]:
+        """Every text, or every status, that the page showed since it was loaded."""
+        return list(await self.page.evaluate(f"window.seen.{where}"))
+
+
+BrowsingMaker = Callable[..., AbstractAsyncContextManager[Browsing]]
+
+
+@pytest.fixture
+def static() -> Iterator[tuple[str, type[StaticFiles]]]:
+    """Address of the front end, and the handler whose `config` it serves."""
+    handler = type("Configured", (StaticFiles,), {})
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(FRONTEND))) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", handler
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def browsing(stack: StackMaker, static: tuple[str, type[StaticFiles]], tmp_path: Path) -> BrowsingMaker:
+    """`async with browsing(DEMO_TOKENS_PER_SECOND="30") as b`: the page is open; nothing is submitted yet."""
+    if BINARY is None:
+        pytest.skip("Chromium is not installed")
+    origin, handler = static
+
+    @asynccontextmanager
+    async def make(workers: int = 1, **settings: str) -> AsyncIterator[Browsing]:
+        cors = {"CORS_ALLOWED_ORIGINS": origin}
+        async with stack(workers, **cors, **settings) as running, Chromium(tmp_path / "profile") as browser:
+            handler.config = f"window.PRESSWORK = {{api: '{running.gateway.url}', events: '{running.notifier.url}'}};"
+            page = await browser.page()
+            await page.before_scripts(RECORD)
+            await page.open(f"{origin}/")
+            yield Browsing(page, running, origin)
+            await asyncio.sleep(0)
+            assert page.complaints == []
+
+    return make

@@ -1,0 +1,1 @@
+"""The Compose file run for real on a Docker engine."""

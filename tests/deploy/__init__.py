@@ -1,0 +1,1 @@
+"""The manifests under deploy/: schemas, names, and what they promise."""

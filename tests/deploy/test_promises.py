@@ -1,0 +1,160 @@
+"""What the manifests promise beyond their schemas: time to drain, least privilege, one metric to scale on."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+import pytest
+
+from services.gateway.views import view_stats
+from services.notifier.hub import DRAIN_S
+from services.worker.app import HAND_BACK_SECONDS
+from shared.store.replies import QueueStats
+from tests.deploy.manifests import (
+    BASE,
+    CLOUD_RUN,
+    Manifest,
+    base,
+    cloud_run,
+    containers,
+    documents,
+    environment,
+    of_kind,
+)
+
+DEPLOYMENTS = of_kind(base(), "Deployment")
+CLOUD_RUN_SECONDS = 10
+"""Between SIGTERM and SIGKILL, for services and worker pools (Google's container runtime contract)."""
+
+by_name = pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda manifest: manifest["metadata"]["name"])
+
+
+def _one(manifest: Manifest) -> Manifest:
+    (container,) = containers(manifest)
+    return container
+
+
+@by_name
+def test_pods_run_with_the_least_privilege(deployment: Manifest) -> None:
+    """Numeric non-root user, read-only root, no capability, default seccomp, no cluster token, memory bounded."""
+    pod, container = deployment["spec"]["template"]["spec"], _one(deployment)
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["serviceAccountName"] == deployment["metadata"]["name"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] == pod["securityContext"]["runAsGroup"] == 10001
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
+    }  # fmt: skip
+    assert {"cpu", "memory"} <= set(container["resources"]["requests"])
+    assert "memory" in container["resources"]["limits"]
+
+
+@by_name
+def test_pods_are_probed_where_the_services_answer(deployment: Manifest) -> None:
+    """Liveness asks the process, readiness asks Redis too, both on the port that the service is told to listen on."""
+    container = _one(deployment)
+    (port,) = container["ports"]
+    settings = environment(container)
+    assert str(port["containerPort"]) in {value for name, value in settings.items() if name.endswith("_PORT")}
+    assert container["livenessProbe"]["httpGet"] == {"path": "/health/live", "port": port["name"]}
+    assert container["startupProbe"]["httpGet"] == {"path": "/health/live", "port": port["name"]}
+    assert container["readinessProbe"]["httpGet"] == {"path": "/health/ready", "port": port["name"]}
+
+
+@by_name
+def test_pods_have_time_to_drain(deployment: Manifest) -> None:
+    """The grace period is longer than all that happens between the decision to stop and the process's end."""
+    container = _one(deployment)
+    pause = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+    draining = {
+        "gateway": 5.0,
+        "notifier": DRAIN_S + 2.0,
+        "worker": float(environment(container).get("DRAIN_SECONDS", 8.0)) + HAND_BACK_SECONDS,
+    }
+    grace = deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    assert grace >= pause + draining[deployment["metadata"]["name"]] + 5
+
+
+def test_every_deployment_can_lose_one_pod_at_a_time_and_no_more() -> None:
+    """Each has a disruption budget and a network policy that select its pods."""
+    labels = {d["metadata"]["name"]: d["spec"]["template"]["metadata"]["labels"] for d in DEPLOYMENTS}
+    budgets = {b["metadata"]["name"]: b["spec"] for b in of_kind(base(), "PodDisruptionBudget")}
+    assert budgets.keys() == labels.keys()
+    for name, budget in budgets.items():
+        assert budget["maxUnavailable"] == 1
+        assert budget["selector"]["matchLabels"].items() <= labels[name].items()
+
+
+def test_network_is_denied_but_for_what_is_listed() -> None:
+    """Default deny both ways; only workers reach the internet, on 443 alone and never the metadata service."""
+    policies = {policy["metadata"]["name"]: policy["spec"] for policy in of_kind(base(), "NetworkPolicy")}
+    assert policies["default-deny"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    part_of = documents(BASE / "kustomization.yaml")[0]["labels"]
+    assert {"pairs": {"app.kubernetes.io/part-of": "presswork"}, "includeTemplates": True} in part_of
+    outward = {name: spec for name, spec in policies.items() if "ipBlock" in repr(spec.get("egress", ""))}
+    assert list(outward) == ["worker-to-providers"]
+    assert outward["worker-to-providers"]["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "worker"}
+    (rule,) = outward["worker-to-providers"]["egress"]
+    assert rule["ports"] == [{"port": 443, "protocol": "TCP"}]
+    assert "169.254.0.0/16" in rule["to"][0]["ipBlock"]["except"]
+    assert not [name for name, spec in policies.items() for rule in spec.get("ingress", []) if "from" not in rule]
+
+
+def test_both_autoscalers_follow_the_same_figure_of_the_queue() -> None:
+    """KEDA and Cloud Run read one number where the gateway really puts it, and never scale to nobody."""
+    (kubernetes,) = of_kind(base(), "ScaledObject")
+    crema = documents(CLOUD_RUN / "autoscaling.yaml")[0]["spec"]["scaledObjects"][0]
+    triggers = [spec["triggers"][0] for spec in (kubernetes["spec"], crema["spec"])]
+    assert {trigger["type"] for trigger in triggers} == {"metrics-api"}
+    fields = [{k: v for k, v in trigger["metadata"].items() if k != "url"} for trigger in triggers]
+    assert fields[0] == fields[1]
+    assert set(fields[0]) == {"valueLocation", "targetValue", "authMode"}
+    stats = QueueStats(
+        queued=12, processing=4, completed=0, failed=0, cancelled=0, delayed=2, parked=3, by_lane={"high": 7}
+    )
+    answer: Any = msgspec.to_builtins(view_stats(stats, 0))
+    for step in fields[0]["valueLocation"].split("."):
+        answer = answer[step]
+    assert answer == 11
+    for spec in (kubernetes["spec"], crema["spec"]):
+        assert spec["minReplicaCount"] >= 1
+        behavior = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+        assert behavior["scaleDown"]["stabilizationWindowSeconds"] >= 300
+    assert kubernetes["spec"]["fallback"]["behavior"] == "currentReplicasIfHigher"
+    for worker in (next(d for d in DEPLOYMENTS if d["metadata"]["name"] == "worker"), cloud_run()["worker"]):
+        assert float(fields[0]["targetValue"]) <= float(environment(_one(worker))["WORKER_CONCURRENCY"])
+
+
+def test_cloud_run_workers_drain_within_its_ten_seconds() -> None:
+    """DRAIN_SECONDS and handing back leave two seconds of the ten for the rest."""
+    settings = environment(_one(cloud_run()["worker"]))
+    assert float(settings["DRAIN_SECONDS"]) <= 6
+    assert float(settings["DRAIN_SECONDS"]) + HAND_BACK_SECONDS <= CLOUD_RUN_SECONDS - 2
+
+
+@pytest.mark.parametrize("name", ["gateway", "notifier", "worker"])
+def test_cloud_run_pins_secrets_and_images(name: str) -> None:
+    """Secrets by version, images by digest, an identity of its own, and no secret as plain text."""
+    manifest = cloud_run()[name]
+    container = _one(manifest)
+    assert re.fullmatch(rf".*/presswork-{name}@sha256:DIGEST", container["image"])
+    assert manifest["spec"]["template"]["spec"]["serviceAccountName"].startswith(f"presswork-{name}@")
+    settings = environment(container)
+    secret = {key: value for key, value in settings.items() if isinstance(value, dict)}
+    assert "REDIS_URL" in secret
+    assert all(value["secretKeyRef"]["key"].isdigit() for value in secret.values())
+    assert not [key for key in settings.keys() - secret.keys() if "TOKEN" in key or "KEY" in key or key == "REDIS_URL"]
+
+
+def test_cloud_run_keeps_the_notifier_awake_and_its_streams_shorter_than_the_limit() -> None:
+    """Its CPU is not taken away between requests, and a stream ends by itself before the platform cuts it."""
+    notifier = cloud_run()["notifier"]
+    template = notifier["spec"]["template"]
+    assert template["metadata"]["annotations"]["run.googleapis.com/cpu-throttling"] == "false"
+    assert float(environment(_one(notifier))["NOTIFIER_STREAM_SECONDS"]) < template["spec"]["timeoutSeconds"] <= 3600
+    assert (
+        int(environment(_one(notifier))["NOTIFIER_MAX_CONNECTIONS"]) <= template["spec"]["containerConcurrency"] <= 1000
+    )

@@ -1,0 +1,38 @@
+"""The reader of server-sent events."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.worker.providers import ProviderError
+from services.worker.providers.wire import MAX_EVENT_BYTES, EventReader
+
+lines = st.text(st.characters(exclude_characters="\r\n", codec="utf-8"), max_size=12)
+
+
+@given(
+    events=st.lists(st.lists(lines, min_size=1, max_size=3), max_size=4),
+    ending=st.sampled_from(["\n", "\r\n", "\r"]),
+    cuts=st.lists(st.integers(min_value=1, max_value=9), max_size=20),
+)
+def test_chunks_may_be_cut_anywhere(events: list[list[str]], ending: str, cuts: list[int]) -> None:
+    """The same events come out, whatever the line ends and wherever the network cuts, also inside a character."""
+    body = "".join("".join(f"data: {line}{ending}" for line in event) + f": hm{ending}{ending}" for event in events)
+    rest, reader, found = body.encode(), EventReader(), []
+    for cut in cuts:
+        found += reader.feed(rest[:cut])
+        rest = rest[cut:]
+    # A lone carriage return at the very end waits for its line feed.
+    found += reader.feed(rest + b":\n")
+    assert [data.decode() for data in found] == ["\n".join(event) for event in events]
+
+
+def test_an_event_without_end() -> None:
+    """A body that never ends an event does not fill the memory."""
+    reader = EventReader()
+    half = b"x" * (MAX_EVENT_BYTES // 2)
+    assert reader.feed(half) == reader.feed(half) == []
+    with pytest.raises(ProviderError):
+        reader.feed(b"x")

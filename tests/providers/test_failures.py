@@ -1,0 +1,107 @@
+"""The classifier: total, bounded, consistent, and what the docs say of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.worker.providers import Action
+from services.worker.providers.failure_table import SHAPES, page
+from services.worker.providers.failures import (
+    RETRY_AFTER_CAP_S,
+    CallFailure,
+    Fault,
+    Hint,
+    classify,
+    hint_in,
+    retry_after_s,
+)
+from services.worker.providers.wire import reported
+from tests.support.processes import ROOT
+
+words = st.none() | st.text(max_size=40)
+headers = words | st.floats().map(str) | st.integers().map(str) | st.datetimes().map(lambda at: at.strftime("%c GMT"))
+failures = st.builds(
+    CallFailure,
+    status=st.none() | st.integers(min_value=-1, max_value=1000), fault=st.none() | st.sampled_from(Fault),
+    kind=words | st.sampled_from(["rate_limit_error", "api_error", "billing_error"]), code=words,
+    hint=st.none() | st.sampled_from(Hint), retry_after=headers, retry_after_ms=headers, date=headers,
+)  # fmt: skip
+json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=8,
+)
+bodies = json | st.dictionaries(st.sampled_from(["type", "code", "message", "details"]), json)
+
+
+@given(failures)
+def test_every_failure_has_a_verdict(failure: CallFailure) -> None:
+    """Whatever happened is classified; `retryable` follows the action; a wish is bounded, and there for who retries."""
+    verdict = classify(failure)
+    assert verdict.error.retryable is (verdict.action in (Action.WAIT, Action.RETRY))
+    assert verdict.error.type.isidentifier()
+    wish = verdict.retry_after_s
+    assert wish is None or 0 <= wish <= RETRY_AFTER_CAP_S
+    assert wish is None or verdict.error.retryable
+
+
+@given(body=bodies, status=st.none() | st.integers(min_value=300, max_value=600))
+def test_every_body_can_be_read(body: Any, status: int | None) -> None:
+    """A body of any shape is described and classified."""
+    failure = reported(body, status=status)
+    assert (failure.fault is Fault.REPORTED) is (failure.status is None)
+    classify(failure)
+
+
+@pytest.mark.parametrize(
+    ("given_headers", "wish"),
+    [
+        ({"retry_after": "2"}, 2.0),
+        ({"retry_after": "0.25"}, 0.25),
+        ({"retry_after": "-3"}, 0.0),
+        ({"retry_after": "1e9"}, RETRY_AFTER_CAP_S),
+        ({"retry_after": "nan"}, None),
+        ({"retry_after": "inf"}, None),
+        ({"retry_after": "soon"}, None),
+        ({"retry_after": ""}, None),
+        ({"retry_after_ms": "1500", "retry_after": "9"}, 1.5),
+        ({"retry_after_ms": "x", "retry_after": "9"}, 9.0),
+        ({"retry_after": "Wed, 25 Nov 2026 12:00:07 GMT", "date": "Wed, 25 Nov 2026 12:00:00 GMT"}, 7.0),
+        ({"retry_after": "Wed, 25 Nov 2026 11:00:00 GMT", "date": "Wed, 25 Nov 2026 12:00:00 GMT"}, 0.0),
+        ({"retry_after": "Wed, 25 Nov 2026 12:00:07 GMT"}, None),
+        ({}, None),
+    ],
+)
+def test_the_wish(given_headers: dict[str, Any], wish: float | None) -> None:
+    """Seconds, milliseconds or a date; what is absurd is bounded, what cannot be read is no wish."""
+    assert retry_after_s(CallFailure(status=429, **given_headers)) == wish
+
+
+def test_hints() -> None:
+    """The few things that only a message says."""
+    assert hint_in("Your credit balance is too low to access the API.") is Hint.CREDIT
+    assert hint_in("prompt is too long: 210000 tokens > 200000 maximum") is Hint.TOO_LONG
+    assert hint_in("Request too large for gpt-4o on tokens per min (TPM)") is Hint.OVER_LIMIT
+    assert hint_in("anything else") is hint_in(None) is hint_in(7) is None
+
+
+def test_types_say_one_thing_each() -> None:
+    """A front end may tell failures apart by `type` alone: each has one action and one message."""
+    verdicts = {(v.error.type, v.action, v.error.message) for v in (classify(failure) for _, failure in SHAPES)}
+    assert len({error_type for error_type, _, _ in verdicts}) == len(verdicts)
+
+
+def test_every_fault_and_hint_is_in_the_table() -> None:
+    """The table leaves out nothing that the code knows."""
+    shown = [failure for _, failure in SHAPES]
+    assert {failure.fault for failure in shown} >= set(Fault)
+    assert {failure.hint for failure in shown} | {Hint.TOO_LONG} >= set(Hint)
+
+
+def test_the_page_is_up_to_date() -> None:
+    """docs/provider-failures.md is what the code says; `make docs` writes it."""
+    assert (ROOT / "docs" / "provider-failures.md").read_text(encoding="utf-8") == page()

@@ -1,0 +1,77 @@
+"""A stream that nobody wants any more is closed at once, wherever it is."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.support.adapters import BOTH, collect, open_provider, request
+from tests.support.llm import LlmServer
+from tests.support.llm_server import Behaviour
+
+SLOW = {
+    "before the first token": Behaviour(first_token_s=30),
+    "between tokens": Behaviour(tokens=100, gap_s=0.05),
+    "in a stall": Behaviour(cut="stall", cut_after=2),
+}
+
+
+async def _left(llm: LlmServer) -> float:
+    """Seconds until the stand-in has seen its only client go."""
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    async with asyncio.timeout(5):
+        while (await llm.stats()).open:
+            await asyncio.sleep(0.01)
+    (call,) = await llm.calls()
+    assert call.end == "disconnected"
+    return loop.time() - start
+
+
+async def _opened(llm: LlmServer) -> None:
+    async with asyncio.timeout(5):
+        while not (await llm.stats()).open:
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("behaviour", SLOW.values(), ids=SLOW.keys())
+@pytest.mark.parametrize("name", BOTH)
+async def test_cancelling(llm: LlmServer, name: str, behaviour: Behaviour) -> None:
+    """The provider sees a cancelled call end within a second: what nobody reads is not paid for."""
+    await llm.behave(behaviour)
+    async with open_provider(name, {"openai": llm.openai_url, "anthropic": llm.anthropic_url}[name]) as provider:
+        calling = asyncio.create_task(collect(provider, request(name)))
+        await _opened(llm)
+        await asyncio.sleep(0.15)
+        calling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await calling
+        assert await _left(llm) < 1
+
+
+@pytest.mark.parametrize("name", BOTH)
+async def test_closing_the_generator(llm: LlmServer, name: str) -> None:
+    """So does one whose generator is closed between two pieces."""
+    await llm.behave(SLOW["between tokens"])
+    async with open_provider(name, {"openai": llm.openai_url, "anthropic": llm.anthropic_url}[name]) as provider:
+        stream = provider.stream(request(name))
+        async for item in stream:
+            if isinstance(item, str):
+                break
+        await stream.aclose()  # type: ignore[attr-defined]  # the protocol says iterator, both are generators
+        assert await _left(llm) < 1
+
+
+@pytest.mark.parametrize("name", BOTH)
+async def test_a_call_beside_a_cancelled_one(llm: LlmServer, name: str) -> None:
+    """Cancelling one call leaves the others of the same client alone."""
+    await llm.behave(Behaviour(tokens=20, gap_s=0.02))
+    async with open_provider(name, {"openai": llm.openai_url, "anthropic": llm.anthropic_url}[name]) as provider:
+        calls = [asyncio.create_task(collect(provider, request(name))) for _ in range(10)]
+        await _opened(llm)
+        for call in calls[::2]:
+            call.cancel()
+        await asyncio.wait(calls)
+        assert all(call.result().done.finish_reason == "stop" for call in calls[1::2])
+        assert all(call.cancelled() for call in calls[::2])

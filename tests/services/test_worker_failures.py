@@ -1,0 +1,52 @@
+"""The table of docs/provider-failures.md holds for a real worker: what a job ends with, and what it uses up."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+
+from services.worker.providers import Action, Completion, GenerationRequest, ProviderError
+from services.worker.providers.failure_table import ATTEMPTS, SHAPES
+from services.worker.providers.failures import classify
+from shared.job import JobStatus, Usage
+from shared.store.job_store import JobStore
+from tests.support.store import new_job
+from tests.support.worker import DONE, Scripted, ended, running_worker
+
+
+async def test_every_shape_of_failure_ends_as_documented(store: JobStore) -> None:
+    """Each known failure, for ever, or once where the job only waits: status, error and attempts are the table's."""
+    verdicts = [classify(failure) for _, failure in SHAPES]
+    calls: Counter[int] = Counter()
+
+    async def fail(request: GenerationRequest) -> AsyncIterator[str | Usage | Completion]:
+        index = int(request.prompt)
+        calls[index] += 1
+        verdict = verdicts[index]
+        if verdict.action is Action.WAIT and calls[index] > 1:
+            yield "fine"
+            yield DONE
+            return
+        # Without its wish: how long a wait lasts is tested elsewhere.
+        raise ProviderError(
+            verdict.error, verdict.action, retry_after_s=0.05 if verdict.action is Action.WAIT else None
+        )
+
+    # A gate for each: no shape may close that of another.
+    jobs = [
+        new_job(prompt=str(index), max_attempts=3, route=(f"vendor{index}:vendor{index}",))
+        for index in range(len(SHAPES))
+    ]
+    for job in jobs:
+        await store.submit(job)
+    vendors = {f"vendor{index}": Scripted(fail, gated=True) for index in range(len(jobs))}
+    async with running_worker(store.settings, vendors, worker_concurrency=len(jobs)):
+        for index, job in enumerate(jobs):
+            shape, verdict = SHAPES[index][0], verdicts[index]
+            seen = await ended(store, job.id, 30)
+            if verdict.action is Action.WAIT:
+                assert (seen.status, seen.attempt, calls[index]) == (JobStatus.COMPLETED, 1, 2), shape
+                continue
+            assert seen.outcome is not None
+            assert (seen.status, seen.outcome.error) == (JobStatus.FAILED, verdict.error), shape
+            assert seen.attempt == calls[index] == ATTEMPTS[verdict.action], shape
