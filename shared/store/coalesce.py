@@ -35,8 +35,7 @@ class Coalescer(Generic[ItemT, ReplyT]):
     waits is shared out if it `shares`. Order of arrival is order in the batches.
 
     `flush` sends a batch and answers one reply per item; when it raises, every caller of that batch gets the error.
-    A caller that gave up before its batch left takes its item with it. `gather_s`: every batch waits for so long for
-    more to join it, where each one keeps a connection for long. `patience_s` bounds a caller's whole wait; None:
+    A caller that gave up before its batch left takes its item with it. `patience_s` bounds a caller's whole wait; None:
     the bounds of the batches before and of its own are enough.
     """
 
@@ -48,7 +47,6 @@ class Coalescer(Generic[ItemT, ReplyT]):
         max_waiting: int = 20_000,
         in_flight: int = 1,
         shares: bool = False,
-        gather_s: float = 0.0,
     ) -> None:
         self._flush = flush
         self._patience_s = patience_s
@@ -56,7 +54,6 @@ class Coalescer(Generic[ItemT, ReplyT]):
         self._waiting: deque[_Waiter[ItemT, ReplyT]] = deque()
         self._in_flight = in_flight
         self._shares = shares
-        self._gather_s = gather_s
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __call__(self, item: ItemT, size: int = 0) -> ReplyT:
@@ -105,8 +102,6 @@ class Coalescer(Generic[ItemT, ReplyT]):
 
     async def _drain(self) -> None:
         try:
-            if self._gather_s:
-                await asyncio.sleep(self._gather_s)
             while batch := self._next_batch():
                 await self._send(batch)
         finally:

@@ -20,9 +20,7 @@ WAIT_SHARE: Final = 0.65
 than a second."""
 
 BATCHES: Final = 24
-GATHER_S: Final = 0.05
-"""Batches, and with them connections, that may wait at once. With `everysec` each may wait for a second: when one
-leaves every 50 ms at most, a new submit finds a place all the same."""
+"""Batches, and with them connections, that may wait at once."""
 
 Value = bytes | str | int | float
 

@@ -24,7 +24,7 @@ from shared.store import fence, listing, records, refusals, stats, usage
 from shared.store.bell import Bell
 from shared.store.coalesce import Coalescer
 from shared.store.connection import Connector, RedisSettings
-from shared.store.durable import BATCHES, GATHER_S, DurableSocket
+from shared.store.durable import BATCHES, DurableSocket
 from shared.store.event_log import EventLog
 from shared.store.keys import Keys
 from shared.store.listeners import Messages
@@ -124,10 +124,7 @@ class JobStore:
         if settings.durability == "server":
             self._submit = self._coalesce("submit", in_flight=2, shares=True, patience_s=settings.timeout_seconds)
         else:
-            gather_s = GATHER_S if settings.durability == "fsync" else 0.0
-            self._submit = self._coalesce(
-                "submit", in_flight=BATCHES, gather_s=gather_s, patience_s=settings.timeout_seconds
-            )
+            self._submit = self._coalesce("submit", in_flight=BATCHES, patience_s=settings.timeout_seconds)
         self._append = self._coalesce("append")
         self._finish = self._coalesce("finish", in_flight=2)
         self._requeue = self._coalesce("requeue")
@@ -137,19 +134,13 @@ class JobStore:
         self._server_clock = (0, 0.0)
 
     def _coalesce(
-        self,
-        script: str,
-        *,
-        in_flight: int = 1,
-        shares: bool = False,
-        gather_s: float = 0.0,
-        patience_s: float | None = None,
+        self, script: str, *, in_flight: int = 1, shares: bool = False, patience_s: float | None = None
     ) -> Coalescer[Item, Any]:
         async def flush(items: list[Item]) -> list[Any]:
             replies: list[Any] = await self._call(script, items)
             return replies
 
-        return Coalescer(flush, patience_s=patience_s, in_flight=in_flight, shares=shares, gather_s=gather_s)
+        return Coalescer(flush, patience_s=patience_s, in_flight=in_flight, shares=shares)
 
     async def _call(self, script: str, items: Sequence[Item] = (), **argv: bytes | str | int | float) -> Any:
         scripts = self._submit_scripts if script == "submit" else self._scripts
