@@ -20,8 +20,8 @@ _OWN: Final = frozenset({"info", "client|list", "hello", "client|setinfo", "conf
 
 _SENT: Final = frozenset(
     {
-        "evalsha", "script|load", "bzpopmin", "xread", "exists", "subscribe", "unsubscribe", "ping", "scan", "set",
-        "xgroup|create",
+        "evalsha", "script|load", "bzpopmin", "xread", "exists", "subscribe", "unsubscribe", "psubscribe", "ping",
+        "scan", "set", "xgroup|create",
     }
 )  # fmt: skip
 """What our services send themselves and no script of ours runs. (The server's own count per client, tot-cmds, counts

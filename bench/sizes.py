@@ -28,6 +28,8 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     rate: float = 20.0
     idle_warm_up: float = 40.0
     idle_seconds: float = 60.0
+    frugal_seconds: float = 660.0
+    """frugal: the window without jobs, of two sleeps at least."""
     memory_jobs: int = 20_000
     streams: int = 2_000
     stream_jobs: int = 300
@@ -37,7 +39,7 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
 
 QUICK: Final = Sizes(
     repetitions=1, jobs=300, quiet_wait=0.0, http_seconds=0.5, paced_jobs=10, idle_warm_up=0.5, idle_seconds=1.0,
-    memory_jobs=300, streams=20, stream_jobs=10, depths=(100, 500),
+    frugal_seconds=1.0, memory_jobs=300, streams=20, stream_jobs=10, depths=(100, 500),
 )  # fmt: skip
 """Sizes that only show that everything runs."""
 

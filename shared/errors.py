@@ -15,6 +15,14 @@ class StoreUnavailable(PressworkError):
         self.sent = sent
 
 
+class QuotaExceeded(StoreUnavailable):
+    """The host counts commands and none are left. `retry_after_s`: when this process will ask again."""
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class StoreFull(PressworkError):
     """The server is out of memory for new jobs; running jobs go on."""
 

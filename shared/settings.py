@@ -16,8 +16,27 @@ SettingsT = TypeVar("SettingsT", bound=msgspec.Struct)
 PositiveSeconds = Annotated[float, msgspec.Meta(gt=0)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 
+FRUGAL_LEASE_SECONDS: Final = 300.0
+"""Workers sleep for a lease at most and renew every third of one: the longest that DESIGN section 3 allows."""
+
+FRUGAL_AUDIT_SECONDS: Final = 86_400.0
+"""An audit reads every record once."""
+
 MAX_DEADLINE_SECONDS: Final = 8 * 86_400
 """Longest life of a job before its end: a delay of 7 days and a day to run."""
+
+
+_LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+
+
+class RestEndpoint(msgspec.Struct, frozen=True):
+    """A Redis that is spoken to over HTTP (Upstash REST). The token never shows, neither here nor in a URL."""
+
+    url: str
+    token: str
+
+    def __repr__(self) -> str:
+        return "RestEndpoint(...)"
 
 
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,8 +44,12 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     `lease_seconds`: a worker silent for so long loses its jobs. `result_ttl_seconds`, `log_ttl_seconds`: how long an
     ended job's record and its deltas stay. `usage_ttl_days`: how long the sums of what an organisation used stay.
-    `timeout_seconds`: how long a caller waits for Redis. `durability`: what a submit is confirmed by; `wait_replicas`:
-    by how many replicas. `sentinel_username`, `sentinel_password`: what the sentinels ask for.
+    `timeout_seconds`: how long a caller waits for Redis. `rest`: the REST pair when it is set; `redis_transport`: how
+    the store talks, `auto` is settled at the start (`store/choice.py`). `redis_url_derived`: nobody set the URL, it
+    was made from the pair. `frugal`: the host bills every command (docs/upstash.md). `deltas`: the text is written to
+    the event log while it grows. `audit_seconds`: how often one worker goes through all records.
+    `durability`: what a submit is confirmed by; `wait_replicas`: by how many replicas. `sentinel_username`,
+    `sentinel_password`: what the sentinels ask for.
     """
 
     redis_url: str
@@ -34,6 +57,12 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     sentinel_password: str = ""
     durability: Literal["server", "replicated", "fsync"] = "server"
     wait_replicas: Annotated[int, msgspec.Meta(ge=0, le=16)] | None = None
+    rest: RestEndpoint | None = None
+    redis_transport: Literal["auto", "tcp", "rest"] = "auto"
+    redis_url_derived: bool = False
+    frugal: bool = False
+    deltas: bool = True
+    audit_seconds: Annotated[float, msgspec.Meta(ge=60)] = 3600.0
     lease_seconds: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 15.0
     result_ttl_seconds: PositiveSeconds = 86_400.0
     log_ttl_seconds: PositiveSeconds = 900.0
@@ -51,6 +80,21 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
         if self.wait_replicas is not None:
             return self.wait_replicas
         return int(self.durability == "replicated")
+
+    @property
+    def profile(self) -> dict[str, object]:
+        """What an operator should know of how Redis is used; no secret in it."""
+        return {
+            "transport": self.redis_transport,
+            "frugal": self.frugal,
+            "deltas": self.deltas,
+            "lease_seconds": self.lease_seconds,
+        }
+
+    @property
+    def quiet(self) -> bool:
+        """Nobody is rung when a job starts, only when it ends: without deltas there is nothing to show before."""
+        return self.frugal and not self.deltas and not self.organization_events
 
     @property
     def lease_ms(self) -> int:
@@ -90,25 +134,43 @@ def read(mapping: Mapping[str, str], kind: type[SettingsT], **given: object) -> 
         raise SettingsInvalid(f"{where.rstrip('`').upper() or 'a setting'}: {what.lower()}") from None
 
 
+def rest_endpoint(mapping: Mapping[str, str]) -> RestEndpoint | None:
+    """The REST pair under Upstash's or Vercel's names. SettingsInvalid when half of it is there, or it is no https URL.
+
+    Plain http would carry the token in the clear: it is taken on loopback only.
+    """
+    for prefix in ("UPSTASH_REDIS_REST", "KV_REST_API"):
+        url, token = _value(mapping, f"{prefix}_URL"), _value(mapping, f"{prefix}_TOKEN")
+        if url is None and token is None:
+            continue
+        if url is None or token is None:
+            raise SettingsInvalid(f"{prefix}_URL and {prefix}_TOKEN must be set together")
+        parts = urlsplit(url)
+        secure = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+        if not secure or not parts.hostname or "@" in parts.netloc:
+            raise SettingsInvalid(f"{prefix}_URL is not an https:// URL")
+        if not token.isascii() or not token.isprintable():
+            raise SettingsInvalid(f"{prefix}_TOKEN is not a token")
+        return RestEndpoint(url.rstrip("/"), token)
+    return None
+
+
+def _given_url(mapping: Mapping[str, str]) -> str | None:
+    return _value(mapping, "REDIS_URL") or _value(mapping, "KV_URL")
+
+
 def redis_url(mapping: Mapping[str, str]) -> str | None:
     """Where Redis is, by DESIGN section 7: REDIS_URL, KV_URL, else derived from the REST pair; None: nothing is set.
 
     Upstash's TCP endpoint is the REST host on port 6379 with TLS and user `default` (its documentation, "Connect Your
     Client"); SettingsInvalid when only half of the pair is there.
     """
-    for name in ("REDIS_URL", "KV_URL"):
-        if (url := _value(mapping, name)) is not None:
-            return url
-    for prefix in ("UPSTASH_REDIS_REST", "KV_REST_API"):
-        url, token = _value(mapping, f"{prefix}_URL"), _value(mapping, f"{prefix}_TOKEN")
-        if url is not None and token is not None:
-            host = urlsplit(url).hostname
-            if not host:
-                raise SettingsInvalid(f"{prefix}_URL is not a URL")
-            return f"rediss://default:{quote(token, safe='')}@{host}:6379"
-        if url is not None or token is not None:
-            raise SettingsInvalid(f"{prefix}_URL and {prefix}_TOKEN must be set together")
-    return None
+    if (url := _given_url(mapping)) is not None:
+        return url
+    rest = rest_endpoint(mapping)
+    if rest is None:
+        return None
+    return f"rediss://default:{quote(rest.token, safe='')}@{urlsplit(rest.url).hostname}:6379"
 
 
 def read_store(mapping: Mapping[str, str]) -> StoreSettings:
@@ -116,4 +178,20 @@ def read_store(mapping: Mapping[str, str]) -> StoreSettings:
     url = redis_url(mapping)
     if url is None:
         raise SettingsInvalid("REDIS_URL is not set (`make run` starts an embedded server and sets it)")
-    return read(mapping, StoreSettings, redis_url=url)
+    rest = rest_endpoint(mapping)
+    settings = read(mapping, StoreSettings, redis_url=url, rest=rest, redis_url_derived=_given_url(mapping) is None)
+    return _thrifty(mapping, settings)
+
+
+def _thrifty(mapping: Mapping[str, str], settings: StoreSettings) -> StoreSettings:
+    """The frugal profile: on by itself where the host is known to bill commands. What is set by hand stays as set."""
+    if _value(mapping, "FRUGAL") is None:
+        host = urlsplit(settings.redis_url).hostname or ""
+        settings = msgspec.structs.replace(settings, frugal=host.endswith(".upstash.io"))
+    if settings.frugal and _value(mapping, "LEASE_SECONDS") is None:
+        settings = msgspec.structs.replace(settings, lease_seconds=FRUGAL_LEASE_SECONDS)
+    if settings.frugal and _value(mapping, "DELTAS") is None:
+        settings = msgspec.structs.replace(settings, deltas=False)
+    if settings.frugal and _value(mapping, "AUDIT_SECONDS") is None:
+        settings = msgspec.structs.replace(settings, audit_seconds=FRUGAL_AUDIT_SECONDS)
+    return settings

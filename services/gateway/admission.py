@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from typing import Final
 
-from shared.errors import PressworkError
+from services.gateway.readings import Readings
+from shared.errors import PressworkError, StoreUnavailable
 from shared.http.problems import QUEUE_FULL, STORE_FULL, Problem
 from shared.store.job_store import JobStore
+from shared.store.replies import MemoryUse
 
 FRESH_S: Final = 2.0
 STALE_S: Final = 60.0
 """Figures younger than the first are never asked for again; older than the second they always are."""
+
+FRUGAL_STALE_S: Final = 3600.0
+"""Where every command is billed, the room that is left decides alone."""
 
 ROOM_SHARE: Final = 50
 BYTES_MAX: Final = 8 << 20
@@ -31,11 +37,20 @@ class Admission:
     Only while it refuses does a submit wait for fresh figures: nobody is refused for what was true long ago.
     """
 
-    def __init__(self, store: JobStore, max_queued: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        readings: Readings,
+        max_queued: int,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._store = store
+        self._readings = readings
         self._max_queued = max_queued
         self._clock = clock
-        self._looked_at = -STALE_S
+        self._stale_s = FRUGAL_STALE_S if store.settings.frugal else STALE_S
+        self._looked_at = -math.inf
         self._jobs = 0
         self._bytes = 0
         self._room = 0
@@ -46,6 +61,7 @@ class Admission:
         """Let `jobs` of together `size` bytes in, or raise a 503 `Problem`."""
         self._jobs += jobs
         self._bytes += size
+        self._readings.changed()
         if self._look is None and self._due():
             self._look = asyncio.create_task(self._refresh(), name="admission")
         if self._refusal is not None and self._look is not None:
@@ -57,20 +73,26 @@ class Admission:
         age = self._clock() - self._looked_at
         if age < FRESH_S:
             return False
-        return age >= STALE_S or self._jobs * ROOM_SHARE >= self._room or self._bytes >= BYTES_MAX
+        return age >= self._stale_s or self._jobs * ROOM_SHARE >= self._room or self._bytes >= BYTES_MAX
 
     async def _refresh(self) -> None:
         try:
-            stats, memory = await asyncio.gather(self._store.stats(), self._store.usage_of_memory())
+            reading, memory = await asyncio.gather(self._readings.latest(), self._memory())
         except PressworkError:
             return  # the submits themselves find out, and say so
         finally:
             self._looked_at, self._jobs, self._bytes, self._look = self._clock(), 0, 0, None
-        self._room = max(0, self._max_queued - stats.queued)
+        self._room = max(0, self._max_queued - reading.stats.queued)
         if memory.limit and memory.used >= memory.limit * MEMORY_SHARE:
             self._refusal, self._room = self._no_memory, 0
         else:
             self._refusal = None if self._room else self._no_room
+
+    async def _memory(self) -> MemoryUse:
+        try:
+            return await self._store.usage_of_memory()
+        except StoreUnavailable:
+            return MemoryUse(0, 0)  # not every host tells
 
     @staticmethod
     def _no_memory() -> Problem:

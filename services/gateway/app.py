@@ -15,6 +15,7 @@ from services.gateway.gauges import QueueGauges
 from services.gateway.links import Links
 from services.gateway.new_jobs import JobMaker
 from services.gateway.openapi import document
+from services.gateway.readings import FRUGAL_KEPT_S, Readings
 from services.gateway.routes import Jobs
 from services.gateway.settings import GatewaySettings
 from services.gateway.submit import Intake
@@ -24,8 +25,11 @@ from shared.http import server
 from shared.http.identity import Authenticator
 from shared.http.ops import ops_routes
 from shared.http.problems import DRAINING, EXCEPTION_HANDLERS, Problem
+from shared.settings import StoreSettings
+from shared.store import choice
 from shared.store.job_store import JobStore, open_store
 from shared.telemetry import logs
+from shared.telemetry.budget import reported
 from shared.telemetry.metrics import QueueMetrics, RedisMetrics, SubmitMetrics, new_registry
 
 
@@ -53,13 +57,15 @@ async def open_app(
     registry = new_registry("gateway")
     submitted, redis = SubmitMetrics(registry), RedisMetrics(registry)
     api = document(settings.models, settings.public_events_url, authenticated=authenticator.required)
-    store_settings = environment.read_store(mapping)
+    store_settings = await choice.settle(environment.read_store(mapping), may_use_rest=True)
     async with open_store(store_settings, client_name="presswork-gateway", observer=redis.observe) as store:
         await store.check()
-        admission = Admission(store, settings.max_queued_jobs)
-        gauges = QueueGauges(store, QueueMetrics(registry))
+        redis.show_quota(lambda: store.quota_exceeded)
+        readings = Readings(store, _kept_seconds(settings, store_settings))
+        admission = Admission(store, readings, settings.max_queued_jobs)
+        gauges = QueueGauges(store, readings, QueueMetrics(registry))
         intake = Intake(store, maker, admission, submitted, links)
-        jobs = Jobs(store, maker, submitted, links, stop)
+        jobs = Jobs(store, readings=readings, maker=maker, metrics=submitted, links=links, stop=stop, meter=redis.meter)
         handlers = [*intake.routes(), *jobs.routes(), *UsageReport(store).routes()]
         routers = [
             Router("/api/ai", route_handlers=handlers, middleware=[authenticator.middleware]),
@@ -67,15 +73,22 @@ async def open_app(
             *docs_routes(api),
         ]
         try:
-            yield Litestar(
-                routers,
-                exception_handlers=EXCEPTION_HANDLERS,
-                cors_config=_cors(settings.origins),
-                openapi_config=None,
-                logging_config=None,
-            )
+            async with reported(redis.meter, **store_settings.profile):
+                yield Litestar(
+                    routers,
+                    exception_handlers=EXCEPTION_HANDLERS,
+                    cors_config=_cors(settings.origins),
+                    openapi_config=None,
+                    logging_config=None,
+                )
         finally:
             await admission.aclose()
+
+
+def _kept_seconds(settings: GatewaySettings, store: StoreSettings) -> float:
+    if settings.stats_kept_seconds is not None:
+        return settings.stats_kept_seconds
+    return FRUGAL_KEPT_S if store.frugal else 0.0
 
 
 def _ready(store: JobStore, stop: asyncio.Event) -> Callable[[], Awaitable[None]]:

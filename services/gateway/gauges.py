@@ -6,8 +6,10 @@ import asyncio
 import time
 from typing import Final
 
+from services.gateway.readings import Reading, Readings
 from shared.errors import PressworkError
 from shared.store.job_store import JobStore
+from shared.store.replies import QueueStats
 from shared.telemetry.metrics import QueueMetrics
 
 FRESH_S: Final = 5.0
@@ -15,10 +17,12 @@ GATE_REASONS: Final = ("rate_limited", "unavailable")
 
 
 class QueueGauges:
-    """Reads the counts at a scrape; two scrapes within 5 s share one reading."""
+    """Reads the counts at a scrape; two scrapes within 5 s share one reading, and one that is kept costs nothing."""
 
-    def __init__(self, store: JobStore, metrics: QueueMetrics) -> None:
+    def __init__(self, store: JobStore, readings: Readings, metrics: QueueMetrics) -> None:
         self._store = store
+        self._readings = readings
+        self._shown: Reading | None = None
         self._metrics = metrics
         self._read_at = -FRESH_S
         self._reading = asyncio.Lock()
@@ -29,10 +33,13 @@ class QueueGauges:
             if time.monotonic() - self._read_at < FRESH_S:
                 return
             try:
-                stats, oldest_ms, gates = await asyncio.gather(
-                    self._store.stats(), self._store.oldest_waiting_ms(), self._store.gates()
-                )
+                reading = await self._readings.latest()
+                if reading is self._shown:
+                    return
+                stats = reading.stats
+                oldest_ms, gates = await asyncio.gather(self._oldest_ms(stats), self._store.gates())
             except PressworkError:
+                self._shown = None
                 self._metrics.forget()
                 return
             jobs = {
@@ -47,3 +54,7 @@ class QueueGauges:
                 ],
             )  # fmt: skip
             self._read_at = time.monotonic()
+            self._shown = reading
+
+    async def _oldest_ms(self, stats: QueueStats) -> int:
+        return await self._store.oldest_waiting_ms() if any(stats.by_lane.values()) else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+from functools import partial
 from typing import Final
 
 import structlog
@@ -14,13 +14,15 @@ from services.gateway.answers import READING, AnyRequest, as_json, in_time, orga
 from services.gateway.links import Links
 from services.gateway.new_jobs import JobMaker, read_traceparent
 from services.gateway.queries import ListQuery, StatusQuery, read_query
+from services.gateway.readings import Readings
 from services.gateway.views import JobList, view_job, view_stats
 from services.gateway.waiting import until_ended
 from shared.errors import JobNotFound, StoreUnavailable
 from shared.http.identity import Identity
-from shared.http.problems import JOB_ENDED, JOB_NOT_FAILED, Problem, invalid, unavailable
+from shared.http.problems import JOB_ENDED, JOB_NOT_FAILED, Problem, invalid, refused
 from shared.job import JOB_ID, JobSnapshot, JobStatus
 from shared.store.job_store import JobStore
+from shared.telemetry.budget import Meter
 from shared.telemetry.metrics import SubmitMetrics
 
 CANCEL_SECONDS: Final = 1.5
@@ -37,9 +39,19 @@ class Jobs:
     """The calls on jobs that are in the queue, or were. Another organisation's job is as good as none."""
 
     def __init__(
-        self, store: JobStore, maker: JobMaker, metrics: SubmitMetrics, links: Links, stop: asyncio.Event
+        self,
+        store: JobStore,
+        *,
+        readings: Readings,
+        maker: JobMaker,
+        metrics: SubmitMetrics,
+        links: Links,
+        stop: asyncio.Event,
+        meter: Meter,
     ) -> None:
         self._store = store
+        self._readings = readings
+        self._meter = meter
         self._maker = maker
         self._submitted = metrics.submitted
         self._links = links
@@ -55,8 +67,8 @@ class Jobs:
         @route("/queue-stats", http_method=READING)
         async def queue_stats() -> Response[bytes]:
             async with in_time():
-                stats = await self._store.stats()
-            return as_json(view_stats(stats, time.time_ns() // 1_000_000))
+                reading = await self._readings.latest()
+            return as_json(view_stats(reading.stats, reading.at_ms, self._meter.projection))
 
         @route("/jobs", http_method=READING)
         async def jobs(request: AnyRequest) -> Response[bytes]:
@@ -88,6 +100,10 @@ class Jobs:
     async def status(self, identity: Identity, query_string: bytes) -> JobSnapshot:
         """The job; with `wait` as soon as it ends."""
         query = read_query(query_string, StatusQuery)
+        if query.wait and JOB_ID.match(query.job_id) and self._store.bell.hears(self._store.keys.bell(query.job_id)):
+            # Listening first costs nothing here and saves a read.
+            find = partial(self._find, identity, query.job_id)
+            return await until_ended(self._store, query.job_id, query.wait, self._stop, find) or await find()
         job = await self._find(identity, query.job_id)
         if query.wait and not job.status.terminal:
             job = await until_ended(self._store, job.id, query.wait, self._stop) or job
@@ -132,7 +148,8 @@ class Jobs:
             async with in_time():
                 submitted = await self._store.submit_retry_of(job.id, again)
         except StoreUnavailable as error:
-            raise unavailable(again.id if error.sent else None) from None
+            raise refused(error, again.id) from None
+        self._readings.changed()
         if submitted.created:
             self._submitted.labels(again.spec.priority).inc()
             _log.info("job retried", job_id=again.id, retry_of=job.id, organization=job.organization_id)

@@ -16,7 +16,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     `public_events_url`: origin of the notifier as browsers reach it; empty: the links to events are relative.
     `providers`: `provider:model` entries separated by commas, in order of preference; empty: the default models of the
     providers whose keys are set, else the demo. The keys are used for nothing else.
-    `max_queued_jobs`: beyond so many waiting jobs new ones are refused.
+    `max_queued_jobs`: beyond so many waiting jobs new ones are refused. `stats_kept_seconds`: how old counts may be;
+    None: exact, in the frugal profile a minute.
     """
 
     gateway_host: str = "127.0.0.1"
@@ -29,6 +30,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     openai_api_key: str = ""
     anthropic_api_key: str = ""
     max_queued_jobs: Annotated[int, msgspec.Meta(ge=1)] = 100_000
+    stats_kept_seconds: Annotated[float, msgspec.Meta(ge=0)] | None = None
     max_attempts: Annotated[int, msgspec.Meta(ge=1, le=10)] = 3
     job_timeout_seconds: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 300.0
     deadline_seconds: Annotated[float, msgspec.Meta(ge=1, le=MAX_DEADLINE_SECONDS)] = 86_400.0

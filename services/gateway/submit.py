@@ -18,7 +18,7 @@ from services.gateway.schemas import BatchJob, BatchRequest, JobRequest
 from services.gateway.strict import decode
 from shared.errors import PressworkError, StoreUnavailable
 from shared.http.identity import Identity
-from shared.http.problems import METHOD_NOT_ALLOWED, STORE_UNAVAILABLE, Problem, from_error, unavailable
+from shared.http.problems import METHOD_NOT_ALLOWED, STORE_UNAVAILABLE, Problem, from_error, refused
 from shared.job import NewJob
 from shared.store.job_store import JobStore
 from shared.store.replies import Submitted
@@ -81,7 +81,7 @@ class Intake:
         try:
             submitted = await self._submit(job)
         except StoreUnavailable as error:
-            raise unavailable(job.id if error.sent else None) from None
+            raise refused(error, job.id) from None
         location, answer = self._links.accepted(submitted)
         await _send_json(send, 202, answer, (b"location", location))
 
@@ -127,7 +127,7 @@ class Intake:
         try:
             submitted = await self._submit(job)
         except StoreUnavailable as error:
-            return {"error": unavailable(job.id if error.sent else None).document()}
+            return {"error": refused(error, job.id).document()}
         except PressworkError as error:
             return {"error": from_error(error).document()}
         return {"jobId": submitted.job_id, "status": submitted.status}

@@ -9,6 +9,7 @@ import msgspec
 from shared.events import iso_time
 from shared.job import JobError, JobSnapshot, JobStatus, Outcome, PassedOver, Priority, Usage
 from shared.store.replies import QueueStats
+from shared.telemetry.budget import Projection
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -73,11 +74,15 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class QueueView(msgspec.Struct, frozen=True):
-    """Answer of queue-stats, in the guide's shape."""
+    """Answer of queue-stats, in the guide's shape; `timestamp` is when the counts were read.
+
+    `redis`: the commands that this gateway process sends, projected; workers and notifiers are not in it.
+    """
 
     success: bool
     stats: Counts
     timestamp: str
+    redis: Projection
 
 
 def _at(ms: int | None) -> str | None:
@@ -116,8 +121,8 @@ def view_job(job: JobSnapshot, *, with_result: bool = True) -> JobView:
     )
 
 
-def view_stats(stats: QueueStats, now_ms: int) -> QueueView:
-    """The counts in the guide's shape; `now_ms` is the gateway's clock."""
+def view_stats(stats: QueueStats, now_ms: int, redis: Projection) -> QueueView:
+    """The counts in the guide's shape; `now_ms` is the gateway's clock when they were read."""
     counts = Counts(
         queued=stats.queued,
         processing=stats.processing,
@@ -129,4 +134,4 @@ def view_stats(stats: QueueStats, now_ms: int) -> QueueView:
         backlog=stats.backlog,
         waiting=stats.by_lane,
     )
-    return QueueView(success=True, stats=counts, timestamp=iso_time(now_ms))
+    return QueueView(success=True, stats=counts, timestamp=iso_time(now_ms), redis=redis)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 from shared.job import JobSnapshot
@@ -15,20 +17,34 @@ PAUSE_MAX_S: Final = 0.5
 most half a second late, and a long stream costs two reads a second."""
 
 
-async def until_ended(store: JobStore, job_id: str, seconds: float, stop: asyncio.Event) -> JobSnapshot | None:
-    """The job as it stands when it has ended, or after `seconds`, or when `stop` is set; None: there is none."""
+FIRST_RING_S: Final = 0.05
+"""Where listening costs nothing the record is read once at the start: after the first ring, or this long."""
+
+Read = Callable[[], Awaitable[JobSnapshot | None]]
+
+
+async def until_ended(
+    store: JobStore, job_id: str, seconds: float, stop: asyncio.Event, read: Read | None = None
+) -> JobSnapshot | None:
+    """The job as it stands when it has ended, or after `seconds`, or when `stop` is set; None: there is none.
+
+    `read` reads it (default: the store's status) and may raise; given, the job was not read before.
+    """
     loop = asyncio.get_running_loop()
     until, pause = loop.time() + seconds, 0.0
+    first, read = read is not None, read or partial(store.status, job_id)
     async with store.bell.listen(store.keys.bell(job_id)) as listener:
         stopping = asyncio.create_task(stop.wait(), name="stop-waiting")
         stopping.add_done_callback(lambda _: listener.heard(RUNG))
         try:
             while True:
                 left = until - loop.time()
-                rung = await listener.wait(left) if left > 0 else None
-                job = await store.status(job_id)
-                if job is None or job.status.terminal or rung is None or stop.is_set():
+                rung = await listener.wait(min(left, FIRST_RING_S) if first else left) if left > 0 else None
+                job = await read()
+                over = rung is None and not first
+                if job is None or job.status.terminal or over or stop.is_set():
                     return job
+                first = False
                 await asyncio.wait([stopping], timeout=pause)
                 pause = min(pause + PAUSE_STEP_S, PAUSE_MAX_S)
         finally:

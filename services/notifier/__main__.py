@@ -13,6 +13,7 @@ from services.notifier.settings import NotifierSettings
 from shared.errors import SettingsInvalid
 from shared.http.server import run, set_by_signals
 from shared.settings import read, read_store
+from shared.store import choice
 from shared.telemetry import logs
 
 
@@ -30,7 +31,7 @@ async def main() -> None:
         _raise_file_limit()
     stop = asyncio.Event()
     with set_by_signals(stop):
-        await app.run(settings, read_store(os.environ), stop)
+        await app.run(settings, await choice.settle(read_store(os.environ), may_use_rest=False), stop)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from shared.http.problems import DRAINING, EXCEPTION_HANDLERS, Problem
 from shared.http.server import serve
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
+from shared.telemetry.budget import reported
 from shared.telemetry.metrics import RedisMetrics, StreamMetrics, new_registry
 
 GRACE_SECONDS = 2
@@ -74,8 +75,12 @@ async def open_app(settings: NotifierSettings, store_settings: StoreSettings) ->
     registry = new_registry("notifier")
     metrics = StreamMetrics(registry)
     hub = Hub(settings.notifier_max_connections, metrics)
-    observer = RedisMetrics(registry).observe
-    async with open_store(store_settings, client_name="presswork-notifier", observer=observer) as store:
+    redis = RedisMetrics(registry)
+    async with (
+        open_store(store_settings, client_name="presswork-notifier", observer=redis.observe) as store,
+        reported(redis.meter, **store_settings.profile),
+    ):
+        redis.show_quota(lambda: store.quota_exceeded)
         yield _application(settings, store, hub, metrics, registry), hub
 
 

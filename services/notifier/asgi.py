@@ -12,6 +12,7 @@ from services.notifier.app import open_app
 from services.notifier.settings import NotifierSettings
 from shared.http.entry_point import ANYWHERE, EntryPoint
 from shared.settings import read, read_store
+from shared.store import choice
 from shared.telemetry import logs
 
 
@@ -20,7 +21,8 @@ async def open_notifier(mapping: Mapping[str, str] = os.environ) -> AsyncIterato
     """The application, built from the environment. SettingsInvalid when something is set wrong."""
     settings = read(mapping, NotifierSettings, notifier_host=ANYWHERE)
     logs.configure("notifier", settings.log_level)
-    async with open_app(settings, read_store(mapping)) as (opened, _):
+    store_settings = await choice.settle(read_store(mapping), may_use_rest=False)
+    async with open_app(settings, store_settings) as (opened, _):
         yield opened
 
 

@@ -26,7 +26,7 @@ from shared.events import parse_event_id
 from shared.http.identity import Authenticator, Identity
 from shared.http.problems import FORBIDDEN, METHOD_NOT_ALLOWED, NOT_FOUND, FieldError, Problem, invalid
 from shared.job import IDENTIFIER, JOB_ID
-from shared.store.bell import RUNG
+from shared.store.bell import RUNG, Listener
 from shared.store.job_store import JobStore
 from shared.telemetry.metrics import StreamMetrics
 
@@ -100,17 +100,34 @@ class Streams:
             source, wire, heartbeat_s=self._heartbeat_s, stream_s=self._stream_s, metrics=self._metrics
         )
         with self._hub.admitted(subscription):
-            try:
-                first = await source.read(cursor, RUNG)
-            except StoreUnavailable:
-                await wire.only(sse.retry_later())
-                return
-            if not identity.may_see(first.organization_id):
-                raise JobNotFound
-            if first.ended and not first.wire:
-                await wire.nothing_more()
+            if self._store.bell.hears(source.channel):
+                async with self._store.bell.listen(source.channel) as listener:
+                    await listener.wait(0)  # what rang before the first read tells nothing new
+                    await self._stream(subscription, source, cursor, identity, listener)
             else:
-                await subscription.run(first, self._store.bell)
+                await self._stream(subscription, source, cursor, identity, None)
+
+    async def _stream(
+        self,
+        subscription: Subscription[CursorT],
+        source: Source[CursorT],
+        cursor: CursorT | None,
+        identity: Identity,
+        listener: Listener | None,
+    ) -> None:
+        """`listener`: it has listened since before the first read; None: listening costs, so it begins after that."""
+        wire = subscription.wire
+        try:
+            first = await source.read(cursor, RUNG)
+        except StoreUnavailable:
+            await wire.only(sse.retry_later())
+            return
+        if not identity.may_see(first.organization_id):
+            raise JobNotFound
+        if first.ended and not first.wire:
+            await wire.nothing_more()
+        else:
+            await subscription.run(first, self._store.bell, listener)
 
     def route(self) -> ASGIRouteHandler:
         """The route, for Litestar."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from typing import Final, Generic, TypeVar
 
@@ -11,6 +12,7 @@ from services.notifier.sources import Batch, Source
 from services.notifier.wire import TooSlow, Wire
 from shared.errors import JobNotFound, StoreUnavailable
 from shared.store.bell import RUNG, Bell, Listener
+from shared.store.polled_bell import PolledBell
 from shared.telemetry.metrics import StreamMetrics
 
 CursorT = TypeVar("CursorT")
@@ -49,14 +51,18 @@ class Subscription(Generic[CursorT]):
         if self._listener is not None:
             self._listener.heard(RUNG)
 
-    async def run(self, first: Batch[CursorT], bell: Bell) -> None:
-        """Send everything from the first batch on, until the job or this stream ends."""
+    async def run(self, first: Batch[CursorT], bell: Bell | PolledBell, listener: Listener | None = None) -> None:
+        """Send everything from the first batch on, until the job or this stream ends.
+
+        `listener`: one that has listened since before the first batch was read.
+        """
         try:
             await self.wire.begin()
             self.wire.watch(self.stop)
             ended = await self._deliver(first, before=sse.retry())
             if not ended:
-                async with bell.listen(self._source.channel) as self._listener:
+                listening = bell.listen(self._source.channel) if listener is None else contextlib.nullcontext(listener)
+                async with listening as self._listener:
                     ended = await self._follow(self._listener)
             await self.wire.end(b"" if ended else sse.retry_later() if self._stopped else sse.retry_at_once())
         except TooSlow:

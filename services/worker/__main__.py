@@ -12,6 +12,7 @@ from services.worker.settings import WorkerSettings
 from shared.errors import SettingsInvalid
 from shared.http.server import SIGNALS, run
 from shared.settings import read, read_store
+from shared.store import choice
 from shared.telemetry import logs
 
 
@@ -22,7 +23,8 @@ async def main() -> None:
         asyncio.get_running_loop().add_signal_handler(number, partial(_signalled, stop, hurry))
     settings = read(os.environ, WorkerSettings)
     logs.configure("worker", settings.log_level)
-    await app.run(settings, read_store(os.environ), stop, hurry=hurry)
+    store_settings = await choice.settle(read_store(os.environ), may_use_rest=False)
+    await app.run(settings, store_settings, stop, hurry=hurry)
 
 
 def _signalled(stop: asyncio.Event, hurry: asyncio.Event) -> None:

@@ -34,6 +34,7 @@ from shared.http.server import serve
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.routing import Routing
+from shared.telemetry.budget import reported
 from shared.telemetry.metrics import RedisMetrics, WorkerMetrics, new_registry
 
 HAND_BACK_SECONDS: Final = 1.2
@@ -170,11 +171,13 @@ async def run(
     known = equip(settings, providers or {})
     paths = routing(settings, known)
     stopped = asyncio.Event()
-    observer = RedisMetrics(registry).observe
+    redis = RedisMetrics(registry)
     async with (
         closing(known),
-        open_store(store_settings, client_name="presswork-worker", observer=observer, routing=paths) as store,
+        open_store(store_settings, client_name="presswork-worker", observer=redis.observe, routing=paths) as store,
+        reported(redis.meter, **store_settings.profile),
     ):
+        redis.show_quota(lambda: store.quota_exceeded)
         worker = Worker(settings, store, metrics, known, paths)
         app = _operations(worker, store, registry)
         ops = asyncio.create_task(

@@ -22,7 +22,6 @@ GRACE_SECONDS: Final = 30.0
 RECONNECT_SECONDS: Final = 2.0
 """A server that comes back exactly after two leases is still met in time: connecting takes a moment."""
 
-AUDIT_SECONDS: Final = 3600.0
 _log: Final = structlog.get_logger(__name__)
 
 
@@ -160,7 +159,7 @@ class Chores:
                     await anyio.sleep(0.25)
 
     async def audit(self) -> None:
-        """At the start and every hour."""
+        """At the start and every hour (the frugal profile: every day)."""
         while True:
             try:
                 audited = await self._store.audit(self._name)
@@ -169,4 +168,4 @@ class Chores:
                 continue
             if audited.requeued:
                 _log.warning("audit_repaired", requeued=audited.requeued)
-            await anyio.sleep(AUDIT_SECONDS * random.uniform(1.0, 1.1))  # noqa: S311 - jitter
+            await anyio.sleep(self._store.settings.audit_seconds * random.uniform(1.0, 1.1))  # noqa: S311 - jitter

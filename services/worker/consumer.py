@@ -25,7 +25,7 @@ _log: Final = structlog.get_logger(__name__)
 
 class Consumer:
     """Claims for one consumer name. `ticked` is when the loop last turned, `served` when it last took a job or had a
-    good reason not to: no slot, no Redis (monotonic, s)."""
+    good reason not to: no slot, no Redis, no work (monotonic, s)."""
 
     def __init__(self, store: JobStore, name: str, *, pool: Pool, chores: Chores, due: NextDue, gates: Gates) -> None:
         self._store = store
@@ -104,6 +104,7 @@ class Consumer:
         if ring is Ring.JOB:
             return False
         if ring is Ring.NONE and not self._due.now and not await self._store.unfinished():
+            self.served = time.monotonic()
             return None
         if ring is Ring.NONE:
             self._chores.watch()

@@ -68,6 +68,8 @@ class Deltas:
         self._pieces.append(text)
         self._unsent.append(text)
         self._pending += len(text)
+        if not self._store.settings.deltas:
+            return  # all of it rides in the end
         if self._pump is None:
             self._pump = asyncio.create_task(self._send_all())
         elif not self._open_window or self._pending >= self._characters:

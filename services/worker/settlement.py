@@ -13,7 +13,7 @@ import structlog
 
 from services.worker.due import NextDue
 from services.worker.run import PASSING, Ending, Finish, Parked, Requeue, Run, Stop
-from shared.errors import LeaseLost, StoreRejected
+from shared.errors import LeaseLost, StoreFull, StoreRejected
 from shared.job import JobError, JobStatus, Outcome, RetryReason, Spent
 from shared.store.job_store import JobStore
 from shared.store.replies import CallReport, Rerouted
@@ -39,11 +39,13 @@ class Settlement:
         while run.stop is not Stop.LOST:
             try:
                 self._count(run, ending, await self._write(run, ending))
-            except PASSING:
+            except PASSING as passing:
                 if time.monotonic() > give_up:
                     self._log.warning("end_not_confirmed", job_id=run.claim.job_id)
                     return
-                await asyncio.sleep(_chance.uniform(0.05, 0.25))
+                # A full server will be full for a while, and each try may be billed.
+                patience = 5.0 if isinstance(passing, StoreFull) else 0.25
+                await asyncio.sleep(_chance.uniform(patience / 5, patience))
             except (LeaseLost, StoreRejected) as refused:
                 self._log.info("lease_lost", job_id=run.claim.job_id, why=type(refused).__name__)
                 return

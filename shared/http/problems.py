@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -12,7 +13,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap, Send
 
-from shared.errors import IdempotencyConflict, JobNotFound, Overloaded, StoreFull, StoreUnavailable
+from shared.errors import IdempotencyConflict, JobNotFound, Overloaded, QuotaExceeded, StoreFull, StoreUnavailable
 
 MEDIA_TYPE: Final = "application/problem+json"
 MAX_ERRORS: Final = 50
@@ -51,6 +52,7 @@ TOO_LARGE: Final = Kind("body-too-large", 413, "The body is too large")
 UNSUPPORTED_MEDIA_TYPE: Final = Kind("unsupported-media-type", 415, "The body must be application/json")
 INTERNAL: Final = Kind("internal-error", 500, "Something went wrong on our side")
 STORE_UNAVAILABLE: Final = Kind("store-unavailable", 503, "The queue cannot be reached")
+STORE_QUOTA: Final = Kind("store-quota", 503, "The queue's command quota is used up")
 STORE_FULL: Final = Kind("store-full", 503, "The queue has no memory left for new jobs")
 QUEUE_FULL: Final = Kind("queue-full", 503, "Too many jobs are waiting")
 OVERLOADED: Final = Kind("overloaded", 503, "Too many requests at once")
@@ -116,6 +118,11 @@ def unauthorized() -> Problem:
     return Problem(UNAUTHORIZED, headers={"WWW-Authenticate": "Bearer"})
 
 
+def refused(error: StoreUnavailable, job_id: str) -> Problem:
+    """The 503 of a submit; it names the job that may exist all the same."""
+    return unavailable(job_id) if error.sent else from_error(error)
+
+
 def unavailable(job_id: str | None = None) -> Problem:
     """A 503 because Redis did not answer; `job_id` names the job that may exist all the same."""
     if job_id is None:
@@ -158,6 +165,8 @@ def from_error(error: Exception) -> Problem:
         return error
     if isinstance(error, HTTPException):
         return _from_litestar(error)
+    if isinstance(error, QuotaExceeded):
+        return Problem(STORE_QUOTA, retry_after=math.ceil(error.retry_after_s))
     make = _OF_STORE.get(type(error))
     return make() if make is not None else Problem(INTERNAL)
 

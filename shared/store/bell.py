@@ -39,23 +39,33 @@ Observer = Callable[[str, int], None]
 class _Wishes:
     """What the listeners want: who sits on which channel, and which channels came or went since the last look.
 
-    `heard`: channels the server confirmed on the present connection and was not seen to drop since.
+    `heard`: channels the server confirmed on the present connection and was not seen to drop since. `prefix`: channels
+    that begin so are covered by one pattern, heard as a whole or not at all. `hasty`: seats that are not patient.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: bytes | None) -> None:
+        self.prefix = prefix
+        self.prefix_heard = False
+        self.hasty = 0
         self.channels: dict[bytes, set[Seat]] = {}
         self.heard: set[bytes] = set()
         self.touched: set[bytes] = set()
         self.changed = asyncio.Event()
 
+    def covered(self, name: bytes) -> bool:
+        """Whether the pattern stands for this channel."""
+        return self.prefix is not None and name.startswith(self.prefix)
+
     def move(self, name: bytes, seat: Seat, joins: bool) -> None:
         seats = self.channels.get(name)
+        if not seat.patient:
+            self.hasty += 1 if joins else -1
         if joins:
             if seats is None:
                 seats = self.channels[name] = set()
                 self._touch(name)
             seats.add(seat)
-            if name in self.heard:
+            if name in self.heard or (self.prefix_heard and self.covered(name)):
                 seat.subscribed()
         elif seats is not None:
             seats.discard(seat)
@@ -69,9 +79,18 @@ class _Wishes:
         for seat in self.channels.get(name, ()):
             seat.subscribed()
 
+    def confirm_prefix(self) -> None:
+        """The server knows of the pattern: everyone whose channel it covers is rung."""
+        self.prefix_heard = True
+        for name, seats in self.channels.items():
+            if self.covered(name):
+                for seat in seats:
+                    seat.subscribed()
+
     def begin(self) -> None:
         """A new connection knows of nothing."""
         self.heard.clear()
+        self.prefix_heard = False
         self.touched = set(self.channels)
         self.changed.set()
 
@@ -84,13 +103,14 @@ class _Session:
     """The life of one connection: sends what changed, hears what comes, and dies when the server owes an answer."""
 
     def __init__(
-        self, connection: AnyConnection, wishes: _Wishes, observe: Observer | None, patience: tuple[float, float]
+        self, connection: AnyConnection, wishes: _Wishes, observe: Observer | None, patience: tuple[float, float, float]
     ) -> None:
         self._connection = connection
         self._wishes = wishes
         self._observe = observe
-        self._reply_s, self._quiet_s = patience
-        self._quiet_s = min(self._quiet_s, watch_s(connection) or self._quiet_s)
+        self._reply_s, hasty_s, patient_s = patience
+        longest_s = watch_s(connection) or math.inf
+        self._hasty_s, self._patient_s = min(hasty_s, longest_s), min(patient_s, longest_s)
         self._clock = asyncio.get_running_loop().time
         self._quiet_since = self._clock()
         self._asked: set[bytes] = set()
@@ -120,10 +140,19 @@ class _Session:
                 raise RedisConnectionError("Redis owes an answer")
             touched, self._wishes.touched = self._wishes.touched, set()
             wanted = self._wishes.channels
+            covered = {name for name in touched if self._wishes.covered(name)}
+            touched -= covered
+            if covered and self._wishes.prefix and self._wishes.prefix not in self._asked:
+                self._asked.add(self._wishes.prefix)
+                await self._send("PSUBSCRIBE", [self._wishes.prefix + b"*"])
             await self._send("SUBSCRIBE", [name for name in touched if name in wanted and name not in self._asked])
             await self._send("UNSUBSCRIBE", [name for name in touched if name not in wanted and name in self._asked])
             if wanted and not self._owed and silence >= self._quiet_s:
                 await self._send("PING", [b"bell"])
+
+    @property
+    def _quiet_s(self) -> float:
+        return self._hasty_s if self._wishes.hasty else self._patient_s
 
     def _next_look(self) -> float | None:
         if self._owed:
@@ -151,13 +180,16 @@ class _Session:
             reply = await self._connection.read_response(timeout=math.inf, disconnect_on_error=False, push_request=True)
             self._quiet_since = self._clock()
             kind = reply[0] if isinstance(reply, list) else reply
-            if kind == b"message":
-                for seat in self._wishes.channels.get(reply[1], ()):
-                    seat.heard(reply[2])
+            if kind in (b"message", b"pmessage"):
+                name, payload = reply[-2:]
+                for seat in self._wishes.channels.get(name, ()):
+                    seat.heard(payload)
                 continue
             self._owed -= 1
             self.answered = True
-            if kind == b"subscribe":
+            if kind == b"psubscribe":
+                self._wishes.confirm_prefix()
+            elif kind == b"subscribe":
                 self._wishes.confirm(reply[1])
             elif kind == b"unsubscribe":
                 self._wishes.heard.discard(reply[1])
@@ -167,6 +199,8 @@ class Bell:
     """Any number of channels and listeners over one connection, which reconnects by itself with jitter.
 
     `connect` makes a connection that is not open yet. Channels are full names. `reply_s` and `quiet_s` are for tests.
+    `prefix`: one pattern covers all channels that begin so, instead of two commands for each; then this process hears
+    of them all. `patient_s`: the longest silence while only patient seats are taken; None: `quiet_s`.
     Listeners of one channel share its subscription; what a turn of the event loop adds or drops leaves in one command.
     """
 
@@ -177,11 +211,15 @@ class Bell:
         observer: Observer | None = None,
         reply_s: float = REPLY_S,
         quiet_s: float = QUIET_S,
+        prefix: str | None = None,
+        patient_s: float | None = None,
+        pause_after: Callable[[BaseException], float] | None = None,
     ) -> None:
         self._connect = connect
         self._observe = observer
-        self._patience = (reply_s, quiet_s)
-        self._wishes = _Wishes()
+        self._patience = (reply_s, quiet_s, quiet_s if patient_s is None else patient_s)
+        self._wishes = _Wishes(None if prefix is None else prefix.encode())
+        self._pause_after = pause_after  # how long an error forbids to connect again, s
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -198,6 +236,10 @@ class Bell:
             self._task.cancel()
             await asyncio.wait([self._task])
             self._task = None
+
+    def hears(self, channel: str) -> bool:
+        """Whether listening to this channel costs no command."""
+        return self._wishes.covered(channel.encode())
 
     def listen(self, channel: str) -> Listener:
         """A listener, to be entered with `async with`; rung as soon as the channel is subscribed."""
@@ -219,8 +261,11 @@ class Bell:
                 self._wishes.changed.clear()
                 await self._wishes.changed.wait()
             session = _Session(self._connect(), self._wishes, self._observe, self._patience)
+            longer_s = 0.0
             try:
                 await session.run()
-            except* (RedisError, OSError):
+            except* (RedisError, OSError) as broke:
                 failures = 0 if session.answered else failures + 1
+                longer_s = self._pause_after(broke) if self._pause_after else 0.0
+            await asyncio.sleep(longer_s)
             await asyncio.sleep(random.uniform(0.5, 1.0) * min(0.1 * 2.0**failures, 1.0))  # noqa: S311 - jitter

@@ -30,6 +30,7 @@ WATCH_S: Final = 3.0
 word. Such servers are one's own and bill no commands."""
 
 AnyConnection = Connection | SSLConnection | UnixDomainSocketConnection
+Connect = Callable[[], AnyConnection]
 
 Greeting = Callable[[Connection, str], Awaitable[None]]
 """Says the first words on a new connection to a master that may move: told of its replication id, which no other term

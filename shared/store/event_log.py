@@ -58,9 +58,11 @@ class _Broken(Exception):
 class EventLog:
     """Reader of the event logs of one shard. Methods may raise StoreUnavailable."""
 
-    def __init__(self, transport: Transport, keys: Keys) -> None:
+    def __init__(self, transport: Transport, keys: Keys, *, deltas: bool = True) -> None:
+        """`deltas` False: an open lease has none to be read; if one logs all the same, they come with its end."""
         self._transport = transport
         self._keys = keys
+        self._deltas = deltas
 
     async def read(self, job_id: str, cursor: EventId | None) -> EventPage:
         """Every event after `cursor` (None: from the beginning). JobNotFound when there is no record.
@@ -79,7 +81,7 @@ class EventLog:
 
     async def deltas(self, job_id: str, cursor: EventId, rung: EventId, organization_id: str) -> EventPage | None:
         """What came between two ids of one lease, when it is all deltas: one command. None: `read` must look."""
-        if rung.token != cursor.token or not 0 < rung.number - cursor.number <= WINDOW:
+        if not self._deltas or rung.token != cursor.token or not 0 < rung.number - cursor.number <= WINDOW:
             return None
         numbers = range(cursor.number + 1, rung.number + 1)
         fields = await self._fields(job_id, cursor.token, numbers)
@@ -127,6 +129,8 @@ class EventLog:
         job = record.snapshot
         events = [timeline.processing(job, span)] if after == 0 else []
         number = max(after, 2)
+        if span.last is None and not self._deltas:
+            return events
         while span.last is None or number <= span.last:
             end = number + WINDOW if span.last is None else span.last + 1
             fields = await self._fields(job.id, span.token, range(number, end))

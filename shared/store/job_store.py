@@ -20,11 +20,10 @@ from shared.chain import split
 from shared.errors import IdempotencyConflict, JobNotFound, LeaseLost, PressworkError
 from shared.job import Claim, JobError, JobSnapshot, JobSpec, JobStatus, NewJob, Outcome, RetryReason, Spent
 from shared.settings import MAX_DEADLINE_SECONDS, StoreSettings
-from shared.store import fence, listing, records, refusals, stats, usage
-from shared.store.bell import Bell
+from shared.store import listing, records, refusals, stats, usage, wiring
 from shared.store.coalesce import Coalescer
-from shared.store.connection import Connector, RedisSettings
-from shared.store.durable import BATCHES, DurableSocket
+from shared.store.connection import RedisSettings
+from shared.store.durable import BATCHES
 from shared.store.event_log import EventLog
 from shared.store.keys import Keys
 from shared.store.listeners import Messages
@@ -47,8 +46,7 @@ from shared.store.replies import (
 )
 from shared.store.routing import Routing
 from shared.store.scripts import Scripts
-from shared.store.shared_socket import Observer, SharedSocket
-from shared.store.sleeper import Sleeper
+from shared.store.shared_socket import Observer
 from shared.store.usage import UsageRow
 
 LOSSES_MAX: Final = 3
@@ -59,7 +57,8 @@ INDEX_LENGTH: Final = 20_000
 """Newest jobs of one organisation and day that the listing remembers."""
 
 CONSUMER_IDLE_MS: Final = 3_600_000
-AUDIT_LOCK_MS: Final = 3_500_000
+AUDIT_SLACK_S: Final = 100.0
+PING_FRESH_S: Final = 300.0
 
 Item = tuple[bytes | str | int | float, ...]
 _encode: Final = msgspec.json.Encoder().encode
@@ -93,51 +92,54 @@ class JobStore:
     ) -> None:
         self.settings = settings
         self.keys = Keys()
-        connect = Connector(redis, fence.set_up)
-        self._socket = SharedSocket(connect, timeout=settings.timeout_seconds)
-        self._sleeper = Sleeper(connect(), self.keys.fixed("wake"), margin_s=settings.timeout_seconds)
+        wires = wiring.wires(settings, redis, self.keys, observer)
+        self._socket, self._sleeper, self.bell = wires.socket, wires.sleeper, wires.bell
+        self._quota = wires.quota
+        self._durable = wires.durable
         constants = {
             "lease_ms": settings.lease_ms,
             "result_ttl": round(settings.result_ttl_seconds * 1000),
             "log_ttl": round(settings.log_ttl_seconds * 1000),
             "organization_events": int(settings.organization_events),
+            "quiet": int(settings.quiet),
             "usage_ttl": round(settings.usage_ttl_days * 86_400_000),
             "index_ttl": round((86_400 + MAX_DEADLINE_SECONDS + settings.result_ttl_seconds) * 1000),
             "index_length": INDEX_LENGTH,
             "losses_max": LOSSES_MAX,
             "handbacks_max": HANDBACKS_MAX,
             "consumer_idle_ms": CONSUMER_IDLE_MS,
-            "moves": int(connect.moves),
+            "moves": int(wires.moves),
             **(routing or Routing()).constants,
         }
-        self._scripts = Scripts(self._socket, self.keys, constants, observer)
-        self._reads = Reads(self._socket, observer)
-        self.bell = Bell(connect, observer=observer)
-        self._durable: DurableSocket | None = None
+        self._scripts = Scripts(wires.transport, self.keys, constants, observer)
         self._submit_scripts = self._scripts
-        if settings.durability != "server":
-            self._durable = DurableSocket(connect, settings, self.keys.fixed("confirmed"))
-            self._submit_scripts = Scripts(self._durable, self.keys, constants, observer)
-        self.events = EventLog(self._reads, self.keys)
+        if wires.durable is not None:
+            self._submit_scripts = Scripts(wires.submits, self.keys, constants, observer)
+        self._reads = Reads(wires.transport, observer)
+        self.events = EventLog(self._reads, self.keys, deltas=settings.deltas)
         # Two at a time: the server serves one batch while this process makes the next. What waits for a submit is
         # shared out among both; the ends of jobs do better in full batches (measured with 50 callers each).
-        if settings.durability == "server":
-            self._submit = self._coalesce("submit", in_flight=2, shares=True, patience_s=settings.timeout_seconds)
-        else:
-            self._submit = self._coalesce("submit", in_flight=BATCHES, patience_s=settings.timeout_seconds)
+        # Who sleeps for minutes is rung for every due time, not only for those within a lease.
+        ring_within = MAX_DEADLINE_SECONDS * 1000 if settings.frugal else settings.lease_ms
+        waits = wires.durable is not None
+        self._submit = self._coalesce(
+            "submit", in_flight=BATCHES if waits else 2, shares=not waits, patience_s=settings.timeout_seconds,
+            lease_ms=ring_within,
+        )  # fmt: skip
         self._append = self._coalesce("append")
         self._finish = self._coalesce("finish", in_flight=2)
-        self._requeue = self._coalesce("requeue")
+        self._requeue = self._coalesce("requeue", lease_ms=ring_within)
         self._reroute = self._coalesce("reroute")
         self._report = self._coalesce("report")
         self._looks = 0
+        self._pinged_at = -PING_FRESH_S
         self._server_clock = (0, 0.0)
 
     def _coalesce(
-        self, script: str, *, in_flight: int = 1, shares: bool = False, patience_s: float | None = None
+        self, script: str, *, in_flight: int = 1, shares: bool = False, patience_s: float | None = None, **argv: int
     ) -> Coalescer[Item, Any]:
         async def flush(items: list[Item]) -> list[Any]:
-            replies: list[Any] = await self._call(script, items)
+            replies: list[Any] = await self._call(script, items, **argv)
             return replies
 
         return Coalescer(flush, patience_s=patience_s, in_flight=in_flight, shares=shares)
@@ -238,9 +240,18 @@ class JobStore:
         """What the server says of its memory."""
         return stats.parse_memory(await self._reads.execute("INFO", "memory"))
 
+    @property
+    def quota_exceeded(self) -> bool:
+        """Whether the host refuses commands because a quota is used up."""
+        return self._quota.refusals > 0
+
     async def ping(self) -> None:
-        """Return when Redis answers."""
+        """Return when Redis answers; in the frugal profile, when it did within 5 minutes."""
+        if self.settings.frugal and time.monotonic() < self._pinged_at + PING_FRESH_S:
+            return
+        self._pinged_at = -PING_FRESH_S
         await self._reads.execute("PING")
+        self._pinged_at = time.monotonic()
 
     # ---- the worker's side --------------------------------------------------------------------------------------
 
@@ -408,11 +419,11 @@ class JobStore:
 
     async def unfinished(self) -> bool:
         """One cheap read: is there any unfinished job. Streams hold nothing else; delayed sets are asked every other
-        time, because a due time nearer than a lease has rung somebody already."""
+        time, because a due time nearer than a lease has rung somebody already; hourly where any due time has."""
         self._looks += 1
         streams = self.keys.streams
         found = await self._reads.execute("XREAD", "COUNT", 1, "STREAMS", *streams, *["0"] * len(streams))
-        if not found and self._looks % 2 == 0:
+        if not found and self._looks % (12 if self.settings.frugal else 2) == 0:
             return bool(await self._reads.execute("EXISTS", *self.keys.due, self.keys.fixed("parked")))
         return bool(found)
 
@@ -421,8 +432,8 @@ class JobStore:
 
         Goes through all records, so it takes a tenth of the time at most and leaves the rest to the jobs.
         """
-        lock = self.keys.fixed("audit")
-        if await self._reads.execute("SET", lock, consumer, "NX", "PX", AUDIT_LOCK_MS) is None:
+        lock, lock_ms = self.keys.fixed("audit"), round(max(self.settings.audit_seconds - AUDIT_SLACK_S, 1) * 1000)
+        if await self._reads.execute("SET", lock, consumer, "NX", "PX", lock_ms) is None:
             return Audited(ran=False, requeued=0, consumers_deleted=0)
         requeued, deleted = await self._call("audit_entries")
         prefix, cursor = self.keys.prefix("job"), b"0"

@@ -7,7 +7,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import Final, Self
+from typing import ClassVar, Final, Self
 
 RUNG: Final = b""
 """The payload of a ring that names nothing: read again."""
@@ -20,6 +20,9 @@ class Seat:
     """
 
     __slots__ = ("_move", "_waiter")
+
+    patient: ClassVar[bool] = False
+    """Whether what is missed is said again: then a half-open connection may be found late."""
 
     def __init__(self, move: Callable[[Seat, bool], None]) -> None:
         self._move = move
@@ -88,6 +91,8 @@ class Messages(Seat):
     """
 
     __slots__ = ("_unread",)
+
+    patient = True
 
     def __init__(self, move: Callable[[Seat, bool], None], limit: int) -> None:
         super().__init__(move)

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from redis.exceptions import AskError, ClusterDownError, OutOfMemoryError, ReadOnlyError, ResponseError
 
-from shared.errors import LeaseLost, PressworkError, StoreFull, StoreRejected, StoreUnavailable
+from shared.errors import LeaseLost, PressworkError, QuotaExceeded, StoreFull, StoreRejected, StoreUnavailable
 from shared.store.connection import error_code
 
 _UNSERVED: Final = ("access a non local key in a cluster node", "while the cluster is down")
@@ -25,9 +25,21 @@ def elsewhere(error: ResponseError) -> bool:
     return isinstance(error, AskError | ReadOnlyError | ClusterDownError)  # MOVED and MASTERDOWN derive from these
 
 
+QUOTA_TEXTS: Final = ("max daily request limit exceeded", "max requests limit exceeded")
+CAPACITY_TEXT: Final = "db capacity quota exceeded"
+"""Upstash's words, in whatever case: its documentation has both of the first, of now and of then."""
+
+QUOTA_RETRY_S: Final = 30.0
+
+
+def is_quota(text: str) -> bool:
+    """Whether the host says that the quota of commands is used up."""
+    return any(words in text.lower() for words in QUOTA_TEXTS)
+
+
 def of_call(error: ResponseError) -> PressworkError:
     """Of a whole call: nothing of it took effect."""
-    if isinstance(error, OutOfMemoryError):
+    if isinstance(error, OutOfMemoryError) or CAPACITY_TEXT in str(error).lower():
         return StoreFull("Redis is out of memory")
     return StoreUnavailable(f"Redis refused: {error_code(error)}")
 
@@ -38,7 +50,9 @@ def check_item(reply: Any) -> None:
         return
     message = reply[1].decode(errors="replace")
     code = error_code(message)
-    if code == "OOM":
+    if is_quota(message):
+        raise QuotaExceeded("the command quota was used up in mid-script", retry_after_s=QUOTA_RETRY_S)
+    if code == "OOM" or CAPACITY_TEXT in message.lower():
         raise StoreFull("Redis has no memory left for new jobs")
     if code == "NOGROUP":
         raise LeaseLost("the consumer group was lost")

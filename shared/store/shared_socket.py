@@ -25,7 +25,7 @@ Reply = Any
 """What the server answers: bytes, int, None or lists of these."""
 
 Observer = Callable[[str, int], None]
-"""Told of every round trip: the verb (a script's or command's name) and how many items it carried."""
+"""Told of every round trip: the verb (a script's or command's name) and how many commands a host bills for it."""
 
 
 class Transport(Protocol):

@@ -9,19 +9,32 @@ from redis.exceptions import RedisError
 
 from shared.errors import StoreUnavailable
 from shared.store.connection import AnyConnection, watch_s
+from shared.store.quota import Quota
 from shared.store.replies import Ring
+from shared.store.shared_socket import Observer
 
 
 class Sleeper:
     """One sleeping place. `margin_s`: how long an answer may be late before the connection counts as broken."""
 
-    def __init__(self, connection: AnyConnection, wake: str, *, margin_s: float) -> None:
+    def __init__(
+        self,
+        connection: AnyConnection,
+        wake: str,
+        *,
+        margin_s: float,
+        quota: Quota,
+        observer: Observer | None = None,
+    ) -> None:
         self._connection = connection
         self._wake = wake
         self._margin_s = margin_s
+        self._quota = quota
+        self._observer = observer
 
     async def sleep(self, timeout_ms: int) -> Ring:
-        """Until somebody rings, at most `timeout_ms`. StoreUnavailable when the connection breaks."""
+        """Until somebody rings, at most `timeout_ms`. StoreUnavailable when the connection breaks, QuotaExceeded."""
+        self._quota.enter_blocking()
         if (longest_s := watch_s(self._connection)) is not None:
             while timeout_ms > longest_s * 1000:
                 if (ring := await self._block(round(longest_s * 1000))) is not Ring.NONE:
@@ -34,10 +47,14 @@ class Sleeper:
         try:
             async with asyncio.timeout(timeout_ms / 1000 + self._margin_s):
                 await self._connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
+                if self._observer is not None:
+                    self._observer("BZPOPMIN", 1)
                 await self._connection.send_command("BZPOPMIN", self._wake, max(timeout_ms, 1) / 1000)
                 reply = await self._connection.read_response(timeout=math.inf)
-        except (RedisError, OSError, TimeoutError):
+        except (RedisError, OSError, TimeoutError) as error:
             await self.aclose()
+            if (exceeded := self._quota.noticed(error)) is not None:
+                raise exceeded from None
             raise StoreUnavailable("the connection to Redis broke while waiting for work") from None
         except BaseException:
             # A block that nobody reads would swallow the next ring.

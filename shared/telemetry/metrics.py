@@ -6,7 +6,7 @@ No label has unbounded values: a job, an organisation or a customer's text is ne
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
@@ -20,6 +20,8 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+
+from shared.telemetry.budget import Meter
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST.removesuffix("; charset=utf-8")
 """Of `/metrics`; Litestar adds the charset to every text."""
@@ -188,9 +190,10 @@ class RedisMetrics:
     """What a process asks of Redis. `observe` is the store's observer: `open_store(..., observer=metrics.observe)`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self.meter = Meter()
         commands = Counter(
             "presswork_redis_commands_total",
-            "Items asked of Redis, by script or command: a batch of 20 submits counts 20.",
+            "Commands sent to Redis, by script or command: a script counts as itself and each command inside it.",
             ("verb",),
             registry=registry,
         )
@@ -198,12 +201,20 @@ class RedisMetrics:
         self._round_trips = Counter(
             "presswork_redis_round_trips_total", "Calls sent to Redis: a batch counts 1.", registry=registry
         )
+        self._exceeded = Gauge(
+            "presswork_redis_quota_exceeded", "1 while Redis refuses commands: a quota is used up.", registry=registry
+        )
         self._by_verb: dict[str, Counter] = {}
 
-    def observe(self, verb: str, calls: int) -> None:
-        """One round trip of a script or command (a name from the code, so there are few) that carried `calls` items."""
+    def show_quota(self, exceeded: Callable[[], bool]) -> None:
+        """Ask for the quota's state at each scrape."""
+        self._exceeded.set_function(exceeded)
+
+    def observe(self, verb: str, commands: int) -> None:
+        """One round trip of a script or command (a name from the code, so there are few): what a host bills for it."""
         counter = self._by_verb.get(verb)
         if counter is None:
             counter = self._by_verb[verb] = self._commands.labels(verb.lower())
-        counter.inc(calls)
+        counter.inc(commands)
         self._round_trips.inc()
+        self.meter.add(commands)

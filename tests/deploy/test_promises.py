@@ -12,6 +12,7 @@ from services.gateway.views import view_stats
 from services.notifier.hub import DRAIN_S
 from services.worker.app import HAND_BACK_SECONDS
 from shared.store.replies import QueueStats
+from shared.telemetry.budget import Meter
 from tests.deploy.manifests import (
     BASE,
     CLOUD_RUN,
@@ -115,7 +116,7 @@ def test_both_autoscalers_follow_the_same_figure_of_the_queue() -> None:
     stats = QueueStats(
         queued=12, processing=4, completed=0, failed=0, cancelled=0, delayed=2, parked=3, by_lane={"high": 7}
     )
-    answer: Any = msgspec.to_builtins(view_stats(stats, 0))
+    answer: Any = msgspec.to_builtins(view_stats(stats, 0, Meter().projection))
     for step in fields[0]["valueLocation"].split("."):
         answer = answer[step]
     assert answer == 11

@@ -24,6 +24,7 @@ from tests.support.gateway import STATUS, SUBMIT, body
 from tests.support.job_life import JobLife
 from tests.support.processes import ROOT, ServiceProcess, free_port
 from tests.support.sse import follow
+from tests.support.upstash import TOKEN, running_upstash
 
 GATEWAY = "services/gateway/asgi.py"
 WITH_STREAMS = "deploy/vercel/with_streams.py"
@@ -158,3 +159,14 @@ def test_vercel_is_told_where_the_application_is_and_what_it_needs() -> None:
     source = (ROOT / f"{module.replace('.', '/')}.py").read_text()
     assert f"\n{name} = " in source
     assert "-r requirements/gateway.txt" in vercel["scripts"]["install"]
+
+
+async def test_the_guides_two_variables_are_enough_where_only_rest_works(tmp_path: Path, redis_url: str) -> None:
+    """Only the REST pair is set and no TCP comes through: the function serves the guide's calls over HTTP."""
+    async with running_upstash(redis_url) as upstash:
+        pair = {"REDIS_URL": "", "UPSTASH_REDIS_REST_URL": upstash.url, "UPSTASH_REDIS_REST_TOKEN": TOKEN}
+        async with imported(tmp_path, GATEWAY, redis_url, **pair) as (_, client):
+            accepted = (await client.post(SUBMIT, json=body())).raise_for_status().json()
+            status = (await client.get(STATUS, params={"jobId": accepted["jobId"]})).json()
+            stats = (await client.get("/api/ai/queue-stats")).json()["stats"]
+    assert (status["status"], stats["queued"], stats["backlog"]) == ("queued", 1, 1)

@@ -17,7 +17,7 @@ class RawRedis:
     def __init__(self, url: str) -> None:
         self._connection = new_connection(RedisSettings(url=url, client_name="check"))
 
-    async def __call__(self, *command: str | int | bytes) -> Any:
+    async def __call__(self, *command: str | float | bytes) -> Any:
         """Send a command, answer its reply."""
         await self._connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
         await self._connection.send_command(*command)

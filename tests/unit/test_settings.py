@@ -9,7 +9,7 @@ import pytest
 from services.worker.settings import WorkerSettings
 from shared.chain import fleet_chain
 from shared.errors import SettingsInvalid
-from shared.settings import read, read_store, redis_url
+from shared.settings import RestEndpoint, read, read_store, redis_url, rest_endpoint
 
 
 def test_defaults_and_values_come_from_the_mapping() -> None:
@@ -44,6 +44,34 @@ def test_the_rest_pair_becomes_a_tls_url(prefix: str) -> None:
     assert redis_url({**pair, "REDIS_URL": "redis://first"}) == "redis://first"
     with pytest.raises(SettingsInvalid, match="together"):
         redis_url({f"{prefix}_URL": "https://eu1-x.upstash.io"})
+
+
+@pytest.mark.parametrize("url", ["http://eu1-x.upstash.io", "redis://x", "eu1-x.upstash.io", "https://user:pass@x", ""])
+def test_a_rest_url_that_would_leak_the_token_is_refused(url: str) -> None:
+    """Only https carries the token, or loopback; the line names the setting and no value."""
+    with pytest.raises(SettingsInvalid, match="KV_REST_API_URL") as raised:
+        rest_endpoint({"KV_REST_API_URL": url, "KV_REST_API_TOKEN": "secret"})
+    assert not url or url not in str(raised.value)
+    assert "secret" not in str(raised.value)
+    local = rest_endpoint({"KV_REST_API_URL": "http://127.0.0.1:8079/", "KV_REST_API_TOKEN": "secret"})
+    assert local == RestEndpoint("http://127.0.0.1:8079", "secret")
+    assert "secret" not in repr(local)
+
+
+def test_the_frugal_profile_is_on_where_commands_are_billed() -> None:
+    """The host or FRUGAL decides; lease, deltas and audit follow, and what is set by hand stays as set."""
+    hosted = read_store({"UPSTASH_REDIS_REST_URL": "https://eu1-x.upstash.io", "UPSTASH_REDIS_REST_TOKEN": "t"})
+    assert (hosted.frugal, hosted.deltas, hosted.lease_seconds, hosted.quiet) == (True, False, 300.0, True)
+    assert hosted.audit_seconds == 86_400
+    url = {"REDIS_URL": "rediss://default:p@eu1-x.upstash.io:6379"}
+    by_hand = read_store({**url, "DELTAS": "1", "LEASE_SECONDS": "20"})
+    assert (by_hand.frugal, by_hand.deltas, by_hand.lease_seconds, by_hand.quiet) == (True, True, 20.0, False)
+    plain = read_store({**url, "FRUGAL": "0"})
+    assert (plain.frugal, plain.deltas, plain.lease_seconds, plain.audit_seconds) == (False, True, 15.0, 3600.0)
+    assert not read_store({"REDIS_URL": "redis://upstash.io.example.com"}).frugal
+    assert read_store({"REDIS_URL": "redis://localhost", "FRUGAL": "true"}).frugal
+    with pytest.raises(SettingsInvalid, match="FRUGAL"):
+        read_store({"REDIS_URL": "redis://localhost", "FRUGAL": "maybe"})
 
 
 def test_a_service_without_a_redis_says_so() -> None:

@@ -41,6 +41,7 @@ DOCUMENTED = {
     "presswork_sse_connections": (),
     "presswork_sse_events": ("kind",),
     "presswork_redis_commands": ("verb",),
+    "presswork_redis_quota_exceeded": (),
     "presswork_redis_round_trips": (),
     "presswork_build_info": ("service", "version"),
 }
@@ -81,8 +82,8 @@ def test_job_times_fit_llm_jobs() -> None:
     assert list(JOB_BUCKETS) == sorted(JOB_BUCKETS)
 
 
-def test_the_observer_counts_items_and_round_trips() -> None:
-    """A batch of 20 is 20 commands in one round trip; the verb is the label."""
+def test_the_observer_counts_commands_and_round_trips() -> None:
+    """A script that sent 19 commands is 20 commands in one round trip; the verb is the label."""
     registry = new_registry("gateway")
     metrics = RedisMetrics(registry)
     metrics.observe("submit", 20)

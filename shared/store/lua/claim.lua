@@ -1,10 +1,11 @@
 -- The only place where an entry is delivered. Takes up to `limit` jobs for a consumer, in the order of turns.lua.
 -- look: also take from the recovered lane, when suspect_allowed; lost: the answer of an earlier claim did not arrive,
 -- the items are the tokens the consumer knows of: answer the others first.
+-- quiet: nobody is rung when a job starts.
 -- Jobs that ask a gate without room are parked; parked ones of gates that have room are let go first.
 -- KEYS again suspect high normal low wake turn counts suspects gates parked failover
 -- PREFIX job log bell org orgbell lane
--- ARGV consumer limit look suspect_allowed lost chain limits moves result_ttl log_ttl organization_events
+-- ARGV consumer limit look suspect_allowed lost chain limits quiet moves result_ttl log_ttl organization_events
 -- ITEM known
 -- RETURNS {more, now, ms until a parked job may run or -1, {gates that failed lately...},
 --   {job, token, spec, attempt, created, deadline, losses, gate, route, passed over, reserved tokens, spent, lost bytes}...}

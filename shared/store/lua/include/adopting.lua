@@ -40,7 +40,7 @@ local function start(token, job, f, attempt, name)
   if f.pass and f.pass ~= '' then extra[#extra + 1], extra[#extra + 2] = 'pass', '' end
   redis.call('HSET', job_prefix .. job, 'state', 'processing', 'attempt', attempt, 'started', string.format('%d', now),
     'worker', consumer, unpack(extra))
-  announce(job, f.org, token .. '.1', 'processing')
+  if quiet ~= '1' then announce(job, f.org, token .. '.1', 'processing') end
 end
 
 -- repeated: the entry was delivered to this consumer by an earlier claim, whose answer was lost.

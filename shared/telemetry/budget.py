@@ -1,0 +1,98 @@
+"""How many commands this process asks of Redis, projected to a day and a month: on pay-per-command hosts that is money.
+
+What is counted: every command sent and every command inside a script, as the host bills them. Scripts count themselves,
+so the count of those that answered is exact. Not counted: the handshake of a connection (one CLIENT SETNAME each) and
+what a script sent whose answer was lost. PING and INFO are counted although Upstash says that they are free.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+import msgspec
+import structlog
+
+DAY_S: Final = 86_400.0
+MONTH_DAYS: Final = 30
+MARK_S: Final = 60.0
+LEAST_S: Final = 60.0
+"""A projection from less than this would tell more of the start than of the load."""
+
+FIRST_REPORT_S: Final = 120.0
+REPORT_S: Final = 3600.0
+_log: Final = structlog.get_logger(__name__)
+
+
+class Projection(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Commands this process would send at the rate of the last `measured_seconds`, a day at most; None: too early."""
+
+    commands: int
+    measured_seconds: int
+    commands_per_day: int | None
+    commands_per_month: int | None
+
+
+class Meter:
+    """Counts commands and remembers when. One mark a minute, for a day."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._total = 0
+        self._marks: deque[tuple[float, int]] = deque([(clock(), 0)], maxlen=round(DAY_S / MARK_S))
+
+    def add(self, commands: int) -> None:
+        """So many were sent."""
+        self._mark()
+        self._total += commands
+
+    def _mark(self) -> None:
+        now = self._clock()
+        if now - self._marks[-1][0] >= MARK_S:
+            self._marks.append((now, self._total))
+
+    @property
+    def projection(self) -> Projection:
+        """At the rate of the last 24 h, or since the start."""
+        now = self._clock()
+        # The newest mark that is a day old or older, else the oldest there is; rare senders leave few marks.
+        since, before = next((mark for mark in reversed(self._marks) if now - mark[0] >= DAY_S), self._marks[0])
+        seconds = now - since
+        day = None if seconds < LEAST_S else round((self._total - before) / seconds * DAY_S)
+        return Projection(
+            commands=self._total,
+            measured_seconds=round(seconds),
+            commands_per_day=day,
+            commands_per_month=None if day is None else day * MONTH_DAYS,
+        )
+
+
+@asynccontextmanager
+async def reported(meter: Meter, **profile: object) -> AsyncIterator[None]:
+    """For the length of the block: a log line with the profile, one with the projection after two minutes, then each
+    hour."""
+
+    async def report() -> None:
+        _log.info("redis", **profile)
+        pause = FIRST_REPORT_S
+        while True:
+            await asyncio.sleep(pause)
+            pause = REPORT_S
+            now = meter.projection
+            _log.info(
+                "redis_commands", sent=now.commands, measured_seconds=now.measured_seconds,
+                projected_per_day=now.commands_per_day, projected_per_month=now.commands_per_month,
+            )  # fmt: skip
+
+    task = asyncio.create_task(report(), name="redis-budget")
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
