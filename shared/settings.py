@@ -48,9 +48,15 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     the store talks, `auto` is settled at the start (`store/choice.py`). `redis_url_derived`: nobody set the URL, it
     was made from the pair. `frugal`: the host bills every command (docs/upstash.md). `deltas`: the text is written to
     the event log while it grows. `audit_seconds`: how often one worker goes through all records.
+    `durability`: what a submit is confirmed by; `wait_replicas`: by how many replicas. `sentinel_username`,
+    `sentinel_password`: what the sentinels ask for.
     """
 
     redis_url: str
+    sentinel_username: str = ""
+    sentinel_password: str = ""
+    durability: Literal["server", "replicated", "fsync"] = "server"
+    wait_replicas: Annotated[int, msgspec.Meta(ge=0, le=16)] | None = None
     rest: RestEndpoint | None = None
     redis_transport: Literal["auto", "tcp", "rest"] = "auto"
     redis_url_derived: bool = False
@@ -63,6 +69,17 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     usage_ttl_days: Annotated[float, msgspec.Meta(ge=1, le=36_500)] = 400.0
     organization_events: bool = False
     timeout_seconds: PositiveSeconds = 1.8
+
+    def __post_init__(self) -> None:
+        if self.durability == "replicated" and self.wait_replicas == 0:
+            raise SettingsInvalid("WAIT_REPLICAS: must be 1 or more when DURABILITY is replicated")
+
+    @property
+    def confirming_replicas(self) -> int:
+        """How many replicas must have a submit: one when nothing is said; with `fsync` the master's disk is enough."""
+        if self.wait_replicas is not None:
+            return self.wait_replicas
+        return int(self.durability == "replicated")
 
     @property
     def profile(self) -> dict[str, object]:

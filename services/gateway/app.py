@@ -59,6 +59,7 @@ async def open_app(
     api = document(settings.models, settings.public_events_url, authenticated=authenticator.required)
     store_settings = await choice.settle(environment.read_store(mapping), may_use_rest=True)
     async with open_store(store_settings, client_name="presswork-gateway", observer=redis.observe) as store:
+        await store.check()
         redis.show_quota(lambda: store.quota_exceeded)
         readings = Readings(store, _kept_seconds(settings, store_settings))
         admission = Admission(store, readings, settings.max_queued_jobs)

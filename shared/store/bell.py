@@ -19,7 +19,7 @@ import hiredis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
-from shared.store.connection import AnyConnection
+from shared.store.connection import AnyConnection, watch_s
 from shared.store.listeners import RUNG, Listener, Messages, Seat
 
 __all__ = ["RUNG", "Bell", "Listener", "Messages"]
@@ -108,7 +108,9 @@ class _Session:
         self._connection = connection
         self._wishes = wishes
         self._observe = observe
-        self._reply_s, self._hasty_s, self._patient_s = patience
+        self._reply_s, hasty_s, patient_s = patience
+        longest_s = watch_s(connection) or math.inf
+        self._hasty_s, self._patient_s = min(hasty_s, longest_s), min(patient_s, longest_s)
         self._clock = asyncio.get_running_loop().time
         self._quiet_since = self._clock()
         self._asked: set[bytes] = set()

@@ -7,25 +7,46 @@ call is sent once; who wants it again repeats a transition that is safe to repea
 from __future__ import annotations
 
 import socket
-from typing import Any, Final
+import weakref
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
-from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection, parse_url
+from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from shared.errors import SettingsInvalid
+from shared.store import topology
+from shared.store.locator import Locator
+from shared.store.topology import Address
 
 CONNECT_TIMEOUT_S: Final = 1.5
+
+WATCH_S: Final = 3.0
+"""Where the master may move, no connection trusts a silence for longer: the old master's host may be gone without a
+word. Such servers are one's own and bill no commands."""
+
 AnyConnection = Connection | SSLConnection | UnixDomainSocketConnection
+Connect = Callable[[], AnyConnection]
+
+Greeting = Callable[[Connection, str], Awaitable[None]]
+"""Says the first words on a new connection to a master that may move: told of its replication id, which no other term
+of any master has."""
 
 
 class RedisSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where Redis is: `redis://`, `rediss://` or `unix://`. `client_name` shows in CLIENT LIST."""
+    """Where Redis is: the forms of `topology.parse`. `client_name` shows in CLIENT LIST.
+
+    `sentinel_username`, `sentinel_password`: what the sentinels ask for, when they do.
+    """
 
     url: str
     client_name: str = "presswork"
+    sentinel_username: str = ""
+    sentinel_password: str = ""
 
 
 def _keepalive() -> dict[int, int]:
@@ -34,33 +55,124 @@ def _keepalive() -> dict[int, int]:
     return {getattr(socket, name): value for name, value in wanted.items() if hasattr(socket, name)}
 
 
-def new_connection(settings: RedisSettings) -> AnyConnection:
-    """A connection that is not open yet: RESP2, bytes, no retry, no health check, no read time-out of its own.
+if TYPE_CHECKING:
+    _Tcp = Connection
+else:
+    _Tcp = object
+
+
+class _Moving(_Tcp):
+    """A connection that looks for the master each time it is opened, and is cut when another one finds it elsewhere."""
+
+    locator: Locator
+    siblings: weakref.WeakSet[_Moving]
+    greet: Greeting | None
+
+    async def _connect(self) -> None:
+        self.host, self.port = await self.locator.locate()
+        await super()._connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
+
+    async def on_connect_check_health(self, check_health: bool = True) -> None:
+        """After redis-py's own greeting: prove that it is the master, and greet it."""
+        await super().on_connect_check_health(check_health)
+        await self.send_command("INFO", "replication")
+        info = (await self.read_response()).decode()
+        fields = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
+        if fields["role"] != "master":
+            raise RedisConnectionError("this server is not the master any more")
+        if self.greet is not None:
+            await self.greet(self, fields["master_replid"])
+        for sibling in list(self.siblings):
+            sibling.leave(self.host, self.port)
+
+    def leave(self, host: str, port: int) -> None:
+        """Break a connection to another server than this: its reader sees the end and opens it anew."""
+        if self.is_connected and (self.host, self.port) != (host, port) and self._writer is not None:
+            self._writer.transport.abort()
+
+
+class _MovingConnection(_Moving, Connection):
+    """Plain TCP."""
+
+
+class _MovingSSLConnection(_Moving, SSLConnection):
+    """TLS: the certificate is checked against the host that the cluster or the sentinels name."""
+
+
+_MOVING: Final[dict[type, type[_Moving]]] = {Connection: _MovingConnection, SSLConnection: _MovingSSLConnection}
+
+
+class Connector:
+    """Makes the connections of one store: RESP2, bytes, no retry, no health check, no read time-out of their own.
 
     Every caller bounds its waits itself; a block on the server can then never outlive a hidden time-out.
-    SettingsInvalid when the URL cannot be read (its text is never repeated: it may hold a password).
+    SettingsInvalid when the URL cannot be read.
     """
-    try:
-        options: dict[str, Any] = dict(parse_url(settings.url))
-    except ValueError as error:
-        raise SettingsInvalid("REDIS_URL is not a redis://, rediss:// or unix:// URL") from error
-    kind = options.pop("connection_class", Connection)
-    if not issubclass(kind, UnixDomainSocketConnection):
-        options |= {"socket_keepalive": True, "socket_keepalive_options": _keepalive()}
-    options |= {
+
+    _fixed: ClassVar[dict[str, Any]] = {
         "protocol": 2,
         "socket_timeout": None,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         "retry": Retry(NoBackoff(), 0),
         "health_check_interval": 0,
-        "client_name": settings.client_name,
         "driver_info": None,
     }
-    connection: AnyConnection = kind(**options)
-    return connection
+
+    def __init__(self, settings: RedisSettings, greet: Greeting | None = None) -> None:
+        self._settings = settings
+        self._greet = greet
+        self._topology = topology.parse(settings.url)
+        self._options = {**self._topology.options, **self._fixed, "client_name": settings.client_name}
+        self._kind: type[Any] = self._options.pop("connection_class", Connection)
+        if not issubclass(self._kind, UnixDomainSocketConnection):
+            self._options |= {"socket_keepalive": True, "socket_keepalive_options": _keepalive()}
+        self._siblings: weakref.WeakSet[_Moving] = weakref.WeakSet()
+        self._locator = Locator(self._topology, self._open_guide)
+        self()  # an option that redis-py does not know must stop the start, not the first command
+
+    @property
+    def moves(self) -> bool:
+        """Whether another server may become the master."""
+        return self._topology.moves
+
+    def __call__(self) -> AnyConnection:
+        """A connection that is not open yet."""
+        kind = _MOVING[self._kind] if self.moves else self._kind
+        try:
+            connection: AnyConnection = kind(**self._options)
+        except TypeError:
+            raise SettingsInvalid("REDIS_URL has an option that is not known") from None
+        if isinstance(connection, _Moving):
+            connection.locator, connection.siblings, connection.greet = self._locator, self._siblings, self._greet
+            self._siblings.add(connection)
+        return connection
+
+    def _open_guide(self, address: Address) -> Connection:
+        """A bare connection to a node or a sentinel, to ask it one thing."""
+        options = {**self._options, "host": address.host, "port": address.port}
+        if self._topology.kind == "sentinel":
+            options |= {
+                "db": 0,
+                "username": self._settings.sentinel_username or None,
+                "password": self._settings.sentinel_password or None,
+            }
+        connection: Connection = self._kind(**options)
+        return connection
+
+
+def new_connection(settings: RedisSettings) -> AnyConnection:
+    """One connection that is not open yet. SettingsInvalid: see `Connector`."""
+    return Connector(settings)()
+
+
+def watch_s(connection: AnyConnection) -> float | None:
+    """How long a silence on this connection may last before it must be looked at; None: as long as its user likes."""
+    return WATCH_S if isinstance(connection, _Moving) else None
 
 
 def error_code(error: ResponseError | str) -> str:
-    """The first word of a server's error, such as NOGROUP or OOM."""
+    """The first word of a server's error, such as NOGROUP or OOM; redis-py takes it off those that it knows."""
+    if isinstance(error, ResponseError) and error.status_code:
+        return error.status_code
     words = str(error).split(maxsplit=1)
     return words[0].rstrip(":") if words else ""

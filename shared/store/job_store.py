@@ -23,6 +23,7 @@ from shared.settings import MAX_DEADLINE_SECONDS, StoreSettings
 from shared.store import listing, records, refusals, stats, usage, wiring
 from shared.store.coalesce import Coalescer
 from shared.store.connection import RedisSettings
+from shared.store.durable import BATCHES
 from shared.store.event_log import EventLog
 from shared.store.keys import Keys
 from shared.store.listeners import Messages
@@ -94,6 +95,7 @@ class JobStore:
         wires = wiring.wires(settings, redis, self.keys, observer)
         self._socket, self._sleeper, self.bell = wires.socket, wires.sleeper, wires.bell
         self._quota = wires.quota
+        self._durable = wires.durable
         constants = {
             "lease_ms": settings.lease_ms,
             "result_ttl": round(settings.result_ttl_seconds * 1000),
@@ -106,18 +108,24 @@ class JobStore:
             "losses_max": LOSSES_MAX,
             "handbacks_max": HANDBACKS_MAX,
             "consumer_idle_ms": CONSUMER_IDLE_MS,
+            "moves": int(wires.moves),
             **(routing or Routing()).constants,
         }
         self._scripts = Scripts(wires.transport, self.keys, constants, observer)
+        self._submit_scripts = self._scripts
+        if wires.durable is not None:
+            self._submit_scripts = Scripts(wires.submits, self.keys, constants, observer)
         self._reads = Reads(wires.transport, observer)
         self.events = EventLog(self._reads, self.keys, deltas=settings.deltas)
         # Two at a time: the server serves one batch while this process makes the next. What waits for a submit is
         # shared out among both; the ends of jobs do better in full batches (measured with 50 callers each).
         # Who sleeps for minutes is rung for every due time, not only for those within a lease.
         ring_within = MAX_DEADLINE_SECONDS * 1000 if settings.frugal else settings.lease_ms
+        waits = wires.durable is not None
         self._submit = self._coalesce(
-            "submit", in_flight=2, shares=True, patience_s=settings.timeout_seconds, lease_ms=ring_within
-        )
+            "submit", in_flight=BATCHES if waits else 2, shares=not waits, patience_s=settings.timeout_seconds,
+            lease_ms=ring_within,
+        )  # fmt: skip
         # A thousand streams append 2,000 times a second and more: one batch at a time would need every answer within
         # 32 ms, and a busy event loop needs several of its turns to see one.
         self._append = self._coalesce("append", in_flight=16, full_only=True)
@@ -146,8 +154,9 @@ class JobStore:
         return Coalescer(flush, patience_s=patience_s, in_flight=in_flight, shares=shares, full_only=full_only)
 
     async def _call(self, script: str, items: Sequence[Item] = (), **argv: bytes | str | int | float) -> Any:
+        scripts = self._submit_scripts if script == "submit" else self._scripts
         try:
-            return await self._scripts.call(script, items, **argv)
+            return await scripts.call(script, items, **argv)
         except ResponseError as error:
             raise refusals.of_call(error) from None
 
@@ -157,6 +166,13 @@ class JobStore:
             await coalescer.aclose()
         await self._sleeper.aclose()
         await self._socket.aclose()
+        if self._durable is not None:
+            await self._durable.aclose()
+
+    async def check(self) -> None:
+        """SettingsInvalid when this server can never keep what the settings promise; one that is away is no reason."""
+        if self._durable is not None:
+            await self._durable.check()
 
     # ---- the gateway's side -------------------------------------------------------------------------------------
 
@@ -459,7 +475,11 @@ async def open_store(
 
     `routing`: which gates jobs may pass; a worker's store must know it.
     """
-    store = JobStore(settings, RedisSettings(url=settings.redis_url, client_name=client_name), observer, routing)
+    redis = RedisSettings(
+        url=settings.redis_url, client_name=client_name,
+        sentinel_username=settings.sentinel_username, sentinel_password=settings.sentinel_password,
+    )  # fmt: skip
+    store = JobStore(settings, redis, observer, routing)
     async with store.bell:
         try:
             yield store

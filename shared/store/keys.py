@@ -15,6 +15,8 @@ on Redis Cluster (DESIGN section 3).
 | suspects      | hash   | none; audited              | consumer -> token of the suspect it was given last            |
 | cancels       | zset   | 1 h after the last request | running jobs whose cancel was requested, by time (ms)         |
 | audit         | string | 1 h                        | lock: one worker audits                                       |
+| failover      | hash   | none                       | term of the master; last entry of each lane when it began     |
+| confirmed     | string | none                       | written before every WAIT (`durable.py`)                      |
 | gates         | hash   | none                       | state of each provider:model's gate, and of each lane         |
 | parked        | zset   | none                       | jobs that wait for a gate, by deadline (ms)                   |
 | lane:<chain>  | zset   | none; gone when empty      | jobs that wait for one of these gates, by priority, then age  |
@@ -51,6 +53,8 @@ FIXED: Final = (
     "suspects",
     "cancels",
     "audit",
+    "failover",
+    "confirmed",
     "gates",
     "parked",
 )
@@ -63,19 +67,20 @@ class Keys:
     """Names of one shard's keys and channels."""
 
     def __init__(self, shard: str = SHARD) -> None:
-        self._tag = f"pw:{{{shard}}}:"
+        self.tag = shard
+        self._start = f"pw:{{{shard}}}:"
 
     def fixed(self, name: str) -> str:
         """The full name of a key that exists once per shard; KeyError for a name that is not listed above."""
         if name not in FIXED:
             raise KeyError(name)
-        return self._tag + name
+        return self._start + name
 
     def prefix(self, name: str) -> str:
         """What precedes the id in a key that exists once per job, organisation or consumer."""
         if name not in PREFIXES:
             raise KeyError(name)
-        return f"{self._tag}{name}:"
+        return f"{self._start}{name}:"
 
     @property
     def streams(self) -> list[str]:

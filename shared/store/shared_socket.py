@@ -10,7 +10,7 @@ import contextlib
 import math
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import hiredis
@@ -18,6 +18,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
 from shared.errors import StoreUnavailable
+from shared.store import refusals
 from shared.store.connection import CONNECT_TIMEOUT_S, AnyConnection
 
 Reply = Any
@@ -47,7 +48,8 @@ class SharedSocket:
 
     A command is sent once and never repeated. When the connection breaks or the answer is overdue, the caller gets
     StoreUnavailable whose `sent` tells whether the command may have taken effect. `generation` counts connections:
-    a reader that saw it unchanged has had one unbroken view of the server.
+    a reader that saw it unchanged has had one unbroken view of the server. An answer which says that the master is
+    elsewhere ends the connection too: the next one is opened to where the master is then.
     """
 
     def __init__(self, connect: Callable[[], AnyConnection], *, timeout: float = 2.0) -> None:
@@ -62,12 +64,7 @@ class SharedSocket:
 
     async def execute(self, *command: bytes | str | int | float) -> Reply:
         """Send one command; the socket's time-out covers connecting, waiting and the answer."""
-        if self._runner is None:
-            self._runner = asyncio.create_task(self._run(), name="redis-shared-socket")
-        packed = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub knows tuples of one only
-        call = _Call(packed, asyncio.get_running_loop().create_future())
-        self._outbox.append(call)
-        self._ready.set()
+        call = self._post(command)
         try:
             async with asyncio.timeout(self._timeout):
                 return await call.done
@@ -75,9 +72,43 @@ class SharedSocket:
             self._overdue(call)
             raise StoreUnavailable(f"Redis did not answer within {self._timeout:g} s", sent=call.sent) from None
         finally:
-            if not call.sent:
-                with contextlib.suppress(ValueError):
-                    self._outbox.remove(call)
+            self._take_back(call)
+
+    async def execute_in_turn(self, *commands: Sequence[bytes | str | int | float]) -> list[Reply | ResponseError]:
+        """Send commands one right after the other over one and the same connection; a refusal is an answer of its own.
+
+        What counts is what this connection did before, as for WAIT.
+        """
+        # One write takes all that stands in the outbox, so these cannot be parted.
+        calls = [self._post(command) for command in commands]
+        try:
+            async with asyncio.timeout(self._timeout):
+                replies = await asyncio.gather(*(call.done for call in calls), return_exceptions=True)
+        except TimeoutError:
+            self._overdue(calls[-1])
+            reason = f"Redis did not answer within {self._timeout:g} s"
+            raise StoreUnavailable(reason, sent=calls[0].sent) from None
+        finally:
+            for call in calls:
+                self._take_back(call)
+        for reply in replies:
+            if isinstance(reply, BaseException) and not isinstance(reply, ResponseError):
+                raise reply
+        return replies
+
+    def _post(self, command: Sequence[bytes | str | int | float]) -> _Call:
+        if self._runner is None:
+            self._runner = asyncio.create_task(self._run(), name="redis-shared-socket")
+        packed = hiredis.pack_command(tuple(command))  # type: ignore[arg-type]  # its stub knows tuples of one only
+        call = _Call(packed, asyncio.get_running_loop().create_future())
+        self._outbox.append(call)
+        self._ready.set()
+        return call
+
+    def _take_back(self, call: _Call) -> None:
+        if not call.sent:
+            with contextlib.suppress(ValueError):
+                self._outbox.remove(call)
 
     async def aclose(self) -> None:
         """Close the connection; commands that still wait get StoreUnavailable."""
@@ -165,8 +196,10 @@ class SharedSocket:
                 raise RedisConnectionError("Redis spoke unasked") from error
             call = self._inflight.popleft()
             if call.done.done():
-                continue
-            if error is None:
+                pass
+            elif error is None:
                 call.done.set_result(reply)
             else:
                 call.done.set_exception(error)
+            if error is not None and refusals.elsewhere(error):
+                raise RedisConnectionError("the master is another server now") from error

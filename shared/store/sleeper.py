@@ -8,7 +8,7 @@ import math
 from redis.exceptions import RedisError
 
 from shared.errors import StoreUnavailable
-from shared.store.connection import AnyConnection
+from shared.store.connection import AnyConnection, watch_s
 from shared.store.quota import Quota
 from shared.store.replies import Ring
 from shared.store.shared_socket import Observer
@@ -35,6 +35,14 @@ class Sleeper:
     async def sleep(self, timeout_ms: int) -> Ring:
         """Until somebody rings, at most `timeout_ms`. StoreUnavailable when the connection breaks, QuotaExceeded."""
         self._quota.enter_blocking()
+        if (longest_s := watch_s(self._connection)) is not None:
+            while timeout_ms > longest_s * 1000:
+                if (ring := await self._block(round(longest_s * 1000))) is not Ring.NONE:
+                    return ring
+                timeout_ms -= round(longest_s * 1000)
+        return await self._block(timeout_ms)
+
+    async def _block(self, timeout_ms: int) -> Ring:
         # For the server a block of 0 is one without end.
         try:
             async with asyncio.timeout(timeout_ms / 1000 + self._margin_s):

@@ -6,10 +6,12 @@ from typing import Final, Protocol
 
 import msgspec
 
-from shared.errors import StoreUnavailable
+from shared.errors import SettingsInvalid, StoreUnavailable
 from shared.settings import StoreSettings
+from shared.store import fence
 from shared.store.bell import Bell
-from shared.store.connection import RedisSettings, new_connection
+from shared.store.connection import Connect, Connector, RedisSettings
+from shared.store.durable import DurableSocket
 from shared.store.keys import Keys
 from shared.store.polled_bell import PolledBell
 from shared.store.quota import Guarded, Quota
@@ -52,37 +54,56 @@ class NoSleeper:
 
 
 class Wires(msgspec.Struct, frozen=True):
-    """What carries a store's commands, its sleep and its rings. `transport`: the socket behind its quota."""
+    """What carries a store's commands, its sleep and its rings. `transport`: the socket behind its quota.
+
+    `submits` carries what must be as durable as the settings say, over `durable` when that takes more than an answer.
+    `moves`: another server may become the master.
+    """
 
     socket: Socket
     transport: Guarded
+    submits: Guarded
+    durable: DurableSocket | None
+    moves: bool
     quota: Quota
     sleeper: Bed
     bell: Bell | PolledBell
 
 
 def wires(settings: StoreSettings, redis: RedisSettings, keys: Keys, observer: Observer | None) -> Wires:
-    """By `settings.redis_transport`; what `choice.settle` did not settle goes over TCP."""
+    """By `settings.redis_transport`; what `choice.settle` did not settle goes over TCP.
+
+    SettingsInvalid for a URL that cannot be read, and for a durability that REST cannot wait for.
+    """
     timeout, quota = settings.timeout_seconds, Quota()
     if settings.redis_transport == "rest" and settings.rest is not None:
         from shared.store.rest_transport import RestTransport  # noqa: PLC0415 - only who uses REST needs its HTTP client
 
+        if settings.durability != "server":
+            raise SettingsInvalid("DURABILITY: REST has no connection to wait on, set REDIS_URL")
         rest = RestTransport(settings.rest, timeout=timeout)
-        return Wires(rest, Guarded(rest, quota), quota, NoSleeper(), PolledBell())
-    socket = SharedSocket(lambda: new_connection(redis), timeout=timeout)
+        guarded = Guarded(rest, quota)
+        return Wires(rest, guarded, guarded, None, False, quota, NoSleeper(), PolledBell())
+    connect = Connector(redis, fence.set_up)
+    socket = SharedSocket(connect, timeout=timeout)
+    guarded = Guarded(socket, quota)
+    durable = None if settings.durability == "server" else DurableSocket(connect, settings, keys.fixed("confirmed"))
     return Wires(
         socket,
-        Guarded(socket, quota),
+        guarded,
+        guarded if durable is None else Guarded(durable, quota),
+        durable,
+        connect.moves,
         quota,
-        Sleeper(new_connection(redis), keys.fixed("wake"), margin_s=timeout, quota=quota, observer=observer),
-        _bell(settings, redis, keys, quota, observer),
+        Sleeper(connect(), keys.fixed("wake"), margin_s=timeout, quota=quota, observer=observer),
+        _bell(settings, connect, keys, quota, observer),
     )
 
 
-def _bell(settings: StoreSettings, redis: RedisSettings, keys: Keys, quota: Quota, observer: Observer | None) -> Bell:
+def _bell(settings: StoreSettings, connect: Connect, keys: Keys, quota: Quota, observer: Observer | None) -> Bell:
     """In the frugal profile one pattern for all jobs, and TCP's own keepalive in place of most PINGs."""
     return Bell(
-        lambda: new_connection(redis),
+        connect,
         observer=_one_each(observer),
         pause_after=lambda error: quota.left_s if quota.noticed(error) else 0.0,
         prefix=keys.prefix("bell") if settings.frugal else None,

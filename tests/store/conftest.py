@@ -1,7 +1,8 @@
-"""Every store test runs on Valkey and, where it is installed, on Debian's Redis 7.0."""
+"""Every store test runs on Valkey, on a cluster's node and, where it is installed, on Debian's Redis 7.0."""
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -11,8 +12,10 @@ import pytest
 from shared.settings import StoreSettings
 from shared.store.embedded import EmbeddedServer
 from shared.store.job_store import JobStore, open_store
+from shared.store.topology import SLOTS
 from tests.conftest import flush
 from tests.support.checks import RawRedis
+from tests.support.processes import free_port
 
 REDIS = shutil.which("redis-server")
 
@@ -27,9 +30,32 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedS
         yield running
 
 
-@pytest.fixture(params=["valkey", "redis"])
-async def url(request: pytest.FixtureRequest, server: EmbeddedServer, redis_server: EmbeddedServer | None) -> str:
-    """Address of an empty server of either kind."""
+@pytest.fixture(scope="session")
+def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A cluster of one node: what it refuses (keys of another slot, database numbers) a larger one refuses too."""
+    port, bus = free_port(), free_port()
+    options = ("--cluster-enabled", "yes", "--cluster-port", str(bus))
+    with EmbeddedServer(Path(tmp_path_factory.mktemp("cluster")), port=port, aof=False, options=options) as running:
+        asyncio.run(_take_all_slots(running.url))
+        yield f"redis+cluster://127.0.0.1:{port}"
+
+
+async def _take_all_slots(url: str) -> None:
+    async with RawRedis(url) as raw:
+        await raw("CLUSTER", "ADDSLOTSRANGE", 0, SLOTS - 1)
+        async with asyncio.timeout(10):
+            while b"cluster_state:ok" not in await raw("CLUSTER", "INFO"):
+                await asyncio.sleep(0.02)
+
+
+@pytest.fixture(params=["valkey", "redis", "cluster"])
+async def url(
+    request: pytest.FixtureRequest, server: EmbeddedServer, redis_server: EmbeddedServer | None, cluster_url: str
+) -> str:
+    """Address of an empty server of each kind."""
+    if request.param == "cluster":
+        await flush(cluster_url)
+        return cluster_url
     chosen = server if request.param == "valkey" else redis_server
     if chosen is None:
         pytest.skip("redis-server is not installed on this machine")

@@ -35,6 +35,7 @@ async def rest(upstash: Upstash) -> AsyncIterator[RestTransport]:
     await transport.aclose()
 
 
+@pytest.mark.parametrize("url", ["valkey", "redis"], indirect=True)  # its keys are of many slots
 async def test_replies_have_the_shapes_of_a_socket(rest: RestTransport, raw: RawRedis) -> None:
     """Bytes, numbers, null, OK and nested arrays answer exactly as RESP2 does."""
     text = 'Grüße \x00 \\"😀\n'

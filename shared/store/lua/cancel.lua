@@ -1,11 +1,11 @@
 -- Ends jobs at the customer's wish. A waiting job ends at once. A running one: its worker is told and ends it; with
 -- `force` it is ended here and the lease is taken away.
--- KEYS again suspect high normal low due_high due_normal due_low counts cancels suspects parked
+-- KEYS again suspect high normal low due_high due_normal due_low counts cancels suspects parked failover
 -- PREFIX job log bell org orgbell control lane
--- ARGV result_ttl log_ttl organization_events
+-- ARGV result_ttl log_ttl organization_events moves
 -- ITEM job force
 -- RETURNS {code, state}: CANCELLED, REQUESTED, ENDED (before this call), MISSING
--- INCLUDE batch lease clock announce ending requeueing deltas
+-- INCLUDE batch lease clock announce ending predating requeueing deltas
 
 local function cancel_waiting(job, record)
   local letter = string.sub(record.entry, 1, 1)
@@ -25,6 +25,7 @@ local function cancel_running(job, record)
   local number = last_number(job, record)
   local outcome = {finishReason = 'cancelled'}
   local text = partial_text(job, record.entry, number)
+  number = last_told(job, record)
   if text ~= '' then outcome.result = text end
   end_job(job, record.org, record.entry, 'cancelled', cjson.encode(outcome), number, -1, number + 1, string.format('%d', now_ms()),
     {'forced', 1})

@@ -3,13 +3,13 @@
 -- the items are the tokens the consumer knows of: answer the others first.
 -- quiet: nobody is rung when a job starts.
 -- Jobs that ask a gate without room are parked; parked ones of gates that have room are let go first.
--- KEYS again suspect high normal low wake turn counts suspects gates parked
+-- KEYS again suspect high normal low wake turn counts suspects gates parked failover
 -- PREFIX job log bell org orgbell lane
--- ARGV consumer limit look suspect_allowed lost chain limits quiet result_ttl log_ttl organization_events
+-- ARGV consumer limit look suspect_allowed lost chain limits quiet moves result_ttl log_ttl organization_events
 -- ITEM known
 -- RETURNS {more, now, ms until a parked job may run or -1, {gates that failed lately...},
 --   {job, token, spec, attempt, created, deadline, losses, gate, route, passed over, reserved tokens, spent, lost bytes}...}
--- INCLUDE lease clock announce ending replacing gates parking releasing adopting turns
+-- INCLUDE lease clock announce ending replacing predating gates parking releasing adopting turns
 
 local taken = {a = 0, h = 0, n = 0, l = 0, s = 0}
 local letters = {[again] = 'a', [suspect] = 's', [high] = 'h', [normal] = 'n', [low] = 'l'}

@@ -2,12 +2,12 @@
 -- loss counts, so that one poison job does not fail its neighbours. The fourth counted loss ends the job.
 -- believed_ms: what the caller holds for this server's time. A call that waited out a stall of the server, or a clock
 -- that jumped, makes everybody look silent: then nothing is taken (I6).
--- KEYS again suspect high normal low due_high due_normal due_low wake counts suspects
+-- KEYS again suspect high normal low due_high due_normal due_low wake counts suspects failover
 -- PREFIX job log bell org orgbell
--- ARGV consumer believed_ms lease_ms losses_max batch result_ttl log_ttl organization_events
+-- ARGV consumer believed_ms lease_ms losses_max batch result_ttl log_ttl organization_events moves
 -- ITEM held
 -- RETURNS {requeued, failed, ms until the next suspicious entry goes stale or -1, suspicious entries, now}
--- INCLUDE batch lease clock announce ending requeueing deltas
+-- INCLUDE batch lease clock announce ending predating requeueing deltas
 
 local now = now_ms()
 if math.abs(now - tonumber(believed_ms)) > 1000 then return {0, 0, -1, 0, string.format('%d', now)} end
@@ -23,7 +23,7 @@ local function counts_as_loss(token, owner)
 end
 
 local function fail_lost(job, token, record, status, outcome)
-  local number = last_number(job, record)
+  local number = last_told(job, record)
   end_job(job, record.org, token, status, outcome, number, -1, number + 1, string.format('%d', now))
   release(token)
   failed = failed + 1

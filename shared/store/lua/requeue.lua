@@ -1,12 +1,12 @@
 -- Gives running jobs back: after an error with a delay, at a drain at once.
 -- refund: the attempt is given back. A job whose attempts, hand-backs or time are used up ends with `outcome` instead.
--- KEYS again suspect high normal low due_high due_normal due_low wake counts suspects
+-- KEYS again suspect high normal low due_high due_normal due_low wake counts suspects failover
 -- PREFIX job log bell org orgbell ledger usage
--- ARGV lease_ms handbacks_max result_ttl log_ttl organization_events usage_ttl
+-- ARGV lease_ms handbacks_max result_ttl log_ttl organization_events usage_ttl moves
 -- ITEM consumer job token lane reason delay refund outcome spent usage
 -- spent: what the job's attempts cost so far, as JSON; usage: the same as a line of the ledger, for one that ends.
 -- RETURNS {code, state}: OK, ALREADY (this lease gave it back before), LOST
--- INCLUDE batch lease clock announce ending requeueing ledger
+-- INCLUDE batch lease clock announce ending predating requeueing ledger
 
 local ring_job, ring_look
 
@@ -36,7 +36,7 @@ local replies = each_item(function(consumer, job, token, lane, reason, delay, re
   delay = tonumber(delay)
   if string.sub(token, 1, 1) == 's' then redis.call('HDEL', suspects, consumer) end
   if record.cancel or used_up(record, reason, delay, refund) then
-    local number, status = last_number(job, record), record.cancel and 'cancelled' or 'failed'
+    local number, status = last_told(job, record), record.cancel and 'cancelled' or 'failed'
     end_job(job, record.org, token, status, record.cancel and cancelled(outcome) or outcome, number, -1, number + 1,
       string.format('%d', now))
     record_usage(record.org, now, usage)

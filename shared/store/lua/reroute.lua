@@ -1,14 +1,14 @@
 -- A call failed before its first token: tells its gate, then finds the job another one, or parks it where it can run
 -- soonest. A parked job's slot is free and its attempt is given back.
--- KEYS again suspect high normal low due_high due_normal due_low suspects gates parked
+-- KEYS again suspect high normal low due_high due_normal due_low suspects gates parked failover
 -- PREFIX job log bell org orgbell lane
--- ARGV limits failures_max organization_events
+-- ARGV limits failures_max organization_events moves
 -- ITEM consumer job token lane gate report retry candidates route spent
 -- report: limited (retry: ms, -1: the provider did not say), failed, or refused. candidates: gates that may answer
 -- instead, in order; route: the whole chain.
 -- RETURNS {code, gate, number}: GO (gate and reserved tokens), PARKED (ms until a gate opens), STAY (nobody else is
 -- there, or a cancel was requested: an ordinary retry, or the end), LOST
--- INCLUDE batch lease clock announce requeueing gates gate_reports parking
+-- INCLUDE batch lease clock announce predating requeueing gates gate_reports parking
 
 load_gates()
 

@@ -58,6 +58,12 @@ local function adopt(token, job, repeated)
     replace_entry(job, f.losses)
     return release(token)
   end
+  if predates(token) then
+    -- A claim of this entry may have been lost with the old master: its token must not serve a second worker.
+    put_anew = true
+    replace_entry(job, f.losses)
+    return release(token)
+  end
   if tonumber(f.deadline) <= now then
     end_job(job, f.org, '0-0', 'failed', '{"error":{"type":"DeadlineExceeded","message":' ..
       '"the deadline passed before the job could run","retryable":false}}', 1, -1, 2, string.format('%d', now))

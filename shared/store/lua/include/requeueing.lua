@@ -1,6 +1,7 @@
 -- The one way back into the queue. The record's `past` tells of every earlier lease what a reader needs to replay it:
 -- token, reason, attempt, start and the number of its last event, the `retrying` written here.
 
+local LOST_EVENTS = 1000
 local due_sets = {h = due_high, n = due_normal, l = due_low}
 local FIELDS = {'state', 'entry', 'org', 'attempt', 'max_attempts', 'deadline', 'losses', 'handbacks', 'past', 'base',
   'cancel', 'started', 'worker', 'lost'}
@@ -23,6 +24,13 @@ local function last_number(job, record)
   return number
 end
 
+-- The number that the next event follows. Events of a lease from before a fail-over may be lost that were read: a hole
+-- makes that a gap for its readers, and no number names two events (I10).
+local function last_told(job, record)
+  local number = last_number(job, record)
+  return predates(record.entry) and number + LOST_EVENTS or number
+end
+
 local function ready_again(job, record)
   local letter = record.losses > 0 and 's' or 'a'
   return letter .. redis.call('XADD', streams[letter], '*', 'j', job)
@@ -39,7 +47,7 @@ end
 -- Puts a job whose lease is `token` back: at once, or where `place` says, until `due`. spent: what earlier attempts cost
 -- (JSON, empty: as before), lost: bytes of text that were lost with their workers and are not in it yet.
 local function put_back(job, token, record, reason, attempt, due, place, spent)
-  local number = last_number(job, record) + 1
+  local number = last_told(job, record) + 1
   local event = {reason = reason, attempt = record.attempt}
   if due then event.nextAttemptMs = due end
   -- First, for it alone can be refused: a log that is no log.

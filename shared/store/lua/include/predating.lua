@@ -1,0 +1,23 @@
+-- Which leases began before the last fail-over (`failover.lua`): what the old master said of them last may be lost.
+
+local marks
+
+local function number_pair(id)
+  local ms, seq = string.match(id, '^(%d+)-(%d+)$')
+  return tonumber(ms), tonumber(seq)
+end
+
+local function predates(token)
+  if moves ~= '1' then return false end
+  if not marks then
+    marks = {}
+    local flat = redis.call('HGETALL', failover)
+    for i = 1, #flat, 2 do marks[flat[i]] = flat[i + 1] end
+  end
+  local mark = marks[string.sub(token, 1, 1)]
+  if not mark then return false end
+  local ms, seq = number_pair(string.sub(token, 2))
+  if not ms then return false end
+  local mark_ms, mark_seq = number_pair(mark)
+  return ms < mark_ms or ms == mark_ms and seq <= mark_seq
+end

@@ -1,0 +1,230 @@
+"""Starts servers that fail over: a cluster, or a master with a replica and three sentinels. All on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeVar
+from urllib.parse import quote
+
+from redis.exceptions import RedisError
+
+from shared.errors import StoreUnavailable
+from shared.store.embedded import EmbeddedServer
+from shared.store.keys import Keys
+from shared.store.topology import SLOTS, slot
+from tests.support.checks import RawRedis
+from tests.support.processes import free_port
+from tests.support.sentinel import DOWN_MS, MASTER_NAME, Sentinel
+
+_REPLICATION: Final = ("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1")
+
+AnswerT = TypeVar("AnswerT")
+
+
+async def repeated(call: Callable[[], Awaitable[AnswerT]], seconds: float = 40.0) -> AnswerT:
+    """Repeat a call that is safe to repeat until it succeeds, as every caller of the store does."""
+    async with asyncio.timeout(seconds):
+        while True:
+            try:
+                return await call()
+            except StoreUnavailable:
+                await asyncio.sleep(0.05)
+
+
+async def ask(server: EmbeddedServer, *command: str | int) -> Any:
+    """One command to one server over its own socket, whatever its role."""
+    async with RawRedis(server.url) as raw:
+        return await raw(*command)
+
+
+async def info(server: EmbeddedServer, section: str) -> dict[str, str]:
+    """One section of INFO; {} while the server is away."""
+    try:
+        text = (await ask(server, "INFO", section)).decode()
+    except (RedisError, OSError, TimeoutError):
+        return {}
+    return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+
+
+class Servers:
+    """Servers of which one is the master of all jobs. `url` is what REDIS_URL must be."""
+
+    def __init__(self, url: str, servers: list[EmbeddedServer], sentinels: list[Sentinel] | None = None) -> None:
+        self.url = url
+        self.servers = servers
+        self.sentinels = sentinels or []
+
+    async def master(self, *, other_than: EmbeddedServer | None = None, seconds: float = 40.0) -> EmbeddedServer:
+        """The server that serves the jobs, once it does. TimeoutError when none does."""
+        async with asyncio.timeout(seconds):
+            while True:
+                for server in self.servers:
+                    if server is not other_than and server.running and await self._serves(server):
+                        return server
+                await asyncio.sleep(0.05)
+
+    async def _serves(self, server: EmbeddedServer) -> bool:
+        if (await info(server, "replication")).get("role") != "master":
+            return False
+        try:
+            async with asyncio.timeout(1.0):
+                await ask(server, "EXISTS", Keys().fixed("turn"))  # another slot's master answers MOVED
+        except (RedisError, OSError, TimeoutError):
+            return False
+        return True
+
+    async def replicas(self) -> list[EmbeddedServer]:
+        """The master's replicas."""
+        master = await self.master()
+        found = []
+        for server in self.servers:
+            if server is not master and (await info(server, "replication")).get("master_port") == str(master.port):
+                found.append(server)
+        return found
+
+    async def in_sync(self, count: int = 1, seconds: float = 40.0) -> None:
+        """Wait until so many replicas have all that the master has."""
+        master = await self.master()
+        async with asyncio.timeout(seconds):
+            while True:
+                replication = await info(master, "replication")
+                offset = replication.get("master_repl_offset", "")
+                lines = [replication.get(f"slave{i}", "") for i in range(len(self.servers))]
+                if sum(f"state=online,offset={offset}," in line for line in lines) >= count:
+                    return
+                await asyncio.sleep(0.05)
+
+    async def cut_off(self) -> None:
+        """From now on the master's writes reach no replica, although everybody lives. `kill_master` ends that."""
+        for replica in await self.replicas():
+            replica.pause()
+        # What is sent to a stopped process is still read later; a link that is gone is not.
+        await ask(await self.master(), "CLIENT", "KILL", "TYPE", "replica")
+
+    async def kill_master(self) -> EmbeddedServer:
+        """Kill it, let the replicas go on, and answer the new master once it serves."""
+        old = await self.master()
+        old.kill()
+        for server in self.servers:
+            if server.running:
+                server.resume()
+        return await self.master(other_than=old)
+
+    async def hand_over(self) -> EmbeddedServer:
+        """Make a replica the master while the old one lives on as its replica; answers the old one."""
+        old = await self.master()
+        if self.sentinels:
+            await self.sentinels[0].ask("SENTINEL", "FAILOVER", MASTER_NAME)
+        else:
+            await ask((await self.replicas())[0], "CLUSTER", "FAILOVER")
+        await self.master(other_than=old)
+        async with asyncio.timeout(40):
+            while (await info(old, "replication")).get("role") != "slave":
+                await asyncio.sleep(0.05)
+        return old
+
+
+def _server(folder: Path, binary: Path | None, *options: str) -> EmbeddedServer:
+    return EmbeddedServer(folder, port=free_port(), binary=binary, options=(*_REPLICATION, *options))
+
+
+class Pair(NamedTuple):
+    """A master and its replica, with nobody who would let the replica take over."""
+
+    master: EmbeddedServer
+    replica: EmbeddedServer
+
+
+@asynccontextmanager
+async def running_pair(folder: Path, *, binary: Path | None = None) -> AsyncIterator[Pair]:
+    """Both, once the replica is in sync."""
+    master = _server(folder / "master", binary)
+    replica = _server(folder / "replica", binary, "--replicaof", f"127.0.0.1 {master.port}")
+    with master, replica:
+        await Servers(master.url, [master, replica]).in_sync()
+        yield Pair(master, replica)
+
+
+@asynccontextmanager
+async def running_cluster(
+    folder: Path, *, masters: int = 3, replicas: int = 1, binary: Path | None = None
+) -> AsyncIterator[Servers]:
+    """A cluster with the slots shared out among `masters`; `replicas` of the master that has the jobs."""
+    with ExitStack() as running:
+        nodes = []
+        for number in range(masters + replicas):
+            bus = free_port()
+            options = ("--cluster-enabled", "yes", "--cluster-port", str(bus), "--cluster-node-timeout", str(DOWN_MS))
+            node = _server(folder / f"node-{number}", binary, *options, "--cluster-allow-replica-migration", "no")
+            nodes.append((running.enter_context(node), bus))
+        hosts = ",".join(f"127.0.0.1:{node.port}" for node, _ in nodes)
+        servers = Servers(f"redis+cluster://{hosts}", [node for node, _ in nodes])
+        await _make_cluster(nodes, masters)
+        await servers.in_sync(replicas)
+        yield servers
+
+
+async def _make_cluster(nodes: list[tuple[EmbeddedServer, int]], masters: int) -> None:
+    share = -(-SLOTS // masters)
+    for number, (node, _) in enumerate(nodes):
+        await ask(node, "CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+        if number < masters:
+            first = number * share
+            await ask(node, "CLUSTER", "ADDSLOTSRANGE", first, min(first + share, SLOTS) - 1)
+        if number:
+            await ask(nodes[0][0], "CLUSTER", "MEET", "127.0.0.1", node.port, nodes[number][1])
+    owner = nodes[slot(Keys().tag) // share][0]
+    owner_id = (await ask(owner, "CLUSTER", "MYID")).decode()
+    async with asyncio.timeout(30):
+        for replica, _ in nodes[masters:]:
+            while True:
+                try:
+                    await ask(replica, "CLUSTER", "REPLICATE", owner_id)
+                    break
+                except RedisError:  # it has not heard of the owner yet
+                    await asyncio.sleep(0.05)
+        for node, _ in nodes:
+            while (await _cluster_info(node)) != ("ok", str(len(nodes))):
+                await asyncio.sleep(0.05)
+
+
+async def _cluster_info(node: EmbeddedServer) -> tuple[str, str]:
+    lines = (await ask(node, "CLUSTER", "INFO")).decode().splitlines()
+    fields = dict(line.split(":", 1) for line in lines if ":" in line)
+    return fields["cluster_state"], fields["cluster_known_nodes"]
+
+
+@asynccontextmanager
+async def running_sentinels(
+    folder: Path, *, replicas: int = 1, binary: Path | None = None, password: str = ""
+) -> AsyncIterator[Servers]:
+    """A master, its replicas and three sentinels; with a password servers and sentinels ask for it."""
+    with ExitStack() as running:
+        master = running.enter_context(_server(folder / "server-0", binary))
+        followers = [
+            running.enter_context(
+                _server(folder / f"server-{i + 1}", binary, "--replicaof", f"127.0.0.1 {master.port}")
+            )
+            for i in range(replicas)
+        ]
+        if password:
+            for server in (master, *followers):
+                async with RawRedis(server.url) as raw:
+                    for setting in ("masterauth", "requirepass"):
+                        await raw("CONFIG", "SET", setting, password)
+        sentinels = [
+            running.enter_context(Sentinel(folder / f"sentinel-{i}", master.port, binary, password)) for i in range(3)
+        ]
+        user = f":{quote(password, safe='')}@" if password else ""
+        async with asyncio.timeout(40):
+            for sentinel in sentinels:
+                while not await sentinel.knows_all(replicas):
+                    await asyncio.sleep(0.05)
+        hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in sentinels)
+        servers = Servers(f"redis+sentinel://{user}{hosts}/{MASTER_NAME}", [master, *followers], sentinels)
+        if not password:
+            await servers.in_sync(replicas)
+        yield servers
