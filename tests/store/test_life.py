@@ -9,7 +9,8 @@ import pytest
 
 from shared.errors import IdempotencyConflict
 from shared.job import Claim, JobError, JobStatus, Outcome, RetryReason
-from shared.store.job_store import HANDBACKS_MAX, LOSSES_MAX, JobStore
+from shared.store.calls import HANDBACKS_MAX, LOSSES_MAX
+from shared.store.job_store import JobStore
 from shared.store.replies import Ring
 from tests.support.checks import RawRedis
 from tests.support.store import breaches, claim, claim_one, complete, drain, make_stale, new_job, submit
