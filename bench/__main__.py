@@ -9,7 +9,7 @@ from typing import Final
 
 from bench import sizes as sizing
 
-NAMES: Final = ("engine", "http", "latency", "commands", "idle", "frugal", "memory", "streams", "growth")
+NAMES: Final = ("engine", "http", "latency", "commands", "idle", "frugal", "memory", "streams", "tokens", "growth")
 RESULTS: Final = Path(__file__).parent / "results"
 
 

@@ -18,7 +18,7 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int = 50
     """engine: concurrent enqueues, and slots of the worker."""
     quiet_wait: float = 15.0
-    """engine, http, growth: how long a measurement waits for the machine to be quiet."""
+    """engine, http, growth, tokens: how long a measurement waits for the machine to be quiet."""
     http_seconds: float = 3.0
     http_connections: int = 32
     http_batch_connections: int = 8
@@ -34,12 +34,20 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     streams: int = 2_000
     stream_jobs: int = 300
     """streams: jobs whose end is timed at the client while the other streams idle."""
+    token_streams: int = 1_000
+    """tokens: jobs that stream at once, at each of `token_rates` a second and stream."""
+    token_rates: tuple[float, ...] = (5.0, 10.0, 20.0)
+    token_seconds: float = 45.0
+    """tokens: how long each job streams; all of them are open after about 8 s, on a busy machine 20."""
+    token_window: float = 12.0
+    """tokens: how long is measured while all are open."""
     depths: tuple[int, ...] = (1_000, 100_000, 1_000_000)
 
 
 QUICK: Final = Sizes(
     repetitions=1, jobs=300, quiet_wait=0.0, http_seconds=0.5, paced_jobs=10, idle_warm_up=0.5, idle_seconds=1.0,
-    frugal_seconds=1.0, memory_jobs=300, streams=20, stream_jobs=10, depths=(100, 500),
+    frugal_seconds=1.0, memory_jobs=300, streams=20, stream_jobs=10, token_streams=20, token_rates=(20.0,),
+    token_seconds=4.0, token_window=1.0, depths=(100, 500),
 )  # fmt: skip
 """Sizes that only show that everything runs."""
 
@@ -56,7 +64,8 @@ def from_flags(flags: argparse.Namespace) -> Sizes:
     given = {name: text for name in values if (text := getattr(flags, name)) is not None}
     try:
         return msgspec.convert(
-            values | {name: text.split(",") if name == "depths" else text for name, text in given.items()},
+            values
+            | {name: text.split(",") if isinstance(values[name], tuple) else text for name, text in given.items()},
             Sizes,
             strict=False,
         )

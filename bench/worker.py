@@ -1,8 +1,10 @@
-"""The real worker with a provider that does nothing: `python -m bench.worker`, settings as for the real one and
+"""The real worker with a provider to measure with: `python -m bench.worker`, settings as for the real one and
 
 BENCH_STARTS, BENCH_ENDS: files in which each job leaves a record when it starts and when its text is done.
 BENCH_DELTA: characters of the result that go to the log before the end (default 0: no delta).
 BENCH_RUN_MS: how long a job takes (default 0).
+BENCH_ARRIVALS: file for when tokens arrived (bench/stamps.py). Then the providers are those of PROVIDERS, and `openai`
+    is the real one, timed; without it the only provider is one that does nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
+from bench import stamps
 from bench.load import RESULT, START
 from services.worker import app
 from services.worker.providers import Completion, GenerationRequest
@@ -66,19 +69,24 @@ def _file(name: str) -> Path | None:
     return Path(os.environ[name]) if os.environ.get(name) else None
 
 
-async def main() -> None:
-    """As services/worker/__main__.py, with the no-op as its only provider."""
-    settings = read(os.environ, WorkerSettings, providers="noop:noop")
-    logs.configure("worker", settings.log_level)
-    provider = NoopProvider(
+def _noop() -> NoopProvider:
+    return NoopProvider(
         starts=_file("BENCH_STARTS"),
         ends=_file("BENCH_ENDS"),
         delta=int(os.environ.get("BENCH_DELTA", "0")),
         run_s=float(os.environ.get("BENCH_RUN_MS", "0")) / 1000,
     )
+
+
+async def main() -> None:
+    """As services/worker/__main__.py, with a provider of ours."""
+    arrivals = _file("BENCH_ARRIVALS")
+    settings = read(os.environ, WorkerSettings, **({} if arrivals else {"providers": "noop:noop"}))
+    logs.configure("worker", settings.log_level)
+    providers = {"openai": stamps.timed_openai(settings, arrivals)} if arrivals else {"noop": _noop()}
     stop = asyncio.Event()
     with set_by_signals(stop):
-        await app.run(settings, read_store(os.environ), stop, providers={"noop": provider})
+        await app.run(settings, read_store(os.environ), stop, providers=providers)
 
 
 if __name__ == "__main__":

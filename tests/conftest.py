@@ -14,6 +14,11 @@ from shared.store.embedded import EmbeddedServer
 from shared.store.job_store import JobStore, open_store
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that take long, so that no process is left with one of them at the end."""
+    items.sort(key=lambda item: (item.get_closest_marker("timeout") is None, item.get_closest_marker("slow") is None))
+
+
 async def flush(url: str) -> None:
     """Empty a server and lift its memory limit."""
     connection = new_connection(RedisSettings(url=url))

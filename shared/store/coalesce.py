@@ -31,8 +31,9 @@ class _Waiter(Generic[ItemT, ReplyT]):
 
 
 class Coalescer(Generic[ItemT, ReplyT]):
-    """Turns single calls into batches, at most `in_flight` at a time, among which what
-    waits is shared out if it `shares`. Order of arrival is order in the batches.
+    """Turns single calls into batches, at most `in_flight` at a time, among which what waits is shared out if it
+    `shares`; `full_only`: a call leaves beside another only with a full batch. Order of arrival is order in the
+    batches.
 
     `flush` sends a batch and answers one reply per item; when it raises, every caller of that batch gets the error.
     A caller that gave up before its batch left takes its item with it. `patience_s` bounds a caller's whole wait; None:
@@ -47,6 +48,7 @@ class Coalescer(Generic[ItemT, ReplyT]):
         max_waiting: int = 20_000,
         in_flight: int = 1,
         shares: bool = False,
+        full_only: bool = False,
     ) -> None:
         self._flush = flush
         self._patience_s = patience_s
@@ -54,6 +56,7 @@ class Coalescer(Generic[ItemT, ReplyT]):
         self._waiting: deque[_Waiter[ItemT, ReplyT]] = deque()
         self._in_flight = in_flight
         self._shares = shares
+        self._full_only = full_only
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __call__(self, item: ItemT, size: int = 0) -> ReplyT:
@@ -62,7 +65,7 @@ class Coalescer(Generic[ItemT, ReplyT]):
             raise Overloaded("too many calls wait for Redis")
         waiter: _Waiter[ItemT, ReplyT] = _Waiter(item, size, asyncio.get_running_loop().create_future())
         self._waiting.append(waiter)
-        if len(self._tasks) < self._in_flight:
+        if not self._tasks or (len(self._tasks) < self._in_flight and self._worth_another()):
             self._tasks.add(asyncio.create_task(self._drain(), name="coalescer"))
         if self._patience_s is None:
             return await waiter.done
@@ -82,6 +85,9 @@ class Coalescer(Generic[ItemT, ReplyT]):
         """Wait for the batch in flight; callers that still wait are served first."""
         while self._tasks:
             await asyncio.wait(self._tasks)
+
+    def _worth_another(self) -> bool:
+        return not self._full_only or len(self._waiting) >= MAX_ITEMS
 
     def _next_batch(self) -> list[_Waiter[ItemT, ReplyT]]:
         batch: list[_Waiter[ItemT, ReplyT]] = []
@@ -104,6 +110,8 @@ class Coalescer(Generic[ItemT, ReplyT]):
         try:
             while batch := self._next_batch():
                 await self._send(batch)
+                if len(self._tasks) > 1 and not self._worth_another():
+                    break
         finally:
             task = asyncio.current_task()
             if task is not None:

@@ -126,7 +126,9 @@ class JobStore:
             "submit", in_flight=BATCHES if waits else 2, shares=not waits, patience_s=settings.timeout_seconds,
             lease_ms=ring_within,
         )  # fmt: skip
-        self._append = self._coalesce("append")
+        # A thousand streams append 2,000 times a second and more: one batch at a time would need every answer within
+        # 32 ms, and a busy event loop needs several of its turns to see one.
+        self._append = self._coalesce("append", in_flight=16, full_only=True)
         self._finish = self._coalesce("finish", in_flight=2)
         self._requeue = self._coalesce("requeue", lease_ms=ring_within)
         self._reroute = self._coalesce("reroute")
@@ -136,13 +138,20 @@ class JobStore:
         self._server_clock = (0, 0.0)
 
     def _coalesce(
-        self, script: str, *, in_flight: int = 1, shares: bool = False, patience_s: float | None = None, **argv: int
+        self,
+        script: str,
+        *,
+        in_flight: int = 1,
+        shares: bool = False,
+        full_only: bool = False,
+        patience_s: float | None = None,
+        **argv: int,
     ) -> Coalescer[Item, Any]:
         async def flush(items: list[Item]) -> list[Any]:
             replies: list[Any] = await self._call(script, items, **argv)
             return replies
 
-        return Coalescer(flush, patience_s=patience_s, in_flight=in_flight, shares=shares)
+        return Coalescer(flush, patience_s=patience_s, in_flight=in_flight, shares=shares, full_only=full_only)
 
     async def _call(self, script: str, items: Sequence[Item] = (), **argv: bytes | str | int | float) -> Any:
         scripts = self._submit_scripts if script == "submit" else self._scripts

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
+from services.worker.consumer import CLAIM_MOST
 from services.worker.providers import Action, Completion, GenerationRequest, ProviderError
 from shared.events import EventKind
 from shared.job import JobError, JobStatus
 from shared.settings import StoreSettings
 from shared.store.embedded import EmbeddedServer
 from shared.store.job_store import JobStore
+from shared.store.replies import Claimed
 from tests.support.checks import RawRedis, leaks
 from tests.support.store import new_job, submit
 from tests.support.worker import DONE, Scripted, ended, running_worker, until
@@ -52,6 +55,22 @@ async def test_a_job_runs_and_its_events_add_up(store: JobStore) -> None:
         deltas = [json.loads(event.data)["text"] for event in events if event.kind is EventKind.DELTA]
         assert "".join(deltas) == "Hello x"
         assert [events[0].kind, events[1].kind, events[-1].kind] == ["queued", "processing", "completed"]
+
+
+async def test_many_free_slots_are_filled_in_several_claims(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No claim takes more jobs than can be begun in one turn of the event loop; all slots are filled all the same."""
+    limits = []
+    claim = JobStore.claim
+
+    async def noting(self: JobStore, consumer: str, limit: int, **more: Any) -> Claimed:
+        limits.append(limit)
+        return await claim(self, consumer, limit, **more)
+
+    monkeypatch.setattr(JobStore, "claim", noting)
+    await submit(store, 200)
+    async with running_worker(store.settings, {"p": Scripted(_waits)}, worker_concurrency=200):
+        await _processing(store, 200)
+    assert max(limits) == CLAIM_MOST
 
 
 async def test_a_retryable_failure_is_tried_again_after_its_wait(store: JobStore) -> None:

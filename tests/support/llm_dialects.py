@@ -11,6 +11,10 @@ CACHED_TOKENS = 3
 """Part of INPUT_TOKENS."""
 
 
+STAMP = "0000000000.0000 "
+"""The text of a token that is stamped when it is written: the moment in s since the epoch, always so long."""
+
+
 def piece(index: int) -> str:
     """The text of one token."""
     return f"{'' if index == 0 else ' '}word{index}"
@@ -39,25 +43,25 @@ def _openai_chunk(model: str, choices: list[Any], **more: Any) -> bytes:
     return _openai({**head, "choices": choices, **more})
 
 
-def _openai_stream(model: str, tokens: int, finish: str, usage: bool) -> tuple[bytes, list[bytes], bytes]:
+def _openai_stream(model: str, words: list[str], finish: str, usage: bool) -> tuple[bytes, list[bytes], bytes]:
     def choice(delta: dict[str, Any], finish_reason: str | None = None) -> list[Any]:
         return [{"index": 0, "delta": delta, "finish_reason": finish_reason}]
 
     start = _openai_chunk(model, choice({"role": "assistant", "content": ""}))
-    pieces = [_openai_chunk(model, choice({"content": piece(i)})) for i in range(tokens)]
+    pieces = [_openai_chunk(model, choice({"content": word})) for word in words]
     end = _openai_chunk(model, choice({}, finish))
     if usage:
         counts = {
             "prompt_tokens": INPUT_TOKENS,
-            "completion_tokens": tokens,
-            "total_tokens": INPUT_TOKENS + tokens,
+            "completion_tokens": len(words),
+            "total_tokens": INPUT_TOKENS + len(words),
             "prompt_tokens_details": {"cached_tokens": CACHED_TOKENS},
         }
         end += _openai_chunk(model, [], usage=counts)
     return start, pieces, end + b"data: [DONE]\n\n"
 
 
-def _anthropic_stream(model: str, tokens: int, finish: str) -> tuple[bytes, list[bytes], bytes]:
+def _anthropic_stream(model: str, words: list[str], finish: str) -> tuple[bytes, list[bytes], bytes]:
     counts = {
         "input_tokens": INPUT_TOKENS - CACHED_TOKENS,
         "cache_read_input_tokens": CACHED_TOKENS,
@@ -73,28 +77,30 @@ def _anthropic_stream(model: str, tokens: int, finish: str) -> tuple[bytes, list
     start += _anthropic({"type": "content_block_start", "index": 0, "content_block": block})
     pieces = [
         _anthropic(
-            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": piece(i)}}
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": word}}
         )
-        for i in range(tokens)
+        for word in words
     ]  # fmt: skip
     end = _anthropic({"type": "content_block_stop", "index": 0})
     delta = {"stop_reason": finish, "stop_sequence": None}
-    end += _anthropic({"type": "message_delta", "delta": delta, "usage": {"output_tokens": tokens}})
+    end += _anthropic({"type": "message_delta", "delta": delta, "usage": {"output_tokens": len(words)}})
     return start, pieces, end + _anthropic({"type": "message_stop"})
 
 
 @lru_cache(maxsize=256)
 def stream(
-    dialect: str, model: str, tokens: int, *, whole: bool, usage: bool = True
+    dialect: str, model: str, tokens: int, *, whole: bool, usage: bool = True, stamped: bool = False
 ) -> tuple[bytes, list[bytes], bytes]:
     """Start, one item per token, and end of an answer; each a chunk of a chunked body.
 
     `whole`: False when the answer was cut at the caller's limit. `usage`: False like a server that reports none.
+    `stamped`: every text is STAMP.
     """
+    words = [STAMP] * tokens if stamped else [piece(i) for i in range(tokens)]
     if dialect == "openai":
-        start, pieces, end = _openai_stream(model, tokens, "stop" if whole else "length", usage)
+        start, pieces, end = _openai_stream(model, words, "stop" if whole else "length", usage)
     else:
-        start, pieces, end = _anthropic_stream(model, tokens, "end_turn" if whole else "max_tokens")
+        start, pieces, end = _anthropic_stream(model, words, "end_turn" if whole else "max_tokens")
     return chunk(start), [chunk(one) for one in pieces], chunk(end)
 
 

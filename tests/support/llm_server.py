@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import random
 import time
 from collections import deque
 from functools import partial
@@ -22,6 +23,7 @@ from shared.http.server import set_by_signals
 from tests.support import llm_dialects
 
 EVERY_MODEL = "*"
+_STAMP = llm_dialects.STAMP.encode()
 
 
 class Failing(msgspec.Struct, forbid_unknown_fields=True):
@@ -38,12 +40,15 @@ class Failing(msgspec.Struct, forbid_unknown_fields=True):
 class Behaviour(msgspec.Struct, forbid_unknown_fields=True):
     """How calls of a model are answered.
 
-    `tokens` pieces of text, `gap_s` apart, the first after `first_token_s`. After `cut_after` pieces the stream ends
+    `tokens` pieces of text, `gap_s` apart, the first after `first_token_s` and up to `first_spread_s` more, at random.
+    `stamped`: each is `llm_dialects.STAMP` with the moment it is written. After `cut_after` pieces the stream ends
     as `cut` says. `raw`: send these strings as the body instead, then do as `cut` says (None: end it in order).
     """
 
     tokens: int = 16
     first_token_s: float = 0.0
+    first_spread_s: float = 0.0
+    stamped: bool = False
     gap_s: float = 0.0
     usage: bool = True
     fail: Failing | None = None
@@ -119,7 +124,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._call: Call | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._paused = False
+        self._paused = self._stamped = False
         self._fresh = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -203,9 +208,15 @@ class Connection(asyncio.Protocol):
             self._stream(call, behaviour, asked.max_completion_tokens or asked.max_tokens)
 
     def _stream(self, call: Call, behaviour: Behaviour, limit: int | None) -> None:
+        self._stamped = behaviour.stamped
         tokens = behaviour.tokens if limit is None else min(behaviour.tokens, limit)
         start, pieces, end = llm_dialects.stream(
-            call.dialect, call.model, tokens, whole=tokens == behaviour.tokens, usage=behaviour.usage
+            call.dialect,
+            call.model,
+            tokens,
+            whole=tokens == behaviour.tokens,
+            usage=behaviour.usage,
+            stamped=behaviour.stamped,
         )
         if behaviour.raw is not None:
             start, pieces, end = b"", [llm_dialects.chunk(text.encode()) for text in behaviour.raw], b""
@@ -215,8 +226,9 @@ class Connection(asyncio.Protocol):
         self._transport.write(head + start)
         finish = partial(self._finish, end, behaviour.cut)
         loop = asyncio.get_running_loop()
-        first = loop.time() + behaviour.first_token_s
-        if behaviour.first_token_s or behaviour.gap_s:
+        wait_s = behaviour.first_token_s + random.uniform(0, behaviour.first_spread_s)
+        first = loop.time() + wait_s
+        if wait_s or behaviour.gap_s:
             self._timer = loop.call_at(first, self._next, pieces, 0, first, behaviour.gap_s, finish)
         else:
             self._next(pieces, 0, first, 0.0, finish)
@@ -226,16 +238,21 @@ class Connection(asyncio.Protocol):
         if call is None:
             return
         if gap_s == 0 or index >= len(pieces):
-            self._transport.write(b"".join(pieces[index:]))
+            self._write(b"".join(pieces[index:]))
             call.tokens = len(pieces)
             finish()
             return
         if not self._paused:
-            self._transport.write(pieces[index])
+            self._write(pieces[index])
             index += 1
             call.tokens = index
         # Absolute times: a busy server catches up instead of slowing every stream.
         self._timer = loop.call_at(due + gap_s, self._next, pieces, index, due + gap_s, gap_s, finish)
+
+    def _write(self, pieces: bytes) -> None:
+        if self._stamped:
+            pieces = pieces.replace(_STAMP, b"%.4f " % time.time())
+        self._transport.write(pieces)
 
     def _finish(self, end: bytes, cut: str | None) -> None:
         if cut == "stall":

@@ -108,3 +108,23 @@ async def test_the_queue_of_waiters_is_bounded() -> None:
         await asyncio.gather(call(7), call(8), call(9))
     server.gate.set()
     assert await asyncio.gather(*waiting) == [0, 1]
+
+
+async def test_full_only_sends_nothing_but_full_batches_beside_another_call() -> None:
+    """Less than a batch waits for the answer on its way; what fills batches leaves at once, as far as it may."""
+    server = Server()
+    call = Coalescer(server.flush, patience_s=5.0, in_flight=3, full_only=True)
+    calls = [asyncio.create_task(call(0))]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    calls += [asyncio.create_task(call(number)) for number in range(1, MAX_ITEMS)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert server.batches == [[0]]
+    calls += [asyncio.create_task(call(number)) for number in range(MAX_ITEMS, 4 * MAX_ITEMS)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert [len(batch) for batch in server.batches] == [1, MAX_ITEMS, MAX_ITEMS]
+    server.gate.set()
+    assert await asyncio.gather(*calls) == list(range(4 * MAX_ITEMS))
+    assert [len(batch) for batch in server.batches] == [1, MAX_ITEMS, MAX_ITEMS, MAX_ITEMS, MAX_ITEMS - 1]

@@ -34,6 +34,8 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._waiter: asyncio.Future[None] | None = None
         self.idle_since = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
         self._paused = self.lost = False
         self._begin()
 
@@ -45,6 +47,7 @@ class Connection(asyncio.Protocol):
         self.headers: list[tuple[bytes, bytes]] = []
         self._head = self.complete = self._keep = False
         self._error: httpx2.TransportError | None = None
+        self._unwatch()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
@@ -68,6 +71,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """See asyncio.Protocol."""
         self.lost = True
+        self._unwatch()
         if not self.complete and self._head and error is None and not self._framed():
             # Without a length the end of the connection is the end of the body (RFC 9112, section 6.3).
             self.complete = True
@@ -146,19 +150,29 @@ class Connection(asyncio.Protocol):
         if self._error is not None:
             raise self._error
         waiter = self._waiter = self._loop.create_future()
-        # A timer of its own: asyncio.timeout costs four times as much, for every token.
-        timer = None if timeout_s is None else self._loop.call_later(timeout_s, self._late, waiter)
+        if timeout_s is not None:
+            self._due = self._loop.time() + timeout_s
+            if self._timer is None:
+                self._timer = self._loop.call_at(self._due, self._look)
         try:
             await waiter
         finally:
             self._waiter = None
-            if timer is not None:
-                timer.cancel()
 
-    @staticmethod
-    def _late(waiter: asyncio.Future[None]) -> None:
-        if not waiter.done():
-            waiter.set_exception(httpx2.ReadTimeout("the server has sent nothing for too long"))
+    def _look(self) -> None:
+        # One timer of an exchange looks again when it must, instead of one for each token.
+        self._timer = None
+        if self._waiter is None or self._waiter.done():
+            return
+        if self._loop.time() < self._due:
+            self._timer = self._loop.call_at(self._due, self._look)
+        else:
+            self._waiter.set_exception(httpx2.ReadTimeout("the server has sent nothing for too long"))
+
+    def _unwatch(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 class _Body(httpx2.AsyncByteStream):

@@ -1,0 +1,254 @@
+"""(h) One worker process that streams from a thousand calls at once: what a token costs and how long it takes.
+
+The calls go over HTTP to a stand-in for the vendor, whose text is the moment each token was written. A token's delay is
+from there to where it leaves the adapter in the worker, and to where its event is read by a client of a real notifier:
+the window in which deltas are merged is in the second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import uvloop
+
+from bench.load import SPEC
+from bench.machine import CpuMeter, proportional_set_size, wait_for_quiet
+from bench.processes import free_port, running, wait_for_http
+from bench.report import Report, Spread, percentile
+from bench.server import Probe, fresh_server
+from bench.services import Service, service
+from bench.sizes import Sizes
+from bench.stamps import Arrival, arrivals, read_arrivals
+from shared.job import JobSnapshot, JobStatus, NewJob, new_job_id
+from shared.settings import StoreSettings
+from shared.store.job_store import JobStore, open_store
+from tests.support.llm import LlmServer, llm_server_at
+from tests.support.llm_dialects import STAMP
+from tests.support.llm_server import Behaviour
+from tests.support.sse import Stream
+
+WARM_UP: Final = 8
+"""Jobs before the first reading of memory: what is allocated once belongs to the process, not to a stream."""
+
+LISTENERS: Final = 20
+"""Jobs that a client listens to."""
+
+OPEN_SECONDS: Final = 40.0
+"""All calls must be open by then; a gate that was idle opens over eight seconds."""
+
+END_SECONDS: Final = 60.0
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """One measurement at one rate: `tokens` a second in all; CPU in cores; memory in bytes; delays in s."""
+
+    tokens: float
+    worker: float
+    redis: float
+    stand_in: float
+    others: float
+    commands: float
+    memory_before: int
+    memory_open: int
+    in_worker: list[float]
+    at_client: list[float]
+    lost: float
+    repeated: int
+
+    def bytes_a_stream(self, streams: int) -> float:
+        """What each open stream added to the worker."""
+        return (self.memory_open - self.memory_before) / streams
+
+
+class Bench(msgspec.Struct, frozen=True):
+    """What one measurement runs on."""
+
+    probe: Probe
+    worker: Service
+    notifier: Service
+    stand_in: Service
+
+
+@contextmanager
+def _stand_in() -> Iterator[Service]:
+    port = free_port()
+    with running([sys.executable, "-m", "tests.support.llm_server", "--port", str(port)], {}) as process:
+        wait_for_http(f"http://127.0.0.1:{port}/_stats", process)
+        yield Service(process, port)
+
+
+async def _submit(store: JobStore, jobs: int, tokens: int) -> list[str]:
+    spec = msgspec.structs.replace(SPEC, max_tokens=tokens)
+    submitted = await asyncio.gather(*(store.submit(NewJob(id=new_job_id(), spec=spec)) for _ in range(jobs)))
+    return [one.job_id for one in submitted]
+
+
+async def _until(condition: Callable[[], object], what: str, seconds: float) -> None:
+    """Wait until the awaited condition is true; RuntimeError when it takes longer."""
+    deadline = time.monotonic() + seconds
+    while not await condition():  # type: ignore[misc]  # the callers' conditions are coroutine functions
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{what}: not within {seconds:g} s")
+        await asyncio.sleep(0.05)
+
+
+async def _ended(store: JobStore, jobs: Sequence[str], seconds: float) -> list[JobSnapshot]:
+    """All of them as they ended."""
+    ended = []
+    for job in jobs:
+
+        async def over(job_id: str = job) -> bool:
+            snapshot = await store.status(job_id)
+            if snapshot is not None and snapshot.status.terminal:
+                ended.append(snapshot)
+                return True
+            return False
+
+        await _until(over, "all jobs end", seconds)
+    return ended
+
+
+async def _listen(notifier: Service, job_id: str, heard: list[Arrival]) -> None:
+    """Read a job's events to its end, and note when each token of its deltas arrived."""
+    async with Stream(f"{notifier.url}/api/ai/job-events?jobId={job_id}") as stream:
+        while (event := await stream.next()) is not None:
+            if event.kind == "delta":
+                heard.extend(arrivals(event.data["text"], time.time()))
+
+
+async def _written(llm: LlmServer) -> int:
+    return sum(call.tokens for call in await llm.calls())
+
+
+def _lost(worker: Service) -> float:
+    """Leases that the worker lost, by its own metrics: its runs that were cut for it, and jobs taken back."""
+    with urllib.request.urlopen(f"{worker.url}/metrics", timeout=10) as answer:  # noqa: S310 - an address of loopback
+        lines = answer.read().decode().splitlines()
+    named = [line for line in lines if line.startswith("presswork_recoveries_total ") or 'outcome="lost"' in line]
+    return sum(float(line.split()[-1]) for line in named)
+
+
+async def _window(bench: Bench, llm: LlmServer, sizes: Sizes) -> tuple[float, float, dict[str, float]]:
+    """Measure while all calls are open: when it began and ended, and everything that is counted."""
+
+    async def all_open() -> bool:
+        return (await llm.stats()).open == sizes.token_streams
+
+    await _until(all_open, "all calls are open", OPEN_SECONDS)
+    began, written, commands = time.time(), await _written(llm), bench.probe.commands().total()
+    meter = CpuMeter(
+        [bench.worker.process.pid, bench.probe.pid, bench.stand_in.process.pid, bench.notifier.process.pid]
+    )
+    await asyncio.sleep(sizes.token_window)
+    (worker, redis, stand_in, _), others = meter.cores()
+    ended = time.time()
+    if not await all_open():
+        raise RuntimeError("calls ended while they were measured: give them more token_seconds")
+    seconds = ended - began
+    return began, ended, {
+        "tokens": (await _written(llm) - written) / seconds,
+        "commands": (bench.probe.commands().total() - commands) / seconds,
+        "worker": worker, "redis": redis, "stand_in": stand_in, "others": others,
+    }  # fmt: skip
+
+
+def _repeated(snapshots: Sequence[JobSnapshot], tokens: int) -> int:
+    """How many needed more than one attempt. RuntimeError when one has not the whole text."""
+    for snapshot in snapshots:
+        text = (snapshot.outcome.result if snapshot.outcome else None) or ""
+        if snapshot.status is not JobStatus.COMPLETED or len(text) != tokens * len(STAMP):
+            raise RuntimeError(f"a job ended as {snapshot.status.value} with {len(text)} characters of text")
+    return sum(snapshot.attempt > 1 for snapshot in snapshots)
+
+
+async def _measure(bench: Bench, noted: Path, sizes: Sizes, rate: float) -> Run:
+    tokens = round(rate * sizes.token_seconds)
+    async with (
+        open_store(StoreSettings(redis_url=bench.probe.url), client_name="bench-tokens") as store,
+        llm_server_at(bench.stand_in.port) as llm,
+    ):
+        await llm.behave(Behaviour(tokens=WARM_UP, stamped=True))
+        await _ended(store, await _submit(store, WARM_UP, WARM_UP), OPEN_SECONDS)
+        before = proportional_set_size(bench.worker.process.pid)
+        # Vendors' tokens do not come in step: without a spread, calls that began together would stay together.
+        await llm.behave(Behaviour(tokens=tokens, gap_s=1 / rate, first_spread_s=1 / rate, stamped=True))
+        await asyncio.to_thread(wait_for_quiet, sizes.quiet_wait)
+        jobs = await _submit(store, sizes.token_streams, tokens)
+        heard: list[Arrival] = []
+        async with asyncio.TaskGroup() as group:
+            for job in jobs[:: max(1, len(jobs) // LISTENERS)]:
+                group.create_task(_listen(bench.notifier, job, heard))
+            began, ended, counted = await _window(bench, llm, sizes)
+            memory = proportional_set_size(bench.worker.process.pid)
+            snapshots = await _ended(store, jobs, sizes.token_seconds + END_SECONDS)
+    lost = await asyncio.to_thread(_lost, bench.worker)
+    return Run(
+        **counted,
+        memory_before=before,
+        memory_open=memory,
+        in_worker=[delay for at, delay in read_arrivals(noted) if began <= at <= ended],
+        at_client=[delay for at, delay in heard if began <= at <= ended],
+        lost=lost,
+        repeated=_repeated(snapshots, tokens),
+    )
+
+
+def _run(sizes: Sizes, rate: float) -> Run:
+    with tempfile.TemporaryDirectory(prefix="presswork-bench-") as folder, fresh_server() as probe, _stand_in() as llm:
+        noted = Path(folder) / "arrivals"
+        worker = service(
+            "worker", probe.url, WORKER_CONCURRENCY=str(sizes.token_streams), PROVIDERS="openai:gpt-6-luna",
+            OPENAI_API_KEY="sk-bench", OPENAI_BASE_URL=f"http://127.0.0.1:{llm.port}/v1", OPENAI_PRICED="1",
+            BENCH_ARRIVALS=str(noted),
+        )  # fmt: skip
+        with service("notifier", probe.url) as notifier, worker as worker_process:
+            return uvloop.run(_measure(Bench(probe, worker_process, notifier, llm), noted, sizes, rate))
+
+
+def _delays(runs: Sequence[Run], what: str) -> list[Spread]:
+    return [Spread.of(percentile(getattr(run, what), share) * 1000 for run in runs) for share in (0.5, 0.99)]
+
+
+def run(sizes: Sizes) -> Report:
+    """A fresh server, worker, notifier and stand-in for each rate; rates in turns."""
+    found: dict[float, list[Run]] = {rate: [] for rate in sizes.token_rates}
+    for _ in range(sizes.repetitions):
+        for rate, runs in found.items():
+            runs.append(_run(sizes, rate))
+    report = Report(name="tokens", title=f"{sizes.token_streams:,} streams in one worker, {sizes.token_window:g} s")
+    costs, delays, trouble = [], [], []
+    for rate, runs in found.items():
+        figures = {name: Spread.of(getattr(run, name) for run in runs) for name in _COSTS}
+        token = Spread.of(run.worker / run.tokens * 1e6 for run in runs)
+        memory = Spread.of(run.bytes_a_stream(sizes.token_streams) / 1024 for run in runs)
+        in_worker, at_client = _delays(runs, "in_worker"), _delays(runs, "at_client")
+        costs.append([f"{rate:g}/s", token, *figures.values()])
+        held = Spread.of(run.memory_open / 2**20 for run in runs)
+        delays.append([f"{rate:g}/s", *in_worker, *at_client, memory, held])
+        trouble.append([f"{rate:g}/s", sum(run.lost for run in runs), sum(run.repeated for run in runs)])
+        report.figures |= {
+            f"{rate:g}/s: worker us a token": token,
+            f"{rate:g}/s: in worker p50 ms": in_worker[0],
+            f"{rate:g}/s: at client p50 ms": at_client[0],
+            "KiB a stream": memory,
+        }
+    report.add_table(["each stream", "worker us a token", *_COSTS.values()], costs)
+    columns = ["in worker p50 ms", "p99", "at client p50 ms", "p99", "KiB a stream", "worker MiB"]
+    report.add_table(["each stream", *columns], delays)
+    report.add_table(["each stream", "leases lost", "jobs attempted twice"], trouble)
+    return report
+
+
+_COSTS: Final = {
+    "tokens": "tokens/s", "worker": "worker cores", "redis": "server cores", "commands": "commands/s",
+    "stand_in": "stand-in cores", "others": "others' cores",
+}  # fmt: skip
