@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --require-hashes
-WORKERS ?= 3
+WORKERS ?= 4
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev run test lint types check bench chaos up down compose-smoke rolling observe docs format clean lock
 
@@ -54,7 +54,7 @@ observe: ## This machine's Prometheus beside `make run`
 test: lint types check ## Lint, types, import contracts and the whole suite
 
 check: install-dev ## The suite alone
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 lint: install-dev ## ruff, the import contracts and hadolint
 	$(BIN)/ruff check .
