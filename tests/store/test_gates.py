@@ -227,7 +227,7 @@ async def test_a_fleet_falls_back_while_a_gate_is_closed(two: JobStore) -> None:
     assert (second.job_id, second.gate, second.passed_over) == (later, B, (reason,))
 
 
-async def test_a_refused_call_goes_to_whoever_else_may_answer(two: JobStore) -> None:
+async def test_a_refused_call_goes_to_whoever_else_may_answer(two: JobStore, raw: RawRedis) -> None:
     """Nobody else: the job stays with its worker, to fail; another gate: it runs there, or waits in its lane."""
     await submit(two, 3)
     first, second, third = await claim(two, 3)
@@ -235,6 +235,12 @@ async def test_a_refused_call_goes_to_whoever_else_may_answer(two: JobStore) -> 
     assert await reroute(two, second, CallReport.REFUSED, B) == ("go", B)
     assert await reroute(two, second, CallReport.LIMITED, gate=B, retry_ms=9_000) == ("parked", "")
     assert await reroute(two, third, CallReport.REFUSED, B) == ("parked", "")
+    await open_gate(raw, B)
+    async with asyncio.timeout(5):
+        while not (found := [held for held in await claim(two) if held.job_id == third.job_id]):
+            await asyncio.sleep(0.02)
+    assert found[0].gate == B
+    assert found[0].passed_over == (PassedOver(provider="openai", model="gpt-a", reason="unavailable"),)
 
 
 async def test_a_reservation_is_used_soon_or_asked_for_again(one: JobStore, raw: RawRedis) -> None:

@@ -17,6 +17,18 @@ local function answer(token, job, f, attempt, name, passed_over, need)
   holds_suspect = holds_suspect or string.sub(token, 1, 1) == 's'
 end
 
+-- Why gates that stand before `pass` in the chain were passed over: those that its lane did not know of failed the job.
+local function told_before(chain_text, pass, passed_over)
+  local reasons = {}
+  for name in string.gmatch(chain_text, '%S+') do
+    if name == pass then break end
+    local why = string.match(',' .. passed_over .. ',', ',' .. string.gsub(name, '%p', '%%%0') .. ' ([^,]+),')
+    local _, shut = wait_of(name, 0)
+    reasons[#reasons + 1] = name .. ' ' .. (why or shut == 'rate_limited' and shut or 'unavailable')
+  end
+  return table.concat(reasons, ',')
+end
+
 -- A gate that has room for a job, why those before it had none, and what was reserved there. Without one: nil, and how
 -- long until one has.
 local function find_gate(f)
@@ -25,7 +37,7 @@ local function find_gate(f)
   local pass, reserved_at, reserved, passed_over = string.match(f.pass or '', '^(%S+) (%d+) (%d+) (.*)$')
   -- A reservation is as old as calls may be late (gates.lua); after that it must be asked for again.
   if pass and now - tonumber(reserved_at) <= SLACK_MS and (gate(pass).closed_until <= now or gate(pass).probe == 1) then
-    return pass, passed_over, tonumber(reserved)
+    return pass, told_before(chain_text, pass, passed_over), tonumber(reserved)
   end
   local name, wait, reasons, tokens = ask_chain(chain_text, function() return need_of(#f.spec, f.max_tokens) end)
   if not name then return nil, wait end
