@@ -7,21 +7,21 @@ from collections.abc import Mapping
 from services.worker.accounting import estimate_tokens, total, usage_of_broken
 from services.worker.call import Call
 from services.worker.gates import Gates
+from services.worker.meters import Meters
 from services.worker.providers import Completion, Provider
 from shared.chain import split
 from shared.job import Claim, Usage
-from shared.telemetry.metrics import WorkerMetrics
 
 
 class Account:
     """`spent`: all attempts of the job so far, those of earlier leases too. `wasted`: tokens that bought nothing, by
     reason; they count once the job's next state is written."""
 
-    def __init__(self, claim: Claim, providers: Mapping[str, Provider], gates: Gates, metrics: WorkerMetrics) -> None:
+    def __init__(self, claim: Claim, providers: Mapping[str, Provider], gates: Gates, meters: Meters) -> None:
         self._claim = claim
         self._providers = providers
         self._gates = gates
-        self._metrics = metrics
+        self._meters = meters
         self.spent = claim.spent
         self.wasted: dict[str, int] = {}
         if claim.lost_bytes:
@@ -57,7 +57,7 @@ class Account:
         `wasted`: why its tokens bought nothing; None: the text is kept.
         """
         if not call.began and call.usage is None and not cut:
-            self._request(gate, outcome)
+            self._meters.request(gate, outcome)
             self._gates.used(gate, reserved=reserved, tokens=0)
             return
         usage = usage_of_broken(call.usage, self._claim.spec.prompt, len(text))
@@ -68,20 +68,12 @@ class Account:
     def _settle(self, gate: str, reserved: int, usage: Usage, outcome: str) -> None:
         cost = self._cost(gate, usage)
         self.spent = total(self.spent, usage, cost)
-        provider, model = split(gate)
-        self._request(gate, outcome)
-        for direction in ("input", "output", "cached"):
-            if tokens := getattr(usage, f"{direction}_tokens"):
-                self._metrics.tokens.labels(provider, model, direction).inc(tokens)
-        if cost:
-            self._metrics.cost.labels(provider, model).inc(cost / 1e9)
+        self._meters.request(gate, outcome)
+        self._meters.spent(gate, usage, cost)
         self._gates.used(gate, reserved=reserved, tokens=usage.input_tokens + usage.output_tokens)
-
-    def _request(self, gate: str, outcome: str) -> None:
-        self._metrics.requests.labels(*split(gate), outcome).inc()
 
     def confirmed(self) -> None:
         """The job's next state is written: count what was wasted."""
         for reason, tokens in self.wasted.items():
-            self._metrics.wasted.labels(reason).inc(tokens)
+            self._meters.wasted(reason, tokens)
         self.wasted.clear()

@@ -15,6 +15,7 @@ from services.worker.accounting import to_usd
 from services.worker.call import Call, Patience
 from services.worker.deltas import Deltas
 from services.worker.gates import Gates, report_of
+from services.worker.meters import Meters
 from services.worker.prompting import brief, review
 from services.worker.providers import Action, Completion, GenerationRequest, Provider, ProviderError
 from services.worker.retry import classify, wish_ms
@@ -65,13 +66,14 @@ class Runner:
         self._gates = gates
         self._settlement = settlement
         self._metrics = metrics
+        self._meters = Meters(metrics)
         self._patience = patience
         # Bound once: a lazy logger is bound again at each line, also at those that its level drops.
         self._log = structlog.get_logger(__name__).bind()
 
     async def execute(self, run: Run, lost: Callable[[], None]) -> Ending | None:
         """Generate the text; answers how the job goes on, None when nothing may be written any more."""
-        run.account = account = Account(run.claim, self._providers, self._gates, self._metrics)
+        run.account = account = Account(run.claim, self._providers, self._gates, self._meters)
         deltas = Deltas(self._settlement.store, run, lost)
         run.close_log = deltas.close
         turn = Turn(run, self._gates.chain[0] if self._gates.chain else "")

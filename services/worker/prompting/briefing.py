@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -17,6 +18,10 @@ TOKENS_PER_WORD: Final = 8
 TOKENS_MIN: Final = 1_024
 TOKENS_MAX: Final = 8_192
 """Room for a model that thinks before it writes, and what models of all providers in use accept."""
+
+REMEMBERED: Final = 512
+REMEMBERED_BYTES: Final = 1_024
+"""A product asks for few combinations of parameters again and again: so many briefs of small ones are kept."""
 
 RULES: Final = """\
 You write marketing texts that are published exactly as you return them.
@@ -58,10 +63,28 @@ def _max_tokens(length: ParameterValue, platform: Platform | None, own_limit: in
     return min(max(tokens, TOKENS_MIN), TOKENS_MAX)
 
 
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(dict[str, ParameterValue]).decode
+
+
 def brief(parameters: Mapping[str, ParameterValue]) -> Brief:
     """The brief of a job with these parameters; equal parameters, in whatever order, give the same one."""
     if not parameters:
         return _PLAIN
+    try:
+        key = _encode(parameters)
+        return _remembered(key) if len(key) <= REMEMBERED_BYTES else _write(parameters)
+    except (ValueError, OverflowError, msgspec.MsgspecError):
+        # A lone surrogate, or no number of JSON: written all the same, not remembered.
+        return _write(parameters)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _remembered(key: bytes) -> Brief:
+    return _write(_decode(key))
+
+
+def _write(parameters: Mapping[str, ParameterValue]) -> Brief:
     known, others = requirements.recognise(parameters)
     platform = find_platform(known.get("platform"))
     if platform is None and "platform" in known:
