@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
 from shared.errors import SettingsInvalid
@@ -48,6 +49,7 @@ def fleet_chain(providers: str, keys: Mapping[str, str]) -> tuple[str, ...]:
     return named or ("demo:demo",)
 
 
+@lru_cache(maxsize=256)
 def split(name: str) -> tuple[str, str]:
     """Provider and model."""
     provider, _, model = name.partition(":")

@@ -39,7 +39,7 @@ def review(brief: Brief, text: str) -> dict[str, object] | None:
     if brief.character_limit is not None:
         found["characterLimit"] = brief.character_limit
     if platform is not None and platform.hashtags is not None:
-        hashtags = len(_HASHTAG.findall(text))
+        hashtags = len(_HASHTAG.findall(text)) if "#" in text else 0
         found |= {"hashtags": hashtags, "hashtagLimit": platform.hashtags}
         within = within and hashtags <= platform.hashtags
     if platform is not None and platform.parts:
