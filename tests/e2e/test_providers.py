@@ -101,7 +101,7 @@ async def test_a_rate_limited_provider_hears_from_a_handful_and_no_job_fails(sta
     assert {(job["status"], job["attempt"]) for job in ends} == {("completed", 1)}
     served = sorted(call.at for call in calls if call.status == 200)
     # Eight a second at first, doubled each second: no herd.
-    assert sum(at - served[0] < 0.5 for at in served) <= 20
+    assert sum(at - served[0] < 0.5 for at in served) <= 40
 
 
 @pytest.mark.slow

@@ -98,10 +98,11 @@ local function admit(name, need)
   local state, limit = gate(name), gate_limits[name]
   if not limit then return end
   if state.used + COLD_MS < now then state.ramp_from = now end
+  -- It opens when the first call passes, however late that comes: until then nobody knows that it is open.
+  if state.why == 1 then state.why, state.ramp_from, state.requests = 0, now, now + SLACK_MS end
   local gap = spacing(state, limit)
   if gap > 0 then state.requests = math.max(state.requests, now) + gap end
   if limit.tpm > 0 then state.tokens = math.max(state.tokens, now) + need * SPREAD_MS / limit.tpm end
-  if state.why == 1 then state.why = 0 end
   if state.why == 2 then state.closed_until, state.probe = now + PROBE_MS, 1 end
   if gap > 0 or limit.tpm > 0 or state.why == 2 or state.used + NOTE_MS < now then
     state.used, gates_changed[name] = now, true
