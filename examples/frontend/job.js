@@ -43,7 +43,9 @@ export class Job {
     } else if (kind === 'retrying') {
       Object.assign(this, { status: 'queued', note: `${REASONS[data.reason] ?? 'Interrupted'}, it will be tried again` });
     } else if (kind === 'gap') {
-      Object.assign(this, { status: data.status, text: data.text ?? '', note: 'Some of the text was missed', partial: true });
+      // The gap of a job that has ended is followed by its end, which alone carries the result: until then it is not over.
+      const status = ENDS.includes(data.status) ? this.status : data.status;
+      Object.assign(this, { status, text: data.text ?? '', note: 'Some of the text was missed', partial: true });
     } else if (ENDS.includes(kind)) {
       this.finish(kind, data);
     }
