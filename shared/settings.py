@@ -47,7 +47,8 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     `timeout_seconds`: how long a caller waits for Redis. `rest`: the REST pair when it is set; `redis_transport`: how
     the store talks, `auto` is settled at the start (`store/choice.py`). `redis_url_derived`: nobody set the URL, it
     was made from the pair. `frugal`: the host bills every command (docs/upstash.md). `deltas`: the text is written to
-    the event log while it grows. `audit_seconds`: how often one worker goes through all records.
+    the event log while it grows. `listing`: an organisation's jobs can be listed. `audit_seconds`:
+    how often one worker goes through all records.
     `durability`: what a submit is confirmed by; `wait_replicas`: by how many replicas. `sentinel_username`,
     `sentinel_password`: what the sentinels ask for.
     """
@@ -62,6 +63,7 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     redis_url_derived: bool = False
     frugal: bool = False
     deltas: bool = True
+    listing: bool = True
     audit_seconds: Annotated[float, msgspec.Meta(ge=60)] = 3600.0
     lease_seconds: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 15.0
     result_ttl_seconds: PositiveSeconds = 86_400.0
@@ -88,6 +90,7 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
             "transport": self.redis_transport,
             "frugal": self.frugal,
             "deltas": self.deltas,
+            "listing": self.listing,
             "lease_seconds": self.lease_seconds,
         }
 
@@ -192,6 +195,8 @@ def _thrifty(mapping: Mapping[str, str], settings: StoreSettings) -> StoreSettin
         settings = msgspec.structs.replace(settings, lease_seconds=FRUGAL_LEASE_SECONDS)
     if settings.frugal and _value(mapping, "DELTAS") is None:
         settings = msgspec.structs.replace(settings, deltas=False)
+    if settings.frugal and _value(mapping, "LISTING") is None:
+        settings = msgspec.structs.replace(settings, listing=False)
     if settings.frugal and _value(mapping, "AUDIT_SECONDS") is None:
         settings = msgspec.structs.replace(settings, audit_seconds=FRUGAL_AUDIT_SECONDS)
     return settings

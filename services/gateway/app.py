@@ -11,6 +11,7 @@ from litestar.config.cors import CORSConfig
 
 from services.gateway.admission import Admission
 from services.gateway.docs import docs_routes
+from services.gateway.expected import Expected
 from services.gateway.gauges import QueueGauges
 from services.gateway.links import Links
 from services.gateway.new_jobs import JobMaker
@@ -64,8 +65,12 @@ async def open_app(
         readings = Readings(store, _kept_seconds(settings, store_settings))
         admission = Admission(store, readings, settings.max_queued_jobs)
         gauges = QueueGauges(store, readings, QueueMetrics(registry))
-        intake = Intake(store, maker, admission, submitted, links)
-        jobs = Jobs(store, readings=readings, maker=maker, metrics=submitted, links=links, stop=stop, meter=redis.meter)
+        expected = Expected(store)
+        intake = Intake(expected, maker, admission, submitted, links)
+        jobs = Jobs(
+            store, readings=readings, maker=maker, expected=expected, metrics=submitted, links=links, stop=stop,
+            meter=redis.meter,
+        )  # fmt: skip
         handlers = [*intake.routes(), *jobs.routes(), *UsageReport(store).routes()]
         routers = [
             Router("/api/ai", route_handlers=handlers, middleware=[authenticator.middleware]),

@@ -111,7 +111,7 @@ def _reading() -> Json:
     )  # fmt: skip
     listing = _call(
         "listJobs", "Jobs of an organization, newest first, without their texts",
-        {"200": _text("A page", _ref("JobList"))}, 400, 401, 403, 503,
+        {"200": _text("A page", _ref("JobList"))}, 400, 401, 403, 404, 503,
         parameters=[
             _OF_ORGANIZATION,
             _parameter("status", "query", {"type": "string", "enum": _STATUSES}, "Only jobs of this status"),

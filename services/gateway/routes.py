@@ -11,6 +11,7 @@ from litestar import Response, post, route
 from litestar.handlers import HTTPRouteHandler
 
 from services.gateway.answers import READING, AnyRequest, as_json, in_time, organization_of
+from services.gateway.expected import Expected
 from services.gateway.links import Links
 from services.gateway.new_jobs import JobMaker, read_traceparent
 from services.gateway.queries import ListQuery, StatusQuery, read_query
@@ -19,7 +20,7 @@ from services.gateway.views import JobList, view_job, view_stats
 from services.gateway.waiting import until_ended
 from shared.errors import JobNotFound, StoreUnavailable
 from shared.http.identity import Identity
-from shared.http.problems import JOB_ENDED, JOB_NOT_FAILED, Problem, invalid, refused
+from shared.http.problems import JOB_ENDED, JOB_NOT_FAILED, LISTING_OFF, Problem, invalid, refused
 from shared.job import JOB_ID, JobSnapshot, JobStatus
 from shared.store.job_store import JobStore
 from shared.telemetry.budget import Meter
@@ -44,6 +45,7 @@ class Jobs:
         *,
         readings: Readings,
         maker: JobMaker,
+        expected: Expected,
         metrics: SubmitMetrics,
         links: Links,
         stop: asyncio.Event,
@@ -53,6 +55,7 @@ class Jobs:
         self._readings = readings
         self._meter = meter
         self._maker = maker
+        self._expected = expected
         self._submitted = metrics.submitted
         self._links = links
         self._stop = stop
@@ -103,7 +106,8 @@ class Jobs:
         if query.wait and JOB_ID.match(query.job_id) and self._store.bell.hears(self._store.keys.bell(query.job_id)):
             # Listening first costs nothing here and saves a read.
             find = partial(self._find, identity, query.job_id)
-            return await until_ended(self._store, query.job_id, query.wait, self._stop, find) or await find()
+            found = await self._expected.until_ended(query.job_id, identity, query.wait, self._stop, find)
+            return found or await find()
         job = await self._find(identity, query.job_id)
         if query.wait and not job.status.terminal:
             job = await until_ended(self._store, job.id, query.wait, self._stop) or job
@@ -113,6 +117,8 @@ class Jobs:
         """Jobs of one organisation, newest first."""
         query = read_query(query_string, ListQuery)
         organization = organization_of(identity, query.organization_id)
+        if not self._store.settings.listing:
+            raise Problem(LISTING_OFF, "LISTING is off, as it is in the frugal profile unless it is set")
         try:
             async with in_time():
                 found = await self._store.jobs(

@@ -12,6 +12,7 @@ from litestar.types import HTTPScope, Receive, Scope, Send
 
 from services.gateway.admission import Admission
 from services.gateway.bodies import ClientGone, Head, read_body, read_head
+from services.gateway.expected import Expected
 from services.gateway.links import Links
 from services.gateway.new_jobs import JobMaker, read_key, read_traceparent
 from services.gateway.schemas import BatchJob, BatchRequest, JobRequest
@@ -20,7 +21,6 @@ from shared.errors import PressworkError, StoreUnavailable
 from shared.http.identity import Identity
 from shared.http.problems import METHOD_NOT_ALLOWED, STORE_UNAVAILABLE, Problem, from_error, refused
 from shared.job import NewJob
-from shared.store.job_store import JobStore
 from shared.store.replies import Submitted
 from shared.telemetry.metrics import SubmitMetrics
 
@@ -34,9 +34,9 @@ class Intake:
     """Takes jobs in: body to job to store to answer."""
 
     def __init__(
-        self, store: JobStore, maker: JobMaker, admission: Admission, metrics: SubmitMetrics, links: Links
+        self, expected: Expected, maker: JobMaker, admission: Admission, metrics: SubmitMetrics, links: Links
     ) -> None:
-        self._store = store
+        self._expected = expected
         self._maker = maker
         self._admission = admission
         self._submitted = {lane: metrics.submitted.labels(lane) for lane in ("high", "normal", "low")}
@@ -86,7 +86,7 @@ class Intake:
         await _send_json(send, 202, answer, (b"location", location))
 
     async def _submit(self, job: NewJob) -> Submitted:
-        submitted = await self._store.submit(job)
+        submitted = await self._expected.submit(job)
         if submitted.created:
             spec = job.spec
             self._submitted[spec.priority].inc()

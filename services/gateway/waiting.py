@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final
 
 from shared.job import JobSnapshot
-from shared.store.bell import RUNG
+from shared.store.bell import RUNG, Listener
 from shared.store.job_store import JobStore
 
 PAUSE_STEP_S: Final = 0.05
@@ -30,22 +30,29 @@ async def until_ended(
 
     `read` reads it (default: the store's status) and may raise; given, the job was not read before.
     """
+    async with store.bell.listen(store.keys.bell(job_id)) as listener:
+        first, read = read is not None, read or partial(store.status, job_id)
+        return await until_ended_at(listener, seconds, stop, read, first=first)
+
+
+async def until_ended_at(
+    listener: Listener, seconds: float, stop: asyncio.Event, read: Read, *, first: bool = False
+) -> JobSnapshot | None:
+    """As above, for a listener who sits on the job's channel. Not `first`: what it did not hear has not happened."""
     loop = asyncio.get_running_loop()
     until, pause = loop.time() + seconds, 0.0
-    first, read = read is not None, read or partial(store.status, job_id)
-    async with store.bell.listen(store.keys.bell(job_id)) as listener:
-        stopping = asyncio.create_task(stop.wait(), name="stop-waiting")
-        stopping.add_done_callback(lambda _: listener.heard(RUNG))
-        try:
-            while True:
-                left = until - loop.time()
-                rung = await listener.wait(min(left, FIRST_RING_S) if first else left) if left > 0 else None
-                job = await read()
-                over = rung is None and not first
-                if job is None or job.status.terminal or over or stop.is_set():
-                    return job
-                first = False
-                await asyncio.wait([stopping], timeout=pause)
-                pause = min(pause + PAUSE_STEP_S, PAUSE_MAX_S)
-        finally:
-            stopping.cancel()
+    stopping = asyncio.create_task(stop.wait(), name="stop-waiting")
+    stopping.add_done_callback(lambda _: listener.heard(RUNG))
+    try:
+        while True:
+            left = until - loop.time()
+            rung = await listener.wait(min(left, FIRST_RING_S) if first else left) if left > 0 else None
+            job = await read()
+            over = rung is None and not first
+            if job is None or job.status.terminal or over or stop.is_set():
+                return job
+            first = False
+            await asyncio.wait([stopping], timeout=pause)
+            pause = min(pause + PAUSE_STEP_S, PAUSE_MAX_S)
+    finally:
+        stopping.cancel()

@@ -87,10 +87,14 @@ class _Wishes:
                 for seat in seats:
                     seat.subscribed()
 
-    def begin(self) -> None:
-        """A new connection knows of nothing."""
+    def deaf(self) -> None:
+        """There is no connection."""
         self.heard.clear()
         self.prefix_heard = False
+
+    def begin(self) -> None:
+        """A new connection knows of nothing."""
+        self.deaf()
         self.touched = set(self.channels)
         self.changed.set()
 
@@ -126,6 +130,7 @@ class _Session:
                 pair.create_task(self._write(), name="bell-write")
                 pair.create_task(self._read(), name="bell-read")
         finally:
+            self._wishes.deaf()
             with contextlib.suppress(Exception):
                 await self._connection.disconnect(nowait=True)
 
@@ -240,6 +245,10 @@ class Bell:
     def hears(self, channel: str) -> bool:
         """Whether listening to this channel costs no command."""
         return self._wishes.covered(channel.encode())
+
+    def hears_now(self, channel: str) -> bool:
+        """Whether what is published there from now on is heard, at no cost, as long as the connection holds."""
+        return self._wishes.prefix_heard and self.hears(channel)
 
     def listen(self, channel: str) -> Listener:
         """A listener, to be entered with `async with`; rung as soon as the channel is subscribed."""

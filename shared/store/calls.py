@@ -44,7 +44,9 @@ def _constants(settings: StoreSettings, routing: Routing, *, moves: bool) -> dic
         "quiet": int(settings.quiet),
         "usage_ttl": round(settings.usage_ttl_days * 86_400_000),
         "index_ttl": round((86_400 + MAX_DEADLINE_SECONDS + settings.result_ttl_seconds) * 1000),
-        "index_length": INDEX_LENGTH,
+        "index_length": INDEX_LENGTH if settings.listing else 0,
+        # Nothing below a submit sends it twice: in the frugal profile that is trusted, for one command.
+        "sent_once": int(settings.frugal),
         "losses_max": LOSSES_MAX,
         "handbacks_max": HANDBACKS_MAX,
         "consumer_idle_ms": CONSUMER_IDLE_MS,

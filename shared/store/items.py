@@ -33,6 +33,10 @@ def _kept(spec: JobSpec, status: JobStatus) -> JobSpec:
     return msgspec.structs.replace(spec, prompt="", parameters={})
 
 
+def _used(claim: Claim, outcome: Outcome) -> str:
+    return usage.line(claim.spec.organization_id, claim.spec.project_id, outcome)
+
+
 def finish(
     claim: Claim, status: JobStatus, outcome: Outcome, *, number: int, offset: int, run_ms: int
 ) -> tuple[Item, int]:
@@ -41,7 +45,7 @@ def finish(
     body, kept = _encode(outcome), _encode(_kept(claim.spec, status))
     item = (
         claim.consumer, claim.job_id, claim.spec.organization_id, claim.token, status, body, number, offset,
-        number + 1 + int(has_tail), claim.started_ms + run_ms, kept, usage.line(claim.spec.project_id, outcome),
+        number + 1 + int(has_tail), claim.started_ms + run_ms, kept, _used(claim, outcome),
     )  # fmt: skip
     return item, len(body) + len(kept)
 
@@ -63,7 +67,7 @@ def requeue(
     outcome = _ended_after(failure, claim, spent)
     return (
         claim.consumer, claim.job_id, claim.token, claim.spec.priority[0], reason, delay_ms, int(refund),
-        _encode(outcome), _encode(spent) if spent else "", usage.line(claim.spec.project_id, outcome),
+        _encode(outcome), _encode(spent) if spent else "", _used(claim, outcome),
     )  # fmt: skip
 
 

@@ -11,7 +11,8 @@ on Redis Cluster (DESIGN section 3).
 | due_high, due_normal, due_low | zset | none         | delayed jobs and retries by due time (ms)                     |
 | wake          | zset   | none                       | the ring: members `job` and `look`, popped by sleeping workers |
 | turn          | string | none                       | position in the 16 turns of the priority pattern              |
-| counts        | hash   | none                       | ended jobs by outcome, over all time                          |
+| counts        | hash   | none                       | ended jobs by outcome, over all time, less those in `ledger`   |
+| ledger        | list   | none                       | jobs that ended last and what they used, up to 255 lines       |
 | suspects      | hash   | none; audited              | consumer -> token of the suspect it was given last            |
 | cancels       | zset   | 1 h after the last request | running jobs whose cancel was requested, by time (ms)         |
 | audit         | string | 1 h                        | lock: one worker audits                                       |
@@ -22,8 +23,7 @@ on Redis Cluster (DESIGN section 3).
 | lane:<chain>  | zset   | none; gone when empty      | jobs that wait for one of these gates, by priority, then age  |
 | idem:<org>:<digest> | string | deadline + RESULT_TTL | idempotency key -> job id and fingerprint                     |
 | index:<org>:<day> | list | outlives its jobs        | job ids of an organisation in order of submission             |
-| ledger:<org>:<day> | list | USAGE_TTL_DAYS          | what jobs used that ended that day, one line each, up to 255   |
-| usage:<org>:<day> | hash | USAGE_TTL_DAYS           | the sums of earlier lines: project and model -> packed sums   |
+| usage:<org>:<day> | hash | USAGE_TTL_DAYS           | sums of what jobs used: project and model -> packed sums       |
 | org:<org>     | stream | 24 h                       | life-cycle events of an organisation, newest 1,000            |
 
 Channels: bell:<job id>, orgbell:<org>, control:<consumer>.
@@ -50,6 +50,7 @@ FIXED: Final = (
     "wake",
     "turn",
     "counts",
+    "ledger",
     "suspects",
     "cancels",
     "audit",
@@ -59,7 +60,7 @@ FIXED: Final = (
     "parked",
 )
 PREFIXES: Final = (
-    "job", "log", "idem", "index", "ledger", "usage", "org", "bell", "orgbell", "control", "lane",
+    "job", "log", "idem", "index", "usage", "org", "bell", "orgbell", "control", "lane",
 )  # fmt: skip
 
 

@@ -28,14 +28,22 @@ class Seat:
         self._move = move
         self._waiter: asyncio.Future[None] | None = None
 
-    async def __aenter__(self) -> Self:
+    def take(self) -> None:
+        """Sit down, without `async with`; `leave` is then the caller's duty."""
         self._move(self, True)
+
+    def leave(self) -> None:
+        """Stand up again."""
+        self._move(self, False)
+
+    async def __aenter__(self) -> Self:
+        self.take()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._move(self, False)
+        self.leave()
 
     def subscribed(self) -> None:
         """From now on whatever is published will be heard; what was published before may have been missed."""
@@ -68,6 +76,15 @@ class Listener(Seat):
     def __init__(self, move: Callable[[Seat, bool], None]) -> None:
         super().__init__(move)
         self._payload: bytes | None = None
+
+    @property
+    def rung(self) -> bool:
+        """Whether `wait` would answer at once."""
+        return self._payload is not None
+
+    def forget(self) -> None:
+        """What rang is known."""
+        self._payload = None
 
     async def wait(self, timeout_s: float) -> bytes | None:
         """The payload of the last ring since the call before (`RUNG`: read again), or None after `timeout_s`."""

@@ -44,6 +44,10 @@ class PolledBell:
         """Listening costs no command, whatever the channel."""
         return True
 
+    def hears_now(self, channel: str) -> bool:  # noqa: ARG002 - nothing is ever heard
+        """Nothing is heard of any channel."""
+        return False
+
     def listen(self, channel: str) -> Listener:  # noqa: ARG002 - the clock rings for all channels alike
         """A listener, to be entered with `async with`; rung at once, and then again and again."""
         return Listener(self._move)

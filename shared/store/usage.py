@@ -1,6 +1,7 @@
 """What jobs used: the ledger's lines and the sums they are folded into by `lua/include/ledger.lua`.
 
-A line is `<project> <provider:model> <input> <output> <cached> <nano-USD or -> <estimated 0|1>`; a folded field is
+A line is `<project> <provider:model> <input> <output> <cached> <nano-USD or -> <estimated 0|1>`, after the organisation
+and, in the ledger, the status and the day; a folded field is
 `<project> <provider:model>` with the packed sums `<jobs> <input> <output> <cached> <nano-USD> <jobs of unknown cost>
 <estimated jobs>`. Sums are exact below 2^53, Lua's integers: 9 million USD, or 9e15 tokens, of one project, model and
 day.
@@ -24,7 +25,7 @@ NANO: Final = 10**9
 
 EXACT_MAX: Final = 2**53 - 1
 DAYS_PER_CALL: Final = 31
-"""Days one script call reads: two commands and at most 255 lines each."""
+"""Days one script call reads: a command each, and the ledger's lines, at most 255."""
 
 _PACKED: Final = re.compile(rb"\d+( \d+){6}\Z")
 _SPACE: Final = re.compile(r"\s")
@@ -61,15 +62,17 @@ def nano_usd(cost_usd: float | None) -> int | None:
     return _bounded(round(min(cost_usd, EXACT_MAX) * NANO))
 
 
-def line(project_id: str, outcome: Outcome) -> str:
-    """The ledger's line of a job that ended; empty when it used nothing, or nobody knows what."""
+def line(organization_id: str, project_id: str, outcome: Outcome) -> str:
+    """What the ledger is told of a job that ended; empty when it used nothing, or nobody knows what."""
     used = outcome.usage
     if used is None or not outcome.provider:
         return ""
     name = _SPACE.sub("_", f"{outcome.provider}:{outcome.model or ''}")
     cost = nano_usd(outcome.cost_usd)
     tokens = (_bounded(used.input_tokens), _bounded(used.output_tokens), _bounded(used.cached_tokens))
-    return " ".join(map(str, (project_id, name, *tokens, "-" if cost is None else cost, int(used.estimated))))
+    return " ".join(
+        map(str, (organization_id, project_id, name, *tokens, "-" if cost is None else cost, int(used.estimated)))
+    )
 
 
 def _numbers(words: Sequence[bytes]) -> Sequence[int] | None:

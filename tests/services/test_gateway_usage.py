@@ -32,10 +32,10 @@ NOTHING = {
 
 
 async def _record(redis_url: str, day: str, *lines: str, organization: str = "org-789") -> None:
-    """Write a past day's ledger, as ends of jobs did then."""
+    """Write lines into the ledger, as ends of jobs did on a past day."""
     number = (datetime.date.fromisoformat(day) - EPOCH).days
     async with RawRedis(redis_url) as raw:
-        await raw("RPUSH", Keys().prefix("ledger") + f"{organization}:{number}", *lines)
+        await raw("RPUSH", Keys().fixed("ledger"), *(f"completed {number} {organization} {line}" for line in lines))
 
 
 async def _ask(client: httpx.AsyncClient, **query: str) -> dict[str, Any]:

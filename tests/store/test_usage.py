@@ -15,6 +15,7 @@ from shared.store.usage import UsageRow
 from tests.support.checks import RawRedis, leaks
 from tests.support.store import KEYS, FaultyTransport, claim, claim_one, submit
 
+LEDGER = KEYS.fixed("ledger")
 FAR = 40_000
 """A day after every other one, as days since the epoch."""
 
@@ -60,17 +61,18 @@ async def test_an_end_is_counted_for_its_project_model_and_day(store: JobStore, 
 
 
 async def test_what_was_not_used_or_is_not_known_makes_no_row(store: JobStore, raw: RawRedis) -> None:
-    """An end without usage, or without a provider, writes no ledger at all."""
+    """An end without usage, or without a provider, writes no ledger at all, and is counted."""
     await _end(store, await claim_one(store), Outcome(result="x", provider="openai", model="m"))
     no_provider = Outcome(result="x", usage=Usage(input_tokens=1, output_tokens=1))
     await _end(store, await claim_one(store), no_provider)
     assert await _rows(store) == []
     assert await raw("KEYS", "*ledger*") == []
+    assert (await store.stats()).completed == 2
 
 
 async def test_six_hundred_ends_sum_up_exactly_through_folds(store: JobStore, raw: RawRedis) -> None:
     """Ends of several projects and models, some without a known cost, some estimated, are all there once after folds;
-    every key has the TTL of the setting, and no list is longer than one fold."""
+    every hash has the TTL of the setting, and the list is not longer than one fold."""
     expected: Counter[tuple[str, str]] = Counter()
     costs: Counter[tuple[str, str]] = Counter()
     for start in range(0, 600, 50):
@@ -95,10 +97,11 @@ async def test_six_hundred_ends_sum_up_exactly_through_folds(store: JobStore, ra
         "cached_tokens": sum(n % 3 for n in range(600)), "cost_nano_usd": sum(n for n in range(600) if n % 7),
         "unknown_cost_jobs": len(range(0, 600, 7)), "estimated_jobs": 120,
     }  # fmt: skip
-    lists, hashes = await raw("KEYS", "*:ledger:*"), await raw("KEYS", "*:usage:*")
+    assert (await store.stats()).completed == 600
+    assert await raw("LLEN", LEDGER) < 256
+    hashes = await raw("KEYS", "*:usage:*")
     assert hashes
-    assert all([await raw("LLEN", key) < 256 for key in lists])
-    for key in [*lists, *hashes]:
+    for key in hashes:
         assert 399 * 86_400_000 < await raw("PTTL", key) <= 400 * 86_400_000
     assert await leaks(store.settings.redis_url) == []
 
@@ -184,10 +187,9 @@ async def test_a_replaced_lease_costs_nothing(store: JobStore) -> None:
 
 
 async def test_a_ledger_that_is_none_keeps_no_job_from_its_end(store: JobStore, raw: RawRedis) -> None:
-    """With a damaged list jobs end, once; reading that day is refused, other days and organisations are not."""
+    """With a damaged list jobs end, once, and are counted; what was used is not told as if it were all."""
     today = await _today(raw)
-    for day in (today, today + 1):
-        await raw("SET", KEYS.prefix("ledger") + f"org:{day}", "x", "EX", 100)
+    await raw("SET", LEDGER, "x")
     held = await claim_one(store)
     await _end(store, held, _outcome())
     await _end(store, held, _outcome())
@@ -195,34 +197,36 @@ async def test_a_ledger_that_is_none_keeps_no_job_from_its_end(store: JobStore, 
     assert (await store.stats()).processing == 0
     with pytest.raises(StoreRejected):
         await store.usage("org", today - 3, today + 1)
-    assert await store.usage("org", today - 3, today - 1) == []
-    assert await _rows(store, "another") == []
+    await raw("DEL", LEDGER)
+    await _end(store, await claim_one(store), _outcome())
+    assert (await store.stats()).completed == 2
+    assert _totals(await _rows(store))["jobs"] == 1
 
 
-async def test_sums_that_are_none_lose_no_line(store: JobStore, raw: RawRedis) -> None:
-    """With a damaged hash jobs end and lines pile up; when it is gone, the next ends fold all of them."""
+async def test_sums_that_are_none_cost_nobody_else_anything(store: JobStore, raw: RawRedis) -> None:
+    """With one organisation's damaged hash all jobs end and are counted, and the sums of others are whole."""
     today = await _today(raw)
-    damaged = [KEYS.prefix("usage") + f"org:{day}" for day in (today, today + 1)]
-    for key in damaged:
-        await raw("SET", key, "x", "EX", 100)
-    for n in range(12):
-        if n == 11:
-            await raw("DEL", *damaged)
-        await submit(store, 50)
+    for day in (today, today + 1):
+        await raw("SET", KEYS.prefix("usage") + f"org:{day}", "x", "EX", 100)
+    for _ in range(12):
+        await submit(store, 25)
+        await submit(store, 25, organization="another")
         await asyncio.gather(*(_end(store, held, _outcome()) for held in await claim(store, 50)))
     assert (await store.stats()).completed == 600
-    assert _totals(await _rows(store))["jobs"] == 600
-    assert max([await raw("LLEN", key) for key in await raw("KEYS", "*:ledger:*")]) < 256
+    assert _totals(await _rows(store, "another"))["jobs"] == 300
+    assert await raw("LLEN", LEDGER) < 256
+    with pytest.raises(StoreRejected):
+        await _rows(store)
 
 
 async def test_strangers_lines_and_fields_count_as_nothing(store: JobStore, raw: RawRedis) -> None:
     """What is no line of a ledger and no packed sum spoils neither readings nor folds."""
     today = await _today(raw)
     for day in (today, today + 1):
-        await raw("RPUSH", KEYS.prefix("ledger") + f"org:{day}", "", b"\xff\xfe", "p a:b 1 2", "p a:b 1 2 3 x 0 0")
+        ill = "", b"\xff\xfe", f"completed {day} org p a:b 1 2", f"completed {day} org p a:b 1 2 3 x 0 0", "completed"
+        await raw("RPUSH", LEDGER, *ill)
         await raw("HSET", KEYS.prefix("usage") + f"org:{day}", "p openai:m", "many", "whose", "1 1 1 1 1 1 1")
-        for kind in ("ledger", "usage"):
-            await raw("EXPIRE", KEYS.prefix(kind) + f"org:{day}", 100)
+        await raw("EXPIRE", KEYS.prefix("usage") + f"org:{day}", 100)
     for _ in range(6):
         await submit(store, 50)
         await asyncio.gather(*(_end(store, held, _outcome()) for held in await claim(store, 50)))
@@ -230,12 +234,14 @@ async def test_strangers_lines_and_fields_count_as_nothing(store: JobStore, raw:
 
 
 async def test_the_setting_says_how_long_sums_stay(url: str, raw: RawRedis) -> None:
-    """USAGE_TTL_DAYS is the TTL of a day's list."""
+    """USAGE_TTL_DAYS is the TTL of a day's sums."""
     settings = StoreSettings(redis_url=url, usage_ttl_days=2)
     async with open_store(settings, client_name="test") as store:
+        await raw("RPUSH", LEDGER, *["completed 9 org p a:b 1 1 0 0 0"] * 255)
         await _end(store, await claim_one(store), _outcome())
-    (key,) = await raw("KEYS", "*:ledger:*")
-    assert 86_400_000 < await raw("PTTL", key) <= 2 * 86_400_000
+    for key in await raw("KEYS", "*:usage:*"):
+        assert 86_400_000 < await raw("PTTL", key) <= 2 * 86_400_000
+    assert await raw("EXISTS", KEYS.prefix("usage") + "org:9", LEDGER) == 1
 
 
 async def test_a_year_is_read_in_bounded_calls(store: JobStore, raw: RawRedis) -> None:
@@ -244,8 +250,8 @@ async def test_a_year_is_read_in_bounded_calls(store: JobStore, raw: RawRedis) -
     store._scripts._observer = lambda name, commands: calls.append(commands) if name == "usage" else None
     for day in (10, 41, 375):
         for project in ("b", "a"):
-            await raw("RPUSH", KEYS.prefix("ledger") + f"org:{day}", f"{project} demo:demo 1 1 0 0 0")
+            await raw("RPUSH", LEDGER, f"completed {day} org {project} demo:demo 1 1 0 0 0")
     rows = await store.usage("org", 10, 375)
     assert [(row.day, row.project_id) for row in rows] == [(d, p) for d in (10, 41, 375) for p in ("a", "b")]
-    # Each is one command and two for a day.
-    assert (len(calls), max(calls), sum(calls)) == (12, 1 + 2 * 31, 12 + 2 * 366)
+    # Each is one command, one for the ledger and one for a day.
+    assert (len(calls), max(calls), sum(calls)) == (12, 2 + 31, 2 * 12 + 366)

@@ -10,6 +10,7 @@
 local function cancel_waiting(job, record)
   local letter = string.sub(record.entry, 1, 1)
   end_job(job, record.org, '0-0', 'cancelled', '{"finishReason":"cancelled"}', 1, -1, 2, string.format('%d', now_ms()))
+  count('cancelled')
   if letter == 'd' then
     redis.call('ZREM', due_sets[string.sub(record.entry, 2)], job)
   elseif letter == 'p' then
@@ -29,6 +30,7 @@ local function cancel_running(job, record)
   if text ~= '' then outcome.result = text end
   end_job(job, record.org, record.entry, 'cancelled', cjson.encode(outcome), number, -1, number + 1, string.format('%d', now_ms()),
     {'forced', 1})
+  count('cancelled')
   redis.call('ZREM', cancels, job)
   if string.sub(record.entry, 1, 1) == 's' then redis.call('HDEL', suspects, record.worker or '') end
   release(record.entry)

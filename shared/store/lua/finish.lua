@@ -1,19 +1,19 @@
 -- Ends running jobs: completed, failed or cancelled, decided by the worker that holds the lease.
--- KEYS again suspect high normal low counts suspects
--- PREFIX job log bell org orgbell ledger usage
+-- KEYS again suspect high normal low counts suspects ledger
+-- PREFIX job log bell org orgbell usage
 -- ARGV result_ttl log_ttl organization_events usage_ttl
 -- ITEM consumer job organization token status outcome number offset final ended spec usage
--- spec: what the record keeps of what was asked for. usage: a line of the ledger, or empty.
+-- spec: what the record keeps of what was asked for. usage: what the ledger is told, or empty.
 -- RETURNS OK, ALREADY (this lease ended it before), LATE (a cancel was forced; usage and cost were kept), LOST
 -- INCLUDE batch lease clock announce ending ledger
 
-local function refused(job, organization, token, status, outcome, usage)
+local function refused(job, token, status, outcome, usage)
   local record = job_prefix .. job
   local f = redis.call('HMGET', record, 'entry', 'state', 'forced')
   if f[1] ~= token or f[2] == 'processing' then return 'LOST' end
   if f[3] then
     if redis.call('HSETNX', record, 'late', outcome) == 0 then return 'LOST' end
-    record_usage(organization, now_ms(), usage)
+    if usage ~= '' then book('-', now_ms(), usage) end
     return 'LATE'
   end
   return f[2] == status and 'ALREADY' or 'LOST'
@@ -21,12 +21,16 @@ end
 
 local replies = each_item(function(consumer, job, organization, token, status, outcome, number, offset, final,
                                    ended, spec, usage)
-  if not holds(consumer, token) then return refused(job, organization, token, status, outcome, usage) end
-  end_job(job, organization, token, status, outcome, number, offset, final, ended, {'spec', spec})
+  if not give_up_lease(token) then return refused(job, token, status, outcome, usage) end
+  local ok, failure = pcall(end_job, job, organization, token, status, outcome, number, offset, final, ended, {'spec', spec})
+  if not ok then
+    take_lease_back(consumer, token)
+    error(failure)
+  end
   if string.sub(token, 1, 1) == 's' then redis.call('HDEL', suspects, consumer) end
-  record_usage(organization, ended, usage)
-  release(token)
+  book(status, ended, usage)
+  forget_entry(token)
   return 'OK'
 end)
-count_ended()
+close_books()
 return replies

@@ -25,6 +25,7 @@ end
 local function fail_lost(job, token, record, status, outcome)
   local number = last_told(job, record)
   end_job(job, record.org, token, status, outcome, number, -1, number + 1, string.format('%d', now))
+  count(status)
   release(token)
   failed = failed + 1
 end
@@ -61,6 +62,7 @@ local function give_up(token)
   if f[1] ~= token then return end
   end_job(job, f[2], '0-0', 'failed', '{"error":{"type":"Damaged","message":"the job could not be put back",' ..
     '"retryable":false}}', 1, -1, 2, string.format('%d', now))
+  count('failed')
   failed = failed + 1
 end
 

@@ -1,10 +1,10 @@
 -- Gives running jobs back: after an error with a delay, at a drain at once.
 -- refund: the attempt is given back. A job whose attempts, hand-backs or time are used up ends with `outcome` instead.
--- KEYS again suspect high normal low due_high due_normal due_low wake counts suspects failover
--- PREFIX job log bell org orgbell ledger usage
+-- KEYS again suspect high normal low due_high due_normal due_low wake counts suspects failover ledger
+-- PREFIX job log bell org orgbell usage
 -- ARGV lease_ms handbacks_max result_ttl log_ttl organization_events usage_ttl moves
 -- ITEM consumer job token lane reason delay refund outcome spent usage
--- spent: what the job's attempts cost so far, as JSON; usage: the same as a line of the ledger, for one that ends.
+-- spent: what the job's attempts cost so far, as JSON; usage: the same for the ledger, for one that ends.
 -- RETURNS {code, state}: OK, ALREADY (this lease gave it back before), LOST
 -- INCLUDE batch lease clock announce ending predating requeueing ledger
 
@@ -39,7 +39,7 @@ local replies = each_item(function(consumer, job, token, lane, reason, delay, re
     local number, status = last_told(job, record), record.cancel and 'cancelled' or 'failed'
     end_job(job, record.org, token, status, record.cancel and cancelled(outcome) or outcome, number, -1, number + 1,
       string.format('%d', now))
-    record_usage(record.org, now, usage)
+    book(status, now, usage)
     release(token)
     return {'OK', status}
   end
@@ -56,5 +56,5 @@ local replies = each_item(function(consumer, job, token, lane, reason, delay, re
 end)
 if ring_look then redis.call('ZADD', wake, -1, 'look') end
 if ring_job then redis.call('ZADD', wake, 0, 'job') end
-count_ended()
+close_books()
 return replies

@@ -1,8 +1,9 @@
--- Takes new jobs. The record's HSETNX makes a repeated submit harmless.
+-- Takes new jobs. The record's HSETNX makes a repeated submit harmless; a caller that never repeats one saves it.
 -- KEYS again suspect high normal low due_high due_normal due_low wake
 -- PREFIX job idem index org bell orgbell
--- ARGV lease_ms index_ttl index_length organization_events
+-- ARGV lease_ms index_ttl index_length organization_events sent_once
 -- ITEM job organization spec lane delay deadline max_attempts route max_tokens idempotency fingerprint idempotency_ttl
+-- index_length: how many jobs of an organisation and day the listing remembers; 0: there is no listing.
 -- route: the job's own chain of gates, max_tokens: of its answer; both empty when it asks for nothing special.
 -- RETURNS {code, job, state}: NEW, ALREADY (this id was taken before), SAME (an earlier job of this key), CONFLICT
 -- INCLUDE batch lease clock announce
@@ -44,6 +45,13 @@ local function earlier(idempotency, fingerprint, job)
   return {'SAME', prior_job, state}
 end
 
+local function list(organization, created, job)
+  local index = index_prefix .. organization .. ':' .. string.format('%d', math.floor(created / 86400000))
+  local length = redis.call('RPUSH', index, job)
+  if length == 1 then redis.call('PEXPIRE', index, index_ttl) end
+  if length > tonumber(index_length) then redis.call('LPOP', index) end
+end
+
 local replies = each_item(function(job, organization, spec, lane, delay, deadline, max_attempts, route, max_tokens,
                                    idempotency, fingerprint, idempotency_ttl)
   local record = job_prefix .. job
@@ -52,18 +60,15 @@ local replies = each_item(function(job, organization, spec, lane, delay, deadlin
     local answer = earlier(idempotency, fingerprint, job)
     if answer then return answer end
   end
-  if redis.call('HSETNX', record, 'v', 1) == 0 then
+  if sent_once ~= '1' and redis.call('HSETNX', record, 'v', 1) == 0 then
     return {'ALREADY', job, redis.call('HGET', record, 'state') or 'queued'}
   end
-  local fields = {'org', organization, 'state', 'queued', 'spec', spec, 'max_attempts', max_attempts}
+  local fields = {'v', 1, 'org', organization, 'state', 'queued', 'spec', spec, 'max_attempts', max_attempts}
   if route ~= '' then fields[#fields + 1], fields[#fields + 2] = 'route', route end
   if max_tokens ~= '' then fields[#fields + 1], fields[#fields + 2] = 'max_tokens', max_tokens end
   local ok, failure = pcall(function()
     local created = enqueue(record, job, lane, tonumber(delay), tonumber(deadline), fields)
-    local index = index_prefix .. organization .. ':' .. string.format('%d', math.floor(created / 86400000))
-    local length = redis.call('RPUSH', index, job)
-    if length == 1 then redis.call('PEXPIRE', index, index_ttl) end
-    if length > tonumber(index_length) then redis.call('LPOP', index) end
+    if tonumber(index_length) > 0 then list(organization, created, job) end
     if idempotency ~= '' then
       redis.call('SET', idem_prefix .. idempotency, job .. ' ' .. fingerprint, 'PX', idempotency_ttl)
     end

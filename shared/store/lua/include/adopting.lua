@@ -79,6 +79,7 @@ local function adopt(token, job, repeated)
   if tonumber(f.deadline) <= now then
     end_job(job, f.org, '0-0', 'failed', '{"error":{"type":"DeadlineExceeded","message":' ..
       '"the deadline passed before the job could run","retryable":false}}', 1, -1, 2, string.format('%d', now))
+    count('failed')
     return release(token)
   end
   local name, passed_over, need = find_gate(f)

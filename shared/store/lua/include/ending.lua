@@ -1,6 +1,9 @@
--- The one way a job ends: state, outcome and terminal event in one HSET; both keys get their TTL; counted once.
+-- The one way a job ends: state, outcome and terminal event in one HSET; both keys get their TTL. Whoever ends it counts
+-- it, once.
 
 local tally = {}
+
+local function count(status) tally[status] = (tally[status] or 0) + 1 end
 
 -- number: the last event of this lease in the log; final: the number of the terminal event; offset: characters of the
 -- result that the log's deltas hold (-1: all), the rest is the last delta. extra: more fields of the record.
@@ -13,7 +16,6 @@ local function end_job(job, organization, token, status, outcome, number, offset
   if tonumber(number) > 1 or not string.match(token, '^[hnl]') then
     redis.call('PEXPIRE', log_prefix .. job, log_ttl)
   end
-  tally[status] = (tally[status] or 0) + 1
   announce(job, organization, token .. '.' .. string.format('%d', final), status)
 end
 

@@ -10,9 +10,20 @@ local function holds(consumer, token)
   return stream ~= nil and #redis.call('XCLAIM', stream, GROUP, consumer, 0, string.sub(token, 2), 'JUSTID') == 1
 end
 
+-- The cheaper proof, for an end: the lease is over with it. What fails then must take it back.
+local function give_up_lease(token)
+  local stream = streams[string.sub(token, 1, 1)]
+  return stream ~= nil and redis.call('XACK', stream, GROUP, string.sub(token, 2)) == 1
+end
+
+local function take_lease_back(consumer, token)
+  redis.call('XCLAIM', streams[string.sub(token, 1, 1)], GROUP, consumer, 0, string.sub(token, 2), 'FORCE', 'JUSTID')
+end
+
+local function forget_entry(token) redis.call('XDEL', streams[string.sub(token, 1, 1)], string.sub(token, 2)) end
+
 -- Always an item's last writes: an error before them leaves the entry to be met again.
 local function release(token)
-  local stream, id = streams[string.sub(token, 1, 1)], string.sub(token, 2)
-  redis.call('XACK', stream, GROUP, id)
-  redis.call('XDEL', stream, id)
+  give_up_lease(token)
+  forget_entry(token)
 end

@@ -1,55 +1,80 @@
--- What an organisation used: a line for every job that ended, in a list per day (`ledger`). A list that grew long is
--- summed up into a hash per day (`usage`), so that a job costs about one command and a day a few fields.
+-- Counts jobs that ended, and what they used: a line for each in one list (`ledger`), all lines of a call in one command.
+-- A list that grew long is summed up: into `counts`, and into a hash per organisation and day (`usage`). So a job costs
+-- about one command, and a day of an organisation a few fields.
 -- Numbers are integers below 2^53, exact in Lua: 9 million USD a day in nano-USD. %.0f never writes an exponent.
 
 local FOLD_AT = 256
-local LINE = '^(%S+ %S+) (%d+) (%d+) (%d+) (%S+) ([01])$'
+local LINE = '^%S+ (%d+) (%S+) (%S+ %S+) (%d+) (%d+) (%d+) (%S+) ([01])$'
 local PACKED = '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$'
 
--- Sums by field of the oldest FOLD_AT lines, each in the order of PACKED; a line that is none counts as nothing.
-local function sum_lines(list)
-  local sums, fields = {}, {}
-  for _, line in ipairs(redis.call('LRANGE', list, 0, FOLD_AT - 1)) do
-    local field, input, output, cached, cost, estimated = string.match(line, LINE)
-    if field then
-      if not sums[field] then
-        sums[field], fields[#fields + 1] = {0, 0, 0, 0, 0, 0, 0}, field
-      end
-      local known = tonumber(cost)
+local ENDS = {completed = true, failed = true, cancelled = true}
+
+local booked, booked_as = {}, {}
+
+-- Once for every end, after the record says so; status '-': it was counted before. line: `<organization> <project>
+-- <provider:model> <input> <output> <cached> <nano-USD or -> <estimated 0|1>`; empty: nothing was used.
+local function book(status, ended_ms, line)
+  if line == '' then return count(status) end
+  local day = string.format('%d', math.floor(tonumber(ended_ms) / 86400000))
+  booked[#booked + 1] = status .. ' ' .. day .. ' ' .. line
+  booked_as[#booked_as + 1] = status
+end
+
+-- Sums of lines by organisation and day, in each by project and model in the order of PACKED; and ends by status. What is
+-- no line of usage adds nothing to the sums.
+local function sum_lines(lines)
+  local days, statuses = {}, {}
+  for _, line in ipairs(lines) do
+    local status = string.match(line, '^%S+') or '-'
+    statuses[status] = (statuses[status] or 0) + 1
+    local day, organization, field, input, output, cached, cost, estimated = string.match(line, LINE)
+    if day then
+      local key = organization .. ':' .. day
+      days[key] = days[key] or {}
+      local total, known = days[key][field] or {0, 0, 0, 0, 0, 0, 0}, tonumber(cost)
       for i, more in ipairs({1, input, output, cached, known or 0, known and 0 or 1, estimated}) do
-        sums[field][i] = sums[field][i] + tonumber(more)
+        total[i] = total[i] + tonumber(more)
       end
+      days[key][field] = total
     end
   end
-  return sums, fields
+  return days, statuses
 end
 
--- HLEN first: a hash that is none must not cost a long read at every end.
-local function fold(list, hash)
-  local is_new = redis.call('HLEN', hash) == 0
-  local sums, fields = sum_lines(list)
-  if #fields > 0 then
-    local packed = {}
-    for i, before in ipairs(redis.call('HMGET', hash, unpack(fields))) do
-      local total = sums[fields[i]]
-      for j, value in ipairs({string.match(before or '', PACKED)}) do total[j] = total[j] + tonumber(value) end
-      packed[2 * i - 1], packed[2 * i] = fields[i], string.format('%.0f %.0f %.0f %.0f %.0f %.0f %.0f', unpack(total))
-    end
-    redis.call('HSET', hash, unpack(packed))
-    if is_new then redis.call('PEXPIRE', hash, usage_ttl) end
+local function add_to_day(key, sums)
+  local hash, fields, packed = usage_prefix .. key, {}, {}
+  for field in pairs(sums) do fields[#fields + 1] = field end
+  for i, before in ipairs(redis.call('HMGET', hash, unpack(fields))) do
+    local total = sums[fields[i]]
+    for j, value in ipairs({string.match(before or '', PACKED)}) do total[j] = total[j] + tonumber(value) end
+    packed[2 * i - 1], packed[2 * i] = fields[i], string.format('%.0f %.0f %.0f %.0f %.0f %.0f %.0f', unpack(total))
   end
-  redis.call('LTRIM', list, FOLD_AT, -1)
+  -- A field that is new may be the first of its hash.
+  if redis.call('HSET', hash, unpack(packed)) > 0 then redis.call('PEXPIRE', hash, usage_ttl) end
 end
 
--- Once for every end, after the record says so. line: `<project> <provider:model> <input> <output> <cached>
--- <nano-USD or -> <estimated 0|1>`; empty: nothing was used. A ledger that cannot be written keeps no job from its end.
-local function record_usage(organization, ended_ms, line)
-  if line == '' then return end
-  pcall(function()
-    local day = organization .. ':' .. string.format('%d', math.floor(tonumber(ended_ms) / 86400000))
-    local list = ledger_prefix .. day
-    local length = redis.call('RPUSH', list, line)
-    if length == 1 then redis.call('PEXPIRE', list, usage_ttl) end
-    if length >= FOLD_AT then fold(list, usage_prefix .. day) end
-  end)
+-- Out of the list first: damage in one organisation's hash loses that sum, and is not met again at every end.
+local function fold()
+  local lines = redis.call('LRANGE', ledger, 0, FOLD_AT - 1)
+  redis.call('LTRIM', ledger, #lines, -1)
+  local days, statuses = sum_lines(lines)
+  for status, ended in pairs(statuses) do
+    if ENDS[status] then tally[status] = (tally[status] or 0) + ended end
+  end
+  for key, sums in pairs(days) do pcall(add_to_day, key, sums) end
+end
+
+-- The last thing a call does. A ledger that cannot be written keeps no job from its end, nor from being counted.
+local function close_books()
+  if #booked > 0 then
+    local ok, length = pcall(redis.call, 'RPUSH', ledger, unpack(booked))
+    if not ok then
+      for _, status in ipairs(booked_as) do
+        if ENDS[status] then count(status) end
+      end
+    elseif length >= FOLD_AT then
+      fold()
+    end
+  end
+  count_ended()
 end

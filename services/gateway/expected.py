@@ -1,0 +1,77 @@
+"""Jobs this gateway took in and has heard nothing of since: they have not ended, and who waits for one need not read.
+
+Only where one subscription covers all jobs (the frugal profile): there a place on a job's channel costs no command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from typing import Final
+
+from services.gateway.waiting import Read, until_ended, until_ended_at
+from shared.http.identity import Identity
+from shared.job import JobSnapshot, NewJob
+from shared.store.job_store import JobStore
+from shared.store.listeners import Listener
+from shared.store.replies import Submitted
+
+LIMIT: Final = 1000
+"""Jobs remembered, at about half a KiB each; of older ones the record is read."""
+
+
+class Expected:
+    """Keeps a listener for each job from before its submit until somebody waits for it."""
+
+    def __init__(self, store: JobStore, limit: int = LIMIT) -> None:
+        self._store = store
+        self._limit = limit
+        self._jobs: OrderedDict[str, tuple[str, Listener]] = OrderedDict()
+
+    async def submit(self, job: NewJob) -> Submitted:
+        """`JobStore.submit`, heard of from before."""
+        listener = self._listen(job.id)
+        if listener is None:
+            return await self._store.submit(job)
+        kept = False
+        try:
+            submitted = await self._store.submit(job)
+            if kept := submitted.created:
+                self._keep(job.id, job.spec.organization_id, listener)
+            return submitted
+        finally:
+            if not kept:
+                listener.leave()
+
+    def _listen(self, job_id: str) -> Listener | None:
+        channel = self._store.keys.bell(job_id)
+        if not self._store.bell.hears_now(channel):
+            return None
+        listener = self._store.bell.listen(channel)
+        listener.take()
+        listener.forget()  # it was rung for being heard of; there is nothing to be read yet
+        return listener
+
+    def _keep(self, job_id: str, organization_id: str, listener: Listener) -> None:
+        self._jobs[job_id] = (organization_id, listener)
+        if len(self._jobs) > self._limit:
+            _, (_, oldest) = self._jobs.popitem(last=False)
+            oldest.leave()
+
+    async def until_ended(
+        self, job_id: str, identity: Identity, seconds: float, stop: asyncio.Event, read: Read
+    ) -> JobSnapshot | None:
+        """`waiting.until_ended`, without its first read for a job that is expected."""
+        organization_id, listener = self._jobs.get(job_id, ("", None))
+        if listener is None or not identity.may_see(organization_id):
+            return await until_ended(self._store, job_id, seconds, stop, read)
+        del self._jobs[job_id]  # one waits here; whoever else does reads first
+        job = None
+        try:
+            job = await until_ended_at(listener, seconds, stop, read)
+            return job
+        finally:
+            if job is None or job.status.terminal:
+                listener.leave()
+            else:
+                self._keep(job_id, organization_id, listener)
