@@ -14,7 +14,7 @@ from tests.e2e.conftest import Stack, StackMaker
 from tests.support.checks import RawRedis
 
 CONNECTING = frozenset({"client|setname", "info"})
-WAIT_MAX, STREAM_MAX = 23, 23
+WAIT_MAX, STREAM_MAX = 18, 19
 """Commands of one job, inside scripts too (docs/upstash.md has them one by one)."""
 
 

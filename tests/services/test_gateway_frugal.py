@@ -1,0 +1,220 @@
+"""The gateway on a Redis that bills each command: which reads it saves, and that nothing is answered wrongly for it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from services.gateway.expected import LIMIT
+from shared.errors import StoreUnavailable
+from shared.http.identity import hash_token
+from shared.job import Claim, JobStatus, Outcome
+from shared.settings import StoreSettings
+from shared.store.job_store import JobStore, open_store
+from tests.support.checks import RawRedis
+from tests.support.gateway import BATCH, STATUS, SUBMIT, body, problem, running_gateway
+from tests.support.store import KEYS, claim, complete, submit
+
+ALICE, BOB = "token-of-alice", "token-of-bob"
+TOKENS = f"{hash_token(ALICE)} alice\n{hash_token(BOB)} bob"
+
+
+async def _submitted(client: httpx.AsyncClient, **more: Any) -> str:
+    answer = await client.post(SUBMIT, json=body(), **more)
+    return str(answer.raise_for_status().json()["jobId"])
+
+
+async def _waited(client: httpx.AsyncClient, job_id: str, wait: float = 20, **more: Any) -> httpx.Response:
+    return await client.get(STATUS, params={"jobId": job_id, "wait": wait}, **more)
+
+
+async def _claimed(store: JobStore) -> Claim:
+    (held,) = await claim(store, 1)
+    return held
+
+
+async def _listening(client: httpx.AsyncClient) -> None:
+    """The first wait opens the subscription that covers all jobs."""
+    problem(await _waited(client, "ai-job-1737465123456-0bc123def", 0.1), 404, "not-found")
+
+
+async def _reads(raw: RawRedis) -> int:
+    """HMGETs outside of scripts: those that claims make are none of the gateway's."""
+    text = (await raw("INFO", "commandstats")).decode()
+    calls = dict(line.removeprefix("cmdstat_").split(":calls=") for line in text.splitlines() if ":calls=" in line)
+    return int(calls.get("hmget", "0,").split(",")[0])
+
+
+async def test_a_job_that_was_just_taken_in_is_read_once(redis_url: str) -> None:
+    """A waiting job-status reads the record only when the job has ended, however early or late it comes."""
+    settings = StoreSettings(redis_url=redis_url, frugal=True, deltas=False)
+    async with (
+        running_gateway(redis_url, FRUGAL="1") as client,
+        open_store(settings, client_name="test") as store,
+        RawRedis(redis_url) as raw,
+    ):
+        await _listening(client)
+        for early in (True, False):
+            job_id = await _submitted(client)
+            held = await _claimed(store)
+            before = await _reads(raw)
+            waiting = asyncio.create_task(_waited(client, job_id))
+            if early:
+                await asyncio.sleep(0.3)  # long enough for a first read, had there been one
+                assert await _reads(raw) == before
+                await complete(store, held)
+            else:
+                await complete(store, held)
+            answer = (await waiting).json()
+            assert (answer["jobId"], answer["status"], answer["result"]) == (job_id, "completed", "text")
+            assert await _reads(raw) == before + 1
+
+
+async def test_a_job_that_ended_before_anybody_waited_is_answered_at_once(redis_url: str) -> None:
+    """Its end was heard: it is read, not waited for."""
+    async with running_gateway(redis_url, FRUGAL="1") as client, _store(redis_url) as store:
+        await _listening(client)
+        job_id = await _submitted(client)
+        await complete(store, await _claimed(store))
+        assert (await _waited(client, job_id)).json()["status"] == "completed"
+        assert (await _waited(client, job_id)).json()["status"] == "completed"
+
+
+async def test_who_waits_in_vain_learns_how_the_job_stands_and_may_wait_again(redis_url: str) -> None:
+    """After its seconds a wait answers the state of now; the next one hears the end."""
+    async with running_gateway(redis_url, FRUGAL="1") as client, _store(redis_url) as store:
+        await _listening(client)
+        job_id = await _submitted(client)
+        held = await _claimed(store)
+        for _ in range(2):
+            assert (await _waited(client, job_id, 0.2)).json()["status"] == "processing"
+        both = [asyncio.create_task(_waited(client, job_id)) for _ in range(2)]
+        await complete(store, held)
+        assert [(await one).json()["status"] for one in both] == ["completed", "completed"]
+
+
+async def test_what_ended_while_nothing_could_be_heard_is_read(redis_url: str) -> None:
+    """The subscription breaks, the job ends, the subscription is back: whoever waits then does not wait in vain."""
+    async with (
+        running_gateway(redis_url, FRUGAL="1") as client,
+        _store(redis_url) as store,
+        RawRedis(redis_url) as raw,
+    ):
+        await _listening(client)
+        cut_before, cut_while_waited = await _submitted(client), await _submitted(client)
+        waiting = asyncio.create_task(_waited(client, cut_while_waited))
+        await raw("CLIENT", "KILL", "TYPE", "pubsub")
+        await complete(store, await _claimed(store))
+        await complete(store, await _claimed(store))
+        began = time.monotonic()
+        assert (await _waited(client, cut_before)).json()["status"] == "completed"
+        assert (await waiting).json()["status"] == "completed"
+        assert time.monotonic() - began < 15
+
+
+async def test_another_tenant_waits_for_nothing(redis_url: str) -> None:
+    """An expected job is as good as none for a token of another organisation, at once (I9), and stays expected."""
+    async with running_gateway(redis_url, FRUGAL="1", API_TOKENS=TOKENS) as client, _store(redis_url) as store:
+        alice, bob = ({"Authorization": f"Bearer {token}"} for token in (ALICE, BOB))
+        await client.get(STATUS, params={"jobId": "ai-job-1737465123456-0bc123def", "wait": 0.1}, headers=alice)
+        answer = await client.post(SUBMIT, json=body(organizationId="alice"), headers=alice)
+        job_id = answer.raise_for_status().json()["jobId"]
+        problem(await _waited(client, job_id, headers=bob), 404, "not-found")
+        waiting = asyncio.create_task(_waited(client, job_id, headers=alice))
+        await complete(store, await _claimed(store))
+        assert (await waiting).json()["status"] == "completed"
+
+
+async def test_only_so_many_jobs_are_expected(redis_url: str) -> None:
+    """Of more than that the oldest are forgotten, and read first like any other."""
+    async with running_gateway(redis_url, FRUGAL="1") as client, _store(redis_url) as store:
+        await _listening(client)
+        job_id = await _submitted(client)
+        for start in range(0, LIMIT, 500):
+            answer = await client.post(BATCH, json={"jobs": [body(priority="low")] * min(500, LIMIT - start)})
+            assert len(answer.raise_for_status().json()["jobs"]) == 500
+        waiting = asyncio.create_task(_waited(client, job_id))
+        held = await _claimed(store)
+        assert held.job_id == job_id
+        await complete(store, held)
+        assert (await waiting).json()["status"] == "completed"
+
+
+async def test_jobs_are_listed_when_that_is_asked_for(redis_url: str) -> None:
+    """In the frugal profile the listing says that it is off; LISTING=1 brings it back."""
+    async with running_gateway(redis_url, FRUGAL="1") as client:
+        await _submitted(client)
+        document = problem(await client.get("/api/ai/jobs", params={"organizationId": "org-789"}), 404, "listing-off")
+        assert "LISTING" in document["detail"]
+    async with running_gateway(redis_url, FRUGAL="1", LISTING="1") as client:
+        job_id = await _submitted(client)
+        listed = (await client.get("/api/ai/jobs", params={"organizationId": "org-789"})).json()["jobs"]
+        assert [job["jobId"] for job in listed] == [job_id]
+
+
+async def test_a_submit_whose_answer_was_lost_is_sent_once(redis_url: str) -> None:
+    """The connection breaks after the server took a submit and before its answer: nobody sends it again.
+    The frugal profile relies on that: there a submit does not look whether its job exists."""
+    async with _answers_cut(redis_url) as (url, cut), RawRedis(redis_url) as raw:
+        settings = StoreSettings(redis_url=url, frugal=True, deltas=False)
+        async with open_store(settings, client_name="test") as store:
+            await submit(store, 1)
+            await raw("CONFIG", "RESETSTAT")
+            cut.set()
+            with pytest.raises(StoreUnavailable):
+                await submit(store, 1)
+            cut.clear()
+            assert "cmdstat_evalsha:calls=1," in (await raw("INFO", "commandstats")).decode()
+            assert (await store.stats()).queued == 2
+            assert await raw("XLEN", KEYS.fixed("normal")) == 2
+
+
+@asynccontextmanager
+async def _answers_cut(redis_url: str) -> AsyncIterator[tuple[str, asyncio.Event]]:
+    """A way to the server that, while the event is set, breaks where an answer should come."""
+    cut, path = asyncio.Event(), urlsplit(redis_url).path
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool) -> None:
+        while data := await reader.read(1 << 16):
+            if answers and cut.is_set():
+                break
+            writer.write(data)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        back, ahead = await asyncio.open_unix_connection(path)
+        ways = [
+            asyncio.create_task(copy(reader, ahead, answers=False)),
+            asyncio.create_task(copy(back, writer, answers=True)),
+        ]
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        for way in ways:
+            way.cancel()
+        for end in (ahead, writer):
+            end.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", cut
+
+
+async def test_jobs_without_a_guard_live_like_others(redis_url: str) -> None:
+    """Submitted frugally, a job is claimed, fails, and can be cancelled: its record lacks nothing."""
+    async with _store(redis_url) as store:
+        ids = await submit(store, 3)
+        held = [await _claimed(store), await _claimed(store)]
+        await complete(store, held[0])
+        await store.finish(held[1], JobStatus.FAILED, Outcome(), number=1, offset=-1, run_ms=1)
+        assert (await store.cancel(ids[2])).state == "cancelled"
+        found = [await store.status(job_id) for job_id in ids]
+        assert [job.status for job in found if job] == ["completed", "failed", "cancelled"]
+
+
+def _store(redis_url: str) -> Any:
+    return open_store(StoreSettings(redis_url=redis_url, frugal=True, deltas=False, listing=False), client_name="test")
