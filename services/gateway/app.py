@@ -29,6 +29,7 @@ from shared.http.problems import DRAINING, EXCEPTION_HANDLERS, Problem
 from shared.settings import StoreSettings
 from shared.store import choice
 from shared.store.job_store import JobStore, open_store
+from shared.store.routing import Routing
 from shared.telemetry import logs
 from shared.telemetry.budget import reported
 from shared.telemetry.metrics import QueueMetrics, RedisMetrics, SubmitMetrics, new_registry
@@ -59,7 +60,10 @@ async def open_app(
     submitted, redis = SubmitMetrics(registry), RedisMetrics(registry)
     api = document(settings.models, settings.public_events_url, authenticated=authenticator.required)
     store_settings = await choice.settle(environment.read_store(mapping), may_use_rest=True)
-    async with open_store(store_settings, client_name="presswork-gateway", observer=redis.observe) as store:
+    opened = open_store(
+        store_settings, client_name="presswork-gateway", observer=redis.observe, routing=Routing(chain=settings.chain)
+    )
+    async with opened as store:
         await store.check()
         redis.show_quota(lambda: store.quota_exceeded)
         readings = Readings(store, _kept_seconds(settings, store_settings))

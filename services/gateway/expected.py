@@ -21,7 +21,8 @@ LIMIT: Final = 1000
 
 
 class Expected:
-    """Keeps a listener for each job from before its submit until somebody waits for it."""
+    """Keeps a listener for each job from before its submit until somebody waits for it. On a connection that broke
+    without a word a wait takes its full time, and reads then."""
 
     def __init__(self, store: JobStore, limit: int = LIMIT) -> None:
         self._store = store
@@ -47,7 +48,7 @@ class Expected:
         channel = self._store.keys.bell(job_id)
         if not self._store.bell.hears_now(channel):
             return None
-        listener = self._store.bell.listen(channel)
+        listener = self._store.bell.listen(channel, patient=True)
         listener.take()
         listener.forget()  # it was rung for being heard of; there is nothing to be read yet
         return listener

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Final
 
 from services.worker.prompting import brief
 from services.worker.providers import Provider
@@ -11,7 +12,11 @@ from services.worker.providers.demo import DemoProvider
 from services.worker.settings import WorkerSettings
 from shared.chain import split
 from shared.errors import SettingsInvalid
+from shared.job import Usage
 from shared.store.routing import GateLimits, Routing
+
+PRICED_TOKENS: Final = 10_000
+"""Enough for a price per token that is no whole nano-USD, too few for the price of a long context."""
 
 
 def _vendor(name: str, settings: WorkerSettings) -> Provider:
@@ -63,7 +68,16 @@ def routing(settings: WorkerSettings, providers: Mapping[str, Provider]) -> Rout
         if gate in limits or providers[split(gate)[0]].gated:
             requests, tokens = limits.get(gate, (0, 0))
             gated.append(GateLimits(gate=gate, requests_per_minute=requests, tokens_per_minute=tokens))
-    return Routing(chain=settings.chain, limits=tuple(gated), failures=settings.gate_failures)
+    prices = {gate: price for gate in settings.chain if (price := _price(gate, providers)) is not None}
+    return Routing(chain=settings.chain, limits=tuple(gated), failures=settings.gate_failures, prices=prices)
+
+
+def _price(gate: str, providers: Mapping[str, Provider]) -> tuple[float, float] | None:
+    """Nano-USD per input and output token; None when it is not known."""
+    name, model = split(gate)
+    used = providers[name].cost(model, Usage(input_tokens=PRICED_TOKENS, output_tokens=0))
+    made = providers[name].cost(model, Usage(input_tokens=0, output_tokens=PRICED_TOKENS))
+    return None if used is None or made is None else (used / PRICED_TOKENS, made / PRICED_TOKENS)
 
 
 @asynccontextmanager

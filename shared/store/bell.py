@@ -250,9 +250,9 @@ class Bell:
         """Whether what is published there from now on is heard, at no cost, as long as the connection holds."""
         return self._wishes.prefix_heard and self.hears(channel)
 
-    def listen(self, channel: str) -> Listener:
+    def listen(self, channel: str, *, patient: bool = False) -> Listener:
         """A listener, to be entered with `async with`; rung as soon as the channel is subscribed."""
-        return Listener(partial(self._move, channel.encode()))
+        return Listener(partial(self._move, channel.encode()), patient=patient)
 
     def messages(self, channel: str, *, limit: int = 1000) -> Messages:
         """All messages of a channel, to be entered with `async with` and then iterated."""

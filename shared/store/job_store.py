@@ -364,7 +364,7 @@ async def open_store(
 ) -> AsyncIterator[JobStore]:
     """A store for the length of the block; its connections open with the first command that needs them.
 
-    `routing`: which gates jobs may pass; a worker's store must know it.
+    `routing`: which gates jobs may pass; a worker's store must know it, a gateway's its chain.
     """
     redis = RedisSettings(
         url=settings.redis_url, client_name=client_name,

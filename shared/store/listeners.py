@@ -7,7 +7,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import ClassVar, Final, Self
+from typing import Final, Self
 
 RUNG: Final = b""
 """The payload of a ring that names nothing: read again."""
@@ -17,15 +17,14 @@ class Seat:
     """A place on one channel, taken and left by `async with`. Both happen at once, with no await to be cancelled in.
 
     `move` is told True when the place is taken and False when it is left. One task at a time may wait here.
+    `patient`: what is missed does little harm, so that a half-open connection may be found late.
     """
 
-    __slots__ = ("_move", "_waiter")
+    __slots__ = ("_move", "_waiter", "patient")
 
-    patient: ClassVar[bool] = False
-    """Whether what is missed is said again: then a half-open connection may be found late."""
-
-    def __init__(self, move: Callable[[Seat, bool], None]) -> None:
+    def __init__(self, move: Callable[[Seat, bool], None], *, patient: bool = False) -> None:
         self._move = move
+        self.patient = patient
         self._waiter: asyncio.Future[None] | None = None
 
     def take(self) -> None:
@@ -73,8 +72,8 @@ class Listener(Seat):
 
     __slots__ = ("_payload",)
 
-    def __init__(self, move: Callable[[Seat, bool], None]) -> None:
-        super().__init__(move)
+    def __init__(self, move: Callable[[Seat, bool], None], *, patient: bool = False) -> None:
+        super().__init__(move, patient=patient)
         self._payload: bytes | None = None
 
     @property
@@ -109,10 +108,8 @@ class Messages(Seat):
 
     __slots__ = ("_unread",)
 
-    patient = True
-
     def __init__(self, move: Callable[[Seat, bool], None], limit: int) -> None:
-        super().__init__(move)
+        super().__init__(move, patient=True)
         self._unread: deque[bytes] = deque(maxlen=limit)
 
     def __aiter__(self) -> Self:

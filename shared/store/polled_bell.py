@@ -48,9 +48,9 @@ class PolledBell:
         """Nothing is heard of any channel."""
         return False
 
-    def listen(self, channel: str) -> Listener:  # noqa: ARG002 - the clock rings for all channels alike
+    def listen(self, channel: str, *, patient: bool = False) -> Listener:  # noqa: ARG002 - the clock rings for all alike
         """A listener, to be entered with `async with`; rung at once, and then again and again."""
-        return Listener(self._move)
+        return Listener(self._move, patient=patient)
 
     def messages(self, channel: str, *, limit: int = 1000) -> Messages:
         """StoreUnavailable: messages need a connection that lasts."""

@@ -1,16 +1,17 @@
 -- Ends jobs at the customer's wish. A waiting job ends at once. A running one: its worker is told and ends it; with
 -- `force` it is ended here and the lease is taken away.
--- KEYS again suspect high normal low due_high due_normal due_low counts cancels suspects parked failover
--- PREFIX job log bell org orgbell control lane
--- ARGV result_ttl log_ttl organization_events moves
+-- KEYS again suspect high normal low due_high due_normal due_low counts cancels suspects parked failover ledger
+-- PREFIX job log bell org orgbell control lane usage
+-- ARGV result_ttl log_ttl usage_ttl organization_events moves chain prices
 -- ITEM job force
 -- RETURNS {code, state}: CANCELLED, REQUESTED, ENDED (before this call), MISSING
--- INCLUDE batch lease clock announce ending predating requeueing deltas
+-- INCLUDE batch lease clock announce ending ledger spending predating requeueing deltas
 
 local function cancel_waiting(job, record)
-  local letter = string.sub(record.entry, 1, 1)
-  end_job(job, record.org, '0-0', 'cancelled', '{"finishReason":"cancelled"}', 1, -1, 2, string.format('%d', now_ms()))
-  count('cancelled')
+  local letter, now, outcome = string.sub(record.entry, 1, 1), now_ms(), {finishReason = 'cancelled'}
+  local used = record.past and add_spending(job, record.org, outcome, record.lost) or ''
+  end_job(job, record.org, '0-0', 'cancelled', cjson.encode(outcome), 1, -1, 2, string.format('%d', now))
+  book('cancelled', now, used)
   if letter == 'd' then
     redis.call('ZREM', due_sets[string.sub(record.entry, 2)], job)
   elseif letter == 'p' then
@@ -53,5 +54,5 @@ local replies = each_item(function(job, force)
   return {'REQUESTED', 'processing'}
 end)
 redis.call('PEXPIRE', cancels, 3600000)
-count_ended()
+close_books()
 return replies

@@ -3,13 +3,13 @@
 -- the items are the tokens the consumer knows of: answer the others first.
 -- quiet: nobody is rung when a job starts.
 -- Jobs that ask a gate without room are parked; parked ones of gates that have room are let go first.
--- KEYS again suspect high normal low wake turn counts suspects gates parked failover
--- PREFIX job log bell org orgbell lane
--- ARGV consumer limit look suspect_allowed lost chain limits quiet moves result_ttl log_ttl organization_events
+-- KEYS again suspect high normal low wake turn counts suspects gates parked failover ledger
+-- PREFIX job log bell org orgbell lane usage
+-- ARGV consumer limit look suspect_allowed lost chain limits prices quiet moves result_ttl log_ttl usage_ttl organization_events
 -- ITEM known
 -- RETURNS {more, now, ms until a parked job may run or -1, {gates that failed lately...},
 --   {job, token, spec, attempt, created, deadline, losses, gate, route, passed over, reserved tokens, spent, lost bytes}...}
--- INCLUDE lease clock announce ending replacing predating gates parking releasing adopting turns
+-- INCLUDE lease clock announce ending ledger spending replacing predating gates parking releasing adopting turns
 
 local taken = {a = 0, h = 0, n = 0, l = 0, s = 0}
 local letters = {[again] = 'a', [suspect] = 's', [high] = 'h', [normal] = 'n', [low] = 'l'}
@@ -90,7 +90,7 @@ if more then
   redis.call('SET', turn, (turn_now() + total(taken)) % 16)
   redis.call('ZADD', wake, 0, 'job')
 end
-count_ended()
+close_books()
 save_gates()
 if lanes_wait and lanes_wait > 0 then soonest = soonest < 0 and lanes_wait or math.min(soonest, lanes_wait) end
 local doubtful = {}

@@ -2,12 +2,12 @@
 -- loss counts, so that one poison job does not fail its neighbours. The fourth counted loss ends the job.
 -- believed_ms: what the caller holds for this server's time. A call that waited out a stall of the server, or a clock
 -- that jumped, makes everybody look silent: then nothing is taken (I6).
--- KEYS again suspect high normal low due_high due_normal due_low wake counts suspects failover
--- PREFIX job log bell org orgbell
--- ARGV consumer believed_ms lease_ms losses_max batch result_ttl log_ttl organization_events moves
+-- KEYS again suspect high normal low due_high due_normal due_low wake counts suspects failover ledger
+-- PREFIX job log bell org orgbell usage
+-- ARGV consumer believed_ms lease_ms losses_max batch result_ttl log_ttl usage_ttl organization_events moves chain prices
 -- ITEM held
 -- RETURNS {requeued, failed, ms until the next suspicious entry goes stale or -1, suspicious entries, now}
--- INCLUDE batch lease clock announce ending predating requeueing deltas
+-- INCLUDE batch lease clock announce ending ledger spending predating requeueing deltas
 
 local now = now_ms()
 if math.abs(now - tonumber(believed_ms)) > 1000 then return {0, 0, -1, 0, string.format('%d', now)} end
@@ -22,10 +22,11 @@ local function counts_as_loss(token, owner)
   return not suspect_of[owner] or suspect_of[owner] == token
 end
 
-local function fail_lost(job, token, record, status, outcome)
+local function end_lost(job, token, record, status, outcome)
   local number = last_told(job, record)
-  end_job(job, record.org, token, status, outcome, number, -1, number + 1, string.format('%d', now))
-  count(status)
+  local used = add_spending(job, record.org, outcome, record.lost)
+  end_job(job, record.org, token, status, cjson.encode(outcome), number, -1, number + 1, string.format('%d', now))
+  book(status, now, used)
   release(token)
   failed = failed + 1
 end
@@ -40,16 +41,17 @@ local function take_back(token, owner)
   if not record or record.entry ~= token or (record.state ~= 'processing' and record.state ~= 'queued') then
     return release(token)
   end
+  local text = partial_text(job, token, last_number(job, record))
+  -- It was paid for, and is void unless the job ends with it: who runs the job next counts it.
+  record.lost = record.lost + #text
   if record.cancel then
-    return fail_lost(job, token, record, 'cancelled', '{"finishReason":"cancelled"}')
+    return end_lost(job, token, record, 'cancelled', {finishReason = 'cancelled', result = text ~= '' and text or nil})
   end
   if counts_as_loss(token, owner) then record.losses = record.losses + 1 end
   if record.losses > tonumber(losses_max) then
-    return fail_lost(job, token, record, 'failed', '{"error":{"type":"WorkerLost","message":' ..
-      '"the job lost its worker too often","retryable":false}}')
+    return end_lost(job, token, record, 'failed',
+      {error = {type = 'WorkerLost', message = 'the job lost its worker too often', retryable = false}})
   end
-  -- Text that was paid for and is now void: who runs the job next counts it.
-  record.lost = record.lost + #partial_text(job, token, last_number(job, record))
   put_back(job, token, record, 'worker_lost', math.max(record.attempt - 1, 0))
   requeued = requeued + 1
 end
@@ -88,5 +90,5 @@ if requeued > 0 then
   redis.call('ZADD', wake, -1, 'look')
   redis.call('ZADD', wake, 0, 'job')
 end
-count_ended()
+close_books()
 return {requeued, failed, next_stale, suspicious, string.format('%d', now)}

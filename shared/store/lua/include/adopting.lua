@@ -55,6 +55,15 @@ local function start(token, job, f, attempt, name)
   if quiet ~= '1' then announce(job, f.org, token .. '.1', 'processing') end
 end
 
+local function end_late(token, job, f)
+  local outcome = {error = {type = 'DeadlineExceeded', message = 'the deadline passed before the job could run',
+    retryable = false}}
+  local used = add_spending(job, f.org, outcome, tonumber(f.lost or 0))
+  end_job(job, f.org, '0-0', 'failed', cjson.encode(outcome), 1, -1, 2, string.format('%d', now))
+  book('failed', now, used)
+  return release(token)
+end
+
 -- repeated: the entry was delivered to this consumer by an earlier claim, whose answer was lost.
 local function adopt(token, job, repeated)
   local f = read_entry(job)
@@ -77,10 +86,7 @@ local function adopt(token, job, repeated)
     return release(token)
   end
   if tonumber(f.deadline) <= now then
-    end_job(job, f.org, '0-0', 'failed', '{"error":{"type":"DeadlineExceeded","message":' ..
-      '"the deadline passed before the job could run","retryable":false}}', 1, -1, 2, string.format('%d', now))
-    count('failed')
-    return release(token)
+    return end_late(token, job, f)
   end
   local name, passed_over, need = find_gate(f)
   if name then

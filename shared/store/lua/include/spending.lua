@@ -1,0 +1,46 @@
+-- What a job had cost that ends without a worker: its earlier attempts as they were settled, and the text that was lost
+-- with its workers, estimated as the next worker would have (`accounting.py`).
+-- prices: `<gate> <nano-USD per input token> <per output token>` of each gate whose price is known.
+
+local BYTES_PER_TOKEN = 4
+
+local function price_of(name)
+  for known, input, output in string.gmatch(prices, '(%S+) (%S+) (%S+)') do
+    if known == name then return tonumber(input), tonumber(output) end
+  end
+end
+
+local function add_lost(total, name, prompt, lost)
+  local input, output = math.ceil(#prompt / BYTES_PER_TOKEN), math.ceil(lost / BYTES_PER_TOKEN)
+  local input_price, output_price = price_of(name)
+  total.input, total.output, total.estimated = total.input + input, total.output + output, true
+  total.cost = input_price and total.cost and total.cost + math.floor(input * input_price + output * output_price + 0.5)
+end
+
+local function total_of(spent)
+  if not spent then return {input = 0, output = 0, cached = 0, estimated = false, cost = 0} end
+  local told = cjson.decode(spent)
+  local used = told.usage
+  return {input = used.inputTokens, output = used.outputTokens, cached = used.cachedTokens, estimated = used.estimated,
+    cost = tonumber(told.cost)}
+end
+
+-- Adds usage and cost to `outcome`, a table; answers what the ledger is told of them. lost: bytes of text that are in no
+-- sum yet. A record that cannot be read keeps no job from its end: then nothing is known.
+local function add_spending(job, organization, outcome, lost)
+  local ok, line = pcall(function()
+    local f = redis.call('HMGET', job_prefix .. job, 'spec', 'spent', 'gate', 'route')
+    local name = f[3] or string.match(f[4] or chain, '^%S+')
+    if not name or not f[2] and lost == 0 then return '' end
+    local spec, total = cjson.decode(f[1]), total_of(f[2])
+    if lost > 0 then add_lost(total, name, spec.prompt, lost) end
+    outcome.provider, outcome.model = string.match(name, '^([^:]*):?(.*)$')
+    outcome.usage = {inputTokens = total.input, outputTokens = total.output, cachedTokens = total.cached,
+      estimated = total.estimated}
+    -- Written with 14 digits: exact to the nano below 100,000 USD.
+    outcome.costUsd = total.cost and total.cost / 1e9
+    return string.format('%s %s %s %.0f %.0f %.0f %s %d', organization, spec.projectId, name, total.input, total.output,
+      total.cached, total.cost and string.format('%.0f', total.cost) or '-', total.estimated and 1 or 0)
+  end)
+  return ok and line or ''
+end

@@ -1,0 +1,174 @@
+"""Jobs that end without a worker cost what their attempts cost: in the result as in the sums."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from shared.job import Claim, JobSnapshot, RetryReason, Spent, Usage
+from shared.settings import StoreSettings
+from shared.store.calls import LOSSES_MAX
+from shared.store.job_store import JobStore, open_store
+from shared.store.routing import Routing
+from shared.store.usage import UsageRow
+from tests.support.checks import RawRedis
+from tests.support.store import claim, complete, make_stale, submit
+
+GATE = "openai:gpt-a"
+INPUT, OUTPUT = 37.5, 150.0
+"""Nano-USD a token."""
+
+SPENT = Spent(usage=Usage(input_tokens=40, output_tokens=100, cached_tokens=8), cost=12_345_678_901_234)
+
+
+def _settings(url: str) -> StoreSettings:
+    return StoreSettings(redis_url=url, lease_seconds=2.0)
+
+
+@pytest.fixture
+async def store(url: str) -> AsyncIterator[JobStore]:
+    """A store of a worker that knows what its only model costs."""
+    routing = Routing(chain=(GATE,), prices={GATE: (INPUT, OUTPUT)})
+    async with open_store(_settings(url), client_name="test", routing=routing) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def unpriced(url: str) -> AsyncIterator[JobStore]:
+    """A store that knows the fleet's chain and no price, as a gateway's."""
+    async with open_store(_settings(url), client_name="test", routing=Routing(chain=(GATE,))) as opened:
+        yield opened
+
+
+async def _sums(store: JobStore) -> list[UsageRow]:
+    async with RawRedis(store.settings.redis_url) as raw:
+        today = int((await raw("TIME"))[0]) // 86_400
+    return await store.usage("org", today - 1, today + 1)
+
+
+async def _ended(store: JobStore, job_id: str) -> JobSnapshot:
+    """The job, after checking that the sums say the same of it as its result."""
+    job = await store.status(job_id)
+    assert job is not None
+    assert job.outcome is not None
+    used, cost = job.outcome.usage, job.outcome.cost_usd
+    rows = await _sums(store)
+    if used is None:
+        assert (rows, cost) == ([], None)
+        return job
+    (row,) = rows
+    assert (row.jobs, row.project_id, f"{row.provider}:{row.model}") == (1, "p", GATE)
+    assert (row.input_tokens, row.output_tokens, row.cached_tokens) == (
+        used.input_tokens, used.output_tokens, used.cached_tokens,
+    )  # fmt: skip
+    assert (row.unknown_cost_jobs, row.cost_nano_usd) == ((1, 0) if cost is None else (0, round(cost * 1e9)))
+    assert row.estimated_jobs == int(used.estimated)
+    assert (job.outcome.provider, job.outcome.model) == ("openai", "gpt-a")
+    return job
+
+
+async def _lose(store: JobStore, raw: RawRedis, held: Claim) -> None:
+    await make_stale(raw, held)
+    await store.renew("finder", [])
+    await store.recover("finder", [])
+
+
+async def _settled(store: JobStore, delay_ms: int) -> str:
+    """A job that failed once, whose attempt was settled, and that is to be tried again."""
+    (job_id,) = await submit(store)
+    (held,) = await claim(store)
+    await store.requeue(held, RetryReason.ERROR, delay_ms=delay_ms, refund=False, error=None, spent=SPENT)
+    return job_id
+
+
+async def test_a_job_that_lost_all_its_workers_costs_what_they_wrote(store: JobStore, raw: RawRedis) -> None:
+    """The text of every lost worker is estimated and priced, the prompt as often as the next worker would have."""
+    (job_id,) = await submit(store, prompt="x" * 41)
+    for life in range(1 + LOSSES_MAX):
+        (held,) = await claim(store, consumer=f"w{life}")
+        assert held.lost_bytes == 10 * life
+        await store.append(held, 2, "ten bytes.")
+        await _lose(store, raw, held)
+    job = await _ended(store, job_id)
+    assert job.outcome is not None
+    assert job.outcome.error is not None
+    assert job.outcome.error.type == "WorkerLost"
+    assert job.outcome.usage == Usage(input_tokens=11, output_tokens=10, estimated=True)
+    assert job.outcome.cost_usd == pytest.approx((11 * INPUT + 10 * OUTPUT + 0.5) // 1 / 1e9, abs=1e-12)
+
+
+async def test_a_job_whose_workers_wrote_nothing_cost_nothing_that_is_known(store: JobStore, raw: RawRedis) -> None:
+    """No text, no usage: neither a zero in the result nor a row in the sums."""
+    (job_id,) = await submit(store)
+    for life in range(1 + LOSSES_MAX):
+        (held,) = await claim(store, consumer=f"w{life}")
+        await _lose(store, raw, held)
+    assert (await _ended(store, job_id)).status == "failed"
+
+
+async def test_a_deadline_that_passed_after_an_attempt_forgets_none_of_its_cost(store: JobStore, raw: RawRedis) -> None:
+    """What the attempt had reported is told to the nano-USD, by the claim that finds the job too late."""
+    job_id = await _settled(store, 0)
+    await raw("HSET", store.keys.job(job_id), "deadline", 1)
+    assert await claim(store) == []
+    job = await _ended(store, job_id)
+    assert job.outcome is not None
+    assert job.outcome.error is not None
+    assert job.outcome.error.type == "DeadlineExceeded"
+    assert job.outcome.usage == SPENT.usage
+    (row,) = await _sums(store)
+    assert row.cost_nano_usd == SPENT.cost
+
+
+async def test_cancelling_a_job_that_waits_for_its_retry_tells_its_cost(unpriced: JobStore) -> None:
+    """The gateway ends it, which knows no price and needs none; a second cancel adds nothing."""
+    job_id = await _settled(unpriced, 60_000)
+    for _ in range(2):
+        await unpriced.cancel(job_id)
+    job = await _ended(unpriced, job_id)
+    assert job.outcome is not None
+    assert (job.status, job.outcome.usage) == ("cancelled", SPENT.usage)
+    (row,) = await _sums(unpriced)
+    assert row.cost_nano_usd == SPENT.cost
+
+
+async def test_lost_text_without_a_price_has_no_cost(unpriced: JobStore, raw: RawRedis) -> None:
+    """Its tokens are known, and that its cost is not; never zero."""
+    (job_id,) = await submit(unpriced)
+    (held,) = await claim(unpriced)
+    await unpriced.append(held, 2, "four")
+    await _lose(unpriced, raw, held)
+    await unpriced.cancel(job_id)
+    job = await _ended(unpriced, job_id)
+    assert job.outcome is not None
+    assert job.outcome.usage == Usage(input_tokens=1, output_tokens=1, estimated=True)
+    assert job.outcome.cost_usd is None
+
+
+async def test_a_cancelled_job_that_lost_its_worker_keeps_its_text_and_cost(store: JobStore, raw: RawRedis) -> None:
+    """The worker died before it could answer the cancel: recovery ends the job with what came so far."""
+    (job_id,) = await submit(store)
+    (held,) = await claim(store)
+    await store.append(held, 2, "The harbour at ")
+    await store.append(held, 3, "dawn")
+    await store.cancel(job_id)
+    await _lose(store, raw, held)
+    job = await _ended(store, job_id)
+    assert job.outcome is not None
+    assert (job.status, job.outcome.result) == ("cancelled", "The harbour at dawn")
+    assert job.outcome.usage == Usage(input_tokens=1, output_tokens=5, estimated=True)
+
+
+async def test_a_job_that_never_ran_costs_nothing(store: JobStore, raw: RawRedis) -> None:
+    """Cancelled or too late while it waited, it is in no sum; a record that cannot be read keeps it from no end."""
+    waiting, late, damaged = await submit(store, 3)
+    await store.cancel(waiting)
+    await raw("HSET", store.keys.job(late), "deadline", 1)
+    await raw("HSET", store.keys.job(damaged), "deadline", 1, "spent", "{", "lost", 4)
+    await submit(store)
+    (held,) = await claim(store)
+    await complete(store, held)
+    assert await _sums(store) == []
+    stats = await store.stats()
+    assert (stats.completed, stats.failed, stats.cancelled) == (1, 2, 1)
