@@ -34,7 +34,7 @@ Item = tuple[bytes | str | int | float, ...]
 Batches = Coalescer[Item, Any]
 
 
-def _constants(settings: StoreSettings, routing: Routing, *, moves: bool) -> dict[str, str | int]:
+def _constants(settings: StoreSettings, routing: Routing, *, fenced: bool) -> dict[str, str | int]:
     """Values of the scripts' headers that are the same in every call."""
     return {
         "lease_ms": settings.lease_ms,
@@ -50,7 +50,7 @@ def _constants(settings: StoreSettings, routing: Routing, *, moves: bool) -> dic
         "losses_max": LOSSES_MAX,
         "handbacks_max": HANDBACKS_MAX,
         "consumer_idle_ms": CONSUMER_IDLE_MS,
-        "moves": int(moves),
+        "fenced": int(fenced),
         **routing.constants,
     }
 
@@ -61,7 +61,7 @@ class Calls:
     def __init__(
         self, settings: StoreSettings, keys: Keys, wires: Wires, observer: Observer | None, routing: Routing | None
     ) -> None:
-        constants = _constants(settings, routing or Routing(), moves=wires.moves)
+        constants = _constants(settings, routing or Routing(), fenced=wires.fenced)
         self.scripts = Scripts(wires.transport, keys, constants, observer)
         self._submits = self.scripts
         waits = wires.durable is not None

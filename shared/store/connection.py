@@ -33,8 +33,8 @@ AnyConnection = Connection | SSLConnection | UnixDomainSocketConnection
 Connect = Callable[[], AnyConnection]
 
 Greeting = Callable[[Connection, str], Awaitable[None]]
-"""Says the first words on a new connection to a master that may move: told of its replication id, which no other term
-of any master has."""
+"""Says the first words on a new connection to a master: told of its replication id, which no other term of any master
+has, nor the same one after a restart."""
 
 
 class RedisSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,23 +61,44 @@ else:
     _Tcp = object
 
 
-class _Moving(_Tcp):
+class _Greeting(_Tcp):
+    """A connection that greets its server, where that is a master and says which."""
+
+    greet: Greeting | None
+
+    async def on_connect_check_health(self, check_health: bool = True) -> None:
+        """After redis-py's own greeting, ours."""
+        await super().on_connect_check_health(check_health)
+        await self._greet_master()
+
+    async def _greet_master(self) -> None:
+        if self.greet is None:
+            return
+        try:
+            fields = await self._replication()
+        except ResponseError:
+            return  # a user without INFO is served, but not fenced
+        if fields.get("role") == "master" and "master_replid" in fields:
+            await self.greet(self, fields["master_replid"])
+
+    async def _replication(self) -> dict[str, str]:
+        await self.send_command("INFO", "replication")
+        info = (await self.read_response()).decode()
+        return dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
+
+
+class _Moving(_Greeting):
     """A connection that looks for the master each time it is opened, and is cut when another one finds it elsewhere."""
 
     locator: Locator
     siblings: weakref.WeakSet[_Moving]
-    greet: Greeting | None
 
     async def _connect(self) -> None:
         self.host, self.port = await self.locator.locate()
         await super()._connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
 
-    async def on_connect_check_health(self, check_health: bool = True) -> None:
-        """After redis-py's own greeting: prove that it is the master, and greet it."""
-        await super().on_connect_check_health(check_health)
-        await self.send_command("INFO", "replication")
-        info = (await self.read_response()).decode()
-        fields = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
+    async def _greet_master(self) -> None:
+        fields = await self._replication()
         if fields["role"] != "master":
             raise RedisConnectionError("this server is not the master any more")
         if self.greet is not None:
@@ -91,6 +112,18 @@ class _Moving(_Tcp):
             self._writer.transport.abort()
 
 
+class _GreetingConnection(_Greeting, Connection):
+    """Plain TCP."""
+
+
+class _GreetingSSLConnection(_Greeting, SSLConnection):
+    """TLS."""
+
+
+class _GreetingUnixConnection(_Greeting, UnixDomainSocketConnection):
+    """A socket in the file system."""
+
+
 class _MovingConnection(_Moving, Connection):
     """Plain TCP."""
 
@@ -99,14 +132,19 @@ class _MovingSSLConnection(_Moving, SSLConnection):
     """TLS: the certificate is checked against the host that the cluster or the sentinels name."""
 
 
+_FIXED_PLACE: Final[dict[type, type[_Greeting]]] = {
+    Connection: _GreetingConnection,
+    SSLConnection: _GreetingSSLConnection,
+    UnixDomainSocketConnection: _GreetingUnixConnection,
+}
 _MOVING: Final[dict[type, type[_Moving]]] = {Connection: _MovingConnection, SSLConnection: _MovingSSLConnection}
 
 
 class Connector:
     """Makes the connections of one store: RESP2, bytes, no retry, no health check, no read time-out of their own.
 
-    Every caller bounds its waits itself; a block on the server can then never outlive a hidden time-out.
-    SettingsInvalid when the URL cannot be read.
+    Every caller bounds its waits itself; a block on the server can then never outlive a hidden time-out. `greet` is
+    called on each, when it is set. SettingsInvalid when the URL cannot be read.
     """
 
     _fixed: ClassVar[dict[str, Any]] = {
@@ -118,9 +156,9 @@ class Connector:
         "driver_info": None,
     }
 
-    def __init__(self, settings: RedisSettings, greet: Greeting | None = None) -> None:
+    def __init__(self, settings: RedisSettings) -> None:
         self._settings = settings
-        self._greet = greet
+        self.greet: Greeting | None = None
         self._topology = topology.parse(settings.url)
         self._options = {**self._topology.options, **self._fixed, "client_name": settings.client_name}
         self._kind: type[Any] = self._options.pop("connection_class", Connection)
@@ -137,13 +175,15 @@ class Connector:
 
     def __call__(self) -> AnyConnection:
         """A connection that is not open yet."""
-        kind = _MOVING[self._kind] if self.moves else self._kind
+        kind: type[Any] = (_MOVING if self.moves else _FIXED_PLACE)[self._kind]
         try:
             connection: AnyConnection = kind(**self._options)
         except TypeError:
             raise SettingsInvalid("REDIS_URL has an option that is not known") from None
+        if isinstance(connection, _Greeting):
+            connection.greet = self.greet
         if isinstance(connection, _Moving):
-            connection.locator, connection.siblings, connection.greet = self._locator, self._siblings, self._greet
+            connection.locator, connection.siblings = self._locator, self._siblings
             self._siblings.add(connection)
         return connection
 

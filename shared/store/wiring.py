@@ -57,14 +57,14 @@ class Wires(msgspec.Struct, frozen=True):
     """What carries a store's commands, its sleep and its rings. `transport`: the socket behind its quota.
 
     `submits` carries what must be as durable as the settings say, over `durable` when that takes more than an answer.
-    `moves`: another server may become the master.
+    `fenced`: a master that took over, or came back, is told of it (`fence.py`).
     """
 
     socket: Socket
     transport: Guarded
     submits: Guarded
     durable: DurableSocket | None
-    moves: bool
+    fenced: bool
     quota: Quota
     sleeper: Bed
     bell: Bell | PolledBell
@@ -84,7 +84,10 @@ def wires(settings: StoreSettings, redis: RedisSettings, keys: Keys, observer: O
         rest = RestTransport(settings.rest, timeout=timeout)
         guarded = Guarded(rest, quota)
         return Wires(rest, guarded, guarded, None, False, quota, NoSleeper(), PolledBell())
-    connect = Connector(redis, fence.set_up)
+    connect = Connector(redis)
+    # Where commands are billed a connection that the host closes now and then would cost more than it is worth.
+    if fenced := connect.moves or not settings.frugal:
+        connect.greet = fence.set_up
     socket = SharedSocket(connect, timeout=timeout)
     guarded = Guarded(socket, quota)
     durable = None if settings.durability == "server" else DurableSocket(connect, settings, keys.fixed("confirmed"))
@@ -93,7 +96,7 @@ def wires(settings: StoreSettings, redis: RedisSettings, keys: Keys, observer: O
         guarded,
         guarded if durable is None else Guarded(durable, quota),
         durable,
-        connect.moves,
+        fenced,
         quota,
         Sleeper(connect(), keys.fixed("wake"), margin_s=timeout, quota=quota, observer=observer),
         _bell(settings, connect, keys, quota, observer),

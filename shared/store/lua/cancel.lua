@@ -2,7 +2,7 @@
 -- `force` it is ended here and the lease is taken away.
 -- KEYS again suspect high normal low due_high due_normal due_low counts cancels suspects parked failover ledger
 -- PREFIX job log bell org orgbell control lane usage
--- ARGV result_ttl log_ttl usage_ttl organization_events moves chain prices
+-- ARGV result_ttl log_ttl usage_ttl organization_events fenced chain prices
 -- ITEM job force
 -- RETURNS {code, state}: CANCELLED, REQUESTED, ENDED (before this call), MISSING
 -- INCLUDE batch lease clock announce ending ledger spending predating requeueing deltas

@@ -5,7 +5,7 @@
 -- Jobs that ask a gate without room are parked; parked ones of gates that have room are let go first.
 -- KEYS again suspect high normal low wake turn counts suspects gates parked failover ledger
 -- PREFIX job log bell org orgbell lane usage
--- ARGV consumer limit look suspect_allowed lost chain limits prices quiet moves result_ttl log_ttl usage_ttl organization_events
+-- ARGV consumer limit look suspect_allowed lost chain limits prices quiet fenced result_ttl log_ttl usage_ttl organization_events
 -- ITEM known
 -- RETURNS {more, now, ms until a parked job may run or -1, {gates that failed lately...},
 --   {job, token, spec, attempt, created, deadline, losses, gate, route, passed over, reserved tokens, spent, lost bytes}...}

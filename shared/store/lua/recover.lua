@@ -4,7 +4,7 @@
 -- that jumped, makes everybody look silent: then nothing is taken (I6).
 -- KEYS again suspect high normal low due_high due_normal due_low wake counts suspects failover ledger
 -- PREFIX job log bell org orgbell usage
--- ARGV consumer believed_ms lease_ms losses_max batch result_ttl log_ttl usage_ttl organization_events moves chain prices
+-- ARGV consumer believed_ms lease_ms losses_max batch result_ttl log_ttl usage_ttl organization_events fenced chain prices
 -- ITEM held
 -- RETURNS {requeued, failed, ms until the next suspicious entry goes stale or -1, suspicious entries, now}
 -- INCLUDE batch lease clock announce ending ledger spending predating requeueing deltas

@@ -2,7 +2,7 @@
 -- refund: the attempt is given back. A job whose attempts, hand-backs or time are used up ends with `outcome` instead.
 -- KEYS again suspect high normal low due_high due_normal due_low wake counts suspects failover ledger
 -- PREFIX job log bell org orgbell usage
--- ARGV lease_ms handbacks_max result_ttl log_ttl organization_events usage_ttl moves
+-- ARGV lease_ms handbacks_max result_ttl log_ttl organization_events usage_ttl fenced
 -- ITEM consumer job token lane reason delay refund outcome spent usage
 -- spent: what the job's attempts cost so far, as JSON; usage: the same for the ledger, for one that ends.
 -- RETURNS {code, state}: OK, ALREADY (this lease gave it back before), LOST

@@ -2,7 +2,7 @@
 -- soonest. A parked job's slot is free and its attempt is given back.
 -- KEYS again suspect high normal low due_high due_normal due_low suspects gates parked failover
 -- PREFIX job log bell org orgbell lane
--- ARGV limits failures_max organization_events moves
+-- ARGV limits failures_max organization_events fenced
 -- ITEM consumer job token lane gate report retry candidates route spent
 -- report: limited (retry: ms, -1: the provider did not say), failed, or refused. candidates: gates that may answer
 -- instead, in order; route: the whole chain.

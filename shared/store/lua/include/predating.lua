@@ -1,4 +1,4 @@
--- Which leases began before the last fail-over (`failover.lua`): what the old master said of them last may be lost.
+-- Which leases began before the last fail-over or restart (`failover.lua`): what the server said of them last may be lost.
 
 local marks
 
@@ -8,7 +8,7 @@ local function number_pair(id)
 end
 
 local function predates(token)
-  if moves ~= '1' then return false end
+  if fenced ~= '1' then return false end
   if not marks then
     marks = {}
     local flat = redis.call('HGETALL', failover)
