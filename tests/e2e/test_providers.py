@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import Stack, StackMaker
+from tests.e2e.conftest import StackMaker
 from tests.support.llm import LlmServer, most_within, running_llm_server
 from tests.support.llm_server import Behaviour, Failing
 from tests.support.processes import free_port
+from tests.support.stack import Stack
 
 KEY = "sk-planted-4f9c1d"
 PROMPT = "a secret launch of the zebra umbrella"

@@ -11,10 +11,11 @@ import httpx
 
 from shared.job import JOB_ID
 from shared.store.embedded import EmbeddedServer
-from tests.chaos.clients import Reading, follow
 from tests.support.checks import leaks
+from tests.support.front_end import FrontEnd
 from tests.support.gateway import BATCH, STATUS, SUBMIT, body, problem
 from tests.support.processes import ServiceProcess
+from tests.support.readings import Reading
 from tests.support.upstash import TOKEN, Upstash, running_upstash
 
 
@@ -31,7 +32,7 @@ class RestStack:
 
     async def follow(self, job_id: str) -> Reading:
         """Everything a browser sees of a job."""
-        return await follow(self.client, self.notifier.url, job_id)
+        return await FrontEnd(self.client, [self.gateway.url], [self.notifier.url]).follow(job_id)
 
 
 @asynccontextmanager
@@ -93,8 +94,7 @@ async def test_cancelling_a_waiting_and_a_running_job(tmp_path: Path) -> None:
             while (await client.get(job["links"]["status"])).json()["status"] != "processing":
                 await asyncio.sleep(0.05)
         assert (await client.post(job["links"]["cancel"])).json()["status"] == "cancelled"
-        kinds = [kind for _, kind, _ in (await running.follow(job["jobId"])).events]
-        assert kinds[-1] == "cancelled"
+        assert (await running.follow(job["jobId"])).kinds[-1] == "cancelled"
 
 
 async def test_a_submit_whose_answer_is_lost_names_its_job(tmp_path: Path) -> None:
