@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.conftest import StackMaker
 from tests.support.llm import LlmServer, most_within, running_llm_server
-from tests.support.llm_server import Behaviour, Failing
+from tests.support.llm_behaviour import Behaviour, Failing
 from tests.support.processes import free_port
 from tests.support.stack import Stack
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.adapters import BOTH, collect, open_provider, request
 from tests.support.llm import LlmServer
-from tests.support.llm_server import Behaviour
+from tests.support.llm_behaviour import Behaviour
 
 SLOW = {
     "before the first token": Behaviour(first_token_s=30),

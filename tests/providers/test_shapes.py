@@ -11,8 +11,8 @@ from services.worker.providers import Action
 from shared.job import Usage
 from tests.support.adapters import BOTH, collect, open_provider, request
 from tests.support.llm import LlmServer
+from tests.support.llm_behaviour import Behaviour, Failing
 from tests.support.llm_dialects import CACHED_TOKENS, INPUT_TOKENS, text
-from tests.support.llm_server import Behaviour, Failing
 from tests.support.processes import free_port
 
 
