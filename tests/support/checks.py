@@ -1,4 +1,4 @@
-"""The invariants of DESIGN section 4 from the inside: what must be true of the keys when all jobs have ended."""
+"""The invariants (I1 to I10 in the README) from the inside: what must be true of the keys when all jobs have ended."""
 
 from __future__ import annotations
 
