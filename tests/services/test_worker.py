@@ -13,6 +13,7 @@ from services.worker.consumer import CLAIM_MOST
 from services.worker.providers import Action, Completion, GenerationRequest, ProviderError
 from shared.events import EventKind
 from shared.job import JobError, JobStatus
+from shared.settings import StoreSettings
 from shared.store.job_store import JobStore
 from shared.store.replies import Claimed
 from tests.support.store import new_job, submit
@@ -121,21 +122,25 @@ async def test_an_attempt_that_takes_too_long_is_cut(store: JobStore) -> None:
 
 
 async def test_a_cancel_reaches_the_running_provider(store: JobStore) -> None:
-    """The stream is closed at once; the job ends as cancelled with its partial text and an estimated usage."""
-    closed = asyncio.Event()
+    """The stream is closed long before a renewal would tell; the job ends as cancelled with its partial text and an
+    estimated usage."""
+    taken, closed = asyncio.Event(), asyncio.Event()
 
     async def waits(_: GenerationRequest) -> AsyncIterator[str | Completion]:
         try:
             yield "The beginning "
+            taken.set()
             await asyncio.Event().wait()
         finally:
             closed.set()
 
-    async with running_worker(store.settings, {"p": Scripted(waits)}):
+    patient = StoreSettings(redis_url=store.settings.redis_url, lease_seconds=60.0)
+    async with running_worker(patient, {"p": Scripted(waits)}):
         (job_id,) = await submit(store)
-        await until_processing(store, 1)
+        async with asyncio.timeout(10):
+            await taken.wait()
         assert (await store.cancel(job_id)).state == "requested"
-        snapshot = await ended(store, job_id, seconds=1.0)
+        snapshot = await ended(store, job_id)
         assert closed.is_set()
     assert snapshot.outcome is not None
     assert (snapshot.status, snapshot.outcome.result) == (JobStatus.CANCELLED, "The beginning ")
