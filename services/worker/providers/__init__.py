@@ -23,6 +23,17 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     temperature: float | None = None
 
 
+class BilledUsage(Usage, frozen=True, kw_only=True):
+    """What a provider reported, with what only its price depends on.
+
+    `cache_write_tokens`: of `input_tokens`, those the provider put into its prompt cache, which costs more than reading
+    them; `cache_write_1h_tokens`: of these, those it keeps for an hour, which costs more again.
+    """
+
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+
+
 class Completion(msgspec.Struct, frozen=True, kw_only=True):
     """The last item of a stream that ended as it should."""
 
