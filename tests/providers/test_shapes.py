@@ -22,6 +22,9 @@ def url(llm: LlmServer, name: str) -> str:
     return {"openai": llm.openai_url, "anthropic": llm.anthropic_url}[name]
 
 
+LIMITS = "You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 UTC."
+
+
 @pytest.mark.parametrize("name", BOTH)
 async def test_the_token_limit_is_a_finish_reason(llm: LlmServer, name: str) -> None:
     """An answer that was cut at the limit says `length` at both vendors."""
@@ -59,6 +62,8 @@ async def test_wishes_in_other_words(llm: LlmServer, name: str) -> None:
         ("openai", 429, {"error": {"type": "insufficient_quota", "code": "credit_balance_exhausted"}}),
         ("anthropic", 400, {"error": {"type": "invalid_request_error", "message": "Your credit balance is too low"}}),
         ("anthropic", 400, {"error": {"type": "x", "details": {"error_code": "enforced_spend_limit_reached"}}}),
+        ("anthropic", 400, {"error": {"type": "invalid_request_error", "message": LIMITS}}),
+        ("anthropic", 429, {"error": {"type": "rate_limit_error", "message": "You reached your monthly spend limit."}}),
         ("anthropic", 402, {"error": {"type": "billing_error"}}),
     ],
 )

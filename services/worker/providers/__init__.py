@@ -80,11 +80,15 @@ class Action(StrEnum):
 class ProviderError(Exception):
     """An attempt failed in a way the provider knows. `error` is in our own words and safe to show.
 
-    `retry_after_s`: the provider's own wish; None: back off.
+    `retry_after_s`: the provider's own wish; None: back off. `answered`: the provider did its part, so that this says
+    nothing against it.
     """
 
-    def __init__(self, error: JobError, action: Action, *, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, error: JobError, action: Action, *, retry_after_s: float | None = None, answered: bool = False
+    ) -> None:
         super().__init__(error.type)
         self.error = error
         self.action = action
         self.retry_after_s = retry_after_s
+        self.answered = answered
