@@ -164,11 +164,12 @@ class AnthropicProvider:
             max_retries=0,
             timeout=self._http.timeout,
             http_client=self._http,
-            # The SDK sends the key as a bearer token; compatible servers may know its old header only.
-            default_headers=None if own else {"x-api-key": api_key or "none"},
             # Its spans could be told to carry prompts.
             open_telemetry=False,
         )
+        # Instead of what the SDK took from the environment all the same; the settings alone say what goes out. The key
+        # is sent as a bearer token; compatible servers may know its old header only.
+        self._client._custom_headers = {} if own else {"x-api-key": api_key or "none"}
         if self._priced:
             load_prices()
 

@@ -152,6 +152,9 @@ class OpenAIProvider:
             timeout=self._http.timeout,
             http_client=self._http,
         )
+        # What the SDK took from the environment all the same; the settings alone say what goes out.
+        self._client.organization = self._client.project = None
+        self._client._custom_headers = {}
         if self._priced:
             load_prices()
 
