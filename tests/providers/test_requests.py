@@ -118,6 +118,13 @@ async def test_the_key_goes_where_it_belongs(llm: LlmServer, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BOTH)
+async def test_nothing_in_between_is_to_compress(llm: LlmServer, name: str) -> None:
+    """What compresses a stream holds its tokens back."""
+    headers = (await sent(llm, name)).headers or {}
+    assert headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize("name", BOTH)
 async def test_an_address_may_end_in_a_slash(llm: LlmServer, name: str) -> None:
     """The path of an address is kept, one slash more or less does no harm, and a model's name goes out as it is."""
     url = {"openai": llm.openai_url, "anthropic": llm.anthropic_url}[name]

@@ -204,6 +204,15 @@ async def test_a_server_that_does_not_say_that_it_is_over(
     assert (seen.text, seen.done.finish_reason) == ("Hi you", "stop")
 
 
+async def test_an_answer_without_end(llm: LlmServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that writes on and on is left: neither the worker nor Redis has room for it."""
+    monkeypatch.setattr("services.worker.providers.answers.TEXT_MAX", 10_000)
+    await llm.behave(Behaviour(raw=[choice("x" * 1_000)] * 1_000, cut="stall"))
+    async with open_provider("openai", llm.openai_url) as provider:
+        seen = await collect(provider, request("openai"))
+    assert (seen.failed.error.type, seen.failed.action) == ("StreamMalformed", Action.RETRY)
+
+
 @pytest.mark.parametrize("name", BOTH)
 async def test_no_redirect_is_followed(llm: LlmServer, name: str) -> None:
     """A prompt and a key go where the settings say, and nowhere else."""

@@ -18,6 +18,10 @@ from shared.job import Usage
 MAX_EVENT_BYTES: Final = 1 << 20
 """A single event of a text stream is some hundred bytes; beyond a mebibyte it is not one."""
 
+TEXT_MAX: Final = 1 << 24
+"""Characters: several times what the largest token limit of a job allows. A server that goes on beyond it has lost its
+own way, and would fill the worker and Redis."""
+
 END_SECONDS: Final = 5.0
 """How long an answer that has its finish reason may take to report its usage and to say that it is over."""
 
@@ -90,12 +94,15 @@ async def read_answer(body: AsyncGenerator[bytes, None], reply: Reply) -> AsyncI
     ProviderError when the answer reports an error or cannot be read; httpx2.HTTPError when its connection breaks before
     it has a finish reason. An answer that has one is whole: paying for it again would mend nothing.
     """
-    reader, told = EventReader(), None
+    reader, told, size = EventReader(), None, 0
     async with aclosing(body):
         async for chunk in body:
             text, broken = take_all(reply, reader.feed(chunk))
             if text:
+                size += len(text)
                 yield text
+            if size > TEXT_MAX:
+                raise classify(CallFailure(fault=Fault.MALFORMED))
             if reply.finish is not None and (text := await _rest(body, reader, reply)):
                 yield text
             if reply.usage is not None and reply.usage is not told:

@@ -29,7 +29,10 @@ SHAPES: Final = (
     ("connection dropped, before or inside the answer", CallFailure(fault=Fault.DROPPED)),
     ("nothing to read for too long", CallFailure(fault=Fault.TIMEOUT)),
     ("stream ended without a finish reason", CallFailure(fault=Fault.TRUNCATED)),
-    ("piece of the stream that is not JSON", CallFailure(fault=Fault.MALFORMED)),
+    (
+        "piece of the stream that is not JSON, an answer that is no stream, or one without end",
+        CallFailure(fault=Fault.MALFORMED),
+    ),
     ("`api_error`, `server_error` inside a 200 stream", CallFailure(fault=Fault.REPORTED, kind="api_error")),
     ("other error inside a 200 stream (also without a type)", CallFailure(fault=Fault.REPORTED)),
     ("complete answer without a text", CallFailure(fault=Fault.EMPTY)),

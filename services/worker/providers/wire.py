@@ -49,6 +49,8 @@ def new_http_client(*, read_timeout_s: float, proxy: str | None) -> httpx2.Async
     for name in _LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
     return httpx2.AsyncClient(
+        # Tokens are too small to be worth it, and a proxy that compresses holds them back until there are enough.
+        headers={"accept-encoding": "identity"},
         timeout=httpx2.Timeout(connect=5.0, read=read_timeout_s, write=30.0, pool=30.0),
         limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30.0),
         proxy=proxy,
