@@ -20,7 +20,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 PEER_PYTHON: Final = ROOT / ".venv-bench" / "bin" / "python"
 """The peers live in an environment of their own (`make bench` makes it): their pins are not ours."""
 
-START_SECONDS: Final = 20.0
+START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 12.0
 
 

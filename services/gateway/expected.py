@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from typing import Final
+from typing import Final, NamedTuple
 
 from services.gateway.waiting import Read, until_ended, until_ended_at
 from shared.http.identity import Identity
@@ -19,15 +19,25 @@ from shared.store.replies import Submitted
 LIMIT: Final = 1000
 """Jobs remembered, at about half a KiB each; of older ones the record is read."""
 
+KEPT_S: Final = 300.0
+"""So long a job is remembered: listeners keep the subscription open, which an idle gateway should not pay for."""
+
+
+class _Job(NamedTuple):
+    organization_id: str
+    listener: Listener
+    timer: asyncio.TimerHandle
+
 
 class Expected:
     """Keeps a listener for each job from before its submit until somebody waits for it. On a connection that broke
     without a word a wait takes its full time, and reads then."""
 
-    def __init__(self, store: JobStore, limit: int = LIMIT) -> None:
+    def __init__(self, store: JobStore, limit: int = LIMIT, kept_s: float = KEPT_S) -> None:
         self._store = store
         self._limit = limit
-        self._jobs: OrderedDict[str, tuple[str, Listener]] = OrderedDict()
+        self._kept_s = kept_s
+        self._jobs: OrderedDict[str, _Job] = OrderedDict()
 
     async def submit(self, job: NewJob) -> Submitted:
         """`JobStore.submit`, heard of from before."""
@@ -54,20 +64,27 @@ class Expected:
         return listener
 
     def _keep(self, job_id: str, organization_id: str, listener: Listener) -> None:
-        self._jobs[job_id] = (organization_id, listener)
+        timer = asyncio.get_running_loop().call_later(self._kept_s, self._drop, job_id)
+        self._jobs[job_id] = _Job(organization_id, listener, timer)
         if len(self._jobs) > self._limit:
-            _, (_, oldest) = self._jobs.popitem(last=False)
-            oldest.leave()
+            self._drop(next(iter(self._jobs)))
+
+    def _drop(self, job_id: str) -> None:
+        self._take(job_id).leave()
+
+    def _take(self, job_id: str) -> Listener:
+        job = self._jobs.pop(job_id)
+        job.timer.cancel()
+        return job.listener
 
     async def until_ended(
         self, job_id: str, identity: Identity, seconds: float, stop: asyncio.Event, read: Read
     ) -> JobSnapshot | None:
         """`waiting.until_ended`, without its first read for a job that is expected."""
-        organization_id, listener = self._jobs.get(job_id, ("", None))
-        if listener is None or not identity.may_see(organization_id):
+        expected, job = self._jobs.get(job_id), None
+        if expected is None or not identity.may_see(expected.organization_id):
             return await until_ended(self._store, job_id, seconds, stop, read)
-        del self._jobs[job_id]  # one waits here; whoever else does reads first
-        job = None
+        listener = self._take(job_id)  # one waits here; whoever else does reads first
         try:
             job = await until_ended_at(listener, seconds, stop, read)
             return job
@@ -75,4 +92,4 @@ class Expected:
             if job is None or job.status.terminal:
                 listener.leave()
             else:
-                self._keep(job_id, organization_id, listener)
+                self._keep(job_id, expected.organization_id, listener)

@@ -1,22 +1,30 @@
-"""Tells a new master that it is one, before it serves anything else.
+"""Tells a new master, or one that was restarted, that it is one, before it serves anything else.
 
-Replication is asynchronous: a master that took over may never have heard of the last claims. It would deliver those
-entries again, and two workers would hold one token, which is no fence (I4). So every connection of a store begins by
-naming the term it found; the first to find a new one marks how far each lane had come (`failover.lua`), and a claim
-gives what stood there before a new entry (`adopting.lua`).
+Replication is asynchronous, and so is the disk: a master that took over or came back may never have heard of the last
+claims. It would deliver those entries again, and two workers would hold one token, which is no fence (I4). So every
+connection of a store begins by naming the term it found; the first to find a new one marks how far each lane had come
+(`failover.lua`), and a claim gives what stood there before a new entry (`adopting.lua`).
 """
 
 from __future__ import annotations
 
 from redis.asyncio.connection import Connection
+from redis.exceptions import ResponseError
 
-from shared.store import scripts
+from shared.store import refusals, scripts
 from shared.store.keys import Keys
 
 
 async def set_up(connection: Connection, term: str) -> None:
-    """Run `failover.lua` for this term of the master. RedisError when the server refuses: then it is not ready."""
+    """Run `failover.lua` for this term of the master. RedisError when the server refuses: then it is not ready.
+
+    A host whose quota is used up refuses everything: that is for the command to hear that comes next.
+    """
     script, keys = scripts.load("failover"), Keys()
     names = [keys.fixed(name) for name in script.keys]
     await connection.send_command("EVAL", script.source, len(names), *names, term)
-    await connection.read_response()
+    try:
+        await connection.read_response()
+    except ResponseError as error:
+        if not refusals.is_quota(str(error)):
+            raise

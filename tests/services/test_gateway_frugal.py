@@ -12,15 +12,15 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from services.gateway.expected import LIMIT
+from services.gateway.expected import LIMIT, Expected
 from shared.errors import StoreUnavailable
-from shared.http.identity import hash_token
+from shared.http.identity import ANYBODY, hash_token
 from shared.job import Claim, JobStatus, Outcome
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from tests.support.checks import RawRedis
 from tests.support.gateway import BATCH, STATUS, SUBMIT, body, problem, running_gateway
-from tests.support.store import KEYS, claim, complete, submit
+from tests.support.store import KEYS, claim, complete, new_job, submit
 
 ALICE, BOB = "token-of-alice", "token-of-bob"
 TOKENS = f"{hash_token(ALICE)} alice\n{hash_token(BOB)} bob"
@@ -218,3 +218,25 @@ async def test_jobs_without_a_guard_live_like_others(redis_url: str) -> None:
 
 def _store(redis_url: str) -> Any:
     return open_store(StoreSettings(redis_url=redis_url, frugal=True, deltas=False, listing=False), client_name="test")
+
+
+async def test_an_idle_gateway_listens_for_nobody(redis_url: str) -> None:
+    """After a while jobs are expected no longer: a subscription that nobody needs is not opened again."""
+    job = new_job()
+    async with _store(redis_url) as store:
+        async with store.bell.listen(store.keys.bell("any")) as first:
+            await first.wait(5)
+            expected = Expected(store, kept_s=0.1)
+            await expected.submit(job)
+            assert expected._jobs
+            async with asyncio.timeout(5):
+                while expected._jobs:
+                    await asyncio.sleep(0.02)
+        assert not store.bell._wishes.channels
+        waiting = asyncio.create_task(
+            expected.until_ended(job.id, ANYBODY, 20, asyncio.Event(), lambda: store.status(job.id))
+        )
+        await complete(store, await _claimed(store))
+        ended = await waiting
+        assert ended is not None
+        assert ended.status == "completed"

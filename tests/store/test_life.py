@@ -35,7 +35,7 @@ async def _error(store: JobStore, job_id: str) -> str:
 async def _lose(store: JobStore, raw: RawRedis, held: list[Claim], finder: str = "finder") -> None:
     """All these leases go stale and somebody else finds them."""
     await make_stale(raw, *held)
-    await store.recover(finder, [])
+    await store.upkeep.recover(finder, [])
 
 
 async def test_a_high_job_passes_ten_thousand_low_ones(store: JobStore) -> None:
@@ -162,7 +162,7 @@ async def test_a_worker_never_recovers_what_it_holds(store: JobStore, raw: RawRe
     """Stale leases of the asking worker itself stay its own."""
     held = await claim_one(store)
     await make_stale(raw, held)
-    assert (await store.recover("w1", [held.token])).requeued == 0
+    assert (await store.upkeep.recover("w1", [held.token])).requeued == 0
     await complete(store, held)
 
 
@@ -173,7 +173,7 @@ async def test_recovery_takes_thousands_in_bounded_calls(store: JobStore, raw: R
     await make_stale(raw, *held)
     calls, taken = 0, 0
     while taken < 300:
-        recovered = await store.recover("w2", [])
+        recovered = await store.upkeep.recover("w2", [])
         taken += recovered.requeued
         calls += 1
         assert recovered.requeued <= 64
@@ -187,13 +187,13 @@ async def test_a_delayed_job_waits_for_its_time(store: JobStore, raw: RawRedis) 
     high = await submit(store, 1, "high", delay_ms=60_000)
     assert await claim(store) == []
     assert (await store.stats()).delayed == 2
-    promoted = await store.promote()
+    promoted = await store.upkeep.promote()
     assert promoted.promoted == 0
     assert 59_000 < (promoted.next_ms or 0) <= 60_000
     await raw("ZADD", store.keys.due[0], 1, high[0])
     await raw("ZADD", store.keys.due[2], 1, low[0])
-    assert (await store.promote(1)).next_ms == 0
-    await store.promote()
+    assert (await store.upkeep.promote(1)).next_ms == 0
+    await store.upkeep.promote()
     assert [held.job_id for held in await claim(store)] == [*high, *low]
 
 

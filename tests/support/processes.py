@@ -65,7 +65,7 @@ class ServiceProcess:
             raise RuntimeError(f"{self.name} was not started")
         return self._process
 
-    async def ready(self, seconds: float = 15.0) -> None:
+    async def ready(self, seconds: float = 30.0) -> None:
         """Wait until /health/ready answers 200; RuntimeError with the log's end when it does not."""
         async with httpx.AsyncClient(timeout=2.0) as client:
             deadline = asyncio.get_running_loop().time() + seconds

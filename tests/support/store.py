@@ -77,7 +77,7 @@ async def drain(store: JobStore, consumer: str = "drain") -> int:
     """Complete everything that is claimable or becomes due; how many."""
     done = 0
     while True:
-        await store.promote()
+        await store.upkeep.promote()
         claimed = await store.claim(consumer, 50, look=True, suspect=True)
         for held in claimed.claims:
             await complete(store, held)
