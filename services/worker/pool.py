@@ -26,6 +26,7 @@ class Pool:
         self._changed = asyncio.Event()
         self._ending_stuck: set[asyncio.Task[None]] = set()
         metrics.slots.set(slots)
+        metrics.busy.set_function(lambda: self._executing)  # asked at a scrape, not told twice in each job
 
     @property
     def free(self) -> int:
@@ -66,7 +67,6 @@ class Pool:
         run = Run(claim, time.monotonic())
         self._runs[claim.token] = run
         self._executing += 1
-        self._metrics.busy.set(self._executing)
         self._metrics.wait.observe(max(claim.started_ms - claim.ready_ms, 0) / 1000)
         run.task = asyncio.create_task(self._work(run))
 
@@ -88,7 +88,6 @@ class Pool:
         if run.has_slot:
             run.has_slot = False
             self._executing -= 1
-            self._metrics.busy.set(self._executing)
             self._changed.set()
 
     def end_stuck(self, run: Run) -> None:
