@@ -72,7 +72,7 @@ class Deltas:
         if not self._store.settings.deltas:
             return  # all of it rides in the end
         if self._start is None:
-            # In the next turn: a text that ends in this one rides in the job's end, and a task costs 6 us.
+            # In the next turn: a text that ends in this one rides in the job's end, and a task costs 3 us.
             self._start = asyncio.get_running_loop().call_soon(self._begin)
         elif not self._open_window or self._pending >= self._characters:
             self._hurry.set()
