@@ -106,7 +106,7 @@ class Chores:
         now = time.monotonic()
         for run in self._pool.runs:
             limit = run.claim.spec.timeout_seconds + GRACE_SECONDS
-            if run.executing and run.renewable and now - run.started_s > limit:
+            if run.call is not None and run.renewable and now - run.started_s > limit:
                 run.renewable = False
                 _log.error("provider_stuck", job_id=run.claim.job_id)
                 self._pool.end_stuck(run)

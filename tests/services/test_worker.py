@@ -142,6 +142,19 @@ async def test_an_attempt_that_takes_too_long_is_cut(store: JobStore) -> None:
     assert errors == ["Timeout", "DeadlineExceeded"]
 
 
+async def test_an_idle_worker_looks_at_no_runs(store: JobStore) -> None:
+    """The timer that looks at all runs stops with the last run and starts again with the next."""
+    async with running_worker(store.settings, {"p": Scripted(_waits)}) as (worker, _):
+        for _ in range(2):
+            (job_id,) = await submit(store, max_attempts=1, timeout_seconds=0.2)
+            assert (await ended(store, job_id)).status is JobStatus.FAILED
+
+            async def rests() -> bool:
+                return worker._pool._looking is None
+
+            await until(rests, 1.0)
+
+
 async def test_a_cancel_reaches_the_running_provider(store: JobStore) -> None:
     """The stream is closed at once; the job ends as cancelled with its partial text and an estimated usage."""
     closed = asyncio.Event()
