@@ -22,10 +22,8 @@ from bench.report import Report, Spread
 from bench.server import Probe, fresh_server, sent_by_us
 from bench.services import WORKER, settings_of
 from bench.sizes import Sizes
-from shared.store.keys import Keys
 
 DRAIN_SECONDS: Final = 180.0
-_KEYS: Final = Keys()
 
 
 class Contestant(msgspec.Struct, frozen=True):
@@ -51,14 +49,12 @@ class Run(msgspec.Struct, frozen=True):
     commands: float
 
 
-def _completed(probe: Probe) -> int:
-    return probe.hash_number(_KEYS.fixed("counts"), "completed")
-
-
 def _ours(name: str, sizes: Sizes, *, organization_events: bool) -> Contestant:
     producer = [sys.executable, "-m", "bench.producer", str(sizes.jobs), str(sizes.concurrency)]
     settings = {"WORKER_CONCURRENCY": str(sizes.concurrency), "ORGANIZATION_EVENTS": str(int(organization_events))}
-    return Contestant(name, producer, WORKER, settings_of("worker", "", free_port(), settings), _completed, ours=True)
+    return Contestant(
+        name, producer, WORKER, settings_of("worker", "", free_port(), settings), Probe.completed, ours=True
+    )
 
 
 def contestants(sizes: Sizes) -> list[Contestant]:

@@ -10,21 +10,16 @@ from bench.report import Report
 from bench.server import Probe, fresh_server
 from bench.services import service
 from bench.sizes import Sizes
-from shared.store.keys import Keys
 
 
 def _measure(probe: Probe, sizes: Sizes, delta: int) -> tuple[float, float]:
     """Bytes per queued and per finished job, in which `delta` characters of the result came as a delta."""
     producer = [sys.executable, "-m", "bench.producer"]
     environment = {"REDIS_URL": probe.url}
-    counts = Keys().fixed("counts")
-
-    def finished() -> int:
-        return probe.hash_number(counts, "completed")
 
     def drain() -> None:
         with service("worker", probe.url, BENCH_DELTA=str(delta)):
-            wait_until(lambda: finished() == expected, "all jobs finish", 120)
+            wait_until(lambda: probe.completed() == expected, "all jobs finish", 120)
 
     # A job before the first reading: scripts, groups, the day's index and the worker's own keys are there then.
     answer_of([*producer, "0", "1"], environment)

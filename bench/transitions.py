@@ -67,7 +67,7 @@ async def _life(store: JobStore, counted: Counted) -> None:
     await counted(
         "requeue", lambda: store.requeue(claims[-1], RetryReason.ERROR, delay_ms=1, refund=False, error=_ERROR)
     )
-    while not (await store.promote()).promoted:
+    while not (await store.upkeep.promote()).promoted:
         pass
     await claim()
     await store.finish(claims[-1], JobStatus.COMPLETED, outcome, number=1, offset=0, run_ms=1)

@@ -5,7 +5,7 @@ Decoding is strict: no unknown field, no coercion. What a type cannot say is in 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -112,13 +112,17 @@ def _metadata_fault(metadata: dict[str, Any]) -> str | None:
     return f"longer than {MAX_METADATA} bytes" if size > MAX_METADATA else None
 
 
+def _unserved(field: str, served: Iterable[str]) -> FieldError:
+    return FieldError(field, f"not served here; one of {', '.join(sorted(served))} (PROVIDERS of the gateway)")
+
+
 def _choice_faults(request: JobRequest, choices: list[str], models: dict[str, frozenset[str]]) -> Iterator[FieldError]:
     if request.provider is not None or request.model is not None:
         yield FieldError("providers", "must not come with provider or model")
     served = served_choices(models)
     for i, choice in enumerate(choices):
         if choice not in served:
-            yield FieldError(f"providers[{i}]", f"not served here; one of {', '.join(served)}")
+            yield _unserved(f"providers[{i}]", served)
         elif choice in choices[:i]:
             yield FieldError(f"providers[{i}]", "named twice")
 
@@ -144,9 +148,9 @@ def faults(request: JobRequest, body: bytes, models: dict[str, frozenset[str]]) 
     if request.providers is not None:
         found += _choice_faults(request, request.providers, models)
     if request.provider is not None and request.provider not in models:
-        found.append(FieldError("provider", f"not served here; one of {', '.join(sorted(models))}"))
+        found.append(_unserved("provider", models))
     elif request.model is not None:
         allowed = models[request.provider] if request.provider is not None else frozenset().union(*models.values())
         if request.model not in allowed:
-            found.append(FieldError("model", f"not served here; one of {', '.join(sorted(allowed))}"))
+            found.append(_unserved("model", allowed))
     return found

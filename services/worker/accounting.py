@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from shared.job import Spent, Usage
 
 BYTES_PER_TOKEN: Final = 4
 """About four characters of English are one token (OpenAI, "What are tokens and how to count them")."""
+
+_NOTHING: Final = Usage(input_tokens=0, output_tokens=0)
 
 
 def estimate_tokens(length: int) -> int:
@@ -15,21 +19,33 @@ def estimate_tokens(length: int) -> int:
     return -(-length // BYTES_PER_TOKEN)
 
 
+def usage_of_answer(reported: Usage | None, asked_length: int, text_length: int) -> Usage:
+    """Of a whole answer: as the provider reported it. What it did not count, or counted as nothing, is estimated."""
+    known = reported or _NOTHING
+    if known.input_tokens and known.output_tokens:
+        return known
+    return msgspec.structs.replace(
+        known,
+        input_tokens=known.input_tokens or estimate_tokens(asked_length),
+        output_tokens=known.output_tokens or estimate_tokens(text_length),
+        estimated=True,
+    )
+
+
 def usage_of_broken(reported: Usage | None, prompt: str, text_length: int) -> Usage:
     """Of a stream that did not reach its end: what the provider reported before, the rest estimated."""
-    return Usage(
-        input_tokens=reported.input_tokens if reported else estimate_tokens(len(prompt)),
-        output_tokens=max(estimate_tokens(text_length), reported.output_tokens if reported else 0),
-        cached_tokens=reported.cached_tokens if reported else 0,
+    known = reported or _NOTHING
+    return msgspec.structs.replace(
+        known,
+        input_tokens=known.input_tokens or estimate_tokens(len(prompt)),
+        output_tokens=max(estimate_tokens(text_length), known.output_tokens),
         estimated=True,
     )
 
 
 def total(before: Spent | None, usage: Usage, cost: int | None) -> Spent:
     """Add a call to what was spent `before`. A sum with an unknown part is unknown, never too low."""
-    if before is None:
-        return Spent(usage=usage, cost=cost)
-    earlier = before.usage
+    earlier, costs = (before.usage, before.cost) if before is not None else (_NOTHING, 0)
     return Spent(
         usage=Usage(
             input_tokens=earlier.input_tokens + usage.input_tokens,
@@ -37,7 +53,7 @@ def total(before: Spent | None, usage: Usage, cost: int | None) -> Spent:
             cached_tokens=earlier.cached_tokens + usage.cached_tokens,
             estimated=earlier.estimated or usage.estimated,
         ),
-        cost=None if before.cost is None or cost is None else before.cost + cost,
+        cost=None if costs is None or cost is None else costs + cost,
     )
 
 

@@ -117,7 +117,7 @@ class Worker:
         self._pool.halt_all(Stop.DRAIN)
         await self._pool.wait_empty()
         try:
-            await self._store.leave(self.name)
+            await self._store.upkeep.leave(self.name)
         except PASSING:
             _log.warning("left_without_goodbye")
 

@@ -45,14 +45,12 @@ class Call:
         self._on_first = on_first
         self.silent = False
         self._heard_at = time.monotonic()
-        self._timer: asyncio.TimerHandle | None = None
         self.usage: Usage | None = None
         self.began = False
 
     async def complete(self, provider: Provider, request: GenerationRequest) -> Completion:
         """Stream to the end. ProviderError also when the stream ended too early or fell silent."""
-        self._watch(self._patience.first_token_s)
-        self._run.executing = True
+        self._run.call = self
         try:
             return await self._consume(provider, request)
         except asyncio.CancelledError:
@@ -66,9 +64,7 @@ class Call:
                 raise _silence(began=self.began) from None
             raise
         finally:
-            self._run.executing = False
-            if self._timer is not None:
-                self._timer.cancel()
+            self._run.call = None
 
     async def _consume(self, provider: Provider, request: GenerationRequest) -> Completion:
         stream: Any = provider.stream(request)
@@ -89,15 +85,10 @@ class Call:
             Action.RETRY,
         )
 
-    def _watch(self, seconds: float) -> None:
-        self._timer = asyncio.get_running_loop().call_later(max(seconds, 0.001), self._look)
-
-    def _look(self) -> None:
-        # One timer looks again when it must, instead of one for each piece of text.
+    def look(self, now_s: float) -> None:
+        """Cut the stream, once, when it has been silent for too long; called again and again while it runs."""
         limit = self._patience.token_gap_s if self.began else self._patience.first_token_s
-        left = self._heard_at + limit - time.monotonic()
-        if left > 0:
-            self._watch(left)
-        elif self._run.executing and self._run.stop is None and self._run.task is not None:
+        overdue = now_s - self._heard_at >= limit
+        if overdue and not self.silent and self._run.stop is None and self._run.task is not None:
             self.silent = True
             self._run.task.cancel()

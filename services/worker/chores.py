@@ -62,7 +62,7 @@ class Chores:
     async def promote(self) -> None:
         """Make due jobs claimable and remember when the next is due."""
         while True:
-            promoted = await self._store.promote()
+            promoted = await self._store.upkeep.promote()
             self._due.learned(promoted.next_ms)
             self._due.lane(promoted.lane_ms)
             if promoted.next_ms != 0:
@@ -106,7 +106,7 @@ class Chores:
         now = time.monotonic()
         for run in self._pool.runs:
             limit = run.claim.spec.timeout_seconds + GRACE_SECONDS
-            if run.executing and run.renewable and now - run.started_s > limit:
+            if run.call is not None and run.renewable and now - run.started_s > limit:
                 run.renewable = False
                 _log.error("provider_stuck", job_id=run.claim.job_id)
                 self._pool.end_stuck(run)
@@ -138,12 +138,12 @@ class Chores:
     async def _recover_once(self) -> float:
         asked = time.monotonic()
         held = [run.claim.token for run in self._pool.runs]
-        recovered = await self._store.recover(self._name, held)
+        recovered = await self._store.upkeep.recover(self._name, held)
         self.looked(asked, recovered.server_ms)
         if taken := recovered.requeued + recovered.failed:
             self._metrics.recoveries.inc(taken)
             _log.warning("recovered", requeued=recovered.requeued, failed=recovered.failed)
-        if recovered.pending == 0 and not self._pool.runs and not await self._store.unfinished():
+        if recovered.pending == 0 and not self._pool.runs and not await self._store.upkeep.unfinished():
             self._watching = anyio.Event()
         steady = self._lease_s / 3
         return steady if recovered.next_ms is None else min(recovered.next_ms / 1000 + 0.005, steady)
@@ -162,7 +162,7 @@ class Chores:
         """At the start and every hour (the frugal profile: every day)."""
         while True:
             try:
-                audited = await self._store.audit(self._name)
+                audited = await self._store.upkeep.audit(self._name)
             except PASSING:
                 await anyio.sleep(5.0)
                 continue

@@ -107,7 +107,7 @@ class Consumer:
         self._chores.woke(due)
         if ring is Ring.JOB:
             return False
-        if ring is Ring.NONE and not self._due.now and not await self._store.unfinished():
+        if ring is Ring.NONE and not self._due.now and not await self._store.upkeep.unfinished():
             self.served = time.monotonic()
             return None
         if ring is Ring.NONE:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
+from urllib.parse import urlsplit
 
 from services.worker.prompting import brief
 from services.worker.providers import Provider
@@ -15,8 +17,33 @@ from shared.errors import SettingsInvalid
 from shared.job import Usage
 from shared.store.routing import GateLimits, Routing
 
+_PRINTABLE: Final = re.compile(r"[!-~]+")
 PRICED_TOKENS: Final = 10_000
 """Enough for a price per token that is no whole nano-USD, too few for the price of a long context."""
+
+
+def _check(name: str, settings: WorkerSettings) -> None:
+    """SettingsInvalid for what would otherwise fail every call, each time as if the provider were to blame."""
+    key, url, upper = settings.keys[name], settings.base_urls[name], name.upper()
+    if not key and not url:
+        raise SettingsInvalid(f"{upper}_API_KEY is not set, and PROVIDERS names {name}")
+    if key and not _PRINTABLE.fullmatch(key):
+        raise SettingsInvalid(f"{upper}_API_KEY is not a key: it has a blank, a line end or an accent in it")
+    if url and not _is_web(url):
+        raise SettingsInvalid(f"{upper}_BASE_URL is not an http(s) URL")
+    if name == "anthropic" and url.rstrip("/").endswith("/v1"):
+        raise SettingsInvalid("ANTHROPIC_BASE_URL must end before /v1: the API's paths begin with it")
+    if settings.provider_proxy and not _is_web(settings.provider_proxy):
+        raise SettingsInvalid("PROVIDER_PROXY is not an http(s) URL")
+
+
+def _is_web(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        named = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return named and parts.scheme in ("http", "https") and _PRINTABLE.fullmatch(url) is not None
 
 
 def _vendor(name: str, settings: WorkerSettings) -> Provider:
@@ -37,7 +64,7 @@ def _vendor(name: str, settings: WorkerSettings) -> Provider:
 
 
 def equip(settings: WorkerSettings, more: Mapping[str, Provider]) -> dict[str, Provider]:
-    """The providers of the chain by name, and `more`. SettingsInvalid for one that is not known or lacks its key."""
+    """The providers of the chain by name, and `more`. SettingsInvalid for one that is not known or cannot work."""
     known: dict[str, Provider] = {
         "demo": DemoProvider(
             first_token_ms=settings.demo_first_token_ms,
@@ -52,8 +79,7 @@ def equip(settings: WorkerSettings, more: Mapping[str, Provider]) -> dict[str, P
             continue
         if name not in keys:
             raise SettingsInvalid(f"PROVIDERS names {name}, which this worker does not have")
-        if not keys[name] and not settings.base_urls[name]:
-            raise SettingsInvalid(f"{name.upper()}_API_KEY is not set, and PROVIDERS names {name}")
+        _check(name, settings)
         known[name] = _vendor(name, settings)
     return known
 

@@ -22,7 +22,9 @@ _REPORTS: Final[Mapping[Action, CallReport]] = {
 
 
 def report_of(error: ProviderError) -> CallReport:
-    """What a failed call says of its provider; NONE when it was the request's own fault."""
+    """What a failed call says of its provider; NONE when nobody else is to be asked either."""
+    if error.answered:
+        return CallReport.OK
     return _REPORTS.get(error.action, CallReport.NONE)
 
 

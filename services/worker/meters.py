@@ -6,6 +6,7 @@ from prometheus_client import Counter
 
 from shared.chain import split
 from shared.job import Usage
+from shared.telemetry.instruments import Count
 from shared.telemetry.metrics import WorkerMetrics
 
 
@@ -14,26 +15,28 @@ class Meters:
 
     def __init__(self, metrics: WorkerMetrics) -> None:
         self._metrics = metrics
-        self._requests: dict[tuple[str, str], Counter] = {}
-        self._tokens: dict[tuple[str, str], Counter] = {}
+        self._requests: dict[tuple[str, str], Count] = {}
+        self._tokens: dict[str, tuple[Count, Count, Count]] = {}
         self._cost: dict[str, Counter] = {}
 
     def request(self, gate: str, outcome: str) -> None:
         """A call ended so."""
-        counter = self._requests.get((gate, outcome))
-        if counter is None:
-            counter = self._requests[gate, outcome] = self._metrics.requests.labels(*split(gate), outcome)
-        counter.inc()
+        count = self._requests.get((gate, outcome))
+        if count is None:
+            count = self._requests[gate, outcome] = self._metrics.requests.labels(*split(gate), outcome)
+        count.inc()
 
     def spent(self, gate: str, usage: Usage, cost: int | None) -> None:
         """A call used these tokens, for so many nano-USD (None: unknown)."""
-        counts = (("input", usage.input_tokens), ("output", usage.output_tokens), ("cached", usage.cached_tokens))
-        for direction, tokens in counts:
-            if tokens:
-                counter = self._tokens.get((gate, direction))
-                if counter is None:
-                    counter = self._tokens[gate, direction] = self._metrics.tokens.labels(*split(gate), direction)
-                counter.inc(tokens)
+        counts = self._tokens.get(gate)
+        if counts is None:
+            tokens, name = self._metrics.tokens, split(gate)
+            counts = (tokens.labels(*name, "input"), tokens.labels(*name, "output"), tokens.labels(*name, "cached"))
+            self._tokens[gate] = counts
+        read, written, cached = counts
+        read.inc(usage.input_tokens)
+        written.inc(usage.output_tokens)
+        cached.inc(usage.cached_tokens)
         if cost:
             paid = self._cost.get(gate)
             if paid is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Final
@@ -14,6 +15,7 @@ from shared.job import Claim, JobError, JobStatus, Outcome, RetryReason
 
 if TYPE_CHECKING:
     from services.worker.account import Account
+    from services.worker.call import Call
 
 PASSING: Final = (StoreUnavailable, StoreFull, Overloaded)
 """Refusals of the store that end by themselves: what was refused is repeated."""
@@ -59,13 +61,15 @@ Ending = Finish | Requeue | Parked
 class Run:
     """A claim and the task that works on it.
 
-    `has_slot` until its text is done; `executing` while the provider streams: only then a stop interrupts the task.
+    `has_slot` until its text is done; `call`: the one under way; only then a stop interrupts the task.
     `close_log` waits for the append in flight and stops new ones; `number`, the last event of this lease in the log, is
     final then. `renewable` is False once the run is given up for stuck. `account`: what its calls cost.
+    `ends_at_s`: when its time is over (monotonic clock).
     """
 
     __slots__ = (
-        "account", "claim", "close_log", "executing", "has_slot", "number", "renewable", "started_s", "stop", "task",
+        "account", "call", "claim", "close_log", "ends_at_s", "has_slot", "number", "renewable",
+        "started_s", "stop", "task",
     )  # fmt: skip
 
     def __init__(self, claim: Claim, now_s: float) -> None:
@@ -73,16 +77,24 @@ class Run:
         self.started_s = now_s
         self.task: asyncio.Task[None] | None = None
         self.has_slot = True
-        self.executing = False
         self.renewable = True
         self.number = 1
         self.account: Account | None = None
         self.close_log: Callable[[], Awaitable[None]] | None = None
         self.stop: Stop | None = None
+        self.call: Call | None = None
+        self.ends_at_s = math.inf
+
+    def look(self, now_s: float) -> None:
+        """Stop the run when its time is over, or its call when that has been silent for too long."""
+        if now_s >= self.ends_at_s and self.stop is None:
+            self.halt(Stop.TIMEOUT)
+        elif self.call is not None:
+            self.call.look(now_s)
 
     def halt(self, why: Stop) -> None:
         """Stop the provider's stream; the first reason counts, except that a lost lease overrules all."""
         if self.stop is None or why is Stop.LOST:
             self.stop = why
-            if self.executing and self.task is not None:
+            if self.call is not None and self.task is not None:
                 self.task.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -78,12 +79,11 @@ class Runner:
         run.close_log = deltas.close
         turn = Turn(run, self._gates.chain[0] if self._gates.chain else "")
         limit = min(run.claim.spec.timeout_seconds, self._seconds_to_deadline(run))
-        # A timer of its own: asyncio.timeout costs four times as much, in every job.
-        timer = asyncio.get_running_loop().call_later(limit, run.halt, Stop.TIMEOUT)
+        run.ends_at_s = time.monotonic() + limit
         try:
             made = await self._call_in_turn(run, deltas, turn, account)
         finally:
-            timer.cancel()
+            run.ends_at_s = math.inf
         if run.stop is Stop.LOST:
             deltas.give_up()
         await deltas.close()

@@ -26,16 +26,13 @@ from shared.store.keys import Keys
 from shared.store.listeners import Messages
 from shared.store.reads import Reads
 from shared.store.replies import (
-    Audited,
     CallReport,
     CancelReply,
     Claimed,
     GateState,
     JobPage,
     MemoryUse,
-    Promoted,
     QueueStats,
-    Recovered,
     Renewed,
     Rerouted,
     Ring,
@@ -43,9 +40,9 @@ from shared.store.replies import (
 )
 from shared.store.routing import Routing
 from shared.store.shared_socket import Observer
+from shared.store.upkeep import ServerClock, Upkeep
 from shared.store.usage import UsageRow
 
-AUDIT_SLACK_S: Final = 100.0
 PING_FRESH_S: Final = 300.0
 
 
@@ -69,9 +66,9 @@ class JobStore:
         self._scripts = self._calls.scripts
         self._reads = Reads(wires.transport, observer)
         self.events = EventLog(self._reads, self.keys, deltas=settings.deltas)
-        self._looks = 0
         self._pinged_at = -PING_FRESH_S
-        self._server_clock = (0, 0.0)
+        self._clock = ServerClock()
+        self.upkeep = Upkeep(self._calls, self._reads, self.keys, settings, self._clock)
 
     async def aclose(self) -> None:
         """Send what callers still wait for, then close every connection."""
@@ -187,7 +184,7 @@ class JobStore:
             "claim", [(token,) for token in known or ()], consumer=consumer, limit=limit, look=int(look),
             suspect_allowed=int(suspect), lost=int(known is not None),
         )  # fmt: skip
-        more, now_ms, rows = bool(reply[0]), self._note_time(reply[1]), reply[4:]
+        more, now_ms, rows = bool(reply[0]), self._clock.note(reply[1]), reply[4:]
         next_ms = None if reply[2] < 0 else int(reply[2])
         claims, unreadable = records.parse_claims(rows, consumer, now_ms)
         if unreadable:
@@ -204,7 +201,7 @@ class JobStore:
         """Renew every lease given; none is ever taken back."""
         reply = await self._calls.run("renew", [(claim.token, claim.job_id) for claim in claims], consumer=consumer)
         lost, cancelled = (frozenset(text.decode() for text in part) for part in reply[1:])
-        return Renewed(lost, cancelled, self._note_time(reply[0]))
+        return Renewed(lost, cancelled, self._clock.note(reply[0]))
 
     async def append(self, claim: Claim, number: int, text: str) -> int:
         """Log one delta. `number` counts from 2 within the lease without holes. Answers how many readers heard."""
@@ -285,30 +282,6 @@ class JobStore:
         """Tell a gate what became of a call. `tokens`: how many more were used than reserved, below 0: fewer."""
         refusals.check_item(await self._calls.report(items.report(gate, report, retry_after_ms, tokens)))
 
-    async def recover(self, consumer: str, held: Sequence[str], *, batch: int = 64) -> Recovered:
-        """Requeue what was not renewed for a lease, except what this worker itself holds.
-
-        Takes nothing when the server's clock is not where earlier answers put it (within 1 s): this call may have
-        waited out a stall in which nobody could renew (I6). The first call of a process only learns the time.
-        """
-        server_ms, heard_at = self._server_clock
-        believed_ms = server_ms + round((time.monotonic() - heard_at) * 1000)
-        reply = await self._calls.run(
-            "recover", [(token,) for token in held], consumer=consumer, believed_ms=believed_ms, batch=batch
-        )
-        requeued, failed, next_ms, pending = (int(part) for part in reply[:4])
-        now_ms = self._note_time(reply[4])
-        return Recovered(requeued, failed, None if next_ms < 0 else next_ms, pending, now_ms)
-
-    def _note_time(self, server_ms: bytes) -> int:
-        self._server_clock = (int(server_ms), time.monotonic())
-        return int(server_ms)
-
-    async def promote(self, limit: int = 64) -> Promoted:
-        """Make due jobs claimable."""
-        promoted, next_ms, lane_ms = await self._calls.run("promote", limit=limit)
-        return Promoted(promoted, None if next_ms < 0 else next_ms, None if lane_ms < 0 else lane_ms)
-
     async def wait_for_work(self, timeout_ms: int) -> Ring:
         """Sleep until somebody rings, at most `timeout_ms`, on a connection of its own."""
         return await self._sleeper.sleep(timeout_ms)
@@ -316,40 +289,6 @@ class JobStore:
     async def ring_look(self) -> None:
         """Wake a sleeper for recovered work: a worker that is done with its suspect may take the next one."""
         await self._reads.execute("ZADD", self.keys.fixed("wake"), -1, Ring.LOOK.value)
-
-    async def unfinished(self) -> bool:
-        """One cheap read: is there any unfinished job. Streams hold nothing else; delayed sets are asked every other
-        time, because a due time nearer than a lease has rung somebody already; hourly where any due time has."""
-        self._looks += 1
-        streams = self.keys.streams
-        found = await self._reads.execute("XREAD", "COUNT", 1, "STREAMS", *streams, *["0"] * len(streams))
-        if not found and self._looks % (12 if self.settings.frugal else 2) == 0:
-            return bool(await self._reads.execute("EXISTS", *self.keys.due, self.keys.fixed("parked")))
-        return bool(found)
-
-    async def audit(self, consumer: str) -> Audited:
-        """Repair what no script could have left: entries pending with nobody, live records that no entry names.
-
-        Goes through all records, so it takes a tenth of the time at most and leaves the rest to the jobs.
-        """
-        lock, lock_ms = self.keys.fixed("audit"), round(max(self.settings.audit_seconds - AUDIT_SLACK_S, 1) * 1000)
-        if await self._reads.execute("SET", lock, consumer, "NX", "PX", lock_ms) is None:
-            return Audited(ran=False, requeued=0, consumers_deleted=0)
-        requeued, deleted = await self._calls.run("audit_entries")
-        prefix, cursor = self.keys.prefix("job"), b"0"
-        while True:
-            began = time.monotonic()
-            cursor, found = await self._reads.execute("SCAN", cursor, "MATCH", f"{prefix}*", "COUNT", 64)
-            if found:
-                replies = await self._calls.run("audit_records", [(key.decode()[len(prefix) :],) for key in found])
-                requeued += sum(reply for reply in replies if isinstance(reply, int))
-            if cursor == b"0":
-                return Audited(ran=True, requeued=requeued, consumers_deleted=deleted)
-            await asyncio.sleep(9 * (time.monotonic() - began))
-
-    async def leave(self, consumer: str) -> None:
-        """Remove this worker's consumers from the group, where nothing is pending with them."""
-        await self._calls.run("leave", consumer=consumer)
 
     @asynccontextmanager
     async def control(self, consumer: str) -> AsyncIterator[Messages]:

@@ -125,9 +125,9 @@ def parse_claim(row: Sequence[bytes | int], consumer: str, now_ms: int) -> Claim
         deadline_ms=int(deadline),
         suspect=int(losses) > 0,
         gate=_text(gate),
-        route=tuple(_text(route).split()),
+        route=tuple(_text(route).split()) if route else (),
         reserved=int(reserved),
-        passed_over=_passed_over(_text(passed_over)),
+        passed_over=_passed_over(_text(passed_over)) if passed_over else (),
         spent=_SPENT.decode(_text(spent)) if spent else None,
         lost_bytes=int(lost),
     )

@@ -15,13 +15,13 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
-    Histogram,
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
 )
 
 from shared.telemetry.budget import Meter
+from shared.telemetry.instruments import CountFamily, Distribution
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST.removesuffix("; charset=utf-8")
 """Of `/metrics`; Litestar adds the charset to every text."""
@@ -122,7 +122,7 @@ class WorkerMetrics:
     """Of a worker: how jobs ended, how long they took, and how busy it is."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.finished = Counter(
+        self.finished = CountFamily(
             "presswork_jobs_finished_total", "Jobs this worker ended, by outcome.", ("outcome",), registry=registry
         )
         self.retries = Counter(
@@ -134,28 +134,28 @@ class WorkerMetrics:
         self.recoveries = Counter(
             "presswork_recoveries_total", "Jobs this worker took back from a lost one.", registry=registry
         )
-        self.wait = Histogram(
+        self.wait = Distribution(
             "presswork_job_wait_seconds", "From claimable to claimed.", buckets=JOB_BUCKETS, registry=registry
         )
-        self.run = Histogram(
+        self.run = Distribution(
             "presswork_job_run_seconds", "From claim to end of one attempt.", buckets=JOB_BUCKETS, registry=registry
         )
-        self.total = Histogram(
+        self.total = Distribution(
             "presswork_job_total_seconds", "From submit to the end of the job.", buckets=JOB_BUCKETS, registry=registry
         )
-        self.first_token = Histogram(
+        self.first_token = Distribution(
             "presswork_job_first_token_seconds",
             "From claim to the provider's first text.",
             buckets=FIRST_TOKEN_BUCKETS,
             registry=registry,
         )
-        self.requests = Counter(
+        self.requests = CountFamily(
             "presswork_provider_requests_total",
             "Calls of providers: ok, limited, failed, refused, rejected, or why we cut them.",
             ("provider", "model", "outcome"),
             registry=registry,
         )
-        self.tokens = Counter(
+        self.tokens = CountFamily(
             "presswork_provider_tokens_total",
             "Tokens of all calls, broken ones estimated; cached is a part of input.",
             ("provider", "model", "direction"),

@@ -86,7 +86,7 @@ class Play:
         for key in self.store.keys.due:
             for member in await self.raw("ZRANGE", key, 0, self.chance.randint(0, 2)):
                 await self.raw("ZADD", key, "XX", 1, member)
-        await self.store.promote()
+        await self.store.upkeep.promote()
 
     async def append(self) -> None:
         """A first delta."""
@@ -137,7 +137,7 @@ class Play:
         worker = self._held().consumer
         lost = [held for held in self.model.holders.values() if held.consumer == worker]
         await make_stale(self.raw, *lost)
-        await self.store.recover("finder", [])
+        await self.store.upkeep.recover("finder", [])
         self.dead += 1
         for held in lost:
             snapshot = await self.store.status(held.job_id)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.worker.providers import ProviderError
-from services.worker.providers.wire import MAX_EVENT_BYTES, EventReader
+from services.worker.providers.answers import MAX_EVENT_BYTES, EventReader
 
 lines = st.text(st.characters(exclude_characters="\r\n", codec="utf-8"), max_size=12)
 
@@ -26,7 +26,14 @@ def test_chunks_may_be_cut_anywhere(events: list[list[str]], ending: str, cuts: 
         rest = rest[cut:]
     # A lone carriage return at the very end waits for its line feed.
     found += reader.feed(rest + b":\n")
-    assert [data.decode() for data in found] == ["\n".join(event) for event in events]
+    assert [data.decode() for data in found] == ["\n".join(event) for event in events if event != [""]]
+
+
+def test_what_is_no_event() -> None:
+    """Events without data, as some servers keep a connection alive, and a byte order mark are not data."""
+    reader = EventReader()
+    assert reader.feed(b"\xef\xbb\xbfdata: 1\n\ndata:\n\ndata: \n\ndata\n\nevent: ping\nid: 7\n\n") == [b"1"]
+    assert reader.feed(b"data:2\n\n") == [b"2"]
 
 
 def test_an_event_without_end() -> None:

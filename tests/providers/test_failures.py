@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.worker.gates import report_of
 from services.worker.providers import Action
 from services.worker.providers.failure_table import SHAPES, page
 from services.worker.providers.failures import (
@@ -20,6 +21,7 @@ from services.worker.providers.failures import (
     retry_after_s,
 )
 from services.worker.providers.wire import reported
+from shared.store.replies import CallReport
 from tests.support.processes import ROOT
 
 words = st.none() | st.text(max_size=40)
@@ -62,7 +64,9 @@ def test_every_body_can_be_read(body: Any, status: int | None) -> None:
     [
         ({"retry_after": "2"}, 2.0),
         ({"retry_after": "0.25"}, 0.25),
-        ({"retry_after": "-3"}, 0.0),
+        ({"retry_after": "-3"}, None),
+        ({"retry_after": "0"}, None),
+        ({"retry_after_ms": "0", "retry_after": "9"}, None),
         ({"retry_after": "1e9"}, RETRY_AFTER_CAP_S),
         ({"retry_after": "nan"}, None),
         ({"retry_after": "inf"}, None),
@@ -71,7 +75,7 @@ def test_every_body_can_be_read(body: Any, status: int | None) -> None:
         ({"retry_after_ms": "1500", "retry_after": "9"}, 1.5),
         ({"retry_after_ms": "x", "retry_after": "9"}, 9.0),
         ({"retry_after": "Wed, 25 Nov 2026 12:00:07 GMT", "date": "Wed, 25 Nov 2026 12:00:00 GMT"}, 7.0),
-        ({"retry_after": "Wed, 25 Nov 2026 11:00:00 GMT", "date": "Wed, 25 Nov 2026 12:00:00 GMT"}, 0.0),
+        ({"retry_after": "Wed, 25 Nov 2026 11:00:00 GMT", "date": "Wed, 25 Nov 2026 12:00:00 GMT"}, None),
         ({"retry_after": "Wed, 25 Nov 2026 12:00:07 GMT"}, None),
         ({}, None),
     ],
@@ -86,7 +90,29 @@ def test_hints() -> None:
     assert hint_in("Your credit balance is too low to access the API.") is Hint.CREDIT
     assert hint_in("prompt is too long: 210000 tokens > 200000 maximum") is Hint.TOO_LONG
     assert hint_in("Request too large for gpt-4o on tokens per min (TPM)") is Hint.OVER_LIMIT
+    assert hint_in("You have reached your specified API usage limits. You will regain access on …") is Hint.CREDIT
+    assert hint_in("This request would exceed your organization's monthly spend limit.") is Hint.CREDIT
+    assert hint_in("This request would exceed your rate limit of 30,000 input tokens per minute.") is None
+    assert hint_in("Bad input. " + "x" * 200 + "Write about our card without a spend limit") is None
     assert hint_in("anything else") is hint_in(None) is hint_in(7) is None
+
+
+@pytest.mark.parametrize(
+    ("failure", "report"),
+    [
+        (CallFailure(status=429), CallReport.LIMITED),
+        (CallFailure(status=500), CallReport.FAILED),
+        (CallFailure(status=401), CallReport.REFUSED),
+        (CallFailure(status=400), CallReport.NONE),
+        (CallFailure(fault=Fault.REFUSED), CallReport.NONE),
+        (CallFailure(fault=Fault.EMPTY), CallReport.OK),
+        (CallFailure(fault=Fault.LIMITED), CallReport.OK),
+        (CallFailure(status=429, hint=Hint.OVER_LIMIT), CallReport.OK),
+    ],
+)
+def test_what_a_failure_tells_its_gate(failure: CallFailure, report: CallReport) -> None:
+    """Only what the provider did counts against it, not what the request brought upon itself."""
+    assert report_of(classify(failure)) is report
 
 
 def test_types_say_one_thing_each() -> None:

@@ -64,7 +64,7 @@ async def test_closing_the_generator(llm: LlmServer, name: str) -> None:
 @pytest.mark.parametrize("name", BOTH)
 async def test_a_call_beside_a_cancelled_one(llm: LlmServer, name: str) -> None:
     """Cancelling one call leaves the others of the same client alone."""
-    await llm.behave(Behaviour(tokens=20, gap_s=0.02))
+    await llm.behave(Behaviour(tokens=50, gap_s=0.02))
     async with open_provider(name, {"openai": llm.openai_url, "anthropic": llm.anthropic_url}[name]) as provider:
         calls = [asyncio.create_task(collect(provider, request(name))) for _ in range(10)]
         await _opened(llm)
@@ -73,3 +73,15 @@ async def test_a_call_beside_a_cancelled_one(llm: LlmServer, name: str) -> None:
         await asyncio.wait(calls)
         assert all(call.result().done.finish_reason == "stop" for call in calls[1::2])
         assert all(call.cancelled() for call in calls[::2])
+
+
+@pytest.mark.parametrize(
+    ("name", "ping"), [("openai", ": ping\n\n"), ("openai", "data: \n\n"), ("anthropic", 'data: {"type": "ping"}\n\n')]
+)
+async def test_pings_are_silence(llm: LlmServer, name: str, ping: str) -> None:
+    """A server that only keeps its connection alive says nothing, so the limits of silence end its call."""
+    await llm.behave(Behaviour(raw=[ping] * 6_000, first_token_s=0.01, gap_s=0.01))
+    async with open_provider(name, {"openai": llm.openai_url, "anthropic": llm.anthropic_url}[name]) as provider:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(aiter(provider.stream(request(name)))), 0.5)
+        await _left(llm)

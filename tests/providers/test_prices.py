@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+from services.worker.providers import BilledUsage
 from services.worker.providers.prices import cost_nano_usd, load_prices
 from shared.chain import DEFAULT_MODELS
 from shared.job import Usage
@@ -29,6 +30,14 @@ def test_prices(provider: str, model: str, usage: tuple[int, int, int], usd: flo
     """Input, output and cached tokens at their own prices, dated names as their model, whole nano-USD."""
     tokens = Usage(input_tokens=usage[0], output_tokens=usage[1], cached_tokens=usage[2])
     assert cost_nano_usd(provider, model, tokens) == round(usd * 1e9)
+
+
+def test_a_cache_that_took_more_than_there_was() -> None:
+    """Counts that do not add up are cut to what was sent: a wrong part must not make the whole unknown."""
+    usage = BilledUsage(
+        input_tokens=1000, output_tokens=0, cached_tokens=900, cache_write_tokens=500, cache_write_1h_tokens=900
+    )
+    assert cost_nano_usd("anthropic", "claude-haiku-4-5", usage) == 900 * 100 + 100 * 2000
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ async def sent(llm: LlmServer, name: str, provider_arguments: dict[str, Any] | N
     """The call that a request with these changes becomes."""
     await llm.behave(Behaviour(keep_bodies=True))
     url = {"openai": llm.openai_url, "anthropic": llm.anthropic_url}[name]
-    async with open_provider(name, url, **(provider_arguments or {})) as provider:
+    async with open_provider(name, **({"base_url": url} | (provider_arguments or {}))) as provider:
         await collect(provider, request(name, **changes))
     return (await llm.calls())[-1]
 
@@ -118,13 +118,31 @@ async def test_the_key_goes_where_it_belongs(llm: LlmServer, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BOTH)
+async def test_nothing_in_between_is_to_compress(llm: LlmServer, name: str) -> None:
+    """What compresses a stream holds its tokens back."""
+    headers = (await sent(llm, name)).headers or {}
+    assert headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize("name", BOTH)
+async def test_an_address_may_end_in_a_slash(llm: LlmServer, name: str) -> None:
+    """The path of an address is kept, one slash more or less does no harm, and a model's name goes out as it is."""
+    url = {"openai": llm.openai_url, "anthropic": llm.anthropic_url}[name]
+    call = await sent(llm, name, {"base_url": f"{url}/"}, model="org/model:free@1")
+    assert (call.end, call.body["model"]) == ("complete", "org/model:free@1")
+
+
+@pytest.mark.parametrize("name", BOTH)
 async def test_the_environment_changes_nothing(llm: LlmServer, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Proxies, keys and addresses of the environment are not looked at: settings say where prompts go."""
     for variable in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(variable, "http://127.0.0.1:9")
     for variable in ("OPENAI_BASE_URL", "ANTHROPIC_BASE_URL"):
         monkeypatch.setenv(variable, "http://127.0.0.1:9")
-    monkeypatch.setenv("ANTHROPIC_AUTH_TOKEN", "of-the-environment")
+    for variable in ("ANTHROPIC_AUTH_TOKEN", "OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
+        monkeypatch.setenv(variable, "of-the-environment")
+    for variable in ("OPENAI_CUSTOM_HEADERS", "ANTHROPIC_CUSTOM_HEADERS"):
+        monkeypatch.setenv(variable, "X-Other: of-the-environment\nAuthorization: Bearer of-the-environment")
     call = await sent(llm, name)
     assert call.end == "complete"
     assert "of-the-environment" not in str(call.headers)

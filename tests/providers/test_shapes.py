@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 
 from services.worker.providers import Action
-from shared.job import Usage
 from tests.support.adapters import BOTH, collect, open_provider, request
 from tests.support.llm import LlmServer
 from tests.support.llm_behaviour import Behaviour, Failing
-from tests.support.llm_dialects import CACHED_TOKENS, INPUT_TOKENS, text
+from tests.support.llm_bodies import START, choice, delta, event, failed, stop
+from tests.support.llm_dialects import text
 from tests.support.processes import free_port
 
 
@@ -21,43 +22,7 @@ def url(llm: LlmServer, name: str) -> str:
     return {"openai": llm.openai_url, "anthropic": llm.anthropic_url}[name]
 
 
-def event(data: Any) -> str:
-    """One server-sent event."""
-    return f"data: {json.dumps(data)}\n\n"
-
-
-def choice(content: str | None = None, finish: str | None = None, **delta: Any) -> str:
-    """One chunk of a chat completion."""
-    return event({"choices": [{"delta": {"content": content, **delta}, "finish_reason": finish}]})
-
-
-START = event({"type": "message_start", "message": {"usage": {"input_tokens": 5, "output_tokens": 1}}})
-
-
-def delta(content: str) -> str:
-    """One piece of text of a message."""
-    return event({"type": "content_block_delta", "delta": {"type": "text_delta", "text": content}})
-
-
-def failed(kind: str) -> str:
-    """An error event of a message."""
-    return event({"type": "error", "error": {"type": kind, "message": "x"}})
-
-
-def stop(reason: str, tokens: int = 2) -> str:
-    """The end of a message."""
-    end = {"type": "message_delta", "delta": {"stop_reason": reason}, "usage": {"output_tokens": tokens}}
-    return event(end) + event({"type": "message_stop"})
-
-
-@pytest.mark.parametrize("name", BOTH)
-async def test_usage_counts_cached_tokens_in_and_apart(llm: LlmServer, name: str) -> None:
-    """`input_tokens` includes the cached ones at both vendors, although Anthropic reports them apart."""
-    await llm.behave(Behaviour(tokens=7))
-    async with open_provider(name, url(llm, name)) as provider:
-        seen = await collect(provider, request(name))
-    assert seen.text == text(7)
-    assert seen.done.usage == Usage(input_tokens=INPUT_TOKENS, output_tokens=7, cached_tokens=CACHED_TOKENS)
+LIMITS = "You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 UTC."
 
 
 @pytest.mark.parametrize("name", BOTH)
@@ -67,25 +32,6 @@ async def test_the_token_limit_is_a_finish_reason(llm: LlmServer, name: str) -> 
     async with open_provider(name, url(llm, name)) as provider:
         seen = await collect(provider, request(name, max_tokens=4))
     assert (seen.text, seen.done.finish_reason) == (text(4), "length")
-
-
-async def test_a_server_without_usage(llm: LlmServer) -> None:
-    """Usage that nobody reports is estimated, and says so."""
-    await llm.behave(Behaviour(tokens=40, usage=False))
-    async with open_provider("openai", llm.openai_url) as provider:
-        usage = (await collect(provider, request("openai"))).done.usage
-    assert usage.estimated
-    assert usage.output_tokens == pytest.approx(len(text(40)) / 4, abs=1)
-    assert usage.input_tokens > 0
-
-
-async def test_anthropic_usage_comes_first(llm: LlmServer) -> None:
-    """What the start of a message reports is handed on at once: a stream that breaks is settled with it."""
-    await llm.behave(Behaviour(tokens=9, cut="drop", cut_after=2))
-    async with open_provider("anthropic", llm.anthropic_url) as provider:
-        seen = await collect(provider, request("anthropic"))
-    assert seen.failed.error.type == "StreamBroken"
-    assert seen.reported == [Usage(input_tokens=INPUT_TOKENS, output_tokens=1, cached_tokens=CACHED_TOKENS)]
 
 
 @pytest.mark.parametrize("name", BOTH)
@@ -116,6 +62,8 @@ async def test_wishes_in_other_words(llm: LlmServer, name: str) -> None:
         ("openai", 429, {"error": {"type": "insufficient_quota", "code": "credit_balance_exhausted"}}),
         ("anthropic", 400, {"error": {"type": "invalid_request_error", "message": "Your credit balance is too low"}}),
         ("anthropic", 400, {"error": {"type": "x", "details": {"error_code": "enforced_spend_limit_reached"}}}),
+        ("anthropic", 400, {"error": {"type": "invalid_request_error", "message": LIMITS}}),
+        ("anthropic", 429, {"error": {"type": "rate_limit_error", "message": "You reached your monthly spend limit."}}),
         ("anthropic", 402, {"error": {"type": "billing_error"}}),
     ],
 )
@@ -153,6 +101,14 @@ async def test_an_error_of_another_shape(llm: LlmServer, name: str, status: int)
         ("openai", [], "retry", "StreamTruncated"),
         ("openai", ["<html>no events at all</html>"], "retry", "StreamTruncated"),
         ("openai", ["data: 7\n\n"], "retry", "StreamMalformed"),
+        ("openai", [event({"error": {"message": "x", "type": "None", "code": "429"}})], "wait", "RateLimited"),
+        ("openai", [json.dumps({"error": {"message": "x", "code": 401}}, indent=1)], "fallback", "ProviderKeyRejected"),
+        ("openai", [json.dumps({"object": "error", "code": 400, "message": "x"})], "fail", "RequestRejected"),
+        ("openai", [json.dumps({"choices": [{"message": {"content": "Hi"}}]})], "retry", "StreamMalformed"),
+        ("openai", [choice("Hi", "tool_calls", tool_calls=[{"function": {"name": "f"}}]).replace("Hi", "")], "retry",
+         "EmptyAnswer"),
+        ("anthropic", [json.dumps({"type": "error", "error": {"type": "overloaded_error"}})], "wait",
+         "ProviderOverloaded"),
         ("openai", ["data: " + "x" * (1 << 20)], "retry", "StreamMalformed"),
         ("anthropic", [START, delta("Hi"), failed("overloaded_error")], "wait", "ProviderOverloaded"),
         ("anthropic", [START, failed("api_error")], "retry", "ProviderUnavailable"),
@@ -195,6 +151,11 @@ async def test_text_before_an_error_is_handed_on(llm: LlmServer, name: str, raw:
     [
         ("openai", [choice("Hi"), ": a comment\n\n", choice(" you", "stop"), "data: [DONE]\n\n"], "stop"),
         ("openai", [choice("Hi you", "eos")], "stop"),
+        ("openai", ["\ufeff" + choice("Hi"), "data:\n\n", "data\n\n", choice(" you", "stop")], "stop"),
+        ("openai", [choice("Hi you", "stop"), "data: [DONE] \n\n"], "stop"),
+        ("openai", [choice("Hi you", "stop"), event({"error": {"message": "x"}})], "stop"),
+        ("openai", [choice("Hi you", "stop"), "data: oops\n\n", "data: [DONE]\n\n"], "stop"),
+        ("openai", [choice("Hi", "stop"), choice(" you")], "stop"),
         ("openai", [choice("Hi you").replace("\n", "\r\n"), choice(None, "length").replace("\n", "\r\n")], "length"),
         ("anthropic", [START, event({"type": "ping"}), delta("Hi you"), stop("end_turn")], "stop"),
         ("anthropic", [START, delta("Hi you"), stop("stop_sequence")], "stop"),
@@ -222,6 +183,34 @@ async def test_a_break_after_the_end_costs_nothing(llm: LlmServer, name: str, ra
     await llm.behave(Behaviour(raw=raw, cut="drop"))
     async with open_provider(name, url(llm, name)) as provider:
         assert (await collect(provider, request(name))).done.finish_reason == "stop"
+
+
+@pytest.mark.parametrize(
+    ("name", "raw"),
+    [
+        ("openai", [choice("Hi you", "stop")]),
+        ("anthropic", [START, delta("Hi you"), event({"type": "message_delta", "delta": {"stop_reason": "end_turn"}})]),
+    ],
+)
+async def test_a_server_that_does_not_say_that_it_is_over(
+    llm: LlmServer, name: str, raw: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a finish reason the answer is whole: its text comes at once, and its end is not waited for until a time-out
+    would throw it away."""
+    monkeypatch.setattr("services.worker.providers.answers.END_SECONDS", 0.2)
+    await llm.behave(Behaviour(raw=raw, cut="stall"))
+    async with open_provider(name, url(llm, name), read_timeout_s=30.0) as provider, asyncio.timeout(10):
+        seen = await collect(provider, request(name))
+    assert (seen.text, seen.done.finish_reason) == ("Hi you", "stop")
+
+
+async def test_an_answer_without_end(llm: LlmServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that writes on and on is left: neither the worker nor Redis has room for it."""
+    monkeypatch.setattr("services.worker.providers.answers.TEXT_MAX", 10_000)
+    await llm.behave(Behaviour(raw=[choice("x" * 1_000)] * 1_000, cut="stall"))
+    async with open_provider("openai", llm.openai_url) as provider:
+        seen = await collect(provider, request("openai"))
+    assert (seen.failed.error.type, seen.failed.action) == ("StreamMalformed", Action.RETRY)
 
 
 @pytest.mark.parametrize("name", BOTH)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -11,7 +12,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from services.worker.providers.transport import HIGH_WATER_BYTES, MAX_HEAD_BYTES, StreamTransport
+from services.worker.providers.connection import HIGH_WATER_BYTES, MAX_HEAD_BYTES
+from services.worker.providers.transport import StreamTransport
+from tests.support.adapters import collect, open_provider, request
 
 CERTIFICATE = Path(__file__).with_name("localhost.pem")
 """A key and its self-signed certificate for localhost and 127.0.0.1, valid to 2126 and worth nothing."""
@@ -214,3 +217,14 @@ async def test_the_certificate_is_checked() -> None:
         with pytest.raises(httpx2.ConnectError):
             await client.get(served.url.replace("http:", "https:"))
     assert not any(served.heads)
+
+
+async def test_a_compressed_stream_is_read_all_the_same() -> None:
+    """Some servers compress whatever they are told; a stream that is not what it says is unreadable, not a crash."""
+    event = b'data: {"choices": [{"delta": {"content": "Hi"}, "finish_reason": "stop"}]}\n\n'
+    head = CHUNKED.removesuffix(b"\r\n") + b"content-encoding: gzip\r\n\r\n"
+    for body, expected in ((gzip.compress(event), "Hi"), (event, "StreamMalformed")):
+        answer = head + b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
+        async with serving(answer) as served, open_provider("openai", served.url.removesuffix("/x?y=1")) as provider:
+            seen = await collect(provider, request("openai"))
+        assert (seen.error.error.type if seen.error else seen.text) == expected

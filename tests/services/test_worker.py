@@ -17,7 +17,7 @@ from shared.settings import StoreSettings
 from shared.store.job_store import JobStore
 from shared.store.replies import Claimed
 from tests.support.store import new_job, submit
-from tests.support.worker import DONE, Scripted, answers, ended, running_worker, until_processing, waits_for_ever
+from tests.support.worker import DONE, Scripted, answers, ended, running_worker, until, until_processing, waits_for_ever
 
 BUSY = JobError(type="ProviderUnavailable", message="the provider is busy", retryable=True)
 
@@ -119,6 +119,19 @@ async def test_an_attempt_that_takes_too_long_is_cut(store: JobStore) -> None:
             assert snapshot.outcome.error is not None
             errors.append(snapshot.outcome.error.type)
     assert errors == ["Timeout", "DeadlineExceeded"]
+
+
+async def test_an_idle_worker_looks_at_no_runs(store: JobStore) -> None:
+    """The timer that looks at all runs stops with the last run and starts again with the next."""
+    async with running_worker(store.settings, {"p": Scripted(waits_for_ever)}) as (worker, _):
+        for _ in range(2):
+            (job_id,) = await submit(store, max_attempts=1, timeout_seconds=0.2)
+            assert (await ended(store, job_id)).status is JobStatus.FAILED
+
+            async def rests() -> bool:
+                return worker._pool._looking is None
+
+            await until(rests)
 
 
 async def test_a_cancel_reaches_the_running_provider(store: JobStore) -> None:

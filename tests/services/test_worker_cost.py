@@ -6,9 +6,10 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 
-from services.worker.providers import Action, Completion, GenerationRequest, ProviderError
+from services.worker.providers import Action, BilledUsage, Completion, GenerationRequest, ProviderError
 from shared.job import JobError, JobSnapshot, JobStatus, Usage
 from shared.store.job_store import JobStore
+from shared.store.keys import Keys
 from tests.support.checks import RawRedis
 from tests.support.store import claim, make_stale, submit
 from tests.support.worker import DONE, Scripted, ended, running_worker, until
@@ -110,15 +111,19 @@ async def test_a_lost_workers_text_is_counted_by_the_next(store: JobStore, redis
     async with RawRedis(redis_url) as raw:
         await make_stale(raw, held)
     # The first call of a process only learns the time.
-    await store.recover("finder", [])
-    assert (await store.recover("finder", [])).requeued + (await store.stats()).queued >= 1
+    await store.upkeep.recover("finder", [])
+    assert (await store.upkeep.recover("finder", [])).requeued + (await store.stats()).queued >= 1
     async with running_worker(store.settings, {"p": Scripted(answers)}) as (worker, _):
         job = await ended(store, job_id)
-        waste = worker._metrics.wasted.labels("worker_lost")._value.get()
+        waste = worker._metrics.wasted.labels("worker_lost")
+
+        async def counted() -> bool:  # once the worker has heard that the end is written, which we may see first
+            return bool(waste._value.get() == 111)
+
+        await until(counted)
     assert job.outcome is not None
     assert job.outcome.result == "fine"
     assert job.outcome.usage == Usage(input_tokens=2, output_tokens=112, estimated=True)
-    assert waste == 111
     assert await sums(store) == (1, nano(job))
 
 
@@ -138,3 +143,26 @@ async def test_an_unknown_price_is_none_and_not_nothing(store: JobStore) -> None
     assert (job.outcome.cost_usd, job.outcome.usage) == (None, DONE.usage)
     (row,) = await store.usage("org", TODAY - 1, TODAY + 1)
     assert (row.jobs, row.unknown_cost_jobs, row.cost_nano_usd) == (1, 1, 0)
+
+
+async def test_what_only_a_price_needs_stays_inside(store: JobStore, redis_url: str) -> None:
+    """A call is charged by all that its provider counted; the result and its JSON have the counts that are promised."""
+    used = BilledUsage(input_tokens=3, output_tokens=2, cached_tokens=1, cache_write_tokens=2)
+
+    async def answers(_: GenerationRequest) -> AsyncIterator[str | Completion]:
+        yield "fine"
+        yield Completion(usage=used, finish_reason="stop")
+
+    class Charging(Scripted):
+        def cost(self, _: str, usage: Usage) -> int | None:
+            return 7 if usage is used else 0
+
+    async with running_worker(store.settings, {"p": Charging(answers)}):
+        (job_id,) = await submit(store)
+        job = await ended(store, job_id)
+    assert job.outcome is not None
+    assert (job.outcome.usage, job.outcome.cost_usd) == (Usage(input_tokens=3, output_tokens=2, cached_tokens=1), 7e-9)
+    async with RawRedis(redis_url) as raw:
+        record = await raw("HGETALL", Keys().job(job_id))
+    assert "usage" in repr(record)
+    assert "cacheWrite" not in repr(record)

@@ -148,7 +148,7 @@ async def test_one_suspect_at_a_time_but_all_of_them_in_the_end(store: JobStore)
     recovered = 0
     async with asyncio.timeout(10):
         while recovered < 10:
-            found = await store.recover("finder", [])
+            found = await store.upkeep.recover("finder", [])
             recovered += found.requeued
             await asyncio.sleep((found.next_ms or 0) / 1000)
     async with running_worker(_patient(store), {"p": Scripted(counts)}):

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 
 from services.worker.app import Worker
 from services.worker.providers import Action, Completion, GenerationRequest, ProviderError
+from services.worker.providers.failures import CallFailure, Fault, classify
 from shared.events import EventKind
 from shared.job import JobError, JobStatus, PassedOver
 from shared.store.job_store import JobStore
@@ -215,3 +216,25 @@ async def test_a_gate_that_failed_is_probed_and_opens_again(store: JobStore) -> 
 
 async def _closed(store: JobStore) -> bool:
     return any(gate.reason == "unavailable" and gate.closed_ms > 0 for gate in await store.gates())
+
+
+async def test_what_one_customer_asks_for_does_not_close_the_gate(store: JobStore) -> None:
+    """Calls that were answered, only not with a text, are no failures of the provider: the next job runs at once."""
+    refuse = ["nothing"] * 4
+
+    async def answers(_: GenerationRequest) -> AsyncIterator[str | Completion]:
+        if refuse:
+            refuse.pop()
+            raise classify(CallFailure(fault=Fault.LIMITED))
+        yield "something"
+        yield DONE
+
+    async with running_worker(store.settings, {"p": _gated(answers)}, gate_failures=2):
+        for _ in range(4):
+            (job_id,) = await submit(store, 1)
+            snapshot = await ended(store, job_id, seconds=4.0)
+            assert snapshot.outcome is not None
+            assert snapshot.outcome.error is not None
+            assert snapshot.outcome.error.type == "TokenLimitTooSmall"
+        (job_id,) = await submit(store, 1)
+        assert (await ended(store, job_id, seconds=4.0)).status is JobStatus.COMPLETED

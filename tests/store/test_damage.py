@@ -36,7 +36,7 @@ async def telling(url: str) -> AsyncIterator[JobStore]:
 
 async def _recover(store: JobStore, consumer: str = "w2") -> int:
     await store.renew(consumer, [])
-    return (await store.recover(consumer, [])).requeued
+    return (await store.upkeep.recover(consumer, [])).requeued
 
 
 async def test_a_spec_nobody_can_read_costs_its_neighbours_nothing(store: JobStore, raw: RawRedis) -> None:
@@ -164,7 +164,7 @@ async def test_audit_remembers_whose_suspect_still_runs(store: JobStore, raw: Ra
     (low,) = await claim(store, 50, "w1", look=False)
     await complete(store, low)
     store._scripts._constants = {**store._scripts._constants, "consumer_idle_ms": -1}
-    await store.audit("w2")
+    await store.upkeep.audit("w2")
     assert await raw("HGET", KEYS.fixed("suspects"), "w1") == suspect.token.encode()
 
 
@@ -174,7 +174,7 @@ async def test_events_stay_whole_after_an_audit_put_a_job_back(store: JobStore, 
     await store.append(held, 2, "lost")
     await store.append(held, 3, "words")
     await raw("XGROUP", "DELCONSUMER", KEYS.fixed("normal"), GROUP, "w1")
-    assert (await store.audit("w2")).requeued == 1
+    assert (await store.upkeep.audit("w2")).requeued == 1
     (second,) = await claim(store, 1, "w2")
     await store.append(second, 2, "a")
     await store.requeue(second, RetryReason.ERROR, delay_ms=0, refund=False, error=None)
@@ -215,7 +215,7 @@ async def test_a_log_that_is_no_log_ends_its_job_and_nothing_else(store: JobStor
     assert await breaches(store, raw, [damaged, healthy]) == []
     await make_stale(raw, first, second)
     await store.renew("w2", [])
-    done = await store.recover("w2", [])
+    done = await store.upkeep.recover("w2", [])
     assert (done.requeued, done.failed) == (1, 1)
     assert await breaches(store, raw, [damaged, healthy]) == []
     assert await drain(store) == 1
@@ -231,10 +231,10 @@ async def test_what_a_full_server_refuses_as_a_whole_may_be_repeated(store: JobS
     await raw("CONFIG", "SET", "maxmemory", 1)
     try:
         with pytest.raises(StoreFull):
-            await store.audit("w1")
+            await store.upkeep.audit("w1")
     finally:
         await raw("CONFIG", "SET", "maxmemory", 0)
-    assert (await store.audit("w1")).ran
+    assert (await store.upkeep.audit("w1")).ran
 
 
 async def test_a_worker_can_leave_a_full_server(store: JobStore, raw: RawRedis) -> None:
@@ -245,7 +245,7 @@ async def test_a_worker_can_leave_a_full_server(store: JobStore, raw: RawRedis) 
         await raw("XREADGROUP", "GROUP", GROUP, "w1", "STREAMS", KEYS.fixed(lane), ">")
     await raw("CONFIG", "SET", "maxmemory", 1)
     try:
-        await store.leave("w1")
+        await store.upkeep.leave("w1")
     finally:
         await raw("CONFIG", "SET", "maxmemory", 0)
     await complete(store, held)

@@ -51,7 +51,7 @@ async def test_a_broken_item_does_not_stop_its_neighbours(store: JobStore, raw: 
         await complete(store, held[1], number=2)
     else:
         await make_stale(raw, held[1])
-        await store.recover("w2", [])
+        await store.upkeep.recover("w2", [])
         ids.remove(held[1].job_id)
     assert await breaches(store, raw, ids) == []
 
@@ -80,7 +80,7 @@ async def test_a_corrupt_record_is_met_and_dropped_by_claim_and_recover(store: J
         if f"n{row[0].decode()}" not in {one.token for one in held}
     ]
     await raw("XCLAIM", store.keys.fixed("normal"), "workers", "w1", 0, pending, "IDLE", 60_000, "JUSTID")
-    await store.recover("w2", [one.token for one in held])
+    await store.upkeep.recover("w2", [one.token for one in held])
     await raw("DEL", store.keys.job(ids[1]))
     assert await breaches(store, raw, [ids[0], ids[2]]) == []
 
@@ -92,7 +92,7 @@ async def test_an_entry_without_a_record_is_dropped_by_whoever_meets_it(store: J
     (held,) = await claim(store)
     await raw("DEL", store.keys.job(ids[1]))
     await make_stale(raw, held)
-    await store.recover("w2", [])
+    await store.upkeep.recover("w2", [])
     assert await breaches(store, raw, []) == []
 
 
@@ -121,8 +121,8 @@ async def test_a_full_server_lets_running_jobs_end(store: JobStore, raw: RawRedi
     assert (await store.cancel(ids[7])).state == "cancelled"
     assert (await store.renew("w1", [held[4]])).lost == frozenset()
     await make_stale(raw, held[5])
-    assert (await store.recover("w2", [held[4].token])).requeued == 1
-    assert (await store.promote()).promoted == 1
+    assert (await store.upkeep.recover("w2", [held[4].token])).requeued == 1
+    assert (await store.upkeep.promote()).promoted == 1
     assert len(await claim(store, 5, "w2")) == 4
     assert await breaches(store, raw, ids) == []
     await raw("CONFIG", "SET", "maxmemory", 0)
@@ -153,10 +153,10 @@ async def test_audit_repairs_what_no_script_leaves(store: JobStore, raw: RawRedi
     await raw("XACK", store.keys.fixed("normal"), "workers", held[0].token[1:])
     waiting = (await raw("HGET", store.keys.job(ids[3]), "entry")).decode()
     await raw("XDEL", store.keys.fixed("normal"), waiting[1:])
-    audited = await store.audit("w1")
+    audited = await store.upkeep.audit("w1")
     assert (audited.ran, audited.requeued) == (True, 2)
     assert await breaches(store, raw, ids) == []
-    assert (await store.audit("w2")).ran is False
+    assert (await store.upkeep.audit("w2")).ran is False
     await complete(store, held[1])
     assert await drain(store) == 3
 
@@ -168,7 +168,7 @@ async def test_audit_removes_consumers_that_went_away(store: JobStore, raw: RawR
     (held,) = await claim(store, 1, "empty")
     await complete(store, held)
     store._scripts._constants = {**store._scripts._constants, "consumer_idle_ms": -1}
-    assert (await store.audit("empty")).consumers_deleted > 0
+    assert (await store.upkeep.audit("empty")).consumers_deleted > 0
     names = {row[1] for row in await raw("XINFO", "CONSUMERS", store.keys.fixed("normal"), "workers")}
     assert names == {b"gone"}
 

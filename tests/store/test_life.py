@@ -80,13 +80,13 @@ async def test_a_delayed_job_waits_for_its_time(store: JobStore, raw: RawRedis) 
     high = await submit(store, 1, "high", delay_ms=60_000)
     assert await claim(store) == []
     assert (await store.stats()).delayed == 2
-    promoted = await store.promote()
+    promoted = await store.upkeep.promote()
     assert promoted.promoted == 0
     assert 59_000 < (promoted.next_ms or 0) <= 60_000
     await raw("ZADD", store.keys.due[0], 1, high[0])
     await raw("ZADD", store.keys.due[2], 1, low[0])
-    assert (await store.promote(1)).next_ms == 0
-    await store.promote()
+    assert (await store.upkeep.promote(1)).next_ms == 0
+    await store.upkeep.promote()
     assert [held.job_id for held in await claim(store)] == [*high, *low]
 
 

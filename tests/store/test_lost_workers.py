@@ -58,7 +58,7 @@ async def test_a_worker_never_recovers_what_it_holds(store: JobStore, raw: RawRe
     """Stale leases of the asking worker itself stay its own."""
     held = await claim_one(store)
     await make_stale(raw, held)
-    assert (await store.recover("w1", [held.token])).requeued == 0
+    assert (await store.upkeep.recover("w1", [held.token])).requeued == 0
     await complete(store, held)
 
 
@@ -69,7 +69,7 @@ async def test_recovery_takes_thousands_in_bounded_calls(store: JobStore, raw: R
     await make_stale(raw, *held)
     calls, taken = 0, 0
     while taken < 300:
-        recovered = await store.recover("w2", [])
+        recovered = await store.upkeep.recover("w2", [])
         taken += recovered.requeued
         calls += 1
         assert recovered.requeued <= 64

@@ -52,14 +52,14 @@ async def test_the_meter_agrees_with_the_server(url: str, raw: RawRedis, frugal:
         await store.cancel(held[7].job_id)
         await store.cancel(held[7].job_id, force=True)
         await store.renew("w1", held[8:])
-        await store.recover("w2", [])
-        await store.promote()
-        await store.unfinished()
+        await store.upkeep.recover("w2", [])
+        await store.upkeep.promote()
+        await store.upkeep.unfinished()
         await store.stats()
         await store.oldest_waiting_ms()
         await store.usage_of_memory()
         await store.jobs("org", limit=5)
-        await store.audit("w1")
+        await store.upkeep.audit("w1")
         await store.ping()
         async with store.bell.listen(store.keys.bell(jobs[0].id)) as listener:
             await listener.wait(5)
@@ -68,7 +68,7 @@ async def test_the_meter_agrees_with_the_server(url: str, raw: RawRedis, frugal:
             async with asyncio.timeout(5):
                 while not counted["UNSUBSCRIBE"]:
                     await asyncio.sleep(0.01)
-        await store.leave("w1")
+        await store.upkeep.leave("w1")
     # INFO is asked by both sides, so neither counts it.
     del counted["INFO"]
     served = await _served(raw) - before

@@ -60,7 +60,7 @@ async def test_all_kinds_of_ends_find_parked_jobs(one: JobStore, raw: RawRedis) 
     assert await claim(one) == []
     assert (await one.cancel(ids[0])).state == "cancelled"
     await asyncio.sleep(0.15)
-    assert (await one.promote()).promoted == 1
+    assert (await one.upkeep.promote()).promoted == 1
     assert await claim(one) == []
     snapshot = await one.status(ids[3])
     assert snapshot is not None
@@ -79,9 +79,9 @@ async def test_one_worker_comes_back_for_a_lane_and_not_all(one: JobStore) -> No
     """Whoever is told first sets its timer, the others sleep on; when it leaves, the next is told."""
     await close(one)
     told = [(await one.claim(name, 5, look=True, suspect=True)).next_ms for name in ("w1", "w2", "w3")]
-    told += [(await one.promote()).lane_ms]
+    told += [(await one.upkeep.promote()).lane_ms]
     assert sum(wait is not None for wait in told) == 1
-    await one.leave("w1")
+    await one.upkeep.leave("w1")
     assert (await one.claim("w2", 5, look=True, suspect=True)).next_ms is not None
 
 
@@ -98,7 +98,7 @@ async def test_damage_to_gates_and_lanes_costs_no_job(one: JobStore, raw: RawRed
     job_id = await close(one)
     await raw("HSET", one.keys.fixed("gates"), A, "nonsense")
     assert await claim(one) == []
-    await one.audit("auditor")
+    await one.upkeep.audit("auditor")
     (held,) = await claim(one)
     assert held.job_id == job_id
     await complete(one, held)

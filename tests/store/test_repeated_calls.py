@@ -76,13 +76,13 @@ async def _cancel_running(store: JobStore, _: RawRedis) -> tuple[Step, list[str]
 async def _recover(store: JobStore, raw: RawRedis) -> tuple[Step, list[str]]:
     held = await claim_one(store)
     await make_stale(raw, held)
-    return lambda: store.recover("w2", []), [held.job_id]
+    return lambda: store.upkeep.recover("w2", []), [held.job_id]
 
 
 async def _promote(store: JobStore, raw: RawRedis) -> tuple[Step, list[str]]:
     (job_id,) = await submit(store, delay_ms=60_000)
     await raw("ZADD", store.keys.due[1], 1, job_id)
-    return store.promote, [job_id]
+    return store.upkeep.promote, [job_id]
 
 
 async def _renew(store: JobStore, _: RawRedis) -> tuple[Step, list[str]]:
@@ -92,7 +92,7 @@ async def _renew(store: JobStore, _: RawRedis) -> tuple[Step, list[str]]:
 
 async def _leave(store: JobStore, _: RawRedis) -> tuple[Step, list[str]]:
     held = await claim_one(store)
-    return lambda: store.leave("w1"), [held.job_id]
+    return lambda: store.upkeep.leave("w1"), [held.job_id]
 
 
 SCENES = {
@@ -158,7 +158,7 @@ async def test_a_claim_that_is_executed_late_is_recovered(store: JobStore, raw: 
     await faults.deliver()
     lost = await claim(store, 0, known=[])
     await make_stale(raw, *lost)
-    recovered = await store.recover("w1", [])
+    recovered = await store.upkeep.recover("w1", [])
     assert recovered.requeued == 2
     again = await claim(store, 5)
     assert [(held.attempt, held.suspect) for held in again] == [(1, False)] * 2
@@ -169,10 +169,10 @@ async def test_a_recovery_that_waited_out_a_stall_takes_nothing(store: JobStore,
     """The server's clock is not where the caller put it: everybody only looks silent (I6)."""
     held = await claim_one(store)
     await make_stale(raw, held)
-    server_ms, heard_at = store._server_clock
-    store._server_clock = (server_ms - 5000, heard_at)
-    assert (await store.recover("w2", [])).requeued == 0
-    assert (await store.recover("w2", [])).requeued == 1
+    server_ms, heard_at = store._clock._heard
+    store._clock._heard = (server_ms - 5000, heard_at)
+    assert (await store.upkeep.recover("w2", [])).requeued == 0
+    assert (await store.upkeep.recover("w2", [])).requeued == 1
 
 
 @pytest.mark.parametrize("moment", ["waiting again", "run by another", "ended by another"])
@@ -180,7 +180,7 @@ async def test_a_replaced_lease_changes_nothing(store: JobStore, raw: RawRedis, 
     """Append, finish, requeue and renew of a former holder are refused at every later moment of the job (I4)."""
     old = await claim_one(store)
     await make_stale(raw, old)
-    await store.recover("w2", [])
+    await store.upkeep.recover("w2", [])
     if moment != "waiting again":
         (new,) = await claim(store, 5, "w2")
         if moment == "ended by another":

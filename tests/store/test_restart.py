@@ -10,13 +10,12 @@ import pytest
 
 from shared.errors import LeaseLost
 from shared.events import EventKind
-from shared.job import Claim
 from shared.settings import StoreSettings
 from shared.store.embedded import EmbeddedServer
 from shared.store.job_store import JobStore, open_store
 from tests.support.checks import RawRedis
 from tests.support.store import KEYS, breaches, claim, complete, submit
-from tests.support.topologies import repeated
+from tests.support.topologies import claimed_anew, repeated
 
 AOF = "appendonlydir"
 
@@ -58,15 +57,6 @@ async def store(forgetful: ForgetfulServer) -> AsyncIterator[JobStore]:
         yield opened
 
 
-async def _claimed(store: JobStore, consumer: str) -> Claim:
-    """The next job, however many claims it takes to give all entries from before a new name."""
-    claimed = await repeated(lambda: store.claim(consumer, 1, look=True, suspect=True))
-    while not claimed.claims:
-        assert claimed.more
-        claimed = await store.claim(consumer, 1, look=True, suspect=True)
-    return claimed.claims[0]
-
-
 async def test_a_claim_that_was_lost_is_no_lease_beside_the_next(forgetful: ForgetfulServer, store: JobStore) -> None:
     """The entry is delivered again, under a new token; who still runs the job is refused at the next word."""
     (job_id,) = await submit(store)
@@ -74,7 +64,7 @@ async def test_a_claim_that_was_lost_is_no_lease_beside_the_next(forgetful: Forg
     (lost,) = await claim(store, 1, "before")
     await store.append(lost, 2, "never to be read again")
     forgetful.die()
-    held = await _claimed(store, "after")
+    (held,) = await claimed_anew(store, "after")
     assert (held.job_id, held.attempt) == (job_id, 1)
     assert held.token != lost.token
     assert (await store.renew("before", [lost])).lost == {lost.token}
@@ -123,7 +113,7 @@ async def test_what_waits_keeps_its_order_through_a_restart(forgetful: Forgetful
     forgetful.die()
     order = []
     for _ in range(60):
-        held = await _claimed(store, "w1")
+        (held,) = await claimed_anew(store, "w1")
         order.append(held.job_id)
         await complete(store, held)
     assert sorted(order) == sorted(job_id for lane in ids.values() for job_id in lane)

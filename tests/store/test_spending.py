@@ -71,7 +71,7 @@ async def _ended(store: JobStore, job_id: str) -> JobSnapshot:
 async def _lose(store: JobStore, raw: RawRedis, held: Claim) -> None:
     await make_stale(raw, held)
     await store.renew("finder", [])
-    await store.recover("finder", [])
+    await store.upkeep.recover("finder", [])
 
 
 async def _settled(store: JobStore, delay_ms: int) -> str:

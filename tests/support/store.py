@@ -60,7 +60,7 @@ async def make_stale(raw: RawRedis, *claims: Claim) -> None:
 async def lose(store: JobStore, raw: RawRedis, *claims: Claim) -> None:
     """All these leases go stale and somebody else finds them."""
     await make_stale(raw, *claims)
-    await store.recover("finder", [])
+    await store.upkeep.recover("finder", [])
 
 
 async def status_of(store: JobStore, job_id: str) -> JobStatus:
@@ -99,7 +99,7 @@ async def drain(store: JobStore, consumer: str = "drain") -> int:
     """Complete everything that is claimable or becomes due; how many."""
     done = 0
     while True:
-        await store.promote()
+        await store.upkeep.promote()
         claimed = await store.claim(consumer, 50, look=True, suspect=True)
         for held in claimed.claims:
             await complete(store, held)

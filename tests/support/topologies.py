@@ -12,7 +12,9 @@ from urllib.parse import quote
 from redis.exceptions import RedisError
 
 from shared.errors import StoreUnavailable
+from shared.job import Claim
 from shared.store.embedded import EmbeddedServer
+from shared.store.job_store import JobStore
 from shared.store.keys import Keys
 from shared.store.topology import SLOTS, slot
 from tests.support.checks import RawRedis
@@ -32,6 +34,23 @@ async def repeated(call: Callable[[], Awaitable[AnswerT]], seconds: float = 40.0
                 return await call()
             except StoreUnavailable:
                 await asyncio.sleep(0.05)
+
+
+async def claimed_anew(store: JobStore, consumer: str, limit: int = 1, seconds: float = 40.0) -> list[Claim]:
+    """The next jobs after a server came back or another took over, as a worker gets them: a lost answer is asked for
+    again, and the first claims may only give entries from before new names."""
+    known: list[str] | None = None
+    async with asyncio.timeout(seconds):
+        while True:
+            try:
+                claimed = await store.claim(consumer, limit, look=True, suspect=True, known=known)
+            except StoreUnavailable:
+                known = []
+                await asyncio.sleep(0.05)
+                continue
+            if claimed.claims:
+                return claimed.claims
+            assert claimed.more
 
 
 async def ask(server: EmbeddedServer, *command: str | int) -> Any:

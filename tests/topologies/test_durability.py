@@ -16,7 +16,7 @@ from shared.store.job_store import JobStore, open_store
 from tests.support.gateway import STATUS, SUBMIT, body, problem, running_gateway
 from tests.support.processes import ServiceProcess
 from tests.support.store import claim, new_job, submit
-from tests.support.topologies import Pair, repeated, running_pair
+from tests.support.topologies import Pair, claimed_anew, repeated, running_pair
 
 REDIS = shutil.which("redis-server")
 
@@ -103,12 +103,7 @@ async def test_fsync_confirms_on_the_disk_of_the_master(tmp_path: Path) -> None:
             ids = await submit(store, 200)
             server.kill()
             server.start()
-            # The first claims give entries from before the restart new names, and say that there is more.
-            claimed = await repeated(lambda: store.claim("w1", 300, look=True, suspect=True))
-            while not claimed.claims:
-                assert claimed.more
-                claimed = await store.claim("w1", 300, look=True, suspect=True)
-            assert {held.job_id for held in claimed.claims} == set(ids)
+            assert {held.job_id for held in await claimed_anew(store, "w1", 300)} == set(ids)
         more = _settings(server.url, "fsync", wait_replicas=1)
         async with open_store(more, client_name="test") as store:
             assert (await _refused(store)).sent

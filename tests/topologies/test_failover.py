@@ -16,7 +16,7 @@ from shared.store.embedded import EmbeddedServer
 from shared.store.job_store import JobStore, open_store
 from shared.store.replies import Ring
 from tests.support.store import complete, new_job, submit
-from tests.support.topologies import Servers, ask, repeated
+from tests.support.topologies import Servers, ask, claimed_anew, repeated
 from tests.topologies.conftest import RUNNING
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -50,7 +50,7 @@ async def _survives(servers: Servers) -> None:
         assert (renewed.lost, store.generation > generation) == (frozenset(), True)
         await repeated(lambda: complete(store, held))
         assert await _status(store, running) is JobStatus.COMPLETED
-        assert [one.job_id for one in await _claim(store, "w2")] == [waiting]
+        assert [one.job_id for one in await claimed_anew(store, "w2", 10)] == [waiting]
 
 
 async def test_jobs_survive_the_death_of_the_master(servers: Servers) -> None:

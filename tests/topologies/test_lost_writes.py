@@ -10,7 +10,7 @@ from shared.job import JobStatus
 from shared.store.event_log import EventPage
 from shared.store.job_store import JobStore
 from tests.support.store import claim, complete, submit
-from tests.support.topologies import Servers, repeated
+from tests.support.topologies import Servers, claimed_anew, repeated
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -30,11 +30,7 @@ async def test_a_claim_that_was_lost_is_no_lease_beside_the_next(servers: Server
     assert _kinds(seen) == [EventKind.QUEUED, EventKind.PROCESSING, EventKind.DELTA]
     await servers.kill_master()
     assert (await repeated(lambda: store.renew("before", [lost]))).lost == {lost.token}
-    claimed = await repeated(lambda: store.claim("after", 1, look=True, suspect=True))
-    while not claimed.claims:
-        assert claimed.more
-        claimed = await store.claim("after", 1, look=True, suspect=True)
-    (held,) = claimed.claims
+    (held,) = await claimed_anew(store, "after")
     assert (held.job_id, held.attempt) == (job_id, 1)
     await store.append(held, 2, "text")
     with pytest.raises(LeaseLost):

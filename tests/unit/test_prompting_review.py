@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -61,6 +62,15 @@ def test_a_long_text_is_weighed_in_time() -> None:
     """Neither endless words nor half of a URL again and again cost more than their length."""
     for text in ("a" * 200_000, "a.a." * 50_000, "https://a" * 20_000, "a-" * 100_000, "https://" + "a" * 100_000):
         assert x_weight(text) > 0
+
+
+@pytest.mark.parametrize("line", ["Headline", "**Description 2**", "Headline 1:", "***", "x"])
+@pytest.mark.parametrize("blank", [" ", "* ", "_"])
+def test_a_label_before_nothing_is_read_in_time(line: str, blank: str) -> None:
+    """A model may be talked into any text: a hundred thousand blanks behind a label hold up no other job."""
+    started = time.process_time()
+    review(brief({"platform": "ad"}), line + blank * 100_000 + "x")
+    assert time.process_time() - started < 1.0
 
 
 def test_other_counts() -> None:

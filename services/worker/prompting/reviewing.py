@@ -20,7 +20,8 @@ PARTS_MAX: Final = 50
 def _parts(text: str, platform: Platform) -> Iterator[tuple[Part, int]]:
     """The labelled lines, as models write them: `Headline: …`, `**Headline 2:** …`."""
     by_name = {part.name: part for part in platform.parts}
-    label = re.compile(rf"[\W_]*({'|'.join(by_name)})\s*\d*[\s*_]*[:\uff1a][\s*_]*(.*)", re.IGNORECASE)
+    # Possessive: a label before a hundred thousand blanks would otherwise be tried in each of their pairs.
+    label = re.compile(rf"[\W_]*+({'|'.join(by_name)})\s*+\d*+[\s*_]*+[:\uff1a][\s*_]*+(.*)", re.IGNORECASE)
     for line in text.splitlines():
         if (found := label.match(line)) is not None:
             yield by_name[found.group(1).lower()], platform.count(found.group(2).strip("* "))

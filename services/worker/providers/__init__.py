@@ -23,6 +23,17 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     temperature: float | None = None
 
 
+class BilledUsage(Usage, frozen=True, kw_only=True):
+    """What a provider reported, with what only its price depends on.
+
+    `cache_write_tokens`: of `input_tokens`, those the provider put into its prompt cache, which costs more than reading
+    them; `cache_write_1h_tokens`: of these, those it keeps for an hour, which costs more again.
+    """
+
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+
+
 class Completion(msgspec.Struct, frozen=True, kw_only=True):
     """The last item of a stream that ended as it should."""
 
@@ -69,11 +80,15 @@ class Action(StrEnum):
 class ProviderError(Exception):
     """An attempt failed in a way the provider knows. `error` is in our own words and safe to show.
 
-    `retry_after_s`: the provider's own wish; None: back off.
+    `retry_after_s`: the provider's own wish; None: back off. `answered`: the provider did its part, so that this says
+    nothing against it.
     """
 
-    def __init__(self, error: JobError, action: Action, *, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, error: JobError, action: Action, *, retry_after_s: float | None = None, answered: bool = False
+    ) -> None:
         super().__init__(error.type)
         self.error = error
         self.action = action
         self.retry_after_s = retry_after_s
+        self.answered = answered

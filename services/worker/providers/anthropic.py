@@ -11,8 +11,9 @@ import anthropic
 import httpx2
 import msgspec
 
-from services.worker.accounting import estimate_tokens
-from services.worker.providers import Completion, GenerationRequest
+from services.worker.accounting import usage_of_answer
+from services.worker.providers import BilledUsage, Completion, GenerationRequest
+from services.worker.providers.answers import count, read_answer
 from services.worker.providers.failures import CallFailure, Fault, classify
 from services.worker.providers.models import (
     THINKING_TOKENS,
@@ -20,7 +21,7 @@ from services.worker.providers.models import (
     anthropic_thinks,
 )
 from services.worker.providers.prices import cost_nano_usd, load_prices
-from services.worker.providers.wire import Briefing, EventReader, drain, fault_of, new_http_client, reported, take_all
+from services.worker.providers.wire import Briefing, fault_of, new_http_client, reported
 from shared.job import Usage
 
 BASE_URL: Final = "https://api.anthropic.com"
@@ -29,11 +30,16 @@ DEFAULT_MAX_TOKENS: Final = 2048
 """The limit when neither the job nor its platform says one: the API wants one. About 1,500 words."""
 
 
+class _CacheCreation(msgspec.Struct):
+    ephemeral_1h_input_tokens: int | None = None
+
+
 class _Counts(msgspec.Struct):
     input_tokens: int | None = None
     output_tokens: int | None = None
     cache_read_input_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
+    cache_creation: _CacheCreation | None = None
 
 
 class _Message(msgspec.Struct):
@@ -94,17 +100,25 @@ class _Reply:
         elif event.type == "content_block_delta" and event.delta is not None and event.delta.text:
             self.size += len(event.delta.text)
             return event.delta.text
-        self.done = event.type == "message_stop"
+        self.done = self.done or event.type == "message_stop"
         return ""
 
     def _count(self, counts: _Counts) -> None:
-        # Counts are cumulative; input_tokens leaves out what the cache was read or written for.
-        before = self.usage or Usage(input_tokens=0, output_tokens=0)
-        fresh, read, written = counts.input_tokens, counts.cache_read_input_tokens, counts.cache_creation_input_tokens
-        self.usage = Usage(
-            input_tokens=before.input_tokens if fresh is None else fresh + (read or 0) + (written or 0),
-            output_tokens=before.output_tokens if counts.output_tokens is None else counts.output_tokens,
-            cached_tokens=before.cached_tokens if fresh is None else read or 0,
+        # Counts are cumulative, but servers leave out or zero what they told before; input_tokens leaves out what the
+        # cache was read or written for.
+        before = self.usage or BilledUsage(input_tokens=0, output_tokens=0)
+        read, written = count(counts.cache_read_input_tokens), count(counts.cache_creation_input_tokens)
+        output = max(before.output_tokens, count(counts.output_tokens))
+        asked = count(counts.input_tokens) + read + written
+        if counts.input_tokens is None or asked < before.input_tokens:
+            self.usage = msgspec.structs.replace(before, output_tokens=output)
+            return
+        self.usage = BilledUsage(
+            input_tokens=asked,
+            output_tokens=output,
+            cached_tokens=read,
+            cache_write_tokens=written,
+            cache_write_1h_tokens=count((counts.cache_creation or _CacheCreation()).ephemeral_1h_input_tokens),
         )
 
     def fault(self) -> Fault | None:
@@ -150,11 +164,12 @@ class AnthropicProvider:
             max_retries=0,
             timeout=self._http.timeout,
             http_client=self._http,
-            # The SDK sends the key as a bearer token; compatible servers may know its old header only.
-            default_headers=None if own else {"x-api-key": api_key or "none"},
             # Its spans could be told to carry prompts.
             open_telemetry=False,
         )
+        # Instead of what the SDK took from the environment all the same; the settings alone say what goes out. The key
+        # is sent as a bearer token; compatible servers may know its old header only.
+        self._client._custom_headers = {} if own else {"x-api-key": api_key or "none"}
         if self._priced:
             load_prices()
 
@@ -175,47 +190,28 @@ class AnthropicProvider:
 
     async def stream(self, request: GenerationRequest) -> AsyncIterator[str | Usage | Completion]:
         """See `Provider`. The pieces of text are what one read of the socket brought."""
-        arguments, reply, told = self._arguments(request), _Reply(), None
+        arguments, reply = self._arguments(request), _Reply()
         try:
             async with self._client.messages.with_streaming_response.create(**arguments) as response:
-                body: Any = response.iter_bytes()
-                async with aclosing(body):
-                    reader = EventReader()
-                    async for chunk in body:
-                        text, broken = take_all(reply.take, reader.feed(chunk))
-                        if reply.usage is not None and reply.usage is not told:
-                            told = reply.usage
-                            yield told
-                        if text:
-                            yield text
-                        if broken is not None:
-                            raise broken
-                        if reply.done:
-                            await drain(body)
-                            break
+                answer: Any = read_answer(response.iter_bytes(), reply)
+                async with aclosing(answer):
+                    async for item in answer:
+                        yield item
         except anthropic.APIStatusError as error:
             body = error.body.get("error") if isinstance(error.body, dict) else error.body
             raise classify(reported(body, status=error.status_code, headers=error.response.headers)) from None
         except (anthropic.APIConnectionError, httpx2.HTTPError) as error:
-            # An answer that has its stop reason is whole: paying for it again would mend nothing.
-            if reply.finish is None:
-                cause = error.__cause__ if isinstance(error, anthropic.APIError) else error
-                raise classify(CallFailure(fault=fault_of(cause))) from None
+            cause = error.__cause__ if isinstance(error, anthropic.APIError) else error
+            raise classify(CallFailure(fault=fault_of(cause))) from None
         if (fault := reply.fault()) is not None:
             raise classify(CallFailure(fault=fault))
         yield self._completion(request, arguments, reply)
 
     @staticmethod
     def _completion(request: GenerationRequest, arguments: dict[str, Any], reply: _Reply) -> Completion:
-        usage = reply.usage
-        if usage is None or not usage.output_tokens:
-            usage = Usage(
-                input_tokens=estimate_tokens(len(arguments.get("system", "") + request.prompt)),
-                output_tokens=estimate_tokens(reply.size),
-                estimated=True,
-            )
+        asked = len(arguments.get("system", "") + request.prompt)
         return Completion(
-            usage=usage,
+            usage=usage_of_answer(reply.usage, asked, reply.size),
             finish_reason="length" if reply.finish in _AT_A_LIMIT else "stop",
             metadata=None if request.temperature is None else {"ignored": ["temperature"]},
         )

@@ -29,14 +29,20 @@ SHAPES: Final = (
     ("connection dropped, before or inside the answer", CallFailure(fault=Fault.DROPPED)),
     ("nothing to read for too long", CallFailure(fault=Fault.TIMEOUT)),
     ("stream ended without a finish reason", CallFailure(fault=Fault.TRUNCATED)),
-    ("piece of the stream that is not JSON", CallFailure(fault=Fault.MALFORMED)),
+    (
+        "piece of the stream that is not JSON, an answer that is no stream, or one without end",
+        CallFailure(fault=Fault.MALFORMED),
+    ),
     ("`api_error`, `server_error` inside a 200 stream", CallFailure(fault=Fault.REPORTED, kind="api_error")),
     ("other error inside a 200 stream (also without a type)", CallFailure(fault=Fault.REPORTED)),
     ("complete answer without a text", CallFailure(fault=Fault.EMPTY)),
     ("402, or an error of type `billing_error`", CallFailure(status=402, kind="billing_error")),
     ("429, type `insufficient_quota`", CallFailure(status=429, kind="insufficient_quota", retry_after="1")),
     ("400, code `enforced_spend_limit_reached`", CallFailure(status=400, code="enforced_spend_limit_reached")),
-    ("400 whose message speaks of the credit balance", CallFailure(status=400, hint=Hint.CREDIT)),
+    (
+        "400 or 429 whose message speaks of a credit balance too low, a spend limit or API usage limits",
+        CallFailure(status=400, hint=Hint.CREDIT),
+    ),
     ("401", CallFailure(status=401, kind="authentication_error")),
     ("403", CallFailure(status=403, kind="permission_error")),
     ("404, or code `model_not_found`; 405, 410, 3xx", CallFailure(status=404, kind="not_found_error")),
@@ -74,7 +80,9 @@ parked and keeps its attempts | 0 |
 | `fallback` | this provider will not answer us: the next of the chain may, else the job fails | 1 |
 | `fail` | no provider would answer this request | 1 |
 
-A provider's wish to be left alone is honoured up to {RETRY_AFTER_CAP_S:.0f} s. `type` and `message` are what a front \
+A provider's wish to be left alone is honoured up to {RETRY_AFTER_CAP_S:.0f} s; 0 s is no wish. Failures in a row \
+close a gate too, but `EmptyAnswer`, `TokenLimitTooSmall` and `RequestOverLimit` do not count: the provider did its \
+part, and what one customer asks for must not shut out the others. `type` and `message` are what a front \
 end reads in `error`; a provider's own words are never shown, they may quote the prompt. Two things are not mended \
 here: the time-outs of the first token and between tokens are the worker's own, and a stream that broke after its \
 first token is started again, never spliced.

@@ -41,7 +41,7 @@ class Fault(StrEnum):
 class Hint(StrEnum):
     """What only the message of an error says. The last resort: messages may be reworded at any time."""
 
-    CREDIT = "credit"  # Anthropic answers an empty account with a plain 400
+    CREDIT = "credit"  # Anthropic answers an empty account, and one at a limit of its owner, with a plain 400
     TOO_LONG = "too_long"  # and a prompt beyond the context as well
     OVER_LIMIT = "over_limit"  # OpenAI answers a request beyond the limit per minute with a 429, however long we wait
 
@@ -50,14 +50,18 @@ _HINTS: Final = (
     ("request too large", Hint.OVER_LIMIT),
     ("prompt is too long", Hint.TOO_LONG),
     ("maximum context length", Hint.TOO_LONG),
-    ("credit balance", Hint.CREDIT),
+    ("credit balance is too low", Hint.CREDIT),
+    ("api usage limits", Hint.CREDIT),
     ("spend limit", Hint.CREDIT),
 )
+HINT_CHARACTERS: Final = 200
+"""What a provider has to say stands first. What comes later may be quoted from the prompt, which must not get its
+author's words taken for an empty account."""
 
 
 def hint_in(message: object) -> Hint | None:
     """The hint in the message of an error, which itself goes no further."""
-    text = message.lower() if isinstance(message, str) else ""
+    text = message[:HINT_CHARACTERS].lower() if isinstance(message, str) else ""
     return next((hint for words, hint in _HINTS if words in text), None)
 
 
@@ -165,15 +169,20 @@ _BY_STATUS: Final = {
 }
 
 
+_ANSWERED: Final = (_EMPTY, _LIMITED, _OVER_LIMIT)
+"""The request's own doing, and enough of them would close the gate for everybody else's."""
+
+
 def classify(failure: CallFailure) -> ProviderError:
     """What becomes of the job: the action, the error to show, and how long the provider wants us to stay away.
 
-    Never raises. `retry_after_s` is None or within 0 and RETRY_AFTER_CAP_S, and always None for FALLBACK and FAIL.
+    Never raises. `retry_after_s` is None or above 0 up to RETRY_AFTER_CAP_S, and always None for FALLBACK and FAIL.
     """
     verdict = _judge(failure)
     again = verdict.action in (Action.WAIT, Action.RETRY)
     error = JobError(type=verdict.type, message=verdict.message, retryable=again)
-    return ProviderError(error, verdict.action, retry_after_s=retry_after_s(failure) if again else None)
+    wish = retry_after_s(failure) if again else None
+    return ProviderError(error, verdict.action, retry_after_s=wish, answered=verdict in _ANSWERED)
 
 
 def _judge(failure: CallFailure) -> _Verdict:
@@ -193,14 +202,15 @@ def _judge(failure: CallFailure) -> _Verdict:
 
 
 def retry_after_s(failure: CallFailure) -> float | None:
-    """The provider's wish in s, within 0 and RETRY_AFTER_CAP_S; None when it has none or it cannot be read.
+    """The provider's wish in s, above 0 up to RETRY_AFTER_CAP_S; None when it has none or it cannot be read.
 
-    `retry-after-ms` wins. A date counts from the answer's own `date`: the two clocks need not agree.
+    `retry-after-ms` wins. A date counts from the answer's own `date`: the two clocks need not agree. "At once" is no
+    wish: believed, it would turn back-off into a tight loop.
     """
     for text, unit in ((failure.retry_after_ms, 1000.0), (failure.retry_after, 1.0)):
         seconds = _seconds(text, failure.date)
         if seconds is not None:
-            return min(max(seconds / unit, 0.0), RETRY_AFTER_CAP_S)
+            return min(seconds / unit, RETRY_AFTER_CAP_S) if seconds > 0 else None
     return None
 
 

@@ -14,8 +14,9 @@ import httpx2
 import msgspec
 import openai
 
-from services.worker.accounting import estimate_tokens
-from services.worker.providers import Completion, GenerationRequest
+from services.worker.accounting import usage_of_answer
+from services.worker.providers import BilledUsage, Completion, GenerationRequest
+from services.worker.providers.answers import count, read_answer
 from services.worker.providers.failures import CallFailure, Fault, classify
 from services.worker.providers.models import (
     THINKING_TOKENS,
@@ -23,7 +24,7 @@ from services.worker.providers.models import (
     openai_reasons,
 )
 from services.worker.providers.prices import cost_nano_usd, load_prices
-from services.worker.providers.wire import Briefing, EventReader, drain, fault_of, new_http_client, reported, take_all
+from services.worker.providers.wire import Briefing, fault_of, new_http_client, reported
 from shared.job import Usage
 
 BASE_URL: Final = "https://api.openai.com/v1"
@@ -40,14 +41,15 @@ class _Choice(msgspec.Struct):
     finish_reason: str | None = None
 
 
-class _CachedTokens(msgspec.Struct):
+class _Details(msgspec.Struct):
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
 
 
 class _Counts(msgspec.Struct):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    prompt_tokens_details: _CachedTokens | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: _Details | None = None
 
 
 class _Chunk(msgspec.Struct):
@@ -72,7 +74,7 @@ class _Reply:
 
     def take(self, data: bytes) -> str:
         """Take one event; answers its text. ProviderError when it reports an error or cannot be read."""
-        if data == b"[DONE]":
+        if data.startswith(b"[DONE]"):
             self.done = True
             return ""
         try:
@@ -94,11 +96,12 @@ class _Reply:
         return text
 
     def _count(self, counts: _Counts) -> None:
-        details = counts.prompt_tokens_details
-        self.usage = Usage(
-            input_tokens=counts.prompt_tokens,
-            output_tokens=counts.completion_tokens,
-            cached_tokens=(details.cached_tokens or 0) if details else 0,
+        details = counts.prompt_tokens_details or _Details()
+        self.usage = BilledUsage(
+            input_tokens=count(counts.prompt_tokens),
+            output_tokens=count(counts.completion_tokens),
+            cached_tokens=count(details.cached_tokens),
+            cache_write_tokens=count(details.cache_write_tokens),
         )
 
     def fault(self) -> Fault | None:
@@ -149,6 +152,9 @@ class OpenAIProvider:
             timeout=self._http.timeout,
             http_client=self._http,
         )
+        # What the SDK took from the environment all the same; the settings alone say what goes out.
+        self._client.organization = self._client.project = None
+        self._client._custom_headers = {}
         if self._priced:
             load_prices()
 
@@ -178,41 +184,25 @@ class OpenAIProvider:
         arguments, reply = self._arguments(request), _Reply()
         try:
             async with self._client.chat.completions.with_streaming_response.create(**arguments) as response:
-                body: Any = response.iter_bytes()
-                async with aclosing(body):
-                    reader = EventReader()
-                    async for chunk in body:
-                        text, broken = take_all(reply.take, reader.feed(chunk))
-                        if text:
-                            yield text
-                        if broken is not None:
-                            raise broken
-                        if reply.done:
-                            await drain(body)
-                            break
+                answer: Any = read_answer(response.iter_bytes(), reply)
+                async with aclosing(answer):
+                    async for item in answer:
+                        yield item
         except openai.APIStatusError as error:
             raise classify(reported(error.body, status=error.status_code, headers=error.response.headers)) from None
         except (openai.APIConnectionError, httpx2.HTTPError) as error:
-            # An answer that has its finish reason is whole: paying for it again would mend nothing.
-            if reply.finish is None:
-                cause = error.__cause__ if isinstance(error, openai.APIError) else error
-                raise classify(CallFailure(fault=fault_of(cause))) from None
-        if reply.usage is not None:
-            yield reply.usage
+            cause = error.__cause__ if isinstance(error, openai.APIError) else error
+            raise classify(CallFailure(fault=fault_of(cause))) from None
         if (fault := reply.fault()) is not None:
             raise classify(CallFailure(fault=fault))
         yield self._completion(request, arguments, reply)
 
     @staticmethod
     def _completion(request: GenerationRequest, arguments: dict[str, Any], reply: _Reply) -> Completion:
-        usage = reply.usage or Usage(
-            input_tokens=estimate_tokens(sum(len(message["content"]) for message in arguments["messages"])),
-            output_tokens=estimate_tokens(reply.size),
-            estimated=True,
-        )
+        asked = sum(len(message["content"]) for message in arguments["messages"])
         ignored = request.temperature is not None and "temperature" not in arguments
         return Completion(
-            usage=usage,
+            usage=usage_of_answer(reply.usage, asked, reply.size),
             finish_reason="length" if reply.finish == "length" else "stop",
             metadata={"ignored": ["temperature"]} if ignored else None,
         )

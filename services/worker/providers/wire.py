@@ -1,29 +1,22 @@
-"""What both adapters need of HTTP: one client, server-sent events, and transport errors as faults.
+"""What both adapters need of HTTP: one client, and errors of transport and bodies as faults.
 
-The SDKs sign, address and check the calls; the streams are read here. Their own readers build a pydantic model for
-each chunk: 260 us (openai 3.54) and 70 us (anthropic 2.12) of CPU per token, against 4 us here.
+The SDKs sign, address and check the calls; the streams are read in answers.py. Their own readers build a pydantic model
+for each chunk: 260 us (openai 3.54) and 70 us (anthropic 2.12) of CPU per token, against 4 us here.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 import httpx2
 
-from services.worker.providers import ProviderError
-from services.worker.providers.failures import CallFailure, Fault, classify, hint_in
+from services.worker.providers.failures import CallFailure, Fault, hint_in
 from services.worker.providers.transport import StreamTransport
 from shared.job import ParameterValue
 
-MAX_EVENT_BYTES: Final = 1 << 20
-"""A single event of a text stream is some hundred bytes; beyond a mebibyte it is not one."""
-
-DRAIN_SECONDS: Final = 0.5
-"""How long a finished stream may take to close, so that its connection can be used again."""
-
+_STATUSES: Final = frozenset(map(str, range(400, 600)))
 _LOGGERS: Final = ("openai", "anthropic", "httpx2", "httpcore2")
 
 
@@ -56,6 +49,8 @@ def new_http_client(*, read_timeout_s: float, proxy: str | None) -> httpx2.Async
     for name in _LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
     return httpx2.AsyncClient(
+        # Tokens are too small to be worth it, and a proxy that compresses holds them back until there are enough.
+        headers={"accept-encoding": "identity"},
         timeout=httpx2.Timeout(connect=5.0, read=read_timeout_s, write=30.0, pool=30.0),
         limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30.0),
         proxy=proxy,
@@ -63,52 +58,6 @@ def new_http_client(*, read_timeout_s: float, proxy: str | None) -> httpx2.Async
         trust_env=False,
         follow_redirects=False,
     )
-
-
-class EventReader:
-    """Cuts a body into the `data` of its server-sent events (WHATWG HTML, section 9.2). One per stream."""
-
-    def __init__(self) -> None:
-        self._left = b""
-
-    def feed(self, chunk: bytes) -> list[bytes]:
-        """The data of the events that this chunk completes. ProviderError when an event has no end."""
-        text = self._left + chunk
-        if b"\r" in text:
-            # A chunk may end between the two characters of a line end.
-            cut = len(text) - text.endswith(b"\r")
-            text = text[:cut].replace(b"\r\n", b"\n").replace(b"\r", b"\n") + text[cut:]
-        *events, self._left = text.split(b"\n\n")
-        if len(self._left) > MAX_EVENT_BYTES:
-            raise classify(CallFailure(fault=Fault.MALFORMED))
-        found = []
-        for event in events:
-            lines = [line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:")]
-            if lines:
-                found.append(b"\n".join(lines))
-        return found
-
-
-def take_all(take: Callable[[bytes], str], events: list[bytes]) -> tuple[str, ProviderError | None]:
-    """The text of the events that one read brought, and the error that ended them, if one did: what came before an
-    error is handed on before it is raised."""
-    pieces = []
-    for event in events:
-        try:
-            pieces.append(take(event))
-        except ProviderError as error:
-            return "".join(pieces), error
-    return "".join(pieces), None
-
-
-async def drain(chunks: AsyncIterator[bytes]) -> None:
-    """Read the rest of a stream whose answer is complete; how it ends no longer matters."""
-    try:
-        async with asyncio.timeout(DRAIN_SECONDS):
-            async for _ in chunks:
-                pass
-    except (TimeoutError, httpx2.HTTPError):
-        pass
 
 
 def fault_of(error: BaseException | None) -> Fault:
@@ -129,8 +78,8 @@ def reported(error: Any, *, status: int | None = None, headers: Mapping[str, str
     """
     body = error if isinstance(error, dict) else {}
     code, details, headers = body.get("code"), body.get("details"), headers or {}
-    if status is None and isinstance(code, int) and 400 <= code < 600:
-        status = code  # vLLM and LiteLLM put the status that was too late for the headers there
+    if status is None and str(code) in _STATUSES:
+        status = int(str(code))  # vLLM (a number) and LiteLLM (a text) put the status there that was too late
     if isinstance(details, dict):
         code = details.get("error_code", code)
     kind = body.get("type")

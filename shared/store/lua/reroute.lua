@@ -4,8 +4,8 @@
 -- PREFIX job log bell org orgbell lane
 -- ARGV limits failures_max organization_events fenced
 -- ITEM consumer job token lane gate report retry candidates route spent
--- report: limited (retry: ms, -1: the provider did not say), failed, or refused. candidates: gates that may answer
--- instead, in order; route: the whole chain.
+-- report: limited (retry: ms, -1: the provider did not say), failed, refused, or ok (it answered, but with no text).
+-- candidates: gates that may answer instead, in order; route: the whole chain.
 -- RETURNS {code, gate, number}: GO (gate and reserved tokens), PARKED (ms until a gate opens), STAY (nobody else is
 -- there, or a cancel was requested: an ordinary retry, or the end), LOST
 -- INCLUDE batch lease clock announce predating requeueing gates gate_reports parking
@@ -41,9 +41,10 @@ local replies = each_item(function(consumer, job, token, lane, name, report, ret
     return {'GO', other, tokens}
   end
   -- Who was told to wait may be the first to have room again; who failed or refused us is not asked any more. When
-  -- everybody is down an attempt is used up, or the job would go round until its deadline.
+  -- everybody is down, or a call was answered and paid for, an attempt is used up, or the job would go round until its
+  -- deadline.
   local chain_text = report == 'limited' and route or candidates
-  if chain_text == '' or report == 'failed' and not any_open(candidates) then return {'STAY', '', 0} end
+  if chain_text == '' or report == 'ok' or report == 'failed' and not any_open(candidates) then return {'STAY', '', 0} end
   local _, wait = ask_chain(chain_text, need)
   wait = math.max(wait, 1)
   local record = read_record(job)

@@ -1,0 +1,149 @@
+"""Reads the answer to a call: cuts its body into events, hands on text and usage, and knows when it is whole."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Any, Final, Protocol
+
+import httpx2
+import msgspec
+
+from services.worker.providers import ProviderError
+from services.worker.providers.failures import CallFailure, Fault, classify
+from services.worker.providers.wire import reported
+from shared.job import Usage
+
+MAX_EVENT_BYTES: Final = 1 << 20
+"""A single event of a text stream is some hundred bytes; beyond a mebibyte it is not one."""
+
+TEXT_MAX: Final = 1 << 24
+"""Characters: several times what the largest token limit of a job allows. A server that goes on beyond it has lost its
+own way, and would fill the worker and Redis."""
+
+END_SECONDS: Final = 5.0
+"""How long an answer that has its finish reason may take to report its usage and to say that it is over."""
+
+DRAIN_SECONDS: Final = 0.5
+"""How long a finished stream may take to close, so that its connection can be used again."""
+
+COUNT_MAX: Final = 1 << 31
+"""More tokens than any call can have: a greater count, or one below zero, was not counted but made up."""
+
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+class Reply(Protocol):
+    """What has come of one answer so far; `finish`: why it ended, `done`: nothing comes after."""
+
+    usage: Usage | None
+    finish: str | None
+    done: bool
+
+    def take(self, data: bytes, /) -> str:
+        """Take one event; answers its text. ProviderError when it reports an error or cannot be read."""
+
+
+class EventReader:
+    """Cuts a body into the `data` of its server-sent events (WHATWG HTML, section 9.2). One per stream.
+
+    `left`: what came after the last event's end; `found`: there was an event.
+    """
+
+    def __init__(self) -> None:
+        self.left = b""
+        self.found = False
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The data of the events that this chunk completes. ProviderError when an event has no end."""
+        text = self.left + chunk
+        if b"\r" in text:
+            # A chunk may end between the two characters of a line end.
+            cut = len(text) - text.endswith(b"\r")
+            text = text[:cut].replace(b"\r\n", b"\n").replace(b"\r", b"\n") + text[cut:]
+        *events, self.left = text.split(b"\n\n")
+        if len(self.left) > MAX_EVENT_BYTES:
+            raise classify(CallFailure(fault=Fault.MALFORMED))
+        if events and not self.found:
+            events[0], self.found = events[0].removeprefix(_BOM), True
+        found = []
+        for event in events:
+            lines = [line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:")]
+            # An event without data is none: some servers keep a connection alive like that.
+            if lines and (data := b"\n".join(lines)):
+                found.append(data)
+        return found
+
+
+def take_all(reply: Reply, events: Sequence[bytes]) -> tuple[str, ProviderError | None]:
+    """The text of the events that one read brought, and the error that ended them, if one did: what came before an
+    error is handed on before it is raised. What comes after a finish reason cannot spoil the answer any more."""
+    pieces = []
+    for event in events:
+        try:
+            pieces.append(reply.take(event))
+        except ProviderError as error:
+            return "".join(pieces), None if reply.finish is not None else error
+    return "".join(pieces), None
+
+
+async def read_answer(body: AsyncGenerator[bytes, None], reply: Reply) -> AsyncIterator[str | Usage]:
+    """Text as the reads of the socket bring it, and each usage that is reported, until `reply` has all of the answer.
+
+    ProviderError when the answer reports an error or cannot be read; httpx2.HTTPError when its connection breaks before
+    it has a finish reason. An answer that has one is whole: paying for it again would mend nothing.
+    """
+    reader, told, size = EventReader(), None, 0
+    async with aclosing(body):
+        async for chunk in body:
+            text, broken = take_all(reply, reader.feed(chunk))
+            if text:
+                size += len(text)
+                yield text
+            if size > TEXT_MAX:
+                raise classify(CallFailure(fault=Fault.MALFORMED))
+            if reply.finish is not None and (text := await _rest(body, reader, reply)):
+                yield text
+            if reply.usage is not None and reply.usage is not told:
+                told = reply.usage
+                yield told
+            if broken is not None:
+                raise broken
+            if reply.finish is not None or reply.done:
+                return
+    _refuse_json(reader)
+
+
+async def _rest(body: AsyncIterator[bytes], reader: EventReader, reply: Reply) -> str:
+    """What follows a finish reason, usually the usage; then the stream is read to its end, however that comes."""
+    pieces = []
+    try:
+        async with asyncio.timeout(DRAIN_SECONDS if reply.done else END_SECONDS) as limit:
+            async for chunk in body:
+                if reply.done:
+                    continue
+                pieces.append(take_all(reply, reader.feed(chunk))[0])
+                if reply.done:
+                    limit.reschedule(asyncio.get_running_loop().time() + DRAIN_SECONDS)
+    except (TimeoutError, httpx2.HTTPError, ProviderError):
+        pass
+    return "".join(pieces)
+
+
+def _refuse_json(reader: EventReader) -> None:
+    """A body without any event may be the error of something in between, in JSON under a 200. ProviderError."""
+    if reader.found or not reader.left.lstrip().startswith(b"{"):
+        return
+    try:
+        body: dict[str, Any] = msgspec.json.decode(reader.left, type=dict[str, Any])
+    except msgspec.MsgspecError:
+        return
+    if body.get("error") is not None or body.get("object") == "error":
+        raise classify(reported(body.get("error") or body))
+    raise classify(CallFailure(fault=Fault.MALFORMED))
+
+
+def count(reported_count: int | None) -> int:
+    """A number of tokens as reported; 0 for one that cannot be."""
+    return reported_count if reported_count is not None and 0 <= reported_count <= COUNT_MAX else 0

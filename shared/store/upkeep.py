@@ -1,0 +1,98 @@
+"""What keeps the queue going beside the jobs: lost leases, due times, damage. Any worker does it, without a leader."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from shared.settings import StoreSettings
+from shared.store.calls import Calls
+from shared.store.keys import Keys
+from shared.store.reads import Reads
+from shared.store.replies import Audited, Promoted, Recovered
+
+AUDIT_SLACK_S: Final = 100.0
+
+
+class ServerClock:
+    """What this process holds for the server's time."""
+
+    def __init__(self) -> None:
+        self._heard = (0, 0.0)
+
+    def note(self, server_ms: bytes) -> int:
+        """An answer named the time; it, in ms since the epoch."""
+        self._heard = (int(server_ms), time.monotonic())
+        return int(server_ms)
+
+    @property
+    def believed_ms(self) -> int:
+        """The last answer's time, and what went by here since."""
+        server_ms, heard_at = self._heard
+        return server_ms + round((time.monotonic() - heard_at) * 1000)
+
+
+class Upkeep:
+    """Of one store; every method may raise StoreUnavailable."""
+
+    def __init__(self, calls: Calls, reads: Reads, keys: Keys, settings: StoreSettings, clock: ServerClock) -> None:
+        self._calls = calls
+        self._reads = reads
+        self._keys = keys
+        self._settings = settings
+        self._clock = clock
+        self._looks = 0
+
+    async def recover(self, consumer: str, held: Sequence[str], *, batch: int = 64) -> Recovered:
+        """Requeue what was not renewed for a lease, except what this worker itself holds.
+
+        Takes nothing when the server's clock is not where earlier answers put it (within 1 s): this call may have
+        waited out a stall in which nobody could renew (I6). The first call of a process only learns the time.
+        """
+        reply = await self._calls.run(
+            "recover", [(token,) for token in held], consumer=consumer, believed_ms=self._clock.believed_ms, batch=batch
+        )
+        requeued, failed, next_ms, pending = (int(part) for part in reply[:4])
+        now_ms = self._clock.note(reply[4])
+        return Recovered(requeued, failed, None if next_ms < 0 else next_ms, pending, now_ms)
+
+    async def promote(self, limit: int = 64) -> Promoted:
+        """Make due jobs claimable."""
+        promoted, next_ms, lane_ms = await self._calls.run("promote", limit=limit)
+        return Promoted(promoted, None if next_ms < 0 else next_ms, None if lane_ms < 0 else lane_ms)
+
+    async def unfinished(self) -> bool:
+        """One cheap read: is there any unfinished job. Streams hold nothing else; delayed sets are asked every other
+        time, because a due time nearer than a lease has rung somebody already; hourly where any due time has."""
+        self._looks += 1
+        streams = self._keys.streams
+        found = await self._reads.execute("XREAD", "COUNT", 1, "STREAMS", *streams, *["0"] * len(streams))
+        if not found and self._looks % (12 if self._settings.frugal else 2) == 0:
+            return bool(await self._reads.execute("EXISTS", *self._keys.due, self._keys.fixed("parked")))
+        return bool(found)
+
+    async def audit(self, consumer: str) -> Audited:
+        """Repair what no script could have left: entries pending with nobody, live records that no entry names.
+
+        Goes through all records, so it takes a tenth of the time at most and leaves the rest to the jobs.
+        """
+        lock, lock_ms = self._keys.fixed("audit"), round(max(self._settings.audit_seconds - AUDIT_SLACK_S, 1) * 1000)
+        if await self._reads.execute("SET", lock, consumer, "NX", "PX", lock_ms) is None:
+            return Audited(ran=False, requeued=0, consumers_deleted=0)
+        requeued, deleted = await self._calls.run("audit_entries")
+        prefix, cursor = self._keys.prefix("job"), b"0"
+        while True:
+            began = time.monotonic()
+            cursor, found = await self._reads.execute("SCAN", cursor, "MATCH", f"{prefix}*", "COUNT", 64)
+            if found:
+                replies = await self._calls.run("audit_records", [(key.decode()[len(prefix) :],) for key in found])
+                requeued += sum(reply for reply in replies if isinstance(reply, int))
+            if cursor == b"0":
+                return Audited(ran=True, requeued=requeued, consumers_deleted=deleted)
+            await asyncio.sleep(9 * (time.monotonic() - began))
+
+    async def leave(self, consumer: str) -> None:
+        """Remove this worker's consumers from the group, where nothing is pending with them."""
+        await self._calls.run("leave", consumer=consumer)
