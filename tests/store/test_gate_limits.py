@@ -52,7 +52,7 @@ async def test_a_gate_without_limits_opens_faster_and_faster(one: JobStore, raw:
         if time.monotonic() - began < 0.4:
             early = done
         await asyncio.sleep(0.01 if not claimed.next_ms else min(claimed.next_ms / 1000, 0.05))
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 40
     assert early <= 20
 
 
@@ -62,19 +62,20 @@ async def test_a_request_limit_holds_in_every_window_and_is_used(url: str, rpm: 
     async with open_store(StoreSettings(redis_url=url), client_name="t", routing=routing(A, rpm=rpm)) as store:
         await submit(store, 300)
         starts: list[float] = []
-        end = time.monotonic() + 2.0
+        began = time.monotonic()
 
         async def work(name: str) -> None:
-            while time.monotonic() < end:
+            while time.monotonic() < began + 2.0:
                 claimed = await store.claim(name, 10, look=True, suspect=True)
                 starts.extend(time.monotonic() for _ in claimed.claims)
                 await asyncio.gather(*(complete(store, held) for held in claimed.claims))
                 await asyncio.sleep(0.005)
 
         await asyncio.gather(*(work(f"w{i}") for i in range(3)))
+        took = time.monotonic() - began
         assert (await store.stats()).processing == 0
-    # The share of 2 s, and one second that a late call may catch up; a cold gate ramps up first.
-    assert len(starts) <= 3.1 * rpm / 60 + 1
+    # The share of these 2 s or more, and one second that a late call may catch up; a cold gate ramps up first.
+    assert len(starts) <= (took + 1.0) * rpm / 60 + 1
     assert len(starts) >= min(1.2 * rpm / 60, 20)
 
 
@@ -91,7 +92,7 @@ async def test_a_token_limit_reserves_before_and_settles_after(url: str) -> None
         assert 25_000 < claimed.next_ms < 35_000
         assert await claim(store) == []
         await store.report(A, CallReport.NONE, tokens=100 - held.reserved)
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(10):
             while not await claim(store):
                 await asyncio.sleep(0.02)
 
