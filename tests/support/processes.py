@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -16,14 +18,19 @@ import httpx
 
 PORT_SETTINGS = {"gateway": "GATEWAY_PORT", "notifier": "NOTIFIER_PORT", "worker": "WORKER_METRICS_PORT"}
 ROOT = Path(__file__).resolve().parents[2]
+_CHANCE = random.SystemRandom()  # not seeded by anybody: processes must not ask in step
 
 
 def free_port() -> int:
-    """A TCP port of loopback that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of loopback that was free a moment ago, and that no outgoing connection is given meanwhile.
+
+    Systems take the ports of outgoing connections from 32,768 upwards; many tests ask at once, so chance decides.
+    """
+    while True:
+        port = _CHANCE.randrange(10_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class ServiceProcess:
