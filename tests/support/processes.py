@@ -72,7 +72,7 @@ class ServiceProcess:
             raise RuntimeError(f"{self.name} was not started")
         return self._process
 
-    async def ready(self, seconds: float = 30.0) -> None:
+    async def ready(self, seconds: float = 60.0) -> None:
         """Wait until /health/ready answers 200; RuntimeError with the log's end when it does not."""
         async with httpx.AsyncClient(timeout=2.0) as client:
             deadline = asyncio.get_running_loop().time() + seconds
@@ -84,7 +84,7 @@ class ServiceProcess:
                         return
                 except httpx.HTTPError:
                     pass
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.05)  # it starts no sooner for being asked more often
         tail = self.log.read_text(errors="replace")[-2000:]
         raise RuntimeError(f"{self.name} is not ready (exit status {self.process.poll()}):\n{tail}")
 
