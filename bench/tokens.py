@@ -32,8 +32,8 @@ from shared.job import JobSnapshot, JobStatus, NewJob, new_job_id
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from tests.support.llm import LlmServer, llm_server_at
+from tests.support.llm_behaviour import Behaviour
 from tests.support.llm_dialects import STAMP
-from tests.support.llm_server import Behaviour
 from tests.support.sse import Stream
 
 WARM_UP: Final = 8

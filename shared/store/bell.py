@@ -21,6 +21,7 @@ from redis.exceptions import RedisError
 
 from shared.store.connection import AnyConnection, watch_s
 from shared.store.listeners import RUNG, Listener, Messages, Seat
+from shared.store.wishes import Wishes
 
 __all__ = ["RUNG", "Bell", "Listener", "Messages"]
 
@@ -36,78 +37,11 @@ Observer = Callable[[str, int], None]
 """Told of every command sent: its name and how many channels it carries."""
 
 
-class _Wishes:
-    """What the listeners want: who sits on which channel, and which channels came or went since the last look.
-
-    `heard`: channels the server confirmed on the present connection and was not seen to drop since. `prefix`: channels
-    that begin so are covered by one pattern, heard as a whole or not at all. `hasty`: seats that are not patient.
-    """
-
-    def __init__(self, prefix: bytes | None) -> None:
-        self.prefix = prefix
-        self.prefix_heard = False
-        self.hasty = 0
-        self.channels: dict[bytes, set[Seat]] = {}
-        self.heard: set[bytes] = set()
-        self.touched: set[bytes] = set()
-        self.changed = asyncio.Event()
-
-    def covered(self, name: bytes) -> bool:
-        """Whether the pattern stands for this channel."""
-        return self.prefix is not None and name.startswith(self.prefix)
-
-    def move(self, name: bytes, seat: Seat, joins: bool) -> None:
-        seats = self.channels.get(name)
-        if not seat.patient:
-            self.hasty += 1 if joins else -1
-        if joins:
-            if seats is None:
-                seats = self.channels[name] = set()
-                self._touch(name)
-            seats.add(seat)
-            if name in self.heard or (self.prefix_heard and self.covered(name)):
-                seat.subscribed()
-        elif seats is not None:
-            seats.discard(seat)
-            if not seats:
-                del self.channels[name]
-                self._touch(name)
-
-    def confirm(self, name: bytes) -> None:
-        """The server says that it knows of the channel: everyone on it is rung."""
-        self.heard.add(name)
-        for seat in self.channels.get(name, ()):
-            seat.subscribed()
-
-    def confirm_prefix(self) -> None:
-        """The server knows of the pattern: everyone whose channel it covers is rung."""
-        self.prefix_heard = True
-        for name, seats in self.channels.items():
-            if self.covered(name):
-                for seat in seats:
-                    seat.subscribed()
-
-    def deaf(self) -> None:
-        """There is no connection."""
-        self.heard.clear()
-        self.prefix_heard = False
-
-    def begin(self) -> None:
-        """A new connection knows of nothing."""
-        self.deaf()
-        self.touched = set(self.channels)
-        self.changed.set()
-
-    def _touch(self, name: bytes) -> None:
-        self.touched.add(name)
-        self.changed.set()
-
-
 class _Session:
     """The life of one connection: sends what changed, hears what comes, and dies when the server owes an answer."""
 
     def __init__(
-        self, connection: AnyConnection, wishes: _Wishes, observe: Observer | None, patience: tuple[float, float, float]
+        self, connection: AnyConnection, wishes: Wishes, observe: Observer | None, patience: tuple[float, float, float]
     ) -> None:
         self._connection = connection
         self._wishes = wishes
@@ -223,7 +157,7 @@ class Bell:
         self._connect = connect
         self._observe = observer
         self._patience = (reply_s, quiet_s, quiet_s if patient_s is None else patient_s)
-        self._wishes = _Wishes(None if prefix is None else prefix.encode())
+        self._wishes = Wishes(None if prefix is None else prefix.encode())
         self._pause_after = pause_after  # how long an error forbids to connect again, s
         self._task: asyncio.Task[None] | None = None
 

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Stack, StackMaker, stack
+from tests.e2e.conftest import StackMaker, stack
 from tests.support.chromium import BINARY, Chromium, Page
 from tests.support.processes import ROOT
+from tests.support.stack import Stack
 
 __all__ = ["stack"]
 

@@ -7,17 +7,16 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from shared.store.embedded import EmbeddedServer
-from tests.chaos.clients import Reading, final_status, follow, submit
-from tests.support.checks import ended_by_outcome, leaks
-from tests.support.processes import ServiceProcess
+from tests.support.checks import unsettled
+from tests.support.gateway import body
+from tests.support.pace import beats
+from tests.support.readings import Reading, told_otherwise
+from tests.support.stack import Stack, running_stack
 
 
 @dataclass(frozen=True)
@@ -51,151 +50,98 @@ class Chaos:
 
     def __init__(self, plan: Plan, folder: Path, say: Callable[[str], object] = print) -> None:
         self._plan = plan
+        self._folder = folder
         self._say = say
         self._random = random.Random(plan.seed)
-        self._server = EmbeddedServer(folder / "data")
         self._report = Report()
-        environment = {
-            "REDIS_URL": self._server.url,
-            "LEASE_SECONDS": str(plan.lease_seconds),
-            "DRAIN_SECONDS": "1",
-            "DEMO_FIRST_TOKEN_MS": "50",
-            "DEMO_TOKENS_PER_SECOND": "100",
-            "DEMO_FAILURE_RATE": "0.05",
-            "LOG_LEVEL": "WARNING",
-        }
-        names = ["gateway", "notifier", *["worker"] * plan.workers]
-        self._services = [ServiceProcess(name, environment, folder / f"{name}-{i}.log") for i, name in enumerate(names)]
-        self._gateway, self._notifier = self._services[0].url, self._services[1].url
+        self._submitting = asyncio.Semaphore(20)
+        self._ids: list[str] = []
+        self._readers: list[asyncio.Task[Reading]] = []
 
     async def run(self) -> Report:
         """Start, load, kill, wait for the end, check. AssertionError only for answers that must never come."""
         began = time.monotonic()
-        self._server.start()
-        try:
-            async with AsyncExitStack() as stack:
-                for service in self._services:
-                    await stack.enter_async_context(service)
-                client = await stack.enter_async_context(
-                    httpx.AsyncClient(timeout=httpx.Timeout(15.0), limits=httpx.Limits(max_connections=400))
-                )
-                await self._load(client)
-                await self._check_keys()
-        finally:
-            self._server.stop()
+        settings = {
+            "LEASE_SECONDS": str(self._plan.lease_seconds),
+            "DRAIN_SECONDS": "1",
+            "DEMO_TOKENS_PER_SECOND": "100",
+            "DEMO_FAILURE_RATE": "0.05",
+            "LOG_LEVEL": "WARNING",
+        }
+        with EmbeddedServer(self._folder / "data") as server:
+            async with running_stack(server, self._folder, settings, workers=self._plan.workers) as stack:
+                await self._load(stack)
+                async with asyncio.timeout(self._plan.settle_seconds):
+                    ends = await stack.front.ends(self._ids)
+                    readings = await asyncio.gather(*self._readers)
+                self._judge(ends, readings)
+                self._report.problems += await unsettled(server.url, self._report.outcomes)
         self._report.seconds = time.monotonic() - began
         return self._report
 
-    async def _load(self, client: httpx.AsyncClient) -> None:
+    async def _load(self, stack: Stack) -> None:
         plan = self._plan
-        ids: list[str] = []
-        readings: list[asyncio.Task[Reading]] = []
-        calm = asyncio.Event()
         async with asyncio.TaskGroup() as group:
-            killer = group.create_task(self._kill(calm))
-            gate = asyncio.Semaphore(20)
+            group.create_task(self._kill(stack))
+            async for number in beats(plan.jobs / (plan.seconds * 0.8)):
+                if number == plan.jobs:
+                    break
+                group.create_task(self._customer(stack, number))
+        self._say(f"all {len(self._ids)} submitted, {sum(self._report.kills.values())} kills; waiting for the ends")
 
-            async def one(number: int) -> None:
-                async with gate:
-                    job_id = await submit(client, self._gateway, number, self._body(number))
-                ids.append(job_id)
-                if number % max(plan.jobs // plan.watched, 1) == 0:
-                    readings.append(asyncio.create_task(follow(client, self._notifier, job_id)))
-                if number % plan.cancel_every == 0:
-                    await self._cancel(client, job_id)
-
-            pace = plan.seconds * 0.8 / plan.jobs
-            tasks = []
-            for number in range(plan.jobs):
-                tasks.append(group.create_task(one(number)))
-                await asyncio.sleep(pace)
-            await asyncio.wait(tasks)
-            await killer
-        self._say(f"all {len(ids)} submitted, {sum(self._report.kills.values())} kills; waiting for the ends")
-        async with asyncio.timeout(plan.settle_seconds):
-            statuses = await self._statuses(client, ids)
-            read = await asyncio.gather(*readings)
-        self._judge(ids, statuses, read)
-
-    async def _statuses(self, client: httpx.AsyncClient, ids: list[str]) -> list[dict[str, Any]]:
-        gate = asyncio.Semaphore(50)
-
-        async def one(job_id: str) -> dict[str, Any]:
-            async with gate:
-                return await final_status(client, self._gateway, job_id)
-
-        return await asyncio.gather(*(one(job_id) for job_id in ids))
+    async def _customer(self, stack: Stack, number: int) -> None:
+        async with self._submitting:
+            job_id = await stack.front.submit(number, self._body(number))
+        self._ids.append(job_id)
+        if number % max(self._plan.jobs // self._plan.watched, 1) == 0:
+            self._readers.append(asyncio.create_task(stack.follow(job_id)))
+        if number % self._plan.cancel_every == 0:
+            await stack.front.cancel(job_id)
 
     def _body(self, number: int) -> dict[str, Any]:
         chance = random.Random(self._plan.seed * 1_000_003 + number)
-        body: dict[str, Any] = {
-            "projectId": f"project-{number % 7}",
-            "userId": f"user-{number % 11}",
-            "organizationId": f"org-{number % 3}",
-            "prompt": f"Write about product {number}",
-            "parameters": {"length": chance.choice(["short", "short", "medium"]), "platform": "linkedin"},
-            "priority": chance.choice(["high", "normal", "low"]),
-            "maxAttempts": 5,
-        }
+        made = body(
+            projectId=f"project-{number % 7}",
+            userId=f"user-{number % 11}",
+            organizationId=f"org-{number % 3}",
+            prompt=f"Write about product {number}",
+            parameters={"length": chance.choice(["short", "short", "medium"]), "platform": "linkedin"},
+            priority=chance.choice(["high", "normal", "low"]),
+            maxAttempts=5,
+        )
         if chance.random() < 0.05:
-            body["delaySeconds"] = round(chance.uniform(0.1, 5.0), 2)
-        return body
+            made["delaySeconds"] = round(chance.uniform(0.1, 5.0), 2)
+        return made
 
-    async def _cancel(self, client: httpx.AsyncClient, job_id: str) -> None:
-        while True:
-            try:
-                answer = await client.post(f"{self._gateway}/api/ai/jobs/{job_id}/cancel")
-            except httpx.TransportError:
-                await asyncio.sleep(0.2)
-                continue
-            if answer.status_code != 503:
-                assert answer.status_code in (200, 202, 409), (answer.status_code, answer.text)
-                return
-            await asyncio.sleep(0.2)
-
-    async def _kill(self, calm: asyncio.Event) -> None:
+    async def _kill(self, stack: Stack) -> None:
         """Kill workers and the gateway at random over the run, and the server once in its middle."""
         plan, chance = self._plan, self._random
+        mortal = [service for service in stack.services if service.name != "notifier"]
         end = time.monotonic() + plan.seconds
         server_at = time.monotonic() + plan.seconds / 2
-        while time.monotonic() < end:
+        while time.monotonic() < end or server_at:
             await asyncio.sleep(chance.uniform(0.5, 1.0) * max(plan.seconds / 20, 0.5))
             if server_at and time.monotonic() > server_at:
                 server_at = 0.0
                 self._report.kills["server"] += 1
-                await asyncio.to_thread(self._server.kill)
+                await asyncio.to_thread(stack.server.kill)
                 await asyncio.sleep(0.5)
-                await asyncio.to_thread(self._server.start)
+                await asyncio.to_thread(stack.server.start)
                 continue
-            victim = chance.choice([service for service in self._services if service.name != "notifier"])
+            victim = chance.choice(mortal)
             self._report.kills[victim.name] += 1
             await victim.kill()
             await asyncio.sleep(chance.uniform(0.0, 0.5))
             victim.start()
-        calm.set()
 
-    def _judge(self, ids: list[str], statuses: list[dict[str, Any]], read: list[Reading]) -> None:
+    def _judge(self, ends: dict[str, dict[str, Any]], readings: list[Reading]) -> None:
         report = self._report
-        report.outcomes.update(status["status"] for status in statuses)
-        report.errors.update(status["error"]["type"] for status in statuses if status["status"] == "failed")
-        if len(set(ids)) != self._plan.jobs:
-            report.problems.append(f"{self._plan.jobs} submits made {len(set(ids))} jobs")
-        by_id = {status["jobId"]: status for status in statuses}
-        for reading in read:
-            report.gaps += reading.gaps
-            report.problems += reading.problems()
-            end = reading.events[-1]
-            if end[1] != by_id[reading.job_id]["status"]:
-                report.problems.append(f"{reading.job_id}: stream says {end[1]}, status another")
-            if end[1] == "completed" and end[2]["result"] != by_id[reading.job_id]["result"]:
-                report.problems.append(f"{reading.job_id}: stream and status have another text")
+        report.outcomes.update(end["status"] for end in ends.values())
+        report.errors.update(end["error"]["type"] for end in ends.values() if end["status"] == "failed")
+        report.gaps = sum(reading.gaps for reading in readings)
+        if len(ends) != self._plan.jobs:
+            report.problems.append(f"{self._plan.jobs} submits made {len(ends)} jobs")
+        report.problems += told_otherwise(readings, ends)
         report.problems += [
-            f"{status['jobId']}: {status['attempt']} attempts" for status in statuses if status.get("attempt", 0) > 5
+            f"{job_id}: {end['attempt']} attempts" for job_id, end in ends.items() if end.get("attempt", 0) > 5
         ]
-
-    async def _check_keys(self) -> None:
-        counted = await ended_by_outcome(self._server.url)
-        expected = {"queued": 0, "processing": 0, "completed": 0, "failed": 0, "cancelled": 0, **self._report.outcomes}
-        if counted != expected:
-            self._report.problems.append(f"stats say {counted}, the jobs say {expected}")
-        self._report.problems += await leaks(self._server.url)

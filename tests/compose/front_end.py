@@ -9,8 +9,9 @@ from typing import Any
 
 import httpx
 
-from tests.chaos.clients import TERMINAL, Reading, final_status, follow, submit
-from tests.support.sse import Event, Stream
+from tests.support import front_end
+from tests.support.readings import Reading
+from tests.support.sse import TERMINAL, Event, Stream
 
 GUIDE: dict[str, Any] = {
     "projectId": "project-123",
@@ -28,6 +29,7 @@ class FrontEnd:
     def __init__(self, client: httpx.AsyncClient, origin: str) -> None:
         self.client = client
         self.origin = origin
+        self._calls = front_end.FrontEnd(client, [origin], [origin])
         self._number = 0
 
     async def stats(self) -> dict[str, int]:
@@ -40,7 +42,7 @@ class FrontEnd:
         """The guide's generate-content call; answers the job's id."""
         self._number += 1
         body = GUIDE | {"parameters": GUIDE["parameters"] | {"length": length}}
-        return await submit(self.client, self.origin, self._number, body)
+        return await self._calls.submit(self._number, body)
 
     async def guide(self) -> dict[str, Any]:
         """Submit, poll until completed, read the result, as the guide does it."""
@@ -53,11 +55,11 @@ class FrontEnd:
 
     async def end(self, job_id: str) -> dict[str, Any]:
         """The status once the job has ended."""
-        return await final_status(self.client, self.origin, job_id)
+        return await self._calls.end(job_id)
 
     async def follow(self, job_id: str) -> Reading:
         """Everything a browser sees of a job."""
-        return await follow(self.client, self.origin, job_id)
+        return await self._calls.follow(job_id)
 
     async def until_running(self, count: int, seconds: float = 20.0) -> None:
         """Wait until so many jobs run at once."""

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from tests.chaos.clients import final_status
-from tests.e2e.conftest import Stack, StackMaker
+from tests.e2e.conftest import StackMaker
 from tests.support.checks import RawRedis
+from tests.support.stack import Stack
 
 CONNECTING = frozenset({"client|setname", "info"})
 WAIT_MAX, STREAM_MAX = 18, 19
@@ -64,7 +64,7 @@ async def _waited(running: Stack, job_id: str) -> None:
 async def _streamed(running: Stack, job_id: str) -> None:
     reading = await running.follow(job_id)
     assert reading.problems() == []
-    assert [kind for _, kind, _ in reading.events][-2:] == ["delta", "completed"]
+    assert reading.kinds[-2:] == ["delta", "completed"]
 
 
 @pytest.mark.parametrize(("see", "most"), [(_waited, WAIT_MAX), (_streamed, STREAM_MAX)])
@@ -113,12 +113,6 @@ async def test_recovery_works_with_the_lease_that_is_set(stack: StackMaker) -> N
     """With a lease set by hand a killed worker's job is taken over after it, as in every profile."""
     async with stack(workers=2, FRUGAL="1", LEASE_SECONDS="2", DEMO_TOKENS_PER_SECOND="20") as running:
         job_id = await running.submit(1)
-        async with asyncio.timeout(10):
-            while not any([await running.metric(worker, "presswork_worker_slots_busy") for worker in running.workers]):
-                await asyncio.sleep(0.05)
-        for worker in running.workers:
-            if await running.metric(worker, "presswork_worker_slots_busy"):
-                await worker.kill()
-                break
-        status = await final_status(running.client, running.gateway.url, job_id)
+        await (await running.busy_worker()).kill()
+        status = await running.end(job_id)
         assert status["status"] == "completed"

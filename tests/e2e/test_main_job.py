@@ -18,7 +18,7 @@ async def test_a_job_streams_its_text_and_the_status_has_the_same(stack: StackMa
     async with stack(DEMO_TOKENS_PER_SECOND="200") as running:
         reading = await running.follow(await running.submit(1))
         status = await running.end(reading.job_id)
-    kinds = [kind for _, kind, _ in reading.events]
+    kinds = reading.kinds
     assert reading.problems() == []
     assert kinds[:3] == ["queued", "processing", "delta"]
     assert kinds[-1] == "completed"

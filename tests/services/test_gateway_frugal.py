@@ -229,7 +229,7 @@ async def test_an_idle_gateway_listens_for_nobody(redis_url: str) -> None:
             expected = Expected(store, kept_s=0.1)
             await expected.submit(job)
             assert expected._jobs
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(15):
                 while expected._jobs:
                     await asyncio.sleep(0.02)
         assert not store.bell._wishes.channels

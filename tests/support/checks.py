@@ -1,10 +1,12 @@
-"""The invariants of DESIGN section 4 from the inside: what must be true of the keys when all jobs have ended."""
+"""The invariants (I1 to I10 in the README) from the inside: what must be true of the keys when all jobs have ended."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
+from shared.job import JobStatus
 from shared.settings import StoreSettings
 from shared.store.connection import RedisSettings, new_connection
 from shared.store.job_store import open_store
@@ -60,14 +62,16 @@ async def leaks(url: str) -> list[str]:
                 return found
 
 
-async def ended_by_outcome(url: str) -> dict[str, int]:
-    """The stats of the store, as a mapping, read past every service."""
+async def counts(url: str) -> dict[str, int]:
+    """The jobs in each state by the store's own count, read past every service."""
     async with open_store(StoreSettings(redis_url=url), client_name="check") as store:
         stats = await store.stats()
-    return {
-        "queued": stats.queued,
-        "processing": stats.processing,
-        "completed": stats.completed,
-        "failed": stats.failed,
-        "cancelled": stats.cancelled,
-    }
+    return {str(status): getattr(stats, status) for status in JobStatus}
+
+
+async def unsettled(url: str, outcomes: Mapping[str, int]) -> list[str]:
+    """What is wrong with counts and keys although every job has ended, with these outcomes (I3, I5): [] is right."""
+    counted = await counts(url)
+    expected = dict.fromkeys(counted, 0) | dict(outcomes)
+    wrong = [] if counted == expected else [f"stats say {counted}, the jobs say {expected}"]
+    return wrong + await leaks(url)

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 import httpx
 import msgspec
 
-from tests.support.llm_server import EVERY_MODEL, Behaviour, Call
+from tests.support.llm_behaviour import EVERY_MODEL, Behaviour, Call
 from tests.support.processes import ROOT, free_port
 
 

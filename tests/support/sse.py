@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -75,7 +76,7 @@ class Stream:
         lines = [f"{self._method} {self._url.path}?{self._url.query} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in self._request.items()]
         self._writer.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             first = (await self._reader.readline()).split()
             if len(first) < 2:
                 raise ConnectionResetError("the connection was closed before an answer")
@@ -164,22 +165,33 @@ class Stream:
         return piece[:-2]
 
 
-async def follow(url: str, *, headers: Mapping[str, str] | None = None, seconds: float = 30.0) -> list[Event]:
-    """All events of a job up to its end, over as many connections as it takes, resuming as EventSource does."""
-    events: list[Event] = []
-    last_id: str | None = None
+async def until_end(urls: Iterable[str], *, pause_s: float | None = 0.05) -> AsyncIterator[Event]:
+    """A job's events up to its end, over as many connections as it takes, resuming as EventSource does.
+
+    `urls`: one for each connection. `pause_s`: the wait between them; None: what the server told.
+    AssertionError for an answer that is neither a stream nor the 204 of a stream that was read to its end.
+    """
+    last_id, pause = "", 0.2 if pause_s is None else pause_s
+    for url in urls:
+        stream = Stream(url, last_event_id=last_id or None)
+        try:
+            async with stream:
+                if stream.status == 204:
+                    return
+                assert stream.status == 200, (url, stream.status)
+                while (event := await stream.next()) is not None:
+                    yield event
+                    if event.kind in TERMINAL:
+                        return
+        except ConnectionError:
+            pass  # refused, or cut before or in the middle of the answer
+        last_id = stream.last_id
+        if pause_s is None and stream.retry_ms is not None:
+            pause = stream.retry_ms / 1000
+        await asyncio.sleep(pause)
+
+
+async def follow(url: str, *, seconds: float = 30.0) -> list[Event]:
+    """All events of a job up to its end; TimeoutError when it does not come."""
     async with asyncio.timeout(seconds):
-        while True:
-            stream = Stream(url, last_event_id=last_id or None, headers=headers)
-            try:
-                async with stream:
-                    if stream.status != 200:
-                        return events
-                    while (event := await stream.next()) is not None:
-                        events.append(event)
-                        if event.kind in TERMINAL:
-                            return events
-            except ConnectionError:
-                pass
-            last_id = stream.last_id
-            await asyncio.sleep(0.05)
+        return [event async for event in until_end(itertools.repeat(url))]

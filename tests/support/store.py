@@ -57,6 +57,28 @@ async def make_stale(raw: RawRedis, *claims: Claim) -> None:
         await raw("XCLAIM", stream, GROUP, held.consumer, 0, held.token[1:], "IDLE", STALE_MS, "JUSTID")
 
 
+async def lose(store: JobStore, raw: RawRedis, *claims: Claim) -> None:
+    """All these leases go stale and somebody else finds them."""
+    await make_stale(raw, *claims)
+    await store.upkeep.recover("finder", [])
+
+
+async def status_of(store: JobStore, job_id: str) -> JobStatus:
+    """The status of a job that is there."""
+    snapshot = await store.status(job_id)
+    assert snapshot is not None
+    return snapshot.status
+
+
+async def error_of(store: JobStore, job_id: str) -> str:
+    """The type of the error that a job ended with."""
+    snapshot = await store.status(job_id)
+    assert snapshot is not None
+    assert snapshot.outcome is not None
+    assert snapshot.outcome.error is not None
+    return snapshot.outcome.error.type
+
+
 async def open_gate(raw: RawRedis, gate: str) -> None:
     """Let the time pass for which a gate is closed."""
     values = (await raw("HGET", KEYS.fixed("gates"), gate)).decode().split()

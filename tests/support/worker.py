@@ -36,6 +36,20 @@ class Scripted:
         """See `Provider`."""
 
 
+async def answers(request: GenerationRequest) -> AsyncIterator[str | Completion]:
+    """Greets the prompt and is done."""
+    yield "Hello "
+    yield request.prompt
+    yield DONE
+
+
+async def waits_for_ever(_: GenerationRequest) -> AsyncIterator[str | Completion]:
+    """Says a little and then nothing more."""
+    yield "The beginning "
+    await asyncio.Event().wait()
+    yield DONE
+
+
 @asynccontextmanager
 async def running_worker(
     settings: StoreSettings, providers: Mapping[str, Provider], **more: object
@@ -60,6 +74,15 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 10.0)
     async with asyncio.timeout(seconds):
         while not await condition():
             await asyncio.sleep(0.01)
+
+
+async def until_processing(store: JobStore, count: int) -> None:
+    """Wait until so many jobs run at once."""
+
+    async def reached() -> bool:
+        return (await store.stats()).processing == count
+
+    await until(reached)
 
 
 async def ended(store: JobStore, job_id: str, seconds: float = 10.0) -> JobSnapshot:

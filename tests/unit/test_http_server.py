@@ -93,7 +93,7 @@ async def test_ops_routes_tell_what_the_service_tells() -> None:
         assert (broken.status_code, broken.headers["content-type"]) == (500, "application/problem+json")
         assert "secret" not in broken.text
     service.stop.set()
-    await asyncio.wait_for(serving, 5)
+    await asyncio.wait_for(serving, 15)
 
 
 async def test_a_signal_lets_open_answers_finish() -> None:
@@ -106,8 +106,8 @@ async def test_a_signal_lets_open_answers_finish() -> None:
             slow = asyncio.create_task(client.get("/slow"))
             await asyncio.wait_for(service.entered.wait(), 5)
             os.kill(os.getpid(), signal.SIGTERM)
-            assert (await asyncio.wait_for(slow, 5)).text == "done"
-            await asyncio.wait_for(serving, 5)
+            assert (await asyncio.wait_for(slow, 15)).text == "done"
+            await asyncio.wait_for(serving, 15)
     assert signal.getsignal(signal.SIGTERM) == before
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", service.port)) != 0

@@ -1,0 +1,112 @@
+"""Gates in the store: how fast they let go, by the limits of a fleet and after a closure."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from shared.settings import StoreSettings
+from shared.store.job_store import JobStore, open_store
+from shared.store.replies import CallReport
+from tests.support.checks import RawRedis
+from tests.support.gates import A, close, routing
+from tests.support.store import claim, complete, new_job, open_gate, submit
+
+
+async def test_a_gate_that_opens_lets_go_one_by_one_in_order(one: JobStore, raw: RawRedis) -> None:
+    """High before normal before low, each by age; after a closure one call goes first, not all that wait."""
+    await close(one)
+    ids = {priority: await submit(one, 3, priority) for priority in ("low", "normal", "high")}
+    assert await claim(one) == []
+    seen = list[str]()
+    await open_gate(raw, A)
+    async with asyncio.timeout(10):
+        while len(seen) < 10:
+            claims = await claim(one)
+            assert len(claims) <= 1 or seen
+            for held in claims:
+                seen.append(held.job_id)
+                await complete(one, held)
+            await asyncio.sleep(0.01)
+    high = [seen.index(job_id) for job_id in ids["high"]]
+    assert high == sorted(high)
+    assert max(high) < 5
+    assert [job_id for job_id in seen if job_id in ids["low"]] == ids["low"]
+    assert (await one.stats()).parked == 0
+
+
+async def test_a_gate_without_limits_opens_faster_and_faster(one: JobStore, raw: RawRedis) -> None:
+    """After a closure the rate ramps up: a few in the first half second, in a few seconds all 100 that wait."""
+    await close(one)
+    await submit(one, 100)
+    while (await one.claim("w", 64, look=True, suspect=True)).more:
+        pass
+    await open_gate(raw, A)
+    began, early, done = time.monotonic(), 0, 0
+    while done < 101:
+        claimed = await one.claim("w", 64, look=True, suspect=True)
+        await asyncio.gather(*(complete(one, held) for held in claimed.claims))
+        done += len(claimed.claims)
+        if time.monotonic() - began < 0.4:
+            early = done
+        await asyncio.sleep(0.01 if not claimed.next_ms else min(claimed.next_ms / 1000, 0.05))
+        assert time.monotonic() - began < 40
+    assert early <= 20
+
+
+@pytest.mark.parametrize("rpm", [600, 3000])
+async def test_a_request_limit_holds_in_every_window_and_is_used(url: str, rpm: int) -> None:
+    """Three workers drain as fast as they may for two seconds: never more than the limit's share, and most of it."""
+    async with open_store(StoreSettings(redis_url=url), client_name="t", routing=routing(A, rpm=rpm)) as store:
+        await submit(store, 300)
+        starts: list[float] = []
+        began = time.monotonic()
+
+        async def work(name: str) -> None:
+            while time.monotonic() < began + 2.0:
+                claimed = await store.claim(name, 10, look=True, suspect=True)
+                starts.extend(time.monotonic() for _ in claimed.claims)
+                await asyncio.gather(*(complete(store, held) for held in claimed.claims))
+                await asyncio.sleep(0.005)
+
+        await asyncio.gather(*(work(f"w{i}") for i in range(3)))
+        took = time.monotonic() - began
+        assert (await store.stats()).processing == 0
+    # The share of these 2 s or more, and one second that a late call may catch up; a cold gate ramps up first.
+    assert len(starts) <= (took + 1.0) * rpm / 60 + 1
+    assert len(starts) >= min(1.2 * rpm / 60, 20)
+
+
+async def test_a_token_limit_reserves_before_and_settles_after(url: str) -> None:
+    """A call reserves prompt and answer; what it did not use makes room for the next at once."""
+    paths = routing(A, tpm=60_000)
+    async with open_store(StoreSettings(redis_url=url), client_name="t", routing=paths) as store:
+        for _ in range(2):
+            await store.submit(new_job(max_tokens=30_000))
+        claimed = await store.claim("w", 10, look=True, suspect=True)
+        (held,) = claimed.claims
+        assert 30_000 < held.reserved < 30_200
+        assert claimed.next_ms is not None
+        assert 25_000 < claimed.next_ms < 35_000
+        assert await claim(store) == []
+        await store.report(A, CallReport.NONE, tokens=100 - held.reserved)
+        async with asyncio.timeout(10):
+            while not await claim(store):
+                await asyncio.sleep(0.02)
+
+
+async def test_a_reservation_is_used_soon_or_asked_for_again(one: JobStore, raw: RawRedis) -> None:
+    """A job that was let go and not claimed in time must not break the limit later: it asks anew, and is parked again
+    when the gate has closed meanwhile."""
+    job_id = await close(one)
+    await raw("HSET", one.keys.job(job_id), "losses", 1)
+    await open_gate(raw, A)
+    # Let go into the lane of suspects, where this worker takes none.
+    assert (await one.claim("w", 5, look=True, suspect=False)).claims == []
+    assert (await one.stats()).by_lane["suspect"] == 1
+    await raw("HSET", one.keys.job(job_id), "pass", f"{A} 1 0")
+    await one.report(A, CallReport.LIMITED, retry_after_ms=60_000)
+    assert await claim(one) == []
+    assert (await one.stats()).parked == 1

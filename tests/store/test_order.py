@@ -1,0 +1,56 @@
+"""Which waiting job a worker gets: by priority, and what was begun before what was not."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from shared.job import JobError, RetryReason
+from shared.store.job_store import JobStore
+from tests.support.checks import RawRedis
+from tests.support.store import claim, claim_one, lose, submit
+
+ERROR = JobError(type="ProviderUnavailable", message="try later", retryable=True)
+
+
+async def test_a_high_job_passes_ten_thousand_low_ones(store: JobStore) -> None:
+    """10,000 low jobs wait and one high comes: it is among the next two claimed, one by one or in a batch (I8)."""
+    await submit(store, 10_000, "low")
+    for limit in (1, 1, 1, 5, 16, 50):
+        await claim(store, limit)
+        (high,) = await submit(store, 1, "high")
+        found = await claim(store, 1) + await claim(store, 1) if limit == 1 else await claim(store, limit)
+        assert high in {held.job_id for held in found[: max(limit, 2)]}
+
+
+@pytest.mark.parametrize("limit", [1, 7, 16, 50])
+async def test_low_gets_one_in_sixteen_under_an_endless_stream_of_high(store: JobStore, limit: int) -> None:
+    """While high never ends, one job of 16 comes from low, and three from normal when there are any (I8)."""
+    await submit(store, 800, "high")
+    await submit(store, 400, "normal")
+    await submit(store, 400, "low")
+    shares: Counter[str] = Counter()
+    taken = 0
+    while taken < 400:
+        found = await claim(store, limit)
+        shares.update(held.spec.priority for held in found)
+        taken += len(found)
+    assert abs(shares["low"] - taken / 16) <= 3
+    assert abs(shares["normal"] - taken * 3 / 16) <= 6
+
+
+async def test_a_recovered_job_is_the_next_claimed(store: JobStore, raw: RawRedis) -> None:
+    """1,000 jobs wait; the one that lost its worker goes first."""
+    held = await claim_one(store)
+    await submit(store, 1000)
+    await lose(store, raw, held)
+    assert [one.job_id for one in await claim(store, 1)] == [held.job_id]
+
+
+async def test_what_was_handed_back_goes_before_what_waits(store: JobStore) -> None:
+    """A drained worker's job does not queue up behind 100 others."""
+    held = await claim_one(store)
+    await submit(store, 100)
+    await store.requeue(held, RetryReason.DRAIN, delay_ms=0, refund=True, error=None)
+    assert held.job_id in {one.job_id for one in await claim(store, 2)}
