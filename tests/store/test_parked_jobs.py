@@ -9,8 +9,9 @@ from shared.events import EventKind
 from shared.job import JobStatus
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
+from shared.store.replies import CallReport
 from tests.support.checks import RawRedis
-from tests.support.gates import A, B, close, routing
+from tests.support.gates import A, B, close, reroute, routing
 from tests.support.store import breaches, claim, complete, drain, new_job, open_gate, submit
 
 
@@ -31,6 +32,20 @@ async def test_a_job_that_was_told_to_wait_is_parked_without_using_up_its_attemp
     assert claimed.next_ms is not None
     assert 55_000 < claimed.next_ms <= 60_000
     assert await breaches(one, raw, [job_id]) == []
+
+
+async def test_a_call_that_was_paid_for_uses_an_attempt_up(two: JobStore, raw: RawRedis) -> None:
+    """A provider answered without a text: while the other's gate is closed the job is not parked with its attempt given
+    back, or it could be paid for again and again until its deadline."""
+    (job_id,) = await submit(two)
+    (held,) = await claim(two)
+    await two.report(B, CallReport.LIMITED, retry_after_ms=60_000)
+    assert (held.gate, await reroute(two, held, CallReport.OK, B)) == (A, ("stay", A))
+    await open_gate(raw, B)
+    assert await reroute(two, held, CallReport.OK, B) == ("go", B)
+    snapshot = await two.status(job_id)
+    assert snapshot is not None
+    assert snapshot.attempt == 1
 
 
 async def test_jobs_of_a_closed_gate_are_parked_once_and_others_pass(two: JobStore, raw: RawRedis) -> None:
