@@ -16,7 +16,7 @@ ORIGIN: Final = "0-0"
 
 
 class EventKind(StrEnum):
-    """Names of server-sent events (DESIGN section 5)."""
+    """Names of server-sent events."""
 
     QUEUED = "queued"
     PROCESSING = "processing"

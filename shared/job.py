@@ -15,7 +15,7 @@ SHARD: Final = "0"
 
 JOB_ID: Final = re.compile(r"ai-job-\d{13}-[0-9a-z]{9}\Z")
 IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
-"""What an id in a body may look like: it becomes part of a key (DESIGN section 2)."""
+"""What an id in a body may look like: it becomes part of a key."""
 
 _BASE36: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -110,9 +110,8 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """The right to run one job once: made by `JobStore.claim` alone, every worker transition takes one.
 
-    `token` is the lease: a lane letter and the stream entry id; it has one life (DESIGN section 3, fence).
-    `consumer` is the worker it was made for. `attempt` is a count from 1 and proves nothing. Times are Redis's clock,
-    ms since the epoch.
+    `token` is the lease: a lane letter and the stream entry id; it has one life (docs/adr/0015). `consumer` is
+    the worker it was made for. `attempt` is a count from 1 and proves nothing. Times are Redis's clock, ms since 1970.
     `suspect`: the job lost a worker before. `gate`: the `provider:model` that has room for it, `reserved` its tokens
     there; `route`: the job's own chain, () for the fleet's; `passed_over`: the gates before it in the chain that had
     none. `spent`: what earlier attempts cost, `lost_bytes` of text besides that went down with their workers.

@@ -17,7 +17,7 @@ PositiveSeconds = Annotated[float, msgspec.Meta(gt=0)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 
 FRUGAL_LEASE_SECONDS: Final = 300.0
-"""Workers sleep for a lease at most and renew every third of one: the longest that DESIGN section 3 allows."""
+"""Workers sleep for a lease at most and renew every third of one: the longest that is allowed."""
 
 FRUGAL_AUDIT_SECONDS: Final = 86_400.0
 """An audit reads every record once."""
@@ -163,7 +163,7 @@ def _given_url(mapping: Mapping[str, str]) -> str | None:
 
 
 def redis_url(mapping: Mapping[str, str]) -> str | None:
-    """Where Redis is, by DESIGN section 7: REDIS_URL, KV_URL, else derived from the REST pair; None: nothing is set.
+    """Where Redis is: REDIS_URL, KV_URL, else derived from the REST pair; None: nothing is set.
 
     Upstash's TCP endpoint is the REST host on port 6379 with TLS and user `default` (its documentation, "Connect Your
     Client"); SettingsInvalid when only half of the pair is there.

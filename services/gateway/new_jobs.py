@@ -74,7 +74,19 @@ class JobMaker:
             raise Problem(INVALID, errors=[FieldError(prefix + fault.field, fault.message) for fault in found])
         settings, delay = self._settings, request.delay_seconds
         deadline = request.deadline_seconds or min(settings.deadline_seconds + delay, MAX_DEADLINE_SECONDS)
-        spec = JobSpec(
+        spec = self._spec(request, traceparent)
+        return NewJob(
+            id=new_job_id(),
+            spec=spec,
+            route=route_of(spec, self._chain),
+            delay_ms=round(delay * 1000),
+            deadline_ms=round(deadline * 1000),
+            idempotency_key=key,
+            fingerprint=_fingerprint(request) if key is not None else "",
+        )
+
+    def _spec(self, request: JobRequest, traceparent: str | None) -> JobSpec:
+        return JobSpec(
             project_id=request.project_id,
             user_id=request.user_id,
             organization_id=request.organization_id,
@@ -86,19 +98,10 @@ class JobMaker:
             providers=request.providers,
             max_tokens=request.max_tokens,
             temperature=request.temperature,
-            timeout_seconds=request.timeout_seconds or settings.job_timeout_seconds,
-            max_attempts=request.max_attempts or settings.max_attempts,
+            timeout_seconds=request.timeout_seconds or self._settings.job_timeout_seconds,
+            max_attempts=request.max_attempts or self._settings.max_attempts,
             metadata=request.metadata,
             traceparent=traceparent,
-        )
-        return NewJob(
-            id=new_job_id(),
-            spec=spec,
-            route=route_of(spec, self._chain),
-            delay_ms=round(delay * 1000),
-            deadline_ms=round(deadline * 1000),
-            idempotency_key=key,
-            fingerprint=_fingerprint(request) if key is not None else "",
         )
 
     def again(self, failed: JobSnapshot, traceparent: str | None) -> NewJob:

@@ -76,6 +76,20 @@ class _Server(uvicorn.Server):
             self._on_started()
 
 
+def _config(app: ASGIApp, grace_seconds: int) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=grace_seconds,
+    )
+
+
 async def serve(
     app: ASGIApp, *, host: str, port: int, stop: asyncio.Event, grace_seconds: int = 5, calm_collector: bool = True
 ) -> None:
@@ -92,18 +106,7 @@ async def serve(
             _calm_collector()
         _log.info("listening", host=address[0], port=address[1])
 
-    config = uvicorn.Config(
-        app,
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=30,
-        timeout_graceful_shutdown=grace_seconds,
-    )
-    server = _Server(config, started)
+    server = _Server(_config(app, grace_seconds), started)
 
     async def end() -> None:
         await stop.wait()

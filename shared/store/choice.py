@@ -1,7 +1,7 @@
 """Which way a service talks to Redis: the one place that decides, once, at the start.
 
 A URL that was set is taken as it is. One that was derived from the REST pair is tried first, because whether the REST
-token is also the password depends on the database (PLATFORMS section 1.6).
+token is also the password depends on the database.
 """
 
 from __future__ import annotations

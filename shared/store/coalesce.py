@@ -14,7 +14,7 @@ ReplyT = TypeVar("ReplyT")
 
 MAX_ITEMS: Final = 64
 MAX_BYTES: Final = 1 << 20
-"""Bounds of one call (DESIGN section 3): a longer script would hold the server for everybody."""
+"""Bounds of one call: a longer script would hold the server for everybody."""
 
 SPLIT_ITEMS: Final = 16
 """What is shared out among the calls in flight goes in no smaller batches than these."""

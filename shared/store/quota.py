@@ -22,7 +22,7 @@ from shared.store.shared_socket import Reply, Transport
 FIRST_PAUSE_S: Final = 30.0
 LONGEST_PAUSE_S: Final = 600.0
 FREE: Final = frozenset({"PING", "INFO"})
-"""Not counted by the host (PLATFORMS section 1.2): always sent, and their answer says nothing of the quota."""
+"""Not counted by the host: always sent, and their answer says nothing of the quota."""
 
 _log: Final = structlog.get_logger(__name__)
 

@@ -1,7 +1,7 @@
 """Redis over HTTP, as Upstash speaks it: for a gateway whose platform has no lasting connections.
 
 Commands that gather in one turn of the event loop leave as one `POST /pipeline`, a single one as `POST /`. Each is sent
-once: no request is ever repeated here. (Wire format: Upstash's documentation, "REST API"; DEPENDENCIES section 8.)
+once: no request is ever repeated here. (Wire format: Upstash's documentation, "REST API".)
 """
 
 from __future__ import annotations

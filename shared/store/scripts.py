@@ -36,8 +36,8 @@ local redis = {
 }
 local function run()"""
 _COUNTED: Final = "end\nlocal reply = run()\nreturn {sent, reply}"
-"""Around every script: hosted Redis bills each command inside (PLATFORMS section 1.2), so each call tells how many it
-sent. Counting there is exact on every path; a model of the costs would have to follow each change of a script."""
+"""Around every script: hosted Redis bills each command inside, so each call tells how many it sent. Counting there
+is exact on every path; a model of the costs would have to follow each change of a script."""
 
 _HEADER: Final = re.compile(r"^-- (KEYS|PREFIX|ARGV|ITEM|INCLUDE) (.+)$", re.MULTILINE)
 Value = bytes | str | int | float

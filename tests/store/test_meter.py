@@ -9,7 +9,7 @@ import pytest
 
 from shared.job import JobStatus, Outcome, RetryReason
 from shared.settings import StoreSettings
-from shared.store.job_store import open_store
+from shared.store.job_store import JobStore, open_store
 from tests.support.checks import RawRedis
 from tests.support.store import claim, complete, new_job
 
@@ -22,6 +22,43 @@ async def _served(raw: RawRedis) -> Counter[str]:
     lines = [line.removeprefix("cmdstat_").split(":calls=") for line in text.splitlines() if "calls=" in line]
     counted = {name: int(rest.split(",")[0]) for name, rest in lines}
     return Counter({name: calls for name, calls in counted.items() if name not in CONNECTING})
+
+
+async def _live(store: JobStore) -> str:
+    """Every call of the store at least once; the id of a job."""
+    jobs = [new_job(idempotency_key=f"k{i}", fingerprint="f") for i in range(20)] + [new_job(delay_ms=60_000)]
+    await asyncio.gather(*(store.submit(job) for job in jobs))
+    assert (await store.wait_for_work(100)).value
+    held = await claim(store, 10)
+    await store.append(held[0], 2, "some")
+    await complete(store, held[0], "some", number=2)
+    await asyncio.gather(*(complete(store, one) for one in held[1:5]))
+    await store.requeue(held[5], RetryReason.ERROR, delay_ms=1, refund=False, error=None)
+    await store.finish(held[6], JobStatus.CANCELLED, Outcome(), number=1, offset=0, run_ms=1)
+    await store.cancel(jobs[-1].id)
+    await store.cancel(held[7].job_id)
+    await store.cancel(held[7].job_id, force=True)
+    await store.renew("w1", held[8:])
+    await store.upkeep.recover("w2", [])
+    await store.upkeep.promote()
+    await store.upkeep.unfinished()
+    await store.stats()
+    await store.oldest_waiting_ms()
+    await store.usage_of_memory()
+    await store.jobs("org", limit=5)
+    await store.upkeep.audit("w1")
+    await store.ping()
+    return jobs[0].id
+
+
+async def _hear(store: JobStore, job_id: str, counted: Counter[str], *, unsubscribes: bool) -> None:
+    async with store.bell.listen(store.keys.bell(job_id)) as listener:
+        await listener.wait(5)
+        await store.events.read(job_id, None)
+    if unsubscribes:
+        async with asyncio.timeout(15):
+            while not counted["UNSUBSCRIBE"]:
+                await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("url", ["valkey", "redis"], indirect=True)  # a cluster bills nothing
@@ -39,35 +76,7 @@ async def test_the_meter_agrees_with_the_server(url: str, raw: RawRedis, frugal:
     await raw("SCRIPT", "FLUSH")
     before = await _served(raw)
     async with open_store(settings, client_name="metered", observer=observe) as store:
-        jobs = [new_job(idempotency_key=f"k{i}", fingerprint="f") for i in range(20)] + [new_job(delay_ms=60_000)]
-        await asyncio.gather(*(store.submit(job) for job in jobs))
-        assert (await store.wait_for_work(100)).value
-        held = await claim(store, 10)
-        await store.append(held[0], 2, "some")
-        await complete(store, held[0], "some", number=2)
-        await asyncio.gather(*(complete(store, one) for one in held[1:5]))
-        await store.requeue(held[5], RetryReason.ERROR, delay_ms=1, refund=False, error=None)
-        await store.finish(held[6], JobStatus.CANCELLED, Outcome(), number=1, offset=0, run_ms=1)
-        await store.cancel(jobs[-1].id)
-        await store.cancel(held[7].job_id)
-        await store.cancel(held[7].job_id, force=True)
-        await store.renew("w1", held[8:])
-        await store.upkeep.recover("w2", [])
-        await store.upkeep.promote()
-        await store.upkeep.unfinished()
-        await store.stats()
-        await store.oldest_waiting_ms()
-        await store.usage_of_memory()
-        await store.jobs("org", limit=5)
-        await store.upkeep.audit("w1")
-        await store.ping()
-        async with store.bell.listen(store.keys.bell(jobs[0].id)) as listener:
-            await listener.wait(5)
-            await store.events.read(jobs[0].id, None)
-        if not frugal:
-            async with asyncio.timeout(15):
-                while not counted["UNSUBSCRIBE"]:
-                    await asyncio.sleep(0.01)
+        await _hear(store, await _live(store), counted, unsubscribes=not frugal)
         await store.upkeep.leave("w1")
     # INFO is asked by both sides, so neither counts it.
     del counted["INFO"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -16,14 +18,19 @@ import httpx
 
 PORT_SETTINGS = {"gateway": "GATEWAY_PORT", "notifier": "NOTIFIER_PORT", "worker": "WORKER_METRICS_PORT"}
 ROOT = Path(__file__).resolve().parents[2]
+_CHANCE = random.SystemRandom()  # not seeded by anybody: processes must not ask in step
 
 
 def free_port() -> int:
-    """A TCP port of loopback that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of loopback that was free a moment ago, and that no outgoing connection is given meanwhile.
+
+    Systems take the ports of outgoing connections from 32,768 upwards; many tests ask at once, so chance decides.
+    """
+    while True:
+        port = _CHANCE.randrange(10_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class ServiceProcess:
@@ -65,7 +72,7 @@ class ServiceProcess:
             raise RuntimeError(f"{self.name} was not started")
         return self._process
 
-    async def ready(self, seconds: float = 30.0) -> None:
+    async def ready(self, seconds: float = 60.0) -> None:
         """Wait until /health/ready answers 200; RuntimeError with the log's end when it does not."""
         async with httpx.AsyncClient(timeout=2.0) as client:
             deadline = asyncio.get_running_loop().time() + seconds
@@ -77,7 +84,7 @@ class ServiceProcess:
                         return
                 except httpx.HTTPError:
                     pass
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.05)  # it starts no sooner for being asked more often
         tail = self.log.read_text(errors="replace")[-2000:]
         raise RuntimeError(f"{self.name} is not ready (exit status {self.process.poll()}):\n{tail}")
 

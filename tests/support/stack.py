@@ -106,7 +106,8 @@ async def running_stack(
         for service in services:
             service.start()
             exits.push_async_exit(service)
-        await asyncio.gather(*(service.ready() for service in services))
+        for service in services:
+            await service.ready()
         # The pool looks at each connection it keeps at every call, so it keeps few.
         limits = httpx.Limits(max_connections=400, max_keepalive_connections=20)
         client = await exits.enter_async_context(httpx.AsyncClient(timeout=15.0, limits=limits))

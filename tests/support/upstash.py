@@ -1,4 +1,4 @@
-"""A REST endpoint as Upstash documents it, in front of a real Redis: wire format of PLATFORMS section 1.7.
+"""A REST endpoint as Upstash documents it, in front of a real Redis, with the faults that tests want.
 
 Faults are fields of `Upstash`. What is not modelled: RESP2 answers, subscribe and monitor streams, ACL tokens.
 """
@@ -6,7 +6,6 @@ Faults are fields of `Upstash`. What is not modelled: RESP2 answers, subscribe a
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import itertools
 import json
@@ -21,6 +20,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from shared.http.server import listen
+from tests.support.upstash_wire import Refused, as_base64, parse, plain, read_body
 
 CUT = "presswork.cut"
 TOKEN = "AXasdf-1234_secret-rest-token"
@@ -68,12 +68,6 @@ class _Redis:
             await self._streams[1].wait_closed()
 
 
-class _Refused(Exception):
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
 @dataclass
 class Upstash:
     """A running endpoint. Faults: `latency_s` before anything is run; `lose` more answers are lost after their commands
@@ -103,14 +97,14 @@ class Upstash:
             return
         headers = dict(scope["headers"])
         self.headers.append(headers)
-        body = await _body(receive)
+        body = await read_body(receive)
         if self.latency_s:
             await asyncio.sleep(self.latency_s)
         try:
             answer, status = await self._answer(scope, headers, body), 200
             if isinstance(answer, dict) and "error" in answer:
                 status = 400
-        except _Refused as refused:
+        except Refused as refused:
             answer, status = {"error": str(refused)}, refused.status
         if self.lose > 0:
             self.lose -= 1
@@ -139,23 +133,23 @@ class Upstash:
         query = parse_qsl(scope["query_string"].decode(), keep_blank_values=True)
         self.requests.append((method, path, 0))
         if method not in ("GET", "HEAD", "POST", "PUT"):
-            raise _Refused(405, "Only HEAD, GET, POST and PUT methods are allowed.")
+            raise Refused(405, "Only HEAD, GET, POST and PUT methods are allowed.")
         given = headers.get(b"authorization", b"").decode().removeprefix("Bearer ") or dict(query).get("_token", "")
         if given != self.token:
-            raise _Refused(401, "WRONGPASS invalid or missing auth token")
+            raise Refused(401, "WRONGPASS invalid or missing auth token")
         if self.status:
-            raise _Refused(self.status, "ERR the endpoint has a bad day")
+            raise Refused(self.status, "ERR the endpoint has a bad day")
         if len(body) > self.request_bytes_max:
-            raise _Refused(
+            raise Refused(
                 400, f"ERR max request size exceeded. Limit: {self.request_bytes_max} bytes, Actual: {len(body)} bytes"
             )
         if token := headers.get(b"upstash-sync-token"):
             self.sync_tokens.append(token.decode())
-        encode = _base64 if headers.get(b"upstash-encoding") == b"base64" else _plain
+        encode = as_base64 if headers.get(b"upstash-encoding") == b"base64" else plain
         if path.strip("/") in ("pipeline", "multi-exec"):
             if method not in ("POST", "PUT"):
-                raise _Refused(405, "Only POST and PUT are allowed here.")
-            commands = _parse(body, nested=True)
+                raise Refused(405, "Only POST and PUT are allowed here.")
+            commands = parse(body, nested=True)
             self.requests[-1] = (method, path, len(commands))
             if path.strip("/") == "multi-exec":
                 return await self._transaction(commands, encode)
@@ -165,7 +159,7 @@ class Upstash:
             command += [body] if body else []
             command += [part for pair in query if pair[0] != "_token" for part in pair]
         else:
-            command = _parse(body, nested=False)
+            command = parse(body, nested=False)
         self.requests[-1] = (method, path, 1)
         return await self._one(command, encode)
 
@@ -198,47 +192,6 @@ class Upstash:
             {"error": str(answer)} if isinstance(answer, hiredis.ReplyError) else {"result": encode(answer)}
             for answer in answers
         ]
-
-
-async def _body(receive: Any) -> bytes:
-    body, more = b"", True
-    while more:
-        message = await receive()
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-    return body
-
-
-def _parse(body: bytes, *, nested: bool) -> list[Any]:
-    try:
-        parsed = json.loads(body)
-    except ValueError:
-        parsed = None
-    sound = isinstance(parsed, list) and bool(parsed)
-    if nested:
-        sound = sound and all(isinstance(command, list) and command for command in parsed)
-    if not sound:
-        raise _Refused(400, "ERR failed to parse command: expected a JSON array")
-    return [_words(command) for command in parsed] if nested else _words(parsed)
-
-
-def _words(command: list[Any]) -> list[Any]:
-    """Arguments as Redis takes them; the clients send numbers as JSON numbers."""
-    return [json.dumps(part) if isinstance(part, (dict, list, bool)) else part for part in command]
-
-
-def _plain(answer: Any) -> Any:
-    if isinstance(answer, list):
-        return [_plain(part) for part in answer]
-    return answer.decode(errors="replace") if isinstance(answer, bytes) else answer
-
-
-def _base64(answer: Any) -> Any:
-    if isinstance(answer, list):
-        return [_base64(part) for part in answer]
-    if isinstance(answer, bytes):
-        return "OK" if answer == b"OK" else base64.b64encode(answer).decode()
-    return answer
 
 
 class _Protocol(HttpToolsProtocol):
