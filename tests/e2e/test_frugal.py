@@ -13,6 +13,8 @@ from tests.e2e.conftest import StackMaker
 from tests.support.checks import RawRedis
 from tests.support.stack import Stack
 
+pytestmark = pytest.mark.timeout(120)
+
 CONNECTING = frozenset({"client|setname", "info"})
 WAIT_MAX, STREAM_MAX = 18, 19
 """Commands of one job, inside scripts too (docs/upstash.md has them one by one)."""

@@ -12,6 +12,8 @@ import pytest
 
 from tests.e2e.conftest import StackMaker
 
+pytestmark = pytest.mark.timeout(120)
+
 
 async def test_a_job_streams_its_text_and_the_status_has_the_same(stack: StackMaker) -> None:
     """A submitted job streams queued, processing, deltas, completed; job-status then has the text of the deltas."""

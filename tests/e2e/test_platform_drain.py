@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
+
 from tests.deploy.manifests import Manifest, cloud_run, containers, environment
 from tests.e2e.conftest import StackMaker
+
+pytestmark = pytest.mark.timeout(120)
 
 CLOUD_RUN_SECONDS = 10.0
 """Between SIGTERM and SIGKILL on Cloud Run."""

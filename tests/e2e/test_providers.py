@@ -15,6 +15,8 @@ from tests.support.llm_behaviour import Behaviour, Failing
 from tests.support.processes import free_port
 from tests.support.stack import Stack
 
+pytestmark = pytest.mark.timeout(120)
+
 KEY = "sk-planted-4f9c1d"
 PROMPT = "a secret launch of the zebra umbrella"
 OPENAI, ANTHROPIC = "openai:gpt-6-luna", "anthropic:claude-haiku-5-5"

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 
 from shared.job import JOB_ID
 from shared.store.embedded import EmbeddedServer
@@ -17,6 +18,8 @@ from tests.support.gateway import BATCH, STATUS, SUBMIT, body, problem
 from tests.support.processes import ServiceProcess
 from tests.support.readings import Reading
 from tests.support.upstash import TOKEN, Upstash, running_upstash
+
+pytestmark = pytest.mark.timeout(120)
 
 
 class RestStack:
