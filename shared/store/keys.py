@@ -1,5 +1,5 @@
 """Every key of a shard: the only place with key names. All of them share one hash tag, so that the same scripts run
-on Redis Cluster (DESIGN section 3).
+on Redis Cluster.
 
 | name          | type   | TTL                        | purpose                                                      |
 |---------------|--------|----------------------------|--------------------------------------------------------------|

@@ -15,7 +15,7 @@ from services.worker.providers import Action, Completion, GenerationRequest, Pro
 from shared.job import JobError, ParameterValue, Usage
 
 WORDS: Final = {"short": 24, "medium": 70, "long": 170}
-"""Least number of words by length; a word counts as one token here (DESIGN section 7: 20, 60, 150)."""
+"""Least number of words by length; a word counts as one token here."""
 
 _OPENINGS: Final = {
     "professional": ("We are pleased to introduce {topic}.", "Meet {topic}, built for teams that mean business."),
