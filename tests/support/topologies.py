@@ -76,7 +76,7 @@ class Servers:
         self.servers = servers
         self.sentinels = sentinels or []
 
-    async def master(self, *, other_than: EmbeddedServer | None = None, seconds: float = 40.0) -> EmbeddedServer:
+    async def master(self, *, other_than: EmbeddedServer | None = None, seconds: float = 80.0) -> EmbeddedServer:
         """The server that serves the jobs, once it does. TimeoutError when none does."""
         async with asyncio.timeout(seconds):
             while True:
