@@ -150,7 +150,7 @@ async def test_a_slow_endpoint_costs_the_time_out(upstash: Upstash) -> None:
     upstash.latency_s = 60.0
     rest = RestTransport(RestEndpoint(upstash.url, TOKEN), timeout=1.5)
     began = asyncio.get_running_loop().time()
-    with pytest.raises(StoreUnavailable, match="within 1.5 s") as raised:
+    with pytest.raises(StoreUnavailable, match=r"within 1\.5 s") as raised:
         await rest.execute("SET", "k", 1)
     await rest.aclose()
     assert raised.value.sent
