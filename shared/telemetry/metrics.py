@@ -64,6 +64,12 @@ class SubmitMetrics:
         self.submitted = Counter(
             "presswork_jobs_submitted_total", "Jobs accepted, by priority.", ("priority",), registry=registry
         )
+        self.refused = Counter(
+            "presswork_submits_refused_total",
+            "Submits refused, batches also when a part was; reason: the problem's name.",
+            ("reason",),
+            registry=registry,
+        )
 
 
 class QueueMetrics:

@@ -19,6 +19,7 @@ from shared.telemetry.metrics import (
 
 DOCUMENTED = {
     "presswork_jobs_submitted": ("priority",),
+    "presswork_submits_refused": ("reason",),
     "presswork_jobs_finished": ("outcome",),
     "presswork_job_retries": ("reason",),
     "presswork_recoveries": (),
