@@ -189,6 +189,7 @@ class StreamMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.connections = Gauge("presswork_sse_connections", "Open event streams.", registry=registry)
+        self.limit = Gauge("presswork_sse_connections_limit", "Streams it holds at most.", registry=registry)
         self.events = Counter("presswork_sse_events_total", "Events sent, by kind.", ("kind",), registry=registry)
 
 

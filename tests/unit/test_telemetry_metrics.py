@@ -40,6 +40,7 @@ DOCUMENTED = {
     "presswork_gate_closed": ("provider", "model", "reason"),
     "presswork_queue_oldest_waiting_seconds": (),
     "presswork_sse_connections": (),
+    "presswork_sse_connections_limit": (),
     "presswork_sse_events": ("kind",),
     "presswork_redis_commands": ("verb",),
     "presswork_redis_quota_exceeded": (),
