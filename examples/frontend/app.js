@@ -105,6 +105,10 @@ function openAddress(saved = null) {
 
 window.addEventListener('pagehide', () => keep(SAVED, job?.save() ?? null));
 window.addEventListener('hashchange', () => openAddress());
+// Back from the browser's cache of whole pages: whatever was open then is closed now.
+window.addEventListener('pageshow', (event) => {
+  if (event.persisted && job && !job.ended) watch(job);
+});
 
 openAddress(recall(SAVED));
 const sending = recall(SENDING);

@@ -259,6 +259,20 @@ async def test_the_back_button_and_an_address_typed_in_show_the_right_job(seen: 
     assert await seen.page.evaluate("document.getElementById('cancel').disabled") is True
 
 
+async def test_a_page_that_comes_back_from_the_browsers_cache_asks_for_its_stream_again(seen: Seen) -> None:
+    """The browser closed the old stream without a word; the new one begins where that was, and nothing comes twice."""
+    never = threading.Event()
+    seen.service.answers["events"] = [
+        streamed(QUEUED, PROCESSING, HELLO, until=never), streamed(WORLD), streamed(COMPLETED)
+    ]  # fmt: skip
+    await seen.write()
+    await seen.shows("Hello ")
+    await seen.page.evaluate("window.dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))")
+    await seen.status("completed")
+    await seen.shows("Hello world")
+    never.set()
+
+
 async def test_a_cancel_that_is_refused_is_told_and_may_be_repeated(seen: Seen) -> None:
     """403 says so and the button comes back; 409 is left to the stream, which brings the end that came first."""
     more = threading.Event()
