@@ -148,14 +148,22 @@ def rest_endpoint(mapping: Mapping[str, str]) -> RestEndpoint | None:
             continue
         if url is None or token is None:
             raise SettingsInvalid(f"{prefix}_URL and {prefix}_TOKEN must be set together")
-        parts = urlsplit(url)
-        secure = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
-        if not secure or not parts.hostname or "@" in parts.netloc:
+        if not _safe_for_a_token(url):
             raise SettingsInvalid(f"{prefix}_URL is not an https:// URL")
         if not token.isascii() or not token.isprintable():
             raise SettingsInvalid(f"{prefix}_TOKEN is not a token")
         return RestEndpoint(url.rstrip("/"), token)
     return None
+
+
+def _safe_for_a_token(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    secure = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+    return secure and bool(parts.hostname) and "@" not in parts.netloc
 
 
 def _given_url(mapping: Mapping[str, str]) -> str | None:
@@ -182,15 +190,22 @@ def read_store(mapping: Mapping[str, str]) -> StoreSettings:
     if url is None:
         raise SettingsInvalid("REDIS_URL is not set (`make run` starts an embedded server and sets it)")
     rest = rest_endpoint(mapping)
+    _host(url)
     settings = read(mapping, StoreSettings, redis_url=url, rest=rest, redis_url_derived=_given_url(mapping) is None)
     return _thrifty(mapping, settings)
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:  # its text may repeat the password
+        raise SettingsInvalid("REDIS_URL cannot be read: is its password percent-encoded?") from None
 
 
 def _thrifty(mapping: Mapping[str, str], settings: StoreSettings) -> StoreSettings:
     """The frugal profile: on by itself where the host is known to bill commands. What is set by hand stays as set."""
     if _value(mapping, "FRUGAL") is None:
-        host = urlsplit(settings.redis_url).hostname or ""
-        settings = msgspec.structs.replace(settings, frugal=host.endswith(".upstash.io"))
+        settings = msgspec.structs.replace(settings, frugal=_host(settings.redis_url).endswith(".upstash.io"))
     if settings.frugal and _value(mapping, "LEASE_SECONDS") is None:
         settings = msgspec.structs.replace(settings, lease_seconds=FRUGAL_LEASE_SECONDS)
     if settings.frugal and _value(mapping, "DELTAS") is None:

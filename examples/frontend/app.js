@@ -2,40 +2,59 @@
 
 import { follow } from './follow.js';
 import { Job } from './job.js';
+import { keep, recall } from './session.js';
+import { send } from './submit.js';
 
 const { api = '', events = '' } = window.PRESSWORK ?? {};
 const SAVED = 'presswork-job';
+const SENDING = 'presswork-sending';
 const JOB_ID = /^ai-job-\d{13}-[0-9a-z]{9}$/;
 const WORDS = { queued: 'Waiting', processing: 'Writing', completed: 'Done', failed: 'Failed', cancelled: 'Cancelled' };
 
 const element = (id) => document.getElementById(id);
 let job = null;
 let following = new AbortController();
+// What the user's last click came to, when that is no good: it stays while an earlier job goes on.
+let problem = '';
+// The job that is being cancelled.
+let cancelling = null;
+
+// Only what changed, or a screen reader would repeat the rest with every piece of text.
+function put(id, text) {
+  if (element(id).textContent !== text) element(id).textContent = text;
+}
 
 function show() {
-  element('status').textContent = job ? [WORDS[job.status] ?? job.status, job.note].filter(Boolean).join(': ') : '';
-  element('text').textContent = job?.text ?? '';
+  put('status', job ? [WORDS[job.status] ?? job.status, job.note].filter(Boolean).join(': ') : '');
+  put('text', job?.text ?? '');
   element('text').setAttribute('aria-busy', String(job?.status === 'processing'));
-  element('error').textContent = job?.end?.error?.message ?? '';
-  element('usage').textContent = usage(job?.end);
-  element('cancel').disabled = !job || job.ended;
+  put('error', problem || (job?.end?.error?.message ?? ''));
+  put('usage', usage(job?.end));
+  element('cancel').disabled = !job || job.ended || job === cancelling;
   document.body.dataset.status = job?.status ?? '';
+}
+
+function complain(text) {
+  problem = text;
+  show();
 }
 
 function usage(end) {
   if (!end?.usage) return '';
   const { inputTokens, outputTokens, estimated } = end.usage;
   const cost = typeof end.costUsd === 'number' ? `, $${end.costUsd.toFixed(6)}` : '';
-  return `${end.provider} ${end.model}: ${inputTokens} tokens in, ${outputTokens} out${cost}${estimated ? ' (estimated)' : ''}`;
+  const who = [end.provider, end.model].filter(Boolean).join(' ') || 'in all';
+  return `${who}: ${inputTokens} tokens in, ${outputTokens} out${cost}${estimated ? ' (estimated)' : ''}`;
 }
 
 function watch(next) {
   following.abort();
   following = new AbortController();
   job = next;
-  location.hash = job.id;
+  problem = '';
+  location.hash = job?.id ?? '';
   show();
-  follow(job, api, show, following.signal);
+  if (job) follow(job, api, show, following.signal);
 }
 
 // The address of a job's stream: what the gateway said, else where this page expects it.
@@ -43,55 +62,54 @@ function eventsUrl(path) {
   return new URL(path, events || api || location.origin).href;
 }
 
-async function submit(form) {
-  const { prompt, priority, ...parameters } = Object.fromEntries(new FormData(form));
-  // The same key for every try: however often it is sent, it is one job.
-  const key = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
-  const request = {
-    method: 'POST',
-    headers: { 'Content-Type': 'application/json', 'Idempotency-Key': key },
-    body: JSON.stringify({ projectId: 'example', userId: 'example', organizationId: 'example', prompt, priority, parameters }),
-  };
-  for (let tries = 1; ; tries += 1) {
-    const answer = await fetch(`${api}/api/ai/generate-content`, request).catch(() => null);
-    if (answer?.ok) return answer.json();
-    if (tries === 4 || (answer && answer.status !== 503)) {
-      const problem = answer ? await answer.json().catch(() => ({})) : {};
-      throw new Error([problem.title ?? 'The service cannot be reached', problem.detail].filter(Boolean).join(': '));
-    }
-    await new Promise((resolve) => setTimeout(resolve, 1000 * Number(answer?.headers.get('retry-after') ?? tries)));
+async function submit(body) {
+  element('submit').disabled = true;
+  complain('');
+  keep(SENDING, body);
+  try {
+    const { jobId, links } = await send(api, body, complain);
+    watch(new Job(jobId, eventsUrl(links.events)));
+  } catch (error) {
+    complain(error.message);
+  } finally {
+    keep(SENDING, null);
+    element('submit').disabled = false;
   }
 }
 
-element('form').addEventListener('submit', async (event) => {
+element('form').addEventListener('submit', (event) => {
   event.preventDefault();
-  element('submit').disabled = true;
-  element('error').textContent = '';
-  try {
-    const { jobId, links } = await submit(event.target);
-    watch(new Job(jobId, eventsUrl(links.events)));
-  } catch (error) {
-    element('error').textContent = error.message;
-  } finally {
-    element('submit').disabled = false;
-  }
+  const { prompt, priority, ...parameters } = Object.fromEntries(new FormData(event.target));
+  submit({ projectId: 'example', userId: 'example', organizationId: 'example', prompt, priority, parameters });
 });
 
 element('cancel').addEventListener('click', async () => {
-  element('cancel').disabled = true;
-  // Whether it was cancelled or had just ended, the stream or the next poll tells.
-  const answer = await fetch(`${api}/api/ai/jobs/${job.id}/cancel`, { method: 'POST' }).catch(() => null);
-  if (answer === null || answer.status === 503) element('cancel').disabled = job.ended;
+  const asked = job;
+  cancelling = asked;
+  complain('');
+  const answer = await fetch(`${api}/api/ai/jobs/${asked.id}/cancel`, { method: 'POST' }).catch(() => null);
+  // Whether it was cancelled or had just ended (409), the stream or the next poll tells.
+  if (answer?.ok || answer?.status === 409 || job !== asked || asked.ended) return;
+  cancelling = null;
+  complain(`It could not be cancelled (${answer?.status ?? 'no answer'})`);
 });
 
-window.addEventListener('pagehide', () => {
-  if (job) sessionStorage.setItem(SAVED, JSON.stringify(job.save()));
-});
-
-const id = location.hash.slice(1);
-if (JOB_ID.test(id)) {
-  const saved = JSON.parse(sessionStorage.getItem(SAVED) ?? 'null');
-  const path = `/api/ai/job-events?jobId=${id}`;
+// A reload, the back button, an address that was typed in or handed on: it says which job is shown.
+function openAddress(saved = null) {
+  const id = location.hash.slice(1);
+  if (id === (job?.id ?? '')) return;
+  if (!JOB_ID.test(id)) return watch(null);
   // Without what was saved the stream begins at the job's first event: nothing is lost either way.
-  watch(saved?.id === id ? new Job(id, saved.eventsUrl, saved) : new Job(id, eventsUrl(path)));
+  watch(saved?.id === id ? new Job(id, saved.eventsUrl, saved) : new Job(id, eventsUrl(`/api/ai/job-events?jobId=${id}`)));
 }
+
+window.addEventListener('pagehide', () => keep(SAVED, job?.save() ?? null));
+window.addEventListener('hashchange', () => openAddress());
+// Back from the browser's cache of whole pages: whatever was open then is closed now.
+window.addEventListener('pageshow', (event) => {
+  if (event.persisted && job && !job.ended) watch(job);
+});
+
+openAddress(recall(SAVED));
+const sending = recall(SENDING);
+if (sending) submit(sending);

@@ -1,22 +1,26 @@
 // Follows a job to its end: over its event stream while that works, by polling while it does not.
 
 import { KINDS } from './job.js';
+import { pause, retryAfter } from './patience.js';
 
-// So many broken connections in a row, and the stream is given up for the length of a poll.
+// So many connections in a row that brought nothing, and the stream is given up for the length of a poll.
 const PATIENCE = 3;
+
+// A connection that held for so long was one, though it may have been silent.
+const HELD_MS = 5000;
 
 // job-status answers as soon as the job ends, or after so many seconds.
 const WAIT_SECONDS = 20;
 
-const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+// So often in a row must a job be unknown: a replica of the database may not have heard of a new one yet.
+const UNKNOWN = 2;
 
 // Calls `show` after every change. `signal` stops it.
 export async function follow(job, api, show, signal) {
   while (!job.ended && !signal.aborted) {
     await stream(job, show, signal);
     if (!job.ended && !signal.aborted) {
-      await poll(job, api, signal);
-      show();
+      await poll(job, api, show, signal);
     }
   }
 }
@@ -27,19 +31,23 @@ function stream(job, show, signal) {
     if (job.lastEventId) url.searchParams.set('lastEventId', job.lastEventId);
     const source = new EventSource(url);
     let broken = 0;
+    let opened = Infinity;
     const leave = () => {
       source.close();
+      signal.removeEventListener('abort', leave);
       resolve();
     };
-    signal.addEventListener('abort', leave, { once: true });
-    source.onopen = () => { broken = 0; };
+    signal.addEventListener('abort', leave);
+    source.onopen = () => { opened = performance.now(); };
     source.onerror = () => {
       // CONNECTING: it comes back by itself, with the last event id. CLOSED: the answer was no stream.
-      broken += 1;
+      broken = performance.now() - opened >= HELD_MS ? 1 : broken + 1;
+      opened = Infinity;
       if (source.readyState === EventSource.CLOSED || broken >= PATIENCE) leave();
     };
     for (const kind of KINDS) {
       source.addEventListener(kind, (event) => {
+        broken = 0;
         job.take(kind, JSON.parse(event.data), event.lastEventId);
         if (job.ended) leave();
         show();
@@ -48,13 +56,17 @@ function stream(job, show, signal) {
   });
 }
 
-async function poll(job, api, signal) {
-  try {
-    const answer = await fetch(`${api}/api/ai/job-status?jobId=${job.id}&wait=${WAIT_SECONDS}`, { signal });
-    if (answer.ok) return job.look(await answer.json());
-    if (answer.status === 404) return job.finish('failed', { error: { message: 'There is no such job any more' } });
-    await pause(1000 * Number(answer.headers.get('retry-after') ?? 2));
-  } catch {
-    await pause(2000);
+async function poll(job, api, show, signal) {
+  const answer = await fetch(`${api}/api/ai/job-status?jobId=${job.id}&wait=${WAIT_SECONDS}`, { signal }).catch(() => null);
+  if (signal.aborted) return;
+  const known = answer?.ok === true && job.look(await answer.json().catch(() => null));
+  job.unknown = answer?.status === 404 ? job.unknown + 1 : 0;
+  if (job.unknown >= UNKNOWN) {
+    job.finish('failed', { error: { message: 'There is no such job any more' } });
+  } else if (answer?.status === 401 || answer?.status === 403) {
+    job.note = 'the service does not let this page see the job';
   }
+  show();
+  // However fast the answers come: a service that refuses streams and does not wait is not asked without a pause.
+  if (!job.ended) await pause(known ? 1 : retryAfter(answer, 2));
 }

@@ -1,6 +1,7 @@
 // One job as this page knows it: pure state, changed by events alone. Nothing here touches the page or the network.
 
 export const ENDS = ['completed', 'failed', 'cancelled'];
+const STATUSES = ['queued', 'processing', ...ENDS];
 export const KINDS = ['queued', 'processing', 'delta', 'retrying', 'gap', ...ENDS];
 
 const REASONS = {
@@ -22,6 +23,8 @@ export class Job {
     // Whether `text` may lack something that the result has: after a gap, or when the end came by polling.
     this.partial = saved.partial ?? false;
     this.end = saved.end ?? null;
+    // How often in a row job-status knew of no such job.
+    this.unknown = 0;
   }
 
   get ended() {
@@ -51,20 +54,24 @@ export class Job {
     }
   }
 
-  // What job-status says. It has no text before the end.
+  // What job-status says. It has no text before the end. Whether it was an answer about this job at all: what stands
+  // between may answer 200 with something else.
   look(view) {
+    if (view?.jobId !== this.id || !STATUSES.includes(view.status)) return false;
     if (ENDS.includes(view.status)) {
       this.partial = true;
       this.finish(view.status, view);
-    } else {
-      this.status = view.status;
+    } else if (view.status !== this.status) {
+      Object.assign(this, { status: view.status, note: '' });
     }
+    return true;
   }
 
   finish(status, data) {
     const { result, error, provider, model, usage, costUsd } = data;
     if (result !== undefined && result !== null && result !== this.text) {
-      if (!this.partial) console.warn('the deltas did not add up to the result');
+      // Without any text there were no deltas: a gateway that saves commands writes none.
+      if (!this.partial && this.text) console.warn('the deltas did not add up to the result');
       this.text = result;
     }
     Object.assign(this, { status, note: '', end: { error, provider, model, usage, costUsd } });

@@ -19,7 +19,17 @@ from services.gateway.schemas import BatchJob, BatchRequest, JobRequest
 from services.gateway.strict import decode
 from shared.errors import PressworkError, StoreUnavailable
 from shared.http.identity import Identity
-from shared.http.problems import METHOD_NOT_ALLOWED, STORE_UNAVAILABLE, Problem, from_error, refused
+from shared.http.problems import (
+    METHOD_NOT_ALLOWED,
+    OVERLOADED,
+    QUEUE_FULL,
+    STORE_FULL,
+    STORE_QUOTA,
+    STORE_UNAVAILABLE,
+    Problem,
+    from_error,
+    refused,
+)
 from shared.job import NewJob
 from shared.store.replies import Submitted
 from shared.telemetry.metrics import SubmitMetrics
@@ -27,6 +37,9 @@ from shared.telemetry.metrics import SubmitMetrics
 BODY_MAX: Final = 256 * 1024
 BATCH_BODY_MAX: Final = 8 * 1024 * 1024
 _ALLOW: Final = "OPTIONS, POST"
+PASSING: Final = (OVERLOADED, QUEUE_FULL, STORE_FULL, STORE_QUOTA, STORE_UNAVAILABLE)
+"""What refuses good submits: counted from 0, so that the first one is seen as an increase."""
+
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -40,6 +53,9 @@ class Intake:
         self._maker = maker
         self._admission = admission
         self._submitted = {lane: metrics.submitted.labels(lane) for lane in ("high", "normal", "low")}
+        self._refused = metrics.refused
+        for kind in PASSING:
+            metrics.refused.labels(kind.slug)
         self._links = links
         self._log = structlog.get_logger().bind()  # a proxy would build a new logger for every line
 
@@ -56,8 +72,7 @@ class Intake:
 
         return [generate_content, generate_content_batch]
 
-    @staticmethod
-    async def _answer(call: Any, scope: Any, receive: Receive, send: Send) -> None:
+    async def _answer(self, call: Any, scope: Any, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":
             await _other_method(scope["method"], send)
             return
@@ -65,6 +80,9 @@ class Intake:
             await call(scope, receive, send)
         except ClientGone:
             return
+        except Exception as error:
+            self._refused.labels(from_error(error).kind.slug).inc()
+            raise
 
     async def single(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """`POST /api/ai/generate-content`."""
@@ -104,6 +122,8 @@ class Intake:
         answers = await asyncio.gather(*(self._take(job) for job in jobs))
         if sound and all(_is_refusal(answer) for answer in answers):
             raise Problem(STORE_UNAVAILABLE, retry_after=1, jobs=answers)
+        for reason in {answer["error"]["type"].rpartition(":")[2] for answer in answers if "error" in answer}:
+            self._refused.labels(reason).inc()
         await _send_json(send, 202, _encode({"jobs": answers}))
 
     def _prepare(self, index: int, raw: msgspec.Raw, head: Head, identity: Identity) -> NewJob | Problem:

@@ -16,6 +16,7 @@ from services.notifier.hub import Hub
 from services.notifier.routes import Streams
 from services.notifier.settings import NotifierSettings
 from services.notifier.wire import WithTransport
+from shared.events import EventKind
 from shared.http.identity import Authenticator
 from shared.http.ops import ops_routes
 from shared.http.problems import DRAINING, EXCEPTION_HANDLERS, Problem
@@ -74,6 +75,8 @@ async def open_app(settings: NotifierSettings, store_settings: StoreSettings) ->
     """The application and the hub that ends its streams, for the length of the block. SettingsInvalid."""
     registry = new_registry("notifier")
     metrics = StreamMetrics(registry)
+    for kind in EventKind:
+        metrics.events.labels(str(kind))  # from 0 on: the silence of a notifier that hears nothing must show
     hub = Hub(settings.notifier_max_connections, metrics)
     redis = RedisMetrics(registry)
     async with (

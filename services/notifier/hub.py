@@ -19,6 +19,7 @@ class Hub:
 
     def __init__(self, limit: int, metrics: StreamMetrics) -> None:
         self._limit = limit
+        metrics.limit.set(limit)
         self._metrics = metrics
         self._open: set[Subscription[Any]] = set()
         self._draining = False

@@ -35,4 +35,5 @@ if __name__ == "__main__":
     try:
         run(main())
     except SettingsInvalid as error:
-        sys.exit(f"worker: {error}")
+        sys.stderr.write(f"worker: {error}\n")
+        sys.exit(2)

@@ -31,6 +31,8 @@ class Settlement:
         self._due = due
         self._patience_s = patience_s
         self._log = structlog.get_logger(__name__).bind()
+        for reason in RetryReason:
+            metrics.retries.labels(str(reason))  # from 0 on: else the first of each is no increase
         self._finished = {status: metrics.finished.labels(str(status)) for status in JobStatus if status.terminal}
 
     async def settle(self, run: Run, ending: Ending) -> None:

@@ -64,6 +64,12 @@ class SubmitMetrics:
         self.submitted = Counter(
             "presswork_jobs_submitted_total", "Jobs accepted, by priority.", ("priority",), registry=registry
         )
+        self.refused = Counter(
+            "presswork_submits_refused_total",
+            "Submits refused, batches also when a part was; reason: the problem's name.",
+            ("reason",),
+            registry=registry,
+        )
 
 
 class QueueMetrics:
@@ -183,6 +189,7 @@ class StreamMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.connections = Gauge("presswork_sse_connections", "Open event streams.", registry=registry)
+        self.limit = Gauge("presswork_sse_connections_limit", "Streams it holds at most.", registry=registry)
         self.events = Counter("presswork_sse_events_total", "Events sent, by kind.", ("kind",), registry=registry)
 
 

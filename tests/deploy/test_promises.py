@@ -104,6 +104,21 @@ def test_network_is_denied_but_for_what_is_listed() -> None:
     assert not [name for name, spec in policies.items() for rule in spec.get("ingress", []) if "from" not in rule]
 
 
+def test_a_redis_in_the_namespace_is_reached_by_presswork_and_by_nobody_else() -> None:
+    """Default deny holds for its pods too: what the services may call must also be let in, on the same port."""
+    policies = {policy["metadata"]["name"]: policy["spec"] for policy in of_kind(base(), "NetworkPolicy")}
+    redis = {"podSelector": {"matchLabels": {"app.kubernetes.io/name": "redis"}}}
+    (out,) = [rule for rule in policies["names-and-redis"]["egress"] if redis in rule["to"]]
+    let_in = [spec for spec in policies.values() if spec["podSelector"] == redis["podSelector"]]
+    assert let_in == [
+        {
+            **redis,
+            "policyTypes": ["Ingress"],
+            "ingress": [{"from": [{"podSelector": policies["names-and-redis"]["podSelector"]}], "ports": out["ports"]}],
+        }
+    ]
+
+
 def test_both_autoscalers_follow_the_same_figure_of_the_queue() -> None:
     """KEDA and Cloud Run read one number where the gateway really puts it, and never scale to nobody."""
     (kubernetes,) = of_kind(base(), "ScaledObject")

@@ -111,6 +111,9 @@ async def test_a_full_queue_refuses_until_there_is_room(redis_url: str, monkeypa
         problem(refused, 503, "queue-full")
         assert int(refused.headers["retry-after"]) > 0
         problem(await client.post(BATCH, json={"jobs": [body()]}), 503, "queue-full")
+        metrics = (await client.get("/metrics")).text
+        assert 'presswork_submits_refused_total{reason="queue-full"} 2.0' in metrics
+        assert 'presswork_submits_refused_total{reason="store-full"} 0.0' in metrics
         page = (await client.get("/api/ai/jobs?organizationId=org-789&limit=100")).json()
         for job in page["jobs"]:
             await client.post(f"/api/ai/jobs/{job['jobId']}/cancel")

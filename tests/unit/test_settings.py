@@ -46,7 +46,8 @@ def test_the_rest_pair_becomes_a_tls_url(prefix: str) -> None:
         redis_url({f"{prefix}_URL": "https://eu1-x.upstash.io"})
 
 
-@pytest.mark.parametrize("url", ["http://eu1-x.upstash.io", "redis://x", "eu1-x.upstash.io", "https://user:pass@x", ""])
+@pytest.mark.parametrize("url", ["http://eu1-x.upstash.io", "redis://x", "eu1-x.upstash.io", "https://user:pass@x", "",
+                                 "https://[x", "https://x:abc", "https://x\u2100"])  # fmt: skip
 def test_a_rest_url_that_would_leak_the_token_is_refused(url: str) -> None:
     """Only https carries the token, or loopback; the line names the setting and no value."""
     with pytest.raises(SettingsInvalid, match="KV_REST_API_URL") as raised:
@@ -56,6 +57,16 @@ def test_a_rest_url_that_would_leak_the_token_is_refused(url: str) -> None:
     local = rest_endpoint({"KV_REST_API_URL": "http://127.0.0.1:8079/", "KV_REST_API_TOKEN": "secret"})
     assert local == RestEndpoint("http://127.0.0.1:8079", "secret")
     assert "secret" not in repr(local)
+
+
+@pytest.mark.parametrize("name", ["REDIS_URL", "KV_URL"])
+@pytest.mark.parametrize("url", ["redis://:pa[ss@h:6379", "redis://:pa\u2100ss@h:6379", "redis+cluster://:pa[ss@h:1"])
+def test_a_password_that_breaks_the_url_is_one_line_without_it(name: str, url: str) -> None:
+    """Python's own errors about such a URL repeat it, password and all."""
+    with pytest.raises(SettingsInvalid, match="percent-encoded") as raised:
+        read_store({name: url})
+    assert "ss@h" not in str(raised.value)
+    assert raised.value.__suppress_context__
 
 
 def test_the_frugal_profile_is_on_where_commands_are_billed() -> None:

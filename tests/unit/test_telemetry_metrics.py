@@ -21,6 +21,7 @@ from shared.telemetry.metrics import (
 
 DOCUMENTED = {
     "presswork_jobs_submitted": ("priority",),
+    "presswork_submits_refused": ("reason",),
     "presswork_jobs_finished": ("outcome",),
     "presswork_job_retries": ("reason",),
     "presswork_recoveries": (),
@@ -41,6 +42,7 @@ DOCUMENTED = {
     "presswork_gate_closed": ("provider", "model", "reason"),
     "presswork_queue_oldest_waiting_seconds": (),
     "presswork_sse_connections": (),
+    "presswork_sse_connections_limit": (),
     "presswork_sse_events": ("kind",),
     "presswork_redis_commands": ("verb",),
     "presswork_redis_quota_exceeded": (),
