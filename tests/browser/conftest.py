@@ -8,19 +8,29 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from tests.browser.service import (
+    COMPLETED,
+    FRONTEND,
+    HELLO,
+    PROCESSING,
+    QUEUED,
+    WORLD,
+    Seen,
+    StaticFiles,
+    accepted,
+    running,
+    streamed,
+)
 from tests.e2e.conftest import StackMaker, stack
 from tests.support.chromium import BINARY, Chromium, Page
-from tests.support.processes import ROOT
 from tests.support.stack import Stack
 
 __all__ = ["stack"]
-
-FRONTEND = ROOT / "examples/frontend"
 
 RECORD = """
 window.seen = {text: [], status: []};
@@ -33,26 +43,6 @@ document.addEventListener('DOMContentLoaded', () => {
 });
 """
 """Keeps everything that the page ever showed in these two places."""
-
-
-class StaticFiles(SimpleHTTPRequestHandler):
-    """The front end's files as they are, but for `config.js`, which every operator writes."""
-
-    config = ""
-
-    def do_GET(self) -> None:
-        if self.path != "/config.js":
-            super().do_GET()
-            return
-        body = self.config.encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "text/javascript")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its own name for it
-        """Say nothing."""
 
 
 @dataclass
@@ -119,3 +109,20 @@ def browsing(stack: StackMaker, static: tuple[str, type[StaticFiles]], tmp_path:
             assert page.complaints == []
 
     return make
+
+
+@pytest.fixture
+async def seen(tmp_path: Path) -> AsyncIterator[Seen]:
+    """The page is open, nothing is submitted yet."""
+    if BINARY is None:
+        pytest.skip("Chromium is not installed")
+    with running() as service:
+        async with Chromium(tmp_path / "profile") as browser:
+            page = await browser.page()
+            service.answers = {
+                "submit": [accepted()],
+                "events": [streamed(QUEUED, PROCESSING, HELLO, WORLD, COMPLETED)],
+            }
+            await page.open(f"{service.origin}/")
+            yield Seen(page, service)
+            assert page.complaints == []

@@ -9,13 +9,47 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from http.server import ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
-from tests.browser.conftest import FRONTEND, StaticFiles
+from tests.support.chromium import Page
+from tests.support.processes import ROOT
+
+FRONTEND = ROOT / "examples/frontend"
 
 JOB = "ai-job-1737465123456-abc123def"
 OTHER = "ai-job-1737465123457-abc123xyz"
+
+
+QUEUED = ("queued", {"jobId": JOB})
+PROCESSING = ("processing", {"jobId": JOB, "attempt": 1})
+HELLO = ("delta", {"jobId": JOB, "text": "Hello "})
+WORLD = ("delta", {"jobId": JOB, "text": "world"})
+COMPLETED = ("completed", {"jobId": JOB, "result": "Hello world", "provider": "demo", "model": "demo"})
+WHOLE = (PROCESSING, HELLO, WORLD, COMPLETED)
+FAILED = ("failed", {"jobId": JOB, "error": {"type": "Timeout", "message": "It took too long"}})
+CANCELLED = ("cancelled", {"jobId": JOB, "result": "Hello "})
+STATUS = {"jobId": JOB, "status": "completed", "result": "Hello world"}
+
+
+class StaticFiles(SimpleHTTPRequestHandler):
+    """The front end's files as they are, but for `config.js`, which every operator writes."""
+
+    config = ""
+
+    def do_GET(self) -> None:
+        if self.path != "/config.js":
+            super().do_GET()
+            return
+        body = self.config.encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/javascript")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its own name for it
+        """Say nothing."""
 
 
 class Answer(NamedTuple):
@@ -70,11 +104,31 @@ class Service:
         return left.pop(0) if len(left) > 1 else left[0]
 
 
+class Seen(NamedTuple):
+    """A page at its service."""
+
+    page: Page
+    service: Service
+
+    async def write(self, prompt: str = "Say hello") -> None:
+        """Fill in the form and send it."""
+        await self.page.fill("#prompt", prompt)
+        await self.page.click("#submit")
+
+    async def status(self, wanted: str, seconds: float = 20) -> None:
+        """Wait until the page shows a job of this status."""
+        await self.page.until(f"document.body.dataset.status === '{wanted}'", seconds=seconds)
+
+    async def shows(self, text: str) -> None:
+        """Wait until the page shows this text, and no other."""
+        await self.page.until(f"document.getElementById('text').textContent === {text!r}")
+
+
 class _Handler(StaticFiles):
     config = "window.PRESSWORK = {};"
     service: Service
 
-    def do_GET(self) -> None:  # noqa: N802 - its name for it
+    def do_GET(self) -> None:
         if self.path.startswith("/api/ai/job-status"):
             self._answer("status")
         elif self.path.startswith("/api/ai/job-events"):
@@ -82,7 +136,7 @@ class _Handler(StaticFiles):
         else:
             super().do_GET()
 
-    def do_POST(self) -> None:  # noqa: N802 - its name for it
+    def do_POST(self) -> None:
         self._answer("cancel" if self.path.endswith("/cancel") else "submit")
 
     def _answer(self, route: str) -> None:
