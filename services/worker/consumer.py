@@ -90,9 +90,8 @@ class Consumer:
         return claimed.more
 
     def _start(self, claimed: Claimed) -> None:
-        for claim in claimed.claims:
-            self._pool.start(claim)
         if claimed.claims:
+            self._pool.start(claimed.claims)
             self.served = time.monotonic()
 
     async def _sleep(self) -> bool | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from services.worker.run import Run, Stop
@@ -66,17 +67,22 @@ class Pool:
             self._changed.clear()
             await self._changed.wait()
 
-    def start(self, claim: Claim) -> None:
-        """Take a slot for a claim and run it."""
-        if claim.token in self._runs:
-            return
-        run = Run(claim, time.monotonic())
-        self._runs[claim.token] = run
-        self._executing += 1
-        self._metrics.wait.observe(max(claim.started_ms - claim.ready_ms, 0) / 1000)
-        run.task = asyncio.create_task(self._work(run))
+    def start(self, claims: Sequence[Claim]) -> None:
+        """Take a slot for each claim, and run them two turns of the loop later: the next claim, which is made in this
+        turn, has left by then, and the server serves it while these run. Else each would wait for the other."""
+        now, loop = time.monotonic(), asyncio.get_running_loop()
+        runs = [Run(claim, now) for claim in claims if claim.token not in self._runs]
+        for run in runs:
+            self._runs[run.claim.token] = run
+            self._metrics.wait.observe(max(run.claim.started_ms - run.claim.ready_ms, 0) / 1000)
+        self._executing += len(runs)
+        loop.call_soon(loop.call_soon, self._begin, runs)
         if self._looking is None:
-            self._looking = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
+            self._looking = loop.call_later(LOOK_SECONDS, self._look)
+
+    def _begin(self, runs: Sequence[Run]) -> None:
+        for run in runs:
+            run.task = asyncio.create_task(self._work(run))
 
     def _look(self) -> None:
         now = time.monotonic()

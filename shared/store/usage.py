@@ -13,6 +13,7 @@ import asyncio
 import math
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -62,16 +63,21 @@ def nano_usd(cost_usd: float | None) -> int | None:
     return _bounded(round(min(cost_usd, EXACT_MAX) * NANO))
 
 
+@lru_cache(maxsize=256)
+def _name(provider: str, model: str | None) -> str:
+    return _SPACE.sub("_", f"{provider}:{model or ''}")
+
+
 def line(organization_id: str, project_id: str, outcome: Outcome) -> str:
     """What the ledger is told of a job that ended; empty when it used nothing, or nobody knows what."""
     used = outcome.usage
     if used is None or not outcome.provider:
         return ""
-    name = _SPACE.sub("_", f"{outcome.provider}:{outcome.model or ''}")
     cost = nano_usd(outcome.cost_usd)
-    tokens = (_bounded(used.input_tokens), _bounded(used.output_tokens), _bounded(used.cached_tokens))
-    return " ".join(
-        map(str, (organization_id, project_id, name, *tokens, "-" if cost is None else cost, int(used.estimated)))
+    return (
+        f"{organization_id} {project_id} {_name(outcome.provider, outcome.model)} {_bounded(used.input_tokens)} "
+        f"{_bounded(used.output_tokens)} {_bounded(used.cached_tokens)} {'-' if cost is None else cost} "
+        f"{int(used.estimated)}"
     )
 
 
