@@ -11,7 +11,7 @@ import math
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import hiredis
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -20,6 +20,9 @@ from redis.exceptions import RedisError, ResponseError
 from shared.errors import StoreUnavailable
 from shared.store import refusals
 from shared.store.connection import CONNECT_TIMEOUT_S, AnyConnection
+
+IDLE_S: Final = 1.0
+THAW_TURNS: Final = 4
 
 Reply = Any
 """What the server answers: bytes, int, None or lists of these."""
@@ -173,8 +176,16 @@ class SharedSocket:
             await asyncio.gather(*pair, return_exceptions=True)
 
     async def _write(self, connection: AnyConnection) -> None:
+        loop = asyncio.get_running_loop()
+        written = loop.time()
         while True:
             await self._ready.wait()
+            if loop.time() - written > IDLE_S:
+                # A process may have been frozen, as serverless hosts do. Its reader learns now that the connection was
+                # closed meanwhile; what was written to it would be answered by nobody.
+                for _ in range(THAW_TURNS):
+                    await asyncio.sleep(0)
+            written = loop.time()
             self._ready.clear()
             batch = []
             while self._outbox:
