@@ -7,13 +7,13 @@ from prometheus_client import Counter
 from shared.chain import split
 from shared.job import Usage
 from shared.telemetry.instruments import Count
-from shared.telemetry.metrics import WorkerMetrics
+from shared.telemetry.metrics import ProviderCalls
 
 
 class Meters:
     """Counts by gate. Gates are the few that the settings name."""
 
-    def __init__(self, metrics: WorkerMetrics) -> None:
+    def __init__(self, metrics: ProviderCalls) -> None:
         self._metrics = metrics
         self._requests: dict[tuple[str, str], Count] = {}
         self._tokens: dict[str, tuple[Count, Count, Count]] = {}

@@ -67,7 +67,7 @@ class Runner:
         self._gates = gates
         self._settlement = settlement
         self._metrics = metrics
-        self._meters = Meters(metrics)
+        self._meters = Meters(metrics.calls)
         self._patience = patience
         # Bound once: a lazy logger is bound again at each line, also at those that its level drops.
         self._log = structlog.get_logger(__name__).bind()
@@ -146,7 +146,7 @@ class Runner:
         return await call.complete(provider, request)
 
     def _began(self, run: Run, gate: str) -> None:
-        self._metrics.first_token.observe(time.monotonic() - run.started_s)
+        self._metrics.calls.first_token.observe(time.monotonic() - run.started_s)
         self._gates.answered(gate)
 
     @staticmethod

@@ -7,7 +7,6 @@ without its shutdown. So nothing here depends on either: what was not opened at 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, Final
@@ -22,13 +21,6 @@ from shared.http.problems import INTERNAL, Problem, send_problem
 ANYWHERE: Final = "0.0.0.0"  # noqa: S104 - never bound: it stands for an address that others can reach
 """The host of an application that does not choose where it listens: without API_TOKENS it serves nobody unasked."""
 
-IDLE_S: Final = 1.0
-"""After so long without a request the process may have been frozen."""
-
-THAW_S: Final = 0.01
-"""Then the loop gets so long to see which connections were closed meanwhile: a command that is written to one of these
-is answered by nobody, and its caller gets a 503."""
-
 _log: Final = structlog.get_logger(__name__)
 
 
@@ -40,7 +32,6 @@ class EntryPoint:
         self._exits = AsyncExitStack()
         self._app: ASGIApp | None = None
         self._opening = asyncio.Lock()
-        self._used_at = time.monotonic()
 
     async def __call__(self, scope: Scope | Any, receive: Receive | Any, send: Send | Any) -> None:
         """One ASGI connection, or the process's lifespan."""
@@ -54,12 +45,7 @@ class EntryPoint:
             if scope["type"] == ScopeType.HTTP:
                 await send_problem(send, Problem(INTERNAL))
             return
-        if time.monotonic() - self._used_at > IDLE_S:
-            await asyncio.sleep(THAW_S)
-        try:
-            await app(scope, receive, send)
-        finally:
-            self._used_at = time.monotonic()
+        await app(scope, receive, send)
 
     async def _opened(self) -> ASGIApp:
         if self._app is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
@@ -13,7 +14,7 @@ RUNG: Final = b""
 """The payload of a ring that names nothing: read again."""
 
 
-class Seat:
+class Seat(ABC):
     """A place on one channel, taken and left by `async with`. Both happen at once, with no await to be cancelled in.
 
     `move` is told True when the place is taken and False when it is left. One task at a time may wait here.
@@ -44,12 +45,12 @@ class Seat:
     ) -> None:
         self.leave()
 
-    def subscribed(self) -> None:
+    def subscribed(self) -> None:  # noqa: B027 - who hears every message need not know
         """From now on whatever is published will be heard; what was published before may have been missed."""
 
+    @abstractmethod
     def heard(self, payload: bytes) -> None:
         """A message came."""
-        raise NotImplementedError
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

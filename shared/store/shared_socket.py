@@ -23,6 +23,8 @@ from shared.store.connection import CONNECT_TIMEOUT_S, AnyConnection
 
 IDLE_S: Final = 1.0
 THAW_TURNS: Final = 4
+"""After so long without a command the process may have been frozen; then its loop gets so many turns to see that the
+connection was closed meanwhile."""
 
 Reply = Any
 """What the server answers: bytes, int, None or lists of these."""

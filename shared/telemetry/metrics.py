@@ -124,31 +124,10 @@ class QueueMetrics:
         self.oldest.set(math.nan)
 
 
-class WorkerMetrics:
-    """Of a worker: how jobs ended, how long they took, and how busy it is."""
+class ProviderCalls:
+    """Of a worker's calls of providers: how they ended, and what they cost."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.finished = CountFamily(
-            "presswork_jobs_finished_total", "Jobs this worker ended, by outcome.", ("outcome",), registry=registry
-        )
-        self.retries = Counter(
-            "presswork_job_retries_total",
-            "Jobs that went back to the queue, by reason.",
-            ("reason",),
-            registry=registry,
-        )
-        self.recoveries = Counter(
-            "presswork_recoveries_total", "Jobs this worker took back from a lost one.", registry=registry
-        )
-        self.wait = Distribution(
-            "presswork_job_wait_seconds", "From claimable to claimed.", buckets=JOB_BUCKETS, registry=registry
-        )
-        self.run = Distribution(
-            "presswork_job_run_seconds", "From claim to end of one attempt.", buckets=JOB_BUCKETS, registry=registry
-        )
-        self.total = Distribution(
-            "presswork_job_total_seconds", "From submit to the end of the job.", buckets=JOB_BUCKETS, registry=registry
-        )
         self.first_token = Distribution(
             "presswork_job_first_token_seconds",
             "From claim to the provider's first text.",
@@ -179,6 +158,34 @@ class WorkerMetrics:
             ("reason",),
             registry=registry,
         )
+
+
+class WorkerMetrics:
+    """Of a worker: how jobs ended, how long they took, and how busy it is; `calls`: what their providers did."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.finished = CountFamily(
+            "presswork_jobs_finished_total", "Jobs this worker ended, by outcome.", ("outcome",), registry=registry
+        )
+        self.retries = Counter(
+            "presswork_job_retries_total",
+            "Jobs that went back to the queue, by reason.",
+            ("reason",),
+            registry=registry,
+        )
+        self.recoveries = Counter(
+            "presswork_recoveries_total", "Jobs this worker took back from a lost one.", registry=registry
+        )
+        self.wait = Distribution(
+            "presswork_job_wait_seconds", "From claimable to claimed.", buckets=JOB_BUCKETS, registry=registry
+        )
+        self.run = Distribution(
+            "presswork_job_run_seconds", "From claim to end of one attempt.", buckets=JOB_BUCKETS, registry=registry
+        )
+        self.total = Distribution(
+            "presswork_job_total_seconds", "From submit to the end of the job.", buckets=JOB_BUCKETS, registry=registry
+        )
+        self.calls = ProviderCalls(registry)
         self.slots = Gauge("presswork_worker_slots", "Jobs this worker may run at once.", registry=registry)
         self.busy = Gauge("presswork_worker_slots_busy", "Jobs this worker runs now.", registry=registry)
         self.draining = Gauge("presswork_worker_draining", "1 after SIGTERM: no new jobs.", registry=registry)

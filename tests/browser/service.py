@@ -19,6 +19,7 @@ FRONTEND = ROOT / "examples/frontend"
 
 JOB = "ai-job-1737465123456-abc123def"
 OTHER = "ai-job-1737465123457-abc123xyz"
+ERROR = "document.getElementById('error').textContent"
 
 
 QUEUED = ("queued", {"jobId": JOB})

@@ -10,6 +10,7 @@ import pytest
 from tests.browser.service import (
     CANCELLED,
     COMPLETED,
+    ERROR,
     FAILED,
     HELLO,
     JOB,
@@ -24,8 +25,6 @@ from tests.browser.service import (
     said,
     streamed,
 )  # fmt: skip
-
-ERROR = "document.getElementById('error').textContent"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 
 from tests.browser.service import (
     COMPLETED,
+    ERROR,
     HELLO,
     JOB,
     OTHER,
@@ -22,8 +23,6 @@ from tests.browser.service import (
     said,
     streamed,
 )  # fmt: skip
-
-ERROR = "document.getElementById('error').textContent"
 
 
 async def test_a_refusal_is_still_told_while_an_earlier_job_goes_on(seen: Seen) -> None:

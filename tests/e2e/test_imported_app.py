@@ -16,9 +16,9 @@ from typing import Any
 import httpx
 import pytest
 
-from shared.http.entry_point import IDLE_S
 from shared.settings import StoreSettings
 from shared.store.job_store import open_store
+from shared.store.shared_socket import IDLE_S
 from tests.support.checks import RawRedis
 from tests.support.gateway import STATUS, SUBMIT, body
 from tests.support.job_life import JobLife

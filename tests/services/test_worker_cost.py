@@ -114,7 +114,7 @@ async def test_a_lost_workers_text_is_counted_by_the_next(store: JobStore, redis
     assert (await store.upkeep.recover("finder", [])).requeued + (await store.stats()).queued >= 1
     async with running_worker(store.settings, {"p": Scripted(answers)}) as (worker, _):
         job = await ended(store, job_id)
-        waste = worker._metrics.wasted.labels("worker_lost")
+        waste = worker._metrics.calls.wasted.labels("worker_lost")
 
         async def counted() -> bool:  # once the worker has heard that the end is written, which we may see first
             return bool(waste._value.get() == 111)

@@ -7,12 +7,13 @@ import asyncio
 import pytest
 
 from shared.errors import IdempotencyConflict
-from shared.job import JobError, JobStatus, Outcome, RetryReason
+from shared.job import JobStatus, Outcome, RetryReason
 from shared.store.calls import HANDBACKS_MAX
 from shared.store.job_store import JobStore
 from shared.store.replies import Ring
 from tests.support.checks import RawRedis
 from tests.support.store import (
+    ERROR,
     breaches,
     claim,
     claim_one,
@@ -24,8 +25,6 @@ from tests.support.store import (
     status_of,
     submit,
 )
-
-ERROR = JobError(type="ProviderUnavailable", message="try later", retryable=True)
 
 
 async def test_attempts_end_with_the_last_error(store: JobStore, raw: RawRedis) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.job import Claim, JobError
+from shared.job import Claim
 from shared.store.calls import LOSSES_MAX
 from shared.store.job_store import JobStore
 from tests.support.checks import RawRedis
@@ -18,8 +18,6 @@ from tests.support.store import (
     status_of,
     submit,
 )
-
-ERROR = JobError(type="ProviderUnavailable", message="try later", retryable=True)
 
 
 async def test_the_fourth_loss_of_a_worker_fails_the_job(store: JobStore, raw: RawRedis) -> None:

@@ -6,12 +6,10 @@ from collections import Counter
 
 import pytest
 
-from shared.job import JobError, RetryReason
+from shared.job import RetryReason
 from shared.store.job_store import JobStore
 from tests.support.checks import RawRedis
 from tests.support.store import claim, claim_one, lose, submit
-
-ERROR = JobError(type="ProviderUnavailable", message="try later", retryable=True)
 
 
 async def test_a_high_job_passes_ten_thousand_low_ones(store: JobStore) -> None:

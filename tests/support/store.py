@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from shared.errors import StoreUnavailable
-from shared.job import Claim, JobSpec, JobStatus, NewJob, Outcome, Priority, new_job_id
+from shared.job import Claim, JobError, JobSpec, JobStatus, NewJob, Outcome, Priority, new_job_id
 from shared.store.job_store import JobStore
 from shared.store.keys import FIXED, GROUP, LANES, Keys
 from tests.support.checks import RawRedis
 
 KEYS = Keys()
 STALE_MS = 60_000
+ERROR = JobError(type="ProviderUnavailable", message="try later", retryable=True)
 
 
 def new_job(priority: str = "normal", *, organization: str = "org", **more: Any) -> NewJob:
