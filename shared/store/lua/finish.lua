@@ -27,9 +27,10 @@ local replies = each_item(function(consumer, job, organization, token, status, o
     take_lease_back(consumer, token)
     error(failure)
   end
-  if string.sub(token, 1, 1) == 's' then redis.call('HDEL', suspects, consumer) end
+  -- From here on the job has ended: it is counted, and its entry gone, whatever fails after that.
   book(status, ended, usage)
   forget_entry(token)
+  if string.sub(token, 1, 1) == 's' then redis.call('HDEL', suspects, consumer) end
   return 'OK'
 end)
 close_books()
