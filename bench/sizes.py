@@ -37,8 +37,6 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     token_streams: int = 1_000
     """tokens: jobs that stream at once, at each of `token_rates` a second and stream."""
     token_rates: tuple[float, ...] = (5.0, 10.0, 20.0)
-    token_seconds: float = 45.0
-    """tokens: how long each job streams; all of them are open after about 8 s, on a busy machine 20."""
     token_window: float = 12.0
     """tokens: how long is measured while all are open."""
     depths: tuple[int, ...] = (1_000, 100_000, 1_000_000)
@@ -47,7 +45,7 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
 QUICK: Final = Sizes(
     repetitions=1, jobs=300, quiet_wait=0.0, http_seconds=0.5, paced_jobs=10, idle_warm_up=0.5, idle_seconds=1.0,
     frugal_seconds=1.0, memory_jobs=300, streams=20, stream_jobs=10, token_streams=20, token_rates=(20.0,),
-    token_seconds=4.0, token_window=1.0, depths=(100, 500),
+    token_window=1.0, depths=(100, 500),
 )  # fmt: skip
 """Sizes that only show that everything runs."""
 

@@ -32,7 +32,7 @@ from shared.job import JobSnapshot, JobStatus, NewJob, new_job_id
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from tests.support.llm import LlmServer, llm_server_at
-from tests.support.llm_behaviour import Behaviour
+from tests.support.llm_behaviour import Behaviour, Call
 from tests.support.llm_dialects import STAMP
 from tests.support.sse import Stream
 
@@ -44,6 +44,9 @@ LISTENERS: Final = 20
 
 OPEN_SECONDS: Final = 40.0
 """All calls must be open by then; a gate that was idle opens over eight seconds."""
+
+ROUND: Final = 100
+"""Tokens that a call writes again and again: none ends before all are open and were measured."""
 
 END_SECONDS: Final = 60.0
 
@@ -86,9 +89,8 @@ def _stand_in() -> Iterator[Service]:
         yield Service(process, port)
 
 
-async def _submit(store: JobStore, jobs: int, tokens: int) -> list[str]:
-    spec = msgspec.structs.replace(SPEC, max_tokens=tokens)
-    submitted = await asyncio.gather(*(store.submit(NewJob(id=new_job_id(), spec=spec)) for _ in range(jobs)))
+async def _submit(store: JobStore, jobs: int) -> list[str]:
+    submitted = await asyncio.gather(*(store.submit(NewJob(id=new_job_id(), spec=SPEC)) for _ in range(jobs)))
     return [one.job_id for one in submitted]
 
 
@@ -152,7 +154,7 @@ async def _window(bench: Bench, llm: LlmServer, sizes: Sizes) -> tuple[float, fl
     (worker, redis, stand_in, _), others = meter.cores()
     ended = time.time()
     if not await all_open():
-        raise RuntimeError("calls ended while they were measured: give them more token_seconds")
+        raise RuntimeError("calls ended while they were measured")
     seconds = ended - began
     return began, ended, {
         "tokens": (await _written(llm) - written) / seconds,
@@ -161,35 +163,38 @@ async def _window(bench: Bench, llm: LlmServer, sizes: Sizes) -> tuple[float, fl
     }  # fmt: skip
 
 
-def _repeated(snapshots: Sequence[JobSnapshot], tokens: int) -> int:
-    """How many needed more than one attempt. RuntimeError when one has not the whole text."""
-    for snapshot in snapshots:
-        text = (snapshot.outcome.result if snapshot.outcome else None) or ""
-        if snapshot.status is not JobStatus.COMPLETED or len(text) != tokens * len(STAMP):
-            raise RuntimeError(f"a job ended as {snapshot.status.value} with {len(text)} characters of text")
+def _repeated(snapshots: Sequence[JobSnapshot], calls: Sequence[Call]) -> int:
+    """How many needed more than one attempt. RuntimeError when their texts are not those of the complete calls."""
+    if unfinished := [one.status.value for one in snapshots if one.status is not JobStatus.COMPLETED]:
+        raise RuntimeError(f"jobs ended as {', '.join(sorted(set(unfinished)))}")
+    texts = sorted(len((one.outcome.result if one.outcome else None) or "") for one in snapshots)
+    if texts != sorted(call.tokens * len(STAMP) for call in calls if call.end == "complete"):
+        raise RuntimeError("texts are not as long as what the calls wrote")
     return sum(snapshot.attempt > 1 for snapshot in snapshots)
 
 
 async def _measure(bench: Bench, noted: Path, sizes: Sizes, rate: float) -> Run:
-    tokens = round(rate * sizes.token_seconds)
     async with (
         open_store(StoreSettings(redis_url=bench.probe.url), client_name="bench-tokens") as store,
         llm_server_at(bench.stand_in.port) as llm,
     ):
         await llm.behave(Behaviour(tokens=WARM_UP, stamped=True))
-        await _ended(store, await _submit(store, WARM_UP, WARM_UP), OPEN_SECONDS)
+        await _ended(store, await _submit(store, WARM_UP), OPEN_SECONDS)
+        await llm.reset()
         before = proportional_set_size(bench.worker.process.pid)
         # Vendors' tokens do not come in step: without a spread, calls that began together would stay together.
-        await llm.behave(Behaviour(tokens=tokens, gap_s=1 / rate, first_spread_s=1 / rate, stamped=True))
+        await llm.behave(Behaviour(tokens=ROUND, gap_s=1 / rate, first_spread_s=1 / rate, stamped=True, endless=True))
         await asyncio.to_thread(wait_for_quiet, sizes.quiet_wait)
-        jobs = await _submit(store, sizes.token_streams, tokens)
+        jobs = await _submit(store, sizes.token_streams)
         heard: list[Arrival] = []
         async with asyncio.TaskGroup() as group:
             for job in jobs[:: max(1, len(jobs) // LISTENERS)]:
                 group.create_task(_listen(bench.notifier, job, heard))
             began, ended, counted = await _window(bench, llm, sizes)
             memory = proportional_set_size(bench.worker.process.pid)
-            snapshots = await _ended(store, jobs, sizes.token_seconds + END_SECONDS)
+            await llm.release()
+            snapshots = await _ended(store, jobs, END_SECONDS)
+        calls = await llm.calls()
     lost = await asyncio.to_thread(_lost, bench.worker)
     return Run(
         **counted,
@@ -198,7 +203,7 @@ async def _measure(bench: Bench, noted: Path, sizes: Sizes, rate: float) -> Run:
         in_worker=[delay for at, delay in read_arrivals(noted) if began <= at <= ended],
         at_client=[delay for at, delay in heard if began <= at <= ended],
         lost=lost,
-        repeated=_repeated(snapshots, tokens),
+        repeated=_repeated(snapshots, calls),
     )
 
 

@@ -50,6 +50,10 @@ class LlmServer:
         """Counts, cheaper than the calls."""
         return msgspec.json.decode(await self._ask("/_stats"), type=Stats)
 
+    async def release(self) -> None:
+        """Let endless streams end."""
+        await self._ask("/_release")
+
     async def reset(self) -> None:
         """Forget behaviours and calls."""
         await self._ask("/_reset")

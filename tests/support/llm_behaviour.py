@@ -28,12 +28,14 @@ class Behaviour(msgspec.Struct, forbid_unknown_fields=True):
     `tokens` pieces of text, `gap_s` apart, the first after `first_token_s` and up to `first_spread_s` more, at random.
     `stamped`: each is `llm_dialects.STAMP` with the moment it is written. After `cut_after` pieces the stream ends
     as `cut` says. `raw`: send these strings as the body instead, then do as `cut` says (None: end it in order).
+    `endless`: with a gap, the pieces come again and again, until `/_release`.
     """
 
     tokens: int = 16
     first_token_s: float = 0.0
     first_spread_s: float = 0.0
     stamped: bool = False
+    endless: bool = False
     gap_s: float = 0.0
     usage: bool = True
     fail: Failing | None = None
@@ -77,6 +79,11 @@ class State:
         self.behaviours[model] = behaviour
         self.told_at[model] = time.monotonic()
 
+    def release(self) -> None:
+        """Endless streams end with their next piece."""
+        for behaviour in self.behaviours.values():
+            behaviour.endless = False
+
     def answer_to(self, model: str) -> tuple[Behaviour, Failing | None]:
         """The behaviour of this call, and the failure if it is to fail."""
         name = model if model in self.behaviours else EVERY_MODEL
@@ -97,7 +104,8 @@ class Control:
     """What a test may ask, all with POST or GET alike.
 
     `/_behaviour?model=NAME` (none: every model) takes a `Behaviour`; `/_calls?model=NAME` answers the `Call`s;
-    `/_stats` answers `calls`, streams `open` and at their `peak`, `connections`; `/_reset` forgets all of it.
+    `/_stats` answers `calls`, streams `open` and at their `peak`, `connections`; `/_release` ends the endless streams;
+    `/_reset` forgets all of it.
     """
 
     def __init__(self, state: State, respond: Any) -> None:
@@ -113,6 +121,8 @@ class Control:
             except msgspec.MsgspecError as error:
                 self._respond(400, {"error": str(error)})
                 return
+        elif path == "/_release":
+            self._state.release()
         elif path == "/_reset":
             self._state.reset()
         elif path == "/_calls":

@@ -146,25 +146,25 @@ class Connection(asyncio.Protocol):
         wait_s = behaviour.first_token_s + random.uniform(0, behaviour.first_spread_s)
         first = loop.time() + wait_s
         if wait_s or behaviour.gap_s:
-            self._timer = loop.call_at(first, self._next, pieces, 0, first, behaviour.gap_s, finish)
+            self._timer = loop.call_at(first, self._next, pieces, 0, first, behaviour, finish)
         else:
-            self._next(pieces, 0, first, 0.0, finish)
+            self._next(pieces, 0, first, behaviour, finish)
 
-    def _next(self, pieces: list[bytes], index: int, due: float, gap_s: float, finish: partial[None]) -> None:
+    def _next(self, pieces: list[bytes], written: int, due: float, told: Behaviour, finish: partial[None]) -> None:
         loop, call = asyncio.get_running_loop(), self._call
         if call is None:
             return
-        if gap_s == 0 or index >= len(pieces):
-            self._write(b"".join(pieces[index:]))
-            call.tokens = len(pieces)
+        if told.gap_s == 0 or (written >= len(pieces) and not told.endless):
+            self._write(b"".join(pieces[written:]))
+            call.tokens = max(written, len(pieces))
             finish()
             return
         if not self._paused:
-            self._write(pieces[index])
-            index += 1
-            call.tokens = index
+            self._write(pieces[written % len(pieces)])
+            written += 1
+            call.tokens = written
         # Absolute times: a busy server catches up instead of slowing every stream.
-        self._timer = loop.call_at(due + gap_s, self._next, pieces, index, due + gap_s, gap_s, finish)
+        self._timer = loop.call_at(due + told.gap_s, self._next, pieces, written, due + told.gap_s, told, finish)
 
     def _write(self, pieces: bytes) -> None:
         if self._stamped:
