@@ -60,7 +60,7 @@ async def _life(store: JobStore, counted: Counted) -> None:
         lambda: store.finish(claims[-1], JobStatus.COMPLETED, outcome, number=2, offset=100, run_ms=1),
     )
     await counted("status", lambda: store.status(job.id))
-    await counted("stats", store.stats)
+    await counted("stats", store.overview.stats)
 
     await store.submit(new_job())
     await claim()

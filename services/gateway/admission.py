@@ -90,7 +90,7 @@ class Admission:
 
     async def _memory(self) -> MemoryUse:
         try:
-            return await self._store.usage_of_memory()
+            return await self._store.overview.memory()
         except StoreUnavailable:
             return MemoryUse(0, 0)  # not every host tells
 

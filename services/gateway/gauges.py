@@ -37,7 +37,7 @@ class QueueGauges:
                 if reading is self._shown:
                     return
                 stats = reading.stats
-                oldest_ms, gates = await asyncio.gather(self._oldest_ms(stats), self._store.gates())
+                oldest_ms, gates = await asyncio.gather(self._oldest_ms(stats), self._store.overview.gates())
             except PressworkError:
                 self._shown = None
                 self._metrics.forget()
@@ -57,4 +57,4 @@ class QueueGauges:
             self._shown = reading
 
     async def _oldest_ms(self, stats: QueueStats) -> int:
-        return await self._store.oldest_waiting_ms() if any(stats.by_lane.values()) else 0
+        return await self._store.overview.oldest_waiting_ms() if any(stats.by_lane.values()) else 0

@@ -67,4 +67,4 @@ class Readings:
         return self._clock() - self._read_at < (max(self._kept_s, self._idle_kept_s) if idle else self._kept_s)
 
     async def _read(self) -> Reading:
-        return Reading(await self._store.stats(), time.time_ns() // 1_000_000)
+        return Reading(await self._store.overview.stats(), time.time_ns() // 1_000_000)

@@ -121,7 +121,7 @@ class Jobs:
             raise Problem(LISTING_OFF, "LISTING is off, as it is in the frugal profile unless it is set")
         try:
             async with in_time():
-                found = await self._store.jobs(
+                found = await self._store.overview.jobs(
                     organization, status=query.status, cursor=query.cursor, limit=query.limit
                 )
         except ValueError:

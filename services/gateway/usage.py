@@ -146,5 +146,5 @@ class UsageReport:
         # Days that cannot be there cost no command; Redis's clock may be a little ahead of ours.
         days = (max((first - _EPOCH).days, 0), min((last - _EPOCH).days, today + 1))
         async with in_time():
-            rows = await self._store.usage(organization, *days)
+            rows = await self._store.overview.usage(organization, *days)
         return view_usage(organization, first, last, rows)

@@ -140,7 +140,7 @@ class Worker:
             # What waits may be the other suspects: one at a time.
             return True
         try:
-            return await self._store.oldest_waiting_ms() < patience * 1000
+            return await self._store.overview.oldest_waiting_ms() < patience * 1000
         except PASSING:
             return True
 

@@ -1,12 +1,12 @@
 """The engine's door: every state change of a job is one method here and one script in `lua/`.
 
+Beside them stand `overview`, which counts and lists, `upkeep`, which repairs, and `events`, the log that is followed.
 Nobody else holds a Redis client. Worker transitions are safe to repeat after StoreUnavailable: what this lease did
 before answers as done, what another lease did raises LeaseLost.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -18,30 +18,18 @@ import msgspec
 from shared.errors import IdempotencyConflict, JobNotFound, LeaseLost, PressworkError
 from shared.job import Claim, JobError, JobSnapshot, JobStatus, NewJob, Outcome, RetryReason, Spent
 from shared.settings import StoreSettings
-from shared.store import items, listing, records, refusals, stats, usage, wiring
+from shared.store import items, records, refusals, wiring
 from shared.store.calls import Calls
 from shared.store.connection import RedisSettings
 from shared.store.event_log import EventLog
 from shared.store.keys import Keys
 from shared.store.listeners import Messages
+from shared.store.overview import Overview
 from shared.store.reads import Reads
-from shared.store.replies import (
-    CallReport,
-    CancelReply,
-    Claimed,
-    GateState,
-    JobPage,
-    MemoryUse,
-    QueueStats,
-    Renewed,
-    Rerouted,
-    Ring,
-    Submitted,
-)
+from shared.store.replies import CallReport, CancelReply, Claimed, Renewed, Rerouted, Ring, Submitted
 from shared.store.routing import Routing
 from shared.store.shared_socket import Observer
 from shared.store.upkeep import ServerClock, Upkeep
-from shared.store.usage import UsageRow
 
 PING_FRESH_S: Final = 300.0
 
@@ -68,6 +56,7 @@ class JobStore:
         self.events = EventLog(self._reads, self.keys, deltas=settings.deltas)
         self._pinged_at = -PING_FRESH_S
         self._clock = ServerClock()
+        self.overview = Overview(self._calls, self._reads, self.keys)
         self.upkeep = Upkeep(self._calls, self._reads, self.keys, settings, self._clock)
 
     async def aclose(self) -> None:
@@ -122,36 +111,6 @@ class JobStore:
         if code == "ENDED":
             return CancelReply("ended", JobStatus(state))
         return CancelReply("cancelled" if code == "CANCELLED" else "requested", JobStatus(state))
-
-    async def jobs(
-        self, organization_id: str, *, status: JobStatus | None = None, cursor: str | None = None, limit: int = 50
-    ) -> JobPage:
-        """An organisation's jobs, newest first. ValueError for a cursor that this method did not make."""
-        return await listing.page(self._reads, self.keys, organization_id, status=status, cursor=cursor, limit=limit)
-
-    async def usage(self, organization_id: str, first_day: int, last_day: int) -> list[UsageRow]:
-        """What an organisation's jobs used that ended from `first_day` to `last_day` (days since the epoch, Redis's
-        clock): one row per day, project and model, in this order. StoreRejected: a day of it is damaged."""
-        return await usage.read(self._calls.run, organization_id, first_day, last_day)
-
-    async def stats(self) -> QueueStats:
-        """Exact counts of all states at one moment (I3)."""
-        return stats.parse(await self._calls.run("stats"))
-
-    async def gates(self) -> list[GateState]:
-        """The gates of all providers that jobs asked for."""
-        flat, clock = await asyncio.gather(
-            self._reads.execute("HGETALL", self.keys.fixed("gates")), self._reads.execute("TIME")
-        )
-        return stats.parse_gates(flat, int(clock[0]) * 1000 + int(clock[1]) // 1000)
-
-    async def oldest_waiting_ms(self) -> int:
-        """Age of the oldest job that could be claimed, in ms; 0 when none waits."""
-        return int(await self._calls.run("oldest"))
-
-    async def usage_of_memory(self) -> MemoryUse:
-        """What the server says of its memory."""
-        return stats.parse_memory(await self._reads.execute("INFO", "memory"))
 
     @property
     def quota_exceeded(self) -> bool:

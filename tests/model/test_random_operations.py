@@ -177,7 +177,7 @@ async def test_the_store_agrees_with_the_model(redis_url: str, seed: int) -> Non
         await store.claim("finder", 1, look=True, suspect=False)
         for _ in range(STEPS):
             await play.step()
-            stats = await store.stats()
+            stats = await store.overview.stats()
             assert {state: getattr(stats, state) for state in JobStatus} == {
                 state: list(play.model.states.values()).count(state) for state in JobStatus
             }
@@ -187,7 +187,7 @@ async def test_the_store_agrees_with_the_model(redis_url: str, seed: int) -> Non
         for key in store.keys.due:
             for member in await raw("ZRANGE", key, 0, -1):
                 await raw("ZADD", key, "XX", 1, member)
-        while (await store.stats()).queued:
+        while (await store.overview.stats()).queued:
             await play.open_gates()
             await drain(store)
         assert await breaches(store, raw, list(play.model.states)) == []

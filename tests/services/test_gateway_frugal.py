@@ -172,7 +172,7 @@ async def test_a_submit_whose_answer_was_lost_is_sent_once(redis_url: str) -> No
                 await submit(store, 1)
             cut.clear()
             assert "cmdstat_evalsha:calls=1," in (await raw("INFO", "commandstats")).decode()
-            assert (await store.stats()).queued == 2
+            assert (await store.overview.stats()).queued == 2
             assert await raw("XLEN", KEYS.fixed("normal")) == 2
 
 

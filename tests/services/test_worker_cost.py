@@ -21,7 +21,7 @@ LONG = "x" * 400
 
 async def sums(store: JobStore) -> tuple[int, int]:
     """Jobs and nano-USD of the organisation of all tests, yesterday to tomorrow."""
-    rows = await store.usage("org", TODAY - 1, TODAY + 1)
+    rows = await store.overview.usage("org", TODAY - 1, TODAY + 1)
     return sum(row.jobs for row in rows), sum(row.cost_nano_usd for row in rows)
 
 
@@ -111,7 +111,7 @@ async def test_a_lost_workers_text_is_counted_by_the_next(store: JobStore, redis
         await make_stale(raw, held)
     # The first call of a process only learns the time.
     await store.upkeep.recover("finder", [])
-    assert (await store.upkeep.recover("finder", [])).requeued + (await store.stats()).queued >= 1
+    assert (await store.upkeep.recover("finder", [])).requeued + (await store.overview.stats()).queued >= 1
     async with running_worker(store.settings, {"p": Scripted(answers)}) as (worker, _):
         job = await ended(store, job_id)
         waste = worker._metrics.calls.wasted.labels("worker_lost")
@@ -140,7 +140,7 @@ async def test_an_unknown_price_is_none_and_not_nothing(store: JobStore) -> None
         job = await ended(store, job_id)
     assert job.outcome is not None
     assert (job.outcome.cost_usd, job.outcome.usage) == (None, DONE.usage)
-    (row,) = await store.usage("org", TODAY - 1, TODAY + 1)
+    (row,) = await store.overview.usage("org", TODAY - 1, TODAY + 1)
     assert (row.jobs, row.unknown_cost_jobs, row.cost_nano_usd) == (1, 1, 0)
 
 

@@ -30,7 +30,7 @@ async def test_a_drain_hands_back_without_using_up_an_attempt(store: JobStore, r
         stop.set()
 
         async def waiting() -> bool:
-            return (await store.stats()).queued == 1
+            return (await store.overview.stats()).queued == 1
 
         await until(waiting)
     async with running_worker(store.settings, {"p": Scripted(answers)}):
@@ -79,7 +79,7 @@ async def test_jobs_end_although_redis_was_away_when_they_should(server: Embedde
             server.resume()
         for job_id in ids:
             assert (await ended(store, job_id)).status is JobStatus.COMPLETED
-        assert (await store.stats()).completed == 20
+        assert (await store.overview.stats()).completed == 20
 
 
 async def test_a_worker_lives_through_a_full_server(store: JobStore, redis_url: str) -> None:
@@ -126,7 +126,7 @@ async def test_a_claim_in_flight_at_the_drain_is_not_left_to_its_lease(store: Jo
         stop.set()
         await asyncio.sleep(0.05)
         answer.set()
-    stats = await store.stats()
+    stats = await store.overview.stats()
     assert (stats.queued, stats.processing) == (1, 0)
 
 

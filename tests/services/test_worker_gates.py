@@ -79,7 +79,7 @@ async def _free(workers: list[Worker], slots: int) -> bool:
 
 
 async def _parked(store: JobStore, count: int) -> bool:
-    return (await store.stats()).parked == count
+    return (await store.overview.stats()).parked == count
 
 
 async def test_jobs_of_open_models_pass_those_that_wait(store: JobStore) -> None:
@@ -211,11 +211,11 @@ async def test_a_gate_that_failed_is_probed_and_opens_again(store: JobStore) -> 
         down = False
         for job_id in ids:
             assert (await ended(store, job_id, seconds=20.0)).status is JobStatus.COMPLETED
-    assert [gate.closed_ms for gate in await store.gates()] == [0]
+    assert [gate.closed_ms for gate in await store.overview.gates()] == [0]
 
 
 async def _closed(store: JobStore) -> bool:
-    return any(gate.reason == "unavailable" and gate.closed_ms > 0 for gate in await store.gates())
+    return any(gate.reason == "unavailable" and gate.closed_ms > 0 for gate in await store.overview.gates())
 
 
 async def test_what_one_customer_asks_for_does_not_close_the_gate(store: JobStore) -> None:

@@ -53,7 +53,7 @@ async def test_a_spec_nobody_can_read_costs_its_neighbours_nothing(store: JobSto
                 await raw("ZADD", due, 0, ids[1])
         await drain(store)
     assert await raw("HGET", KEYS.job(ids[1]), "state") == b"failed"
-    stats = await store.stats()
+    stats = await store.overview.stats()
     assert (stats.completed, stats.failed, stats.queued, stats.processing) == (2, 1, 0, 0)
 
 
@@ -78,7 +78,7 @@ async def test_a_broken_organisation_log_ends_no_job_twice(telling: JobStore, ra
     await raw("SET", KEYS.organization("org"), "x", "EX", 100)
     await complete(telling, held)
     await complete(telling, held)
-    stats = await telling.stats()
+    stats = await telling.overview.stats()
     assert (stats.completed, stats.processing, stats.queued) == (1, 0, 0)
 
 
@@ -110,9 +110,9 @@ async def test_one_unreadable_record_does_not_hide_the_others_from_the_listing(s
     """A page leaves it out."""
     ids = await submit(store, 2)
     await raw("HSET", KEYS.job(ids[0]), "spec", "{")
-    assert [job.id for job in (await store.jobs("org")).jobs] == [ids[1]]
+    assert [job.id for job in (await store.overview.jobs("org")).jobs] == [ids[1]]
     with pytest.raises(ValueError, match="cursor"):
-        await store.jobs("org", limit=0)
+        await store.overview.jobs("org", limit=0)
 
 
 async def test_a_forged_cursor_costs_no_walk_through_the_future(store: JobStore) -> None:
@@ -120,7 +120,7 @@ async def test_a_forged_cursor_costs_no_walk_through_the_future(store: JobStore)
     (job_id,) = await submit(store)
     forged = base64.urlsafe_b64encode(f"999999 {job_id}".encode()).decode()
     with pytest.raises(ValueError, match="cursor"):
-        await store.jobs("org", cursor=forged)
+        await store.overview.jobs("org", cursor=forged)
 
 
 async def test_a_worker_whose_claim_was_lost_gets_no_second_suspect(store: JobStore, raw: RawRedis) -> None:

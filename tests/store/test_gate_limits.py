@@ -34,7 +34,7 @@ async def test_a_gate_that_opens_lets_go_one_by_one_in_order(one: JobStore, raw:
     assert high == sorted(high)
     assert max(high) < 5
     assert [job_id for job_id in seen if job_id in ids["low"]] == ids["low"]
-    assert (await one.stats()).parked == 0
+    assert (await one.overview.stats()).parked == 0
 
 
 async def test_a_gate_without_limits_opens_faster_and_faster(one: JobStore, raw: RawRedis) -> None:
@@ -73,7 +73,7 @@ async def test_a_request_limit_holds_in_every_window_and_is_used(url: str, rpm: 
 
         await asyncio.gather(*(work(f"w{i}") for i in range(3)))
         took = time.monotonic() - began
-        assert (await store.stats()).processing == 0
+        assert (await store.overview.stats()).processing == 0
     # The share of these 2 s or more, and one second that a late call may catch up; a cold gate ramps up first.
     assert len(starts) <= (took + 1.0) * rpm / 60 + 1
     assert len(starts) >= min(1.2 * rpm / 60, 20)
@@ -105,8 +105,8 @@ async def test_a_reservation_is_used_soon_or_asked_for_again(one: JobStore, raw:
     await open_gate(raw, A)
     # Let go into the lane of suspects, where this worker takes none.
     assert (await one.claim("w", 5, look=True, suspect=False)).claims == []
-    assert (await one.stats()).by_lane["suspect"] == 1
+    assert (await one.overview.stats()).by_lane["suspect"] == 1
     await raw("HSET", one.keys.job(job_id), "pass", f"{A} 1 0")
     await one.report(A, CallReport.LIMITED, retry_after_ms=60_000)
     assert await claim(one) == []
-    assert (await one.stats()).parked == 1
+    assert (await one.overview.stats()).parked == 1

@@ -68,7 +68,7 @@ async def test_an_end_is_counted_whatever_fails_after_it(store: JobStore, raw: R
         await complete(store, suspect)
     await complete(store, suspect)
     await raw("DEL", store.keys.fixed("suspects"))
-    stats = await store.stats()
+    stats = await store.overview.stats()
     assert (stats.completed, stats.queued, stats.processing) == (1, 0, 0)
     assert await breaches(store, raw, [suspect.job_id]) == []
 

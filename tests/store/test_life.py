@@ -78,7 +78,7 @@ async def test_a_delayed_job_waits_for_its_time(store: JobStore, raw: RawRedis) 
     low = await submit(store, 1, "low", delay_ms=60_000)
     high = await submit(store, 1, "high", delay_ms=60_000)
     assert await claim(store) == []
-    assert (await store.stats()).delayed == 2
+    assert (await store.overview.stats()).delayed == 2
     promoted = await store.upkeep.promote()
     assert promoted.promoted == 0
     assert 59_000 < (promoted.next_ms or 0) <= 60_000
@@ -177,14 +177,14 @@ async def test_the_listing_pages_through_an_organisations_jobs(store: JobStore) 
     seen: list[str] = []
     cursor: str | None = None
     while True:
-        page = await store.jobs("a", cursor=cursor, limit=3)
+        page = await store.overview.jobs("a", cursor=cursor, limit=3)
         seen += [job.id for job in page.jobs]
         await submit(store, 1, organization="a")
         cursor = page.cursor
         if cursor is None or len(seen) >= 7:
             break
     assert seen == ids[::-1]
-    completed = await store.jobs("a", status=JobStatus.COMPLETED)
+    completed = await store.overview.jobs("a", status=JobStatus.COMPLETED)
     assert [job.id for job in completed.jobs] == [held.job_id]
     with pytest.raises(ValueError, match="cursor"):
-        await store.jobs("a", cursor="bm90IGEgY3Vyc29y")
+        await store.overview.jobs("a", cursor="bm90IGEgY3Vyc29y")

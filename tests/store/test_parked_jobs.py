@@ -19,7 +19,7 @@ async def test_a_job_that_was_told_to_wait_is_parked_without_using_up_its_attemp
     """Its slot is free, it counts as queued and parked, the stream says why and until when, and it can be claimed by
     nobody while the gate is closed."""
     job_id = await close(one)
-    stats = await one.stats()
+    stats = await one.overview.stats()
     assert (stats.queued, stats.parked, stats.processing) == (1, 1, 0)
     snapshot = await one.status(job_id)
     assert snapshot is not None
@@ -61,7 +61,7 @@ async def test_jobs_of_a_closed_gate_are_parked_once_and_others_pass(two: JobSto
         claims += claimed.claims
         more = claimed.more
     assert [(held.job_id, held.gate) for held in claims] == [(passing.id, B)]
-    assert (await two.stats()).parked == 101
+    assert (await two.overview.stats()).parked == 101
     entries = await raw("HGET", two.keys.job(closed[0].id), "entry")
     for _ in range(3):
         await two.claim("w1", 50, look=True, suspect=True)
@@ -83,7 +83,7 @@ async def test_all_kinds_of_ends_find_parked_jobs(one: JobStore, raw: RawRedis) 
     assert snapshot.outcome.error is not None
     assert snapshot.outcome.error.type == "DeadlineExceeded"
     assert await breaches(one, raw, ids) == []
-    while (await one.stats()).queued:
+    while (await one.overview.stats()).queued:
         await open_gate(raw, A)
         await drain(one)
     assert await breaches(one, raw, ids) == []

@@ -126,9 +126,9 @@ async def test_a_call_that_is_executed_late_changes_nothing_more(store: JobStore
     with pytest.raises(StoreUnavailable):
         await step()
     await step()
-    before = await store.stats()
+    before = await store.overview.stats()
     await faults.deliver()
-    assert await store.stats() == before
+    assert await store.overview.stats() == before
     assert await breaches(store, raw, accepted) == []
 
 

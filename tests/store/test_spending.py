@@ -44,7 +44,7 @@ async def unpriced(url: str) -> AsyncIterator[JobStore]:
 async def _sums(store: JobStore) -> list[UsageRow]:
     async with RawRedis(store.settings.redis_url) as raw:
         today = int((await raw("TIME"))[0]) // 86_400
-    return await store.usage("org", today - 1, today + 1)
+    return await store.overview.usage("org", today - 1, today + 1)
 
 
 async def _ended(store: JobStore, job_id: str) -> JobSnapshot:
@@ -170,5 +170,5 @@ async def test_a_job_that_never_ran_costs_nothing(store: JobStore, raw: RawRedis
     (held,) = await claim(store)
     await complete(store, held)
     assert await _sums(store) == []
-    stats = await store.stats()
+    stats = await store.overview.stats()
     assert (stats.completed, stats.failed, stats.cancelled) == (1, 2, 1)

@@ -37,7 +37,7 @@ async def _rows(store: JobStore, organization: str = "org") -> list[UsageRow]:
     """All rows, whatever day they fell on: a test may run over midnight."""
     async with RawRedis(store.settings.redis_url) as raw:
         today = await _today(raw)
-    return await store.usage(organization, today - 1, today + 1)
+    return await store.overview.usage(organization, today - 1, today + 1)
 
 
 def _totals(rows: list[UsageRow]) -> Counter[str]:
@@ -55,8 +55,8 @@ async def test_an_end_is_counted_for_its_project_model_and_day(store: JobStore, 
         day=row.day, project_id="p", provider="openai", model="gpt:4", jobs=1, input_tokens=70, output_tokens=7,
         cached_tokens=1, cost_nano_usd=123, unknown_cost_jobs=0, estimated_jobs=0,
     )  # fmt: skip
-    assert await store.usage("org", row.day + 1, FAR) == []
-    assert await store.usage("org", row.day, row.day - 1) == []
+    assert await store.overview.usage("org", row.day + 1, FAR) == []
+    assert await store.overview.usage("org", row.day, row.day - 1) == []
     assert await _rows(store, "another") == []
 
 
@@ -67,7 +67,7 @@ async def test_what_was_not_used_or_is_not_known_makes_no_row(store: JobStore, r
     await _end(store, await claim_one(store), no_provider)
     assert await _rows(store) == []
     assert await raw("KEYS", "*ledger*") == []
-    assert (await store.stats()).completed == 2
+    assert (await store.overview.stats()).completed == 2
 
 
 async def test_six_hundred_ends_sum_up_exactly_through_folds(store: JobStore, raw: RawRedis) -> None:
@@ -97,7 +97,7 @@ async def test_six_hundred_ends_sum_up_exactly_through_folds(store: JobStore, ra
         "cached_tokens": sum(n % 3 for n in range(600)), "cost_nano_usd": sum(n for n in range(600) if n % 7),
         "unknown_cost_jobs": len(range(0, 600, 7)), "estimated_jobs": 120,
     }  # fmt: skip
-    assert (await store.stats()).completed == 600
+    assert (await store.overview.stats()).completed == 600
     assert await raw("LLEN", LEDGER) < 256
     hashes = await raw("KEYS", "*:usage:*")
     assert hashes
@@ -193,13 +193,13 @@ async def test_a_ledger_that_is_none_keeps_no_job_from_its_end(store: JobStore, 
     held = await claim_one(store)
     await _end(store, held, _outcome())
     await _end(store, held, _outcome())
-    assert (await store.stats()).completed == 1
-    assert (await store.stats()).processing == 0
+    assert (await store.overview.stats()).completed == 1
+    assert (await store.overview.stats()).processing == 0
     with pytest.raises(StoreRejected):
-        await store.usage("org", today - 3, today + 1)
+        await store.overview.usage("org", today - 3, today + 1)
     await raw("DEL", LEDGER)
     await _end(store, await claim_one(store), _outcome())
-    assert (await store.stats()).completed == 2
+    assert (await store.overview.stats()).completed == 2
     assert _totals(await _rows(store))["jobs"] == 1
 
 
@@ -212,7 +212,7 @@ async def test_sums_that_are_none_cost_nobody_else_anything(store: JobStore, raw
         await submit(store, 25)
         await submit(store, 25, organization="another")
         await asyncio.gather(*(_end(store, held, _outcome()) for held in await claim(store, 50)))
-    assert (await store.stats()).completed == 600
+    assert (await store.overview.stats()).completed == 600
     assert _totals(await _rows(store, "another"))["jobs"] == 300
     assert await raw("LLEN", LEDGER) < 256
     with pytest.raises(StoreRejected):
@@ -251,7 +251,7 @@ async def test_a_year_is_read_in_bounded_calls(store: JobStore, raw: RawRedis) -
     for day in (10, 41, 375):
         for project in ("b", "a"):
             await raw("RPUSH", LEDGER, f"completed {day} org {project} demo:demo 1 1 0 0 0")
-    rows = await store.usage("org", 10, 375)
+    rows = await store.overview.usage("org", 10, 375)
     assert [(row.day, row.project_id) for row in rows] == [(d, p) for d in (10, 41, 375) for p in ("a", "b")]
     # Each is one command, one for the ledger and one for a day.
     assert (len(calls), max(calls), sum(calls)) == (12, 2 + 31, 2 * 12 + 366)

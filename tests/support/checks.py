@@ -65,7 +65,7 @@ async def leaks(url: str) -> list[str]:
 async def counts(url: str) -> dict[str, int]:
     """The jobs in each state by the store's own count, read past every service."""
     async with open_store(StoreSettings(redis_url=url), client_name="check") as store:
-        stats = await store.stats()
+        stats = await store.overview.stats()
     return {str(status): getattr(stats, status) for status in JobStatus}
 
 

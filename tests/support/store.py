@@ -141,7 +141,7 @@ async def breaches(store: JobStore, raw: RawRedis, accepted: Sequence[str]) -> l
         if snapshot.status.terminal and await raw("PTTL", KEYS.log(job_id)) == -1:
             found.append(f"{job_id} has ended and its log has no TTL")
     found += [f"{job_id} waits but was never accepted" for job_id in named]
-    stats = await store.stats()
+    stats = await store.overview.stats()
     counted = {status: getattr(stats, status) for status in JobStatus}
     if counted != {status: states.get(status, 0) for status in JobStatus}:
         found.append(f"stats {counted}, records {states}")

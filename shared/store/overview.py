@@ -1,0 +1,92 @@
+"""What the store tells of many jobs at once: counts, gates, lists and sums. Read only: nothing here changes a job."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from shared.chain import split
+from shared.job import JobStatus
+from shared.store import listing, usage
+from shared.store.calls import Calls
+from shared.store.keys import LANES, Keys
+from shared.store.reads import Reads
+from shared.store.replies import GateState, JobPage, MemoryUse, QueueStats
+from shared.store.usage import UsageRow
+
+_GATE_REASONS: Final = {1: "rate_limited", 2: "unavailable"}
+
+
+class Overview:
+    """Of one store; every method may raise StoreUnavailable."""
+
+    def __init__(self, calls: Calls, reads: Reads, keys: Keys) -> None:
+        self._calls = calls
+        self._reads = reads
+        self._keys = keys
+
+    async def stats(self) -> QueueStats:
+        """Exact counts of all states at one moment (I3)."""
+        return _stats(await self._calls.run("stats"))
+
+    async def oldest_waiting_ms(self) -> int:
+        """Age of the oldest job that could be claimed, in ms; 0 when none waits."""
+        return int(await self._calls.run("oldest"))
+
+    async def gates(self) -> list[GateState]:
+        """The gates of all providers that jobs asked for."""
+        flat, clock = await asyncio.gather(
+            self._reads.execute("HGETALL", self._keys.fixed("gates")), self._reads.execute("TIME")
+        )
+        return _gates(flat, int(clock[0]) * 1000 + int(clock[1]) // 1000)
+
+    async def memory(self) -> MemoryUse:
+        """What the server says of its memory."""
+        return _memory(await self._reads.execute("INFO", "memory"))
+
+    async def jobs(
+        self, organization_id: str, *, status: JobStatus | None = None, cursor: str | None = None, limit: int = 50
+    ) -> JobPage:
+        """An organisation's jobs, newest first. ValueError for a cursor that this method did not make."""
+        return await listing.page(self._reads, self._keys, organization_id, status=status, cursor=cursor, limit=limit)
+
+    async def usage(self, organization_id: str, first_day: int, last_day: int) -> list[UsageRow]:
+        """What an organisation's jobs used that ended from `first_day` to `last_day` (days since the epoch, Redis's
+        clock): one row per day, project and model, in this order. StoreRejected: a day of it is damaged."""
+        return await usage.read(self._calls.run, organization_id, first_day, last_day)
+
+
+def _stats(reply: Sequence[int]) -> QueueStats:
+    """The reply of stats.lua: one number per stream in the order of LANES, then processing, delayed, parked, ended."""
+    waiting, (processing, delayed, parked, completed, failed, cancelled) = reply[: len(LANES)], reply[len(LANES) :]
+    return QueueStats(
+        queued=sum(waiting) + delayed + parked,
+        processing=processing,
+        completed=completed,
+        failed=failed,
+        cancelled=cancelled,
+        delayed=delayed,
+        parked=parked,
+        by_lane=dict(zip(LANES.values(), waiting, strict=True)),
+    )
+
+
+def _gates(reply: Sequence[bytes], now_ms: int) -> list[GateState]:
+    """The hash that `lua/include/gates.lua` keeps; what cannot be read counts as open."""
+    found = []
+    for name, state in zip(reply[::2], reply[1::2], strict=True):
+        if name.startswith(b"@"):  # a lane in which jobs wait
+            continue
+        numbers = [int(part) if part.isdigit() else 0 for part in state.split()] + [0, 0]
+        provider, model = split(name.decode())
+        reason = _GATE_REASONS.get(numbers[1], "")
+        closed_ms = max(numbers[0] - now_ms, 0)
+        found.append(GateState(provider=provider, model=model, closed_ms=closed_ms, reason=reason))
+    return found
+
+
+def _memory(info: bytes) -> MemoryUse:
+    """The reply of INFO memory; what is not in it counts as 0."""
+    values = dict(line.split(":", 1) for line in info.decode().splitlines() if ":" in line)
+    return MemoryUse(used=int(values.get("used_memory", 0)), limit=int(values.get("maxmemory", 0)))
