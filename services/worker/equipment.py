@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from services.worker.prompting import brief
-from services.worker.providers import Provider
+from services.worker.providers import Access, Provider
 from services.worker.providers.demo import DemoProvider
 from services.worker.settings import WorkerSettings
 from shared.chain import split
@@ -48,19 +48,17 @@ def _is_web(url: str) -> bool:
 
 def _vendor(name: str, settings: WorkerSettings) -> Provider:
     """A provider's SDK is imported only where it is used: it costs a second and 50 MB."""
+    access = Access(
+        api_key=settings.keys[name], base_url=settings.base_urls[name] or None, priced=settings.priced[name],
+        proxy=settings.provider_proxy or None,
+    )  # fmt: skip
     if name == "openai":
         from services.worker.providers.openai import OpenAIProvider  # noqa: PLC0415
 
-        return OpenAIProvider(
-            api_key=settings.openai_api_key, base_url=settings.openai_base_url or None, briefing=brief,
-            priced=settings.openai_priced, proxy=settings.provider_proxy or None,
-        )  # fmt: skip
+        return OpenAIProvider(access, brief)
     from services.worker.providers.anthropic import AnthropicProvider  # noqa: PLC0415
 
-    return AnthropicProvider(
-        api_key=settings.anthropic_api_key, base_url=settings.anthropic_base_url or None, briefing=brief,
-        priced=settings.anthropic_priced, proxy=settings.provider_proxy or None,
-    )  # fmt: skip
+    return AnthropicProvider(access, brief)
 
 
 def equip(settings: WorkerSettings, more: Mapping[str, Provider]) -> dict[str, Provider]:

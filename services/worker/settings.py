@@ -59,6 +59,11 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
         return {"openai": self.openai_base_url, "anthropic": self.anthropic_base_url}
 
     @property
+    def priced(self) -> dict[str, bool | None]:
+        """Whether the vendor's price list holds, by provider."""
+        return {"openai": self.openai_priced, "anthropic": self.anthropic_priced}
+
+    @property
     def chain(self) -> tuple[str, ...]:
         """The `provider:model` names jobs may run on, the default first. SettingsInvalid for a malformed entry."""
         return fleet_chain(self.providers, self.keys)

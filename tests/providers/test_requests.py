@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from services.worker.providers import Access
 from services.worker.providers.anthropic import DEFAULT_MAX_TOKENS
 from services.worker.providers.models import THINKING_TOKENS
 from services.worker.providers.openai import OpenAIProvider
@@ -100,7 +101,7 @@ async def test_a_compatible_server_gets_what_it_knows(llm: LlmServer) -> None:
 )
 async def test_openais_own_models(model: str, expected: dict[str, Any]) -> None:
     """OpenAI itself gets the new name of the limit, no reasoning where that is possible, no temperature where not."""
-    provider = OpenAIProvider(api_key="k", briefing=briefing)
+    provider = OpenAIProvider(Access(api_key="k"), briefing)
     arguments = provider._arguments(request("openai", model=model, temperature=0.2, max_tokens=9))
     await provider.aclose()
     assert {

@@ -8,9 +8,10 @@ from typing import Any
 
 import msgspec
 
-from services.worker.providers import Completion, GenerationRequest, Provider, ProviderError
+from services.worker.providers import Access, Completion, GenerationRequest, Provider, ProviderError
 from services.worker.providers.anthropic import AnthropicProvider
 from services.worker.providers.openai import OpenAIProvider
+from services.worker.providers.wire import Briefing
 from shared.job import ParameterValue, Usage
 
 BOTH = ("openai", "anthropic")
@@ -43,10 +44,13 @@ def request(name: str, **changes: Any) -> GenerationRequest:
 
 
 @asynccontextmanager
-async def open_provider(name: str, base_url: str, **more: Any) -> AsyncIterator[OpenAIProvider | AnthropicProvider]:
-    """An adapter for the length of the block."""
-    arguments: dict[str, Any] = {"api_key": "key-of-a-test", "briefing": briefing, "base_url": base_url, **more}
-    provider = OpenAIProvider(**arguments) if name == "openai" else AnthropicProvider(**arguments)
+async def open_provider(
+    name: str, base_url: str, *, briefing: Briefing = briefing, **more: Any
+) -> AsyncIterator[OpenAIProvider | AnthropicProvider]:
+    """An adapter for the length of the block; `more`: fields of its `Access`."""
+    arguments: dict[str, Any] = {"api_key": "key-of-a-test", "base_url": base_url, **more}
+    adapter = OpenAIProvider if name == "openai" else AnthropicProvider
+    provider = adapter(Access(**arguments), briefing)
     try:
         yield provider
     finally:

@@ -11,6 +11,21 @@ import msgspec
 from shared.job import JobError, ParameterValue, Usage
 
 
+class Access(msgspec.Struct, frozen=True, kw_only=True):
+    """How calls reach a vendor, or another server that speaks its API.
+
+    `base_url`: None for the vendor's own address. `priced`: whether the vendor's price list holds there; None: at its
+    own address alone. `proxy`: URL of an HTTP proxy. `read_timeout_s` is the last resort: the worker's own limits for
+    the first token and between tokens are shorter, and know which of the two it was.
+    """
+
+    api_key: str
+    base_url: str | None = None
+    priced: bool | None = None
+    proxy: str | None = None
+    read_timeout_s: float = 600.0
+
+
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt at one job, as a provider sees it."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
+from enum import Enum
 from typing import Any, Final, Protocol
 
 import httpx2
@@ -34,11 +35,20 @@ COUNT_MAX: Final = 1 << 31
 _BOM: Final = b"\xef\xbb\xbf"
 
 
-class Reply(Protocol):
-    """What has come of one answer so far; `finish`: why it ended, `done`: nothing comes after."""
+class Finish(Enum):
+    """Why an answer ended. What a compatible server calls by another name is a stop."""
 
+    STOP = "stop"
+    LENGTH = "length"  # at a limit of tokens
+    REFUSED = "refused"  # the model or a filter withheld it
+
+
+class Reply(Protocol):
+    """What has come of one answer so far. `size`: characters of text; `done`: nothing comes after."""
+
+    size: int
     usage: Usage | None
-    finish: str | None
+    finish: Finish | None
     done: bool
 
     def take(self, data: bytes, /) -> str:
@@ -91,17 +101,16 @@ def take_all(reply: Reply, events: Sequence[bytes]) -> tuple[str, ProviderError 
 async def read_answer(body: AsyncGenerator[bytes, None], reply: Reply) -> AsyncIterator[str | Usage]:
     """Text as the reads of the socket bring it, and each usage that is reported, until `reply` has all of the answer.
 
-    ProviderError when the answer reports an error or cannot be read; httpx2.HTTPError when its connection breaks before
-    it has a finish reason. An answer that has one is whole: paying for it again would mend nothing.
+    ProviderError when the answer reports an error, cannot be read or is none; httpx2.HTTPError when its connection
+    breaks before it has a finish reason. An answer that has one is whole: paying for it again would mend nothing.
     """
-    reader, told, size = EventReader(), None, 0
+    reader, told = EventReader(), None
     async with aclosing(body):
         async for chunk in body:
             text, broken = take_all(reply, reader.feed(chunk))
             if text:
-                size += len(text)
                 yield text
-            if size > TEXT_MAX:
+            if reply.size > TEXT_MAX:
                 raise classify(CallFailure(fault=Fault.MALFORMED))
             if reply.finish is not None and (text := await _rest(body, reader, reply)):
                 yield text
@@ -111,8 +120,10 @@ async def read_answer(body: AsyncGenerator[bytes, None], reply: Reply) -> AsyncI
             if broken is not None:
                 raise broken
             if reply.finish is not None or reply.done:
-                return
+                break
     _refuse_json(reader)
+    if (fault := _fault(reply)) is not None:
+        raise classify(CallFailure(fault=fault))
 
 
 async def _rest(body: AsyncIterator[bytes], reader: EventReader, reply: Reply) -> str:
@@ -129,6 +140,17 @@ async def _rest(body: AsyncIterator[bytes], reader: EventReader, reply: Reply) -
     except (TimeoutError, httpx2.HTTPError, ProviderError):
         pass
     return "".join(pieces)
+
+
+def _fault(reply: Reply) -> Fault | None:
+    """Why an answer, whose stream has ended, is none; None when it is one."""
+    if reply.finish is None:
+        return Fault.TRUNCATED
+    if reply.finish is Finish.REFUSED:
+        return Fault.REFUSED
+    if reply.size:
+        return None
+    return Fault.LIMITED if reply.finish is Finish.LENGTH else Fault.EMPTY
 
 
 def _refuse_json(reader: EventReader) -> None:

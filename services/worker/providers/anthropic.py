@@ -12,8 +12,8 @@ import httpx2
 import msgspec
 
 from services.worker.accounting import usage_of_answer
-from services.worker.providers import BilledUsage, Completion, GenerationRequest
-from services.worker.providers.answers import count, read_answer
+from services.worker.providers import Access, BilledUsage, Completion, GenerationRequest
+from services.worker.providers.answers import Finish, count, read_answer
 from services.worker.providers.failures import CallFailure, Fault, classify
 from services.worker.providers.models import (
     THINKING_TOKENS,
@@ -63,7 +63,11 @@ class _Type(msgspec.Struct):
     type: str
 
 
-_AT_A_LIMIT: Final = frozenset({"max_tokens", "model_context_window_exceeded"})
+_FINISHES: Final = {
+    "max_tokens": Finish.LENGTH,
+    "model_context_window_exceeded": Finish.LENGTH,
+    "refusal": Finish.REFUSED,
+}
 _events: Final = msgspec.json.Decoder(_Event)
 _types: Final = msgspec.json.Decoder(_Type)
 _KNOWN: Final = frozenset({"message_start", "content_block_delta", "message_delta", "message_stop", "error"})
@@ -75,7 +79,7 @@ class _Reply:
     def __init__(self) -> None:
         self.size = 0
         self.usage: Usage | None = None
-        self.finish: str | None = None
+        self.finish: Finish | None = None
         self.done = False
 
     def take(self, data: bytes) -> str:
@@ -95,8 +99,8 @@ class _Reply:
         elif event.type == "message_delta":
             if event.usage is not None:
                 self._count(event.usage)
-            if event.delta is not None:
-                self.finish = event.delta.stop_reason or self.finish
+            if event.delta is not None and event.delta.stop_reason:
+                self.finish = _FINISHES.get(event.delta.stop_reason, Finish.STOP)
         elif event.type == "content_block_delta" and event.delta is not None and event.delta.text:
             self.size += len(event.delta.text)
             return event.delta.text
@@ -121,46 +125,28 @@ class _Reply:
             cache_write_1h_tokens=count((counts.cache_creation or _CacheCreation()).ephemeral_1h_input_tokens),
         )
 
-    def fault(self) -> Fault | None:
-        """Why this answer, whose stream has ended, is none; None when it is one."""
-        if self.finish is None:
-            return Fault.TRUNCATED
-        if self.finish == "refusal":
-            return Fault.REFUSED
-        if self.size:
-            return None
-        return Fault.LIMITED if self.finish in _AT_A_LIMIT else Fault.EMPTY
-
 
 class AnthropicProvider:
     """Streams from one base URL with one key; one instance per process, made inside the running loop.
 
-    `briefing`, `priced`, `read_timeout_s` and `proxy` as in `OpenAIProvider`. No temperature is ever sent: from version
-    2026-10-21 on, which the SDK speaks, the API refuses it for every model. Models that think only unless told not to
-    are told not to; those that always think get `THINKING_TOKENS` on top of a token limit. Finish reasons are `stop`
-    (also at a stop sequence) and `length` (the token limit or the end of the context).
+    `briefing` turns a job's parameters into the system prompt. No temperature is ever sent: from version 2026-10-21
+    on, which the SDK speaks, the API refuses it for every model. Models that think only unless told not to are told not
+    to; those that always think get `THINKING_TOKENS` on top of a token limit. Finish reasons are `stop` (also at a stop
+    sequence) and `length` (the token limit or the end of the context).
     """
 
     gated = True
 
-    def __init__(
-        self,
-        *,
-        api_key: str,
-        briefing: Briefing,
-        base_url: str | None = None,
-        priced: bool | None = None,
-        read_timeout_s: float = 600.0,
-        proxy: str | None = None,
-    ) -> None:
-        own = urlsplit(base_url or BASE_URL).hostname == urlsplit(BASE_URL).hostname
-        self._priced = own if priced is None else priced
+    def __init__(self, access: Access, briefing: Briefing) -> None:
+        url, key = access.base_url or BASE_URL, access.api_key or "none"
+        own = urlsplit(url).hostname == urlsplit(BASE_URL).hostname
+        self._priced = own if access.priced is None else access.priced
         self._briefing = briefing
-        self._http = new_http_client(read_timeout_s=read_timeout_s, proxy=proxy)
+        self._http = new_http_client(access)
         self._client = anthropic.AsyncAnthropic(
             # Any key at all keeps the SDK from looking for one in the environment and in files.
-            api_key=api_key or "none",
-            base_url=base_url or BASE_URL,
+            api_key=key,
+            base_url=url,
             max_retries=0,
             timeout=self._http.timeout,
             http_client=self._http,
@@ -169,7 +155,7 @@ class AnthropicProvider:
         )
         # Instead of what the SDK took from the environment all the same; the settings alone say what goes out. The key
         # is sent as a bearer token; compatible servers may know its old header only.
-        self._client._custom_headers = {} if own else {"x-api-key": api_key or "none"}
+        self._client._custom_headers = {} if own else {"x-api-key": key}
         if self._priced:
             load_prices()
 
@@ -203,8 +189,6 @@ class AnthropicProvider:
         except (anthropic.APIConnectionError, httpx2.HTTPError) as error:
             cause = error.__cause__ if isinstance(error, anthropic.APIError) else error
             raise classify(CallFailure(fault=fault_of(cause))) from None
-        if (fault := reply.fault()) is not None:
-            raise classify(CallFailure(fault=fault))
         yield self._completion(request, arguments, reply)
 
     @staticmethod
@@ -212,7 +196,7 @@ class AnthropicProvider:
         asked = len(arguments.get("system", "") + request.prompt)
         return Completion(
             usage=usage_of_answer(reply.usage, asked, reply.size),
-            finish_reason="length" if reply.finish in _AT_A_LIMIT else "stop",
+            finish_reason="length" if reply.finish is Finish.LENGTH else "stop",
             metadata=None if request.temperature is None else {"ignored": ["temperature"]},
         )
 

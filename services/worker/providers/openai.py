@@ -15,8 +15,8 @@ import msgspec
 import openai
 
 from services.worker.accounting import usage_of_answer
-from services.worker.providers import BilledUsage, Completion, GenerationRequest
-from services.worker.providers.answers import count, read_answer
+from services.worker.providers import Access, BilledUsage, Completion, GenerationRequest
+from services.worker.providers.answers import Finish, count, read_answer
 from services.worker.providers.failures import CallFailure, Fault, classify
 from services.worker.providers.models import (
     THINKING_TOKENS,
@@ -59,6 +59,7 @@ class _Chunk(msgspec.Struct):
     object: str | None = None
 
 
+_FINISHES: Final = {"length": Finish.LENGTH, "content_filter": Finish.REFUSED}
 _chunks: Final = msgspec.json.Decoder(_Chunk)
 
 
@@ -68,8 +69,8 @@ class _Reply:
     def __init__(self) -> None:
         self.size = 0
         self.usage: Usage | None = None
-        self.finish: str | None = None
-        self.refused = False
+        self.finish: Finish | None = None
+        self._declined = False
         self.done = False
 
     def take(self, data: bytes) -> str:
@@ -88,10 +89,11 @@ class _Reply:
             self._count(chunk.usage)
         text = ""
         for choice in chunk.choices or ():
-            self.finish = choice.finish_reason or self.finish
             if choice.delta is not None:
                 text += choice.delta.content or ""
-                self.refused = self.refused or bool(choice.delta.refusal)
+                self._declined = self._declined or bool(choice.delta.refusal)
+            if choice.finish_reason:
+                self.finish = Finish.REFUSED if self._declined else _FINISHES.get(choice.finish_reason, Finish.STOP)
         self.size += len(text)
         return text
 
@@ -104,23 +106,11 @@ class _Reply:
             cache_write_tokens=count(details.cache_write_tokens),
         )
 
-    def fault(self) -> Fault | None:
-        """Why this answer, whose stream has ended, is none; None when it is one."""
-        if self.finish is None:
-            return Fault.TRUNCATED
-        if self.finish == "content_filter" or self.refused:
-            return Fault.REFUSED
-        if self.size:
-            return None
-        return Fault.LIMITED if self.finish == "length" else Fault.EMPTY
-
 
 class OpenAIProvider:
     """Streams from one base URL with one key; one instance per process, made inside the running loop.
 
-    `briefing` turns a job's parameters into the system prompt. `priced`: whether the vendor's price list holds here;
-    by default only at OpenAI's own address. `read_timeout_s` is the last resort: the worker's own limits for the first
-    token and between tokens are shorter, and know which of the two it was. `proxy`: URL of an HTTP proxy.
+    `briefing` turns a job's parameters into the system prompt.
 
     `max_tokens` goes out as `max_completion_tokens` to OpenAI and Azure, whose newer models take nothing else, and as
     `max_tokens` to all others, many of which know nothing else. Finish reasons are `stop` and `length`; whatever else
@@ -129,25 +119,17 @@ class OpenAIProvider:
 
     gated = True
 
-    def __init__(
-        self,
-        *,
-        api_key: str,
-        briefing: Briefing,
-        base_url: str | None = None,
-        priced: bool | None = None,
-        read_timeout_s: float = 600.0,
-        proxy: str | None = None,
-    ) -> None:
-        host = urlsplit(base_url or BASE_URL).hostname or ""
-        self._priced = host == urlsplit(BASE_URL).hostname if priced is None else priced
+    def __init__(self, access: Access, briefing: Briefing) -> None:
+        url = access.base_url or BASE_URL
+        host = urlsplit(url).hostname or ""
+        self._priced = host == urlsplit(BASE_URL).hostname if access.priced is None else access.priced
         self._own = host.endswith(_OWN_HOSTS)
         self._briefing = briefing
-        self._http = new_http_client(read_timeout_s=read_timeout_s, proxy=proxy)
+        self._http = new_http_client(access)
         self._client = openai.AsyncOpenAI(
             # Servers without keys want some header all the same, and the SDK refuses an empty key.
-            api_key=api_key or "none",
-            base_url=base_url or BASE_URL,
+            api_key=access.api_key or "none",
+            base_url=url,
             max_retries=0,
             timeout=self._http.timeout,
             http_client=self._http,
@@ -193,8 +175,6 @@ class OpenAIProvider:
         except (openai.APIConnectionError, httpx2.HTTPError) as error:
             cause = error.__cause__ if isinstance(error, openai.APIError) else error
             raise classify(CallFailure(fault=fault_of(cause))) from None
-        if (fault := reply.fault()) is not None:
-            raise classify(CallFailure(fault=fault))
         yield self._completion(request, arguments, reply)
 
     @staticmethod
@@ -203,7 +183,7 @@ class OpenAIProvider:
         ignored = request.temperature is not None and "temperature" not in arguments
         return Completion(
             usage=usage_of_answer(reply.usage, asked, reply.size),
-            finish_reason="length" if reply.finish == "length" else "stop",
+            finish_reason="length" if reply.finish is Finish.LENGTH else "stop",
             metadata={"ignored": ["temperature"]} if ignored else None,
         )
 

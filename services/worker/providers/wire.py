@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 import httpx2
 
+from services.worker.providers import Access
 from services.worker.providers.failures import CallFailure, Fault, hint_in
 from services.worker.providers.transport import StreamTransport
 from shared.job import ParameterValue
@@ -39,7 +40,7 @@ class Briefing(Protocol):
         """The brief of these parameters."""
 
 
-def new_http_client(*, read_timeout_s: float, proxy: str | None) -> httpx2.AsyncClient:
+def new_http_client(access: Access) -> httpx2.AsyncClient:
     """One pool for a provider and process. The environment's proxies and certificates are not looked at.
 
     A proxy that somebody set for a browser would see every prompt; one that is wanted is named. The number of
@@ -51,10 +52,10 @@ def new_http_client(*, read_timeout_s: float, proxy: str | None) -> httpx2.Async
     return httpx2.AsyncClient(
         # Tokens are too small to be worth it, and a proxy that compresses holds them back until there are enough.
         headers={"accept-encoding": "identity"},
-        timeout=httpx2.Timeout(connect=5.0, read=read_timeout_s, write=30.0, pool=30.0),
+        timeout=httpx2.Timeout(connect=5.0, read=access.read_timeout_s, write=30.0, pool=30.0),
         limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30.0),
-        proxy=proxy,
-        transport=StreamTransport() if proxy is None else None,
+        proxy=access.proxy,
+        transport=StreamTransport() if access.proxy is None else None,
         trust_env=False,
         follow_redirects=False,
     )
