@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -90,4 +91,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main())
+    sys.exit(run("worker", main()))

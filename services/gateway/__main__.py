@@ -6,7 +6,6 @@ import os
 import sys
 
 from services.gateway.app import run
-from shared.errors import SettingsInvalid
 from shared.http import server
 from shared.http.identity import hash_token
 
@@ -27,12 +26,7 @@ def main(arguments: list[str]) -> int:
     if arguments:
         sys.stderr.write("usage: python -m services.gateway [hash-token]\n")
         return 2
-    try:
-        server.run(run(os.environ))
-    except SettingsInvalid as error:
-        sys.stderr.write(f"gateway: {error}\n")
-        return 2
-    return 0
+    return server.run("gateway", run(os.environ))
 
 
 if __name__ == "__main__":

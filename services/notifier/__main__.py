@@ -10,7 +10,6 @@ import sys
 
 from services.notifier import app
 from services.notifier.settings import NotifierSettings
-from shared.errors import SettingsInvalid
 from shared.http.server import run, set_by_signals
 from shared.settings import read, read_store
 from shared.store import choice
@@ -35,8 +34,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        run(main())
-    except SettingsInvalid as error:
-        sys.stderr.write(f"notifier: {error}\n")
-        sys.exit(2)
+    sys.exit(run("notifier", main()))

@@ -9,7 +9,6 @@ from functools import partial
 
 from services.worker import app
 from services.worker.settings import WorkerSettings
-from shared.errors import SettingsInvalid
 from shared.http.server import SIGNALS, run
 from shared.settings import read, read_store
 from shared.store import choice
@@ -32,8 +31,4 @@ def _signalled(stop: asyncio.Event, hurry: asyncio.Event) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        run(main())
-    except SettingsInvalid as error:
-        sys.stderr.write(f"worker: {error}\n")
-        sys.exit(2)
+    sys.exit(run("worker", main()))

@@ -12,8 +12,7 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from functools import partial
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import hiredis
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -160,14 +159,6 @@ class Bell:
         self._wishes = Wishes(None if prefix is None else prefix.encode())
         self._pause_after = pause_after  # how long an error forbids to connect again, s
         self._task: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         """Close the connection; listeners hear nothing more."""

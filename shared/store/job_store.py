@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final
 
 import msgspec
@@ -269,7 +269,7 @@ async def open_store(
         sentinel_username=settings.sentinel_username, sentinel_password=settings.sentinel_password,
     )  # fmt: skip
     store = JobStore(settings, redis, observer, routing)
-    async with store.bell:
+    async with aclosing(store.bell):
         try:
             yield store
         finally:

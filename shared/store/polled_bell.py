@@ -7,8 +7,7 @@ is answered after 4 reads at most and 2.3 s late at most, a longer one 5 s; the 
 from __future__ import annotations
 
 import asyncio
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from shared.errors import StoreUnavailable
 from shared.store.listeners import RUNG, Listener, Messages, Seat
@@ -24,14 +23,6 @@ class PolledBell:
     def __init__(self, first_s: float = FIRST_S, longest_s: float = LONGEST_S) -> None:
         self._pauses = (first_s, longest_s)
         self._tasks: dict[Seat, asyncio.Task[None]] = {}
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         """Ring no more."""

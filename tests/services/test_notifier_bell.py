@@ -7,7 +7,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 
 import pytest
@@ -30,9 +30,9 @@ class _Sent:
         self.channels[command] += channels
 
 
-def _bell(url: str, sent: _Sent | None = None, *, reply_s: float = 0.5, quiet_s: float = 60.0) -> Bell:
+def _bell(url: str, sent: _Sent | None = None, *, reply_s: float = 0.5, quiet_s: float = 60.0) -> aclosing[Bell]:
     settings = RedisSettings(url=url, client_name="bell")
-    return Bell(lambda: new_connection(settings), observer=sent, reply_s=reply_s, quiet_s=quiet_s)
+    return aclosing(Bell(lambda: new_connection(settings), observer=sent, reply_s=reply_s, quiet_s=quiet_s))
 
 
 @pytest.fixture

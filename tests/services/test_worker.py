@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -13,7 +12,6 @@ from services.worker.consumer import CLAIM_MOST
 from services.worker.providers import Action, Completion, GenerationRequest, ProviderError
 from shared.events import EventKind
 from shared.job import JobError, JobStatus
-from shared.settings import StoreSettings
 from shared.store.job_store import JobStore
 from shared.store.replies import Claimed
 from tests.support.store import new_job, submit
@@ -132,33 +130,6 @@ async def test_an_idle_worker_looks_at_no_runs(store: JobStore) -> None:
                 return worker._pool._looking is None
 
             await until(rests)
-
-
-async def test_a_cancel_reaches_the_running_provider(store: JobStore) -> None:
-    """The stream is closed long before a renewal would tell; the job ends as cancelled with its partial text and an
-    estimated usage."""
-    taken, closed = asyncio.Event(), asyncio.Event()
-
-    async def waits(_: GenerationRequest) -> AsyncIterator[str | Completion]:
-        try:
-            yield "The beginning "
-            taken.set()
-            await asyncio.Event().wait()
-        finally:
-            closed.set()
-
-    patient = StoreSettings(redis_url=store.settings.redis_url, lease_seconds=60.0)
-    async with running_worker(patient, {"p": Scripted(waits)}):
-        (job_id,) = await submit(store)
-        async with asyncio.timeout(10):
-            await taken.wait()
-        assert (await store.cancel(job_id)).state == "requested"
-        snapshot = await ended(store, job_id)
-        assert closed.is_set()
-    assert snapshot.outcome is not None
-    assert (snapshot.status, snapshot.outcome.result) == (JobStatus.CANCELLED, "The beginning ")
-    assert snapshot.outcome.usage is not None
-    assert snapshot.outcome.usage.estimated
 
 
 async def test_a_job_for_a_provider_that_this_worker_lacks_is_left_to_another_one(store: JobStore) -> None:

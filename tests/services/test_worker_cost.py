@@ -84,7 +84,7 @@ async def test_a_cancelled_job_keeps_its_text_and_costs_an_estimate(store: JobSt
         (job_id,) = await submit(store)
         async with asyncio.timeout(10):
             await taken.wait()
-        await store.cancel(job_id)
+        assert (await store.cancel(job_id)).state == "requested"
         async with asyncio.timeout(10):
             await closed.wait()
         job = await ended(store, job_id)

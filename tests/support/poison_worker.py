@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 
 from services.worker import app
@@ -46,4 +47,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main())
+    sys.exit(run("worker", main()))

@@ -45,8 +45,5 @@ for letter, stream in pairs(streams) do
     end
   end
 end
-if requeued > 0 then
-  redis.call('ZADD', wake, -1, 'look')
-  redis.call('ZADD', wake, 0, 'job')
-end
+if requeued > 0 then redis.call('ZADD', wake, -1, 'look', 0, 'job') end
 return {requeued, deleted}

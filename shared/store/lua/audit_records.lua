@@ -32,8 +32,5 @@ local replies = each_item(function(job)
   return 1
 end)
 save_gates()
-if ring then
-  redis.call('ZADD', wake, -1, 'look')
-  redis.call('ZADD', wake, 0, 'job')
-end
+if ring then redis.call('ZADD', wake, -1, 'look', 0, 'job') end
 return replies

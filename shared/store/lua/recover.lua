@@ -86,9 +86,6 @@ for letter, stream in pairs(streams) do
     end
   end
 end
-if requeued > 0 then
-  redis.call('ZADD', wake, -1, 'look')
-  redis.call('ZADD', wake, 0, 'job')
-end
+if requeued > 0 then redis.call('ZADD', wake, -1, 'look', 0, 'job') end
 close_books()
 return {requeued, failed, next_stale, suspicious, string.format('%d', now)}
