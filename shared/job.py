@@ -23,7 +23,11 @@ ParameterValue = str | int | float | bool | list[str | int | float | bool]
 
 
 class JobStatus(StrEnum):
-    """The five public states. The last three are terminal: nothing follows them (I2)."""
+    """The five public states. The last three are terminal: nothing follows them (I2).
+
+    A queued job ends without a worker when it is cancelled, or its deadline or its tries are over; a processing one
+    goes back to queued when it is to be tried again.
+    """
 
     QUEUED = "queued"
     PROCESSING = "processing"
@@ -38,15 +42,6 @@ class JobStatus(StrEnum):
 
 
 TERMINAL: Final = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED})
-
-TRANSITIONS: Final[dict[JobStatus, frozenset[JobStatus]]] = {
-    JobStatus.QUEUED: frozenset({JobStatus.PROCESSING, JobStatus.FAILED, JobStatus.CANCELLED}),
-    JobStatus.PROCESSING: frozenset({JobStatus.QUEUED, JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED}),
-    JobStatus.COMPLETED: frozenset(),
-    JobStatus.FAILED: frozenset(),
-    JobStatus.CANCELLED: frozenset(),
-}
-"""Allowed transitions. queued -> failed: the deadline passed before a claim."""
 
 
 class Priority(StrEnum):

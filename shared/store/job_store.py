@@ -51,7 +51,6 @@ class JobStore:
         self._quota = wires.quota
         self._durable = wires.durable
         self._calls = Calls(settings, self.keys, wires, observer, routing)
-        self._scripts = self._calls.scripts
         self._reads = Reads(wires.transport, observer)
         self.events = EventLog(self._reads, self.keys, deltas=settings.deltas)
         self._pinged_at = -PING_FRESH_S

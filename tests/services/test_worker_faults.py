@@ -108,7 +108,7 @@ async def test_a_claim_in_flight_at_the_drain_is_not_left_to_its_lease(store: Jo
     """Told to stop between the server's delivery and its answer, the worker hands back what was delivered, at once."""
     delivered, answer = asyncio.Event(), asyncio.Event()
     async with running_worker(_patient(store), {"p": Scripted(waits_for_ever)}) as (worker, stop):
-        scripts = worker._store._scripts
+        scripts = worker._store._calls.scripts
         send = scripts._transport.execute
 
         async def slow(*command: bytes | str | float) -> object:

@@ -163,7 +163,7 @@ async def test_audit_remembers_whose_suspect_still_runs(store: JobStore, raw: Ra
     await submit(store, 1, "low")
     (low,) = await claim(store, 50, "w1", look=False)
     await complete(store, low)
-    store._scripts._constants = {**store._scripts._constants, "consumer_idle_ms": -1}
+    store._calls.scripts._constants = {**store._calls.scripts._constants, "consumer_idle_ms": -1}
     await store.upkeep.audit("w2")
     assert await raw("HGET", KEYS.fixed("suspects"), "w1") == suspect.token.encode()
 

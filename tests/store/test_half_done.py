@@ -184,7 +184,7 @@ async def test_audit_removes_consumers_that_went_away(store: JobStore, raw: RawR
     await claim(store, 1, "gone")
     (held,) = await claim(store, 1, "empty")
     await complete(store, held)
-    store._scripts._constants = {**store._scripts._constants, "consumer_idle_ms": -1}
+    store._calls.scripts._constants = {**store._calls.scripts._constants, "consumer_idle_ms": -1}
     assert (await store.upkeep.audit("empty")).consumers_deleted > 0
     names = {row[1] for row in await raw("XINFO", "CONSUMERS", store.keys.fixed("normal"), "workers")}
     assert names == {b"gone"}

@@ -247,7 +247,7 @@ async def test_the_setting_says_how_long_sums_stay(url: str, raw: RawRedis) -> N
 async def test_a_year_is_read_in_bounded_calls(store: JobStore, raw: RawRedis) -> None:
     """366 days take a dozen script calls; rows come by day, project and model."""
     calls = list[int]()
-    store._scripts._observer = lambda name, commands: calls.append(commands) if name == "usage" else None
+    store._calls.scripts._observer = lambda name, commands: calls.append(commands) if name == "usage" else None
     for day in (10, 41, 375):
         for project in ("b", "a"):
             await raw("RPUSH", LEDGER, f"completed {day} org {project} demo:demo 1 1 0 0 0")

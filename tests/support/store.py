@@ -173,12 +173,12 @@ class FaultyTransport:
     `delay(verb)`: the next call is kept and runs only at `deliver`, after its caller was told that it failed."""
 
     def __init__(self, store: JobStore) -> None:
-        self._inner = store._scripts._transport
+        self._inner = store._calls.scripts._transport
         self._store = store
         self._lost: set[str] = set()
         self._held: set[str] = set()
         self._kept: list[tuple[Any, ...]] = []
-        store._scripts._transport = self
+        store._calls.scripts._transport = self
 
     def lose(self, verb: str) -> None:
         """Lose the answer of the next call of a script."""
@@ -196,7 +196,7 @@ class FaultyTransport:
     async def execute(self, *command: Any) -> Any:
         """See `Transport`."""
         verb = next(
-            (name for name, (script, _) in self._store._scripts._loaded.items() if script.sha == command[1]), ""
+            (name for name, (script, _) in self._store._calls.scripts._loaded.items() if script.sha == command[1]), ""
         )
         if verb in self._held:
             self._held.discard(verb)
