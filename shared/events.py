@@ -27,11 +27,6 @@ class EventKind(StrEnum):
     CANCELLED = "cancelled"
     GAP = "gap"
 
-    @property
-    def terminal(self) -> bool:
-        """Whether nothing follows this event."""
-        return self in (EventKind.COMPLETED, EventKind.FAILED, EventKind.CANCELLED)
-
 
 class EventId(msgspec.Struct, frozen=True, order=False):
     """The lease an event belongs to and its number within it, from 1. Never names two events."""

@@ -139,6 +139,10 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     estimated: bool = False
 
 
+NANO: Final = 10**9
+"""Nano-USD in a USD: costs are counted in whole ones."""
+
+
 class Spent(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What a job's attempts cost so far. `cost` in nano-USD (1e-9 USD), None when a part of it is unknown."""
 

@@ -16,15 +16,12 @@ SettingsT = TypeVar("SettingsT", bound=msgspec.Struct)
 PositiveSeconds = Annotated[float, msgspec.Meta(gt=0)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 
-FRUGAL_LEASE_SECONDS: Final = 300.0
-"""Workers sleep for a lease at most and renew every third of one: the longest that is allowed."""
-
-FRUGAL_AUDIT_SECONDS: Final = 86_400.0
-"""An audit reads every record once."""
+FRUGAL: Final = {"lease_seconds": 300.0, "deltas": False, "listing": False, "audit_seconds": 86_400.0}
+"""What else the frugal profile sets. Workers sleep for a lease at most and renew every third of one; an audit reads
+every record once."""
 
 MAX_DEADLINE_SECONDS: Final = 8 * 86_400
 """Longest life of a job before its end: a delay of 7 days and a day to run."""
-
 
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
@@ -118,6 +115,11 @@ def _value(mapping: Mapping[str, str], name: str) -> str | None:
         raise SettingsInvalid(f"{name}_FILE cannot be read") from None
 
 
+def entries(text: str) -> list[str]:
+    """What a setting of several values holds: separated by commas, without blanks around them, none empty."""
+    return [entry for part in text.split(",") if (entry := part.strip())]
+
+
 def read(mapping: Mapping[str, str], kind: type[SettingsT], **given: object) -> SettingsT:
     """Fill `kind` from a mapping: field `gateway_port` is the variable GATEWAY_PORT, or the file GATEWAY_PORT_FILE.
 
@@ -206,12 +208,7 @@ def _thrifty(mapping: Mapping[str, str], settings: StoreSettings) -> StoreSettin
     """The frugal profile: on by itself where the host is known to bill commands. What is set by hand stays as set."""
     if _value(mapping, "FRUGAL") is None:
         settings = msgspec.structs.replace(settings, frugal=_host(settings.redis_url).endswith(".upstash.io"))
-    if settings.frugal and _value(mapping, "LEASE_SECONDS") is None:
-        settings = msgspec.structs.replace(settings, lease_seconds=FRUGAL_LEASE_SECONDS)
-    if settings.frugal and _value(mapping, "DELTAS") is None:
-        settings = msgspec.structs.replace(settings, deltas=False)
-    if settings.frugal and _value(mapping, "LISTING") is None:
-        settings = msgspec.structs.replace(settings, listing=False)
-    if settings.frugal and _value(mapping, "AUDIT_SECONDS") is None:
-        settings = msgspec.structs.replace(settings, audit_seconds=FRUGAL_AUDIT_SECONDS)
-    return settings
+    if not settings.frugal:
+        return settings
+    unset = {name: value for name, value in FRUGAL.items() if _value(mapping, name.upper()) is None}
+    return msgspec.structs.replace(settings, **unset)

@@ -8,16 +8,15 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import msgspec
-from litestar import HttpMethod, Request, Response
+from litestar import Request, Response
 
 from shared.errors import StoreUnavailable
 from shared.http.identity import Identity
-from shared.http.problems import FORBIDDEN, FieldError, Problem, invalid
+from shared.http.problems import invalid
 
 ANSWER_SECONDS: Final = 1.9
 """How long the store may take, however often it asks Redis; a client hears of a Redis that is away within 2 s."""
 
-READING: Final = [HttpMethod.GET, HttpMethod.HEAD]
 _encode: Final = msgspec.json.Encoder().encode
 AnyRequest = Request[Identity, None, Any]
 
@@ -44,6 +43,5 @@ def organization_of(identity: Identity, named: str | None) -> str:
     organization = named or identity.organization_id
     if organization is None:
         raise invalid("organizationId", "required")
-    if not identity.may_see(organization):
-        raise Problem(FORBIDDEN, errors=[FieldError("organizationId", "not the token's organization")])
+    identity.require(organization)
     return organization

@@ -21,12 +21,11 @@ from services.gateway.routes import Jobs
 from services.gateway.settings import GatewaySettings
 from services.gateway.submit import Intake
 from services.gateway.usage import UsageReport
-from shared import settings as environment
 from shared.http import server
 from shared.http.identity import Authenticator
 from shared.http.ops import ops_routes
-from shared.http.problems import DRAINING, EXCEPTION_HANDLERS, Problem
-from shared.settings import StoreSettings
+from shared.http.problems import DRAINING, Problem
+from shared.settings import StoreSettings, read, read_store
 from shared.store import choice
 from shared.store.job_store import JobStore, open_store
 from shared.store.routing import Routing
@@ -59,14 +58,14 @@ async def open_app(
     registry = new_registry("gateway")
     submitted, redis = SubmitMetrics(registry), RedisMetrics(registry)
     api = document(settings.models, settings.public_events_url, authenticated=authenticator.required)
-    store_settings = await choice.settle(environment.read_store(mapping), may_use_rest=True)
+    store_settings = await choice.settle(read_store(mapping), may_use_rest=True)
     opened = open_store(
         store_settings, client_name="presswork-gateway", observer=redis.observe, routing=Routing(chain=settings.chain)
     )
     async with opened as store:
         await store.check()
         redis.show_quota(lambda: store.quota_exceeded)
-        readings = Readings(store, _kept_seconds(settings, store_settings))
+        readings = Readings(store.overview.stats, _kept_seconds(settings, store_settings))
         admission = Admission(store, readings, settings.max_queued_jobs)
         gauges = QueueGauges(store, readings, QueueMetrics(registry))
         expected = Expected(store)
@@ -83,13 +82,7 @@ async def open_app(
         ]
         try:
             async with reported(redis.meter, **store_settings.profile):
-                yield Litestar(
-                    routers,
-                    exception_handlers=EXCEPTION_HANDLERS,
-                    cors_config=_cors(settings.origins),
-                    openapi_config=None,
-                    logging_config=None,
-                )
+                yield server.application(routers, _cors(settings.origins))
         finally:
             await admission.aclose()
 
@@ -116,7 +109,7 @@ async def _live() -> bool:
 
 async def run(mapping: Mapping[str, str]) -> None:
     """Serve until SIGTERM or SIGINT. SettingsInvalid with one line when something is set wrong."""
-    settings = environment.read(mapping, GatewaySettings)
+    settings = read(mapping, GatewaySettings)
     logs.configure("gateway", settings.log_level)
     stop = asyncio.Event()
     with server.set_by_signals(stop):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 import swagger_ui_bundle  # type: ignore[import-untyped]  # it holds one path
-from litestar import HttpMethod, Response, route
+from litestar import Response, route
 from litestar.handlers import HTTPRouteHandler
 from litestar.response import Redirect
 from litestar.router import Router
 from litestar.static_files import create_static_files_router
 
-_READING: Final = [HttpMethod.GET, HttpMethod.HEAD]
+from shared.http.ops import READING
 
 _PAGE: Final = b"""<!doctype html>
 <html lang="en">
@@ -49,19 +49,19 @@ _POLICY: Final = {
 def docs_routes(document: bytes) -> list[HTTPRouteHandler | Router]:
     """The page, its assets and the OpenAPI document; `/` leads there."""
 
-    @route("/", http_method=_READING)
+    @route("/", http_method=READING)
     async def index() -> Redirect:
         return Redirect("/docs")
 
-    @route("/docs", http_method=_READING)
+    @route("/docs", http_method=READING)
     async def page() -> Response[bytes]:
         return Response(_PAGE, media_type="text/html", headers=_POLICY)
 
-    @route("/docs/start.js", http_method=_READING)
+    @route("/docs/start.js", http_method=READING)
     async def start() -> Response[bytes]:
         return Response(_START, media_type="text/javascript")
 
-    @route("/docs/openapi.json", http_method=_READING)
+    @route("/docs/openapi.json", http_method=READING)
     async def openapi() -> Response[bytes]:
         return Response(document, media_type="application/json")
 

@@ -9,11 +9,11 @@ from typing import Final
 from services.gateway.readings import Reading, Readings
 from shared.errors import PressworkError
 from shared.store.job_store import JobStore
+from shared.store.overview import GATE_REASONS
 from shared.store.replies import QueueStats
 from shared.telemetry.metrics import QueueMetrics
 
 FRESH_S: Final = 5.0
-GATE_REASONS: Final = ("rate_limited", "unavailable")
 
 
 class QueueGauges:
@@ -50,7 +50,7 @@ class QueueGauges:
                 gates=[
                     (gate.provider, gate.model, reason, gate.closed_ms > 0 and gate.reason == reason)
                     for gate in gates
-                    for reason in GATE_REASONS
+                    for reason in GATE_REASONS.values()
                 ],
             )  # fmt: skip
             self._read_at = time.monotonic()

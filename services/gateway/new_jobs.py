@@ -12,7 +12,7 @@ from services.gateway.schemas import MAX_KEY, BatchJob, JobRequest, faults
 from services.gateway.settings import GatewaySettings
 from shared.chain import route_of
 from shared.http.identity import Identity
-from shared.http.problems import FORBIDDEN, INVALID, FieldError, Problem, invalid
+from shared.http.problems import INVALID, FieldError, Problem, invalid
 from shared.job import JobSnapshot, JobSpec, NewJob, new_job_id
 from shared.settings import MAX_DEADLINE_SECONDS
 
@@ -68,8 +68,7 @@ class JobMaker:
 
         `body` is the JSON that `request` came from, `prefix` the path under which a problem names its fields.
         """
-        if not identity.may_see(request.organization_id):
-            raise Problem(FORBIDDEN, errors=[FieldError(prefix + "organizationId", "not the token's organization")])
+        identity.require(request.organization_id, f"{prefix}organizationId")
         if found := faults(request, bytes(body), self._models):
             raise Problem(INVALID, errors=[FieldError(prefix + fault.field, fault.message) for fault in found])
         settings, delay = self._settings, request.delay_seconds

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
 
-from shared.store.job_store import JobStore
 from shared.store.replies import QueueStats
 
 FRUGAL_KEPT_S: Final = 60.0
@@ -28,17 +27,18 @@ class Reading(msgspec.Struct, frozen=True):
 
 
 class Readings:
-    """`kept_s`: how long a reading is good; 0: it never is. StoreUnavailable when there is none and Redis is away."""
+    """`read` asks the store; a reading is good for `kept_s`, 0: never. StoreUnavailable when there is none and Redis is
+    away."""
 
     def __init__(
         self,
-        store: JobStore,
+        read: Callable[[], Awaitable[QueueStats]],
         kept_s: float,
         *,
         idle_kept_s: float = IDLE_KEPT_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._store = store
+        self._read = read
         self._kept_s = kept_s
         self._idle_kept_s = idle_kept_s
         self._clock = clock
@@ -54,11 +54,11 @@ class Readings:
     async def latest(self) -> Reading:
         """A reading that is good still, else a new one. Who asks meanwhile shares it."""
         if self._kept_s <= 0:
-            return await self._read()
+            return await self._fresh()
         async with self._asking:
             if self._reading is None or not self._good(self._reading.stats):
                 self._changed = False
-                self._reading = await self._read()
+                self._reading = await self._fresh()
                 self._read_at = self._clock()
             return self._reading
 
@@ -66,5 +66,5 @@ class Readings:
         idle = stats.queued + stats.processing == 0 and not self._changed
         return self._clock() - self._read_at < (max(self._kept_s, self._idle_kept_s) if idle else self._kept_s)
 
-    async def _read(self) -> Reading:
-        return Reading(await self._store.overview.stats(), time.time_ns() // 1_000_000)
+    async def _fresh(self) -> Reading:
+        return Reading(await self._read(), time.time_ns() // 1_000_000)

@@ -10,7 +10,7 @@ import structlog
 from litestar import Response, post, route
 from litestar.handlers import HTTPRouteHandler
 
-from services.gateway.answers import READING, AnyRequest, as_json, in_time, organization_of
+from services.gateway.answers import AnyRequest, as_json, in_time, organization_of
 from services.gateway.expected import Expected
 from services.gateway.links import Links
 from services.gateway.new_jobs import JobMaker, read_traceparent
@@ -20,6 +20,7 @@ from services.gateway.views import JobList, view_job, view_stats
 from services.gateway.waiting import until_ended
 from shared.errors import JobNotFound, StoreUnavailable
 from shared.http.identity import Identity
+from shared.http.ops import READING
 from shared.http.problems import JOB_ENDED, JOB_NOT_FAILED, LISTING_OFF, Problem, invalid, refused
 from shared.job import JOB_ID, JobSnapshot, JobStatus
 from shared.store.job_store import JobStore

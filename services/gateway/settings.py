@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 
 from shared.chain import fleet_chain, split
-from shared.settings import MAX_DEADLINE_SECONDS, Port
+from shared.settings import MAX_DEADLINE_SECONDS, Port, entries
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +39,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def origins(self) -> list[str]:
         """The allowed origins of browsers, one by one."""
-        return [origin.strip() for origin in self.cors_allowed_origins.split(",") if origin.strip()]
+        return entries(self.cors_allowed_origins)
 
     @property
     def chain(self) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ from shared.http.problems import (
     from_error,
     refused,
 )
-from shared.job import NewJob
+from shared.job import NewJob, Priority
 from shared.store.replies import Submitted
 from shared.telemetry.metrics import SubmitMetrics
 
@@ -52,7 +52,7 @@ class Intake:
         self._expected = expected
         self._maker = maker
         self._admission = admission
-        self._submitted = {lane: metrics.submitted.labels(lane) for lane in ("high", "normal", "low")}
+        self._submitted = {lane: metrics.submitted.labels(lane) for lane in Priority}
         self._refused = metrics.refused
         for kind in PASSING:
             metrics.refused.labels(kind.slug)

@@ -13,13 +13,15 @@ import msgspec
 from litestar import Response, route
 from litestar.handlers import HTTPRouteHandler
 
-from services.gateway.answers import READING, AnyRequest, as_json, in_time, organization_of
+from services.gateway.answers import AnyRequest, as_json, in_time, organization_of
 from services.gateway.queries import read_query
 from services.gateway.schemas import Identifier
 from shared.http.identity import Identity
+from shared.http.ops import READING
 from shared.http.problems import invalid
+from shared.job import NANO
 from shared.store.job_store import JobStore
-from shared.store.usage import NANO, UsageRow
+from shared.store.usage import UsageRow
 
 DAYS_MAX: Final = 366
 _EPOCH: Final = datetime.date(1970, 1, 1)

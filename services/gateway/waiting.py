@@ -8,14 +8,13 @@ from functools import partial
 from typing import Final
 
 from shared.job import JobSnapshot
-from shared.store.bell import RUNG, Listener
 from shared.store.job_store import JobStore
+from shared.store.listeners import RUNG, Listener
 
 PAUSE_STEP_S: Final = 0.05
 PAUSE_MAX_S: Final = 0.5
 """A job that streams rings with every delta. Each read lengthens the pause before the next one: the end is heard at
 most half a second late, and a long stream costs two reads a second."""
-
 
 FIRST_RING_S: Final = 0.05
 """Where listening costs nothing the record is read once at the start: after the first ring, or this long."""

@@ -7,7 +7,6 @@ import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from litestar.types import ASGIApp
 from prometheus_client import CollectorRegistry
@@ -19,8 +18,8 @@ from services.notifier.wire import WithTransport
 from shared.events import EventKind
 from shared.http.identity import Authenticator
 from shared.http.ops import ops_routes
-from shared.http.problems import DRAINING, EXCEPTION_HANDLERS, Problem
-from shared.http.server import serve
+from shared.http.problems import DRAINING, Problem
+from shared.http.server import application, serve
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.telemetry.budget import reported
@@ -59,15 +58,8 @@ def _application(
         allow_methods=["GET"],
         allow_headers=["Authorization", "Cache-Control", "Last-Event-ID"],
     )
-    return WithTransport(
-        Litestar(
-            [streams.route(), *ops_routes(ready=ready, live=live, registry=registry)],
-            cors_config=cors if settings.origins else None,
-            exception_handlers=EXCEPTION_HANDLERS,
-            openapi_config=None,
-            logging_config=None,
-        )
-    )
+    handlers = [streams.route(), *ops_routes(ready=ready, live=live, registry=registry)]
+    return WithTransport(application(handlers, cors if settings.origins else None))
 
 
 @asynccontextmanager

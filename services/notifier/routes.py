@@ -24,10 +24,10 @@ from services.notifier.wire import Wire
 from shared.errors import JobNotFound, StoreUnavailable
 from shared.events import parse_event_id
 from shared.http.identity import Authenticator, Identity
-from shared.http.problems import FORBIDDEN, METHOD_NOT_ALLOWED, NOT_FOUND, FieldError, Problem, invalid
+from shared.http.problems import METHOD_NOT_ALLOWED, NOT_FOUND, Problem, invalid
 from shared.job import IDENTIFIER, JOB_ID
-from shared.store.bell import RUNG, Listener
 from shared.store.job_store import JobStore
+from shared.store.listeners import RUNG, Listener
 from shared.telemetry.metrics import StreamMetrics
 
 PATH: Final = "/api/ai/job-events"
@@ -88,8 +88,7 @@ class Streams:
             raise Problem(NOT_FOUND, "ORGANIZATION_EVENTS is off")
         if IDENTIFIER.match(organization_id) is None:
             raise invalid("organizationId", "not an id")
-        if not identity.may_see(organization_id):
-            raise Problem(FORBIDDEN, errors=[FieldError("organizationId", "not the token's organization")])
+        identity.require(organization_id)
         return OrganizationSource(self._store.events, self._store.keys, organization_id, self._reads)
 
     async def _serve(self, source: Source[CursorT], cursor: CursorT | None, identity: Identity, wire: Wire) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from shared.settings import Port, PositiveSeconds
+from shared.settings import Port, PositiveSeconds, entries
 
 
 class NotifierSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,4 +33,4 @@ class NotifierSettings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def origins(self) -> list[str]:
         """The allowed origins, one by one."""
-        return [origin.strip() for origin in self.cors_allowed_origins.split(",") if origin.strip()]
+        return entries(self.cors_allowed_origins)

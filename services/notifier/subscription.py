@@ -11,7 +11,8 @@ from services.notifier import sse
 from services.notifier.sources import Batch, Source
 from services.notifier.wire import TooSlow, Wire
 from shared.errors import JobNotFound, StoreUnavailable
-from shared.store.bell import RUNG, Bell, Listener
+from shared.store.bell import Bell
+from shared.store.listeners import RUNG, Listener
 from shared.store.polled_bell import PolledBell
 from shared.telemetry.metrics import StreamMetrics
 

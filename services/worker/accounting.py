@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from shared.job import Spent, Usage
+from shared.job import NANO, Spent, Usage
 
 BYTES_PER_TOKEN: Final = 4
 """About four characters of English are one token (OpenAI, "What are tokens and how to count them")."""
@@ -59,4 +59,4 @@ def total(before: Spent | None, usage: Usage, cost: int | None) -> Spent:
 
 def to_usd(cost: int | None) -> float | None:
     """Nano-USD as USD: exact to the nano for sums below 9 million USD."""
-    return None if cost is None else cost / 1e9
+    return None if cost is None else cost / NANO

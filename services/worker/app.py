@@ -29,8 +29,7 @@ from services.worker.runner import Runner
 from services.worker.settings import WorkerSettings
 from services.worker.settlement import Settlement
 from shared.http.ops import ops_routes
-from shared.http.problems import EXCEPTION_HANDLERS
-from shared.http.server import serve
+from shared.http.server import application, serve
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.routing import Routing
@@ -146,12 +145,7 @@ class Worker:
 
 
 def _operations(worker: Worker, store: JobStore, registry: CollectorRegistry) -> Litestar:
-    return Litestar(
-        ops_routes(ready=store.ping, live=worker.live, registry=registry),
-        exception_handlers=EXCEPTION_HANDLERS,
-        openapi_config=None,
-        logging_config=None,
-    )
+    return application(ops_routes(ready=store.ping, live=worker.live, registry=registry))
 
 
 async def run(

@@ -159,7 +159,7 @@ class Chores:
                     await anyio.sleep(0.25)
 
     async def audit(self) -> None:
-        """At the start and every hour (the frugal profile: every day)."""
+        """At the start and then as often as the settings say, an hour by default."""
         while True:
             try:
                 audited = await self._store.upkeep.audit(self._name)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from services.worker.providers import Action, ProviderError
+from services.worker.retry import wish_ms
 from services.worker.run import PASSING
 from shared.errors import StoreRejected
 from shared.store.job_store import JobStore
@@ -56,8 +57,7 @@ class Gates:
     def failed(self, gate: str, error: ProviderError) -> None:
         """A call failed after its first token."""
         if self.gated(gate) and error.action is Action.WAIT:
-            wish = None if error.retry_after_s is None else round(error.retry_after_s * 1000)
-            self._tell(gate, CallReport.LIMITED, retry_after_ms=wish)
+            self._tell(gate, CallReport.LIMITED, retry_after_ms=wish_ms(error))
 
     def used(self, gate: str, *, reserved: int, tokens: int) -> None:
         """A call ended that had reserved some tokens and used others."""

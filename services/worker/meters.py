@@ -5,7 +5,7 @@ from __future__ import annotations
 from prometheus_client import Counter
 
 from shared.chain import split
-from shared.job import Usage
+from shared.job import NANO, Usage
 from shared.telemetry.instruments import Count
 from shared.telemetry.metrics import ProviderCalls
 
@@ -41,7 +41,7 @@ class Meters:
             paid = self._cost.get(gate)
             if paid is None:
                 paid = self._cost[gate] = self._metrics.cost.labels(*split(gate))
-            paid.inc(cost / 1e9)
+            paid.inc(cost / NANO)
 
     def wasted(self, reason: str, tokens: int) -> None:
         """So many tokens bought nothing."""

@@ -9,7 +9,7 @@ import msgspec
 
 from shared.chain import fleet_chain
 from shared.errors import SettingsInvalid
-from shared.settings import Port, PositiveSeconds
+from shared.settings import Port, PositiveSeconds, entries
 
 _LIMIT: Final = re.compile(r"(\S+)=(\d{1,9})(?:/(\d{1,9}))?\Z")
 
@@ -72,7 +72,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     def limits(self) -> dict[str, tuple[int, int]]:
         """Requests and tokens a minute (0: no limit) by `provider:model`. SettingsInvalid for a malformed entry."""
         found = {}
-        for entry in filter(None, (part.strip() for part in self.provider_limits.split(","))):
+        for entry in entries(self.provider_limits):
             parsed = _LIMIT.match(entry)
             if parsed is None:
                 raise SettingsInvalid("PROVIDER_LIMITS: every entry is `provider:model=requests/tokens`")

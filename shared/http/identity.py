@@ -13,7 +13,7 @@ import msgspec
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from shared.errors import SettingsInvalid
-from shared.http.problems import unauthorized
+from shared.http.problems import FORBIDDEN, FieldError, Problem, unauthorized
 from shared.job import IDENTIFIER
 
 _HASH: Final = re.compile(r"[0-9a-f]{64}\Z")
@@ -27,6 +27,11 @@ class Identity(msgspec.Struct, frozen=True):
     def may_see(self, organization_id: str) -> bool:
         """Whether this identity may know of that organisation's jobs (I9)."""
         return self.organization_id is None or self.organization_id == organization_id
+
+    def require(self, organization_id: str, field: str = "organizationId") -> None:
+        """Raise a 403 `Problem` that names `field`, unless this identity may know of that organisation's jobs."""
+        if not self.may_see(organization_id):
+            raise Problem(FORBIDDEN, errors=[FieldError(field, "not the token's organization")])
 
 
 ANYBODY: Final = Identity()

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from shared.http.problems import NOT_LIVE, Problem
 from shared.telemetry.metrics import CONTENT_TYPE, exposition
 
-_READING: Final = [HttpMethod.GET, HttpMethod.HEAD]
+READING: Final = [HttpMethod.GET, HttpMethod.HEAD]
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 
 
@@ -29,18 +29,18 @@ def ops_routes(
     helps. `before_scrape` may refresh gauges; it must not raise.
     """
 
-    @route("/health/live", http_method=_READING, media_type=MediaType.JSON)
+    @route("/health/live", http_method=READING, media_type=MediaType.JSON)
     async def health_live() -> Response[dict[str, Any]]:
         if not await live():
             raise Problem(NOT_LIVE, retry_after=1)
         return Response({"status": "live"}, headers=_NO_STORE)
 
-    @route("/health/ready", http_method=_READING, media_type=MediaType.JSON)
+    @route("/health/ready", http_method=READING, media_type=MediaType.JSON)
     async def health_ready() -> Response[dict[str, Any]]:
         await ready()
         return Response({"status": "ready"}, headers=_NO_STORE)
 
-    @route("/metrics", http_method=_READING)
+    @route("/metrics", http_method=READING)
     async def metrics() -> Response[bytes]:
         if before_scrape is not None:
             await before_scrape()

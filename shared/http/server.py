@@ -1,4 +1,5 @@
-"""Serves an ASGI application with uvicorn until a stop event; signals set that event and cut no answer."""
+"""Makes a service's application and serves it with uvicorn until a stop event; signals set that event and cut no
+answer."""
 
 from __future__ import annotations
 
@@ -8,15 +9,18 @@ import gc
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, Final
 
 import structlog
 import uvicorn
 import uvloop
-from litestar.types import ASGIApp
+from litestar import Litestar
+from litestar.config.cors import CORSConfig
+from litestar.types import ASGIApp, ControllerRouterHandler
 
 from shared.errors import SettingsInvalid
+from shared.http.problems import EXCEPTION_HANDLERS
 
 BACKLOG: Final = 2048
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -32,6 +36,13 @@ def run(name: str, main: Coroutine[Any, Any, None]) -> int:
         sys.stderr.write(f"{name}: {error}\n")
         return 2
     return 0
+
+
+def application(handlers: Sequence[ControllerRouterHandler], cors: CORSConfig | None = None) -> Litestar:
+    """A service's application: every error is a problem document, and it writes no log and no document of its own."""
+    return Litestar(
+        handlers, cors_config=cors, exception_handlers=EXCEPTION_HANDLERS, openapi_config=None, logging_config=None
+    )
 
 
 @contextlib.contextmanager

@@ -19,10 +19,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from shared.store.connection import AnyConnection, watch_s
-from shared.store.listeners import RUNG, Listener, Messages, Seat
+from shared.store.listeners import Listener, Messages, Seat
 from shared.store.wishes import Wishes
-
-__all__ = ["RUNG", "Bell", "Listener", "Messages"]
 
 REPLY_S: Final = 3.0
 """How long the server may owe an answer, in silence, before the connection counts as dead."""

@@ -19,7 +19,6 @@ from shared.store.timeline import Lease
 WINDOW: Final = 128
 """Log fields read at once from a lease that is still open."""
 
-
 ORGANIZATION_LENGTH: Final = 1000
 """Events that an organisation's log is trimmed to (`announce.lua`): a log so long may have lost its beginning."""
 
@@ -195,7 +194,7 @@ class EventLog:
             return OrganizationPage([], last, gap=True)
         if cursor != "0-0" and not await self._transport.execute("XRANGE", key, cursor, cursor):
             return OrganizationPage([], last, gap=True)
-        found = await self._transport.execute("XRANGE", key, f"({cursor}", "+", "COUNT", 1000)
+        found = await self._transport.execute("XRANGE", key, f"({cursor}", "+", "COUNT", ORGANIZATION_LENGTH)
         events = []
         for entry_id, flat in found:
             values = {flat[i].decode(): flat[i + 1].decode() for i in range(0, len(flat), 2)}

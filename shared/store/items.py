@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from shared.chain import split
-from shared.job import Claim, JobError, JobSpec, JobStatus, NewJob, Outcome, RetryReason, Spent
+from shared.job import NANO, Claim, JobError, JobSpec, JobStatus, NewJob, Outcome, RetryReason, Spent
 from shared.store import usage
 from shared.store.calls import Item
 from shared.store.replies import CallReport
@@ -55,7 +55,7 @@ def _ended_after(failure: JobError, claim: Claim, spent: Spent | None) -> Outcom
     if spent is None:
         return Outcome(error=failure)
     provider, model = split(claim.gate)
-    cost = None if spent.cost is None else spent.cost / usage.NANO
+    cost = None if spent.cost is None else spent.cost / NANO
     return Outcome(error=failure, provider=provider, model=model, usage=spent.usage, cost_usd=cost)
 
 

@@ -4,7 +4,7 @@ on Redis Cluster.
 | name          | type   | TTL                        | purpose                                                      |
 |---------------|--------|----------------------------|--------------------------------------------------------------|
 | job:<id>      | hash   | none; RESULT_TTL at the end | the record: specification, state, lease, outcome             |
-| log:<id>      | hash   | none; 15 min after the end  | deltas and retries, one field per event: <token>.<number>    |
+| log:<id>      | hash   | none; LOG_TTL at the end    | deltas and retries, one field per event: <token>.<number>    |
 | again         | stream | none                       | what came back (handed back, due), claimed first              |
 | suspect       | stream | none                       | jobs that lost a worker, at most one per worker at a time     |
 | high, normal, low | stream | none                   | jobs waiting for their first claim                            |
@@ -15,7 +15,7 @@ on Redis Cluster.
 | ledger        | list   | none                       | jobs that ended last and what they used, up to 255 lines       |
 | suspects      | hash   | none; audited              | consumer -> token of the suspect it was given last            |
 | cancels       | zset   | 1 h after the last request | running jobs whose cancel was requested, by time (ms)         |
-| audit         | string | 1 h                        | lock: one worker audits                                       |
+| audit         | string | AUDIT_SECONDS, nearly      | lock: one worker audits                                       |
 | failover      | hash   | none                       | term of the master; last entry of each lane when it began     |
 | confirmed     | string | none                       | written before every WAIT (`durable.py`)                      |
 | gates         | hash   | none                       | state of each provider:model's gate, and of each lane         |

@@ -15,7 +15,8 @@ from shared.store.reads import Reads
 from shared.store.replies import GateState, JobPage, MemoryUse, QueueStats
 from shared.store.usage import UsageRow
 
-_GATE_REASONS: Final = {1: "rate_limited", 2: "unavailable"}
+GATE_REASONS: Final = {1: "rate_limited", 2: "unavailable"}
+"""Why a gate is closed, by the number that `lua/include/gates.lua` keeps."""
 
 
 class Overview:
@@ -80,7 +81,7 @@ def _gates(reply: Sequence[bytes], now_ms: int) -> list[GateState]:
             continue
         numbers = [int(part) if part.isdigit() else 0 for part in state.split()] + [0, 0]
         provider, model = split(name.decode())
-        reason = _GATE_REASONS.get(numbers[1], "")
+        reason = GATE_REASONS.get(numbers[1], "")
         closed_ms = max(numbers[0] - now_ms, 0)
         found.append(GateState(provider=provider, model=model, closed_ms=closed_ms, reason=reason))
     return found

@@ -32,8 +32,9 @@ class PastLease(msgspec.Struct, frozen=True):
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """A record as it stands. `token` is the current or last lease (or `d…` while delayed, 0-0 when it ended without
-    one); `last` the last event in the log at the end; `offset` the characters its deltas hold (-1: all)."""
+    """A record as it stands. `token` is the current or last lease (`d…` while delayed, `p…` while parked, 0-0 when it
+    ended without one); `last` the last event in the log at the end; `offset` the characters its deltas hold (-1:
+    all)."""
 
     snapshot: JobSnapshot
     token: str

@@ -18,11 +18,8 @@ from typing import Any, Final
 
 import msgspec
 
-from shared.job import Outcome
+from shared.job import NANO, Outcome
 from shared.store import refusals
-
-NANO: Final = 10**9
-"""Nano-USD in a USD."""
 
 EXACT_MAX: Final = 2**53 - 1
 DAYS_PER_CALL: Final = 31

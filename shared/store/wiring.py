@@ -53,7 +53,7 @@ class NoSleeper:
         """Nothing is open."""
 
 
-class Wires(msgspec.Struct, frozen=True):
+class Wires(msgspec.Struct, frozen=True, kw_only=True):
     """What carries a store's commands, its sleep and its rings. `transport`: the socket behind its quota.
 
     `submits` carries what must be as durable as the settings say, over `durable` when that takes more than an answer.
@@ -83,7 +83,10 @@ def wires(settings: StoreSettings, redis: RedisSettings, keys: Keys, observer: O
             raise SettingsInvalid("DURABILITY: REST has no connection to wait on, set REDIS_URL")
         rest = RestTransport(settings.rest, timeout=timeout)
         guarded = Guarded(rest, quota)
-        return Wires(rest, guarded, guarded, None, False, quota, NoSleeper(), PolledBell())
+        return Wires(
+            socket=rest, transport=guarded, submits=guarded, durable=None, fenced=False, quota=quota,
+            sleeper=NoSleeper(), bell=PolledBell(),
+        )  # fmt: skip
     connect = Connector(redis)
     # Where commands are billed a connection that the host closes now and then would cost more than it is worth.
     if fenced := connect.moves or not settings.frugal:
@@ -92,14 +95,14 @@ def wires(settings: StoreSettings, redis: RedisSettings, keys: Keys, observer: O
     guarded = Guarded(socket, quota)
     durable = None if settings.durability == "server" else DurableSocket(connect, settings, keys.fixed("confirmed"))
     return Wires(
-        socket,
-        guarded,
-        guarded if durable is None else Guarded(durable, quota),
-        durable,
-        fenced,
-        quota,
-        Sleeper(connect(), keys.fixed("wake"), margin_s=timeout, quota=quota, observer=observer),
-        _bell(settings, connect, keys, quota, observer),
+        socket=socket,
+        transport=guarded,
+        submits=guarded if durable is None else Guarded(durable, quota),
+        durable=durable,
+        fenced=fenced,
+        quota=quota,
+        sleeper=Sleeper(connect(), keys.fixed("wake"), margin_s=timeout, quota=quota, observer=observer),
+        bell=_bell(settings, connect, keys, quota, observer),
     )
 
 

@@ -205,13 +205,12 @@ class RedisMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.meter = Meter()
-        commands = Counter(
+        self._commands = Counter(
             "presswork_redis_commands_total",
             "Commands sent to Redis, by script or command: a script counts as itself and each command inside it.",
             ("verb",),
             registry=registry,
         )
-        self._commands = commands
         self._round_trips = Counter(
             "presswork_redis_round_trips_total", "Calls sent to Redis: a batch counts 1.", registry=registry
         )

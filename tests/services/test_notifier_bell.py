@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from shared.store.bell import RUNG, Bell
+from shared.store.bell import Bell
 from shared.store.connection import RedisSettings, new_connection
 from shared.store.embedded import EmbeddedServer
+from shared.store.listeners import RUNG
 from tests.support.checks import RawRedis
 
 

@@ -14,7 +14,6 @@ from litestar import Litestar, get
 from shared.errors import SettingsInvalid, StoreUnavailable
 from shared.http import server
 from shared.http.ops import ops_routes
-from shared.http.problems import EXCEPTION_HANDLERS
 from shared.telemetry.metrics import new_registry
 from tests.support.processes import free_port
 
@@ -53,9 +52,7 @@ class _Service:
         ops = ops_routes(
             ready=self._ready, live=self._live, registry=new_registry("test"), before_scrape=self._before_scrape
         )
-        return Litestar(
-            [slow, broken, *ops], exception_handlers=EXCEPTION_HANDLERS, openapi_config=None, logging_config=None
-        )
+        return server.application([slow, broken, *ops])
 
     async def start(self, client: httpx.AsyncClient) -> asyncio.Task[None]:
         serving = asyncio.create_task(

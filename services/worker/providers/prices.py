@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP
 from functools import cache
-from typing import Any, Final
+from typing import Any
 
 from services.worker.providers import BilledUsage
 from shared.chain import DEFAULT_MODELS
-from shared.job import Usage
-
-NANO: Final = Decimal(1_000_000_000)
+from shared.job import NANO, Usage
 
 
 @cache
