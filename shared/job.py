@@ -202,9 +202,9 @@ class JobSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome | None = None
 
 
-def new_job_id(now_ms: int | None = None) -> str:
+def new_job_id() -> str:
     """A fresh id like the guide's: `ai-job-<13 digits, ms since the epoch>-<shard><8 base-36 characters>`."""
-    stamp = int(time.time() * 1000) if now_ms is None else now_ms
+    stamp = int(time.time() * 1000)
     # One system call; 64 bits over 36^8 values are even to one part in six million.
     drawn = int.from_bytes(os.urandom(8), "big") % 36**8
     tail = ""

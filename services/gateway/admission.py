@@ -37,18 +37,10 @@ class Admission:
     Only while it refuses does a submit wait for fresh figures: nobody is refused for what was true long ago.
     """
 
-    def __init__(
-        self,
-        store: JobStore,
-        readings: Readings,
-        max_queued: int,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, store: JobStore, readings: Readings, max_queued: int) -> None:
         self._store = store
         self._readings = readings
         self._max_queued = max_queued
-        self._clock = clock
         self._stale_s = FRUGAL_STALE_S if store.settings.frugal else STALE_S
         self._looked_at = -math.inf
         self._jobs = 0
@@ -70,7 +62,7 @@ class Admission:
             raise self._refusal()
 
     def _due(self) -> bool:
-        age = self._clock() - self._looked_at
+        age = time.monotonic() - self._looked_at
         if age < FRESH_S:
             return False
         return age >= self._stale_s or self._jobs * ROOM_SHARE >= self._room or self._bytes >= BYTES_MAX
@@ -81,7 +73,7 @@ class Admission:
         except PressworkError:
             return  # the submits themselves find out, and say so
         finally:
-            self._looked_at, self._jobs, self._bytes, self._look = self._clock(), 0, 0, None
+            self._looked_at, self._jobs, self._bytes, self._look = time.monotonic(), 0, 0, None
         self._room = max(0, self._max_queued - reading.stats.queued)
         if memory.limit and memory.used >= memory.limit * MEMORY_SHARE:
             self._refusal, self._room = self._no_memory, 0

@@ -22,10 +22,10 @@ AnyRequest = Request[Identity, None, Any]
 
 
 @asynccontextmanager
-async def in_time(seconds: float = ANSWER_SECONDS) -> AsyncIterator[None]:
+async def in_time() -> AsyncIterator[None]:
     """Whatever the store is busy with, a client hears of it within 2 s."""
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(ANSWER_SECONDS):
             yield
     except TimeoutError:
         raise StoreUnavailable("Redis did not answer in time", sent=True) from None

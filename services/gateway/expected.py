@@ -33,9 +33,8 @@ class Expected:
     """Keeps a listener for each job from before its submit until somebody waits for it. On a connection that broke
     without a word a wait takes its full time, and reads then."""
 
-    def __init__(self, store: JobStore, limit: int = LIMIT, kept_s: float = KEPT_S) -> None:
+    def __init__(self, store: JobStore, kept_s: float = KEPT_S) -> None:
         self._store = store
-        self._limit = limit
         self._kept_s = kept_s
         self._jobs: OrderedDict[str, _Job] = OrderedDict()
 
@@ -66,7 +65,7 @@ class Expected:
     def _keep(self, job_id: str, organization_id: str, listener: Listener) -> None:
         timer = asyncio.get_running_loop().call_later(self._kept_s, self._drop, job_id)
         self._jobs[job_id] = _Job(organization_id, listener, timer)
-        if len(self._jobs) > self._limit:
+        if len(self._jobs) > LIMIT:
             self._drop(next(iter(self._jobs)))
 
     def _drop(self, job_id: str) -> None:

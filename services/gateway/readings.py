@@ -35,12 +35,10 @@ class Readings:
         read: Callable[[], Awaitable[QueueStats]],
         kept_s: float,
         *,
-        idle_kept_s: float = IDLE_KEPT_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._read = read
         self._kept_s = kept_s
-        self._idle_kept_s = idle_kept_s
         self._clock = clock
         self._reading: Reading | None = None
         self._read_at = 0.0
@@ -64,7 +62,7 @@ class Readings:
 
     def _good(self, stats: QueueStats) -> bool:
         idle = stats.queued + stats.processing == 0 and not self._changed
-        return self._clock() - self._read_at < (max(self._kept_s, self._idle_kept_s) if idle else self._kept_s)
+        return self._clock() - self._read_at < (max(self._kept_s, IDLE_KEPT_S) if idle else self._kept_s)
 
     async def _fresh(self) -> Reading:
         return Reading(await self._read(), time.time_ns() // 1_000_000)

@@ -58,13 +58,11 @@ class Worker:
         metrics: WorkerMetrics,
         providers: Mapping[str, Provider],
         paths: Routing,
-        *,
-        name: str | None = None,
     ) -> None:
         self._settings = settings
         self._store = store
         self._metrics = metrics
-        self.name = name or new_consumer_name()
+        self.name = new_consumer_name()
         lease_s = store.settings.lease_seconds
         due = NextDue(lease_s)
         gates = Gates(store, paths)

@@ -20,8 +20,7 @@ LONGEST_S: Final = 5.0
 class PolledBell:
     """Offers what `Bell` offers. Nobody's listening costs a command; what the rung read does."""
 
-    def __init__(self, first_s: float = FIRST_S, longest_s: float = LONGEST_S) -> None:
-        self._pauses = (first_s, longest_s)
+    def __init__(self) -> None:
         self._tasks: dict[Seat, asyncio.Task[None]] = {}
 
     async def aclose(self) -> None:
@@ -43,9 +42,9 @@ class PolledBell:
         """A listener, to be entered with `async with`; rung at once, and then again and again."""
         return Listener(self._move, patient=patient)
 
-    def messages(self, channel: str, *, limit: int = 1000) -> Messages:
+    def messages(self, channel: str) -> Messages:
         """StoreUnavailable: messages need a connection that lasts."""
-        raise StoreUnavailable(f"nothing is heard of {channel} over REST (limit {limit})")
+        raise StoreUnavailable(f"nothing is heard of {channel} over REST")
 
     def _move(self, seat: Seat, joins: bool) -> None:
         if joins:
@@ -54,8 +53,8 @@ class PolledBell:
             task.cancel()
 
     async def _ring(self, seat: Seat) -> None:
-        pause, longest = self._pauses
+        pause = FIRST_S
         while True:
             seat.heard(RUNG)
             await asyncio.sleep(pause)
-            pause = min(pause * GROWTH, longest)
+            pause = min(pause * GROWTH, LONGEST_S)

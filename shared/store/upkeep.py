@@ -15,6 +15,9 @@ from shared.store.replies import Audited, Promoted, Recovered
 
 AUDIT_SLACK_S: Final = 100.0
 
+BATCH: Final = 64
+"""Jobs that one call takes back, or makes claimable, at most."""
+
 
 class ServerClock:
     """What this process holds for the server's time."""
@@ -45,20 +48,20 @@ class Upkeep:
         self._clock = clock
         self._looks = 0
 
-    async def recover(self, consumer: str, held: Sequence[str], *, batch: int = 64) -> Recovered:
+    async def recover(self, consumer: str, held: Sequence[str]) -> Recovered:
         """Requeue what was not renewed for a lease, except what this worker itself holds.
 
         Takes nothing when the server's clock is not where earlier answers put it (within 1 s): this call may have
         waited out a stall in which nobody could renew (I6). The first call of a process only learns the time.
         """
         reply = await self._calls.run(
-            "recover", [(token,) for token in held], consumer=consumer, believed_ms=self._clock.believed_ms, batch=batch
+            "recover", [(token,) for token in held], consumer=consumer, believed_ms=self._clock.believed_ms, batch=BATCH
         )
         requeued, failed, next_ms, pending = (int(part) for part in reply[:4])
         now_ms = self._clock.note(reply[4])
         return Recovered(requeued, failed, None if next_ms < 0 else next_ms, pending, now_ms)
 
-    async def promote(self, limit: int = 64) -> Promoted:
+    async def promote(self, limit: int = BATCH) -> Promoted:
         """Make due jobs claimable."""
         promoted, next_ms, lane_ms = await self._calls.run("promote", limit=limit)
         return Promoted(promoted, None if next_ms < 0 else next_ms, None if lane_ms < 0 else lane_ms)

@@ -22,12 +22,8 @@ class Known(msgspec.Struct, frozen=True):
     show: Show
 
 
-def _plain(suffix: str = "") -> Show:
-    def shown(value: ParameterValue, _: Platform) -> str:
-        text = show(value)
-        return text + suffix if text else ""
-
-    return shown
+def _plain(value: ParameterValue, _: Platform) -> str:
+    return show(value)
 
 
 def _wanted(value: ParameterValue, some: str) -> str | None:
@@ -89,14 +85,14 @@ def _characters(value: ParameterValue, _: Platform) -> str:
 
 
 KNOWN: Final[Mapping[str, Known]] = {
-    "format": Known("Format", _plain()),
-    "tone": Known("Tone", _plain()),
-    "brandvoice": Known("Brand voice", _plain()),
-    "language": Known("Language of the whole text", _plain()),
-    "audience": Known("Audience", _plain()),
-    "goal": Known("Goal", _plain()),
-    "keywords": Known("Keywords, each where it fits", _plain()),
-    "avoid": Known("Words to avoid", _plain()),
+    "format": Known("Format", _plain),
+    "tone": Known("Tone", _plain),
+    "brandvoice": Known("Brand voice", _plain),
+    "language": Known("Language of the whole text", _plain),
+    "audience": Known("Audience", _plain),
+    "goal": Known("Goal", _plain),
+    "keywords": Known("Keywords, each where it fits", _plain),
+    "avoid": Known("Words to avoid", _plain),
     "calltoaction": Known("Call to action", _call_to_action),
     "hashtags": Known("Hashtags", _hashtags),
     "emoji": Known("Emoji", _emoji),
