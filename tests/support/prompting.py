@@ -1,0 +1,11 @@
+"""What tests read out of a brief."""
+
+from __future__ import annotations
+
+from services.worker.prompting import Brief
+
+
+def requirements_of(made: Brief) -> list[str]:
+    """The lines under `Requirements`."""
+    _, found, tail = made.system.partition("\nRequirements:\n")
+    return tail.splitlines() if found else []
