@@ -6,7 +6,7 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import structlog
@@ -24,7 +24,7 @@ from services.worker.run import Ending, Finish, Parked, Requeue, Run, Stop
 from services.worker.settlement import Settlement
 from shared.chain import split
 from shared.errors import LeaseLost
-from shared.job import JobError, JobStatus, Outcome, PassedOver, RetryReason
+from shared.job import Claim, JobError, JobStatus, Outcome, PassedOver, RetryReason
 from shared.store.replies import CallReport
 from shared.telemetry.metrics import WorkerMetrics
 
@@ -72,10 +72,10 @@ class Runner:
         # Bound once: a lazy logger is bound again at each line, also at those that its level drops.
         self._log = structlog.get_logger(__name__).bind()
 
-    async def execute(self, run: Run, lost: Callable[[], None]) -> Ending | None:
+    async def execute(self, run: Run) -> Ending | None:
         """Generate the text; answers how the job goes on, None when nothing may be written any more."""
         run.account = account = Account(run.claim, self._providers, self._gates, self._meters)
-        deltas = Deltas(self._settlement.store, run, lost)
+        deltas = Deltas(self._settlement.store, run)
         run.close_log = deltas.close
         turn = Turn(run, self._gates.chain[0] if self._gates.chain else "")
         limit = min(run.claim.spec.timeout_seconds, self._seconds_to_deadline(run))
@@ -104,13 +104,14 @@ class Runner:
             call = Call(run, deltas, self._patience, lambda: self._began(run, turn.gate))
             raised: Exception | None = None
             try:
-                completion = await self._call(run, call, turn.gate)
+                completion = await call.complete(*self._request(run.claim, turn.gate))
             except asyncio.CancelledError:
                 if run.stop is None:
                     raise
                 self._swallow_cancel()
             except Exception as error:
-                raised = error
+                # Nobody reads its traceback, and that leads back to all that this call held.
+                raised = error.with_traceback(None)
                 if run.stop is not None:
                     self._swallow_cancel()
             else:
@@ -129,8 +130,9 @@ class Runner:
                 return parked or raised
         return None
 
-    async def _call(self, run: Run, call: Call, gate: str) -> Completion:
-        claim, spec = run.claim, run.claim.spec
+    def _request(self, claim: Claim, gate: str) -> tuple[Provider, GenerationRequest]:
+        """Who is asked, and for what. ProviderError when this worker does not have it."""
+        spec = claim.spec
         name, model = split(gate)
         provider = self._providers.get(name)
         if provider is None or (self._gates.chain and gate not in self._gates.chain):
@@ -143,7 +145,7 @@ class Runner:
             job_id=claim.job_id, attempt=claim.attempt, prompt=spec.prompt, parameters=spec.parameters,
             model=model, max_tokens=spec.max_tokens, temperature=spec.temperature,
         )  # fmt: skip
-        return await call.complete(provider, request)
+        return provider, request
 
     def _began(self, run: Run, gate: str) -> None:
         self._metrics.calls.first_token.observe(time.monotonic() - run.started_s)
@@ -194,12 +196,24 @@ class Runner:
     def _seconds_to_deadline(run: Run) -> float:
         return (run.claim.deadline_ms - run.claim.started_ms) / 1000
 
-    def _finish(self, run: Run, status: JobStatus, deltas: Deltas, turn: Turn, **more: object) -> Finish:
+    def _finish(
+        self,
+        run: Run,
+        status: JobStatus,
+        deltas: Deltas,
+        turn: Turn,
+        *,
+        result: str | None = None,
+        error: JobError | None = None,
+        finish_reason: str | None = None,
+        metadata: dict[str, object] | None = None,
+    ) -> Finish:
         spent = run.account.spent if run.account else None
         provider, model = split(turn.gate)
         outcome = Outcome(
+            result=result, error=error, provider=provider or None, model=model or None,
             usage=spent.usage if spent else None, cost_usd=to_usd(spent.cost) if spent else None,
-            provider=provider or None, model=model or None, passed_over=tuple(turn.passed_over), **more,  # type: ignore[arg-type]  # names of its fields
+            finish_reason=finish_reason, passed_over=tuple(turn.passed_over), metadata=metadata,
         )  # fmt: skip
         run_ms = round((time.monotonic() - run.started_s) * 1000)
         return Finish(status, outcome, deltas.number, deltas.offset, run_ms)
