@@ -16,6 +16,7 @@ import uvloop
 from litestar.types import ASGIApp
 
 from shared.errors import SettingsInvalid
+from shared.http.protocol import Http
 
 BACKLOG: Final = 2048
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -79,7 +80,7 @@ class _Server(uvicorn.Server):
 def _config(app: ASGIApp, grace_seconds: int) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=Http,
         ws="none",
         lifespan="on",
         log_config=None,
