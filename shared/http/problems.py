@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import enum
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 import structlog
@@ -135,10 +136,15 @@ def unavailable(job_id: str | None = None) -> Problem:
 
 _BAD_FIELD: Final = re.compile(r"(.*) - at `(?:key` in `)?\$\.?(.*)`\Z", re.DOTALL)
 _NAMED_FIELD: Final = re.compile(r"Object (contains unknown|missing required) field `(.*?)`", re.DOTALL)
+_TYPES: Final = re.compile(r"`(?:\w+ \| )*\w+`")
+_OF_JSON: Final = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
 
 
-def field_error(error: Exception, prefix: str = "") -> FieldError:
-    """Name the field that msgspec complains about, below the path `prefix`; the body as a whole is `body`."""
+def field_error(error: Exception, prefix: str = "", choices: Sequence[str] = ()) -> FieldError:
+    """Name the field that msgspec complains about, below the path `prefix`; the body as a whole is `body`.
+
+    `choices`: what the field takes, when it is one of a few words.
+    """
     text, path = str(error), ""
     if isinstance(error, UnicodeError):
         text = "not valid UTF-8"
@@ -150,7 +156,25 @@ def field_error(error: Exception, prefix: str = "") -> FieldError:
         path = f"{path}.{named.group(2)}" if path else named.group(2)
         text = "unknown field" if named.group(1) == "contains unknown" else "required"
     whole = ".".join(part for part in (prefix, path) if part) if not path.startswith("[") else prefix + path
-    return FieldError(whole[: 2 * MAX_NAME] or "body", text[:1].lower() + text[1 : 2 * MAX_NAME])
+    return FieldError(whole[: 2 * MAX_NAME] or "body", _in_json_words(text, choices)[: 2 * MAX_NAME])
+
+
+def _in_json_words(text: str, choices: Sequence[str]) -> str:
+    """msgspec speaks of Python's types and patterns, and does not say which words an enum has."""
+    if text.startswith("Invalid enum value") and choices:
+        return f"must be one of {', '.join(choices)}"
+    if text == "Invalid RFC3339 encoded date":
+        return "must be a date as in 2026-01-31"
+    if text.startswith("Expected"):
+        text = _TYPES.sub(lambda types: re.sub(r"\w+", lambda word: _OF_JSON.get(word[0], word[0]), types[0]), text)
+        text = text.replace(r"\\Z'", "$'")
+    return text if text.startswith("JSON") else text[:1].lower() + text[1:]
+
+
+def choices_of(kind: Any) -> list[str]:
+    """The words of an enum, also of one that may be None."""
+    enums = [held for held in (kind, *get_args(kind)) if isinstance(held, type) and issubclass(held, enum.Enum)]
+    return [str(member.value) for held in enums for member in held]
 
 
 _OF_STORE: Final[dict[type[Exception], Callable[[], Problem]]] = {
