@@ -37,11 +37,6 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: str = "INFO"
 
     @property
-    def origins(self) -> list[str]:
-        """The allowed origins of browsers, one by one."""
-        return [origin.strip() for origin in self.cors_allowed_origins.split(",") if origin.strip()]
-
-    @property
     def chain(self) -> tuple[str, ...]:
         """The `provider:model` names a job may name, the default first. SettingsInvalid for a malformed entry."""
         return fleet_chain(self.providers, {"openai": self.openai_api_key, "anthropic": self.anthropic_api_key})

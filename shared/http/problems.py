@@ -101,8 +101,9 @@ class Problem(Exception):
     def document(self) -> dict[str, Any]:
         """The document's members."""
         document: dict[str, Any] = {"type": self.kind.type, "title": self.kind.title, "status": self.kind.status}
-        if self.detail is not None:
-            document["detail"] = self.detail
+        detail = self.detail if self.detail is not None or not self.errors else _in_short(self.errors)
+        if detail is not None:
+            document["detail"] = detail
         if self.errors:
             document["errors"] = list(self.errors[:MAX_ERRORS])
         return document | self.extra
@@ -112,9 +113,15 @@ class Problem(Exception):
         return _encode(self.document())
 
 
+def _in_short(errors: Sequence[FieldError]) -> str:
+    """For who shows `detail` alone: the first bad field, and how many there are besides."""
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return f"{errors[0].field}: {errors[0].message}{more}"
+
+
 def invalid(field: str, message: str) -> Problem:
     """A 400 that names one field."""
-    return Problem(INVALID, f"{field}: {message}", errors=[FieldError(field, message)])
+    return Problem(INVALID, errors=[FieldError(field, message)])
 
 
 def unauthorized() -> Problem:

@@ -66,6 +66,14 @@ def test_a_document_names_what_a_client_needs() -> None:
     assert json.loads(unavailable("ai-job-1").body())["jobId"] == "ai-job-1"
 
 
+def test_who_shows_the_detail_alone_learns_of_the_first_bad_field() -> None:
+    """Without words of its own a document's detail is its first bad field, and how many there are besides."""
+    faults = [FieldError("prompt", "required"), FieldError("userId", "required"), FieldError("x", "unknown field")]
+    assert Problem(INVALID, errors=faults).document()["detail"] == "prompt: required (and 2 more)"
+    assert Problem(INVALID, errors=faults[:1]).document()["detail"] == "prompt: required"
+    assert "detail" not in Problem(INVALID).document()
+
+
 def test_a_document_names_a_bounded_number_of_fields() -> None:
     """However many fields are bad, the document stays small."""
     problem = Problem(INVALID, errors=[FieldError(str(i), "bad") for i in range(10_000)])
