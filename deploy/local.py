@@ -17,14 +17,34 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated, Final
 
-from shared.errors import PressworkError
-from shared.settings import redis_url
+import msgspec
+
+from shared.errors import PressworkError, SettingsInvalid
+from shared.settings import read, redis_url
 from shared.store.embedded import EmbeddedServer
 
 READY_SECONDS = 20.0
 STOP_SECONDS = 30.0
 """How long a service may take to start or to drain before the supervisor gives up on it."""
+
+# A proxy of the environment is for other machines.
+_open: Final = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+
+
+class Places(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the services listen and the embedded server keeps its data, read as the services read it."""
+
+    gateway_host: str = "127.0.0.1"
+    gateway_port: Port = 8000
+    notifier_host: str = "127.0.0.1"
+    notifier_port: Port = 8001
+    worker_metrics_host: str = "127.0.0.1"
+    worker_metrics_port: Port = 9100
+    data_dir: str = ".data"
 
 
 class Child:
@@ -33,6 +53,7 @@ class Child:
     def __init__(self, name: str, url: str, environment: Mapping[str, str]) -> None:
         self.name = name
         self.url = url
+        self.obstacle = ""
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
         self._failures = 0
@@ -45,12 +66,15 @@ class Child:
         )
 
     def ready(self) -> bool:
-        """Whether /health/ready answers 200. RuntimeError when the process has ended."""
+        """Whether /health/ready answers 200; `obstacle` is what it says if not. RuntimeError: the process has ended."""
         if self._process is None or self._process.poll() is not None:
             raise RuntimeError(f"{self.name} ended while starting; its last lines are above")
         try:
-            with urllib.request.urlopen(f"{self.url}/health/ready", timeout=2) as answer:  # noqa: S310 - our own URL
+            with _open(f"{self.url}/health/ready", timeout=2) as answer:
                 return bool(answer.status == 200)
+        except urllib.error.HTTPError as error:
+            self.obstacle = f": {msgspec.json.decode(error.read())['title']}"
+            return False
         except (urllib.error.URLError, TimeoutError, ConnectionError):
             return False
 
@@ -80,24 +104,33 @@ class Child:
             self._process.wait()
 
 
-def _children(environment: Mapping[str, str]) -> list[Child]:
+def _children(places: Places, environment: Mapping[str, str]) -> list[Child]:
     """The three services in the order they start, each with its address. PressworkError when a port is taken."""
-    places = {
-        "gateway": (environment.get("GATEWAY_HOST", "127.0.0.1"), environment.get("GATEWAY_PORT", "8000")),
-        "notifier": (environment.get("NOTIFIER_HOST", "127.0.0.1"), environment.get("NOTIFIER_PORT", "8001")),
-        "worker": (environment.get("WORKER_METRICS_HOST", "127.0.0.1"), environment.get("WORKER_METRICS_PORT", "9100")),
+    addresses = {
+        "gateway": (places.gateway_host, places.gateway_port, "GATEWAY"),
+        "notifier": (places.notifier_host, places.notifier_port, "NOTIFIER"),
+        "worker": (places.worker_metrics_host, places.worker_metrics_port, "WORKER_METRICS"),
     }
     children = []
-    for name, (host, port) in places.items():
+    for name, (host, port, setting) in addresses.items():
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind((host, int(port)))
-            except (OSError, ValueError):
-                raise PressworkError(f"the {name} cannot use {host}:{port}: set {name.upper()}_PORT") from None
-        reach = "127.0.0.1" if host in ("0.0.0.0", "") else host  # noqa: S104 - compared, not bound
-        children.append(Child(name, f"http://{reach}:{port}", environment))
+                probe.bind((host, port))
+            except OSError as error:
+                reason = error.strerror or "unknown host"
+                raise PressworkError(
+                    f"the {name} cannot use {host}:{port} ({reason}): set {setting}_HOST or {setting}_PORT"
+                ) from None
+        children.append(Child(name, f"http://{_reach(host)}:{port}", environment))
     return children
+
+
+def _reach(host: str) -> str:
+    """How this machine reaches a server bound to `host`, as part of a URL."""
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        return "127.0.0.1" if host == "0.0.0.0" else "[::1]"  # noqa: S104 - as above
+    return f"[{host}]" if ":" in host else host
 
 
 def _wait_ready(children: list[Child], stop: threading.Event) -> bool:
@@ -106,7 +139,7 @@ def _wait_ready(children: list[Child], stop: threading.Event) -> bool:
     while waiting and not stop.is_set():
         waiting = [child for child in waiting if not child.ready()]
         if time.monotonic() > deadline:
-            raise RuntimeError(f"{waiting[0].name} did not become ready in {READY_SECONDS:g} s")
+            raise RuntimeError(f"{waiting[0].name} did not become ready in {READY_SECONDS:g} s{waiting[0].obstacle}")
         stop.wait(0.05)
     return not stop.is_set()
 
@@ -139,27 +172,41 @@ def _supervise(children: list[Child], server: EmbeddedServer | None, stop: threa
             child.watch()
 
 
+def _stop_by_signals(stop: threading.Event) -> None:
+    """Ctrl-C, SIGTERM and a terminal that is closed set `stop`; whoever calls with nohup wants to outlive that."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda *_: stop.set())
+
+
+def _start_server(folder: Path) -> EmbeddedServer:
+    server = EmbeddedServer(folder)
+    try:
+        server.start()
+    except OSError as error:
+        raise SettingsInvalid(f"DATA_DIR: {folder} cannot be used: {error.strerror}") from None
+    return server
+
+
 def main() -> int:
-    """Run until a signal; 0 after a clean stop, 1 with one line when something cannot start."""
+    """Run until a signal; 0 after a clean stop, 1 with one line when something cannot start, 2 for a wrong setting."""
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    _stop_by_signals(stop)
     environment = dict(os.environ)
     server: EmbeddedServer | None = None
     children: list[Child] = []
     try:
+        places = read(environment, Places)
         if redis_url(environment) is None:
-            server = EmbeddedServer(Path(environment.get("DATA_DIR") or ".data"))
-            server.start()
+            server = _start_server(Path(places.data_dir))
             environment["REDIS_URL"] = server.url
         # On a laptop the browser reaches the notifier directly.
-        notifier_port = environment.get("NOTIFIER_PORT", "8001")
-        environment.setdefault("PUBLIC_EVENTS_URL", f"http://127.0.0.1:{notifier_port}")
-        children = _children(environment)
+        environment.setdefault("PUBLIC_EVENTS_URL", f"http://{_reach(places.notifier_host)}:{places.notifier_port}")
+        children = _children(places, environment)
         _supervise(children, server, stop)
     except (PressworkError, RuntimeError) as error:
         print(f"presswork: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, SettingsInvalid) else 1
     finally:
         # The worker first: what it hands back needs the store, and readers should still see it.
         for child in reversed(children):

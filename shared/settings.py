@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -103,16 +104,27 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _value(mapping: Mapping[str, str], name: str) -> str | None:
-    """A setting's text: the variable, else the content of the file that NAME_FILE names. Empty counts as unset."""
-    if mapping.get(name):
-        return mapping[name]
-    path = mapping.get(f"{name}_FILE")
-    if not path:
+    """A setting's text, stripped: the variable, else the content of the file that NAME_FILE names. Empty: unset."""
+    return _text(mapping, name) or _content(mapping, f"{name}_FILE", name)
+
+
+def _text(mapping: Mapping[str, str], name: str) -> str | None:
+    text = mapping.get(name, "").strip()
+    # Some readers of .env files hand quotes on. A key with quotes would only be refused by its vendor, job by job.
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        raise SettingsInvalid(f"{name} stands in quotes: they are part of the value here, leave them out")
+    return text or None
+
+
+def _content(mapping: Mapping[str, str], file: str, name: str) -> str | None:
+    path = _text(mapping, file)
+    if path is None:
         return None
     try:
-        return Path(path).read_text(encoding="utf-8").strip() or None
-    except (OSError, UnicodeDecodeError):
-        raise SettingsInvalid(f"{name}_FILE cannot be read") from None
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError, ValueError):
+        raise SettingsInvalid(f"{file} cannot be read") from None
+    return _text({name: text}, name)
 
 
 def entries(text: str) -> list[str]:
@@ -136,7 +148,21 @@ def read(mapping: Mapping[str, str], kind: type[SettingsT], **given: object) -> 
         return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at `$.")
-        raise SettingsInvalid(f"{where.rstrip('`').upper() or 'a setting'}: {what.lower()}") from None
+        raise SettingsInvalid(_complaint(kind, where.rstrip("`"), what)) from None
+
+
+_WORDS: Final = {"int": "a whole number", "float": "a number", "bool": "1 or 0"}
+_NO_TEXT: Final = re.compile(r"Expected `(int|float|bool)(?: \| null)?`, got `str`")
+
+
+def _complaint(kind: type[msgspec.Struct], field: str, what: str) -> str:
+    """msgspec's words for a programmer become an operator's, without the value."""
+    types = {found.name: found.type for found in msgspec.structs.fields(kind)}
+    if get_origin(types.get(field)) is Literal:
+        what = f"expected one of {', '.join(get_args(types[field]))}"
+    elif (found := _NO_TEXT.match(what)) is not None:
+        what = f"expected {_WORDS[found.group(1)]}"
+    return f"{field.upper() or 'a setting'}: {what[:1].lower()}{what[1:]}"
 
 
 def rest_endpoint(mapping: Mapping[str, str]) -> RestEndpoint | None:

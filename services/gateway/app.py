@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from litestar import Litestar, Router
-from litestar.config.cors import CORSConfig
 
 from services.gateway.admission import Admission
 from services.gateway.docs import docs_routes
@@ -22,6 +21,7 @@ from services.gateway.settings import GatewaySettings
 from services.gateway.submit import Intake
 from services.gateway.usage import UsageReport
 from shared.http import server
+from shared.http.cors import cors
 from shared.http.identity import Authenticator
 from shared.http.ops import ops_routes
 from shared.http.problems import DRAINING, Problem
@@ -34,18 +34,6 @@ from shared.telemetry.budget import reported
 from shared.telemetry.metrics import QueueMetrics, RedisMetrics, SubmitMetrics, new_registry
 
 
-def _cors(origins: list[str]) -> CORSConfig | None:
-    if not origins:
-        return None
-    return CORSConfig(
-        allow_origins=origins,
-        allow_methods=["GET", "POST"],
-        allow_headers=["authorization", "content-type", "idempotency-key", "traceparent"],
-        expose_headers=["location", "retry-after"],
-        max_age=600,
-    )
-
-
 @asynccontextmanager
 async def open_app(
     settings: GatewaySettings, mapping: Mapping[str, str], stop: asyncio.Event
@@ -53,6 +41,12 @@ async def open_app(
     """The application, for the length of the block. `stop` ends waiting calls; SettingsInvalid for a bad setting."""
     authenticator = Authenticator(
         settings.api_tokens, host=settings.gateway_host, allow_anonymous=settings.allow_anonymous
+    )
+    allowed = cors(
+        settings.cors_allowed_origins,
+        methods=("GET", "POST"),
+        headers=("authorization", "content-type", "idempotency-key", "traceparent"),
+        expose=("location", "retry-after"),
     )
     links, maker = Links(settings.public_events_url), JobMaker(settings)
     registry = new_registry("gateway")
@@ -82,7 +76,7 @@ async def open_app(
         ]
         try:
             async with reported(redis.meter, **store_settings.profile):
-                yield server.application(routers, _cors(settings.origins))
+                yield server.application(routers, allowed)
         finally:
             await admission.aclose()
 

@@ -22,6 +22,7 @@ class Head(msgspec.Struct):
     """The headers of a submit that matter."""
 
     content_type: bytes = b""
+    content_encoding: bytes = b""
     content_length: bytes = b"0"
     idempotency_key: bytes | None = None
     traceparent: bytes | None = None
@@ -33,6 +34,8 @@ def read_head(scope: HTTPScope) -> Head:
     for name, value in scope["headers"]:
         if name == b"content-type":
             head.content_type = value
+        elif name == b"content-encoding":
+            head.content_encoding = value
         elif name == b"content-length":
             head.content_length = value
         elif name == b"idempotency-key":
@@ -49,6 +52,10 @@ async def read_body(head: Head, receive: Receive, limit: int) -> bytes:
     """
     if head.content_type.partition(b";")[0].strip().lower() != b"application/json":
         raise Problem(UNSUPPORTED_MEDIA_TYPE)
+    if head.content_encoding.lower() not in (b"", b"identity"):
+        raise Problem(
+            UNSUPPORTED_MEDIA_TYPE, "not compressed, without Content-Encoding", headers={"Accept-Encoding": "identity"}
+        )
     if not head.content_length.isdigit() or int(head.content_length) > limit:
         raise Problem(TOO_LARGE, f"at most {limit} bytes")
     piece, more = await _piece(receive)

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from services.gateway.schemas import Identifier
-from shared.http.problems import INVALID, FieldError, Problem, field_error, invalid
+from shared.http.problems import INVALID, FieldError, Problem, choices_of, field_error, invalid
 from shared.job import JobStatus
 
 QueryT = TypeVar("QueryT", bound=msgspec.Struct)
@@ -48,4 +48,8 @@ def read_query(query_string: bytes, kind: type[QueryT]) -> QueryT:
     try:
         return msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise Problem(INVALID, errors=[field_error(error)]) from None
+        named = field_error(error).field
+        types = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+        fault = field_error(error, choices=choices_of(types.get(named)))
+        # Everything in a query is text: that it is not what was wanted says nothing.
+        raise invalid(fault.field, fault.message.removesuffix(", got `string`")) from None

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 
 from shared.chain import fleet_chain, split
-from shared.settings import MAX_DEADLINE_SECONDS, Port, entries
+from shared.settings import MAX_DEADLINE_SECONDS, Port
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,11 +35,6 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     job_timeout_seconds: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 300.0
     deadline_seconds: Annotated[float, msgspec.Meta(ge=1, le=MAX_DEADLINE_SECONDS)] = 86_400.0
     log_level: str = "INFO"
-
-    @property
-    def origins(self) -> list[str]:
-        """The allowed origins of browsers, one by one."""
-        return entries(self.cors_allowed_origins)
 
     @property
     def chain(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from services.gateway.schemas import MAX_PARAMETERS, Value
-from shared.http.problems import INVALID, MAX_ERRORS, MAX_NAME, FieldError, Problem, field_error
+from shared.http.problems import INVALID, MAX_ERRORS, MAX_NAME, FieldError, Problem, choices_of, field_error
 
 RequestT = TypeVar("RequestT", bound=msgspec.Struct)
 
@@ -35,6 +35,8 @@ def decode(body: bytes | msgspec.Raw, kind: type[RequestT], prefix: str = "") ->
 
 def _explain(body: bytes | msgspec.Raw, kind: type[msgspec.Struct], error: Exception, prefix: str) -> list[FieldError]:
     """msgspec stops at the first error: look at each field by itself. Runs for bad input only."""
+    if not bytes(body).strip():
+        return [FieldError(prefix or "body", "is empty")]
     try:
         given = _FIELDS.decode(body)
     except UNDECODABLE:
@@ -57,7 +59,7 @@ def _check(raw: msgspec.Raw, kind: Any, path: str) -> FieldError | None:
     try:
         _decoder(kind).decode(raw)
     except UNDECODABLE as error:
-        return field_error(error, path)
+        return field_error(error, path, choices_of(kind))
     return None
 
 

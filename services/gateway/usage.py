@@ -118,7 +118,7 @@ def _days(query: UsageQuery, today: datetime.date) -> tuple[datetime.date, datet
     first = query.first or today.replace(day=1)
     last = query.last or today.replace(day=calendar.monthrange(today.year, today.month)[1])
     if first > last:
-        raise invalid("from", "must not be after to")
+        raise invalid("from", f"must not be after to; they are {first} and {last}, what is left out is of this month")
     if (last - first).days >= DAYS_MAX:
         raise invalid("to", f"at most {DAYS_MAX} days from `from`")
     return first, last

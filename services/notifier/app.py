@@ -7,7 +7,6 @@ import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from litestar.config.cors import CORSConfig
 from litestar.types import ASGIApp
 from prometheus_client import CollectorRegistry
 
@@ -16,6 +15,7 @@ from services.notifier.routes import Streams
 from services.notifier.settings import NotifierSettings
 from services.notifier.wire import WithTransport
 from shared.events import EventKind
+from shared.http.cors import cors
 from shared.http.identity import Authenticator
 from shared.http.ops import ops_routes
 from shared.http.problems import DRAINING, Problem
@@ -53,13 +53,11 @@ def _application(
         send_s=settings.notifier_send_seconds,
         stream_s=settings.notifier_stream_seconds or math.inf,
     )
-    cors = CORSConfig(
-        allow_origins=settings.origins,
-        allow_methods=["GET"],
-        allow_headers=["Authorization", "Cache-Control", "Last-Event-ID"],
+    allowed = cors(
+        settings.cors_allowed_origins, methods=("GET",), headers=("authorization", "cache-control", "last-event-id")
     )
     handlers = [streams.route(), *ops_routes(ready=ready, live=live, registry=registry)]
-    return WithTransport(application(handlers, cors if settings.origins else None))
+    return WithTransport(application(handlers, allowed))
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from shared.settings import Port, PositiveSeconds, entries
+from shared.settings import Port, PositiveSeconds
 
 
 class NotifierSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -16,7 +16,7 @@ class NotifierSettings(msgspec.Struct, frozen=True, kw_only=True):
     `notifier_heartbeat_seconds`: the longest silence on a stream. `notifier_send_seconds`: a reader that takes nothing
     for so long is disconnected. `notifier_stream_seconds`: a stream is closed after so long and its browser comes back
     to where it was, for platforms that cut every answer after a time; 0: it lasts as long as its job.
-    `cors_allowed_origins`: separated by commas, `*` for all, empty for none.
+    `cors_allowed_origins`: see `shared/http/cors.py`.
     """
 
     notifier_host: str = "127.0.0.1"
@@ -29,8 +29,3 @@ class NotifierSettings(msgspec.Struct, frozen=True, kw_only=True):
     api_tokens: str = ""
     allow_anonymous: bool = False
     log_level: str = "INFO"
-
-    @property
-    def origins(self) -> list[str]:
-        """The allowed origins, one by one."""
-        return entries(self.cors_allowed_origins)

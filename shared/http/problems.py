@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import enum
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 import structlog
@@ -46,11 +47,13 @@ NOT_FOUND: Final = Kind("not-found", 404, "There is nothing here")
 LISTING_OFF: Final = Kind("listing-off", 404, "Jobs are not listed here")
 METHOD_NOT_ALLOWED: Final = Kind("method-not-allowed", 405, "The method is not allowed here")
 TOO_SLOW: Final = Kind("body-too-slow", 408, "The body did not arrive in time")
+HEAD_TOO_SLOW: Final = Kind("head-too-slow", 408, "The head of the request did not arrive in time")
 JOB_ENDED: Final = Kind("job-ended", 409, "The job has ended")
 JOB_NOT_FAILED: Final = Kind("job-not-failed", 409, "Only a failed job can be retried")
 IDEMPOTENCY_CONFLICT: Final = Kind("idempotency-conflict", 409, "This idempotency key came with another body")
 TOO_LARGE: Final = Kind("body-too-large", 413, "The body is too large")
 UNSUPPORTED_MEDIA_TYPE: Final = Kind("unsupported-media-type", 415, "The body must be application/json")
+HEAD_TOO_LARGE: Final = Kind("head-too-large", 431, "The head of the request is too large")
 INTERNAL: Final = Kind("internal-error", 500, "Something went wrong on our side")
 STORE_UNAVAILABLE: Final = Kind("store-unavailable", 503, "The queue cannot be reached")
 STORE_QUOTA: Final = Kind("store-quota", 503, "The queue's command quota is used up")
@@ -98,8 +101,9 @@ class Problem(Exception):
     def document(self) -> dict[str, Any]:
         """The document's members."""
         document: dict[str, Any] = {"type": self.kind.type, "title": self.kind.title, "status": self.kind.status}
-        if self.detail is not None:
-            document["detail"] = self.detail
+        detail = self.detail if self.detail is not None or not self.errors else _in_short(self.errors)
+        if detail is not None:
+            document["detail"] = detail
         if self.errors:
             document["errors"] = list(self.errors[:MAX_ERRORS])
         return document | self.extra
@@ -109,9 +113,15 @@ class Problem(Exception):
         return _encode(self.document())
 
 
+def _in_short(errors: Sequence[FieldError]) -> str:
+    """For who shows `detail` alone: the first bad field, and how many there are besides."""
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return f"{errors[0].field}: {errors[0].message}{more}"
+
+
 def invalid(field: str, message: str) -> Problem:
     """A 400 that names one field."""
-    return Problem(INVALID, f"{field}: {message}", errors=[FieldError(field, message)])
+    return Problem(INVALID, errors=[FieldError(field, message)])
 
 
 def unauthorized() -> Problem:
@@ -133,10 +143,15 @@ def unavailable(job_id: str | None = None) -> Problem:
 
 _BAD_FIELD: Final = re.compile(r"(.*) - at `(?:key` in `)?\$\.?(.*)`\Z", re.DOTALL)
 _NAMED_FIELD: Final = re.compile(r"Object (contains unknown|missing required) field `(.*?)`", re.DOTALL)
+_TYPES: Final = re.compile(r"`(?:\w+ \| )*\w+`")
+_OF_JSON: Final = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
 
 
-def field_error(error: Exception, prefix: str = "") -> FieldError:
-    """Name the field that msgspec complains about, below the path `prefix`; the body as a whole is `body`."""
+def field_error(error: Exception, prefix: str = "", choices: Sequence[str] = ()) -> FieldError:
+    """Name the field that msgspec complains about, below the path `prefix`; the body as a whole is `body`.
+
+    `choices`: what the field takes, when it is one of a few words.
+    """
     text, path = str(error), ""
     if isinstance(error, UnicodeError):
         text = "not valid UTF-8"
@@ -148,7 +163,25 @@ def field_error(error: Exception, prefix: str = "") -> FieldError:
         path = f"{path}.{named.group(2)}" if path else named.group(2)
         text = "unknown field" if named.group(1) == "contains unknown" else "required"
     whole = ".".join(part for part in (prefix, path) if part) if not path.startswith("[") else prefix + path
-    return FieldError(whole[: 2 * MAX_NAME] or "body", text[:1].lower() + text[1 : 2 * MAX_NAME])
+    return FieldError(whole[: 2 * MAX_NAME] or "body", _in_json_words(text, choices)[: 2 * MAX_NAME])
+
+
+def _in_json_words(text: str, choices: Sequence[str]) -> str:
+    """msgspec speaks of Python's types and patterns, and does not say which words an enum has."""
+    if text.startswith("Invalid enum value") and choices:
+        return f"must be one of {', '.join(choices)}"
+    if text == "Invalid RFC3339 encoded date":
+        return "must be a date as in 2026-01-31"
+    if text.startswith("Expected"):
+        text = _TYPES.sub(lambda types: re.sub(r"\w+", lambda word: _OF_JSON.get(word[0], word[0]), types[0]), text)
+        text = text.replace(r"\\Z'", "$'")
+    return text if text.startswith("JSON") else text[:1].lower() + text[1:]
+
+
+def choices_of(kind: Any) -> list[str]:
+    """The words of an enum, also of one that may be None."""
+    enums = [held for held in (kind, *get_args(kind)) if isinstance(held, type) and issubclass(held, enum.Enum)]
+    return [str(member.value) for held in enums for member in held]
 
 
 _OF_STORE: Final[dict[type[Exception], Callable[[], Problem]]] = {

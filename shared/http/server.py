@@ -21,6 +21,7 @@ from litestar.types import ASGIApp, ControllerRouterHandler
 
 from shared.errors import SettingsInvalid
 from shared.http.problems import EXCEPTION_HANDLERS
+from shared.http.protocol import Http
 
 BACKLOG: Final = 2048
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -97,7 +98,7 @@ class _Server(uvicorn.Server):
 def _config(app: ASGIApp, grace_seconds: int) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=Http,
         ws="none",
         lifespan="on",
         log_config=None,

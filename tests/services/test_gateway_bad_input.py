@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -172,6 +173,42 @@ async def test_another_media_type_is_415_before_parsing(client: httpx.AsyncClien
     headers = {"content-type": media} if media else {}
     for content in (json.dumps(body()).encode(), b"{"):
         problem(await client.post(path, content=content, headers=headers), 415, "unsupported-media-type")
+
+
+@pytest.mark.parametrize("path", [SUBMIT, BATCH])
+async def test_a_compressed_body_is_415_and_not_called_bad_json(client: httpx.AsyncClient, path: str) -> None:
+    """Whoever compresses is told that it is not understood, and which coding is."""
+    content = gzip.compress(json.dumps(body()).encode())
+    answer = await client.post(path, content=content, headers={**JSON, "content-encoding": "gzip"})
+    assert "Content-Encoding" in problem(answer, 415, "unsupported-media-type")["detail"]
+    assert answer.headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        (f"{STATUS}?jobId=a&wait=abc", "wait: expected `number`"),
+        (
+            "/api/ai/jobs?organizationId=a&status=done",
+            "must be one of queued, processing, completed, failed, cancelled",
+        ),
+        ("/api/ai/usage?organizationId=a&from=31.1.2026", "from: must be a date as in 2026-01-31"),
+        ("/api/ai/usage?organizationId=a&to=2024-01-31", "and 2024-01-31, what is left out is of this month"),
+    ],
+)
+async def test_a_bad_query_is_explained(client: httpx.AsyncClient, query: str, message: str) -> None:
+    """The detail says what may stand there, also of what the caller left out."""
+    assert message in problem(await client.get(query), 400, "invalid-request")["detail"]
+
+
+async def test_bad_bodies_are_explained(client: httpx.AsyncClient) -> None:
+    """A word that is none of a few names them all; a body that is not there is called empty."""
+    answer = await client.post(SUBMIT, json=body(priority="urgent"))
+    assert problem(answer, 400, "invalid-request")["errors"] == [
+        {"field": "priority", "message": "must be one of high, normal, low"}
+    ]
+    answer = await client.post(SUBMIT, headers=JSON)
+    assert problem(answer, 400, "invalid-request")["errors"] == [{"field": "body", "message": "is empty"}]
 
 
 @pytest.mark.parametrize("job_id", ["", "x", "ai-job-0000000000000-000000000", "../../x", "%00", "%0a", "*"])

@@ -105,6 +105,7 @@ def _start(*arguments: str, stdin: str = "", **environment: str) -> subprocess.C
         ({"GATEWAY_PORT": "x"}, "GATEWAY_PORT"),
         ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL"),
         ({"PUBLIC_EVENTS_URL": "javascript:x"}, "PUBLIC_EVENTS_URL"),
+        ({"CORS_ALLOWED_ORIGINS": "localhost:3000"}, "CORS_ALLOWED_ORIGINS: expected origins as in https://"),
         ({"PROVIDERS": ":model"}, "PROVIDERS"),
         ({"MAX_ATTEMPTS": "11"}, "MAX_ATTEMPTS"),
         ({"REDIS_URL": ""}, "REDIS_URL"),

@@ -200,6 +200,7 @@ async def test_a_cursor_of_the_other_kind_of_stream_is_ill_formed(store: JobStor
         ("NOTIFIER_HEARTBEAT_SECONDS", "never"),
         ("NOTIFIER_HOST", "0.0.0.0"),  # noqa: S104 - refused, because nothing guards it
         ("API_TOKENS", "plain-token"),
+        ("CORS_ALLOWED_ORIGINS", "https://app.example.com/page"),
     ],
 )
 async def test_a_bad_setting_stops_the_process_with_one_line(tmp_path: Path, setting: str, value: str) -> None:

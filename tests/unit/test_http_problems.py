@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import datetime
+import enum
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import pytest
 from litestar.exceptions import MethodNotAllowedException, NotFoundException, TooManyRequestsException
 
 from shared.errors import IdempotencyConflict, JobNotFound, LeaseLost, Overloaded, StoreFull, StoreUnavailable
-from shared.http.problems import INVALID, MAX_ERRORS, FieldError, Problem, field_error, from_error, invalid, unavailable
+from shared.http.problems import (
+    INVALID,
+    MAX_ERRORS,
+    FieldError,
+    Problem,
+    choices_of,
+    field_error,
+    from_error,
+    invalid,
+    unavailable,
+)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +66,14 @@ def test_a_document_names_what_a_client_needs() -> None:
     assert json.loads(unavailable("ai-job-1").body())["jobId"] == "ai-job-1"
 
 
+def test_who_shows_the_detail_alone_learns_of_the_first_bad_field() -> None:
+    """Without words of its own a document's detail is its first bad field, and how many there are besides."""
+    faults = [FieldError("prompt", "required"), FieldError("userId", "required"), FieldError("x", "unknown field")]
+    assert Problem(INVALID, errors=faults).document()["detail"] == "prompt: required (and 2 more)"
+    assert Problem(INVALID, errors=faults[:1]).document()["detail"] == "prompt: required"
+    assert "detail" not in Problem(INVALID).document()
+
+
 def test_a_document_names_a_bounded_number_of_fields() -> None:
     """However many fields are bad, the document stays small."""
     problem = Problem(INVALID, errors=[FieldError(str(i), "bad") for i in range(10_000)])
@@ -92,3 +112,30 @@ def test_the_bad_field_is_named_by_its_path(text: bytes, prefix: str, field: str
     named = field_error(caught.value, prefix)
     assert named.field == field
     assert 0 < len(named.message) <= 200
+
+
+class _Lane(enum.Enum):
+    HIGH = "high"
+    LOW = "low"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "message"),
+    [
+        (b"5", str, "expected `string`, got `integer`"),
+        (b'"5"', int | None, "expected `integer | null`, got `string`"),
+        (b"{}", str | float | bool, "expected `boolean | number | string`, got `object`"),
+        (b"true", list[str], "expected `array`, got `boolean`"),
+        (b'"a b"', Annotated[str, msgspec.Meta(pattern=r"^[a-z.]+\Z")], "expected `string` matching regex '^[a-z.]+$'"),
+        (b"3.5", Annotated[float, msgspec.Meta(le=2)], "expected `number` <= 2.0"),
+        (b'"str"', _Lane, "must be one of high, low"),
+        (b'"urgent"', _Lane | None, "must be one of high, low"),
+        (b'"31.1.2026"', datetime.date, "must be a date as in 2026-01-31"),
+        (b"{'a':1}", dict[str, int], "JSON is malformed: object keys must be strings (byte 1)"),
+    ],
+)
+def test_a_bad_value_is_explained_in_the_words_of_json(text: bytes, kind: Any, message: str) -> None:
+    """Whoever sent JSON reads of its types, of JavaScript's patterns and of the words that may stand there."""
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - any of its errors
+        msgspec.json.decode(text, type=kind)
+    assert field_error(caught.value, "", choices_of(kind)).message == message

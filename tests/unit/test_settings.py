@@ -28,12 +28,47 @@ def test_a_wrong_setting_is_named_without_its_value(name: str, value: str) -> No
 
 
 def test_secrets_may_come_from_files(tmp_path: Path) -> None:
-    """NAME_FILE names a file whose content, stripped, is the value; a missing one is an error."""
+    """NAME_FILE names a file whose content, without line ends and marks, is the value; a missing one is an error."""
     secret = tmp_path / "url"
-    secret.write_text("redis://:pass@host:1\n")
+    secret.write_text("\ufeffredis://:pass@host:1\r\n")
     assert redis_url({"REDIS_URL_FILE": str(secret)}) == "redis://:pass@host:1"
     with pytest.raises(SettingsInvalid, match="REDIS_URL_FILE"):
         redis_url({"REDIS_URL_FILE": str(tmp_path / "missing")})
+
+
+@pytest.mark.parametrize("line_end", [" ", "\r", "\t", "\r\n"])
+def test_what_an_env_file_leaves_around_a_value_is_not_part_of_it(line_end: str) -> None:
+    """Blanks and the line ends of other systems are stripped; nothing but them counts as unset."""
+    settings = read({"WORKER_CONCURRENCY": f" 7{line_end}", "OPENAI_API_KEY": f"sk-1{line_end}"}, WorkerSettings)
+    assert (settings.worker_concurrency, settings.openai_api_key) == (7, "sk-1")
+    assert read({"WORKER_CONCURRENCY": line_end}, WorkerSettings).worker_concurrency == 50
+    assert redis_url({"REDIS_URL": f"redis://host:1{line_end}"}) == "redis://host:1"
+
+
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_a_value_in_quotes_is_refused(quote: str, tmp_path: Path) -> None:
+    """`docker run --env-file` hands quotes on: a quoted key would be refused by its vendor only, job after job."""
+    quoted = f"{quote}sk-secret{quote}"
+    secret = tmp_path / "key"
+    secret.write_text(quoted + "\n")
+    for name, value in (("OPENAI_API_KEY", quoted), ("OPENAI_API_KEY_FILE", str(secret))):
+        with pytest.raises(SettingsInvalid, match=r"^OPENAI_API_KEY stands in quotes") as raised:
+            read({name: value}, WorkerSettings)
+        assert "secret" not in str(raised.value)
+
+
+def test_the_line_says_what_may_stand_there() -> None:
+    """An operator reads what kind of value is wanted, or which ones there are, and never the one that is wrong."""
+    for name, value, wanted in (
+        ("LEASE_SECONDS", "soon", "expected a number"),
+        ("WAIT_REPLICAS", "soon", "expected a whole number"),
+        ("LISTING", "soon", "expected 1 or 0"),
+        ("DURABILITY", "soon", "expected one of server, replicated, fsync"),
+        ("LEASE_SECONDS", "0.1", "expected `float` >= 1.0"),
+    ):
+        with pytest.raises(SettingsInvalid) as raised:
+            read_store({"REDIS_URL": "redis://host", name: value})
+        assert str(raised.value) == f"{name}: {wanted}"
 
 
 @pytest.mark.parametrize("prefix", ["UPSTASH_REDIS_REST", "KV_REST_API"])

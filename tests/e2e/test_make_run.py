@@ -1,0 +1,106 @@
+"""`make run`: the supervisor says in one line what is wrong, and leaves nothing behind, however it is ended."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.processes import ROOT, free_port
+
+PORTS = ("GATEWAY_PORT", "NOTIFIER_PORT", "WORKER_METRICS_PORT")
+
+
+def _environment(folder: Path, **settings: str) -> dict[str, str]:
+    ports = {name: str(free_port()) for name in PORTS}
+    return {"PATH": os.environ["PATH"], "HOME": str(folder), "DATA_DIR": str(folder / "data"), **ports, **settings}
+
+
+@contextmanager
+def _started(environment: dict[str, str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-m", "deploy.local"]
+    with (folder / "out").open("wb") as out:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=out)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def _ended(environment: dict[str, str], folder: Path) -> tuple[int, list[str]]:
+    """Status and lines of a supervisor that cannot start."""
+    with _started(environment, folder) as process:
+        status = process.wait(60)
+    return status, (folder / "out").read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "line"),
+    [
+        ("GATEWAY_PORT", "99999", "presswork: GATEWAY_PORT: expected `int` <= 65535"),
+        ("NOTIFIER_PORT", "soon", "presswork: NOTIFIER_PORT: expected a whole number"),
+        ("GATEWAY_PORT", "'8000'", "presswork: GATEWAY_PORT stands in quotes"),
+        ("DATA_DIR", "/dev/null", "presswork: DATA_DIR: /dev/null cannot be used: File exists"),
+        ("DATA_DIR", "/dev/null/data", "presswork: DATA_DIR: /dev/null/data cannot be used: Not a directory"),
+    ],
+)
+def test_a_wrong_place_is_one_line(setting: str, value: str, line: str, tmp_path: Path) -> None:
+    """Status 2 and one line that names the setting, before anything was started."""
+    status, lines = _ended(_environment(tmp_path, **{setting: value}), tmp_path)
+    assert status == 2
+    assert len(lines) == 1
+    assert lines[0].startswith(line)
+
+
+@pytest.mark.parametrize("setting", PORTS)
+def test_a_taken_port_names_the_setting_that_moves_it(setting: str, tmp_path: Path) -> None:
+    """Somebody else listens there already: one line says which variable to set."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        status, lines = _ended(_environment(tmp_path, **{setting: str(port)}), tmp_path)
+    assert status == 1
+    assert len(lines) == 1
+    assert f"127.0.0.1:{port} (Address already in use)" in lines[0]
+    assert setting in lines[0]
+
+
+def _closed(port: str) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", int(port))) != 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_whatever_ends_it_ends_all_of_it(number: signal.Signals, tmp_path: Path) -> None:
+    """Behind a proxy, and with settings that are empty, it is up; a signal, also that of a terminal which was closed,
+    ends every service, and the same folder and ports can be used at once."""
+    environment = _environment(tmp_path, http_proxy="http://127.0.0.1:9", GATEWAY_HOST="", PROVIDERS="")
+    gateway = f"http://127.0.0.1:{environment['GATEWAY_PORT']}"
+    for _ in range(2):
+        with _started(environment, tmp_path) as process:
+            async with asyncio.timeout(60), httpx.AsyncClient(trust_env=False) as client:
+                while b"Presswork is up" not in (tmp_path / "out").read_bytes():
+                    assert process.poll() is None
+                    await asyncio.sleep(0.05)
+                assert (await client.get(f"{gateway}/api/ai/queue-stats")).status_code == 200
+            process.send_signal(number)
+            assert await asyncio.to_thread(process.wait, 60) == 0
+        assert all(_closed(environment[name]) for name in PORTS)
+
+
+@pytest.mark.slow
+def test_redis_away_is_said_when_it_gives_up(tmp_path: Path) -> None:
+    """A Redis that does not answer is named as what kept a service from becoming ready."""
+    status, lines = _ended(_environment(tmp_path, REDIS_URL=f"redis://127.0.0.1:{free_port()}"), tmp_path)
+    assert status == 1
+    assert any(line.endswith("did not become ready in 20 s: The queue cannot be reached") for line in lines)

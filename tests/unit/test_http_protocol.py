@@ -1,0 +1,155 @@
+"""What reaches the server before any application: offers of other protocols, what is no HTTP, heads without an end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from litestar import Litestar, Request, post
+
+from shared.http import protocol, server
+from shared.http.problems import EXCEPTION_HANDLERS
+from tests.support.processes import free_port
+
+OFFER = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n"
+"""What Java's own client sends with each request until it was answered once."""
+
+
+def _request(body: str, headers: str = "") -> bytes:
+    return f"POST /echo HTTP/1.1\r\nHost: x\r\n{headers}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+
+
+class _Connection:
+    """A connection, and the answers on it."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self.send: Callable[[bytes], None] = writer.write
+        self.drain = writer.drain
+
+    async def answer(self) -> tuple[int, dict[str, str], str]:
+        """Status, headers and body of the next answer."""
+        async with asyncio.timeout(15):
+            head = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+            headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:-2])}
+            body = await self._reader.readexactly(int(headers["content-length"]))
+        return int(head[0].split()[1]), headers, body.decode()
+
+    async def refused(self, status: int, slug: str) -> None:
+        """The next answer is this problem document, and the connection is closed behind it."""
+        got, headers, body = await self.answer()
+        document: dict[str, Any] = json.loads(body)
+        assert (got, document["status"], headers["connection"]) == (status, status, "close")
+        assert (headers["content-type"], document["type"]) == (
+            "application/problem+json",
+            f"urn:presswork:problem:{slug}",
+        )
+        await self.closed()
+
+    async def closed(self) -> None:
+        """The server closes, with no further word; a reset when there was more to be read."""
+        async with asyncio.timeout(15):
+            with contextlib.suppress(ConnectionResetError):
+                assert await self._reader.read() == b""
+
+
+@asynccontextmanager
+async def _connection() -> AsyncIterator[_Connection]:
+    @post("/echo", status_code=200)
+    async def echo(request: Request[Any, Any, Any]) -> bytes:
+        return await request.body() + request.headers.get("upgrade", "").encode()
+
+    app = Litestar([echo], exception_handlers=EXCEPTION_HANDLERS, openapi_config=None, logging_config=None)
+    port, stop = free_port(), asyncio.Event()
+    serving = asyncio.create_task(server.serve(app, host="127.0.0.1", port=port, stop=stop, calm_collector=False))
+    while True:
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            break
+        except OSError:
+            await asyncio.sleep(0.01)
+    try:
+        yield _Connection(reader, writer)
+    finally:
+        writer.close()
+        stop.set()
+        await serving
+
+
+async def test_an_offer_of_another_protocol_is_declined_and_the_request_answered() -> None:
+    """The body behind an offered upgrade arrives, in one piece with it or later, and so do the requests after it."""
+    async with _connection() as connection:
+        connection.send(_request("one", OFFER) + _request("two", OFFER) + _request("three"))
+        for text in ("one", "two", "three"):
+            assert (await connection.answer())[::2] == (200, text)
+        whole = _request("in pieces", OFFER)
+        for i in range(len(whole)):
+            connection.send(whole[i : i + 1])
+            await connection.drain()
+            await asyncio.sleep(0)
+        assert (await connection.answer())[::2] == (200, "in pieces")
+        chunked = f"POST /echo HTTP/1.1\r\nHost: x\r\n{OFFER}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+        connection.send(chunked.encode())
+        assert (await connection.answer())[::2] == (200, "abc")
+
+
+async def test_what_else_a_connection_says_of_itself_is_kept() -> None:
+    """`close` beside the offer closes."""
+    async with _connection() as connection:
+        connection.send(_request("x", "Connection: close, upgrade\r\nUpgrade: websocket\r\n"))
+        status, headers, body = await connection.answer()
+        assert (status, headers["connection"], body) == (200, "close", "x")
+        await connection.closed()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"HELLO\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        "GET /echo?prompt=é HTTP/1.1\r\nHost: x\r\n\r\n".encode(),
+        b"GET /echo HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+        b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_gets_a_problem_document(data: bytes) -> None:
+    """A 400 like every other one, then the connection is closed."""
+    async with _connection() as connection:
+        connection.send(data)
+        await connection.refused(400, "invalid-request")
+
+
+async def test_nobody_is_connected_to_elsewhere() -> None:
+    """CONNECT is a method that is not allowed."""
+    async with _connection() as connection:
+        connection.send(b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n")
+        await connection.refused(405, "method-not-allowed")
+
+
+@pytest.mark.parametrize("endless", [b"X-Long: ", b"X-Many: 1\r\n"])
+async def test_a_head_without_an_end_is_refused(endless: bytes) -> None:
+    """One long header or many short ones: beyond the limit it is 431, while a large good one passes."""
+    async with _connection() as connection:
+        connection.send(_request("x", f"X-Large: {'x' * 30_000}\r\n"))
+        assert (await connection.answer())[0] == 200
+        connection.send(b"GET /echo HTTP/1.1\r\nHost: x\r\n" + endless)
+        filler = endless * 1000 if endless.endswith(b"\n") else b"x" * 10_000
+        for _ in range(200):
+            connection.send(filler)
+        await connection.refused(431, "head-too-large")
+
+
+async def test_a_head_that_dawdles_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte in time is not enough: the whole head must be there soon after its first piece."""
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.3)
+    async with _connection() as connection:
+        connection.send(_request("x"))
+        assert (await connection.answer())[0] == 200
+        connection.send(b"GET /ec")
+        await connection.refused(408, "head-too-slow")
