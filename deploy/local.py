@@ -23,7 +23,7 @@ import msgspec
 
 from shared.errors import PressworkError, SettingsInvalid
 from shared.settings import read, redis_url
-from shared.store.embedded import EmbeddedServer
+from shared.store.embedded import EmbeddedServer, die_with_parent
 
 READY_SECONDS = 20.0
 STOP_SECONDS = 30.0
@@ -62,7 +62,10 @@ class Child:
     def start(self) -> None:
         """Start the process in a group of its own, so that Ctrl-C reaches the supervisor alone."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", f"services.{self.name}"], env=dict(self._environment), start_new_session=True
+            [sys.executable, "-m", f"services.{self.name}"],
+            env=dict(self._environment),
+            start_new_session=True,
+            preexec_fn=die_with_parent(),  # noqa: PLW1509 - one async-signal-safe call
         )
 
     def ready(self) -> bool:

@@ -39,8 +39,10 @@ class UsageQuery(msgspec.Struct, frozen=True, rename=_NAMES):
 
 
 class UsageSums(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Sums of ended jobs. `cost_usd` lacks `unknown_cost_jobs`; null: no cost is known. It is exact to the nano-USD up
-    to 8 million USD, where a double has no digit left for it.
+    """Sums of ended jobs that used anything: one that was cancelled while it waited is not among them.
+
+    `cost_usd` lacks `unknown_cost_jobs`; null: of no job it is known. It is exact to the nano-USD up to 8 million USD,
+    where a double has no digit left for it.
 
     `input_tokens` contain `cached_tokens`. `estimated_jobs`: their tokens were estimated, not reported.
     """
@@ -88,7 +90,7 @@ class UsageView(msgspec.Struct, frozen=True, kw_only=True, rename=_NAMES):
 def _sum(rows: Sequence[UsageRow]) -> dict[str, Any]:
     """The fields of `UsageSums`. The quotient is the double nearest to the sum, which JSON writes to the nano."""
     sums: dict[str, Any] = {name: sum(getattr(row, name) for row in rows) for name in _COUNTS}
-    known = sums["jobs"] > sums["unknown_cost_jobs"]
+    known = not sums["jobs"] or sums["jobs"] > sums["unknown_cost_jobs"]
     return sums | {"cost_usd": sum(row.cost_nano_usd for row in rows) / NANO if known else None}
 
 

@@ -93,6 +93,12 @@ class Http(HttpToolsProtocol):
         if not self.parser.should_upgrade():
             super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        """An answer is complete; who gets it instead of `100 Continue` may send the body or not: nothing can follow."""
+        super().on_response_complete()
+        if self.expect_100_continue and self.cycle.response_complete and self.cycle.more_body:
+            self.transport.close()
+
     def _head_without_offer(self) -> bytes:
         """Empty for CONNECT, which is itself such an offer."""
         method = self.parser.get_method()

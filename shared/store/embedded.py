@@ -44,8 +44,8 @@ def _bundled_binary() -> Path:
     return Path(found)
 
 
-def _die_with_parent() -> Callable[[], None] | None:
-    """On Linux the kernel ends the server when its owner dies, however it dies."""
+def die_with_parent() -> Callable[[], None] | None:
+    """For `preexec_fn`: on Linux the kernel ends the process when the one that starts it dies, however it dies."""
     if not sys.platform.startswith("linux"):
         return None
     libc = ctypes.CDLL(None, use_errno=True)
@@ -123,7 +123,7 @@ class EmbeddedServer:
                 stderr=log,
                 # Ctrl-C reaches the whole foreground group; the server must outlive the services that drain into it.
                 start_new_session=True,
-                preexec_fn=_die_with_parent(),  # noqa: PLW1509 - one async-signal-safe call
+                preexec_fn=die_with_parent(),  # noqa: PLW1509 - one async-signal-safe call
             )
         self._wait_ready()
 

@@ -26,7 +26,7 @@ from tests.support.store import claim, submit
 USAGE = "/api/ai/usage"
 EPOCH = datetime.date(1970, 1, 1)
 NOTHING = {
-    "jobs": 0, "inputTokens": 0, "outputTokens": 0, "cachedTokens": 0, "costUsd": None, "unknownCostJobs": 0,
+    "jobs": 0, "inputTokens": 0, "outputTokens": 0, "cachedTokens": 0, "costUsd": 0.0, "unknownCostJobs": 0,
     "estimatedJobs": 0,
 }  # fmt: skip
 
@@ -46,7 +46,7 @@ async def _ask(client: httpx.AsyncClient, **query: str) -> dict[str, Any]:
 
 
 async def test_jobs_that_ended_are_in_the_sums_of_this_month(redis_url: str) -> None:
-    """Without days the call answers the current UTC month, with what jobs have just used."""
+    """Without days the call answers the current UTC month, with what jobs have just used; no job costs nothing."""
     settings = StoreSettings(redis_url=redis_url)
     async with running_gateway(redis_url) as client, open_store(settings, client_name="test") as store:
         empty = await _ask(client)

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from redis.exceptions import RedisError
 
-from shared.store.embedded import _bundled_binary, _die_with_parent
+from shared.store.embedded import _bundled_binary, die_with_parent
 from tests.support.checks import RawRedis
 from tests.support.processes import free_port
 
@@ -49,7 +49,7 @@ class Sentinel:
             self._process = subprocess.Popen(
                 [str(self._binary), str(self._folder / "sentinel.conf"), "--sentinel"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                preexec_fn=_die_with_parent(),  # noqa: PLW1509 - one async-signal-safe call
+                preexec_fn=die_with_parent(),  # noqa: PLW1509 - one async-signal-safe call
             )  # fmt: skip
         return self
 

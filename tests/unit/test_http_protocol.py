@@ -13,7 +13,7 @@ import pytest
 from litestar import Litestar, Request, post
 
 from shared.http import protocol, server
-from shared.http.problems import EXCEPTION_HANDLERS
+from shared.http.problems import EXCEPTION_HANDLERS, UNSUPPORTED_MEDIA_TYPE, Problem
 from tests.support.processes import free_port
 
 OFFER = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n"
@@ -51,6 +51,11 @@ class _Connection:
         )
         await self.closed()
 
+    async def told_to_continue(self) -> None:
+        """The server wants the body."""
+        async with asyncio.timeout(15):
+            assert await self._reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+
     async def closed(self) -> None:
         """The server closes, with no further word; a reset when there was more to be read."""
         async with asyncio.timeout(15):
@@ -64,7 +69,11 @@ async def _connection() -> AsyncIterator[_Connection]:
     async def echo(request: Request[Any, Any, Any]) -> bytes:
         return await request.body() + request.headers.get("upgrade", "").encode()
 
-    app = Litestar([echo], exception_handlers=EXCEPTION_HANDLERS, openapi_config=None, logging_config=None)
+    @post("/refuse")
+    async def refuse() -> None:
+        raise Problem(UNSUPPORTED_MEDIA_TYPE)
+
+    app = Litestar([echo, refuse], exception_handlers=EXCEPTION_HANDLERS, openapi_config=None, logging_config=None)
     port, stop = free_port(), asyncio.Event()
     serving = asyncio.create_task(server.serve(app, host="127.0.0.1", port=port, stop=stop, calm_collector=False))
     while True:
@@ -153,3 +162,18 @@ async def test_a_head_that_dawdles_is_refused(monkeypatch: pytest.MonkeyPatch) -
         assert (await connection.answer())[0] == 200
         connection.send(b"GET /ec")
         await connection.refused(408, "head-too-slow")
+
+
+async def test_a_refusal_instead_of_100_continue_closes() -> None:
+    """A client that asks before it sends sends no body when it is refused: its next request is not taken for one."""
+    expecting = "Expect: 100-continue\r\n"
+    async with _connection() as connection:
+        connection.send(_request("", expecting).replace(b"/echo", b"/refuse"))
+        assert (await connection.answer())[0] == 415
+        connection.send(_request("x", expecting).removesuffix(b"x"))
+        await connection.told_to_continue()
+        connection.send(b"x")
+        assert (await connection.answer())[::2] == (200, "x")
+        connection.send(_request("x", expecting).replace(b"/echo", b"/refuse").removesuffix(b"x"))
+        assert (await connection.answer())[0] == 415
+        await connection.closed()
