@@ -6,6 +6,9 @@ import sys
 from typing import Final
 
 from services.worker.providers import Action
+from services.worker.providers.answers import ANSWER_MAX_BYTES, MAX_EVENT_BYTES, TEXT_MAX
+from services.worker.providers.bounds import ERROR_BYTES, ERROR_SECONDS
+from services.worker.providers.connection import MAX_HEAD_BYTES
 from services.worker.providers.failures import RETRY_AFTER_CAP_S, CallFailure, Fault, Hint, classify
 
 _DATE: Final = "Wed, 25 Nov 2026 12:00:00 GMT"
@@ -30,7 +33,7 @@ SHAPES: Final = (
     ("nothing to read for too long", CallFailure(fault=Fault.TIMEOUT)),
     ("stream ended without a finish reason", CallFailure(fault=Fault.TRUNCATED)),
     (
-        "piece of the stream that is not JSON, an answer that is no stream, or one without end",
+        "piece of the stream that is not JSON, an answer that is no stream, or one beyond the bounds below",
         CallFailure(fault=Fault.MALFORMED),
     ),
     ("`api_error`, `server_error` inside a 200 stream", CallFailure(fault=Fault.REPORTED, kind="api_error")),
@@ -92,6 +95,26 @@ first token is started again, never spliced.
 """
 
 
+_BOUNDS: Final = f"""\
+
+## Bounds
+
+What a broken or hostile server sends is bounded in size as well as in time:
+
+| of | at most | beyond it |
+|---|---|---|
+| the head of an answer, and the trailers after it | {MAX_HEAD_BYTES >> 10} KiB each | `StreamBroken` |
+| the body of an error | {ERROR_BYTES >> 10} KiB, {ERROR_SECONDS:.0f} s | its status and headers say what it is |
+| one event of a stream | {MAX_EVENT_BYTES >> 20} MiB | `StreamMalformed` |
+| a stream, unpacked | {ANSWER_MAX_BYTES >> 20} MiB | `StreamMalformed` |
+| the text of an answer | {TEXT_MAX >> 20} Mi characters | `StreamMalformed` |
+
+Nothing of a body is kept but its text: beside that a call needs a few MiB, whatever comes. A compressed answer is
+unpacked piece by piece, the other jobs of the worker have their turns in between, and one that is compressed twice is
+not read.
+"""
+
+
 def page() -> str:
     """The whole page."""
     rows = []
@@ -102,7 +125,7 @@ def page() -> str:
             f"| {shape} | `{verdict.error.type}` | `{verdict.action}` | {wish} | {ATTEMPTS[verdict.action]} "
             f"| {verdict.error.message} |\n"
         )
-    return _INTRODUCTION + "".join(rows)
+    return _INTRODUCTION + "".join(rows) + _BOUNDS
 
 
 if __name__ == "__main__":
