@@ -10,6 +10,7 @@ from services.worker.providers.answers import ANSWER_MAX_BYTES, MAX_EVENT_BYTES,
 from services.worker.providers.bounds import ERROR_BYTES, ERROR_SECONDS
 from services.worker.providers.connection import MAX_HEAD_BYTES
 from services.worker.providers.failures import RETRY_AFTER_CAP_S, CallFailure, Fault, Hint, classify
+from services.worker.retry import BACKOFF_CAP_S
 
 _DATE: Final = "Wed, 25 Nov 2026 12:00:00 GMT"
 _LATER: Final = "Wed, 25 Nov 2026 12:00:30 GMT"
@@ -83,7 +84,10 @@ parked and keeps its attempts | 0 |
 | `fallback` | this provider will not answer us: the next of the chain may, else the job fails | 1 |
 | `fail` | no provider would answer this request | 1 |
 
-A provider's wish to be left alone is honoured up to {RETRY_AFTER_CAP_S:.0f} s; 0 s is no wish. Failures in a row \
+A retry comes after a time drawn evenly from 0 to 1 s, then 2 s, 4 s and so on, at most {BACKOFF_CAP_S:.0f} s. A \
+provider's wish to be left alone is honoured up to {RETRY_AFTER_CAP_S:.0f} s (0 s is no wish): the draw begins when it \
+is over, and is from at least as long again, up to the same {BACKOFF_CAP_S:.0f} s, so that jobs that failed together \
+do not come back together. After a `wait` it is the gate that lets them go, slowly at first. Failures in a row \
 close a gate too, but `EmptyAnswer`, `TokenLimitTooSmall` and `RequestOverLimit` do not count: the provider did its \
 part, and what one customer asks for must not shut out the others. `type` and `message` are what a front \
 end reads in `error`; a provider's own words are never shown, they may quote the prompt. Two things are not mended \
