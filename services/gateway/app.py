@@ -65,8 +65,8 @@ async def open_app(
         expected = Expected(store)
         intake = Intake(expected, maker, admission, submitted, links)
         jobs = Jobs(
-            store, readings=readings, maker=maker, expected=expected, metrics=submitted, links=links, stop=stop,
-            meter=redis.meter,
+            store, readings=readings, admission=admission, maker=maker, expected=expected, metrics=submitted,
+            links=links, stop=stop, meter=redis.meter,
         )  # fmt: skip
         handlers = [*intake.routes(), *jobs.routes(), *UsageReport(store).routes()]
         routers = [

@@ -10,6 +10,7 @@ import structlog
 from litestar import Response, post, route
 from litestar.handlers import HTTPRouteHandler
 
+from services.gateway.admission import Admission
 from services.gateway.answers import AnyRequest, as_json, in_time, organization_of
 from services.gateway.expected import Expected
 from services.gateway.links import Links
@@ -21,7 +22,7 @@ from services.gateway.waiting import until_ended
 from shared.errors import JobNotFound, StoreUnavailable
 from shared.http.identity import Identity
 from shared.http.ops import READING
-from shared.http.problems import JOB_ENDED, JOB_NOT_FAILED, LISTING_OFF, Problem, invalid, refused
+from shared.http.problems import JOB_ENDED, JOB_NOT_FAILED, LISTING_OFF, Problem, from_error, invalid, refused
 from shared.job import JOB_ID, JobSnapshot, JobStatus
 from shared.store.job_store import JobStore
 from shared.telemetry.budget import Meter
@@ -45,6 +46,7 @@ class Jobs:
         store: JobStore,
         *,
         readings: Readings,
+        admission: Admission,
         maker: JobMaker,
         expected: Expected,
         metrics: SubmitMetrics,
@@ -57,7 +59,8 @@ class Jobs:
         self._meter = meter
         self._maker = maker
         self._expected = expected
-        self._submitted = metrics.submitted
+        self._admission = admission
+        self._submitted, self._refused = metrics.submitted, metrics.refused
         self._links = links
         self._stop = stop
 
@@ -85,7 +88,11 @@ class Jobs:
         @post("/jobs/{job_id:str}/retry")
         async def retry(request: AnyRequest) -> Response[bytes]:
             traceparent = read_traceparent(request.headers.get("traceparent", "").encode())
-            location, body = await self.retry(request.user, request.path_params["job_id"], traceparent)
+            try:
+                location, body = await self.retry(request.user, request.path_params["job_id"], traceparent)
+            except Exception as error:
+                self._refused.labels(from_error(error).kind.slug).inc()
+                raise
             headers = {"Location": location.decode(), "Cache-Control": "no-store"}
             return Response(body, status_code=202, media_type="application/json", headers=headers)
 
@@ -151,12 +158,12 @@ class Jobs:
         if job.status is not JobStatus.FAILED:
             raise Problem(JOB_NOT_FAILED, f"it is {job.status}", jobId=job.id, jobStatus=job.status)
         again = self._maker.again(job, traceparent)
+        await self._admission.admit(1, len(again.spec.prompt))
         try:
             async with in_time():
                 submitted = await self._store.submit_retry_of(job.id, again)
         except StoreUnavailable as error:
             raise refused(error, again.id) from None
-        self._readings.changed()
         if submitted.created:
             self._submitted.labels(again.spec.priority).inc()
             _log.info("job retried", job_id=again.id, retry_of=job.id, organization=job.organization_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import random
 from typing import Final
 
@@ -36,7 +37,8 @@ class Deltas:
     def __init__(self, store: JobStore, run: Run) -> None:
         self._store = store
         self._run = run
-        self._pieces: list[str] = []
+        # Pieces are small: each as a string of its own would take ten times its text.
+        self._written = io.StringIO()
         self._pending = 0
         self._characters = WINDOW_CHARACTERS
         self._hurry = asyncio.Event()
@@ -56,19 +58,18 @@ class Deltas:
     @property
     def text(self) -> str:
         """All of it so far."""
-        self._pieces = ["".join(self._pieces)]
-        return self._pieces[0]
+        return self._written.getvalue()
 
     def push(self, text: str) -> None:
         """Take a piece; never blocks."""
         if not text or self._closed:
             return
         text = _clean(text)
-        self._pieces.append(text)
-        self._unsent.append(text)
-        self._pending += len(text)
+        self._written.write(text)
         if not self._store.settings.deltas:
             return  # all of it rides in the end
+        self._unsent.append(text)
+        self._pending += len(text)
         if not self._begun:
             # In the next turn: a text that ends in this one rides in the job's end, and a task costs 3 us.
             self._begun = True

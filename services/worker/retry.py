@@ -24,12 +24,15 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     reason: RetryReason = RetryReason.ERROR
 
 
-def backoff_ms(attempt: int, chance: random.Random) -> int:
+def backoff_ms(attempt: int, chance: random.Random, *, wish_ms: int = 0) -> int:
     """Full-jitter exponential back-off in ms: uniform between 0 and 1 s, 2 s, 4 s… at most 60 s.
 
-    Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015: full jitter needs the fewest calls.
+    With a wish it begins when that is over, and is at least as long again: who was told the same at the same time must
+    not come back at the same time. Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015: full jitter
+    needs the fewest calls.
     """
-    return round(chance.uniform(0, min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2.0 ** min(attempt - 1, 10))) * 1000)
+    window_s = max(BACKOFF_BASE_S * 2.0 ** min(attempt - 1, 10), wish_ms / 1000)
+    return wish_ms + round(chance.uniform(0, min(BACKOFF_CAP_S, window_s)) * 1000)
 
 
 def wish_ms(error: ProviderError) -> int | None:
@@ -42,10 +45,9 @@ def classify(raised: BaseException, attempt: int, chance: random.Random, *, past
     if isinstance(raised, ProviderError):
         if raised.action in (Action.FAIL, Action.FALLBACK):
             return Failure(error=raised.error, delay_ms=None)
-        wish = wish_ms(raised)
         reason = RetryReason.RATE_LIMITED if raised.action is Action.WAIT else RetryReason.ERROR
-        delay = backoff_ms(attempt, chance) if wish is None else wish
-        return Failure(error=raised.error, delay_ms=delay, reason=reason)
+        delay_ms = backoff_ms(attempt, chance, wish_ms=wish_ms(raised) or 0)
+        return Failure(error=raised.error, delay_ms=delay_ms, reason=reason)
     if isinstance(raised, asyncio.TimeoutError) and past_deadline:
         return Failure(
             error=JobError(type="DeadlineExceeded", message="the deadline passed while the job ran"), delay_ms=None

@@ -7,16 +7,17 @@ call is sent once; who wants it again repeats a transition that is safe to repea
 from __future__ import annotations
 
 import socket
+import time
 import weakref
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
-from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.connection import Connection, RedisSSLContext, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from shared.errors import SettingsInvalid
 from shared.store import topology
@@ -24,6 +25,9 @@ from shared.store.locator import Locator
 from shared.store.topology import Address
 
 CONNECT_TIMEOUT_S: Final = 1.5
+
+TLS_FRESH_S: Final = 60.0
+"""After so long the certificates are read again: they may have been renewed. If they cannot, those known go on."""
 
 WATCH_S: Final = 3.0
 """Where the master may move, no connection trusts a silence for longer: the old master's host may be gone without a
@@ -166,7 +170,9 @@ class Connector:
             self._options |= {"socket_keepalive": True, "socket_keepalive_options": _keepalive()}
         self._siblings: weakref.WeakSet[_Moving] = weakref.WeakSet()
         self._locator = Locator(self._topology, self._open_guide)
-        self()  # an option that redis-py does not know must stop the start, not the first command
+        self._tls: RedisSSLContext | None = None
+        self._tls_until = 0.0
+        self()  # an option that redis-py does not know, or a file that is not there, must stop the start
 
     @property
     def moves(self) -> bool:
@@ -178,8 +184,9 @@ class Connector:
         kind: type[Any] = (_MOVING if self.moves else _FIXED_PLACE)[self._kind]
         try:
             connection: AnyConnection = kind(**self._options)
-        except TypeError:
+        except (TypeError, RedisError):
             raise SettingsInvalid("REDIS_URL has an option that is not known") from None
+        self._secure(connection)
         if isinstance(connection, _Greeting):
             connection.greet = self.greet
         if isinstance(connection, _Moving):
@@ -197,7 +204,22 @@ class Connector:
                 "password": self._settings.sentinel_password or None,
             }
         connection: Connection = self._kind(**options)
+        self._secure(connection)
         return connection
+
+    def _secure(self, connection: AnyConnection) -> None:
+        """Give it the certificates. To read a system's takes 30 ms of CPU, and a fail-over opens many connections."""
+        if not isinstance(connection, SSLConnection):
+            return
+        if self._tls is None or time.monotonic() >= self._tls_until:
+            try:
+                connection.ssl_context.get()
+                self._tls = connection.ssl_context
+            except OSError as error:
+                if self._tls is None:
+                    raise SettingsInvalid(f"REDIS_URL: its certificates cannot be read: {error.strerror}") from None
+            self._tls_until = time.monotonic() + TLS_FRESH_S
+        connection.ssl_context = self._tls
 
 
 def new_connection(settings: RedisSettings) -> AnyConnection:

@@ -41,6 +41,7 @@ class Locator:
         self._open_one = open_one
         self._slot = slot(Keys().tag)
         self._known: tuple[Address, ...] = ()
+        self._failure: Exception | None = None
 
     async def locate(self) -> Address:
         """The present master's address. RedisConnectionError when nobody who answers knows one."""
@@ -49,7 +50,7 @@ class Locator:
         for first in range(0, len(servers), ASKED_AT_ONCE):
             if found := await self._newest(servers[first : first + ASKED_AT_ONCE]):
                 return max(found)[1]
-        raise RedisConnectionError("no server that answers knows a master")
+        raise RedisConnectionError("no server that answers knows a master") from self._failure
 
     async def _newest(self, servers: Sequence[Address]) -> list[Answer]:
         tasks = {asyncio.create_task(self._ask(server)) for server in servers}
@@ -77,7 +78,8 @@ class Locator:
                 if self._topology.kind == "cluster":
                     return self._from_slots(server, await _call(connection, "CLUSTER", "SLOTS"))
                 return _from_sentinel(await _call(connection, "SENTINEL", "MASTER", self._topology.master_name))
-        except (RedisError, OSError, TimeoutError, ValueError, IndexError, KeyError):
+        except (RedisError, OSError, TimeoutError, ValueError, IndexError, KeyError) as error:
+            self._failure = error
             return None
         finally:
             await connection.disconnect(nowait=True)

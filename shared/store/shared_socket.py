@@ -20,6 +20,7 @@ from redis.exceptions import RedisError, ResponseError
 from shared.errors import StoreUnavailable
 from shared.store import refusals
 from shared.store.connection import CONNECT_TIMEOUT_S, AnyConnection
+from shared.store.outage import Outage
 
 IDLE_S: Final = 1.0
 THAW_TURNS: Final = 4
@@ -65,6 +66,7 @@ class SharedSocket:
         self._ready = asyncio.Event()
         self._runner: asyncio.Task[None] | None = None
         self._session: asyncio.Task[None] | None = None
+        self._outage = Outage()
         self.generation = 0
 
     async def execute(self, *command: bytes | str | int | float) -> Reply:
@@ -150,8 +152,9 @@ class SharedSocket:
                     self._session.cancel()
                     await asyncio.wait([self._session])
                     raise
-            except (RedisError, OSError, TimeoutError):
-                pass
+            except (RedisError, OSError, TimeoutError) as error:
+                if self.generation == opened:
+                    self._outage.failed(error)
             failures = 0 if self.generation != opened else failures + 1
             await asyncio.sleep(random.uniform(0.5, 1.0) * min(0.02 * 2.0 ** min(failures, 6), 0.25))  # noqa: S311 - jitter
 
@@ -161,6 +164,7 @@ class SharedSocket:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
             self.generation += 1
+            self._outage.ended()
             await self._pump(connection)
         finally:
             self._fail(self._inflight, "the connection to Redis broke")

@@ -66,7 +66,7 @@ class SubmitMetrics:
         )
         self.refused = Counter(
             "presswork_submits_refused_total",
-            "Submits refused, batches also when a part was; reason: the problem's name.",
+            "Submits and retries refused, batches also when a part was; reason: the problem's name.",
             ("reason",),
             registry=registry,
         )

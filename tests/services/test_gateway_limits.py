@@ -12,8 +12,11 @@ import pytest
 
 from services.gateway import admission, bodies
 from services.gateway.submit import BATCH_BODY_MAX, BODY_MAX
+from shared.job import JobStatus, Outcome
+from shared.store.job_store import JobStore
 from tests.support.checks import RawRedis
 from tests.support.gateway import BATCH, SUBMIT, body, problem, running_gateway
+from tests.support.store import ERROR, claim
 
 JSON = {"content-type": "application/json"}
 
@@ -118,6 +121,46 @@ async def test_a_full_queue_refuses_until_there_is_room(redis_url: str, monkeypa
         for job in page["jobs"]:
             await client.post(f"/api/ai/jobs/{job['jobId']}/cancel")
         await _taken(client)
+
+
+async def _failed(client: httpx.AsyncClient, store: JobStore) -> str:
+    """The path of the retry of a job that has failed."""
+    job = (await client.post(SUBMIT, json=body())).json()
+    (held,) = await claim(store)
+    await store.finish(held, JobStatus.FAILED, Outcome(error=ERROR), number=1, offset=0, run_ms=1)
+    return f"/api/ai/jobs/{job['jobId']}/retry"
+
+
+async def test_a_full_queue_refuses_retries_too(
+    redis_url: str, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A retry makes a new job: beyond MAX_QUEUED_JOBS it is 503 like a submit, and counted with those refused."""
+    monkeypatch.setattr(admission, "FRESH_S", 0.05)
+    async with running_gateway(redis_url, MAX_QUEUED_JOBS="3") as client:
+        retry = await _failed(client, store)
+        await _refused(client, SUBMIT, body())
+        problem(await client.post(retry), 503, "queue-full")
+        assert 'presswork_submits_refused_total{reason="queue-full"} 2.0' in (await client.get("/metrics")).text
+        page = (await client.get("/api/ai/jobs?organizationId=org-789&limit=100")).json()
+        for job in page["jobs"]:
+            await client.post(f"/api/ai/jobs/{job['jobId']}/cancel")
+        async with asyncio.timeout(20):
+            while (answer := await client.post(retry)).status_code == 503:
+                await asyncio.sleep(0.02)
+        assert answer.status_code == 202
+
+
+async def test_a_retry_that_finds_no_memory_is_counted(redis_url: str, store: JobStore) -> None:
+    """Redis itself refuses the new job of a retry: 503 store-full, counted, and the failed job is as it was."""
+    async with running_gateway(redis_url) as client, RawRedis(redis_url) as raw:
+        retry = await _failed(client, store)
+        await raw("CONFIG", "SET", "maxmemory", "1")
+        try:
+            problem(await client.post(retry), 503, "store-full")
+        finally:
+            await raw("CONFIG", "SET", "maxmemory", "0")
+        assert 'presswork_submits_refused_total{reason="store-full"} 1.0' in (await client.get("/metrics")).text
+        assert (await client.get("/api/ai/queue-stats")).json()["stats"]["failed"] == 1
 
 
 async def test_a_server_short_of_memory_is_spared(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 
 from services.worker.providers import Action, Completion, GenerationRequest, ProviderError
 from services.worker.providers.failure_table import ATTEMPTS, SHAPES
 from services.worker.providers.failures import classify
-from shared.job import JobStatus, Usage
+from shared.job import JobError, JobStatus, Usage
 from shared.store.job_store import JobStore
-from tests.support.store import new_job
+from tests.support.store import new_job, submit
 from tests.support.worker import DONE, Scripted, ended, running_worker
 
 
@@ -50,3 +51,26 @@ async def test_every_shape_of_failure_ends_as_documented(store: JobStore) -> Non
             assert seen.outcome is not None
             assert (seen.status, seen.outcome.error) == (JobStatus.FAILED, verdict.error), shape
             assert seen.attempt == calls[index] == ATTEMPTS[verdict.action], shape
+
+
+async def test_jobs_that_were_told_to_come_back_do_not_come_together(store: JobStore) -> None:
+    """Forty calls fail at once with the same Retry-After: none returns before it, and they return over a while."""
+    failed_at, back_at = dict[str, float](), dict[str, float]()
+    busy = JobError(type="ProviderUnavailable", message="the provider is busy", retryable=True)
+
+    async def fails_once(request: GenerationRequest) -> AsyncIterator[str | Usage | Completion]:
+        if request.attempt == 1:
+            failed_at[request.job_id] = time.monotonic()
+            raise ProviderError(busy, Action.RETRY, retry_after_s=1.0)
+        back_at[request.job_id] = time.monotonic()
+        yield "fine"
+        yield DONE
+
+    ids = await submit(store, 40)
+    async with running_worker(store.settings, {"p": Scripted(fails_once)}):
+        for job_id in ids:
+            assert (await ended(store, job_id, 30)).status is JobStatus.COMPLETED
+    waited = sorted(back_at[job_id] - failed_at[job_id] for job_id in ids)
+    assert waited[0] >= 0.99  # the clocks of two processes
+    together = max(sum(first <= one < first + 0.1 for one in waited) for first in waited)
+    assert together < 20, waited

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from shared.job import Claim, JobSnapshot, RetryReason, Spent, Usage
+from shared.errors import LeaseLost
+from shared.job import Claim, JobSnapshot, JobStatus, Outcome, RetryReason, Spent, Usage
 from shared.settings import StoreSettings
 from shared.store.calls import LOSSES_MAX
 from shared.store.job_store import JobStore, open_store
@@ -172,3 +173,68 @@ async def test_a_job_that_never_ran_costs_nothing(store: JobStore, raw: RawRedis
     assert await _sums(store) == []
     stats = await store.overview.stats()
     assert (stats.completed, stats.failed, stats.cancelled) == (1, 2, 1)
+
+
+async def _audit(store: JobStore, raw: RawRedis, job_id: str, *, ended_s_ago: int) -> None:
+    """The next audit, as if the job had ended so long ago."""
+    await raw("HSET", store.keys.job(job_id), "ended", (int((await raw("TIME"))[0]) - ended_s_ago) * 1000)
+    await raw("DEL", store.keys.fixed("audit"))
+    assert (await store.upkeep.audit("auditor")).requeued == 0
+
+
+async def _forced(gateway: JobStore, store: JobStore) -> Claim:
+    """A job that wrote ten bytes before its cancel was forced, and its lease."""
+    (job_id,) = await submit(gateway, prompt="x" * 41)
+    (held,) = await claim(store)
+    await store.append(held, 2, "ten bytes.")
+    assert (await gateway.cancel(job_id, force=True)).state == "cancelled"
+    return held
+
+
+async def test_a_forced_cancel_whose_worker_is_dead_is_estimated(
+    unpriced: JobStore, store: JobStore, raw: RawRedis
+) -> None:
+    """Not before the worker must have given up; then once, however often is looked; and the worker counts no more."""
+    held = await _forced(unpriced, store)
+    await _audit(store, raw, held.job_id, ended_s_ago=2)
+    assert (await _ended(store, held.job_id)).outcome == Outcome(result="ten bytes.", finish_reason="cancelled")
+    for _ in range(2):
+        await _audit(store, raw, held.job_id, ended_s_ago=6)
+        job = await _ended(store, held.job_id)
+        assert job.outcome is not None
+        assert (job.status, job.outcome.result) == ("cancelled", "ten bytes.")
+        assert job.outcome.usage == Usage(input_tokens=11, output_tokens=3, estimated=True)
+        assert job.outcome.cost_usd == pytest.approx((11 * INPUT + 3 * OUTPUT + 0.5) // 1 / 1e9, abs=1e-12)
+    with pytest.raises(LeaseLost):
+        await store.finish(held, JobStatus.CANCELLED, Outcome(usage=SPENT.usage), number=2, offset=0, run_ms=1)
+    assert (await _ended(store, held.job_id)).outcome == job.outcome
+    assert (await store.overview.stats()).cancelled == 1
+
+
+async def test_a_forced_cancel_that_its_worker_settled_is_not_estimated(
+    unpriced: JobStore, store: JobStore, raw: RawRedis
+) -> None:
+    """What the worker told late is what the job cost."""
+    held = await _forced(unpriced, store)
+    told = Outcome(usage=SPENT.usage, cost_usd=0.5, provider="openai", model="gpt-a")
+    with pytest.raises(LeaseLost):
+        await store.finish(held, JobStatus.CANCELLED, told, number=2, offset=0, run_ms=1)
+    await _audit(store, raw, held.job_id, ended_s_ago=60)
+    job = await _ended(store, held.job_id)
+    assert job.outcome is not None
+    assert (job.outcome.usage, job.outcome.cost_usd) == (SPENT.usage, 0.5)
+
+
+async def test_a_forced_cancel_after_an_attempt_keeps_its_cost(
+    unpriced: JobStore, store: JobStore, raw: RawRedis
+) -> None:
+    """What earlier attempts cost is told too when the last worker is dead and wrote nothing."""
+    job_id = await _settled(unpriced, 0)
+    await claim(store)
+    await unpriced.cancel(job_id, force=True)
+    await _audit(store, raw, job_id, ended_s_ago=60)
+    job = await _ended(store, job_id)
+    assert job.outcome is not None
+    assert job.outcome.usage == SPENT.usage
+    (row,) = await _sums(store)
+    assert row.cost_nano_usd == SPENT.cost

@@ -14,25 +14,32 @@ from redis.exceptions import RedisError
 from shared.store.embedded import _bundled_binary, die_with_parent
 from tests.support.checks import RawRedis
 from tests.support.processes import free_port
+from tests.support.tls import Authority
 
 MASTER_NAME: Final = "queue"
 DOWN_MS: Final = 1500
 """How long a master must be silent to be replaced. A machine under load must not reach it by accident."""
 
 
+def _lines(options: tuple[str, ...]) -> list[str]:
+    return [f"{name.removeprefix('--')} {value}" for name, value in zip(options[::2], options[1::2], strict=True)]
+
+
 class Sentinel:
     """One sentinel process."""
 
-    def __init__(self, folder: Path, master_port: int, binary: Path | None, password: str) -> None:
+    def __init__(
+        self, folder: Path, master_port: int, binary: Path | None, password: str, tls: Authority | None = None
+    ) -> None:
         self.port = free_port()
         user = f":{quote(password, safe='')}@" if password else ""
-        self.url = f"redis://{user}127.0.0.1:{self.port}"
+        self.url = f"redis{'s' if tls else ''}://{user}127.0.0.1:{self.port}{tls.query if tls else ''}"
         self._binary = binary or _bundled_binary()
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True)
         lines = [
-            f"port {self.port}",
+            *(_lines(tls.options(self.port)) if tls else [f"port {self.port}"]),
             "bind 127.0.0.1",
             f"dir {folder}",
             f"sentinel monitor {MASTER_NAME} 127.0.0.1 {master_port} 2",

@@ -20,6 +20,7 @@ from shared.store.topology import SLOTS, slot
 from tests.support.checks import RawRedis
 from tests.support.processes import free_port
 from tests.support.sentinel import DOWN_MS, MASTER_NAME, Sentinel
+from tests.support.tls import Authority
 
 _REPLICATION: Final = ("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1")
 
@@ -146,8 +147,14 @@ class Servers:
         return old
 
 
-def _server(folder: Path, binary: Path | None, *options: str) -> EmbeddedServer:
-    return EmbeddedServer(folder, port=free_port(), binary=binary, options=(*_REPLICATION, *options))
+def _server(folder: Path, binary: Path | None, *options: str, tls: Authority | None = None) -> EmbeddedServer:
+    port = free_port()
+    secure = tls.options(port) if tls else ()
+    return EmbeddedServer(folder, port=port, binary=binary, options=(*_REPLICATION, *options, *secure))
+
+
+def _url(kind: str, tls: Authority | None, rest: str) -> str:
+    return f"redis{'s' if tls else ''}+{kind}://{rest}{tls.query if tls else ''}"
 
 
 class Pair(NamedTuple):
@@ -169,18 +176,20 @@ async def running_pair(folder: Path, *, binary: Path | None = None) -> AsyncIter
 
 @asynccontextmanager
 async def running_cluster(
-    folder: Path, *, masters: int = 3, replicas: int = 1, binary: Path | None = None
+    folder: Path, *, masters: int = 3, replicas: int = 1, binary: Path | None = None, tls: Authority | None = None
 ) -> AsyncIterator[Servers]:
-    """A cluster with the slots shared out among `masters`; `replicas` of the master that has the jobs."""
+    """A cluster with the slots shared out among `masters`; `replicas` of the master that has the jobs. `tls`: it speaks
+    nothing else, also within."""
     with ExitStack() as running:
         nodes = []
         for number in range(masters + replicas):
             bus = free_port()
             options = ("--cluster-enabled", "yes", "--cluster-port", str(bus), "--cluster-node-timeout", str(DOWN_MS))
-            node = _server(folder / f"node-{number}", binary, *options, "--cluster-allow-replica-migration", "no")
+            options += ("--cluster-allow-replica-migration", "no", *(("--tls-cluster", "yes") if tls else ()))
+            node = _server(folder / f"node-{number}", binary, *options, tls=tls)
             nodes.append((running.enter_context(node), bus))
         hosts = ",".join(f"127.0.0.1:{node.port}" for node, _ in nodes)
-        servers = Servers(f"redis+cluster://{hosts}", [node for node, _ in nodes])
+        servers = Servers(_url("cluster", tls, hosts), [node for node, _ in nodes])
         await _make_cluster(nodes, masters)
         await servers.in_sync(replicas)
         yield servers
@@ -218,14 +227,20 @@ async def _cluster_info(node: EmbeddedServer) -> tuple[str, str]:
 
 @asynccontextmanager
 async def running_sentinels(
-    folder: Path, *, replicas: int = 1, binary: Path | None = None, password: str = ""
+    folder: Path,
+    *,
+    replicas: int = 1,
+    binary: Path | None = None,
+    password: str = "",
+    tls: Authority | None = None,
 ) -> AsyncIterator[Servers]:
-    """A master, its replicas and three sentinels; with a password servers and sentinels ask for it."""
+    """A master, its replicas and three sentinels; with a password servers and sentinels ask for it. `tls`: they speak
+    nothing else, also among themselves."""
     with ExitStack() as running:
-        master = running.enter_context(_server(folder / "server-0", binary))
+        master = running.enter_context(_server(folder / "server-0", binary, tls=tls))
         followers = [
             running.enter_context(
-                _server(folder / f"server-{i + 1}", binary, "--replicaof", f"127.0.0.1 {master.port}")
+                _server(folder / f"server-{i + 1}", binary, "--replicaof", f"127.0.0.1 {master.port}", tls=tls)
             )
             for i in range(replicas)
         ]
@@ -235,7 +250,8 @@ async def running_sentinels(
                     for setting in ("masterauth", "requirepass"):
                         await raw("CONFIG", "SET", setting, password)
         sentinels = [
-            running.enter_context(Sentinel(folder / f"sentinel-{i}", master.port, binary, password)) for i in range(3)
+            running.enter_context(Sentinel(folder / f"sentinel-{i}", master.port, binary, password, tls))
+            for i in range(3)
         ]
         user = f":{quote(password, safe='')}@" if password else ""
         async with asyncio.timeout(40):
@@ -243,7 +259,8 @@ async def running_sentinels(
                 while not await sentinel.knows_all(replicas):
                     await asyncio.sleep(0.05)
         hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in sentinels)
-        servers = Servers(f"redis+sentinel://{user}{hosts}/{MASTER_NAME}", [master, *followers], sentinels)
+        url = _url("sentinel", tls, f"{user}{hosts}/{MASTER_NAME}")
+        servers = Servers(url, [master, *followers], sentinels)
         if not password:
             await servers.in_sync(replicas)
         yield servers

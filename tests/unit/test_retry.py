@@ -31,12 +31,35 @@ def test_a_permanent_error_is_not_tried_again() -> None:
     assert (failure.error, failure.delay_ms) == (error, None)
 
 
-@pytest.mark.parametrize(("wish", "delay_ms"), [(2.5, 2500), (0.0, 0), (-3.0, 0), (1e9, RETRY_AFTER_CAP_S * 1000)])
-def test_a_providers_wish_is_honoured_within_bounds(wish: float, delay_ms: float) -> None:
-    """Retry-After is kept to the millisecond, up to an hour, and the reason is passed on."""
+@pytest.mark.parametrize(
+    ("wish", "attempt", "earliest_ms", "window_ms"),
+    [
+        (2.5, 1, 2500, 2500),
+        (2.5, 4, 2500, 8000),
+        (0.0, 1, 0, 1000),
+        (-3.0, 1, 0, 1000),
+        (1e9, 1, RETRY_AFTER_CAP_S * 1000, 60_000),
+    ],
+)
+def test_a_providers_wish_is_honoured_within_bounds(
+    wish: float, attempt: int, earliest_ms: float, window_ms: float
+) -> None:
+    """Never before Retry-After, up to an hour, then spread over as long again or the back-off, at most a minute."""
     error = JobError(type="RateLimited", message="too many requests", retryable=True)
-    failure = classify(ProviderError(error, Action.WAIT, retry_after_s=wish), 1, CHANCE)
-    assert (failure.delay_ms, failure.reason) == (delay_ms, RetryReason.RATE_LIMITED)
+    failed = ProviderError(error, Action.WAIT, retry_after_s=wish)
+    draws = [failure.delay_ms or 0 for failure in (classify(failed, attempt, CHANCE) for _ in range(500))]
+    assert earliest_ms <= min(draws) < earliest_ms + window_ms * 0.1
+    assert earliest_ms + window_ms * 0.9 < max(draws) <= earliest_ms + window_ms
+
+
+def test_the_reason_of_a_wait_is_passed_on() -> None:
+    """Readers are told whether a provider wanted fewer calls or had a problem."""
+    error = JobError(type="X", message="y", retryable=True)
+    reasons = [
+        classify(ProviderError(error, action, retry_after_s=1), 1, CHANCE).reason
+        for action in (Action.WAIT, Action.RETRY)
+    ]
+    assert reasons == [RetryReason.RATE_LIMITED, RetryReason.ERROR]
 
 
 def test_a_time_out_is_retried_and_a_passed_deadline_is_not() -> None:

@@ -16,6 +16,12 @@ from services.worker.providers.failures import CallFailure, Fault, classify
 from services.worker.providers.wire import reported
 from shared.job import Usage
 
+ANSWER_MAX_BYTES: Final = 1 << 28
+"""Of a whole body, unpacked: more than the largest token limit of a job makes, at 250 bytes an event."""
+
+LONG_BYTES: Final = 65_536
+"""After so much of a longer piece the other jobs have their turn: an answer that inflates always has the next ready."""
+
 MAX_EVENT_BYTES: Final = 1 << 20
 """A single event of a text stream is some hundred bytes; beyond a mebibyte it is not one."""
 
@@ -31,6 +37,9 @@ DRAIN_SECONDS: Final = 0.5
 
 COUNT_MAX: Final = 1 << 31
 """More tokens than any call can have: a greater count, or one below zero, was not counted but made up."""
+
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not what they should be: no UTF-8, or nested too deep, among others."""
 
 _BOM: Final = b"\xef\xbb\xbf"
 
@@ -62,28 +71,45 @@ class EventReader:
     """
 
     def __init__(self) -> None:
-        self.left = b""
+        self.left = bytearray()
         self.found = False
+        self._half_line_end = b""
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The data of the events that this chunk completes. ProviderError when an event has no end."""
-        text = self.left + chunk
-        if b"\r" in text:
-            # A chunk may end between the two characters of a line end.
-            cut = len(text) - text.endswith(b"\r")
-            text = text[:cut].replace(b"\r\n", b"\n").replace(b"\r", b"\n") + text[cut:]
-        *events, self.left = text.split(b"\n\n")
-        if len(self.left) > MAX_EVENT_BYTES:
-            raise classify(CallFailure(fault=Fault.MALFORMED))
-        if events and not self.found:
-            events[0], self.found = events[0].removeprefix(_BOM), True
+        text = self._with_plain_ends(chunk)
+        if b"\n\n" not in text and not (text.startswith(b"\n") and self.left.endswith(b"\n")):
+            self._keep(text)
+            return []
+        if self.left:
+            text = b"".join((self.left, text))
+            self.left.clear()
+        complete, _, rest = text.rpartition(b"\n\n")
+        self._keep(rest)
+        if not self.found:
+            complete, self.found = complete.removeprefix(_BOM), True
         found = []
-        for event in events:
+        for event in complete.split(b"\n\n") if b"data:" in complete else ():
             lines = [line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:")]
             # An event without data is none: some servers keep a connection alive like that.
             if lines and (data := b"\n".join(lines)):
                 found.append(data)
         return found
+
+    def _with_plain_ends(self, chunk: bytes) -> bytes:
+        """With each line end as LF. A chunk may end between the two characters of a line end."""
+        if self._half_line_end:
+            chunk, self._half_line_end = self._half_line_end + chunk, b""
+        if b"\r" in chunk:
+            if chunk.endswith(b"\r"):
+                chunk, self._half_line_end = chunk[:-1], b"\r"
+            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        return chunk
+
+    def _keep(self, rest: bytes) -> None:
+        self.left += rest
+        if len(self.left) > MAX_EVENT_BYTES:
+            raise classify(CallFailure(fault=Fault.MALFORMED))
 
 
 def take_all(reply: Reply, events: Sequence[bytes]) -> tuple[str, ProviderError | None]:
@@ -98,14 +124,30 @@ def take_all(reply: Reply, events: Sequence[bytes]) -> tuple[str, ProviderError 
     return "".join(pieces), None
 
 
-async def read_answer(body: AsyncGenerator[bytes, None], reply: Reply) -> AsyncIterator[str | Usage]:
+async def _pieces(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
+    """The body as it comes, unpacked. ProviderError when there is too much of it."""
+    size = 0
+    async with aclosing(response.aiter_bytes()) as body:
+        async for piece in body:
+            size += len(piece)
+            if size > ANSWER_MAX_BYTES:
+                raise classify(CallFailure(fault=Fault.MALFORMED))
+            if len(piece) <= LONG_BYTES:
+                yield piece
+                continue
+            for start in range(0, len(piece), LONG_BYTES):
+                yield piece[start : start + LONG_BYTES]
+                await asyncio.sleep(0)
+
+
+async def read_answer(response: httpx2.Response, reply: Reply) -> AsyncIterator[str | Usage]:
     """Text as the reads of the socket bring it, and each usage that is reported, until `reply` has all of the answer.
 
     ProviderError when the answer reports an error, cannot be read or is none; httpx2.HTTPError when its connection
     breaks before it has a finish reason. An answer that has one is whole: paying for it again would mend nothing.
     """
     reader, told = EventReader(), None
-    async with aclosing(body):
+    async with aclosing(_pieces(response)) as body:
         async for chunk in body:
             text, broken = take_all(reply, reader.feed(chunk))
             if text:
@@ -159,7 +201,7 @@ def _refuse_json(reader: EventReader) -> None:
         return
     try:
         body: dict[str, Any] = msgspec.json.decode(reader.left, type=dict[str, Any])
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return
     if body.get("error") is not None or body.get("object") == "error":
         raise classify(reported(body.get("error") or body))

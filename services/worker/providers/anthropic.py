@@ -13,7 +13,7 @@ import msgspec
 
 from services.worker.accounting import usage_of_answer
 from services.worker.providers import Access, BilledUsage, Completion, GenerationRequest
-from services.worker.providers.answers import Finish, count, read_answer
+from services.worker.providers.answers import UNREADABLE, Finish, count, read_answer
 from services.worker.providers.failures import CallFailure, Fault, classify
 from services.worker.providers.models import (
     THINKING_TOKENS,
@@ -89,7 +89,7 @@ class _Reply:
             if _types.decode(data).type not in _KNOWN:
                 return ""
             event = _events.decode(data)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             raise classify(CallFailure(fault=Fault.MALFORMED)) from None
         if event.type == "error":
             # The status was 200 long before: only the type says what it is.
@@ -179,7 +179,7 @@ class AnthropicProvider:
         arguments, reply = self._arguments(request), _Reply()
         try:
             async with self._client.messages.with_streaming_response.create(**arguments) as response:
-                answer: Any = read_answer(response.iter_bytes(), reply)
+                answer: Any = read_answer(response.http_response, reply)
                 async with aclosing(answer):
                     async for item in answer:
                         yield item

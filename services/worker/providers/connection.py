@@ -10,6 +10,8 @@ import httptools
 import httpx2
 
 MAX_HEAD_BYTES: Final = 65_536
+"""Of the head; and of whatever else comes without a byte of body, such as the trailers after it."""
+
 HIGH_WATER_BYTES: Final = 262_144
 """Beyond so much unread body the socket is not read: a slow consumer slows its own stream down."""
 
@@ -43,14 +45,13 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
-        if not self._head:
-            self._head_bytes += len(data)
+        self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
             self._fail("the answer is not HTTP")
-        if self._head_bytes > MAX_HEAD_BYTES and not self._head:
-            self._fail("the answer's head has no end")
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._fail("the answer's head or trailers have no end")
         if self._unread > HIGH_WATER_BYTES and not self._paused and not self._transport.is_closing():
             self._paused = True
             self._transport.pause_reading()
@@ -80,17 +81,21 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """See httptools."""
-        self.headers.append((name, value))
+        if not self._head:  # afterwards it is a trailer
+            self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """See httptools."""
         self.status = self._parser.get_status_code()
         self._head = self.status >= 200
+        if self._head:
+            self._head_bytes = 0
 
     def on_body(self, body: bytes) -> None:
         """See httptools."""
         self._chunks.append(body)
         self._unread += len(body)
+        self._head_bytes = 0
 
     def on_message_complete(self) -> None:
         """See httptools."""

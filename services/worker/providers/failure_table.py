@@ -6,7 +6,11 @@ import sys
 from typing import Final
 
 from services.worker.providers import Action
+from services.worker.providers.answers import ANSWER_MAX_BYTES, MAX_EVENT_BYTES, TEXT_MAX
+from services.worker.providers.bounds import ERROR_BYTES, ERROR_SECONDS
+from services.worker.providers.connection import MAX_HEAD_BYTES
 from services.worker.providers.failures import RETRY_AFTER_CAP_S, CallFailure, Fault, Hint, classify
+from services.worker.retry import BACKOFF_CAP_S
 
 _DATE: Final = "Wed, 25 Nov 2026 12:00:00 GMT"
 _LATER: Final = "Wed, 25 Nov 2026 12:00:30 GMT"
@@ -30,7 +34,7 @@ SHAPES: Final = (
     ("nothing to read for too long", CallFailure(fault=Fault.TIMEOUT)),
     ("stream ended without a finish reason", CallFailure(fault=Fault.TRUNCATED)),
     (
-        "piece of the stream that is not JSON, an answer that is no stream, or one without end",
+        "piece of the stream that is not JSON, an answer that is no stream, or one beyond the bounds below",
         CallFailure(fault=Fault.MALFORMED),
     ),
     ("`api_error`, `server_error` inside a 200 stream", CallFailure(fault=Fault.REPORTED, kind="api_error")),
@@ -80,7 +84,10 @@ parked and keeps its attempts | 0 |
 | `fallback` | this provider will not answer us: the next of the chain may, else the job fails | 1 |
 | `fail` | no provider would answer this request | 1 |
 
-A provider's wish to be left alone is honoured up to {RETRY_AFTER_CAP_S:.0f} s; 0 s is no wish. Failures in a row \
+A retry comes after a time drawn evenly from 0 to 1 s, then 2 s, 4 s and so on, at most {BACKOFF_CAP_S:.0f} s. A \
+provider's wish to be left alone is honoured up to {RETRY_AFTER_CAP_S:.0f} s (0 s is no wish): the draw begins when it \
+is over, and is from at least as long again, up to the same {BACKOFF_CAP_S:.0f} s, so that jobs that failed together \
+do not come back together. After a `wait` it is the gate that lets them go, slowly at first. Failures in a row \
 close a gate too, but `EmptyAnswer`, `TokenLimitTooSmall` and `RequestOverLimit` do not count: the provider did its \
 part, and what one customer asks for must not shut out the others. `type` and `message` are what a front \
 end reads in `error`; a provider's own words are never shown, they may quote the prompt. Two things are not mended \
@@ -89,6 +96,26 @@ first token is started again, never spliced.
 
 | what happened | `type` | action | wish | attempts used, of 3 | `message` |
 |---|---|---|---|---|---|
+"""
+
+
+_BOUNDS: Final = f"""\
+
+## Bounds
+
+What a broken or hostile server sends is bounded in size as well as in time:
+
+| of | at most | beyond it |
+|---|---|---|
+| the head of an answer, and the trailers after it | {MAX_HEAD_BYTES >> 10} KiB each | `StreamBroken` |
+| the body of an error | {ERROR_BYTES >> 10} KiB, {ERROR_SECONDS:.0f} s | its status and headers say what it is |
+| one event of a stream | {MAX_EVENT_BYTES >> 20} MiB | `StreamMalformed` |
+| a stream, unpacked | {ANSWER_MAX_BYTES >> 20} MiB | `StreamMalformed` |
+| the text of an answer | {TEXT_MAX >> 20} Mi characters | `StreamMalformed` |
+
+Nothing of a body is kept but its text: beside that a call needs a few MiB, whatever comes. A compressed answer is
+unpacked piece by piece, the other jobs of the worker have their turns in between, and one that is compressed twice is
+not read.
 """
 
 
@@ -102,7 +129,7 @@ def page() -> str:
             f"| {shape} | `{verdict.error.type}` | `{verdict.action}` | {wish} | {ATTEMPTS[verdict.action]} "
             f"| {verdict.error.message} |\n"
         )
-    return _INTRODUCTION + "".join(rows)
+    return _INTRODUCTION + "".join(rows) + _BOUNDS
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import openai
 
 from services.worker.accounting import usage_of_answer
 from services.worker.providers import Access, BilledUsage, Completion, GenerationRequest
-from services.worker.providers.answers import Finish, count, read_answer
+from services.worker.providers.answers import UNREADABLE, Finish, count, read_answer
 from services.worker.providers.failures import CallFailure, Fault, classify
 from services.worker.providers.models import (
     THINKING_TOKENS,
@@ -80,7 +80,7 @@ class _Reply:
             return ""
         try:
             chunk = _chunks.decode(data)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             raise classify(CallFailure(fault=Fault.MALFORMED)) from None
         if chunk.error is not None or chunk.object == "error":
             # vLLM sends the error as the whole event.
@@ -166,7 +166,7 @@ class OpenAIProvider:
         arguments, reply = self._arguments(request), _Reply()
         try:
             async with self._client.chat.completions.with_streaming_response.create(**arguments) as response:
-                answer: Any = read_answer(response.iter_bytes(), reply)
+                answer: Any = read_answer(response.http_response, reply)
                 async with aclosing(answer):
                     async for item in answer:
                         yield item

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 import httpx2
 
 from services.worker.providers import Access
+from services.worker.providers.bounds import BoundedTransport
 from services.worker.providers.failures import CallFailure, Fault, hint_in
 from services.worker.providers.transport import StreamTransport
 from shared.job import ParameterValue
@@ -49,13 +50,15 @@ def new_http_client(access: Access) -> httpx2.AsyncClient:
     # The libraries log requests with their bodies at DEBUG, and URLs at INFO: nothing of it is ever ours to log.
     for name in _LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
+    transport: httpx2.AsyncBaseTransport = StreamTransport()
+    if access.proxy is not None:
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30.0)
+        transport = httpx2.AsyncHTTPTransport(proxy=access.proxy, limits=limits, trust_env=False)
     return httpx2.AsyncClient(
         # Tokens are too small to be worth it, and a proxy that compresses holds them back until there are enough.
         headers={"accept-encoding": "identity"},
         timeout=httpx2.Timeout(connect=5.0, read=access.read_timeout_s, write=30.0, pool=30.0),
-        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30.0),
-        proxy=access.proxy,
-        transport=StreamTransport() if access.proxy is None else None,
+        transport=BoundedTransport(transport),
         trust_env=False,
         follow_redirects=False,
     )
@@ -79,8 +82,8 @@ def reported(error: Any, *, status: int | None = None, headers: Mapping[str, str
     """
     body = error if isinstance(error, dict) else {}
     code, details, headers = body.get("code"), body.get("details"), headers or {}
-    if status is None and str(code) in _STATUSES:
-        status = int(str(code))  # vLLM (a number) and LiteLLM (a text) put the status there that was too late
+    if status is None and isinstance(code, (int, str)) and str(code) in _STATUSES:
+        status = int(code)  # vLLM (a number) and LiteLLM (a text) put the status there that was too late
     if isinstance(details, dict):
         code = details.get("error_code", code)
     kind = body.get("type")

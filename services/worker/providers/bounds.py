@@ -1,0 +1,59 @@
+"""Bounds on what a server may make us read, whichever transport is below: of an error the first bytes, soon.
+
+What is read of an answer is bounded in answers.py, its head and its trailers in connection.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Final
+
+import httpx2
+
+ERROR_BYTES: Final = 65_536
+"""An error is some hundred bytes of JSON; of more the beginning is kept, which is then no JSON and says nothing."""
+
+ERROR_SECONDS: Final = 5.0
+"""How long the body of an error may take. Its status and headers are there, and say what becomes of the job."""
+
+_OF_THE_WIRE: Final = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+
+
+class BoundedTransport(httpx2.AsyncBaseTransport):
+    """Hands on what `inner` brings: answers as streams, errors with what could be read of their body."""
+
+    def __init__(self, inner: httpx2.AsyncBaseTransport) -> None:
+        self._inner = inner
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """See httpx2. httpx2.TransportError; DecodingError for an answer that is packed more than once."""
+        response = await self._inner.handle_async_request(request)
+        packed = [name for name in response.headers.get_list("content-encoding", split_commas=True) if name]
+        if response.is_success and len(packed) < 2:
+            return response
+        try:
+            # Layers multiply: each may make a thousand bytes of one, in one go that nothing interrupts.
+            body = await _beginning(response) if len(packed) < 2 else b""
+        finally:
+            await response.aclose()
+        if response.is_success:
+            raise httpx2.DecodingError("the answer is packed more than once", request=request)
+        headers = [(name, value) for name, value in response.headers.multi_items() if name not in _OF_THE_WIRE]
+        return httpx2.Response(response.status_code, headers=headers, content=body, extensions=response.extensions)
+
+    async def aclose(self) -> None:
+        """See httpx2."""
+        await self._inner.aclose()
+
+
+async def _beginning(response: httpx2.Response) -> bytes:
+    """What comes of a body within the bounds, however it ends."""
+    body = b""
+    with suppress(TimeoutError, httpx2.HTTPError):
+        async with asyncio.timeout(ERROR_SECONDS):
+            async for piece in response.aiter_bytes():
+                body += piece[:ERROR_BYTES]
+                if len(body) >= ERROR_BYTES:
+                    break
+    return body[:ERROR_BYTES]

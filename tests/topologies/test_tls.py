@@ -1,0 +1,164 @@
+"""TLS and nothing else, with certificates of a private authority, on one server, a cluster and behind sentinels."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from shared.errors import SettingsInvalid, StoreUnavailable
+from shared.settings import StoreSettings
+from shared.store.embedded import EmbeddedServer
+from shared.store.job_store import JobStore, open_store
+from tests.support.job_life import JobLife
+from tests.support.processes import free_port
+from tests.support.store import claim, complete, submit
+from tests.support.tls import REDIS, Authority, why_not
+from tests.support.topologies import Servers, claimed_anew, repeated, running_cluster, running_sentinels
+from tests.topologies.load import services_on
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120), pytest.mark.skipif(bool(why_not()), reason=why_not())]
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Whom these servers and their clients trust."""
+    return Authority(tmp_path_factory.mktemp("tls") / "authority")
+
+
+@asynccontextmanager
+async def running_one(folder: Path, *, binary: Path, tls: Authority) -> AsyncIterator[Servers]:
+    """One server."""
+    port = free_port()
+    with EmbeddedServer(folder, binary=binary, options=tls.options(port)) as server:
+        yield Servers(f"rediss://127.0.0.1:{port}{tls.query}", [server])
+
+
+KINDS: dict[str, Any] = {"one": running_one, "cluster": running_cluster, "sentinel": running_sentinels}
+
+
+@pytest.fixture(params=KINDS)
+async def servers(request: pytest.FixtureRequest, tmp_path: Path, authority: Authority) -> AsyncIterator[Servers]:
+    """Debian's Redis in each form."""
+    async with KINDS[request.param](tmp_path / "servers", binary=Path(str(REDIS)), tls=authority) as running:
+        yield running
+
+
+def _opened(url: str) -> Any:
+    return open_store(StoreSettings(redis_url=url, lease_seconds=30.0), client_name="test")
+
+
+async def _lives(store: JobStore) -> None:
+    """A job from its submit to its end, heard over the bell and read from its log."""
+    life = JobLife(store)
+    async with store.bell.listen(store.keys.bell(life.id)) as listener:
+        await (await life.submit()).start()
+        await life.write("a text ")
+        assert await listener.wait(10) is not None
+        listener.forget()
+        await life.complete("and its end")
+        assert await listener.wait(10) is not None
+    page = await store.events.read(life.id, None)
+    assert [str(event.kind) for event in page.events] == life.events
+
+
+async def test_a_job_lives_over_tls(servers: Servers) -> None:
+    """Submit, claim, text, end and its events, all on connections that trust the authority of the URL."""
+    async with _opened(servers.url) as store:
+        await _lives(store)
+
+
+async def test_the_authorities_of_the_environment(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SSL_CERT_FILE does as well as the option in the URL."""
+    url, _, query = servers.url.partition("?")
+    monkeypatch.setenv("SSL_CERT_FILE", query.removeprefix("ssl_ca_certs="))
+    async with _opened(url) as store:
+        await _lives(store)
+
+
+@pytest.mark.parametrize("kind", ["cluster", "sentinel"])
+async def test_a_fail_over_with_tls(kind: str, tmp_path: Path, authority: Authority) -> None:
+    """The master is killed: what it had confirmed goes on at the next one, over TLS as before."""
+    async with (
+        KINDS[kind](tmp_path / "servers", binary=Path(str(REDIS)), tls=authority) as servers,
+        _opened(servers.url) as store,
+    ):
+        running, waiting = await submit(store, 2)
+        (held,) = await claim(store, 1)
+        await servers.in_sync()
+        await servers.kill_master()
+        await repeated(partial(complete, store, held))
+        (next_one,) = await claimed_anew(store, "w2")
+        assert {held.job_id, next_one.job_id} == {running, waiting}
+
+
+async def test_the_services_over_tls(tmp_path: Path, authority: Authority) -> None:
+    """Gateway, notifier and worker as processes, behind sentinels: submit, stream and status."""
+    async with (
+        running_sentinels(tmp_path / "servers", binary=Path(str(REDIS)), tls=authority) as servers,
+        services_on(servers, tmp_path, workers=1) as running,
+    ):
+        reading = await running.follow(await running.submit(1, parameters={"length": "short"}))
+        assert reading.problems() == []
+        assert (await running.end(reading.job_id))["status"] == "completed"
+
+
+async def test_a_server_that_wants_a_certificate(tmp_path: Path, authority: Authority) -> None:
+    """A client's certificate and key are options of the URL; without them no call is served, and one line tells."""
+    port = free_port()
+    options = (*authority.options(port), "--tls-auth-clients", "yes")
+    url = f"rediss://127.0.0.1:{port}{authority.query}"
+    with EmbeddedServer(tmp_path / "server", binary=Path(str(REDIS)), options=options):
+        async with _opened(f"{url}&ssl_certfile={authority.server}&ssl_keyfile={authority.key}") as store:
+            await _lives(store)
+        with capture_logs() as lines:
+            async with _opened(url) as store:
+                with pytest.raises(StoreUnavailable):
+                    await store.stats()
+    assert [line["event"] for line in lines] == ["redis_not_reached"]
+
+
+async def test_an_authority_nobody_knows_is_told_once(servers: Servers) -> None:
+    """Without the private authority no call is sent; one line says why, without the URL, and calls fail in time."""
+    stranger = servers.url.partition("?")[0].replace("://", "://user:the-secret@")
+    with capture_logs() as lines:
+        async with _opened(stranger) as store:
+            for _ in range(2):
+                with pytest.raises(StoreUnavailable) as refused:
+                    await store.stats()
+    (line,) = lines
+    assert (line["event"], line["log_level"]) == ("redis_not_reached", "warning")
+    assert "certificate" in line["reason"]
+    assert "the-secret" not in f"{lines} {refused.value}"
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+async def test_an_authority_that_cannot_be_read_stops_the_start(tmp_path: Path, content: str | None) -> None:
+    """A file that is missing, or is no certificate, is a wrong setting: one line that names it."""
+    file = tmp_path / "authority.pem"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(SettingsInvalid, match="REDIS_URL: its certificates"):
+        async with _opened(f"rediss+cluster://user:the-secret@127.0.0.1:{free_port()}?ssl_ca_certs={file}"):
+            pass
+
+
+async def test_renewed_certificates_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that runs on takes a new authority from the same file for its next connection; a file that is broken
+    meanwhile changes nothing."""
+    monkeypatch.setattr("shared.store.connection.TLS_FRESH_S", 0.0)
+    before, after = Authority(tmp_path / "before"), Authority(tmp_path / "after")
+    file = tmp_path / "authority.pem"
+    file.write_bytes(before.certificate.read_bytes())
+    port = free_port()
+    url = f"rediss://127.0.0.1:{port}?ssl_ca_certs={file}"
+    async with _opened(url) as store:
+        for content, authority in (("", before), ("broken", before), (after.certificate.read_text(), after)):
+            file.write_text(content or file.read_text())
+            with EmbeddedServer(tmp_path / "server", binary=Path(str(REDIS)), options=authority.options(port)):
+                await repeated(store.stats)
