@@ -234,7 +234,9 @@ def document(models: Mapping[str, frozenset[str]], events_url: str, *, authentic
         "info": {
             "title": "Presswork",
             "version": installed_version(),
-            "description": "AI content jobs: submit a prompt, get an id in milliseconds, watch the text arrive.",
+            "description": "AI content jobs: submit a prompt, get an id in milliseconds, watch the text arrive.\n\n"
+            "Errors are problem documents (RFC 9457). Whatever it asks for, a request that is no HTTP is answered with "
+            "400, another method with 405, a head that does not come in time with 408, one beyond 64 KiB with 431.",
         },
         "servers": [{"url": "/"}],
         "paths": _submitting() | _reading() | _changing() | _events(events_url) | _operating(),
