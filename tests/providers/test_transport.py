@@ -219,10 +219,11 @@ async def test_the_certificate_is_checked() -> None:
     assert not any(served.heads)
 
 
-async def test_a_compressed_stream_is_read_all_the_same() -> None:
+@pytest.mark.parametrize("encoding", [b"gzip", b"identity, gzip"])
+async def test_a_compressed_stream_is_read_all_the_same(encoding: bytes) -> None:
     """Some servers compress whatever they are told; a stream that is not what it says is unreadable, not a crash."""
     event = b'data: {"choices": [{"delta": {"content": "Hi"}, "finish_reason": "stop"}]}\n\n'
-    head = CHUNKED.removesuffix(b"\r\n") + b"content-encoding: gzip\r\n\r\n"
+    head = CHUNKED.removesuffix(b"\r\n") + b"content-encoding: " + encoding + b"\r\n\r\n"
     for body, expected in ((gzip.compress(event), "Hi"), (event, "StreamMalformed")):
         answer = head + b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
         async with serving(answer) as served, open_provider("openai", served.url.removesuffix("/x?y=1")) as provider:

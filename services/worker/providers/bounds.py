@@ -6,7 +6,7 @@ What is read of an answer is bounded in answers.py, its head and its trailers in
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Final
 
 import httpx2
@@ -29,12 +29,13 @@ class BoundedTransport(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """See httpx2. httpx2.TransportError; DecodingError for an answer that is packed more than once."""
         response = await self._inner.handle_async_request(request)
-        packed = [name for name in response.headers.get_list("content-encoding", split_commas=True) if name]
-        if response.is_success and len(packed) < 2:
+        names = response.headers.get_list("content-encoding", split_commas=True)
+        readable = sum(name.lower() not in ("", "identity") for name in names) < 2
+        if response.is_success and readable:
             return response
         try:
             # Layers multiply: each may make a thousand bytes of one, in one go that nothing interrupts.
-            body = await _beginning(response) if len(packed) < 2 else b""
+            body = await _beginning(response) if readable else b""
         finally:
             await response.aclose()
         if response.is_success:
@@ -51,8 +52,8 @@ async def _beginning(response: httpx2.Response) -> bytes:
     """What comes of a body within the bounds, however it ends."""
     body = b""
     with suppress(TimeoutError, httpx2.HTTPError):
-        async with asyncio.timeout(ERROR_SECONDS):
-            async for piece in response.aiter_bytes():
+        async with asyncio.timeout(ERROR_SECONDS), aclosing(response.aiter_bytes()) as pieces:
+            async for piece in pieces:
                 body += piece[:ERROR_BYTES]
                 if len(body) >= ERROR_BYTES:
                     break
