@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
 from typing import Final
 
-from services.worker.run import PASSING, Run
+from services.worker.run import PASSING, Run, Stop
 from shared.errors import LeaseLost, StoreRejected
 from shared.store.job_store import JobStore
 
@@ -31,13 +30,12 @@ class Deltas:
     """The text of one run. `push` as it comes; the first piece goes at once, the rest merged, one append at a time.
 
     `number` and `offset` tell how much is in the log once `close` returned; what is not, rides in the job's end.
-    `on_lost` is called once when the lease turns out to be gone.
+    The run is stopped when its lease turns out to be gone.
     """
 
-    def __init__(self, store: JobStore, run: Run, on_lost: Callable[[], None]) -> None:
+    def __init__(self, store: JobStore, run: Run) -> None:
         self._store = store
         self._run = run
-        self._on_lost = on_lost
         self._pieces: list[str] = []
         self._pending = 0
         self._characters = WINDOW_CHARACTERS
@@ -45,7 +43,7 @@ class Deltas:
         self._closed = False
         self._given_up = False
         self._open_window = False
-        self._start: asyncio.Handle | None = None
+        self._begun = False
         self._pump: asyncio.Task[None] | None = None
         self._unsent: list[str] = []
         self.offset = 0
@@ -71,9 +69,10 @@ class Deltas:
         self._pending += len(text)
         if not self._store.settings.deltas:
             return  # all of it rides in the end
-        if self._start is None:
+        if not self._begun:
             # In the next turn: a text that ends in this one rides in the job's end, and a task costs 3 us.
-            self._start = asyncio.get_running_loop().call_soon(self._begin)
+            self._begun = True
+            asyncio.get_running_loop().call_soon(self._begin)
         elif not self._open_window or self._pending >= self._characters:
             self._hurry.set()
 
@@ -120,7 +119,7 @@ class Deltas:
                 if self._given_up:
                     return None
             except (LeaseLost, StoreRejected):
-                self._on_lost()
+                self._run.halt(Stop.LOST)
                 return None
             else:
                 self._run.number += 1

@@ -94,7 +94,7 @@ class Pool:
     async def _work(self, run: Run) -> None:
         ending = None
         try:
-            ending = await self._runner.execute(run, lambda: run.halt(Stop.LOST))
+            ending = await self._runner.execute(run)
         finally:
             self._vacate(run)
         try:
@@ -127,6 +127,8 @@ class Pool:
 
     def forget(self, run: Run) -> None:
         """The run's lease is no longer ours to hold."""
+        # It leads back to the run: prompt and text of each job would stay until the collector of cycles comes.
+        run.close_log = None
         if self._runs.pop(run.claim.token, None) is not None:
             self._changed.set()
 

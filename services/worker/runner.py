@@ -6,7 +6,7 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import structlog
@@ -72,10 +72,10 @@ class Runner:
         # Bound once: a lazy logger is bound again at each line, also at those that its level drops.
         self._log = structlog.get_logger(__name__).bind()
 
-    async def execute(self, run: Run, lost: Callable[[], None]) -> Ending | None:
+    async def execute(self, run: Run) -> Ending | None:
         """Generate the text; answers how the job goes on, None when nothing may be written any more."""
         run.account = account = Account(run.claim, self._providers, self._gates, self._meters)
-        deltas = Deltas(self._settlement.store, run, lost)
+        deltas = Deltas(self._settlement.store, run)
         run.close_log = deltas.close
         turn = Turn(run, self._gates.chain[0] if self._gates.chain else "")
         limit = min(run.claim.spec.timeout_seconds, self._seconds_to_deadline(run))
@@ -110,7 +110,8 @@ class Runner:
                     raise
                 self._swallow_cancel()
             except Exception as error:
-                raised = error
+                # Nobody reads its traceback, and that leads back to all that this call held.
+                raised = error.with_traceback(None)
                 if run.stop is not None:
                     self._swallow_cancel()
             else:

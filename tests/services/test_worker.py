@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -11,13 +12,24 @@ import pytest
 
 from services.worker.consumer import CLAIM_MOST
 from services.worker.providers import Action, Completion, GenerationRequest, ProviderError
+from services.worker.run import Run
 from shared.events import EventKind
 from shared.job import JobError, JobStatus
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore
 from shared.store.replies import Claimed
 from tests.support.store import new_job, submit
-from tests.support.worker import DONE, Scripted, answers, ended, running_worker, until, until_processing, waits_for_ever
+from tests.support.worker import (
+    DONE,
+    Scripted,
+    Stream,
+    answers,
+    ended,
+    running_worker,
+    until,
+    until_processing,
+    waits_for_ever,
+)
 
 BUSY = JobError(type="ProviderUnavailable", message="the provider is busy", retryable=True)
 
@@ -34,6 +46,36 @@ async def test_a_job_runs_and_its_events_add_up(store: JobStore) -> None:
         deltas = [json.loads(event.data)["text"] for event in events if event.kind is EventKind.DELTA]
         assert "".join(deltas) == "Hello x"
         assert [events[0].kind, events[1].kind, events[-1].kind] == ["queued", "processing", "completed"]
+
+
+async def _answers_slowly(request: GenerationRequest) -> AsyncIterator[str | Completion]:
+    yield "Hello "
+    await asyncio.sleep(0.02)
+    yield request.prompt
+    yield DONE
+
+
+async def _refuses(_: GenerationRequest) -> AsyncIterator[str | Completion]:
+    yield "Hello "
+    raise ProviderError(JobError(type="InvalidRequest", message="refused"), Action.FAIL)
+
+
+@pytest.mark.parametrize("stream", [answers, _answers_slowly, _refuses], ids=["at once", "with deltas", "failed"])
+async def test_what_a_run_held_goes_with_its_end(store: JobStore, stream: Stream) -> None:
+    """Prompt and text of an ended job do not wait in the worker's memory for the collector of cycles."""
+
+    async def forgotten() -> bool:
+        return not any(type(item) is Run for item in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        async with running_worker(store.settings, {"p": Scripted(stream)}):
+            (job_id,) = await submit(store)
+            await ended(store, job_id)
+            await until(forgotten)
+    finally:
+        gc.enable()
 
 
 async def test_many_free_slots_are_filled_in_several_claims(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
