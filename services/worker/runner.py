@@ -24,7 +24,7 @@ from services.worker.run import Ending, Finish, Parked, Requeue, Run, Stop
 from services.worker.settlement import Settlement
 from shared.chain import split
 from shared.errors import LeaseLost
-from shared.job import JobError, JobStatus, Outcome, PassedOver, RetryReason
+from shared.job import Claim, JobError, JobStatus, Outcome, PassedOver, RetryReason
 from shared.store.replies import CallReport
 from shared.telemetry.metrics import WorkerMetrics
 
@@ -104,7 +104,7 @@ class Runner:
             call = Call(run, deltas, self._patience, lambda: self._began(run, turn.gate))
             raised: Exception | None = None
             try:
-                completion = await self._call(run, call, turn.gate)
+                completion = await call.complete(*self._request(run.claim, turn.gate))
             except asyncio.CancelledError:
                 if run.stop is None:
                     raise
@@ -130,8 +130,9 @@ class Runner:
                 return parked or raised
         return None
 
-    async def _call(self, run: Run, call: Call, gate: str) -> Completion:
-        claim, spec = run.claim, run.claim.spec
+    def _request(self, claim: Claim, gate: str) -> tuple[Provider, GenerationRequest]:
+        """Who is asked, and for what. ProviderError when this worker does not have it."""
+        spec = claim.spec
         name, model = split(gate)
         provider = self._providers.get(name)
         if provider is None or (self._gates.chain and gate not in self._gates.chain):
@@ -144,7 +145,7 @@ class Runner:
             job_id=claim.job_id, attempt=claim.attempt, prompt=spec.prompt, parameters=spec.parameters,
             model=model, max_tokens=spec.max_tokens, temperature=spec.temperature,
         )  # fmt: skip
-        return await call.complete(provider, request)
+        return provider, request
 
     def _began(self, run: Run, gate: str) -> None:
         self._metrics.calls.first_token.observe(time.monotonic() - run.started_s)
@@ -195,12 +196,24 @@ class Runner:
     def _seconds_to_deadline(run: Run) -> float:
         return (run.claim.deadline_ms - run.claim.started_ms) / 1000
 
-    def _finish(self, run: Run, status: JobStatus, deltas: Deltas, turn: Turn, **more: object) -> Finish:
+    def _finish(
+        self,
+        run: Run,
+        status: JobStatus,
+        deltas: Deltas,
+        turn: Turn,
+        *,
+        result: str | None = None,
+        error: JobError | None = None,
+        finish_reason: str | None = None,
+        metadata: dict[str, object] | None = None,
+    ) -> Finish:
         spent = run.account.spent if run.account else None
         provider, model = split(turn.gate)
         outcome = Outcome(
+            result=result, error=error, provider=provider or None, model=model or None,
             usage=spent.usage if spent else None, cost_usd=to_usd(spent.cost) if spent else None,
-            provider=provider or None, model=model or None, passed_over=tuple(turn.passed_over), **more,  # type: ignore[arg-type]  # names of its fields
+            finish_reason=finish_reason, passed_over=tuple(turn.passed_over), metadata=metadata,
         )  # fmt: skip
         run_ms = round((time.monotonic() - run.started_s) * 1000)
         return Finish(status, outcome, deltas.number, deltas.offset, run_ms)

@@ -19,6 +19,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
+from itertools import chain
 from typing import Final
 
 import msgspec
@@ -119,7 +120,7 @@ class Scripts:
             raise TypeError(f"{name}.lua needs {missing}") from None
         if argv or any(len(item) != len(script.item) for item in items):
             raise TypeError(f"{name}.lua does not take these values")
-        command = ("EVALSHA", *start, *values, *(value for item in items for value in item))
+        command = ("EVALSHA", *start, *values, *chain.from_iterable(items))
         for _ in range(3):
             try:
                 return await self._run(script, command)

@@ -53,14 +53,14 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
 
 def _bounded(number: int) -> int:
     """What a provider reports must not spoil the sums of a day."""
-    return min(max(number, 0), EXACT_MAX)
+    return number if 0 <= number <= EXACT_MAX else max(0, min(number, EXACT_MAX))
 
 
 def nano_usd(cost_usd: float | None) -> int | None:
     """A cost in nano-USD; None for what is not known, or no amount."""
-    if cost_usd is None or not math.isfinite(cost_usd) or cost_usd < 0:
+    if cost_usd is None or not 0 <= cost_usd < math.inf:
         return None
-    return _bounded(round(min(cost_usd, EXACT_MAX) * NANO))
+    return round(min(cost_usd * NANO, EXACT_MAX))
 
 
 @lru_cache(maxsize=256)
