@@ -77,7 +77,7 @@ class EventReader:
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The data of the events that this chunk completes. ProviderError when an event has no end."""
-        text = self._with_plain_ends(chunk)
+        text = self._with_plain_ends(chunk) if self._half_line_end or b"\r" in chunk else chunk
         if b"\n\n" not in text and not (text.startswith(b"\n") and self.left.endswith(b"\n")):
             self._keep(text)
             return []
@@ -85,7 +85,8 @@ class EventReader:
             text = b"".join((self.left, text))
             self.left.clear()
         complete, _, rest = text.rpartition(b"\n\n")
-        self._keep(rest)
+        if rest:
+            self._keep(rest)
         if not self.found:
             complete, self.found = complete.removeprefix(_BOM), True
         found = []
@@ -98,13 +99,10 @@ class EventReader:
 
     def _with_plain_ends(self, chunk: bytes) -> bytes:
         """With each line end as LF. A chunk may end between the two characters of a line end."""
-        if self._half_line_end:
-            chunk, self._half_line_end = self._half_line_end + chunk, b""
-        if b"\r" in chunk:
-            if chunk.endswith(b"\r"):
-                chunk, self._half_line_end = chunk[:-1], b"\r"
-            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        return chunk
+        chunk, self._half_line_end = self._half_line_end + chunk, b""
+        if chunk.endswith(b"\r"):
+            chunk, self._half_line_end = chunk[:-1], b"\r"
+        return chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
     def _keep(self, rest: bytes) -> None:
         self.left += rest
