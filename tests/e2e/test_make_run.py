@@ -25,11 +25,24 @@ def _environment(folder: Path, **settings: str) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "HOME": str(folder), "DATA_DIR": str(folder / "data"), **ports, **settings}
 
 
+def _like_a_terminal() -> None:
+    """Whoever started the tests may ignore a signal (nohup, a background job), and a child would inherit that."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @contextmanager
 def _started(environment: dict[str, str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "deploy.local"]
     with (folder / "out").open("wb") as out:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=out)
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdout=out,
+            stderr=out,
+            preexec_fn=_like_a_terminal,  # noqa: PLW1509
+        )
     try:
         yield process
     finally:

@@ -14,8 +14,8 @@ from shared.settings import StoreSettings
 from shared.store.embedded import EmbeddedServer
 from shared.store.job_store import JobStore, open_store
 from tests.support.checks import RawRedis
-from tests.support.store import KEYS, breaches, claim, complete, submit
-from tests.support.topologies import claimed_anew, repeated
+from tests.support.store import KEYS, breaches, claim, complete, repeated, submit
+from tests.support.topologies import claimed_anew
 
 AOF = "appendonlydir"
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 from shared.errors import StoreUnavailable
 from shared.job import Claim, JobError, JobSpec, JobStatus, NewJob, Outcome, Priority, new_job_id
@@ -13,6 +14,7 @@ from shared.store.keys import FIXED, GROUP, LANES, Keys
 from tests.support.checks import RawRedis
 
 KEYS = Keys()
+AnswerT = TypeVar("AnswerT")
 STALE_MS = 60_000
 ERROR = JobError(type="ProviderUnavailable", message="try later", retryable=True)
 
@@ -25,12 +27,22 @@ def new_job(priority: str = "normal", *, organization: str = "org", **more: Any)
     return NewJob(id=new_job_id(), spec=spec, **more)
 
 
+async def repeated(call: Callable[[], Awaitable[AnswerT]], seconds: float = 40.0) -> AnswerT:
+    """Repeat a call that is safe to repeat until it succeeds, as every caller of the store does."""
+    async with asyncio.timeout(seconds):
+        while True:
+            try:
+                return await call()
+            except StoreUnavailable:
+                await asyncio.sleep(0.05)
+
+
 async def submit(store: JobStore, count: int = 1, priority: str = "normal", **more: Any) -> list[str]:
     """Submit jobs; their ids in order."""
     jobs = [new_job(priority, **more) for _ in range(count)]
-    # A thousand at a time: each has the store's patience, however slow the machine.
-    for first in range(0, count, 1000):
-        await asyncio.gather(*(store.submit(job) for job in jobs[first : first + 1000]))
+    # Some at a time, and again where the machine was too slow for the store's patience.
+    for first in range(0, count, 500):
+        await asyncio.gather(*(repeated(partial(store.submit, job)) for job in jobs[first : first + 500]))
     return [job.id for job in jobs]
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from redis.exceptions import RedisError
@@ -23,18 +23,6 @@ from tests.support.sentinel import DOWN_MS, MASTER_NAME, Sentinel
 from tests.support.tls import Authority
 
 _REPLICATION: Final = ("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1")
-
-AnswerT = TypeVar("AnswerT")
-
-
-async def repeated(call: Callable[[], Awaitable[AnswerT]], seconds: float = 40.0) -> AnswerT:
-    """Repeat a call that is safe to repeat until it succeeds, as every caller of the store does."""
-    async with asyncio.timeout(seconds):
-        while True:
-            try:
-                return await call()
-            except StoreUnavailable:
-                await asyncio.sleep(0.05)
 
 
 async def claimed_anew(store: JobStore, consumer: str, limit: int = 1, seconds: float = 40.0) -> list[Claim]:

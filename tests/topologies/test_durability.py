@@ -15,8 +15,8 @@ from shared.store.embedded import EmbeddedServer
 from shared.store.job_store import JobStore, open_store
 from tests.support.gateway import STATUS, SUBMIT, body, problem, running_gateway
 from tests.support.processes import ServiceProcess
-from tests.support.store import claim, new_job, submit
-from tests.support.topologies import Pair, claimed_anew, repeated, running_pair
+from tests.support.store import claim, new_job, repeated, submit
+from tests.support.topologies import Pair, claimed_anew, running_pair
 
 REDIS = shutil.which("redis-server")
 

@@ -15,8 +15,8 @@ from shared.settings import StoreSettings
 from shared.store.embedded import EmbeddedServer
 from shared.store.job_store import JobStore, open_store
 from shared.store.replies import Ring
-from tests.support.store import complete, new_job, submit
-from tests.support.topologies import Servers, ask, claimed_anew, repeated
+from tests.support.store import complete, new_job, repeated, submit
+from tests.support.topologies import Servers, ask, claimed_anew
 from tests.topologies.conftest import RUNNING
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]

@@ -12,8 +12,8 @@ from shared.settings import StoreSettings, read
 from shared.store.job_store import open_store
 from tests.support.processes import free_port
 from tests.support.sentinel import MASTER_NAME
-from tests.support.store import new_job, submit
-from tests.support.topologies import ask, repeated, running_cluster, running_sentinels
+from tests.support.store import new_job, repeated, submit
+from tests.support.topologies import ask, running_cluster, running_sentinels
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 PASSWORD = "pass-w0rd/with@signs"

@@ -9,8 +9,8 @@ from shared.events import EventKind
 from shared.job import JobStatus
 from shared.store.event_log import EventPage
 from shared.store.job_store import JobStore
-from tests.support.store import claim, complete, submit
-from tests.support.topologies import Servers, claimed_anew, repeated
+from tests.support.store import claim, complete, repeated, submit
+from tests.support.topologies import Servers, claimed_anew
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ from shared.store.embedded import EmbeddedServer
 from shared.store.job_store import JobStore, open_store
 from tests.support.job_life import JobLife
 from tests.support.processes import free_port
-from tests.support.store import claim, complete, submit
+from tests.support.store import claim, complete, repeated, submit
 from tests.support.tls import REDIS, Authority, why_not
-from tests.support.topologies import Servers, claimed_anew, repeated, running_cluster, running_sentinels
+from tests.support.topologies import Servers, claimed_anew, running_cluster, running_sentinels
 from tests.topologies.load import services_on
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120), pytest.mark.skipif(bool(why_not()), reason=why_not())]
@@ -49,7 +49,7 @@ async def servers(request: pytest.FixtureRequest, tmp_path: Path, authority: Aut
         yield running
 
 
-def _opened(url: str) -> Any:
+def _opened(url: str) -> AbstractAsyncContextManager[JobStore]:
     return open_store(StoreSettings(redis_url=url, lease_seconds=30.0), client_name="test")
 
 
@@ -119,7 +119,7 @@ async def test_a_server_that_wants_a_certificate(tmp_path: Path, authority: Auth
         with capture_logs() as lines:
             async with _opened(url) as store:
                 with pytest.raises(StoreUnavailable):
-                    await store.stats()
+                    await store.overview.stats()
     assert [line["event"] for line in lines] == ["redis_not_reached"]
 
 
@@ -130,7 +130,7 @@ async def test_an_authority_nobody_knows_is_told_once(servers: Servers) -> None:
         async with _opened(stranger) as store:
             for _ in range(2):
                 with pytest.raises(StoreUnavailable) as refused:
-                    await store.stats()
+                    await store.overview.stats()
     (line,) = lines
     assert (line["event"], line["log_level"]) == ("redis_not_reached", "warning")
     assert "certificate" in line["reason"]
@@ -161,4 +161,4 @@ async def test_renewed_certificates_are_read(tmp_path: Path, monkeypatch: pytest
         for content, authority in (("", before), ("broken", before), (after.certificate.read_text(), after)):
             file.write_text(content or file.read_text())
             with EmbeddedServer(tmp_path / "server", binary=Path(str(REDIS)), options=authority.options(port)):
-                await repeated(store.stats)
+                await repeated(store.overview.stats)
