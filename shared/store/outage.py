@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import Final
 
 import structlog
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError
 
 _log: Final = structlog.get_logger(__name__)
+_CREDENTIALS: Final = (AuthenticationError, AuthorizationError, NoPermissionError)
 
 
 def reason_of(error: BaseException) -> str:
@@ -21,9 +22,11 @@ def reason_of(error: BaseException) -> str:
     for one in chain:
         if isinstance(one, OSError) and one.strerror:
             return one.strerror
+    if any(isinstance(one, _CREDENTIALS) for one in chain):
+        return "user or password are refused"
     if any(isinstance(one, TimeoutError) for one in chain):
         return "no answer in time"
-    return str(error) if type(error) is RedisError else type(error).__name__
+    return type(chain[-1]).__name__
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

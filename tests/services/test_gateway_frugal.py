@@ -169,7 +169,7 @@ async def test_a_submit_whose_answer_was_lost_is_sent_once(redis_url: str) -> No
             await raw("CONFIG", "RESETSTAT")
             cut.set()
             with pytest.raises(StoreUnavailable):
-                await submit(store, 1)
+                await store.submit(new_job())
             cut.clear()
             assert "cmdstat_evalsha:calls=1," in (await raw("INFO", "commandstats")).decode()
             assert (await store.overview.stats()).queued == 2

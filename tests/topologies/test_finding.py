@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from shared.errors import StoreUnavailable
 from shared.settings import StoreSettings, read
@@ -20,15 +21,20 @@ PASSWORD = "pass-w0rd/with@signs"
 
 
 async def test_servers_and_sentinels_have_passwords_of_their_own(tmp_path: Path) -> None:
-    """The password of the URL is the master's; the sentinels get SENTINEL_PASSWORD, and nothing without it."""
+    """The password of the URL is the master's; the sentinels get SENTINEL_PASSWORD, and nothing without it:
+    one line says so."""
     async with running_sentinels(tmp_path, password=PASSWORD) as servers:
         mapping = {"SENTINEL_PASSWORD": PASSWORD}
         async with open_store(read(mapping, StoreSettings, redis_url=servers.url), client_name="test") as store:
             await submit(store, 1)
-        async with open_store(StoreSettings(redis_url=servers.url), client_name="test") as store:
-            with pytest.raises(StoreUnavailable) as refused:
-                await submit(store, 1)
-            assert PASSWORD not in str(refused.value)
+        with capture_logs() as lines:
+            async with open_store(StoreSettings(redis_url=servers.url), client_name="test") as store:
+                with pytest.raises(StoreUnavailable) as refused:
+                    await store.submit(new_job())
+    assert [(line["event"], line["reason"]) for line in lines] == [
+        ("redis_not_reached", "user or password are refused")
+    ]
+    assert PASSWORD not in str(refused.value)
 
 
 async def test_an_unknown_name_is_no_hang(tmp_path: Path) -> None:
