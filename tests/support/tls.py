@@ -11,6 +11,17 @@ from urllib.parse import quote
 REDIS: Final = shutil.which("redis-server")
 """Debian's; the embedded server was built without TLS."""
 
+_SIGNS: Final = "keyUsage=critical,keyCertSign,cRLSign"
+_SERVES: Final = """\
+subjectAltName=DNS:localhost,IP:127.0.0.1
+basicConstraints=CA:FALSE
+keyUsage=digitalSignature
+extendedKeyUsage=serverAuth,clientAuth
+subjectKeyIdentifier=hash
+authorityKeyIdentifier=keyid,issuer
+"""
+"""From Python 3.13 on, certificates are held to RFC 5280: an authority must say that it may sign, and so on."""
+
 _CURVE: Final = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 
 
@@ -32,13 +43,16 @@ class Authority:
         folder.mkdir(parents=True)
         self.certificate, self._key = folder / "authority.pem", folder / "authority.key"
         self.server, self.key = folder / "server.pem", folder / "server.key"
-        request, names = folder / "server.csr", folder / "names"
-        names.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
-        _openssl("req", "-x509", *_CURVE, "-keyout", self._key, "-out", self.certificate, "-subj", "/CN=an authority")
+        request, extensions = folder / "server.csr", folder / "extensions"
+        extensions.write_text(_SERVES)
+        _openssl(
+            "req", "-x509", *_CURVE, "-keyout", self._key, "-out", self.certificate, "-subj", "/CN=an authority",
+            "-addext", _SIGNS,
+        )  # fmt: skip
         _openssl("req", *_CURVE, "-keyout", self.key, "-out", request, "-subj", "/CN=localhost")
         _openssl(
             "x509", "-req", "-in", request, "-CA", self.certificate, "-CAkey", self._key, "-CAcreateserial",
-            "-extfile", names, "-out", self.server,
+            "-extfile", extensions, "-out", self.server,
         )  # fmt: skip
 
     def options(self, port: int) -> tuple[str, ...]:
