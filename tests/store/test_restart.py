@@ -77,6 +77,29 @@ async def test_a_claim_that_was_lost_is_no_lease_beside_the_next(forgetful: Forg
         assert await breaches(store, raw, [job_id]) == []
 
 
+async def test_a_run_whose_end_was_lost_is_repeated_under_a_new_token(
+    forgetful: ForgetfulServer, store: JobStore
+) -> None:
+    """A worker has done with a job, the server forgot it, and an answer to the next claim is lost: the job comes again,
+    as its first attempt, and nothing of the second run has a number that a browser knows from the first."""
+    (job_id,) = await submit(store)
+    (first,) = await claim(store)
+    forgetful.save()
+    await store.append(first, 2, "one text")
+    cursor = (await store.events.read(job_id, None)).cursor
+    await complete(store, first, "one text")
+    forgetful.die()
+    (second,) = await repeated(lambda: claimed_anew(store, "w1"))
+    assert (second.job_id, second.attempt) == (job_id, 1)
+    assert second.token != first.token
+    await store.append(second, 2, "another")
+    page = await store.events.read(job_id, cursor)
+    assert page.events[0].kind is EventKind.GAP
+    await complete(store, second, "another")
+    async with RawRedis(forgetful.server.url) as raw:
+        assert await breaches(store, raw, [job_id]) == []
+
+
 async def test_an_event_that_was_read_and_lost_is_followed_by_a_gap(
     forgetful: ForgetfulServer, store: JobStore
 ) -> None:

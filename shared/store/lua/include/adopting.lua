@@ -69,20 +69,17 @@ local function adopt(token, job, repeated)
   local f = read_entry(job)
   if f.entry ~= token or not (f.state == 'queued' or f.state == 'processing') then return release(token) end
   local attempt = tonumber(f.attempt or 0)
-  if f.state == 'processing' and repeated then
+  local running, predating = f.state == 'processing', predates(token)
+  if running and repeated and not predating then
     return answer(token, job, f, attempt, f.gate or string.match(chain, '^%S*'))
   end
-  if f.state == 'processing' then
-    -- Running, and yet delivered anew: the group was lost and every lease with it. Two workers with one token would
-    -- be no fence (I4).
+  -- Running, and yet delivered anew: the group was lost and every lease with it. Or from before a fail-over: a claim of
+  -- this entry, or the end of a run that this consumer has done with, may have been lost with the old master. Two runs
+  -- with one token would be no fence (I4), and readers would take what one tells for the rest of the other (I10).
+  if running or predating then
     put_anew = true
     replace_entry(job, f.losses)
-    return release(token)
-  end
-  if predates(token) then
-    -- A claim of this entry may have been lost with the old master: its token must not serve a second worker.
-    put_anew = true
-    replace_entry(job, f.losses)
+    if running and repeated then redis.call('HSET', job_prefix .. job, 'attempt', math.max(attempt - 1, 0)) end
     return release(token)
   end
   if tonumber(f.deadline) <= now then
