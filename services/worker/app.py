@@ -67,7 +67,7 @@ class Worker:
         due = NextDue(lease_s)
         gates = Gates(store, paths)
         settlement = Settlement(store, metrics, due, patience_s=3 * lease_s + 2.0)
-        patience = Patience(settings.first_token_seconds, settings.token_gap_seconds)
+        patience = Patience(settings.first_token_seconds, settings.token_gap_seconds, settings.thinking_seconds)
         runner = Runner(providers, gates, settlement, metrics, patience)
         self._pool = Pool(runner, settlement, settings.worker_concurrency, metrics)
         self._chores = Chores(store, self.name, self._pool, metrics, due)

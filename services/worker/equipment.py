@@ -50,7 +50,7 @@ def _vendor(name: str, settings: WorkerSettings) -> Provider:
     """A provider's SDK is imported only where it is used: it costs a second and 50 MB."""
     access = Access(
         api_key=settings.keys[name], base_url=settings.base_urls[name] or None, priced=settings.priced[name],
-        proxy=settings.provider_proxy or None,
+        proxy=settings.provider_proxy or None, think_tags=settings.tags,
     )  # fmt: skip
     if name == "openai":
         from services.worker.providers.openai import OpenAIProvider  # noqa: PLC0415

@@ -146,6 +146,12 @@ class ProviderCalls:
             ("provider", "model", "direction"),
             registry=registry,
         )
+        self.unknown_finish_reasons = Counter(
+            "presswork_unknown_finish_reasons_total",
+            "Whole answers whose finish reason is in no table; the log names each once.",
+            ("provider", "model"),
+            registry=registry,
+        )
         self.cost = Counter(
             "presswork_provider_cost_usd_total",
             "USD of all calls whose price is known.",

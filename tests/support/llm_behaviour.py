@@ -17,7 +17,7 @@ class Failing(msgspec.Struct, forbid_unknown_fields=True):
     status: int
     retry_after: float | None = None
     headers: dict[str, str] = {}
-    body: dict[str, Any] | None = None
+    body: Any = None
     first: int | None = None
     seconds: float | None = None
 
@@ -28,7 +28,7 @@ class Behaviour(msgspec.Struct, forbid_unknown_fields=True):
     `tokens` pieces of text, `gap_s` apart, the first after `first_token_s` and up to `first_spread_s` more, at random.
     `stamped`: each is `llm_dialects.STAMP` with the moment it is written. After `cut_after` pieces the stream ends
     as `cut` says. `raw`: send these strings as the body instead, then do as `cut` says (None: end it in order).
-    `endless`: with a gap, the pieces come again and again, until `/_release`.
+    `content_type`: of an answer. `endless`: with a gap, the pieces come again and again, until `/_release`.
     """
 
     tokens: int = 16
@@ -42,6 +42,7 @@ class Behaviour(msgspec.Struct, forbid_unknown_fields=True):
     cut: Literal["end", "drop", "stall"] | None = None
     cut_after: int = 0
     raw: list[str] | None = None
+    content_type: str | None = "text/event-stream"
     keep_bodies: bool = False
 
 

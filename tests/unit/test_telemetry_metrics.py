@@ -32,6 +32,7 @@ DOCUMENTED = {
     "presswork_provider_requests": ("provider", "model", "outcome"),
     "presswork_provider_tokens": ("provider", "model", "direction"),
     "presswork_provider_cost_usd": ("provider", "model"),
+    "presswork_unknown_finish_reasons": ("provider", "model"),
     "presswork_wasted_tokens": ("reason",),
     "presswork_worker_slots": (),
     "presswork_worker_slots_busy": (),

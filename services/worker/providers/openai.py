@@ -11,18 +11,18 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import httpx2
-import msgspec
 import openai
 
 from services.worker.accounting import usage_of_answer
-from services.worker.providers import Access, BilledUsage, Completion, GenerationRequest
-from services.worker.providers.answers import UNREADABLE, Finish, count, read_answer
-from services.worker.providers.failures import CallFailure, Fault, classify
+from services.worker.providers import Access, Completion, GenerationRequest, Thought
+from services.worker.providers.answers import read_answer
+from services.worker.providers.failures import CallFailure, classify
 from services.worker.providers.models import (
     THINKING_TOKENS,
     openai_can_stop_reasoning,
     openai_reasons,
 )
+from services.worker.providers.openai_answers import ChatReply
 from services.worker.providers.prices import cost_nano_usd, load_prices
 from services.worker.providers.wire import Briefing, fault_of, new_http_client, reported
 from shared.job import Usage
@@ -31,90 +31,13 @@ BASE_URL: Final = "https://api.openai.com/v1"
 _OWN_HOSTS: Final = (".openai.com", ".openai.azure.com")
 
 
-class _Delta(msgspec.Struct):
-    content: str | None = None
-    refusal: str | None = None
-
-
-class _Choice(msgspec.Struct):
-    delta: _Delta | None = None
-    finish_reason: str | None = None
-
-
-class _Details(msgspec.Struct):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
-
-
-class _Counts(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: _Details | None = None
-
-
-class _Chunk(msgspec.Struct):
-    choices: list[_Choice] | None = None
-    usage: _Counts | None = None
-    error: Any = None
-    object: str | None = None
-
-
-_FINISHES: Final = {"length": Finish.LENGTH, "content_filter": Finish.REFUSED}
-_chunks: Final = msgspec.json.Decoder(_Chunk)
-
-
-class _Reply:
-    """What has come of one answer."""
-
-    def __init__(self) -> None:
-        self.size = 0
-        self.usage: Usage | None = None
-        self.finish: Finish | None = None
-        self._declined = False
-        self.done = False
-
-    def take(self, data: bytes) -> str:
-        """Take one event; answers its text. ProviderError when it reports an error or cannot be read."""
-        if data.startswith(b"[DONE]"):
-            self.done = True
-            return ""
-        try:
-            chunk = _chunks.decode(data)
-        except UNREADABLE:
-            raise classify(CallFailure(fault=Fault.MALFORMED)) from None
-        if chunk.error is not None or chunk.object == "error":
-            # vLLM sends the error as the whole event.
-            raise classify(reported(chunk.error or msgspec.json.decode(data)))
-        if chunk.usage is not None:
-            self._count(chunk.usage)
-        text = ""
-        for choice in chunk.choices or ():
-            if choice.delta is not None:
-                text += choice.delta.content or ""
-                self._declined = self._declined or bool(choice.delta.refusal)
-            if choice.finish_reason:
-                self.finish = Finish.REFUSED if self._declined else _FINISHES.get(choice.finish_reason, Finish.STOP)
-        self.size += len(text)
-        return text
-
-    def _count(self, counts: _Counts) -> None:
-        details = counts.prompt_tokens_details or _Details()
-        self.usage = BilledUsage(
-            input_tokens=count(counts.prompt_tokens),
-            output_tokens=count(counts.completion_tokens),
-            cached_tokens=count(details.cached_tokens),
-            cache_write_tokens=count(details.cache_write_tokens),
-        )
-
-
 class OpenAIProvider:
     """Streams from one base URL with one key; one instance per process, made inside the running loop.
 
     `briefing` turns a job's parameters into the system prompt.
 
     `max_tokens` goes out as `max_completion_tokens` to OpenAI and Azure, whose newer models take nothing else, and as
-    `max_tokens` to all others, many of which know nothing else. Finish reasons are `stop` and `length`; whatever else
-    a compatible server calls its end is `stop`.
+    `max_tokens` to all others, many of which know nothing else. Finish reasons: `finishes.py`.
     """
 
     gated = True
@@ -125,6 +48,7 @@ class OpenAIProvider:
         self._priced = host == urlsplit(BASE_URL).hostname if access.priced is None else access.priced
         self._own = host.endswith(_OWN_HOSTS)
         self._briefing = briefing
+        self._think_tags = access.think_tags
         self._http = new_http_client(access)
         self._client = openai.AsyncOpenAI(
             # Servers without keys want some header all the same, and the SDK refuses an empty key.
@@ -161,9 +85,9 @@ class OpenAIProvider:
             arguments["temperature"] = request.temperature
         return arguments
 
-    async def stream(self, request: GenerationRequest) -> AsyncIterator[str | Usage | Completion]:
+    async def stream(self, request: GenerationRequest) -> AsyncIterator[str | Usage | Thought | Completion]:
         """See `Provider`. The pieces of text are what one read of the socket brought."""
-        arguments, reply = self._arguments(request), _Reply()
+        arguments, reply = self._arguments(request), ChatReply(self._think_tags)
         try:
             async with self._client.chat.completions.with_streaming_response.create(**arguments) as response:
                 answer: Any = read_answer(response.http_response, reply)
@@ -178,12 +102,12 @@ class OpenAIProvider:
         yield self._completion(request, arguments, reply)
 
     @staticmethod
-    def _completion(request: GenerationRequest, arguments: dict[str, Any], reply: _Reply) -> Completion:
+    def _completion(request: GenerationRequest, arguments: dict[str, Any], reply: ChatReply) -> Completion:
         asked = sum(len(message["content"]) for message in arguments["messages"])
         ignored = request.temperature is not None and "temperature" not in arguments
         return Completion(
-            usage=usage_of_answer(reply.usage, asked, reply.size),
-            finish_reason="length" if reply.finish is Finish.LENGTH else "stop",
+            usage=usage_of_answer(reply.usage, asked, reply.size, reply.thought),
+            finish_reason=reply.finish_reason,
             metadata={"ignored": ["temperature"]} if ignored else None,
         )
 
