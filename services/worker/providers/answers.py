@@ -11,7 +11,7 @@ import httpx2
 import msgspec
 
 from services.worker.providers import ProviderError, Thought
-from services.worker.providers.events import MAX_EVENT_BYTES, WHOLE_MAX_BYTES, EventReader
+from services.worker.providers.events import BOM, MAX_EVENT_BYTES, WHOLE_MAX_BYTES, EventReader
 from services.worker.providers.failures import CallFailure, Fault, classify
 from services.worker.providers.finishes import Finish
 from services.worker.providers.reply import UNREADABLE, Reply, reread
@@ -140,12 +140,13 @@ def _last(reader: EventReader, reply: Reply) -> tuple[str, ProviderError | None]
         if broken is not None and broken.error.type == "StreamMalformed":
             broken = None  # half an event: it was cut off
         return text + reply.rest(), broken
+    body = bytes(reader.left).removeprefix(BOM)
     try:
-        msgspec.json.decode(reader.left)
+        msgspec.json.decode(body)
     except UNREADABLE:
-        if not _is_odd(bytes(reader.left)):
+        if not _is_odd(body):
             return reply.rest(), None
-    text, broken = take_all(reply, [bytes(reader.left)])
+    text, broken = take_all(reply, [body.strip()])
     if broken is None and reply.finish is None:
         broken = classify(CallFailure(fault=Fault.MALFORMED))
     return text + reply.rest(), broken

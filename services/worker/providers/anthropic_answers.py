@@ -12,7 +12,7 @@ import msgspec
 
 from services.worker.providers import BilledUsage
 from services.worker.providers.failures import CallFailure, Fault, classify
-from services.worker.providers.reply import Reply, count, is_over, object_in, text_in
+from services.worker.providers.reply import UNREADABLE, Reply, count, is_over, object_in, text_in
 from services.worker.providers.wire import reported
 from shared.job import reasoning
 
@@ -42,7 +42,11 @@ class MessageReply(Reply):
         if data[0] != 0x7B and is_over(data):
             self.done = True
             return ""
-        return "".join([self._take(event, data) for event in self._decode(_events, data)])
+        try:
+            event = _events.decode(data)
+        except UNREADABLE:
+            return "".join([self._take(event, data) for event in self._reread(_events, data)])
+        return self._take(event, data)
 
     def _take(self, event: _Event, data: bytes) -> str:
         kind = event.type

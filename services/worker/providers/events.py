@@ -19,7 +19,7 @@ LINES_BYTES: Final = 65_536
 WHOLE_MAX_BYTES: Final = 1 << 22
 """Of an answer that is no stream but one piece of JSON."""
 
-_BOM: Final = b"\xef\xbb\xbf"
+BOM: Final = b"\xef\xbb\xbf"
 _ERROR: Final = re.compile(rb"^event: ?error\b", re.MULTILINE)
 
 
@@ -56,10 +56,15 @@ class EventReader:
         if rest:
             self._keep(rest, MAX_EVENT_BYTES)
         if not self.found:
-            complete, self.found = complete.removeprefix(_BOM), True
+            complete, self.found = complete.removeprefix(BOM), True
         found: list[bytes] = []
         for event in complete.split(b"\n\n") if b"data:" in complete else ():
-            found += _data_of(event)
+            # What nearly every event looks like: its data on one line, alone or behind its name.
+            name, _, data = event.partition(b"data: ")
+            if b"\n" not in data and data and (not name or _is_plain(name)):
+                found.append(data)
+            else:
+                found += _data_of(event)
         return found
 
     def end(self) -> list[bytes]:
@@ -68,13 +73,13 @@ class EventReader:
 
     def _is_whole(self, chunk: bytes) -> bool:
         """Whether the body is no stream. What is a stream never begins like JSON."""
-        if self.whole is None and (begin := chunk.removeprefix(_BOM).lstrip()):
+        if self.whole is None and (begin := chunk.removeprefix(BOM).lstrip()):
             self.whole = begin.startswith((b"{", b"["))
         return self.whole is True
 
     def _lines(self) -> list[bytes]:
         """The data of lines that are events of their own: the next one begins, and no blank line was between them."""
-        done, _, rest = self.left.removeprefix(_BOM).rpartition(b"\n")
+        done, _, rest = self.left.removeprefix(BOM).rpartition(b"\n")
         lines = bytes(done).split(b"\n")
         if not rest.startswith((b"data:", b"event:")) or not all(map(_is_own, lines)):
             return []
@@ -92,6 +97,11 @@ class EventReader:
         self.left += rest
         if len(self.left) > most:
             raise classify(CallFailure(fault=Fault.MALFORMED))
+
+
+def _is_plain(name: bytes) -> bool:
+    """Whether an event's lines before its data name it, and not as an error."""
+    return name.startswith(b"event: ") and name.endswith(b"\n") and b"error" not in name
 
 
 def _is_own(line: bytes) -> bool:

@@ -14,7 +14,7 @@ import msgspec
 
 from services.worker.providers import BilledUsage
 from services.worker.providers.failures import classify
-from services.worker.providers.reply import Reply, count, is_over, object_in, text_in
+from services.worker.providers.reply import UNREADABLE, Reply, count, is_over, object_in, text_in
 from services.worker.providers.wire import reported
 from shared.job import reasoning
 
@@ -47,6 +47,11 @@ class _Chunk(msgspec.Struct):
     usage: Any = None
     error: Any = None
     object: Any = None
+
+
+class _Rare(msgspec.Struct):
+    """What is looked for in an event without choices. Apart from it: each name costs every token."""
+
     errors: Any = None
     detail: Any = None
     message: Any = None
@@ -58,6 +63,7 @@ class _Chunk(msgspec.Struct):
 
 
 _chunks: Final = msgspec.json.Decoder(_Chunk)
+_rare: Final = msgspec.json.Decoder(_Rare)
 
 
 class ChatReply(Reply):
@@ -70,7 +76,11 @@ class ChatReply(Reply):
         if data[0] != 0x7B and is_over(data):
             self.done = True
             return ""
-        return "".join([self._take(chunk, data) for chunk in self._decode(_chunks, data)])
+        try:
+            chunk = _chunks.decode(data)
+        except UNREADABLE:
+            return "".join([self._take(chunk, data) for chunk in self._reread(_chunks, data)])
+        return self._take(chunk, data)
 
     def _take(self, chunk: _Chunk, data: bytes) -> str:
         if chunk.error is not None or chunk.object == "error":
@@ -79,7 +89,7 @@ class ChatReply(Reply):
         if chunk.usage is not None:
             self._count(chunk.usage)
         if chunk.choices is None:
-            return self._without_choices(chunk, data)
+            return self._without_choices(data)
         text = ""
         for choice in chunk.choices:
             index = choice.index or 0
@@ -130,15 +140,22 @@ class ChatReply(Reply):
         plain = [part for part, kind in zip(parts, kinds, strict=True) if kind in ("None", "text", "output_text")]
         return self._say(text_in(plain))
 
-    def _without_choices(self, chunk: _Chunk, data: bytes) -> str:
-        told = (chunk.errors, chunk.detail, chunk.message, object_in(chunk.base_resp).get("status_code") or None)
-        if chunk.type == "error" or any(one is not None for one in told):
-            raise classify(reported(data))
-        if chunk.x_groq is not None:
-            self._count(object_in(chunk.x_groq).get("usage"))
-        return self._take_response(chunk, data) if isinstance(chunk.type, str) else ""
+    def _without_choices(self, data: bytes) -> str:
+        try:
+            event = _rare.decode(data)
+        except UNREADABLE:
+            return "".join([self._take_rare(event, data) for event in self._reread(_rare, data)])
+        return self._take_rare(event, data)
 
-    def _take_response(self, event: _Chunk, data: bytes) -> str:
+    def _take_rare(self, event: _Rare, data: bytes) -> str:
+        told = (event.errors, event.detail, event.message, object_in(event.base_resp).get("status_code") or None)
+        if event.type == "error" or any(one is not None for one in told):
+            raise classify(reported(data))
+        if event.x_groq is not None:
+            self._count(object_in(event.x_groq).get("usage"))
+        return self._take_response(event, data) if isinstance(event.type, str) else ""
+
+    def _take_response(self, event: _Rare, data: bytes) -> str:
         """An event of OpenAI's Responses, which some gateways answer with."""
         _, _, kind = str(event.type).partition("response.")
         if kind.startswith("reasoning"):

@@ -131,12 +131,9 @@ class Reply(ABC):
         self.size += len(text)
         return text
 
-    def _decode(self, decoder: msgspec.json.Decoder[Any], data: bytes) -> Sequence[Any]:
-        """The events in the data of one: itself, but for bytes that are no plain event. ProviderError."""
-        try:
-            return (decoder.decode(data),)
-        except UNREADABLE:
-            self._odd = True
+    def _reread(self, decoder: msgspec.json.Decoder[Any], data: bytes) -> Sequence[Any]:
+        """The events in data that is no plain one: `reread`. ProviderError."""
+        self._odd = True
         try:
             return [msgspec.convert(value, decoder.type) for value in reread(data)]
         except UNREADABLE:

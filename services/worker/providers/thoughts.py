@@ -60,14 +60,16 @@ class ThoughtFilter:
         blanks = len(self._held) - len(start)
         if self._thought_before:
             self._held = start
+        elif blanks > BLANKS_MAX:
+            self.over = True
+            return None
         for tag in self._tags:
             if start[: len(tag)].lower() == tag:
                 self._held = start[len(tag) :]
                 self._end = re.compile(re.escape(f"</{tag[1:]}"), re.IGNORECASE)
                 self._keep = len(tag)
                 return self._end
-        may = any(tag.startswith(start.lower()) for tag in self._tags)
-        self.over = not may or (blanks > BLANKS_MAX and not self._thought_before)
+        self.over = not any(tag.startswith(start.lower()) for tag in self._tags)
         return None
 
     def _drop(self, end: re.Pattern[str]) -> tuple[int, bool]:
