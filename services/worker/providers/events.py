@@ -79,11 +79,14 @@ class EventReader:
 
     def _lines(self) -> list[bytes]:
         """The data of lines that are events of their own: the next one begins, and no blank line was between them."""
-        done, _, rest = self.left.removeprefix(BOM).rpartition(b"\n")
+        done, _, last = self.left.removeprefix(BOM).rpartition(b"\ndata:")
         lines = bytes(done).split(b"\n")
-        if not rest.startswith((b"data:", b"event:")) or not all(map(_is_own, lines)):
+        if not all(map(_is_own, lines)):
             return []
-        self.left, self.found = rest, True
+        beside: list[bytes] = []
+        while lines and not lines[-1].startswith(b"data:"):
+            beside.insert(0, lines.pop())
+        self.left, self.found = bytearray(b"\n".join([*beside, b"data:" + last])), True
         return _data_of_lines(lines)
 
     def _with_plain_ends(self, chunk: bytes) -> bytes:
