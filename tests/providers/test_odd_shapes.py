@@ -158,6 +158,7 @@ TEXT = [{"type": "text", "text": "Hi "}, {"type": "text", "text": "you"}]
                     part("No", "length", index=1)]),
         ("openai", [event({"choices": []}), event({"choices": [{"index": 0}]}), part("Hi you"),
                     event({"choices": [{"delta": {"role": "assistant"}, "finish_reason": "stop"}]})]),
+        ("openai", [part("Hi you"), event({"choices": [None, {"delta": [], "finish_reason": "stop"}]})]),
         ("openai", [part("Hi you"), event({"object": "chat.completion", "choices": [
             {"message": {"content": "Hi you"}, "finish_reason": "stop"}]})]),
         ("openai", [choice("Hi").replace("\n\n", "\n"), choice(" you", "stop").replace("\n\n", "\n"), "data: [DONE]"]),

@@ -51,8 +51,9 @@ _PATTERNS: Final = (
     (re.compile(r"\b(?:location|country|region|territory)\b.{0,40}\bnot supported\b"), Hint.REGION),
     (
         re.compile(
-            r"\b(?:invalid|unknown|no such) model\b|\bmodel\b.{0,80}?\b(?:not exist|not found|not available|not a valid"
-            r" model|is not supported|has been deprecated|was retired)\b|\bnot a valid model\b"
+            r"\b(?:invalid|unknown|no such) model\b|\bmodels?\b[:\s]*[`'\"]?[\w./:@-]{0,80}[`'\"]?\s+(?:does not exist|"
+            r"not exist|(?:is )?not found|is not available|is not supported|is not a valid|has been "
+            r"(?:deprecated|retired|decommissioned))\b|\bnot a valid model\b"
         ),
         Hint.MODEL,
     ),

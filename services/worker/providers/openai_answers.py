@@ -33,8 +33,9 @@ class _Delta(msgspec.Struct):
 
 
 class _Choice(msgspec.Struct):
-    delta: _Delta | None = None
-    message: _Delta | None = None
+    # PHP writes an object without fields as a list.
+    delta: _Delta | list[Any] | None = None
+    message: _Delta | list[Any] | None = None
     finish_reason: Any = None
     native_finish_reason: Any = None
     index: Any = None
@@ -43,7 +44,7 @@ class _Choice(msgspec.Struct):
 
 
 class _Chunk(msgspec.Struct):
-    choices: list[_Choice] | None = None
+    choices: list[_Choice | None] | None = None
     usage: Any = None
     error: Any = None
     object: Any = None
@@ -92,14 +93,16 @@ class ChatReply(Reply):
             return self._without_choices(data)
         text = ""
         for choice in chunk.choices:
+            if choice is None:
+                continue
             index = choice.index or 0
             if index != self._choice:
                 if self._choice is not None:
                     continue
                 self._choice = index
-            if choice.delta is not None:
+            if isinstance(choice.delta, _Delta):
                 text += self._read(choice.delta)
-            elif choice.message is not None and not self.size:
+            elif isinstance(choice.message, _Delta) and not self.size:
                 # Some send the whole message again at the end of its stream.
                 text += self._read(choice.message)
             if choice.finish_reason is not None:
@@ -132,12 +135,15 @@ class ChatReply(Reply):
             self._think(text_in(content))
             return ""
         parts = content if isinstance(content, list) else [content]
-        kinds = [str(object_in(part).get("type")) for part in parts]
-        self.declined = self.declined or "refusal" in kinds
-        for part, kind in zip(parts, kinds, strict=True):
+        plain = []
+        for part in parts:
+            kind = object_in(part).get("type")
             if kind in ("thinking", "reasoning"):
                 self._think(text_in(part, "thinking", "reasoning"))
-        plain = [part for part, kind in zip(parts, kinds, strict=True) if kind in ("None", "text", "output_text")]
+            elif kind == "refusal":
+                self.declined = True
+            else:
+                plain.append(part)
         return self._say(text_in(plain))
 
     def _without_choices(self, data: bytes) -> str:
@@ -183,9 +189,11 @@ class ChatReply(Reply):
         hidden = count(counts.get("total_tokens")) - asked - made if asked and made else 0
         if 0 < hidden <= HIDDEN_MAX and thought in (0, hidden):
             made, thought = made + hidden, hidden
+        # Some count as they go, and a later report may lack what an earlier one told.
+        before = self.usage or BilledUsage(input_tokens=0, output_tokens=0)
         self.usage = BilledUsage(
-            input_tokens=asked,
-            output_tokens=made,
+            input_tokens=asked or before.input_tokens,
+            output_tokens=made or before.output_tokens,
             cached_tokens=count(details.get("cached_tokens", counts.get("prompt_cache_hit_tokens"))),
             cache_write_tokens=count(details.get("cache_write_tokens")),
             reasoning_tokens=reasoning(thought),

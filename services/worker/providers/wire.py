@@ -99,7 +99,7 @@ def reported(error: Any, *, status: int | None = None, headers: Mapping[str, str
         code=code or None,
         hint=hint_in(told.message),
         retry_after=headers.get("retry-after"),
-        retry_after_ms=headers.get("retry-after-ms"),
+        retry_after_ms=headers.get("retry-after-ms") or headers.get("x-ms-retry-after-ms"),
         told=told.delay or (seconds_in_message(told.message) if status in _BUSY else None),
         reset=reset_in(headers, date) if status == 429 else None,
         date=date,
