@@ -166,7 +166,8 @@ FIELDS = (
     "choices", "delta", "message", "content", "finish_reason", "native_finish_reason", "index", "usage", "error",
     "object", "errors", "detail", "type", "response", "x_groq", "base_resp", "refusal", "reasoning_content",
     "reasoning", "reasoning_details", "thinking", "extra_content", "content_block", "stop_reason", "text", "google", "thought",
-    "prompt_tokens", "completion_tokens", "total_tokens", "completion_tokens_details", "reasoning_tokens", "details",
+    "prompt_tokens", "completion_tokens", "total_tokens", "completion_tokens_details", "reasoning_tokens",
+    "details",
     "message_delta", "content_block_delta", "content_block_start", "code", "status", "reason", "retryDelay",
 )  # fmt: skip
 WORDS = st.sampled_from(["message_start", "message_delta", "content_block_delta", "content_block_start", "message",
