@@ -71,7 +71,7 @@ def equip(settings: WorkerSettings, more: Mapping[str, Provider]) -> dict[str, P
         ),
         **more,
     }
-    keys = settings.keys
+    keys, _ = settings.keys, settings.tags
     for name in dict.fromkeys(split(gate)[0] for gate in settings.chain):
         if name in known:
             continue

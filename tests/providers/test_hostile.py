@@ -165,8 +165,8 @@ async def test_what_no_parser_takes(name: str, data: bytes, expected: str) -> No
 FIELDS = (
     "choices", "delta", "message", "content", "finish_reason", "native_finish_reason", "index", "usage", "error",
     "object", "errors", "detail", "type", "response", "x_groq", "base_resp", "refusal", "reasoning_content",
-    "reasoning", "reasoning_details", "thinking", "extra_content", "content_block", "stop_reason", "text", "google", "thought",
-    "prompt_tokens", "completion_tokens", "total_tokens", "completion_tokens_details", "reasoning_tokens",
+    "reasoning", "reasoning_details", "thinking", "extra_content", "content_block", "stop_reason", "text", "google",
+    "thought", "prompt_tokens", "completion_tokens", "total_tokens", "completion_tokens_details", "reasoning_tokens",
     "details",
     "message_delta", "content_block_delta", "content_block_start", "code", "status", "reason", "retryDelay",
 )  # fmt: skip

@@ -25,6 +25,8 @@ from shared.settings import read
         ({"PROVIDERS": "openai:m", "OPENAI_BASE_URL": "http://planted.test/v1 x"}, "OPENAI_BASE_URL is not"),
         ({"PROVIDERS": "anthropic:m", "ANTHROPIC_BASE_URL": "http://planted.test/v1/"}, "must end before /v1"),
         ({"OPENAI_API_KEY": "k", "PROVIDER_PROXY": "planted.test:3128"}, "PROVIDER_PROXY is not"),
+        ({"THINK_TAGS": "think,<planted>"}, "THINK_TAGS: at most"),
+        ({"THINK_TAGS": ",".join(f"plant{i}" for i in range(9))}, "THINK_TAGS: at most"),
     ],
 )
 def test_what_cannot_work_is_refused_at_the_start(environment: dict[str, str], complaint: str) -> None:
@@ -41,6 +43,7 @@ async def test_what_can_work_is_built() -> None:
         "OPENAI_BASE_URL": "http://127.0.0.1:11434/some/path/v1/",
         "ANTHROPIC_BASE_URL": "https://gateway.test/anthropic/",
         "PROVIDER_PROXY": "http://127.0.0.1:3128",
+        "THINK_TAGS": "",
     }
     made = equip(read(environment, WorkerSettings), {})
     assert {"openai", "anthropic", "demo"} <= set(made)
