@@ -4,26 +4,42 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from enum import StrEnum
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
 from shared.job import JobError, ParameterValue, Usage
 
+Effort = Literal["low", "medium", "high"]
+"""How hard a model is to think before it writes."""
+
+
+class PriceBook(Protocol):
+    """Prices that an operator gave, which come before any vendor's list."""
+
+    def cost(self, gate: str, usage: Usage) -> int | None:
+        """What these tokens cost, in nano-USD; None when no price was given for this `provider:model`."""
+
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
     """How calls reach a vendor, or another server that speaks its API.
 
-    `base_url`: None for the vendor's own address. `priced`: whether the vendor's price list holds there; None: at its
-    own address alone. `proxy`: URL of an HTTP proxy. `read_timeout_s` is the last resort: the worker's own limits for
-    the first token and between tokens are shorter, and know which of the two it was.
+    `name`: as PROVIDERS has it; empty: the vendor's. `base_url`: None for the vendor's own address. `priced`: whose
+    price list holds there, by name; True: that of the server's own vendor, False: none; None: that of the vendor whose
+    address it is. `proxy`: URL of an HTTP proxy. `read_timeout_s` is the last resort: the worker's own limits for the
+    first token and between tokens are shorter, and know which of the two it was.
     """
 
     api_key: str
+    name: str = ""
     base_url: str | None = None
-    priced: bool | None = None
+    priced: bool | str | None = None
+    prices: PriceBook | None = None
     proxy: str | None = None
     read_timeout_s: float = 600.0
+
+    def __repr__(self) -> str:
+        return "Access(...)"
 
 
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +52,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     max_tokens: int | None = None
     temperature: float | None = None
+    effort: Effort | None = None
 
 
 class BilledUsage(Usage, frozen=True, kw_only=True):
