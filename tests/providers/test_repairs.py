@@ -91,8 +91,8 @@ OPENAI = [
 ]  # fmt: skip
 
 NO_DISABLED = (
-    '"thinking.type.disabled" is not supported for this model. Use "thinking.type.adaptive" and "output_config.effort" to '
-    "control thinking behavior."
+    '"thinking.type.disabled" is not supported for this model. Use "thinking.type.adaptive" and '
+    '"output_config.effort" to control thinking behavior.'
 )
 ANTHROPIC = [
     (NO_DISABLED, "thinking", "thinking"),
