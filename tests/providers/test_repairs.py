@@ -169,9 +169,9 @@ def test_several_at_once() -> None:
 )
 def test_a_hostile_refusal_takes_no_time(text: str) -> None:
     """Whatever 64 KiB of a refusal hold, it is read in a few milliseconds."""
-    began = time.perf_counter()
+    began = time.process_time()
     find_fixes(said(text) | {"detail": [text, {"loc": [text]}] * 20}, _openai_draft())
-    assert time.perf_counter() - began < 0.1
+    assert time.process_time() - began < 0.1
 
 
 async def _run(llm: LlmServer, name: str, *refusals: Refusal, jobs: int = 1, **changes: Any) -> tuple[Any, list[Call]]:

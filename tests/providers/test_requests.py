@@ -8,7 +8,7 @@ import pytest
 
 from services.worker.providers.anthropic import DEFAULT_MAX_TOKENS
 from services.worker.providers.models import THINKING_TOKENS
-from shared.job import Usage
+from shared.job import Effort, Usage
 from tests.support.adapters import BOTH, SYSTEM, Brief, collect, open_provider, request
 from tests.support.llm import LlmServer
 from tests.support.llm_behaviour import Behaviour, Call
@@ -54,7 +54,7 @@ async def test_the_token_limit(llm: LlmServer, name: str) -> None:
     assert (await sent(llm, name)).body.get("max_tokens") == {"openai": None, "anthropic": DEFAULT_MAX_TOKENS}[name]
 
 
-ROOM = THINKING_TOKENS["low"]
+ROOM = THINKING_TOKENS[Effort.LOW]
 
 
 @pytest.mark.parametrize(
@@ -96,9 +96,9 @@ async def test_anthropic_models_that_think(
 )
 async def test_a_job_says_how_hard_to_think(llm: LlmServer, name: str, model: str, expected: dict[str, Any]) -> None:
     """An effort of the job's own counts, with more room; also of a model that would think less or not at all."""
-    body = (await sent(llm, name, model=model, max_tokens=100, effort="high")).body
+    body = (await sent(llm, name, model=model, max_tokens=100, effort=Effort.HIGH)).body
     assert {key: body[key] for key in ("output_config", "thinking", "reasoning_effort") if key in body} == expected
-    assert body["max_tokens"] == 100 + THINKING_TOKENS["high"]
+    assert body["max_tokens"] == 100 + THINKING_TOKENS[Effort.HIGH]
 
 
 @pytest.mark.parametrize(("name", "model"), [("anthropic", "claude-haiku-4-5"), ("openai", "gpt-4o-mini")])
@@ -106,7 +106,7 @@ async def test_an_effort_that_a_model_does_not_know(llm: LlmServer, name: str, m
     """It is left out, and the result says so."""
     url = {"openai": llm.openai_url, "anthropic": llm.anthropic_url}[name]
     async with open_provider(name, url) as provider:
-        seen = await collect(provider, request(name, model=model, effort="low"))
+        seen = await collect(provider, request(name, model=model, effort=Effort.LOW))
     assert seen.done.metadata == {"ignored": ["effort"]}
 
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from enum import StrEnum
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
 
-from shared.job import JobError, ParameterValue, Usage
-
-Effort = Literal["low", "medium", "high"]
-"""How hard a model is to think before it writes."""
+from shared.job import Effort, JobError, ParameterValue, Usage
 
 
 class PriceBook(Protocol):

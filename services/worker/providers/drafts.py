@@ -9,6 +9,7 @@ import msgspec
 
 from services.worker.providers import GenerationRequest
 from services.worker.providers.models import THINKING_TOKENS
+from shared.job import Effort
 
 Sent = dict[str, Any]
 """The arguments of a call, as an SDK takes them."""
@@ -112,7 +113,7 @@ def _think(sent: Sent, fix: Fix) -> None:
     was, sent["reasoning_effort"] = sent["reasoning_effort"], fix.value
     limit = next((name for name in LIMITS if name in sent), None)
     if was == "none" and limit is not None:
-        sent[limit] += THINKING_TOKENS["low"]
+        sent[limit] += THINKING_TOKENS[Effort.LOW]
 
 
 def _retype(sent: Sent, kind: str, limit: str | None) -> None:
@@ -123,4 +124,4 @@ def _retype(sent: Sent, kind: str, limit: str | None) -> None:
     del sent["thinking"]
     sent["output_config"] = {"effort": "low"}
     if limit is not None:
-        sent[limit] += THINKING_TOKENS["low"]
+        sent[limit] += THINKING_TOKENS[Effort.LOW]

@@ -107,10 +107,10 @@ _REPAIRS: Final = f"""\
 
 A 400 or 422 that names a parameter (`temperature`, `top_p`, `max_tokens`, `stream_options`, the effort or type of
 thinking, the role of the instructions) is answered with a second call at once, without it or in the form that the
-server wants: within the attempt, behind the same gate. At most {REPAIRS_MAX} in an attempt, each of another parameter. What helped
-is remembered for that provider and model until the process ends or gets a SIGHUP, and written to the log as
-`request_adjusted`. The result says so: `metadata.ignored` names what was left out, `metadata.adjusted` what went out in
-another form (a limit under its other name or cut to what the model has, instructions as part of the prompt).
+server wants: within the attempt, behind the same gate. At most {REPAIRS_MAX} in an attempt, each of another parameter.
+What helped is remembered for that provider and model until the process ends or gets a SIGHUP, and written to the log
+as `request_adjusted`. The result says so: `metadata.ignored` names what was left out, `metadata.adjusted` what went
+out in another form (a limit under its other name or cut to what the model has, instructions as part of the prompt).
 """
 
 _BOUNDS: Final = f"""\

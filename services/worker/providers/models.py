@@ -15,9 +15,9 @@ from typing import Final
 
 import msgspec
 
-from services.worker.providers import Effort
+from shared.job import Effort
 
-THINKING_TOKENS: Final[Mapping[Effort, int]] = {"low": 4_096, "medium": 16_384, "high": 32_768}
+THINKING_TOKENS: Final[Mapping[Effort, int]] = {Effort.LOW: 4_096, Effort.MEDIUM: 16_384, Effort.HIGH: 32_768}
 """Room for thoughts on top of a token limit, by effort, where a model thinks: its limit counts both."""
 
 
@@ -52,7 +52,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
         """
         if self.thinking is Thinking.NEVER:
             return None if self.known else asked
-        return asked or ("low" if self.thinking is Thinking.ALWAYS else None)
+        return asked or (Effort.LOW if self.thinking is Thinking.ALWAYS else None)
 
     def takes_temperature(self, effort: Effort | None) -> bool:
         """Whether a temperature may be sent beside this effort."""

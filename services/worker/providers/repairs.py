@@ -137,10 +137,11 @@ def _read(body: object) -> tuple[str, set[str]]:
     parts: list[str] = []
     names: set[str] = set()
     for key, text in _strings(body):
+        part = text[:PART_MAX]
         if key in _NAMING:
-            names.update(re.findall(r"[a-z_]+", text.lower()))
-        if text.lower() not in _SAYS_NOTHING:
-            parts.append(text[:PART_MAX])
+            names.update(re.findall(r"[a-z_]+", part.lower()))
+        if part.lower() not in _SAYS_NOTHING:
+            parts.append(part)
     text = "\n".join(parts)[:TEXT_MAX]
     # vLLM and Mistral put the list of faults into the message, as the text of it.
     for found in re.findall(r"['\"]loc['\"]: ?[(\[]([^)\]]{1,200})[)\]]", text):
