@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -94,6 +94,15 @@ class Provider(Protocol):
 
     async def aclose(self) -> None:
         """Close what the provider holds open."""
+        ...
+
+
+@runtime_checkable
+class Remote(Provider, Protocol):
+    """A provider that calls a server with a key."""
+
+    def rekey(self, key: str) -> None:
+        """Use another key (empty: none) from the next call on; calls under way go on with theirs."""
         ...
 
 
