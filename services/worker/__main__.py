@@ -11,7 +11,10 @@ import signal
 import sys
 from functools import partial
 
+import structlog
+
 from services.worker import app
+from services.worker.provider_settings import unused_servers
 from services.worker.reload import Reload
 from services.worker.settings import read_worker
 from shared.http.server import SIGNALS, run
@@ -29,6 +32,8 @@ async def main() -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload.wanted.set)
     settings = read_worker(os.environ)
     logs.configure("worker", settings.log_level)
+    for name in unused_servers(os.environ, settings.chain):
+        structlog.get_logger(__name__).warning("provider_unused", settings=f"PROVIDER_{name}_…")
     store_settings = await choice.settle(read_store(os.environ), may_use_rest=False)
     await app.run(settings, store_settings, stop, hurry=hurry, reload=reload)
 

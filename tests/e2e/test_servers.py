@@ -100,8 +100,13 @@ async def test_servers_of_one_dialect_side_by_side(stack: StackMaker, llm: LlmSe
 
         (tmp_path / "prices.json").write_text(f'["{GROQ}"]\ninput = 10\noutput = 20\ncached = 0\n')
         (tmp_path / "groq-key").write_text(KEYS[3])
+        await llm.behave(Behaviour(tokens=10, gap_s=0.05, keep_bodies=True))
+        under_way = await running.submit(next(_numbers))
+        await running.until_processing(1)
         _hang_up(running)
         await _said(running, tmp_path, "reloaded", 1)
+        end = await running.end(under_way)
+        assert (end["status"], end["attempt"]) == ("completed", 1)
         uncached = INPUT_TOKENS - CACHED_TOKENS
         assert await _cost(running, GROQ) == pytest.approx((uncached * 10 + 10 * 20) / 1e6)
         assert await _cost(running, ROUTER) is None
