@@ -19,8 +19,8 @@ FIXES_MAX: Final = 8
 """Of one model: one for each parameter."""
 
 _OF_THE_REQUEST: Final = frozenset({400, 422})
-_REPAIRABLE: Final = frozenset({"RequestRejected", "RequestTooLarge"})
-"""Too large may be the limit of tokens alone, beside a prompt that fits."""
+_REPAIRABLE: Final = frozenset({"RequestRejected", "RequestTooLarge", "ModelNotFound"})
+"""Too large may be the limit of tokens alone, and "not supported by this model" a parameter."""
 
 _log: Final = structlog.get_logger(__name__)
 
