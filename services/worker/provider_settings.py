@@ -26,8 +26,8 @@ _SWITCH: Final = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):
-    """A server as its settings describe it, not yet checked. `priced`: empty: by its address; a switch, or a price
-    list's name. `names`: those of its settings, by part."""
+    """A server as its settings describe it, not yet checked. `priced`: a switch, or the name of a price list; empty: by
+    its address."""
 
     name: str
     dialect: Dialect

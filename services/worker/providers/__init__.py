@@ -64,11 +64,15 @@ class BilledUsage(Usage, frozen=True, kw_only=True):
 
 
 class Completion(msgspec.Struct, frozen=True, kw_only=True):
-    """The last item of a stream that ended as it should."""
+    """The last item of a stream that ended as it should.
+
+    `repairs`: calls before it that were refused for a parameter, and made again without it.
+    """
 
     usage: Usage
     finish_reason: str
     metadata: dict[str, object] | None = None
+    repairs: int = 0
 
 
 class Provider(Protocol):

@@ -210,6 +210,7 @@ class AnthropicProvider:
             usage=usage_of_answer(reply.usage, asked, reply.size),
             finish_reason="length" if reply.finish is Finish.LENGTH else "stop",
             metadata=draft.metadata,
+            repairs=draft.repairs,
         )
 
     def cost(self, model: str, usage: Usage) -> int | None:
