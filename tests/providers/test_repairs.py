@@ -84,6 +84,18 @@ OPENAI = [
      "max_tokens", "cap"),
     (said("'max_tokens' or 'max_completion_tokens' is too large: 20000. This model's maximum context length is 4096 "
           "tokens and your request has 20 input tokens (20000 > 4096 - 20)."), "max_tokens", "drop"),  # vLLM
+    (said("max_tokens is too large: 20000. gpt-4o-2024-08-06 supports at most 16,384 tokens"), "max_tokens", "cap"),
+    (said("Unable to submit request because it has a maxOutputTokens value of 20000 but the supported range is from 1 "
+          "(inclusive) to 8193 (exclusive)."), "max_tokens", "cap"),  # Gemini
+    (said("This model only works in thinking mode, Budget 0 is invalid"), "reasoning_effort", "drop"),
+    (said('think value "low" is not supported for this model'), "reasoning_effort", "drop"),
+    (said("`reasoning_effort` must be one of `low`, `default`"), "reasoning_effort", "effort"),
+    ({"message": "invalid request: parameter 'stream_options' is not a valid field"}, "stream_options", "drop"),
+    (said("property 'body.stream_options' is unsupported", param="validation_error", code="wrong_api_format"),
+     "stream_options", "drop"),  # Cerebras
+    ({"error": "Input validation error: `temperature` must be strictly positive", "error_type": "validation"},
+     "temperature", "drop"),  # TGI
+    (said("Malformed input request: extraneous key [temperature] is not permitted"), "temperature", "drop"),
     (said("System role not supported"), "system", "merge"),  # a chat template
     (said("Conversation roles must alternate user/assistant/user/assistant/..."), "system", "merge"),
     (said("Developer instruction is not enabled for models/gemma-3-27b-it"), "system", "merge"),  # Gemini
@@ -129,6 +141,7 @@ def test_what_servers_of_openais_dialect_say(body: Any, parameter: str, how: str
     draft.apply(fix)
     assert json.dumps(draft.sent) != before
     assert draft.metadata is not None
+    assert how != "cap" or draft.sent["max_tokens"] in (16_384, 8_192)
     assert draft.sent["messages"][-1]["content"].endswith("Hello")
     assert not find_fixes(body, draft), "a second answer like it changes nothing more"
 

@@ -26,7 +26,7 @@ _SPELLINGS: Final = {
     "top_p": re.compile(r"top_?p\b", re.IGNORECASE),
     "max_tokens": re.compile(r"max_?(completion_|output_|new_)?tokens|max(Completion|Output)Tokens", re.IGNORECASE),
     "stream_options": re.compile(r"stream_?options|include_usage", re.IGNORECASE),
-    "reasoning_effort": re.compile(r"reasoning|thinking", re.IGNORECASE),
+    "reasoning_effort": re.compile(r"reasoning|\bthink(ing)?\b", re.IGNORECASE),
     "thinking": re.compile(r"thinking", re.IGNORECASE),
     "output_config": re.compile(r"output_config|\beffort\b", re.IGNORECASE),
     "system": re.compile(
@@ -39,11 +39,12 @@ _SPELLINGS: Final = {
 _REFUSES: Final = re.compile(
     r"n[o']t (\w+ )?(support|permit|allow|accept|enabled|recogni|valid|available)|unsupported|unknown|unrecogni[sz]ed|"
     r"unexpected|extra|deprecated|invalid|only|must|cannot|can't|too (large|high|small|low|big)|exceed|at most|maximum|"
-    r"out of range|forbidden|incompatible|remove|> ?\d",
+    r"unable|range|forbidden|incompatible|remove|> ?\d",
     re.IGNORECASE,
 )
 _OF_A_VALUE: Final = re.compile(
     r"too (large|high|small|low|big)|at (most|least)|maximum|minimum|less than|greater than|exceed|range|between|"
+    r"positive|negative|zero|"
     r"[<>]=? ?\d|less_than|greater_than|above_max|below_min",
     re.IGNORECASE,
 )
@@ -53,7 +54,9 @@ LEAST_CAP: Final = 256
 """No model has a smaller limit: a smaller number in a refusal is another."""
 
 MOST_FLOOR: Final = 1_024
-_NUMBER: Final = re.compile(r"(?<![\w.])\d{1,7}(?![\w.]*\d)")
+_NUMBER: Final = re.compile(r"(?<![\w.-])(?:\d{1,3}(?:,\d{3}){1,2}|\d{1,7})(?![\w-]|\.\d)( \(exclusive)?")
+"""A whole number, 16,384 among them, that is no part of a model's name or of a date."""
+
 _QUOTED: Final = frozenset({"input", "url", "ctx", "request_id", "type_id"})
 """Fields of a refusal that repeat the request, or say nothing."""
 
@@ -118,7 +121,7 @@ def _limit_fix(text: str, draft: Draft) -> Fix | None:
     if (said := re.search(r"max_(completion_)?tokens", text)) is not None and said.group() == other:
         return None  # of a name that was not sent
     if _OF_A_VALUE.search(text):
-        numbers = [int(number) for number in _NUMBER.findall(text)]
+        numbers = [int(found.group().split()[0].replace(",", "")) - bool(found[1]) for found in _NUMBER.finditer(text)]
         below = [number for number in numbers if LEAST_CAP <= number < sent]
         above = [number for number in numbers if sent < number <= MOST_FLOOR]
         if above and _TOO_SMALL.search(text):
