@@ -111,7 +111,10 @@ async def test_an_effort_that_a_model_does_not_know(llm: LlmServer, name: str, m
 
 
 async def test_a_limit_beyond_the_models_own(llm: LlmServer) -> None:
-    """A limit that the model would refuse becomes the largest it takes."""
+    """A limit that the model would refuse becomes the largest it takes, and the result says so."""
+    async with open_provider("anthropic", llm.anthropic_url) as provider:
+        seen = await collect(provider, request("anthropic", max_tokens=64_001))
+    assert seen.done.metadata == {"adjusted": ["max_tokens"]}
     assert (await sent(llm, "anthropic", max_tokens=1_000_000)).body["max_tokens"] == 64_000
     assert (await sent(llm, "openai", model="gpt-6.2-sol", max_tokens=1_000_000)).body["max_tokens"] == 128_000
 

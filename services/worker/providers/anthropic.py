@@ -16,7 +16,7 @@ from services.worker.providers import Access, BilledUsage, Completion, Generatio
 from services.worker.providers.addresses import read_address
 from services.worker.providers.adjustments import Adjustments
 from services.worker.providers.answers import UNREADABLE, Finish, count, read_answer
-from services.worker.providers.drafts import Draft, left_out
+from services.worker.providers.drafts import Draft, cut, left_out
 from services.worker.providers.failures import CallFailure, Fault, classify
 from services.worker.providers.models import Thinking, anthropic_model
 from services.worker.providers.prices import cost_of, price_list
@@ -176,7 +176,7 @@ class AnthropicProvider:
             sent["thinking"] = {"type": "adaptive"}
         elif effort is None and model.thinking is Thinking.UNLESS_TOLD:
             sent["thinking"] = {"type": model.off}
-        draft = Draft(sent, left_out(request, sent), limit_required=True)
+        draft = Draft(sent, left_out(request, sent), cut(request, model), limit_required=True)
         self._adjustments.prepare(request.model, draft)
         return draft
 

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from services.worker.providers import GenerationRequest
-from services.worker.providers.models import THINKING_TOKENS
+from services.worker.providers.models import THINKING_TOKENS, Model
 from shared.job import Effort
 
 Sent = dict[str, Any]
@@ -36,11 +36,18 @@ class Draft:
     `limit_required`: the API wants a limit of tokens.
     """
 
-    def __init__(self, sent: Sent, ignored: Sequence[str] = (), *, limit_required: bool = False) -> None:
+    def __init__(
+        self,
+        sent: Sent,
+        ignored: Sequence[str] = (),
+        adjusted: Sequence[str] = (),
+        *,
+        limit_required: bool = False,
+    ) -> None:
         self.sent = sent
         self.limit_required = limit_required
         self.ignored = list(ignored)
-        self.adjusted: list[str] = []
+        self.adjusted = list(adjusted)
         self.applied: list[Fix] = []
         self.repairs = 0
 
@@ -73,6 +80,12 @@ def left_out(request: GenerationRequest, sent: Sent) -> list[str]:
     efforts = {"reasoning_effort", "output_config"} & sent.keys()
     found = ["temperature"] if request.temperature is not None and "temperature" not in sent else []
     return [*found, "effort"] if request.effort is not None and not efforts else found
+
+
+def cut(request: GenerationRequest, model: Model) -> list[str]:
+    """What a job asked for more of than its model has, as `metadata` names it."""
+    asked, most = request.max_tokens, model.max_output
+    return ["max_tokens"] if asked is not None and most is not None and asked > most else []
 
 
 def _apply(sent: Sent, fix: Fix) -> bool:

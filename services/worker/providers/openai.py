@@ -19,7 +19,7 @@ from services.worker.providers import Access, BilledUsage, Completion, Generatio
 from services.worker.providers.addresses import read_address
 from services.worker.providers.adjustments import Adjustments
 from services.worker.providers.answers import UNREADABLE, Finish, count, read_answer
-from services.worker.providers.drafts import Draft, left_out
+from services.worker.providers.drafts import Draft, cut, left_out
 from services.worker.providers.failures import CallFailure, Fault, classify
 from services.worker.providers.models import Thinking, openai_model
 from services.worker.providers.prices import cost_of, price_list
@@ -162,7 +162,7 @@ class OpenAIProvider:
             sent["max_completion_tokens" if self._own else "max_tokens"] = model.limit(limit, effort)
         if request.temperature is not None and model.takes_temperature(effort):
             sent["temperature"] = request.temperature
-        draft = Draft(sent, left_out(request, sent))
+        draft = Draft(sent, left_out(request, sent), cut(request, model))
         self._adjustments.prepare(request.model, draft)
         return draft
 
