@@ -12,6 +12,7 @@ from shared.store.calls import Calls
 from shared.store.keys import Keys
 from shared.store.reads import Reads
 from shared.store.replies import Audited, Promoted, Recovered
+from shared.store.routing import Routing
 
 AUDIT_SLACK_S: Final = 100.0
 
@@ -47,6 +48,10 @@ class Upkeep:
         self._settings = settings
         self._clock = clock
         self._looks = 0
+
+    def reprice(self, routing: Routing) -> None:
+        """What jobs cost that end without a worker follows these prices from now on; the rest of `routing` stays."""
+        self._calls.reprice(routing)
 
     async def recover(self, consumer: str, held: Sequence[str]) -> Recovered:
         """Requeue what was not renewed for a lease, except what this worker itself holds.
