@@ -61,7 +61,7 @@ class Chaos:
         self._say = say
         self._random = random.Random(plan.seed)
         library = find_library()
-        self._clock = library and ServerClock(folder, library, bundled_binary())
+        self._clock = ServerClock(folder, library, bundled_binary()) if library else None
         self._report = Report()
         self._submitting = asyncio.Semaphore(20)
         self._ids: list[str] = []
@@ -78,7 +78,7 @@ class Chaos:
             "LOG_LEVEL": "WARNING",
             "PROVIDER_LIMITS": f"demo:demo={self._plan.starts_per_minute}/0",
         }
-        with EmbeddedServer(self._folder / "data", binary=self._clock and self._clock.binary) as server:
+        with EmbeddedServer(self._folder / "data", binary=self._clock.binary if self._clock else None) as server:
             async with running_stack(server, self._folder, settings, workers=self._plan.workers) as stack:
                 await self._load(stack)
                 async with asyncio.timeout(self._plan.settle_seconds):
@@ -91,9 +91,7 @@ class Chaos:
 
     async def _load(self, stack: Stack) -> None:
         plan = self._plan
-        faults = Faults(
-            stack, seconds=plan.seconds, lease_s=plan.lease_seconds, chance=self._random, clock=self._clock
-        )
+        faults = Faults(stack, seconds=plan.seconds, lease_s=plan.lease_seconds, chance=self._random, clock=self._clock)
         self._report.faults = faults.happened
         async with asyncio.TaskGroup() as group:
             group.create_task(faults.run())

@@ -1,4 +1,4 @@
-"""The faults of a chaos run: processes killed and frozen, a server that dies, stalls, refuses writes or changes its clock."""
+"""The faults of a chaos run: processes killed and frozen; a server that dies, stalls, refuses writes, steps its clock."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ CLOCK_STEP_S = 4.0
 class Faults:
     """Breaks a running stack at random for `seconds`, about twenty times; kills the server once, in the middle.
 
-    `clock` None: its clock is left alone. `happened` counts what was done. A frozen process or server stays so for up to
-    two and a half, writes are refused for up to one and a half leases.
+    `clock` None: its clock is left alone. `happened` counts what was done. A frozen process or server stays so for up
+    to two and a half, writes are refused for up to one and a half leases.
     """
 
     def __init__(
