@@ -1,4 +1,6 @@
-"""The faults of a chaos run: processes killed and frozen; a server that dies, stalls, refuses writes, steps its clock."""
+"""The faults of a chaos run: processes die or freeze, the server dies, stalls, refuses writes or steps its clock.
+
+Each is what an operator meets."""
 
 from __future__ import annotations
 
