@@ -24,6 +24,9 @@ every record once."""
 MAX_DEADLINE_SECONDS: Final = 8 * 86_400
 """Longest life of a job before its end: a delay of 7 days and a day to run."""
 
+KEY_PREFIX: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}\Z")
+"""Nothing of it means anything in a pattern of channels or ACL rules, or is a hash tag of a cluster."""
+
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
@@ -40,6 +43,7 @@ class RestEndpoint(msgspec.Struct, frozen=True):
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What the engine needs to know. Durations in s.
 
+    `key_prefix`: how every key and channel begins; environments that differ in it share a server and nothing else.
     `lease_seconds`: a worker silent for so long loses its jobs. `result_ttl_seconds`, `log_ttl_seconds`: how long an
     ended job's record and its deltas stay. `usage_ttl_days`: how long the sums of what an organisation used stay.
     `timeout_seconds`: how long a caller waits for Redis. `rest`: the REST pair when it is set; `redis_transport`: how
@@ -52,6 +56,7 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     redis_url: str
+    key_prefix: str = "pw"
     sentinel_username: str = ""
     sentinel_password: str = ""
     durability: Literal["server", "replicated", "fsync"] = "server"
@@ -71,6 +76,8 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     timeout_seconds: PositiveSeconds = 1.8
 
     def __post_init__(self) -> None:
+        if not KEY_PREFIX.match(self.key_prefix):
+            raise SettingsInvalid("KEY_PREFIX: must be 1 to 64 letters, digits or . _ : - and begin with one of the first")
         if self.durability == "replicated" and self.wait_replicas == 0:
             raise SettingsInvalid("WAIT_REPLICAS: must be 1 or more when DURABILITY is replicated")
 
@@ -148,7 +155,18 @@ def read(mapping: Mapping[str, str], kind: type[SettingsT], **given: object) -> 
         return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at `$.")
-        raise SettingsInvalid(_complaint(kind, where.rstrip("`"), what)) from None
+        field = where.rstrip("`")
+        raise SettingsInvalid(_complaint(kind, field, what) + _service_link(field, values.get(field))) from None
+
+
+def _service_link(field: str, value: object) -> str:
+    """Kubernetes, and Docker's links, set NAME_PORT=tcp://… in every container beside a service called NAME."""
+    if not isinstance(value, str) or not value.startswith(("tcp://", "udp://", "sctp://")):
+        return ""
+    return (
+        f"; it holds the address of a service that is called so, as Kubernetes and Docker set it: turn service links off "
+        f"(enableServiceLinks: false), or set {field.upper()} yourself"
+    )
 
 
 _WORDS: Final = {"int": "a whole number", "float": "a number", "bool": "1 or 0"}

@@ -15,12 +15,12 @@ from shared.store import refusals, scripts
 from shared.store.keys import Keys
 
 
-async def set_up(connection: Connection, term: str) -> None:
+async def set_up(keys: Keys, connection: Connection, term: str) -> None:
     """Run `failover.lua` for this term of the master. RedisError when the server refuses: then it is not ready.
 
     A host whose quota is used up refuses everything: that is for the command to hear that comes next.
     """
-    script, keys = scripts.load("failover"), Keys()
+    script = scripts.load("failover")
     names = [keys.fixed(name) for name in script.keys]
     await connection.send_command("EVAL", script.source, len(names), *names, term)
     try:

@@ -45,7 +45,7 @@ class JobStore:
         routing: Routing | None = None,
     ) -> None:
         self.settings = settings
-        self.keys = Keys()
+        self.keys = Keys(prefix=settings.key_prefix)
         wires = wiring.wires(settings, redis, self.keys, observer)
         self._socket, self._sleeper, self.bell = wires.socket, wires.sleeper, wires.bell
         self._quota = wires.quota

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final, Protocol
 
 import msgspec
@@ -90,7 +91,7 @@ def wires(settings: StoreSettings, redis: RedisSettings, keys: Keys, observer: O
     connect = Connector(redis)
     # Where commands are billed a connection that the host closes now and then would cost more than it is worth.
     if fenced := connect.moves or not settings.frugal:
-        connect.greet = fence.set_up
+        connect.greet = partial(fence.set_up, keys)
     socket = SharedSocket(connect, timeout=timeout)
     guarded = Guarded(socket, quota)
     durable = None if settings.durability == "server" else DurableSocket(connect, settings, keys.fixed("confirmed"))

@@ -97,6 +97,8 @@ async def test_make_run_outlives_who_reads_it(tmp_path: Path) -> None:
                 while not await _ready(client, port):
                     assert process.poll() is None
                     await asyncio.sleep(0.05)
+        await asyncio.sleep(0.5)  # for what is said once all are ready
+        assert process.poll() is None
         process.send_signal(signal.SIGINT)
         assert await asyncio.to_thread(process.wait, 60) == 0
     finally:
