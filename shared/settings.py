@@ -77,7 +77,7 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if not KEY_PREFIX.match(self.key_prefix):
-            raise SettingsInvalid("KEY_PREFIX: must be 1 to 64 letters, digits or . _ : - and begin with one of the first")
+            raise SettingsInvalid("KEY_PREFIX: must be 1 to 64 letters, digits or . _ : -, a letter or digit first")
         if self.durability == "replicated" and self.wait_replicas == 0:
             raise SettingsInvalid("WAIT_REPLICAS: must be 1 or more when DURABILITY is replicated")
 
@@ -155,8 +155,8 @@ def read(mapping: Mapping[str, str], kind: type[SettingsT], **given: object) -> 
         return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at `$.")
-        field = where.rstrip("`")
-        raise SettingsInvalid(_complaint(kind, field, what) + _service_link(field, values.get(field))) from None
+        wrong = where.rstrip("`")
+        raise SettingsInvalid(_complaint(kind, wrong, what) + _service_link(wrong, values.get(wrong))) from None
 
 
 def _service_link(field: str, value: object) -> str:
@@ -164,8 +164,8 @@ def _service_link(field: str, value: object) -> str:
     if not isinstance(value, str) or not value.startswith(("tcp://", "udp://", "sctp://")):
         return ""
     return (
-        f"; it holds the address of a service that is called so, as Kubernetes and Docker set it: turn service links off "
-        f"(enableServiceLinks: false), or set {field.upper()} yourself"
+        "; it holds the address of a service that is called so, as Kubernetes and Docker set it: turn service links "
+        f"off (enableServiceLinks: false), or set {field.upper()} yourself"
     )
 
 
@@ -245,7 +245,7 @@ def _host(url: str) -> str:
     try:
         return urlsplit(url).hostname or ""
     except ValueError:  # its text may repeat the password
-        raise SettingsInvalid("REDIS_URL cannot be read: is its password percent-encoded?") from None
+        raise SettingsInvalid("REDIS_URL cannot be read: are user and password percent-encoded?") from None
 
 
 def _thrifty(mapping: Mapping[str, str], settings: StoreSettings) -> StoreSettings:

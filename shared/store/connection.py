@@ -6,6 +6,8 @@ call is sent once; who wants it again repeats a transition that is safe to repea
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
 import time
 import weakref
@@ -16,8 +18,8 @@ import msgspec
 from redis.asyncio.connection import Connection, RedisSSLContext, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
 
 from shared.errors import SettingsInvalid
 from shared.store import topology
@@ -28,6 +30,9 @@ CONNECT_TIMEOUT_S: Final = 1.5
 
 TLS_FRESH_S: Final = 60.0
 """After so long the certificates are read again: they may have been renewed. If they cannot, those known go on."""
+
+LAST_WORDS_S: Final = 0.05
+"""How long is waited for what a server said before it closed the connection."""
 
 WATCH_S: Final = 3.0
 """Where the master may move, no connection trusts a silence for longer: the old master's host may be gone without a
@@ -72,7 +77,14 @@ class _Greeting(_Tcp):
 
     async def on_connect_check_health(self, check_health: bool = True) -> None:
         """After redis-py's own greeting, ours."""
-        await super().on_connect_check_health(check_health)
+        reader = self._reader
+        try:
+            await super().on_connect_check_health(check_health)
+        except RedisConnectionError as error:
+            # A server that has no room for a client says so at once and closes: often before our first word is sent.
+            if (said := await _last_words(reader)) and not isinstance(error, AuthenticationError):
+                raise RedisConnectionError(said) from error
+            raise
         await self._greet_master()
 
     async def _greet_master(self) -> None:
@@ -81,7 +93,7 @@ class _Greeting(_Tcp):
         try:
             fields = await self._replication()
         except ResponseError:
-            return  # a user without INFO is served, but not fenced
+            return  # a user without INFO is not fenced, and not served: see `vetting.py`
         if fields.get("role") == "master" and "master_replid" in fields:
             await self.greet(self, fields["master_replid"])
 
@@ -89,6 +101,17 @@ class _Greeting(_Tcp):
         await self.send_command("INFO", "replication")
         info = (await self.read_response()).decode()
         return dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
+
+
+async def _last_words(reader: asyncio.StreamReader | None) -> str:
+    """The error that the server sent before it closed the connection; empty when it sent none."""
+    if reader is None:
+        return ""
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(LAST_WORDS_S):
+            line = (await reader.readline()).decode(errors="replace")
+            return line[1:].strip() if line.startswith("-") else ""
+    return ""
 
 
 class _Moving(_Greeting):

@@ -172,7 +172,7 @@ class EmbeddedServer:
 
     def _why(self, tail: Sequence[str]) -> str:
         if any(words in line for words in NEWER_DATA for line in tail):
-            return f"{self.folder} holds the data of a newer server: name another folder in DATA_DIR, or start that server"
+            return f"{self.folder} holds the data of a newer server: name another folder in DATA_DIR"
         return "the embedded server did not start: " + " | ".join(tail)
 
     def stop(self) -> None:

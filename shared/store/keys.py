@@ -76,6 +76,11 @@ class Keys:
         """What all keys and channels match, as ACL rules have it."""
         return f"{self._start}*"
 
+    @property
+    def probe(self) -> str:
+        """A name that no key has: commands are tried on it (`vetting.py`)."""
+        return self._start + "vet"
+
     def fixed(self, name: str) -> str:
         """The full name of a key that exists once per shard; KeyError for a name that is not listed above."""
         if name not in FIXED:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
 import msgspec
+from redis.exceptions import RedisError
 
 from shared.errors import SettingsInvalid, StoreUnavailable
 from shared.settings import StoreSettings
@@ -14,11 +16,14 @@ from shared.store.bell import Bell
 from shared.store.connection import Connect, Connector, RedisSettings
 from shared.store.durable import DurableSocket
 from shared.store.keys import Keys
+from shared.store.outage import RefusalLog
 from shared.store.polled_bell import PolledBell
 from shared.store.quota import Guarded, Quota
 from shared.store.replies import Ring
-from shared.store.shared_socket import Observer, Reply, SharedSocket
+from shared.store.requirements import Role
+from shared.store.shared_socket import Observer, Reply, SharedSocket, Transport
 from shared.store.sleeper import Sleeper
+from shared.store.vetting import Vetted, Vetting
 
 FRUGAL_SILENCE_S: Final = 3600.0
 """Cancels are heard over a connection that TCP keepalive watches (30 s), and every renewal repeats them."""
@@ -58,7 +63,8 @@ class Wires(msgspec.Struct, frozen=True, kw_only=True):
     """What carries a store's commands, its sleep and its rings. `transport`: the socket behind its quota.
 
     `submits` carries what must be as durable as the settings say, over `durable` when that takes more than an answer.
-    `fenced`: a master that took over, or came back, is told of it (`fence.py`).
+    `fenced`: a master that took over, or came back, is told of it (`fence.py`). `vetting`: looks whether Redis can do
+    what the service needs, when it is known which one that is. `refused` is told what the server refuses.
     """
 
     socket: Socket
@@ -66,12 +72,16 @@ class Wires(msgspec.Struct, frozen=True, kw_only=True):
     submits: Guarded
     durable: DurableSocket | None
     fenced: bool
+    vetting: Vetting | None
+    refused: Callable[[RedisError | str], None]
     quota: Quota
     sleeper: Bed
     bell: Bell | PolledBell
 
 
-def wires(settings: StoreSettings, redis: RedisSettings, keys: Keys, observer: Observer | None) -> Wires:
+def wires(
+    settings: StoreSettings, redis: RedisSettings, keys: Keys, observer: Observer | None, role: Role | None = None
+) -> Wires:
     """By `settings.redis_transport`; what `choice.settle` did not settle goes over TCP.
 
     SettingsInvalid for a URL that cannot be read, and for a durability that REST cannot wait for.
@@ -83,28 +93,48 @@ def wires(settings: StoreSettings, redis: RedisSettings, keys: Keys, observer: O
         if settings.durability != "server":
             raise SettingsInvalid("DURABILITY: REST has no connection to wait on, set REDIS_URL")
         rest = RestTransport(settings.rest, timeout=timeout)
-        guarded = Guarded(rest, quota)
+        vetting = role and Vetting(role, settings, keys, rest, observer=observer)
+        guarded = Guarded(_vetted(rest, vetting), quota)
         return Wires(
-            socket=rest, transport=guarded, submits=guarded, durable=None, fenced=False, quota=quota,
-            sleeper=NoSleeper(), bell=PolledBell(),
+            socket=rest, transport=guarded, submits=guarded, durable=None, fenced=False, quota=quota, vetting=vetting,
+            refused=_refused(vetting), sleeper=NoSleeper(), bell=PolledBell(),
         )  # fmt: skip
     connect = Connector(redis)
-    # Where commands are billed a connection that the host closes now and then would cost more than it is worth.
-    if fenced := connect.moves or not settings.frugal:
+    # Where commands are billed a connection that the host closes now and then would cost more than it is worth. Who
+    # only reads has no fence to set up, and its Redis user may not write.
+    if fenced := (role is None or role.writes) and (connect.moves or not settings.frugal):
         connect.greet = partial(fence.set_up, keys)
     socket = SharedSocket(connect, timeout=timeout)
-    guarded = Guarded(socket, quota)
+    vetting = role and Vetting(role, settings, keys, socket, connect=connect, renew=socket.renew, observer=observer)
+    guarded = Guarded(_vetted(socket, vetting), quota)
     durable = None if settings.durability == "server" else DurableSocket(connect, settings, keys.fixed("confirmed"))
     return Wires(
         socket=socket,
         transport=guarded,
-        submits=guarded if durable is None else Guarded(durable, quota),
+        submits=guarded if durable is None else Guarded(_vetted(durable, vetting), quota),
         durable=durable,
         fenced=fenced,
+        vetting=vetting,
+        refused=_refused(vetting),
         quota=quota,
         sleeper=Sleeper(connect(), keys.fixed("wake"), margin_s=timeout, quota=quota, observer=observer),
         bell=_bell(settings, connect, keys, quota, observer),
     )
+
+
+def _vetted(transport: Transport, vetting: Vetting | None) -> Transport:
+    return transport if vetting is None else Vetted(transport, vetting)
+
+
+def _refused(vetting: Vetting | None) -> Callable[[RedisError | str], None]:
+    log = RefusalLog()
+
+    def refused(error: RedisError | str) -> None:
+        log.noticed(error)
+        if vetting is not None:
+            vetting.doubt(error)
+
+    return refused
 
 
 def _bell(settings: StoreSettings, connect: Connect, keys: Keys, quota: Quota, observer: Observer | None) -> Bell:

@@ -38,7 +38,8 @@ def _in_thread(event: threading.ExceptHookArgs) -> None:
 
 def _unraisable(event: sys.UnraisableHookArgs) -> None:
     if event.exc_value is not None:
-        _log.error("unhandled_error", where="finalizer", exc_info=(event.exc_type, event.exc_value, event.exc_traceback))
+        where = (event.exc_type, event.exc_value, event.exc_traceback)
+        _log.error("unhandled_error", where="finalizer", exc_info=where)
 
 
 def _in_loop(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

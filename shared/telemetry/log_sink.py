@@ -132,7 +132,7 @@ class Sink:
 
 
 def say(stream: TextIO | None, line: str) -> bool:
-    """Write one line of text for a person, as `Sink` does, and wait for a slow reader a little; whether it was taken."""
+    """Write one line of text for a person, as `Sink` does, waiting for a slow reader a little; whether it was taken."""
     sink = Sink(stream)
     taken = sink.write(f"{line}\n")
     sink.drain()

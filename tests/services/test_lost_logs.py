@@ -73,7 +73,8 @@ async def test_a_log_that_cannot_be_written_costs_lines_only(make: Make, redis_u
         answers = [await client.post(f"{gateway}{SUBMIT}", json=body()) for _ in range(3)]
         assert [answer.status_code for answer in answers] == [202] * 3
         for answer in answers:
-            status = await client.get(f"{gateway}/api/ai/job-status", params={"jobId": answer.json()["jobId"], "wait": 15})
+            asked = {"jobId": answer.json()["jobId"], "wait": 15}
+            status = await client.get(f"{gateway}/api/ai/job-status", params=asked)
             assert status.json()["status"] == "completed"
         for service in services.values():
             text = (await client.get(f"{service.url}/metrics")).text
@@ -85,10 +86,12 @@ async def test_a_log_that_cannot_be_written_costs_lines_only(make: Make, redis_u
 async def test_make_run_outlives_who_reads_it(tmp_path: Path) -> None:
     """`make run | head -1`, on a terminal that knows ASCII alone: it goes on, and ends when it is told to."""
     ports = {name: str(free_port()) for name in ("GATEWAY_PORT", "NOTIFIER_PORT", "WORKER_METRICS_PORT")}
-    environment = {"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path / "dätä"), "PYTHONIOENCODING": "ascii:strict", **ports}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "deploy.local"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    folder = str(tmp_path / "dätä")
+    environment = {"PATH": os.environ["PATH"], "DATA_DIR": folder, "PYTHONIOENCODING": "ascii:strict", **ports}
+    process = subprocess.Popen(  # noqa: ASYNC220 - it starts at once
+        [sys.executable, "-m", "deploy.local"],
+        cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
     try:
         assert process.stdout is not None
         process.stdout.close()

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 import pytest
@@ -43,10 +43,8 @@ def _pipe() -> Iterator[tuple[int, TextIO]]:
     with os.fdopen(writer, "w", encoding="utf-8", closefd=False) as stream:
         yield reader, stream
         for descriptor in (reader, writer):
-            try:
+            with suppress(OSError):
                 os.close(descriptor)
-            except OSError:
-                pass
 
 
 def _read(descriptor: int, size: int) -> bytes:
