@@ -82,10 +82,13 @@ class _Greeting(_Tcp):
             await super().on_connect_check_health(check_health)
         except RedisConnectionError as error:
             # A server that has no room for a client says so at once and closes: often before our first word is sent.
-            if (said := await _last_words(reader)) and not isinstance(error, AuthenticationError):
+            if not isinstance(error, AuthenticationError) and (said := await self._told(reader)):
                 raise RedisConnectionError(said) from error
             raise
         await self._greet_master()
+
+    async def _told(self, reader: asyncio.StreamReader | None) -> str:
+        return await _last_words(reader)
 
     async def _greet_master(self) -> None:
         if self.greet is None:
@@ -149,6 +152,18 @@ class _GreetingSSLConnection(_Greeting, SSLConnection):
 
 class _GreetingUnixConnection(_Greeting, UnixDomainSocketConnection):
     """A socket in the file system."""
+
+    async def _told(self, reader: asyncio.StreamReader | None) -> str:
+        """What cannot be written to such a socket takes away what could be read: a silent one hears it."""
+        if said := await super()._told(reader):
+            return said
+        with contextlib.suppress(OSError):
+            silent, writer = await asyncio.open_unix_connection(self.path)
+            try:
+                return await _last_words(silent)
+            finally:
+                writer.close()
+        return ""
 
 
 class _MovingConnection(_Moving, Connection):

@@ -20,8 +20,8 @@ USABLE: Final = frozenset(
         "db", "username", "password", "ssl_keyfile", "ssl_certfile", "ssl_cert_reqs", "ssl_include_verify_flags",
         "ssl_exclude_verify_flags", "ssl_ca_certs", "ssl_ca_data", "ssl_ca_path", "ssl_check_hostname", "ssl_password",
         "ssl_validate_ocsp", "ssl_validate_ocsp_stapled", "ssl_ocsp_context", "ssl_ocsp_expected_cert",
-        "ssl_min_version", "ssl_ciphers", "socket_timeout", "socket_connect_timeout", "socket_read_size", "socket_keepalive",
-        "retry_on_timeout", "max_connections", "health_check_interval", "client_name", "protocol",
+        "ssl_min_version", "ssl_ciphers", "socket_timeout", "socket_connect_timeout", "socket_read_size",
+        "socket_keepalive", "retry_on_timeout", "max_connections", "health_check_interval", "client_name", "protocol",
     }
 )  # fmt: skip
 """Options that Presswork uses, or sets itself whatever is said here."""
