@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, TypeVar
 from urllib.parse import quote, urlsplit
 
 import msgspec
 
+from shared.complaints import complaint
 from shared.errors import SettingsInvalid
 
 SettingsT = TypeVar("SettingsT", bound=msgspec.Struct)
@@ -156,31 +157,7 @@ def read(mapping: Mapping[str, str], kind: type[SettingsT], **given: object) -> 
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at `$.")
         wrong = where.rstrip("`")
-        raise SettingsInvalid(_complaint(kind, wrong, what) + _service_link(wrong, values.get(wrong))) from None
-
-
-def _service_link(field: str, value: object) -> str:
-    """Kubernetes, and Docker's links, set NAME_PORT=tcp://… in every container beside a service called NAME."""
-    if not isinstance(value, str) or not value.startswith(("tcp://", "udp://", "sctp://")):
-        return ""
-    return (
-        "; it holds the address of a service that is called so, as Kubernetes and Docker set it: turn service links "
-        f"off (enableServiceLinks: false), or set {field.upper()} yourself"
-    )
-
-
-_WORDS: Final = {"int": "a whole number", "float": "a number", "bool": "1 or 0"}
-_NO_TEXT: Final = re.compile(r"Expected `(int|float|bool)(?: \| null)?`, got `str`")
-
-
-def _complaint(kind: type[msgspec.Struct], field: str, what: str) -> str:
-    """msgspec's words for a programmer become an operator's, without the value."""
-    types = {found.name: found.type for found in msgspec.structs.fields(kind)}
-    if get_origin(types.get(field)) is Literal:
-        what = f"expected one of {', '.join(get_args(types[field]))}"
-    elif (found := _NO_TEXT.match(what)) is not None:
-        what = f"expected {_WORDS[found.group(1)]}"
-    return f"{field.upper() or 'a setting'}: {what[:1].lower()}{what[1:]}"
+        raise SettingsInvalid(complaint(kind, wrong, what, values.get(wrong))) from None
 
 
 def rest_endpoint(mapping: Mapping[str, str]) -> RestEndpoint | None:

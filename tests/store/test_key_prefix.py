@@ -20,9 +20,7 @@ from tests.support.store import claim, new_job, submit
 JOBS = 12
 
 
-@pytest.mark.parametrize(
-    "prefix", ["", "a b", "a{b}", "a*", "a?", "[a]", "a\\", ":a", "ä", "a" * 65, "a\n", "~a", "a|b"]
-)
+@pytest.mark.parametrize("prefix", ["", "a b", "a{b}", "a*", "a?", "[a]", "a\\", ":a", "ä", "a" * 65, "a\n", "a|b"])
 def test_what_would_mean_something_elsewhere_is_refused(prefix: str) -> None:
     """A brace would be a cluster's hash tag, a star a pattern of channels and rules. Empty is unset."""
     if prefix.strip() == "":
@@ -34,16 +32,13 @@ def test_what_would_mean_something_elsewhere_is_refused(prefix: str) -> None:
 def test_no_name_is_another_environment_s() -> None:
     """Whatever the prefixes: one that begins like another is no exception. All of one share the cluster's slot."""
     prefixes = ("pw", "pw:", "pw:staging", "pw-staging", "p", "PW")
-    names = [name(keys, part) for keys in (Keys(prefix=prefix) for prefix in prefixes) for name, part in _parts()]
-    assert len(set(names)) == len(prefixes) * len(_parts())
-    patterns = [Keys(prefix=prefix).pattern[:-1] for prefix in prefixes]
+    every = [Keys(prefix=prefix) for prefix in prefixes]
+    names = [name for keys in every for name in (*map(keys.fixed, FIXED), *map(keys.prefix, PREFIXES))]
+    assert len(set(names)) == len(prefixes) * (len(FIXED) + len(PREFIXES))
+    patterns = [keys.pattern[:-1] for keys in every]
     assert all(not one.startswith(other) for one in patterns for other in patterns if one != other)
     assert all("{0}" in name for name in names)
     assert Keys().fixed("wake") == "pw:{0}:wake"
-
-
-def _parts() -> list[tuple[object, str]]:
-    return [*((Keys.fixed, name) for name in FIXED), *((Keys.prefix, name) for name in PREFIXES)]
 
 
 async def test_every_key_begins_with_it(url: str, raw: RawRedis) -> None:
