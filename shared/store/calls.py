@@ -61,7 +61,7 @@ class Calls:
     def __init__(
         self, settings: StoreSettings, keys: Keys, wires: Wires, observer: Observer | None, routing: Routing | None
     ) -> None:
-        self._refused = wires.refused
+        self._on_refusal = wires.refused
         constants = _constants(settings, routing or Routing(), fenced=wires.fenced)
         self.scripts = Scripts(wires.transport, keys, constants, observer)
         self._submits = self.scripts
@@ -104,7 +104,7 @@ class Calls:
         try:
             reply = await scripts.call(script, items, **argv)
         except ResponseError as error:
-            self._refused(error)
+            self._on_refusal(error)
             raise refusals.of_call(error) from None
         if items:
             self._notice(reply)
@@ -113,7 +113,7 @@ class Calls:
     def _notice(self, replies: Any) -> None:
         for reply in replies if isinstance(replies, list) else ():
             if isinstance(reply, list) and len(reply) == 2 and reply[0] == b"ERROR":
-                self._refused(reply[1].decode(errors="replace"))
+                self._on_refusal(reply[1].decode(errors="replace"))
 
     async def aclose(self) -> None:
         """Send what callers still wait for."""

@@ -18,7 +18,7 @@ class Reads:
     ) -> None:
         self._transport = transport
         self._observer = observer
-        self._refused = refused
+        self._on_refusal = refused
 
     async def execute(self, *command: bytes | str | int | float) -> Reply:
         """See `Transport`."""
@@ -27,5 +27,5 @@ class Reads:
         try:
             return await self._transport.execute(*command)
         except ResponseError as error:
-            self._refused(error)
+            self._on_refusal(error)
             raise refusals.of_call(error) from None

@@ -128,18 +128,18 @@ class SharedSocket:
             self._runner.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._runner
-        self._fail(self._outbox, StoreUnavailable("the store is closed"))
+        self._fail(self._outbox, "the store is closed")
 
     def _overdue(self, call: _Call) -> None:
         # A server that owes an answer may be gone behind a half-open connection: the next command gets a new one.
         if call.sent and self._session is not None:
             self._session.cancel()
 
-    def _fail(self, calls: deque[_Call], error: StoreUnavailable) -> None:
+    def _fail(self, calls: deque[_Call], reason: str, kind: type[StoreUnavailable] = StoreUnavailable) -> None:
         while calls:
             call = calls.popleft()
             if not call.done.done():
-                call.done.set_exception(error)
+                call.done.set_exception(kind(reason, sent=call.sent))
 
     async def _run(self) -> None:
         failures = 0
@@ -161,7 +161,7 @@ class SharedSocket:
                 if self.generation == opened:
                     self._outage.failed(error)
                     if (missing := lacking(error)) is not None:
-                        self._fail(self._outbox, StoreUnfit(missing))
+                        self._fail(self._outbox, missing, StoreUnfit)
             failures = 0 if self.generation != opened else failures + 1
             await asyncio.sleep(random.uniform(0.5, 1.0) * min(0.02 * 2.0 ** min(failures, 6), 0.25))  # noqa: S311 - jitter
 
@@ -174,7 +174,7 @@ class SharedSocket:
             self._outage.ended()
             await self._pump(connection)
         finally:
-            self._fail(self._inflight, StoreUnavailable("the connection to Redis broke", sent=True))
+            self._fail(self._inflight, "the connection to Redis broke")
             with contextlib.suppress(Exception):
                 await connection.disconnect(nowait=True)
 

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from shared.errors import SettingsInvalid, StoreUnavailable
 from shared.settings import StoreSettings
-from shared.store import fence
+from shared.store import fence, refusal_words
 from shared.store.bell import Bell
 from shared.store.connection import Connect, Connector, RedisSettings
 from shared.store.durable import DurableSocket
@@ -27,6 +27,10 @@ from shared.store.vetting import Vetted, Vetting
 
 FRUGAL_SILENCE_S: Final = 3600.0
 """Cancels are heard over a connection that TCP keepalive watches (30 s), and every renewal repeats them."""
+
+
+Refused = Callable[[RedisError | str], None]
+"""Told what the server refuses."""
 
 
 class Socket(Protocol):
@@ -73,7 +77,7 @@ class Wires(msgspec.Struct, frozen=True, kw_only=True):
     durable: DurableSocket | None
     fenced: bool
     vetting: Vetting | None
-    refused: Callable[[RedisError | str], None]
+    refused: Refused
     quota: Quota
     sleeper: Bed
     bell: Bell | PolledBell
@@ -108,6 +112,7 @@ def wires(
     vetting = role and Vetting(role, settings, keys, socket, connect=connect, renew=socket.renew, observer=observer)
     guarded = Guarded(_vetted(socket, vetting), quota)
     durable = None if settings.durability == "server" else DurableSocket(connect, settings, keys.fixed("confirmed"))
+    refused = _refused(vetting)
     return Wires(
         socket=socket,
         transport=guarded,
@@ -115,18 +120,29 @@ def wires(
         durable=durable,
         fenced=fenced,
         vetting=vetting,
-        refused=_refused(vetting),
+        refused=refused,
         quota=quota,
-        sleeper=Sleeper(connect(), keys.fixed("wake"), margin_s=timeout, quota=quota, observer=observer),
-        bell=_bell(settings, connect, keys, quota, observer),
+        sleeper=Sleeper(
+            connect(), keys.fixed("wake"), margin_s=timeout, quota=quota, observer=observer, refused=refused
+        ),
+        bell=_bell(settings, connect, keys, observer, partial(_pause_after, quota, refused)),
     )
+
+
+def _pause_after(quota: Quota, refused: Refused, error: BaseException) -> float:
+    """How long a bell's connection must not be opened again after this error, s."""
+    if isinstance(error, BaseExceptionGroup):
+        return max((_pause_after(quota, refused, part) for part in error.exceptions), default=0.0)
+    if isinstance(error, RedisError) and refusal_words.is_permission(error):
+        refused(error)
+    return quota.left_s if quota.noticed(error) else 0.0
 
 
 def _vetted(transport: Transport, vetting: Vetting | None) -> Transport:
     return transport if vetting is None else Vetted(transport, vetting)
 
 
-def _refused(vetting: Vetting | None) -> Callable[[RedisError | str], None]:
+def _refused(vetting: Vetting | None) -> Refused:
     log = RefusalLog()
 
     def refused(error: RedisError | str) -> None:
@@ -137,12 +153,18 @@ def _refused(vetting: Vetting | None) -> Callable[[RedisError | str], None]:
     return refused
 
 
-def _bell(settings: StoreSettings, connect: Connect, keys: Keys, quota: Quota, observer: Observer | None) -> Bell:
+def _bell(
+    settings: StoreSettings,
+    connect: Connect,
+    keys: Keys,
+    observer: Observer | None,
+    pause_after: Callable[[BaseException], float],
+) -> Bell:
     """In the frugal profile one pattern for all jobs, and TCP's own keepalive in place of most PINGs."""
     return Bell(
         connect,
         observer=_one_each(observer),
-        pause_after=lambda error: quota.left_s if quota.noticed(error) else 0.0,
+        pause_after=pause_after,
         prefix=keys.prefix("bell") if settings.frugal else None,
         patient_s=FRUGAL_SILENCE_S if settings.frugal else None,
     )

@@ -255,6 +255,47 @@ def _breaking() -> list[tuple[str, list[tuple[str, ...]], list[tuple[str, ...]]]
     ]
 
 
+async def test_a_disk_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    """The server refuses writes because it could not save: what it is, and where to look."""
+    server = EmbeddedServer(tmp_path / "gone", port=free_port(), aof=False)
+    server.start()
+    url = f"redis://127.0.0.1:{server.port}"
+    try:
+        async with (
+            RawRedis(url) as raw,
+            open_store(StoreSettings(redis_url=url), client_name="t", role=Role.GATEWAY) as store,
+        ):
+            await repeated(lambda: store.submit(new_job()))
+            await raw("CONFIG", "SET", "save", "3600 1")
+            shutil.rmtree(tmp_path / "gone")
+            await raw("BGSAVE")
+            async with asyncio.timeout(20):
+                while b"rdb_last_bgsave_status:err" not in await raw("INFO", "persistence"):
+                    await asyncio.sleep(0.05)
+            with capture_logs() as lines, pytest.raises(StoreUnavailable):
+                await store.submit(new_job())
+    finally:
+        server.kill()
+    assert [line["reason"].startswith(REFUSALS["MISCONF"]) for line in lines] == [True]
+
+
+async def test_channels_that_are_taken_away_are_missed(
+    shared_server: EmbeddedServer, raw: RawRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who only listens and sleeps hears of it too, and looks at everything again."""
+    monkeypatch.setattr(vetting, "AGAIN_S", 0.1)
+    await user(raw, Role.WORKER)
+    async with opened(shared_server, Role.WORKER) as store:
+        await repeated_unless_unfit(store)
+        await asyncio.sleep(0.15)
+        await user(raw, Role.WORKER, "resetchannels", "-bzpopmin")
+        async with store.control("w1"), asyncio.timeout(20):
+            while store.vetting is not None and store.vetting.fit:
+                await asyncio.sleep(0.02)
+        with pytest.raises(StoreUnfit, match="BZPOPMIN.*channels"):
+            await repeated_unless_unfit(store)
+
+
 @pytest.mark.parametrize("way", ["unix", "tcp"])
 async def test_no_room_for_a_client_is_named(way: str, tmp_path: Path) -> None:
     """The server says so and closes before it was asked anything."""
