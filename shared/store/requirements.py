@@ -45,7 +45,7 @@ SCRIPTS: Final = {
 
 _READS: Final = ("HMGET", "HGETALL", "XRANGE", "XREVRANGE", "XLEN")
 DIRECT: Final = {
-    Role.GATEWAY: (*_READS, "TIME", "LLEN", "LPOS", "LRANGE", "XGROUP CREATE", "SET"),
+    Role.GATEWAY: (*_READS, "TIME", "HSCAN", "LLEN", "LPOS", "LRANGE", "XGROUP CREATE", "SET"),
     Role.WORKER: (*_READS, "TIME", "XREAD", "EXISTS", "SET", "SCAN", "ZADD", "XGROUP CREATE"),
     Role.NOTIFIER: _READS,
 }

@@ -184,6 +184,14 @@ def test_every_command_of_the_scripts_can_be_tried() -> None:
     assert all(in_script(name) for name in known - {"vet"})
 
 
+def test_every_command_outside_of_scripts_is_listed() -> None:
+    """A read that somebody adds is one that the smallest users must be allowed."""
+    sources = (path.read_text(encoding="utf-8") for path in (ROOT / "shared" / "store").glob("*.py"))
+    sent = {name for text in sources for name in re.findall(r"execute\(\s*\"([A-Z]+)\"", text)}
+    listed = {command.split()[0] for role in Role for command in commands(role)}
+    assert sent - listed == {"WAITAOF"}  # for DURABILITY=fsync
+
+
 async def test_a_start_costs_little_where_commands_are_billed(shared_server: EmbeddedServer, raw: RawRedis) -> None:
     """The frugal profile tries what matters most; what is refused later makes it look at everything."""
     for role in Role:
@@ -261,10 +269,8 @@ async def test_a_disk_that_cannot_be_written_is_one_line(tmp_path: Path) -> None
     server.start()
     url = f"redis://127.0.0.1:{server.port}"
     try:
-        async with (
-            RawRedis(url) as raw,
-            open_store(StoreSettings(redis_url=url), client_name="t", role=Role.GATEWAY) as store,
-        ):
+        opening = open_store(StoreSettings(redis_url=url), client_name="t", role=Role.GATEWAY)
+        async with RawRedis(url) as raw, opening as store:
             await repeated(lambda: store.submit(new_job()))
             await raw("CONFIG", "SET", "save", "3600 1")
             shutil.rmtree(tmp_path / "gone")
@@ -276,6 +282,7 @@ async def test_a_disk_that_cannot_be_written_is_one_line(tmp_path: Path) -> None
                 await store.submit(new_job())
     finally:
         server.kill()
+        server.stop()
     assert [line["reason"].startswith(REFUSALS["MISCONF"]) for line in lines] == [True]
 
 
@@ -292,7 +299,7 @@ async def test_channels_that_are_taken_away_are_missed(
         async with store.control("w1"), asyncio.timeout(20):
             while store.vetting is not None and store.vetting.fit:
                 await asyncio.sleep(0.02)
-        with pytest.raises(StoreUnfit, match="BZPOPMIN.*channels"):
+        with pytest.raises(StoreUnfit, match=r"BZPOPMIN.*channels"):
             await repeated_unless_unfit(store)
 
 
