@@ -54,13 +54,16 @@ class Outage:
 
     def __init__(self) -> None:
         self._lasts = False
+        self._unfit = False
 
     def failed(self, error: BaseException) -> None:
         """A connection did not come about."""
         if self._lasts:
             return
         self._lasts = True
-        if (missing := lacking(error)) is not None:
+        missing = lacking(error)
+        self._unfit = missing is not None
+        if self._unfit:
             _log.error("redis_unfit", reason=missing, more=refusal_words.MORE)
         else:
             _log.warning("redis_not_reached", reason=reason_of(error))
@@ -69,7 +72,7 @@ class Outage:
         """A connection came about."""
         if self._lasts:
             self._lasts = False
-            _log.info("redis_reached_again")
+            _log.info("redis_fit" if self._unfit else "redis_reached_again")
 
 
 class RefusalLog:
