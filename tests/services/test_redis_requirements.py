@@ -319,6 +319,8 @@ async def test_no_room_for_a_client_is_named(way: str, tmp_path: Path) -> None:
         assert [line["reason"].startswith(REFUSALS["max number of clients reached"]) for line in lines] == [True]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(150)
 async def test_three_services_live_with_the_smallest_users(
     shared_server: EmbeddedServer, raw: RawRedis, tmp_path: Path
 ) -> None:
