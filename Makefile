@@ -45,7 +45,7 @@ down: ## Docker Compose: drain and stop; the data stays in its volumes
 
 # Readable for Grafana's user inside its container; the folder keeps others on this machine out.
 .data/secrets/grafana-password:
-	@mkdir -p .data/secrets && chmod 700 .data/secrets
+	@mkdir -p -m 700 .data && mkdir -p .data/secrets && chmod 700 .data/secrets
 	@$(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(18))' >$@ && chmod 644 $@
 
 observe: ## This machine's Prometheus beside `make run`
@@ -82,6 +82,7 @@ compose-smoke: install-dev ## Everything on a Docker engine: calls, streams, sca
 
 docs: install-dev ## Write the pages of docs/ that are generated from the code
 	$(BIN)/python -m services.worker.providers.failure_table > docs/provider-failures.md
+	$(BIN)/python -m tests.support.redis_page
 
 format: install-dev ## Format and fix what can be fixed
 	$(BIN)/ruff check --fix .

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from redis.exceptions import ResponseError
+from collections.abc import Callable
+
+from redis.exceptions import RedisError, ResponseError
 
 from shared.store import refusals
 from shared.store.shared_socket import Observer, Reply, Transport
 
 
 class Reads:
-    """A `Transport` before another one. Never raises ResponseError."""
+    """A `Transport` before another one. Never raises ResponseError; `refused` is told of each."""
 
-    def __init__(self, transport: Transport, observer: Observer | None) -> None:
+    def __init__(
+        self, transport: Transport, observer: Observer | None, refused: Callable[[RedisError | str], None]
+    ) -> None:
         self._transport = transport
         self._observer = observer
+        self._on_refusal = refused
 
     async def execute(self, *command: bytes | str | int | float) -> Reply:
         """See `Transport`."""
@@ -22,4 +27,5 @@ class Reads:
         try:
             return await self._transport.execute(*command)
         except ResponseError as error:
+            self._on_refusal(error)
             raise refusals.of_call(error) from None
