@@ -128,19 +128,27 @@ class JobStore:
 
     @property
     def generation(self) -> int:
-        """Counts connections: unchanged means one unbroken view of the server."""
-        return self._socket.generation
+        """Counts connections and refused writes: unchanged means one unbroken view of the server."""
+        return self._socket.generation + self._calls.refused + self._reads.refused
 
     async def claim(
-        self, consumer: str, limit: int, *, look: bool, suspect: bool, known: Sequence[str] | None = None
+        self,
+        consumer: str,
+        limit: int,
+        *,
+        look: bool,
+        suspect: int,
+        alone: bool = False,
+        known: Sequence[str] | None = None,
     ) -> Claimed:
-        """Take up to `limit` jobs. `look`: also from the recovered lane, one and only if `suspect` allows it.
+        """Take up to `limit` jobs. `look`: also suspects, `suspect` at most; and for a worker that holds nothing
+        (`alone`) perhaps one that must run alone, and nothing beside it.
 
         `known` (tokens this worker holds) is given when the answer of an earlier claim was lost: those jobs come again.
         """
         reply = await self._calls.run(
             "claim", [(token,) for token in known or ()], consumer=consumer, limit=limit, look=int(look),
-            suspect_allowed=int(suspect), lost=int(known is not None),
+            suspects_max=int(suspect), alone=int(alone), lost=int(known is not None),
         )  # fmt: skip
         more, now_ms, rows = bool(reply[0]), self._clock.note(reply[1]), reply[4:]
         next_ms = None if reply[2] < 0 else int(reply[2])
@@ -247,6 +255,10 @@ class JobStore:
     async def ring_look(self) -> None:
         """Wake a sleeper for recovered work: a worker that is done with its suspect may take the next one."""
         await self._reads.execute("ZADD", self.keys.fixed("wake"), -1, Ring.LOOK.value)
+
+    async def pass_on(self) -> None:
+        """Wake another sleeper: this one was woken and may take nothing."""
+        await self._reads.execute("ZADD", self.keys.fixed("wake"), -1, Ring.LOOK.value, 0, Ring.JOB.value)
 
     @asynccontextmanager
     async def control(self, consumer: str) -> AsyncIterator[Messages]:

@@ -124,7 +124,7 @@ def parse_claim(row: Sequence[bytes | int], consumer: str, now_ms: int) -> Claim
         ready_ms=int(text[1:].split("-", 1)[0]),
         started_ms=now_ms,
         deadline_ms=int(deadline),
-        suspect=int(losses) > 0,
+        losses=int(losses),
         gate=_text(gate),
         route=tuple(_text(route).split()) if route else (),
         reserved=int(reserved),

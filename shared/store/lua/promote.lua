@@ -1,6 +1,6 @@
 -- Makes due jobs claimable, high before normal before low, at most `limit`, and parked ones whose deadline has passed:
 -- the claim ends them. Rings for gates that have room: claims let their jobs go.
--- KEYS again suspect high normal low due_high due_normal due_low wake gates parked
+-- KEYS again suspect isolated high normal low due_high due_normal due_low wake gates parked
 -- PREFIX job lane
 -- ARGV limit limits
 -- RETURNS {promoted, ms until the next is due (0: more are due now) or -1, ms until the caller must look after the lanes
@@ -15,8 +15,8 @@ local function promote(lane, set, job)
   local record = job_prefix .. job
   local f = redis.call('HMGET', record, 'state', 'entry', 'losses')
   if f[1] == 'queued' and f[2] == 'd' .. lane then
-    local letter = tonumber(f[3] or 0) > 0 and 's' or 'a'
-    suspects_among = suspects_among or letter == 's'
+    local letter = lane_after(f[3])
+    suspects_among = suspects_among or is_suspect(letter)
     local entry = letter .. redis.call('XADD', streams[letter], '*', 'j', job)
     redis.call('HSET', record, 'entry', entry)
     promoted = promoted + 1
@@ -48,7 +48,7 @@ local function expire(job)
   local letter = entry and string.sub(entry, 1, 1) == 'p' and unpark(job, string.sub(entry, 2))
   redis.call('ZREM', parked, job)
   if not letter then return end
-  suspects_among = suspects_among or letter == 's'
+  suspects_among = suspects_among or is_suspect(letter)
   promoted = promoted + 1
 end
 
