@@ -72,9 +72,13 @@ class Play:
     async def claim(self) -> None:
         """One of three workers takes a few; only waiting jobs come, none twice."""
         worker = f"w{self.chance.randrange(3)}-{self.dead}"
-        suspect = not any(held.suspect and held.consumer == worker for held in self.model.holders.values())
-        claimed = await self.store.claim(worker, self.chance.randint(1, 20), look=True, suspect=suspect)
-        assert sum(held.suspect for held in claimed.claims) <= int(suspect)
+        mine = [held for held in self.model.holders.values() if held.consumer == worker]
+        if any(held.isolated for held in mine):
+            return
+        room = max(3 - sum(held.suspect for held in mine), 0)
+        claimed = await self.store.claim(worker, self.chance.randint(1, 20), look=True, suspect=room, alone=not mine)
+        assert sum(held.suspect for held in claimed.claims) <= room
+        assert len([*mine, *claimed.claims]) == 1 or not any(held.isolated for held in claimed.claims)
         for held in claimed.claims:
             assert self.model.states[held.job_id] is JobStatus.QUEUED
             assert held.attempt <= held.spec.max_attempts

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from services.worker.providers import Action, Completion, GenerationRequest, ProviderError
+import pytest
+
 from shared.job import JobError, JobStatus
 from shared.settings import StoreSettings
 from shared.store.embedded import EmbeddedServer
@@ -130,8 +132,11 @@ async def test_a_claim_in_flight_at_the_drain_is_not_left_to_its_lease(store: Jo
     assert (stats.queued, stats.processing) == (1, 0)
 
 
-async def test_one_suspect_at_a_time_but_all_of_them_in_the_end(store: JobStore) -> None:
-    """Ten jobs that lost a worker run one after the other in one worker, without waiting for a time-out in between."""
+@pytest.mark.parametrize(("losses", "beside"), [(1, 10), (2, 2), (3, 1)])
+async def test_suspects_are_isolated_and_all_of_them_run_in_the_end(
+    store: JobStore, redis_url: str, losses: int, beside: int
+) -> None:
+    """Ten jobs that lost workers run in a worker of 16 slots, few at a time or alone, without waiting for a time-out."""
     running = most = 0
 
     async def counts(_: GenerationRequest) -> AsyncIterator[str | Completion]:
@@ -145,13 +150,16 @@ async def test_one_suspect_at_a_time_but_all_of_them_in_the_end(store: JobStore)
     ids = await submit(store, 10)
     claimed = await store.claim("dead", 50, look=True, suspect=True)
     assert len(claimed.claims) == 10
+    async with RawRedis(redis_url) as raw:
+        for job_id in ids:
+            await raw("HSET", store.keys.job(job_id), "losses", losses - 1)
     recovered = 0
     async with asyncio.timeout(10):
         while recovered < 10:
             found = await store.upkeep.recover("finder", [])
             recovered += found.requeued
             await asyncio.sleep((found.next_ms or 0) / 1000)
-    async with running_worker(_patient(store), {"p": Scripted(counts)}):
+    async with running_worker(_patient(store), {"p": Scripted(counts)}, worker_concurrency=16):
         for job_id in ids:
             await ended(store, job_id, seconds=20.0)
-    assert most == 1
+    assert most == beside

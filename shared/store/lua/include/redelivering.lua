@@ -26,6 +26,6 @@ local function take_suspects()
 end
 
 local function take_redelivered()
-  if alone == '1' and wanted > 0 and #claims == 0 then take_isolated() end
+  if alone == '1' and tonumber(suspects_max) > 0 and wanted > 0 and #claims == 0 then take_isolated() end
   if isolated_held then wanted = 0 elseif wanted > taken.h then take_suspects() end
 end
