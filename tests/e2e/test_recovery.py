@@ -11,7 +11,6 @@ import pytest
 
 from tests.e2e.conftest import StackMaker
 from tests.support.checks import leaks
-from tests.support.stack import Stack
 
 LEASE = 2.0
 BUSY = 4.0

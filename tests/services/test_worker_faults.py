@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from services.worker.providers import Action, Completion, GenerationRequest, ProviderError
 import pytest
 
+from services.worker.providers import Action, Completion, GenerationRequest, ProviderError
 from shared.job import JobError, JobStatus
 from shared.settings import StoreSettings
 from shared.store.embedded import EmbeddedServer
@@ -136,7 +136,7 @@ async def test_a_claim_in_flight_at_the_drain_is_not_left_to_its_lease(store: Jo
 async def test_suspects_are_isolated_and_all_of_them_run_in_the_end(
     store: JobStore, redis_url: str, losses: int, beside: int
 ) -> None:
-    """Ten jobs that lost workers run in a worker of 16 slots, few at a time or alone, without waiting for a time-out."""
+    """Ten jobs that lost workers run in a worker of 16 slots, few at a time or alone, and none waits for a time-out."""
     running = most = 0
 
     async def counts(_: GenerationRequest) -> AsyncIterator[str | Completion]:
