@@ -141,8 +141,8 @@ class JobStore:
         alone: bool = True,
         known: Sequence[str] | None = None,
     ) -> Claimed:
-        """Take up to `limit` jobs. `look`: also suspects, `suspect` at most; if that is not 0, a worker that holds nothing
-        (`alone`) may get one that must run alone, and nothing beside it.
+        """Take up to `limit` jobs. `look`: also suspects, `suspect` at most; if that is not 0, a worker that holds
+        nothing (`alone`) may get one that must run alone, and nothing beside it.
 
         `known` (tokens this worker holds) is given when the answer of an earlier claim was lost: those jobs come again.
         """
