@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from shared.errors import IdempotencyConflict, JobNotFound, LeaseLost, PressworkError
+from shared.errors import IdempotencyConflict, JobNotFound, LeaseLost, PressworkError, StoreUnavailable
 from shared.job import Claim, JobError, JobSnapshot, JobStatus, NewJob, Outcome, RetryReason, Spent
 from shared.settings import StoreSettings
 from shared.store import items, records, refusals, wiring
@@ -87,7 +87,7 @@ class JobStore:
         code, job_id, state = (part.decode() for part in reply)
         if code == "CONFLICT":
             raise IdempotencyConflict("this idempotency key came with another body before")
-        return Submitted(job_id, code == "NEW", JobStatus(state))
+        return Submitted(job_id, code == "NEW", _status(state))
 
     async def submit_retry_of(self, job_id: str, job: NewJob) -> Submitted:
         """Queue `job` as the one retry of `job_id`; asked again, it answers the same new job."""
@@ -107,6 +107,8 @@ class JobStore:
         code, state = reply[0].decode(), reply[1].decode()
         if code == "MISSING":
             raise JobNotFound(job_id)
+        if code == "FOREIGN":
+            raise StoreUnavailable("the job's record is of a newer release: another gateway may end it")
         if code == "ENDED":
             return CancelReply("ended", JobStatus(state))
         return CancelReply("cancelled" if code == "CANCELLED" else "requested", JobStatus(state))
@@ -265,6 +267,11 @@ class JobStore:
         """Job ids whose cancel was requested, as they come: `async for job_id in channel`."""
         async with self.bell.messages(self.keys.control(consumer)) as messages:
             yield messages
+
+
+def _status(state: str) -> JobStatus:
+    """The state of a job that was there before; one that this release has no name for is as good as waiting."""
+    return JobStatus(state) if state in set(JobStatus) else JobStatus.QUEUED
 
 
 @asynccontextmanager

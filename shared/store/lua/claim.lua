@@ -10,8 +10,9 @@
 -- ITEM known
 -- RETURNS {more, now, ms until a parked job may run or -1, {gates that failed lately...},
 --   {job, token, spec, attempt, created, deadline, losses, gate, route, passed over, reserved tokens, spent, lost bytes}...}
--- INCLUDE release lease clock announce ending ledger spending replacing predating gates parking releasing adopting turns delivering redelivering
+-- INCLUDE release lease clock announce ending ledger spending replacing predating gates parking releasing adopting turns delivering answering redelivering
 
+local wanted = tonumber(limit)
 -- Lanes of gates that nobody names any more are looked for now and then.
 if limits ~= '' or look == '1' then load_gates() end
 if lost == '1' then wanted = wanted - answer_again() end
@@ -20,30 +21,8 @@ if next(lanes) and wanted > 0 then
   lanes_wait, lanes_suspects = release_parked(wanted)
   if lanes_suspects then redis.call('ZADD', wake, -1, 'look') end
 end
-if isolated_held then wanted = 0 elseif look == '1' then take_redelivered() end
-
--- One call probes all lanes as long as each may give that many in any case; what gave less than asked is empty.
-local open = {a = math.huge, h = math.huge, n = math.huge, l = math.huge}
-local function note_empty(letter, asked, got) if got < asked then open[letter] = taken[letter] end end
-local probe = math.floor(wanted / 16)
-if probe > 0 then
-  deliver(probe, again, high, normal, low)
-  for letter in pairs(open) do note_empty(letter, probe, taken[letter]) end
-end
-
-local function total(counts_by_lane) return counts_by_lane.a + counts_by_lane.h + counts_by_lane.n + counts_by_lane.l end
-local function exhausted() return total(open) < math.huge end
-
-while total(taken) < wanted and not exhausted() do
-  local shares = allot(wanted, turn_now(), open)
-  for _, letter in ipairs(FIRST_AGAIN) do
-    local asked, before = math.min(shares[letter], wanted - total(taken) + taken[letter]) - taken[letter], taken[letter]
-    if asked > 0 and open[letter] == math.huge then
-      deliver(asked, streams[letter])
-      note_empty(letter, asked, taken[letter] - before)
-    end
-  end
-end
+if isolated_held then wanted = 0 elseif look == '1' then wanted = take_redelivered(wanted) end
+deliver_in_turn(wanted)
 
 local more = put_anew or lanes_wait == 0 or not exhausted() and wanted + taken.s > 0
 if more then

@@ -1,9 +1,7 @@
--- Delivers entries to the consumer of a claim, and what was delivered to it by claims whose answer was lost.
+-- Delivers entries to this consumer, in the order of turns.lua.
 
 local taken = {a = 0, h = 0, n = 0, l = 0, s = 0, i = 0}
 local letters = {[again] = 'a', [suspect] = 's', [isolated] = 'i', [high] = 'h', [normal] = 'n', [low] = 'l'}
-local wanted, start = tonumber(limit), nil
-local PENDING_PAGE = 500
 
 local function deliver(count, ...)
   local arguments = {'XREADGROUP', 'GROUP', GROUP, consumer, 'COUNT', count, 'STREAMS', ...}
@@ -14,27 +12,34 @@ local function deliver(count, ...)
   end
 end
 
--- What was delivered to this consumer of late, and is not known to it, is what its lost claims took. What has not been
--- renewed for longer is for recover to find.
-local function answer_again()
-  local known_tokens = {}
-  for i = ITEM_FIRST, #ARGV do known_tokens[ARGV[i]] = true end
-  for letter, stream in pairs(streams) do
-    local from = '-'
-    while from do
-      local page = redis.call('XPENDING', stream, GROUP, from, '+', PENDING_PAGE, consumer)
-      for _, row in ipairs(page) do
-        local unknown = not known_tokens[letter .. row[1]] and tonumber(row[3]) < 2 * tonumber(lease_ms)
-        local entry = unknown and redis.call('XRANGE', stream, row[1], row[1])[1]
-        if entry then adopt_all(letter, {entry}, true) end
-      end
-      from = #page == PENDING_PAGE and '(' .. page[PENDING_PAGE][1] or nil
-    end
-  end
-  return #claims
-end
-
+local start
 local function turn_now()
   start = start or tonumber(redis.call('GET', turn) or 0)
   return start
+end
+
+-- One call probes all lanes as long as each may give that many in any case; what gave less than asked is empty.
+local open = {a = math.huge, h = math.huge, n = math.huge, l = math.huge}
+local function note_empty(letter, asked, got) if got < asked then open[letter] = taken[letter] end end
+
+local function total(counts_by_lane) return counts_by_lane.a + counts_by_lane.h + counts_by_lane.n + counts_by_lane.l end
+local function exhausted() return total(open) < math.huge end
+
+local function deliver_in_turn(wanted)
+  local probe = math.floor(wanted / 16)
+  if probe > 0 then
+    deliver(probe, again, high, normal, low)
+    for letter in pairs(open) do note_empty(letter, probe, taken[letter]) end
+  end
+
+  while total(taken) < wanted and not exhausted() do
+    local shares = allot(wanted, turn_now(), open)
+    for _, letter in ipairs(FIRST_AGAIN) do
+      local asked, before = math.min(shares[letter], wanted - total(taken) + taken[letter]) - taken[letter], taken[letter]
+      if asked > 0 and open[letter] == math.huge then
+        deliver(asked, streams[letter])
+        note_empty(letter, asked, taken[letter] - before)
+      end
+    end
+  end
 end

@@ -14,18 +14,20 @@ local function take_isolated()
 end
 
 -- Half of what is wanted at most: a high job is still among the next two.
-local function take_suspects()
+local function take_suspects(wanted)
   if wanted == 1 and taken.h == 0 then offer_to_high() end
   local room = math.min(tonumber(suspects_max) - suspects_held, math.max(math.floor(wanted / 2), 1), wanted - taken.h)
   if room > 0 then deliver(room, suspect) end
-  if taken.s > 0 then
-    wanted = wanted - taken.s
-    if wanted == 0 or turn_now() % 2 == 0 then start = turn_now() + 1 end
-  end
+  wanted = wanted - taken.s
+  if taken.s > 0 and (wanted == 0 or turn_now() % 2 == 0) then start = turn_now() + 1 end
   if taken.s + taken.h > 0 then redis.call('ZADD', wake, -1, 'look') end
+  return wanted
 end
 
-local function take_redelivered()
-  if alone == '1' and tonumber(suspects_max) > 0 and wanted > 0 and #claims == 0 then take_isolated() end
-  if isolated_held then wanted = 0 elseif wanted > taken.h then take_suspects() end
+-- Answers how many other jobs are wanted then.
+local function take_redelivered(wanted)
+  if wanted <= 0 then return wanted end
+  if alone == '1' and tonumber(suspects_max) > 0 and #claims == 0 then take_isolated() end
+  if isolated_held then return 0 end
+  return wanted > taken.h and take_suspects(wanted) or wanted
 end
