@@ -1,18 +1,23 @@
 -- What a lease wrote so far, from the job's log; `number`: its last event. Texts may be long: they are read for a job
--- that ends here, up to TEXT_MAX bytes, and measured where only their length counts.
+-- that ends here, its first half MiB, and measured where only their length counts. measured: what that cost this call.
 
-local PAGE, TEXT_MAX, MEASURED_MAX = 256, 1048576, 1024
+local PAGE, TEXT_MAX, DELTAS_MAX, MEASURED_MAX = 256, 524288, 8192, 1024
 local measured = 0
 
 local function partial_text(job, token, number)
   local deltas, bytes = {}, 0
+  number = math.min(number, DELTAS_MAX + 1)
+  measured = measured + number
   for first = 2, number, PAGE do
     local fields = {}
     for i = first, math.min(first + PAGE - 1, number) do fields[#fields + 1] = token .. '.' .. i end
     for _, delta in ipairs(redis.call('HMGET', log_prefix .. job, unpack(fields))) do
       if delta and string.sub(delta, 1, 1) == 'd' then
         bytes = bytes + #delta - 1
-        if bytes > TEXT_MAX then return table.concat(deltas) end
+        if bytes > TEXT_MAX then
+          measured = measured + DELTAS_MAX
+          return table.concat(deltas)
+        end
         deltas[#deltas + 1] = string.sub(delta, 2)
       end
     end
