@@ -26,6 +26,11 @@ JOBS_PER_WORKER: Final = 50
 CALLS: Final = 30
 """Calls of which the slowest counts, where one call does not do all."""
 
+LEASE_S: Final = 300.0
+"""So long that no entry is suspicious by itself before all are written."""
+
+IDLE_MS: Final = 3_600_000
+
 KEYS: Final = Keys()
 Act = Callable[["Scene"], Awaitable[object]]
 
@@ -58,12 +63,12 @@ class Scene:
             pipe.execute()
 
     async def make_stale(self) -> None:
-        """Nobody renewed any of the leases for a minute."""
+        """Nobody renewed any of the leases for an hour."""
         stream, start = KEYS.fixed("normal"), "-"
         with self.client.pipeline(transaction=False) as pipe:
             while rows := self.client.xpending_range(stream, GROUP, start, "+", 1000):
                 for row in rows:
-                    pipe.xclaim(stream, GROUP, row["consumer"], 0, [row["message_id"]], idle=60_000, justid=True)
+                    pipe.xclaim(stream, GROUP, row["consumer"], 0, [row["message_id"]], idle=IDLE_MS, justid=True)
                 start = f"({rows[-1]['message_id'].decode()}"
             pipe.execute()
 
@@ -100,7 +105,7 @@ async def _audit_records(scene: Scene) -> None:
 
 async def _measure(count: int) -> dict[str, float]:
     with fresh_server() as probe:
-        settings = StoreSettings(redis_url=probe.url, timeout_seconds=30.0)
+        settings = StoreSettings(redis_url=probe.url, timeout_seconds=30.0, lease_seconds=LEASE_S)
         async with open_store(settings, client_name="maintenance") as store:
             scene = Scene(probe, store, count)
             await scene.prepare()

@@ -1,12 +1,14 @@
 -- What a lease wrote so far, from the job's log; `number`: its last event. Texts may be long: they are read for a job
--- that ends here, its first half MiB, and measured where only their length counts. measured: what that cost this call.
+-- that ends here, up to half a MiB, and of a very long log its beginning; and measured where only their length counts.
+-- measured: what all that cost this call, in deltas.
 
-local PAGE, TEXT_MAX, DELTAS_MAX, MEASURED_MAX = 256, 524288, 8192, 1024
+local PAGE, TEXT_MAX, MEASURED_MAX = 512, 524288, 1024
+local DELTAS_MAX, DELTAS_OF_LONG_LOG = 10240, 4096
 local measured = 0
 
 local function partial_text(job, token, number)
   local deltas, bytes = {}, 0
-  number = math.min(number, DELTAS_MAX + 1)
+  if number > DELTAS_MAX then number = DELTAS_OF_LONG_LOG end
   measured = measured + number
   for first = 2, number, PAGE do
     local fields = {}
