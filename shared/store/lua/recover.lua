@@ -79,7 +79,7 @@ local next_stale, suspicious, stopped_at = each_stale(function(token, owner)
     pcall(give_up, token)
     pcall(release, token)
   end
-  return requeued + failed < tonumber(batch) and measured < MEASURED_MAX * 8
+  return requeued + failed < tonumber(batch) and measured < MEASURED_MAX * 2
 end)
 if requeued > 0 then redis.call('ZADD', wake, -1, 'look', 0, 'job') end
 close_books()
