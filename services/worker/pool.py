@@ -33,8 +33,7 @@ class Pool:
         self._metrics = metrics
         self._runs: dict[str, Run] = {}
         self._executing = 0
-        self._suspects = 0
-        self._isolated = 0
+        self._suspects: dict[str, Claim] = {}
         self._clearing = False
         self._changed = asyncio.Event()
         self._looking: asyncio.TimerHandle | None = None
@@ -45,7 +44,7 @@ class Pool:
     @property
     def free(self) -> int:
         """How many jobs may be claimed now: none beside one that must run alone, and while it is made room for."""
-        if self._isolated or (self._clearing and self._runs):
+        if (self._clearing and self._runs) or any(claim.isolated for claim in self._held_suspects()):
             return 0
         return min(self._slots - self._executing, 2 * self._slots - len(self._runs))
 
@@ -62,12 +61,12 @@ class Pool:
     @property
     def holds_suspect(self) -> bool:
         """Whether a job that lost two workers before is among them."""
-        return self._suspects > 0
+        return bool(self._held_suspects())
 
     @property
     def suspects_room(self) -> int:
         """How many more suspects may run here: they take an eighth of the slots at most, one at least."""
-        return max(max(self._slots // SUSPECTS_PART, 1) - self._suspects, 0)
+        return max(max(self._slots // SUSPECTS_PART, 1) - len(self._held_suspects()), 0)
 
     @property
     def clearing(self) -> bool:
@@ -80,9 +79,11 @@ class Pool:
             self._clearing = wanted
             self._changed.set()
 
-    def _count_suspect(self, claim: Claim, step: int) -> None:
-        self._suspects += step * int(claim.suspect)
-        self._isolated += step * int(claim.isolated)
+    def _held_suspects(self) -> Sequence[Claim]:
+        # Asked for at each end of a job, and nearly always empty.
+        if self._suspects:
+            self._suspects = {token: claim for token, claim in self._suspects.items() if token in self._runs}
+        return tuple(self._suspects.values())
 
     async def wait_free(self) -> None:
         """Return when a slot is free."""
@@ -103,7 +104,8 @@ class Pool:
         runs = [Run(claim, now) for claim in claims if claim.token not in self._runs]
         for run in runs:
             self._runs[run.claim.token] = run
-            self._count_suspect(run.claim, 1)
+            if run.claim.suspect:
+                self._suspects[run.claim.token] = run.claim
             self._metrics.wait.observe(max(run.claim.started_ms - run.claim.ready_ms, 0) / 1000)
         self._executing += len(runs)
         loop.call_soon(loop.call_soon, self._begin, runs)
@@ -160,7 +162,6 @@ class Pool:
         # It leads back to the run: prompt and text of each job would stay until the collector of cycles comes.
         run.close_log = None
         if self._runs.pop(run.claim.token, None) is not None:
-            self._count_suspect(run.claim, -1)
             self._changed.set()
 
     def halt_all(self, why: Stop) -> None:
