@@ -11,14 +11,16 @@ from shared.store.shared_socket import Observer, Reply, Transport
 
 
 class Reads:
-    """A `Transport` before another one. Never raises ResponseError; `refused` is told of each."""
+    """A `Transport` before another one. Never raises ResponseError: `on_refusal` is told of each; `refused`: as in
+    `Calls`."""
 
     def __init__(
-        self, transport: Transport, observer: Observer | None, refused: Callable[[RedisError | str], None]
+        self, transport: Transport, observer: Observer | None, on_refusal: Callable[[RedisError | str], None]
     ) -> None:
         self._transport = transport
         self._observer = observer
-        self._on_refusal = refused
+        self._on_refusal = on_refusal
+        self.refused = 0
 
     async def execute(self, *command: bytes | str | int | float) -> Reply:
         """See `Transport`."""
@@ -28,4 +30,5 @@ class Reads:
             return await self._transport.execute(*command)
         except ResponseError as error:
             self._on_refusal(error)
+            self.refused += refusals.of_every_write(error)
             raise refusals.of_call(error) from None
