@@ -230,6 +230,27 @@ async def test_rights_that_are_taken_away_and_given_back(
     assert [line["event"] for line in lines if line["event"] != "redis_refused"] == ["redis_unfit", "redis_fit"]
 
 
+async def test_only_who_writes_marks_a_new_master(
+    shared_server: EmbeddedServer, raw: RawRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The notifier runs no script, whatever its user may do. A gateway that could not do it at first does it as soon as
+    it may: before anything else is served."""
+    monkeypatch.setattr(vetting, "AGAIN_S", 0.05)
+    await raw("CONFIG", "RESETSTAT")
+    await raw("ACL", "SETUSER", Role.NOTIFIER.value, "reset", "on", ">p", *BROAD)
+    assert await missing(shared_server, Role.NOTIFIER) == ""
+    assert b"cmdstat_eval" not in await raw("INFO", "commandstats")
+    await user(raw, Role.GATEWAY, "-eval")
+    async with opened(shared_server, Role.GATEWAY) as store:
+        with pytest.raises(StoreUnfit, match="may not run EVAL"):
+            await repeated_unless_unfit(store)
+        assert await raw("KEYS", "*") == []
+        await user(raw, Role.GATEWAY)
+        await repeated(store.ping)
+        await repeated(lambda: store.submit(new_job()))
+        assert await raw("EXISTS", KEYS.fixed("failover")) == 1
+
+
 async def test_what_is_refused_later_is_one_line_each(shared_server: EmbeddedServer, raw: RawRedis) -> None:
     """Out of memory, no replica, a replica now: what it is, and what to do."""
     await user(raw, Role.GATEWAY)
