@@ -141,7 +141,7 @@ class ProviderCalls:
         )
         self.requests = CountFamily(
             "presswork_provider_requests_total",
-            "Calls of providers: ok, limited, failed, refused, rejected, or why we cut them.",
+            "Calls of providers: ok, adjusted (made again), limited, failed, refused, rejected, or why we cut them.",
             ("provider", "model", "outcome"),
             registry=registry,
         )
