@@ -9,19 +9,14 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-import structlog
 from prometheus_client import Counter
 
-from shared.telemetry.causes import cause_of
+from shared.telemetry.causes import CALM_S, FailureLog
 
 PAUSE_LEAST_S: Final = 0.1
 PAUSE_MOST_S: Final = 5.0
 """A loop that failed begins again after the first, then twice that and so on; after a minute without a failure the
 first again."""
-
-CALM_S: Final = 60.0
-
-_log: Final = structlog.get_logger(__name__)
 
 
 class Pulse:
@@ -40,26 +35,22 @@ class Pulse:
 
 
 async def kept_going(name: str, loop: Callable[[], Awaitable[None]], failures: Counter) -> None:
-    """Run a loop that has no end until this task is cancelled. What it raises is counted, logged once as long as it is
-    the same again and again, and the loop is begun anew."""
-    count, logged = failures.labels(name), ""
+    """Run a loop that has no end until this task is cancelled. What it raises is counted and logged, and the loop is
+    begun anew."""
+    count, log = failures.labels(name), FailureLog("loop_failed", loop=name)
     pause = PAUSE_LEAST_S
     while True:
         began = time.monotonic()
         try:
             await loop()
-            cause = "it ended"
         except (GeneratorExit, KeyboardInterrupt):
             raise
         except BaseException as error:  # also a cancellation that nobody asked for
             if asyncio.current_task().cancelling():  # type: ignore[union-attr]  # a coroutine always runs in a task
                 raise
-            cause = cause_of(error)
+            count.inc()
+            log.failed(error)
         if time.monotonic() - began > CALM_S:
-            pause, logged = PAUSE_LEAST_S, ""
-        count.inc()
-        if cause != logged:
-            logged = cause
-            _log.error("loop_failed", loop=name, cause=cause)
+            pause = PAUSE_LEAST_S
         await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
         pause = min(2 * pause, PAUSE_MOST_S)

@@ -1,8 +1,15 @@
-"""Tells an exception that nobody foresaw, as far as a log may know it."""
+"""Tells of exceptions that nobody foresaw, as far as a log may know them."""
 
 from __future__ import annotations
 
+import time
 from pathlib import PurePath
+from typing import Final
+
+import structlog
+
+CALM_S: Final = 60.0
+_log: Final = structlog.get_logger(__name__)
 
 
 def cause_of(error: BaseException) -> str:
@@ -17,3 +24,21 @@ def cause_of(error: BaseException) -> str:
         trace = trace.tb_next
     code = trace.tb_frame.f_code
     return f"{name} at {'/'.join(PurePath(code.co_filename).parts[-2:])}:{trace.tb_lineno}"
+
+
+class FailureLog:
+    """Of one background task that goes on after what it raised: a line for each failure, but one alone while the same
+    comes again and again within a minute."""
+
+    def __init__(self, event: str, **more: object) -> None:
+        self._event = event
+        self._more = more
+        self._last = ("", 0.0)
+
+    def failed(self, error: BaseException) -> None:
+        """The task failed, and goes on."""
+        cause, now = cause_of(error), time.monotonic()
+        known, at = self._last
+        self._last = (cause, now)
+        if cause != known or now - at > CALM_S:
+            _log.error(self._event, cause=cause, **self._more)
