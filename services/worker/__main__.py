@@ -23,7 +23,7 @@ async def main() -> None:
     settings = read(os.environ, WorkerSettings)
     logs.configure("worker", settings.log_level)
     store_settings = await choice.settle(read_store(os.environ), may_use_rest=False)
-    await app.run(settings, store_settings, stop, hurry=hurry)
+    app.leave(await app.run(settings, store_settings, stop, hurry=hurry))
 
 
 def _signalled(stop: asyncio.Event, hurry: asyncio.Event) -> None:

@@ -106,6 +106,11 @@ class Worker:
         finally:
             await self._pool.close()
 
+    @property
+    def stuck(self) -> int:
+        """How many tasks live on although their jobs were taken from them."""
+        return len(self._pool.stuck)
+
     async def _drain(self, consuming: asyncio.Task[None], hurry: asyncio.Event) -> None:
         empty = asyncio.create_task(self._drained(consuming))
         hurried = asyncio.create_task(hurry.wait())
@@ -160,8 +165,9 @@ async def run(
     *,
     hurry: asyncio.Event | None = None,
     providers: Mapping[str, Provider] | None = None,
-) -> None:
-    """Work until `stop` is set, then drain until it is done, its time is over or `hurry` is set.
+) -> int:
+    """Work until `stop` is set, then drain until it is done, its time is over or `hurry` is set. Answers how many tasks
+    of attempts did not end, see `leave`.
 
     `providers`: more of them, by name. SettingsInvalid: see `serve` and `equip`.
     """
@@ -192,3 +198,11 @@ async def run(
             stopped.set()
             working.cancel()
             await asyncio.gather(working, ops, return_exceptions=True)
+    return worker.stuck
+
+
+def leave(stuck: int) -> None:
+    """End the process here and now if tasks of attempts do not end: the event loop would wait for them without end."""
+    if stuck:
+        _log.error("stuck_tasks_left_behind", tasks=stuck)
+        os._exit(0)

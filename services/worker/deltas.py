@@ -88,14 +88,21 @@ class Deltas:
         """
         self.stop()
         if self._pump is not None and not self._pump.done():
-            with self._signal.step(math.inf, watch=self.look):
-                await asyncio.wait([self._pump])
+            try:
+                with self._signal.step(math.inf, watch=self._waited_enough):
+                    await asyncio.wait([self._pump])
+            except Interrupted:
+                if self._signal.revoked or not self._pump.done():
+                    raise
         if self._failure is not None:
             raise self._failure
 
     def look(self, now: float) -> bool:
         """Cut an append that takes too long, it is repeated. True: the writer hangs."""
         return self._pump is not None and not self._pump.done() and self._steps.look(now)
+
+    def _waited_enough(self, now: float) -> bool:
+        return self._pump is None or self._pump.done() or self.look(now)
 
     def stop(self) -> None:
         """Send nothing new. An append in flight is repeated while the lease may be alive."""

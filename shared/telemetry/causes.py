@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import time
-from pathlib import PurePath
+from pathlib import Path, PurePath
+from traceback import walk_tb
 from typing import Final
 
 import structlog
 
+_OURS: Final = str(Path(__file__).parents[2])
 CALM_S: Final = 60.0
 _log: Final = structlog.get_logger(__name__)
 
 
 def cause_of(error: BaseException) -> str:
-    """Its type and the place that raised it. Never its text, which may hold a prompt or a key."""
+    """Its type and the place in our code that met it. Never its text, which may hold a prompt or a key."""
     name = type(error).__name__
     if isinstance(error, BaseExceptionGroup):
         name = f"{name}[{', '.join(sorted({type(one).__name__ for one in error.exceptions}))}]"
-    trace = error.__traceback__
-    if trace is None:
+    places = [(frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__)]
+    if not places:
         return name
-    while trace.tb_next is not None:
-        trace = trace.tb_next
-    code = trace.tb_frame.f_code
-    return f"{name} at {'/'.join(PurePath(code.co_filename).parts[-2:])}:{trace.tb_lineno}"
+    path, line = next((place for place in reversed(places) if place[0].startswith(_OURS)), places[-1])
+    return f"{name} at {'/'.join(PurePath(path).parts[-2:])}:{line}"
 
 
 class FailureLog:
