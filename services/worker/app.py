@@ -40,6 +40,9 @@ from shared.telemetry.metrics import RedisMetrics, WorkerMetrics, new_registry
 HAND_BACK_SECONDS: Final = 1.2
 """How long handing back may take after the drain: platforms kill 10 s after SIGTERM (Cloud Run)."""
 
+LIVE_MARGIN_S: Final = 5.0
+"""What a loop may take beyond two leases before the worker is held for dead."""
+
 _log: Final = structlog.get_logger(__name__)
 
 
@@ -139,7 +142,7 @@ class Worker:
         """False when only a restart helps: a loop has not turned for two leases, runs are not looked after, a task
         lives on for as long although its job was taken from it, or slots are free, work waits, Redis answers, and
         nothing was claimed."""
-        now, patience = time.monotonic(), 2 * self._store.settings.lease_seconds + 5.0
+        now, patience = time.monotonic(), 2 * self._store.settings.lease_seconds + LIVE_MARGIN_S
         pulses = (*self._chores.pulses.values(), self._consumer.pulse)
         if any(pulse.late_s(now) > patience for pulse in pulses) or not self._pool.healthy(patience):
             return False
