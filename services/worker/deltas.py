@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import io
 import math
 import random
@@ -90,12 +89,24 @@ class Deltas:
         if self._pump is not None and not self._pump.done():
             try:
                 with self._signal.step(math.inf, watch=self._waited_enough):
-                    await asyncio.wait([self._pump])
+                    await self._until_done(self._pump)
             except Interrupted:
                 if self._signal.revoked or not self._pump.done():
                     raise
         if self._failure is not None:
             raise self._failure
+
+    @staticmethod
+    async def _until_done(pump: asyncio.Task[None]) -> None:
+        """As `asyncio.wait`, at a quarter of the cost: who is cancelled here does not cancel the writer."""
+        done = asyncio.get_running_loop().create_future()
+
+        def wake(_: asyncio.Task[None]) -> None:
+            if not done.done():
+                done.set_result(None)
+
+        pump.add_done_callback(wake)
+        await done
 
     def look(self, now: float) -> bool:
         """Cut an append that takes too long, it is repeated. True: the writer hangs."""
@@ -119,6 +130,7 @@ class Deltas:
     def _begin(self) -> None:
         if not self._closed:
             self._pump = asyncio.create_task(self._write())
+            self._steps.owner = self._pump
 
     async def _write(self) -> None:
         try:
@@ -149,8 +161,11 @@ class Deltas:
                 await self._until_hurried()
 
     async def _until_hurried(self) -> None:
-        with contextlib.suppress(Interrupted), self._steps.step(math.inf):
-            await self._hurry.wait()
+        try:
+            with self._steps.step(math.inf):
+                await self._hurry.wait()
+        except Interrupted:
+            return  # it hung: the log is about to be closed
 
     async def _append(self) -> int | None:
         """One piece into the log, repeated until it is known to be there; None when the lease is gone."""

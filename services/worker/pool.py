@@ -103,7 +103,7 @@ class Pool:
 
     def _begin(self, runs: Sequence[Run]) -> None:
         for run in runs:
-            run.task = asyncio.create_task(self._work(run))
+            run.task = run.signal.owner = asyncio.create_task(self._work(run))
 
     async def _work(self, run: Run) -> None:
         signal = run.signal
@@ -153,7 +153,7 @@ class Pool:
         ending = run.ending or self._runner.take(run)
         run.signal.revoke()
         run.taken, run.signal = True, StopSignal(now + self._grace_s, self._grace_s)
-        run.task = asyncio.create_task(self._end(run, ending))
+        run.task = run.signal.owner = asyncio.create_task(self._end(run, ending))
 
     def _leave(self, task: asyncio.Task[None], now: float) -> None:
         self._stuck[task] = now

@@ -88,10 +88,11 @@ class StopSignal:
     """Says why a run is to stop, and interrupts the step its task is in. `step` is the one place where a cancellation
     of an attempt is asked for and taken back.
 
-    `reason`: None until the run is to stop. A signal that was `revoked` lets no step end well: its task is given up.
+    `owner`: the task whose steps these are. `reason`: None until the run is to stop. A signal that was
+    `revoked` lets no step end well: its task is given up.
     """
 
-    __slots__ = ("_before", "_cut_at", "_grace_s", "_stoppable", "_task", "_until", "_watch", "reason", "revoked")
+    __slots__ = ("_cut_at", "_grace_s", "_stoppable", "_task", "_until", "_watch", "owner", "reason", "revoked")
 
     def __init__(self, begin_by: float, grace_s: float) -> None:
         """`begin_by` (monotonic, s): when the first step must have begun. `grace_s`: how long a cut may take."""
@@ -100,8 +101,8 @@ class StopSignal:
         self._grace_s = grace_s
         self._until = begin_by
         self._cut_at = math.inf
-        self._task: asyncio.Task[object] | None = None
-        self._before = 0
+        self.owner: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None
         self._stoppable = False
         self._watch: Callable[[float], bool] | None = None
 
@@ -114,18 +115,18 @@ class StopSignal:
     def __enter__(self) -> Self:
         if self.revoked or (self._stoppable and self.reason is not None):
             raise Interrupted
-        self._task = asyncio.current_task()
-        self._before = self._task.cancelling() if self._task is not None else 0
-        self._cut_at = math.inf
+        self._task = self.owner
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        task, self._task = self._task, None
-        cut, self._cut_at, self._watch = self._cut_at < math.inf, math.inf, None
+        task, self._task, self._watch = self._task, None, None
+        if error is None and self._cut_at == math.inf and not self.revoked:
+            return
+        cut, self._cut_at = self._cut_at < math.inf, math.inf
         # Also what others asked for: the error says it, the task goes on and settles the job.
-        while task is not None and task.cancelling() > self._before:
+        while task is not None and task.cancelling():
             task.uncancel()
         # Some libraries turn the cancellation that cut them into an error of their own.
         if self.revoked or (cut and error is not None and not isinstance(error, GeneratorExit)):
