@@ -169,11 +169,8 @@ async def run(
     hurry: asyncio.Event | None = None,
     providers: Mapping[str, Provider] | None = None,
 ) -> int:
-    """Work until `stop` is set, then drain until it is done, its time is over or `hurry` is set. Answers how many tasks
-    of attempts did not end, see `leave`.
-
-    `providers`: more of them, by name. SettingsInvalid: see `serve` and `equip`.
-    """
+    """Work until `stop` is set, then drain until it is done, its time is over or `hurry` is set; how many tasks of
+    attempts did not end, see `leave`. `providers`: more of them, by name. SettingsInvalid: see `serve` and `equip`."""
     registry = new_registry("worker")
     metrics = WorkerMetrics(registry)
     known = equip(settings, providers or {})

@@ -65,7 +65,7 @@ class Settlement:
                         await asyncio.sleep(pause)
                     status = await self._write(run, ending)
             except (*PASSING, Interrupted) as passing:
-                if time.monotonic() > give_up:
+                if time.monotonic() > give_up and not signal.revoked:
                     self.left(run, "end_not_confirmed")
                     return
                 pause = _pause(passing)

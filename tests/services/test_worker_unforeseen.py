@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ from shared.job import JobStatus
 from shared.settings import StoreSettings
 from shared.store.embedded import EmbeddedServer
 from shared.store.job_store import JobStore
-from shared.store.upkeep import Upkeep
+from tests.support.faults import breaks
 from tests.support.store import claim, submit
 from tests.support.worker import DONE, Scripted, answers, ended, running_worker, until, until_processing
 
@@ -65,22 +65,6 @@ async def test_whatever_a_provider_raises_costs_one_attempt(store: JobStore, tex
     assert "a prompt" not in repr(lines)
 
 
-def _breaks(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, times: float) -> Callable[[], int]:
-    """The method raises so often what it should never raise; how often it did."""
-    real: Callable[..., Awaitable[Any]] = getattr(owner, name)
-    raised = 0
-
-    async def broken(*arguments: Any, **more: Any) -> Any:
-        nonlocal raised
-        if raised < times:
-            raised += 1
-            raise FileNotFoundError("a file of the release")
-        return await real(*arguments, **more)
-
-    monkeypatch.setattr(owner, name, broken)
-    return lambda: raised
-
-
 @pytest.mark.parametrize(
     ("times", "status", "error"),
     [(1, JobStatus.COMPLETED, None), (1000, JobStatus.FAILED, "InternalError")],
@@ -91,7 +75,7 @@ async def test_an_end_that_cannot_be_written_is_repeated_and_then_another(
 ) -> None:
     """The transition raises what is no refusal of the store: it is made again, and where that never works the attempt
     is used up by the other transition."""
-    _breaks(monkeypatch, JobStore, "finish", times)
+    breaks(monkeypatch, JobStore, "finish", times)
     with structlog.testing.capture_logs() as lines:
         async with running_worker(store.settings, {"p": Scripted(answers)}) as (worker, _):
             (job_id,) = await submit(store, max_attempts=1)
@@ -107,8 +91,8 @@ async def test_what_no_transition_can_end_is_left_to_its_lease(
 ) -> None:
     """Neither end can be written for a while, as when the release has vanished: the slot is free, the lease is renewed
     no more, one line says so, and the job is run again once it has run out."""
-    _breaks(monkeypatch, JobStore, "finish", 2)
-    _breaks(monkeypatch, JobStore, "requeue", 2)
+    breaks(monkeypatch, JobStore, "finish", 2)
+    breaks(monkeypatch, JobStore, "requeue", 2)
     quick = StoreSettings(redis_url=store.settings.redis_url, lease_seconds=1.0)
     with structlog.testing.capture_logs() as lines:
         async with running_worker(quick, {"p": Scripted(answers)}, worker_concurrency=1) as (worker, _):
@@ -223,61 +207,3 @@ async def test_after_two_leases_without_a_renewal_nothing_is_paid_for(
             assert time.monotonic() - away >= 1.9
         finally:
             server.resume()
-
-
-@pytest.mark.parametrize(
-    ("owner", "name", "loops"),
-    [
-        (JobStore, "claim", {"consume"}),
-        (JobStore, "renew", {"renew", "recover"}),
-        (Upkeep, "recover", {"recover"}),
-        (Upkeep, "promote", {"promote", "consume"}),
-        (Upkeep, "audit", {"audit"}),
-    ],
-)
-async def test_a_loop_that_failed_begins_again(
-    store: JobStore, monkeypatch: pytest.MonkeyPatch, owner: type, name: str, loops: set[str]
-) -> None:
-    """Every background loop goes on after what it raised; it is counted each time and logged once; a lost job and a
-    delayed one still run."""
-    (lost,) = await submit(store)
-    await store.claim("dead", 1, look=True, suspect=True)
-    raised = _breaks(monkeypatch, owner, name, 2)
-    quick = StoreSettings(redis_url=store.settings.redis_url, lease_seconds=1.0)
-    with structlog.testing.capture_logs() as lines:
-        async with running_worker(quick, {"p": Scripted(answers)}) as (worker, _):
-            (later,) = await submit(store, delay_ms=300)
-            for job_id in (lost, later):
-                assert (await ended(store, job_id, 20)).status is JobStatus.COMPLETED
-
-            async def twice() -> bool:
-                return raised() == 2
-
-            await until(twice, 20)
-            assert await worker.live()
-            (family,) = worker._metrics.loop_failures.collect()
-            counted = {sample.labels["loop"]: sample.value for sample in family.samples if sample.value}
-            assert sum(counted.values()) == 2
-            assert set(counted) <= loops
-    failed = [line for line in lines if line["event"] == "loop_failed"]
-    assert {line["cause"] for line in failed}
-    assert len(failed) <= 2
-
-
-async def test_a_loop_that_stands_still_fails_live(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A renewal that never returns: live says so after two leases."""
-    monkeypatch.setattr(app, "LIVE_MARGIN_S", -1.0)
-    quick = StoreSettings(redis_url=store.settings.redis_url, lease_seconds=1.0)
-
-    async def hangs(*_: Any) -> Any:
-        await asyncio.Event().wait()
-
-    async with running_worker(quick, {"p": Scripted(answers)}) as (worker, _):
-        assert await worker.live()
-        monkeypatch.setattr(Upkeep, "promote", hangs)
-        await submit(store, delay_ms=100)
-
-        async def dead() -> bool:
-            return not await worker.live()
-
-        await until(dead)
