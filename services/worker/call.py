@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 from collections.abc import Callable
@@ -13,7 +12,7 @@ import msgspec
 
 from services.worker.deltas import Deltas
 from services.worker.providers import Action, Completion, GenerationRequest, Provider, ProviderError, Thought
-from services.worker.run import Run
+from services.worker.run import Interrupted, StopSignal
 from shared.job import JobError, Usage
 
 
@@ -43,8 +42,8 @@ class Call:
     `on_first` is called once, with the first piece of text.
     """
 
-    def __init__(self, run: Run, deltas: Deltas, patience: Patience, on_first: Callable[[], None]) -> None:
-        self._run = run
+    def __init__(self, signal: StopSignal, deltas: Deltas, patience: Patience, on_first: Callable[[], None]) -> None:
+        self._signal = signal
         self._deltas = deltas
         self._patience = patience
         self._on_first = on_first
@@ -56,23 +55,21 @@ class Call:
         self.thought = 0
         self.began = False
 
-    async def complete(self, provider: Provider, request: GenerationRequest) -> Completion:
-        """Stream to the end. ProviderError also when the stream ended too early or fell silent."""
-        self._run.call = self
+    async def complete(self, provider: Provider, request: GenerationRequest, ends_at: float) -> Completion:
+        """Stream to the end, at most until `ends_at` (monotonic, s). ProviderError also when the stream ended too early
+        or fell silent. Interrupted when the run is to stop or its time is over."""
         try:
-            return await self._consume(provider, request)
-        except asyncio.CancelledError:
-            if not self.silent or self._run.stop is not None:
+            with self._signal.step(ends_at, stoppable=True, watch=self._look):
+                return await self._consume(provider, request)
+        except Interrupted:
+            if not self.silent or self._signal.reason is not None:
                 raise
-            # Our own cancellation, to close the stream: the task goes on.
-            asyncio.current_task().uncancel()  # type: ignore[union-attr]  # a coroutine always runs in a task
-            raise _silence(began=self.began, thought=self._overthought) from None
-        except Exception:
-            if self.silent and self._run.stop is None:
-                raise _silence(began=self.began, thought=self._overthought) from None
-            raise
-        finally:
-            self._run.call = None
+            raise self.silence from None
+
+    @property
+    def silence(self) -> ProviderError:
+        """What is said of a call that was silent, or thought, for too long."""
+        return _silence(began=self.began, thought=self._overthought)
 
     async def _consume(self, provider: Provider, request: GenerationRequest) -> Completion:
         stream: Any = provider.stream(request)
@@ -102,13 +99,10 @@ class Call:
         if self._thinks_since is None:
             self._thinks_since = self._heard_at
 
-    def look(self, now_s: float) -> None:
-        """Cut the stream, once, when it has been silent or has thought for too long; called again and again while it
-        runs."""
+    def _look(self, now_s: float) -> bool:
+        """Whether the stream is to be cut: it was silent or thought for too long, or its text cannot be logged."""
         limit = self._patience.token_gap_s if self.began else self._patience.first_token_s
         thinks_since = now_s if self._thinks_since is None else self._thinks_since
         self._overthought = now_s - thinks_since >= self._patience.thinking_s
-        overdue = self._overthought or now_s - self._heard_at >= limit
-        if overdue and not self.silent and self._run.stop is None and self._run.task is not None:
-            self.silent = True
-            self._run.task.cancel()
+        self.silent = self._overthought or now_s - self._heard_at >= limit
+        return self.silent or self._deltas.look(now_s)

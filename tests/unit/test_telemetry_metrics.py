@@ -37,6 +37,8 @@ DOCUMENTED = {
     "presswork_worker_slots": (),
     "presswork_worker_slots_busy": (),
     "presswork_worker_draining": (),
+    "presswork_worker_stuck_tasks": (),
+    "presswork_worker_loop_failures": ("loop",),
     "presswork_queue_jobs": ("state",),
     "presswork_queue_delayed_jobs": (),
     "presswork_queue_parked_jobs": (),
