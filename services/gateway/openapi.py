@@ -12,13 +12,13 @@ from services.gateway.schemas import MAX_CHOICES, MAX_JOBS, MAX_KEY, BatchJob, J
 from services.gateway.usage import DAYS_MAX, UsageView
 from services.gateway.views import JobList, JobView, QueueView
 from shared.http.problems import MEDIA_TYPE, FieldError
-from shared.job import JobStatus
+from shared.job import IDENTIFIER_MAX, JobStatus
 from shared.telemetry.metrics import installed_version
 
 Json = dict[str, Any]
 
-_IDENTIFIER: Final = {"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,64}$"}
-_JOB_ID: Final = {"type": "string", "pattern": r"^ai-job-\d{13}-[0-9a-z]{9}$"}
+_IDENTIFIER: Final = {"type": "string", "pattern": f"^[!-~]{{1,{IDENTIFIER_MAX}}}$"}
+_JOB_ID: Final = {"type": "string", "pattern": "^ai-job-[0-9]{13}-[0-9a-z]{9}$"}
 _DATE: Final = {"type": "string", "format": "date"}
 _STATUSES: Final = [status.value for status in JobStatus]
 

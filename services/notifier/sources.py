@@ -17,7 +17,10 @@ from shared.events import ORIGIN, EventId, EventKind, parse_event_id
 from shared.store.event_log import EventLog, EventPage, OrganizationPage
 from shared.store.keys import Keys
 
-_STREAM_ID: Final = re.compile(r"\d{1,20}-\d{1,20}\Z")
+_STREAM_ID: Final = re.compile(r"([0-9]{1,20})-([0-9]{1,20})\Z")
+_NUMBER_MAX: Final = 2**64 - 1
+"""Of the two halves of a stream's id: Redis reads no greater ones."""
+
 _encode: Final = msgspec.json.Encoder().encode
 
 CursorT = TypeVar("CursorT")
@@ -105,7 +108,8 @@ class OrganizationSource:
 
 def parse_stream_id(text: str) -> str:
     """Check an id of an organisation's stream; ValueError when ill-formed."""
-    if _STREAM_ID.fullmatch(text) is None:
+    found = _STREAM_ID.fullmatch(text)
+    if found is None or max(map(int, found.groups())) > _NUMBER_MAX:
         raise ValueError("not an event id")
     return text
 

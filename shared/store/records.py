@@ -9,6 +9,7 @@ import msgspec
 
 from shared.chain import split
 from shared.job import Claim, JobSnapshot, JobSpec, JobStatus, Outcome, PassedOver, Spent
+from shared.store.keys import decode_id
 
 FIELDS: Final = (
     "state", "org", "spec", "attempt", "created", "deadline", "started", "ended", "entry", "past", "last", "offset",
@@ -78,7 +79,7 @@ def parse(job_id: str, values: Sequence[bytes | None]) -> Record | None:
     status = JobStatus(state.decode())
     snapshot = JobSnapshot(
         id=job_id,
-        organization_id=org.decode(),
+        organization_id=decode_id(org.decode()),
         status=status,
         spec=_SPEC.decode(spec),
         attempt=_number(attempt) or 0,

@@ -102,7 +102,7 @@ class JobPage(msgspec.Struct, frozen=True):
 
 class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     """Exact counts of one moment. `queued` includes `delayed` and `parked` (waiting for a provider's gate); `by_lane`
-    splits the rest of it."""
+    splits the rest of it. `unbooked`: jobs that ended and whose usage is in no sum, for it could not be written."""
 
     queued: int
     processing: int
@@ -112,6 +112,7 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     delayed: int
     parked: int
     by_lane: dict[str, int]
+    unbooked: int = 0
 
     @property
     def backlog(self) -> int:
