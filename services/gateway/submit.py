@@ -42,7 +42,7 @@ from shared.turns import Turns
 BODY_MAX: Final = 256 * 1024
 BATCH_BODY_MAX: Final = 8 * 1024 * 1024
 BATCH_LEVELS: Final = 500
-"""A batch that is nested deeper is not cut into its jobs: no Python's decoder goes so deep with what stands below it."""
+"""A batch that is nested deeper is not cut into its jobs: every decoder goes this deep, and not every one deeper."""
 
 _ALLOW: Final = "OPTIONS, POST"
 PASSING: Final = (OVERLOADED, QUEUE_FULL, STORE_FULL, STORE_QUOTA, STORE_UNAVAILABLE)
@@ -138,9 +138,9 @@ class Intake:
 
     def _prepare(self, index: int, raw: msgspec.Raw, head: Head, identity: Identity) -> NewJob | Problem:
         prefix = f"jobs[{index}]"
+        if len(bytes(raw)) > BODY_MAX:
+            return Problem(TOO_LARGE, f"{prefix}: at most {BODY_MAX} bytes")
         try:
-            if len(bytes(raw)) > BODY_MAX:
-                raise Problem(TOO_LARGE, f"{prefix}: at most {BODY_MAX} bytes")
             request = decode(raw, BatchJob, prefix)
             return self._maker.make(
                 request,

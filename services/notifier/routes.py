@@ -21,7 +21,7 @@ from services.notifier.shared_reads import SharedReads
 from services.notifier.sources import JobSource, OrganizationSource, Source, parse_stream_id
 from services.notifier.subscription import Subscription
 from services.notifier.wire import Wire
-from shared.errors import JobNotFound, StoreUnavailable
+from shared.errors import JobNotFound, JobUnreadable, StoreUnavailable
 from shared.events import parse_event_id
 from shared.http.identity import Authenticator, Identity
 from shared.http.problems import METHOD_NOT_ALLOWED, NOT_FOUND, Problem, invalid
@@ -121,6 +121,10 @@ class Streams:
         except StoreUnavailable:
             await wire.only(sse.retry_later())
             return
+        except JobUnreadable as error:
+            if not identity.may_see(error.organization_id):
+                raise JobNotFound from None
+            raise
         if not identity.may_see(first.organization_id):
             raise JobNotFound
         if first.ended and not first.wire:

@@ -14,7 +14,15 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap, Send
 
-from shared.errors import IdempotencyConflict, JobNotFound, Overloaded, QuotaExceeded, StoreFull, StoreUnavailable
+from shared.errors import (
+    IdempotencyConflict,
+    JobNotFound,
+    JobUnreadable,
+    Overloaded,
+    QuotaExceeded,
+    StoreFull,
+    StoreUnavailable,
+)
 from shared.job import IDENTIFIER_MAX
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -51,6 +59,7 @@ METHOD_NOT_ALLOWED: Final = Kind("method-not-allowed", 405, "The method is not a
 TOO_SLOW: Final = Kind("body-too-slow", 408, "The body did not arrive in time")
 HEAD_TOO_SLOW: Final = Kind("head-too-slow", 408, "The head of the request did not arrive in time")
 JOB_ENDED: Final = Kind("job-ended", 409, "The job has ended")
+JOB_UNREADABLE: Final = Kind("job-unreadable", 409, "The record of this job cannot be read by this release")
 JOB_NOT_FAILED: Final = Kind("job-not-failed", 409, "Only a failed job can be retried")
 IDEMPOTENCY_CONFLICT: Final = Kind("idempotency-conflict", 409, "This idempotency key came with another body")
 TOO_LARGE: Final = Kind("body-too-large", 413, "The body is too large")
@@ -221,6 +230,8 @@ def from_error(error: Exception) -> Problem:
         return _from_litestar(error)
     if isinstance(error, QuotaExceeded):
         return Problem(STORE_QUOTA, retry_after=math.ceil(error.retry_after_s))
+    if isinstance(error, JobUnreadable):
+        return Problem(JOB_UNREADABLE, jobId=error.job_id, jobStatus=error.state)
     make = _OF_STORE.get(type(error))
     return make() if make is not None else Problem(INTERNAL)
 

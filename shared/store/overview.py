@@ -8,9 +8,9 @@ from typing import Final
 
 from shared.chain import split
 from shared.job import JobStatus
-from shared.store import listing
 from shared.store.calls import Calls
 from shared.store.keys import LANES, Keys
+from shared.store.listing import Listing
 from shared.store.reads import Reads
 from shared.store.replies import GateState, JobPage, MemoryUse, QueueStats
 from shared.store.usage import UsageRow
@@ -27,6 +27,7 @@ class Overview:
         self._calls = calls
         self._reads = reads
         self._keys = keys
+        self._listing = Listing(calls, reads, keys)
         self._usage = UsageDays(calls, reads, keys)
 
     async def stats(self) -> QueueStats:
@@ -52,7 +53,7 @@ class Overview:
         self, organization_id: str, *, status: JobStatus | None = None, cursor: str | None = None, limit: int = 50
     ) -> JobPage:
         """An organisation's jobs, newest first. ValueError for a cursor that this method did not make."""
-        return await listing.page(self._reads, self._keys, organization_id, status=status, cursor=cursor, limit=limit)
+        return await self._listing.page(organization_id, status=status, cursor=cursor, limit=limit)
 
     def usage(self, organization_id: str, first_day: int, last_day: int) -> AsyncIterator[list[UsageRow]]:
         """What an organisation's jobs used that ended from `first_day` to `last_day` (days since the epoch, Redis's

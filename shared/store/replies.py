@@ -93,10 +93,17 @@ class Ring(Enum):
     NONE = ""
 
 
+class UnreadableJob(msgspec.Struct, frozen=True):
+    """A job whose record is damaged, or of another release. `state`: what stands there, empty when nothing does."""
+
+    id: str
+    state: str
+
+
 class JobPage(msgspec.Struct, frozen=True):
     """Jobs, newest first. `cursor` continues; None at the end."""
 
-    jobs: list[JobSnapshot]
+    jobs: list[JobSnapshot | UnreadableJob]
     cursor: str | None
 
 

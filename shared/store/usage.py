@@ -67,10 +67,11 @@ def line(organization_id: str, project_id: str, outcome: Outcome) -> str:
     used = outcome.usage
     if used is None or not outcome.provider:
         return ""
-    cost = nano_usd(outcome.cost_usd)
+    nano = nano_usd(outcome.cost_usd)
+    cost = "-" if nano is None else nano
     return (
-        f"{encode_id(organization_id)} {project_id} {_name(outcome.provider, outcome.model)} {_bounded(used.input_tokens)} "
-        f"{_bounded(used.output_tokens)} {_bounded(used.cached_tokens)} {'-' if cost is None else cost} "
+        f"{encode_id(organization_id)} {project_id} {_name(outcome.provider, outcome.model)} "
+        f"{_bounded(used.input_tokens)} {_bounded(used.output_tokens)} {_bounded(used.cached_tokens)} {cost} "
         f"{int(used.estimated)}"
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import AsyncIterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 from shared.store import refusals
 from shared.store.calls import Calls
@@ -58,8 +58,8 @@ class UsageDays:
                 day += 1
                 await turns.give()
 
-    async def _call(self, organization_id: str, days: range) -> Sequence[Sequence[bytes]]:
-        replies: Sequence[Sequence[bytes]] = await self._calls.run(
+    async def _call(self, organization_id: str, days: range) -> Sequence[Any]:
+        replies: Sequence[Any] = await self._calls.run(
             "usage", [(day,) for day in days], organization=encode_id(organization_id), fields_max=FIELDS_PER_CALL
         )
         for reply in replies:
@@ -71,7 +71,7 @@ class UsageDays:
         for _ in range(TRIES):
             sums = await self._scan(self._keys.usage(organization_id, day), turns)
             (again,) = await self._call(organization_id, range(day, day + 1))
-            before, lines = lines, again[1]  # type: ignore[assignment]  # the script's replies have no static shape
+            before, lines = lines, again[1]
             if list(lines[: len(before)]) == list(before):
                 break
         add_lines(sums, lines)

@@ -162,8 +162,8 @@ async def test_a_cancelled_job_that_lost_its_worker_keeps_its_text_and_cost(stor
 
 
 async def test_a_job_that_never_ran_costs_nothing(store: JobStore, raw: RawRedis) -> None:
-    """Cancelled or too late while it waited, it is in no sum. One that was paid for and whose record cannot be read ends
-    all the same, and is told as a job of unknown cost."""
+    """Cancelled or too late while it waited, it is in no sum. One that was paid for and whose record cannot be read
+    ends all the same, and is told as a job of unknown cost."""
     waiting, late, damaged = await submit(store, 3)
     await store.cancel(waiting)
     await raw("HSET", store.keys.job(late), "deadline", 1)

@@ -26,8 +26,8 @@ MAX_EVENT_BYTES: Final = 1 << 20
 """A single event of a text stream is some hundred bytes; beyond a mebibyte it is not one."""
 
 TEXT_MAX: Final = 1 << 24
-"""Characters: several times what the largest token limit of a job allows. A server that goes on beyond it has lost its
-own way, and would fill the worker and Redis."""
+"""Bytes of its JSON: several times what the largest token limit of a job allows. A server that goes on beyond it has
+lost its own way, and would fill the worker and Redis. What is written, sent and read of it in one go is this."""
 
 END_SECONDS: Final = 5.0
 """How long an answer that has its finish reason may take to report its usage and to say that it is over."""
@@ -41,6 +41,7 @@ COUNT_MAX: Final = 1 << 31
 UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that are not what they should be: no UTF-8, or nested too deep, among others."""
 
+_encode: Final = msgspec.json.Encoder().encode
 _BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -138,19 +139,27 @@ async def _pieces(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
                 await asyncio.sleep(0)
 
 
+def _json_bytes(text: str) -> int:
+    try:
+        return len(_encode(text))
+    except UnicodeEncodeError:  # half an emoji: as if all were escaped
+        return 6 * len(text)
+
+
 async def read_answer(response: httpx2.Response, reply: Reply) -> AsyncIterator[str | Usage]:
     """Text as the reads of the socket bring it, and each usage that is reported, until `reply` has all of the answer.
 
     ProviderError when the answer reports an error, cannot be read or is none; httpx2.HTTPError when its connection
     breaks before it has a finish reason. An answer that has one is whole: paying for it again would mend nothing.
     """
-    reader, told = EventReader(), None
+    reader, told, size = EventReader(), None, 0
     async with aclosing(_pieces(response)) as body:
         async for chunk in body:
             text, broken = take_all(reply, reader.feed(chunk))
             if text:
+                size += _json_bytes(text)
                 yield text
-            if reply.size > TEXT_MAX:
+            if size > TEXT_MAX:
                 raise classify(CallFailure(fault=Fault.MALFORMED))
             if reply.finish is not None and (text := await _rest(body, reader, reply)):
                 yield text

@@ -111,7 +111,7 @@ What a broken or hostile server sends is bounded in size as well as in time:
 | the body of an error | {ERROR_BYTES >> 10} KiB, {ERROR_SECONDS:.0f} s | its status and headers say what it is |
 | one event of a stream | {MAX_EVENT_BYTES >> 20} MiB | `StreamMalformed` |
 | a stream, unpacked | {ANSWER_MAX_BYTES >> 20} MiB | `StreamMalformed` |
-| the text of an answer | {TEXT_MAX >> 20} Mi characters | `StreamMalformed` |
+| the text of an answer | {TEXT_MAX >> 20} MiB as JSON | `StreamMalformed` |
 
 Nothing of a body is kept but its text: beside that a call needs a few MiB, whatever comes. A compressed answer is
 unpacked piece by piece, the other jobs of the worker have their turns in between, and one that is compressed twice is
