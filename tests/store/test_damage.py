@@ -241,9 +241,9 @@ async def test_no_time_to_sleep_is_no_endless_sleep(store: JobStore) -> None:
 
 async def test_an_organisation_that_overran_its_log_shows_a_gap(telling: JobStore) -> None:
     """A reader that began with an empty log and then missed more than it holds is told so."""
-    start = (await telling.events.read_organization("org", None)).cursor
+    start = (await telling.organization_events.read("org", None)).cursor
     await submit(telling, 1300)
-    page = await telling.events.read_organization("org", start)
+    page = await telling.organization_events.read("org", start)
     assert page.gap
 
 
