@@ -1,4 +1,5 @@
-"""How deep JSON is nested, told before it is decoded: decoders, and Redis's own, give up at depths of their own.
+"""How deep JSON is nested and how long its lists are, told before it is decoded: decoders, and Redis's own, give up at
+depths of their own, and make all of a list before they count it.
 
 In time proportional to the body, in pieces. What is no JSON may be called shallow: the decoder, which reads it next,
 says what it is.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from enum import Enum
 from typing import Final
 
 MAX_DEPTH: Final = 16
@@ -16,34 +18,51 @@ MAX_DEPTH: Final = 16
 PIECE: Final = 64 * 1024
 """Bytes that are looked at in one go."""
 
-_NO_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
+_OTHERS: Final = bytes(byte for byte in range(256) if byte not in b"[]{},")
 _OPENING: Final = frozenset(b"[{")
+_COMMA: Final = ord(",")
+
+
+class Fault(Enum):
+    """What is wrong with the shape of a body."""
+
+    DEEP = "deep"  # more brackets are open at once than there may be
+    MANY = "many"  # a list within the body's object has more items than there may be
+
+
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
 
 
-def look_for_depth(body: bytes, levels: int) -> Iterator[bool]:
-    """Whether more than `levels` brackets are open at once somewhere: False for each piece in which they are not, then
-    True or the end. A caller that serves others too lets them in between the pieces."""
-    if body.count(b"[") + body.count(b"{") <= levels:
+def look_over(body: bytes, levels: int, items: int | None = None) -> Iterator[Fault | None]:
+    """Whether more than `levels` brackets are open at once somewhere, or the lists that are members of the body's object
+    have more than `items` between them. None for each piece in which nothing is wrong, then the fault or the end: a
+    caller that serves others too lets them in between the pieces."""
+    if items is None and body.count(b"[") + body.count(b"{") <= levels:
         return
     # What is escaped ends no string.
     text = body.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in body else body
-    depth, inside = 0, 0
+    depth, commas, inside = 0, 0, 0
     for start in range(0, len(text), PIECE):
         parts = text[start : start + PIECE].split(b'"')
         outside = b"".join(parts[inside::2])
         inside = (inside + len(parts) - 1) % 2
-        for bracket in outside.translate(None, _NO_BRACKETS):
-            depth += 1 if bracket in _OPENING else -1
+        for mark in outside.translate(None, _OTHERS):
+            if mark == _COMMA:
+                commas += depth == 2
+                continue
+            depth += 1 if mark in _OPENING else -1
             if depth > levels:
-                yield True
+                yield Fault.DEEP
                 return
-        yield False
+        if items is not None and commas >= items:
+            yield Fault.MANY
+            return
+        yield None
 
 
 def too_deep(body: bytes, levels: int) -> bool:
-    """The same at once, for bodies that are bounded."""
-    return any(look_for_depth(body, levels))
+    """Whether it is deeper, told at once: for bodies that are bounded."""
+    return any(look_over(body, levels))
 
 
 def deep_field(body: bytes, levels: int) -> str:

@@ -12,11 +12,11 @@ from litestar.types import HTTPScope, Receive, Scope, Send
 
 from services.gateway.admission import Admission
 from services.gateway.bodies import ClientGone, Head, read_body, read_head
-from services.gateway.depth import look_for_depth
+from services.gateway.depth import Fault, look_over
 from services.gateway.expected import Expected
 from services.gateway.links import Links
 from services.gateway.new_jobs import JobMaker, read_key, read_traceparent
-from services.gateway.schemas import BatchJob, BatchRequest, JobRequest
+from services.gateway.schemas import MAX_JOBS, BatchJob, BatchRequest, JobRequest
 from services.gateway.strict import TOO_DEEP, decode, decode_shallow
 from shared.errors import PressworkError, StoreUnavailable
 from shared.http.identity import Identity
@@ -167,9 +167,10 @@ class Intake:
 
 async def _open_batch(body: bytes) -> BatchRequest:
     """A batch cut into its jobs; a 400 `Problem` when it is none."""
-    for deep in look_for_depth(body, BATCH_LEVELS):
-        if deep:
-            raise Problem(INVALID, errors=[FieldError("jobs", TOO_DEEP)])
+    for fault in look_over(body, BATCH_LEVELS, MAX_JOBS):
+        if fault is not None:
+            message = TOO_DEEP if fault is Fault.DEEP else f"expected `array` of length <= {MAX_JOBS}"
+            raise Problem(INVALID, errors=[FieldError("jobs", message)])
         await asyncio.sleep(0)
     return decode_shallow(body, BatchRequest)
 
