@@ -34,7 +34,7 @@ _TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
 
 
 def look_over(body: bytes, levels: int, items: int | None = None) -> Iterator[Fault | None]:
-    """Whether more than `levels` brackets are open at once somewhere, or the lists that are members of the body's object
+    """Whether more than `levels` brackets are open at once, or lists that are members of the body's object
     have more than `items` between them. None for each piece in which nothing is wrong, then the fault or the end: a
     caller that serves others too lets them in between the pieces."""
     if items is None and body.count(b"[") + body.count(b"{") <= levels:
