@@ -73,12 +73,12 @@ def _time(raw: bytes | None) -> int | None:
 
 def _check_depth(value: object) -> None:
     """ValueError for what is nested too deep to be shown."""
-    level = [value]
+    level = [value] if isinstance(value, dict | list) else []
     for _ in range(DEPTH_MAX):
         if not level:
             return
-        inner = [held for held in level if isinstance(held, dict | list)]
-        level = [held for one in inner for held in (one.values() if isinstance(one, dict) else one)]
+        inner = [held for one in level for held in (one.values() if isinstance(one, dict) else one)]
+        level = [held for held in inner if isinstance(held, dict | list)]
     raise ValueError("nested too deep")
 
 
@@ -136,9 +136,8 @@ def _parse(job_id: str, values: Sequence[bytes | None]) -> Record | None:
         cancel_requested=cancel is not None,
         outcome=_outcome(outcome, late),
     )
-    for metadata in (snapshot.spec.metadata, snapshot.outcome.metadata if snapshot.outcome else None):
-        if metadata is not None:
-            _check_depth(metadata)
+    _check_depth(snapshot.spec.metadata)
+    _check_depth(snapshot.outcome.metadata if snapshot.outcome else None)
     return Record(
         snapshot=snapshot, token=token, past=_past(past), last=_number(last) or 1, offset=_number(offset) or 0
     )
@@ -162,12 +161,13 @@ def parse_claim(row: Sequence[bytes | int], consumer: str, now_ms: int) -> Claim
     job, token, spec, attempt, created, deadline, losses, gate, route, passed_over, reserved, spent, lost = row
     if not isinstance(job, bytes) or not isinstance(token, bytes) or not isinstance(spec, bytes):
         raise TypeError("claim.lua answered a row of another shape")
-    text = token.decode()
+    text, asked = token.decode(), _SPEC.decode(spec)
+    _check_depth(asked.metadata)
     return Claim(
         job_id=job.decode(),
         token=text,
         consumer=consumer,
-        spec=_SPEC.decode(spec),
+        spec=asked,
         attempt=int(attempt),
         created_ms=int(created),
         ready_ms=int(text[1:].split("-", 1)[0]),

@@ -36,7 +36,13 @@ def _with(field: str, raw: str) -> bytes:
     return json.dumps(body())[:-1].encode() + f',"{field}":{raw}}}'.encode()
 
 
-def _bodies() -> Iterator[bytes]:
+def nested_body(field: str, depth: int) -> bytes:
+    """A body whose field is so many objects deep."""
+    return _with(field, _nested(depth, '{"a":', "}"))
+
+
+def hostile_bodies() -> Iterator[bytes]:
+    """Bodies of a submit, some above its limit."""
     yield _json(priority=AT * 13_000)
     yield _json(priority="x`" * 65_000)
     yield _json(**{f"{AT}{i}": 1 for i in range(15_000)})
@@ -48,8 +54,8 @@ def _bodies() -> Iterator[bytes]:
     yield _json(providers=["x"] * 50_000)
     yield _json(userId="a" * 250_000)
     for depth in DEPTHS:
-        yield _with("metadata", _nested(depth, '{"a":', "}"))
-        yield _with("parameters", _nested(depth, '{"a":', "}"))
+        yield nested_body("metadata", depth)
+        yield nested_body("parameters", depth)
         yield _with("metadata", f'{{"a":{_nested(depth, "[", "]")}}}')
         yield _with("unknown", _nested(depth, "[", "]"))
     for number in ("9" * 250_000, "1e999999", "0." + "9" * 250_000, "-" * 9, "1" + "0" * 400, "NaN"):
@@ -69,7 +75,7 @@ def _batches() -> Iterator[bytes]:
     bad = json.dumps(body(parameters={f"{AT}{i}": None for i in range(60)}))
     yield f'{{"jobs":[{",".join([bad] * 500)}]}}'.encode()
     for depth in DEPTHS:
-        deep = _with("metadata", _nested(depth, '{"a":', "}")).decode()
+        deep = nested_body("metadata", depth).decode()
         yield f'{{"jobs":[{json.dumps(body())},{deep}]}}'.encode()
     yield b'{"jobs":[' + b"[]," * 2_700_000 + b"1]}"
     yield b'{"jobs":[' + (b"[" * 19 + b"]" * 19 + b",") * 200_000 + b"1]}"
@@ -99,7 +105,7 @@ def _made() -> Iterator[Send]:
     def post(path: str, content: bytes, headers: dict[str, str]) -> Send:
         return lambda client: client.post(path, content=content, headers=JSON | headers).status_code
 
-    for content in _bodies():
+    for content in hostile_bodies():
         yield post(SUBMIT, content, {})
     for content in _batches():
         yield post(BATCH, content, {})
