@@ -70,10 +70,8 @@ async def test_a_length_of_thousands_of_digits_is_no_error_of_ours(redis_url: st
     """Python refuses to read such a number: the gateway does not ask it to."""
     async with running_gateway(redis_url) as client:
         reader, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port)
-        head = (
-            f"POST {SUBMIT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {'0' * 5000}1\r\n"
-        )
-        writer.write(head.encode() + b"Connection: close\r\n\r\n1")
+        head = ["Host: x", "Content-Type: application/json", f"Content-Length: {'0' * 5000}1", "Connection: close"]
+        writer.write("\r\n".join([f"POST {SUBMIT} HTTP/1.1", *head, "", "1"]).encode())
         async with asyncio.timeout(10):
             status = int((await reader.readline()).split()[1])
         writer.close()

@@ -95,13 +95,13 @@ def _today() -> dict[str, str]:
     return {"from": str(today - datetime.timedelta(days=1)), "to": str(today + datetime.timedelta(days=1))}
 
 
-@pytest.mark.parametrize("bad", ["", "a b", "a\t", "\x7f", "é", "x" * 129, "\u200b", " a"])
-async def test_what_is_no_id_is_named(redis_url: str, bad: str) -> None:
+async def test_what_is_no_id_is_named(redis_url: str) -> None:
     """Blanks, control characters and what is not ASCII are refused, in bodies and in queries."""
     async with running_gateway(redis_url) as client:
-        for field in ("organizationId", "projectId", "userId"):
-            answer = await client.post(SUBMIT, json=body(**{field: bad}))
-            assert fields(problem(answer, 400, "invalid-request")) == {field}
-        for path in ("/api/ai/jobs", "/api/ai/usage"):
-            answer = await client.get(path, params={"organizationId": bad})
-            assert fields(problem(answer, 400, "invalid-request")) == {"organizationId"}
+        for bad in ("", "a b", "a\t", "\x7f", "é", "x" * 129, "\u200b", " a"):
+            for field in ("organizationId", "projectId", "userId"):
+                answer = await client.post(SUBMIT, json=body(**{field: bad}))
+                assert fields(problem(answer, 400, "invalid-request")) == {field}
+            for path in ("/api/ai/jobs", "/api/ai/usage"):
+                answer = await client.get(path, params={"organizationId": bad})
+                assert fields(problem(answer, 400, "invalid-request")) == {"organizationId"}
