@@ -67,7 +67,7 @@ class _Neighbour(threading.Thread):
     def run(self) -> None:
         found = self._findings
         with httpx.Client(base_url=self._url, timeout=30) as client:
-            while not self.stop.wait(0.005):
+            while not self.stop.wait(0.02):
                 cpu, began = cpu_s(self._pid), time.monotonic()
                 status = client.post(SUBMIT, json=body(organizationId="neighbour", delaySeconds=600)).status_code
                 wait = time.monotonic() - began
