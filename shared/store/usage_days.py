@@ -84,7 +84,7 @@ class UsageDays:
             cursor, found = await self._reads.execute("HSCAN", key, cursor, "COUNT", FIELDS_PER_PIECE)
             sums |= packed_sums(found)
             await turns.give()
-            if cursor == b"0":
+            if int(cursor) == 0:
                 return sums
 
 
