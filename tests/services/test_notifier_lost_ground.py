@@ -18,7 +18,7 @@ from tests.support.checks import RawRedis
 from tests.support.gateway import heard
 from tests.support.job_life import JobLife
 from tests.support.notifier import running_notifier
-from tests.support.sse import Stream
+from tests.support.sse import Stream, beats
 
 
 async def test_a_reader_gets_its_end_from_a_server_whose_clock_went_back(store: JobStore, redis_url: str) -> None:
@@ -35,12 +35,13 @@ async def test_a_reader_gets_its_end_from_a_server_whose_clock_went_back(store: 
             await job.write("void")
             assert [event.kind for event in await stream.take(3)] == ["queued", "processing", "delta"]
             await job.retry()
+            assert [event.kind for event in await stream.take(1)] == ["retrying"]
             await job.start()
             assert job.claim.token < "n9"
+            assert [event.kind for event in await stream.take(1)] == ["processing"]
             await job.write("good")
             await job.complete(" end")
-            kinds = [event.kind for event in await stream.rest(seconds=8)]
-        assert kinds == ["retrying", "processing", "delta", "delta", "completed"]
+            assert [event.kind for event in await stream.rest()] == ["delta", "delta", "completed"]
 
 
 async def test_leases_are_told_apart_by_their_order_in_the_record(store: JobStore) -> None:
@@ -67,6 +68,7 @@ async def test_a_stream_whose_job_vanished_ends(store: JobStore, redis_url: str,
             await job.start()
         async with Stream(notifier.events(job.id)) as stream:
             await stream.take(len(job.events))
+            await beats(stream, 5)  # what it was rung for at the start has been read again
             await raw("FLUSHALL")
             (last,) = await stream.rest(seconds=8)
         assert (last.kind, last.data) == ("gap", {"jobId": job.id, "status": "gone"})
@@ -80,6 +82,7 @@ async def test_what_did_not_ring_is_found_at_a_heartbeat(store: JobStore, redis_
         job = await JobLife(store).submit()
         async with Stream(notifier.events(job.id)) as stream:
             await stream.take(1)
+            await beats(stream, 5)
             await raw("CLIENT", "KILL", "TYPE", "pubsub")
             await raw("HSET", store.keys.job(job.id), "state", "cancelled", "outcome", "{}", "entry", "0-0", "last", 1)
             assert [event.kind for event in await stream.rest(seconds=8)] == ["cancelled"]
