@@ -162,7 +162,9 @@ def _events(events_url: str) -> Json:
         _parameter("Last-Event-ID", "header", {"type": "string"}, "The last event the reader has"),
         _parameter("lastEventId", "query", {"type": "string"}, "The same, for who cannot set the header"),
     ]
-    call = _call("jobEvents", "Server-sent events of a job (notifier)", answers, 400, 401, 404, parameters=parameters)
+    call = _call(
+        "jobEvents", "Server-sent events of a job (notifier)", answers, 400, 401, 404, 409, parameters=parameters
+    )
     return {"/api/ai/job-events": {"servers": [{"url": events_url or "/"}], "get": call}}
 
 
