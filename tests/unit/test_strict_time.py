@@ -10,7 +10,7 @@ from services.gateway.schemas import JobRequest, faults
 from services.gateway.strict import decode
 from services.gateway.submit import BODY_MAX
 from shared.http.problems import MAX_ERRORS, Problem
-from tests.hostile.requests import AT, DEPTHS, hostile_bodies, nested_body
+from tests.hostile.bodies import AT, DEPTHS, hostile_bodies, nested_body
 
 MODELS = {"demo": frozenset({"demo"})}
 
@@ -25,12 +25,12 @@ def _refusal(body: bytes) -> Problem | None:
 
 @pytest.mark.parametrize("body", list(hostile_bodies()), ids=lambda body: repr(body[:30]))
 def test_a_bad_body_costs_little(body: bytes) -> None:
-    """Whatever a body within the limit holds, it is judged in a twentieth of a second, in a few kilobytes."""
+    """Whatever a body within the limit holds, it is judged in a tenth of a second, in a few kilobytes."""
     body = body[:BODY_MAX]
     began = time.thread_time()
     problem = _refusal(body)
     document = problem.body() if problem is not None else b""
-    assert time.thread_time() - began < 0.05
+    assert time.thread_time() - began < 0.1
     assert len(document) < 16_384
     assert problem is None or len(problem.document()["errors"]) <= MAX_ERRORS
 
