@@ -79,7 +79,7 @@ _JOB_PATH: Final = _parameter("jobId", "path", _JOB_ID, "Id of the job", require
 _KEY: Final = _parameter(
     "Idempotency-Key",
     "header",
-    {"type": "string", "minLength": 1, "maxLength": MAX_KEY, "pattern": "^[!-~]+$"},
+    {"type": "string", "minLength": 1, "maxLength": MAX_KEY, "pattern": "^[ -~]+$"},
     "The same key and body of one organization give the same job; another body gives 409",
 )
 _OF_ORGANIZATION: Final = _parameter(

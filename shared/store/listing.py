@@ -65,7 +65,9 @@ class Listing:
         found: list[JobSnapshot | UnreadableJob] = []
         scanned, size, turns = 0, 0, Turns()
         while day >= oldest:
-            async for job_id, row in self._rows(organization_id, day, after, status, min(limit, PIECE)):
+            # Who looks for a few among many reads on ahead.
+            piece = PIECE if status is not None else min(limit, PIECE)
+            async for job_id, row in self._rows(organization_id, day, after, status, piece):
                 scanned += 1
                 if row is not None:
                     found.append(_job(job_id, row))
