@@ -26,6 +26,12 @@ PIECE: Final = 100
 CALL_BYTES: Final = 256 * 1024
 """Records, and bytes of them, one script call reads at most: a longer one would hold the server for everybody."""
 
+FIELDS: Final = (
+    "state", "org", "spec", "attempt", "created", "deadline", "started", "ended", "entry", "cancel", "due", "v",
+    "outcome", "late",
+)  # fmt: skip
+"""What `list.lua` answers of a record, in this order."""
+
 OUTCOME_MAX: Final = 2 * records.BRIEF_FROM
 """Bytes of an outcome that is read whole. Larger ones have a `brief`, but for those that older releases wrote."""
 
@@ -107,7 +113,8 @@ def _fields(reply: Sequence[bytes | None]) -> Sequence[bytes | None]:
         refusals.check_item(reply)
     except StoreRejected:  # no record at all
         return [None] * len(records.FIELDS)
-    return reply
+    shown = dict(zip(FIELDS, reply, strict=True))
+    return [shown.get(name) for name in records.FIELDS]
 
 
 def _job(job_id: str, row: Sequence[bytes | None]) -> JobSnapshot | UnreadableJob:
