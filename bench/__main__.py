@@ -10,7 +10,8 @@ from typing import Final
 from bench import sizes as sizing
 
 NAMES: Final = (
-    "engine", "http", "latency", "commands", "idle", "frugal", "memory", "streams", "tokens", "growth", "answers",
+    "engine", "http", "latency", "commands", "idle", "frugal", "memory", "streams", "tokens", "growth", "maintenance",
+    "answers",
 )  # fmt: skip
 RESULTS: Final = Path(__file__).parent / "results"
 

@@ -19,6 +19,10 @@ IDENTIFIER: Final = re.compile(rf"[!-~]{{1,{IDENTIFIER_MAX}}}\Z")
 """An organisation's, a project's or a user's id, as identity providers make them: printable ASCII without blanks. Where
 it becomes part of a key it is encoded (`shared/store/keys.py`)."""
 
+SUSPECT_LOSSES: Final = 2
+ISOLATED_LOSSES: Final = 3
+"""Losses of a worker from which on a job is isolated, more and more (`lane_after` in `lua/include/lease.lua`)."""
+
 _BASE36: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 ParameterValue = str | int | float | bool | list[str | int | float | bool]
@@ -54,6 +58,14 @@ class Priority(StrEnum):
     LOW = "low"
 
 
+class Effort(StrEnum):
+    """How hard a model is to think before it writes."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
 class RetryReason(StrEnum):
     """Why a job went back to the queue; the `reason` of a `retrying` event."""
 
@@ -67,7 +79,8 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     """What the customer asked for; immutable, stored as JSON in the job's record.
 
     `timeout_seconds` bounds one attempt, `max_attempts` counts attempts that used up a try. `providers`: the job's own
-    chain of `provider:model` names in order of preference, instead of the fleet's.
+    chain of `provider:model` names in order of preference, instead of the fleet's. `effort`: None: as little as the
+    model can.
     """
 
     project_id: str
@@ -81,6 +94,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     max_tokens: int | None = None
     providers: list[str] | None = None
     temperature: float | None = None
+    effort: Effort | None = None
     timeout_seconds: float = 300.0
     max_attempts: int = 3
     metadata: dict[str, object] | None = None
@@ -109,9 +123,10 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
     `token` is the lease: a lane letter and the stream entry id; it has one life (docs/adr/0015). `consumer` is
     the worker it was made for. `attempt` is a count from 1 and proves nothing. Times are Redis's clock, ms since 1970.
-    `suspect`: the job lost a worker before. `gate`: the `provider:model` that has room for it, `reserved` its tokens
-    there; `route`: the job's own chain, () for the fleet's; `passed_over`: the gates before it in the chain that had
-    none. `spent`: what earlier attempts cost, `lost_bytes` of text besides that went down with their workers.
+    `losses`: how often the job lost its worker, as far as that counts. `gate`: the `provider:model` that has room for
+    it, `reserved` its tokens there; `route`: the job's own chain, () for the fleet's; `passed_over`: the gates before
+    it in the chain that had none. `spent`: what earlier attempts cost, `lost_bytes` of text besides that went down with
+    their workers.
     """
 
     job_id: str
@@ -123,13 +138,23 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     ready_ms: int
     started_ms: int
     deadline_ms: int
-    suspect: bool = False
+    losses: int = 0
     gate: str = ""
     route: tuple[str, ...] = ()
     reserved: int = 0
     passed_over: tuple[PassedOver, ...] = ()
     spent: Spent | None = None
     lost_bytes: int = 0
+
+    @property
+    def suspect(self) -> bool:
+        """Whether it may be the job that its workers died of: it lost two."""
+        return self.losses >= SUSPECT_LOSSES
+
+    @property
+    def isolated(self) -> bool:
+        """Whether it runs alone in its worker: it lost three, and a fourth loss must be nobody else's fault."""
+        return self.losses >= ISOLATED_LOSSES
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

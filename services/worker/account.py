@@ -46,7 +46,9 @@ class Account:
         self.wasted[reason] = self.wasted.get(reason, 0) + usage.input_tokens + usage.output_tokens
 
     def completed(self, gate: str, reserved: int, completion: Completion) -> None:
-        """A call reached its end."""
+        """A call reached its end, after some that were refused and cost nothing."""
+        for _ in range(completion.repairs):
+            self._meters.request(gate, "adjusted")
         self._settle(gate, reserved, completion.usage, "ok")
 
     def broken(

@@ -24,6 +24,8 @@ from services.worker.equipment import closing, equip, routing
 from services.worker.gates import Gates
 from services.worker.pool import Pool
 from services.worker.providers import Provider
+from services.worker.providers.own_prices import OwnPrices, read_prices
+from services.worker.reload import Reload
 from services.worker.run import PASSING, Stop
 from services.worker.runner import Runner
 from services.worker.settings import WorkerSettings
@@ -32,6 +34,7 @@ from shared.http.ops import ops_routes
 from shared.http.server import application, serve
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
+from shared.store.requirements import Role
 from shared.store.routing import Routing
 from shared.telemetry.budget import reported
 from shared.telemetry.metrics import RedisMetrics, WorkerMetrics, new_registry
@@ -153,20 +156,26 @@ async def run(
     *,
     hurry: asyncio.Event | None = None,
     providers: Mapping[str, Provider] | None = None,
+    reload: Reload | None = None,
 ) -> None:
     """Work until `stop` is set, then drain until it is done, its time is over or `hurry` is set.
 
-    `providers`: more of them, by name. SettingsInvalid: see `serve` and `equip`.
+    `providers`: more of them, by name. `reload`: reads prices and keys again. SettingsInvalid: see `serve`, `equip` and
+    `read_prices`.
     """
     registry = new_registry("worker")
     metrics = WorkerMetrics(registry)
-    known = equip(settings, providers or {})
+    prices = OwnPrices(read_prices(settings.prices))
+    known = equip(settings, providers or {}, prices)
     paths = routing(settings, known)
     stopped = asyncio.Event()
     redis = RedisMetrics(registry)
+    opened = open_store(
+        store_settings, client_name="presswork-worker", role=Role.WORKER, observer=redis.observe, routing=paths
+    )
     async with (
         closing(known),
-        open_store(store_settings, client_name="presswork-worker", observer=redis.observe, routing=paths) as store,
+        opened as store,
         reported(redis.meter, **store_settings.profile),
     ):
         redis.show_quota(lambda: store.quota_exceeded)
@@ -176,6 +185,9 @@ async def run(
             serve(app, host=settings.worker_metrics_host, port=settings.worker_metrics_port, stop=stopped)
         )
         working = asyncio.create_task(worker.run(stop, hurry))
+        beside = [working]
+        if reload is not None:
+            beside.append(asyncio.create_task(reload.serve(settings, known, prices, store)))
         try:
             await asyncio.wait([ops, working], return_when=asyncio.FIRST_COMPLETED)
             if ops.done():
@@ -183,5 +195,6 @@ async def run(
             await working
         finally:
             stopped.set()
-            working.cancel()
-            await asyncio.gather(working, ops, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, ops, return_exceptions=True)

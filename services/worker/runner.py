@@ -143,7 +143,7 @@ class Runner:
             raise ProviderError(error, Action.RETRY)
         request = GenerationRequest(
             job_id=claim.job_id, attempt=claim.attempt, prompt=spec.prompt, parameters=spec.parameters,
-            model=model, max_tokens=spec.max_tokens, temperature=spec.temperature,
+            model=model, max_tokens=spec.max_tokens, temperature=spec.temperature, effort=spec.effort,
         )  # fmt: skip
         return provider, request
 

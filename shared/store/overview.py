@@ -68,6 +68,8 @@ def _stats(reply: Sequence[int]) -> QueueStats:
         reply[: len(LANES)],
         reply[len(LANES) :],
     )
+    by_lane = dict(zip(LANES.values(), waiting, strict=True))
+    by_lane["suspect"] += by_lane.pop("isolated")
     return QueueStats(
         queued=sum(waiting) + delayed + parked,
         processing=processing,
@@ -77,7 +79,7 @@ def _stats(reply: Sequence[int]) -> QueueStats:
         delayed=delayed,
         parked=parked,
         unbooked=unbooked,
-        by_lane=dict(zip(LANES.values(), waiting, strict=True)),
+        by_lane=by_lane,
     )
 
 

@@ -14,7 +14,7 @@ from shared.store.keys import decode_id
 
 FIELDS: Final = (
     "state", "org", "spec", "attempt", "created", "deadline", "started", "ended", "entry", "past", "last", "offset",
-    "cancel", "outcome", "late", "due",
+    "cancel", "outcome", "late", "due", "v",
 )  # fmt: skip
 """The fields of a record that readers ask for, in this order."""
 
@@ -32,6 +32,9 @@ TOLD_MAX: Final = 512
 
 DAMAGE: Final = (ValueError, TypeError, RecursionError, OverflowError)
 """What reading a damaged record raises; msgspec's errors and those of UTF-8 are ValueErrors."""
+
+VERSION: Final = 1
+"""Of the records that this release writes and knows; see `lua/include/release.lua`."""
 
 _SPEC: Final = msgspec.json.Decoder(JobSpec)
 _OUTCOME: Final = msgspec.json.Decoder(Outcome)
@@ -115,11 +118,13 @@ def parse(job_id: str, values: Sequence[bytes | None]) -> Record | None:
 
 def _parse(job_id: str, values: Sequence[bytes | None]) -> Record | None:
     state, org, spec, attempt, created, deadline, started, ended, entry, past, last, offset = values[:12]
-    cancel, outcome, late, due = values[12:]
+    cancel, outcome, late, due, version = values[12:]
     if state is None:
         return None
     if spec is None or org is None:
         raise ValueError("a part of the record is gone")
+    if version is not None and int(version) > VERSION:
+        raise ValueError("the record is of a newer release")
     token = (entry or b"").decode()
     status = JobStatus(state.decode())
     snapshot = JobSnapshot(
@@ -173,7 +178,7 @@ def parse_claim(row: Sequence[bytes | int], consumer: str, now_ms: int) -> Claim
         ready_ms=int(text[1:].split("-", 1)[0]),
         started_ms=now_ms,
         deadline_ms=int(deadline),
-        suspect=int(losses) > 0,
+        losses=int(losses),
         gate=_text(gate),
         route=tuple(_text(route).split()) if route else (),
         reserved=int(reserved),

@@ -131,3 +131,16 @@ def test_every_fault_and_hint_is_in_the_table() -> None:
 def test_the_page_is_up_to_date() -> None:
     """docs/provider-failures.md is what the code says; `make docs` writes it."""
     assert (ROOT / "docs" / "provider-failures.md").read_text(encoding="utf-8") == page()
+
+
+@pytest.mark.parametrize("status", range(400, 500))
+def test_only_what_is_about_the_request_ends_a_job(status: int) -> None:
+    """Of all 4xx three blame the request; whatever else a server answers, in a standard or not, others are asked."""
+    about_it = status in (400, 413, 422)
+    assert (classify(CallFailure(status=status)).action is Action.FAIL) is about_it
+
+
+@pytest.mark.parametrize("status", [420, 424, 425, 498, 499])
+def test_what_may_pass_is_tried_again(status: int) -> None:
+    """No capacity, or something behind the server that failed: the same call may be answered later."""
+    assert classify(CallFailure(status=status)).action is Action.RETRY

@@ -161,6 +161,21 @@ async def test_a_cancelled_job_that_lost_its_worker_keeps_its_text_and_cost(stor
     assert job.outcome.usage == Usage(input_tokens=1, output_tokens=5, estimated=True)
 
 
+async def test_prices_that_changed_count_for_jobs_that_end_later(store: JobStore, raw: RawRedis) -> None:
+    """A worker that read its prices again tells the scripts the new ones; a gate without a price has none any more."""
+    for prices, expected in (({GATE: (2 * INPUT, 2 * OUTPUT)}, 2 * (INPUT + OUTPUT) / 1e9), ({}, None)):
+        await submit(store)
+        (held,) = await claim(store)
+        await store.append(held, 2, "dawn")
+        await store.cancel(held.job_id)
+        store.upkeep.reprice(Routing(prices=prices))
+        await _lose(store, raw, held)
+        job = await store.status(held.job_id)
+        assert job is not None
+        assert job.outcome is not None
+        assert job.outcome.cost_usd == expected
+
+
 async def test_a_job_that_never_ran_costs_nothing(store: JobStore, raw: RawRedis) -> None:
     """Cancelled or too late while it waited, it is in no sum. One that was paid for and whose record cannot be read
     ends all the same, and is told as a job of unknown cost."""

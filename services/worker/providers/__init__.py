@@ -4,26 +4,39 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from shared.job import JobError, ParameterValue, Usage
+from shared.job import Effort, JobError, ParameterValue, Usage
+
+
+class PriceBook(Protocol):
+    """Prices that an operator gave, which come before any vendor's list."""
+
+    def cost(self, gate: str, usage: Usage) -> int | None:
+        """What these tokens cost, in nano-USD; None when no price was given for this `provider:model`."""
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
     """How calls reach a vendor, or another server that speaks its API.
 
-    `base_url`: None for the vendor's own address. `priced`: whether the vendor's price list holds there; None: at its
-    own address alone. `proxy`: URL of an HTTP proxy. `read_timeout_s` is the last resort: the worker's own limits for
-    the first token and between tokens are shorter, and know which of the two it was.
+    `name`: as PROVIDERS has it; empty: the vendor's. `base_url`: None for the vendor's own address. `priced`: whose
+    price list holds there, by name; True: that of the server's own vendor, False: none; None: that of the vendor whose
+    address it is. `proxy`: URL of an HTTP proxy. `read_timeout_s` is the last resort: the worker's own limits for the
+    first token and between tokens are shorter, and know which of the two it was.
     """
 
     api_key: str
+    name: str = ""
     base_url: str | None = None
-    priced: bool | None = None
+    priced: bool | str | None = None
+    prices: PriceBook | None = None
     proxy: str | None = None
     read_timeout_s: float = 600.0
+
+    def __repr__(self) -> str:
+        return "Access(...)"
 
 
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +49,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     max_tokens: int | None = None
     temperature: float | None = None
+    effort: Effort | None = None
 
 
 class BilledUsage(Usage, frozen=True, kw_only=True):
@@ -50,11 +64,15 @@ class BilledUsage(Usage, frozen=True, kw_only=True):
 
 
 class Completion(msgspec.Struct, frozen=True, kw_only=True):
-    """The last item of a stream that ended as it should."""
+    """The last item of a stream that ended as it should.
+
+    `repairs`: calls before it that were refused for a parameter, and made again without it.
+    """
 
     usage: Usage
     finish_reason: str
     metadata: dict[str, object] | None = None
+    repairs: int = 0
 
 
 class Provider(Protocol):
@@ -80,6 +98,15 @@ class Provider(Protocol):
 
     async def aclose(self) -> None:
         """Close what the provider holds open."""
+        ...
+
+
+@runtime_checkable
+class Remote(Provider, Protocol):
+    """A provider that calls a server with a key."""
+
+    def rekey(self, key: str) -> None:
+        """Use another key (empty: none) from the next call on; calls under way go on with theirs."""
         ...
 
 

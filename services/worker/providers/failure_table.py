@@ -6,6 +6,7 @@ import sys
 from typing import Final
 
 from services.worker.providers import Action
+from services.worker.providers.adjustments import REPAIRS_MAX
 from services.worker.providers.answers import ANSWER_MAX_BYTES, MAX_EVENT_BYTES, TEXT_MAX
 from services.worker.providers.bounds import ERROR_BYTES, ERROR_SECONDS
 from services.worker.providers.connection import MAX_HEAD_BYTES
@@ -25,7 +26,7 @@ SHAPES: Final = (
     ("503, code `slow_down`", CallFailure(status=503, code="slow_down")),
     ("`overloaded_error` inside a 200 stream", CallFailure(fault=Fault.REPORTED, kind="overloaded_error")),
     ("`rate_limit_error` inside a 200 stream", CallFailure(fault=Fault.REPORTED, kind="rate_limit_error")),
-    ("500, 502, other 5xx", CallFailure(status=500, kind="server_error")),
+    ("500, 502, other 5xx; 424, 425, 498, 499, other 4xx", CallFailure(status=500, kind="server_error")),
     ("503, `Retry-After: 5`", CallFailure(status=503, retry_after="5")),
     ("408, 504", CallFailure(status=504, kind="timeout_error")),
     ("409", CallFailure(status=409, kind="conflict_error")),
@@ -49,13 +50,14 @@ SHAPES: Final = (
     ),
     ("401", CallFailure(status=401, kind="authentication_error")),
     ("403", CallFailure(status=403, kind="permission_error")),
+    ("406, 407, 411, 414, 415, 417, 421, 426, 428, 431, 451", CallFailure(status=451)),
     ("404, or code `model_not_found`; 405, 410, 3xx", CallFailure(status=404, kind="not_found_error")),
     (
         "429, larger than the limit per minute",
         CallFailure(status=429, code="rate_limit_exceeded", hint=Hint.OVER_LIMIT, retry_after="1"),
     ),
     ("token limit used up before any text (a model that thinks)", CallFailure(fault=Fault.LIMITED)),
-    ("400, 422, other 4xx", CallFailure(status=400, kind="invalid_request_error")),
+    ("400, 422, when nothing of it can be left out", CallFailure(status=400, kind="invalid_request_error")),
     (
         "413, code `context_length_exceeded`, or a message that says so",
         CallFailure(status=400, code="context_length_exceeded"),
@@ -99,6 +101,18 @@ first token is started again, never spliced.
 """
 
 
+_REPAIRS: Final = f"""\
+
+## What a server refuses of a request
+
+A 400 or 422 that names a parameter (`temperature`, `top_p`, `max_tokens`, `stream_options`, the effort or type of
+thinking, the role of the instructions) is answered with a second call at once, without it or in the form that the
+server wants: within the attempt, behind the same gate. At most {REPAIRS_MAX} in an attempt, each of another parameter.
+What helped is remembered for that provider and model until the process ends or gets a SIGHUP, and written to the log
+as `request_adjusted`. The result says so: `metadata.ignored` names what was left out, `metadata.adjusted` what went
+out in another form (a limit under its other name or cut to what the model has, instructions as part of the prompt).
+"""
+
 _BOUNDS: Final = f"""\
 
 ## Bounds
@@ -129,7 +143,7 @@ def page() -> str:
             f"| {shape} | `{verdict.error.type}` | `{verdict.action}` | {wish} | {ATTEMPTS[verdict.action]} "
             f"| {verdict.error.message} |\n"
         )
-    return _INTRODUCTION + "".join(rows) + _BOUNDS
+    return _INTRODUCTION + "".join(rows) + _REPAIRS + _BOUNDS
 
 
 if __name__ == "__main__":

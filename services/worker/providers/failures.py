@@ -106,6 +106,7 @@ _FORBIDDEN = _Verdict("ProviderForbidden", Action.FALLBACK, "the provider does n
 _NOT_FOUND = _Verdict("ModelNotFound", Action.FALLBACK, "the provider does not know this model")
 _LIMITED = _Verdict("TokenLimitTooSmall", Action.FALLBACK, "the token limit was used up before any text was written")
 _OVER_LIMIT = _Verdict("RequestOverLimit", Action.FALLBACK, "the request exceeds what the account may use in a minute")
+_REFUSED = _Verdict("ProviderRefused", Action.FALLBACK, "the provider does not take calls like ours")
 _REJECTED = _Verdict("RequestRejected", Action.FAIL, "the provider rejected the request as invalid")
 _TOO_LARGE = _Verdict("RequestTooLarge", Action.FAIL, "the prompt is too long for the model")
 _FILTERED = _Verdict("ContentFiltered", Action.FAIL, "the provider withheld the answer for reasons of content")
@@ -154,6 +155,7 @@ _BY_KIND_IN_A_STREAM: Final = {
 }
 
 _BY_STATUS: Final = {
+    400: _REJECTED,
     401: _KEY,
     402: _CREDIT,
     403: _FORBIDDEN,
@@ -163,7 +165,10 @@ _BY_STATUS: Final = {
     409: _CONFLICT,
     410: _NOT_FOUND,
     413: _TOO_LARGE,
+    422: _REJECTED,
     429: _RATE,
+    # About the address, the headers or the place we call from: no customer had a part in them.
+    **dict.fromkeys((406, 407, 411, 414, 415, 417, 421, 426, 428, 431, 451), _REFUSED),
     504: _TIMEOUT,
     529: _OVERLOADED,
 }
@@ -197,8 +202,10 @@ def _judge(failure: CallFailure) -> _Verdict:
         return _BY_KIND_IN_A_STREAM.get(failure.kind or failure.code or "", _REPORTED)
     if failure.status in _BY_STATUS:
         return _BY_STATUS[failure.status]
-    # A 3xx was followed as far as it led: what is left of it is the address's fault, like a 404.
-    return _NOT_FOUND if failure.status < 400 else _REJECTED if failure.status < 500 else _UNAVAILABLE
+    # A 3xx was followed as far as it led: what is left of it is the address's fault, like a 404. A 4xx that is in no
+    # standard speaks of the server (498: no capacity, 499: it gave up, 424 and 425: something behind it), whatever its
+    # class says: nobody is blamed for a request that another provider may well answer.
+    return _NOT_FOUND if failure.status < 400 else _UNAVAILABLE
 
 
 def retry_after_s(failure: CallFailure) -> float | None:
