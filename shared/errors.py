@@ -43,6 +43,17 @@ class JobNotFound(PressworkError):
     """No such job, or it belongs to another organisation."""
 
 
+class JobUnreadable(PressworkError):
+    """There is a record, and it cannot be shown: it is damaged, or of another release. What can be told of it all the
+    same is here: whose it is and its state as it stands there, empty when not even that can be read."""
+
+    def __init__(self, job_id: str, organization_id: str, state: str) -> None:
+        super().__init__(job_id)
+        self.job_id = job_id
+        self.organization_id = organization_id
+        self.state = state
+
+
 class LeaseLost(PressworkError):
     """The lease was replaced or the job ended: whatever this worker still holds of it counts no more (I4)."""
 

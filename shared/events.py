@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-_EVENT_ID: Final = re.compile(r"([a-z]?\d{1,20}-\d{1,20})\.(\d{1,9})\Z")
+_EVENT_ID: Final = re.compile(r"([a-z]?[0-9]{1,20}-[0-9]{1,20})\.([0-9]{1,9})\Z")
 
 ORIGIN: Final = "0-0"
 """The 'lease' of events that happened outside any lease: `queued` is 0-0.1, the cancel of a waiting job 0-0.2."""

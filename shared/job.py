@@ -13,9 +13,11 @@ import msgspec
 SHARD: Final = "0"
 """First character of a job id's random part: names the shard. One shard is shipped, 36 would fit."""
 
-JOB_ID: Final = re.compile(r"ai-job-\d{13}-[0-9a-z]{9}\Z")
-IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
-"""What an id in a body may look like: it becomes part of a key."""
+JOB_ID: Final = re.compile(r"ai-job-[0-9]{13}-[0-9a-z]{9}\Z")
+IDENTIFIER_MAX: Final = 128
+IDENTIFIER: Final = re.compile(rf"[!-~]{{1,{IDENTIFIER_MAX}}}\Z")
+"""An organisation's, a project's or a user's id, as identity providers make them: printable ASCII without blanks. Where
+it becomes part of a key it is encoded (`shared/store/keys.py`)."""
 
 SUSPECT_LOSSES: Final = 2
 ISOLATED_LOSSES: Final = 3

@@ -10,6 +10,9 @@ from litestar.types import HTTPScope, Receive
 
 from shared.http.problems import TOO_LARGE, TOO_SLOW, UNSUPPORTED_MEDIA_TYPE, Problem
 
+LENGTH_DIGITS: Final = 20
+"""Of a `Content-Length`: a longer number is not worth reading, and Python refuses to read thousands of digits."""
+
 BODY_SECONDS: Final = 10.0
 """How long the rest of a body may take after its first piece."""
 
@@ -56,7 +59,11 @@ async def read_body(head: Head, receive: Receive, limit: int) -> bytes:
         raise Problem(
             UNSUPPORTED_MEDIA_TYPE, "not compressed, without Content-Encoding", headers={"Accept-Encoding": "identity"}
         )
-    if not head.content_length.isdigit() or int(head.content_length) > limit:
+    if (
+        len(head.content_length) > LENGTH_DIGITS
+        or not head.content_length.isdigit()
+        or int(head.content_length) > limit
+    ):
         raise Problem(TOO_LARGE, f"at most {limit} bytes")
     piece, more = await _piece(receive)
     pieces, size = [piece], len(piece)

@@ -45,6 +45,7 @@ class QueueGauges:
             jobs = {
                 state: getattr(stats, state) for state in ("queued", "processing", "completed", "failed", "cancelled")
             }
+            self._metrics.unbooked.set(stats.unbooked)
             self._metrics.show(
                 jobs, delayed=stats.delayed, parked=stats.parked, oldest_seconds=oldest_ms / 1000,
                 gates=[

@@ -10,15 +10,15 @@ import msgspec
 from services.gateway.queries import PAGE_MAX, WAIT_MAX
 from services.gateway.schemas import MAX_CHOICES, MAX_JOBS, MAX_KEY, BatchJob, JobRequest, served_choices
 from services.gateway.usage import DAYS_MAX, UsageView
-from services.gateway.views import JobList, JobView, QueueView
+from services.gateway.views import JobList, JobView, QueueView, UnreadableView
 from shared.http.problems import MEDIA_TYPE, FieldError
-from shared.job import JobStatus
+from shared.job import IDENTIFIER_MAX, JobStatus
 from shared.telemetry.metrics import installed_version
 
 Json = dict[str, Any]
 
-_IDENTIFIER: Final = {"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,64}$"}
-_JOB_ID: Final = {"type": "string", "pattern": r"^ai-job-\d{13}-[0-9a-z]{9}$"}
+_IDENTIFIER: Final = {"type": "string", "pattern": f"^[!-~]{{1,{IDENTIFIER_MAX}}}$"}
+_JOB_ID: Final = {"type": "string", "pattern": "^ai-job-[0-9]{13}-[0-9a-z]{9}$"}
 _DATE: Final = {"type": "string", "format": "date"}
 _STATUSES: Final = [status.value for status in JobStatus]
 
@@ -79,7 +79,7 @@ _JOB_PATH: Final = _parameter("jobId", "path", _JOB_ID, "Id of the job", require
 _KEY: Final = _parameter(
     "Idempotency-Key",
     "header",
-    {"type": "string", "minLength": 1, "maxLength": MAX_KEY, "pattern": "^[!-~]+$"},
+    {"type": "string", "minLength": 1, "maxLength": MAX_KEY, "pattern": "^[ -~]+$"},
     "The same key and body of one organization give the same job; another body gives 409",
 )
 _OF_ORGANIZATION: Final = _parameter(
@@ -102,7 +102,7 @@ def _submitting() -> Json:
 
 def _reading() -> Json:
     status = _call(
-        "jobStatus", "How a job stands", {"200": _text("The job", _ref("JobView"))}, 400, 401, 404, 503,
+        "jobStatus", "How a job stands", {"200": _text("The job", _ref("JobView"))}, 400, 401, 404, 409, 503,
         parameters=[
             _parameter("jobId", "query", _JOB_ID, "Id of the job", required=True),
             _parameter("wait", "query", {"type": "number", "minimum": 0, "maximum": WAIT_MAX},
@@ -162,7 +162,9 @@ def _events(events_url: str) -> Json:
         _parameter("Last-Event-ID", "header", {"type": "string"}, "The last event the reader has"),
         _parameter("lastEventId", "query", {"type": "string"}, "The same, for who cannot set the header"),
     ]
-    call = _call("jobEvents", "Server-sent events of a job (notifier)", answers, 400, 401, 404, parameters=parameters)
+    call = _call(
+        "jobEvents", "Server-sent events of a job (notifier)", answers, 400, 401, 404, 409, parameters=parameters
+    )
     return {"/api/ai/job-events": {"servers": [{"url": events_url or "/"}], "get": call}}
 
 
@@ -189,7 +191,7 @@ def _as_ecma(schema: Any) -> Any:
 
 
 def _schemas(models: Mapping[str, frozenset[str]]) -> Json:
-    described = [JobRequest, BatchJob, JobView, JobList, QueueView, UsageView, FieldError]
+    described = [JobRequest, BatchJob, JobView, UnreadableView, JobList, QueueView, UsageView, FieldError]
     _, raw = msgspec.json.schema_components(described, ref_template="#/components/schemas/{name}")
     made: Json = _as_ecma(raw)
     names = sorted({model for provider in models.values() for model in provider})
@@ -227,7 +229,7 @@ def document(models: Mapping[str, frozenset[str]], events_url: str, *, authentic
         "detail": {"type": "string"},
         "errors": {"type": "array", "items": _ref("FieldError")},
         "jobId": dict(_JOB_ID),
-        "jobStatus": {"type": "string", "enum": _STATUSES},
+        "jobStatus": {"type": "string"},
     }
     whole: Json = {
         "openapi": "3.1.0",

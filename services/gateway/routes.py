@@ -17,9 +17,9 @@ from services.gateway.links import Links
 from services.gateway.new_jobs import JobMaker, read_traceparent
 from services.gateway.queries import ListQuery, StatusQuery, read_query
 from services.gateway.readings import Readings
-from services.gateway.views import JobList, view_job, view_stats
+from services.gateway.views import JobList, view_job, view_row, view_stats
 from services.gateway.waiting import until_ended
-from shared.errors import JobNotFound, StoreUnavailable
+from shared.errors import JobNotFound, JobUnreadable, StoreUnavailable
 from shared.http.identity import Identity
 from shared.http.ops import READING
 from shared.http.problems import JOB_ENDED, JOB_NOT_FAILED, LISTING_OFF, Problem, from_error, invalid, refused
@@ -102,8 +102,13 @@ class Jobs:
         """JobNotFound also for what is no job id at all: such a text never becomes part of a key."""
         if JOB_ID.match(job_id) is None:
             raise JobNotFound(job_id)
-        async with in_time():
-            job = await self._store.status(job_id)
+        try:
+            async with in_time():
+                job = await self._store.status(job_id)
+        except JobUnreadable as error:
+            if not identity.may_see(error.organization_id):
+                raise JobNotFound(job_id) from None
+            raise
         if job is None or not identity.may_see(job.organization_id):
             raise JobNotFound(job_id)
         return job
@@ -118,7 +123,10 @@ class Jobs:
             return found or await find()
         job = await self._find(identity, query.job_id)
         if query.wait and not job.status.terminal:
-            job = await until_ended(self._store, job.id, query.wait, self._stop) or job
+            waited = await until_ended(self._store, job.id, query.wait, self._stop)
+            if waited is None:  # its record went while we waited
+                raise JobNotFound(job.id)
+            return waited
         return job
 
     async def page(self, identity: Identity, query_string: bytes) -> JobList:
@@ -134,7 +142,7 @@ class Jobs:
                 )
         except ValueError:
             raise invalid("cursor", "not a cursor of this listing") from None
-        return JobList([view_job(job, with_result=False) for job in found.jobs], found.cursor)
+        return JobList([view_row(job) for job in found.jobs], found.cursor)
 
     async def cancel(self, identity: Identity, job_id: str) -> JobSnapshot:
         """End a job and answer it as it ended; a 409 `Problem` when it had ended otherwise."""

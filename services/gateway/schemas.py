@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from shared.http.problems import FieldError
-from shared.job import Effort, Priority
+from shared.job import IDENTIFIER_MAX, Effort, Priority
 from shared.settings import MAX_DEADLINE_SECONDS
 
 MAX_PROMPT: Final = 64 * 1024
@@ -26,7 +26,9 @@ MAX_CHOICES: Final = 8
 MAX_INTEGER: Final = 2**53 - 1
 """Larger integers lose digits in JavaScript and in Redis's JSON: they are refused rather than changed."""
 
-Identifier = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+\Z")]
+Identifier = Annotated[str, Meta(min_length=1, max_length=IDENTIFIER_MAX, pattern=r"^[!-~]+\Z")]
+"""See `shared.job.IDENTIFIER`."""
+
 Text = Annotated[str, Meta(max_length=MAX_TEXT)]
 Integer = Annotated[int, Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)]
 Name = Annotated[str, Meta(min_length=1, max_length=64)]

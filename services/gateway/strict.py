@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import islice
 from typing import Any, Final, TypeVar
 
 import msgspec
 
+from services.gateway.depth import MAX_DEPTH, deep_field, too_deep
 from services.gateway.schemas import MAX_PARAMETERS, Value
 from shared.http.problems import INVALID, MAX_ERRORS, MAX_NAME, FieldError, Problem, choices_of, field_error
 
@@ -14,6 +16,8 @@ RequestT = TypeVar("RequestT", bound=msgspec.Struct)
 
 UNDECODABLE: Final = (ValueError, RecursionError)
 """What msgspec raises for bad input: its own errors, UnicodeDecodeError, and a RecursionError for deep nesting."""
+
+TOO_DEEP: Final = f"nested more than {MAX_DEPTH} deep"
 
 
 @cache
@@ -25,7 +29,16 @@ _FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def decode(body: bytes | msgspec.Raw, kind: type[RequestT], prefix: str = "") -> RequestT:
-    """The request in `body`; a 400 `Problem` that names each bad field, below `prefix`."""
+    """The request in `body`, an object of bounded size; a 400 `Problem` that names the bad fields, below `prefix`."""
+    if too_deep(body := bytes(body), 1 + MAX_DEPTH):
+        name = deep_field(body, 1 + MAX_DEPTH)[:MAX_NAME]
+        path = ".".join(part for part in (prefix, name) if part)
+        raise Problem(INVALID, errors=[FieldError(path or "body", TOO_DEEP)])
+    return decode_shallow(body, kind, prefix)
+
+
+def decode_shallow(body: bytes, kind: type[RequestT], prefix: str = "") -> RequestT:
+    """The same for what was found to be not too deep."""
     try:
         request: RequestT = _decoder(kind).decode(body)
     except UNDECODABLE as error:
@@ -33,9 +46,9 @@ def decode(body: bytes | msgspec.Raw, kind: type[RequestT], prefix: str = "") ->
     return request
 
 
-def _explain(body: bytes | msgspec.Raw, kind: type[msgspec.Struct], error: Exception, prefix: str) -> list[FieldError]:
+def _explain(body: bytes, kind: type[msgspec.Struct], error: Exception, prefix: str) -> list[FieldError]:
     """msgspec stops at the first error: look at each field by itself. Runs for bad input only."""
-    if not bytes(body).strip():
+    if not body.strip():
         return [FieldError(prefix or "body", "is empty")]
     try:
         given = _FIELDS.decode(body)
@@ -72,4 +85,4 @@ def _bad_values(raw: msgspec.Raw, path: str) -> list[FieldError]:
     if len(values) > MAX_PARAMETERS:
         return []
     checked = (_check(value, Value, f"{path}.{name[:MAX_NAME]}") for name, value in values.items())
-    return [fault for fault in checked if fault is not None]
+    return list(islice((fault for fault in checked if fault is not None), MAX_ERRORS))

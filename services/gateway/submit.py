@@ -12,20 +12,24 @@ from litestar.types import HTTPScope, Receive, Scope, Send
 
 from services.gateway.admission import Admission
 from services.gateway.bodies import ClientGone, Head, read_body, read_head
+from services.gateway.depth import Fault, look_over
 from services.gateway.expected import Expected
 from services.gateway.links import Links
 from services.gateway.new_jobs import JobMaker, read_key, read_traceparent
-from services.gateway.schemas import BatchJob, BatchRequest, JobRequest
-from services.gateway.strict import decode
+from services.gateway.schemas import MAX_JOBS, BatchJob, BatchRequest, JobRequest
+from services.gateway.strict import TOO_DEEP, decode, decode_shallow
 from shared.errors import PressworkError, StoreUnavailable
 from shared.http.identity import Identity
 from shared.http.problems import (
+    INVALID,
     METHOD_NOT_ALLOWED,
     OVERLOADED,
     QUEUE_FULL,
     STORE_FULL,
     STORE_QUOTA,
     STORE_UNAVAILABLE,
+    TOO_LARGE,
+    FieldError,
     Problem,
     from_error,
     refused,
@@ -33,9 +37,13 @@ from shared.http.problems import (
 from shared.job import NewJob, Priority
 from shared.store.replies import Submitted
 from shared.telemetry.metrics import SubmitMetrics
+from shared.turns import Turns
 
 BODY_MAX: Final = 256 * 1024
 BATCH_BODY_MAX: Final = 8 * 1024 * 1024
+BATCH_LEVELS: Final = 500
+"""A batch that is nested deeper is not cut into its jobs: every decoder goes this deep, and not every one deeper."""
+
 _ALLOW: Final = "OPTIONS, POST"
 PASSING: Final = (OVERLOADED, QUEUE_FULL, STORE_FULL, STORE_QUOTA, STORE_UNAVAILABLE)
 """What refuses good submits: counted from 0, so that the first one is seen as an increase."""
@@ -115,8 +123,10 @@ class Intake:
         """`POST /api/ai/generate-content/batch`: one answer per job, in order; a bad one spoils no other."""
         head = read_head(scope)
         body = await read_body(head, receive, BATCH_BODY_MAX)
-        request = decode(body, BatchRequest)
-        jobs = [self._prepare(i, raw, head, _identity(scope)) for i, raw in enumerate(request.jobs)]
+        jobs, turns = [], Turns()
+        for i, raw in enumerate((await _open_batch(body)).jobs):
+            jobs.append(self._prepare(i, raw, head, _identity(scope)))
+            await turns.give()
         sound = [job for job in jobs if isinstance(job, NewJob)]
         await self._admission.admit(len(sound), len(body))
         answers = await asyncio.gather(*(self._take(job) for job in jobs))
@@ -128,6 +138,8 @@ class Intake:
 
     def _prepare(self, index: int, raw: msgspec.Raw, head: Head, identity: Identity) -> NewJob | Problem:
         prefix = f"jobs[{index}]"
+        if len(bytes(raw)) > BODY_MAX:
+            return Problem(TOO_LARGE, f"{prefix}: at most {BODY_MAX} bytes")
         try:
             request = decode(raw, BatchJob, prefix)
             return self._maker.make(
@@ -151,6 +163,16 @@ class Intake:
         except PressworkError as error:
             return {"error": from_error(error).document()}
         return {"jobId": submitted.job_id, "status": submitted.status}
+
+
+async def _open_batch(body: bytes) -> BatchRequest:
+    """A batch cut into its jobs; a 400 `Problem` when it is none."""
+    for fault in look_over(body, BATCH_LEVELS, MAX_JOBS):
+        if fault is not None:
+            message = TOO_DEEP if fault is Fault.DEEP else f"expected `array` of length <= {MAX_JOBS}"
+            raise Problem(INVALID, errors=[FieldError("jobs", message)])
+        await asyncio.sleep(0)
+    return decode_shallow(body, BatchRequest)
 
 
 def _is_refusal(answer: dict[str, Any]) -> bool:

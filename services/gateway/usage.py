@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import calendar
 import datetime
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 import msgspec
 from litestar import Response, route
 from litestar.handlers import HTTPRouteHandler
 
-from services.gateway.answers import AnyRequest, as_json, in_time, organization_of
+from services.gateway.answers import AnyRequest, as_json, organization_of
 from services.gateway.queries import read_query
 from services.gateway.schemas import Identifier
 from shared.http.identity import Identity
@@ -24,6 +26,9 @@ from shared.store.job_store import JobStore
 from shared.store.usage import UsageRow
 
 DAYS_MAX: Final = 366
+ROWS_MAX: Final = 10_000
+"""Days, projects and models one answer tells apart, but always a whole day: about 3 MB."""
+
 _EPOCH: Final = datetime.date(1970, 1, 1)
 _DAY_SECONDS: Final = 86_400
 _NAMES: Final = {"organization_id": "organizationId", "first": "from", "last": "to"}
@@ -78,41 +83,79 @@ class DayUsage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UsageView(msgspec.Struct, frozen=True, kw_only=True, rename=_NAMES):
-    """What an organisation used from `from` to `to` (UTC, both included); days without ended jobs are left out."""
+    """What an organisation used from `from` to `to` (UTC, both included); days without ended jobs are left out.
+
+    `totals` are those of all days. `next`: `days` ends before this one, for they were many; ask again `from` there.
+    Projects beyond the first thousand of a day (each with a model) are summed up as the project `other`.
+    """
 
     organization_id: str
     first: datetime.date
     last: datetime.date
     totals: UsageSums
     days: list[DayUsage]
+    next: datetime.date | None = None
 
 
-def _sum(rows: Sequence[UsageRow]) -> dict[str, Any]:
-    """The fields of `UsageSums`. The quotient is the double nearest to the sum, which JSON writes to the nano."""
-    sums: dict[str, Any] = {name: sum(getattr(row, name) for row in rows) for name in _COUNTS}
-    known = not sums["jobs"] or sums["jobs"] > sums["unknown_cost_jobs"]
-    return sums | {"cost_usd": sum(row.cost_nano_usd for row in rows) / NANO if known else None}
+class _Totals:
+    """Sums of rows, as the fields of `UsageSums`."""
+
+    def __init__(self, rows: Iterable[UsageRow] = ()) -> None:
+        self._sums = dict.fromkeys((*_COUNTS, "cost_nano_usd"), 0)
+        self.add(rows)
+
+    def add(self, rows: Iterable[UsageRow]) -> None:
+        for row in rows:
+            for name in self._sums:
+                self._sums[name] += getattr(row, name)
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The quotient is the double nearest to the sum, which JSON writes to the nano."""
+        sums: dict[str, Any] = dict(self._sums)
+        known = not sums["jobs"] or sums["jobs"] > sums["unknown_cost_jobs"]
+        cost = sums.pop("cost_nano_usd")
+        return sums | {"cost_usd": cost / NANO if known else None}
 
 
 def _project(project_id: str, rows: Sequence[UsageRow]) -> ProjectUsage:
-    models = [ModelUsage(provider=row.provider, model=row.model, **_sum([row])) for row in rows]
-    return ProjectUsage(project_id=project_id, models=models, **_sum(rows))
+    models = [ModelUsage(provider=row.provider, model=row.model, **_Totals([row]).fields) for row in rows]
+    return ProjectUsage(project_id=project_id, models=models, **_Totals(rows).fields)
 
 
-def view_usage(organization_id: str, first: datetime.date, last: datetime.date, rows: Sequence[UsageRow]) -> UsageView:
-    """The answer from the store's rows, which come by day, project and model."""
-    days = [
-        DayUsage(
-            date=_EPOCH + datetime.timedelta(days=day),
-            projects=[
-                _project(project, list(held))
-                for project, held in itertools.groupby(of_day, key=lambda row: row.project_id)
-            ],
-        )
-        for day, of_day in itertools.groupby(rows, key=lambda row: row.day)
-    ]
-    totals = UsageSums(**_sum(rows))
-    return UsageView(organization_id=organization_id, first=first, last=last, totals=totals, days=days)
+class UsageBuilder:
+    """Puts an answer together from the rows of one day after the other."""
+
+    def __init__(self, organization_id: str, first: datetime.date, last: datetime.date) -> None:
+        self._organization_id = organization_id
+        self._first, self._last = first, last
+        self._totals = _Totals()
+        self._days: list[DayUsage] = []
+        self._rows = 0
+        self._next: datetime.date | None = None
+
+    def add(self, rows: Sequence[UsageRow]) -> None:
+        """Add a day, which comes after those before; beyond `ROWS_MAX` rows days are only summed up."""
+        self._totals.add(rows)
+        self._rows += len(rows)
+        if self._next is None and self._days and self._rows > ROWS_MAX:
+            self._next = _date(rows[0].day)
+        if self._next is None:
+            by_project = itertools.groupby(rows, key=lambda row: row.project_id)
+            projects = [_project(project, list(held)) for project, held in by_project]
+            self._days.append(DayUsage(date=_date(rows[0].day), projects=projects))
+
+    @property
+    def view(self) -> UsageView:
+        """The answer."""
+        return UsageView(
+            organization_id=self._organization_id, first=self._first, last=self._last,
+            totals=UsageSums(**self._totals.fields), days=self._days, next=self._next,
+        )  # fmt: skip
+
+
+def _date(day: int) -> datetime.date:
+    return _EPOCH + datetime.timedelta(days=day)
 
 
 def _days(query: UsageQuery, today: datetime.date) -> tuple[datetime.date, datetime.date]:
@@ -131,6 +174,7 @@ class UsageReport:
 
     def __init__(self, store: JobStore) -> None:
         self._store = store
+        self._reading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def routes(self) -> list[HTTPRouteHandler]:
         """The handler, for the router of `/api/ai`."""
@@ -149,6 +193,11 @@ class UsageReport:
         first, last = _days(query, _EPOCH + datetime.timedelta(days=today))
         # Days that cannot be there cost no command; Redis's clock may be a little ahead of ours.
         days = (max((first - _EPOCH).days, 0), min((last - _EPOCH).days, today + 1))
-        async with in_time():
-            rows = await self._store.overview.usage(organization, *days)
-        return view_usage(organization, first, last, rows)
+        # One reading of an organisation at a time: who asks for everything again and again waits for himself.
+        lock = self._reading.setdefault(organization, asyncio.Lock())
+        async with lock:
+            built = UsageBuilder(organization, first, last)
+            # Not within the time of other calls: a year is many, each of which the store bounds.
+            async for rows in self._store.overview.usage(organization, *days):
+                built.add(rows)
+        return built.view

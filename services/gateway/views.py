@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Final
 
 import msgspec
 
 from shared.events import iso_time
 from shared.job import JobError, JobSnapshot, JobStatus, Outcome, PassedOver, Priority, Usage
-from shared.store.replies import QueueStats
+from shared.store.replies import QueueStats, UnreadableJob
 from shared.telemetry.budget import Projection
+
+UNREADABLE: Final = JobError(type="Unreadable", message="the record of this job cannot be read by this release")
+_ROWS: Final = [{"$ref": f"#/components/schemas/{name}"} for name in ("JobView", "UnreadableView")]
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -47,10 +50,18 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     next_attempt_at: str | None = None
 
 
+class UnreadableView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A job that cannot be shown: its record is damaged, or of another release. `job_status`: what stands there."""
+
+    job_id: str
+    error: JobError
+    job_status: str | None = None
+
+
 class JobList(msgspec.Struct, frozen=True):
     """Jobs, newest first, without their texts; `cursor` gives the next page, null: there is none."""
 
-    jobs: list[JobView]
+    jobs: Annotated[list[Any], msgspec.Meta(extra_json_schema={"items": {"anyOf": _ROWS}})]
     cursor: str | None
 
 
@@ -120,6 +131,13 @@ def view_job(job: JobSnapshot, *, with_result: bool = True) -> JobView:
         ended_at=_at(job.ended_ms),
         next_attempt_at=_at(job.next_attempt_ms),
     )
+
+
+def view_row(job: JobSnapshot | UnreadableJob) -> JobView | UnreadableView:
+    """The job as a row of a listing."""
+    if isinstance(job, UnreadableJob):
+        return UnreadableView(job_id=job.id, error=UNREADABLE, job_status=job.state or None)
+    return view_job(job, with_result=False)
 
 
 def view_stats(stats: QueueStats, now_ms: int, redis: Projection) -> QueueView:

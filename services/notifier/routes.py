@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeVar
 from urllib.parse import parse_qsl
+from weakref import WeakValueDictionary
 
 from litestar import asgi
 from litestar.enums import ScopeType
@@ -17,11 +18,12 @@ from litestar.types import Receive, Scope, Send
 
 from services.notifier import sse
 from services.notifier.hub import Hub
+from services.notifier.organization_feed import OrganizationFeed
 from services.notifier.shared_reads import SharedReads
 from services.notifier.sources import JobSource, OrganizationSource, Source, parse_stream_id
 from services.notifier.subscription import Subscription
 from services.notifier.wire import Wire
-from shared.errors import JobNotFound, StoreUnavailable
+from shared.errors import JobNotFound, JobUnreadable, StoreUnavailable
 from shared.events import parse_event_id
 from shared.http.identity import Authenticator, Identity
 from shared.http.problems import METHOD_NOT_ALLOWED, NOT_FOUND, Problem, invalid
@@ -32,6 +34,10 @@ from shared.telemetry.metrics import StreamMetrics
 
 PATH: Final = "/api/ai/job-events"
 MAX_PARAMETERS: Final = 100
+
+LOOK_S: Final = 300.0
+"""Where commands are billed: how long after a silence a stream looks whether its job is there and goes on. Elsewhere it
+does so at every heartbeat."""
 
 CursorT = TypeVar("CursorT")
 
@@ -58,6 +64,8 @@ class Streams:
         self._send_s = send_s
         self._stream_s = stream_s
         self._reads = SharedReads()
+        self._look_s = LOOK_S if store.settings.frugal else 0.0
+        self._feeds: WeakValueDictionary[str, OrganizationFeed] = WeakValueDictionary()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -89,14 +97,22 @@ class Streams:
         if IDENTIFIER.match(organization_id) is None:
             raise invalid("organizationId", "not an id")
         identity.require(organization_id)
-        return OrganizationSource(self._store.events, self._store.keys, organization_id, self._reads)
+        feed = self._feeds.get(organization_id)
+        if feed is None:
+            feed = self._feeds[organization_id] = OrganizationFeed(self._store.organization_events, organization_id)
+        return OrganizationSource(feed, self._store.keys, organization_id)
 
     async def _serve(self, source: Source[CursorT], cursor: CursorT | None, identity: Identity, wire: Wire) -> None:
         if self._hub.full:
             await wire.only(sse.retry_later())
             return
         subscription = Subscription(
-            source, wire, heartbeat_s=self._heartbeat_s, stream_s=self._stream_s, metrics=self._metrics
+            source,
+            wire,
+            heartbeat_s=self._heartbeat_s,
+            stream_s=self._stream_s,
+            look_s=self._look_s,
+            metrics=self._metrics,
         )
         with self._hub.admitted(subscription):
             if self._store.bell.hears(source.channel):
@@ -121,6 +137,10 @@ class Streams:
         except StoreUnavailable:
             await wire.only(sse.retry_later())
             return
+        except JobUnreadable as error:
+            if not identity.may_see(error.organization_id):
+                raise JobNotFound from None
+            raise
         if not identity.may_see(first.organization_id):
             raise JobNotFound
         if first.ended and not first.wire:

@@ -12,21 +12,24 @@ from typing import Final, Generic, Protocol, TypeVar
 import msgspec
 
 from services.notifier import sse
+from services.notifier.organization_feed import OrganizationFeed
 from services.notifier.shared_reads import SharedReads
 from shared.events import ORIGIN, EventId, EventKind, parse_event_id
-from shared.store.event_log import EventLog, EventPage, OrganizationPage
+from shared.store.event_log import EventLog, EventPage
 from shared.store.keys import Keys
 
-_STREAM_ID: Final = re.compile(r"\d{1,20}-\d{1,20}\Z")
+_STREAM_ID: Final = re.compile(r"([0-9]{1,20})-([0-9]{1,20})\Z")
+_NUMBER_MAX: Final = 2**64 - 1
+"""Of the two halves of a stream's id: Redis reads no greater ones."""
+
 _encode: Final = msgspec.json.Encoder().encode
 
 CursorT = TypeVar("CursorT")
 
 
 class Batch(msgspec.Struct, Generic[CursorT], frozen=True):
-    """Events ready to be sent. `cursor` continues after them; `ended`: nothing will follow; `kinds` counts them.
-
-    `organization_id` is whose events these are.
+    """Events ready to be sent. `cursor` continues after them; `ended`: nothing will follow; `more`: some are there
+    already; `kinds` counts them. `organization_id` is whose events these are. `leases`, `mark`: see `EventPage`.
     """
 
     wire: bytes
@@ -34,6 +37,9 @@ class Batch(msgspec.Struct, Generic[CursorT], frozen=True):
     ended: bool
     kinds: Counter[str]
     organization_id: str
+    more: bool = False
+    leases: tuple[str, ...] = ()
+    mark: str = ""
 
 
 class Source(Protocol[CursorT]):
@@ -49,6 +55,14 @@ class Source(Protocol[CursorT]):
         """Whether a ring tells of nothing that comes after the cursor."""
         ...
 
+    async def changed(self) -> bool:
+        """Whether anything happened since the last read that did not ring. StoreUnavailable, JobNotFound."""
+        ...
+
+    def farewell(self) -> bytes:
+        """What is sent last when there is nothing to be read any more."""
+        ...
+
 
 class JobSource:
     """The events of one job. All streams of a job that stand at the same cursor share one read and its bytes."""
@@ -59,10 +73,14 @@ class JobSource:
         self._job_id = job_id
         self._reads = reads
         self._organization_id = ""
+        self._leases: tuple[str, ...] = ()
+        self._mark = ""
 
     async def read(self, cursor: EventId | None, rung: bytes) -> Batch[EventId]:
         batch: Batch[EventId] = await self._reads.share((self.channel, cursor, rung), lambda: self._read(cursor, rung))
         self._organization_id = batch.organization_id
+        if batch.mark:
+            self._leases, self._mark = batch.leases, batch.mark
         return batch
 
     async def _read(self, cursor: EventId | None, rung: bytes) -> Batch[EventId]:
@@ -79,33 +97,48 @@ class JobSource:
         if named is None or named == cursor or ORIGIN in (named.token, cursor.token):
             # The end of a waiting job stands outside every lease, also after earlier leases.
             return named == cursor
-        return _place(named) <= _place(cursor)
+        if named.token == cursor.token:
+            return named.number <= cursor.number
+        # Their numbers say nothing: after a fail-over the server's clock may have gone back.
+        if named.token in self._leases and cursor.token in self._leases:
+            return self._leases.index(named.token) < self._leases.index(cursor.token)
+        return False
+
+    async def changed(self) -> bool:
+        mark: str = await self._reads.share((self.channel, "mark"), lambda: self._log.mark(self._job_id))
+        return mark != self._mark
+
+    def farewell(self) -> bytes:
+        return sse.event(None, EventKind.GAP, _encode({"jobId": self._job_id, "status": "gone"}))
 
 
 class OrganizationSource:
     """Life-cycle events of all jobs of an organisation; never ends."""
 
-    def __init__(self, log: EventLog, keys: Keys, organization_id: str, reads: SharedReads) -> None:
+    def __init__(self, feed: OrganizationFeed, keys: Keys, organization_id: str) -> None:
         self.channel = keys.organization_bell(organization_id)
-        self._log = log
+        self._feed = feed
         self._organization_id = organization_id
-        self._reads = reads
 
-    async def read(self, cursor: str | None, rung: bytes) -> Batch[str]:
-        batch: Batch[str] = await self._reads.share((self.channel, cursor, rung), lambda: self._read(cursor))
-        return batch
-
-    async def _read(self, cursor: str | None) -> Batch[str]:
-        page = await self._log.read_organization(self._organization_id, cursor)
-        return _organization_batch(page, self._organization_id, fresh=cursor is None)
+    async def read(self, cursor: str | None, rung: bytes) -> Batch[str]:  # noqa: ARG002 - it names a job, not a place
+        news = await self._feed.after(cursor)
+        return Batch(news.wire, news.cursor, ended=False, kinds=news.kinds, organization_id=self._organization_id)
 
     def seen(self, rung: bytes, cursor: str) -> bool:  # noqa: ARG002 - this bell names a job, not a place in the log
         return False
 
+    async def changed(self) -> bool:
+        """An organisation's log may go and come back: its next event tells."""
+        return False
+
+    def farewell(self) -> bytes:
+        return b""
+
 
 def parse_stream_id(text: str) -> str:
     """Check an id of an organisation's stream; ValueError when ill-formed."""
-    if _STREAM_ID.fullmatch(text) is None:
+    found = _STREAM_ID.fullmatch(text)
+    if found is None or max(map(int, found.groups())) > _NUMBER_MAX:
         raise ValueError("not an event id")
     return text
 
@@ -117,27 +150,11 @@ def _event_id(rung: bytes) -> EventId | None:
         return None
 
 
-def _place(event_id: EventId) -> tuple[int, int, int]:
-    """Entry ids come from one clock that never goes back: a later lease has a later place."""
-    milliseconds, _, sequence = event_id.token[1:].partition("-")
-    return int(milliseconds), int(sequence), event_id.number
-
-
 def _job_batch(page: EventPage) -> Batch[EventId]:
     wire = b"".join(
         sse.event(None if event.id is None else str(event.id), event.kind, event.data) for event in page.events
     )
-    return Batch(wire, page.cursor, page.ended, Counter(str(event.kind) for event in page.events), page.organization_id)
-
-
-def _organization_batch(page: OrganizationPage, organization_id: str, *, fresh: bool) -> Batch[str]:
-    # A reader that has seen no event yet, or lost some, needs a cursor all the same.
-    wire = sse.position(page.cursor) if fresh else b""
-    if page.gap:
-        wire = sse.event(None, EventKind.GAP, _encode({"organizationId": organization_id})) + sse.position(page.cursor)
-    for event in page.events:
-        data = {"jobId": event.job_id, "organizationId": organization_id, "eventId": event.event_id}
-        wire += sse.event(event.id, event.kind, _encode(data))
-    kinds = Counter(event.kind for event in page.events)
-    kinds[EventKind.GAP] += page.gap
-    return Batch(wire, page.cursor, ended=False, kinds=+kinds, organization_id=organization_id)
+    kinds = Counter(str(event.kind) for event in page.events)
+    return Batch(
+        wire, page.cursor, page.ended, kinds, page.organization_id, more=page.more, leases=page.leases, mark=page.mark
+    )

@@ -10,7 +10,8 @@ from typing import Final, Generic, TypeVar
 from services.notifier import sse
 from services.notifier.sources import Batch, Source
 from services.notifier.wire import TooSlow, Wire
-from shared.errors import JobNotFound, StoreUnavailable
+from shared.errors import JobNotFound, JobUnreadable, StoreUnavailable
+from shared.events import EventKind
 from shared.store.bell import Bell
 from shared.store.listeners import RUNG, Listener
 from shared.store.polled_bell import PolledBell
@@ -28,20 +29,31 @@ REREADS: Final = 5
 class Subscription(Generic[CursorT]):
     """A stream from its first batch to its end."""
 
-    __slots__ = ("_cursor", "_heartbeat_s", "_listener", "_metrics", "_owed", "_rereads", "_silent_since", "_source",
-                 "_stopped", "_until", "wire")  # fmt: skip
+    __slots__ = ("_cursor", "_heartbeat_s", "_listener", "_look_s", "_looked_at", "_metrics", "_more", "_owed",
+                 "_rereads", "_silent_since", "_source", "_stopped", "_until", "wire")  # fmt: skip
 
     def __init__(
-        self, source: Source[CursorT], wire: Wire, *, heartbeat_s: float, stream_s: float, metrics: StreamMetrics
+        self,
+        source: Source[CursorT],
+        wire: Wire,
+        *,
+        heartbeat_s: float,
+        stream_s: float,
+        look_s: float,
+        metrics: StreamMetrics,
     ) -> None:
-        """`stream_s`: how long the stream may last; infinity: as long as its job."""
+        """`stream_s`: how long the stream may last; infinity: as long as its job. `look_s`: the least time between two
+        looks, at a heartbeat, at whether something happened that was not heard."""
         self._source = source
         self.wire = wire
         self._heartbeat_s = heartbeat_s
         self._until = self._clock() + stream_s
+        self._look_s = look_s
+        self._looked_at = self._clock()
         self._metrics = metrics
         self._listener: Listener | None = None
         self._owed: bytes | None = None
+        self._more = False
         self._rereads = 0
         self._silent_since = 0.0
         self._stopped = False
@@ -82,8 +94,32 @@ class Subscription(Generic[CursorT]):
             if self._owed is not None and await self._read(self._owed):
                 return True
             if self._clock() - self._silent_since >= self._heartbeat_s:
+                if await self._missed():
+                    return True
                 await self._write(sse.HEARTBEAT)
         return False
+
+    async def _missed(self) -> bool:
+        """Whether the job is over, or gone, though nothing told: a notification may be lost, and so may a database."""
+        if self._owed is not None or self._clock() - self._looked_at < self._look_s:
+            return False
+        self._looked_at = self._clock()
+        try:
+            changed = await self._source.changed()
+        except StoreUnavailable:
+            return False
+        except (JobNotFound, JobUnreadable):
+            return await self._part()
+        if not changed:
+            return False
+        self._owed, self._rereads = RUNG, 0
+        return await self._read(RUNG)
+
+    async def _part(self) -> bool:
+        """The job's record is gone, or cannot be read any more: no event of it will come."""
+        await self._write(self._source.farewell())
+        self._metrics.events.labels(str(EventKind.GAP)).inc()
+        return True
 
     async def _read(self, rung: bytes) -> bool:
         """Answer a ring: whatever is not sent yet. Whether the job ended with it."""
@@ -93,9 +129,10 @@ class Subscription(Generic[CursorT]):
         try:
             batch = await self._source.read(self._cursor, rung)
         except StoreUnavailable:
+            self._more = False
             return False  # still owed: heartbeats go on until Redis is back
-        except JobNotFound:
-            return True  # its record expired under us
+        except (JobNotFound, JobUnreadable):
+            return await self._part()
         self._rereads += 1
         if rung == RUNG or self._source.seen(rung, batch.cursor) or self._rereads > REREADS:
             self._owed = None
@@ -107,6 +144,9 @@ class Subscription(Generic[CursorT]):
             await self._write(before + batch.wire)
         for kind, count in batch.kinds.items():
             self._metrics.events.labels(kind).inc(count)
+        self._more = batch.more
+        if batch.more:
+            self._owed = RUNG
         return batch.ended
 
     async def _write(self, data: bytes) -> None:
@@ -114,6 +154,8 @@ class Subscription(Generic[CursorT]):
         self._silent_since = self._clock()
 
     def _patience(self) -> float:
+        if self._more:
+            return 0.0
         left = max(0.0, min(self._silent_since + self._heartbeat_s, self._until) - self._clock())
         return left if self._owed is None else min(left, random.uniform(*AGAIN_S))  # noqa: S311 - spreads load
 

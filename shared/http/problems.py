@@ -17,16 +17,19 @@ from litestar.types import ExceptionHandlersMap, Send
 from shared.errors import (
     IdempotencyConflict,
     JobNotFound,
+    JobUnreadable,
     Overloaded,
     QuotaExceeded,
     StoreFull,
     StoreUnavailable,
     StoreUnfit,
 )
+from shared.job import IDENTIFIER_MAX
 
 MEDIA_TYPE: Final = "application/problem+json"
-MAX_ERRORS: Final = 50
-"""Fields one document names at most: a body with 10,000 bad ones must not be answered with a megabyte."""
+MAX_ERRORS: Final = 20
+"""Fields one document names at most, its `detail` says how many there are besides: a body with 10,000 bad ones must not
+be answered with a megabyte."""
 
 MAX_NAME: Final = 100
 """Characters of a bad field's name, or of what is wrong with it, that a document repeats."""
@@ -57,6 +60,7 @@ METHOD_NOT_ALLOWED: Final = Kind("method-not-allowed", 405, "The method is not a
 TOO_SLOW: Final = Kind("body-too-slow", 408, "The body did not arrive in time")
 HEAD_TOO_SLOW: Final = Kind("head-too-slow", 408, "The head of the request did not arrive in time")
 JOB_ENDED: Final = Kind("job-ended", 409, "The job has ended")
+JOB_UNREADABLE: Final = Kind("job-unreadable", 409, "The record of this job cannot be read by this release")
 JOB_NOT_FAILED: Final = Kind("job-not-failed", 409, "Only a failed job can be retried")
 IDEMPOTENCY_CONFLICT: Final = Kind("idempotency-conflict", 409, "This idempotency key came with another body")
 TOO_LARGE: Final = Kind("body-too-large", 413, "The body is too large")
@@ -150,8 +154,14 @@ def unavailable(job_id: str | None = None) -> Problem:
     return Problem(STORE_UNAVAILABLE, "the job may have been accepted", retry_after=1, jobId=job_id)
 
 
-_BAD_FIELD: Final = re.compile(r"(.*) - at `(?:key` in `)?\$\.?(.*)`\Z", re.DOTALL)
-_NAMED_FIELD: Final = re.compile(r"Object (contains unknown|missing required) field `(.*?)`", re.DOTALL)
+_PLACE: Final = " - at `"
+_NAMED_FIELD: Final = re.compile(r"Object (contains unknown|missing required) field `(.*)`\Z", re.DOTALL)
+_TOLD_MAX: Final = 4 * MAX_NAME
+"""Characters of an error's text, and of the path at its end, that are looked at: it may quote the whole request."""
+
+_IDENTIFIER: Final = r"'^[!-~]+\\Z'"
+"""How msgspec shows the pattern of an id."""
+
 _TYPES: Final = re.compile(r"`(?:\w+ \| )*\w+`")
 _OF_JSON: Final = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
 
@@ -161,18 +171,28 @@ def field_error(error: Exception, prefix: str = "", choices: Sequence[str] = ())
 
     `choices`: what the field takes, when it is one of a few words.
     """
-    text, path = str(error), ""
-    if isinstance(error, UnicodeError):
-        text = "not valid UTF-8"
-    elif isinstance(error, RecursionError):
-        text = "nested too deeply"
-    elif (found := _BAD_FIELD.match(text)) is not None:
-        text, path = found.group(1), found.group(2)
+    text, path = _told(error)
     if (named := _NAMED_FIELD.match(text)) is not None:
         path = f"{path}.{named.group(2)}" if path else named.group(2)
         text = "unknown field" if named.group(1) == "contains unknown" else "required"
     whole = ".".join(part for part in (prefix, path) if part) if not path.startswith("[") else prefix + path
     return FieldError(whole[: 2 * MAX_NAME] or "body", _in_json_words(text, choices)[: 2 * MAX_NAME])
+
+
+def _told(error: Exception) -> tuple[str, str]:
+    """What msgspec complains about, and the path of it, both cut: in time that does not grow with what they quote."""
+    if isinstance(error, UnicodeError):
+        return "not valid UTF-8", ""
+    if isinstance(error, RecursionError):
+        return "nested too deeply", ""
+    text, path = str(error), ""
+    place = text.rfind(_PLACE)
+    if place >= 0 and text.endswith("`"):
+        path = text[place + len(_PLACE) : -1][:_TOLD_MAX].removeprefix("key` in `").removeprefix("$").removeprefix(".")
+        text = text[:place]
+    if len(text) > _TOLD_MAX:
+        text = text[: _TOLD_MAX - 1] + text[-1]
+    return text, path
 
 
 def _in_json_words(text: str, choices: Sequence[str]) -> str:
@@ -183,6 +203,8 @@ def _in_json_words(text: str, choices: Sequence[str]) -> str:
         return "must be a date as in 2026-01-31"
     if text.startswith("Expected"):
         text = _TYPES.sub(lambda types: re.sub(r"\w+", lambda word: _OF_JSON.get(word[0], word[0]), types[0]), text)
+        if _IDENTIFIER in text:
+            return f"must be 1 to {IDENTIFIER_MAX} printable ASCII characters without blanks"
         text = text.replace(r"\\Z'", "$'")
     return text if text.startswith("JSON") else text[:1].lower() + text[1:]
 
@@ -211,6 +233,8 @@ def from_error(error: Exception) -> Problem:
         return _from_litestar(error)
     if isinstance(error, QuotaExceeded):
         return Problem(STORE_QUOTA, retry_after=math.ceil(error.retry_after_s))
+    if isinstance(error, JobUnreadable):
+        return Problem(JOB_UNREADABLE, jobId=error.job_id, jobStatus=error.state)
     make = _OF_STORE.get(type(error))
     return make() if make is not None else Problem(INTERNAL)
 

@@ -5,49 +5,44 @@ Replay and live are the same call: read, wait for the bell, read again from the 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 import msgspec
 
 from shared.errors import JobNotFound
 from shared.events import ORIGIN, EventId, JobEvent
+from shared.job import JobSnapshot
 from shared.store import records, timeline
 from shared.store.keys import Keys
 from shared.store.shared_socket import Transport
 from shared.store.timeline import Lease
+from shared.turns import Turns
 
 WINDOW: Final = 128
 """Log fields read at once from a lease that is still open."""
 
-ORGANIZATION_LENGTH: Final = 1000
-"""Events that an organisation's log is trimmed to (`announce.lua`): a log so long may have lost its beginning."""
+PAGE: Final = 1000
+"""Events of ended leases read at once, and of an open one nearly: who comes late to a long log has it in pages."""
 
 
 class EventPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Events after a cursor, in order. `cursor` continues; `ended`: nothing will follow; `gap`: the first says so."""
+    """Events after a cursor, in order. `cursor` continues; `ended`: nothing will follow; `gap`: the first says so;
+    `more`: some that are there already do.
+
+    `leases`: the tokens of the job's leases so far, in their order; `mark` as `EventLog.mark` answers it. Both are
+    empty where the record was not read.
+    """
 
     events: list[JobEvent]
     cursor: EventId
     ended: bool
     organization_id: str
     gap: bool = False
-
-
-class OrganizationEvent(msgspec.Struct, frozen=True):
-    """One life-cycle event of an organisation; `id` is its place in the organisation's log."""
-
-    id: str
-    job_id: str
-    kind: str
-    event_id: str
-
-
-class OrganizationPage(msgspec.Struct, frozen=True):
-    """Events after a cursor, in order; `gap`: the cursor is no longer in the log."""
-
-    events: list[OrganizationEvent]
-    cursor: str
-    gap: bool
+    more: bool = False
+    leases: tuple[str, ...] = ()
+    mark: str = ""
 
 
 class _Broken(Exception):
@@ -73,17 +68,24 @@ class EventLog:
         if record is None:
             raise JobNotFound(job_id)
         try:
-            events = await self._after(record, cursor)
-        except _Broken:
+            events, more = await self._after(record, cursor)
+        except (_Broken, *records.DAMAGE):
             return await self._snapshot(record, fresh=cursor is None)
-        return self._page(record, events, cursor)
+        return self._page(record, events, cursor, more=more)
+
+    async def mark(self, job_id: str) -> str:
+        """What changes with every transition of a job: a cheap look at whether something was missed. JobNotFound."""
+        state, entry = await self._transport.execute("HMGET", self._keys.job(job_id), "state", "entry")
+        if state is None:
+            raise JobNotFound(job_id)
+        return _mark(state.decode("utf-8", "replace"), (entry or b"").decode("utf-8", "replace"))
 
     async def deltas(self, job_id: str, cursor: EventId, rung: EventId, organization_id: str) -> EventPage | None:
         """What came between two ids of one lease, when it is all deltas: one command. None: `read` must look."""
         if not self._deltas or rung.token != cursor.token or not 0 < rung.number - cursor.number <= WINDOW:
             return None
         numbers = range(cursor.number + 1, rung.number + 1)
-        fields = await self._fields(job_id, cursor.token, numbers)
+        fields = await self._fields(job_id, [f"{cursor.token}.{number}" for number in numbers])
         if any(field is None or field[:1] != b"d" for field in fields):
             return None
         events = [
@@ -93,28 +95,30 @@ class EventLog:
         ]
         return EventPage(events=events, cursor=rung, ended=False, organization_id=organization_id)
 
-    async def _fields(self, job_id: str, token: str, numbers: range) -> list[bytes | None]:
-        if not numbers:
+    async def _fields(self, job_id: str, names: list[str]) -> list[bytes | None]:
+        if not names:
             return []
-        fields: list[bytes | None] = await self._transport.execute(
-            "HMGET", self._keys.log(job_id), *(f"{token}.{number}" for number in numbers)
-        )
+        fields: list[bytes | None] = await self._transport.execute("HMGET", self._keys.log(job_id), *names)
         return fields
 
-    async def _after(self, record: records.Record, cursor: EventId | None) -> list[JobEvent]:
+    async def _after(self, record: records.Record, cursor: EventId | None) -> tuple[list[JobEvent], bool]:
+        """Events after the cursor, at most about `PAGE`, and whether there are more."""
         job, spans = record.snapshot, timeline.leases(record)
         closing = timeline.ending(record)
         if cursor is not None and cursor in [event.id for event in closing]:
-            return closing[[event.id for event in closing].index(cursor) + 1 :]
+            return closing[[event.id for event in closing].index(cursor) + 1 :], False
         events: list[JobEvent] = []
         if cursor is None:
             events.append(timeline.queued(job))
         elif cursor != EventId(ORIGIN, 1):
             spans = self._from(spans, cursor)
-        for span in spans:
-            number = cursor.number if cursor is not None and cursor.token == span.token else 0
-            events += await self._lease(record, span, number)
-        return events + closing
+        found, more = await self._ended(job, [span for span in spans if span.last is not None], cursor)
+        events += found
+        if not more and spans and spans[-1].last is None:
+            after = cursor.number if cursor is not None and cursor.token == spans[-1].token else 0
+            found, more = await self._open(job, spans[-1], after)
+            events += found
+        return (events, True) if more else (events + closing, False)
 
     @staticmethod
     def _from(spans: list[Lease], cursor: EventId) -> list[Lease]:
@@ -123,30 +127,40 @@ class EventLog:
                 return spans[i:]
         raise _Broken
 
-    async def _lease(self, record: records.Record, span: Lease, after: int) -> list[JobEvent]:
-        """Events of one lease with numbers above `after`; the field of `after` itself must still be there."""
-        job = record.snapshot
+    async def _ended(self, job: JobSnapshot, spans: list[Lease], cursor: EventId | None) -> tuple[list[JobEvent], bool]:
+        """Events of ended leases, all of which must be there, that of the cursor too: one command for many leases."""
+        wanted = list(islice(_places(spans, cursor), PAGE + 1))
+        wanted, more = wanted[:PAGE], len(wanted) > PAGE
+        names = [f"{span.token}.{number}" for span, number in wanted if number > 1]
+        fields = iter(await self._fields(job.id, names))
+        events = []
+        for span, number in wanted:
+            field = next(fields) if number > 1 else b""
+            if field is None:
+                raise _Broken
+            if cursor is not None and (cursor.token, cursor.number) == (span.token, number):
+                continue
+            made = timeline.logged(job, span.token, number, field) if number > 1 else timeline.processing(job, span)
+            events.append(made)
+        return events, more
+
+    async def _open(self, job: JobSnapshot, span: Lease, after: int) -> tuple[list[JobEvent], bool]:
+        """Events of a lease that goes on, with numbers above `after`; the field of `after` itself must be there yet."""
         events = [timeline.processing(job, span)] if after == 0 else []
         number = max(after, 2)
-        if span.last is None and not self._deltas:
-            return events
-        while span.last is None or number <= span.last:
-            end = number + WINDOW if span.last is None else span.last + 1
-            fields = await self._fields(job.id, span.token, range(number, end))
+        while self._deltas and len(events) < PAGE:
+            fields = await self._fields(job.id, [f"{span.token}.{n}" for n in range(number, number + WINDOW)])
             present = next((i for i, field in enumerate(fields) if field is None), len(fields))
-            if any(field is not None for field in fields[present:]) or (
-                span.last is not None and present < len(fields)
-            ):
-                raise _Broken
-            if after >= 2 and number == after and present == 0:
+            lost = any(field is not None for field in fields[present:])
+            if lost or (after >= 2 and number == after and present == 0):
                 raise _Broken
             for i, field in enumerate(fields[:present]):
                 if number + i > after and field is not None:
                     events.append(timeline.logged(job, span.token, number + i, field))
             if present < len(fields):
-                break
-            number = end
-        return events
+                return events, False
+            number += WINDOW
+        return events, self._deltas
 
     async def _snapshot(self, record: records.Record, *, fresh: bool) -> EventPage:
         job, closing = record.snapshot, timeline.ending(record)
@@ -162,7 +176,9 @@ class EventLog:
         token = spans[-1].token
         log = await self._transport.execute("HGETALL", self._keys.log(job.id))
         mine: dict[int, bytes] = {}
+        turns = Turns()
         for name, field in zip(log[::2], log[1::2], strict=True):
+            await turns.give()
             owner, _, number = name.decode().rpartition(".")
             if owner == token and field[:1] == b"d":
                 mine[int(number)] = field[1:]
@@ -172,31 +188,30 @@ class EventLog:
 
     @staticmethod
     def _page(
-        record: records.Record, events: list[JobEvent], cursor: EventId | None, *, gap: bool = False
+        record: records.Record, events: list[JobEvent], cursor: EventId | None, *, gap: bool = False, more: bool = False
     ) -> EventPage:
         last = next((event.id for event in reversed(events) if event.id is not None), cursor)
+        status = record.snapshot.status
         return EventPage(
             events=events,
             cursor=last or EventId(ORIGIN, 1),
-            ended=record.snapshot.status.terminal,
+            ended=status.terminal and not more,
             organization_id=record.snapshot.organization_id,
             gap=gap,
+            more=more,
+            leases=tuple(span.token for span in timeline.leases(record)),
+            mark=_mark(status, record.token),
         )
 
-    async def read_organization(self, organization_id: str, cursor: str | None) -> OrganizationPage:
-        """Life-cycle events after `cursor` (None: from now on), at most 1,000 of them."""
-        key = self._keys.organization(organization_id)
-        newest = await self._transport.execute("XREVRANGE", key, "+", "-", "COUNT", 1)
-        last = newest[0][0].decode() if newest else "0-0"
-        if cursor is None or (cursor == "0-0" and not newest):
-            return OrganizationPage([], last, gap=False)
-        if cursor == "0-0" and await self._transport.execute("XLEN", key) >= ORGANIZATION_LENGTH:
-            return OrganizationPage([], last, gap=True)
-        if cursor != "0-0" and not await self._transport.execute("XRANGE", key, cursor, cursor):
-            return OrganizationPage([], last, gap=True)
-        found = await self._transport.execute("XRANGE", key, f"({cursor}", "+", "COUNT", ORGANIZATION_LENGTH)
-        events = []
-        for entry_id, flat in found:
-            values = {flat[i].decode(): flat[i + 1].decode() for i in range(0, len(flat), 2)}
-            events.append(OrganizationEvent(entry_id.decode(), values["job"], values["kind"], values["event"]))
-        return OrganizationPage(events, events[-1].id if events else cursor, gap=False)
+
+def _places(spans: list[Lease], cursor: EventId | None) -> Iterator[tuple[Lease, int]]:
+    """The events that ended leases have in the log, from that of the cursor on; number 1 is implied."""
+    for span in spans:
+        mine = cursor is not None and cursor.token == span.token
+        first = cursor.number if mine and cursor is not None else 1
+        for number in range(first, (span.last or 1) + 1):
+            yield span, number
+
+
+def _mark(state: str, entry: str) -> str:
+    return f"{state} {entry}"

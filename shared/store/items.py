@@ -9,8 +9,9 @@ import msgspec
 
 from shared.chain import split
 from shared.job import NANO, Claim, JobError, JobSpec, JobStatus, NewJob, Outcome, RetryReason, Spent
-from shared.store import usage
+from shared.store import records, usage
 from shared.store.calls import Item
+from shared.store.keys import encode_id
 from shared.store.replies import CallReport
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -20,8 +21,8 @@ def submit(job: NewJob, key: str, key_ttl_ms: int) -> tuple[Item, int]:
     """Of submit.lua, and its size in bytes. `key`: last part of its idempotency key's name, empty without one."""
     spec, body = job.spec, _encode(job.spec)
     item = (
-        job.id, spec.organization_id, body, spec.priority[0], job.delay_ms, job.deadline_ms, spec.max_attempts,
-        " ".join(job.route), spec.max_tokens or "", key, job.fingerprint, key_ttl_ms,
+        job.id, encode_id(spec.organization_id), body, spec.priority[0], job.delay_ms, job.deadline_ms,
+        spec.max_attempts, " ".join(job.route), spec.max_tokens or "", key, job.fingerprint, key_ttl_ms,
     )  # fmt: skip
     return item, len(body)
 
@@ -43,9 +44,11 @@ def finish(
     """Of finish.lua, and its size in bytes; arguments as in `JobStore.finish`."""
     has_tail = outcome.result is not None and offset < len(outcome.result)
     body, kept = _encode(outcome), _encode(_kept(claim.spec, status))
+    brief = _encode(msgspec.structs.replace(outcome, result=None)) if len(body) >= records.BRIEF_FROM else ""
     item = (
-        claim.consumer, claim.job_id, claim.spec.organization_id, claim.token, status, body, number, offset,
+        claim.consumer, claim.job_id, encode_id(claim.spec.organization_id), claim.token, status, body, number, offset,
         number + 1 + int(has_tail), claim.started_ms + run_ms, kept, _used(claim, outcome),
+        brief,
     )  # fmt: skip
     return item, len(body) + len(kept)
 

@@ -1,6 +1,7 @@
 """The engine's door: every state change of a job is one method here and one script in `lua/`.
 
-Beside them stand `overview`, which counts and lists, `upkeep`, which repairs, and `events`, the log that is followed.
+Beside them stand `overview`, which counts and lists, `upkeep`, which repairs, and `events` and `organization_events`,
+the logs that are followed.
 Nobody else holds a Redis client. Worker transitions are safe to repeat after StoreUnavailable: what this lease did
 before answers as done, what another lease did raises LeaseLost.
 """
@@ -24,6 +25,7 @@ from shared.store.connection import RedisSettings
 from shared.store.event_log import EventLog
 from shared.store.keys import Keys
 from shared.store.listeners import Messages
+from shared.store.organization_log import OrganizationLog
 from shared.store.overview import Overview
 from shared.store.reads import Reads
 from shared.store.replies import CallReport, CancelReply, Claimed, Renewed, Rerouted, Ring, Submitted
@@ -56,6 +58,7 @@ class JobStore:
         self._calls = Calls(settings, self.keys, wires, observer, routing)
         self._reads = Reads(wires.transport, observer, wires.refused)
         self.events = EventLog(self._reads, self.keys, deltas=settings.deltas)
+        self.organization_events = OrganizationLog(self._reads, self.keys)
         self._pinged_at = -PING_FRESH_S
         self._clock = ServerClock()
         self.overview = Overview(self._calls, self._reads, self.keys)

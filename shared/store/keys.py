@@ -28,6 +28,8 @@ on Redis Cluster.
 | usage:<org>:<day> | hash | USAGE_TTL_DAYS           | sums of what jobs used: project and model -> packed sums       |
 | org:<org>     | stream | 24 h                       | life-cycle events of an organisation, newest 1,000            |
 
+<org> is an organisation's id as `encode_id` makes it, here, in `org` of a record and in the ledger's lines.
+
 Channels: bell:<job id>, orgbell:<org>, control:<consumer>.
 """
 
@@ -35,6 +37,7 @@ from __future__ import annotations
 
 import hashlib
 from typing import Final
+from urllib.parse import quote, unquote
 
 from shared.job import SHARD
 
@@ -65,6 +68,17 @@ FIXED: Final = (
 PREFIXES: Final = (
     "job", "log", "idem", "index", "usage", "org", "bell", "orgbell", "control", "lane",
 )  # fmt: skip
+
+
+def encode_id(text: str) -> str:
+    """An organisation's id as part of a key, of a channel, or of a line of the ledger: percent-encoded, so that no two
+    are one and none holds what separates parts. Letters, digits and `_.-~` stand for themselves."""
+    return quote(text, safe="")
+
+
+def decode_id(part: str) -> str:
+    """The id that `encode_id` encoded."""
+    return unquote(part) if "%" in part else part
 
 
 class Keys:
@@ -124,17 +138,21 @@ class Keys:
 
     def organization(self, organization_id: str) -> str:
         """Life-cycle events of an organisation."""
-        return self.prefix("org") + organization_id
+        return self.prefix("org") + encode_id(organization_id)
 
     def organization_bell(self, organization_id: str) -> str:
         """Channel that rings for every life-cycle event of an organisation."""
-        return self.prefix("orgbell") + organization_id
+        return self.prefix("orgbell") + encode_id(organization_id)
 
     def index(self, organization_id: str, day: int) -> str:
         """Ids of the jobs an organisation submitted on one day (days since the epoch, Redis's clock)."""
-        return f"{self.prefix('index')}{organization_id}:{day}"
+        return f"{self.prefix('index')}{encode_id(organization_id)}:{day}"
+
+    def usage(self, organization_id: str, day: int) -> str:
+        """Sums of what an organisation's jobs used that ended on one day (days since the epoch)."""
+        return f"{self.prefix('usage')}{encode_id(organization_id)}:{day}"
 
     @staticmethod
     def idempotency(organization_id: str, key: str) -> str:
         """Last part of an idempotency key's name: the client's text is hashed, it may hold anything."""
-        return f"{organization_id}:{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
+        return f"{encode_id(organization_id)}:{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from shared.chain import split
 from shared.job import JobStatus
-from shared.store import listing, usage
 from shared.store.calls import Calls
 from shared.store.keys import LANES, Keys
+from shared.store.listing import Listing
 from shared.store.reads import Reads
 from shared.store.replies import GateState, JobPage, MemoryUse, QueueStats
 from shared.store.usage import UsageRow
+from shared.store.usage_days import UsageDays
 
 GATE_REASONS: Final = {1: "rate_limited", 2: "unavailable"}
 """Why a gate is closed, by the number that `lua/include/gates.lua` keeps."""
@@ -26,6 +27,8 @@ class Overview:
         self._calls = calls
         self._reads = reads
         self._keys = keys
+        self._listing = Listing(calls, reads, keys)
+        self._usage = UsageDays(calls, reads, keys)
 
     async def stats(self) -> QueueStats:
         """Exact counts of all states at one moment (I3)."""
@@ -50,17 +53,21 @@ class Overview:
         self, organization_id: str, *, status: JobStatus | None = None, cursor: str | None = None, limit: int = 50
     ) -> JobPage:
         """An organisation's jobs, newest first. ValueError for a cursor that this method did not make."""
-        return await listing.page(self._reads, self._keys, organization_id, status=status, cursor=cursor, limit=limit)
+        return await self._listing.page(organization_id, status=status, cursor=cursor, limit=limit)
 
-    async def usage(self, organization_id: str, first_day: int, last_day: int) -> list[UsageRow]:
+    def usage(self, organization_id: str, first_day: int, last_day: int) -> AsyncIterator[list[UsageRow]]:
         """What an organisation's jobs used that ended from `first_day` to `last_day` (days since the epoch, Redis's
-        clock): one row per day, project and model, in this order. StoreRejected: a day of it is damaged."""
-        return await usage.read(self._calls.run, organization_id, first_day, last_day)
+        clock): the rows of each day that has any, by project and model. StoreRejected: a day of it is damaged."""
+        return self._usage.read(organization_id, first_day, last_day)
 
 
 def _stats(reply: Sequence[int]) -> QueueStats:
-    """The reply of stats.lua: one number per stream in the order of LANES, then processing, delayed, parked, ended."""
-    waiting, (processing, delayed, parked, completed, failed, cancelled) = reply[: len(LANES)], reply[len(LANES) :]
+    """The reply of stats.lua: one number per stream in the order of LANES, then processing, delayed, parked,
+    the three ends, unbooked."""
+    waiting, (processing, delayed, parked, completed, failed, cancelled, unbooked) = (
+        reply[: len(LANES)],
+        reply[len(LANES) :],
+    )
     by_lane = dict(zip(LANES.values(), waiting, strict=True))
     by_lane["suspect"] += by_lane.pop("isolated")
     return QueueStats(
@@ -71,6 +78,7 @@ def _stats(reply: Sequence[int]) -> QueueStats:
         cancelled=cancelled,
         delayed=delayed,
         parked=parked,
+        unbooked=unbooked,
         by_lane=by_lane,
     )
 

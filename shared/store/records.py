@@ -8,13 +8,30 @@ from typing import Final
 import msgspec
 
 from shared.chain import split
+from shared.errors import JobUnreadable
 from shared.job import Claim, JobSnapshot, JobSpec, JobStatus, Outcome, PassedOver, Spent
+from shared.store.keys import decode_id
 
 FIELDS: Final = (
     "state", "org", "spec", "attempt", "created", "deadline", "started", "ended", "entry", "past", "last", "offset",
     "cancel", "outcome", "late", "due", "v",
 )  # fmt: skip
 """The fields of a record that readers ask for, in this order."""
+
+BRIEF_FROM: Final = 4096
+"""Bytes from which on an outcome is kept a second time, without its text, as `brief`: a listing reads no large ones."""
+
+DEPTH_MAX: Final = 64
+"""Levels of metadata that can be shown: more than the gateway lets in, and fewer than any encoder gives up at."""
+
+TIME_MAX: Final = 253_402_300_799_999
+"""The last ms of the year 9999: later ones are no times."""
+
+TOLD_MAX: Final = 512
+"""Characters of a damaged record's organisation and state that are told."""
+
+DAMAGE: Final = (ValueError, TypeError, RecursionError, OverflowError)
+"""What reading a damaged record raises; msgspec's errors and those of UTF-8 are ValueErrors."""
 
 VERSION: Final = 1
 """Of the records that this release writes and knows; see `lua/include/release.lua`."""
@@ -50,6 +67,24 @@ def _number(raw: bytes | None) -> int | None:
     return None if raw is None else int(raw)
 
 
+def _time(raw: bytes | None) -> int | None:
+    ms = _number(raw)
+    if ms is not None and not 0 <= ms <= TIME_MAX:
+        raise ValueError("not a time")
+    return ms
+
+
+def _check_depth(value: object) -> None:
+    """ValueError for what is nested too deep to be shown."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(DEPTH_MAX):
+        if not level:
+            return
+        inner = [held for one in level for held in (one.values() if isinstance(one, dict) else one)]
+        level = [held for held in inner if isinstance(held, dict | list)]
+    raise ValueError("nested too deep")
+
+
 def _past(raw: bytes | None) -> tuple[PastLease, ...]:
     leases = []
     for text in raw.decode().split(",") if raw else ():
@@ -72,29 +107,42 @@ def _outcome(raw: bytes | None, late: bytes | None) -> Outcome | None:
 
 
 def parse(job_id: str, values: Sequence[bytes | None]) -> Record | None:
-    """The record from its `FIELDS`; None when there is none (or its spec is gone). ValueError when it is corrupt."""
+    """The record from its `FIELDS`; None when there is none. JobUnreadable when it is corrupt."""
+    try:
+        return _parse(job_id, values)
+    except DAMAGE:
+        told = [b"" if value is None else value for value in values[:2]]
+        state, org = (value.decode("ascii", "replace")[:TOLD_MAX] for value in told)
+        raise JobUnreadable(job_id, decode_id(org), state) from None
+
+
+def _parse(job_id: str, values: Sequence[bytes | None]) -> Record | None:
     state, org, spec, attempt, created, deadline, started, ended, entry, past, last, offset = values[:12]
     cancel, outcome, late, due, version = values[12:]
-    if state is None or spec is None or org is None:
+    if state is None:
         return None
+    if spec is None or org is None:
+        raise ValueError("a part of the record is gone")
     if version is not None and int(version) > VERSION:
         raise ValueError("the record is of a newer release")
     token = (entry or b"").decode()
     status = JobStatus(state.decode())
     snapshot = JobSnapshot(
         id=job_id,
-        organization_id=org.decode(),
+        organization_id=decode_id(org.decode()),
         status=status,
         spec=_SPEC.decode(spec),
         attempt=_number(attempt) or 0,
-        created_ms=_number(created) or 0,
-        deadline_ms=_number(deadline) or 0,
-        started_ms=_number(started),
-        ended_ms=_number(ended),
-        next_attempt_ms=_number(due) if token.startswith(("d", "p")) else None,
+        created_ms=_time(created) or 0,
+        deadline_ms=_time(deadline) or 0,
+        started_ms=_time(started),
+        ended_ms=_time(ended),
+        next_attempt_ms=_time(due) if token.startswith(("d", "p")) else None,
         cancel_requested=cancel is not None,
         outcome=_outcome(outcome, late),
     )
+    _check_depth(snapshot.spec.metadata)
+    _check_depth(snapshot.outcome.metadata if snapshot.outcome else None)
     return Record(
         snapshot=snapshot, token=token, past=_past(past), last=_number(last) or 1, offset=_number(offset) or 0
     )
@@ -118,12 +166,13 @@ def parse_claim(row: Sequence[bytes | int], consumer: str, now_ms: int) -> Claim
     job, token, spec, attempt, created, deadline, losses, gate, route, passed_over, reserved, spent, lost = row
     if not isinstance(job, bytes) or not isinstance(token, bytes) or not isinstance(spec, bytes):
         raise TypeError("claim.lua answered a row of another shape")
-    text = token.decode()
+    text, asked = token.decode(), _SPEC.decode(spec)
+    _check_depth(asked.metadata)
     return Claim(
         job_id=job.decode(),
         token=text,
         consumer=consumer,
-        spec=_SPEC.decode(spec),
+        spec=asked,
         attempt=int(attempt),
         created_ms=int(created),
         ready_ms=int(text[1:].split("-", 1)[0]),
@@ -147,6 +196,6 @@ def parse_claims(
     for row in rows:
         try:
             claims.append(parse_claim(row, consumer, now_ms))
-        except (TypeError, ValueError):
+        except DAMAGE:
             unreadable.append(row)
     return claims, unreadable

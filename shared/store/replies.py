@@ -96,16 +96,23 @@ class Ring(Enum):
     NONE = ""
 
 
+class UnreadableJob(msgspec.Struct, frozen=True):
+    """A job whose record is damaged, or of another release. `state`: what stands there, empty when nothing does."""
+
+    id: str
+    state: str
+
+
 class JobPage(msgspec.Struct, frozen=True):
     """Jobs, newest first. `cursor` continues; None at the end."""
 
-    jobs: list[JobSnapshot]
+    jobs: list[JobSnapshot | UnreadableJob]
     cursor: str | None
 
 
 class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     """Exact counts of one moment. `queued` includes `delayed` and `parked` (waiting for a provider's gate); `by_lane`
-    splits the rest of it."""
+    splits the rest of it. `unbooked`: jobs that ended and whose usage is in no sum, for it could not be written."""
 
     queued: int
     processing: int
@@ -115,6 +122,7 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     delayed: int
     parked: int
     by_lane: dict[str, int]
+    unbooked: int = 0
 
     @property
     def backlog(self) -> int:

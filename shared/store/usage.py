@@ -9,23 +9,20 @@ day.
 
 from __future__ import annotations
 
-import asyncio
 import math
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from shared.job import NANO, Outcome
-from shared.store import refusals
+from shared.store.keys import encode_id
 
 EXACT_MAX: Final = 2**53 - 1
-DAYS_PER_CALL: Final = 31
-"""Days one script call reads: a command each, and the ledger's lines, at most 255."""
-
-_PACKED: Final = re.compile(rb"\d+( \d+){6}\Z")
+DIGITS_MAX: Final = 20
+_PACKED: Final = re.compile(rb"[0-9]{1,20}(?: [0-9]{1,20}){6}\Z")
 _SPACE: Final = re.compile(r"\s")
 
 
@@ -70,17 +67,18 @@ def line(organization_id: str, project_id: str, outcome: Outcome) -> str:
     used = outcome.usage
     if used is None or not outcome.provider:
         return ""
-    cost = nano_usd(outcome.cost_usd)
+    nano = nano_usd(outcome.cost_usd)
+    cost = "-" if nano is None else nano
     return (
-        f"{organization_id} {project_id} {_name(outcome.provider, outcome.model)} {_bounded(used.input_tokens)} "
-        f"{_bounded(used.output_tokens)} {_bounded(used.cached_tokens)} {'-' if cost is None else cost} "
+        f"{encode_id(organization_id)} {project_id} {_name(outcome.provider, outcome.model)} "
+        f"{_bounded(used.input_tokens)} {_bounded(used.output_tokens)} {_bounded(used.cached_tokens)} {cost} "
         f"{int(used.estimated)}"
     )
 
 
 def _numbers(words: Sequence[bytes]) -> Sequence[int] | None:
     """What a line adds, in the order of packed sums; `words`: what follows its field. None: it is no line."""
-    if len(words) != 5 or words[4] not in (b"0", b"1"):
+    if len(words) != 5 or words[4] not in (b"0", b"1") or any(len(word) > DIGITS_MAX for word in words):
         return None
     *tokens, cost, estimated = words
     unknown = cost == b"-"
@@ -89,16 +87,17 @@ def _numbers(words: Sequence[bytes]) -> Sequence[int] | None:
     return (1, *map(int, tokens), 0 if unknown else int(cost), int(unknown), int(estimated))
 
 
-def parse_day(day: int, folded: Sequence[bytes], lines: Sequence[bytes]) -> list[UsageRow]:
-    """The rows of one day from its hash (fields and values in turn) and its list, by project and model.
-
-    What is no line and no packed sum counts as nothing, as in the script.
-    """
-    sums = {
+def packed_sums(folded: Sequence[bytes]) -> dict[bytes, list[int]]:
+    """The sums of a day's hash, or of a part of it: fields and values in turn. What is no packed sum is left out."""
+    return {
         field: [int(number) for number in packed.split()]
         for field, packed in zip(folded[::2], folded[1::2], strict=True)
         if field.count(b" ") == 1 and _PACKED.match(packed)
     }
+
+
+def add_lines(sums: dict[bytes, list[int]], lines: Sequence[bytes]) -> None:
+    """Add lines of the ledger, without status, day and organisation. What is no line adds nothing, as in the script."""
     for text in lines:
         words = text.split(b" ")
         numbers = _numbers(words[2:])
@@ -106,8 +105,19 @@ def parse_day(day: int, folded: Sequence[bytes], lines: Sequence[bytes]) -> list
             total = sums.setdefault(b" ".join(words[:2]), [0] * 7)
             for i, number in enumerate(numbers):
                 total[i] += number
+
+
+def rows_of(day: int, sums: Mapping[bytes, Sequence[int]]) -> list[UsageRow]:
+    """The rows of one day, by project and model."""
     rows = {field.decode("utf-8", "replace"): numbers for field, numbers in sums.items()}
     return [_row(day, field, numbers) for field, numbers in sorted(rows.items())]
+
+
+def parse_day(day: int, folded: Sequence[bytes], lines: Sequence[bytes]) -> list[UsageRow]:
+    """The rows of one day from its hash (fields and values in turn) and its list."""
+    sums = packed_sums(folded)
+    add_lines(sums, lines)
+    return rows_of(day, sums)
 
 
 def _row(day: int, field: str, numbers: Sequence[int]) -> UsageRow:
@@ -118,18 +128,3 @@ def _row(day: int, field: str, numbers: Sequence[int]) -> UsageRow:
         day=day, project_id=project, provider=provider, model=model, jobs=jobs, input_tokens=used, output_tokens=made,
         cached_tokens=cached, cost_nano_usd=cost, unknown_cost_jobs=unknown, estimated_jobs=estimated,
     )  # fmt: skip
-
-
-async def read(
-    call: Callable[..., Awaitable[Any]], organization_id: str, first_day: int, last_day: int
-) -> list[UsageRow]:
-    """The rows of an organisation's days, both included; `call` runs a script of the store."""
-    rows: list[UsageRow] = []
-    for start in range(first_day, last_day + 1, DAYS_PER_CALL):
-        days = range(start, min(start + DAYS_PER_CALL, last_day + 1))
-        replies = await call("usage", [(day,) for day in days], organization=organization_id)
-        for day, reply in zip(days, replies, strict=True):
-            refusals.check_item(reply)
-            rows += parse_day(day, *reply)
-            await asyncio.sleep(0)  # a busy month is thousands of lines: others get their turn in between
-    return rows

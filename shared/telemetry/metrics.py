@@ -90,6 +90,11 @@ class QueueMetrics:
         self.parked = Gauge(
             "presswork_queue_parked_jobs", "The part of queued that waits for a provider's gate.", registry=registry
         )
+        self.unbooked = Gauge(
+            "presswork_usage_unbooked_jobs",
+            "Jobs whose usage is in no sum: it could not be written.",
+            registry=registry,
+        )
         self.gate_closed = Gauge(
             "presswork_gate_closed",
             "1 while calls of a provider's model wait; reason: rate_limited or unavailable.",

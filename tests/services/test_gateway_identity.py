@@ -101,7 +101,7 @@ def _start(*arguments: str, stdin: str = "", **environment: str) -> subprocess.C
     [
         ({"GATEWAY_HOST": "0.0.0.0"}, "API_TOKENS"),  # noqa: S104 - it is refused
         ({"API_TOKENS": "not-a-hash"}, "API_TOKENS line 1"),
-        ({"API_TOKENS": f"{hash_token('x')} bad/organization"}, "API_TOKENS line 1"),
+        ({"API_TOKENS": f"{hash_token('x')} bäd"}, "API_TOKENS line 1"),
         ({"GATEWAY_PORT": "x"}, "GATEWAY_PORT"),
         ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL"),
         ({"PUBLIC_EVENTS_URL": "javascript:x"}, "PUBLIC_EVENTS_URL"),

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.usage import view_usage
+from services.gateway.usage import ROWS_MAX, UsageBuilder
 from shared.http.identity import hash_token
 from shared.job import JobStatus, Outcome, Usage
 from shared.settings import StoreSettings
@@ -109,7 +109,7 @@ async def test_days_projects_and_models_add_up_and_unknown_is_not_zero(redis_url
     ("query", "field"),
     [
         ("", "organizationId"),
-        ("organizationId=a/b", "organizationId"),
+        ("organizationId=a%20b", "organizationId"),
         ("organizationId=o&from=2024-2-1", "from"),
         ("organizationId=o&from=20240201", "from"),
         ("organizationId=o&from=2024-02-30", "from"),
@@ -169,6 +169,35 @@ def test_a_cost_is_exact_to_the_nano(nano: int) -> None:
         day=0, project_id="p", provider="a", model="b", jobs=1, input_tokens=1, output_tokens=1, cached_tokens=0,
         cost_nano_usd=nano, unknown_cost_jobs=0, estimated_jobs=0,
     )  # fmt: skip
-    cost = view_usage("o", EPOCH, EPOCH, [row]).totals.cost_usd
+    built = UsageBuilder("o", EPOCH, EPOCH)
+    built.add([row])
+    cost = built.view.totals.cost_usd
     assert cost is not None
     assert Decimal(msgspec.json.encode(cost).decode()).scaleb(9) == nano
+
+
+def _sums(field: str, jobs: int) -> tuple[str, str]:
+    return field, f"{jobs} 1 1 0 1 0 0"
+
+
+async def test_what_is_much_is_read_in_pieces_and_answered_in_part(redis_url: str) -> None:
+    """A day of 3,000 projects, as older releases wrote it, keeps its sums and shows a thousand; many days end early."""
+    async with RawRedis(redis_url) as raw:
+        key, day = Keys().usage("org-789", 19_782), datetime.date(2024, 2, 29)
+        for start in range(0, 3000, 500):
+            fields = [part for n in range(start, start + 500) for part in _sums(f"p{n:04} a:m{n % 2}", 1 + (n < 900))]
+            await raw("HSET", key, *fields)
+        for later in range(1, 12):
+            flat = [part for n in range(900) for part in _sums(f"p{n} a:b", 1)]
+            await raw("HSET", Keys().usage("org-789", 19_782 + later), *flat)
+    async with running_gateway(redis_url) as client:
+        found = await _ask(client, **{"from": "2024-02-29", "to": "2024-03-31"})
+        rest = await _ask(client, **{"from": found["next"], "to": "2024-03-31"})
+    assert found["totals"]["jobs"] == 3900 + 11 * 900
+    (other,) = (project for project in found["days"][0]["projects"] if project["projectId"] == "other")
+    assert {model["model"] for model in other["models"]} == {"m0", "m1"}
+    assert (other["jobs"], sum(project["jobs"] for project in found["days"][0]["projects"])) == (2000, 3900)
+    rows = sum(len(project["models"]) for shown in found["days"] for project in shown["projects"])
+    assert ROWS_MAX - 900 < rows <= ROWS_MAX
+    assert found["next"] == (day + datetime.timedelta(days=len(found["days"]))).isoformat()
+    assert (rest["next"], len(rest["days"])) == (None, 12 - len(found["days"]))

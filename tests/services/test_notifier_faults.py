@@ -19,7 +19,7 @@ from tests.support.checks import RawRedis
 from tests.support.job_life import JobLife
 from tests.support.notifier import RunningNotifier, running_notifier
 from tests.support.processes import ServiceProcess
-from tests.support.sse import Stream, follow
+from tests.support.sse import Stream, beats, follow
 
 
 @pytest.fixture
@@ -35,18 +35,6 @@ async def _until_connections(notifier: RunningNotifier, count: int) -> None:
     async with asyncio.timeout(10):
         while await notifier.connections() != count:
             await asyncio.sleep(0.02)
-
-
-async def _until_beats(stream: Stream, count: int) -> None:
-    """Wait until so many heartbeats came, and no event with them."""
-    before = stream.heartbeats
-    reading = asyncio.create_task(stream.next())
-    async with asyncio.timeout(10):
-        while stream.heartbeats < before + count:
-            await asyncio.sleep(0.01)
-    assert not reading.done()
-    reading.cancel()
-    await asyncio.wait([reading])
 
 
 async def _subscribers(raw: RawRedis, channel: str) -> int:
@@ -85,7 +73,7 @@ async def test_a_stream_outlives_a_restart_of_redis(own_server: EmbeddedServer) 
         async with Stream(notifier.events(job.id)) as stream:
             seen = await stream.take(2)
             own_server.kill()
-            await _until_beats(stream, 3)
+            await beats(stream, 3)
             own_server.start()
             await job.write("one ")
             seen += await stream.take(1, seconds=20)
@@ -115,7 +103,7 @@ async def test_a_silent_stream_beats_without_an_id(store: JobStore) -> None:
         Stream(notifier.events(job.id)) as stream,
     ):
         await stream.take(1)
-        await _until_beats(stream, 3)
+        await beats(stream, 3)
         assert stream.last_id == "0-0.1"
 
 

@@ -212,3 +212,17 @@ async def test_a_bad_setting_stops_the_process_with_one_line(tmp_path: Path, set
     assert line.startswith("notifier: ")
     assert ("API_TOKENS" if setting == "NOTIFIER_HOST" else setting) in line
     assert "plain-token" not in line
+
+
+@pytest.mark.parametrize(
+    "cursor", ["18446744073709551616-0", "0-99999999999999999999", "\u0663-\u0661", "1-\u00b2", "-1-0"]
+)
+async def test_a_cursor_that_redis_could_not_read_is_no_cursor(store: JobStore, cursor: str) -> None:
+    """Digits of other scripts and numbers beyond 64 bits are 400, not a stream that is told to come back for ever."""
+    settings = msgspec.structs.replace(store.settings, organization_events=True)
+    query = httpx.QueryParams({"organizationId": "org-1", "lastEventId": cursor})
+    async with (
+        running_notifier(settings) as notifier,
+        Stream(f"{notifier.url}/api/ai/job-events?{query}") as stream,
+    ):
+        assert stream.status == 400

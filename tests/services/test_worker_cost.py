@@ -12,7 +12,7 @@ from shared.settings import StoreSettings
 from shared.store.job_store import JobStore
 from shared.store.keys import Keys
 from tests.support.checks import RawRedis
-from tests.support.store import claim, make_stale, submit
+from tests.support.store import claim, make_stale, submit, usage_rows
 from tests.support.worker import DONE, Scripted, ended, running_worker, until
 
 TODAY = int(time.time() // 86_400)
@@ -21,7 +21,7 @@ LONG = "x" * 400
 
 async def sums(store: JobStore) -> tuple[int, int]:
     """Jobs and nano-USD of the organisation of all tests, yesterday to tomorrow."""
-    rows = await store.overview.usage("org", TODAY - 1, TODAY + 1)
+    rows = await usage_rows(store, "org", TODAY - 1, TODAY + 1)
     return sum(row.jobs for row in rows), sum(row.cost_nano_usd for row in rows)
 
 
@@ -140,7 +140,7 @@ async def test_an_unknown_price_is_none_and_not_nothing(store: JobStore) -> None
         job = await ended(store, job_id)
     assert job.outcome is not None
     assert (job.outcome.cost_usd, job.outcome.usage) == (None, DONE.usage)
-    (row,) = await store.overview.usage("org", TODAY - 1, TODAY + 1)
+    (row,) = await usage_rows(store, "org", TODAY - 1, TODAY + 1)
     assert (row.jobs, row.unknown_cost_jobs, row.cost_nano_usd) == (1, 1, 0)
 
 

@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from shared.errors import LeaseLost, StoreFull, StoreRejected, StoreUnavailable
-from shared.job import JobStatus, RetryReason
+from shared.errors import JobUnreadable, LeaseLost, StoreFull, StoreRejected, StoreUnavailable
+from shared.job import JobSnapshot, JobStatus, RetryReason
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.keys import GROUP
+from shared.store.replies import UnreadableJob
 from tests.support.checks import RawRedis
 from tests.support.store import (
     KEYS,
@@ -115,11 +116,52 @@ async def test_a_job_with_ten_thousand_deltas_can_be_cancelled_by_force(store: J
     assert await breaches(store, raw, [held.job_id]) == []
 
 
-async def test_one_unreadable_record_does_not_hide_the_others_from_the_listing(store: JobStore, raw: RawRedis) -> None:
-    """A page leaves it out."""
+DEEP = '{"a":' * 2000 + "1" + "}" * 2000
+DAMAGES = [
+    ("spec", "{"),
+    ("spec", None),
+    ("spec", f'{{"projectId":"p","userId":"u","organizationId":"org","prompt":"x","metadata":{DEEP}}}'),
+    ("spec", f'{{"projectId":"p","userId":"u","organizationId":"org","prompt":"x","metadata":{DEEP[200:-200]}}}'),
+    ("state", "paused"),
+    ("state", b"\xff"),
+    ("created", "9" * 30),
+    ("created", "-1"),
+    ("attempt", "9" * 5000),
+    ("past", "x"),
+    ("org", None),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), DAMAGES, ids=lambda value: repr(value)[:20])
+async def test_a_record_that_cannot_be_shown_is_shown_as_such(
+    store: JobStore, raw: RawRedis, field: str, value: str | bytes | None
+) -> None:
+    """It has its row in the listing, hides no other, and its status and events say what is wrong, not that it broke."""
+    ids = await submit(store, 3)
+    key = KEYS.job(ids[1])
+    await (raw("HDEL", key, field) if value is None else raw("HSET", key, field, value))
+    rows = {job.id: job for job in (await store.overview.jobs("org")).jobs}
+    assert set(rows) == set(ids)
+    shown = rows.pop(ids[1])
+    assert all(isinstance(job, JobSnapshot) for job in rows.values())
+    if field == "past":
+        assert isinstance(shown, JobSnapshot)  # no listing shows it
+    else:
+        assert isinstance(shown, UnreadableJob)
+        assert shown.state in ("queued", "paused", "\ufffd")
+    for read in (store.status(ids[1]), store.events.read(ids[1], None)):
+        with pytest.raises(JobUnreadable):
+            await read
+    await raw("DEL", key)
+
+
+async def test_what_is_no_record_at_all_hides_nothing(store: JobStore, raw: RawRedis) -> None:
+    """A key of another type in a record's place is a row that cannot be read; bad limits are refused."""
     ids = await submit(store, 2)
-    await raw("HSET", KEYS.job(ids[0]), "spec", "{")
-    assert [job.id for job in (await store.overview.jobs("org")).jobs] == [ids[1]]
+    await raw("SET", KEYS.job(ids[0]), "x", "EX", 100)
+    newest, oldest = (await store.overview.jobs("org")).jobs
+    assert isinstance(newest, JobSnapshot)
+    assert oldest == UnreadableJob(ids[0], "")
     with pytest.raises(ValueError, match="cursor"):
         await store.overview.jobs("org", limit=0)
 
@@ -206,9 +248,9 @@ async def test_no_time_to_sleep_is_no_endless_sleep(store: JobStore) -> None:
 
 async def test_an_organisation_that_overran_its_log_shows_a_gap(telling: JobStore) -> None:
     """A reader that began with an empty log and then missed more than it holds is told so."""
-    start = (await telling.events.read_organization("org", None)).cursor
+    start = (await telling.organization_events.read("org", None)).cursor
     await submit(telling, 1300)
-    page = await telling.events.read_organization("org", start)
+    page = await telling.organization_events.read("org", start)
     assert page.gap
 
 

@@ -129,16 +129,16 @@ async def test_an_organisation_hears_of_lives_not_of_texts(url: str) -> None:
     """With the setting on, one organisation's life-cycle events can be followed and resumed; a lost cursor is a gap."""
     settings = StoreSettings(redis_url=url, organization_events=True)
     async with open_store(settings, client_name="test") as store:
-        begin = (await store.events.read_organization("org", None)).cursor
+        begin = (await store.organization_events.read("org", None)).cursor
         (job_id,) = await submit(store)
         await submit(store, organization="other")
         held = next(one for one in await claim(store) if one.job_id == job_id)
         await store.append(held, 2, "secret text")
         await complete(store, held, number=2)
-        page = await store.events.read_organization("org", begin)
+        page = await store.organization_events.read("org", begin)
         assert [(event.job_id, event.kind) for event in page.events] == [
             (job_id, "queued"), (job_id, "processing"), (job_id, "completed"),
         ]  # fmt: skip
-        rest = await store.events.read_organization("org", page.events[0].id)
+        rest = await store.organization_events.read("org", page.events[0].id)
         assert rest.events == page.events[1:]
-        assert (await store.events.read_organization("org", "1-1")).gap
+        assert (await store.organization_events.read("org", "1-1")).gap

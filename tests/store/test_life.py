@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
-from shared.errors import IdempotencyConflict
-from shared.job import JobStatus, Outcome, RetryReason
+from shared.errors import IdempotencyConflict, LeaseLost
+from shared.job import JobSnapshot, JobStatus, Outcome, RetryReason, Usage
 from shared.store.calls import HANDBACKS_MAX
 from shared.store.job_store import JobStore
 from shared.store.replies import Ring
@@ -188,3 +189,35 @@ async def test_the_listing_pages_through_an_organisations_jobs(store: JobStore) 
     assert [job.id for job in completed.jobs] == [held.job_id]
     with pytest.raises(ValueError, match="cursor"):
         await store.overview.jobs("a", cursor="bm90IGEgY3Vyc29y")
+
+
+async def test_the_listing_reads_no_large_texts(store: JobStore, raw: RawRedis) -> None:
+    """Of 30 results of a megabyte a page moves a few kilobytes, and shows all of them but the text; so does a filter
+    that finds one of them, and a job that was cancelled by force with a long text."""
+
+    async def sent() -> int:
+        info = (await raw("INFO", "stats")).decode()
+        return int(next(line for line in info.splitlines() if line.startswith("total_net_output_bytes")).split(":")[1])
+
+    ids = await submit(store, 30, organization="a")
+    for held in await claim(store, 30):
+        forced = held.job_id == ids[7]
+        if forced:
+            await store.append(held, 2, "y" * 100_000)
+            await store.cancel(held.job_id, force=True)
+        usage = Usage(input_tokens=1, output_tokens=2)
+        outcome = Outcome(result="x" * 1_000_000, provider="p", usage=usage, metadata={"demo": True})
+        with contextlib.suppress(LeaseLost):
+            await store.finish(held, JobStatus.COMPLETED, outcome, number=1, offset=0, run_ms=1)
+    before = await sent()
+    page = await store.overview.jobs("a")
+    (cancelled,) = (await store.overview.jobs("a", status=JobStatus.CANCELLED)).jobs
+    assert await sent() - before < 200_000
+    assert [job.id for job in page.jobs] == ids[::-1]
+    for job in [*page.jobs, cancelled]:
+        assert isinstance(job, JobSnapshot)
+        assert job.outcome is not None
+        assert (job.outcome.result, job.outcome.usage) == (None, usage)
+    whole = await store.status(ids[0])
+    assert whole is not None
+    assert whole.outcome == outcome

@@ -14,7 +14,7 @@ from shared.store.job_store import JobStore, open_store
 from shared.store.routing import Routing
 from shared.store.usage import UsageRow
 from tests.support.checks import RawRedis
-from tests.support.store import claim, complete, make_stale, submit
+from tests.support.store import claim, complete, make_stale, submit, usage_rows
 
 GATE = "openai:gpt-a"
 INPUT, OUTPUT = 37.5, 150.0
@@ -47,7 +47,7 @@ async def unpriced(url: str) -> AsyncIterator[JobStore]:
 async def _sums(store: JobStore) -> list[UsageRow]:
     async with RawRedis(store.settings.redis_url) as raw:
         today = int((await raw("TIME"))[0]) // 86_400
-    return await store.overview.usage("org", today - 1, today + 1)
+    return await usage_rows(store, "org", today - 1, today + 1)
 
 
 async def _ended(store: JobStore, job_id: str) -> JobSnapshot:
@@ -179,7 +179,8 @@ async def test_prices_that_changed_count_for_jobs_that_end_later(store: JobStore
 
 
 async def test_a_job_that_never_ran_costs_nothing(store: JobStore, raw: RawRedis) -> None:
-    """Cancelled or too late while it waited, it is in no sum; a record that cannot be read keeps it from no end."""
+    """Cancelled or too late while it waited, it is in no sum. One that was paid for and whose record cannot be read
+    ends all the same, and is told as a job of unknown cost."""
     waiting, late, damaged = await submit(store, 3)
     await store.cancel(waiting)
     await raw("HSET", store.keys.job(late), "deadline", 1)
@@ -187,7 +188,7 @@ async def test_a_job_that_never_ran_costs_nothing(store: JobStore, raw: RawRedis
     await submit(store)
     (held,) = await claim(store)
     await complete(store, held)
-    assert await _sums(store) == []
+    assert [(row.jobs, row.unknown_cost_jobs, row.project_id) for row in await _sums(store)] == [(1, 1, "p")]
     stats = await store.overview.stats()
     assert (stats.completed, stats.failed, stats.cancelled) == (1, 2, 1)
 

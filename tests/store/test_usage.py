@@ -13,7 +13,7 @@ from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.usage import UsageRow
 from tests.support.checks import RawRedis, leaks
-from tests.support.store import KEYS, FaultyTransport, claim, claim_one, submit
+from tests.support.store import KEYS, FaultyTransport, claim, claim_one, submit, usage_rows
 
 LEDGER = KEYS.fixed("ledger")
 FAR = 40_000
@@ -37,7 +37,7 @@ async def _rows(store: JobStore, organization: str = "org") -> list[UsageRow]:
     """All rows, whatever day they fell on: a test may run over midnight."""
     async with RawRedis(store.settings.redis_url) as raw:
         today = await _today(raw)
-    return await store.overview.usage(organization, today - 1, today + 1)
+    return await usage_rows(store, organization, today - 1, today + 1)
 
 
 def _totals(rows: list[UsageRow]) -> Counter[str]:
@@ -55,8 +55,8 @@ async def test_an_end_is_counted_for_its_project_model_and_day(store: JobStore, 
         day=row.day, project_id="p", provider="openai", model="gpt:4", jobs=1, input_tokens=70, output_tokens=7,
         cached_tokens=1, cost_nano_usd=123, unknown_cost_jobs=0, estimated_jobs=0,
     )  # fmt: skip
-    assert await store.overview.usage("org", row.day + 1, FAR) == []
-    assert await store.overview.usage("org", row.day, row.day - 1) == []
+    assert await usage_rows(store, "org", row.day + 1, FAR) == []
+    assert await usage_rows(store, "org", row.day, row.day - 1) == []
     assert await _rows(store, "another") == []
 
 
@@ -196,7 +196,7 @@ async def test_a_ledger_that_is_none_keeps_no_job_from_its_end(store: JobStore, 
     assert (await store.overview.stats()).completed == 1
     assert (await store.overview.stats()).processing == 0
     with pytest.raises(StoreRejected):
-        await store.overview.usage("org", today - 3, today + 1)
+        await usage_rows(store, "org", today - 3, today + 1)
     await raw("DEL", LEDGER)
     await _end(store, await claim_one(store), _outcome())
     assert (await store.overview.stats()).completed == 2
@@ -246,12 +246,49 @@ async def test_the_setting_says_how_long_sums_stay(url: str, raw: RawRedis) -> N
 
 async def test_a_year_is_read_in_bounded_calls(store: JobStore, raw: RawRedis) -> None:
     """366 days take a dozen script calls; rows come by day, project and model."""
+    await usage_rows(store, "org", 10, 10)  # the script is loaded
     calls = list[int]()
     store._calls.scripts._observer = lambda name, commands: calls.append(commands) if name == "usage" else None
     for day in (10, 41, 375):
         for project in ("b", "a"):
             await raw("RPUSH", LEDGER, f"completed {day} org {project} demo:demo 1 1 0 0 0")
-    rows = await store.overview.usage("org", 10, 375)
+    rows = await usage_rows(store, "org", 10, 375)
     assert [(row.day, row.project_id) for row in rows] == [(d, p) for d in (10, 41, 375) for p in ("a", "b")]
-    # Each is one command, one for the ledger and one for a day.
+    # Each is one command, one for the ledger and one for a day: none of these days has been folded.
     assert (len(calls), max(calls), sum(calls)) == (12, 2 + 31, 2 * 12 + 366)
+
+
+async def test_names_that_a_caller_thinks_up_make_no_day_longer(store: JobStore, raw: RawRedis) -> None:
+    """Beyond a thousand projects of a day the rest is summed up as `other`, by model, and known ones go on."""
+    today = await _today(raw)
+    flat = [part for n in range(990) for part in (f"p{n} openai:m", "1 0 0 0 0 0 0")]
+    await raw("HSET", KEYS.usage("org", today), *flat)
+    await raw("EXPIRE", KEYS.usage("org", today), 1000)
+    lines = [f"completed {today} org {name} openai:{model} 1 1 0 5 0" for name in ("p1", "x") for model in "mn"]
+    lines += [f"completed {today} org new{n} openai:{'mn'[n % 2]} 1 1 0 5 0" for n in range(251)]
+    await raw("RPUSH", LEDGER, *lines)
+    await raw("RPUSH", LEDGER, f"completed {today} org new0 openai:m 1 1 0 5 0")
+    await store.cancel((await submit(store))[0])
+    assert await raw("LLEN", LEDGER) == 256  # a fold comes with the next line
+    await _end(store, await claim_one(store), _outcome())
+    rows = {(row.project_id, row.model): row for row in await usage_rows(store, "org", today, today)}
+    assert await raw("LLEN", LEDGER) <= 1
+    assert 0 <= _totals(list(rows.values()))["jobs"] - (990 + 256) <= 1
+    assert await raw("HLEN", KEYS.usage("org", today)) <= 1002
+    assert rows["p1", "m"].jobs == 2
+    assert sum(row.jobs for (name, _), row in rows.items() if name == "other") >= 240
+    assert sum(row.cost_nano_usd for row in rows.values()) % 500_000_000 == 256 * 5
+
+
+async def test_a_sum_that_cannot_be_written_is_counted(store: JobStore, raw: RawRedis) -> None:
+    """Neither a damaged ledger nor a damaged day loses usage in silence: the statistics tell how many jobs lack it."""
+    today = await _today(raw)
+    await raw("SET", LEDGER, "x")
+    await _end(store, await claim_one(store), _outcome())
+    assert (await store.overview.stats()).unbooked == 1
+    await raw("DEL", LEDGER)
+    await raw("SET", KEYS.usage("org", today - 1), "x", "EX", 100)
+    await raw("RPUSH", LEDGER, *[f"completed {today - 1} org p a:b 1 1 0 0 0"] * 255)
+    await _end(store, await claim_one(store), _outcome())
+    stats = await store.overview.stats()
+    assert (stats.completed, stats.unbooked) == (257, 256)

@@ -195,3 +195,15 @@ async def follow(url: str, *, seconds: float = 30.0) -> list[Event]:
     """All events of a job up to its end; TimeoutError when it does not come."""
     async with asyncio.timeout(seconds):
         return [event async for event in until_end(itertools.repeat(url))]
+
+
+async def beats(stream: Stream, count: int) -> None:
+    """Wait until so many heartbeats came, and no event with them."""
+    before = stream.heartbeats
+    reading = asyncio.create_task(stream.next())
+    async with asyncio.timeout(10):
+        while stream.heartbeats < before + count:
+            await asyncio.sleep(0.01)
+    assert not reading.done()
+    reading.cancel()
+    await asyncio.wait([reading])

@@ -11,6 +11,7 @@ from shared.errors import StoreUnavailable
 from shared.job import Claim, JobError, JobSpec, JobStatus, NewJob, Outcome, Priority, new_job_id
 from shared.store.job_store import JobStore
 from shared.store.keys import FIXED, GROUP, LANES, Keys
+from shared.store.usage import UsageRow
 from tests.support.checks import RawRedis
 
 KEYS = Keys()
@@ -25,6 +26,11 @@ def new_job(priority: str = "normal", *, organization: str = "org", **more: Any)
     of_spec = {"project_id": "p", "user_id": "u", "prompt": "x"} | of_spec
     spec = JobSpec(organization_id=organization, priority=Priority(priority), **of_spec)
     return NewJob(id=new_job_id(), spec=spec, **more)
+
+
+async def usage_rows(store: JobStore, organization: str, first_day: int, last_day: int) -> list[UsageRow]:
+    """All rows of an organisation's days."""
+    return [row async for rows in store.overview.usage(organization, first_day, last_day) for row in rows]
 
 
 async def repeated(call: Callable[[], Awaitable[AnswerT]], seconds: float = 40.0) -> AnswerT:

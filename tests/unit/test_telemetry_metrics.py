@@ -42,6 +42,7 @@ DOCUMENTED = {
     "presswork_queue_jobs": ("state",),
     "presswork_queue_delayed_jobs": (),
     "presswork_queue_parked_jobs": (),
+    "presswork_usage_unbooked_jobs": (),
     "presswork_gate_closed": ("provider", "model", "reason"),
     "presswork_queue_oldest_waiting_seconds": (),
     "presswork_sse_connections": (),

@@ -13,6 +13,10 @@ from services.worker.prompting.platforms import PLATFORMS, Part, Platform
 _HASHTAG: Final = re.compile(r"(?<![\w&/#])#(?=\w*[^\W\d_])\w+")
 """As the platforms link them: at least one letter, not in the middle of a word or a URL."""
 
+MEASURED_MAX: Final = 65_536
+"""Characters of a text that are looked at: more than any platform's limit. Of a longer one code points are counted,
+which costs nothing, and hashtags and parts as far as this goes."""
+
 PARTS_MAX: Final = 50
 """Parts that metadata lists at most: a text that is nothing but headlines is not repeated in numbers."""
 
@@ -32,7 +36,9 @@ def review(brief: Brief, text: str) -> dict[str, object] | None:
     platform = PLATFORMS.get(brief.platform or "")
     if platform is None and brief.character_limit is None:
         return None
-    characters = (platform.count if platform is not None else code_points)(text)
+    count = code_points if platform is None or len(text) > MEASURED_MAX else platform.count
+    characters = count(text)
+    text = text[:MEASURED_MAX]
     within = brief.character_limit is None or characters <= brief.character_limit
     found: dict[str, object] = {"characters": characters}
     if platform is not None:

@@ -26,14 +26,16 @@ LONG_BYTES: Final = 65_536
 """After so much of a longer piece the other jobs have their turn: an answer that inflates always has the next ready."""
 
 TEXT_MAX: Final = 1 << 24
-"""Characters: several times what the largest token limit of a job allows. A server that goes on beyond it has lost its
-own way, and would fill the worker and Redis."""
+"""Bytes of its JSON: several times what the largest token limit of a job allows. A server that goes on beyond it has
+lost its own way, and would fill the worker and Redis. What is written, sent and read of it in one go is this."""
 
 END_SECONDS: Final = 5.0
 """How long an answer that has its finish reason may take to report its usage and to say that it is over."""
 
 DRAIN_SECONDS: Final = 0.5
 """How long a finished stream may take to close, so that its connection can be used again."""
+
+_encode: Final = msgspec.json.Encoder().encode
 
 
 def take_all(reply: Reply, events: Sequence[bytes]) -> tuple[str, ProviderError | None]:
@@ -85,6 +87,13 @@ class _News:
         return news
 
 
+def _json_bytes(text: str) -> int:
+    try:
+        return len(_encode(text))
+    except UnicodeEncodeError:  # half an emoji: as if all were escaped
+        return 6 * len(text)
+
+
 async def read_answer(response: httpx2.Response, reply: Reply) -> AsyncIterator[str | Usage | Thought]:
     """Text as the reads of the socket bring it, what was thought, and each usage that is reported, until `reply` has
     all of the answer.
@@ -92,13 +101,14 @@ async def read_answer(response: httpx2.Response, reply: Reply) -> AsyncIterator[
     ProviderError when the answer reports an error, cannot be read or is none; httpx2.HTTPError when its connection
     breaks before it has a finish reason. An answer that has one is whole: paying for it again would mend nothing.
     """
-    reader, news = EventReader(), _News(reply)
+    reader, news, size = EventReader(), _News(reply), 0
     async with aclosing(_pieces(response)) as body:
         async for chunk in body:
             text, broken = take_all(reply, reader.feed(chunk))
+            size += _json_bytes(text)
             for item in news.with_text(text):
                 yield item
-            if reply.written > TEXT_MAX:
+            if max(size, reply.written) > TEXT_MAX:
                 raise classify(CallFailure(fault=Fault.MALFORMED))
             if broken is not None:
                 raise broken

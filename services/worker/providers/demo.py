@@ -42,7 +42,7 @@ _CLOSINGS: Final = {
     "facebook": "Tell us in the comments what you think.",
     "email": "Just reply to this message and we will set you up.",
 }
-_TOPIC: Final = re.compile(r"\b(?:about|for|on|introducing|promoting)\s+(.{3,60}?)(?:[.,;:!?\n]|$)", re.IGNORECASE)
+_TOPIC: Final = re.compile(r"\b(?:about|for|on|introducing|promoting)\s++(.{3,60}?)(?:[.,;:!?\n]|$)", re.IGNORECASE)
 
 
 def compose(job_id: str, prompt: str, parameters: Mapping[str, ParameterValue]) -> list[str]:

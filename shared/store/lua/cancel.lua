@@ -32,8 +32,10 @@ local function cancel_running(job, record)
   local text = partial_text(job, record.entry, number)
   number = last_told(job, record)
   if text ~= '' then outcome.result = text end
-  end_job(job, record.org, record.entry, 'cancelled', cjson.encode(outcome), number, -1, number + 1, string.format('%d', now_ms()),
-    {'forced', 1})
+  local extra = brief_fields(outcome)
+  extra[#extra + 1], extra[#extra + 2] = 'forced', 1
+  end_job(job, record.org, record.entry, 'cancelled', cjson.encode(outcome), number, -1, number + 1,
+    string.format('%d', now_ms()), extra)
   count('cancelled')
   redis.call('ZREM', cancels, job)
   release(record.entry)

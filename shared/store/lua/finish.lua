@@ -2,17 +2,18 @@
 -- KEYS again suspect isolated high normal low counts ledger
 -- PREFIX job log bell org orgbell usage
 -- ARGV result_ttl log_ttl organization_events usage_ttl
--- ITEM consumer job organization token status outcome number offset final ended spec usage
--- spec: what the record keeps of what was asked for. usage: what the ledger is told, or empty.
+-- ITEM consumer job organization token status outcome number offset final ended spec usage brief
+-- spec: what the record keeps of what was asked for. usage: what the ledger is told, or empty. brief: a long outcome
+-- without its text, else empty.
 -- RETURNS OK, ALREADY (this lease ended it before), LATE (a cancel was forced; usage and cost were kept), LOST
 -- INCLUDE batch lease clock announce ending ledger
 
-local function refused(job, token, status, outcome, usage)
+local function refused(job, token, status, outcome, usage, brief)
   local record = job_prefix .. job
   local f = redis.call('HMGET', record, 'entry', 'state', 'forced')
   if f[1] ~= token or f[2] == 'processing' then return 'LOST' end
   if f[3] then
-    if redis.call('HSETNX', record, 'late', outcome) == 0 then return 'LOST' end
+    if redis.call('HSETNX', record, 'late', brief ~= '' and brief or outcome) == 0 then return 'LOST' end
     if usage ~= '' then book('-', now_ms(), usage) end
     return 'LATE'
   end
@@ -20,9 +21,10 @@ local function refused(job, token, status, outcome, usage)
 end
 
 local replies = each_item(function(consumer, job, organization, token, status, outcome, number, offset, final,
-                                   ended, spec, usage)
-  if not give_up_lease(token) then return refused(job, token, status, outcome, usage) end
-  local ok, failure = pcall(end_job, job, organization, token, status, outcome, number, offset, final, ended, {'spec', spec})
+                                   ended, spec, usage, brief)
+  if not give_up_lease(token) then return refused(job, token, status, outcome, usage, brief) end
+  local extra = brief ~= '' and {'spec', spec, 'brief', brief} or {'spec', spec}
+  local ok, failure = pcall(end_job, job, organization, token, status, outcome, number, offset, final, ended, extra)
   if not ok then
     take_lease_back(consumer, token)
     error(failure)

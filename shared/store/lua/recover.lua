@@ -26,7 +26,8 @@ local requeued, failed = 0, 0
 local function end_lost(job, token, record, status, outcome)
   local number = last_told(job, record)
   local used = add_spending(job, record.org, outcome, record.lost)
-  end_job(job, record.org, token, status, cjson.encode(outcome), number, -1, number + 1, string.format('%d', now))
+  end_job(job, record.org, token, status, cjson.encode(outcome), number, -1, number + 1, string.format('%d', now),
+    brief_fields(outcome))
   book(status, now, used)
   release(token)
   failed = failed + 1

@@ -1,10 +1,11 @@
--- Reads what an organisation used, day by day. One script sees both halves of a day: a fold between two reads would
--- lose lines or show them twice.
+-- Reads what an organisation used, day by day, as far as one call goes. One script sees both halves of a day: a fold
+-- between two reads would lose lines or show them twice.
 -- KEYS ledger
 -- PREFIX usage
--- ARGV organization
+-- ARGV organization fields_max
 -- ITEM day
--- RETURNS {fields and packed sums, lines of the ledger without status, day and organisation} per day
+-- RETURNS {fields and packed sums, lines of the ledger without status, day and organisation} per day. From the day on
+--   that would make it more than `fields_max` fields: LATER. A day that has more alone: {how many, lines}; it is read in pieces
 -- INCLUDE batch
 
 local lines, recent = {}, redis.pcall('LRANGE', ledger, 0, -1)
@@ -16,7 +17,14 @@ for _, line in ipairs(recent) do
   end
 end
 
+local most, left = tonumber(fields_max), tonumber(fields_max)
 return each_item(function(day)
   if recent.err then error(recent) end
-  return {redis.call('HGETALL', usage_prefix .. organization .. ':' .. day), lines[day] or {}}
+  if left < 0 then return 'LATER' end
+  local hash = usage_prefix .. organization .. ':' .. day
+  local length = redis.call('HLEN', hash)
+  if length > most then return {length, lines[day] or {}} end
+  left = left - length
+  if left < 0 then return 'LATER' end
+  return {length > 0 and redis.call('HGETALL', hash) or {}, lines[day] or {}}
 end)

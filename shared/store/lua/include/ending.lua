@@ -19,6 +19,16 @@ local function end_job(job, organization, token, status, outcome, number, offset
   announce(job, organization, token .. '.' .. string.format('%d', final), status)
 end
 
+-- What a listing shows of an outcome with a long text (`records.BRIEF_FROM`): more fields of the record.
+local function brief_fields(outcome)
+  local text = outcome.result
+  if not text or #text < 4096 then return {} end
+  outcome.result = nil
+  local brief = cjson.encode(outcome)
+  outcome.result = text
+  return {'brief', brief}
+end
+
 local function count_ended()
   for status, ended in pairs(tally) do redis.call('HINCRBY', counts, status, ended) end
 end

@@ -25,12 +25,19 @@ local function total_of(spent)
     reasoning = used.reasoningTokens, cost = tonumber(told.cost)}
 end
 
+-- Of a job that was paid for and whose record cannot be read: its cost is unknown, which the sums say.
+local function unknown_spending(organization, name, spec)
+  local project = string.match(spec or '', '^{"projectId":"([^"\\%c ]+)"') or 'other'
+  return string.format('%s %s %s 0 0 0 - 1', tostring(organization or '-'), project, name or ':')
+end
+
 -- Adds usage and cost to `outcome`, a table; answers what the ledger is told of them. lost: bytes of text that are in no
--- sum yet. A record that cannot be read keeps no job from its end: then nothing is known.
+-- sum yet. A record that cannot be read keeps no job from its end.
 local function add_spending(job, organization, outcome, lost)
+  local f, name
   local ok, line = pcall(function()
-    local f = redis.call('HMGET', job_prefix .. job, 'spec', 'spent', 'gate', 'route')
-    local name = f[3] or string.match(f[4] or chain, '^%S+')
+    f = redis.call('HMGET', job_prefix .. job, 'spec', 'spent', 'gate', 'route')
+    name = f[3] or string.match(f[4] or chain, '^%S+')
     if not name or not f[2] and lost == 0 then return '' end
     local spec, total = cjson.decode(f[1]), total_of(f[2])
     if lost > 0 then add_lost(total, name, spec.prompt, lost) end
@@ -42,5 +49,6 @@ local function add_spending(job, organization, outcome, lost)
     return string.format('%s %s %s %.0f %.0f %.0f %s %d', organization, spec.projectId, name, total.input, total.output,
       total.cached, total.cost and string.format('%.0f', total.cost) or '-', total.estimated and 1 or 0)
   end)
-  return ok and line or ''
+  if ok then return line end
+  return f and unknown_spending(organization, name, f[1]) or ''
 end

@@ -1,0 +1,1 @@
+"""Hostile requests against a real gateway, while a neighbour submits."""

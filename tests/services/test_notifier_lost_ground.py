@@ -1,0 +1,139 @@
+"""Streams whose ground moves: a clock that goes back, a database that is emptied, a notification that is lost; and many
+readers of one thing."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import msgspec
+import pytest
+
+from services.notifier.shared_reads import SharedReads
+from services.notifier.sources import JobSource
+from shared.events import EventId
+from shared.store.event_log import PAGE
+from shared.store.job_store import JobStore
+from tests.support.checks import RawRedis
+from tests.support.gateway import heard
+from tests.support.job_life import JobLife
+from tests.support.notifier import running_notifier
+from tests.support.sse import Stream, beats
+
+
+async def test_a_reader_gets_its_end_from_a_server_whose_clock_went_back(store: JobStore, redis_url: str) -> None:
+    """Leases that begin after a fail-over may have smaller ids than those before it: nothing is taken for old news."""
+    job = await JobLife(store).submit()
+    async with RawRedis(redis_url) as raw, running_notifier(store.settings) as notifier:
+        await raw("XADD", store.keys.fixed("normal"), "99999999999999-0", "j", "nobody")
+        job = await JobLife(store).submit()
+        claimed = (await store.claim("worker-1", 9, look=False, suspect=False)).claims
+        job._claim = next(claim for claim in claimed if claim.job_id == job.id)
+        job.events.append("processing")
+        assert job.claim.token > "n9999"
+        async with Stream(notifier.events(job.id)) as stream:
+            await job.write("void")
+            assert [event.kind for event in await stream.take(3)] == ["queued", "processing", "delta"]
+            await job.retry()
+            assert [event.kind for event in await stream.take(1)] == ["retrying"]
+            await job.start()
+            assert job.claim.token < "n9"
+            assert [event.kind for event in await stream.take(1)] == ["processing"]
+            await job.write("good")
+            await job.complete(" end")
+            assert [event.kind for event in await stream.rest()] == ["delta", "delta", "completed"]
+
+
+async def test_leases_are_told_apart_by_their_order_in_the_record(store: JobStore) -> None:
+    """A notification of a lease that the reader has left is old news, one of a lease it does not know yet is not."""
+    job = await (await JobLife(store).submit()).start()
+    first = job.claim.token
+    await job.retry()
+    await job.start()
+    source = JobSource(store.events, store.keys, job.id, SharedReads())
+    cursor = (await source.read(None, b"")).cursor
+    assert cursor.token == job.claim.token
+    assert source.seen(f"{first}.9".encode(), cursor)
+    assert not source.seen(b"n1-1.1", cursor)
+    assert not source.seen(f"{cursor.token}.{cursor.number + 1}".encode(), cursor)
+    assert not source.seen(str(cursor).encode(), EventId(first, 1))
+
+
+@pytest.mark.parametrize("running", [False, True])
+async def test_a_stream_whose_job_vanished_ends(store: JobStore, redis_url: str, running: bool) -> None:
+    """After FLUSHALL a silent stream says that there is nothing left and closes; who comes back is told 404."""
+    async with running_notifier(store.settings, notifier_heartbeat_seconds=0.2) as notifier, RawRedis(redis_url) as raw:
+        job = await JobLife(store).submit()
+        if running:
+            await job.start()
+        async with Stream(notifier.events(job.id)) as stream:
+            await stream.take(len(job.events))
+            await beats(stream, 5)  # what it was rung for at the start has been read again
+            await raw("FLUSHALL")
+            (last,) = await stream.rest(seconds=8)
+        assert (last.kind, last.data) == ("gap", {"jobId": job.id, "status": "gone"})
+        async with Stream(notifier.events(job.id), last_event_id=stream.last_id) as again:
+            assert again.status == 404
+
+
+async def test_what_did_not_ring_is_found_at_a_heartbeat(store: JobStore, redis_url: str) -> None:
+    """A transition whose notification was lost reaches a silent reader within a heartbeat."""
+    async with running_notifier(store.settings, notifier_heartbeat_seconds=0.2) as notifier, RawRedis(redis_url) as raw:
+        job = await JobLife(store).submit()
+        async with Stream(notifier.events(job.id)) as stream:
+            await stream.take(1)
+            await beats(stream, 5)
+            await raw("CLIENT", "KILL", "TYPE", "pubsub")
+            await raw("HSET", store.keys.job(job.id), "state", "cancelled", "outcome", "{}", "entry", "0-0", "last", 1)
+            assert [event.kind for event in await stream.rest(seconds=8)] == ["cancelled"]
+
+
+async def test_a_hundred_readers_of_an_organisation_cost_one_read(store: JobStore, redis_url: str) -> None:
+    """Each event is read from Redis about once for all of its readers, and all of them get all of it, in order."""
+    settings = msgspec.structs.replace(store.settings, organization_events=True)
+    async with AsyncExitStack() as exits:
+        notifier = await exits.enter_async_context(running_notifier(settings))
+        raw = await exits.enter_async_context(RawRedis(redis_url))
+        url = f"{notifier.url}/api/ai/job-events?organizationId=org-1"
+        streams = [await exits.enter_async_context(Stream(url)) for _ in range(100)]
+        await heard(redis_url, store.keys.organization_bell("org-1"))
+        for stream in streams:
+            while not stream.last_id:
+                stream._unparsed += await stream._piece()
+                stream._dispatch(stream._unparsed.decode().replace("\n\n", "\n"))
+        before = await _calls(raw)
+        events = [(f"{1000 + n}-0", "queued") for n in range(50)]
+        for number, (entry_id, kind) in enumerate(events):
+            key = store.keys.organization("org-1")
+            await raw("XADD", key, entry_id, "job", f"j{number}", "kind", kind, "event", "0-0.1")
+            await raw("PUBLISH", store.keys.organization_bell("org-1"), f"j{number}")
+        taken = await asyncio.gather(*(stream.take(50) for stream in streams))
+        spent = await _calls(raw) - before
+    assert all([event.data["jobId"] for event in got] == [f"j{n}" for n in range(50)] for got in taken)
+    assert spent <= 2 * 50  # as each reader alone would: 15,000
+
+
+async def _calls(raw: RawRedis) -> int:
+    """How often the logs of organisations were read."""
+    lines = (await raw("INFO", "commandstats")).decode().splitlines()
+    told = dict(line.removeprefix("cmdstat_").split(":calls=") for line in lines if line.startswith("cmdstat_"))
+    return sum(int(told[name].split(",")[0]) for name in ("xrange", "xrevrange", "xlen") if name in told)
+
+
+async def test_a_long_log_comes_in_pages_and_whole(store: JobStore, redis_url: str) -> None:
+    """A job that was refused 3,000 times is read in a few commands a page, each event once and in order."""
+    job = await JobLife(store).submit()
+    leases = 3000
+    past = ",".join(f"a{1000 + n}-0 rate_limited 1 1000 2" for n in range(leases))
+    logged = [part for n in range(leases) for part in (f"a{1000 + n}-0.2", 'r{"reason":"rate_limited","attempt":1}')]
+    async with RawRedis(redis_url) as raw, running_notifier(store.settings) as notifier:
+        await raw("HSET", store.keys.job(job.id), "past", past)
+        for start in range(0, len(logged), 1000):
+            await raw("HSET", store.keys.log(job.id), *logged[start : start + 1000])
+        await raw("EXPIRE", store.keys.log(job.id), 100)
+        page = await store.events.read(job.id, None)
+        assert (len(page.events), page.more, page.ended) == (PAGE + 1, True, False)
+        async with Stream(notifier.events(job.id)) as stream:
+            events = await stream.take(1 + 2 * leases, seconds=20)
+    assert [event.kind for event in events] == ["queued", *(["processing", "retrying"] * leases)]
+    assert len({event.id for event in events}) == len(events)
