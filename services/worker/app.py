@@ -23,6 +23,7 @@ from services.worker.due import NextDue
 from services.worker.equipment import closing, equip, routing
 from services.worker.gates import Gates
 from services.worker.pool import Pool
+from services.worker.promotion import Promotion
 from services.worker.providers import Provider
 from services.worker.run import PASSING, Stop
 from services.worker.runner import Runner
@@ -70,8 +71,11 @@ class Worker:
         patience = Patience(settings.first_token_seconds, settings.token_gap_seconds)
         runner = Runner(providers, gates, settlement, metrics, patience)
         self._pool = Pool(runner, settlement, settings.worker_concurrency, metrics)
-        self._chores = Chores(store, self.name, self._pool, metrics, due)
-        self._consumer = Consumer(store, self.name, pool=self._pool, chores=self._chores, due=due, gates=gates)
+        self._chores = Chores(store, self.name, self._pool, metrics)
+        self._promotion = Promotion(store, self._pool, due)
+        self._consumer = Consumer(
+            store, self.name, pool=self._pool, chores=self._chores, promotion=self._promotion, due=due, gates=gates
+        )
 
     async def run(self, stop: asyncio.Event, hurry: asyncio.Event | None = None) -> None:
         """Claim and run jobs until `stop`; then hand back what does not end within the drain, and leave.
@@ -82,7 +86,7 @@ class Worker:
             chores = [
                 group.create_task(role())
                 for role in (
-                    self._chores.renew, self._chores.recover, self._chores.promote_when_due, self._chores.audit,
+                    self._chores.renew, self._chores.recover, self._promotion.run, self._chores.audit,
                     self._hear_cancels,
                 )
             ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""What keeps the queue going beside the jobs: renewing leases, recovering silent workers' jobs, promoting due ones."""
+"""What keeps the queue going beside the jobs: renewing leases, recovering silent workers' jobs, repairing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Final
 import anyio
 import structlog
 
-from services.worker.due import NextDue
 from services.worker.pool import Pool
 from services.worker.run import PASSING, Stop
 from services.worker.view import View
@@ -26,14 +25,13 @@ _log: Final = structlog.get_logger(__name__)
 
 
 class Chores:
-    """Four loops of one worker. `ticked` is when the renewal loop last turned (monotonic, s)."""
+    """Three loops of one worker. `ticked` is when the renewal loop last turned (monotonic, s)."""
 
-    def __init__(self, store: JobStore, name: str, pool: Pool, metrics: WorkerMetrics, due: NextDue) -> None:
+    def __init__(self, store: JobStore, name: str, pool: Pool, metrics: WorkerMetrics) -> None:
         self._store = store
         self._name = name
         self._pool = pool
         self._metrics = metrics
-        self._due = due
         self._lease_s = store.settings.lease_seconds
         now = time.monotonic()
         self._view = View(self._lease_s, now)
@@ -58,15 +56,6 @@ class Chores:
     def watch(self) -> None:
         """There is unfinished work: look after it until there is none."""
         self._watching.set()
-
-    async def promote(self) -> None:
-        """Make due jobs claimable and remember when the next is due."""
-        while True:
-            promoted = await self._store.upkeep.promote()
-            self._due.learned(promoted.next_ms)
-            self._due.lane(promoted.lane_ms)
-            if promoted.next_ms != 0:
-                return
 
     # ---- loops --------------------------------------------------------------------------------------------------
 
@@ -147,16 +136,6 @@ class Chores:
             self._watching = anyio.Event()
         steady = self._lease_s / 3
         return steady if recovered.next_ms is None else min(recovered.next_ms / 1000 + 0.005, steady)
-
-    async def promote_when_due(self) -> None:
-        """Promote at the start and at the next due time, also while every slot is busy."""
-        while True:
-            await anyio.sleep(min(self._due.seconds, 0.5))
-            if self._due.now:
-                try:
-                    await self.promote()
-                except PASSING:
-                    await anyio.sleep(0.25)
 
     async def audit(self) -> None:
         """At the start and then as often as the settings say, an hour by default."""

@@ -15,6 +15,7 @@ from services.worker.chores import Chores
 from services.worker.due import NextDue
 from services.worker.gates import Gates
 from services.worker.pool import Pool
+from services.worker.promotion import Promotion
 from services.worker.run import PASSING
 from shared.errors import StoreUnavailable
 from shared.store.job_store import JobStore
@@ -31,11 +32,22 @@ class Consumer:
     """Claims for one consumer name. `ticked` is when the loop last turned, `served` when it last took a job or had a
     good reason not to: no slot, no Redis, no work (monotonic, s)."""
 
-    def __init__(self, store: JobStore, name: str, *, pool: Pool, chores: Chores, due: NextDue, gates: Gates) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        name: str,
+        *,
+        pool: Pool,
+        chores: Chores,
+        promotion: Promotion,
+        due: NextDue,
+        gates: Gates,
+    ) -> None:
         self._store = store
         self._name = name
         self._pool = pool
         self._chores = chores
+        self._promotion = promotion
         self._due = due
         self._gates = gates
         self._answer_lost = False
@@ -48,6 +60,7 @@ class Consumer:
         more = True
         while True:
             if self._pool.free <= 0:
+                self._promotion.crowded()
                 await self._pool.wait_free()
                 self.served = time.monotonic()
             self.ticked = time.monotonic()
@@ -111,7 +124,7 @@ class Consumer:
             return None
         if ring is Ring.NONE:
             self._chores.watch()
-        await self._chores.promote()
+        await self._promotion.promote()
         return True
 
     async def _back_off(self) -> None:

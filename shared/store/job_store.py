@@ -46,7 +46,7 @@ class JobStore:
     ) -> None:
         self.settings = settings
         self.keys = Keys()
-        wires = wiring.wires(settings, redis, self.keys, observer)
+        wires = wiring.wires(settings, redis, self.keys, observer, routing.chain if routing else ())
         self._socket, self._sleeper, self.bell = wires.socket, wires.sleeper, wires.bell
         self._quota = wires.quota
         self._durable = wires.durable

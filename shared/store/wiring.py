@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -70,7 +71,9 @@ class Wires(msgspec.Struct, frozen=True, kw_only=True):
     bell: Bell | PolledBell
 
 
-def wires(settings: StoreSettings, redis: RedisSettings, keys: Keys, observer: Observer | None) -> Wires:
+def wires(
+    settings: StoreSettings, redis: RedisSettings, keys: Keys, observer: Observer | None, gates: Sequence[str] = ()
+) -> Wires:
     """By `settings.redis_transport`; what `choice.settle` did not settle goes over TCP.
 
     SettingsInvalid for a URL that cannot be read, and for a durability that REST cannot wait for.
@@ -101,7 +104,7 @@ def wires(settings: StoreSettings, redis: RedisSettings, keys: Keys, observer: O
         durable=durable,
         fenced=fenced,
         quota=quota,
-        sleeper=Sleeper(connect(), keys.fixed("wake"), margin_s=timeout, quota=quota, observer=observer),
+        sleeper=Sleeper(connect(), keys.wake(gates), margin_s=timeout, quota=quota, observer=observer),
         bell=_bell(settings, connect, keys, quota, observer),
     )
 

@@ -2,26 +2,14 @@
 -- look: also take from the recovered lane, when suspect_allowed; lost: the answer of an earlier claim did not arrive,
 -- the items are the tokens the consumer knows of: answer the others first.
 -- quiet: nobody is rung when a job starts.
--- Jobs that ask a gate without room are parked; parked ones of gates that have room are let go first.
+-- Jobs that ask a gate without room are throttled; those of gates that have room are let go first.
 -- KEYS again suspect high normal low wake turn counts suspects gates parked failover ledger
--- PREFIX job log bell org orgbell lane usage
--- ARGV consumer limit look suspect_allowed lost chain limits prices quiet fenced result_ttl log_ttl usage_ttl organization_events
+-- PREFIX job log bell org orgbell lane throttled wake usage
+-- ARGV consumer limit look suspect_allowed lost chain limits prices quiet fenced lease_ms result_ttl log_ttl usage_ttl organization_events
 -- ITEM known
--- RETURNS {more, now, ms until a parked job may run or -1, {gates that failed lately...},
+-- RETURNS {more, now, ms until the caller must come for throttled jobs or -1, {gates that failed lately...},
 --   {job, token, spec, attempt, created, deadline, losses, gate, route, passed over, reserved tokens, spent, lost bytes}...}
--- INCLUDE lease clock announce ending ledger spending replacing predating gates parking releasing adopting turns
-
-local taken = {a = 0, h = 0, n = 0, l = 0, s = 0}
-local letters = {[again] = 'a', [suspect] = 's', [high] = 'h', [normal] = 'n', [low] = 'l'}
-
-local function deliver(count, ...)
-  local arguments = {'XREADGROUP', 'GROUP', GROUP, consumer, 'COUNT', count, 'STREAMS', ...}
-  for _ = 1, select('#', ...) do arguments[#arguments + 1] = '>' end
-  for _, answer in ipairs(redis.call(unpack(arguments)) or {}) do
-    local letter = letters[answer[1]]
-    taken[letter] = taken[letter] + adopt_all(letter, answer[2])
-  end
-end
+-- INCLUDE lease clock announce ending ledger spending replacing predating gate_states gates serving queues throttling releasing overdue adopting turns delivering
 
 local function answer_again()
   local known_tokens = {}
@@ -35,66 +23,65 @@ local function answer_again()
   return #claims
 end
 
-local start
-local function turn_now()
-  start = start or tonumber(redis.call('GET', turn) or 0)
-  return start
+-- A caller that asks for more gets less: no script is longer for it.
+local wanted = math.min(tonumber(limit), 1000)
+local gates_wait, suspects_went
+
+local function release_first()
+  -- Queues of gates that nobody names any more are looked for now and then.
+  if limits == '' and look ~= '1' then return end
+  load_gates()
+  mark_served()
+  if wanted <= 0 then return end
+  gates_wait, suspects_went = release_throttled(wanted)
+  if suspects_went then redis.call('ZADD', wake, -1, 'look') end
 end
 
-local wanted = tonumber(limit)
--- Lanes of gates that nobody names any more are looked for now and then.
-if limits ~= '' or look == '1' then load_gates() end
-if lost == '1' then wanted = wanted - answer_again() end
-local lanes_wait, lanes_suspects
-if next(lanes) and wanted > 0 then
-  lanes_wait, lanes_suspects = release_parked(wanted)
-  if lanes_suspects then redis.call('ZADD', wake, -1, 'look') end
-end
-if look == '1' and suspect_allowed == '1' and not holds_suspect and wanted > 0 then
-  -- At odd turns a single slot is offered to high first, or recovered jobs would keep it waiting (I8).
-  if wanted == 1 and turn_now() % 2 == 1 then deliver(1, high) end
-  if taken.h == 0 then deliver(1, suspect) end
-  if holds_suspect then redis.call('HSET', suspects, consumer, claims[#claims][2]) end
-  if taken.s > 0 then
-    wanted = wanted - 1
-    if wanted == 0 or turn_now() % 2 == 0 then start = turn_now() + 1 end
-  end
-  if taken.s + taken.h > 0 then redis.call('ZADD', wake, -1, 'look') end
-end
-
--- One call probes all lanes as long as each may give that many in any case; what gave less than asked is empty.
-local open = {a = math.huge, h = math.huge, n = math.huge, l = math.huge}
-local function note_empty(letter, asked, got) if got < asked then open[letter] = taken[letter] end end
-local probe = math.floor(wanted / 16)
-if probe > 0 then
-  deliver(probe, again, high, normal, low)
-  for letter in pairs(open) do note_empty(letter, probe, taken[letter]) end
-end
-
-local function total(counts_by_lane) return counts_by_lane.a + counts_by_lane.h + counts_by_lane.n + counts_by_lane.l end
-local function exhausted() return total(open) < math.huge end
-
-while total(taken) < wanted and not exhausted() do
-  local shares = allot(wanted, turn_now(), open)
-  for _, letter in ipairs(FIRST_AGAIN) do
-    local asked, before = math.min(shares[letter], wanted - total(taken) + taken[letter]) - taken[letter], taken[letter]
-    if asked > 0 and open[letter] == math.huge then
-      deliver(asked, streams[letter])
-      note_empty(letter, asked, taken[letter] - before)
+local function deliver_suspects()
+  if look == '1' and suspect_allowed == '1' and not holds_suspect and wanted > 0 then
+    -- At odd turns a single slot is offered to high first, or recovered jobs would keep it waiting (I8).
+    if wanted == 1 and turn_now() % 2 == 1 then deliver(1, high) end
+    if taken.h == 0 then deliver(1, suspect) end
+    if holds_suspect then redis.call('HSET', suspects, consumer, claims[#claims][2]) end
+    if taken.s > 0 then
+      wanted = wanted - 1
+      if wanted == 0 or turn_now() % 2 == 0 then start = turn_now() + 1 end
     end
+    if taken.s + taken.h > 0 then redis.call('ZADD', wake, -1, 'look') end
   end
 end
 
-local more = put_anew or lanes_wait == 0 or not exhausted() and wanted + taken.s > 0
-if more then
-  redis.call('SET', turn, (turn_now() + total(taken)) % 16)
-  redis.call('ZADD', wake, 0, 'job')
+local function run_all()
+  if lost == '1' then
+    -- A write that cannot grow memory first.
+    redis.call('PERSIST', wake)
+    wanted = wanted - answer_again()
+  end
+  release_first()
+  deliver_suspects()
+  deliver_in_turn(wanted)
+  local more = put_anew or gates_wait == 0 or not exhausted() and wanted + taken.s > 0
+  if more then
+    redis.call('SET', turn, (turn_now() + total(taken)) % 16)
+    redis.call('ZADD', wake, 0, 'job')
+  end
+  if ends_soon then redis.call('ZADD', wake, -1, 'look') end
+  close_books()
+  return more
 end
-close_books()
+
+local ok, more = pcall(run_all)
+-- What was reserved stays reserved, whatever failed after it.
 save_gates()
-if lanes_wait and lanes_wait > 0 then soonest = soonest < 0 and lanes_wait or math.min(soonest, lanes_wait) end
+if not ok then
+  local message = type(more) == 'table' and more.err or tostring(more)
+  return {err = string.match(message, '^%u+ ') and message or 'ERR ' .. message}
+end
+if gates_wait and gates_wait >= 0 then soonest = soonest < 0 and gates_wait or math.min(soonest, gates_wait) end
 local doubtful = {}
 for name, state in pairs(gate_states) do
   if state.failures + state.closings > 0 then doubtful[#doubtful + 1] = name end
 end
-return {more and 1 or 0, string.format('%d', now), promise(soonest), doubtful, unpack(claims)}
+local reply = {more and 1 or 0, string.format('%d', now), promise(soonest), doubtful}
+for _, claim in ipairs(claims) do reply[#reply + 1] = claim end
+return reply
