@@ -9,7 +9,7 @@
 -- ITEM known
 -- RETURNS {more, now, ms until the caller must come for throttled jobs or -1, {gates that failed lately...},
 --   {job, token, spec, attempt, created, deadline, losses, gate, route, passed over, reserved tokens, spent, lost bytes}...}
--- INCLUDE lease clock announce ending ledger spending replacing predating gate_states gates serving queues throttling releasing overdue adopting turns delivering
+-- INCLUDE lease clock announce ending ledger spending replacing predating gate_states gates serving queues throttling queue_order releasing overdue adopting turns delivering
 
 local function answer_again()
   local known_tokens = {}

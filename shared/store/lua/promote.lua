@@ -4,7 +4,7 @@
 -- KEYS again suspect high normal low due_high due_normal due_low wake gates parked deadlines counts ledger
 -- PREFIX job log bell org orgbell lane throttled wake usage
 -- ARGV limit heads limits chain prices lease_ms result_ttl log_ttl usage_ttl organization_events
--- RETURNS {promoted, ms until the caller must come for due jobs or deadlines (0: there are more now) or -1, ms until it
+-- RETURNS {jobs made claimable or ended, ms until the caller must come for due jobs or deadlines (0: there are more now) or -1, ms until it
 --   must come for gates or -1, ms until the next of the new jobs is overdue or -1}
 -- INCLUDE lease clock announce ending ledger spending gate_states gates serving queues throttling overdue deadlines unserved chain_sets
 
@@ -96,4 +96,4 @@ end
 if promoted > 0 or room then redis.call('ZADD', wake, 0, 'job') end
 if suspects_among then redis.call('ZADD', wake, -1, 'look') end
 close_books()
-return {promoted, soonest, gates_wait, heads_wait}
+return {promoted + ended, soonest, gates_wait, heads_wait}

@@ -59,7 +59,7 @@ local replies = each_item(function(consumer, job, token, lane, name, report, ret
   if record.cancel then return {'STAY', '', 0} end
   if string.sub(token, 1, 1) == 's' then redis.call('HDEL', suspects, consumer) end
   local names = (f[3] or chain_text ~= chain) and chain_text or FLEET
-  local function place() return throttle(job, names, lane, f[4], record.deadline, wait) end
+  local function place() return throttle(job, names, lane, token, f[4], record.deadline, wait) end
   put_back(job, token, record, 'rate_limited', math.max(record.attempt - 1, 0), now + wait, place, spent)
   ends_soon = ends_soon or record.deadline - now <= tonumber(lease_ms)
   return {'PARKED', '', math.min(wait, math.max(record.deadline - now, 1))}

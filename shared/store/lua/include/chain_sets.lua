@@ -5,7 +5,7 @@ local function move(job, names)
   local f = redis.call('HMGET', job_prefix .. job, 'state', 'entry', 'route', 'spec', 'created', 'deadline')
   if f[1] == 'queued' and f[2] == 'p' .. names then
     local queues = (f[3] or names ~= chain) and names or FLEET
-    local entry = throttle(job, queues, priority_of('a', f[4]), f[5], f[6], 0)
+    local entry = throttle(job, queues, priority_of('a', f[4]), '', f[5], f[6], 0)
     if entry ~= f[2] then redis.call('HSET', job_prefix .. job, 'entry', entry) end
   end
 end

@@ -1,5 +1,6 @@
 -- Looks for waiting jobs whose deadline has passed, in a bounded number of steps.
 
+local ended = 0
 local due_sets = {h = due_high, n = due_normal, l = due_low}
 
 -- Where a waiting job stands no more.
@@ -24,6 +25,7 @@ local function expire(job, index)
     redis.call('ZREM', index, job)
     if f[1] ~= 'queued' then return end
     end_overdue(job, f[3], f[4])
+    ended = ended + 1
     clear_place(job, f[2])
   end
 end
@@ -61,6 +63,7 @@ local function expire_heads(letter, most)
       local wait = tonumber(f[5]) - now
       if wait > 0 then return wait end
       end_overdue(entry[2][2], f[3], f[4])
+      ended = ended + 1
       release(f[2])
     end
   end

@@ -1,44 +1,9 @@
 -- Lets throttled jobs of gates that have room go where claims find them: one of each gate at a time, in the order of its
 -- queue, at the rate the gate allows, no more than the caller can take, and in a bounded number of steps.
 
-local STEPS, SKIPS_MAX, RETRY_MS = 64, 16, 50
--- Gates whose next job needs more room than there is; jobs that wait for another gate to start, by gate.
-local stuck, skipped = {}, {}
-
-local function note_emptied(queue)
-  if gate(queue).empty ~= 1 then gate(queue).empty, gates_changed[queue] = 1, true end
-end
-
-local function first_in(queue, from, passed)
-  local found = redis.call('ZRANGEBYSCORE', throttled_prefix .. queue, from, '+inf', 'WITHSCORES', 'LIMIT', 0, passed.count + 1)
-  for i = 1, #found, 2 do
-    if not passed[found[i]] then return found[i], tonumber(found[i + 1]) end
-  end
-  if from == '-inf' and #found == 0 then note_emptied(queue) end
-end
-
--- The next job for a gate, from its own queue or the fleet's; of 16 turns three begin at normal and one at low.
-local function next_for(name)
-  local passed = skipped[name] or {count = 0}
-  skipped[name] = passed
-  local turn = gate(name).turn % 16
-  local first = turn == 14 and 2 or (turn == 2 or turn == 6 or turn == 10) and 1 or 0
-  for _, from in ipairs(first > 0 and {string.format('%.0f', first * RANK_WIDTH), '-inf'} or {'-inf'}) do
-    local best, best_score, best_queue
-    for _, queue in ipairs(in_chain[name] and {name, FLEET} or {name}) do
-      local job, score
-      if gate(queue).empty == 0 then job, score = first_in(queue, from, passed) end
-      if job and (not best or score < best_score) then best, best_score, best_queue = job, score, queue end
-    end
-    if best then return best, best_queue end
-  end
-end
-
-local function skip(name, job)
-  local passed = skipped[name]
-  passed[job], passed.count = true, passed.count + 1
-  return passed.count < SKIPS_MAX
-end
+local STEPS, RETRY_MS = 64, 50
+-- Gates whose next job needs more room than there is.
+local stuck = {}
 
 local function look_later(name, wait)
   gate(name).look, gates_changed[name] = now + wait, true

@@ -43,9 +43,16 @@ local function ask_chain(chain_text, need, first_come, last, stuck)
   return nil, soonest, reasons, why
 end
 
+-- By priority, then by age: of jobs of one ms the id of the first entry tells which came first.
+local function place_in_queue(letter, token, created)
+  local ms, seq = string.match(token, '^[hnl](%d+)-(%d+)$')
+  local within = ms == created and math.min(tonumber(seq), 999) or 0
+  return string.format('%.0f', RANKS[letter] * RANK_WIDTH + tonumber(created) * 1000 + within)
+end
+
 -- Adds a job to the queues of `names`, to be looked at in `wait` ms; the caller releases its entry. Answers the new one.
-local function throttle(job, names, letter, created, deadline, wait)
-  local score = string.format('%.0f', RANKS[letter] * RANK_WIDTH + tonumber(created) * 1000)
+local function throttle(job, names, letter, token, created, deadline, wait)
+  local score = place_in_queue(letter, token, created)
   for name in string.gmatch(names, '%S+') do
     redis.call('ZADD', throttled_prefix .. name, score, job)
     expect_job(name, wait)
