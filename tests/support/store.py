@@ -106,7 +106,7 @@ async def open_gate(raw: RawRedis, gate: str) -> None:
     if len(values) > LOOK:
         values[LOOK] = "0"
     await raw("HSET", KEYS.fixed("gates"), gate, " ".join(values))
-    await raw("HDEL", KEYS.fixed("gates"), "!")
+    await raw("HDEL", KEYS.fixed("gates"), "@")
 
 
 async def drain(store: JobStore, consumer: str = "drain") -> int:

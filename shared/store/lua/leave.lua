@@ -16,6 +16,6 @@ for _, stream in pairs(streams) do
 end
 if deleted == 5 then redis.call('HDEL', suspects, consumer) end
 -- What this worker promised to look at, another one must.
-redis.call('HDEL', gates, '@', '!')
+redis.call('HDEL', gates, '@')
 redis.call('ZADD', wake, 0, 'job')
 return deleted

@@ -85,10 +85,9 @@ if throttled then
   room, unserved_wait = empty_unserved(most)
   if unserved_wait >= 0 then gates_wait = gates_wait < 0 and unserved_wait or math.min(gates_wait, unserved_wait) end
   for _, name in ipairs(own_gates) do
-    if has_queue(name) then
-      local wait = math.max(gate(name).look - now, (wait_of(name, 0)))
-      if wait <= 0 then room = true else gates_wait = gates_wait < 0 and wait or math.min(gates_wait, wait) end
-    end
+    local wait = queue_wait(name)
+    room = room or wait ~= nil and wait <= 0
+    if wait and wait > 0 then gates_wait = gates_wait < 0 and wait or math.min(gates_wait, wait) end
   end
   if gates_wait > 0 then gates_wait = promise(gates_wait) end
   save_gates()

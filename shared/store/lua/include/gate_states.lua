@@ -2,14 +2,15 @@
 -- has, and any other one by its name: how many there are besides costs nothing.
 -- closed_until: ms; why: 0 available, 1 the provider told us to wait, 2 too many failures in a row; failures, closings:
 -- in a row; ramp_from: when it became available; used: ms; requests, tokens: when the reserved share is used up (ms);
--- probe: 1 while one call tests a failing provider. For its queue (throttling.lua): look: when to look at it (ms); turn:
--- its place in the 16 turns; empty: 1 when no job is in it; served_until: ms, as far as live workers are known to have it.
+-- probe: 1 while one call tests a failing provider. For its queue (throttling.lua): look: not before (ms); turn: its place in
+-- the 16 turns; empty: 1 when no job is in it; served_until: ms, as far as live workers are known to have it.
 
 local GATE_FIELDS = {'closed_until', 'why', 'failures', 'closings', 'ramp_from', 'used', 'requests', 'tokens', 'probe',
   'look', 'turn', 'empty', 'served_until'}
 local WHY = {[0] = 'limit', 'rate_limited', 'unavailable'}
--- Fields of the hash that are no gates: the queue of jobs that name no chain, and when a worker comes back for queues.
-local FLEET, PROMISED = '*', '!'
+-- The queue of jobs that name no chain. Fields of the hash that are no gates: what is known of that queue, and when a worker
+-- comes back for queues.
+local FLEET, FLEET_FIELD, PROMISED = '*', '@*', '@'
 
 local now, gate_states, gate_limits, gates_changed, promised = now_ms(), {}, {}, {}, 0
 -- The gates that the caller's worker has, in its order; those that jobs without a chain may pass.
@@ -42,23 +43,24 @@ end
 -- Damage here may cost what the gates know, never a claim.
 local function gate(name)
   if gate_states[name] then return gate_states[name] end
-  local text = redis.pcall('HGET', gates, name)
+  local text = redis.pcall('HGET', gates, name == FLEET and FLEET_FIELD or name)
   return parse_gate(name, type(text) == 'string' and text)
 end
 
 local function load_all()
   local flat = redis.pcall('HGETALL', gates)
   for i = 1, #flat, 2 do
-    if string.find(flat[i], ':', 1, true) and string.sub(flat[i], 1, 1) ~= '@' or flat[i] == FLEET then
-      parse_gate(flat[i], flat[i + 1])
-      note_own(flat[i])
+    local name = flat[i] == FLEET_FIELD and FLEET or flat[i]
+    if string.sub(name, 1, 1) ~= '@' then
+      parse_gate(name, flat[i + 1])
+      note_own(name)
     end
   end
 end
 
 local function load_gates()
   if has_all then return load_all() end
-  local found = redis.pcall('HMGET', gates, PROMISED, FLEET, unpack(own_gates))
+  local found = redis.pcall('HMGET', gates, PROMISED, FLEET_FIELD, unpack(own_gates))
   promised = tonumber(found[1] or 0) or 0
   parse_gate(FLEET, found[2])
   for i, name in ipairs(own_gates) do parse_gate(name, found[i + 2]) end
@@ -71,7 +73,9 @@ local function save_gates()
     gates_changed[name] = table.concat(values, ' ')
   end
   local command = {}
-  for name, text in pairs(gates_changed) do command[#command + 1], command[#command + 2] = name, text end
+  for name, text in pairs(gates_changed) do
+    command[#command + 1], command[#command + 2] = name == FLEET and FLEET_FIELD or name, text
+  end
   gates_changed = {}
   for first = 1, #command, 200 do
     redis.pcall('HSET', gates, unpack(command, first, math.min(first + 199, #command)))

@@ -12,8 +12,7 @@ end
 
 -- Answers whether the gate is to be asked again, whether a job went, and whether it is one that lost workers.
 local function release_one(name)
-  local wait = wait_of(name, 0)
-  if wait > 0 then return look_later(name, wait) end
+  if wait_of(name, 0) > 0 then return false end
   local job, queue = next_for(name)
   if not job then
     if has_queue(name) then return look_later(name, RETRY_MS) end
@@ -45,13 +44,12 @@ local function release_one(name)
   return true, true, let_go(job, f[2], f[3], pass) == 's'
 end
 
-local function queue_wait(name) return has_queue(name) and math.max(gate(name).look - now, 0) or nil end
 
 -- Answers ms until the next may go (-1: none waits), and whether jobs that lost workers are among those that went.
 local function release_throttled(left)
   local suspects_among, due, steps = false, {}, left + STEPS
   for _, name in ipairs(own_gates) do
-    if queue_wait(name) == 0 then due[#due + 1] = name end
+    if (queue_wait(name) or 1) <= 0 then due[#due + 1] = name end
   end
   -- A write that cannot grow memory: a refusal fails the whole call before anything went.
   if #due > 0 then redis.call('PERSIST', parked) end
@@ -71,6 +69,7 @@ local function release_throttled(left)
   local soonest = -1
   for _, name in ipairs(own_gates) do
     local wait = queue_wait(name)
+    wait = wait and math.max(wait, 0)
     if wait then soonest = soonest < 0 and wait or math.min(soonest, wait) end
   end
   return soonest, suspects_among

@@ -9,6 +9,11 @@ local function has_queue(name)
   return gate(name).empty == 0 or (in_chain[name] == true and gate(FLEET).empty == 0)
 end
 
+-- How long until a job that waits for a gate may go, in ms; nil: none waits.
+local function queue_wait(name)
+  return has_queue(name) and math.max(gate(name).look - now, (wait_of(name, 0))) or nil
+end
+
 -- The caller's worker has these gates: others hand jobs to it. Written now and then, with what else is written.
 local function mark_served()
   for _, name in ipairs(own_gates) do
@@ -31,11 +36,12 @@ local function look_in(name, wait)
   if state.look > now + wait then state.look, gates_changed[name] = now + wait, true end
 end
 
--- A job comes into the queue of a gate. Those who have it are woken when the caller has not.
+-- A job has come into the queue of a gate. When the caller has not that gate, those who have are woken; the first job there
+-- is waited for as long as a worker may take to come.
 local function expect_job(name, wait)
   local state = gate(name)
   if name ~= FLEET and not has_gate(name) then
-    if state.empty == 1 or state.served_until == 0 then
+    if redis.call('ZCARD', throttled_prefix .. name) == 1 and state.served_until < now + SERVED_MS then
       state.served_until, gates_changed[name] = now + SERVED_MS, true
     end
     wake_for(name)

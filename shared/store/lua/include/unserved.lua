@@ -12,9 +12,7 @@ local function read_fleet(lane)
     for i = 1, #page[2], 2 do
       local name = page[2][i]
       if string.sub(name, 1, 1) == '@' then
-        if #name > 1 then lane(string.sub(name, 2)) end
-      elseif name == PROMISED then
-        promised = tonumber(page[2][i + 1]) or 0
+        if name ~= FLEET_FIELD and name ~= PROMISED then lane(string.sub(name, 2)) end
       elseif not gate_states[name] then
         parse_gate(name, page[2][i + 1])
       end
