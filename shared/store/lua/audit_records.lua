@@ -15,7 +15,10 @@ local function is_throttled(job, names)
   local score
   for name in string.gmatch(names, '%S+') do score = score or redis.call('ZSCORE', throttled_prefix .. name, job) end
   if not score then
-    if not redis.call('ZSCORE', lane_prefix .. names, job) then return false end
+    if not redis.call('ZSCORE', lane_prefix .. names, job) then
+      redis.call('ZREM', parked, job)
+      return false
+    end
     redis.call('HSETNX', gates, '@' .. names, '0 0')
   end
   for name in string.gmatch(score and names or '', '%S+') do

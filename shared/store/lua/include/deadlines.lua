@@ -47,12 +47,13 @@ end
 
 -- The first jobs of a stream that nobody was given yet.
 local function undelivered(stream, most)
+  local from = '-'
   for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
     for i = 1, #group, 2 do
-      if group[i] == 'last-delivered-id' then return redis.call('XRANGE', stream, '(' .. group[i + 1], '+', 'COUNT', most) end
+      if group[i] == 'last-delivered-id' then from = '(' .. group[i + 1] end
     end
   end
-  return {}
+  return redis.call('XRANGE', stream, from, '+', 'COUNT', most)
 end
 
 -- Ends overdue jobs at the head of a stream. Answers ms until the next one there is overdue, -1: none waits.
