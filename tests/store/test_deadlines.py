@@ -11,6 +11,7 @@ import pytest
 from shared.job import RetryReason
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
+from shared.store.replies import CallReport
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, block, routing, throttle_all
 from tests.support.store import KEYS, breaches, claim, complete, error_of, new_job, status_of, submit
@@ -90,7 +91,7 @@ async def test_whoever_throttles_a_job_comes_back_for_its_deadline(url: str) -> 
     ) as store:
         await submit(store, 1, deadline_ms=1_500)
         (held,) = await claim(store)
-        found = await store.reroute(held, A, "limited", retry_after_ms=3_600_000, candidates=(), spent=None)
+        found = await store.reroute(held, A, CallReport.LIMITED, retry_after_ms=3_600_000, candidates=(), spent=None)
         assert found.wait_ms <= 1_500
         await store.submit(new_job(deadline_ms=1_000))
         claimed = await store.claim("w1", 5, look=True, suspect=True)

@@ -50,7 +50,7 @@ async def test_what_came_back_keeps_its_priority_and_its_age(one: JobStore, raw:
     for _ in range(4):  # those that lost a worker come one at a time
         await throttle_all(one)
     await free(raw, A)
-    order = []
+    order = list[str]()
     while len(order) < 16:
         for claimed in await claim(one, 4):
             order.append(claimed.job_id)
@@ -127,5 +127,5 @@ async def test_chains_make_no_script_longer(url: str, raw: RawRedis) -> None:
             assert (await store.overview.stats()).parked == len(chains)
             return {verb: count for verb, count in sent if verb != "script_load"}
 
-    chains = list(permutations(gates, 4))
+    chains: list[tuple[str, ...]] = list(permutations(gates, 4))
     assert await commands_of(chains) == await commands_of(chains[:1] * len(chains))

@@ -31,7 +31,7 @@ local function release_first()
   -- Queues of gates that nobody names any more are looked for now and then.
   if limits == '' and look ~= '1' then return end
   load_gates()
-  mark_served()
+  mark_served(false)
   if wanted <= 0 then return end
   gates_wait, suspects_went = release_throttled(wanted)
   if suspects_went then redis.call('ZADD', wake, -1, 'look') end
@@ -72,6 +72,7 @@ end
 
 local ok, more = pcall(run_all)
 -- What was reserved stays reserved, whatever failed after it.
+if next(gates_changed) then mark_served(true) end
 save_gates()
 if not ok then
   local message = type(more) == 'table' and more.err or tostring(more)

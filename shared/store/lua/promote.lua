@@ -78,7 +78,7 @@ local room, moved = false, 0
 if throttled then
   begin_writing()
   load_gates()
-  mark_served()
+  mark_served(true)
   read_fleet(function(names) if moved < most then moved = moved + math.max(move_chain_set(names, most - moved), 1) end end)
   if moved > 0 then sooner(0) end
   local unserved_wait

@@ -14,11 +14,12 @@ local function queue_wait(name)
   return has_queue(name) and math.max(gate(name).look - now, (wait_of(name, 0))) or nil
 end
 
--- The caller's worker has these gates: others hand jobs to it. Written now and then, with what else is written.
-local function mark_served()
+-- The caller's worker has these gates: others hand jobs to it. Written now and then, for all of them where something else
+-- is written anyway, else for those that jobs wait for.
+local function mark_served(all)
   for _, name in ipairs(own_gates) do
     local state = gate(name)
-    if state.served_until < now + SERVED_MS / 2 then
+    if (all or has_queue(name)) and state.served_until < now + SERVED_MS / 2 then
       state.served_until, gates_changed[name] = now + SERVED_MS, true
     end
   end
