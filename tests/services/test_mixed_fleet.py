@@ -21,13 +21,14 @@ from tests.support.worker import DONE, Scripted, answers, ended, running_worker,
 @pytest.mark.parametrize("gated", [False, True])
 async def test_each_job_runs_where_its_model_is(store: JobStore, gated: bool) -> None:
     """Three workers with a model each and one in common: forty jobs that name one of them, or none, complete with their
-    first attempt, each by the model it named."""
+    first attempt, each by the model it named. Those who have it are woken: nobody waits for a look once a lease."""
+    settings = msgspec.structs.replace(store.settings, lease_seconds=60.0)
     fleet = [("a", "x"), ("b", "x"), ("c", "x")]
     jobs = [new_job(route=(f"{name}:{name}",)) for name in "abcx" * 8] + [new_job() for _ in range(8)]
     async with AsyncExitStack() as stack:
         for names in fleet:
             providers = {name: Scripted(answers, gated=gated) for name in names}
-            await stack.enter_async_context(running_worker(store.settings, providers, worker_concurrency=2))
+            await stack.enter_async_context(running_worker(settings, providers, worker_concurrency=2))
         await asyncio.gather(*(store.submit(job) for job in jobs))
         found = [await ended(store, job.id, seconds=20.0) for job in jobs]
     assert {(job.status, job.attempt) for job in found} == {(JobStatus.COMPLETED, 1)}
