@@ -21,6 +21,9 @@ GRACE_SECONDS: Final = 30.0
 RECONNECT_SECONDS: Final = 2.0
 """A server that comes back exactly after two leases is still met in time: connecting takes a moment."""
 
+RENEW_RETRY_S: Final = 0.25
+"""A renewal that failed is repeated within this, or an eighth of a lease: before others look a second time."""
+
 _log: Final = structlog.get_logger(__name__)
 
 
@@ -37,6 +40,7 @@ class Chores:
         self._view = View(self._lease_s, now)
         self._watching = anyio.Event()
         self._renewed_at = now
+        self._isolated_since: float | None = None
         self.ticked = now
 
     # ---- what the consumer tells and asks -----------------------------------------------------------------------
@@ -78,7 +82,8 @@ class Chores:
                 renewed = await self._store.renew(self._name, [run.claim for run in runs])
             except PASSING:
                 self.view_broke()
-                due = time.monotonic() + random.uniform(0.05, 0.25)  # noqa: S311 - jitter
+                longest = min(RENEW_RETRY_S, self._lease_s / 8)
+                due = time.monotonic() + random.uniform(longest / 5, longest)  # noqa: S311 - jitter
                 if time.monotonic() - self._renewed_at > patience:
                     _log.error("leases_expired", jobs=len(runs))
                     self._pool.halt_all(Stop.LOST)
@@ -104,9 +109,11 @@ class Chores:
         """While there is unfinished work: take back what silent workers held, as soon as the view allows it."""
         while True:
             await self._watching.wait()
-            pause = max(self._view.whole_in(time.monotonic()), 0.02)
+            now = time.monotonic()
+            self._view.same(now, self._store.generation)
+            pause = max(self._view.whole_in(now), 0.02)
             try:
-                if self._view.whole(time.monotonic()):
+                if self._view.whole(now):
                     pause = await self._recover_once()
                 else:
                     pause = min(pause, self._lease_s / 6)
@@ -120,6 +127,7 @@ class Chores:
 
     async def _look(self) -> None:
         """A look that takes nothing: the view is not whole yet."""
+        self._make_room(None)
         asked = time.monotonic()
         renewed = await self._store.renew(self._name, [])
         self.looked(asked, renewed.server_ms)
@@ -132,10 +140,21 @@ class Chores:
         if taken := recovered.requeued + recovered.failed:
             self._metrics.recoveries.inc(taken)
             _log.warning("recovered", requeued=recovered.requeued, failed=recovered.failed)
-        if recovered.pending == 0 and not self._pool.runs and not await self._store.upkeep.unfinished():
+        self._make_room(recovered.isolated)
+        if not recovered.unfinished and not self._pool.runs and not await self._store.upkeep.unfinished():
             self._watching = anyio.Event()
         steady = self._lease_s / 3
         return steady if recovered.next_ms is None else min(recovered.next_ms / 1000 + 0.005, steady)
+
+    def _make_room(self, isolated: int | None) -> None:
+        """Claim nothing more while `isolated` jobs wait for a worker that holds no other, and for a lease none has had
+        room. Only the worker that looks after all does so (None: it is another)."""
+        now = time.monotonic()
+        if not isolated:
+            self._isolated_since = None
+        elif self._isolated_since is None:
+            self._isolated_since = now
+        self._pool.clearing = self._isolated_since is not None and now - self._isolated_since >= self._lease_s
 
     async def audit(self) -> None:
         """At the start and then as often as the settings say, an hour by default."""

@@ -69,11 +69,16 @@ class Consumer:
                     look = await self._sleep()
                     if look is None:
                         continue
+                    if self._pool.free <= 0:
+                        await self._store.pass_on()
+                        more = True
+                        continue
                 # Under load half of the slots at a time: the server serves one half while the other runs.
                 limit = min(self._pool.free, self._pool.half) if more else self._pool.free
                 more = await self._claim(min(limit, CLAIM_MOST), look=look or more)
                 self._failures = 0
             except PASSING:
+                self._chores.view_broke()
                 more = True
                 self.served = time.monotonic()
                 await self._back_off()
@@ -83,7 +88,9 @@ class Consumer:
         known = [run.claim.token for run in self._pool.runs] if self._answer_lost else None
         asked = time.monotonic()
         call = asyncio.ensure_future(
-            self._store.claim(self._name, limit, look=look, suspect=not self._pool.holds_suspect, known=known)
+            self._store.claim(
+                self._name, limit, look=look, suspect=self._pool.suspects_room, alone=not self._pool.runs, known=known
+            )
         )
         try:
             claimed = await asyncio.shield(call)

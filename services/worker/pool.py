@@ -18,6 +18,10 @@ LOOK_SECONDS: Final = 0.1
 timers of its own cost a job 2 us."""
 
 
+SUSPECTS_PART: Final = 8
+"""One slot of so many may hold a suspect."""
+
+
 class Pool:
     """`slots` jobs run at once. A slot is free when its job's text is done; ends not yet confirmed by Redis are
     bounded by as many again."""
@@ -29,6 +33,8 @@ class Pool:
         self._metrics = metrics
         self._runs: dict[str, Run] = {}
         self._executing = 0
+        self._suspects: dict[str, Claim] = {}
+        self._clearing = False
         self._changed = asyncio.Event()
         self._looking: asyncio.TimerHandle | None = None
         self._ending_stuck: set[asyncio.Task[None]] = set()
@@ -37,7 +43,9 @@ class Pool:
 
     @property
     def free(self) -> int:
-        """How many jobs may be claimed now."""
+        """How many jobs may be claimed now: none beside one that must run alone, and while it is made room for."""
+        if (self._clearing and self._runs) or any(claim.isolated for claim in self._held_suspects()):
+            return 0
         return min(self._slots - self._executing, 2 * self._slots - len(self._runs))
 
     @property
@@ -52,8 +60,30 @@ class Pool:
 
     @property
     def holds_suspect(self) -> bool:
-        """Whether a job that lost a worker before is among them."""
-        return any(run.claim.suspect for run in self._runs.values())
+        """Whether a job that lost two workers before is among them."""
+        return bool(self._held_suspects())
+
+    @property
+    def suspects_room(self) -> int:
+        """How many more suspects may run here: they take an eighth of the slots at most, one at least."""
+        return max(max(self._slots // SUSPECTS_PART, 1) - len(self._held_suspects()), 0)
+
+    @property
+    def clearing(self) -> bool:
+        """Whether nothing is claimed until all runs ended: a job waits that must run alone."""
+        return self._clearing
+
+    @clearing.setter
+    def clearing(self, wanted: bool) -> None:
+        if wanted != self._clearing:
+            self._clearing = wanted
+            self._changed.set()
+
+    def _held_suspects(self) -> Sequence[Claim]:
+        # Asked for at each end of a job, and nearly always empty.
+        if self._suspects:
+            self._suspects = {token: claim for token, claim in self._suspects.items() if token in self._runs}
+        return tuple(self._suspects.values())
 
     async def wait_free(self) -> None:
         """Return when a slot is free."""
@@ -74,6 +104,8 @@ class Pool:
         runs = [Run(claim, now) for claim in claims if claim.token not in self._runs]
         for run in runs:
             self._runs[run.claim.token] = run
+            if run.claim.suspect:
+                self._suspects[run.claim.token] = run.claim
             self._metrics.wait.observe(max(run.claim.started_ms - run.claim.ready_ms, 0) / 1000)
         self._executing += len(runs)
         loop.call_soon(loop.call_soon, self._begin, runs)

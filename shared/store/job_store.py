@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from shared.errors import IdempotencyConflict, JobNotFound, LeaseLost, PressworkError
+from shared.errors import IdempotencyConflict, JobNotFound, LeaseLost, PressworkError, StoreUnavailable
 from shared.job import Claim, JobError, JobSnapshot, JobStatus, NewJob, Outcome, RetryReason, Spent
 from shared.settings import StoreSettings
 from shared.store import items, records, refusals, wiring
@@ -87,7 +87,7 @@ class JobStore:
         code, job_id, state = (part.decode() for part in reply)
         if code == "CONFLICT":
             raise IdempotencyConflict("this idempotency key came with another body before")
-        return Submitted(job_id, code == "NEW", JobStatus(state))
+        return Submitted(job_id, code == "NEW", _status(state))
 
     async def submit_retry_of(self, job_id: str, job: NewJob) -> Submitted:
         """Queue `job` as the one retry of `job_id`; asked again, it answers the same new job."""
@@ -107,6 +107,8 @@ class JobStore:
         code, state = reply[0].decode(), reply[1].decode()
         if code == "MISSING":
             raise JobNotFound(job_id)
+        if code == "FOREIGN":
+            raise StoreUnavailable("the job's record is of a newer release: another gateway may end it")
         if code == "ENDED":
             return CancelReply("ended", JobStatus(state))
         return CancelReply("cancelled" if code == "CANCELLED" else "requested", JobStatus(state))
@@ -128,19 +130,27 @@ class JobStore:
 
     @property
     def generation(self) -> int:
-        """Counts connections: unchanged means one unbroken view of the server."""
-        return self._socket.generation
+        """Counts connections and refused writes: unchanged means one unbroken view of the server."""
+        return self._socket.generation + self._calls.refused + self._reads.refused
 
     async def claim(
-        self, consumer: str, limit: int, *, look: bool, suspect: bool, known: Sequence[str] | None = None
+        self,
+        consumer: str,
+        limit: int,
+        *,
+        look: bool,
+        suspect: int,
+        alone: bool = True,
+        known: Sequence[str] | None = None,
     ) -> Claimed:
-        """Take up to `limit` jobs. `look`: also from the recovered lane, one and only if `suspect` allows it.
+        """Take up to `limit` jobs. `look`: also suspects, `suspect` at most; if that is not 0, a worker that holds
+        nothing (`alone`) may get one that must run alone, and nothing beside it.
 
         `known` (tokens this worker holds) is given when the answer of an earlier claim was lost: those jobs come again.
         """
         reply = await self._calls.run(
             "claim", [(token,) for token in known or ()], consumer=consumer, limit=limit, look=int(look),
-            suspect_allowed=int(suspect), lost=int(known is not None),
+            suspects_max=int(suspect), alone=int(alone), lost=int(known is not None),
         )  # fmt: skip
         more, now_ms, rows = bool(reply[0]), self._clock.note(reply[1]), reply[4:]
         next_ms = None if reply[2] < 0 else int(reply[2])
@@ -248,11 +258,20 @@ class JobStore:
         """Wake a sleeper for recovered work: a worker that is done with its suspect may take the next one."""
         await self._reads.execute("ZADD", self.keys.fixed("wake"), -1, Ring.LOOK.value)
 
+    async def pass_on(self) -> None:
+        """Wake another sleeper: this one was woken and may take nothing."""
+        await self._reads.execute("ZADD", self.keys.fixed("wake"), -1, Ring.LOOK.value, 0, Ring.JOB.value)
+
     @asynccontextmanager
     async def control(self, consumer: str) -> AsyncIterator[Messages]:
         """Job ids whose cancel was requested, as they come: `async for job_id in channel`."""
         async with self.bell.messages(self.keys.control(consumer)) as messages:
             yield messages
+
+
+def _status(state: str) -> JobStatus:
+    """The state of a job that was there before; one that this release has no name for is as good as waiting."""
+    return JobStatus(state) if state in set(JobStatus) else JobStatus.QUEUED
 
 
 @asynccontextmanager

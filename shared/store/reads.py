@@ -9,11 +9,12 @@ from shared.store.shared_socket import Observer, Reply, Transport
 
 
 class Reads:
-    """A `Transport` before another one. Never raises ResponseError."""
+    """A `Transport` before another one. Never raises ResponseError. `refused`: as in `Calls`."""
 
     def __init__(self, transport: Transport, observer: Observer | None) -> None:
         self._transport = transport
         self._observer = observer
+        self.refused = 0
 
     async def execute(self, *command: bytes | str | int | float) -> Reply:
         """See `Transport`."""
@@ -22,4 +23,5 @@ class Reads:
         try:
             return await self._transport.execute(*command)
         except ResponseError as error:
+            self.refused += refusals.of_every_write(error)
             raise refusals.of_call(error) from None

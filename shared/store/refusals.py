@@ -37,6 +37,11 @@ def is_quota(text: str) -> bool:
     return any(words in text.lower() for words in QUOTA_TEXTS)
 
 
+def of_every_write(error: ResponseError) -> bool:
+    """Whether the server refused this as it would have refused every write then, renewals of leases among them."""
+    return error_code(error) in PASSING
+
+
 def of_call(error: ResponseError) -> PressworkError:
     """Of a whole call: nothing of it took effect."""
     if isinstance(error, OutOfMemoryError) or CAPACITY_TEXT in str(error).lower():

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, block, free, routing, throttle_all
-from tests.support.store import KEYS, breaches, claim, complete, drain, error_of, status_of, submit
+from tests.support.store import KEYS, breaches, claim, complete, drain, error_of, make_overdue, status_of, submit
 
 RANKS, WIDTH = {"high": 0, "normal": 1, "low": 2}, 3 * 10**15
 
@@ -76,10 +74,10 @@ async def test_they_are_moved_and_run_in_order(two: JobStore, raw: RawRedis) -> 
 async def test_their_deadlines_hold_before_they_are_moved(one: JobStore, raw: RawRedis) -> None:
     """Overdue in the old set: ended there."""
     await block(one, A)
-    (job_id,) = await submit(one, deadline_ms=50)
+    (job_id,) = await submit(one)
     await throttle_all(one)
     await _as_before(raw, job_id, A)
-    await asyncio.sleep(0.06)
+    await make_overdue(raw, job_id)
     await _promote_all(one)
     assert await error_of(one, job_id) == "DeadlineExceeded"
     assert await raw("KEYS", f"{KEYS.prefix('lane')}*") == []

@@ -13,7 +13,7 @@ from shared.store.job_store import JobStore, open_store
 from shared.store.replies import CallReport
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, block, free, reroute, routing, throttle_all
-from tests.support.store import KEYS, breaches, claim, complete, drain, error_of, new_job, submit
+from tests.support.store import KEYS, breaches, claim, complete, drain, error_of, make_overdue, new_job, submit
 
 ANSWER_S = 1.0
 """A refusal takes less than a millisecond; a loop that waits for a write to pass never ends."""
@@ -38,10 +38,10 @@ async def test_every_script_answers_a_refusal_and_goes_on_afterwards(
     ids = await submit(two, 2)
     held = await claim(two, 2)
     await block(two, A, B)
-    ids += [*await submit(two, 20, route=(A,)), *await submit(two, 20), *await submit(two, 3, deadline_ms=50)]
+    ids += [*await submit(two, 20, route=(A,)), *await submit(two, 23)]
     await throttle_all(two)
+    await make_overdue(raw, *ids[42:45])
     ids += await submit(two, 1, delay_ms=1)
-    await asyncio.sleep(0.06)
     await free(raw, A, B)
     await without_replicas()
     calls: list[Callable[[], Awaitable[object]]] = [
@@ -66,10 +66,10 @@ async def test_every_script_answers_a_refusal_and_goes_on_afterwards(
 
 async def test_a_full_server_lets_throttled_jobs_go_and_ends_overdue_ones(two: JobStore, raw: RawRedis) -> None:
     """At maxmemory a gate's report, a release, a claim and an end pass: only submit needs memory."""
-    await block(two, A, B, ms=300)
-    ids = [*await submit(two, 4), *await submit(two, 2, deadline_ms=50)]
+    await block(two, A, B, ms=5_000)
+    ids = await submit(two, 6)
     await throttle_all(two)
-    await asyncio.sleep(0.06)
+    await make_overdue(raw, *ids[4:])
     await raw("CONFIG", "SET", "maxmemory", 1)
     assert (await two.upkeep.promote()).promoted == 2
     async with asyncio.timeout(10):

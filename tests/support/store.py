@@ -78,6 +78,14 @@ async def lose(store: JobStore, raw: RawRedis, *claims: Claim) -> None:
     await store.upkeep.recover("finder", [])
 
 
+async def make_overdue(raw: RawRedis, *job_ids: str) -> None:
+    """Let the time pass for which jobs that brought their own deadline, or are throttled, may wait."""
+    for job_id in job_ids:
+        await raw("HSET", KEYS.job(job_id), "deadline", 1)
+        for index in ("deadlines", "parked"):
+            await raw("ZADD", KEYS.fixed(index), "XX", 1, job_id)
+
+
 async def status_of(store: JobStore, job_id: str) -> JobStatus:
     """The status of a job that is there."""
     snapshot = await store.status(job_id)

@@ -1,12 +1,12 @@
 -- What is to be done at a time: makes due jobs claimable, high before normal before low, ends jobs whose deadline has
 -- passed, wherever they wait, and wakes workers for gates that have room. At most `limit` of each a call.
 -- heads: also look at new jobs, whose deadlines nobody wrote down.
--- KEYS again suspect high normal low due_high due_normal due_low wake gates parked deadlines counts ledger
+-- KEYS again suspect isolated high normal low due_high due_normal due_low wake gates parked deadlines counts ledger
 -- PREFIX job log bell org orgbell lane throttled wake usage
 -- ARGV limit heads limits chain prices lease_ms result_ttl log_ttl usage_ttl organization_events
 -- RETURNS {jobs made claimable or ended, ms until the caller must come for due jobs or deadlines (0: there are more now) or -1, ms until it
 --   must come for gates or -1, ms until the next of the new jobs is overdue or -1}
--- INCLUDE lease clock announce ending ledger spending gate_states gates serving queues throttling overdue deadlines unserved chain_sets
+-- INCLUDE release lease clock announce ending ledger spending gate_states gates serving queues throttling overdue deadlines unserved chain_sets
 
 local promoted, suspects_among, most, writing = 0, false, tonumber(limit), false
 
@@ -18,10 +18,13 @@ end
 
 local function promote(lane, set, job)
   local record = job_prefix .. job
-  local f = redis.call('HMGET', record, 'state', 'entry', 'losses', 'deadline')
+  local f = redis.call('HMGET', record, 'state', 'entry', 'losses', 'deadline', 'v')
+  -- Left to a worker that knows it; the others ask again in a lease.
+  if foreign(f[5], f[1]) then return redis.call('ZADD', set, 'XX', string.format('%d', now + tonumber(lease_ms)), job) end
+  redis.call('ZREM', set, job)
   if f[1] ~= 'queued' or f[2] ~= 'd' .. lane then return end
-  local letter = tonumber(f[3] or 0) > 0 and 's' or 'a'
-  suspects_among = suspects_among or letter == 's'
+  local letter = lane_after(f[3])
+  suspects_among = suspects_among or is_suspect(letter)
   local entry = letter .. redis.call('XADD', streams[letter], '*', 'j', job)
   redis.call('HSET', record, 'entry', entry)
   -- Behind what came back with more time it would be overlooked.
@@ -44,8 +47,7 @@ for _, lane in ipairs({'h', 'n', 'l'}) do
     end
     begin_writing()
     -- A record that cannot be read is nobody's job: it leaves the set all the same.
-    pcall(promote, lane, set, due[i])
-    redis.call('ZREM', set, due[i])
+    if not pcall(promote, lane, set, due[i]) then redis.call('ZREM', set, due[i]) end
     left = left - 1
   end
 end

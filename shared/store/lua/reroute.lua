@@ -1,6 +1,6 @@
 -- A call failed before its first token: tells its gate, then finds the job another one, or throttles it until one has
 -- room. A throttled job's slot is free and its attempt is given back.
--- KEYS again suspect high normal low due_high due_normal due_low wake suspects gates parked failover
+-- KEYS again suspect isolated high normal low due_high due_normal due_low wake gates parked failover
 -- PREFIX job log bell org orgbell lane throttled wake
 -- ARGV limits chain lease_ms failures_max organization_events fenced
 -- ITEM consumer job token lane gate report retry candidates route spent
@@ -57,7 +57,6 @@ local replies = each_item(function(consumer, job, token, lane, name, report, ret
   wait = math.max(wait or SERVED_MS, 1)
   local record = read_record(job)
   if record.cancel then return {'STAY', '', 0} end
-  if string.sub(token, 1, 1) == 's' then redis.call('HDEL', suspects, consumer) end
   local names = (f[3] or chain_text ~= chain) and chain_text or FLEET
   local function place() return throttle(job, names, lane, token, f[4], record.deadline, wait) end
   put_back(job, token, record, 'rate_limited', math.max(record.attempt - 1, 0), now + wait, place, spent)

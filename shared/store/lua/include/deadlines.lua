@@ -11,12 +11,12 @@ local function clear_place(job, entry)
   release(entry)
 end
 
--- Ends a job of an index that is overdue, and drops one that has ended. One that runs is ended by its worker: it is looked
--- at again in a lease. Answers ms until the next look at one that waits, nil for the others.
+-- Ends a job of an index that is overdue, and drops one that has ended. One that runs is ended by its worker, one of another
+-- release by who knows it: it is looked at again in a lease. Answers ms until the next look at one that waits, nil for the others.
 local function expire(job, index)
-  local f = redis.call('HMGET', job_prefix .. job, 'state', 'entry', 'org', 'lost', 'deadline')
+  local f = redis.call('HMGET', job_prefix .. job, 'state', 'entry', 'org', 'lost', 'deadline', 'v')
   local left = (tonumber(f[5] or 0) or 0) - now
-  if f[1] == 'processing' then
+  if f[1] == 'processing' or foreign(f[6], f[1]) then
     redis.call('ZADD', index, string.format('%.0f', now + math.max(left, 0) + tonumber(lease_ms)), job)
   elseif f[1] == 'queued' and left > 0 then
     redis.call('ZADD', index, f[5], job)
@@ -59,8 +59,8 @@ end
 -- Ends overdue jobs at the head of a stream. Answers ms until the next one there is overdue, -1: none waits.
 local function expire_heads(letter, most)
   for _, entry in ipairs(undelivered(streams[letter], most)) do
-    local f = redis.pcall('HMGET', job_prefix .. entry[2][2], 'state', 'entry', 'org', 'lost', 'deadline')
-    if f[1] == 'queued' and f[2] == letter .. entry[1] then
+    local f = redis.pcall('HMGET', job_prefix .. entry[2][2], 'state', 'entry', 'org', 'lost', 'deadline', 'v')
+    if f[1] == 'queued' and not foreign(f[6], f[1]) and f[2] == letter .. entry[1] then
       local wait = tonumber(f[5]) - now
       if wait > 0 then return wait end
       end_overdue(entry[2][2], f[3], f[4])

@@ -1,7 +1,7 @@
 -- Delivers entries to this consumer, in the order of turns.lua.
 
-local taken = {a = 0, h = 0, n = 0, l = 0, s = 0}
-local letters = {[again] = 'a', [suspect] = 's', [high] = 'h', [normal] = 'n', [low] = 'l'}
+local taken = {a = 0, h = 0, n = 0, l = 0, s = 0, i = 0}
+local letters = {[again] = 'a', [suspect] = 's', [isolated] = 'i', [high] = 'h', [normal] = 'n', [low] = 'l'}
 
 local function deliver(count, ...)
   local arguments = {'XREADGROUP', 'GROUP', GROUP, consumer, 'COUNT', count, 'STREAMS', ...}

@@ -2,8 +2,8 @@
 -- queue, at the rate the gate allows, no more than the caller can take, and in a bounded number of steps.
 
 local STEPS, RETRY_MS = 64, 50
--- Gates whose next job needs more room than there is.
-local stuck = {}
+-- Gates whose next job needs more room than there is; gates with jobs that wait for another one to start.
+local stuck, starting = {}, {}
 
 local function look_later(name, wait)
   gate(name).look, gates_changed[name] = now + wait, true
@@ -15,22 +15,25 @@ local function release_one(name)
   if wait_of(name, 0) > 0 then return false end
   local job, queue = next_for(name)
   if not job then
-    if has_queue(name) then return look_later(name, RETRY_MS) end
+    if has_queue(name) then return look_later(name, starting[name] and RETRY_MS or tonumber(lease_ms)) end
     return false
   end
   local record = job_prefix .. job
-  local f = redis.call('HMGET', record, 'state', 'entry', 'losses', 'max_tokens')
+  local f = redis.call('HMGET', record, 'state', 'entry', 'losses', 'max_tokens', 'v')
+  -- Left to a worker that knows it.
+  if foreign(f[5], f[1]) then return skip(name, job) or look_later(name, tonumber(lease_ms)) end
   local names = string.match(f[2] or '', '^p(.+)$')
   if f[1] ~= 'queued' or not names or not string.find(' ' .. names .. ' ', ' ' .. queue .. ' ', 1, true) then
     redis.call('ZREM', throttled_prefix .. queue, job)
     return true
   end
-  if has_all then return true, true, let_go(job, f[2], f[3]) == 's' end
+  if has_all then return true, true, is_suspect(let_go(job, f[2], f[3])) end
   local chain_text = names == FLEET and chain or names
   local found, soonest, reasons, need_or_why = ask_chain(chain_text, function()
     return need_of(redis.call('HSTRLEN', record, 'spec'), f[4])
   end, false, name, stuck)
   if not found and need_or_why == 'ramp' and wait_of(name, 0) == 0 then
+    starting[name] = true
     return skip(name, job) or look_later(name, RETRY_MS)
   end
   if not found then
@@ -41,7 +44,7 @@ local function release_one(name)
   -- Reserved first: what fails after it may cost a share, never a limit.
   admit(found, need_or_why)
   gate(name).turn, gates_changed[name] = (gate(name).turn + 1) % 16, true
-  return true, true, let_go(job, f[2], f[3], pass) == 's'
+  return true, true, is_suspect(let_go(job, f[2], f[3], pass))
 end
 
 

@@ -68,7 +68,7 @@ end
 -- it; empty: it must ask. Answers the letter of its new entry.
 local function let_go(job, entry, losses, pass)
   leave_queues(job, string.sub(entry, 2))
-  local letter = tonumber(losses or 0) > 0 and 's' or 'a'
+  local letter = lane_after(losses)
   local anew = letter .. redis.call('XADD', streams[letter], '*', 'j', job)
   redis.call('HSET', job_prefix .. job, 'entry', anew, 'pass', pass or '')
   return letter

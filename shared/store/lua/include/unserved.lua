@@ -26,7 +26,9 @@ local function served(name) return has_gate(name) or gate(name).served_until > n
 
 -- A job whose own chain has another gate waits for that; one that names no chain asks that of today; others end.
 local function take_off(job, name)
-  local f = redis.call('HMGET', job_prefix .. job, 'state', 'entry', 'org', 'lost', 'route', 'losses')
+  local f = redis.call('HMGET', job_prefix .. job, 'state', 'entry', 'org', 'lost', 'route', 'losses', 'v')
+  -- Left to a worker that knows it.
+  if foreign(f[7], f[1]) then return end
   local names, others = string.match(f[2] or '', '^p(.+)$'), {}
   redis.call('ZREM', throttled_prefix .. name, job)
   if f[1] ~= 'queued' or not names then return end
@@ -40,13 +42,16 @@ local function take_off(job, name)
 end
 
 local function take_all_off(name, most)
+  local before = redis.call('ZCARD', throttled_prefix .. name)
   local jobs = redis.call('ZRANGE', throttled_prefix .. name, 0, most - 1)
   for _, job in ipairs(jobs) do
     if not pcall(take_off, job, name) then redis.call('ZREM', throttled_prefix .. name, job) end
   end
   local state, left = gate(name), redis.call('EXISTS', throttled_prefix .. name)
-  state.empty, state.served_until, gates_changed[name] = 1 - left, left == 1 and now or 0, true
-  return #jobs, left == 1
+  local more = left == 1 and redis.call('ZCARD', throttled_prefix .. name) < before
+  state.empty, gates_changed[name] = 1 - left, true
+  state.served_until = more and now or left == 1 and now + SERVED_MS or 0
+  return #jobs, more
 end
 
 -- Answers whether jobs were let go, and ms until the caller is to look again (-1: nobody waits for such a gate).
