@@ -33,6 +33,7 @@ from shared.http.ops import ops_routes
 from shared.http.server import application, serve
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
+from shared.store.requirements import Role
 from shared.store.routing import Routing
 from shared.telemetry.budget import reported
 from shared.telemetry.metrics import RedisMetrics, WorkerMetrics, new_registry
@@ -168,9 +169,12 @@ async def run(
     paths = routing(settings, known)
     stopped = asyncio.Event()
     redis = RedisMetrics(registry)
+    opened = open_store(
+        store_settings, client_name="presswork-worker", role=Role.WORKER, observer=redis.observe, routing=paths
+    )
     async with (
         closing(known),
-        open_store(store_settings, client_name="presswork-worker", observer=redis.observe, routing=paths) as store,
+        opened as store,
         reported(redis.meter, **store_settings.profile),
     ):
         redis.show_quota(lambda: store.quota_exceeded)

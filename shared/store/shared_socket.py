@@ -17,10 +17,10 @@ import hiredis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
-from shared.errors import StoreUnavailable
+from shared.errors import StoreUnavailable, StoreUnfit
 from shared.store import refusals
 from shared.store.connection import CONNECT_TIMEOUT_S, AnyConnection
-from shared.store.outage import Outage
+from shared.store.outage import Outage, lacking
 
 IDLE_S: Final = 1.0
 THAW_TURNS: Final = 4
@@ -117,6 +117,11 @@ class SharedSocket:
             with contextlib.suppress(ValueError):
                 self._outbox.remove(call)
 
+    def renew(self) -> None:
+        """Close the connection: the next command opens another one."""
+        if self._session is not None:
+            self._session.cancel()
+
     async def aclose(self) -> None:
         """Close the connection; commands that still wait get StoreUnavailable."""
         if self._runner is not None:
@@ -130,11 +135,11 @@ class SharedSocket:
         if call.sent and self._session is not None:
             self._session.cancel()
 
-    def _fail(self, calls: deque[_Call], reason: str) -> None:
+    def _fail(self, calls: deque[_Call], reason: str, kind: type[StoreUnavailable] = StoreUnavailable) -> None:
         while calls:
             call = calls.popleft()
             if not call.done.done():
-                call.done.set_exception(StoreUnavailable(reason, sent=call.sent))
+                call.done.set_exception(kind(reason, sent=call.sent))
 
     async def _run(self) -> None:
         failures = 0
@@ -155,6 +160,8 @@ class SharedSocket:
             except (RedisError, OSError, TimeoutError) as error:
                 if self.generation == opened:
                     self._outage.failed(error)
+                    if (missing := lacking(error)) is not None:
+                        self._fail(self._outbox, missing, StoreUnfit)
             failures = 0 if self.generation != opened else failures + 1
             await asyncio.sleep(random.uniform(0.5, 1.0) * min(0.02 * 2.0 ** min(failures, 6), 0.25))  # noqa: S311 - jitter
 

@@ -22,6 +22,7 @@ from prometheus_client import (
 
 from shared.telemetry.budget import Meter
 from shared.telemetry.instruments import CountFamily, Distribution
+from shared.telemetry.log_sink import DROPPED
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST.removesuffix("; charset=utf-8")
 """Of `/metrics`; Litestar adds the charset to every text."""
@@ -49,6 +50,10 @@ def new_registry(service: str) -> CollectorRegistry:
         "presswork_build_info", "Always 1; the labels tell what runs.", ("service", "version"), registry=registry
     )
     info.labels(service, installed_version()).set(1)
+    dropped = CountFamily(
+        "presswork_log_lines_dropped_total", "Log lines that could not be written.", (), registry=registry
+    )
+    dropped.show(DROPPED)
     return registry
 
 

@@ -62,6 +62,9 @@ def _ended(environment: dict[str, str], folder: Path) -> tuple[int, list[str]]:
     [
         ("GATEWAY_PORT", "99999", "presswork: GATEWAY_PORT: expected `int` <= 65535"),
         ("NOTIFIER_PORT", "soon", "presswork: NOTIFIER_PORT: expected a whole number"),
+        ("GATEWAY_PORT", "tcp://10.0.0.1:8000", "presswork: GATEWAY_PORT: expected a whole number; it holds the"),
+        ("DATA_DIR", "/tmp", "presswork: DATA_DIR: others can write to /tmp"),  # noqa: S108 - it is refused
+        ("OPENAI_API_KEY", "'sk-1'", "presswork: OPENAI_API_KEY stands in quotes"),
         ("GATEWAY_PORT", "'8000'", "presswork: GATEWAY_PORT stands in quotes"),
         ("DATA_DIR", "/dev/null", "presswork: DATA_DIR: /dev/null cannot be used: File exists"),
         ("DATA_DIR", "/dev/null/data", "presswork: DATA_DIR: /dev/null/data cannot be used: Not a directory"),

@@ -48,6 +48,7 @@ DOCUMENTED = {
     "presswork_redis_quota_exceeded": (),
     "presswork_redis_round_trips": (),
     "presswork_build_info": ("service", "version"),
+    "presswork_log_lines_dropped": (),
 }
 
 
