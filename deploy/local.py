@@ -22,10 +22,11 @@ from typing import Annotated, Final
 import msgspec
 
 from deploy.environment import of_service
+from deploy.signals import pass_hang_ups, prepared, stop_by_signals
 from shared.errors import PressworkError, SettingsInvalid
 from shared.settings import read, redis_url
 from shared.store import data_folder
-from shared.store.embedded import EmbeddedServer, die_with_parent
+from shared.store.embedded import EmbeddedServer
 from shared.telemetry.log_sink import Sink, occupy_closed_descriptors, say
 
 READY_SECONDS = 20.0
@@ -71,7 +72,7 @@ class Child:
             [sys.executable, "-m", f"services.{self.name}"],
             env=dict(self._environment),
             start_new_session=True,
-            preexec_fn=die_with_parent(),  # noqa: PLW1509 - one async-signal-safe call
+            preexec_fn=prepared(),  # noqa: PLW1509 - two async-signal-safe calls
         )
 
     def ready(self) -> bool:
@@ -99,6 +100,11 @@ class Child:
         elif now >= self._not_before:
             self._not_before = 0.0
             self.start()
+
+    def hang_up(self) -> None:
+        """SIGHUP, if it runs."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGHUP)
 
     def stop(self) -> None:
         """SIGTERM and wait; SIGKILL when it takes longer than any drain."""
@@ -180,13 +186,6 @@ def _supervise(children: list[Child], server: EmbeddedServer | None, stop: threa
             child.watch()
 
 
-def _stop_by_signals(stop: threading.Event) -> None:
-    """Ctrl-C, SIGTERM and a terminal that is closed set `stop`; whoever calls with nohup wants to outlive that."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, lambda *_: stop.set())
-
-
 def _start_server(folder: Path) -> EmbeddedServer:
     server = EmbeddedServer(folder)
     try:
@@ -200,10 +199,11 @@ def main() -> int:
     """Run until a signal; 0 after a clean stop, 1 with one line when something cannot start, 2 for a wrong setting."""
     occupy_closed_descriptors()
     stop = threading.Event()
-    _stop_by_signals(stop)
+    stop_by_signals(stop)
+    children: list[Child] = []
+    pass_hang_ups(children, stop)
     environment = dict(os.environ)
     server: EmbeddedServer | None = None
-    children: list[Child] = []
     try:
         places = read(environment, Places)
         if redis_url(environment) is None:
@@ -211,7 +211,7 @@ def main() -> int:
             environment["REDIS_URL"] = server.url
         # On a laptop the browser reaches the notifier directly.
         environment.setdefault("PUBLIC_EVENTS_URL", f"http://{_reach(places.notifier_host)}:{places.notifier_port}")
-        children = _children(places, environment)
+        children += _children(places, environment)
         _supervise(children, server, stop)
     except (PressworkError, RuntimeError) as error:
         say(sys.stderr, f"presswork: {error}")

@@ -135,6 +135,14 @@ def _content(mapping: Mapping[str, str], file: str, name: str) -> str | None:
     return _text({name: text}, name)
 
 
+def setting(mapping: Mapping[str, str], name: str) -> str | None:
+    """The text of one setting whose name is made of others, read like all of them; None: it is not set.
+
+    SettingsInvalid when it stands in quotes, or its file cannot be read.
+    """
+    return _value(mapping, name)
+
+
 def entries(text: str) -> list[str]:
     """What a setting of several values holds: separated by commas, without blanks around them, none empty."""
     return [entry for part in text.split(",") if (entry := part.strip())]

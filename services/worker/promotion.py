@@ -8,6 +8,7 @@ from typing import Final
 import anyio
 
 from services.worker.due import NextDue
+from services.worker.loops import Pulse
 from services.worker.pool import Pool
 from services.worker.run import PASSING
 from shared.store.job_store import JobStore
@@ -20,7 +21,7 @@ nowhere, but stand in order."""
 
 class Promotion:
     """One loop of one worker, beside its claims. `due` says when; a worker that had no free slot hears of
-    nothing, so it asks once a lease what others submitted meanwhile."""
+    nothing, so it asks once a lease what others submitted meanwhile. `pulse` tells whether the loop turns."""
 
     def __init__(self, store: JobStore, pool: Pool, due: NextDue) -> None:
         self._store = store
@@ -28,6 +29,7 @@ class Promotion:
         self._due = due
         self._lease_s = store.settings.lease_seconds
         self._crowded = False
+        self.pulse = Pulse()
         self._ask_at = time.monotonic() + self._lease_s
         self._heads_at = self._ask_at
 
@@ -50,6 +52,7 @@ class Promotion:
     async def run(self) -> None:
         """At the start, at each due time, and once a lease while no slot is free."""
         while True:
+            self.pulse.beat(TICK_SECONDS)
             await anyio.sleep(min(self._due.seconds, TICK_SECONDS))
             try:
                 if self._due.now:

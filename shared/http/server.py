@@ -32,7 +32,8 @@ _log: Final = structlog.get_logger(__name__)
 
 def run(name: str, main: Coroutine[Any, Any, None]) -> int:
     """Run a service's main coroutine on uvloop; the exit status: 0 after a clean stop, 2 with one line, which begins
-    with `name`, for a bad setting."""
+    with `name`, for a bad setting. SIGHUP ends no service: who does something about it says so when it is up."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     occupy_closed_descriptors()
     logs.configure(name)  # as the settings say once they are read
     try:

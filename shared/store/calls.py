@@ -70,7 +70,7 @@ class Calls:
         self, settings: StoreSettings, keys: Keys, wires: Wires, observer: Observer | None, routing: Routing | None
     ) -> None:
         self._on_refusal = wires.refused
-        constants = _constants(settings, routing or Routing(), fenced=wires.fenced)
+        constants = self._constants = _constants(settings, routing or Routing(), fenced=wires.fenced)
         self.refused = 0
         self.scripts = Scripts(wires.transport, keys, constants, observer)
         self._submits = self.scripts
@@ -106,6 +106,10 @@ class Calls:
             return replies
 
         return Coalescer(flush, patience_s=patience_s, in_flight=in_flight, shares=shares, full_only=full_only)
+
+    def reprice(self, routing: Routing) -> None:
+        """Scripts that are called from now on are told the prices of `routing`."""
+        self._constants["prices"] = routing.constants["prices"]
 
     async def run(self, script: str, items: Sequence[Item] = (), **argv: bytes | str | int | float) -> Any:
         """One call. A refusal of the whole call in the domain's words."""

@@ -141,7 +141,7 @@ class ProviderCalls:
         )
         self.requests = CountFamily(
             "presswork_provider_requests_total",
-            "Calls of providers: ok, limited, failed, refused, rejected, or why we cut them.",
+            "Calls of providers: ok, adjusted (made again), limited, failed, refused, rejected, or why we cut them.",
             ("provider", "model", "outcome"),
             registry=registry,
         )
@@ -149,6 +149,12 @@ class ProviderCalls:
             "presswork_provider_tokens_total",
             "Tokens of all calls, broken ones estimated; cached is a part of input.",
             ("provider", "model", "direction"),
+            registry=registry,
+        )
+        self.unknown_finish_reasons = Counter(
+            "presswork_unknown_finish_reasons_total",
+            "Whole answers whose finish reason is in no table; the log names each once.",
+            ("provider", "model"),
             registry=registry,
         )
         self.cost = Counter(
@@ -194,6 +200,17 @@ class WorkerMetrics:
         self.slots = Gauge("presswork_worker_slots", "Jobs this worker may run at once.", registry=registry)
         self.busy = Gauge("presswork_worker_slots_busy", "Jobs this worker runs now.", registry=registry)
         self.draining = Gauge("presswork_worker_draining", "1 after SIGTERM: no new jobs.", registry=registry)
+        self.stuck = Gauge(
+            "presswork_worker_stuck_tasks",
+            "Tasks that live on although their jobs were taken from them: /health/live fails after two leases of one.",
+            registry=registry,
+        )
+        self.loop_failures = Counter(
+            "presswork_worker_loop_failures_total",
+            "Unforeseen errors that ended a background loop, which was begun again.",
+            ("loop",),
+            registry=registry,
+        )
 
 
 class StreamMetrics:

@@ -144,7 +144,21 @@ def test_providers_are_pairs_in_order() -> None:
     ]
 
 
-@pytest.mark.parametrize("text", [":model", "a b:c", "openai:gpt x", "openai:a=1", "demo,demo", "demo,,demo"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        ":model",
+        "a b:c",
+        "openai:gpt x",
+        "openai:a=1",
+        "demo,demo",
+        "demo,,demo",
+        "groq",
+        "Groq:m",
+        "_x:m",
+        "gr\u00f6q:m",
+    ],
+)
 def test_ill_formed_providers_are_refused(text: str) -> None:
     """What separates names elsewhere cannot be part of one, and each comes once."""
     with pytest.raises(SettingsInvalid, match="PROVIDERS"):
