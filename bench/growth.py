@@ -1,4 +1,7 @@
-"""(h) Drain rate with ever more jobs waiting. All depths stay filled on servers of their own and take turns."""
+"""(h) Drain rate with ever more jobs waiting, and scripts with ever more throttled ones.
+
+All depths stay filled on servers of their own and take turns.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
+import uvloop
+
 from bench.engine import DRAIN_SECONDS
 from bench.load import Records
 from bench.machine import wait_for_quiet
@@ -16,6 +21,7 @@ from bench.report import Report, Spread
 from bench.server import Probe, fresh_server
 from bench.services import WORKER, settings_of
 from bench.sizes import Sizes
+from bench.throttled import durations
 from shared.store.keys import LANES, Keys
 
 FILL_SECONDS: Final = 600.0
@@ -42,6 +48,18 @@ def _drain(probe: Probe, sizes: Sizes, depth: int) -> float:
     return (len(times) - 1) / (times[-1] - times[0])
 
 
+def _add_scripts(report: Report, sizes: Sizes) -> None:
+    """How long scripts take that meet throttled jobs."""
+    times = uvloop.run(durations(sizes.throttled))
+    columns = [f"{count:,} throttled, ms" for count in times]
+    report.add_table(
+        ["longest script of", *columns],
+        [[name, *(found[name] for found in times.values())] for name in times[sizes.throttled[0]]],
+    )
+    for count, found in times.items():
+        report.figures[f"{count:,} throttled: ms"] = max(spread.median for spread in found.values())
+
+
 def run(sizes: Sizes) -> Report:
     """Every depth in turns; the first once more at the end of each round, to see the machine's own drift."""
     turns = [*sizes.depths, sizes.depths[0]]
@@ -62,4 +80,5 @@ def run(sizes: Sizes) -> Report:
         rows.append([name, Spread.of(found), ratio, memory.get(name, "")])
         report.figures |= {f"{name}: jobs/s": Spread.of(found), f"{name}: x {names[0]}": ratio}
     report.add_table(["waiting behind", "jobs/s", f"x {names[0]} in the same round", "used_memory MB"], rows)
+    _add_scripts(report, sizes)
     return report

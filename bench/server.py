@@ -72,6 +72,15 @@ class Probe:
             self._client.llen(keys.fixed("ledger"))
         )
 
+    def slowest(self, sha: str) -> float:
+        """How long the longest call of one script took since the last question, in ms by the server's slow log."""
+        if not sha:
+            self._client.config_set("slowlog-log-slower-than", 0)
+            self._client.config_set("slowlog-max-len", 10_000)
+        entries = self._client.slowlog_get(10_000) if sha else []
+        self._client.slowlog_reset()
+        return max((entry["duration"] for entry in entries if sha.encode() in entry["command"]), default=0) / 1000
+
     def close(self) -> None:
         """Close the connection."""
         self._client.close()

@@ -80,6 +80,7 @@ class JobMaker:
             route=route_of(spec, self._chain),
             delay_ms=round(delay * 1000),
             deadline_ms=round(deadline * 1000),
+            own_deadline=bool(request.deadline_seconds),
             idempotency_key=key,
             fingerprint=_fingerprint(request) if key is not None else "",
         )
@@ -108,4 +109,6 @@ class JobMaker:
         """A new job that asks for the same as a failed one, with a life of its own."""
         spec = msgspec.structs.replace(failed.spec, retry_of=failed.id, traceparent=traceparent)
         deadline_ms = round(self._settings.deadline_seconds * 1000)
-        return NewJob(id=new_job_id(), spec=spec, route=route_of(spec, self._chain), deadline_ms=deadline_ms)
+        return NewJob(
+            id=new_job_id(), spec=spec, route=route_of(spec, self._chain), deadline_ms=deadline_ms, own_deadline=False
+        )

@@ -24,6 +24,7 @@ from services.worker.equipment import closing, equip, routing
 from services.worker.gates import Gates
 from services.worker.loops import kept_going
 from services.worker.pool import Pool
+from services.worker.promotion import Promotion
 from services.worker.providers import Provider
 from services.worker.providers.own_prices import OwnPrices, read_prices
 from services.worker.reload import Reload
@@ -78,8 +79,11 @@ class Worker:
         runner = Runner(providers, gates, settlement, metrics, patience)
         self._draining = False
         self._pool = Pool(runner, settlement, settings.worker_concurrency, metrics)
-        self._chores = Chores(store, self.name, self._pool, metrics, due)
-        self._consumer = Consumer(store, self.name, pool=self._pool, chores=self._chores, due=due, gates=gates)
+        self._chores = Chores(store, self.name, self._pool, metrics)
+        self._promotion = Promotion(store, self._pool, due)
+        self._consumer = Consumer(
+            store, self.name, pool=self._pool, chores=self._chores, promotion=self._promotion, due=due, gates=gates
+        )
 
     async def run(self, stop: asyncio.Event, hurry: asyncio.Event | None = None) -> None:
         """Claim and run jobs until `stop`; then hand back what does not end within the drain, and leave.
@@ -88,7 +92,7 @@ class Worker:
         """
         chores, consumer = self._chores, self._consumer
         roles = {
-            "renew": chores.renew, "recover": chores.recover, "promote": chores.promote_when_due,
+            "renew": chores.renew, "recover": chores.recover, "promote": self._promotion.run,
             "audit": chores.audit, "hear_cancels": self._hear_cancels,
         }  # fmt: skip
         failures = self._metrics.loop_failures
@@ -146,7 +150,7 @@ class Worker:
         lives on for as long although its job was taken from it, or slots are free, work waits, Redis answers, and
         nothing was claimed."""
         now, patience = time.monotonic(), 2 * self._store.settings.lease_seconds + LIVE_MARGIN_S
-        pulses = (*self._chores.pulses.values(), self._consumer.pulse)
+        pulses = (*self._chores.pulses.values(), self._promotion.pulse, self._consumer.pulse)
         if any(pulse.late_s(now) > patience for pulse in pulses) or not self._pool.healthy(patience):
             return False
         if self._draining or self._pool.free <= 0 or now - self._consumer.served <= patience:

@@ -1,4 +1,4 @@
-"""What keeps the queue going beside the jobs: renewing leases, recovering silent workers' jobs, promoting due ones."""
+"""What keeps the queue going beside the jobs: renewing leases, recovering silent workers' jobs, repairing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Final
 import anyio
 import structlog
 
-from services.worker.due import NextDue
 from services.worker.loops import Pulse
 from services.worker.pool import Pool
 from services.worker.run import PASSING, Stop
@@ -30,21 +29,20 @@ _log: Final = structlog.get_logger(__name__)
 
 
 class Chores:
-    """Four loops of one worker; `pulses` tell whether they turn."""
+    """Three loops of one worker; `pulses` tell whether they turn."""
 
-    def __init__(self, store: JobStore, name: str, pool: Pool, metrics: WorkerMetrics, due: NextDue) -> None:
+    def __init__(self, store: JobStore, name: str, pool: Pool, metrics: WorkerMetrics) -> None:
         self._store = store
         self._name = name
         self._pool = pool
         self._metrics = metrics
-        self._due = due
         self._lease_s = store.settings.lease_seconds
         now = time.monotonic()
         self._view = View(self._lease_s, now)
         self._watching = anyio.Event()
         self._renewed_at = now
         self._isolated_since: float | None = None
-        self.pulses = {name: Pulse() for name in ("renew", "recover", "promote", "audit")}
+        self.pulses = {name: Pulse() for name in ("renew", "recover", "audit")}
 
     # ---- what the consumer tells and asks -----------------------------------------------------------------------
 
@@ -63,15 +61,6 @@ class Chores:
     def watch(self) -> None:
         """There is unfinished work: look after it until there is none."""
         self._watching.set()
-
-    async def promote(self) -> None:
-        """Make due jobs claimable and remember when the next is due."""
-        while True:
-            promoted = await self._store.upkeep.promote()
-            self._due.learned(promoted.next_ms)
-            self._due.lane(promoted.lane_ms)
-            if promoted.next_ms != 0:
-                return
 
     # ---- loops --------------------------------------------------------------------------------------------------
 
@@ -165,17 +154,6 @@ class Chores:
         elif self._isolated_since is None:
             self._isolated_since = now
         self._pool.clearing = self._isolated_since is not None and now - self._isolated_since >= self._lease_s
-
-    async def promote_when_due(self) -> None:
-        """Promote at the start and at the next due time, also while every slot is busy."""
-        while True:
-            self.pulses["promote"].beat(0.5)
-            await anyio.sleep(min(self._due.seconds, 0.5))
-            if self._due.now:
-                try:
-                    await self.promote()
-                except PASSING:
-                    await anyio.sleep(0.25)
 
     async def audit(self) -> None:
         """At the start and then as often as the settings say, an hour by default."""

@@ -16,6 +16,7 @@ from services.worker.due import NextDue
 from services.worker.gates import Gates
 from services.worker.loops import Pulse
 from services.worker.pool import Pool
+from services.worker.promotion import Promotion
 from services.worker.run import PASSING
 from shared.errors import StoreUnavailable
 from shared.store.job_store import JobStore
@@ -32,11 +33,22 @@ class Consumer:
     """Claims for one consumer name. `served` is when it last took a job or had a good reason not to: no slot, no Redis,
     no work (monotonic, s)."""
 
-    def __init__(self, store: JobStore, name: str, *, pool: Pool, chores: Chores, due: NextDue, gates: Gates) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        name: str,
+        *,
+        pool: Pool,
+        chores: Chores,
+        promotion: Promotion,
+        due: NextDue,
+        gates: Gates,
+    ) -> None:
         self._store = store
         self._name = name
         self._pool = pool
         self._chores = chores
+        self._promotion = promotion
         self._due = due
         self._gates = gates
         self._answer_lost = False
@@ -50,6 +62,7 @@ class Consumer:
         more = True
         while True:
             if self._pool.free <= 0:
+                self._promotion.crowded()
                 self.pulse.beat()
                 await self._pool.wait_free()
                 self.served = time.monotonic()
@@ -122,7 +135,7 @@ class Consumer:
             return None
         if ring is Ring.NONE:
             self._chores.watch()
-        await self._chores.promote()
+        await self._promotion.promote()
         return True
 
     async def _back_off(self) -> None:

@@ -1,4 +1,4 @@
-"""When this worker must look after jobs that wait for a time: delayed ones, and ones parked before a gate."""
+"""When this worker must look after jobs that wait for a time: delayed and throttled ones, and their deadlines."""
 
 from __future__ import annotations
 

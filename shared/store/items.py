@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from shared.chain import split
-from shared.job import NANO, Claim, JobError, JobSpec, JobStatus, NewJob, Outcome, RetryReason, Spent
+from shared.job import DEADLINE_MS, NANO, Claim, JobError, JobSpec, JobStatus, NewJob, Outcome, RetryReason, Spent
 from shared.store import records, usage
 from shared.store.calls import Item
 from shared.store.keys import encode_id
@@ -20,9 +20,10 @@ _encode: Final = msgspec.json.Encoder().encode
 def submit(job: NewJob, key: str, key_ttl_ms: int) -> tuple[Item, int]:
     """Of submit.lua, and its size in bytes. `key`: last part of its idempotency key's name, empty without one."""
     spec, body = job.spec, _encode(job.spec)
+    own = job.deadline_ms != DEADLINE_MS if job.own_deadline is None else job.own_deadline
     item = (
         job.id, encode_id(spec.organization_id), body, spec.priority[0], job.delay_ms, job.deadline_ms,
-        spec.max_attempts, " ".join(job.route), spec.max_tokens or "", key, job.fingerprint, key_ttl_ms,
+        spec.max_attempts, " ".join(job.route), spec.max_tokens or "", key, job.fingerprint, key_ttl_ms, int(own),
     )  # fmt: skip
     return item, len(body)
 

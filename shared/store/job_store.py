@@ -50,7 +50,7 @@ class JobStore:
     ) -> None:
         self.settings = settings
         self.keys = Keys(prefix=settings.key_prefix)
-        wires = wiring.wires(settings, redis, self.keys, observer, role)
+        wires = wiring.wires(settings, redis, self.keys, observer, role, gates=routing.chain if routing else ())
         self.vetting = wires.vetting
         self._socket, self._sleeper, self.bell = wires.socket, wires.sleeper, wires.bell
         self._quota = wires.quota

@@ -11,6 +11,7 @@ on Redis Cluster.
 | high, normal, low | stream | none                   | jobs waiting for their first claim                            |
 | due_high, due_normal, due_low | zset | none         | delayed jobs and retries by due time (ms)                     |
 | wake          | zset   | none                       | the ring: members `job` and `look`, popped by sleeping workers |
+| wake:<gate>   | zset   | 1 h                        | the same for workers that have this provider:model            |
 | turn          | string | none                       | position in the 16 turns of the priority pattern              |
 | counts        | hash   | none                       | ended jobs by outcome, over all time, less those in `ledger`   |
 | ledger        | list   | none                       | jobs that ended last and what they used, up to 255 lines       |
@@ -20,9 +21,11 @@ on Redis Cluster.
 | audit         | string | AUDIT_SECONDS, nearly      | lock: one worker audits                                       |
 | failover      | hash   | none                       | term of the master; last entry of each lane when it began     |
 | confirmed     | string | none                       | written before every WAIT (`durable.py`)                      |
-| gates         | hash   | none                       | state of each provider:model's gate, and of each lane         |
-| parked        | zset   | none                       | jobs that wait for a gate, by deadline (ms)                   |
-| lane:<chain>  | zset   | none; gone when empty      | jobs that wait for one of these gates, by priority, then age  |
+| gates         | hash   | none                       | state of each provider:model's gate and of its queue          |
+| parked        | zset   | none                       | throttled jobs, by deadline (ms)                              |
+| deadlines     | zset   | none                       | jobs that brought a deadline of their own, by deadline (ms)   |
+| throttled:<gate> | zset | none; gone when empty     | jobs that wait for this gate (`*`: for any), by priority, age |
+| lane:<chain>  | zset   | none; gone when empty      | the same of the commit before, one for each chain             |
 | idem:<org>:<digest> | string | deadline + RESULT_TTL | idempotency key -> job id and fingerprint                     |
 | index:<org>:<day> | list | outlives its jobs        | job ids of an organisation in order of submission             |
 | usage:<org>:<day> | hash | USAGE_TTL_DAYS           | sums of what jobs used: project and model -> packed sums       |
@@ -36,6 +39,7 @@ Channels: bell:<job id>, orgbell:<org>, control:<consumer>.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Final
 from urllib.parse import quote, unquote
 
@@ -64,9 +68,11 @@ FIXED: Final = (
     "confirmed",
     "gates",
     "parked",
+    "deadlines",
 )
 PREFIXES: Final = (
-    "job", "log", "idem", "index", "usage", "org", "bell", "orgbell", "control", "lane",
+    "job", "log", "idem", "index", "usage", "org", "bell", "orgbell", "control", "lane", "throttled",
+    "wake",
 )  # fmt: skip
 
 
@@ -114,6 +120,10 @@ class Keys:
     def streams(self) -> list[str]:
         """The six streams in the order of `LANES`."""
         return [self.fixed(name) for name in LANES.values()]
+
+    def wake(self, gates: Iterable[str]) -> list[str]:
+        """Where a worker sleeps that has these gates."""
+        return [self.fixed("wake"), *(self.prefix("wake") + gate for gate in gates)]
 
     @property
     def due(self) -> list[str]:

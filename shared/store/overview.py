@@ -87,7 +87,7 @@ def _gates(reply: Sequence[bytes], now_ms: int) -> list[GateState]:
     """The hash that `lua/include/gates.lua` keeps; what cannot be read counts as open."""
     found = []
     for name, state in zip(reply[::2], reply[1::2], strict=True):
-        if name.startswith(b"@"):  # a lane in which jobs wait
+        if b":" not in name or name.startswith(b"@"):  # of queues, and of the commit before
             continue
         numbers = [int(part) if part.isdigit() else 0 for part in state.split()] + [0, 0]
         provider, model = split(name.decode())

@@ -73,12 +73,22 @@ class Recovered(msgspec.Struct, frozen=True):
 
 
 class Promoted(msgspec.Struct, frozen=True):
-    """`next_ms`: until the next job is due (0: more are due now), None when nothing is delayed. `lane_ms`: when the
-    caller must look after parked jobs, None when none wait or another worker will."""
+    """`next_ms`: until the next job is due or overdue (0: more are now), None when none is known. `lane_ms`: when the
+    caller must look after throttled jobs, None when none wait or another worker will. `heads_ms`: until the first of
+    the new jobs is overdue, None when none waits or they were not looked at."""
 
     promoted: int
     next_ms: int | None
     lane_ms: int | None = None
+    heads_ms: int | None = None
+
+
+class TimedWork(msgspec.Struct, frozen=True):
+    """`overdue_ms`: until a job that brought its own deadline is overdue (0: one is), None when there is none.
+    `throttled`: whether jobs wait for a gate."""
+
+    overdue_ms: int | None
+    throttled: bool
 
 
 class CancelReply(msgspec.Struct, frozen=True):

@@ -38,7 +38,9 @@ local redis = {
   pcall = function(...) sent = sent + 1 return server.pcall(...) end,
 }
 local function run()"""
-_COUNTED: Final = "end\nlocal reply = run()\nreturn {sent, reply}"
+_COUNTED: Final = (
+    "end\nlocal reply = run()\nif type(reply) == 'table' and reply.err then return reply end\nreturn {sent, reply}"
+)
 """Around every script: hosted Redis bills each command inside, so each call tells how many it sent. Counting there
 is exact on every path; a model of the costs would have to follow each change of a script."""
 

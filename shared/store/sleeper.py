@@ -1,10 +1,10 @@
-"""Where an idle worker sleeps: a blocking pop of the wake key, on a connection of its own."""
+"""Where an idle worker sleeps: a blocking pop of its wake keys, on a connection of its own."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from redis.exceptions import RedisError
 
@@ -25,7 +25,7 @@ class Sleeper:
     def __init__(
         self,
         connection: AnyConnection,
-        wake: str,
+        wake: Sequence[str],
         *,
         margin_s: float,
         quota: Quota,
@@ -56,7 +56,7 @@ class Sleeper:
                 await self._connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
                 if self._observer is not None:
                     self._observer("BZPOPMIN", 1)
-                await self._connection.send_command("BZPOPMIN", self._wake, max(timeout_ms, 1) / 1000)
+                await self._connection.send_command("BZPOPMIN", *self._wake, max(timeout_ms, 1) / 1000)
                 reply = await self._connection.read_response(timeout=math.inf)
         except (RedisError, OSError, TimeoutError) as error:
             await self.aclose()

@@ -11,7 +11,7 @@ from shared.settings import StoreSettings
 from shared.store.calls import Calls
 from shared.store.keys import LANES, Keys
 from shared.store.reads import Reads
-from shared.store.replies import Audited, Promoted, Recovered
+from shared.store.replies import Audited, Promoted, Recovered, TimedWork
 from shared.store.routing import Routing
 
 AUDIT_SLACK_S: Final = 100.0
@@ -89,10 +89,19 @@ class Upkeep:
         stale_at, self._stale_at = self._stale_at, None
         return None if stale_at is None else max(round((stale_at - now) * 1000), 0)
 
-    async def promote(self, limit: int = BATCH) -> Promoted:
-        """Make due jobs claimable."""
-        promoted, next_ms, lane_ms = await self._calls.run("promote", limit=limit)
-        return Promoted(promoted, None if next_ms < 0 else next_ms, None if lane_ms < 0 else lane_ms)
+    async def promote(self, limit: int = BATCH, *, heads: bool = False) -> Promoted:
+        """Make due jobs claimable and end overdue ones. `heads`: also new ones with the default deadline."""
+        promoted, *waits = await self._calls.run("promote", limit=limit, heads=int(heads))
+        return Promoted(promoted, *(None if wait < 0 else wait for wait in waits))
+
+    async def timed_work(self) -> TimedWork:
+        """What a worker without a free slot must know, by two cheap reads: it hears of no new job otherwise."""
+        first, throttled = await asyncio.gather(
+            self._reads.execute("ZRANGE", self._keys.fixed("deadlines"), 0, 0, "WITHSCORES"),
+            self._reads.execute("EXISTS", self._keys.fixed("parked")),
+        )
+        overdue_ms = max(int(first[1]) - self._clock.believed_ms, 0) if first else None
+        return TimedWork(overdue_ms, bool(throttled))
 
     async def unfinished(self) -> bool:
         """One cheap read: is there any unfinished job. Streams hold nothing else; delayed sets are asked every other

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, Protocol
 
@@ -84,7 +84,13 @@ class Wires(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def wires(
-    settings: StoreSettings, redis: RedisSettings, keys: Keys, observer: Observer | None, role: Role | None = None
+    settings: StoreSettings,
+    redis: RedisSettings,
+    keys: Keys,
+    observer: Observer | None,
+    role: Role | None = None,
+    *,
+    gates: Sequence[str] = (),
 ) -> Wires:
     """By `settings.redis_transport`; what `choice.settle` did not settle goes over TCP.
 
@@ -122,9 +128,7 @@ def wires(
         vetting=vetting,
         refused=refused,
         quota=quota,
-        sleeper=Sleeper(
-            connect(), keys.fixed("wake"), margin_s=timeout, quota=quota, observer=observer, refused=refused
-        ),
+        sleeper=Sleeper(connect(), keys.wake(gates), margin_s=timeout, quota=quota, observer=observer, refused=refused),
         bell=_bell(settings, connect, keys, observer, partial(_pause_after, quota, refused)),
     )
 

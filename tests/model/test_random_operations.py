@@ -21,6 +21,7 @@ from tests.support.store import breaches, drain, make_stale, new_job, open_gate
 STEPS = 120
 ERROR = JobError(type="Timeout", message="too slow", retryable=True)
 GATES = ("a:a", "b:b")
+ROUTES = ((), (), ("a:a",), ("b:b",), ("b:b", "a:a"))
 LIMITS = tuple(GateLimits(gate=gate, requests_per_minute=60_000, tokens_per_minute=100_000_000) for gate in GATES)
 """High enough to pass most jobs and low enough to stop some."""
 
@@ -43,15 +44,16 @@ class Model:
 class Play:
     """One random run; every operation picks its own subject."""
 
-    def __init__(self, store: JobStore, raw: RawRedis, seed: int) -> None:
+    def __init__(self, store: JobStore, raw: RawRedis, seed: int, *, gated: bool) -> None:
         self.store, self.raw = store, raw
         self.chance = random.Random(seed)
         self.model = Model()
+        self.gated = gated
         self.dead = 0
 
     async def step(self) -> None:
         """One operation of any kind that is possible."""
-        moves = [self.submit, self.claim, self.promote, self.open_gates]
+        moves = [self.submit, self.submit, self.claim, self.claim, self.promote, self.open_gates, self.expire]
         if self.model.holders:
             moves += [self.append, self.finish, self.finish, self.retry, self.hand_back, self.lose, self.cancel]
             moves += [self.reroute, self.reroute, self.look_on]
@@ -63,10 +65,13 @@ class Play:
         return self.chance.choice(list(self.model.holders.values()))
 
     async def submit(self) -> None:
-        """A new job, sometimes delayed, sometimes one that may fail once only."""
+        """A new job, sometimes delayed, or one that may fail once only, or with a chain or deadline of its own."""
         delay = self.chance.choice([0, 0, 0, 3_600_000])
         priority = self.chance.choice(["high", "normal", "low"])
-        job = new_job(priority, delay_ms=delay, max_attempts=self.chance.choice([1, 3, 10]))
+        job = new_job(
+            priority, delay_ms=delay, max_attempts=self.chance.choice([1, 3, 10]), route=self.chance.choice(ROUTES),
+            deadline_ms=self.chance.choice([86_400_000, 7_200_000]),
+        )  # fmt: skip
         await self.store.submit(job)
         self.model.states[job.id] = JobStatus.QUEUED
 
@@ -77,7 +82,12 @@ class Play:
         if any(held.isolated for held in mine):
             return
         room = max(3 - sum(held.suspect for held in mine), 0)
+        waiting = await self._queues() if self.gated else {}
         claimed = await self.store.claim(worker, self.chance.randint(1, 20), look=True, suspect=room, alone=not mine)
+        left = await self._queues() if self.gated else {}
+        for held in claimed.claims:
+            if held.token[0] in "hnl" and held.gate in waiting:
+                assert not waiting[held.gate] & left[held.gate], "a newcomer passed those that waited for its gate"
         assert sum(held.suspect for held in claimed.claims) <= room
         assert len([*mine, *claimed.claims]) == 1 or not any(held.isolated for held in claimed.claims)
         for held in claimed.claims:
@@ -85,6 +95,24 @@ class Play:
             assert held.attempt <= held.spec.max_attempts
             self.model.states[held.job_id] = JobStatus.PROCESSING
             self.model.holders[held.job_id] = held
+
+    async def _queues(self) -> dict[str, set[bytes]]:
+        """The jobs that wait for each gate, in its queue or in that of the fleet."""
+        prefix = self.store.keys.prefix("throttled")
+        fleet = await self.raw("ZRANGE", f"{prefix}*", 0, -1)
+        return {gate: {*fleet, *await self.raw("ZRANGE", prefix + gate, 0, -1)} for gate in GATES}
+
+    async def expire(self) -> None:
+        """The time of a job is over that brought its own deadline: it ends unless it runs, wherever it waits."""
+        index = self.store.keys.fixed("deadlines")
+        for member in (await self.raw("ZRANGE", index, 0, -1))[:3]:
+            job_id = member.decode()
+            if self.model.states[job_id] is JobStatus.QUEUED:
+                await self.raw("HSET", self.store.keys.job(job_id), "deadline", 1)
+                await self.raw("ZADD", index, "XX", 1, job_id)
+                self.model.states[job_id] = JobStatus.FAILED
+        while (await self.store.upkeep.promote()).next_ms == 0:
+            pass
 
     async def promote(self) -> None:
         """Some delayed jobs fall due."""
@@ -203,7 +231,7 @@ async def test_the_store_agrees_with_the_model(redis_url: str, seed: int) -> Non
     routing = Routing(chain=GATES, limits=LIMITS) if seed % 2 else Routing()
     settings = StoreSettings(redis_url=redis_url, lease_seconds=2.0)
     async with open_store(settings, client_name="model", routing=routing) as store, RawRedis(redis_url) as raw:
-        play = Play(store, raw, seed)
+        play = Play(store, raw, seed, gated=bool(routing.limits))
         await store.claim("finder", 1, look=True, suspect=False)
         for _ in range(STEPS):
             await play.step()

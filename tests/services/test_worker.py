@@ -176,11 +176,12 @@ async def test_an_idle_worker_looks_at_no_runs(store: JobStore) -> None:
 
 
 async def test_a_job_for_a_provider_that_this_worker_lacks_is_left_to_another_one(store: JobStore) -> None:
-    """A worker of another release may have it; nobody else's provider answers instead; it fails in the end."""
+    """A worker of another release may have it; nobody else's provider answers instead; it fails in the end,
+    and has used up no attempt."""
     async with running_worker(store.settings, {"p": Scripted(answers)}):
         job = new_job(provider="nobody", model="nothing", route=("nobody:nothing",), max_attempts=1)
         await store.submit(job)
         snapshot = await ended(store, job.id)
     assert snapshot.outcome is not None
     assert snapshot.outcome.error is not None
-    assert (snapshot.outcome.error.type, snapshot.attempt) == ("ProviderNotConfigured", 1)
+    assert (snapshot.outcome.error.type, snapshot.attempt) == ("ProviderNotConfigured", 0)

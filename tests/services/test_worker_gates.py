@@ -16,7 +16,7 @@ from shared.job import JobError, JobStatus, PassedOver
 from shared.store.job_store import JobStore
 from tests.support.checks import leaks
 from tests.support.store import new_job, submit
-from tests.support.worker import DONE, Scripted, Stream, ended, running_worker, until
+from tests.support.worker import DONE, Scripted, Stream, ended, raises, running_worker, until
 
 BUSY = JobError(type="RateLimited", message="the provider is busy", retryable=True)
 DOWN = JobError(type="ProviderUnavailable", message="the provider does not answer", retryable=True)
@@ -27,14 +27,6 @@ async def _answers(request: GenerationRequest) -> AsyncIterator[str | Completion
     yield f"{request.model} "
     yield "answered"
     yield DONE
-
-
-def _raises(error: ProviderError) -> Stream:
-    async def fails(_: GenerationRequest) -> AsyncIterator[str | Completion]:
-        raise error
-        yield ""
-
-    return fails
 
 
 def _gated(stream: Stream) -> Scripted:
@@ -84,7 +76,7 @@ async def _parked(store: JobStore, count: int) -> bool:
 
 async def test_jobs_of_open_models_pass_those_that_wait(store: JobStore) -> None:
     """One model is closed for a minute: jobs that name it wait, all others complete."""
-    limited = _raises(ProviderError(BUSY, Action.WAIT, retry_after_s=60.0))
+    limited = raises(ProviderError(BUSY, Action.WAIT, retry_after_s=60.0))
     providers = {"shut": _gated(limited), "open": _gated(_answers)}
     async with running_worker(store.settings, providers, worker_concurrency=2):
         waiting = [new_job(route=("shut:shut",)) for _ in range(10)]
@@ -124,7 +116,7 @@ async def test_a_provider_that_is_down_is_replaced_within_the_attempt(store: Job
 
 async def test_a_refused_key_asks_the_next_and_fails_when_there_is_none(store: JobStore) -> None:
     """With a fallback the job completes; a job that insists on the provider fails at once, in our words."""
-    providers = {"a": _gated(_raises(ProviderError(NO_KEY, Action.FALLBACK))), "b": _gated(_answers)}
+    providers = {"a": _gated(raises(ProviderError(NO_KEY, Action.FALLBACK))), "b": _gated(_answers)}
     async with running_worker(store.settings, providers):
         (free,) = await submit(store)
         bound = new_job(route=("a:a",), provider="a", model="a")

@@ -112,8 +112,6 @@ async def test_damage_to_gates_and_lanes_costs_no_job(one: JobStore, raw: RawRed
     """A gate that is no gate, a lane that is no lane, a lane that lost its mark: claims go on, the audit repairs."""
     job_id = await close(one)
     await raw("HSET", one.keys.fixed("gates"), A, "nonsense")
-    assert await claim(one) == []
-    await one.upkeep.audit("auditor")
     (held,) = await claim(one)
     assert held.job_id == job_id
     await complete(one, held)

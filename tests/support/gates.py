@@ -6,7 +6,8 @@ from shared.job import Claim
 from shared.store.job_store import JobStore
 from shared.store.replies import CallReport
 from shared.store.routing import GateLimits, Routing
-from tests.support.store import claim, submit
+from tests.support.checks import RawRedis
+from tests.support.store import KEYS, claim, submit
 
 A, B = "openai:gpt-a", "anthropic:claude-b"
 
@@ -31,3 +32,25 @@ async def close(store: JobStore, *, ms: int = 60_000, consumer: str = "closer") 
     (held,) = await claim(store, 1, consumer)
     assert await reroute(store, held, CallReport.LIMITED, retry_ms=ms) == ("parked", "")
     return job_id
+
+
+async def block(store: JobStore, *gates: str, ms: int = 60_000) -> None:
+    """The providers say when to come back; whatever waits or comes is throttled."""
+    for gate in gates:
+        await store.report(gate, CallReport.LIMITED, retry_after_ms=ms)
+
+
+async def throttle_all(store: JobStore) -> None:
+    """Claim until nothing is left that could be delivered; all of it must have been throttled."""
+    more = True
+    while more:
+        claimed = await store.claim("throttler", 64, look=True, suspect=True)
+        assert claimed.claims == []
+        more = claimed.more
+
+
+async def free(raw: RawRedis, *gates: str) -> None:
+    """The gates have room without any limit, at full speed, as after long use."""
+    seconds, _ = await raw("TIME")
+    for gate in gates:
+        await raw("HSET", KEYS.fixed("gates"), gate, f"0 0 0 0 1 {int(seconds) * 1000} 0 0 0 0 0 0 0")

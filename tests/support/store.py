@@ -17,6 +17,8 @@ from tests.support.checks import RawRedis
 KEYS = Keys()
 AnswerT = TypeVar("AnswerT")
 STALE_MS = 60_000
+LOOK = 9
+"""Place of `look` in the state of a gate."""
 ERROR = JobError(type="ProviderUnavailable", message="try later", retryable=True)
 
 
@@ -82,6 +84,14 @@ async def lose(store: JobStore, raw: RawRedis, *claims: Claim) -> None:
     await store.upkeep.recover("finder", [])
 
 
+async def make_overdue(raw: RawRedis, *job_ids: str) -> None:
+    """Let the time pass for which jobs that brought their own deadline, or are throttled, may wait."""
+    for job_id in job_ids:
+        await raw("HSET", KEYS.job(job_id), "deadline", 1)
+        for index in ("deadlines", "parked"):
+            await raw("ZADD", KEYS.fixed(index), "XX", 1, job_id)
+
+
 async def status_of(store: JobStore, job_id: str) -> JobStatus:
     """The status of a job that is there."""
     snapshot = await store.status(job_id)
@@ -103,14 +113,13 @@ async def open_gate(raw: RawRedis, gate: str) -> None:
     values = (await raw("HGET", KEYS.fixed("gates"), gate)).decode().split()
     seconds, micros = await raw("TIME")
     now = int(seconds) * 1000 + int(micros) // 1000
-    # closed_until, …, ramp_from, used, requests: see gates.lua.
     passed = max(int(values[0]) - now, 0)
+    # closed_until, …, ramp_from, used, requests: see gate_states.lua. Its queue is to be looked at now.
     for i in (0, 4, 6):
         values[i] = str(int(values[i]) - passed)
+    if len(values) > LOOK:
+        values[LOOK] = "0"
     await raw("HSET", KEYS.fixed("gates"), gate, " ".join(values))
-    for name in await raw("HKEYS", KEYS.fixed("gates")):
-        if name.startswith(b"@"):
-            await raw("HSET", KEYS.fixed("gates"), name, "0 0")
     await raw("HDEL", KEYS.fixed("gates"), "@")
 
 
@@ -144,7 +153,7 @@ async def breaches(store: JobStore, raw: RawRedis, accepted: Sequence[str]) -> l
     for key in KEYS.due:
         for member in await raw("ZRANGE", key, 0, -1):
             named[member.decode()] = named.get(member.decode(), 0) + 1
-    found += await _in_lanes(raw, named)
+    found += await _in_queues(raw, named)
     states = dict[str, int]()
     for job_id in accepted:
         snapshot = await store.status(job_id)
@@ -166,19 +175,25 @@ async def breaches(store: JobStore, raw: RawRedis, accepted: Sequence[str]) -> l
     return found + await _leaked(raw)
 
 
-async def _in_lanes(raw: RawRedis, named: dict[str, int]) -> list[str]:
-    """Count the parked jobs into `named`."""
-    lanes = await raw("KEYS", f"{KEYS.prefix('lane')}*")
-    waiting = [job.decode() for lane in lanes for job in await raw("ZRANGE", lane, 0, -1)]
-    for job_id in waiting:
+async def _in_queues(raw: RawRedis, named: dict[str, int]) -> list[str]:
+    """Count the throttled jobs into `named`, once each: they wait in the queue of every gate they may pass."""
+    found = list[str]()
+    listed = {job.decode() for job in await raw("ZRANGE", KEYS.fixed("parked"), 0, -1)}
+    queues = dict[str, set[str]]()
+    for key in await raw("KEYS", f"{KEYS.prefix('throttled')}*"):
+        for job in await raw("ZRANGE", key, 0, -1):
+            queues.setdefault(job.decode(), set()).add(key.decode().removeprefix(KEYS.prefix("throttled")))
+    for job_id in listed | queues.keys():
         named[job_id] = named.get(job_id, 0) + 1
-    listed = [job.decode() for job in await raw("ZRANGE", KEYS.fixed("parked"), 0, -1)]
-    return [] if sorted(waiting) == sorted(listed) else ["the lanes and the list of parked jobs differ"]
+        entry = (await raw("HGET", KEYS.job(job_id), "entry") or b"").decode()
+        if entry[:1] != "p" or set(entry[1:].split()) != queues.get(job_id) or job_id not in listed:
+            found.append(f"{job_id} waits in {queues.get(job_id)}, its record names {entry}")
+    return found
 
 
 async def _leaked(raw: RawRedis) -> list[str]:
     known = {KEYS.fixed(name) for name in FIXED}
-    living = (KEYS.prefix("job"), KEYS.prefix("log"), KEYS.prefix("lane"))
+    living = (KEYS.prefix("job"), KEYS.prefix("log"), KEYS.prefix("throttled"))
     return [
         f"{name} has no TTL"
         for name in [raw_name.decode() for raw_name in await raw("KEYS", "*")]

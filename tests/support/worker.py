@@ -50,6 +50,16 @@ async def waits_for_ever(_: GenerationRequest) -> AsyncIterator[str | Completion
     yield DONE
 
 
+def raises(error: Exception) -> Stream:
+    """A provider's stream that fails before its first text."""
+
+    async def fails(_: GenerationRequest) -> AsyncIterator[str | Completion]:
+        raise error
+        yield ""
+
+    return fails
+
+
 @asynccontextmanager
 async def running_worker(
     settings: StoreSettings, providers: Mapping[str, Provider], **more: object

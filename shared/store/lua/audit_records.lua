@@ -1,24 +1,39 @@
 -- Requeues live records that no entry names: the last net under I1, for damage from outside the scripts. Tells what a job
 -- cost that was cancelled by force and whose worker never told.
 -- KEYS again suspect isolated high normal low due_high due_normal due_low wake gates parked counts ledger
--- PREFIX job log bell org orgbell lane usage
+-- PREFIX job log bell org orgbell lane throttled wake usage
 -- ARGV limits lease_ms result_ttl log_ttl usage_ttl organization_events chain prices
 -- ITEM job
 -- RETURNS requeued (1) or fine (0) per job
--- INCLUDE release batch lease clock announce ending ledger spending replacing gates
+-- INCLUDE release batch lease clock announce ending ledger spending replacing gate_states gates serving queues throttling
 
 local due_sets = {h = due_high, n = due_normal, l = due_low}
 local ring = false
+
+-- Every queue of the job has it, and is looked at.
+local function is_throttled(job, names)
+  local score
+  for name in string.gmatch(names, '%S+') do score = score or redis.call('ZSCORE', throttled_prefix .. name, job) end
+  if not score then
+    if not redis.call('ZSCORE', lane_prefix .. names, job) then
+      redis.call('ZREM', parked, job)
+      return false
+    end
+    redis.call('HSETNX', gates, '@' .. names, '0 0')
+  end
+  for name in string.gmatch(score and names or '', '%S+') do
+    redis.call('ZADD', throttled_prefix .. name, 'NX', score, job)
+    expect_job(name, 0)
+  end
+  redis.call('ZADD', parked, 'NX', redis.call('HGET', job_prefix .. job, 'deadline'), job)
+  return true
+end
 
 local function named(entry, job)
   if not entry then return false end
   if string.sub(entry, 1, 1) == 'd' then return redis.call('ZSCORE', due_sets[string.sub(entry, 2)], job) end
   if string.sub(entry, 1, 1) == 'p' then
-    local lane = string.sub(entry, 2)
-    if not redis.call('ZSCORE', lane_prefix .. lane, job) then return false end
-    redis.call('ZADD', parked, 'NX', redis.call('HGET', job_prefix .. job, 'deadline'), job)
-    lanes[lane], lanes_changed[lane] = {now, lanes[lane] and lanes[lane][2] or 0}, true
-    return true
+    return is_throttled(job, string.sub(entry, 2))
   end
   local id, stream = string.sub(entry, 2), streams[string.sub(entry, 1, 1)]
   return stream and redis.call('XRANGE', stream, id, id)[1]

@@ -1,11 +1,11 @@
 -- Ends jobs at the customer's wish. A waiting job ends at once. A running one: its worker is told and ends it; with
 -- `force` it is ended here and the lease is taken away.
 -- KEYS again suspect isolated high normal low due_high due_normal due_low counts cancels parked failover ledger
--- PREFIX job log bell org orgbell control lane usage
+-- PREFIX job log bell org orgbell control lane throttled usage
 -- ARGV result_ttl log_ttl usage_ttl organization_events fenced chain prices
 -- ITEM job force
 -- RETURNS {code, state}: CANCELLED, REQUESTED, ENDED (before this call), MISSING, FOREIGN (for another release to end)
--- INCLUDE release batch lease clock announce ending ledger spending predating requeueing deltas
+-- INCLUDE release batch lease clock announce ending ledger spending predating requeueing queues deltas
 
 -- Requests of an hour ago that one call forgets.
 local FORGOTTEN_MAX = 64
@@ -18,8 +18,7 @@ local function cancel_waiting(job, record)
   if letter == 'd' then
     redis.call('ZREM', due_sets[string.sub(record.entry, 2)], job)
   elseif letter == 'p' then
-    redis.call('ZREM', lane_prefix .. string.sub(record.entry, 2), job)
-    redis.call('ZREM', parked, job)
+    leave_queues(job, string.sub(record.entry, 2))
   else
     release(record.entry)
   end

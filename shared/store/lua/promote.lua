@@ -1,80 +1,100 @@
--- Makes due jobs claimable, high before normal before low, at most `limit`, and parked ones whose deadline has passed:
--- the claim ends them. Rings for gates that have room: claims let their jobs go.
--- KEYS again suspect isolated high normal low due_high due_normal due_low wake gates parked
--- PREFIX job lane
--- ARGV limit lease_ms limits
--- RETURNS {promoted, ms until the next is due (0: more are due now) or -1, ms until the caller must look after the lanes
---   of gates or -1}
--- INCLUDE release lease clock gates parking
+-- What is to be done at a time: makes due jobs claimable, high before normal before low, ends jobs whose deadline has
+-- passed, wherever they wait, and wakes workers for gates that have room. At most `limit` of each a call.
+-- heads: also look at new jobs, whose deadlines nobody wrote down.
+-- KEYS again suspect isolated high normal low due_high due_normal due_low wake gates parked deadlines counts ledger
+-- PREFIX job log bell org orgbell lane throttled wake usage
+-- ARGV limit heads limits chain prices lease_ms result_ttl log_ttl usage_ttl organization_events
+-- RETURNS {jobs made claimable or ended, ms until the caller must come for due jobs or deadlines (0: there are more now) or -1, ms until it
+--   must come for gates or -1, ms until the next of the new jobs is overdue or -1}
+-- INCLUDE release lease clock announce ending ledger spending gate_states gates serving queues throttling overdue deadlines unserved chain_sets
 
-local promoted, suspects_among, left = 0, false, tonumber(limit)
-local due_sets = {{'h', due_high}, {'n', due_normal}, {'l', due_low}}
+local promoted, suspects_among, most, writing = 0, false, tonumber(limit), false
+
+-- A write that cannot grow memory first: a refusal fails the whole call, in the server's words.
+local function begin_writing()
+  if not writing then redis.call('PERSIST', wake) end
+  writing = true
+end
 
 local function promote(lane, set, job)
-  redis.call('PERSIST', set)
   local record = job_prefix .. job
-  local f = redis.call('HMGET', record, 'state', 'entry', 'losses', 'v')
+  local f = redis.call('HMGET', record, 'state', 'entry', 'losses', 'deadline', 'v')
   -- Left to a worker that knows it; the others ask again in a lease.
-  if foreign(f[4], f[1]) then return redis.call('ZADD', set, 'XX', string.format('%d', now + tonumber(lease_ms)), job) end
-  if f[1] == 'queued' and f[2] == 'd' .. lane then
-    local letter = lane_after(f[3])
-    suspects_among = suspects_among or is_suspect(letter)
-    local entry = letter .. redis.call('XADD', streams[letter], '*', 'j', job)
-    redis.call('HSET', record, 'entry', entry)
-    promoted = promoted + 1
-  end
+  if foreign(f[5], f[1]) then return redis.call('ZADD', set, 'XX', string.format('%d', now + tonumber(lease_ms)), job) end
   redis.call('ZREM', set, job)
+  if f[1] ~= 'queued' or f[2] ~= 'd' .. lane then return end
+  local letter = lane_after(f[3])
+  suspects_among = suspects_among or is_suspect(letter)
+  local entry = letter .. redis.call('XADD', streams[letter], '*', 'j', job)
+  redis.call('HSET', record, 'entry', entry)
+  -- Behind what came back with more time it would be overlooked.
+  if tonumber(f[4]) <= now + 2 * tonumber(lease_ms) then redis.call('ZADD', deadlines, f[4], job) end
+  promoted = promoted + 1
 end
 
 local soonest = -1
-for _, pair in ipairs(due_sets) do
-  local lane, set = pair[1], pair[2]
+local function sooner(wait) if wait >= 0 then soonest = soonest < 0 and wait or math.min(soonest, wait) end end
+
+local left = most
+for _, lane in ipairs({'h', 'n', 'l'}) do
+  local set = due_sets[lane]
   local due = redis.call('ZRANGEBYSCORE', set, '-inf', '+inf', 'WITHSCORES', 'LIMIT', 0, math.max(left, 1) + 1)
   for i = 1, #due, 2 do
     local wait = tonumber(due[i + 1]) - now
     if wait > 0 or left <= 0 then
-      wait = math.max(wait, 0)
-      soonest = soonest < 0 and wait or math.min(soonest, wait)
+      sooner(math.max(wait, 0))
       break
     end
+    begin_writing()
     -- A record that cannot be read is nobody's job: it leaves the set all the same.
     if not pcall(promote, lane, set, due[i]) then redis.call('ZREM', set, due[i]) end
     left = left - 1
   end
 end
 
-local function sooner(wait) soonest = soonest < 0 and wait or math.min(soonest, wait) end
-
-local function expire(job)
-  local entry = redis.call('HGET', job_prefix .. job, 'entry')
-  local letter = entry and string.sub(entry, 1, 1) == 'p' and unpark(job, string.sub(entry, 2))
-  redis.call('ZREM', parked, job)
-  if not letter then return end
-  suspects_among = suspects_among or is_suspect(letter)
-  promoted = promoted + 1
-end
-
-local first = redis.call('ZRANGE', parked, 0, 15, 'WITHSCORES')
-for i = 1, #first, 2 do
-  local wait = tonumber(first[i + 1]) - now
-  if wait > 0 then
-    sooner(wait)
-    break
+left = most
+local throttled, gates_wait, heads_wait = false, -1, -1
+for _, index in ipairs({deadlines, parked}) do
+  local first = redis.call('ZRANGE', index, 0, 0, 'WITHSCORES')
+  local wait = first[2] and tonumber(first[2]) - now or -1
+  throttled = throttled or index == parked and first[1] ~= nil
+  if first[2] and wait <= tonumber(lease_ms) then
+    begin_writing()
+    local met
+    met, wait = expire_due(index, left)
+    left = left - met
   end
-  if not pcall(expire, first[i]) then redis.call('ZREM', parked, first[i]) end
+  -- One that is near is met by all who know of it: the one that promised to come might die.
+  if wait <= tonumber(lease_ms) then sooner(wait) elseif index == parked then gates_wait = wait end
 end
-local open_lane, lanes_wait = false, -1
-if #first > 0 then
+
+if heads == '1' then
+  begin_writing()
+  for _, letter in ipairs({'h', 'n', 'l'}) do
+    local wait = expire_heads(letter, most)
+    if wait >= 0 then heads_wait = heads_wait < 0 and wait or math.min(heads_wait, wait) end
+  end
+end
+
+local room, moved = false, 0
+if throttled then
+  begin_writing()
   load_gates()
-  for lane in pairs(lanes) do
-    local ok, job, name, wait = pcall(ask_lane, lane)
-    if ok and job and name then open_lane = true elseif ok and job then
-      lanes_wait = lanes_wait < 0 and wait or math.min(lanes_wait, wait)
-    end
+  mark_served(true)
+  read_fleet(function(names) if moved < most then moved = moved + math.max(move_chain_set(names, most - moved), 1) end end)
+  if moved > 0 then sooner(0) end
+  local unserved_wait
+  room, unserved_wait = empty_unserved(most)
+  if unserved_wait >= 0 then gates_wait = gates_wait < 0 and unserved_wait or math.min(gates_wait, unserved_wait) end
+  for _, name in ipairs(own_gates) do
+    local wait = queue_wait(name)
+    room = room or wait ~= nil and wait <= 0
+    if wait and wait > 0 then gates_wait = gates_wait < 0 and wait or math.min(gates_wait, wait) end
   end
-  lanes_wait = promise(lanes_wait)
+  if gates_wait > 0 then gates_wait = promise(gates_wait) end
   save_gates()
 end
-if promoted > 0 or open_lane then redis.call('ZADD', wake, 0, 'job') end
+if promoted > 0 or room then redis.call('ZADD', wake, 0, 'job') end
 if suspects_among then redis.call('ZADD', wake, -1, 'look') end
-return {promoted, soonest, lanes_wait}
+close_books()
+return {promoted + ended, soonest, gates_wait, heads_wait}

@@ -1,10 +1,11 @@
 -- Tells gates what became of calls that got their answer, or failed after the first token.
 -- KEYS wake gates
--- ARGV limits failures_max
+-- PREFIX throttled wake
+-- ARGV limits chain lease_ms failures_max
 -- ITEM gate report retry tokens
 -- report: ok, limited or failed, or empty. tokens: how many more were used than reserved (below 0: fewer).
 -- RETURNS 1 when the gate opened again, else 0
--- INCLUDE batch clock gates gate_reports
+-- INCLUDE batch clock gate_states gates serving gate_reports
 
 -- A write that cannot grow memory first, so that a full server still learns of it.
 redis.call('PERSIST', gates)

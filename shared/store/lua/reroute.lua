@@ -1,14 +1,14 @@
--- A call failed before its first token: tells its gate, then finds the job another one, or parks it where it can run
--- soonest. A parked job's slot is free and its attempt is given back.
--- KEYS again suspect isolated high normal low due_high due_normal due_low gates parked failover
--- PREFIX job log bell org orgbell lane
--- ARGV limits failures_max organization_events fenced
+-- A call failed before its first token: tells its gate, then finds the job another one, or throttles it until one has
+-- room. A throttled job's slot is free and its attempt is given back.
+-- KEYS again suspect isolated high normal low due_high due_normal due_low wake gates parked failover
+-- PREFIX job log bell org orgbell lane throttled wake
+-- ARGV limits chain lease_ms failures_max organization_events fenced
 -- ITEM consumer job token lane gate report retry candidates route spent
 -- report: limited (retry: ms, -1: the provider did not say), failed, refused, or ok (it answered, but with no text).
 -- candidates: gates that may answer instead, in order; route: the whole chain.
--- RETURNS {code, gate, number}: GO (gate and reserved tokens), PARKED (ms until a gate opens), STAY (nobody else is
+-- RETURNS {code, gate, number}: GO (gate and reserved tokens), PARKED (ms until a gate has room), STAY (nobody else is
 -- there, or a cancel was requested: an ordinary retry, or the end), LOST
--- INCLUDE batch lease clock announce predating requeueing gates gate_reports parking
+-- INCLUDE batch lease clock announce predating requeueing gate_states gates serving gate_reports queues throttling
 
 load_gates()
 
@@ -20,38 +20,50 @@ local function repeated(job, token)
   return {'LOST', '', 0}
 end
 
-local function any_open(chain_text)
+local function any_available(chain_text)
   for name in string.gmatch(chain_text, '%S+') do
     if gate(name).closed_until <= now then return true end
   end
   return false
 end
 
+-- Of a chain, the gates that a live worker has.
+local function callable(chain_text)
+  local names = {}
+  for name in string.gmatch(chain_text, '%S+') do
+    if has_gate(name) or gate(name).served_until > now then names[#names + 1] = name end
+  end
+  return table.concat(names, ' ')
+end
+
+local ends_soon = false
 local replies = each_item(function(consumer, job, token, lane, name, report, retry, candidates, route, spent)
   if not holds(consumer, token) then return repeated(job, token) end
   report_call(name, report, tonumber(retry))
-  local function need()
-    local f = redis.call('HMGET', job_prefix .. job, 'spec', 'max_tokens')
-    return need_of(#f[1], f[2])
-  end
-  local other, _, _, tokens = ask_chain(candidates, need)
+  local f = redis.call('HMGET', job_prefix .. job, 'spec', 'max_tokens', 'route', 'created')
+  local function need() return need_of(#(f[1] or ''), f[2]) end
+  local other, _, _, tokens = ask_chain(candidates, need, true)
   if other then
     admit(other, tokens)
     redis.call('HSET', job_prefix .. job, 'gate', other)
     return {'GO', other, tokens}
   end
-  -- Who was told to wait may be the first to have room again; who failed or refused us is not asked any more. When
-  -- everybody is down, or a call was answered and paid for, an attempt is used up, or the job would go round until its
-  -- deadline.
-  local chain_text = report == 'limited' and route or candidates
-  if chain_text == '' or report == 'ok' or report == 'failed' and not any_open(candidates) then return {'STAY', '', 0} end
+  -- A provider that told us to wait may be the first to have room again; one that failed or refused is not asked any
+  -- more. When all are down, or a call was answered and paid for, an attempt is used up, or the job would go round until
+  -- its deadline.
+  local chain_text = report == 'limited' and route or callable(candidates)
+  if chain_text == '' or report == 'ok' or report == 'failed' and not any_available(chain_text) then return {'STAY', '', 0} end
   local _, wait = ask_chain(chain_text, need)
-  wait = math.max(wait, 1)
+  wait = math.max(wait or SERVED_MS, 1)
   local record = read_record(job)
   if record.cancel then return {'STAY', '', 0} end
-  local function place() return park(job, chain_text, lane, token, record.deadline, wait) end
+  local names = (f[3] or chain_text ~= chain) and chain_text or FLEET
+  local function place() return throttle(job, names, lane, token, f[4], record.deadline, wait) end
   put_back(job, token, record, 'rate_limited', math.max(record.attempt - 1, 0), now + wait, place, spent)
-  return {'PARKED', '', wait}
+  ends_soon = ends_soon or record.deadline - now <= tonumber(lease_ms)
+  return {'PARKED', '', math.min(wait, math.max(record.deadline - now, 1))}
 end)
 save_gates()
+-- Should the caller die, another one looks in time.
+if ends_soon then redis.call('ZADD', wake, -1, 'look') end
 return replies

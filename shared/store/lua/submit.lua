@@ -1,10 +1,11 @@
 -- Takes new jobs. The record's HSETNX makes a repeated submit harmless; a caller that never repeats one saves it.
--- KEYS again suspect isolated high normal low due_high due_normal due_low wake
+-- KEYS again suspect isolated high normal low due_high due_normal due_low wake deadlines
 -- PREFIX job idem index org bell orgbell
 -- ARGV lease_ms index_ttl index_length organization_events sent_once
--- ITEM job organization spec lane delay deadline max_attempts route max_tokens idempotency fingerprint idempotency_ttl
+-- ITEM job organization spec lane delay deadline max_attempts route max_tokens idempotency fingerprint idempotency_ttl own_deadline
 -- index_length: how many jobs of an organisation and day the listing remembers; 0: there is no listing.
 -- route: the job's own chain of gates, max_tokens: of its answer; both empty when it asks for nothing special.
+-- own_deadline: 1 when the caller set one: it is written down where it is met in time, wherever the job waits then.
 -- RETURNS {code, job, state}: NEW, ALREADY (this id was taken before), SAME (an earlier job of this key), CONFLICT
 -- INCLUDE batch lease clock announce
 
@@ -31,6 +32,7 @@ end
 local function undo(record, job, lane)
   if made then redis.call('XDEL', streams[lane], made) end
   redis.call('ZREM', due_sets[lane], job)
+  redis.call('ZREM', deadlines, job)
   redis.call('DEL', record)
 end
 
@@ -53,7 +55,7 @@ local function list(organization, created, job)
 end
 
 local replies = each_item(function(job, organization, spec, lane, delay, deadline, max_attempts, route, max_tokens,
-                                   idempotency, fingerprint, idempotency_ttl)
+                                   idempotency, fingerprint, idempotency_ttl, own_deadline)
   local record = job_prefix .. job
   made = nil
   if idempotency ~= '' then
@@ -68,6 +70,7 @@ local replies = each_item(function(job, organization, spec, lane, delay, deadlin
   if max_tokens ~= '' then fields[#fields + 1], fields[#fields + 2] = 'max_tokens', max_tokens end
   local ok, failure = pcall(function()
     local created = enqueue(record, job, lane, tonumber(delay), tonumber(deadline), fields)
+    if own_deadline == '1' then redis.call('ZADD', deadlines, string.format('%d', created + deadline), job) end
     if tonumber(index_length) > 0 then list(organization, created, job) end
     if idempotency ~= '' then
       redis.call('SET', idem_prefix .. idempotency, job .. ' ' .. fingerprint, 'PX', idempotency_ttl)

@@ -1,7 +1,8 @@
--- What becomes of an entry that was delivered to this consumer: a claim, an end, a place in a gate's lane, or nothing.
+-- What becomes of an entry that was delivered to this consumer: a claim, an end, a place in the queues of
+-- its gates, or nothing.
 
 local claims, soonest = {}, -1
-local suspects_held, isolated_held, put_anew = 0, false, false
+local suspects_held, isolated_held, put_anew, ends_soon = 0, false, false, false
 local FIELDS = {'entry', 'state', 'spec', 'attempt', 'created', 'deadline', 'losses', 'org', 'route', 'gate', 'pass',
   'max_tokens', 'spent', 'lost', 'v'}
 
@@ -19,31 +20,32 @@ local function answer(token, job, f, attempt, name, passed_over, need)
   isolated_held = isolated_held or letter == 'i'
 end
 
--- Why gates that stand before `pass` in the chain were passed over: those that its lane did not know of failed the job.
+-- Why gates before `pass` in the chain were passed over: those that its queue did not know of failed the job.
 local function told_before(chain_text, pass, passed_over)
   local reasons = {}
   for name in string.gmatch(chain_text, '%S+') do
     if name == pass then break end
     local why = string.match(',' .. passed_over .. ',', ',' .. string.gsub(name, '%p', '%%%0') .. ' ([^,]+),')
     local _, shut = wait_of(name, 0)
-    reasons[#reasons + 1] = name .. ' ' .. (why or shut == 'rate_limited' and shut or 'unavailable')
+    why = why or not has_gate(name) and NOT_HERE or shut == 'rate_limited' and shut or 'unavailable'
+    reasons[#reasons + 1] = name .. ' ' .. why
   end
   return table.concat(reasons, ',')
 end
 
 -- A gate that has room for a job, why those before it had none, and what was reserved there. Without one: nil, and how
--- long until one has.
+-- long until one has (nil: this worker has none of its gates).
 local function find_gate(f)
   local chain_text = f.route or chain
   if chain_text == '' then return '', '', 0 end
   local pass, reserved_at, reserved, passed_over = string.match(f.pass or '', '^(%S+) (%d+) (%d+) (.*)$')
   -- A reservation is as old as calls may be late (gates.lua); after that it must be asked for again.
-  if pass and now - tonumber(reserved_at) <= SLACK_MS and (gate(pass).closed_until <= now or gate(pass).probe == 1) then
+  if pass and has_gate(pass) and now - tonumber(reserved_at) <= SLACK_MS
+    and (gate(pass).closed_until <= now or gate(pass).probe == 1) then
     return pass, told_before(chain_text, pass, passed_over), tonumber(reserved)
   end
-  local name, wait, reasons, tokens = ask_chain(chain_text, function() return need_of(#f.spec, f.max_tokens) end)
+  local name, wait, reasons, tokens = ask_chain(chain_text, function() return need_of(#f.spec, f.max_tokens) end, true)
   if not name then return nil, wait end
-  if busy_gates[name] then return nil, 1 end
   admit(name, tokens)
   return name, table.concat(reasons, ','), tokens
 end
@@ -55,15 +57,6 @@ local function start(token, job, f, attempt, name)
   redis.call('HSET', job_prefix .. job, 'state', 'processing', 'attempt', attempt, 'started', string.format('%d', now),
     'worker', consumer, unpack(extra))
   if quiet ~= '1' then announce(job, f.org, token .. '.1', 'processing') end
-end
-
-local function end_late(token, job, f)
-  local outcome = {error = {type = 'DeadlineExceeded', message = 'the deadline passed before the job could run',
-    retryable = false}}
-  local used = add_spending(job, f.org, outcome, tonumber(f.lost or 0))
-  end_job(job, f.org, '0-0', 'failed', cjson.encode(outcome), 1, -1, 2, string.format('%d', now))
-  book('failed', now, used)
-  return release(token)
 end
 
 -- repeated: the entry was delivered to this consumer by an earlier claim, whose answer was lost.
@@ -87,17 +80,20 @@ local function adopt(token, job, repeated)
     return release(token)
   end
   if tonumber(f.deadline) <= now then
-    return end_late(token, job, f)
+    end_overdue(job, f.org, f.lost)
+    return release(token)
   end
   local name, passed_over, need = find_gate(f)
   if name then
     start(token, job, f, attempt + 1, name)
     return answer(token, job, f, attempt + 1, name, passed_over, need)
   end
-  local wait = passed_over
-  local entry = park(job, f.route or chain, string.sub(token, 1, 1), token, f.deadline, wait)
+  local wait, left = passed_over or SERVED_MS, tonumber(f.deadline) - now
+  local names = f.route or FLEET
+  local entry = throttle(job, names, priority_of(token, f.spec), token, f.created, f.deadline, wait)
   redis.call('HSET', job_prefix .. job, 'entry', entry, 'due', string.format('%.0f', now + wait))
-  soonest = soonest < 0 and wait or math.min(soonest, wait)
+  soonest = math.min(soonest < 0 and wait or soonest, wait, left)
+  ends_soon = ends_soon or left <= tonumber(lease_ms)
   return release(token)
 end
 

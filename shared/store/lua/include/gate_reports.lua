@@ -11,16 +11,10 @@ local function close(name, why, ms)
   state.requests = math.max(state.requests, state.closed_until + SLACK_MS)
 end
 
--- What a gate learns may change when its lanes may move; answers whether there are any.
+-- What a gate learns may change when its jobs may go; answers whether any may wait for it.
 local function look_again(name)
-  local found = false
-  for lane, state in pairs(lanes) do
-    -- Names are separated by blanks: only a whole one counts.
-    if state and string.find(' ' .. lane .. ' ', ' ' .. name .. ' ', 1, true) then
-      state[1], lanes_changed[lane], found = now, true, true
-    end
-  end
-  return found
+  gate(name).look, gates_changed[name] = now, true
+  return has_queue(name)
 end
 
 -- What became of a call: limited (retry in ms, below 0: the provider did not say), failed, refused or ok.

@@ -1,57 +1,78 @@
--- Lets parked jobs of gates that have room go where claims find them: in order, one of each lane at a time, at the rate
--- the gates allow, and no more than the caller can take.
+-- Lets throttled jobs of gates that have room go where claims find them: one of each gate at a time, in the order of its
+-- queue, at the rate the gate allows, no more than the caller can take, and in a bounded number of steps.
 
-local busy_gates = {}
+local STEPS, RETRY_MS = 64, 50
+-- Gates whose next job needs more room than there is; gates with jobs that wait for another one to start.
+local stuck, starting = {}, {}
 
-local function release_one(lane)
-  local job, name, reasons, tokens = ask_lane(lane)
-  if not job or not name then return false end
-  local pass = gate_limits[name] and string.format('%s %.0f %d %s', name, now, tokens, table.concat(reasons, ','))
-  local ok, letter = pcall(unpark, job, lane, pass)
-  if not ok or not letter then return true, 0 end
-  admit(name, tokens)
-  lanes[lane][2] = (lanes[lane][2] + 1) % 16
-  return true, 1, is_suspect(letter)
-end
-
--- A gate that nobody names any more lets everything go: the claim asks the chain of today.
-local function orphaned(lane)
-  for name in string.gmatch(lane, '%S+') do
-    if not gate_limits[name] then return true end
-  end
+local function look_later(name, wait)
+  gate(name).look, gates_changed[name] = now + wait, true
   return false
 end
 
-local function lanes_due()
-  local due = {}
-  for lane, state in pairs(lanes) do
-    if state and (state[1] <= now or orphaned(lane)) then due[#due + 1] = lane end
+-- Answers whether the gate is to be asked again, whether a job went, and whether it is one that lost workers.
+local function release_one(name)
+  if wait_of(name, 0) > 0 then return false end
+  local job, queue = next_for(name)
+  if not job then
+    if has_queue(name) then return look_later(name, starting[name] and RETRY_MS or tonumber(lease_ms)) end
+    return false
   end
-  return due
+  local record = job_prefix .. job
+  local f = redis.call('HMGET', record, 'state', 'entry', 'losses', 'max_tokens', 'v')
+  -- Left to a worker that knows it.
+  if foreign(f[5], f[1]) then return skip(name, job) or look_later(name, tonumber(lease_ms)) end
+  local names = string.match(f[2] or '', '^p(.+)$')
+  if f[1] ~= 'queued' or not names or not string.find(' ' .. names .. ' ', ' ' .. queue .. ' ', 1, true) then
+    redis.call('ZREM', throttled_prefix .. queue, job)
+    return true
+  end
+  if has_all then return true, true, is_suspect(let_go(job, f[2], f[3])) end
+  local chain_text = names == FLEET and chain or names
+  local found, soonest, reasons, need_or_why = ask_chain(chain_text, function()
+    return need_of(redis.call('HSTRLEN', record, 'spec'), f[4])
+  end, false, name, stuck)
+  if not found and need_or_why == 'ramp' and wait_of(name, 0) == 0 then
+    starting[name] = true
+    return skip(name, job) or look_later(name, RETRY_MS)
+  end
+  if not found then
+    stuck[name] = true
+    return look_later(name, soonest)
+  end
+  local pass = gate_limits[found] and string.format('%s %.0f %d %s', found, now, need_or_why, table.concat(reasons, ','))
+  -- Reserved first: what fails after it may cost a share, never a limit.
+  admit(found, need_or_why)
+  gate(name).turn, gates_changed[name] = (gate(name).turn + 1) % 16, true
+  return true, true, is_suspect(let_go(job, f[2], f[3], pass))
 end
 
--- Answers ms until the next may go (-1: none waits), and whether suspects are among those that went.
-local function release_parked(left)
-  local suspects_among, due = false, lanes_due()
-  while #due > 0 and left > 0 do
+
+-- Answers ms until the next may go (-1: none waits), and whether jobs that lost workers are among those that went.
+local function release_throttled(left)
+  local suspects_among, due, steps = false, {}, left + STEPS
+  for _, name in ipairs(own_gates) do
+    if (queue_wait(name) or 1) <= 0 then due[#due + 1] = name end
+  end
+  -- A write that cannot grow memory: a refusal fails the whole call before anything went.
+  if #due > 0 then redis.call('PERSIST', parked) end
+  while #due > 0 and left > 0 and steps > 0 do
     local again_due = {}
-    for _, lane in ipairs(due) do
-      local ok, more, released, suspect
-      if left > 0 then ok, more, released, suspect = pcall(release_one, lane) else ok, more = true, true end
-      -- A lane that cannot be read waits for the audit, or an operator.
-      if not ok and lanes[lane] then lanes[lane][1], lanes_changed[lane] = now + COLD_MS, true end
-      if ok and more then again_due[#again_due + 1] = lane end
-      left, suspects_among = left - (ok and released or 0), suspects_among or suspect
+    for _, name in ipairs(due) do
+      local ok, more, went, suspect = true, true, false, false
+      if left > 0 and steps > 0 then ok, more, went, suspect = pcall(release_one, name) end
+      steps = steps - 1
+      -- A queue that cannot be read waits for an operator.
+      if not ok then more = look_later(name, COLD_MS) end
+      if ok and went then left, suspects_among = left - 1, suspects_among or suspect end
+      if more then again_due[#again_due + 1] = name end
     end
     due = again_due
   end
-  -- Whose turn it still is goes before those who come now.
-  for _, lane in ipairs(due) do
-    for name in string.gmatch(lane, '%S+') do busy_gates[name] = true end
-  end
   local soonest = -1
-  for _, state in pairs(lanes) do
-    local wait = state and math.max(state[1] - now, 0)
+  for _, name in ipairs(own_gates) do
+    local wait = queue_wait(name)
+    wait = wait and math.max(wait, 0)
     if wait then soonest = soonest < 0 and wait or math.min(soonest, wait) end
   end
   return soonest, suspects_among

@@ -1,0 +1,115 @@
+"""How long scripts take by the server's own slow log, with ever more throttled jobs: part of (h).
+
+Each job has another organisation, project and order of providers, as far as eight of them allow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from bench.load import RESULT
+from bench.report import Spread
+from bench.server import fresh_server
+from shared.job import JobSpec, NewJob, new_job_id
+from shared.settings import StoreSettings
+from shared.store import scripts
+from shared.store.job_store import JobStore, open_store
+from shared.store.replies import CallReport
+from shared.store.routing import GateLimits, Routing
+
+GATES: Final = tuple(f"vendor:model-{i}" for i in range(8))
+OTHER: Final = "vendor:other"
+CALLS: Final = 30
+_BATCH: Final = 500
+
+
+def _routing() -> Routing:
+    return Routing(chain=(*GATES, OTHER), limits=tuple(GateLimits(gate=gate) for gate in (*GATES, OTHER)))
+
+
+def _job(number: int, route: tuple[str, ...], **more: int) -> NewJob:
+    spec = JobSpec(project_id=f"p-{number}", user_id="u", organization_id=f"o-{number}", prompt=RESULT[:300])
+    return NewJob(id=new_job_id(), spec=spec, route=route, **more)  # type: ignore[arg-type]  # fields of NewJob
+
+
+async def _throttle(store: JobStore) -> None:
+    while (await store.claim("throttler", 64, look=True, suspect=True)).more:
+        pass
+
+
+async def _fill(store: JobStore, count: int) -> None:
+    """Block all gates but one and throttle `count` jobs before them."""
+    for gate in GATES:
+        await store.report(gate, CallReport.LIMITED, retry_after_ms=3_600_000)
+    chains = itertools.cycle(itertools.permutations(GATES, 5))
+    for first in range(0, count, _BATCH):
+        jobs = [_job(i, next(chains)) for i in range(first, min(first + _BATCH, count))]
+        await asyncio.gather(*(store.submit(job) for job in jobs))
+        await _throttle(store)
+
+
+def _steps(store: JobStore) -> dict[str, Callable[[], Awaitable[object]]]:
+    """One call of each script, and what it meets."""
+    several = 50
+
+    async def claim() -> object:
+        return await store.claim("w", 64, look=True, suspect=True)
+
+    async def submit() -> object:
+        return await store.submit(_job(0, (OTHER,)))
+
+    async def let_go() -> object:
+        await store.report(GATES[0], CallReport.LIMITED, retry_after_ms=0)
+        await asyncio.sleep(0.3)
+        return await claim()
+
+    async def throttle() -> object:
+        await asyncio.gather(*(store.submit(_job(i, GATES[1:6])) for i in range(several)))
+        return await claim()
+
+    async def overdue() -> object:
+        await asyncio.gather(*(store.submit(_job(i, GATES[1:6], deadline_ms=30)) for i in range(several)))
+        await claim()
+        await asyncio.sleep(0.04)
+        return await store.upkeep.promote()
+
+    async def reroute() -> object:
+        await submit()
+        held = (await claim()).claims  # type: ignore[attr-defined]  # a Claimed
+        for one in held:
+            await store.reroute(one, OTHER, CallReport.FAILED, retry_after_ms=None, candidates=GATES, spent=None)
+        await store.report(OTHER, CallReport.OK)
+        return held
+
+    return {
+        "submit": submit, "claim, a job of a gate with room": claim, "claim, 50 jobs that are throttled": throttle,
+        "claim, a gate that has room again": let_go, "promote, nothing due": store.upkeep.promote,
+        "promote, 50 overdue": overdue, "reroute to blocked gates": reroute,
+        "report": lambda: store.report(GATES[2], CallReport.LIMITED, retry_after_ms=3_600_000),
+    }  # fmt: skip
+
+
+async def durations(counts: tuple[int, ...], calls: int = CALLS) -> dict[int, dict[str, Spread]]:
+    """By number of throttled jobs and kind of call: ms that its scripts took, of all calls the shortest and longest."""
+    found: dict[int, dict[str, Spread]] = {}
+    for count in counts:
+        with fresh_server() as probe:
+            settings = StoreSettings(redis_url=probe.url, lease_seconds=3600.0, timeout_seconds=60.0)
+            async with open_store(settings, client_name="growth", routing=_routing()) as store:
+                await _fill(store, count)
+                found[count] = {}
+                for name, step in _steps(store).items():
+                    verb = name.split()[0].rstrip(",")
+                    times = [await _timed(step, verb, probe.slowest) for _ in range(calls)]
+                    found[count][name] = Spread.of(times)
+    return found
+
+
+async def _timed(step: Callable[[], Awaitable[object]], verb: str, slowest: Callable[[str], float]) -> float:
+    """The longest call of one script within a step, in ms."""
+    slowest("")
+    await step()
+    return slowest(scripts.load(verb).sha)

@@ -1,0 +1,92 @@
+-- What is known of gates, one per provider and model, stands in one hash. A script reads those that its caller's worker
+-- has, and any other one by its name: how many there are besides costs nothing.
+-- closed_until: ms; why: 0 available, 1 the provider told us to wait, 2 too many failures in a row; failures, closings:
+-- in a row; ramp_from: when it became available; used: ms; requests, tokens: when the reserved share is used up (ms);
+-- probe: 1 while one call tests a failing provider. For its queue (throttling.lua): look: not before (ms); turn: its place in
+-- the 16 turns; empty: 1 when no job is in it; served_until: ms, as far as live workers are known to have it.
+
+local GATE_FIELDS = {'closed_until', 'why', 'failures', 'closings', 'ramp_from', 'used', 'requests', 'tokens', 'probe',
+  'look', 'turn', 'empty', 'served_until'}
+local WHY = {[0] = 'limit', 'rate_limited', 'unavailable'}
+-- The queue of jobs that name no chain. Fields of the hash that are no gates: what is known of that queue, and when a worker
+-- comes back for queues.
+local FLEET, FLEET_FIELD, PROMISED = '*', '@*', '@'
+
+local now, gate_states, gate_limits, gates_changed, promised = now_ms(), {}, {}, {}, 0
+-- The gates that the caller's worker has, in its order; those that jobs without a chain may pass.
+local own_gates, is_own, in_chain = {}, {}, {}
+
+local function note_own(name)
+  if not is_own[name] then own_gates[#own_gates + 1], is_own[name] = name, true end
+end
+
+for name in string.gmatch(chain, '%S+') do
+  in_chain[name] = true
+  note_own(name)
+end
+for name, rpm, tpm in string.gmatch(limits, '(%S+) (%d+) (%d+)') do
+  gate_limits[name] = {rpm = tonumber(rpm), tpm = tonumber(tpm)}
+  note_own(name)
+end
+
+-- A worker that names nothing has everything.
+local has_all = #own_gates == 0
+local function has_gate(name) return has_all or is_own[name] == true end
+
+local function parse_gate(name, text)
+  local state, values = {}, string.gmatch(text or '', '%S+')
+  for _, field in ipairs(GATE_FIELDS) do state[field] = tonumber(values() or 0) or 0 end
+  gate_states[name] = state
+  return state
+end
+
+-- Damage here may cost what the gates know, never a claim.
+local function gate(name)
+  if gate_states[name] then return gate_states[name] end
+  local text = redis.pcall('HGET', gates, name == FLEET and FLEET_FIELD or name)
+  return parse_gate(name, type(text) == 'string' and text)
+end
+
+local function load_all()
+  local flat = redis.pcall('HGETALL', gates)
+  for i = 1, #flat, 2 do
+    local name = flat[i] == FLEET_FIELD and FLEET or flat[i]
+    if string.sub(name, 1, 1) ~= '@' then
+      parse_gate(name, flat[i + 1])
+      note_own(name)
+    end
+  end
+end
+
+local function load_gates()
+  if has_all then return load_all() end
+  local found = redis.pcall('HMGET', gates, PROMISED, FLEET_FIELD, unpack(own_gates))
+  promised = tonumber(found[1] or 0) or 0
+  parse_gate(FLEET, found[2])
+  for i, name in ipairs(own_gates) do parse_gate(name, found[i + 2]) end
+end
+
+local function save_gates()
+  for name in pairs(gates_changed) do
+    local values = {}
+    for i, field in ipairs(GATE_FIELDS) do values[i] = string.format('%.0f', gate(name)[field]) end
+    gates_changed[name] = table.concat(values, ' ')
+  end
+  local command = {}
+  for name, text in pairs(gates_changed) do
+    command[#command + 1], command[#command + 2] = name == FLEET and FLEET_FIELD or name, text
+  end
+  gates_changed = {}
+  for first = 1, #command, 200 do
+    redis.pcall('HSET', gates, unpack(command, first, math.min(first + 199, #command)))
+  end
+end
+
+-- One worker comes back for the queues, not all: answers `wait` (ms) to the caller that is to come, -1 when another will
+-- by then. Should that one die, the others look once a lease.
+local function promise(wait)
+  if wait <= 0 or (promised > now and promised <= now + wait) then return -1 end
+  promised = now + wait
+  redis.pcall('HSET', gates, PROMISED, string.format('%.0f', promised))
+  return wait
+end

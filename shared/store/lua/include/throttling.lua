@@ -1,0 +1,75 @@
+-- Makes a job wait until one of its gates has room. A queue is a sorted set by priority, then by age of the job, whatever
+-- became of it meanwhile: its first is the next for the gate. So a caller's choice of a chain makes no queue, and no
+-- script longer: what counts is how many gates the fleet has.
+
+local RANKS, RANK_WIDTH = {h = 0, n = 1, l = 2}, 3e15
+local LETTERS = {high = 'h', normal = 'n', low = 'l'}
+local OUTPUT_TOKENS = 1000
+
+-- Tokens to reserve for a call: four bytes are about one token, and the answer may be as long as it is allowed to be.
+local function need_of(spec_length, max_tokens)
+  return math.ceil(spec_length / 4) + (tonumber(max_tokens or '') or OUTPUT_TOKENS)
+end
+
+-- What came back stands in a stream of its own, which does not tell its priority.
+local function priority_of(token, spec)
+  local letter = string.sub(token, 1, 1)
+  if RANKS[letter] then return letter end
+  if not string.find(spec, '"priority":"', 1, true) then return 'n' end
+  local ok, told = pcall(cjson.decode, spec)
+  return ok and LETTERS[told.priority] or 'n'
+end
+
+-- Asks the gates of a chain in order, up to `last` if it is given. The first that has room: its name, 0, why those
+-- before had none, tokens to reserve. None: nil, ms until one has (nil: this worker has none of them), and why not. A
+-- gate that only starts slowly is waited for: that is no reason to go elsewhere. first_come: jobs that wait for a gate go
+-- before this one. stuck: gates with jobs that need more room than there is.
+local function ask_chain(chain_text, need, first_come, last, stuck)
+  local soonest, reasons, why = nil, {}, nil
+  for name in string.gmatch(chain_text, '%S+') do
+    if not has_gate(name) then
+      why = NOT_HERE
+    else
+      local limit, wait = gate_limits[name], 0
+      local tokens = limit and limit.tpm > 0 and need() or 0
+      wait, why = wait_of(name, tokens)
+      local behind = wait == 0 and limit and first_come and has_queue(name)
+      if wait == 0 and not behind and not (stuck and stuck[name]) then return name, 0, reasons, tokens end
+      soonest = math.min(soonest or math.huge, math.max(wait, 1))
+      if behind or why == 'ramp' or name == last then break end
+    end
+    reasons[#reasons + 1] = name .. ' ' .. why
+  end
+  return nil, soonest, reasons, why
+end
+
+-- By priority, then by age: of jobs of one ms the id of the first entry tells which came first.
+local function place_in_queue(letter, token, created)
+  local ms, seq = string.match(token, '^[hnl](%d+)-(%d+)$')
+  local within = ms == created and math.min(tonumber(seq), 999) or 0
+  return string.format('%.0f', RANKS[letter] * RANK_WIDTH + tonumber(created) * 1000 + within)
+end
+
+-- Adds a job to the queues of `names`, to be looked at in `wait` ms; the caller releases its entry. Answers the new one.
+local function throttle(job, names, letter, token, created, deadline, wait)
+  local score = place_in_queue(letter, token, created)
+  for name in string.gmatch(names, '%S+') do
+    redis.call('ZADD', throttled_prefix .. name, score, job)
+    expect_job(name, wait)
+  end
+  if names == FLEET then
+    for name in pairs(in_chain) do look_in(name, wait) end
+  end
+  redis.call('ZADD', parked, string.format('%.0f', deadline), job)
+  return 'p' .. names
+end
+
+-- Takes a job out of its queues and puts it where claims find it. `pass`: of the gate that let it go, as find_gate reads
+-- it; empty: it must ask. Answers the letter of its new entry.
+local function let_go(job, entry, losses, pass)
+  leave_queues(job, string.sub(entry, 2))
+  local letter = lane_after(losses)
+  local anew = letter .. redis.call('XADD', streams[letter], '*', 'j', job)
+  redis.call('HSET', job_prefix .. job, 'entry', anew, 'pass', pass or '')
+  return letter
+end

@@ -1,0 +1,81 @@
+-- Jobs that wait for gates which no worker has: a release that knew them is gone, or never came. Each pass goes over the
+-- gates of the whole fleet, few as they are, in a bounded number of steps.
+
+local PASS_STEPS, PASS_FIELDS = 8, 256
+local NOT_SERVED = 'no worker has this provider and model'
+
+-- Every field of the hash: gates are read into what is known of them, `lane` is called with each set of the commit before.
+local function read_fleet(lane)
+  local cursor = '0'
+  for _ = 1, PASS_STEPS do
+    local page = redis.call('HSCAN', gates, cursor, 'COUNT', PASS_FIELDS)
+    for i = 1, #page[2], 2 do
+      local name = page[2][i]
+      if string.sub(name, 1, 1) == '@' then
+        if name ~= FLEET_FIELD and name ~= PROMISED then lane(string.sub(name, 2)) end
+      elseif not gate_states[name] then
+        parse_gate(name, page[2][i + 1])
+      end
+    end
+    cursor = page[1]
+    if cursor == '0' then return end
+  end
+end
+
+local function served(name) return has_gate(name) or gate(name).served_until > now end
+
+-- A job whose own chain has another gate waits for that; one that names no chain asks that of today; others end.
+local function take_off(job, name)
+  local f = redis.call('HMGET', job_prefix .. job, 'state', 'entry', 'org', 'lost', 'route', 'losses', 'v')
+  -- Left to a worker that knows it.
+  if foreign(f[7], f[1]) then return end
+  local names, others = string.match(f[2] or '', '^p(.+)$'), {}
+  redis.call('ZREM', throttled_prefix .. name, job)
+  if f[1] ~= 'queued' or not names then return end
+  for other in string.gmatch(names, '%S+') do
+    if other ~= name and served(other) then others[#others + 1] = other end
+  end
+  if #others > 0 then return redis.call('HSET', job_prefix .. job, 'entry', 'p' .. table.concat(others, ' ')) end
+  if not f[5] then return let_go(job, f[2], f[6]) end
+  end_unrun(job, f[3], f[4], NOT_HERE, NOT_SERVED)
+  leave_queues(job, names)
+end
+
+local function take_all_off(name, most)
+  local before = redis.call('ZCARD', throttled_prefix .. name)
+  local jobs = redis.call('ZRANGE', throttled_prefix .. name, 0, most - 1)
+  for _, job in ipairs(jobs) do
+    if not pcall(take_off, job, name) then redis.call('ZREM', throttled_prefix .. name, job) end
+  end
+  local state, left = gate(name), redis.call('EXISTS', throttled_prefix .. name)
+  local more = left == 1 and redis.call('ZCARD', throttled_prefix .. name) < before
+  state.empty, gates_changed[name] = 1 - left, true
+  state.served_until = more and now or left == 1 and now + SERVED_MS or 0
+  return #jobs, more
+end
+
+-- Answers whether jobs were let go, and ms until the caller is to look again (-1: nobody waits for such a gate).
+local function empty_unserved(most)
+  local soonest, met, waiting = -1, 0, {}
+  local function sooner(wait) soonest = soonest < 0 and wait or math.min(soonest, wait) end
+  for name, state in pairs(gate_states) do
+    if name ~= FLEET and state.empty == 0 and not has_gate(name) then waiting[#waiting + 1] = name end
+  end
+  for _, name in ipairs(waiting) do
+    local state = gate(name)
+    if state.served_until > now then
+      sooner(state.served_until - now)
+    elseif now - state.served_until > SERVED_MS then
+      -- Nobody looked for so long that workers may have gone all together: those that come are waited for.
+      state.served_until, gates_changed[name] = now + SERVED_MS, true
+      sooner(SERVED_MS)
+    elseif met < most then
+      local count, more = take_all_off(name, most - met)
+      met = met + count
+      if more then sooner(0) end
+    else
+      sooner(0)
+    end
+  end
+  return met > 0, soonest
+end

@@ -1,0 +1,93 @@
+"""Workers with different models and keys: a job comes to one that has its model, or to one clear end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import msgspec
+import pytest
+
+from services.worker.providers import Completion, GenerationRequest
+from shared.job import JobStatus
+from shared.settings import StoreSettings
+from shared.store.job_store import JobStore
+from tests.support.checks import leaks
+from tests.support.store import new_job, submit
+from tests.support.worker import DONE, Scripted, answers, ended, running_worker, until
+
+
+@pytest.mark.parametrize("gated", [False, True])
+async def test_each_job_runs_where_its_model_is(store: JobStore, gated: bool) -> None:
+    """Three workers with a model each and one in common: forty jobs that name one of them, or none, complete with their
+    first attempt, each by the model it named. Those who have it are woken: nobody waits for a look once a lease."""
+    settings = msgspec.structs.replace(store.settings, lease_seconds=60.0)
+    fleet = [("a", "x"), ("b", "x"), ("c", "x")]
+    jobs = [new_job(route=(f"{name}:{name}",)) for name in "abcx" * 8] + [new_job() for _ in range(8)]
+    async with AsyncExitStack() as stack:
+        for names in fleet:
+            providers = {name: Scripted(answers, gated=gated) for name in names}
+            await stack.enter_async_context(running_worker(settings, providers, worker_concurrency=2))
+        await asyncio.gather(*(store.submit(job) for job in jobs))
+        found = [await ended(store, job.id, seconds=20.0) for job in jobs]
+    assert {(job.status, job.attempt) for job in found} == {(JobStatus.COMPLETED, 1)}
+    for job, snapshot in zip(jobs, found, strict=True):
+        assert snapshot.outcome is not None
+        assert not job.route or job.route == (f"{snapshot.outcome.provider}:{snapshot.outcome.model}",)
+    assert await leaks(store.settings.redis_url) == []
+
+
+LEASE_S = 1.0
+
+
+@pytest.fixture
+def hasty(store: JobStore) -> StoreSettings:
+    """A lease of 1 s: a missing worker is waited for during two leases and 2 s."""
+    return msgspec.structs.replace(store.settings, lease_seconds=LEASE_S)
+
+
+async def test_a_job_waits_for_the_busy_worker_that_has_its_model(store: JobStore, hasty: StoreSettings) -> None:
+    """The one that has the model has no free slot for longer than a missing one is waited for: no job fails."""
+    hold = asyncio.Event()
+
+    async def holds(request: GenerationRequest) -> AsyncIterator[str | Completion]:
+        await hold.wait()
+        yield request.prompt
+        yield DONE
+
+    async with (
+        running_worker(hasty, {"b": Scripted(answers)}),
+        running_worker(hasty, {"a": Scripted(holds, gated=True)}, worker_concurrency=1),
+    ):
+        first, second = new_job(route=("a:a",)), new_job(route=("a:a",))
+        await store.submit(first)
+        await asyncio.sleep(0.2)
+        await store.submit(second)
+        await asyncio.sleep(3 * LEASE_S + 2.5)
+        hold.set()
+        found = [await ended(store, job.id) for job in (first, second)]
+    assert {(job.status, job.attempt) for job in found} == {(JobStatus.COMPLETED, 1)}
+
+
+async def test_what_nobody_has_ends_and_what_comes_is_waited_for(store: JobStore, hasty: StoreSettings) -> None:
+    """A worker with the model starts a moment later, in a rolling update: it takes the job. For the other no worker
+    comes: it ends in our words, without an attempt. A job without a chain runs on whatever there is."""
+    async with running_worker(hasty, {"b": Scripted(answers)}):
+        soon, never = new_job(route=("a:a",)), new_job(route=("gone:gone",), max_attempts=5)
+        await asyncio.gather(store.submit(soon), store.submit(never))
+        (free,) = await submit(store)
+        assert (await ended(store, free)).status is JobStatus.COMPLETED
+
+        async def throttled() -> bool:
+            return (await store.overview.stats()).parked == 2
+
+        await until(throttled)
+        async with running_worker(hasty, {"a": Scripted(answers, gated=True)}):
+            assert (await ended(store, soon.id)).status is JobStatus.COMPLETED
+        failed = await ended(store, never.id, seconds=20.0)
+    assert failed.outcome is not None
+    assert failed.outcome.error is not None
+    assert (failed.outcome.error.type, failed.attempt) == ("ProviderNotConfigured", 0)
+    assert failed.outcome.error.message == "no worker has this provider and model"
+    assert await leaks(store.settings.redis_url) == []
