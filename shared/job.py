@@ -56,6 +56,14 @@ class Priority(StrEnum):
     LOW = "low"
 
 
+class Effort(StrEnum):
+    """How hard a model is to think before it writes."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
 class RetryReason(StrEnum):
     """Why a job went back to the queue; the `reason` of a `retrying` event."""
 
@@ -69,7 +77,8 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     """What the customer asked for; immutable, stored as JSON in the job's record.
 
     `timeout_seconds` bounds one attempt, `max_attempts` counts attempts that used up a try. `providers`: the job's own
-    chain of `provider:model` names in order of preference, instead of the fleet's.
+    chain of `provider:model` names in order of preference, instead of the fleet's. `effort`: None: as little as the
+    model can.
     """
 
     project_id: str
@@ -83,6 +92,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     max_tokens: int | None = None
     providers: list[str] | None = None
     temperature: float | None = None
+    effort: Effort | None = None
     timeout_seconds: float = 300.0
     max_attempts: int = 3
     metadata: dict[str, object] | None = None
@@ -146,12 +156,19 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Tokens of one call. `estimated` when the provider did not report them."""
+    """Tokens of one call. `estimated` when the provider did not report them. `reasoning_tokens`: of the output, those
+    that were thought and are in no text; left out where nobody knows of any."""
 
     input_tokens: int
     output_tokens: int
     cached_tokens: int = 0
     estimated: bool = False
+    reasoning_tokens: int | msgspec.UnsetType = msgspec.UNSET
+
+
+def reasoning(tokens: int) -> int | msgspec.UnsetType:
+    """For `Usage.reasoning_tokens`: nothing is left out."""
+    return tokens or msgspec.UNSET
 
 
 NANO: Final = 10**9

@@ -19,6 +19,7 @@ from shared.telemetry import logs
 @asynccontextmanager
 async def open_gateway(mapping: Mapping[str, str] = os.environ) -> AsyncIterator[ASGIApp]:
     """The application, built from the environment. SettingsInvalid when something is set wrong."""
+    logs.configure("gateway")  # as the settings say once they are read
     settings = read(mapping, GatewaySettings, gateway_host=ANYWHERE)
     logs.configure("gateway", settings.log_level)
     async with open_app(settings, mapping, asyncio.Event()) as opened:

@@ -22,6 +22,7 @@ from shared.http.problems import DRAINING, Problem
 from shared.http.server import application, serve
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
+from shared.store.requirements import Role
 from shared.telemetry.budget import reported
 from shared.telemetry.metrics import RedisMetrics, StreamMetrics, new_registry
 
@@ -69,8 +70,9 @@ async def open_app(settings: NotifierSettings, store_settings: StoreSettings) ->
         metrics.events.labels(str(kind))  # from 0 on: the silence of a notifier that hears nothing must show
     hub = Hub(settings.notifier_max_connections, metrics)
     redis = RedisMetrics(registry)
+    opened = open_store(store_settings, client_name="presswork-notifier", role=Role.NOTIFIER, observer=redis.observe)
     async with (
-        open_store(store_settings, client_name="presswork-notifier", observer=redis.observe) as store,
+        opened as store,
         reported(redis.meter, **store_settings.profile),
     ):
         redis.show_quota(lambda: store.quota_exceeded)

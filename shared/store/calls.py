@@ -69,7 +69,8 @@ class Calls:
     def __init__(
         self, settings: StoreSettings, keys: Keys, wires: Wires, observer: Observer | None, routing: Routing | None
     ) -> None:
-        constants = _constants(settings, routing or Routing(), fenced=wires.fenced)
+        self._on_refusal = wires.refused
+        constants = self._constants = _constants(settings, routing or Routing(), fenced=wires.fenced)
         self.refused = 0
         self.scripts = Scripts(wires.transport, keys, constants, observer)
         self._submits = self.scripts
@@ -106,14 +107,27 @@ class Calls:
 
         return Coalescer(flush, patience_s=patience_s, in_flight=in_flight, shares=shares, full_only=full_only)
 
+    def reprice(self, routing: Routing) -> None:
+        """Scripts that are called from now on are told the prices of `routing`."""
+        self._constants["prices"] = routing.constants["prices"]
+
     async def run(self, script: str, items: Sequence[Item] = (), **argv: bytes | str | int | float) -> Any:
         """One call. A refusal of the whole call in the domain's words."""
         scripts = self._submits if script == "submit" else self.scripts
         try:
-            return await scripts.call(script, items, **argv)
+            reply = await scripts.call(script, items, **argv)
         except ResponseError as error:
+            self._on_refusal(error)
             self.refused += refusals.of_every_write(error)
             raise refusals.of_call(error) from None
+        if items:
+            self._notice(reply)
+        return reply
+
+    def _notice(self, replies: Any) -> None:
+        for reply in replies if isinstance(replies, list) else ():
+            if isinstance(reply, list) and len(reply) == 2 and reply[0] == b"ERROR":
+                self._on_refusal(reply[1].decode(errors="replace"))
 
     async def aclose(self) -> None:
         """Send what callers still wait for."""

@@ -27,6 +27,7 @@ from shared.store.listeners import Messages
 from shared.store.overview import Overview
 from shared.store.reads import Reads
 from shared.store.replies import CallReport, CancelReply, Claimed, Renewed, Rerouted, Ring, Submitted
+from shared.store.requirements import Role
 from shared.store.routing import Routing
 from shared.store.shared_socket import Observer
 from shared.store.upkeep import ServerClock, Upkeep
@@ -43,15 +44,17 @@ class JobStore:
         redis: RedisSettings,
         observer: Observer | None = None,
         routing: Routing | None = None,
+        role: Role | None = None,
     ) -> None:
         self.settings = settings
-        self.keys = Keys()
-        wires = wiring.wires(settings, redis, self.keys, observer)
+        self.keys = Keys(prefix=settings.key_prefix)
+        wires = wiring.wires(settings, redis, self.keys, observer, role)
+        self.vetting = wires.vetting
         self._socket, self._sleeper, self.bell = wires.socket, wires.sleeper, wires.bell
         self._quota = wires.quota
         self._durable = wires.durable
         self._calls = Calls(settings, self.keys, wires, observer, routing)
-        self._reads = Reads(wires.transport, observer)
+        self._reads = Reads(wires.transport, observer, wires.refused)
         self.events = EventLog(self._reads, self.keys, deltas=settings.deltas)
         self._pinged_at = -PING_FRESH_S
         self._clock = ServerClock()
@@ -61,13 +64,18 @@ class JobStore:
     async def aclose(self) -> None:
         """Send what callers still wait for, then close every connection."""
         await self._calls.aclose()
+        if self.vetting is not None:
+            await self.vetting.aclose()
         await self._sleeper.aclose()
         await self._socket.aclose()
         if self._durable is not None:
             await self._durable.aclose()
 
     async def check(self) -> None:
-        """SettingsInvalid when this server can never keep what the settings promise; one that is away is no reason."""
+        """SettingsInvalid when this server can never keep what the settings promise; one that is away is no reason.
+
+        A server or a user that lacks something which can be mended is none either: `Vetting` tells of it meanwhile.
+        """
         if self._durable is not None:
             await self._durable.check()
 
@@ -276,17 +284,25 @@ def _status(state: str) -> JobStatus:
 
 @asynccontextmanager
 async def open_store(
-    settings: StoreSettings, *, client_name: str, observer: Observer | None = None, routing: Routing | None = None
+    settings: StoreSettings,
+    *,
+    client_name: str,
+    observer: Observer | None = None,
+    routing: Routing | None = None,
+    role: Role | None = None,
 ) -> AsyncIterator[JobStore]:
     """A store for the length of the block; its connections open with the first command that needs them.
 
+    `role`: the service, whose needs Redis is looked at for before anything else; None: nothing is looked at.
     `routing`: which gates jobs may pass; a worker's store must know it, a gateway's its chain.
     """
     redis = RedisSettings(
         url=settings.redis_url, client_name=client_name,
         sentinel_username=settings.sentinel_username, sentinel_password=settings.sentinel_password,
     )  # fmt: skip
-    store = JobStore(settings, redis, observer, routing)
+    store = JobStore(settings, redis, observer, routing, role)
+    if store.vetting is not None:
+        store.vetting.begin()
     async with aclosing(store.bell):
         try:
             yield store

@@ -68,11 +68,21 @@ PREFIXES: Final = (
 
 
 class Keys:
-    """Names of one shard's keys and channels."""
+    """Names of one shard's keys and channels. `prefix`: KEY_PREFIX; two of them have no name in common."""
 
-    def __init__(self, shard: str = SHARD) -> None:
+    def __init__(self, shard: str = SHARD, *, prefix: str = "pw") -> None:
         self.tag = shard
-        self._start = f"pw:{{{shard}}}:"
+        self._start = f"{prefix}:{{{shard}}}:"
+
+    @property
+    def pattern(self) -> str:
+        """What all keys and channels match, as ACL rules have it."""
+        return f"{self._start}*"
+
+    @property
+    def probe(self) -> str:
+        """A name that no key has: commands are tried on it (`vetting.py`)."""
+        return self._start + "vet"
 
     def fixed(self, name: str) -> str:
         """The full name of a key that exists once per shard; KeyError for a name that is not listed above."""

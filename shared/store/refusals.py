@@ -7,6 +7,7 @@ from typing import Any, Final
 from redis.exceptions import AskError, ClusterDownError, OutOfMemoryError, ReadOnlyError, ResponseError
 
 from shared.errors import LeaseLost, PressworkError, QuotaExceeded, StoreFull, StoreRejected, StoreUnavailable
+from shared.store import refusal_words
 from shared.store.connection import error_code
 
 _UNSERVED: Final = ("access a non local key in a cluster node", "while the cluster is down")
@@ -63,4 +64,6 @@ def check_item(reply: Any) -> None:
         raise LeaseLost("the consumer group was lost")
     if code in PASSING or any(text in message for text in _UNSERVED):
         raise StoreUnavailable(f"Redis refuses writes: {code}")
+    if refusal_words.is_permission(message):
+        raise StoreUnavailable("Redis refuses this user")
     raise StoreRejected(f"Redis refused one item: {code}")

@@ -12,6 +12,7 @@ from shared.store.calls import Calls
 from shared.store.keys import LANES, Keys
 from shared.store.reads import Reads
 from shared.store.replies import Audited, Promoted, Recovered
+from shared.store.routing import Routing
 
 AUDIT_SLACK_S: Final = 100.0
 
@@ -52,6 +53,10 @@ class Upkeep:
         self._looks = 0
         self._cursor = ""
         self._stale_at: float | None = None
+
+    def reprice(self, routing: Routing) -> None:
+        """What jobs cost that end without a worker follows these prices from now on; the rest of `routing` stays."""
+        self._calls.reprice(routing)
 
     async def recover(self, consumer: str, held: Sequence[str]) -> Recovered:
         """Requeue what was not renewed for a lease, except what this worker itself holds; one worker does it for all.

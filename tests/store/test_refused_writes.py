@@ -26,7 +26,7 @@ from tests.support.processes import free_port
 from tests.support.store import ERROR, KEYS, claim, complete, make_stale, new_job, open_gate, submit
 
 NAMES = sorted(path.stem for path in (Path(scripts.__file__).parent / "lua").glob("*.lua"))
-READING = {"stats", "oldest", "usage"}
+READING = {"stats", "oldest", "usage", "vet"}
 SLOWEST_MS = 50.0
 """What a refusal may take the server, by its own count."""
 
@@ -76,6 +76,7 @@ ACTS: dict[str, Act] = {
     "stats": lambda s: s.store.overview.stats(),
     "submit": lambda s: s.store.submit(new_job()),
     "usage": lambda s: s.run("usage", organization="org"),
+    "vet": lambda s: s.run("vet", calls='[["ZCARD", "wake"]]'),
 }
 
 
