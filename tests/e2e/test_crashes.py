@@ -26,7 +26,7 @@ pytestmark = pytest.mark.timeout(180)
 async def test_all_jobs_of_a_killed_worker_run_again_at_once(stack: StackMaker, tmp_path: Path) -> None:
     """kill -9 of a worker with 40 running jobs, a survivor with 50 free slots: all run again within lease + 3 s, each
     with one end."""
-    settings = {"LEASE_SECONDS": str(LEASE), "DEMO_TOKENS_PER_SECOND": "5"}
+    settings = {"LEASE_SECONDS": str(LEASE), "DEMO_TOKENS_PER_SECOND": "1"}
     async with stack(workers=1, **settings) as running:
         ids = await asyncio.gather(*(running.submit(number, parameters={"length": "medium"}) for number in range(40)))
         followers = [asyncio.create_task(running.follow(job_id)) for job_id in ids]

