@@ -22,5 +22,5 @@ def of_service(name: str, environment: Mapping[str, str]) -> dict[str, str]:
         return dict(environment)
     told = {key: value for key, value in environment.items() if not PROVIDER_SECRET.fullmatch(key)}
     if not environment.get("PROVIDERS", "").strip():
-        told["PROVIDERS"] = ",".join(read(environment, WorkerSettings).chain)
+        told["PROVIDERS"] = ",".join(read(environment, WorkerSettings, servers=()).chain)
     return told
