@@ -158,12 +158,19 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Tokens of one call. `estimated` when the provider did not report them."""
+    """Tokens of one call. `estimated` when the provider did not report them. `reasoning_tokens`: of the output, those
+    that were thought and are in no text; left out where nobody knows of any."""
 
     input_tokens: int
     output_tokens: int
     cached_tokens: int = 0
     estimated: bool = False
+    reasoning_tokens: int | msgspec.UnsetType = msgspec.UNSET
+
+
+def reasoning(tokens: int) -> int | msgspec.UnsetType:
+    """For `Usage.reasoning_tokens`: nothing is left out."""
+    return tokens or msgspec.UNSET
 
 
 NANO: Final = 10**9

@@ -35,7 +35,7 @@ async def main() -> None:
     for name in unused_servers(os.environ, settings.chain):
         structlog.get_logger(__name__).warning("provider_unused", settings=f"PROVIDER_{name}_…")
     store_settings = await choice.settle(read_store(os.environ), may_use_rest=False)
-    await app.run(settings, store_settings, stop, hurry=hurry, reload=reload)
+    app.leave(await app.run(settings, store_settings, stop, hurry=hurry, reload=reload))
 
 
 def _signalled(stop: asyncio.Event, hurry: asyncio.Event) -> None:

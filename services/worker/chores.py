@@ -10,14 +10,15 @@ import anyio
 import structlog
 
 from services.worker.due import NextDue
+from services.worker.loops import Pulse
 from services.worker.pool import Pool
 from services.worker.run import PASSING, Stop
 from services.worker.view import View
 from shared.store.job_store import JobStore
 from shared.telemetry.metrics import WorkerMetrics
 
-GRACE_SECONDS: Final = 30.0
-"""A run so long past its time-out is stuck: it is no longer renewed and ends as `Timeout`."""
+AUDIT_PATIENCE_S: Final = 3600.0
+"""It looks at all records there are, in a tenth of its time."""
 
 RECONNECT_SECONDS: Final = 2.0
 """A server that comes back exactly after two leases is still met in time: connecting takes a moment."""
@@ -29,7 +30,7 @@ _log: Final = structlog.get_logger(__name__)
 
 
 class Chores:
-    """Four loops of one worker. `ticked` is when the renewal loop last turned (monotonic, s)."""
+    """Four loops of one worker; `pulses` tell whether they turn."""
 
     def __init__(self, store: JobStore, name: str, pool: Pool, metrics: WorkerMetrics, due: NextDue) -> None:
         self._store = store
@@ -43,7 +44,7 @@ class Chores:
         self._watching = anyio.Event()
         self._renewed_at = now
         self._isolated_since: float | None = None
-        self.ticked = now
+        self.pulses = {name: Pulse() for name in ("renew", "recover", "promote", "audit")}
 
     # ---- what the consumer tells and asks -----------------------------------------------------------------------
 
@@ -76,15 +77,14 @@ class Chores:
 
     async def renew(self) -> None:
         """Renew all held leases every third of a lease; when that failed for two leases, stop paying."""
-        patience = (2 + 1 / 3) * self._lease_s + RECONNECT_SECONDS
         due = time.monotonic() + self._lease_s / 3
         while True:
             await anyio.sleep(max(due - time.monotonic(), 0))
-            self.ticked = now = time.monotonic()
+            now = time.monotonic()
+            self.pulses["renew"].beat(self._lease_s / 3)
             self._view.timer(due, now)
             due = now + self._lease_s / 3
-            self._drop_stuck()
-            runs = [run for run in self._pool.runs if run.renewable]
+            runs = self._pool.runs
             if not runs:
                 self._renewed_at = now
                 continue
@@ -92,13 +92,13 @@ class Chores:
             try:
                 renewed = await self._store.renew(self._name, [run.claim for run in runs])
             except PASSING:
-                self.view_broke()
+                self._not_renewed(len(runs))
                 longest = min(RENEW_RETRY_S, self._lease_s / 8)
                 due = time.monotonic() + random.uniform(longest / 5, longest)  # noqa: S311 - jitter
-                if time.monotonic() - self._renewed_at > patience:
-                    _log.error("leases_expired", jobs=len(runs))
-                    self._pool.halt_all(Stop.LOST)
                 continue
+            except BaseException:
+                self._not_renewed(len(runs))
+                raise
             self._renewed_at = time.monotonic()
             self.looked(now, renewed.server_ms)
             for run in runs:
@@ -107,19 +107,18 @@ class Chores:
                 elif run.claim.job_id in renewed.cancelled:
                     run.halt(Stop.CANCELLED)
 
-    def _drop_stuck(self) -> None:
-        now = time.monotonic()
-        for run in self._pool.runs:
-            limit = run.claim.spec.timeout_seconds + GRACE_SECONDS
-            if run.call is not None and run.renewable and now - run.started_s > limit:
-                run.renewable = False
-                _log.error("provider_stuck", job_id=run.claim.job_id)
-                self._pool.end_stuck(run)
+    def _not_renewed(self, jobs: int) -> None:
+        self.view_broke()
+        if time.monotonic() - self._renewed_at > (2 + 1 / 3) * self._lease_s + RECONNECT_SECONDS:
+            _log.error("leases_expired", jobs=jobs)
+            self._pool.halt_all(Stop.LOST)
 
     async def recover(self) -> None:
         """While there is unfinished work: take back what silent workers held, as soon as the view allows it."""
         while True:
+            self.pulses["recover"].beat()
             await self._watching.wait()
+            self.pulses["recover"].beat(self._lease_s)
             now = time.monotonic()
             self._view.same(now, self._store.generation)
             pause = max(self._view.whole_in(now), 0.02)
@@ -170,6 +169,7 @@ class Chores:
     async def promote_when_due(self) -> None:
         """Promote at the start and at the next due time, also while every slot is busy."""
         while True:
+            self.pulses["promote"].beat(0.5)
             await anyio.sleep(min(self._due.seconds, 0.5))
             if self._due.now:
                 try:
@@ -180,6 +180,7 @@ class Chores:
     async def audit(self) -> None:
         """At the start and then as often as the settings say, an hour by default."""
         while True:
+            self.pulses["audit"].beat(AUDIT_PATIENCE_S)
             try:
                 audited = await self._store.upkeep.audit(self._name)
             except PASSING:
@@ -187,4 +188,6 @@ class Chores:
                 continue
             if audited.requeued:
                 _log.warning("audit_repaired", requeued=audited.requeued)
-            await anyio.sleep(self._store.settings.audit_seconds * random.uniform(1.0, 1.1))  # noqa: S311 - jitter
+            pause = self._store.settings.audit_seconds * random.uniform(1.0, 1.1)  # noqa: S311 - jitter
+            self.pulses["audit"].beat(pause)
+            await anyio.sleep(pause)

@@ -40,13 +40,13 @@ def check(server: Server) -> None:
         raise SettingsInvalid(f"{server.setting('BASE_URL')} is not set, and PROVIDERS names {server.name}")
 
 
-def _access(server: Server, proxy: str, prices: PriceBook | None) -> Access:
+def _access(server: Server, settings: WorkerSettings, prices: PriceBook | None) -> Access:
     priced = server.price_list
     if isinstance(priced, str) and (priced := known_list(priced)) is None:
         raise SettingsInvalid(f"{server.setting('PRICED')}: expected 1, 0 or whose price list holds, such as groq")
     return Access(
         name=server.name, api_key=server.key, base_url=server.base_url or None, priced=priced, prices=prices,
-        proxy=proxy or None,
+        proxy=settings.provider_proxy or None, think_tags=settings.tags,
     )  # fmt: skip
 
 
@@ -76,7 +76,7 @@ def equip(
         ),
         **more,
     }
-    servers, proxy = settings.known_servers, settings.provider_proxy
+    servers, proxy, _ = settings.known_servers, settings.provider_proxy, settings.tags
     for name in dict.fromkeys(split(gate)[0] for gate in settings.chain):
         if name in known:
             continue
@@ -87,7 +87,7 @@ def equip(
         check(servers[name])
         if proxy and not is_web(proxy):
             raise SettingsInvalid("PROVIDER_PROXY is not an http(s) URL")
-        known[name] = _adapter(servers[name], _access(servers[name], proxy, prices))
+        known[name] = _adapter(servers[name], _access(servers[name], settings, prices))
     return known
 
 

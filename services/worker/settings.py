@@ -9,11 +9,16 @@ from typing import Annotated, Final
 import msgspec
 
 from services.worker.provider_settings import Server, read_servers, unused_servers
+from services.worker.providers import THINK_TAGS
 from shared.chain import fleet_chain
 from shared.errors import SettingsInvalid
 from shared.settings import Port, PositiveSeconds, entries, read
 
 _LIMIT: Final = re.compile(r"(\S+)=(\d{1,9})(?:/(\d{1,9}))?\Z")
+
+
+_TAG: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+TAGS_MAX: Final = 8
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,10 +29,12 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     `provider:model` entries separated by commas, in order of preference; empty: those whose keys are set, else the
     demo. `provider_limits`: `provider:model=requests/tokens` a minute, separated by commas, for the whole fleet.
     `gate_failures`: so many failures in a row close a provider's gate. `first_token_seconds`, `token_gap_seconds`: how
-    long a provider may be silent. `openai_priced`, `anthropic_priced`: whether the vendor's price list holds at the
-    base URL, or whose; by default that of the vendor whose address it is. `prices`: a file of prices, which come before
-    any list. `servers`: those with settings of their own (`read_worker`). `provider_proxy`: URL of an HTTP proxy for
-    all calls of providers; the environment's proxies are not looked at.
+    long a provider may be silent; `thinking_seconds`: how long it may think at a stretch instead. `think_tags`: names
+    of the tags around thoughts at the start of a text, separated by commas; empty: they are text. `openai_priced`,
+    `anthropic_priced`: whether the vendor's price list holds at the base URL, or whose; by default that of the vendor
+    whose address it is. `prices`: a file of prices, which come before any list. `servers`: those with settings of their
+    own (`read_worker`). `provider_proxy`: URL of an HTTP proxy for all calls of providers; the environment's proxies
+    are not looked at.
     """
 
     worker_concurrency: Annotated[int, msgspec.Meta(ge=1, le=2_000)] = 50
@@ -39,6 +46,8 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     gate_failures: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 5
     first_token_seconds: PositiveSeconds = 60.0
     token_gap_seconds: PositiveSeconds = 30.0
+    thinking_seconds: PositiveSeconds = 300.0
+    think_tags: str = ",".join(THINK_TAGS)
     provider_proxy: str = ""
     openai_api_key: str = ""
     openai_base_url: str = ""
@@ -78,6 +87,16 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     def chain(self) -> tuple[str, ...]:
         """The `provider:model` names jobs may run on, the default first. SettingsInvalid for a malformed entry."""
         return fleet_chain(self.providers, self.keys)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """`think_tags` one by one, in lower case. SettingsInvalid for what is no name of a tag."""
+        found = tuple(dict.fromkeys(entry.lower() for entry in entries(self.think_tags)))
+        if len(found) > TAGS_MAX or not all(_TAG.fullmatch(tag) for tag in found):
+            raise SettingsInvalid(
+                f"THINK_TAGS: at most {TAGS_MAX} names separated by commas, letters only: think,thinking"
+            )
+        return found
 
     @property
     def limits(self) -> dict[str, tuple[int, int]]:

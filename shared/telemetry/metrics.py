@@ -156,6 +156,12 @@ class ProviderCalls:
             ("provider", "model", "direction"),
             registry=registry,
         )
+        self.unknown_finish_reasons = Counter(
+            "presswork_unknown_finish_reasons_total",
+            "Whole answers whose finish reason is in no table; the log names each once.",
+            ("provider", "model"),
+            registry=registry,
+        )
         self.cost = Counter(
             "presswork_provider_cost_usd_total",
             "USD of all calls whose price is known.",
@@ -199,6 +205,17 @@ class WorkerMetrics:
         self.slots = Gauge("presswork_worker_slots", "Jobs this worker may run at once.", registry=registry)
         self.busy = Gauge("presswork_worker_slots_busy", "Jobs this worker runs now.", registry=registry)
         self.draining = Gauge("presswork_worker_draining", "1 after SIGTERM: no new jobs.", registry=registry)
+        self.stuck = Gauge(
+            "presswork_worker_stuck_tasks",
+            "Tasks that live on although their jobs were taken from them: /health/live fails after two leases of one.",
+            registry=registry,
+        )
+        self.loop_failures = Counter(
+            "presswork_worker_loop_failures_total",
+            "Unforeseen errors that ended a background loop, which was begun again.",
+            ("loop",),
+            registry=registry,
+        )
 
 
 class StreamMetrics:

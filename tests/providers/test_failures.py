@@ -94,6 +94,12 @@ def test_hints() -> None:
     assert hint_in("This request would exceed your organization's monthly spend limit.") is Hint.CREDIT
     assert hint_in("This request would exceed your rate limit of 30,000 input tokens per minute.") is None
     assert hint_in("Bad input. " + "x" * 200 + "Write about our card without a spend limit") is None
+    assert hint_in("API key not valid. Please pass a valid API key.") is Hint.KEY
+    assert hint_in("You didn't provide an API key.") is hint_in("Missing Authentication header") is Hint.KEY
+    assert hint_in("User location is not supported for the API use.") is Hint.REGION
+    assert hint_in("The model `x-1` does not exist") is hint_in("Model Not Exist") is Hint.MODEL
+    assert hint_in("Unsupported parameter: 'max_tokens' is not supported with this model.") is None
+    assert hint_in("Invalid value for 'temperature': no number") is hint_in("Write about our key partners") is None
     assert hint_in("anything else") is hint_in(None) is hint_in(7) is None
 
 

@@ -20,7 +20,9 @@ GATE = "openai:gpt-a"
 INPUT, OUTPUT = 37.5, 150.0
 """Nano-USD a token."""
 
-SPENT = Spent(usage=Usage(input_tokens=40, output_tokens=100, cached_tokens=8), cost=12_345_678_901_234)
+SPENT = Spent(
+    usage=Usage(input_tokens=40, output_tokens=100, cached_tokens=8, reasoning_tokens=60), cost=12_345_678_901_234
+)
 
 
 def _settings(url: str) -> StoreSettings:

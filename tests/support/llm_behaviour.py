@@ -42,8 +42,8 @@ class Behaviour(msgspec.Struct, forbid_unknown_fields=True):
     `tokens` pieces of text, `gap_s` apart, the first after `first_token_s` and up to `first_spread_s` more, at random.
     `stamped`: each is `llm_dialects.STAMP` with the moment it is written. After `cut_after` pieces the stream ends
     as `cut` says. `raw`: send these strings as the body instead, then do as `cut` says (None: end it in order).
-    `refuses`: what calls may not hold, in this order. `endless`: with a gap, the pieces come again and again, until
-    `/_release`.
+    `content_type`: of an answer. `refuses`: what calls may not hold, in this order. `endless`: with a gap, the
+    pieces come again and again, until `/_release`.
     """
 
     tokens: int = 16
@@ -58,6 +58,7 @@ class Behaviour(msgspec.Struct, forbid_unknown_fields=True):
     cut: Literal["end", "drop", "stall"] | None = None
     cut_after: int = 0
     raw: list[str] | None = None
+    content_type: str | None = "text/event-stream"
     keep_bodies: bool = False
 
 

@@ -143,8 +143,9 @@ class Connection(asyncio.Protocol):
             start, pieces, end = b"", [llm_dialects.chunk(text.encode()) for text in behaviour.raw], b""
         elif behaviour.cut is not None:
             pieces, end = pieces[: behaviour.cut_after], b""
-        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-        self._transport.write(head + start)
+        kind = f"content-type: {behaviour.content_type}\r\n" if behaviour.content_type else ""
+        head = f"HTTP/1.1 200 OK\r\n{kind}transfer-encoding: chunked\r\n\r\n"
+        self._transport.write(head.encode() + start)
         finish = partial(self._finish, end, behaviour.cut)
         loop = asyncio.get_running_loop()
         wait_s = behaviour.first_token_s + random.uniform(0, behaviour.first_spread_s)

@@ -45,6 +45,8 @@ GROQ = {"PROVIDERS": "groq:m", "PROVIDER_GROQ_BASE_URL": "https://api.groq.com/o
         (GROQ | {"PROVIDER_DEMO_BASE_URL": "planted"}, "PROVIDER_DEMO_BASE_URL: demo calls no server"),
         ({"PROVIDER_GROQ_KEY": "planted"}, "PROVIDERS names no model of groq"),
         ({"OPENAI_API_KEY": "k", "PROVIDER_PROXY": "planted.test:3128"}, "PROVIDER_PROXY is not"),
+        ({"THINK_TAGS": "think,<planted>"}, "THINK_TAGS: at most"),
+        ({"THINK_TAGS": ",".join(f"plant{i}" for i in range(9))}, "THINK_TAGS: at most"),
     ],
 )
 def test_what_cannot_work_is_refused_at_the_start(environment: dict[str, str], complaint: str) -> None:
@@ -62,6 +64,7 @@ async def test_what_can_work_is_built() -> None:
         "OPENAI_BASE_URL": "http://127.0.0.1:11434/some/path/v1/",
         "ANTHROPIC_BASE_URL": "https://gateway.test/anthropic/v1/",
         "PROVIDER_PROXY": "http://127.0.0.1:3128",
+        "THINK_TAGS": "",
         "PROVIDER_4_ALL_BASE_URL": "http://127.0.0.1:8000",
         "PROVIDER_GEMINI_BASE_URL": "https://generativelanguage.googleapis.com",
         "PROVIDER_GEMINI_KEY": "k",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 import msgspec
 
@@ -18,13 +18,18 @@ class PriceBook(Protocol):
         """What these tokens cost, in nano-USD; None when no price was given for this `provider:model`."""
 
 
+THINK_TAGS: Final = ("think", "thinking", "thought")
+"""DeepSeek R1 and Qwen write the first where nothing before us parses it, Nova the second, Gemini the third."""
+
+
 class Access(msgspec.Struct, frozen=True, kw_only=True):
     """How calls reach a vendor, or another server that speaks its API.
 
     `name`: as PROVIDERS has it; empty: the vendor's. `base_url`: None for the vendor's own address. `priced`: whose
     price list holds there, by name; True: that of the server's own vendor, False: none; None: that of the vendor whose
     address it is. `proxy`: URL of an HTTP proxy. `read_timeout_s` is the last resort: the worker's own limits for the
-    first token and between tokens are shorter, and know which of the two it was.
+    first token and between tokens are shorter, and know which of the two it was. `think_tags`: names of the tags in
+    which a model may write its thoughts before its text.
     """
 
     api_key: str
@@ -34,6 +39,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     prices: PriceBook | None = None
     proxy: str | None = None
     read_timeout_s: float = 600.0
+    think_tags: tuple[str, ...] = THINK_TAGS
 
     def __repr__(self) -> str:
         return "Access(...)"
@@ -63,9 +69,16 @@ class BilledUsage(Usage, frozen=True, kw_only=True):
     cache_write_1h_tokens: int = 0
 
 
+class Thought(msgspec.Struct, frozen=True):
+    """The model thinks: so many characters more, 0 when it does not show them. They are paid for, and nobody's text."""
+
+    characters: int
+
+
 class Completion(msgspec.Struct, frozen=True, kw_only=True):
     """The last item of a stream that ended as it should.
 
+    `finish_reason`: `stop`, `length`, or the provider's own word for what is neither.
     `repairs`: calls before it that were refused for a parameter, and made again without it.
     """
 
@@ -84,10 +97,11 @@ class Provider(Protocol):
     @property
     def gated(self) -> bool: ...
 
-    def stream(self, request: GenerationRequest) -> AsyncIterator[str | Usage | Completion]:
+    def stream(self, request: GenerationRequest) -> AsyncIterator[str | Usage | Thought | Completion]:
         """Pieces of text, then one `Completion`. A stream that ends without one counts as broken.
 
-        A `Usage` in between says what the provider has reported so far, for a stream that will not reach its end.
+        A `Usage` in between says what the provider has reported so far, for a stream that will not reach its end; a
+        `Thought`, that it is not silent although no text comes.
         Raises `ProviderError`; whatever else it raises counts as an internal error and is retried.
         """
         ...

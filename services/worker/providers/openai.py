@@ -11,99 +11,23 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import httpx2
-import msgspec
 import openai
 
 from services.worker.accounting import usage_of_answer
-from services.worker.providers import Access, BilledUsage, Completion, GenerationRequest
+from services.worker.providers import Access, Completion, GenerationRequest, Thought
 from services.worker.providers.addresses import read_address
 from services.worker.providers.adjustments import Adjustments
-from services.worker.providers.answers import UNREADABLE, Finish, count, read_answer
+from services.worker.providers.answers import read_answer
 from services.worker.providers.drafts import Draft, cut, left_out
-from services.worker.providers.failures import CallFailure, Fault, classify
+from services.worker.providers.failures import CallFailure, classify
 from services.worker.providers.models import Thinking, openai_model
+from services.worker.providers.openai_answers import ChatReply
 from services.worker.providers.prices import cost_of, price_list
 from services.worker.providers.wire import Briefing, fault_of, new_http_client, reported
 from shared.job import Usage
 
 BASE_URL: Final = "https://api.openai.com/v1"
 _OWN_HOSTS: Final = (".openai.com", ".openai.azure.com")
-
-
-class _Delta(msgspec.Struct):
-    content: str | None = None
-    refusal: str | None = None
-
-
-class _Choice(msgspec.Struct):
-    delta: _Delta | None = None
-    finish_reason: str | None = None
-
-
-class _Details(msgspec.Struct):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
-
-
-class _Counts(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: _Details | None = None
-
-
-class _Chunk(msgspec.Struct):
-    choices: list[_Choice] | None = None
-    usage: _Counts | None = None
-    error: Any = None
-    object: str | None = None
-
-
-_FINISHES: Final = {"length": Finish.LENGTH, "content_filter": Finish.REFUSED}
-_chunks: Final = msgspec.json.Decoder(_Chunk)
-
-
-class _Reply:
-    """What has come of one answer."""
-
-    def __init__(self) -> None:
-        self.size = 0
-        self.usage: Usage | None = None
-        self.finish: Finish | None = None
-        self._declined = False
-        self.done = False
-
-    def take(self, data: bytes) -> str:
-        """Take one event; answers its text. ProviderError when it reports an error or cannot be read."""
-        if data.startswith(b"[DONE]"):
-            self.done = True
-            return ""
-        try:
-            chunk = _chunks.decode(data)
-        except UNREADABLE:
-            raise classify(CallFailure(fault=Fault.MALFORMED)) from None
-        if chunk.error is not None or chunk.object == "error":
-            # vLLM sends the error as the whole event.
-            raise classify(reported(chunk.error or msgspec.json.decode(data)))
-        if chunk.usage is not None:
-            self._count(chunk.usage)
-        text = ""
-        for choice in chunk.choices or ():
-            if choice.delta is not None:
-                text += choice.delta.content or ""
-                self._declined = self._declined or bool(choice.delta.refusal)
-            if choice.finish_reason:
-                self.finish = Finish.REFUSED if self._declined else _FINISHES.get(choice.finish_reason, Finish.STOP)
-        self.size += len(text)
-        return text
-
-    def _count(self, counts: _Counts) -> None:
-        details = counts.prompt_tokens_details or _Details()
-        self.usage = BilledUsage(
-            input_tokens=count(counts.prompt_tokens),
-            output_tokens=count(counts.completion_tokens),
-            cached_tokens=count(details.cached_tokens),
-            cache_write_tokens=count(details.cache_write_tokens),
-        )
 
 
 class OpenAIProvider:
@@ -113,8 +37,7 @@ class OpenAIProvider:
     (`models.py`), what its server refuses all the same is repaired and remembered (`adjustments.py`).
 
     `max_tokens` goes out as `max_completion_tokens` to OpenAI and Azure, whose newer models take nothing else, and as
-    `max_tokens` to all others, many of which know nothing else. Finish reasons are `stop` and `length`; whatever else
-    a compatible server calls its end is `stop`.
+    `max_tokens` to all others, many of which know nothing else. Finish reasons: `finishes.py`.
     """
 
     gated = True
@@ -166,11 +89,11 @@ class OpenAIProvider:
         self._adjustments.prepare(request.model, draft)
         return draft
 
-    async def stream(self, request: GenerationRequest) -> AsyncIterator[str | Usage | Completion]:
+    async def stream(self, request: GenerationRequest) -> AsyncIterator[str | Usage | Thought | Completion]:
         """See `Provider`. The pieces of text are what one read of the socket brought."""
         draft = self._draft(request)
         while True:
-            reply = _Reply()
+            reply = ChatReply(self._access.think_tags)
             try:
                 async with self._client.chat.completions.with_streaming_response.create(
                     **draft.sent, extra_headers=self._headers
@@ -191,11 +114,11 @@ class OpenAIProvider:
         yield self._completion(draft, reply)
 
     @staticmethod
-    def _completion(draft: Draft, reply: _Reply) -> Completion:
+    def _completion(draft: Draft, reply: ChatReply) -> Completion:
         asked = sum(len(message["content"]) for message in draft.sent["messages"])
         return Completion(
-            usage=usage_of_answer(reply.usage, asked, reply.size),
-            finish_reason="length" if reply.finish is Finish.LENGTH else "stop",
+            usage=usage_of_answer(reply.usage, asked, reply.size, reply.thought),
+            finish_reason=reply.finish_reason,
             metadata=draft.metadata,
             repairs=draft.repairs,
         )
