@@ -26,7 +26,7 @@ from tests.support.processes import free_port
 from tests.support.store import ERROR, KEYS, claim, complete, make_stale, new_job, open_gate, submit
 
 NAMES = sorted(path.stem for path in (Path(scripts.__file__).parent / "lua").glob("*.lua"))
-READING = {"stats", "oldest", "usage", "vet"}
+READING = {"list", "stats", "oldest", "usage", "vet"}
 SLOWEST_MS = 50.0
 """What a refusal may take the server, by its own count."""
 
@@ -44,7 +44,7 @@ class Scene:
 
     async def run(self, name: str, **argv: str | int) -> None:
         """A script by its name."""
-        items: dict[str, list[Item]] = {"audit_records": [(self.job_id,)], "usage": [(1,)]}
+        items: dict[str, list[Item]] = {"audit_records": [(self.job_id,)], "usage": [(1,)], "list": [("nobody",)]}
         await self.store._calls.run(name, items.get(name, []), **argv)
 
     async def fail_over(self) -> None:
@@ -64,6 +64,7 @@ ACTS: dict[str, Act] = {
     "failover": lambda s: s.fail_over(),
     "finish": lambda s: complete(s.store, s.held),
     "leave": lambda s: s.store.upkeep.leave("w3"),
+    "list": lambda s: s.run("list", status="", bytes_max=1, outcome_max=1),
     "oldest": lambda s: s.store.overview.oldest_waiting_ms(),
     "promote": lambda s: s.store.upkeep.promote(),
     "recover": lambda s: s.store.upkeep.recover("finder", []),
@@ -75,7 +76,7 @@ ACTS: dict[str, Act] = {
     ),
     "stats": lambda s: s.store.overview.stats(),
     "submit": lambda s: s.store.submit(new_job()),
-    "usage": lambda s: s.run("usage", organization="org"),
+    "usage": lambda s: s.run("usage", organization="org", fields_max=1),
     "vet": lambda s: s.run("vet", calls='[["ZCARD", "wake"]]'),
 }
 

@@ -26,16 +26,14 @@ LONG_BYTES: Final = 65_536
 """After so much of a longer piece the other jobs have their turn: an answer that inflates always has the next ready."""
 
 TEXT_MAX: Final = 1 << 24
-"""Bytes of its JSON: several times what the largest token limit of a job allows. A server that goes on beyond it has
-lost its own way, and would fill the worker and Redis. What is written, sent and read of it in one go is this."""
+"""Characters, and bytes of the text's JSON: several times what the largest token limit of a job allows. A server that
+goes on beyond it has lost its own way, and would fill the worker and Redis. The JSON is written and read in one go."""
 
 END_SECONDS: Final = 5.0
 """How long an answer that has its finish reason may take to report its usage and to say that it is over."""
 
 DRAIN_SECONDS: Final = 0.5
 """How long a finished stream may take to close, so that its connection can be used again."""
-
-_encode: Final = msgspec.json.Encoder().encode
 
 
 def take_all(reply: Reply, events: Sequence[bytes]) -> tuple[str, ProviderError | None]:
@@ -89,7 +87,7 @@ class _News:
 
 def _json_bytes(text: str) -> int:
     try:
-        return len(_encode(text))
+        return len(msgspec.json.encode(text))
     except UnicodeEncodeError:  # half an emoji: as if all were escaped
         return 6 * len(text)
 
@@ -105,10 +103,10 @@ async def read_answer(response: httpx2.Response, reply: Reply) -> AsyncIterator[
     async with aclosing(_pieces(response)) as body:
         async for chunk in body:
             text, broken = take_all(reply, reader.feed(chunk))
-            size += _json_bytes(text)
             for item in news.with_text(text):
                 yield item
-            if max(size, reply.written) > TEXT_MAX:
+            size += _json_bytes(text)
+            if max(reply.written, size) > TEXT_MAX:
                 raise classify(CallFailure(fault=Fault.MALFORMED))
             if broken is not None:
                 raise broken

@@ -141,7 +141,7 @@ What a broken or hostile server sends is bounded in size as well as in time:
 | one event of a stream | {MAX_EVENT_BYTES >> 20} MiB | `StreamMalformed` |
 | an answer that is no stream but one piece of JSON | {WHOLE_MAX_BYTES >> 20} MiB | `StreamMalformed` |
 | a stream, unpacked | {ANSWER_MAX_BYTES >> 20} MiB | `StreamMalformed` |
-| the text of an answer, and what was thought before it | {TEXT_MAX >> 20} MiB as JSON | `StreamMalformed` |
+| the text of an answer, with what was thought | {TEXT_MAX >> 20} Mi characters, as much of JSON | `StreamMalformed` |
 
 Nothing of a body is kept but its text: beside that a call needs a few MiB, whatever comes. A compressed answer is
 unpacked piece by piece, the other jobs of the worker have their turns in between, and one that is compressed twice is
