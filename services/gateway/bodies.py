@@ -11,7 +11,10 @@ from litestar.types import HTTPScope, Receive
 from shared.http.problems import TOO_LARGE, TOO_SLOW, UNSUPPORTED_MEDIA_TYPE, Problem
 
 BODY_SECONDS: Final = 10.0
-"""How long the rest of a body may take after its first piece."""
+"""How long a body may take after its head."""
+
+_MARK: Final = b"\xef\xbb\xbf"
+"""UTF-8's byte order mark, which some editors and .NET put before a text: no part of it."""
 
 
 class ClientGone(Exception):
@@ -58,10 +61,8 @@ async def read_body(head: Head, receive: Receive, limit: int) -> bytes:
         )
     if not head.content_length.isdigit() or int(head.content_length) > limit:
         raise Problem(TOO_LARGE, f"at most {limit} bytes")
-    piece, more = await _piece(receive)
-    pieces, size = [piece], len(piece)
-    if not more and size <= limit:
-        return piece
+    pieces: list[bytes] = []
+    size, more = 0, True
     try:
         async with asyncio.timeout(BODY_SECONDS):
             while size <= limit and more:
@@ -72,7 +73,7 @@ async def read_body(head: Head, receive: Receive, limit: int) -> bytes:
         raise Problem(TOO_SLOW, headers={"Connection": "close"}) from None
     if size > limit:
         raise Problem(TOO_LARGE, f"at most {limit} bytes")
-    return b"".join(pieces)
+    return b"".join(pieces).removeprefix(_MARK)
 
 
 async def _piece(receive: Receive) -> tuple[bytes, bool]:

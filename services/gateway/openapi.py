@@ -145,7 +145,7 @@ def _changing() -> Json:
         400, 401, 404, 409, 503, parameters=[_JOB_PATH],
     )  # fmt: skip
     retry = _call(
-        "retryJob", "Make one new job from a failed one", {"202": _ACCEPTED}, 400, 401, 404, 409, 503,
+        "retryJob", "Make one new job from a failed or cancelled one", {"202": _ACCEPTED}, 400, 401, 404, 409, 503,
         parameters=[_JOB_PATH],
     )  # fmt: skip
     return {"/api/ai/jobs/{jobId}/cancel": {"post": cancel}, "/api/ai/jobs/{jobId}/retry": {"post": retry}}

@@ -24,8 +24,9 @@ from services.notifier.wire import Wire
 from shared.errors import JobNotFound, StoreUnavailable
 from shared.events import parse_event_id
 from shared.http.identity import Authenticator, Identity
+from shared.http.job_ids import read_job_id
 from shared.http.problems import METHOD_NOT_ALLOWED, NOT_FOUND, Problem, invalid
-from shared.job import IDENTIFIER, JOB_ID
+from shared.job import IDENTIFIER
 from shared.store.job_store import JobStore
 from shared.store.listeners import RUNG, Listener
 from shared.telemetry.metrics import StreamMetrics
@@ -79,9 +80,7 @@ class Streams:
             await self._serve(source, _cursor(resume, parse_stream_id), identity, wire)
 
     def _job(self, job_id: str) -> JobSource:
-        if JOB_ID.match(job_id) is None:
-            raise JobNotFound(job_id)
-        return JobSource(self._store.events, self._store.keys, job_id, self._reads)
+        return JobSource(self._store.events, self._store.keys, read_job_id(job_id), self._reads)
 
     def _organization(self, organization_id: str, identity: Identity) -> OrganizationSource:
         if not self._store.settings.organization_events:
