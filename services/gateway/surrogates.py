@@ -1,6 +1,6 @@
 r"""Names the fields of a JSON body that hold half a character.
 
-JavaScript cuts strings between the two halves of an emoji, and `JSON.stringify` writes what is left as `\ud83d`. That is
+JavaScript cuts strings between the two halves of an emoji; what is left `JSON.stringify` writes as `\ud83d`. That is
 JSON, but no text: no UTF-8 exists for it. Runs for bodies that did not decode.
 """
 

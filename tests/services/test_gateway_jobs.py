@@ -151,7 +151,7 @@ async def test_retry_makes_one_new_job_of_a_failed_one(redis_url: str, store: Jo
 
 
 async def test_a_cancelled_job_can_be_retried_an_unfinished_one_cannot(redis_url: str, store: JobStore) -> None:
-    """Retrying is 409 while a job waits or when it completed; of a cancelled one it makes one new job, however often."""
+    """Retrying is 409 while a job waits or when it completed; of a cancelled one it makes one new job."""
     async with running_gateway(redis_url) as client:
         job = (await client.post(SUBMIT, json=body())).json()
         retry = f"/api/ai/jobs/{job['jobId']}/retry"
