@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
-from litestar import Litestar, Router
+from litestar import Router
+from litestar.types import ASGIApp, ControllerRouterHandler
 
 from services.gateway.admission import Admission
-from services.gateway.docs import docs_routes
+from services.gateway.docs import ApiDocument, docs_routes
 from services.gateway.expected import Expected
 from services.gateway.gauges import QueueGauges
 from services.gateway.links import Links
@@ -21,7 +22,6 @@ from services.gateway.settings import GatewaySettings
 from services.gateway.submit import Intake
 from services.gateway.usage import UsageReport
 from shared.http import server
-from shared.http.cors import cors
 from shared.http.identity import Authenticator
 from shared.http.ops import ops_routes
 from shared.http.problems import DRAINING, Problem
@@ -37,16 +37,10 @@ from shared.telemetry.metrics import QueueMetrics, RedisMetrics, SubmitMetrics, 
 @asynccontextmanager
 async def open_app(
     settings: GatewaySettings, mapping: Mapping[str, str], stop: asyncio.Event
-) -> AsyncIterator[Litestar]:
+) -> AsyncIterator[ASGIApp]:
     """The application, for the length of the block. `stop` ends waiting calls; SettingsInvalid for a bad setting."""
     authenticator = Authenticator(
         settings.api_tokens, host=settings.gateway_host, allow_anonymous=settings.allow_anonymous
-    )
-    allowed = cors(
-        settings.cors_allowed_origins,
-        methods=("GET", "POST"),
-        headers=("authorization", "content-type", "idempotency-key", "traceparent"),
-        expose=("location", "retry-after"),
     )
     links, maker = Links(settings.public_events_url), JobMaker(settings)
     registry = new_registry("gateway")
@@ -69,14 +63,14 @@ async def open_app(
             links=links, stop=stop, meter=redis.meter,
         )  # fmt: skip
         handlers = [*intake.routes(), *jobs.routes(), *UsageReport(store).routes()]
-        routers = [
+        routers: list[ControllerRouterHandler] = [
             Router("/api/ai", route_handlers=handlers, middleware=[authenticator.middleware]),
             *ops_routes(ready=_ready(store, stop), live=_live, registry=registry, before_scrape=gauges.refresh),
-            *docs_routes(api),
+            *docs_routes(ApiDocument(api)),
         ]
         try:
             async with reported(redis.meter, **store_settings.profile):
-                yield server.application(routers, allowed)
+                yield server.application(routers, settings, host=settings.gateway_host)
         finally:
             await admission.aclose()
 
@@ -108,4 +102,10 @@ async def run(mapping: Mapping[str, str]) -> None:
     stop = asyncio.Event()
     with server.set_by_signals(stop):
         async with open_app(settings, mapping, stop) as app:
-            await server.serve(app, host=settings.gateway_host, port=settings.gateway_port, stop=stop)
+            await server.serve(
+                app,
+                host=settings.gateway_host,
+                port=settings.gateway_port,
+                stop=stop,
+                connections=settings.gateway_max_connections,
+            )

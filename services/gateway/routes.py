@@ -23,9 +23,11 @@ from shared.errors import JobNotFound, StoreUnavailable
 from shared.http.identity import Identity
 from shared.http.job_ids import read_job_id
 from shared.http.ops import READING
+from shared.http.prefix import prefix_of
 from shared.http.problems import JOB_ENDED, JOB_NOT_FAILED, LISTING_OFF, Problem, from_error, invalid, refused
 from shared.job import JobSnapshot, JobStatus
 from shared.store.job_store import JobStore
+from shared.store.replies import Submitted
 from shared.telemetry.budget import Meter
 from shared.telemetry.metrics import SubmitMetrics
 
@@ -93,10 +95,11 @@ class Jobs:
         async def retry(request: AnyRequest) -> Response[bytes]:
             traceparent = read_traceparent(request.headers.get("traceparent", "").encode())
             try:
-                location, body = await self.retry(request.user, request.path_params["job_id"], traceparent)
+                submitted = await self.retry(request.user, request.path_params["job_id"], traceparent)
             except Exception as error:
                 self._refused.labels(from_error(error).kind.slug).inc()
                 raise
+            location, body = self._links.accepted(submitted, prefix_of(request.scope))
             headers = {"Location": location.decode(), "Cache-Control": "no-store"}
             return Response(body, status_code=202, media_type="application/json", headers=headers)
 
@@ -154,8 +157,8 @@ class Jobs:
             raise _ended(job)
         return job
 
-    async def retry(self, identity: Identity, job_id: str, traceparent: str | None) -> tuple[bytes, bytes]:
-        """Queue the one retry of a failed or cancelled job; the Location header and the body of the answer."""
+    async def retry(self, identity: Identity, job_id: str, traceparent: str | None) -> Submitted:
+        """Queue the one retry of a failed or cancelled job."""
         job = await self._find(identity, job_id)
         if job.status not in RETRIABLE:
             raise Problem(JOB_NOT_FAILED, f"it is {job.status}", jobId=job.id, jobStatus=job.status)
@@ -169,4 +172,4 @@ class Jobs:
         if submitted.created:
             self._submitted.labels(again.spec.priority).inc()
             _log.info("job retried", job_id=again.id, retry_of=job.id, organization=job.organization_id)
-        return self._links.accepted(submitted)
+        return submitted

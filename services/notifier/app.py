@@ -15,7 +15,7 @@ from services.notifier.routes import Streams
 from services.notifier.settings import NotifierSettings
 from services.notifier.wire import WithTransport
 from shared.events import EventKind
-from shared.http.cors import cors
+from shared.http.connections import capacity
 from shared.http.identity import Authenticator
 from shared.http.ops import ops_routes
 from shared.http.problems import DRAINING, Problem
@@ -24,6 +24,9 @@ from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.telemetry.budget import reported
 from shared.telemetry.metrics import RedisMetrics, StreamMetrics, new_registry
+
+REQUESTS = 100
+"""Connections besides the streams: health, metrics, and what asks for a stream and hears that there are too many."""
 
 GRACE_SECONDS = 2
 """How long other answers may take after SIGTERM; the streams end by themselves before that."""
@@ -53,11 +56,13 @@ def _application(
         send_s=settings.notifier_send_seconds,
         stream_s=settings.notifier_stream_seconds or math.inf,
     )
-    allowed = cors(
-        settings.cors_allowed_origins, methods=("GET",), headers=("authorization", "cache-control", "last-event-id")
-    )
     handlers = [streams.route(), *ops_routes(ready=ready, live=live, registry=registry)]
-    return WithTransport(application(handlers, allowed))
+    return WithTransport(application(handlers, settings, host=settings.notifier_host))
+
+
+def _streams(wanted: int) -> int:
+    """How many streams there may be: every one is an open file."""
+    return min(wanted, max(1, capacity(wanted + REQUESTS) - REQUESTS))
 
 
 @asynccontextmanager
@@ -67,7 +72,7 @@ async def open_app(settings: NotifierSettings, store_settings: StoreSettings) ->
     metrics = StreamMetrics(registry)
     for kind in EventKind:
         metrics.events.labels(str(kind))  # from 0 on: the silence of a notifier that hears nothing must show
-    hub = Hub(settings.notifier_max_connections, metrics)
+    hub = Hub(_streams(settings.notifier_max_connections), metrics)
     redis = RedisMetrics(registry)
     async with (
         open_store(store_settings, client_name="presswork-notifier", observer=redis.observe) as store,
@@ -93,6 +98,7 @@ async def run(settings: NotifierSettings, store_settings: StoreSettings, stop: a
                 port=settings.notifier_port,
                 stop=stop,
                 grace_seconds=GRACE_SECONDS,
+                connections=settings.notifier_max_connections + REQUESTS,
             )
         finally:
             draining.cancel()

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 
 import httpx
 import pytest
-from litestar import Litestar, get
+from litestar import get
+from litestar.types import ASGIApp
 
 from shared.errors import SettingsInvalid, StoreUnavailable
 from shared.http import server
 from shared.http.ops import ops_routes
+from shared.http.sockets import listen
 from shared.telemetry.metrics import new_registry
 from tests.support.processes import free_port
 
@@ -37,7 +40,7 @@ class _Service:
     async def _before_scrape(self) -> None:
         self.scrapes += 1
 
-    def app(self) -> Litestar:
+    def app(self) -> ASGIApp:
         @get("/slow")
         async def slow() -> str:
             self.entered.set()
@@ -112,9 +115,11 @@ async def test_a_signal_lets_open_answers_finish() -> None:
 
 async def test_an_address_in_use_is_one_clear_line() -> None:
     """A taken port and an unknown host are invalid settings that name the address."""
-    with server.listen("127.0.0.1", 0) as taken:
+    (taken,) = listen("127.0.0.1", 0)
+    with taken:
         port = taken.getsockname()[1]
         with pytest.raises(SettingsInvalid, match=f"127.0.0.1:{port}"):
-            server.listen("127.0.0.1", port)
-    with pytest.raises(SettingsInvalid, match=r"cannot listen on 192\.0\.2\.1:"):
-        server.listen("192.0.2.1", port)
+            listen("127.0.0.1", port)
+    for host in ("192.0.2.1", "no-such-host.invalid"):
+        with pytest.raises(SettingsInvalid, match=rf"cannot listen on {re.escape(host)}:"):
+            listen(host, port)
