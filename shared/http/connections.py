@@ -95,5 +95,5 @@ class Connections:
         self._cut += 1
         now = time.monotonic()
         if now - self._told_at >= LOG_SECONDS:
-            _log.warning("connections_cut", count=self._cut, limit=self._limit)
+            _log.warning("connection_limit_reached", cut_or_refused=self._cut, limit=self._limit)
             self._cut, self._told_at = 0, now

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 READ_SECONDS: Final = 10.0
@@ -13,9 +14,10 @@ READ_MIN: Final = 16 * 1024
 class Reading:
     """Watches one connection while bytes wait to be sent, also after it was closed: closing waits for the client."""
 
-    __slots__ = ("_loop", "_timer", "_transport")
+    __slots__ = ("_cut", "_loop", "_timer", "_transport")
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, cut: Callable[[], None]) -> None:
+        self._cut = cut
         self._transport = transport
         self._loop = loop
         self._timer: asyncio.TimerHandle | None = None
@@ -35,6 +37,6 @@ class Reading:
         self._timer = None
         left = self._transport.get_write_buffer_size()
         if left and left > before - READ_MIN:
-            self._transport.abort()
+            self._cut()
         else:
             self.watch()

@@ -66,7 +66,7 @@ class Http(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """A client connected; one that says nothing is left as one that says nothing more."""
         super().connection_made(transport)
-        self._reading = Reading(transport, self.loop)
+        self._reading = Reading(transport, self.loop, self.give_way)
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
         self._crowded = not self._others.opened(self)
         self._others.waits_for_client(self)
@@ -80,8 +80,16 @@ class Http(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def give_way(self) -> None:
-        """Others need the place."""
+        """Cut the connection, whatever is being answered on it."""
+        self._hang_up()
         self.transport.abort()
+
+    def _hang_up(self) -> None:
+        """Tell who answers that nobody listens."""
+        if self._active is not None:
+            self._active.disconnected = True
+            self._active.message_event.set()
+        self.flow.resume_writing()
 
     def timeout_keep_alive_handler(self) -> None:
         """Nothing was asked for too long. What the client has not read by now it does not read."""
@@ -186,6 +194,9 @@ class Http(HttpToolsProtocol):
             self.transport.close()
         if not self._answering:
             self._others.waits_for_client(self)
+        if self._due:  # whatever has begun meanwhile has its time from now on
+            self._stop_due()
+            self._wait_due()
         self._reading.watch()
 
     def _set_due(self) -> None:
@@ -206,13 +217,12 @@ class Http(HttpToolsProtocol):
             self._due_timer = None
 
     def _overdue(self) -> None:
+        """What is due behind a request that is being answered has time until it is."""
         active = self._active
         if active is None or active.response_complete:
             self._refuse(Problem(HEAD_TOO_SLOW if self._due == "head" else TOO_SLOW))
         elif self._due == "body" and active is self.cycle and not active.response_started:
             self._refuse(Problem(TOO_SLOW))
-        else:  # another request is being answered: this one has time until it is
-            self._wait_due()
 
     def _head_without_offer(self) -> bytes:
         """Empty for CONNECT, which is itself such an offer."""
@@ -235,8 +245,6 @@ class Http(HttpToolsProtocol):
         active = self._active
         if active is None or not active.response_started or (active.response_complete and not self._late_body):
             self.transport.write(as_response(problem, self.server_state.default_headers))
-        if active is not None:
-            active.disconnected = True
-            active.message_event.set()
+        self._hang_up()
         self.transport.close()
         self._reading.watch()
