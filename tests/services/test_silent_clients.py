@@ -26,8 +26,7 @@ FIRST = (
     b"",
     b"\r\n",
     b"GET /health/li",
-    b"POST /api/ai/generate-content HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    b"Content-Length: 100\r\n\r\n",
+    b"POST /api/ai/jobs/x/cancel HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n",
     b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n",
 )
 """What the silent ones send before they are silent, in turn."""
@@ -50,7 +49,7 @@ async def _silent_connections(port: int) -> AsyncIterator[list[socket.socket]]:
     with contextlib.ExitStack() as closing:
         held = [closing.enter_context(socket.socket()) for _ in range(SILENT)]
         for i, connection in enumerate(held):
-            connection.setblocking(False)  # noqa: FBT003 - its only argument
+            connection.setblocking(False)
             with contextlib.suppress(BlockingIOError):
                 connection.connect(("127.0.0.1", port))
             if i % 50 == 0:
@@ -69,7 +68,7 @@ async def test_silent_connections_keep_nobody_out(redis_url: str, tmp_path: Path
     command = ["bash", "-c", f'ulimit -n {FILES} && exec "$0" -m services.{name}', sys.executable]
     service = ServiceProcess(name, {"REDIS_URL": redis_url}, tmp_path / "log", command=command)
     async with service, _silent_connections(service.port), asyncio.timeout(SECONDS):
-        for _ in range(3):
+        for _ in range(2):
             async with httpx.AsyncClient(base_url=service.url, timeout=SECONDS) as client:
                 assert (await client.get("/health/ready")).status_code == 200
                 assert (await client.get("/metrics")).status_code == 200
@@ -79,4 +78,3 @@ async def test_silent_connections_keep_nobody_out(redis_url: str, tmp_path: Path
                     answer = await client.get("/api/ai/job-events?jobId=ai-job-1737465123456-0bc123def")
                     assert answer.status_code == 404
             await asyncio.sleep(0.2)
-        assert len(list(Path(f"/proc/{service.process.pid}/fd").iterdir())) < FILES

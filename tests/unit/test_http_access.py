@@ -205,7 +205,7 @@ async def test_every_answer_tells_browsers_what_it_is_not(path: str) -> None:
 async def test_a_path_in_front_is_taken_off_and_known(setting: str, header: str, path: str, prefix: str) -> None:
     """Set, or told by a proxy, which takes it off or leaves it; what cannot stand in a link is no prefix."""
     async with _client(root_path=setting) as client:
-        headers = {"X-Forwarded-Prefix": header.encode("latin-1")} if header else {}
+        headers = [(b"X-Forwarded-Prefix", header.encode("latin-1"))] if header else []
         answer = await client.get(path, headers=headers)
         assert (answer.status_code, answer.text) == (200, prefix)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -241,16 +242,16 @@ async def test_a_long_row_of_requests_is_answered_so_far_and_closed() -> None:
 @pytest.fixture
 def files() -> Iterator[None]:
     """The limit of open files is as it was, afterwards."""
-    before = connections.resource.getrlimit(connections.resource.RLIMIT_NOFILE)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
     yield
-    connections.resource.setrlimit(connections.resource.RLIMIT_NOFILE, before)
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @pytest.mark.usefixtures("files")
 def test_there_are_never_more_connections_than_files() -> None:
     """What the system gives is asked for; files for other things are left."""
-    _, hard = connections.resource.getrlimit(connections.resource.RLIMIT_NOFILE)
-    connections.resource.setrlimit(connections.resource.RLIMIT_NOFILE, (512, hard))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
     assert connections.capacity(10**9) < connections.allowed_files()
-    assert connections.resource.getrlimit(connections.resource.RLIMIT_NOFILE)[0] > 512
+    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 512
     assert connections.capacity(5) == 5

@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from litestar import Request, post
+from litestar import Request, get, post
+from litestar.response import Stream
 
 from shared.http import protocol, server
 from shared.http.problems import UNSUPPORTED_MEDIA_TYPE, Problem
@@ -125,3 +126,30 @@ async def test_a_refusal_instead_of_100_continue_closes() -> None:
         connection.send(_request("x", expecting).replace(b"/echo", b"/refuse").removesuffix(b"x"))
         assert (await connection.answer())[0] == 415
         await connection.closed()
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+async def test_http_1_0_knows_no_chunks(version: str) -> None:
+    """An answer of unknown length comes as it is and ends with its connection; 1.1 gets chunks."""
+
+    @get("/stream")
+    async def stream() -> Stream:
+        return Stream(iter(["one ", "two"]))
+
+    @get("/plain")
+    async def plain() -> str:
+        return "plain"
+
+    async with serving(server.application([stream, plain])) as running:
+        connection = await running.connect()
+        connection.send(f"GET /stream HTTP/{version}\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        whole = b""
+        while piece := await connection.read(1000):
+            whole += piece
+        head, _, body = whole.partition(b"\r\n\r\n")
+        assert b"connection: close" in head.lower()
+        assert (b"transfer-encoding" in head.lower()) is (version == "1.1")
+        assert body == (b"one two" if version == "1.0" else b"4\r\none \r\n3\r\ntwo\r\n0\r\n\r\n")
+        connection = await running.connect()
+        connection.send(f"GET /plain HTTP/{version}\r\nHost: localhost\r\n\r\n".encode())
+        assert (await connection.answer())[::2] == (200, "plain")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -123,3 +124,31 @@ async def test_an_address_in_use_is_one_clear_line() -> None:
     for host in ("192.0.2.1", "no-such-host.invalid"):
         with pytest.raises(SettingsInvalid, match=rf"cannot listen on {re.escape(host)}:"):
             listen(host, port)
+
+
+def _families() -> list[str]:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return ["127.0.0.1", "::1"]
+    except OSError:
+        return ["127.0.0.1"]
+
+
+@pytest.mark.parametrize(
+    ("host", "reached"),
+    [
+        ("127.0.0.1", ["127.0.0.1"]), ("::1", ["::1"]), ("::", ["127.0.0.1", "::1"]), ("localhost", ["127.0.0.1"]),
+        ("0.0.0.0", ["127.0.0.1"]),  # noqa: S104 - what an operator may write
+    ],
+)  # fmt: skip
+def test_every_address_of_a_host_is_served(host: str, reached: list[str]) -> None:
+    """`::` serves both families, a name all addresses it stands for, on one port."""
+    if ":" in host and "::1" not in _families():
+        pytest.skip("this machine has no IPv6")
+    with contextlib.ExitStack() as closing:
+        bound = [closing.enter_context(held) for held in listen(host, 0)]
+        (port,) = {held.getsockname()[1] for held in bound}
+        named = {str(found[4][0]) for found in socket.getaddrinfo("localhost", None)} & set(_families())
+        for address in named if host == "localhost" else reached:
+            with socket.create_connection((address, port), timeout=5):
+                pass
