@@ -22,6 +22,7 @@ from services.gateway.settings import GatewaySettings
 from services.gateway.submit import Intake
 from services.gateway.usage import UsageReport
 from shared.http import server
+from shared.http.connections import capacity
 from shared.http.identity import Authenticator
 from shared.http.ops import ops_routes
 from shared.http.problems import DRAINING, Problem
@@ -29,9 +30,12 @@ from shared.settings import StoreSettings, read, read_store
 from shared.store import choice
 from shared.store.job_store import JobStore, open_store
 from shared.store.routing import Routing
+from shared.streams.hub import Hub
+from shared.streams.routes import Streams
+from shared.streams.wire import WithTransport
 from shared.telemetry import logs
 from shared.telemetry.budget import reported
-from shared.telemetry.metrics import QueueMetrics, RedisMetrics, SubmitMetrics, new_registry
+from shared.telemetry.metrics import QueueMetrics, RedisMetrics, StreamMetrics, SubmitMetrics, new_registry
 
 
 @asynccontextmanager
@@ -68,11 +72,25 @@ async def open_app(
             *ops_routes(ready=_ready(store, stop), live=_live, registry=registry, before_scrape=gauges.refresh),
             *docs_routes(ApiDocument(api)),
         ]
+        hub = Hub(_streams(settings), stream_metrics := StreamMetrics(registry))
+        routers.append(Streams(store, hub, authenticator, stream_metrics, settings).route())
+        draining = asyncio.create_task(_drain(stop, hub), name="drain")
         try:
             async with reported(redis.meter, **store_settings.profile):
-                yield server.application(routers, settings, host=settings.gateway_host)
+                yield WithTransport(server.application(routers, settings, host=settings.gateway_host))
         finally:
+            draining.cancel()
             await admission.aclose()
+
+
+def _streams(settings: GatewaySettings) -> int:
+    """How many event streams there may be: half of all connections, so that they never keep calls out."""
+    return min(settings.notifier_max_connections, max(1, capacity(settings.gateway_max_connections) // 2))
+
+
+async def _drain(stop: asyncio.Event, hub: Hub) -> None:
+    await stop.wait()
+    await hub.drain()
 
 
 def _kept_seconds(settings: GatewaySettings, store: StoreSettings) -> float:

@@ -7,11 +7,11 @@ from typing import Annotated
 import msgspec
 
 from shared.chain import fleet_chain, split
-from shared.http.access import AccessSettings
 from shared.settings import MAX_DEADLINE_SECONDS, Port
+from shared.streams.settings import StreamSettings
 
 
-class GatewaySettings(AccessSettings, frozen=True, kw_only=True):
+class GatewaySettings(StreamSettings, frozen=True, kw_only=True):
     """Where it listens, whom it serves and what a job gets that does not say.
 
     `public_events_url`: origin of the notifier as browsers reach it; empty: the links to events are relative.

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from litestar.types import ASGIApp
 from prometheus_client import CollectorRegistry
 
-from services.notifier.hub import Hub
-from services.notifier.routes import Streams
 from services.notifier.settings import NotifierSettings
-from services.notifier.wire import WithTransport
-from shared.events import EventKind
 from shared.http.connections import capacity
 from shared.http.identity import Authenticator
 from shared.http.ops import ops_routes
@@ -22,6 +17,9 @@ from shared.http.problems import DRAINING, Problem
 from shared.http.server import application, serve
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
+from shared.streams.hub import Hub
+from shared.streams.routes import Streams
+from shared.streams.wire import WithTransport
 from shared.telemetry.budget import reported
 from shared.telemetry.metrics import RedisMetrics, StreamMetrics, new_registry
 
@@ -47,15 +45,7 @@ def _application(
     async def live() -> bool:
         return True  # whoever reads this was served by the loop that serves the streams
 
-    streams = Streams(
-        store,
-        hub,
-        authenticator,
-        metrics,
-        heartbeat_s=settings.notifier_heartbeat_seconds,
-        send_s=settings.notifier_send_seconds,
-        stream_s=settings.notifier_stream_seconds or math.inf,
-    )
+    streams = Streams(store, hub, authenticator, metrics, settings)
     handlers = [streams.route(), *ops_routes(ready=ready, live=live, registry=registry)]
     return WithTransport(application(handlers, settings, host=settings.notifier_host))
 
@@ -70,8 +60,6 @@ async def open_app(settings: NotifierSettings, store_settings: StoreSettings) ->
     """The application and the hub that ends its streams, for the length of the block. SettingsInvalid."""
     registry = new_registry("notifier")
     metrics = StreamMetrics(registry)
-    for kind in EventKind:
-        metrics.events.labels(str(kind))  # from 0 on: the silence of a notifier that hears nothing must show
     hub = Hub(_streams(settings.notifier_max_connections), metrics)
     redis = RedisMetrics(registry)
     async with (

@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from services.notifier import sse
+from shared.streams import sse
 
 PIECE: Final = 32 * 1024
 """So many bytes are handed to the server at once; it takes the next piece when the browser has taken enough."""

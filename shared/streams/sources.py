@@ -11,11 +11,11 @@ from typing import Final, Generic, Protocol, TypeVar
 
 import msgspec
 
-from services.notifier import sse
-from services.notifier.shared_reads import SharedReads
 from shared.events import ORIGIN, EventId, EventKind, parse_event_id
 from shared.store.event_log import EventLog, EventPage, OrganizationPage
 from shared.store.keys import Keys
+from shared.streams import sse
+from shared.streams.shared_reads import SharedReads
 
 _STREAM_ID: Final = re.compile(r"\d{1,20}-\d{1,20}\Z")
 _encode: Final = msgspec.json.Encoder().encode
