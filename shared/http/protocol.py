@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from shared.http.connections import Connections
 from shared.http.http10 import without_chunks
+from shared.http.offers import without_offer
 from shared.http.patience import Reading
 from shared.http.problems import HEAD_TOO_LARGE, HEAD_TOO_SLOW, INVALID, METHOD_NOT_ALLOWED, TOO_SLOW, Problem
 from shared.http.refusals import as_response, overloaded
@@ -32,9 +33,6 @@ BODY_SECONDS: Final = 15.0
 PIPELINE_MAX: Final = 32
 """Requests that are read while one before them is answered."""
 
-_OFFERS: Final = (b"upgrade", b"http2-settings")
-"""Headers that offer another protocol, and what stands for them in `Connection`."""
-
 
 class _PipelineFull(Exception):
     """Raised inside the parser, which has no other way to stop between two requests."""
@@ -43,25 +41,29 @@ class _PipelineFull(Exception):
 class Http(HttpToolsProtocol):
     """One connection."""
 
-    _head_bytes: int | None = None
-    """Of the head that has begun; None: none has, or it is complete."""
-
-    _body_due = False
-    """A head is complete and its body is not."""
-
-    _due = ""
-    _due_timer: asyncio.TimerHandle | None = None
-    _active: RequestResponseCycle | None = None
-    """The request that is being answered, or was last; `cycle` is the last that was read."""
-
-    _crowded = False
-    _full = False
-    _repeat = b""
-    """The head of a request that offers another protocol, without the offer."""
+    # Slots, because a dictionary of more than 30 names costs a kilobyte more, and uvicorn has 28.
+    __slots__ = (
+        "_active", "_body_due", "_crowded", "_due", "_due_timer", "_full", "_head_bytes", "_others", "_reading",
+        "_repeat",
+    )  # fmt: skip
 
     def __init__(self, *args: Any, connections_of_server: Connections, **options: Any) -> None:
         super().__init__(*args, **options)
         self._others = connections_of_server
+        self._active: RequestResponseCycle | None = None
+        """The request that is being answered, or was last; `cycle` is the last that was read."""
+
+        self._head_bytes: int | None = None
+        """Of the head that has begun; None: none has, or it is complete."""
+
+        self._body_due = False
+        """A head is complete and its body is not."""
+
+        self._due = ""
+        self._due_timer: asyncio.TimerHandle | None = None
+        self._full = False
+        self._repeat = b""
+        """The head of a request that offers another protocol, without the offer."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """A client connected; one that says nothing is left as one that says nothing more."""
@@ -166,7 +168,8 @@ class Http(HttpToolsProtocol):
         """A head is complete; one that offers another protocol is read again without the offer."""
         self._head_bytes = None
         if self.parser.should_upgrade():
-            self._repeat = self._head_without_offer()
+            version = self.parser.get_http_version()
+            self._repeat = without_offer(self.parser.get_method(), self.url, version, self.headers)
         else:
             self._body_due = True
             super().on_headers_complete()
@@ -223,20 +226,6 @@ class Http(HttpToolsProtocol):
             self._refuse(Problem(HEAD_TOO_SLOW if self._due == "head" else TOO_SLOW))
         elif self._due == "body" and active is self.cycle and not active.response_started:
             self._refuse(Problem(TOO_SLOW))
-
-    def _head_without_offer(self) -> bytes:
-        """Empty for CONNECT, which is itself such an offer."""
-        method = self.parser.get_method()
-        if method == b"CONNECT":
-            return b""
-        lines = [b"%s %s HTTP/%s" % (method, self.url, self.parser.get_http_version().encode())]
-        for name, value in self.headers:
-            kept = value
-            if name == b"connection":
-                kept = b",".join(word for word in value.split(b",") if word.strip().lower() not in _OFFERS)
-            if name not in _OFFERS and (kept or not value):
-                lines.append(name + b": " + kept)
-        return b"\r\n".join([*lines, b"", b""])
 
     def _refuse(self, problem: Problem) -> None:
         """Answer what never reaches the application, unless another answer is under way, and close."""
