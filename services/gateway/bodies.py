@@ -11,7 +11,7 @@ from litestar.types import HTTPScope, Receive
 from shared.http.problems import TOO_LARGE, TOO_SLOW, UNSUPPORTED_MEDIA_TYPE, Problem
 
 BODY_SECONDS: Final = 10.0
-"""How long a body may take after its head."""
+"""How long the rest of a body may take after its first piece."""
 
 _MARK: Final = b"\xef\xbb\xbf"
 """UTF-8's byte order mark, which some editors and .NET put before a text: no part of it."""
@@ -61,8 +61,10 @@ async def read_body(head: Head, receive: Receive, limit: int) -> bytes:
         )
     if not head.content_length.isdigit() or int(head.content_length) > limit:
         raise Problem(TOO_LARGE, f"at most {limit} bytes")
-    pieces: list[bytes] = []
-    size, more = 0, True
+    piece, more = await _piece(receive)  # how long the first may take is the server's to say: `protocol.BODY_SECONDS`
+    pieces, size = [piece], len(piece)
+    if not more and size <= limit:
+        return piece.removeprefix(_MARK)
     try:
         async with asyncio.timeout(BODY_SECONDS):
             while size <= limit and more:

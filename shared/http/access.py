@@ -6,8 +6,8 @@ from collections.abc import Awaitable
 from typing import Any, Final
 
 import msgspec
-from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar import Litestar
+from litestar.types import Receive, Send
 
 from shared.http.cors import Cors, Headers, is_foreign
 from shared.http.headers import NOTHING_LOADS, POLICY, SAFE
@@ -36,9 +36,9 @@ class AccessSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Access:
-    """An ASGI application around another. It is not `async` itself: a stream would keep one more frame in memory."""
+    """An ASGI application around Litestar's. It is not `async` itself: a stream would keep one more frame in memory."""
 
-    def __init__(self, app: ASGIApp, settings: AccessSettings, *, host: str) -> None:
+    def __init__(self, app: Litestar, settings: AccessSettings, *, host: str) -> None:
         """`host`: where the service listens. SettingsInvalid for a setting that nothing can match."""
         self._app = app
         self._hosts = Hosts(settings.allowed_hosts, bound=host)
@@ -46,23 +46,38 @@ class Access:
         self._root_path = read_root_path(settings.root_path)
         self._headers: Headers = [*SAFE, *self._cors.varies]
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    def __call__(self, scope: Any, receive: Receive, send: Send) -> Awaitable[None]:
         """One connection."""
-        if scope["type"] != ScopeType.HTTP:
+        if scope["type"] != "http":
             return self._app(scope, receive, send)
         given: dict[bytes, list[bytes]] = {}
         for name, value in scope["headers"]:
             if name in _READ:
                 given.setdefault(name, []).append(value)
-        origin = given.get(b"origin", [])
-        allowed = len(origin) == 1 and self._cors.allows(origin[0].lower())
-        headers = [*self._headers, *self._cors.simple(origin[0])] if allowed else self._headers
+        hosts = given.get(b"host")
+        if hosts is not None and len(given) == 1 and self._hosts.serves(hosts, scope):
+            return self._on(scope, receive, send, self._headers, [])  # neither a browser's nor a proxy's: most are so
+        return self._judge(scope, receive, send, given)
+
+    def _judge(self, scope: Any, receive: Receive, send: Send, given: dict[bytes, list[bytes]]) -> Awaitable[None]:
+        origin, headers, allowed = given.get(b"origin"), self._headers, False
+        if origin is not None and len(origin) == 1 and self._cors.allows(origin[0].lower()):
+            headers, allowed = [*headers, *self._cors.simple(origin[0])], True
         if (problem := self._fault(scope, given, allowed=allowed)) is not None:
             return send_problem(_with(send, headers), problem)
         if origin and scope["method"] == "OPTIONS" and b"access-control-request-method" in given:
             return self._preflight(_with(send, self._headers), given, origin[0], allowed=allowed)
-        take_off(scope, self._root_path, given.get(b"x-forwarded-prefix", []))
-        return self._app(scope, receive, _with(send, headers))
+        return self._on(scope, receive, send, headers, given.get(b"x-forwarded-prefix", []))
+
+    def _on(
+        self, scope: Any, receive: Receive, send: Send, headers: Headers, forwarded: list[bytes]
+    ) -> Awaitable[None]:
+        """As `Litestar.__call__` does for a request, without the frame of its own that a stream would keep."""
+        if forwarded or self._root_path or scope.get("root_path"):
+            take_off(scope, self._root_path, forwarded)
+        scope["app"] = scope["litestar_app"] = self._app
+        scope.setdefault("state", {})
+        return self._app.asgi_handler(scope, receive, _with(send, headers))
 
     def _fault(self, scope: Any, given: dict[bytes, list[bytes]], *, allowed: bool) -> Problem | None:
         hosts = given.get(b"host", [])
@@ -72,8 +87,8 @@ class Access:
             return Problem(MISDIRECTED, "to be added to ALLOWED_HOSTS, if it is one of this service's names")
         if scope["method"] in READING or allowed:
             return None
-        names = hosts + given.get(b"x-forwarded-host", [])
-        if is_foreign(given.get(b"origin", []), given.get(b"sec-fetch-site", []), names):
+        origin, site = given.get(b"origin"), given.get(b"sec-fetch-site")
+        if (origin or site) and is_foreign(origin or [], site or [], hosts + given.get(b"x-forwarded-host", [])):
             return Problem(FOREIGN_ORIGIN, _HINT)
         return None
 
@@ -96,9 +111,13 @@ def _with(send: Send, headers: Headers) -> Send:
 
     def answer(message: Any) -> Awaitable[None]:
         if message["type"] == "http.response.start":
-            own = message.get("headers", ())
-            policy = () if any(name.lower() == POLICY for name, _ in own) else (NOTHING_LOADS,)
-            message["headers"] = [*own, *policy, *headers]
+            own = list(message.get("headers", ()))
+            for name, _ in own:
+                if name == POLICY:
+                    break
+            else:
+                own.append(NOTHING_LOADS)
+            message["headers"] = own + headers
         return send(message)
 
     return answer

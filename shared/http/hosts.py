@@ -57,7 +57,11 @@ class Hosts:
 
     def serves(self, given: list[bytes], scope: Any) -> bool:
         """Whether all `Host` headers of a request name this service."""
-        return self._all or all(host in self._known or self._good(host, scope) for host in given)
+        if not self._all:
+            for host in given:
+                if host not in self._known and not self._good(host, scope):
+                    return False
+        return True
 
     def _good(self, header: bytes, scope: Any) -> bool:
         found = _HOST.fullmatch(header.decode("latin-1").lower())
