@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --require-hashes
 WORKERS ?= 4
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run test lint types check bench chaos up down compose-smoke rolling observe docs format clean lock
+.PHONY: help install install-dev run test lint types check bench chaos mutate up down compose-smoke rolling observe docs format clean lock
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,7 +45,7 @@ down: ## Docker Compose: drain and stop; the data stays in its volumes
 
 # Readable for Grafana's user inside its container; the folder keeps others on this machine out.
 .data/secrets/grafana-password:
-	@mkdir -p .data/secrets && chmod 700 .data/secrets
+	@mkdir -p -m 700 .data && mkdir -p .data/secrets && chmod 700 .data/secrets
 	@$(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(18))' >$@ && chmod 644 $@
 
 observe: ## This machine's Prometheus beside `make run`
@@ -68,8 +68,11 @@ types: install-dev ## mypy, strict
 bench: install-dev .venv-bench/stamp ## Benchmarks beside other queues; prints tables, writes bench/results/
 	$(BIN)/python -m bench $(BENCH)
 
-chaos: install-dev ## A minute of kill -9 at random under 2,000 jobs
+chaos: install-dev ## A minute of random faults under 2,000 jobs: kills, freezes, refused writes, clock steps
 	$(BIN)/python -m tests.chaos
+
+mutate: install-dev ## Damage important lines one by one: the tests must notice; MUTATIONS="name …" chooses
+	$(BIN)/python -m tests.mutation $(MUTATIONS)
 
 rolling: install-dev ## Restart every service under 50 jobs/s and 200 event streams
 	$(BIN)/python -m tests.rolling
@@ -79,6 +82,7 @@ compose-smoke: install-dev ## Everything on a Docker engine: calls, streams, sca
 
 docs: install-dev ## Write the pages of docs/ that are generated from the code
 	$(BIN)/python -m services.worker.providers.failure_table > docs/provider-failures.md
+	$(BIN)/python -m tests.support.redis_page
 
 format: install-dev ## Format and fix what can be fixed
 	$(BIN)/ruff check --fix .

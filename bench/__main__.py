@@ -9,7 +9,9 @@ from typing import Final
 
 from bench import sizes as sizing
 
-NAMES: Final = ("engine", "http", "latency", "commands", "idle", "frugal", "memory", "streams", "tokens", "growth")
+NAMES: Final = (
+    "engine", "http", "latency", "commands", "idle", "frugal", "memory", "streams", "tokens", "growth", "maintenance",
+)  # fmt: skip
 RESULTS: Final = Path(__file__).parent / "results"
 
 

@@ -40,12 +40,14 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     token_window: float = 12.0
     """tokens: how long is measured while all are open."""
     depths: tuple[int, ...] = (1_000, 100_000, 1_000_000)
+    maintained: tuple[int, ...] = (10, 1_000, 100_000)
+    """maintenance: running jobs, and deltas of one of them."""
 
 
 QUICK: Final = Sizes(
     repetitions=1, jobs=300, quiet_wait=0.0, http_seconds=0.5, paced_jobs=10, idle_warm_up=0.5, idle_seconds=1.0,
     frugal_seconds=1.0, memory_jobs=300, streams=20, stream_jobs=10, token_streams=20, token_rates=(20.0,),
-    token_window=1.0, depths=(100, 500),
+    token_window=1.0, depths=(100, 500), maintained=(10, 100),
 )  # fmt: skip
 """Sizes that only show that everything runs."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from services.worker.equipment import equip
-from services.worker.providers import Completion, GenerationRequest, Provider
+from services.worker.providers import Completion, GenerationRequest, Provider, Thought
 from services.worker.settings import WorkerSettings
 from shared.job import Usage
 
@@ -44,12 +44,12 @@ class TimedProvider:
         self.cost = provider.cost
         self.aclose = provider.aclose
 
-    def stream(self, request: GenerationRequest) -> AsyncIterator[str | Usage | Completion]:
+    def stream(self, request: GenerationRequest) -> AsyncIterator[str | Usage | Thought | Completion]:
         """See `Provider`."""
         self._calls += 1
         return self._timed(request) if self._calls % EVERY == 0 else self._provider.stream(request)
 
-    async def _timed(self, request: GenerationRequest) -> AsyncIterator[str | Usage | Completion]:
+    async def _timed(self, request: GenerationRequest) -> AsyncIterator[str | Usage | Thought | Completion]:
         stream: Any = self._provider.stream(request)
         try:
             async with aclosing(stream):

@@ -21,10 +21,10 @@ from bench import stamps
 from bench.load import RESULT, START
 from services.worker import app
 from services.worker.providers import Completion, GenerationRequest
-from services.worker.settings import WorkerSettings
+from services.worker.settings import read_worker
 from shared.http.server import run, set_by_signals
 from shared.job import Usage
-from shared.settings import read, read_store
+from shared.settings import read_store
 from shared.telemetry import logs
 
 DELTA_SECONDS: Final = 0.02
@@ -82,7 +82,7 @@ def _noop() -> NoopProvider:
 async def main() -> None:
     """As services/worker/__main__.py, with a provider of ours."""
     arrivals = _file("BENCH_ARRIVALS")
-    settings = read(os.environ, WorkerSettings, **({} if arrivals else {"providers": "noop:noop"}))
+    settings = read_worker(os.environ, **({} if arrivals else {"providers": "noop:noop"}))
     logs.configure("worker", settings.log_level)
     providers = {"openai": stamps.timed_openai(settings, arrivals)} if arrivals else {"noop": _noop()}
     stop = asyncio.Event()

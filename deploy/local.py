@@ -21,13 +21,20 @@ from typing import Annotated, Final
 
 import msgspec
 
+from deploy.environment import of_service
+from deploy.signals import pass_hang_ups, prepared, stop_by_signals
 from shared.errors import PressworkError, SettingsInvalid
 from shared.settings import read, redis_url
-from shared.store.embedded import EmbeddedServer, die_with_parent
+from shared.store import data_folder
+from shared.store.embedded import EmbeddedServer
+from shared.telemetry.log_sink import Sink, occupy_closed_descriptors, say
 
 READY_SECONDS = 20.0
 STOP_SECONDS = 30.0
 """How long a service may take to start or to drain before the supervisor gives up on it."""
+
+_out: Final = Sink(sys.stdout)
+"""Whoever reads this may go away, or be slow: that ends nothing and delays nothing."""
 
 # A proxy of the environment is for other machines.
 _open: Final = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
@@ -65,7 +72,7 @@ class Child:
             [sys.executable, "-m", f"services.{self.name}"],
             env=dict(self._environment),
             start_new_session=True,
-            preexec_fn=die_with_parent(),  # noqa: PLW1509 - one async-signal-safe call
+            preexec_fn=prepared(),  # noqa: PLW1509 - two async-signal-safe calls
         )
 
     def ready(self) -> bool:
@@ -89,10 +96,15 @@ class Child:
         if not self._not_before:
             self._failures += 1
             self._not_before = now + min(0.25 * 2.0**self._failures, 10.0)
-            print(f"presswork: {self.name} ended with status {self._process.returncode}, starting it again", flush=True)
+            _out.write(f"presswork: {self.name} ended with status {self._process.returncode}, starting it again\n")
         elif now >= self._not_before:
             self._not_before = 0.0
             self.start()
+
+    def hang_up(self) -> None:
+        """SIGHUP, if it runs."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGHUP)
 
     def stop(self) -> None:
         """SIGTERM and wait; SIGKILL when it takes longer than any drain."""
@@ -125,7 +137,7 @@ def _children(places: Places, environment: Mapping[str, str]) -> list[Child]:
                 raise PressworkError(
                     f"the {name} cannot use {host}:{port} ({reason}): set {setting}_HOST or {setting}_PORT"
                 ) from None
-        children.append(Child(name, f"http://{_reach(host)}:{port}", environment))
+        children.append(Child(name, f"http://{_reach(host)}:{port}", of_service(name, environment)))
     return children
 
 
@@ -150,14 +162,13 @@ def _wait_ready(children: list[Child], stop: threading.Event) -> bool:
 def _announce(children: list[Child], server: EmbeddedServer | None) -> None:
     gateway, notifier, worker = (child.url for child in children)
     store = f"embedded Valkey under {server.folder}" if server else "the Redis of the environment"
-    print(
+    _out.write(
         f"\nPresswork is up ({store})\n"
         f"  API       {gateway}/api/ai/queue-stats\n"
         f"  docs      {gateway}/docs\n"
-        f"  events    {notifier}/api/ai/job-events?jobId=…\n"
+        f"  events    {notifier}/api/ai/job-events?jobId=...\n"
         f"  metrics   {gateway}/metrics  {notifier}/metrics  {worker}/metrics\n"
-        "Ctrl-C drains and stops.\n",
-        flush=True,
+        "Ctrl-C drains and stops.\n\n"
     )
 
 
@@ -168,18 +179,11 @@ def _supervise(children: list[Child], server: EmbeddedServer | None, stop: threa
         _announce(children, server)
     while not stop.wait(0.2):
         if server is not None and not server.running:
-            print("presswork: the embedded server ended, starting it again", flush=True)
+            _out.write("presswork: the embedded server ended, starting it again\n")
             server.kill()
             server.start()
         for child in children:
             child.watch()
-
-
-def _stop_by_signals(stop: threading.Event) -> None:
-    """Ctrl-C, SIGTERM and a terminal that is closed set `stop`; whoever calls with nohup wants to outlive that."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, lambda *_: stop.set())
 
 
 def _start_server(folder: Path) -> EmbeddedServer:
@@ -193,22 +197,24 @@ def _start_server(folder: Path) -> EmbeddedServer:
 
 def main() -> int:
     """Run until a signal; 0 after a clean stop, 1 with one line when something cannot start, 2 for a wrong setting."""
+    occupy_closed_descriptors()
     stop = threading.Event()
-    _stop_by_signals(stop)
+    stop_by_signals(stop)
+    children: list[Child] = []
+    pass_hang_ups(children, stop)
     environment = dict(os.environ)
     server: EmbeddedServer | None = None
-    children: list[Child] = []
     try:
         places = read(environment, Places)
         if redis_url(environment) is None:
-            server = _start_server(Path(places.data_dir))
+            server = _start_server(data_folder.named(places.data_dir, environment))
             environment["REDIS_URL"] = server.url
         # On a laptop the browser reaches the notifier directly.
         environment.setdefault("PUBLIC_EVENTS_URL", f"http://{_reach(places.notifier_host)}:{places.notifier_port}")
-        children = _children(places, environment)
+        children += _children(places, environment)
         _supervise(children, server, stop)
     except (PressworkError, RuntimeError) as error:
-        print(f"presswork: {error}", file=sys.stderr)
+        say(sys.stderr, f"presswork: {error}")
         return 2 if isinstance(error, SettingsInvalid) else 1
     finally:
         # The worker first: what it hands back needs the store, and readers should still see it.

@@ -13,6 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from shared.errors import SettingsInvalid
+from shared.store import data_folder
+
 RULES: Final = Path(__file__).resolve().parent / "prometheus" / "rules" / "*.yml"
 PORTS: Final = {
     "gateway": ("GATEWAY_PORT", "8000"),
@@ -52,12 +55,17 @@ def command(binary: str, folder: Path, port: int) -> list[str]:
 
 
 def main() -> None:
-    """Become Prometheus; exit status 1 with one line when there is none on this machine."""
+    """Become Prometheus; exit status 1 with one line when there is none on this machine, or no folder for it."""
     binary = shutil.which("prometheus")
     if binary is None:
         sys.exit("observe: no `prometheus` found; on Debian: apt-get install prometheus")
-    folder = Path(os.environ.get("DATA_DIR") or ".data").resolve() / "prometheus"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        data = data_folder.named(os.environ.get("DATA_DIR") or ".data", os.environ)
+        data_folder.prepare(data)
+    except SettingsInvalid as error:
+        sys.exit(f"observe: {error}")
+    folder = data / "prometheus"
+    folder.mkdir(mode=0o700, exist_ok=True)
     targets = {service: [f"127.0.0.1:{os.environ.get(name) or default}"] for service, (name, default) in PORTS.items()}
     (folder / "prometheus.yml").write_text(configuration(targets), encoding="utf-8")
     port = int(os.environ.get("PROMETHEUS_PORT") or 9090)

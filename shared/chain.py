@@ -13,8 +13,9 @@ from typing import Final
 from shared.errors import SettingsInvalid
 from shared.job import JobSpec
 
-_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}:[^\s,=]{1,128}\Z")
-"""A model's name may hold nearly anything (`llama3.1:8b`, `vendor/model@1`), but nothing that separates names."""
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}:[^\s,=]{1,128}\Z")
+"""A provider's name stands in upper case in the names of its settings (`groq`: PROVIDER_GROQ_KEY). A model's name may
+hold nearly anything (`llama3.1:8b`, `vendor/model:free`), but nothing that separates names."""
 
 DEFAULT_MODELS: Final[Mapping[str, str]] = {"openai": "gpt-6-luna", "anthropic": "claude-haiku-5-5"}
 """The model of a vendor when the operator names none: current, streaming, the cheapest for plain text (USD 0.10 and
@@ -22,20 +23,31 @@ DEFAULT_MODELS: Final[Mapping[str, str]] = {"openai": "gpt-6-luna", "anthropic":
 
 
 def parse_chain(text: str) -> tuple[str, ...]:
-    """Entries `provider:model` separated by commas; a provider alone stands for its default model (the demo: `demo`).
+    """Entries `provider:model` separated by commas; openai, anthropic and demo alone stand for their default model.
 
     SettingsInvalid for an entry that is no name, and for one that comes twice.
     """
     names = []
     for entry in (part.strip() for part in text.split(",")):
         provider, colon, _ = entry.partition(":")
-        name = entry if colon else f"{provider}:{DEFAULT_MODELS.get(provider, provider)}"
+        default = "demo" if provider == "demo" else DEFAULT_MODELS.get(provider)
+        name = f"{provider}:{default}" if default is not None and not colon else entry
         if not _NAME.match(name):
-            raise SettingsInvalid("PROVIDERS: every entry is `provider:model`")
+            raise SettingsInvalid(_complaint(name))
         names.append(name)
     if len(set(names)) < len(names):
         raise SettingsInvalid("PROVIDERS: an entry comes twice")
     return tuple(names)
+
+
+def _complaint(name: str) -> str:
+    """What is wrong with an entry, which itself is shown where it can hold no key."""
+    provider, _, model = name.partition(":")
+    if model and _NAME.match(name.lower()):
+        return f"PROVIDERS: a provider's name is written in lower case: {provider.lower()}"
+    if _NAME.match(f"{name}:m") and len(name) <= 20:
+        return f"PROVIDERS: every entry is `provider:model`, and {name} has no model"
+    return "PROVIDERS: every entry is `provider:model`"
 
 
 def fleet_chain(providers: str, keys: Mapping[str, str]) -> tuple[str, ...]:

@@ -23,6 +23,10 @@ class QuotaExceeded(StoreUnavailable):
         self.retry_after_s = retry_after_s
 
 
+class StoreUnfit(StoreUnavailable):
+    """Redis, or its user, can do less than this service needs; the message names what is missing."""
+
+
 class StoreFull(PressworkError):
     """The server is out of memory for new jobs; running jobs go on."""
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, TypeVar
 from urllib.parse import quote, urlsplit
 
 import msgspec
 
+from shared.complaints import complaint
 from shared.errors import SettingsInvalid
 
 SettingsT = TypeVar("SettingsT", bound=msgspec.Struct)
@@ -23,6 +24,9 @@ every record once."""
 
 MAX_DEADLINE_SECONDS: Final = 8 * 86_400
 """Longest life of a job before its end: a delay of 7 days and a day to run."""
+
+KEY_PREFIX: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}\Z")
+"""Nothing of it means anything in a pattern of channels or ACL rules, or is a hash tag of a cluster."""
 
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
@@ -40,6 +44,7 @@ class RestEndpoint(msgspec.Struct, frozen=True):
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What the engine needs to know. Durations in s.
 
+    `key_prefix`: how every key and channel begins; environments that differ in it share a server and nothing else.
     `lease_seconds`: a worker silent for so long loses its jobs. `result_ttl_seconds`, `log_ttl_seconds`: how long an
     ended job's record and its deltas stay. `usage_ttl_days`: how long the sums of what an organisation used stay.
     `timeout_seconds`: how long a caller waits for Redis. `rest`: the REST pair when it is set; `redis_transport`: how
@@ -52,6 +57,7 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     redis_url: str
+    key_prefix: str = "pw"
     sentinel_username: str = ""
     sentinel_password: str = ""
     durability: Literal["server", "replicated", "fsync"] = "server"
@@ -71,6 +77,8 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     timeout_seconds: PositiveSeconds = 1.8
 
     def __post_init__(self) -> None:
+        if not KEY_PREFIX.match(self.key_prefix):
+            raise SettingsInvalid("KEY_PREFIX: must be 1 to 64 letters, digits or . _ : -, a letter or digit first")
         if self.durability == "replicated" and self.wait_replicas == 0:
             raise SettingsInvalid("WAIT_REPLICAS: must be 1 or more when DURABILITY is replicated")
 
@@ -127,6 +135,14 @@ def _content(mapping: Mapping[str, str], file: str, name: str) -> str | None:
     return _text({name: text}, name)
 
 
+def setting(mapping: Mapping[str, str], name: str) -> str | None:
+    """The text of one setting whose name is made of others, read like all of them; None: it is not set.
+
+    SettingsInvalid when it stands in quotes, or its file cannot be read.
+    """
+    return _value(mapping, name)
+
+
 def entries(text: str) -> list[str]:
     """What a setting of several values holds: separated by commas, without blanks around them, none empty."""
     return [entry for part in text.split(",") if (entry := part.strip())]
@@ -148,21 +164,8 @@ def read(mapping: Mapping[str, str], kind: type[SettingsT], **given: object) -> 
         return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at `$.")
-        raise SettingsInvalid(_complaint(kind, where.rstrip("`"), what)) from None
-
-
-_WORDS: Final = {"int": "a whole number", "float": "a number", "bool": "1 or 0"}
-_NO_TEXT: Final = re.compile(r"Expected `(int|float|bool)(?: \| null)?`, got `str`")
-
-
-def _complaint(kind: type[msgspec.Struct], field: str, what: str) -> str:
-    """msgspec's words for a programmer become an operator's, without the value."""
-    types = {found.name: found.type for found in msgspec.structs.fields(kind)}
-    if get_origin(types.get(field)) is Literal:
-        what = f"expected one of {', '.join(get_args(types[field]))}"
-    elif (found := _NO_TEXT.match(what)) is not None:
-        what = f"expected {_WORDS[found.group(1)]}"
-    return f"{field.upper() or 'a setting'}: {what[:1].lower()}{what[1:]}"
+        wrong = where.rstrip("`")
+        raise SettingsInvalid(complaint(kind, wrong, what, values.get(wrong))) from None
 
 
 def rest_endpoint(mapping: Mapping[str, str]) -> RestEndpoint | None:
@@ -227,7 +230,7 @@ def _host(url: str) -> str:
     try:
         return urlsplit(url).hostname or ""
     except ValueError:  # its text may repeat the password
-        raise SettingsInvalid("REDIS_URL cannot be read: is its password percent-encoded?") from None
+        raise SettingsInvalid("REDIS_URL cannot be read: are user and password percent-encoded?") from None
 
 
 def _thrifty(mapping: Mapping[str, str], settings: StoreSettings) -> StoreSettings:

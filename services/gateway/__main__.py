@@ -8,15 +8,15 @@ import sys
 from services.gateway.app import run
 from shared.http import server
 from shared.http.identity import hash_token
+from shared.telemetry.log_sink import say
 
 
 def _hash_token() -> int:
-    token = sys.stdin.read().strip()
+    token = sys.stdin.read().strip() if sys.stdin is not None else ""
     if not token:
-        sys.stderr.write("give the token on standard input\n")
+        say(sys.stderr, "give the token on standard input")
         return 2
-    sys.stdout.write(f"{hash_token(token)}\n")
-    return 0
+    return 0 if say(sys.stdout, hash_token(token)) else 1
 
 
 def main(arguments: list[str]) -> int:
@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
     if arguments == ["hash-token"]:
         return _hash_token()
     if arguments:
-        sys.stderr.write("usage: python -m services.gateway [hash-token]\n")
+        say(sys.stderr, "usage: python -m services.gateway [hash-token]")
         return 2
     return server.run("gateway", run(os.environ))
 

@@ -13,6 +13,7 @@ from shared.errors import PressworkError, StoreUnavailable
 from shared.http.problems import QUEUE_FULL, STORE_FULL, Problem
 from shared.store.job_store import JobStore
 from shared.store.replies import MemoryUse
+from shared.telemetry.causes import FailureLog
 
 FRESH_S: Final = 2.0
 STALE_S: Final = 60.0
@@ -48,6 +49,7 @@ class Admission:
         self._room = 0
         self._refusal: Callable[[], Problem] | None = None
         self._look: asyncio.Task[None] | None = None
+        self._failures = FailureLog("admission_look_failed")
 
     async def admit(self, jobs: int, size: int) -> None:
         """Let `jobs` of together `size` bytes in, or raise a 503 `Problem`."""
@@ -72,6 +74,9 @@ class Admission:
             reading, memory = await asyncio.gather(self._readings.latest(), self._memory())
         except PressworkError:
             return  # the submits themselves find out, and say so
+        except Exception as error:
+            self._failures.failed(error)  # the figures stay those that were; the next look may tell others
+            return
         finally:
             self._looked_at, self._jobs, self._bytes, self._look = time.monotonic(), 0, 0, None
         self._room = max(0, self._max_queued - reading.stats.queued)

@@ -29,6 +29,7 @@ from shared.http.problems import DRAINING, Problem
 from shared.settings import StoreSettings, read, read_store
 from shared.store import choice
 from shared.store.job_store import JobStore, open_store
+from shared.store.requirements import Role
 from shared.store.routing import Routing
 from shared.streams.hub import Hub
 from shared.streams.routes import Streams
@@ -52,8 +53,9 @@ async def open_app(
     api = document(settings.models, settings.public_events_url, authenticated=authenticator.required)
     store_settings = await choice.settle(read_store(mapping), may_use_rest=True)
     opened = open_store(
-        store_settings, client_name="presswork-gateway", observer=redis.observe, routing=Routing(chain=settings.chain)
-    )
+        store_settings, client_name="presswork-gateway", role=Role.GATEWAY, observer=redis.observe,
+        routing=Routing(chain=settings.chain),
+    )  # fmt: skip
     async with opened as store:
         await store.check()
         redis.show_quota(lambda: store.quota_exceeded)

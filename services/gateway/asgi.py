@@ -24,6 +24,7 @@ are closed before that, and their browsers come back to where they were."""
 @asynccontextmanager
 async def open_gateway(mapping: Mapping[str, str] = os.environ) -> AsyncIterator[ASGIApp]:
     """The application, built from the environment. SettingsInvalid when something is set wrong."""
+    logs.configure("gateway")  # as the settings say once they are read
     mapping = {"NOTIFIER_STREAM_SECONDS": STREAM_SECONDS, **mapping}
     settings = read(mapping, GatewaySettings, gateway_host=ANYWHERE)
     logs.configure("gateway", settings.log_level)

@@ -97,6 +97,7 @@ class JobMaker:
             providers=request.providers,
             max_tokens=request.max_tokens,
             temperature=request.temperature,
+            effort=request.effort,
             timeout_seconds=request.timeout_seconds or self._settings.job_timeout_seconds,
             max_attempts=request.max_attempts or self._settings.max_attempts,
             metadata=request.metadata,

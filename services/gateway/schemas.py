@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from shared.http.problems import FieldError
-from shared.job import Priority
+from shared.job import Effort, Priority
 from shared.settings import MAX_DEADLINE_SECONDS
 
 MAX_PROMPT: Final = 64 * 1024
@@ -41,7 +41,8 @@ class JobRequest(
 ):
     """Body of `POST /api/ai/generate-content`. None: the gateway's setting decides.
 
-    `providers`: `provider:model` names in order of preference, instead of `provider` and `model`.
+    `providers`: `provider:model` names in order of preference, instead of `provider` and `model`. `effort`: how hard a
+    model thinks before it writes; left out: not at all where that can be, else as little as it can.
     """
 
     project_id: Identifier
@@ -55,6 +56,7 @@ class JobRequest(
     providers: Annotated[list[Choice], Meta(min_length=1, max_length=MAX_CHOICES)] | None = None
     max_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    effort: Effort | None = None
     delay_seconds: Annotated[float, Meta(ge=0, le=MAX_DELAY_SECONDS)] = 0
     max_attempts: Annotated[int, Meta(ge=1, le=10)] | None = None
     timeout_seconds: Annotated[float, Meta(ge=1, le=3600)] | None = None

@@ -58,7 +58,8 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Exact counts of one moment. The first five add up to all jobs accepted; `delayed` (not due yet) and `parked` (a
     provider has no room for it) are parts of `queued`.
 
-    `waiting` splits the rest of `queued` by lane: `again` came back from a retry or a delay, `suspect` lost a worker.
+    `waiting` splits the rest of `queued` by lane: `again` came back from a retry or a delay, `suspect` lost
+    two workers or three.
     `backlog` is what to scale workers on: jobs that could be claimed and jobs that run. It is 0 only when nobody works.
     """
 

@@ -17,6 +17,7 @@ from shared.http.problems import DRAINING, Problem
 from shared.http.server import application, serve
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
+from shared.store.requirements import Role
 from shared.streams.hub import Hub
 from shared.streams.routes import Streams
 from shared.streams.wire import WithTransport
@@ -62,8 +63,9 @@ async def open_app(settings: NotifierSettings, store_settings: StoreSettings) ->
     metrics = StreamMetrics(registry)
     hub = Hub(_streams(settings.notifier_max_connections), metrics)
     redis = RedisMetrics(registry)
+    opened = open_store(store_settings, client_name="presswork-notifier", role=Role.NOTIFIER, observer=redis.observe)
     async with (
-        open_store(store_settings, client_name="presswork-notifier", observer=redis.observe) as store,
+        opened as store,
         reported(redis.meter, **store_settings.profile),
     ):
         redis.show_quota(lambda: store.quota_exceeded)

@@ -19,6 +19,7 @@ from shared.telemetry import logs
 @asynccontextmanager
 async def open_notifier(mapping: Mapping[str, str] = os.environ) -> AsyncIterator[ASGIApp]:
     """The application, built from the environment. SettingsInvalid when something is set wrong."""
+    logs.configure("notifier")  # as the settings say once they are read
     settings = read(mapping, NotifierSettings, notifier_host=ANYWHERE)
     logs.configure("notifier", settings.log_level)
     store_settings = await choice.settle(read_store(mapping), may_use_rest=False)

@@ -1,16 +1,24 @@
-"""`python -m services.worker`: claims and runs jobs until SIGTERM, then drains; a second one ends the drain."""
+"""`python -m services.worker`: claims and runs jobs until SIGTERM, then drains; a second one ends the drain.
+
+SIGHUP: prices and keys are read again.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from functools import partial
 
+import structlog
+
 from services.worker import app
-from services.worker.settings import WorkerSettings
+from services.worker.provider_settings import unused_servers
+from services.worker.reload import Reload
+from services.worker.settings import read_worker
 from shared.http.server import SIGNALS, run
-from shared.settings import read, read_store
+from shared.settings import read_store
 from shared.store import choice
 from shared.telemetry import logs
 
@@ -20,10 +28,14 @@ async def main() -> None:
     stop, hurry = asyncio.Event(), asyncio.Event()
     for number in SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, partial(_signalled, stop, hurry))
-    settings = read(os.environ, WorkerSettings)
+    reload = Reload(partial(read_worker, os.environ))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload.wanted.set)
+    settings = read_worker(os.environ)
     logs.configure("worker", settings.log_level)
+    for name in unused_servers(os.environ, settings.chain):
+        structlog.get_logger(__name__).warning("provider_unused", settings=f"PROVIDER_{name}_…")
     store_settings = await choice.settle(read_store(os.environ), may_use_rest=False)
-    await app.run(settings, store_settings, stop, hurry=hurry)
+    app.leave(await app.run(settings, store_settings, stop, hurry=hurry, reload=reload))
 
 
 def _signalled(stop: asyncio.Event, hurry: asyncio.Event) -> None:

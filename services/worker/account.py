@@ -46,21 +46,25 @@ class Account:
         self.wasted[reason] = self.wasted.get(reason, 0) + usage.input_tokens + usage.output_tokens
 
     def completed(self, gate: str, reserved: int, completion: Completion) -> None:
-        """A call reached its end."""
+        """A call reached its end, after some that were refused and cost nothing."""
+        for _ in range(completion.repairs):
+            self._meters.request(gate, "adjusted")
+        self._meters.finished(gate, completion.finish_reason)
         self._settle(gate, reserved, completion.usage, "ok")
 
     def broken(
         self, gate: str, reserved: int, call: Call, text: str, *, outcome: str, cut: bool, wasted: str | None
     ) -> None:
-        """A call did not reach its end. Without a word from the provider it costs nothing, unless we `cut` it.
+        """A call did not reach its end. Without a word or a thought of the provider it costs nothing, unless we `cut`
+        it.
 
         `wasted`: why its tokens bought nothing; None: the text is kept.
         """
-        if not call.began and call.usage is None and not cut:
+        if not (call.began or call.thought or call.usage or cut):
             self._meters.request(gate, outcome)
             self._gates.used(gate, reserved=reserved, tokens=0)
             return
-        usage = usage_of_broken(call.usage, self._claim.spec.prompt, len(text))
+        usage = usage_of_broken(call.usage, self._claim.spec.prompt, len(text), call.thought)
         self._settle(gate, reserved, usage, outcome)
         if wasted is not None:
             self._waste(wasted, usage)

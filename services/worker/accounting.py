@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from shared.job import NANO, Spent, Usage
+from shared.job import NANO, Spent, Usage, reasoning
 
 BYTES_PER_TOKEN: Final = 4
 """About four characters of English are one token (OpenAI, "What are tokens and how to count them")."""
@@ -19,7 +19,7 @@ def estimate_tokens(length: int) -> int:
     return -(-length // BYTES_PER_TOKEN)
 
 
-def usage_of_answer(reported: Usage | None, asked_length: int, text_length: int) -> Usage:
+def usage_of_answer(reported: Usage | None, asked_length: int, text_length: int, thought_length: int = 0) -> Usage:
     """Of a whole answer: as the provider reported it. What it did not count, or counted as nothing, is estimated."""
     known = reported or _NOTHING
     if known.input_tokens and known.output_tokens:
@@ -27,18 +27,20 @@ def usage_of_answer(reported: Usage | None, asked_length: int, text_length: int)
     return msgspec.structs.replace(
         known,
         input_tokens=known.input_tokens or estimate_tokens(asked_length),
-        output_tokens=known.output_tokens or estimate_tokens(text_length),
+        output_tokens=known.output_tokens or estimate_tokens(text_length + thought_length),
+        reasoning_tokens=known.reasoning_tokens if known.output_tokens else reasoning(estimate_tokens(thought_length)),
         estimated=True,
     )
 
 
-def usage_of_broken(reported: Usage | None, prompt: str, text_length: int) -> Usage:
+def usage_of_broken(reported: Usage | None, prompt: str, text_length: int, thought_length: int = 0) -> Usage:
     """Of a stream that did not reach its end: what the provider reported before, the rest estimated."""
     known = reported or _NOTHING
     return msgspec.structs.replace(
         known,
         input_tokens=known.input_tokens or estimate_tokens(len(prompt)),
-        output_tokens=max(estimate_tokens(text_length), known.output_tokens),
+        output_tokens=max(estimate_tokens(text_length + thought_length), known.output_tokens),
+        reasoning_tokens=known.reasoning_tokens or reasoning(estimate_tokens(thought_length)),
         estimated=True,
     )
 
@@ -52,6 +54,7 @@ def total(before: Spent | None, usage: Usage, cost: int | None) -> Spent:
             output_tokens=earlier.output_tokens + usage.output_tokens,
             cached_tokens=earlier.cached_tokens + usage.cached_tokens,
             estimated=earlier.estimated or usage.estimated,
+            reasoning_tokens=reasoning((earlier.reasoning_tokens or 0) + (usage.reasoning_tokens or 0)),
         ),
         cost=None if costs is None or cost is None else costs + cost,
     )

@@ -22,8 +22,11 @@ from services.worker.consumer import Consumer
 from services.worker.due import NextDue
 from services.worker.equipment import closing, equip, routing
 from services.worker.gates import Gates
+from services.worker.loops import kept_going
 from services.worker.pool import Pool
 from services.worker.providers import Provider
+from services.worker.providers.own_prices import OwnPrices, read_prices
+from services.worker.reload import Reload
 from services.worker.run import PASSING, Stop
 from services.worker.runner import Runner
 from services.worker.settings import WorkerSettings
@@ -33,6 +36,7 @@ from shared.http.ops import ops_routes
 from shared.http.server import application, serve
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
+from shared.store.requirements import Role
 from shared.store.routing import Routing
 from shared.telemetry.budget import reported
 from shared.telemetry.metrics import RedisMetrics, WorkerMetrics, new_registry
@@ -42,6 +46,9 @@ HAND_BACK_SECONDS: Final = 1.2
 
 METRICS_CONNECTIONS: Final = 100
 """Of probes and scrapers: whatever comes to that port, the worker keeps its files for Redis and providers."""
+
+LIVE_MARGIN_S: Final = 5.0
+"""What a loop may take beyond two leases before the worker is held for dead."""
 
 _log: Final = structlog.get_logger(__name__)
 
@@ -71,8 +78,9 @@ class Worker:
         due = NextDue(lease_s)
         gates = Gates(store, paths)
         settlement = Settlement(store, metrics, due, patience_s=3 * lease_s + 2.0)
-        patience = Patience(settings.first_token_seconds, settings.token_gap_seconds)
+        patience = Patience(settings.first_token_seconds, settings.token_gap_seconds, settings.thinking_seconds)
         runner = Runner(providers, gates, settlement, metrics, patience)
+        self._draining = False
         self._pool = Pool(runner, settlement, settings.worker_concurrency, metrics)
         self._chores = Chores(store, self.name, self._pool, metrics, due)
         self._consumer = Consumer(store, self.name, pool=self._pool, chores=self._chores, due=due, gates=gates)
@@ -82,26 +90,36 @@ class Worker:
 
         `hurry` set: the drain is over.
         """
-        async with asyncio.TaskGroup() as group:
-            chores = [
-                group.create_task(role())
-                for role in (
-                    self._chores.renew, self._chores.recover, self._chores.promote_when_due, self._chores.audit,
-                    self._hear_cancels,
-                )
-            ]  # fmt: skip
-            consuming = group.create_task(self._consumer.run())
-            await stop.wait()
-            self._metrics.draining.set(1)
-            _log.info("draining", jobs=len(self._pool.runs))
-            consuming.cancel()
-            await self._drain(consuming, hurry or asyncio.Event())
-            with anyio.move_on_after(HAND_BACK_SECONDS):
-                await self._hand_back()
-            if left := len(self._pool.runs):
-                _log.warning("jobs_left_to_their_lease", jobs=left)
-            for task in chores:
-                task.cancel()
+        chores, consumer = self._chores, self._consumer
+        roles = {
+            "renew": chores.renew, "recover": chores.recover, "promote": chores.promote_when_due,
+            "audit": chores.audit, "hear_cancels": self._hear_cancels,
+        }  # fmt: skip
+        failures = self._metrics.loop_failures
+        try:
+            async with asyncio.TaskGroup() as group:
+                loops = [group.create_task(kept_going(name, loop, failures)) for name, loop in roles.items()]
+                consuming = group.create_task(kept_going("consume", consumer.run, failures))
+                await stop.wait()
+                self._draining = True
+                self._metrics.draining.set(1)
+                _log.info("draining", jobs=len(self._pool.runs))
+                consuming.cancel()
+                consumer.pulse.beat()
+                await self._drain(consuming, hurry or asyncio.Event())
+                with anyio.move_on_after(HAND_BACK_SECONDS):
+                    await self._hand_back()
+                if left := len(self._pool.runs):
+                    _log.warning("jobs_left_to_their_lease", jobs=left)
+                for task in loops:
+                    task.cancel()
+        finally:
+            await self._pool.close()
+
+    @property
+    def stuck(self) -> int:
+        """How many tasks live on although their jobs were taken from them."""
+        return len(self._pool.stuck)
 
     async def _drain(self, consuming: asyncio.Task[None], hurry: asyncio.Event) -> None:
         empty = asyncio.create_task(self._drained(consuming))
@@ -128,15 +146,15 @@ class Worker:
                 self._pool.halt_job(job_id.decode(), Stop.CANCELLED)
 
     async def live(self) -> bool:
-        """False when only a restart helps: a loop has not turned for two leases, or slots are free, work waits, Redis
-        answers, and nothing was claimed for as long."""
-        now, patience = time.monotonic(), 2 * self._store.settings.lease_seconds + 5.0
-        if now - self._chores.ticked > patience:
+        """False when only a restart helps: a loop has not turned for two leases, runs are not looked after, a task
+        lives on for as long although its job was taken from it, or slots are free, work waits, Redis answers, and
+        nothing was claimed."""
+        now, patience = time.monotonic(), 2 * self._store.settings.lease_seconds + LIVE_MARGIN_S
+        pulses = (*self._chores.pulses.values(), self._consumer.pulse)
+        if any(pulse.late_s(now) > patience for pulse in pulses) or not self._pool.healthy(patience):
             return False
-        if self._pool.free <= 0 or now - self._consumer.served <= patience:
+        if self._draining or self._pool.free <= 0 or now - self._consumer.served <= patience:
             return True
-        if now - self._consumer.ticked > patience:
-            return False
         if self._pool.holds_suspect:
             # What waits may be the other suspects: one at a time.
             return True
@@ -158,20 +176,24 @@ async def run(
     *,
     hurry: asyncio.Event | None = None,
     providers: Mapping[str, Provider] | None = None,
-) -> None:
-    """Work until `stop` is set, then drain until it is done, its time is over or `hurry` is set.
-
-    `providers`: more of them, by name. SettingsInvalid: see `serve` and `equip`.
-    """
+    reload: Reload | None = None,
+) -> int:
+    """Work until `stop` is set, then drain until it is done, its time is over or `hurry` is set; how many tasks of
+    attempts did not end, see `leave`. `providers`: more of them, by name. `reload`: reads prices and keys again.
+    SettingsInvalid: see `serve`, `equip` and `read_prices`."""
     registry = new_registry("worker")
     metrics = WorkerMetrics(registry)
-    known = equip(settings, providers or {})
+    prices = OwnPrices(read_prices(settings.prices))
+    known = equip(settings, providers or {}, prices)
     paths = routing(settings, known)
     stopped = asyncio.Event()
     redis = RedisMetrics(registry)
+    opened = open_store(
+        store_settings, client_name="presswork-worker", role=Role.WORKER, observer=redis.observe, routing=paths
+    )
     async with (
         closing(known),
-        open_store(store_settings, client_name="presswork-worker", observer=redis.observe, routing=paths) as store,
+        opened as store,
         reported(redis.meter, **store_settings.profile),
     ):
         redis.show_quota(lambda: store.quota_exceeded)
@@ -187,6 +209,9 @@ async def run(
             )
         )
         working = asyncio.create_task(worker.run(stop, hurry))
+        beside = [working]
+        if reload is not None:
+            beside.append(asyncio.create_task(reload.serve(settings, known, prices, store)))
         try:
             await asyncio.wait([ops, working], return_when=asyncio.FIRST_COMPLETED)
             if ops.done():
@@ -194,5 +219,14 @@ async def run(
             await working
         finally:
             stopped.set()
-            working.cancel()
-            await asyncio.gather(working, ops, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, ops, return_exceptions=True)
+    return worker.stuck
+
+
+def leave(stuck: int) -> None:
+    """End the process here and now if tasks of attempts do not end: the event loop would wait for them without end."""
+    if stuck:
+        _log.error("stuck_tasks_left_behind", tasks=stuck)
+        os._exit(0)

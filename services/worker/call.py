@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import math
 import time
 from collections.abc import Callable
 from contextlib import aclosing
@@ -11,20 +11,24 @@ from typing import Any
 import msgspec
 
 from services.worker.deltas import Deltas
-from services.worker.providers import Action, Completion, GenerationRequest, Provider, ProviderError
-from services.worker.run import Run
+from services.worker.providers import Action, Completion, GenerationRequest, Provider, ProviderError, Thought
+from services.worker.run import Interrupted, StopSignal
 from shared.job import JobError, Usage
 
 
 class Patience(msgspec.Struct, frozen=True):
-    """How long a provider may be silent, in s: before its first text, and between two pieces of it."""
+    """How long a provider may be silent, in s: before its first text, and between two pieces of it; and how long it may
+    think at a stretch without writing any. A thought breaks the silence."""
 
     first_token_s: float
     token_gap_s: float
+    thinking_s: float = math.inf
 
 
-def _silence(*, began: bool) -> ProviderError:
-    if began:
+def _silence(*, began: bool, thought: bool) -> ProviderError:
+    if thought:
+        error = JobError(type="ThinkingTimeout", message="the provider thought for too long", retryable=True)
+    elif began:
         error = JobError(type="StreamStalled", message="the provider stopped in the middle of its text", retryable=True)
     else:
         error = JobError(type="FirstTokenTimeout", message="the provider did not begin to answer", retryable=True)
@@ -32,39 +36,40 @@ def _silence(*, began: bool) -> ProviderError:
 
 
 class Call:
-    """A call under way. `usage`: what the provider reported so far. `began`: it has written text. `silent`: it
-    was cut because it said nothing for too long.
+    """A call under way. `usage`: what the provider reported so far. `thought`: characters of thought. `began`: it has
+    written text. `silent`: it was cut because it said nothing for too long, or only thought.
 
     `on_first` is called once, with the first piece of text.
     """
 
-    def __init__(self, run: Run, deltas: Deltas, patience: Patience, on_first: Callable[[], None]) -> None:
-        self._run = run
+    def __init__(self, signal: StopSignal, deltas: Deltas, patience: Patience, on_first: Callable[[], None]) -> None:
+        self._signal = signal
         self._deltas = deltas
         self._patience = patience
         self._on_first = on_first
         self.silent = False
         self._heard_at = time.monotonic()
+        self._thinks_since: float | None = None
+        self._overthought = False
         self.usage: Usage | None = None
+        self.thought = 0
         self.began = False
 
-    async def complete(self, provider: Provider, request: GenerationRequest) -> Completion:
-        """Stream to the end. ProviderError also when the stream ended too early or fell silent."""
-        self._run.call = self
+    async def complete(self, provider: Provider, request: GenerationRequest, ends_at: float) -> Completion:
+        """Stream to the end, at most until `ends_at` (monotonic, s). ProviderError also when the stream ended too early
+        or fell silent. Interrupted when the run is to stop or its time is over."""
         try:
-            return await self._consume(provider, request)
-        except asyncio.CancelledError:
-            if not self.silent or self._run.stop is not None:
+            with self._signal.step(ends_at, stoppable=True, watch=self._look):
+                return await self._consume(provider, request)
+        except Interrupted:
+            if not self.silent or self._signal.reason is not None:
                 raise
-            # Our own cancellation, to close the stream: the task goes on.
-            asyncio.current_task().uncancel()  # type: ignore[union-attr]  # a coroutine always runs in a task
-            raise _silence(began=self.began) from None
-        except Exception:
-            if self.silent and self._run.stop is None:
-                raise _silence(began=self.began) from None
-            raise
-        finally:
-            self._run.call = None
+            raise self.silence from None
+
+    @property
+    def silence(self) -> ProviderError:
+        """What is said of a call that was silent, or thought, for too long."""
+        return _silence(began=self.began, thought=self._overthought)
 
     async def _consume(self, provider: Provider, request: GenerationRequest) -> Completion:
         stream: Any = provider.stream(request)
@@ -74,8 +79,11 @@ class Call:
                     return item
                 if isinstance(item, Usage):
                     self.usage = item
+                elif isinstance(item, Thought):
+                    self._thinks(item)
                 elif item:
                     self._heard_at = time.monotonic()
+                    self._thinks_since = None
                     if not self.began:
                         self.began = True
                         self._on_first()
@@ -85,10 +93,16 @@ class Call:
             Action.RETRY,
         )
 
-    def look(self, now_s: float) -> None:
-        """Cut the stream, once, when it has been silent for too long; called again and again while it runs."""
+    def _thinks(self, thought: Thought) -> None:
+        self.thought += thought.characters
+        self._heard_at = time.monotonic()
+        if self._thinks_since is None:
+            self._thinks_since = self._heard_at
+
+    def _look(self, now_s: float) -> bool:
+        """Whether the stream is to be cut: it was silent or thought for too long, or its text cannot be logged."""
         limit = self._patience.token_gap_s if self.began else self._patience.first_token_s
-        overdue = now_s - self._heard_at >= limit
-        if overdue and not self.silent and self._run.stop is None and self._run.task is not None:
-            self.silent = True
-            self._run.task.cancel()
+        thinks_since = now_s if self._thinks_since is None else self._thinks_since
+        self._overthought = now_s - thinks_since >= self._patience.thinking_s
+        self.silent = self._overthought or now_s - self._heard_at >= limit
+        return self.silent or self._deltas.look(now_s)

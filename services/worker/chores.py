@@ -10,23 +10,27 @@ import anyio
 import structlog
 
 from services.worker.due import NextDue
+from services.worker.loops import Pulse
 from services.worker.pool import Pool
 from services.worker.run import PASSING, Stop
 from services.worker.view import View
 from shared.store.job_store import JobStore
 from shared.telemetry.metrics import WorkerMetrics
 
-GRACE_SECONDS: Final = 30.0
-"""A run so long past its time-out is stuck: it is no longer renewed and ends as `Timeout`."""
+AUDIT_PATIENCE_S: Final = 3600.0
+"""It looks at all records there are, in a tenth of its time."""
 
 RECONNECT_SECONDS: Final = 2.0
 """A server that comes back exactly after two leases is still met in time: connecting takes a moment."""
+
+RENEW_RETRY_S: Final = 0.25
+"""A renewal that failed is repeated within this, or an eighth of a lease: before others look a second time."""
 
 _log: Final = structlog.get_logger(__name__)
 
 
 class Chores:
-    """Four loops of one worker. `ticked` is when the renewal loop last turned (monotonic, s)."""
+    """Four loops of one worker; `pulses` tell whether they turn."""
 
     def __init__(self, store: JobStore, name: str, pool: Pool, metrics: WorkerMetrics, due: NextDue) -> None:
         self._store = store
@@ -39,7 +43,8 @@ class Chores:
         self._view = View(self._lease_s, now)
         self._watching = anyio.Event()
         self._renewed_at = now
-        self.ticked = now
+        self._isolated_since: float | None = None
+        self.pulses = {name: Pulse() for name in ("renew", "recover", "promote", "audit")}
 
     # ---- what the consumer tells and asks -----------------------------------------------------------------------
 
@@ -72,15 +77,14 @@ class Chores:
 
     async def renew(self) -> None:
         """Renew all held leases every third of a lease; when that failed for two leases, stop paying."""
-        patience = (2 + 1 / 3) * self._lease_s + RECONNECT_SECONDS
         due = time.monotonic() + self._lease_s / 3
         while True:
             await anyio.sleep(max(due - time.monotonic(), 0))
-            self.ticked = now = time.monotonic()
+            now = time.monotonic()
+            self.pulses["renew"].beat(self._lease_s / 3)
             self._view.timer(due, now)
             due = now + self._lease_s / 3
-            self._drop_stuck()
-            runs = [run for run in self._pool.runs if run.renewable]
+            runs = self._pool.runs
             if not runs:
                 self._renewed_at = now
                 continue
@@ -88,12 +92,13 @@ class Chores:
             try:
                 renewed = await self._store.renew(self._name, [run.claim for run in runs])
             except PASSING:
-                self.view_broke()
-                due = time.monotonic() + random.uniform(0.05, 0.25)  # noqa: S311 - jitter
-                if time.monotonic() - self._renewed_at > patience:
-                    _log.error("leases_expired", jobs=len(runs))
-                    self._pool.halt_all(Stop.LOST)
+                self._not_renewed(len(runs))
+                longest = min(RENEW_RETRY_S, self._lease_s / 8)
+                due = time.monotonic() + random.uniform(longest / 5, longest)  # noqa: S311 - jitter
                 continue
+            except BaseException:
+                self._not_renewed(len(runs))
+                raise
             self._renewed_at = time.monotonic()
             self.looked(now, renewed.server_ms)
             for run in runs:
@@ -102,22 +107,23 @@ class Chores:
                 elif run.claim.job_id in renewed.cancelled:
                     run.halt(Stop.CANCELLED)
 
-    def _drop_stuck(self) -> None:
-        now = time.monotonic()
-        for run in self._pool.runs:
-            limit = run.claim.spec.timeout_seconds + GRACE_SECONDS
-            if run.call is not None and run.renewable and now - run.started_s > limit:
-                run.renewable = False
-                _log.error("provider_stuck", job_id=run.claim.job_id)
-                self._pool.end_stuck(run)
+    def _not_renewed(self, jobs: int) -> None:
+        self.view_broke()
+        if time.monotonic() - self._renewed_at > (2 + 1 / 3) * self._lease_s + RECONNECT_SECONDS:
+            _log.error("leases_expired", jobs=jobs)
+            self._pool.halt_all(Stop.LOST)
 
     async def recover(self) -> None:
         """While there is unfinished work: take back what silent workers held, as soon as the view allows it."""
         while True:
+            self.pulses["recover"].beat()
             await self._watching.wait()
-            pause = max(self._view.whole_in(time.monotonic()), 0.02)
+            self.pulses["recover"].beat(self._lease_s)
+            now = time.monotonic()
+            self._view.same(now, self._store.generation)
+            pause = max(self._view.whole_in(now), 0.02)
             try:
-                if self._view.whole(time.monotonic()):
+                if self._view.whole(now):
                     pause = await self._recover_once()
                 else:
                     pause = min(pause, self._lease_s / 6)
@@ -131,6 +137,7 @@ class Chores:
 
     async def _look(self) -> None:
         """A look that takes nothing: the view is not whole yet."""
+        self._make_room(None)
         asked = time.monotonic()
         renewed = await self._store.renew(self._name, [])
         self.looked(asked, renewed.server_ms)
@@ -143,14 +150,26 @@ class Chores:
         if taken := recovered.requeued + recovered.failed:
             self._metrics.recoveries.inc(taken)
             _log.warning("recovered", requeued=recovered.requeued, failed=recovered.failed)
-        if recovered.pending == 0 and not self._pool.runs and not await self._store.upkeep.unfinished():
+        self._make_room(recovered.isolated)
+        if not recovered.unfinished and not self._pool.runs and not await self._store.upkeep.unfinished():
             self._watching = anyio.Event()
         steady = self._lease_s / 3
         return steady if recovered.next_ms is None else min(recovered.next_ms / 1000 + 0.005, steady)
 
+    def _make_room(self, isolated: int | None) -> None:
+        """Claim nothing more while `isolated` jobs wait for a worker that holds no other, and for a lease none has had
+        room. Only the worker that looks after all does so (None: it is another)."""
+        now = time.monotonic()
+        if not isolated:
+            self._isolated_since = None
+        elif self._isolated_since is None:
+            self._isolated_since = now
+        self._pool.clearing = self._isolated_since is not None and now - self._isolated_since >= self._lease_s
+
     async def promote_when_due(self) -> None:
         """Promote at the start and at the next due time, also while every slot is busy."""
         while True:
+            self.pulses["promote"].beat(0.5)
             await anyio.sleep(min(self._due.seconds, 0.5))
             if self._due.now:
                 try:
@@ -161,6 +180,7 @@ class Chores:
     async def audit(self) -> None:
         """At the start and then as often as the settings say, an hour by default."""
         while True:
+            self.pulses["audit"].beat(AUDIT_PATIENCE_S)
             try:
                 audited = await self._store.upkeep.audit(self._name)
             except PASSING:
@@ -168,4 +188,6 @@ class Chores:
                 continue
             if audited.requeued:
                 _log.warning("audit_repaired", requeued=audited.requeued)
-            await anyio.sleep(self._store.settings.audit_seconds * random.uniform(1.0, 1.1))  # noqa: S311 - jitter
+            pause = self._store.settings.audit_seconds * random.uniform(1.0, 1.1)  # noqa: S311 - jitter
+            self.pulses["audit"].beat(pause)
+            await anyio.sleep(pause)

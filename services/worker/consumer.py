@@ -14,6 +14,7 @@ import structlog
 from services.worker.chores import Chores
 from services.worker.due import NextDue
 from services.worker.gates import Gates
+from services.worker.loops import Pulse
 from services.worker.pool import Pool
 from services.worker.run import PASSING
 from shared.errors import StoreUnavailable
@@ -28,8 +29,8 @@ _log: Final = structlog.get_logger(__name__)
 
 
 class Consumer:
-    """Claims for one consumer name. `ticked` is when the loop last turned, `served` when it last took a job or had a
-    good reason not to: no slot, no Redis, no work (monotonic, s)."""
+    """Claims for one consumer name. `served` is when it last took a job or had a good reason not to: no slot, no Redis,
+    no work (monotonic, s)."""
 
     def __init__(self, store: JobStore, name: str, *, pool: Pool, chores: Chores, due: NextDue, gates: Gates) -> None:
         self._store = store
@@ -40,7 +41,8 @@ class Consumer:
         self._gates = gates
         self._answer_lost = False
         self._failures = 0
-        self.ticked = self.served = time.monotonic()
+        self.pulse = Pulse()
+        self.served = time.monotonic()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -48,19 +50,25 @@ class Consumer:
         more = True
         while True:
             if self._pool.free <= 0:
+                self.pulse.beat()
                 await self._pool.wait_free()
                 self.served = time.monotonic()
-            self.ticked = time.monotonic()
+            self.pulse.beat(self._due.longest_s)
             try:
                 if not more:
                     look = await self._sleep()
                     if look is None:
+                        continue
+                    if self._pool.free <= 0:
+                        await self._store.pass_on()
+                        more = True
                         continue
                 # Under load half of the slots at a time: the server serves one half while the other runs.
                 limit = min(self._pool.free, self._pool.half) if more else self._pool.free
                 more = await self._claim(min(limit, CLAIM_MOST), look=look or more)
                 self._failures = 0
             except PASSING:
+                self._chores.view_broke()
                 more = True
                 self.served = time.monotonic()
                 await self._back_off()
@@ -70,7 +78,9 @@ class Consumer:
         known = [run.claim.token for run in self._pool.runs] if self._answer_lost else None
         asked = time.monotonic()
         call = asyncio.ensure_future(
-            self._store.claim(self._name, limit, look=look, suspect=not self._pool.holds_suspect, known=known)
+            self._store.claim(
+                self._name, limit, look=look, suspect=self._pool.suspects_room, alone=not self._pool.runs, known=known
+            )
         )
         try:
             claimed = await asyncio.shield(call)
@@ -79,14 +89,15 @@ class Consumer:
             with contextlib.suppress(*PASSING):
                 self._start(await call)
             raise
-        except PASSING:
+        except BaseException:
+            # Whatever it was: the server may have delivered jobs, which are answered again.
             self._answer_lost = True
             raise
         self._answer_lost = False
+        self._start(claimed)
         self._chores.looked(asked, claimed.server_ms)
         self._gates.doubted(claimed.doubtful)
         self._due.lane(claimed.next_ms)
-        self._start(claimed)
         return claimed.more
 
     def _start(self, claimed: Claimed) -> None:

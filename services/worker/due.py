@@ -9,7 +9,7 @@ class NextDue:
     """Begins with "now": nobody has asked yet. `longest_s` bounds every sleep: others delay jobs too."""
 
     def __init__(self, longest_s: float) -> None:
-        self._longest_s = longest_s
+        self.longest_s = longest_s
         self._delayed_at: float | None = time.monotonic()
         self._lane_at: float | None = None
 
@@ -47,5 +47,5 @@ class NextDue:
     def seconds(self) -> float:
         """How long nothing will be due: more than 0, at most the longest sleep."""
         at = self._at
-        left = self._longest_s if at is None else at - time.monotonic()
-        return min(max(left, 0.001), self._longest_s)
+        left = self.longest_s if at is None else at - time.monotonic()
+        return min(max(left, 0.001), self.longest_s)

@@ -6,11 +6,13 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
-from urllib.parse import urlsplit
 
 from services.worker.prompting import brief
-from services.worker.providers import Access, Provider
+from services.worker.provider_settings import VENDORS, Server, variable_of
+from services.worker.providers import Access, PriceBook, Provider, Remote
+from services.worker.providers.addresses import is_web, read_address
 from services.worker.providers.demo import DemoProvider
+from services.worker.providers.prices import known_list
 from services.worker.settings import WorkerSettings
 from shared.chain import split
 from shared.errors import SettingsInvalid
@@ -22,37 +24,35 @@ PRICED_TOKENS: Final = 10_000
 """Enough for a price per token that is no whole nano-USD, too few for the price of a long context."""
 
 
-def _check(name: str, settings: WorkerSettings) -> None:
+def check(server: Server) -> None:
     """SettingsInvalid for what would otherwise fail every call, each time as if the provider were to blame."""
-    key, url, upper = settings.keys[name], settings.base_urls[name], name.upper()
-    if not key and not url:
-        raise SettingsInvalid(f"{upper}_API_KEY is not set, and PROVIDERS names {name}")
-    if key and not _PRINTABLE.fullmatch(key):
-        raise SettingsInvalid(f"{upper}_API_KEY is not a key: it has a blank, a line end or an accent in it")
-    if url and not _is_web(url):
-        raise SettingsInvalid(f"{upper}_BASE_URL is not an http(s) URL")
-    if name == "anthropic" and url.rstrip("/").endswith("/v1"):
-        raise SettingsInvalid("ANTHROPIC_BASE_URL must end before /v1: the API's paths begin with it")
-    if settings.provider_proxy and not _is_web(settings.provider_proxy):
-        raise SettingsInvalid("PROVIDER_PROXY is not an http(s) URL")
+    if not server.key and not server.base_url:
+        missing = "KEY" if server.name in VENDORS else "BASE_URL"
+        raise SettingsInvalid(f"{server.setting(missing)} is not set, and PROVIDERS names {server.name}")
+    if server.key and not _PRINTABLE.fullmatch(server.key):
+        raise SettingsInvalid(f"{server.setting('KEY')} is not a key: it has a blank, a line end or an accent in it")
+    if server.base_url:
+        try:
+            read_address(server.base_url, server.dialect)
+        except ValueError as error:
+            raise SettingsInvalid(f"{server.setting('BASE_URL')} {error}") from None
+    elif server.name not in VENDORS:
+        raise SettingsInvalid(f"{server.setting('BASE_URL')} is not set, and PROVIDERS names {server.name}")
 
 
-def _is_web(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        named = bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-    return named and parts.scheme in ("http", "https") and _PRINTABLE.fullmatch(url) is not None
-
-
-def _vendor(name: str, settings: WorkerSettings) -> Provider:
-    """A provider's SDK is imported only where it is used: it costs a second and 50 MB."""
-    access = Access(
-        api_key=settings.keys[name], base_url=settings.base_urls[name] or None, priced=settings.priced[name],
-        proxy=settings.provider_proxy or None,
+def _access(server: Server, settings: WorkerSettings, prices: PriceBook | None) -> Access:
+    priced = server.price_list
+    if isinstance(priced, str) and (priced := known_list(priced)) is None:
+        raise SettingsInvalid(f"{server.setting('PRICED')}: expected 1, 0 or whose price list holds, such as groq")
+    return Access(
+        name=server.name, api_key=server.key, base_url=server.base_url or None, priced=priced, prices=prices,
+        proxy=settings.provider_proxy or None, think_tags=settings.tags,
     )  # fmt: skip
-    if name == "openai":
+
+
+def _adapter(server: Server, access: Access) -> Remote:
+    """A vendor's SDK is imported only where it is used: it costs a second and 50 MB."""
+    if server.dialect == "openai":
         from services.worker.providers.openai import OpenAIProvider  # noqa: PLC0415
 
         return OpenAIProvider(access, brief)
@@ -61,8 +61,13 @@ def _vendor(name: str, settings: WorkerSettings) -> Provider:
     return AnthropicProvider(access, brief)
 
 
-def equip(settings: WorkerSettings, more: Mapping[str, Provider]) -> dict[str, Provider]:
-    """The providers of the chain by name, and `more`. SettingsInvalid for one that is not known or cannot work."""
+def equip(
+    settings: WorkerSettings, more: Mapping[str, Provider], prices: PriceBook | None = None
+) -> dict[str, Provider]:
+    """The providers of the chain by name, and `more`. SettingsInvalid for one that is not known or cannot work.
+
+    `prices`: the operator's own.
+    """
     known: dict[str, Provider] = {
         "demo": DemoProvider(
             first_token_ms=settings.demo_first_token_ms,
@@ -71,14 +76,18 @@ def equip(settings: WorkerSettings, more: Mapping[str, Provider]) -> dict[str, P
         ),
         **more,
     }
-    keys = settings.keys
+    servers, proxy, _ = settings.known_servers, settings.provider_proxy, settings.tags
     for name in dict.fromkeys(split(gate)[0] for gate in settings.chain):
         if name in known:
             continue
-        if name not in keys:
-            raise SettingsInvalid(f"PROVIDERS names {name}, which this worker does not have")
-        _check(name, settings)
-        known[name] = _vendor(name, settings)
+        if name not in servers:
+            raise SettingsInvalid(
+                f"PROVIDERS names {name}, which this worker does not have: set PROVIDER_{variable_of(name)}_BASE_URL"
+            )
+        check(servers[name])
+        if proxy and not is_web(proxy):
+            raise SettingsInvalid("PROVIDER_PROXY is not an http(s) URL")
+        known[name] = _adapter(servers[name], _access(servers[name], settings, prices))
     return known
 
 

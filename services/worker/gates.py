@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Mapping
 from typing import Final
+
+import structlog
 
 from services.worker.providers import Action, ProviderError
 from services.worker.retry import wish_ms
@@ -14,6 +15,9 @@ from shared.errors import StoreRejected
 from shared.store.job_store import JobStore
 from shared.store.replies import CallReport
 from shared.store.routing import Routing
+from shared.telemetry.causes import cause_of
+
+_log: Final = structlog.get_logger(__name__)
 
 _REPORTS: Final[Mapping[Action, CallReport]] = {
     Action.WAIT: CallReport.LIMITED,
@@ -67,8 +71,12 @@ class Gates:
 
     def _tell(self, gate: str, report: CallReport, *, retry_after_ms: int | None = None, tokens: int = 0) -> None:
         async def tell() -> None:
-            with contextlib.suppress(*PASSING, StoreRejected):
+            try:
                 await self._store.report(gate, report, retry_after_ms=retry_after_ms, tokens=tokens)
+            except (*PASSING, StoreRejected):
+                pass
+            except Exception as error:  # a report may get lost, but not in silence
+                _log.error("gate_report_failed", cause=cause_of(error))
 
         task = asyncio.create_task(tell())
         self._reporting.add(task)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
+import structlog
 from prometheus_client import Counter
 
 from shared.chain import split
 from shared.job import NANO, Usage
 from shared.telemetry.instruments import Count
 from shared.telemetry.metrics import ProviderCalls
+
+NAMES_MAX: Final = 100
+"""Unknown finish reasons that are logged, each once: a server that makes one up for each answer fills no log."""
+
+_ODD: Final = re.compile(r"[^A-Za-z0-9 _.:/-]")
 
 
 class Meters:
@@ -18,6 +27,8 @@ class Meters:
         self._requests: dict[tuple[str, str], Count] = {}
         self._tokens: dict[str, tuple[Count, Count, Count]] = {}
         self._cost: dict[str, Counter] = {}
+        self._unknown: set[tuple[str, str]] = set()
+        self._log = structlog.get_logger(__name__).bind()
 
     def request(self, gate: str, outcome: str) -> None:
         """A call ended so."""
@@ -25,6 +36,17 @@ class Meters:
         if count is None:
             count = self._requests[gate, outcome] = self._metrics.requests.labels(*split(gate), outcome)
         count.inc()
+
+    def finished(self, gate: str, reason: str) -> None:
+        """A call is whole. A reason that nobody here knows is counted, and logged when it is new."""
+        if reason in ("stop", "length"):
+            return
+        provider, model = split(gate)
+        self._metrics.unknown_finish_reasons.labels(provider, model).inc()
+        name = (gate, _ODD.sub("?", reason))
+        if name not in self._unknown and len(self._unknown) < NAMES_MAX:
+            self._unknown.add(name)
+            self._log.warning("finish_reason_unknown", provider=provider, model=model, finish_reason=name[1])
 
     def spent(self, gate: str, usage: Usage, cost: int | None) -> None:
         """A call used these tokens, for so many nano-USD (None: unknown)."""

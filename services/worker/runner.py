@@ -1,55 +1,30 @@
-"""Runs one claimed job: calls a provider, or the next one in the chain, and decides how the job goes on."""
+"""Runs one claimed job: calls a provider, or the next one in the chain, until one has answered."""
 
 from __future__ import annotations
 
-import asyncio
-import math
-import random
 import time
 from collections.abc import Mapping
 from typing import Final
 
-import structlog
-
+from services.worker import endings
 from services.worker.account import Account
-from services.worker.accounting import to_usd
 from services.worker.call import Call, Patience
 from services.worker.deltas import Deltas
 from services.worker.gates import Gates, report_of
 from services.worker.meters import Meters
-from services.worker.prompting import brief, review
-from services.worker.providers import Action, Completion, GenerationRequest, Provider, ProviderError
-from services.worker.retry import classify, wish_ms
-from services.worker.run import Ending, Finish, Parked, Requeue, Run, Stop
+from services.worker.providers import Action, GenerationRequest, Provider, ProviderError
+from services.worker.retry import wish_ms
+from services.worker.run import Ending, Interrupted, Parked, Run, Stop, Unforeseen
 from services.worker.settlement import Settlement
+from services.worker.work import Made, Turn, Work
 from shared.chain import split
 from shared.errors import LeaseLost
-from shared.job import Claim, JobError, JobStatus, Outcome, PassedOver, RetryReason
+from shared.job import Claim, JobError
 from shared.store.replies import CallReport
 from shared.telemetry.metrics import WorkerMetrics
 
-_chance: Final = random.Random()  # noqa: S311 - jitter of back-off
-
 _OUTCOMES: Final = {Action.WAIT: "limited", Action.RETRY: "failed", Action.FALLBACK: "refused", Action.FAIL: "rejected"}
 """How a call that failed is counted."""
-
-
-class Turn:
-    """Where the job stands in its chain: the gate it calls, its reservation there, and who did not answer before."""
-
-    def __init__(self, run: Run, default: str) -> None:
-        claim = run.claim
-        self.gate = claim.gate or default
-        self.reserved = claim.reserved
-        self.passed_over = list(claim.passed_over)
-        self.tried = {self.gate}
-
-    def go_on(self, gate: str, reserved: int, why: str) -> None:
-        """Another gate took the job."""
-        provider, model = split(self.gate)
-        self.passed_over.append(PassedOver(provider=provider, model=model, reason=why))
-        self.gate, self.reserved = gate, reserved
-        self.tried.add(gate)
 
 
 class Runner:
@@ -69,63 +44,49 @@ class Runner:
         self._metrics = metrics
         self._meters = Meters(metrics.calls)
         self._patience = patience
-        # Bound once: a lazy logger is bound again at each line, also at those that its level drops.
-        self._log = structlog.get_logger(__name__).bind()
 
-    async def execute(self, run: Run) -> Ending | None:
-        """Generate the text; answers how the job goes on, None when nothing may be written any more."""
-        run.account = account = Account(run.claim, self._providers, self._gates, self._meters)
-        deltas = Deltas(self._settlement.store, run)
-        run.close_log = deltas.close
-        turn = Turn(run, self._gates.chain[0] if self._gates.chain else "")
-        limit = min(run.claim.spec.timeout_seconds, self._seconds_to_deadline(run))
-        run.ends_at_s = time.monotonic() + limit
+    async def call(self, run: Run) -> Made:
+        """Call the providers of the chain until one has begun to answer; what came of it, whatever was raised."""
         try:
-            made = await self._call_in_turn(run, deltas, turn, account)
-        finally:
-            run.ends_at_s = math.inf
-        if run.stop is Stop.LOST:
-            deltas.give_up()
-        await deltas.close()
-        if run.stop is Stop.LOST:
-            account.confirmed()
-            return None
-        if isinstance(made, Parked):
-            return made
-        if isinstance(made, Completion):
-            return self._completed(run, deltas, turn, made)
-        return self._after_stop(run, deltas, turn) or self._after_failure(run, deltas, turn, made)
+            account = Account(run.claim, self._providers, self._gates, self._meters)
+            deltas = Deltas(self._settlement.store, run.claim, run.signal)
+            turn = Turn(run.claim, self._gates.chain[0] if self._gates.chain else "")
+            run.work = work = Work(run.claim, account, deltas, turn)
+            return await self._call_in_turn(run, work)
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # an attempt ends with what it raises, whatever that is (I12)
+            return Unforeseen(error)
 
-    async def _call_in_turn(
-        self, run: Run, deltas: Deltas, turn: Turn, account: Account
-    ) -> Completion | Parked | Exception | None:
-        """Call the providers of the chain until one has begun to answer; what its call came to."""
-        while run.stop is None:
-            call = Call(run, deltas, self._patience, lambda: self._began(run, turn.gate))
+    async def _call_in_turn(self, run: Run, work: Work) -> Made:
+        signal = run.signal
+        while signal.reason is None:
+            gate = work.turn.gate
+            work.call = call = Call(signal, work.deltas, self._patience, lambda: self._began(run, work.turn.gate))
             raised: Exception | None = None
             try:
-                completion = await call.complete(*self._request(run.claim, turn.gate))
-            except asyncio.CancelledError:
-                if run.stop is None:
-                    raise
-                self._swallow_cancel()
-            except Exception as error:
+                completion = await call.complete(*self._request(run.claim, gate), work.ends_at)
+            except Interrupted:
+                if signal.reason is None:
+                    signal.halt(Stop.TIMEOUT if time.monotonic() >= work.ends_at else Stop.BROKEN)
+            except ProviderError as error:
                 # Nobody reads its traceback, and that leads back to all that this call held.
                 raised = error.with_traceback(None)
-                if run.stop is not None:
-                    self._swallow_cancel()
+            except GeneratorExit:
+                raise
+            except BaseException as error:  # as above
+                raised = TimeoutError() if isinstance(error, TimeoutError) else Unforeseen(error)
             else:
-                account.completed(turn.gate, turn.reserved, completion)
-                if run.stop is not None:
-                    self._swallow_cancel()
-                return completion if run.stop is not Stop.LOST else None
-            self._broke(run, call, turn, raised, deltas.text)
-            if run.stop is not None or not isinstance(raised, ProviderError):
+                work.call = None
+                work.account.completed(gate, work.turn.reserved, completion)
+                return completion if signal.reason is not Stop.LOST else None
+            self._broke(work, signal.reason, raised)
+            if signal.reason is not None or not isinstance(raised, ProviderError):
                 return raised
             if call.began:
-                self._gates.failed(turn.gate, raised)
+                self._gates.failed(gate, raised)
                 return raised
-            parked = await self._ask_others(run, turn, raised)
+            parked = await self._ask_others(run, work, raised)
             if parked is None or isinstance(parked, Parked):
                 return parked or raised
         return None
@@ -143,7 +104,7 @@ class Runner:
             raise ProviderError(error, Action.RETRY)
         request = GenerationRequest(
             job_id=claim.job_id, attempt=claim.attempt, prompt=spec.prompt, parameters=spec.parameters,
-            model=model, max_tokens=spec.max_tokens, temperature=spec.temperature,
+            model=model, max_tokens=spec.max_tokens, temperature=spec.temperature, effort=spec.effort,
         )  # fmt: skip
         return provider, request
 
@@ -152,21 +113,26 @@ class Runner:
         self._gates.answered(gate)
 
     @staticmethod
-    def _broke(run: Run, call: Call, turn: Turn, raised: Exception | None, text: str) -> None:
-        outcome, wasted = "failed", None if run.stop is Stop.CANCELLED else "error"
-        if run.stop is not None:
-            outcome = str(run.stop.value)
-            wasted = {Stop.LOST: "lease_lost", Stop.DRAIN: "drain"}.get(run.stop, wasted)
+    def _broke(work: Work, stop: Stop | None, raised: Exception | None) -> None:
+        """Count, once, what a call cost that did not reach its end."""
+        call, work.call = work.call, None
+        if call is None:
+            return
+        outcome, wasted = "failed", None if stop is Stop.CANCELLED else "error"
+        if stop is not None:
+            outcome = str(stop.value)
+            wasted = {Stop.LOST: "lease_lost", Stop.DRAIN: "drain"}.get(stop, wasted)
         elif isinstance(raised, ProviderError):
             outcome = _OUTCOMES[raised.action]
-        cut = run.stop is not None or call.silent
-        if run.account is not None:
-            run.account.broken(turn.gate, turn.reserved, call, text, outcome=outcome, cut=cut, wasted=wasted)
+        work.account.broken(
+            work.turn.gate, work.turn.reserved, call, work.deltas.text,
+            outcome=outcome, cut=stop is not None or call.silent, wasted=wasted,
+        )  # fmt: skip
 
-    async def _ask_others(self, run: Run, turn: Turn, error: ProviderError) -> Parked | bool | None:
+    async def _ask_others(self, run: Run, work: Work, error: ProviderError) -> Parked | bool | None:
         """Tell the gate of a failed call; True: another provider takes over, None: nobody else may."""
         report = report_of(error)
-        account = run.account
+        turn = work.turn
         chain = run.claim.route or self._gates.chain
         others = [gate for gate in chain if gate not in turn.tried]
         if report is CallReport.NONE or not (others or self._gates.gated(turn.gate)):
@@ -174,7 +140,7 @@ class Runner:
         try:
             found = await self._settlement.reroute(
                 run, turn.gate, report, retry_after_ms=wish_ms(error), candidates=others, chain=chain,
-                spent=account.spent if account else None,
+                spent=work.account.spent,
             )  # fmt: skip
         except LeaseLost:
             run.halt(Stop.LOST)
@@ -184,68 +150,36 @@ class Runner:
             return True
         return Parked(found.wait_ms) if found.state == "parked" else None
 
-    @staticmethod
-    def _swallow_cancel() -> None:
-        # `Run.halt` cancels this task to stop the provider; the task itself goes on and settles the job.
-        task = asyncio.current_task()
-        if task is not None:
-            while task.cancelling():
-                task.uncancel()
-
-    @staticmethod
-    def _seconds_to_deadline(run: Run) -> float:
-        return (run.claim.deadline_ms - run.claim.started_ms) / 1000
-
-    def _finish(
-        self,
-        run: Run,
-        status: JobStatus,
-        deltas: Deltas,
-        turn: Turn,
-        *,
-        result: str | None = None,
-        error: JobError | None = None,
-        finish_reason: str | None = None,
-        metadata: dict[str, object] | None = None,
-    ) -> Finish:
-        spent = run.account.spent if run.account else None
-        provider, model = split(turn.gate)
-        outcome = Outcome(
-            result=result, error=error, provider=provider or None, model=model or None,
-            usage=spent.usage if spent else None, cost_usd=to_usd(spent.cost) if spent else None,
-            finish_reason=finish_reason, passed_over=tuple(turn.passed_over), metadata=metadata,
-        )  # fmt: skip
-        run_ms = round((time.monotonic() - run.started_s) * 1000)
-        return Finish(status, outcome, deltas.number, deltas.offset, run_ms)
-
-    def _completed(self, run: Run, deltas: Deltas, turn: Turn, completion: Completion) -> Finish:
-        text = deltas.text
-        metadata = completion.metadata
-        if (found := review(brief(run.claim.spec.parameters), text)) is not None:
-            metadata = {**(metadata or {}), **found}
-        finish = completion.finish_reason
-        return self._finish(
-            run, JobStatus.COMPLETED, deltas, turn, result=text, finish_reason=finish, metadata=metadata
-        )
-
-    def _after_stop(self, run: Run, deltas: Deltas, turn: Turn) -> Ending | None:
-        if run.stop is Stop.CANCELLED:
-            return self._finish(
-                run, JobStatus.CANCELLED, deltas, turn, result=deltas.text or None, finish_reason="cancelled"
-            )
-        if run.stop is Stop.DRAIN:
-            return Requeue(RetryReason.DRAIN, 0, refund=True, error=None)
+    async def decide(self, run: Run, made: Made) -> Ending | None:
+        """How the job goes on, once its log is closed; None when nothing may be written any more. Whatever is raised
+        meanwhile uses up the attempt."""
+        work, signal = run.work, run.signal
+        if work is None:
+            return endings.again(run, signal.reason, made)
+        try:
+            if signal.reason is Stop.LOST:
+                work.deltas.give_up()
+            await work.deltas.close()
+            if signal.reason is not Stop.LOST:
+                return endings.ending_of(run, work, made)
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # as above
+            if signal.reason is not Stop.LOST:
+                return endings.again(run, signal.reason, Unforeseen(error))
+        work.account.confirmed()
         return None
 
-    def _after_failure(self, run: Run, deltas: Deltas, turn: Turn, raised: Exception | None) -> Ending:
-        if raised is None or run.stop is Stop.TIMEOUT:
-            # Some libraries turn the cancellation that cut them into an error of their own.
-            raised = TimeoutError()
-        past_deadline = self._seconds_to_deadline(run) < run.claim.spec.timeout_seconds
-        failure = classify(raised, run.claim.attempt, _chance, past_deadline=past_deadline)
-        if failure.error.type == "InternalError":
-            # The exception's text may hold a prompt or a key: its type is all that is told.
-            self._log.error("attempt_failed", job_id=run.claim.job_id, exception=type(raised).__name__)
-        if failure.delay_ms is None:
-            return self._finish(run, JobStatus.FAILED, deltas, turn, error=failure.error)
-        return Requeue(failure.reason, failure.delay_ms, refund=False, error=failure.error)
+    def take(self, run: Run) -> Ending | None:
+        """Take a run from its task, which does not end: how the job goes on, None when nothing may be written."""
+        work, stop = run.work, run.stop
+        made: Made = Unforeseen(Interrupted())
+        run.signal.revoke()
+        if work is not None:
+            if stop is None and (call := work.call) is not None and call.silent:
+                made = call.silence
+            elif stop is None:
+                stop = Stop.TIMEOUT if time.monotonic() >= work.ends_at else Stop.BROKEN
+            self._broke(work, stop, None)
+            work.deltas.give_up()
+        return None if stop is Stop.LOST else endings.again(run, stop, made)

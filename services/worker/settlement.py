@@ -7,19 +7,34 @@ import contextlib
 import random
 import time
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
+from services.worker import endings
 from services.worker.due import NextDue
-from services.worker.run import PASSING, Ending, Finish, Parked, Requeue, Run, Stop
+from services.worker.run import (
+    PASSING,
+    Ending,
+    Interrupted,
+    Parked,
+    Requeue,
+    Run,
+    Stop,
+    Unforeseen,
+    step_s,
+)
 from shared.errors import LeaseLost, StoreFull, StoreRejected
-from shared.job import JobError, JobStatus, Outcome, RetryReason, Spent
+from shared.job import JobStatus, RetryReason, Spent
 from shared.store.job_store import JobStore
 from shared.store.replies import CallReport, Rerouted
+from shared.telemetry.causes import cause_of
 from shared.telemetry.metrics import WorkerMetrics
 
 _chance: Final = random.Random()  # noqa: S311 - jitter
+
+FULL_PAUSE_S: Final = 5.0
+"""A full server will be full for a while, and each try may be billed."""
 
 
 class Settlement:
@@ -30,37 +45,47 @@ class Settlement:
         self._metrics = metrics
         self._due = due
         self._patience_s = patience_s
+        self._step_s = step_s(store.settings.lease_seconds)
+        # Bound once: a lazy logger is bound again at each line, also at those that its level drops.
         self._log = structlog.get_logger(__name__).bind()
         for reason in RetryReason:
             metrics.retries.labels(str(reason))  # from 0 on: else the first of each is no increase
         self._finished = {status: metrics.finished.labels(str(status)) for status in JobStatus if status.terminal}
 
-    async def settle(self, run: Run, ending: Ending) -> None:
-        """Write the end of a run and count it."""
+    async def settle(self, run: Run, ending: Ending | None) -> None:
+        """Write the end of a run and count it, with one log line; None: its lease is lost. What cannot be written is
+        left to the lease, which is not renewed any more."""
+        signal = run.signal
         give_up = time.monotonic() + self._patience_s
-        while run.stop is not Stop.LOST:
+        pause, unforeseen = 0.0, 0
+        while ending is not None and signal.reason is not Stop.LOST:
             try:
-                self._count(run, ending, await self._write(run, ending))
-            except PASSING as passing:
-                if time.monotonic() > give_up:
-                    self._log.warning("end_not_confirmed", job_id=run.claim.job_id)
+                with signal.step(time.monotonic() + pause + self._step_s):
+                    if pause:
+                        await asyncio.sleep(pause)
+                    status = await self._write(run, ending)
+            except (*PASSING, Interrupted) as passing:
+                if time.monotonic() > give_up and not signal.revoked:
+                    self.left(run, "end_not_confirmed")
                     return
-                # A full server will be full for a while, and each try may be billed.
-                patience = 5.0 if isinstance(passing, StoreFull) else 0.25
-                await asyncio.sleep(_chance.uniform(patience / 5, patience))
+                pause = _pause(passing)
             except (LeaseLost, StoreRejected) as refused:
-                self._log.info("lease_lost", job_id=run.claim.job_id, why=type(refused).__name__)
+                self._line("info", "lease_lost", run, why=type(refused).__name__)
                 return
+            except GeneratorExit:
+                raise
+            except BaseException as error:  # an attempt ends, whatever its end raises (I12)
+                unforeseen += 1
+                if unforeseen > 3:
+                    self.left(run, "attempt_left_to_its_lease", cause=cause_of(error))
+                    return
+                if unforeseen > 1 and not isinstance(ending, Requeue):  # another end may be written than this
+                    ending = endings.again(run, None, Unforeseen(error))
             else:
+                self._count(run, ending, status)
                 return
-
-    async def settle_stuck(self, run: Run) -> None:
-        """End the job of a run that outlived its time-out by far; its task may write nothing any more."""
-        if run.close_log is not None:
-            await run.close_log()
-        error = JobError(type="Timeout", message="the provider did not end after its time-out")
-        run_ms = round((time.monotonic() - run.started_s) * 1000)
-        await self.settle(run, Finish(JobStatus.FAILED, Outcome(error=error), run.number, -1, run_ms))
+        if not signal.revoked:
+            self._line("info", "lease_lost", run, why=LeaseLost.__name__)
 
     async def reroute(
         self,
@@ -74,20 +99,19 @@ class Settlement:
         spent: Spent | None,
     ) -> Rerouted:
         """See `JobStore.reroute`. LeaseLost also when the store cannot be reached for as long as the lease may live."""
+        signal, pause = run.signal, 0.0
         give_up = time.monotonic() + self._patience_s
-        while run.stop is not Stop.LOST and time.monotonic() < give_up:
+        while signal.reason is not Stop.LOST and time.monotonic() < give_up:
             try:
-                return await self.store.reroute(
-                    run.claim,
-                    gate,
-                    report,
-                    retry_after_ms=retry_after_ms,
-                    candidates=candidates,
-                    chain=chain,
-                    spent=spent,
-                )
-            except PASSING:
-                await asyncio.sleep(_chance.uniform(0.05, 0.25))
+                with signal.step(time.monotonic() + pause + self._step_s):
+                    if pause:
+                        await asyncio.sleep(pause)
+                    return await self.store.reroute(
+                        run.claim, gate, report, retry_after_ms=retry_after_ms, candidates=candidates, chain=chain,
+                        spent=spent,
+                    )  # fmt: skip
+            except (*PASSING, Interrupted):
+                pause = _chance.uniform(0.05, 0.25)
             except StoreRejected:
                 break
         raise LeaseLost(run.claim.job_id)
@@ -103,7 +127,7 @@ class Settlement:
         if isinstance(ending, Requeue):
             return await self.store.requeue(
                 run.claim, ending.reason, delay_ms=ending.delay_ms, refund=ending.refund, error=ending.error,
-                spent=run.account.spent if run.account else None,
+                spent=run.work.account.spent if run.work else None,
             )  # fmt: skip
         await self.store.finish(
             run.claim, ending.status, ending.outcome, number=ending.number, offset=ending.offset, run_ms=ending.run_ms
@@ -113,8 +137,8 @@ class Settlement:
     def _count(self, run: Run, ending: Ending, status: JobStatus) -> None:
         claim, run_s = run.claim, time.monotonic() - run.started_s
         self._metrics.run.observe(run_s)
-        if run.account is not None:
-            run.account.confirmed()
+        if run.work is not None:
+            run.work.account.confirmed()
         if status is JobStatus.QUEUED and isinstance(ending, Requeue):
             self._metrics.retries.labels(str(ending.reason)).inc()
             if ending.delay_ms:
@@ -125,7 +149,24 @@ class Settlement:
         else:
             self._finished[status].inc()
             self._metrics.total.observe((claim.started_ms - claim.created_ms) / 1000 + run_s)
-        self._log.info(
-            "job_settled", job_id=claim.job_id, attempt=claim.attempt, organization=claim.spec.organization_id,
-            status=str(status), run_seconds=round(run_s, 3),
+        more: dict[str, Any] = {"cause": ending.cause} if isinstance(ending, Requeue) and ending.cause else {}
+        self._line("error" if more or run.taken else "info", "job_settled", run, status=str(status), **more)
+
+    def left(self, run: Run, event: str, **more: object) -> None:
+        """The job waits for its lease to run out: say so."""
+        self._line("error" if more else "warning", event, run, **more)
+
+    def _line(self, level: str, event: str, run: Run, **more: object) -> None:
+        """The one line of an attempt."""
+        claim = run.claim
+        if run.taken:
+            more["stuck"] = True
+        getattr(self._log, level)(
+            event, job_id=claim.job_id, attempt=claim.attempt, organization=claim.spec.organization_id,
+            run_seconds=round(time.monotonic() - run.started_s, 3), **more,
         )  # fmt: skip
+
+
+def _pause(passing: Exception) -> float:
+    patience = FULL_PAUSE_S if isinstance(passing, StoreFull) else 0.25
+    return _chance.uniform(patience / 5, patience)

@@ -28,7 +28,7 @@ class View:
         self._generation: int | None = None
 
     def broken(self, now: float) -> None:
-        """Something was not as it should be: a lost connection, a late timer, a failed call."""
+        """Something was not as it should be: a lost connection, a late timer, a failed call, a refused write."""
         self._since = now
         self._looked = None
 
@@ -37,11 +37,15 @@ class View:
         if now - due > self._skew_s:
             self.broken(now)
 
-    def looked(self, asked: float, now: float, server_ms: int, generation: int) -> None:
-        """The server answered at `now` a call sent at `asked`: its clock said `server_ms`, on this connection."""
+    def same(self, now: float, generation: int) -> None:
+        """It is still the connection, and the count of refused writes, of the calls before; or not."""
         if self._generation is not None and generation != self._generation:
             self.broken(now)
         self._generation = generation
+
+    def looked(self, asked: float, now: float, server_ms: int, generation: int) -> None:
+        """The server took at `now` a write sent at `asked`: its clock said `server_ms`."""
+        self.same(now, generation)
         self.timer(asked, now)
         if self._looked is not None:
             before, server_before = self._looked
@@ -52,8 +56,12 @@ class View:
         self._looked = (now, server_ms)
 
     def whole(self, now: float) -> bool:
-        """Whether a whole lease was seen, and a second look confirms the last silence."""
-        return now - self._since >= self._lease_s and now - self._resumed >= SECOND_LOOK_S
+        """Whether a whole lease was seen, of late too, and a second look confirms the last silence.
+
+        Of late: while nothing was sent, others' renewals may have been refused, and they need a moment to repeat them.
+        """
+        seen = self._looked is not None and now - self._looked[0] <= self._lease_s / 2
+        return seen and now - self._since >= self._lease_s and now - self._resumed >= SECOND_LOOK_S
 
     def whole_in(self, now: float) -> float:
         """Seconds until `whole` can be true, when nothing breaks."""

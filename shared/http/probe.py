@@ -5,6 +5,7 @@ For health checks of containers, which have no curl. Standard library alone and 
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from http.client import HTTPConnection, HTTPException
 from typing import Final
@@ -28,7 +29,8 @@ def ready(port: int) -> bool:
 def main(arguments: list[str]) -> int:
     """0: ready; 1: not ready; 2: the port is missing or no port."""
     if len(arguments) != 1 or not arguments[0].isdecimal() or not 0 < int(arguments[0]) < 65_536:
-        sys.stderr.write("usage: python -m shared.http.probe PORT\n")
+        with contextlib.suppress(OSError, AttributeError):  # nobody may be there to read it
+            sys.stderr.write("usage: python -m shared.http.probe PORT\n")
         return 2
     return 0 if ready(int(arguments[0])) else 1
 

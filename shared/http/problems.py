@@ -14,7 +14,15 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap, Send
 
-from shared.errors import IdempotencyConflict, JobNotFound, Overloaded, QuotaExceeded, StoreFull, StoreUnavailable
+from shared.errors import (
+    IdempotencyConflict,
+    JobNotFound,
+    Overloaded,
+    QuotaExceeded,
+    StoreFull,
+    StoreUnavailable,
+    StoreUnfit,
+)
 
 MEDIA_TYPE: Final = "application/problem+json"
 MAX_ERRORS: Final = 50
@@ -59,6 +67,7 @@ HEAD_TOO_LARGE: Final = Kind("head-too-large", 431, "The head of the request is 
 INTERNAL: Final = Kind("internal-error", 500, "Something went wrong on our side")
 STORE_UNAVAILABLE: Final = Kind("store-unavailable", 503, "The queue cannot be reached")
 STORE_QUOTA: Final = Kind("store-quota", 503, "The queue's command quota is used up")
+STORE_UNFIT: Final = Kind("store-unfit", 503, "The queue's Redis lacks something; the log names it")
 STORE_FULL: Final = Kind("store-full", 503, "The queue has no memory left for new jobs")
 QUEUE_FULL: Final = Kind("queue-full", 503, "Too many jobs are waiting")
 OVERLOADED: Final = Kind("overloaded", 503, "Too many requests at once")
@@ -192,6 +201,7 @@ _OF_STORE: Final[dict[type[Exception], Callable[[], Problem]]] = {
     StoreFull: lambda: Problem(STORE_FULL, retry_after=10),
     Overloaded: lambda: Problem(OVERLOADED, retry_after=1),
     StoreUnavailable: unavailable,
+    StoreUnfit: lambda: Problem(STORE_UNFIT, retry_after=5),
 }
 
 

@@ -25,6 +25,8 @@ from shared.http.connections import Connections, capacity
 from shared.http.problems import EXCEPTION_HANDLERS
 from shared.http.protocol import Http
 from shared.http.sockets import listen
+from shared.telemetry import crashes, logs
+from shared.telemetry.log_sink import occupy_closed_descriptors, say
 
 KEEP_ALIVE_SECONDS: Final = 30
 """How long a connection on which nothing is asked is kept."""
@@ -36,13 +38,21 @@ _log: Final = structlog.get_logger(__name__)
 
 def run(name: str, main: Coroutine[Any, Any, None]) -> int:
     """Run a service's main coroutine on uvloop; the exit status: 0 after a clean stop, 2 with one line, which begins
-    with `name`, for a bad setting."""
+    with `name`, for a bad setting. SIGHUP ends no service: who does something about it says so when it is up."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    occupy_closed_descriptors()
+    logs.configure(name)  # as the settings say once they are read
     try:
-        uvloop.run(main)
+        uvloop.run(_watched(main))
     except SettingsInvalid as error:
-        sys.stderr.write(f"{name}: {error}\n")
+        say(sys.stderr, f"{name}: {error}")
         return 2
     return 0
+
+
+async def _watched(main: Coroutine[Any, Any, None]) -> None:
+    crashes.watch(asyncio.get_running_loop())
+    await main
 
 
 def application(

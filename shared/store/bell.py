@@ -21,6 +21,7 @@ from redis.exceptions import RedisError
 from shared.store.connection import AnyConnection, watch_s
 from shared.store.listeners import Listener, Messages, Seat
 from shared.store.wishes import Wishes
+from shared.telemetry.causes import FailureLog
 
 REPLY_S: Final = 3.0
 """How long the server may owe an answer, in silence, before the connection counts as dead."""
@@ -156,6 +157,7 @@ class Bell:
         self._patience = (reply_s, quiet_s, quiet_s if patient_s is None else patient_s)
         self._wishes = Wishes(None if prefix is None else prefix.encode())
         self._pause_after = pause_after  # how long an error forbids to connect again, s
+        self._failures = FailureLog("redis_listening_failed")
         self._task: asyncio.Task[None] | None = None
 
     async def aclose(self) -> None:
@@ -192,12 +194,15 @@ class Bell:
             while not self._wishes.channels:
                 self._wishes.changed.clear()
                 await self._wishes.changed.wait()
-            session = _Session(self._connect(), self._wishes, self._observe, self._patience)
-            longer_s = 0.0
+            session, longer_s = None, 0.0
             try:
+                session = _Session(self._connect(), self._wishes, self._observe, self._patience)
                 await session.run()
             except* (RedisError, OSError) as broke:
-                failures = 0 if session.answered else failures + 1
                 longer_s = self._pause_after(broke) if self._pause_after else 0.0
+            except* Exception as unforeseen:
+                # Nobody else could begin anew: every listener would wait for ever.
+                self._failures.failed(unforeseen)
+            failures = 0 if session is not None and session.answered else failures + 1
             await asyncio.sleep(longer_s)
             await asyncio.sleep(random.uniform(0.5, 1.0) * min(0.1 * 2.0**failures, 1.0))  # noqa: S311 - jitter

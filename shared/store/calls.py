@@ -26,6 +26,10 @@ INDEX_LENGTH: Final = 20_000
 
 CONSUMER_IDLE_MS: Final = 3_600_000
 
+STALE_SLACK_MS: Final = 750
+"""So much longer than a lease, at most, an entry is left to its worker: a quarter of a lease. A healthy worker whose
+renewals were refused for a moment renews within that time."""
+
 APPENDS_IN_FLIGHT: Final = 16
 """A thousand streams append 2,000 times a second and more: one batch at a time would need every answer within 32 ms,
 and a busy event loop needs several of its turns to see one."""
@@ -49,6 +53,7 @@ def _constants(settings: StoreSettings, routing: Routing, *, fenced: bool) -> di
         "sent_once": int(settings.frugal),
         "losses_max": LOSSES_MAX,
         "handbacks_max": HANDBACKS_MAX,
+        "stale_ms": settings.lease_ms + min(settings.lease_ms // 4, STALE_SLACK_MS),
         "consumer_idle_ms": CONSUMER_IDLE_MS,
         "fenced": int(fenced),
         **routing.constants,
@@ -56,12 +61,17 @@ def _constants(settings: StoreSettings, routing: Routing, *, fenced: bool) -> di
 
 
 class Calls:
-    """Of one store. Each `Coalescer` here takes the ITEM of the script of its name and answers that item's reply."""
+    """Of one store. Each `Coalescer` here takes the ITEM of the script of its name and answers that item's reply.
+
+    `refused` counts calls that were refused as every write was then.
+    """
 
     def __init__(
         self, settings: StoreSettings, keys: Keys, wires: Wires, observer: Observer | None, routing: Routing | None
     ) -> None:
-        constants = _constants(settings, routing or Routing(), fenced=wires.fenced)
+        self._on_refusal = wires.refused
+        constants = self._constants = _constants(settings, routing or Routing(), fenced=wires.fenced)
+        self.refused = 0
         self.scripts = Scripts(wires.transport, keys, constants, observer)
         self._submits = self.scripts
         waits = wires.durable is not None
@@ -97,13 +107,27 @@ class Calls:
 
         return Coalescer(flush, patience_s=patience_s, in_flight=in_flight, shares=shares, full_only=full_only)
 
+    def reprice(self, routing: Routing) -> None:
+        """Scripts that are called from now on are told the prices of `routing`."""
+        self._constants["prices"] = routing.constants["prices"]
+
     async def run(self, script: str, items: Sequence[Item] = (), **argv: bytes | str | int | float) -> Any:
         """One call. A refusal of the whole call in the domain's words."""
         scripts = self._submits if script == "submit" else self.scripts
         try:
-            return await scripts.call(script, items, **argv)
+            reply = await scripts.call(script, items, **argv)
         except ResponseError as error:
+            self._on_refusal(error)
+            self.refused += refusals.of_every_write(error)
             raise refusals.of_call(error) from None
+        if items:
+            self._notice(reply)
+        return reply
+
+    def _notice(self, replies: Any) -> None:
+        for reply in replies if isinstance(replies, list) else ():
+            if isinstance(reply, list) and len(reply) == 2 and reply[0] == b"ERROR":
+                self._on_refusal(reply[1].decode(errors="replace"))
 
     async def aclose(self) -> None:
         """Send what callers still wait for."""

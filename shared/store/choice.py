@@ -17,6 +17,7 @@ from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from shared.errors import SettingsInvalid, StoreUnavailable
 from shared.settings import StoreSettings
+from shared.store import refusal_words
 from shared.store.connection import CONNECT_TIMEOUT_S, RedisSettings, new_connection
 
 COPY_THE_URL: Final = "copy the Redis URL (rediss://…) from the console into REDIS_URL"
@@ -29,7 +30,19 @@ class Probe(Enum):
 
     WORKS = "works"
     REFUSED = "refused the password"
+    LOCKED = "wants a password, and the URL has none"
+    OPEN = "has no password: take it out of the URL"
+    NO_DATABASE = "has no database of that number"
     AWAY = "cannot be reached"
+
+
+_OF_SETTING: Final = {
+    refusal_words.WORDS["WRONGPASS"]: Probe.REFUSED,
+    refusal_words.WORDS["NOAUTH"]: Probe.LOCKED,
+    refusal_words.OPEN: Probe.OPEN,
+    refusal_words.NO_DATABASE: Probe.NO_DATABASE,
+}
+"""What only another setting can mend: it stops the start."""
 
 
 async def probe_tcp(url: str) -> Probe:
@@ -40,11 +53,9 @@ async def probe_tcp(url: str) -> Probe:
             await connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
             await connection.send_command("PING")
             await connection.read_response()
-    except AuthenticationError:
-        return Probe.REFUSED
-    except ResponseError as error:
-        # NOAUTH and NOPERM come as plain errors; whatever else a server says, it speaks.
-        return Probe.REFUSED if str(error).startswith(("NOAUTH", "NOPERM", "WRONGPASS")) else Probe.WORKS
+    except (AuthenticationError, ResponseError) as error:
+        # Whatever else a server says, it speaks: what can be mended there is told by `vetting.py`, and waited for.
+        return _OF_SETTING.get(refusal_words.words(error) or "", Probe.WORKS)
     except (RedisError, OSError, TimeoutError):
         return Probe.AWAY
     finally:
@@ -84,13 +95,19 @@ async def settle(settings: StoreSettings, *, may_use_rest: bool) -> StoreSetting
     if found is Probe.WORKS or (found is Probe.AWAY and not settings.redis_url_derived):
         return msgspec.structs.replace(settings, redis_transport="tcp")
     if not settings.redis_url_derived:
-        raise SettingsInvalid("REDIS_URL: the server refused the password")
+        raise SettingsInvalid(f"REDIS_URL: the server {found.value}{_hint(settings.redis_url, found)}")
     if not may_use_rest or settings.redis_transport == "tcp":
         raise SettingsInvalid(f"Redis {found.value} over TCP with the REST token: {COPY_THE_URL}")
     if not await _rest_works(settings):
         raise SettingsInvalid(f"Redis {found.value} over TCP and does not answer over REST: check the REST pair")
     _log.warning("redis_over_rest", tcp=found.value, hint=COPY_THE_URL)
     return msgspec.structs.replace(settings, redis_transport="rest")
+
+
+def _hint(url: str, found: Probe) -> str:
+    """A password with a % in it is read as an encoded one."""
+    user = url.partition("://")[2].rpartition("@")[0]
+    return " (is a % in it percent-encoded, as %25?)" if found is Probe.REFUSED and "%" in user else ""
 
 
 async def _probe(url: str) -> Probe:

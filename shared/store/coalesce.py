@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Generic, TypeVar
 
-from shared.errors import Overloaded, StoreUnavailable
+from shared.errors import Overloaded, StoreRejected, StoreUnavailable
 
 ItemT = TypeVar("ItemT")
 ReplyT = TypeVar("ReplyT")
@@ -120,11 +120,25 @@ class Coalescer(Generic[ItemT, ReplyT]):
     async def _send(self, batch: list[_Waiter[ItemT, ReplyT]]) -> None:
         try:
             replies = await self._flush([waiter.item for waiter in batch])
+            if len(replies) != len(batch):
+                raise StoreRejected("Redis answered another number of items than it was asked")  # noqa: TRY301
         except Exception as error:
             for waiter in batch:
                 if not waiter.done.done():
                     waiter.done.set_exception(error)
             return
+        except BaseException:
+            # This task ends: nobody else would answer those who wait.
+            self._give_up([*batch, *self._waiting])
+            self._waiting.clear()
+            raise
         for waiter, reply in zip(batch, replies, strict=True):
             if not waiter.done.done():
                 waiter.done.set_result(reply)
+
+    @staticmethod
+    def _give_up(waiters: Sequence[_Waiter[ItemT, ReplyT]]) -> None:
+        for waiter in waiters:
+            if not waiter.done.done():
+                waiter.done.set_exception(StoreUnavailable("the call was broken off", sent=waiter.sent))
+                waiter.done.exception()  # at the end of the process nobody asks for it any more

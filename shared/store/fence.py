@@ -11,20 +11,21 @@ from __future__ import annotations
 from redis.asyncio.connection import Connection
 from redis.exceptions import ResponseError
 
-from shared.store import refusals, scripts
+from shared.store import refusal_words, refusals, scripts
 from shared.store.keys import Keys
 
 
-async def set_up(connection: Connection, term: str) -> None:
+async def set_up(keys: Keys, connection: Connection, term: str) -> None:
     """Run `failover.lua` for this term of the master. RedisError when the server refuses: then it is not ready.
 
-    A host whose quota is used up refuses everything: that is for the command to hear that comes next.
+    A host whose quota is used up refuses everything: that is for the command to hear that comes next. A user who may
+    not do it is served nothing (`vetting.py`), and greeted anew once it may.
     """
-    script, keys = scripts.load("failover"), Keys()
+    script = scripts.load("failover")
     names = [keys.fixed(name) for name in script.keys]
     await connection.send_command("EVAL", script.source, len(names), *names, term)
     try:
         await connection.read_response()
     except ResponseError as error:
-        if not refusals.is_quota(str(error)):
+        if not refusals.is_quota(str(error)) and not refusal_words.is_permission(error):
             raise

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from shared.errors import IdempotencyConflict, JobNotFound, LeaseLost, PressworkError
+from shared.errors import IdempotencyConflict, JobNotFound, LeaseLost, PressworkError, StoreUnavailable
 from shared.job import Claim, JobError, JobSnapshot, JobStatus, NewJob, Outcome, RetryReason, Spent
 from shared.settings import StoreSettings
 from shared.store import items, records, refusals, wiring
@@ -27,6 +27,7 @@ from shared.store.listeners import Messages
 from shared.store.overview import Overview
 from shared.store.reads import Reads
 from shared.store.replies import CallReport, CancelReply, Claimed, Renewed, Rerouted, Ring, Submitted
+from shared.store.requirements import Role
 from shared.store.routing import Routing
 from shared.store.shared_socket import Observer
 from shared.store.upkeep import ServerClock, Upkeep
@@ -43,15 +44,17 @@ class JobStore:
         redis: RedisSettings,
         observer: Observer | None = None,
         routing: Routing | None = None,
+        role: Role | None = None,
     ) -> None:
         self.settings = settings
-        self.keys = Keys()
-        wires = wiring.wires(settings, redis, self.keys, observer)
+        self.keys = Keys(prefix=settings.key_prefix)
+        wires = wiring.wires(settings, redis, self.keys, observer, role)
+        self.vetting = wires.vetting
         self._socket, self._sleeper, self.bell = wires.socket, wires.sleeper, wires.bell
         self._quota = wires.quota
         self._durable = wires.durable
         self._calls = Calls(settings, self.keys, wires, observer, routing)
-        self._reads = Reads(wires.transport, observer)
+        self._reads = Reads(wires.transport, observer, wires.refused)
         self.events = EventLog(self._reads, self.keys, deltas=settings.deltas)
         self._pinged_at = -PING_FRESH_S
         self._clock = ServerClock()
@@ -61,13 +64,18 @@ class JobStore:
     async def aclose(self) -> None:
         """Send what callers still wait for, then close every connection."""
         await self._calls.aclose()
+        if self.vetting is not None:
+            await self.vetting.aclose()
         await self._sleeper.aclose()
         await self._socket.aclose()
         if self._durable is not None:
             await self._durable.aclose()
 
     async def check(self) -> None:
-        """SettingsInvalid when this server can never keep what the settings promise; one that is away is no reason."""
+        """SettingsInvalid when this server can never keep what the settings promise; one that is away is no reason.
+
+        A server or a user that lacks something which can be mended is none either: `Vetting` tells of it meanwhile.
+        """
         if self._durable is not None:
             await self._durable.check()
 
@@ -87,7 +95,7 @@ class JobStore:
         code, job_id, state = (part.decode() for part in reply)
         if code == "CONFLICT":
             raise IdempotencyConflict("this idempotency key came with another body before")
-        return Submitted(job_id, code == "NEW", JobStatus(state))
+        return Submitted(job_id, code == "NEW", _status(state))
 
     async def submit_retry_of(self, job_id: str, job: NewJob) -> Submitted:
         """Queue `job` as the one retry of `job_id`; asked again, it answers the same new job."""
@@ -107,6 +115,8 @@ class JobStore:
         code, state = reply[0].decode(), reply[1].decode()
         if code == "MISSING":
             raise JobNotFound(job_id)
+        if code == "FOREIGN":
+            raise StoreUnavailable("the job's record is of a newer release: another gateway may end it")
         if code == "ENDED":
             return CancelReply("ended", JobStatus(state))
         return CancelReply("cancelled" if code == "CANCELLED" else "requested", JobStatus(state))
@@ -128,19 +138,27 @@ class JobStore:
 
     @property
     def generation(self) -> int:
-        """Counts connections: unchanged means one unbroken view of the server."""
-        return self._socket.generation
+        """Counts connections and refused writes: unchanged means one unbroken view of the server."""
+        return self._socket.generation + self._calls.refused + self._reads.refused
 
     async def claim(
-        self, consumer: str, limit: int, *, look: bool, suspect: bool, known: Sequence[str] | None = None
+        self,
+        consumer: str,
+        limit: int,
+        *,
+        look: bool,
+        suspect: int,
+        alone: bool = True,
+        known: Sequence[str] | None = None,
     ) -> Claimed:
-        """Take up to `limit` jobs. `look`: also from the recovered lane, one and only if `suspect` allows it.
+        """Take up to `limit` jobs. `look`: also suspects, `suspect` at most; if that is not 0, a worker that holds
+        nothing (`alone`) may get one that must run alone, and nothing beside it.
 
         `known` (tokens this worker holds) is given when the answer of an earlier claim was lost: those jobs come again.
         """
         reply = await self._calls.run(
             "claim", [(token,) for token in known or ()], consumer=consumer, limit=limit, look=int(look),
-            suspect_allowed=int(suspect), lost=int(known is not None),
+            suspects_max=int(suspect), alone=int(alone), lost=int(known is not None),
         )  # fmt: skip
         more, now_ms, rows = bool(reply[0]), self._clock.note(reply[1]), reply[4:]
         next_ms = None if reply[2] < 0 else int(reply[2])
@@ -248,6 +266,10 @@ class JobStore:
         """Wake a sleeper for recovered work: a worker that is done with its suspect may take the next one."""
         await self._reads.execute("ZADD", self.keys.fixed("wake"), -1, Ring.LOOK.value)
 
+    async def pass_on(self) -> None:
+        """Wake another sleeper: this one was woken and may take nothing."""
+        await self._reads.execute("ZADD", self.keys.fixed("wake"), -1, Ring.LOOK.value, 0, Ring.JOB.value)
+
     @asynccontextmanager
     async def control(self, consumer: str) -> AsyncIterator[Messages]:
         """Job ids whose cancel was requested, as they come: `async for job_id in channel`."""
@@ -255,19 +277,32 @@ class JobStore:
             yield messages
 
 
+def _status(state: str) -> JobStatus:
+    """The state of a job that was there before; one that this release has no name for is as good as waiting."""
+    return JobStatus(state) if state in set(JobStatus) else JobStatus.QUEUED
+
+
 @asynccontextmanager
 async def open_store(
-    settings: StoreSettings, *, client_name: str, observer: Observer | None = None, routing: Routing | None = None
+    settings: StoreSettings,
+    *,
+    client_name: str,
+    observer: Observer | None = None,
+    routing: Routing | None = None,
+    role: Role | None = None,
 ) -> AsyncIterator[JobStore]:
     """A store for the length of the block; its connections open with the first command that needs them.
 
+    `role`: the service, whose needs Redis is looked at for before anything else; None: nothing is looked at.
     `routing`: which gates jobs may pass; a worker's store must know it, a gateway's its chain.
     """
     redis = RedisSettings(
         url=settings.redis_url, client_name=client_name,
         sentinel_username=settings.sentinel_username, sentinel_password=settings.sentinel_password,
     )  # fmt: skip
-    store = JobStore(settings, redis, observer, routing)
+    store = JobStore(settings, redis, observer, routing, role)
+    if store.vetting is not None:
+        store.vetting.begin()
     async with aclosing(store.bell):
         try:
             yield store

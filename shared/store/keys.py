@@ -6,14 +6,16 @@ on Redis Cluster.
 | job:<id>      | hash   | none; RESULT_TTL at the end | the record: specification, state, lease, outcome             |
 | log:<id>      | hash   | none; LOG_TTL at the end    | deltas and retries, one field per event: <token>.<number>    |
 | again         | stream | none                       | what came back (handed back, due), claimed first              |
-| suspect       | stream | none                       | jobs that lost a worker, at most one per worker at a time     |
+| suspect       | stream | none                       | jobs that lost a worker twice, few per worker at a time       |
+| isolated      | stream | none                       | jobs that lost a worker three times: run alone in a worker    |
 | high, normal, low | stream | none                   | jobs waiting for their first claim                            |
 | due_high, due_normal, due_low | zset | none         | delayed jobs and retries by due time (ms)                     |
 | wake          | zset   | none                       | the ring: members `job` and `look`, popped by sleeping workers |
 | turn          | string | none                       | position in the 16 turns of the priority pattern              |
 | counts        | hash   | none                       | ended jobs by outcome, over all time, less those in `ledger`   |
 | ledger        | list   | none                       | jobs that ended last and what they used, up to 255 lines       |
-| suspects      | hash   | none; audited              | consumer -> token of the suspect it was given last            |
+| suspects      | hash   | none; audited              | consumer that died with suspects -> when that was found (ms)  |
+| recoverer     | string | 2/3 of a lease             | the worker that looks for lost leases, and until when (ms)    |
 | cancels       | zset   | 1 h after the last request | running jobs whose cancel was requested, by time (ms)         |
 | audit         | string | AUDIT_SECONDS, nearly      | lock: one worker audits                                       |
 | failover      | hash   | none                       | term of the master; last entry of each lane when it began     |
@@ -39,7 +41,7 @@ from shared.job import SHARD
 GROUP: Final = "workers"
 """The one consumer group of every stream."""
 
-LANES: Final = {"a": "again", "s": "suspect", "h": "high", "n": "normal", "l": "low"}
+LANES: Final = {"a": "again", "s": "suspect", "i": "isolated", "h": "high", "n": "normal", "l": "low"}
 """Lane letter (first character of a lease token) -> stream."""
 
 FIXED: Final = (
@@ -52,6 +54,7 @@ FIXED: Final = (
     "counts",
     "ledger",
     "suspects",
+    "recoverer",
     "cancels",
     "audit",
     "failover",
@@ -65,11 +68,21 @@ PREFIXES: Final = (
 
 
 class Keys:
-    """Names of one shard's keys and channels."""
+    """Names of one shard's keys and channels. `prefix`: KEY_PREFIX; two of them have no name in common."""
 
-    def __init__(self, shard: str = SHARD) -> None:
+    def __init__(self, shard: str = SHARD, *, prefix: str = "pw") -> None:
         self.tag = shard
-        self._start = f"pw:{{{shard}}}:"
+        self._start = f"{prefix}:{{{shard}}}:"
+
+    @property
+    def pattern(self) -> str:
+        """What all keys and channels match, as ACL rules have it."""
+        return f"{self._start}*"
+
+    @property
+    def probe(self) -> str:
+        """A name that no key has: commands are tried on it (`vetting.py`)."""
+        return self._start + "vet"
 
     def fixed(self, name: str) -> str:
         """The full name of a key that exists once per shard; KeyError for a name that is not listed above."""
@@ -85,7 +98,7 @@ class Keys:
 
     @property
     def streams(self) -> list[str]:
-        """The five streams in the order of `LANES`."""
+        """The six streams in the order of `LANES`."""
         return [self.fixed(name) for name in LANES.values()]
 
     @property

@@ -1,16 +1,21 @@
-"""Says once, when Redis cannot be reached, why: callers only hear that it did not answer in time."""
+"""Says once, when Redis cannot be reached or refuses, why: callers only hear that it did not answer in time."""
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import structlog
-from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError
+from redis.exceptions import RedisError
+
+from shared.store import refusal_words
+
+REFUSED_AGAIN_S: Final = 60.0
+"""A refusal that goes on is told again after so long."""
 
 _log: Final = structlog.get_logger(__name__)
-_CREDENTIALS: Final = (AuthenticationError, AuthorizationError, NoPermissionError)
 
 
 def reason_of(error: BaseException) -> str:
@@ -20,13 +25,22 @@ def reason_of(error: BaseException) -> str:
         if isinstance(one, ssl.SSLCertVerificationError):
             return f"its certificate is not trusted: {one.verify_message}"
     for one in chain:
+        if isinstance(one, ssl.SSLError):
+            return "no TLS is spoken there: redis:// is without, rediss:// with it"
+        if isinstance(one, RedisError) and (words := refusal_words.words(one)) is not None:
+            return words
+    for one in chain:
         if isinstance(one, OSError) and one.strerror:
             return one.strerror
-    if any(isinstance(one, _CREDENTIALS) for one in chain):
-        return "user or password are refused"
     if any(isinstance(one, TimeoutError) for one in chain):
         return "no answer in time"
     return type(chain[-1]).__name__
+
+
+def lacking(error: BaseException) -> str | None:
+    """What the Redis user may not do, when that is why a connection did not come about."""
+    refused = (one for one in _chain(error) if isinstance(one, RedisError) and refusal_words.is_permission(one))
+    return next((words for one in refused if (words := refusal_words.words(one)) is not None), None)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -40,15 +54,38 @@ class Outage:
 
     def __init__(self) -> None:
         self._lasts = False
+        self._unfit = False
 
     def failed(self, error: BaseException) -> None:
         """A connection did not come about."""
-        if not self._lasts:
-            self._lasts = True
+        if self._lasts:
+            return
+        self._lasts = True
+        missing = lacking(error)
+        self._unfit = missing is not None
+        if self._unfit:
+            _log.error("redis_unfit", reason=missing, more=refusal_words.MORE)
+        else:
             _log.warning("redis_not_reached", reason=reason_of(error))
 
     def ended(self) -> None:
         """A connection came about."""
         if self._lasts:
             self._lasts = False
-            _log.info("redis_reached_again")
+            _log.info("redis_fit" if self._unfit else "redis_reached_again")
+
+
+class RefusalLog:
+    """Of one store: a line for each kind of refusal of a server that is reached, at most one a minute."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._told: dict[str, float] = {}
+
+    def noticed(self, error: RedisError | str) -> None:
+        """The server refused a call, or one item of it."""
+        words = refusal_words.words(error)
+        if words is None or self._clock() < self._told.get(words, -REFUSED_AGAIN_S) + REFUSED_AGAIN_S:
+            return
+        self._told[words] = self._clock()
+        _log.error("redis_refused", code=refusal_words.code(error), reason=words)

@@ -61,6 +61,8 @@ class Overview:
 def _stats(reply: Sequence[int]) -> QueueStats:
     """The reply of stats.lua: one number per stream in the order of LANES, then processing, delayed, parked, ended."""
     waiting, (processing, delayed, parked, completed, failed, cancelled) = reply[: len(LANES)], reply[len(LANES) :]
+    by_lane = dict(zip(LANES.values(), waiting, strict=True))
+    by_lane["suspect"] += by_lane.pop("isolated")
     return QueueStats(
         queued=sum(waiting) + delayed + parked,
         processing=processing,
@@ -69,7 +71,7 @@ def _stats(reply: Sequence[int]) -> QueueStats:
         cancelled=cancelled,
         delayed=delayed,
         parked=parked,
-        by_lane=dict(zip(LANES.values(), waiting, strict=True)),
+        by_lane=by_lane,
     )
 
 

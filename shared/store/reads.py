@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from redis.exceptions import ResponseError
+from collections.abc import Callable
+
+from redis.exceptions import RedisError, ResponseError
 
 from shared.store import refusals
 from shared.store.shared_socket import Observer, Reply, Transport
 
 
 class Reads:
-    """A `Transport` before another one. Never raises ResponseError."""
+    """A `Transport` before another one. Never raises ResponseError: `on_refusal` is told of each; `refused`: as in
+    `Calls`."""
 
-    def __init__(self, transport: Transport, observer: Observer | None) -> None:
+    def __init__(
+        self, transport: Transport, observer: Observer | None, on_refusal: Callable[[RedisError | str], None]
+    ) -> None:
         self._transport = transport
         self._observer = observer
+        self._on_refusal = on_refusal
+        self.refused = 0
 
     async def execute(self, *command: bytes | str | int | float) -> Reply:
         """See `Transport`."""
@@ -22,4 +29,6 @@ class Reads:
         try:
             return await self._transport.execute(*command)
         except ResponseError as error:
+            self._on_refusal(error)
+            self.refused += refusals.of_every_write(error)
             raise refusals.of_call(error) from None

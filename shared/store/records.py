@@ -12,9 +12,12 @@ from shared.job import Claim, JobSnapshot, JobSpec, JobStatus, Outcome, PassedOv
 
 FIELDS: Final = (
     "state", "org", "spec", "attempt", "created", "deadline", "started", "ended", "entry", "past", "last", "offset",
-    "cancel", "outcome", "late", "due",
+    "cancel", "outcome", "late", "due", "v",
 )  # fmt: skip
 """The fields of a record that readers ask for, in this order."""
+
+VERSION: Final = 1
+"""Of the records that this release writes and knows; see `lua/include/release.lua`."""
 
 _SPEC: Final = msgspec.json.Decoder(JobSpec)
 _OUTCOME: Final = msgspec.json.Decoder(Outcome)
@@ -71,9 +74,11 @@ def _outcome(raw: bytes | None, late: bytes | None) -> Outcome | None:
 def parse(job_id: str, values: Sequence[bytes | None]) -> Record | None:
     """The record from its `FIELDS`; None when there is none (or its spec is gone). ValueError when it is corrupt."""
     state, org, spec, attempt, created, deadline, started, ended, entry, past, last, offset = values[:12]
-    cancel, outcome, late, due = values[12:]
+    cancel, outcome, late, due, version = values[12:]
     if state is None or spec is None or org is None:
         return None
+    if version is not None and int(version) > VERSION:
+        raise ValueError("the record is of a newer release")
     token = (entry or b"").decode()
     status = JobStatus(state.decode())
     snapshot = JobSnapshot(
@@ -124,7 +129,7 @@ def parse_claim(row: Sequence[bytes | int], consumer: str, now_ms: int) -> Claim
         ready_ms=int(text[1:].split("-", 1)[0]),
         started_ms=now_ms,
         deadline_ms=int(deadline),
-        suspect=int(losses) > 0,
+        losses=int(losses),
         gate=_text(gate),
         route=tuple(_text(route).split()) if route else (),
         reserved=int(reserved),

@@ -7,6 +7,7 @@ from typing import Any, Final
 from redis.exceptions import AskError, ClusterDownError, OutOfMemoryError, ReadOnlyError, ResponseError
 
 from shared.errors import LeaseLost, PressworkError, QuotaExceeded, StoreFull, StoreRejected, StoreUnavailable
+from shared.store import refusal_words
 from shared.store.connection import error_code
 
 _UNSERVED: Final = ("access a non local key in a cluster node", "while the cluster is down")
@@ -37,6 +38,11 @@ def is_quota(text: str) -> bool:
     return any(words in text.lower() for words in QUOTA_TEXTS)
 
 
+def of_every_write(error: ResponseError) -> bool:
+    """Whether the server refused this as it would have refused every write then, renewals of leases among them."""
+    return error_code(error) in PASSING
+
+
 def of_call(error: ResponseError) -> PressworkError:
     """Of a whole call: nothing of it took effect."""
     if isinstance(error, OutOfMemoryError) or CAPACITY_TEXT in str(error).lower():
@@ -58,4 +64,6 @@ def check_item(reply: Any) -> None:
         raise LeaseLost("the consumer group was lost")
     if code in PASSING or any(text in message for text in _UNSERVED):
         raise StoreUnavailable(f"Redis refuses writes: {code}")
+    if refusal_words.is_permission(message):
+        raise StoreUnavailable("Redis refuses this user")
     raise StoreRejected(f"Redis refused one item: {code}")

@@ -59,14 +59,17 @@ class Renewed(msgspec.Struct, frozen=True):
 
 
 class Recovered(msgspec.Struct, frozen=True):
-    """`next_ms`: when the next suspicious entry (idle for more than half a lease) goes stale, None when there is none.
-    `pending`: how many suspicious entries other workers hold."""
+    """`next_ms`: when the next suspicious entry (idle for more than half a lease) goes stale, 0: there is more to do,
+    None: there is none. `pending`: how many suspicious entries other workers hold. `unfinished`: whether any job waits
+    or runs. `isolated`: jobs that wait for a worker that holds no other, None when another worker looks after all."""
 
     requeued: int
     failed: int
     next_ms: int | None
     pending: int
     server_ms: int
+    unfinished: bool = True
+    isolated: int | None = None
 
 
 class Promoted(msgspec.Struct, frozen=True):

@@ -21,6 +21,7 @@ from shared.errors import StoreUnavailable
 from shared.settings import RestEndpoint
 from shared.store.connection import CONNECT_TIMEOUT_S
 from shared.store.shared_socket import Reply
+from shared.telemetry.causes import FailureLog
 
 REQUEST_BYTES: Final = 9_000_000
 """Of one request's body; the host refuses more than 10 MB."""
@@ -59,6 +60,7 @@ class RestTransport:
         self._flush: asyncio.Handle | None = None
         self._requests: set[asyncio.Task[None]] = set()
         self._sync_token = ""
+        self._failures = FailureLog("redis_rest_failed")
         self._closed = False
         self._http = httpx2.AsyncClient(
             base_url=endpoint.url,
@@ -119,6 +121,10 @@ class RestTransport:
         except (StoreUnavailable, ResponseError) as error:
             for call in batch:
                 _refuse(call, error)
+        except Exception as error:
+            self._failures.failed(error)
+            for call in batch:
+                _refuse(call, StoreUnavailable("the REST call failed", sent=call.sent))
         else:
             for call, answer in zip(batch, answers, strict=True):
                 _settle(call, answer)

@@ -18,7 +18,9 @@ import asyncio
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 from itertools import chain
 from typing import Final
 
@@ -56,14 +58,20 @@ class Script(msgspec.Struct, frozen=True):
     item: tuple[str, ...]
 
 
+def _folder() -> Traversable:
+    return resources.files("shared.store") / "lua"
+
+
 def _bind(names: Iterable[str], source: str, first: int, suffix: str = "") -> str:
     bound = [(f"{name}{suffix}", f"{source}[{i}]") for i, name in enumerate(names, first)]
     return f"local {', '.join(n for n, _ in bound)} = {', '.join(v for _, v in bound)}" if bound else ""
 
 
+@cache
 def load(name: str) -> Script:
-    """Read one script of `lua/`. ValueError when its header lacks RETURNS or names a fragment that isn't there."""
-    folder = resources.files("shared.store") / "lua"
+    """Read one script of `lua/`, once in a process. ValueError when its header lacks RETURNS or names a fragment that
+    isn't there."""
+    folder = _folder()
     text = (folder / f"{name}.lua").read_text(encoding="utf-8")
     header = {kind: tuple(names.split()) for kind, names in _HEADER.findall(text)}
     if "-- RETURNS " not in text:
@@ -87,8 +95,15 @@ def load(name: str) -> Script:
     return Script(name, source, sha, keys, prefixes, argv, item)
 
 
+@cache
+def names() -> tuple[str, ...]:
+    """All scripts there are."""
+    return tuple(path.name.removesuffix(".lua") for path in _folder().iterdir() if path.name.endswith(".lua"))
+
+
 class Scripts:
-    """Calls scripts over a transport. Survives SCRIPT FLUSH, a new server and a lost consumer group."""
+    """Calls scripts over a transport. Survives SCRIPT FLUSH, a new server and a lost consumer group, and, since all of
+    them are read at the start, a release that is replaced on disk while it runs."""
 
     def __init__(
         self, transport: Transport, keys: Keys, constants: Mapping[str, Value], observer: Observer | None = None
@@ -97,23 +112,19 @@ class Scripts:
         self._keys = keys
         self._constants = constants
         self._observer = observer
-        self._loaded: dict[str, tuple[Script, tuple[Value, ...]]] = {}
+        self._loaded = {name: self._addressed(load(name)) for name in names()}
 
-    def _script(self, name: str) -> tuple[Script, tuple[Value, ...]]:
-        found = self._loaded.get(name)
-        if found is None:
-            script = load(name)
-            keys = [self._keys.fixed(key) for key in script.keys]
-            prefixes = [self._keys.prefix(prefix) for prefix in script.prefixes]
-            found = self._loaded[name] = (script, (script.sha, len(keys), *keys, *prefixes))
-        return found
+    def _addressed(self, script: Script) -> tuple[Script, tuple[Value, ...]]:
+        keys = [self._keys.fixed(key) for key in script.keys]
+        prefixes = [self._keys.prefix(prefix) for prefix in script.prefixes]
+        return script, (script.sha, len(keys), *keys, *prefixes)
 
     async def call(self, name: str, items: Sequence[Sequence[Value]] = (), **argv: Value) -> Reply:
         """Run a script once; `argv` by the names of its header, the rest comes from the constants.
 
         TypeError for a value that is missing or of the wrong width; ResponseError when the whole script was refused.
         """
-        script, start = self._script(name)
+        script, start = self._loaded[name]
         try:
             values = [argv.pop(key) if key in argv else self._constants[key] for key in script.argv]
         except KeyError as missing:

@@ -17,10 +17,11 @@ import hiredis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
-from shared.errors import StoreUnavailable
+from shared.errors import StoreUnavailable, StoreUnfit
 from shared.store import refusals
 from shared.store.connection import CONNECT_TIMEOUT_S, AnyConnection
-from shared.store.outage import Outage
+from shared.store.outage import Outage, lacking
+from shared.telemetry.causes import FailureLog
 
 IDLE_S: Final = 1.0
 THAW_TURNS: Final = 4
@@ -67,6 +68,8 @@ class SharedSocket:
         self._runner: asyncio.Task[None] | None = None
         self._session: asyncio.Task[None] | None = None
         self._outage = Outage()
+        self._failures = FailureLog("redis_session_failed")
+        self._closed = False
         self.generation = 0
 
     async def execute(self, *command: bytes | str | int | float) -> Reply:
@@ -104,7 +107,9 @@ class SharedSocket:
         return replies
 
     def _post(self, command: Sequence[bytes | str | int | float]) -> _Call:
-        if self._runner is None:
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
+        if self._runner is None or self._runner.done():
             self._runner = asyncio.create_task(self._run(), name="redis-shared-socket")
         packed = hiredis.pack_command(tuple(command))  # type: ignore[arg-type]  # its stub knows tuples of one only
         call = _Call(packed, asyncio.get_running_loop().create_future())
@@ -117,8 +122,14 @@ class SharedSocket:
             with contextlib.suppress(ValueError):
                 self._outbox.remove(call)
 
+    def renew(self) -> None:
+        """Close the connection: the next command opens another one."""
+        if self._session is not None:
+            self._session.cancel()
+
     async def aclose(self) -> None:
         """Close the connection; commands that still wait get StoreUnavailable."""
+        self._closed = True
         if self._runner is not None:
             self._runner.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -130,11 +141,11 @@ class SharedSocket:
         if call.sent and self._session is not None:
             self._session.cancel()
 
-    def _fail(self, calls: deque[_Call], reason: str) -> None:
+    def _fail(self, calls: deque[_Call], reason: str, kind: type[StoreUnavailable] = StoreUnavailable) -> None:
         while calls:
             call = calls.popleft()
             if not call.done.done():
-                call.done.set_exception(StoreUnavailable(reason, sent=call.sent))
+                call.done.set_exception(kind(reason, sent=call.sent))
 
     async def _run(self) -> None:
         failures = 0
@@ -155,6 +166,11 @@ class SharedSocket:
             except (RedisError, OSError, TimeoutError) as error:
                 if self.generation == opened:
                     self._outage.failed(error)
+                    if (missing := lacking(error)) is not None:
+                        self._fail(self._outbox, missing, StoreUnfit)
+            except Exception as error:
+                # Nobody else could begin anew: every command would wait for ever.
+                self._failures.failed(error)
             failures = 0 if self.generation != opened else failures + 1
             await asyncio.sleep(random.uniform(0.5, 1.0) * min(0.02 * 2.0 ** min(failures, 6), 0.25))  # noqa: S311 - jitter
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 
 from redis.exceptions import RedisError
 
 from shared.errors import StoreUnavailable
+from shared.store import refusal_words
 from shared.store.connection import AnyConnection, watch_s
 from shared.store.quota import Quota
 from shared.store.replies import Ring
@@ -15,7 +17,10 @@ from shared.store.shared_socket import Observer
 
 
 class Sleeper:
-    """One sleeping place. `margin_s`: how long an answer may be late before the connection counts as broken."""
+    """One sleeping place. `margin_s`: how long an answer may be late before the connection counts as broken.
+
+    `refused` is told when the Redis user may not sleep.
+    """
 
     def __init__(
         self,
@@ -25,12 +30,14 @@ class Sleeper:
         margin_s: float,
         quota: Quota,
         observer: Observer | None = None,
+        refused: Callable[[RedisError | str], None] = lambda _: None,
     ) -> None:
         self._connection = connection
         self._wake = wake
         self._margin_s = margin_s
         self._quota = quota
         self._observer = observer
+        self._refused = refused
 
     async def sleep(self, timeout_ms: int) -> Ring:
         """Until somebody rings, at most `timeout_ms`. StoreUnavailable when the connection breaks, QuotaExceeded."""
@@ -53,6 +60,8 @@ class Sleeper:
                 reply = await self._connection.read_response(timeout=math.inf)
         except (RedisError, OSError, TimeoutError) as error:
             await self.aclose()
+            if isinstance(error, RedisError) and refusal_words.is_permission(error):
+                self._refused(error)
             if (exceeded := self._quota.noticed(error)) is not None:
                 raise exceeded from None
             raise StoreUnavailable("the connection to Redis broke while waiting for work") from None

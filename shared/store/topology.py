@@ -10,6 +10,7 @@ import msgspec
 from redis.asyncio.connection import parse_url
 
 from shared.errors import SettingsInvalid
+from shared.store import url_form
 
 SLOTS: Final = 16_384
 DEFAULT_PORT: Final = 6379
@@ -52,6 +53,7 @@ def parse(url: str) -> Topology:
 
     SettingsInvalid with one line that never repeats the text: it may hold a password.
     """
+    url_form.check(url)
     scheme, _, rest = url.partition("://")
     base, _, kind = scheme.lower().partition("+")
     try:

@@ -9,11 +9,15 @@ from typing import Final
 
 from shared.settings import StoreSettings
 from shared.store.calls import Calls
-from shared.store.keys import Keys
+from shared.store.keys import LANES, Keys
 from shared.store.reads import Reads
 from shared.store.replies import Audited, Promoted, Recovered
+from shared.store.routing import Routing
 
 AUDIT_SLACK_S: Final = 100.0
+
+AUDIT_PAGE: Final = 256
+"""Entries that one call checks."""
 
 BATCH: Final = 64
 """Jobs that one call takes back, or makes claimable, at most."""
@@ -47,19 +51,43 @@ class Upkeep:
         self._settings = settings
         self._clock = clock
         self._looks = 0
+        self._cursor = ""
+        self._stale_at: float | None = None
+
+    def reprice(self, routing: Routing) -> None:
+        """What jobs cost that end without a worker follows these prices from now on; the rest of `routing` stays."""
+        self._calls.reprice(routing)
 
     async def recover(self, consumer: str, held: Sequence[str]) -> Recovered:
-        """Requeue what was not renewed for a lease, except what this worker itself holds.
+        """Requeue what was not renewed for a lease, except what this worker itself holds; one worker does it for all.
 
         Takes nothing when the server's clock is not where earlier answers put it (within 1 s): this call may have
-        waited out a stall in which nobody could renew (I6). The first call of a process only learns the time.
+        waited out a stall in which nobody could renew (I6). The first call of a process only learns the time. Every
+        call includes a write: it is refused when a renewal is.
         """
         reply = await self._calls.run(
-            "recover", [(token,) for token in held], consumer=consumer, believed_ms=self._clock.believed_ms, batch=BATCH
-        )
+            "recover", [(token,) for token in held], consumer=consumer, believed_ms=self._clock.believed_ms,
+            batch=BATCH, cursor=self._cursor,
+        )  # fmt: skip
         requeued, failed, next_ms, pending = (int(part) for part in reply[:4])
         now_ms = self._clock.note(reply[4])
-        return Recovered(requeued, failed, None if next_ms < 0 else next_ms, pending, now_ms)
+        unfinished, isolated = bool(reply[5]), int(reply[6])
+        self._cursor = reply[7].decode()
+        return Recovered(
+            requeued, failed, self._next_ms(next_ms), pending, now_ms,
+            unfinished=unfinished, isolated=None if isolated < 0 else isolated,
+        )  # fmt: skip
+
+    def _next_ms(self, found_ms: int) -> int | None:
+        """When to call again, over all calls since the last that began anew: 0 while there is more to do now."""
+        now = time.monotonic()
+        if found_ms >= 0:
+            at = now + found_ms / 1000
+            self._stale_at = at if self._stale_at is None else min(self._stale_at, at)
+        if self._cursor:
+            return 0
+        stale_at, self._stale_at = self._stale_at, None
+        return None if stale_at is None else max(round((stale_at - now) * 1000), 0)
 
     async def promote(self, limit: int = BATCH) -> Promoted:
         """Make due jobs claimable."""
@@ -79,12 +107,12 @@ class Upkeep:
     async def audit(self, consumer: str) -> Audited:
         """Repair what no script could have left: entries pending with nobody, live records that no entry names.
 
-        Goes through all records, so it takes a tenth of the time at most and leaves the rest to the jobs.
+        Goes through all entries and records, so it takes a tenth of the time at most and leaves the rest to the jobs.
         """
         lock, lock_ms = self._keys.fixed("audit"), round(max(self._settings.audit_seconds - AUDIT_SLACK_S, 1) * 1000)
         if await self._reads.execute("SET", lock, consumer, "NX", "PX", lock_ms) is None:
             return Audited(ran=False, requeued=0, consumers_deleted=0)
-        requeued, deleted = await self._calls.run("audit_entries")
+        requeued, deleted = await self._audit_entries()
         prefix, cursor = self._keys.prefix("job"), b"0"
         while True:
             began = time.monotonic()
@@ -95,6 +123,17 @@ class Upkeep:
             if cursor == b"0":
                 return Audited(ran=True, requeued=requeued, consumers_deleted=deleted)
             await asyncio.sleep(9 * (time.monotonic() - began))
+
+    async def _audit_entries(self) -> tuple[int, int]:
+        requeued = deleted = 0
+        for lane in LANES:
+            start = b"-"
+            while start:
+                began = time.monotonic()
+                found = await self._calls.run("audit_entries", lane=lane, start=start, page=AUDIT_PAGE)
+                requeued, deleted, start = requeued + found[0], deleted + found[1], found[2]
+                await asyncio.sleep(9 * (time.monotonic() - began) if start else 0)
+        return requeued, deleted
 
     async def leave(self, consumer: str) -> None:
         """Remove this worker's consumers from the group, where nothing is pending with them."""

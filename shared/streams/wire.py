@@ -103,8 +103,9 @@ class Wire:
             raise TooSlow from None
 
     async def _until_gone(self, gone: Callable[[], None]) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+        with contextlib.suppress(Exception):  # a connection that cannot be watched is as good as gone
+            while (await self._receive())["type"] != "http.disconnect":
+                pass
         gone()
 
     def _limit(self) -> None:

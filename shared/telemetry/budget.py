@@ -8,7 +8,6 @@ what a script sent whose answer was lost. PING and INFO are counted although Ups
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -94,5 +93,4 @@ async def reported(meter: Meter, **profile: object) -> AsyncIterator[None]:
         yield
     finally:
         task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await asyncio.gather(task, return_exceptions=True)  # what it raised is not how the service ends

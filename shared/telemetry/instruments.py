@@ -43,6 +43,10 @@ class CountFamily(Collector):
             raise ValueError(f"{self._name} has the labels {', '.join(self._labels)}")
         return self._counts.setdefault(values, Count())
 
+    def show(self, count: Count, *values: str) -> None:
+        """Export a count that is kept elsewhere."""
+        self._counts[values] = count
+
     def describe(self) -> Iterator[CounterMetricFamily]:
         """Without samples: the registry wants to know the name."""
         yield CounterMetricFamily(self._name, self._documentation, labels=self._labels)

@@ -21,6 +21,7 @@ from prometheus_client import (
 
 from shared.telemetry.budget import Meter
 from shared.telemetry.instruments import CountFamily, Distribution
+from shared.telemetry.log_sink import DROPPED
 from shared.version import VERSION
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST.removesuffix("; charset=utf-8")
@@ -41,6 +42,10 @@ def new_registry(service: str) -> CollectorRegistry:
         "presswork_build_info", "Always 1; the labels tell what runs.", ("service", "version"), registry=registry
     )
     info.labels(service, VERSION).set(1)
+    dropped = CountFamily(
+        "presswork_log_lines_dropped_total", "Log lines that could not be written.", (), registry=registry
+    )
+    dropped.show(DROPPED)
     return registry
 
 
@@ -128,7 +133,7 @@ class ProviderCalls:
         )
         self.requests = CountFamily(
             "presswork_provider_requests_total",
-            "Calls of providers: ok, limited, failed, refused, rejected, or why we cut them.",
+            "Calls of providers: ok, adjusted (made again), limited, failed, refused, rejected, or why we cut them.",
             ("provider", "model", "outcome"),
             registry=registry,
         )
@@ -136,6 +141,12 @@ class ProviderCalls:
             "presswork_provider_tokens_total",
             "Tokens of all calls, broken ones estimated; cached is a part of input.",
             ("provider", "model", "direction"),
+            registry=registry,
+        )
+        self.unknown_finish_reasons = Counter(
+            "presswork_unknown_finish_reasons_total",
+            "Whole answers whose finish reason is in no table; the log names each once.",
+            ("provider", "model"),
             registry=registry,
         )
         self.cost = Counter(
@@ -181,6 +192,17 @@ class WorkerMetrics:
         self.slots = Gauge("presswork_worker_slots", "Jobs this worker may run at once.", registry=registry)
         self.busy = Gauge("presswork_worker_slots_busy", "Jobs this worker runs now.", registry=registry)
         self.draining = Gauge("presswork_worker_draining", "1 after SIGTERM: no new jobs.", registry=registry)
+        self.stuck = Gauge(
+            "presswork_worker_stuck_tasks",
+            "Tasks that live on although their jobs were taken from them: /health/live fails after two leases of one.",
+            registry=registry,
+        )
+        self.loop_failures = Counter(
+            "presswork_worker_loop_failures_total",
+            "Unforeseen errors that ended a background loop, which was begun again.",
+            ("loop",),
+            registry=registry,
+        )
 
 
 class StreamMetrics:

@@ -1,4 +1,4 @@
-"""`make chaos`: a minute of random kills under load. Prints what happened; exit status 1 when an invariant broke."""
+"""`make chaos`: a minute of random faults under load. Prints what happened; exit status 1 when an invariant broke."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def main() -> int:
     print(f"chaos: {plan.jobs} jobs, {plan.workers} workers, {plan.seconds:g} s, seed {plan.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="presswork-chaos-") as folder:
         report = asyncio.run(Chaos(plan, Path(folder)).run())
-    print(f"{report.seconds:.0f} s; outcomes {dict(report.outcomes)}; kills {dict(report.kills)}")
+    print(f"{report.seconds:.0f} s; outcomes {dict(report.outcomes)}; faults {dict(report.faults)}")
     print(f"errors {dict(report.errors)}; explicit gaps {report.gaps}")
     for problem in report.problems[:50]:
         print(f"BROKEN {problem}")

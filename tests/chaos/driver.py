@@ -1,4 +1,4 @@
-"""Runs the real system under load while its processes are killed at random, and checks the invariants afterwards."""
+"""Runs the real system under load and limits while faults hit it at random, and checks the invariants afterwards."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shared.store.embedded import EmbeddedServer
+from shared.store.embedded import EmbeddedServer, bundled_binary
+from tests.chaos.faults import Faults
+from tests.chaos.server_clock import ServerClock, find_library
 from tests.support.checks import unsettled
 from tests.support.gateway import body
 from tests.support.pace import beats
@@ -32,13 +34,18 @@ class Plan:
     cancel_every: int = 40
     settle_seconds: float = 120.0
 
+    @property
+    def starts_per_minute(self) -> int:
+        """A limit of the provider that throttles the bursts after each fault, and lets all jobs end in time."""
+        return round(self.jobs / self.seconds * 60 * 1.5)
+
 
 @dataclass
 class Report:
     """What happened. `problems` is empty when every invariant held."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
-    kills: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     gaps: int = 0
     errors: Counter[str] = field(default_factory=Counter)
@@ -53,6 +60,8 @@ class Chaos:
         self._folder = folder
         self._say = say
         self._random = random.Random(plan.seed)
+        library = find_library()
+        self._clock = ServerClock(folder, library, bundled_binary()) if library else None
         self._report = Report()
         self._submitting = asyncio.Semaphore(20)
         self._ids: list[str] = []
@@ -67,8 +76,9 @@ class Chaos:
             "DEMO_TOKENS_PER_SECOND": "100",
             "DEMO_FAILURE_RATE": "0.05",
             "LOG_LEVEL": "WARNING",
+            "PROVIDER_LIMITS": f"demo:demo={self._plan.starts_per_minute}/0",
         }
-        with EmbeddedServer(self._folder / "data") as server:
+        with EmbeddedServer(self._folder / "data", binary=self._clock.binary if self._clock else None) as server:
             async with running_stack(server, self._folder, settings, workers=self._plan.workers) as stack:
                 await self._load(stack)
                 async with asyncio.timeout(self._plan.settle_seconds):
@@ -81,13 +91,15 @@ class Chaos:
 
     async def _load(self, stack: Stack) -> None:
         plan = self._plan
+        faults = Faults(stack, seconds=plan.seconds, lease_s=plan.lease_seconds, chance=self._random, clock=self._clock)
+        self._report.faults = faults.happened
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._kill(stack))
+            group.create_task(faults.run())
             async for number in beats(plan.jobs / (plan.seconds * 0.8)):
                 if number == plan.jobs:
                     break
                 group.create_task(self._customer(stack, number))
-        self._say(f"all {len(self._ids)} submitted, {sum(self._report.kills.values())} kills; waiting for the ends")
+        self._say(f"all {len(self._ids)} submitted, {sum(faults.happened.values())} faults; waiting for the ends")
 
     async def _customer(self, stack: Stack, number: int) -> None:
         async with self._submitting:
@@ -112,27 +124,6 @@ class Chaos:
         if chance.random() < 0.05:
             made["delaySeconds"] = round(chance.uniform(0.1, 5.0), 2)
         return made
-
-    async def _kill(self, stack: Stack) -> None:
-        """Kill workers and the gateway at random over the run, and the server once in its middle."""
-        plan, chance = self._plan, self._random
-        mortal = [service for service in stack.services if service.name != "notifier"]
-        end = time.monotonic() + plan.seconds
-        server_at = time.monotonic() + plan.seconds / 2
-        while time.monotonic() < end or server_at:
-            await asyncio.sleep(chance.uniform(0.5, 1.0) * max(plan.seconds / 20, 0.5))
-            if server_at and time.monotonic() > server_at:
-                server_at = 0.0
-                self._report.kills["server"] += 1
-                await asyncio.to_thread(stack.server.kill)
-                await asyncio.sleep(0.5)
-                await asyncio.to_thread(stack.server.start)
-                continue
-            victim = chance.choice(mortal)
-            self._report.kills[victim.name] += 1
-            await victim.kill()
-            await asyncio.sleep(chance.uniform(0.0, 0.5))
-            victim.start()
 
     def _judge(self, ends: dict[str, dict[str, Any]], readings: list[Reading]) -> None:
         report = self._report

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 import yaml
 
+from deploy.environment import PROVIDER_SECRET
 from tests.deploy.manifests import BASE, OVERLAY, base, cloud_run, containers, documents, environment
 from tests.support.processes import ROOT
 
@@ -61,6 +62,13 @@ def test_a_service_is_given_only_what_it_reads(service: str) -> None:
     """Every variable of Kubernetes, Cloud Run and Compose is a field of that service's settings."""
     assert used(service) - known(service) == set()
     assert used(service) & {"REDIS_URL", "REDIS_URL_FILE"}
+
+
+def test_keys_of_providers_reach_the_worker_alone() -> None:
+    """In Kubernetes, Cloud Run and Compose as in `make run`; the gateway is told PROVIDERS."""
+    for service in ("gateway", "notifier"):
+        assert not [name for name in used(service) if PROVIDER_SECRET.fullmatch(name)]
+    assert [name for name in used("worker") if PROVIDER_SECRET.fullmatch(name)]
 
 
 @pytest.mark.parametrize("folder", [BASE, OVERLAY], ids=["base", "overlay"])

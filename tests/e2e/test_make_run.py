@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import signal
 import socket
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -25,14 +28,19 @@ def _environment(folder: Path, **settings: str) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "HOME": str(folder), "DATA_DIR": str(folder / "data"), **ports, **settings}
 
 
-def _like_a_terminal() -> None:
+def _like_a_terminal(terminal: int | None = None) -> None:
     """Whoever started the tests may ignore a signal (nohup, a background job), and a child would inherit that."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
+    os.setsid()  # without the terminal of whoever started the tests, if there is one
+    if terminal is not None:
+        fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
 
 
 @contextmanager
-def _started(environment: dict[str, str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _started(
+    environment: dict[str, str], folder: Path, terminal: int | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "deploy.local"]
     with (folder / "out").open("wb") as out:
         process = subprocess.Popen(
@@ -41,7 +49,7 @@ def _started(environment: dict[str, str], folder: Path) -> Iterator[subprocess.P
             env=environment,
             stdout=out,
             stderr=out,
-            preexec_fn=_like_a_terminal,  # noqa: PLW1509
+            preexec_fn=partial(_like_a_terminal, terminal),  # noqa: PLW1509
         )
     try:
         yield process
@@ -62,6 +70,9 @@ def _ended(environment: dict[str, str], folder: Path) -> tuple[int, list[str]]:
     [
         ("GATEWAY_PORT", "99999", "presswork: GATEWAY_PORT: expected `int` <= 65535"),
         ("NOTIFIER_PORT", "soon", "presswork: NOTIFIER_PORT: expected a whole number"),
+        ("GATEWAY_PORT", "tcp://10.0.0.1:8000", "presswork: GATEWAY_PORT: expected a whole number; it holds the"),
+        ("DATA_DIR", "/tmp", "presswork: DATA_DIR: others can write to /tmp"),  # noqa: S108 - it is refused
+        ("OPENAI_API_KEY", "'sk-1'", "presswork: OPENAI_API_KEY stands in quotes"),
         ("GATEWAY_PORT", "'8000'", "presswork: GATEWAY_PORT stands in quotes"),
         ("DATA_DIR", "/dev/null", "presswork: DATA_DIR: /dev/null cannot be used: File exists"),
         ("DATA_DIR", "/dev/null/data", "presswork: DATA_DIR: /dev/null/data cannot be used: Not a directory"),
@@ -92,11 +103,36 @@ def _closed(port: str) -> bool:
         return probe.connect_ex(("127.0.0.1", int(port))) != 0
 
 
+async def _said(folder: Path, process: subprocess.Popen[bytes], words: bytes) -> None:
+    async with asyncio.timeout(60):
+        while words not in (folder / "out").read_bytes():
+            assert process.poll() is None
+            await asyncio.sleep(0.05)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+async def test_a_hang_up_is_passed_on_and_a_closed_terminal_ends_it(tmp_path: Path) -> None:
+    """SIGHUP makes the worker read prices and keys again and ends nothing; the end of the terminal ends all of it."""
+    environment = _environment(tmp_path)
+    ours, terminal = os.openpty()
+    with _started(environment, tmp_path, terminal) as process:
+        await _said(tmp_path, process, b"Presswork is up")
+        process.send_signal(signal.SIGHUP)
+        await _said(tmp_path, process, b"reloaded")
+        async with httpx.AsyncClient(trust_env=False) as client:
+            for name in PORTS:
+                answer = await client.get(f"http://127.0.0.1:{environment[name]}/health/ready")
+                assert answer.status_code == 200
+        os.close(terminal)
+        os.close(ours)
+        assert await asyncio.to_thread(process.wait, 60) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 async def test_whatever_ends_it_ends_all_of_it(number: signal.Signals, tmp_path: Path) -> None:
-    """Behind a proxy, and with settings that are empty, it is up; a signal, also that of a terminal which was closed,
-    ends every service, and the same folder and ports can be used again."""
+    """Behind a proxy, and with settings that are empty, it is up; a signal ends every service, and the same folder and
+    ports can be used again."""
     if number == signal.SIGKILL and not sys.platform.startswith("linux"):
         pytest.skip("only Linux ends processes with the one that started them")
     environment = _environment(tmp_path, http_proxy="http://127.0.0.1:9", GATEWAY_HOST="", PROVIDERS="")

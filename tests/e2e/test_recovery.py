@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 import time
 from datetime import datetime
-from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import StackMaker
 from tests.support.checks import leaks
-from tests.support.processes import ServiceProcess
-from tests.support.stack import Stack
 
 LEASE = 2.0
 BUSY = 4.0
 """What a busy machine may add to a promised time, in s."""
 pytestmark = pytest.mark.timeout(120)
-
-
-async def _unfinished(running: Stack) -> int:
-    stats = await running.stats()
-    return stats["queued"] + stats["processing"]
 
 
 def _starts(kinds: list[str]) -> int:
@@ -123,28 +114,3 @@ async def test_a_drained_worker_hands_its_jobs_back_without_an_attempt(stack: St
         end = await running.end(job_id)
     assert [data["reason"] for _, kind, data in reading.events if kind == "retrying"] == ["drain"]
     assert (end["status"], end["attempt"]) == ("completed", 1)
-
-
-async def test_a_poison_job_fails_alone(stack: StackMaker, tmp_path: Path) -> None:
-    """A job that kills its worker each time ends as WorkerLost, its 49 neighbours complete (I7)."""
-    command = [sys.executable, "-m", "tests.support.poison_worker"]
-    async with stack(workers=0, LEASE_SECONDS="1") as running:
-        bodies = [{"prompt": "poison" if number == 20 else "harmless"} for number in range(50)]
-        ids = await asyncio.gather(*(running.submit(number, **body) for number, body in enumerate(bodies)))
-        worker = ServiceProcess("worker", running.environment, tmp_path / "poison.log", command=command)
-        deaths = 0
-        worker.start()
-        try:
-            async with asyncio.timeout(100):
-                while await _unfinished(running):
-                    if worker.process.poll() is not None:
-                        deaths += 1
-                        worker.start()
-                    await asyncio.sleep(0.05)
-            statuses = [await running.end(job_id) for job_id in ids]
-        finally:
-            await worker.kill()
-        assert await leaks(running.server.url) == []
-    assert deaths == 4
-    assert statuses.pop(20)["error"]["type"] == "WorkerLost"
-    assert {status["status"] for status in statuses} == {"completed"}

@@ -1,4 +1,4 @@
-"""Workers do random things in random order; after every step the store agrees with a model of it (I1-I4, I7)."""
+"""Workers do random things in random order; after every step the store agrees with a model (I1-I4, I6, I7, I10)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from shared.errors import LeaseLost
 from shared.job import Claim, JobError, JobStatus, Outcome, RetryReason
 from shared.settings import StoreSettings
+from shared.store.calls import LOSSES_MAX
 from shared.store.job_store import JobStore, open_store
 from shared.store.replies import CallReport
 from shared.store.routing import GateLimits, Routing
@@ -31,7 +32,7 @@ class Model:
     states: dict[str, JobStatus] = field(default_factory=dict)
     holders: dict[str, Claim] = field(default_factory=dict)
     former: list[Claim] = field(default_factory=list)
-    attempts: Counter[str] = field(default_factory=Counter)
+    losses: Counter[str] = field(default_factory=Counter)
 
     def release(self, held: Claim, state: JobStatus) -> None:
         """A lease ended."""
@@ -53,7 +54,7 @@ class Play:
         moves = [self.submit, self.claim, self.promote, self.open_gates]
         if self.model.holders:
             moves += [self.append, self.finish, self.finish, self.retry, self.hand_back, self.lose, self.cancel]
-            moves += [self.reroute, self.reroute]
+            moves += [self.reroute, self.reroute, self.look_on]
         if self.model.former:
             moves.append(self.write_as_former_holder)
         await self.chance.choice(moves)()
@@ -72,9 +73,13 @@ class Play:
     async def claim(self) -> None:
         """One of three workers takes a few; only waiting jobs come, none twice."""
         worker = f"w{self.chance.randrange(3)}-{self.dead}"
-        suspect = not any(held.suspect and held.consumer == worker for held in self.model.holders.values())
-        claimed = await self.store.claim(worker, self.chance.randint(1, 20), look=True, suspect=suspect)
-        assert sum(held.suspect for held in claimed.claims) <= int(suspect)
+        mine = [held for held in self.model.holders.values() if held.consumer == worker]
+        if any(held.isolated for held in mine):
+            return
+        room = max(3 - sum(held.suspect for held in mine), 0)
+        claimed = await self.store.claim(worker, self.chance.randint(1, 20), look=True, suspect=room, alone=not mine)
+        assert sum(held.suspect for held in claimed.claims) <= room
+        assert len([*mine, *claimed.claims]) == 1 or not any(held.isolated for held in claimed.claims)
         for held in claimed.claims:
             assert self.model.states[held.job_id] is JobStatus.QUEUED
             assert held.attempt <= held.spec.max_attempts
@@ -136,14 +141,39 @@ class Play:
         """A worker dies with all it holds; somebody recovers."""
         worker = self._held().consumer
         lost = [held for held in self.model.holders.values() if held.consumer == worker]
+        suspects = [held for held in lost if held.suspect]
+        await self._renew(besides=worker)
         await make_stale(self.raw, *lost)
         await self.store.upkeep.recover("finder", [])
         self.dead += 1
+        self.model.losses.update(held.job_id for held in suspects or lost)
         for held in lost:
+            expected = JobStatus.FAILED if self.model.losses[held.job_id] > LOSSES_MAX else JobStatus.QUEUED
             snapshot = await self.store.status(held.job_id)
             assert snapshot is not None
-            assert snapshot.status in (JobStatus.QUEUED, JobStatus.FAILED)
-            self.model.release(held, snapshot.status)
+            assert snapshot.status is expected
+            self.model.release(held, expected)
+
+    async def look_on(self) -> None:
+        """All workers renew, and somebody looks for lost ones: there are none (I6)."""
+        await self._renew(besides="")
+        found = await self.store.upkeep.recover("finder", [])
+        assert (found.requeued, found.failed) == (0, 0)
+
+    async def _renew(self, besides: str) -> None:
+        for consumer in {held.consumer for held in self.model.holders.values()} - {besides}:
+            held = [one for one in self.model.holders.values() if one.consumer == consumer]
+            assert not (await self.store.renew(consumer, held)).lost
+
+    async def check_events(self) -> None:
+        """Every job's events come once and in order, from the beginning and from any of them on (I10)."""
+        for job_id in self.model.states:
+            events = (await self.store.events.read(job_id, None)).events
+            ids = [event.id for event in events]
+            assert len(set(ids)) == len(ids)
+            position = self.chance.randrange(len(events))
+            rest = await self.store.events.read(job_id, ids[position])
+            assert (rest.gap, rest.events) == (False, events[position + 1 :])
 
     async def cancel(self) -> None:
         """A forced cancel of any job: it ends unless it had ended."""
@@ -182,6 +212,7 @@ async def test_the_store_agrees_with_the_model(redis_url: str, seed: int) -> Non
                 state: list(play.model.states.values()).count(state) for state in JobStatus
             }
         assert await breaches(store, raw, list(play.model.states)) == []
+        await play.check_events()
         for held in list(play.model.holders.values()):
             await store.finish(held, JobStatus.COMPLETED, Outcome(), number=2, offset=0, run_ms=1)
         for key in store.keys.due:

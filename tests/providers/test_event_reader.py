@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.worker.providers import ProviderError
-from services.worker.providers.answers import MAX_EVENT_BYTES, EventReader
+from services.worker.providers.answers import MAX_EVENT_BYTES, WHOLE_MAX_BYTES, EventReader
+from services.worker.providers.openai_answers import ChatReply
 
 lines = st.text(st.characters(exclude_characters="\r\n", codec="utf-8"), max_size=12)
 
@@ -34,6 +35,37 @@ def test_what_is_no_event() -> None:
     reader = EventReader()
     assert reader.feed(b"\xef\xbb\xbfdata: 1\n\ndata:\n\ndata: \n\ndata\n\nevent: ping\nid: 7\n\n") == [b"1"]
     assert reader.feed(b"data:2\n\n") == [b"2"]
+
+
+def test_lines_without_blanks_between_them() -> None:
+    """Lines of JSON that no blank line divides come as soon as the next begins, with the names before them."""
+    reader = EventReader()
+    assert reader.feed(b'data: {"a": 1}\ndata: {"b"') == [b'{"a": 1}']
+    assert reader.feed(b": 2}\n") == []
+    assert reader.feed(b'event: error\ndata: {"c": 3}\n') == [b'{"b": 2}']
+    assert reader.feed(b"event: x\n: hm\nda") == []
+    assert reader.feed(b"ta: [DONE]") == [b'{"type":"error","error":{"c": 3}}']
+    assert reader.end() == [b"[DONE]"]
+
+
+def test_a_body_that_is_no_stream() -> None:
+    """JSON from its first byte on is kept whole, whatever is in it, up to a bound."""
+    reader = EventReader()
+    for chunk in (b"\n", b' {"a":\n\n', b'"data: 1\n\n"}'):
+        assert reader.feed(chunk) == []
+    assert (reader.whole, reader.end(), bytes(reader.left)) == (True, [], b'\n {"a":\n\n"data: 1\n\n"}')
+    with pytest.raises(ProviderError):
+        reader.feed(b"x" * WHOLE_MAX_BYTES)
+
+
+def test_half_a_character_in_bytes() -> None:
+    """UTF-8 that was cut between two pieces is put together; a byte that is in no text makes the piece unreadable."""
+    reply = ChatReply()
+    rocket = "\U0001f680".encode()
+    for half, text in ((rocket[:2], ""), (rocket[2:] + b"!", "\U0001f680!"), (b"\xc3", ""), (b"x", "\ufffdx")):
+        assert reply.take(b'{"choices": [{"delta": {"content": "%b"}}]}' % half) == text
+    with pytest.raises(ProviderError):
+        reply.take(b'{"choices": [{"delta": {"content": "\xff"}}]}')
 
 
 def test_an_event_without_end() -> None:

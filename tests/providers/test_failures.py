@@ -94,6 +94,12 @@ def test_hints() -> None:
     assert hint_in("This request would exceed your organization's monthly spend limit.") is Hint.CREDIT
     assert hint_in("This request would exceed your rate limit of 30,000 input tokens per minute.") is None
     assert hint_in("Bad input. " + "x" * 200 + "Write about our card without a spend limit") is None
+    assert hint_in("API key not valid. Please pass a valid API key.") is Hint.KEY
+    assert hint_in("You didn't provide an API key.") is hint_in("Missing Authentication header") is Hint.KEY
+    assert hint_in("User location is not supported for the API use.") is Hint.REGION
+    assert hint_in("The model `x-1` does not exist") is hint_in("Model Not Exist") is Hint.MODEL
+    assert hint_in("Unsupported parameter: 'max_tokens' is not supported with this model.") is None
+    assert hint_in("Invalid value for 'temperature': no number") is hint_in("Write about our key partners") is None
     assert hint_in("anything else") is hint_in(None) is hint_in(7) is None
 
 
@@ -131,3 +137,16 @@ def test_every_fault_and_hint_is_in_the_table() -> None:
 def test_the_page_is_up_to_date() -> None:
     """docs/provider-failures.md is what the code says; `make docs` writes it."""
     assert (ROOT / "docs" / "provider-failures.md").read_text(encoding="utf-8") == page()
+
+
+@pytest.mark.parametrize("status", range(400, 500))
+def test_only_what_is_about_the_request_ends_a_job(status: int) -> None:
+    """Of all 4xx three blame the request; whatever else a server answers, in a standard or not, others are asked."""
+    about_it = status in (400, 413, 422)
+    assert (classify(CallFailure(status=status)).action is Action.FAIL) is about_it
+
+
+@pytest.mark.parametrize("status", [420, 424, 425, 498, 499])
+def test_what_may_pass_is_tried_again(status: int) -> None:
+    """No capacity, or something behind the server that failed: the same call may be answered later."""
+    assert classify(CallFailure(status=status)).action is Action.RETRY

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from services.worker.providers import Action
+from services.worker.providers import Action, ProviderError
+from services.worker.providers.anthropic_answers import MessageReply
+from services.worker.providers.openai_answers import ChatReply
+from services.worker.providers.reply import Reply
 from tests.support.adapters import BOTH, Collected, collect, open_provider, request
 from tests.support.floods import Flood, bomb, endless, flooding, measured
 from tests.support.llm_bodies import choice, event
@@ -152,3 +160,32 @@ async def test_what_no_parser_takes(name: str, data: bytes, expected: str) -> No
         assert (await _call(flood, name)).failed.error.type == expected
     async with flooding(PLAIN, [data]) as flood:
         assert (await _call(flood, name)).failed.action is Action.RETRY
+
+
+FIELDS = (
+    "choices", "delta", "message", "content", "finish_reason", "native_finish_reason", "index", "usage", "error",
+    "object", "errors", "detail", "type", "response", "x_groq", "base_resp", "refusal", "reasoning_content",
+    "reasoning", "reasoning_details", "thinking", "extra_content", "content_block", "stop_reason", "text", "google",
+    "thought", "prompt_tokens", "completion_tokens", "total_tokens", "completion_tokens_details", "reasoning_tokens",
+    "details",
+    "message_delta", "content_block_delta", "content_block_start", "code", "status", "reason", "retryDelay",
+)  # fmt: skip
+WORDS = st.sampled_from(["message_start", "message_delta", "content_block_delta", "content_block_start", "message",
+                         "text", "thinking", "response.completed", "<think>", "stop"])  # fmt: skip
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=4), inner),
+    max_leaves=12,
+)
+
+
+@pytest.mark.parametrize("kind", [ChatReply, MessageReply])
+@given(events=st.lists(st.dictionaries(st.sampled_from(FIELDS), ANY, min_size=1) | ANY, max_size=4))
+def test_any_json_in_any_field(kind: type[Reply], events: list[Any]) -> None:
+    """Whatever stands where, it is read, passed over, or a failure of the provider: nothing else is raised."""
+    reply = kind(("think",))
+    with contextlib.suppress(ProviderError):
+        for event in events:
+            reply.take(json.dumps(event).encode()).encode()
+    reply.rest().encode()
+    assert reply.usage is None or reply.usage.output_tokens >= 0

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 
-from services.worker.providers import BilledUsage
-from services.worker.providers.prices import cost_nano_usd, load_prices
+from services.worker.providers import Access, BilledUsage
+from services.worker.providers.own_prices import OwnPrices, read_prices
+from services.worker.providers.prices import cost_nano_usd, load_prices, price_list
 from shared.chain import DEFAULT_MODELS
+from shared.errors import SettingsInvalid
 from shared.job import Usage
 
 MILLION = 1_000_000
@@ -64,3 +67,80 @@ def test_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", refuse)
     load_prices()
     assert cost_nano_usd("openai", "gpt-4o-mini", Usage(input_tokens=1, output_tokens=1)) == 750
+
+
+@pytest.mark.parametrize(
+    ("content", "priced"),
+    [
+        ('{"groq:a": {"input": 1, "output": 2}}', {"groq:a": 5_000_000, "groq:b": None}),
+        ('\ufeff["groq:a"]\ninput = 0.05\noutput = 0\n', {"groq:a": 150_000}),
+        ('["groq:*"]\ninput=1\noutput=0\n["groq:meta/*"]\ninput=2\noutput=0\n["groq:meta/a:free"]\ninput=0\noutput=0',
+         {"groq:x": 3_000_000, "groq:meta/b": 6_000_000, "groq:meta/a:free": 0, "other:x": None}),
+        ('{"groq:a": {"input": 1, "output": 0, "cached": 0.1}}', {"groq:a": 1_200_000}),
+        ("", {"groq:a": None}),
+    ],
+)  # fmt: skip
+def test_own_prices(tmp_path: Path, content: str, priced: dict[str, int | None]) -> None:
+    """JSON or TOML, USD per million tokens; a `*` stands for what follows, and the most exact name counts."""
+    file = tmp_path / "prices"
+    file.write_text(content)
+    prices = OwnPrices(read_prices(str(file)))
+    usage = Usage(input_tokens=3_000, output_tokens=1_000, cached_tokens=2_000)
+    assert {gate: prices.cost(gate, usage) for gate in priced} == priced
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("{", "not a JSON object"),
+        ('[["a"]]', "neither JSON nor TOML|is not a"),
+        ("[groq", "neither JSON nor TOML"),
+        ('{"groq": {"input": 1, "output": 1}}', "'groq' is not a `provider:model`"),
+        ('{"groq:a*b": {"input": 1, "output": 1}}', "is not a `provider:model`"),
+        ('{"groq:a": 1}', "'groq:a': expected `object`"),
+        ('{"groq:a": {"input": 1}}', "missing required field `output`"),
+        ('{"groq:a": {"input": -1, "output": 1}}', "'groq:a' input: expected `float` >= 0"),
+        ('{"groq:a": {"input": "1", "output": 1}}', "'groq:a' input: expected `float`"),
+        ('{"groq:a": {"input": true, "output": 1}}', "'groq:a' input: expected `float`"),
+        ('{"groq:a": {"input": 1, "output": 1, "cache": 1}}', "unknown field `cache`"),
+        ('["groq:a"]\ninput = nan\noutput = 1', "'groq:a' input"),
+        ('{"a":' * 20_000, "not a JSON object"),
+        ("#" * (1 << 20) + "#", "larger than 1 MiB"),
+    ],
+)
+def test_a_wrong_file_is_one_line(tmp_path: Path, content: str, complaint: str) -> None:
+    """The line says what is wrong, and where."""
+    file = tmp_path / "prices"
+    file.write_text(content)
+    with pytest.raises(SettingsInvalid, match=complaint) as raised:
+        read_prices(str(file))
+    assert str(raised.value).startswith("PRICES: ")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_file_that_is_none(tmp_path: Path) -> None:
+    """Nothing there, a folder, bytes that are no text: one line each, and no waiting."""
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
+    for path in (tmp_path, tmp_path / "nothing", Path("/dev/zero"), tmp_path / "bytes"):
+        with pytest.raises(SettingsInvalid, match="PRICES: "):
+            read_prices(str(path))
+
+
+@pytest.mark.parametrize(
+    ("url", "priced", "expected"),
+    [
+        ("https://api.groq.com/openai/v1", None, "groq"),
+        ("https://generativelanguage.googleapis.com/v1beta/openai", None, "google"),
+        ("https://openrouter.ai/api/v1", None, "openrouter"),
+        ("https://api.openai.com/v1", None, "openai"),
+        ("https://api.openai.com/v1", False, None),
+        ("https://x.openai.azure.com/openai/v1", None, None),
+        ("http://127.0.0.1:8000/v1", None, None),
+        ("http://vllm:8000/v1", None, None),
+        ("http://127.0.0.1:8000/v1", True, "groq"),
+        ("http://127.0.0.1:8000/v1", "mistral", "mistral"),
+    ],
+)
+def test_whose_list_holds(url: str, priced: bool | str | None, expected: str | None) -> None:
+    """That of the vendor whose address it is, unless the settings say otherwise."""
+    assert price_list(Access(api_key="k", name="groq", priced=priced), url, "openai") == expected

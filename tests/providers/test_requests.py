@@ -6,12 +6,10 @@ from typing import Any
 
 import pytest
 
-from services.worker.providers import Access
 from services.worker.providers.anthropic import DEFAULT_MAX_TOKENS
 from services.worker.providers.models import THINKING_TOKENS
-from services.worker.providers.openai import OpenAIProvider
-from shared.job import Usage
-from tests.support.adapters import BOTH, SYSTEM, Brief, briefing, collect, open_provider, request
+from shared.job import Effort, Usage
+from tests.support.adapters import BOTH, SYSTEM, Brief, collect, open_provider, request
 from tests.support.llm import LlmServer
 from tests.support.llm_behaviour import Behaviour, Call
 
@@ -56,21 +54,69 @@ async def test_the_token_limit(llm: LlmServer, name: str) -> None:
     assert (await sent(llm, name)).body.get("max_tokens") == {"openai": None, "anthropic": DEFAULT_MAX_TOKENS}[name]
 
 
+ROOM = THINKING_TOKENS[Effort.LOW]
+
+
 @pytest.mark.parametrize(
-    ("model", "thinking", "limit"),
+    ("model", "thinking", "effort", "limit"),
     [
-        ("claude-haiku-4-5", None, 100),
-        ("claude-haiku-5-5", {"type": "disabled"}, 100),
-        ("claude-sonnet-5", {"type": "disabled"}, 100),
-        ("claude-opus-5-5", None, 100 + THINKING_TOKENS),
-        ("claude-fable-5-2", None, 100 + THINKING_TOKENS),
-        ("some-other-model", None, 100),
+        ("claude-haiku-4-5", None, None, 100),
+        ("claude-haiku-5-5", "disabled", None, 100),
+        ("claude-sonnet-5", "disabled", None, 100),
+        ("claude-sonnet-5-5", "between_tools", None, 100),
+        ("claude-opus-4-8", None, None, 100),
+        ("claude-opus-5", "disabled", None, 100),
+        ("anthropic.claude-opus-5-v1:0", "disabled", None, 100),
+        ("claude-opus-5-5", None, "low", 100 + ROOM),
+        ("claude-fable-5-2", None, "low", 100 + ROOM),
+        ("claude-opus-7", None, "low", 100 + ROOM),
+        ("some-other-model", None, None, 100),
     ],
 )
-async def test_anthropic_models_that_think(llm: LlmServer, model: str, thinking: Any, limit: int) -> None:
-    """Who can be kept from thinking is; who cannot gets room for it, for its thoughts count in the limit."""
+async def test_anthropic_models_that_think(
+    llm: LlmServer, model: str, thinking: str | None, effort: str | None, limit: int
+) -> None:
+    """Who can be kept from thinking is; who cannot does it with little effort and gets room for it, for its thoughts
+    count in the limit."""
     body = (await sent(llm, "anthropic", model=model, max_tokens=100)).body
-    assert (body.get("thinking"), body["max_tokens"]) == (thinking, limit)
+    assert (body.get("thinking", {}).get("type"), body["max_tokens"]) == (thinking, limit)
+    assert body.get("output_config", {}).get("effort") == effort
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "expected"),
+    [
+        ("anthropic", "claude-opus-5-5", {"output_config": {"effort": "high"}}),
+        ("anthropic", "claude-sonnet-5", {"output_config": {"effort": "high"}}),
+        ("anthropic", "claude-opus-4-8", {"output_config": {"effort": "high"}, "thinking": {"type": "adaptive"}}),
+        ("openai", "gpt-6.2-sol", {"reasoning_effort": "high"}),
+        ("openai", "gpt-6.1-terra", {"reasoning_effort": "high"}),
+        ("openai", "some-local-model", {"reasoning_effort": "high"}),
+    ],
+)
+async def test_a_job_says_how_hard_to_think(llm: LlmServer, name: str, model: str, expected: dict[str, Any]) -> None:
+    """An effort of the job's own counts, with more room; also of a model that would think less or not at all."""
+    body = (await sent(llm, name, model=model, max_tokens=100, effort=Effort.HIGH)).body
+    assert {key: body[key] for key in ("output_config", "thinking", "reasoning_effort") if key in body} == expected
+    assert body["max_tokens"] == 100 + THINKING_TOKENS[Effort.HIGH]
+
+
+@pytest.mark.parametrize(("name", "model"), [("anthropic", "claude-haiku-4-5"), ("openai", "gpt-4o-mini")])
+async def test_an_effort_that_a_model_does_not_know(llm: LlmServer, name: str, model: str) -> None:
+    """It is left out, and the result says so."""
+    url = {"openai": llm.openai_url, "anthropic": llm.anthropic_url}[name]
+    async with open_provider(name, url) as provider:
+        seen = await collect(provider, request(name, model=model, effort=Effort.LOW))
+    assert seen.done.metadata == {"ignored": ["effort"]}
+
+
+async def test_a_limit_beyond_the_models_own(llm: LlmServer) -> None:
+    """A limit that the model would refuse becomes the largest it takes, and the result says so."""
+    async with open_provider("anthropic", llm.anthropic_url) as provider:
+        seen = await collect(provider, request("anthropic", max_tokens=64_001))
+    assert seen.done.metadata == {"adjusted": ["max_tokens"]}
+    assert (await sent(llm, "anthropic", max_tokens=1_000_000)).body["max_tokens"] == 64_000
+    assert (await sent(llm, "openai", model="gpt-6.2-sol", max_tokens=1_000_000)).body["max_tokens"] == 128_000
 
 
 async def test_anthropic_takes_no_temperature(llm: LlmServer) -> None:
@@ -83,8 +129,8 @@ async def test_anthropic_takes_no_temperature(llm: LlmServer) -> None:
 
 
 async def test_a_compatible_server_gets_what_it_knows(llm: LlmServer) -> None:
-    """Another base URL: the temperature as given, nothing that only OpenAI's own models know."""
-    body = (await sent(llm, "openai", model="gpt-6-luna", temperature=0.2, max_tokens=9)).body
+    """Another base URL: the temperature as given, the limit by its old name, nothing that its models may not know."""
+    body = (await sent(llm, "openai", model="llama3.3", temperature=0.2, max_tokens=9)).body
     assert (body["temperature"], body["max_tokens"]) == (0.2, 9)
     assert not {"reasoning_effort", "max_completion_tokens"} & set(body)
     assert "temperature" not in (await sent(llm, "openai")).body
@@ -93,20 +139,57 @@ async def test_a_compatible_server_gets_what_it_knows(llm: LlmServer) -> None:
 @pytest.mark.parametrize(
     ("model", "expected"),
     [
-        ("gpt-4o-mini", {"temperature": 0.2, "max_completion_tokens": 9}),
-        ("gpt-6-luna", {"temperature": 0.2, "max_completion_tokens": 9, "reasoning_effort": "none"}),
-        ("gpt-6-astra", {"max_completion_tokens": 9 + THINKING_TOKENS}),
-        ("o3", {"max_completion_tokens": 9 + THINKING_TOKENS}),
+        ("gpt-4o-mini", {"temperature": 0.2}),
+        ("gpt-6-luna", {"temperature": 0.2, "reasoning_effort": "none"}),
+        ("gpt-6.1-terra", {"temperature": 0.2, "reasoning_effort": "none"}),
+        ("openai/gpt-5.6-sol", {"temperature": 0.2, "reasoning_effort": "none"}),
+        ("gpt-6-astra", {"reasoning_effort": "low"}),
+        ("gpt-6.1-sol", {"reasoning_effort": "low"}),
+        ("gpt-6.2-astra", {"reasoning_effort": "low"}),
+        ("o3", {"reasoning_effort": "low"}),
+        ("gpt-oss-120b", {"temperature": 0.2, "reasoning_effort": "low"}),
+        ("gemini-2.5-flash", {"temperature": 0.2, "reasoning_effort": "none"}),
+        ("models/gemini-3.1-pro-preview", {"temperature": 0.2, "reasoning_effort": "low"}),
     ],
 )
-async def test_openais_own_models(model: str, expected: dict[str, Any]) -> None:
-    """OpenAI itself gets the new name of the limit, no reasoning where that is possible, no temperature where not."""
-    provider = OpenAIProvider(Access(api_key="k"), briefing)
-    arguments = provider._arguments(request("openai", model=model, temperature=0.2, max_tokens=9))
-    await provider.aclose()
-    assert {
-        key: arguments[key] for key in arguments if key not in {"model", "messages", "stream", "stream_options"}
-    } == (expected)
+async def test_what_a_model_accepts_is_known_by_its_name(llm: LlmServer, model: str, expected: dict[str, Any]) -> None:
+    """No reasoning where it can be stopped, little where not, no temperature beside it; at OpenAI's own address, where
+    the limit has its new name, as at that of whoever hands calls on to it."""
+    limit = 9 + (ROOM if expected.get("reasoning_effort") == "low" else 0)
+    for url, name in (("https://api.openai.com/v1", "max_completion_tokens"), (llm.openai_url, "max_tokens")):
+        async with open_provider("openai", url) as provider:
+            draft = provider._draft(request("openai", model=model, temperature=0.2, max_tokens=9))
+        always = {"model", "messages", "stream", "stream_options"}
+        assert {key: draft.sent[key] for key in draft.sent if key not in always} == {**expected, name: limit}
+
+
+@pytest.mark.parametrize(
+    ("name", "address", "path"),
+    [
+        ("openai", "", "/v1/chat/completions"),
+        ("openai", "/", "/v1/chat/completions"),
+        ("openai", "/v1/chat/completions", "/v1/chat/completions"),
+        ("openai", "/v1/chat/completions/", "/v1/chat/completions"),
+        ("openai", "/chat/completions", "/chat/completions"),
+        ("openai", "//api//v1/", "/api/v1/chat/completions"),
+        (
+            "openai",
+            "/openai/deployments/d/chat/completions?api-version=2026-01-01",
+            "/openai/deployments/d/chat/completions?api-version=2026-01-01",
+        ),
+        ("openai", "/openai/deployments/d?api-version=v", "/openai/deployments/d/chat/completions?api-version=v"),
+        ("anthropic", "/v1", "/v1/messages"),
+        ("anthropic", "/v1/messages", "/v1/messages"),
+        ("anthropic", "/proxy/v1/messages/?beta=true", "/proxy/v1/messages?beta=true"),
+    ],
+)
+async def test_an_address_is_taken_as_it_is_meant(llm: LlmServer, name: str, address: str, path: str) -> None:
+    """With or without `/v1`, with the path of the call, with a query: the call arrives where it should."""
+    call = await sent(llm, name, {"base_url": llm.anthropic_url + address})
+    assert (call.end, call.path) == ("complete", path)
+    if "api-version" in address:
+        assert (call.headers or {})["api-key"] == "key-of-a-test"
+        assert "authorization" not in (call.headers or {})
 
 
 @pytest.mark.parametrize("name", BOTH)

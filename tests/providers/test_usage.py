@@ -65,6 +65,7 @@ async def test_anthropic_usage_comes_first(llm: LlmServer) -> None:
     [
         ([usage(10, 2)], Usage(input_tokens=10, output_tokens=2)),
         ([usage(10, 1), usage(10, 2, cached_tokens=4)], Usage(input_tokens=10, output_tokens=2, cached_tokens=4)),
+        ([usage(10, 2), usage(None, "x")], Usage(input_tokens=10, output_tokens=2)),
         ([usage(0, 0)], Usage(input_tokens=8, output_tokens=2, estimated=True)),
         ([usage(None, None)], Usage(input_tokens=8, output_tokens=2, estimated=True)),
         ([usage(10, 0)], Usage(input_tokens=10, output_tokens=2, estimated=True)),

@@ -78,6 +78,8 @@ BAD_FIELDS = [
     ({"maxTokens": "10"}, "maxTokens"),
     ({"maxTokens": True}, "maxTokens"),
     ({"temperature": 2.1}, "temperature"),
+    ({"effort": "none"}, "effort"),
+    ({"effort": 3}, "effort"),
     ({"delaySeconds": -1}, "delaySeconds"),
     ({"delaySeconds": 604_801}, "delaySeconds"),
     ({"maxAttempts": 0}, "maxAttempts"),

@@ -38,7 +38,7 @@ async def test_everything_a_body_says_reaches_the_job(redis_url: str, store: Job
     parameters = {"tone": "warm", "count": 3, "ratio": 1.5, "emoji": True, "tags": ["a", 1, False]}
     sent = body(
         parameters=parameters, priority="low", provider="demo", model="demo", maxTokens=77, temperature=0.5,
-        maxAttempts=7, timeoutSeconds=12.5, metadata={"campaign": {"id": 1}}, deadlineSeconds=60,
+        effort="high", maxAttempts=7, timeoutSeconds=12.5, metadata={"campaign": {"id": 1}}, deadlineSeconds=60,
     )  # fmt: skip
     async with running_gateway(redis_url) as client:
         job_id = (await client.post(SUBMIT, json=sent, headers={"traceparent": trace})).json()["jobId"]
@@ -47,6 +47,7 @@ async def test_everything_a_body_says_reaches_the_job(redis_url: str, store: Job
     spec = job.spec
     assert (spec.parameters, spec.priority) == (parameters, Priority.LOW)
     assert (spec.provider, spec.model, spec.max_tokens, spec.temperature) == ("demo", "demo", 77, 0.5)
+    assert spec.effort == "high"
     assert (spec.max_attempts, spec.timeout_seconds, spec.metadata) == (7, 12.5, {"campaign": {"id": 1}})
     assert spec.traceparent == trace
     assert job.deadline_ms - job.created_ms == 60_000

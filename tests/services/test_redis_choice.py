@@ -44,11 +44,12 @@ def pair(upstash: Upstash, **more: str) -> StoreSettings:
     return read_store(mapping)
 
 
-async def test_a_probe_tells_three_things_apart(locked_url: str) -> None:
-    """It works, the password is refused (also a missing one), or nobody answers."""
+async def test_a_probe_tells_what_is_wrong(locked_url: str) -> None:
+    """It works, the password is refused or missing, there is no such database, or nobody answers."""
     assert await probe_tcp(f"redis://:{PASSWORD}@{locked_url}") is Probe.WORKS
     assert await probe_tcp(f"redis://default:wrong@{locked_url}") is Probe.REFUSED
-    assert await probe_tcp(f"redis://{locked_url}") is Probe.REFUSED
+    assert await probe_tcp(f"redis://{locked_url}") is Probe.LOCKED
+    assert await probe_tcp(f"redis://:{PASSWORD}@{locked_url}/99") is Probe.NO_DATABASE
     assert await probe_tcp(f"redis://127.0.0.1:{free_port()}") is Probe.AWAY
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+import pytest
+
 from services.worker.providers import Action, Completion, GenerationRequest, ProviderError
 from shared.job import JobError, JobStatus
 from shared.settings import StoreSettings
@@ -130,8 +132,46 @@ async def test_a_claim_in_flight_at_the_drain_is_not_left_to_its_lease(store: Jo
     assert (stats.queued, stats.processing) == (1, 0)
 
 
-async def test_one_suspect_at_a_time_but_all_of_them_in_the_end(store: JobStore) -> None:
-    """Ten jobs that lost a worker run one after the other in one worker, without waiting for a time-out in between."""
+async def test_a_busy_worker_makes_room_for_a_job_that_must_run_alone(store: JobStore, redis_url: str) -> None:
+    """Nothing new is claimed once it waited for a lease; it runs when the last of the others ended, and they go on."""
+    release, running, beside = asyncio.Event(), 0, list[int]()
+
+    async def counts(request: GenerationRequest) -> AsyncIterator[str | Completion]:
+        nonlocal running
+        running += 1
+        if request.prompt == "alone":
+            beside.append(running - 1)
+        elif request.prompt == "long":
+            await release.wait()
+        running -= 1
+        yield DONE
+
+    settings = StoreSettings(redis_url=redis_url, lease_seconds=1.0)
+    await submit(store, 1, prompt="long")
+    async with running_worker(settings, {"p": Scripted(counts)}, worker_concurrency=4) as (worker, _):
+        await until_processing(store, 1)
+        (isolated,) = await submit(store, 1, prompt="alone", delay_ms=3_600_000)
+        async with RawRedis(redis_url) as raw:
+            await raw("HSET", store.keys.job(isolated), "losses", 3)
+            await raw("ZADD", store.keys.fixed("due_normal"), 1, isolated)
+        await store.upkeep.promote()
+
+        async def makes_room() -> bool:
+            return worker._pool.clearing
+
+        await until(makes_room)
+        (later,) = await submit(store, 1, prompt="short")
+        release.set()
+        assert (await ended(store, isolated)).status is JobStatus.COMPLETED
+        assert (await ended(store, later)).status is JobStatus.COMPLETED
+    assert beside == [0]
+
+
+@pytest.mark.parametrize(("losses", "beside"), [(1, 10), (2, 2), (3, 1)])
+async def test_suspects_are_isolated_and_all_of_them_run_in_the_end(
+    store: JobStore, redis_url: str, losses: int, beside: int
+) -> None:
+    """Ten jobs that lost workers run in a worker of 16 slots, few at a time or alone, and none waits for a time-out."""
     running = most = 0
 
     async def counts(_: GenerationRequest) -> AsyncIterator[str | Completion]:
@@ -145,13 +185,16 @@ async def test_one_suspect_at_a_time_but_all_of_them_in_the_end(store: JobStore)
     ids = await submit(store, 10)
     claimed = await store.claim("dead", 50, look=True, suspect=True)
     assert len(claimed.claims) == 10
+    async with RawRedis(redis_url) as raw:
+        for job_id in ids:
+            await raw("HSET", store.keys.job(job_id), "losses", losses - 1)
     recovered = 0
     async with asyncio.timeout(10):
         while recovered < 10:
             found = await store.upkeep.recover("finder", [])
             recovered += found.requeued
             await asyncio.sleep((found.next_ms or 0) / 1000)
-    async with running_worker(_patient(store), {"p": Scripted(counts)}):
+    async with running_worker(_patient(store), {"p": Scripted(counts)}, worker_concurrency=16):
         for job_id in ids:
             await ended(store, job_id, seconds=20.0)
-    assert most == 1
+    assert most == beside

@@ -6,7 +6,7 @@ import itertools
 
 from services.worker.deltas import Deltas
 from services.worker.providers.answers import TEXT_MAX
-from services.worker.run import Run
+from services.worker.run import StopSignal
 from shared.job import JobStatus
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
@@ -54,9 +54,9 @@ async def test_a_text_without_end(store: JobStore, redis_url: str) -> None:
 async def test_small_pieces_take_no_more_than_their_text(store: JobStore) -> None:
     """A million pieces of four characters are kept as one text of four mebibytes."""
     settings = StoreSettings(redis_url=store.settings.redis_url, deltas=False)
-    run = Run(await claim_one(store), 0.0)
+    claim, signal = await claim_one(store), StopSignal(0.0, 0.0)
     async with open_store(settings, client_name="quiet") as quiet:
-        deltas = Deltas(quiet, run)
+        deltas = Deltas(quiet, claim, signal)
         async with measured() as strain:
             for number in range(MIB):
                 deltas.push(f"{number % 10_000:4}")

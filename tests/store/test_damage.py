@@ -39,6 +39,15 @@ async def _recover(store: JobStore, consumer: str = "w2") -> int:
     return (await store.upkeep.recover(consumer, [])).requeued
 
 
+async def _suspects(store: JobStore, raw: RawRedis, count: int) -> list[str]:
+    """So many jobs that lost two workers."""
+    ids = await submit(store, count)
+    for _ in range(2):
+        await make_stale(raw, *await claim(store, 50, "gone"))
+        assert await _recover(store) == count
+    return ids
+
+
 async def test_a_spec_nobody_can_read_costs_its_neighbours_nothing(store: JobStore, raw: RawRedis) -> None:
     """The claim answers the readable jobs; the other one is given back, and fails when its attempts are used up."""
     ids = await submit(store, 3)
@@ -125,9 +134,7 @@ async def test_a_forged_cursor_costs_no_walk_through_the_future(store: JobStore)
 
 async def test_a_worker_whose_claim_was_lost_gets_no_second_suspect(store: JobStore, raw: RawRedis) -> None:
     """The repeated claim answers the suspect of the first one; the next suspect waits for another worker."""
-    ids = await submit(store, 2)
-    await make_stale(raw, *await claim(store, 50, "gone"))
-    assert await _recover(store) == 2
+    ids = await _suspects(store, raw, 2)
     faults = FaultyTransport(store)
     faults.lose("claim")
     with pytest.raises(StoreUnavailable, match="lost"):
@@ -139,9 +146,7 @@ async def test_a_worker_whose_claim_was_lost_gets_no_second_suspect(store: JobSt
 
 async def test_a_high_job_does_not_wait_behind_recovered_ones(store: JobStore, raw: RawRedis) -> None:
     """A worker of one slot among many recovered jobs: a high job is among the next two claimed (I8)."""
-    await submit(store, 20)
-    await make_stale(raw, *await claim(store, 50, "gone"))
-    assert await _recover(store) == 20
+    await _suspects(store, raw, 20)
     for _ in range(4):
         (high,) = await submit(store, 1, "high")
         order = []
@@ -152,11 +157,9 @@ async def test_a_high_job_does_not_wait_behind_recovered_ones(store: JobStore, r
         assert high in order
 
 
-async def test_audit_remembers_whose_suspect_still_runs(store: JobStore, raw: RawRedis) -> None:
-    """A worker runs a suspect for hours; its quiet consumers elsewhere go, what is known of its suspect stays."""
-    await submit(store, 1)
-    await make_stale(raw, *await claim(store, 50, "gone"))
-    await _recover(store)
+async def test_audit_knows_whose_suspect_still_runs(store: JobStore, raw: RawRedis) -> None:
+    """A worker runs a suspect for hours and its quiet consumers elsewhere go: when it dies, only the suspect counts."""
+    await _suspects(store, raw, 1)
     (neighbour_id,) = await submit(store, 1, "high")
     suspect, neighbour = await claim(store, 50, "w1")
     assert neighbour.job_id == neighbour_id
@@ -165,7 +168,9 @@ async def test_audit_remembers_whose_suspect_still_runs(store: JobStore, raw: Ra
     await complete(store, low)
     store._calls.scripts._constants = {**store._calls.scripts._constants, "consumer_idle_ms": -1}
     await store.upkeep.audit("w2")
-    assert await raw("HGET", KEYS.fixed("suspects"), "w1") == suspect.token.encode()
+    await make_stale(raw, suspect, neighbour)
+    assert await _recover(store) == 2
+    assert [await raw("HGET", KEYS.job(one.job_id), "losses") for one in (suspect, neighbour)] == [b"3", b"0"]
 
 
 async def test_events_stay_whole_after_an_audit_put_a_job_back(store: JobStore, raw: RawRedis) -> None:
@@ -184,12 +189,14 @@ async def test_events_stay_whole_after_an_audit_put_a_job_back(store: JobStore, 
 
 async def test_a_forced_cancel_frees_its_worker_of_the_suspect(store: JobStore, raw: RawRedis) -> None:
     """What is known of a suspect goes with it: a later loss of its worker counts again."""
-    await submit(store, 1)
-    await make_stale(raw, *await claim(store, 50, "gone"))
-    await _recover(store)
+    await _suspects(store, raw, 1)
     (suspect,) = await claim(store, 50, "w1")
     await store.cancel(suspect.job_id, force=True)
-    assert await raw("HGET", KEYS.fixed("suspects"), "w1") is None
+    await submit(store, 1)
+    (neighbour,) = await claim(store, 50, "w1")
+    await make_stale(raw, neighbour)
+    assert await _recover(store) == 1
+    assert await raw("HGET", KEYS.job(neighbour.job_id), "losses") == b"1"
 
 
 async def test_no_time_to_sleep_is_no_endless_sleep(store: JobStore) -> None:

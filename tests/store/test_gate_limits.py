@@ -101,7 +101,7 @@ async def test_a_reservation_is_used_soon_or_asked_for_again(one: JobStore, raw:
     """A job that was let go and not claimed in time must not break the limit later: it asks anew, and is parked again
     when the gate has closed meanwhile."""
     job_id = await close(one)
-    await raw("HSET", one.keys.job(job_id), "losses", 1)
+    await raw("HSET", one.keys.job(job_id), "losses", 2)
     await open_gate(raw, A)
     # Let go into the lane of suspects, where this worker takes none.
     assert (await one.claim("w", 5, look=True, suspect=False)).claims == []

@@ -20,7 +20,9 @@ GATE = "openai:gpt-a"
 INPUT, OUTPUT = 37.5, 150.0
 """Nano-USD a token."""
 
-SPENT = Spent(usage=Usage(input_tokens=40, output_tokens=100, cached_tokens=8), cost=12_345_678_901_234)
+SPENT = Spent(
+    usage=Usage(input_tokens=40, output_tokens=100, cached_tokens=8, reasoning_tokens=60), cost=12_345_678_901_234
+)
 
 
 def _settings(url: str) -> StoreSettings:
@@ -159,6 +161,21 @@ async def test_a_cancelled_job_that_lost_its_worker_keeps_its_text_and_cost(stor
     assert job.outcome is not None
     assert (job.status, job.outcome.result) == ("cancelled", "The harbour at dawn")
     assert job.outcome.usage == Usage(input_tokens=1, output_tokens=5, estimated=True)
+
+
+async def test_prices_that_changed_count_for_jobs_that_end_later(store: JobStore, raw: RawRedis) -> None:
+    """A worker that read its prices again tells the scripts the new ones; a gate without a price has none any more."""
+    for prices, expected in (({GATE: (2 * INPUT, 2 * OUTPUT)}, 2 * (INPUT + OUTPUT) / 1e9), ({}, None)):
+        await submit(store)
+        (held,) = await claim(store)
+        await store.append(held, 2, "dawn")
+        await store.cancel(held.job_id)
+        store.upkeep.reprice(Routing(prices=prices))
+        await _lose(store, raw, held)
+        job = await store.status(held.job_id)
+        assert job is not None
+        assert job.outcome is not None
+        assert job.outcome.cost_usd == expected
 
 
 async def test_a_job_that_never_ran_costs_nothing(store: JobStore, raw: RawRedis) -> None:

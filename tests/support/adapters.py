@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from services.worker.providers import Access, Completion, GenerationRequest, Provider, ProviderError
+from services.worker.providers import Access, Completion, GenerationRequest, Provider, ProviderError, Thought
 from services.worker.providers.anthropic import AnthropicProvider
 from services.worker.providers.openai import OpenAIProvider
 from services.worker.providers.wire import Briefing
@@ -61,6 +61,7 @@ class Collected(msgspec.Struct):
     """What a call brought. Exactly one of `completion` and `error` is set."""
 
     text: str = ""
+    thoughts: list[int] = []
     reported: list[Usage] = []
     completion: Completion | None = None
     error: ProviderError | None = None
@@ -86,6 +87,8 @@ async def collect(provider: Provider, wanted: GenerationRequest) -> Collected:
             assert seen.completion is None, "nothing may follow a completion"
             if isinstance(item, str):
                 seen.text += item
+            elif isinstance(item, Thought):
+                seen.thoughts.append(item.characters)
             elif isinstance(item, Usage):
                 seen.reported.append(item)
             else:

@@ -17,9 +17,23 @@ class Failing(msgspec.Struct, forbid_unknown_fields=True):
     status: int
     retry_after: float | None = None
     headers: dict[str, str] = {}
-    body: dict[str, Any] | None = None
+    body: Any = None
     first: int | None = None
     seconds: float | None = None
+
+
+class Refusal(msgspec.Struct, forbid_unknown_fields=True):
+    """Answers calls that have `parameter` in their body so; `system`: with instructions in a role of their own."""
+
+    parameter: str
+    status: int
+    body: Any = None
+
+    def fits(self, body: dict[str, Any]) -> bool:
+        """Whether a call is refused."""
+        if self.parameter == "system":
+            return "system" in body or any(message.get("role") == "system" for message in body.get("messages", ()))
+        return self.parameter in body
 
 
 class Behaviour(msgspec.Struct, forbid_unknown_fields=True):
@@ -28,7 +42,8 @@ class Behaviour(msgspec.Struct, forbid_unknown_fields=True):
     `tokens` pieces of text, `gap_s` apart, the first after `first_token_s` and up to `first_spread_s` more, at random.
     `stamped`: each is `llm_dialects.STAMP` with the moment it is written. After `cut_after` pieces the stream ends
     as `cut` says. `raw`: send these strings as the body instead, then do as `cut` says (None: end it in order).
-    `endless`: with a gap, the pieces come again and again, until `/_release`.
+    `content_type`: of an answer. `refuses`: what calls may not hold, in this order. `endless`: with a gap, the
+    pieces come again and again, until `/_release`.
     """
 
     tokens: int = 16
@@ -39,9 +54,11 @@ class Behaviour(msgspec.Struct, forbid_unknown_fields=True):
     gap_s: float = 0.0
     usage: bool = True
     fail: Failing | None = None
+    refuses: list[Refusal] = []
     cut: Literal["end", "drop", "stall"] | None = None
     cut_after: int = 0
     raw: list[str] | None = None
+    content_type: str | None = "text/event-stream"
     keep_bodies: bool = False
 
 
@@ -57,6 +74,7 @@ class Call(msgspec.Struct):
     ended_at: float | None = None
     body: Any = None
     headers: dict[str, str] | None = None
+    path: str = ""
 
 
 class State:

@@ -20,7 +20,7 @@ import uvloop
 
 from shared.http.server import set_by_signals
 from tests.support import llm_dialects
-from tests.support.llm_behaviour import Behaviour, Call, Control, State
+from tests.support.llm_behaviour import Behaviour, Call, Control, Failing, State
 
 _STAMP = llm_dialects.STAMP.encode()
 
@@ -105,9 +105,13 @@ class Connection(asyncio.Protocol):
     def _answer(self, dialect: str) -> None:
         asked = msgspec.json.decode(self._body, type=_Asked)
         behaviour, failing = self._state.answer_to(asked.model)
+        if behaviour.refuses:
+            body = msgspec.json.decode(self._body)
+            refusal = next((one for one in behaviour.refuses if one.fits(body)), None)
+            failing = failing or (Failing(status=refusal.status, body=refusal.body) if refusal else None)
         call = Call(at=time.time(), model=asked.model, dialect=dialect, status=failing.status if failing else 200)
         if behaviour.keep_bodies:
-            call.body, call.headers = msgspec.json.decode(self._body), self._headers
+            call.body, call.headers, call.path = msgspec.json.decode(self._body), self._headers, self._path
         self._state.calls.append(call)
         self._state.connections += self._fresh
         self._fresh = False
@@ -139,8 +143,9 @@ class Connection(asyncio.Protocol):
             start, pieces, end = b"", [llm_dialects.chunk(text.encode()) for text in behaviour.raw], b""
         elif behaviour.cut is not None:
             pieces, end = pieces[: behaviour.cut_after], b""
-        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-        self._transport.write(head + start)
+        kind = f"content-type: {behaviour.content_type}\r\n" if behaviour.content_type else ""
+        head = f"HTTP/1.1 200 OK\r\n{kind}transfer-encoding: chunked\r\n\r\n"
+        self._transport.write(head.encode() + start)
         finish = partial(self._finish, end, behaviour.cut)
         loop = asyncio.get_running_loop()
         wait_s = behaviour.first_token_s + random.uniform(0, behaviour.first_spread_s)

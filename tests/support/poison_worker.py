@@ -1,8 +1,10 @@
-"""The real worker with one more provider, whose jobs kill the process when their prompt says `poison`."""
+"""The real worker with one more provider, whose jobs kill the process when their prompt says `poison`, and never end
+when it says `deaf`."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -31,6 +33,9 @@ class Poison:
     async def stream(self, request: GenerationRequest) -> AsyncIterator[str | Completion]:
         """See `Provider`."""
         await asyncio.sleep(0.1)
+        while "deaf" in request.prompt:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
         if "poison" in request.prompt:
             await asyncio.sleep(0.2)
             os.kill(os.getpid(), signal.SIGKILL)
@@ -43,7 +48,7 @@ async def main() -> None:
     stop = asyncio.Event()
     with set_by_signals(stop):
         settings = read(os.environ, WorkerSettings, providers="poison:poison")
-        await app.run(settings, read_store(os.environ), stop, providers={"poison": Poison()})
+        app.leave(await app.run(settings, read_store(os.environ), stop, providers={"poison": Poison()}))
 
 
 if __name__ == "__main__":

@@ -93,6 +93,14 @@ class ServiceProcess:
         if self.process.poll() is None:
             self.process.send_signal(number)
 
+    def freeze(self) -> None:
+        """SIGSTOP: its connections stay open, nothing of it moves."""
+        self.signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT after `freeze`."""
+        self.signal(signal.SIGCONT)
+
     async def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""
         self.signal(signal.SIGKILL)

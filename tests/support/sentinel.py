@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from redis.exceptions import RedisError
 
-from shared.store.embedded import _bundled_binary, die_with_parent
+from shared.store.embedded import bundled_binary, die_with_parent
 from tests.support.checks import RawRedis
 from tests.support.processes import free_port
 from tests.support.tls import Authority
@@ -34,7 +34,7 @@ class Sentinel:
         self.port = free_port()
         user = f":{quote(password, safe='')}@" if password else ""
         self.url = f"redis{'s' if tls else ''}://{user}127.0.0.1:{self.port}{tls.query if tls else ''}"
-        self._binary = binary or _bundled_binary()
+        self._binary = binary or bundled_binary()
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True)

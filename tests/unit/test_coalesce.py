@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from shared.errors import Overloaded, StoreUnavailable
+from shared.errors import Overloaded, StoreRejected, StoreUnavailable
 from shared.store.coalesce import MAX_BYTES, MAX_ITEMS, Coalescer
 
 
@@ -128,3 +128,31 @@ async def test_full_only_sends_nothing_but_full_batches_beside_another_call() ->
     server.gate.set()
     assert await asyncio.gather(*calls) == list(range(4 * MAX_ITEMS))
     assert [len(batch) for batch in server.batches] == [1, MAX_ITEMS, MAX_ITEMS, MAX_ITEMS, MAX_ITEMS - 1]
+
+
+async def test_who_waits_is_answered_also_when_the_sender_is_cancelled() -> None:
+    """Nobody waits for ever, neither for the batch that was cut nor for the next one; the next call is sent."""
+    server = Server()
+    call = Coalescer(server.flush, patience_s=None)
+    waiting = [asyncio.create_task(call(number)) for number in range(MAX_ITEMS + 2)]
+    async with asyncio.timeout(5):
+        while not server.batches:
+            await asyncio.sleep(0)
+        (sender,) = (task for task in asyncio.all_tasks() if task.get_name() == "coalescer")
+        sender.cancel()
+        found = await asyncio.gather(*waiting, return_exceptions=True)
+        server.gate.set()
+        assert await call(7) == 7
+    assert {type(one) for one in found} == {StoreUnavailable}
+
+
+async def test_an_answer_of_another_length_is_an_error_of_every_caller() -> None:
+    """Nobody gets a neighbour's answer, nobody waits for ever."""
+
+    async def flush(items: Sequence[int]) -> Sequence[int]:
+        return items[1:]
+
+    call = Coalescer(flush, patience_s=None)
+    async with asyncio.timeout(5):
+        found = await asyncio.gather(*(call(number) for number in range(3)), return_exceptions=True)
+    assert {type(one) for one in found} == {StoreRejected}

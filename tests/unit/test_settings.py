@@ -71,6 +71,14 @@ def test_the_line_says_what_may_stand_there() -> None:
         assert str(raised.value) == f"{name}: {wanted}"
 
 
+def test_a_service_link_is_explained() -> None:
+    """Kubernetes sets GATEWAY_PORT in every pod beside a service called gateway; Docker's links do too."""
+    with pytest.raises(SettingsInvalid, match=r"^WORKER_METRICS_PORT: expected a whole number; it holds") as raised:
+        read({"WORKER_METRICS_PORT": "tcp://10.0.0.1:9100"}, WorkerSettings)
+    assert "enableServiceLinks: false" in str(raised.value)
+    assert "10.0.0.1" not in str(raised.value)
+
+
 @pytest.mark.parametrize("prefix", ["UPSTASH_REDIS_REST", "KV_REST_API"])
 def test_the_rest_pair_becomes_a_tls_url(prefix: str) -> None:
     """Host and token of Upstash's REST pair give the TCP endpoint; the token is quoted; half a pair is refused."""
@@ -136,7 +144,21 @@ def test_providers_are_pairs_in_order() -> None:
     ]
 
 
-@pytest.mark.parametrize("text", [":model", "a b:c", "openai:gpt x", "openai:a=1", "demo,demo", "demo,,demo"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        ":model",
+        "a b:c",
+        "openai:gpt x",
+        "openai:a=1",
+        "demo,demo",
+        "demo,,demo",
+        "groq",
+        "Groq:m",
+        "_x:m",
+        "gr\u00f6q:m",
+    ],
+)
 def test_ill_formed_providers_are_refused(text: str) -> None:
     """What separates names elsewhere cannot be part of one, and each comes once."""
     with pytest.raises(SettingsInvalid, match="PROVIDERS"):

@@ -32,10 +32,13 @@ DOCUMENTED = {
     "presswork_provider_requests": ("provider", "model", "outcome"),
     "presswork_provider_tokens": ("provider", "model", "direction"),
     "presswork_provider_cost_usd": ("provider", "model"),
+    "presswork_unknown_finish_reasons": ("provider", "model"),
     "presswork_wasted_tokens": ("reason",),
     "presswork_worker_slots": (),
     "presswork_worker_slots_busy": (),
     "presswork_worker_draining": (),
+    "presswork_worker_stuck_tasks": (),
+    "presswork_worker_loop_failures": ("loop",),
     "presswork_queue_jobs": ("state",),
     "presswork_queue_delayed_jobs": (),
     "presswork_queue_parked_jobs": (),
@@ -48,6 +51,7 @@ DOCUMENTED = {
     "presswork_redis_quota_exceeded": (),
     "presswork_redis_round_trips": (),
     "presswork_build_info": ("service", "version"),
+    "presswork_log_lines_dropped": (),
 }
 
 

@@ -9,13 +9,17 @@ from services.worker.view import View
 LEASE = 15.0
 
 
-def _watched(until: float, *, step: float = 2.0) -> View:
-    """A view of a server that answered every `step` seconds, from 0 on."""
-    view = View(LEASE, 0.0)
-    now = 0.0
+def _watch(view: View, now: float, until: float, *, step: float = 2.0, generation: int = 1) -> None:
+    """The server answers every `step` seconds."""
     while now <= until:
-        view.looked(now, now + 0.01, 1_000_000 + round(now * 1000), 1)
+        view.looked(now, now + 0.01, 1_000_000 + round(now * 1000), generation)
         now += step
+
+
+def _watched(until: float) -> View:
+    """A view of a server that answered from 0 on."""
+    view = View(LEASE, 0.0)
+    _watch(view, 0.0, until)
     return view
 
 
@@ -45,8 +49,28 @@ def test_any_break_costs_another_lease(breaking: object) -> None:
     assert view.whole(20.0)
     assert callable(breaking)
     breaking(view)
+    _watch(view, 22.0, 34.0)
     assert not view.whole(34.0)
-    assert view.whole(36.0)
+    _watch(view, 36.0, 38.0)
+    assert view.whole(38.0)
+
+
+def test_a_refused_write_breaks_the_view_before_anything_is_asked() -> None:
+    """The count of refusals and connections changed: another lease must pass."""
+    view = _watched(19.0)
+    view.same(19.5, 1)
+    assert view.whole(19.5)
+    view.same(19.5, 2)
+    assert not view.whole(19.5)
+    _watch(view, 20.0, 34.0, generation=2)
+    assert not view.whole(34.0)
+
+
+def test_who_has_not_looked_of_late_looks_first() -> None:
+    """A worker whose last look was more than half a lease ago takes nothing before two more."""
+    view = _watched(19.0)
+    assert not view.whole(27.0)
+    assert view.whole_in(27.0) == 0.0
 
 
 def test_after_a_silence_a_second_look_is_needed() -> None:

@@ -4,26 +4,45 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import msgspec
 
-from shared.job import JobError, ParameterValue, Usage
+from shared.job import Effort, JobError, ParameterValue, Usage
+
+
+class PriceBook(Protocol):
+    """Prices that an operator gave, which come before any vendor's list."""
+
+    def cost(self, gate: str, usage: Usage) -> int | None:
+        """What these tokens cost, in nano-USD; None when no price was given for this `provider:model`."""
+
+
+THINK_TAGS: Final = ("think", "thinking", "thought")
+"""DeepSeek R1 and Qwen write the first where nothing before us parses it, Nova the second, Gemini the third."""
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
     """How calls reach a vendor, or another server that speaks its API.
 
-    `base_url`: None for the vendor's own address. `priced`: whether the vendor's price list holds there; None: at its
-    own address alone. `proxy`: URL of an HTTP proxy. `read_timeout_s` is the last resort: the worker's own limits for
-    the first token and between tokens are shorter, and know which of the two it was.
+    `name`: as PROVIDERS has it; empty: the vendor's. `base_url`: None for the vendor's own address. `priced`: whose
+    price list holds there, by name; True: that of the server's own vendor, False: none; None: that of the vendor whose
+    address it is. `proxy`: URL of an HTTP proxy. `read_timeout_s` is the last resort: the worker's own limits for the
+    first token and between tokens are shorter, and know which of the two it was. `think_tags`: names of the tags in
+    which a model may write its thoughts before its text.
     """
 
     api_key: str
+    name: str = ""
     base_url: str | None = None
-    priced: bool | None = None
+    priced: bool | str | None = None
+    prices: PriceBook | None = None
     proxy: str | None = None
     read_timeout_s: float = 600.0
+    think_tags: tuple[str, ...] = THINK_TAGS
+
+    def __repr__(self) -> str:
+        return "Access(...)"
 
 
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +55,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     max_tokens: int | None = None
     temperature: float | None = None
+    effort: Effort | None = None
 
 
 class BilledUsage(Usage, frozen=True, kw_only=True):
@@ -49,12 +69,23 @@ class BilledUsage(Usage, frozen=True, kw_only=True):
     cache_write_1h_tokens: int = 0
 
 
+class Thought(msgspec.Struct, frozen=True):
+    """The model thinks: so many characters more, 0 when it does not show them. They are paid for, and nobody's text."""
+
+    characters: int
+
+
 class Completion(msgspec.Struct, frozen=True, kw_only=True):
-    """The last item of a stream that ended as it should."""
+    """The last item of a stream that ended as it should.
+
+    `finish_reason`: `stop`, `length`, or the provider's own word for what is neither.
+    `repairs`: calls before it that were refused for a parameter, and made again without it.
+    """
 
     usage: Usage
     finish_reason: str
     metadata: dict[str, object] | None = None
+    repairs: int = 0
 
 
 class Provider(Protocol):
@@ -66,10 +97,11 @@ class Provider(Protocol):
     @property
     def gated(self) -> bool: ...
 
-    def stream(self, request: GenerationRequest) -> AsyncIterator[str | Usage | Completion]:
+    def stream(self, request: GenerationRequest) -> AsyncIterator[str | Usage | Thought | Completion]:
         """Pieces of text, then one `Completion`. A stream that ends without one counts as broken.
 
-        A `Usage` in between says what the provider has reported so far, for a stream that will not reach its end.
+        A `Usage` in between says what the provider has reported so far, for a stream that will not reach its end; a
+        `Thought`, that it is not silent although no text comes.
         Raises `ProviderError`; whatever else it raises counts as an internal error and is retried.
         """
         ...
@@ -80,6 +112,15 @@ class Provider(Protocol):
 
     async def aclose(self) -> None:
         """Close what the provider holds open."""
+        ...
+
+
+@runtime_checkable
+class Remote(Provider, Protocol):
+    """A provider that calls a server with a key."""
+
+    def rekey(self, key: str) -> None:
+        """Use another key (empty: none) from the next call on; calls under way go on with theirs."""
         ...
 
 

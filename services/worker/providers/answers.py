@@ -1,29 +1,29 @@
-"""Reads the answer to a call: cuts its body into events, hands on text and usage, and knows when it is whole."""
+"""Reads the answer to a call: hands on text, thoughts and usage, and knows when it is whole."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
-from enum import Enum
-from typing import Any, Final, Protocol
+from typing import Final
 
 import httpx2
 import msgspec
 
-from services.worker.providers import ProviderError
+from services.worker.providers import ProviderError, Thought
+from services.worker.providers.events import BOM, MAX_EVENT_BYTES, WHOLE_MAX_BYTES, EventReader
 from services.worker.providers.failures import CallFailure, Fault, classify
-from services.worker.providers.wire import reported
+from services.worker.providers.finishes import Finish
+from services.worker.providers.reply import UNREADABLE, Reply, reread
 from shared.job import Usage
 
 ANSWER_MAX_BYTES: Final = 1 << 28
 """Of a whole body, unpacked: more than the largest token limit of a job makes, at 250 bytes an event."""
 
+__all__ = ["ANSWER_MAX_BYTES", "MAX_EVENT_BYTES", "TEXT_MAX", "WHOLE_MAX_BYTES", "EventReader", "read_answer"]
+
 LONG_BYTES: Final = 65_536
 """After so much of a longer piece the other jobs have their turn: an answer that inflates always has the next ready."""
-
-MAX_EVENT_BYTES: Final = 1 << 20
-"""A single event of a text stream is some hundred bytes; beyond a mebibyte it is not one."""
 
 TEXT_MAX: Final = 1 << 24
 """Characters: several times what the largest token limit of a job allows. A server that goes on beyond it has lost its
@@ -34,80 +34,6 @@ END_SECONDS: Final = 5.0
 
 DRAIN_SECONDS: Final = 0.5
 """How long a finished stream may take to close, so that its connection can be used again."""
-
-COUNT_MAX: Final = 1 << 31
-"""More tokens than any call can have: a greater count, or one below zero, was not counted but made up."""
-
-UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for bytes that are not what they should be: no UTF-8, or nested too deep, among others."""
-
-_BOM: Final = b"\xef\xbb\xbf"
-
-
-class Finish(Enum):
-    """Why an answer ended. What a compatible server calls by another name is a stop."""
-
-    STOP = "stop"
-    LENGTH = "length"  # at a limit of tokens
-    REFUSED = "refused"  # the model or a filter withheld it
-
-
-class Reply(Protocol):
-    """What has come of one answer so far. `size`: characters of text; `done`: nothing comes after."""
-
-    size: int
-    usage: Usage | None
-    finish: Finish | None
-    done: bool
-
-    def take(self, data: bytes, /) -> str:
-        """Take one event; answers its text. ProviderError when it reports an error or cannot be read."""
-
-
-class EventReader:
-    """Cuts a body into the `data` of its server-sent events (WHATWG HTML, section 9.2). One per stream.
-
-    `left`: what came after the last event's end; `found`: there was an event.
-    """
-
-    def __init__(self) -> None:
-        self.left = bytearray()
-        self.found = False
-        self._half_line_end = b""
-
-    def feed(self, chunk: bytes) -> list[bytes]:
-        """The data of the events that this chunk completes. ProviderError when an event has no end."""
-        text = self._with_plain_ends(chunk) if self._half_line_end or b"\r" in chunk else chunk
-        if b"\n\n" not in text and not (text.startswith(b"\n") and self.left.endswith(b"\n")):
-            self._keep(text)
-            return []
-        if self.left:
-            text = b"".join((self.left, text))
-            self.left.clear()
-        complete, _, rest = text.rpartition(b"\n\n")
-        if rest:
-            self._keep(rest)
-        if not self.found:
-            complete, self.found = complete.removeprefix(_BOM), True
-        found = []
-        for event in complete.split(b"\n\n") if b"data:" in complete else ():
-            lines = [line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:")]
-            # An event without data is none: some servers keep a connection alive like that.
-            if lines and (data := b"\n".join(lines)):
-                found.append(data)
-        return found
-
-    def _with_plain_ends(self, chunk: bytes) -> bytes:
-        """With each line end as LF. A chunk may end between the two characters of a line end."""
-        chunk, self._half_line_end = self._half_line_end + chunk, b""
-        if chunk.endswith(b"\r"):
-            chunk, self._half_line_end = chunk[:-1], b"\r"
-        return chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-
-    def _keep(self, rest: bytes) -> None:
-        self.left += rest
-        if len(self.left) > MAX_EVENT_BYTES:
-            raise classify(CallFailure(fault=Fault.MALFORMED))
 
 
 def take_all(reply: Reply, events: Sequence[bytes]) -> tuple[str, ProviderError | None]:
@@ -138,30 +64,54 @@ async def _pieces(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
                 await asyncio.sleep(0)
 
 
-async def read_answer(response: httpx2.Response, reply: Reply) -> AsyncIterator[str | Usage]:
-    """Text as the reads of the socket bring it, and each usage that is reported, until `reply` has all of the answer.
+class _News:
+    """Hands on each thing of a reply once."""
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+        self._signs = self._thought = 0
+        self._usage: Usage | None = None
+
+    def with_text(self, text: str) -> list[str | Usage | Thought]:
+        """What is new, in its order, and this text."""
+        reply = self._reply
+        news: list[str | Usage | Thought] = [text] if text else []
+        if reply.signs != self._signs or reply.thought != self._thought:
+            news.insert(0, Thought(reply.thought - self._thought))
+            self._signs, self._thought = reply.signs, reply.thought
+        if reply.usage is not self._usage and reply.usage is not None:
+            news.append(reply.usage)
+            self._usage = reply.usage
+        return news
+
+
+async def read_answer(response: httpx2.Response, reply: Reply) -> AsyncIterator[str | Usage | Thought]:
+    """Text as the reads of the socket bring it, what was thought, and each usage that is reported, until `reply` has
+    all of the answer.
 
     ProviderError when the answer reports an error, cannot be read or is none; httpx2.HTTPError when its connection
     breaks before it has a finish reason. An answer that has one is whole: paying for it again would mend nothing.
     """
-    reader, told = EventReader(), None
+    reader, news = EventReader(), _News(reply)
     async with aclosing(_pieces(response)) as body:
         async for chunk in body:
             text, broken = take_all(reply, reader.feed(chunk))
-            if text:
-                yield text
-            if reply.size > TEXT_MAX:
+            for item in news.with_text(text):
+                yield item
+            if reply.written > TEXT_MAX:
                 raise classify(CallFailure(fault=Fault.MALFORMED))
-            if reply.finish is not None and (text := await _rest(body, reader, reply)):
-                yield text
-            if reply.usage is not None and reply.usage is not told:
-                told = reply.usage
-                yield told
             if broken is not None:
                 raise broken
+            if reply.finish is not None:
+                for item in news.with_text(await _rest(body, reader, reply)):
+                    yield item
             if reply.finish is not None or reply.done:
                 break
-    _refuse_json(reader)
+    text, broken = _last(reader, reply)
+    for item in news.with_text(text):
+        yield item
+    if broken is not None:
+        raise broken
     if (fault := _fault(reply)) is not None:
         raise classify(CallFailure(fault=fault))
 
@@ -182,30 +132,43 @@ async def _rest(body: AsyncIterator[bytes], reader: EventReader, reply: Reply) -
     return "".join(pieces)
 
 
+def _last(reader: EventReader, reply: Reply) -> tuple[str, ProviderError | None]:
+    """What is left at the end of a body: text that was held back, an event without its end, or an answer that is no
+    stream; and the error in it."""
+    if not reader.whole:
+        text, broken = take_all(reply, reader.end())
+        if broken is not None and broken.error.type == "StreamMalformed":
+            broken = None  # half an event: it was cut off
+        return text + reply.rest(), broken
+    body = bytes(reader.left).removeprefix(BOM)
+    try:
+        msgspec.json.decode(body)
+    except UNREADABLE:
+        if not _is_odd(body):
+            return reply.rest(), None
+    text, broken = take_all(reply, [body.strip()])
+    if broken is None and reply.finish is None:
+        broken = classify(CallFailure(fault=Fault.MALFORMED))
+    return text + reply.rest(), broken
+
+
+def _is_odd(data: bytes) -> bool:
+    """Whether it is JSON that msgspec does not read."""
+    try:
+        return bool(reread(data))
+    except UNREADABLE:
+        return False
+
+
+_FAULTS: Final = {Finish.REFUSED: Fault.REFUSED, Finish.BROKEN: Fault.BROKEN_OFF}
+
+
 def _fault(reply: Reply) -> Fault | None:
     """Why an answer, whose stream has ended, is none; None when it is one."""
     if reply.finish is None:
         return Fault.TRUNCATED
-    if reply.finish is Finish.REFUSED:
-        return Fault.REFUSED
+    if reply.finish in _FAULTS:
+        return _FAULTS[reply.finish]
     if reply.size:
-        return None
+        return Fault.TOOL if reply.finish is Finish.TOOL else None
     return Fault.LIMITED if reply.finish is Finish.LENGTH else Fault.EMPTY
-
-
-def _refuse_json(reader: EventReader) -> None:
-    """A body without any event may be the error of something in between, in JSON under a 200. ProviderError."""
-    if reader.found or not reader.left.lstrip().startswith(b"{"):
-        return
-    try:
-        body: dict[str, Any] = msgspec.json.decode(reader.left, type=dict[str, Any])
-    except UNREADABLE:
-        return
-    if body.get("error") is not None or body.get("object") == "error":
-        raise classify(reported(body.get("error") or body))
-    raise classify(CallFailure(fault=Fault.MALFORMED))
-
-
-def count(reported_count: int | None) -> int:
-    """A number of tokens as reported; 0 for one that cannot be."""
-    return reported_count if reported_count is not None and 0 <= reported_count <= COUNT_MAX else 0

@@ -11,19 +11,18 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import httpx2
-import msgspec
 import openai
 
 from services.worker.accounting import usage_of_answer
-from services.worker.providers import Access, BilledUsage, Completion, GenerationRequest
-from services.worker.providers.answers import UNREADABLE, Finish, count, read_answer
-from services.worker.providers.failures import CallFailure, Fault, classify
-from services.worker.providers.models import (
-    THINKING_TOKENS,
-    openai_can_stop_reasoning,
-    openai_reasons,
-)
-from services.worker.providers.prices import cost_nano_usd, load_prices
+from services.worker.providers import Access, Completion, GenerationRequest, Thought
+from services.worker.providers.addresses import read_address
+from services.worker.providers.adjustments import Adjustments
+from services.worker.providers.answers import read_answer
+from services.worker.providers.drafts import Draft, cut, left_out
+from services.worker.providers.failures import CallFailure, classify
+from services.worker.providers.models import Thinking, openai_model
+from services.worker.providers.openai_answers import ChatReply
+from services.worker.providers.prices import cost_of, price_list
 from services.worker.providers.wire import Briefing, fault_of, new_http_client, reported
 from shared.job import Usage
 
@@ -31,105 +30,32 @@ BASE_URL: Final = "https://api.openai.com/v1"
 _OWN_HOSTS: Final = (".openai.com", ".openai.azure.com")
 
 
-class _Delta(msgspec.Struct):
-    content: str | None = None
-    refusal: str | None = None
-
-
-class _Choice(msgspec.Struct):
-    delta: _Delta | None = None
-    finish_reason: str | None = None
-
-
-class _Details(msgspec.Struct):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
-
-
-class _Counts(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: _Details | None = None
-
-
-class _Chunk(msgspec.Struct):
-    choices: list[_Choice] | None = None
-    usage: _Counts | None = None
-    error: Any = None
-    object: str | None = None
-
-
-_FINISHES: Final = {"length": Finish.LENGTH, "content_filter": Finish.REFUSED}
-_chunks: Final = msgspec.json.Decoder(_Chunk)
-
-
-class _Reply:
-    """What has come of one answer."""
-
-    def __init__(self) -> None:
-        self.size = 0
-        self.usage: Usage | None = None
-        self.finish: Finish | None = None
-        self._declined = False
-        self.done = False
-
-    def take(self, data: bytes) -> str:
-        """Take one event; answers its text. ProviderError when it reports an error or cannot be read."""
-        if data.startswith(b"[DONE]"):
-            self.done = True
-            return ""
-        try:
-            chunk = _chunks.decode(data)
-        except UNREADABLE:
-            raise classify(CallFailure(fault=Fault.MALFORMED)) from None
-        if chunk.error is not None or chunk.object == "error":
-            # vLLM sends the error as the whole event.
-            raise classify(reported(chunk.error or msgspec.json.decode(data)))
-        if chunk.usage is not None:
-            self._count(chunk.usage)
-        text = ""
-        for choice in chunk.choices or ():
-            if choice.delta is not None:
-                text += choice.delta.content or ""
-                self._declined = self._declined or bool(choice.delta.refusal)
-            if choice.finish_reason:
-                self.finish = Finish.REFUSED if self._declined else _FINISHES.get(choice.finish_reason, Finish.STOP)
-        self.size += len(text)
-        return text
-
-    def _count(self, counts: _Counts) -> None:
-        details = counts.prompt_tokens_details or _Details()
-        self.usage = BilledUsage(
-            input_tokens=count(counts.prompt_tokens),
-            output_tokens=count(counts.completion_tokens),
-            cached_tokens=count(details.cached_tokens),
-            cache_write_tokens=count(details.cache_write_tokens),
-        )
-
-
 class OpenAIProvider:
     """Streams from one base URL with one key; one instance per process, made inside the running loop.
 
-    `briefing` turns a job's parameters into the system prompt.
+    `briefing` turns a job's parameters into the system prompt. What a model accepts is decided by its name
+    (`models.py`), what its server refuses all the same is repaired and remembered (`adjustments.py`).
 
     `max_tokens` goes out as `max_completion_tokens` to OpenAI and Azure, whose newer models take nothing else, and as
-    `max_tokens` to all others, many of which know nothing else. Finish reasons are `stop` and `length`; whatever else
-    a compatible server calls its end is `stop`.
+    `max_tokens` to all others, many of which know nothing else. Finish reasons: `finishes.py`.
     """
 
     gated = True
 
     def __init__(self, access: Access, briefing: Briefing) -> None:
-        url = access.base_url or BASE_URL
-        host = urlsplit(url).hostname or ""
-        self._priced = host == urlsplit(BASE_URL).hostname if access.priced is None else access.priced
+        self._access = access
+        self._address = read_address(access.base_url or BASE_URL, "openai")
+        host = urlsplit(self._address.base_url).hostname or ""
         self._own = host.endswith(_OWN_HOSTS)
+        self._price_list = price_list(access, self._address.base_url, "openai")
         self._briefing = briefing
+        self._adjustments = Adjustments(access.name or "openai")
         self._http = new_http_client(access)
         self._client = openai.AsyncOpenAI(
             # Servers without keys want some header all the same, and the SDK refuses an empty key.
             api_key=access.api_key or "none",
-            base_url=url,
+            base_url=self._address.base_url,
+            default_query=self._address.query,
             max_retries=0,
             timeout=self._http.timeout,
             http_client=self._http,
@@ -137,59 +63,76 @@ class OpenAIProvider:
         # What the SDK took from the environment all the same; the settings alone say what goes out.
         self._client.organization = self._client.project = None
         self._client._custom_headers = {}
-        if self._priced:
-            load_prices()
+        self.rekey(access.api_key)
 
-    def _arguments(self, request: GenerationRequest) -> dict[str, Any]:
+    def _draft(self, request: GenerationRequest) -> Draft:
         brief = self._briefing(request.parameters)
         messages = [{"role": "system", "content": brief.system}] if brief.system else []
-        arguments: dict[str, Any] = {
+        sent: dict[str, Any] = {
             "model": request.model,
             "messages": [*messages, {"role": "user", "content": request.prompt}],
             "stream": True,
             "stream_options": {"include_usage": True},
         }
-        reasons = self._own and openai_reasons(request.model)
-        if self._own and openai_can_stop_reasoning(request.model):
-            arguments["reasoning_effort"] = "none"
+        model = openai_model(request.model)
+        effort = model.effort(request.effort)
+        if effort is not None:
+            sent["reasoning_effort"] = effort
+        elif model.thinking is Thinking.UNLESS_TOLD:
+            sent["reasoning_effort"] = "none"
         limit = request.max_tokens or brief.max_tokens
-        if limit is not None and self._own:
-            arguments["max_completion_tokens"] = limit + (THINKING_TOKENS if reasons else 0)
-        elif limit is not None:
-            arguments["max_tokens"] = limit
-        if request.temperature is not None and not reasons:
-            arguments["temperature"] = request.temperature
-        return arguments
+        if limit is not None:
+            sent["max_completion_tokens" if self._own else "max_tokens"] = model.limit(limit, effort)
+        if request.temperature is not None and model.takes_temperature(effort):
+            sent["temperature"] = request.temperature
+        draft = Draft(sent, left_out(request, sent), cut(request, model))
+        self._adjustments.prepare(request.model, draft)
+        return draft
 
-    async def stream(self, request: GenerationRequest) -> AsyncIterator[str | Usage | Completion]:
+    async def stream(self, request: GenerationRequest) -> AsyncIterator[str | Usage | Thought | Completion]:
         """See `Provider`. The pieces of text are what one read of the socket brought."""
-        arguments, reply = self._arguments(request), _Reply()
-        try:
-            async with self._client.chat.completions.with_streaming_response.create(**arguments) as response:
-                answer: Any = read_answer(response.http_response, reply)
-                async with aclosing(answer):
-                    async for item in answer:
-                        yield item
-        except openai.APIStatusError as error:
-            raise classify(reported(error.body, status=error.status_code, headers=error.response.headers)) from None
-        except (openai.APIConnectionError, httpx2.HTTPError) as error:
-            cause = error.__cause__ if isinstance(error, openai.APIError) else error
-            raise classify(CallFailure(fault=fault_of(cause))) from None
-        yield self._completion(request, arguments, reply)
+        draft = self._draft(request)
+        while True:
+            reply = ChatReply(self._access.think_tags)
+            try:
+                async with self._client.chat.completions.with_streaming_response.create(
+                    **draft.sent, extra_headers=self._headers
+                ) as response:
+                    self._adjustments.answered(request.model, draft)
+                    answer: Any = read_answer(response.http_response, reply)
+                    async with aclosing(answer):
+                        async for item in answer:
+                            yield item
+                break
+            except openai.APIStatusError as error:
+                refusal = classify(reported(error.body, status=error.status_code, headers=error.response.headers))
+                if not self._adjustments.repaired(draft, refusal, error.status_code, error.body):
+                    raise refusal from None
+            except (openai.APIConnectionError, httpx2.HTTPError) as error:
+                cause = error.__cause__ if isinstance(error, openai.APIError) else error
+                raise classify(CallFailure(fault=fault_of(cause))) from None
+        yield self._completion(draft, reply)
 
     @staticmethod
-    def _completion(request: GenerationRequest, arguments: dict[str, Any], reply: _Reply) -> Completion:
-        asked = sum(len(message["content"]) for message in arguments["messages"])
-        ignored = request.temperature is not None and "temperature" not in arguments
+    def _completion(draft: Draft, reply: ChatReply) -> Completion:
+        asked = sum(len(message["content"]) for message in draft.sent["messages"])
         return Completion(
-            usage=usage_of_answer(reply.usage, asked, reply.size),
-            finish_reason="length" if reply.finish is Finish.LENGTH else "stop",
-            metadata={"ignored": ["temperature"]} if ignored else None,
+            usage=usage_of_answer(reply.usage, asked, reply.size, reply.thought),
+            finish_reason=reply.finish_reason,
+            metadata=draft.metadata,
+            repairs=draft.repairs,
         )
 
     def cost(self, model: str, usage: Usage) -> int | None:
         """See `Provider`."""
-        return cost_nano_usd("openai", model, usage) if self._priced else None
+        return cost_of(self._access, "openai", self._price_list, model, usage)
+
+    def rekey(self, key: str) -> None:
+        """Use another key from the next call on; what the server refused is asked for again."""
+        self._client.api_key = key or "none"
+        # Azure takes a key in this header alone; as a bearer it would be a token of its directory.
+        self._headers: Any = {"api-key": key, "Authorization": openai.Omit()} if key and self._address.azure else None
+        self._adjustments.forget()
 
     async def aclose(self) -> None:
         """See `Provider`."""

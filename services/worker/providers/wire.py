@@ -6,6 +6,7 @@ for each chunk: 260 us (openai 3.54) and 70 us (anthropic 2.12) of CPU per token
 
 from __future__ import annotations
 
+import email.utils
 import logging
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
@@ -14,11 +15,16 @@ import httpx2
 
 from services.worker.providers import Access
 from services.worker.providers.bounds import BoundedTransport
+from services.worker.providers.errors import error_in
 from services.worker.providers.failures import CallFailure, Fault, hint_in
+from services.worker.providers.retry_after import reset_in, seconds_in_message
 from services.worker.providers.transport import StreamTransport
 from shared.job import ParameterValue
 
 _STATUSES: Final = frozenset(map(str, range(400, 600)))
+_BUSY: Final = frozenset({None, 429, 503, 529})
+"""Statuses whose message may tell how long to wait."""
+
 _LOGGERS: Final = ("openai", "anthropic", "httpx2", "httpcore2")
 
 
@@ -76,24 +82,25 @@ def fault_of(error: BaseException | None) -> Fault:
 
 
 def reported(error: Any, *, status: int | None = None, headers: Mapping[str, str] | None = None) -> CallFailure:
-    """The failure that the `error` object of a body describes; `status` None: it came inside a stream.
+    """The failure that a body, or the `error` in it, describes; `status` None: it came inside a stream.
 
-    Reads type, code and headers; of the message only what `hint_in` finds, for messages quote prompts.
+    `error`: the bytes, or what was read of them, in any shape (`error_in`). Reads type, code and headers; of the
+    message only what `hint_in` finds and a time to wait, for messages quote prompts.
     """
-    body = error if isinstance(error, dict) else {}
-    code, details, headers = body.get("code"), body.get("details"), headers or {}
-    if status is None and isinstance(code, (int, str)) and str(code) in _STATUSES:
+    told, headers = error_in(error), headers or {}
+    code = told.code
+    if status is None and code in _STATUSES:
         status = int(code)  # vLLM (a number) and LiteLLM (a text) put the status there that was too late
-    if isinstance(details, dict):
-        code = details.get("error_code", code)
-    kind = body.get("type")
+    date = headers.get("date") or email.utils.formatdate(usegmt=True)
     return CallFailure(
         status=status,
         fault=Fault.REPORTED if status is None else None,
-        kind=kind if isinstance(kind, str) else None,
-        code=code if isinstance(code, str) else None,
-        hint=hint_in(body.get("message") if body else error),
+        kind=told.kind or None,
+        code=code or None,
+        hint=hint_in(told.message),
         retry_after=headers.get("retry-after"),
-        retry_after_ms=headers.get("retry-after-ms"),
-        date=headers.get("date"),
+        retry_after_ms=headers.get("retry-after-ms") or headers.get("x-ms-retry-after-ms"),
+        told=told.delay or (seconds_in_message(told.message) if status in _BUSY else None),
+        reset=reset_in(headers, date) if status == 429 else None,
+        date=date,
     )

@@ -1,5 +1,5 @@
 -- Adds deltas to the logs of running jobs. A field is named by token and number: done twice is done once.
--- KEYS again suspect high normal low
+-- KEYS again suspect isolated high normal low
 -- PREFIX log bell
 -- ITEM consumer job token number text
 -- RETURNS listeners of the job's bell, or LOST

@@ -1,49 +1,74 @@
--- Requeues entries that were delivered and are pending with nobody, and deletes consumers that went away.
--- KEYS again suspect high normal low wake suspects
+-- Requeues entries of one stream that were delivered and are pending with nobody, a page in each call. The first page
+-- also deletes consumers that went away, and forgets workers that died long ago.
+-- KEYS again suspect isolated high normal low wake suspects
 -- PREFIX job log
--- ARGV consumer_idle_ms
--- RETURNS {requeued, consumers deleted}
--- INCLUDE lease replacing
+-- ARGV lane start page consumer_idle_ms
+-- RETURNS {requeued, consumers deleted, where to go on or empty}
+-- INCLUDE release lease clock replacing
 
-local requeued, deleted = 0, 0
+local FORGOTTEN_MAX = 500
+local stream, requeued, deleted = streams[lane], 0, 0
+-- A write that cannot grow memory, and that nothing protects: where writes are refused the whole call is.
+redis.call('PERSIST', wake)
 
-local function put_again(letter, stream, entry)
+local function put_again(entry)
   local id, job = entry[1], entry[2][2]
-  local f = redis.call('HMGET', job_prefix .. job, 'state', 'entry', 'losses')
-  if (f[1] == 'queued' or f[1] == 'processing') and f[2] == letter .. id then
+  local f = redis.call('HMGET', job_prefix .. job, 'state', 'entry', 'losses', 'v')
+  if foreign(f[4], f[1]) then return end
+  if LIVE[f[1]] and f[2] == lane .. id then
     replace_entry(job, f[3])
     requeued = requeued + 1
   end
   redis.call('XDEL', stream, id)
 end
 
-local function scan(letter, stream, group)
-  local delivered
-  for i = 1, #group, 2 do if group[i] == 'last-delivered-id' then delivered = group[i + 1] end end
-  local from = '-'
-  while true do
-    local page = redis.call('XRANGE', stream, from, delivered, 'COUNT', 256)
-    for _, entry in ipairs(page) do
-      if #redis.call('XPENDING', stream, GROUP, entry[1], entry[1], 1) == 0 then
-        pcall(put_again, letter, stream, entry)
-      end
-    end
-    if #page < 256 then return end
-    from = '(' .. page[#page][1]
+local function last_delivered()
+  for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+    for i = 1, #group, 2 do if group[i] == 'last-delivered-id' then return group[i + 1] end end
   end
 end
 
-for letter, stream in pairs(streams) do
-  for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do scan(letter, stream, group) end
+-- Answers where the next page begins, empty: this was the last one.
+local function check_page(delivered)
+  local entries, pending = redis.call('XRANGE', stream, start, delivered, 'COUNT', page), {}
+  if #entries == 0 then return '' end
+  for _, row in ipairs(redis.call('XPENDING', stream, GROUP, entries[1][1], entries[#entries][1], page)) do
+    pending[row[1]] = true
+  end
+  for _, entry in ipairs(entries) do
+    -- Entries that were deleted while they were pending may have filled the answer: so each is asked for once more.
+    if not pending[entry[1]] and #redis.call('XPENDING', stream, GROUP, entry[1], entry[1], 1) == 0 then
+      pcall(put_again, entry)
+    end
+  end
+  return #entries == tonumber(page) and '(' .. entries[#entries][1] or ''
+end
+
+local function delete_consumers()
   for _, worker in ipairs(redis.call('XINFO', 'CONSUMERS', stream, GROUP)) do
     local f = {}
     for i = 1, #worker, 2 do f[worker[i]] = worker[i + 1] end
-    if f.pending == 0 and f.idle > tonumber(consumer_idle_ms) then
+    if f.pending == 0 and f.idle > tonumber(consumer_idle_ms) and deleted < FORGOTTEN_MAX then
       redis.call('XGROUP', 'DELCONSUMER', stream, GROUP, f.name)
-      if letter == 's' then redis.call('HDEL', suspects, f.name) end
       deleted = deleted + 1
     end
   end
 end
+
+-- An entry of `suspects` is needed until all of its worker's jobs were found: no longer than its consumers.
+local function forget_suspects()
+  local found, old = redis.pcall('HSCAN', suspects, 0, 'COUNT', FORGOTTEN_MAX)[2] or {}, {}
+  for i = 1, #found, 2 do
+    if #old < FORGOTTEN_MAX and now_ms() - (tonumber(found[i + 1]) or 0) > tonumber(consumer_idle_ms) then
+      old[#old + 1] = found[i]
+    end
+  end
+  if #old > 0 then redis.call('HDEL', suspects, unpack(old)) end
+end
+
+if start == '-' then delete_consumers() end
+if start == '-' and is_suspect(lane) then forget_suspects() end
+local delivered = last_delivered()
+local go_on = delivered and check_page(delivered) or ''
 if requeued > 0 then redis.call('ZADD', wake, -1, 'look', 0, 'job') end
-return {requeued, deleted}
+return {requeued, deleted, go_on}

@@ -1,11 +1,11 @@
 -- Requeues live records that no entry names: the last net under I1, for damage from outside the scripts. Tells what a job
 -- cost that was cancelled by force and whose worker never told.
--- KEYS again suspect high normal low due_high due_normal due_low wake gates parked counts ledger
+-- KEYS again suspect isolated high normal low due_high due_normal due_low wake gates parked counts ledger
 -- PREFIX job log bell org orgbell lane usage
 -- ARGV limits lease_ms result_ttl log_ttl usage_ttl organization_events chain prices
 -- ITEM job
 -- RETURNS requeued (1) or fine (0) per job
--- INCLUDE batch lease clock announce ending ledger spending replacing gates
+-- INCLUDE release batch lease clock announce ending ledger spending replacing gates
 
 local due_sets = {h = due_high, n = due_normal, l = due_low}
 local ring = false
@@ -20,13 +20,14 @@ local function named(entry, job)
     lanes[lane], lanes_changed[lane] = {now, lanes[lane] and lanes[lane][2] or 0}, true
     return true
   end
-  local id = string.sub(entry, 2)
-  return redis.call('XRANGE', streams[string.sub(entry, 1, 1)], id, id)[1]
+  local id, stream = string.sub(entry, 2), streams[string.sub(entry, 1, 1)]
+  return stream and redis.call('XRANGE', stream, id, id)[1]
 end
 
 -- A worker gives up after two leases. Should it tell later all the same, this was told first, and it is not counted.
-local function settle_forced(job, organization, outcome, lost, ended)
+local function settle_forced(job, organization, lost, ended)
   if now - tonumber(ended) < 2 * tonumber(lease_ms) then return end
+  local outcome = redis.call('HGET', job_prefix .. job, 'outcome')
   local told = {finishReason = 'cancelled'}
   local used = add_spending(job, organization, told, tonumber(lost or 0) + #(cjson.decode(outcome).result or ''))
   if used == '' then return end
@@ -34,12 +35,14 @@ local function settle_forced(job, organization, outcome, lost, ended)
   book('-', now, used)
 end
 
+-- A write that cannot grow memory, and that nothing protects: where writes are refused the whole call is.
+redis.call('PERSIST', wake)
 load_gates()
 local replies = each_item(function(job)
-  local f = redis.call('HMGET', job_prefix .. job, 'state', 'entry', 'losses', 'forced', 'late', 'org', 'outcome', 'lost',
-    'ended')
-  if f[4] and not f[5] then settle_forced(job, f[6], f[7], f[8], f[9]) end
-  if (f[1] ~= 'queued' and f[1] ~= 'processing') or named(f[2], job) then return 0 end
+  local f = redis.call('HMGET', job_prefix .. job, 'state', 'entry', 'losses', 'forced', 'late', 'org', 'lost', 'ended', 'v')
+  if foreign(f[9], f[1]) then return 0 end
+  if f[4] and not f[5] then settle_forced(job, f[6], f[7], f[8]) end
+  if not LIVE[f[1]] or named(f[2], job) then return 0 end
   replace_entry(job, f[3])
   ring = true
   return 1

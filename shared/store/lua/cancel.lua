@@ -1,11 +1,14 @@
 -- Ends jobs at the customer's wish. A waiting job ends at once. A running one: its worker is told and ends it; with
 -- `force` it is ended here and the lease is taken away.
--- KEYS again suspect high normal low due_high due_normal due_low counts cancels suspects parked failover ledger
+-- KEYS again suspect isolated high normal low due_high due_normal due_low counts cancels parked failover ledger
 -- PREFIX job log bell org orgbell control lane usage
 -- ARGV result_ttl log_ttl usage_ttl organization_events fenced chain prices
 -- ITEM job force
--- RETURNS {code, state}: CANCELLED, REQUESTED, ENDED (before this call), MISSING
--- INCLUDE batch lease clock announce ending ledger spending predating requeueing deltas
+-- RETURNS {code, state}: CANCELLED, REQUESTED, ENDED (before this call), MISSING, FOREIGN (for another release to end)
+-- INCLUDE release batch lease clock announce ending ledger spending predating requeueing deltas
+
+-- Requests of an hour ago that one call forgets.
+local FORGOTTEN_MAX = 64
 
 local function cancel_waiting(job, record)
   local letter, now, outcome = string.sub(record.entry, 1, 1), now_ms(), {finishReason = 'cancelled'}
@@ -33,7 +36,6 @@ local function cancel_running(job, record)
     {'forced', 1})
   count('cancelled')
   redis.call('ZREM', cancels, job)
-  if string.sub(record.entry, 1, 1) == 's' then redis.call('HDEL', suspects, record.worker or '') end
   release(record.entry)
   return {'CANCELLED', 'cancelled'}
 end
@@ -43,12 +45,14 @@ local replies = each_item(function(job, force)
   redis.call('PERSIST', cancels)
   local record = read_record(job)
   if not record.state then return {'MISSING', ''} end
+  if foreign(record.v, record.state) then return {'FOREIGN', record.state} end
   if record.state == 'queued' then return cancel_waiting(job, record) end
   if record.state ~= 'processing' then return {'ENDED', record.state} end
   if force == '1' then return cancel_running(job, record) end
   local now = now_ms()
   redis.call('HSET', job_prefix .. job, 'cancel', string.format('%d', now))
-  redis.call('ZREMRANGEBYSCORE', cancels, '-inf', string.format('%d', now - 3600000))
+  local old = redis.call('ZRANGEBYSCORE', cancels, '-inf', string.format('%d', now - 3600000), 'LIMIT', 0, FORGOTTEN_MAX)
+  if #old > 0 then redis.call('ZREM', cancels, unpack(old)) end
   redis.call('ZADD', cancels, string.format('%d', now), job)
   redis.call('PUBLISH', control_prefix .. (record.worker or ''), job)
   return {'REQUESTED', 'processing'}

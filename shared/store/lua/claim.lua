@@ -1,45 +1,16 @@
 -- The only place where an entry is delivered. Takes up to `limit` jobs for a consumer, in the order of turns.lua.
--- look: also take from the recovered lane, when suspect_allowed; lost: the answer of an earlier claim did not arrive,
--- the items are the tokens the consumer knows of: answer the others first.
+-- look: also take up to `suspects_max` suspects, and for a consumer that is `alone`, which holds nothing, an isolated job:
+-- then nothing else. lost: the answer of an earlier claim did not arrive, the items are the tokens the consumer knows of:
+-- answer the others first.
 -- quiet: nobody is rung when a job starts.
 -- Jobs that ask a gate without room are parked; parked ones of gates that have room are let go first.
--- KEYS again suspect high normal low wake turn counts suspects gates parked failover ledger
+-- KEYS again suspect isolated high normal low wake turn counts gates parked failover ledger
 -- PREFIX job log bell org orgbell lane usage
--- ARGV consumer limit look suspect_allowed lost chain limits prices quiet fenced result_ttl log_ttl usage_ttl organization_events
+-- ARGV consumer limit look suspects_max alone lost lease_ms chain limits prices quiet fenced result_ttl log_ttl usage_ttl organization_events
 -- ITEM known
 -- RETURNS {more, now, ms until a parked job may run or -1, {gates that failed lately...},
 --   {job, token, spec, attempt, created, deadline, losses, gate, route, passed over, reserved tokens, spent, lost bytes}...}
--- INCLUDE lease clock announce ending ledger spending replacing predating gates parking releasing adopting turns
-
-local taken = {a = 0, h = 0, n = 0, l = 0, s = 0}
-local letters = {[again] = 'a', [suspect] = 's', [high] = 'h', [normal] = 'n', [low] = 'l'}
-
-local function deliver(count, ...)
-  local arguments = {'XREADGROUP', 'GROUP', GROUP, consumer, 'COUNT', count, 'STREAMS', ...}
-  for _ = 1, select('#', ...) do arguments[#arguments + 1] = '>' end
-  for _, answer in ipairs(redis.call(unpack(arguments)) or {}) do
-    local letter = letters[answer[1]]
-    taken[letter] = taken[letter] + adopt_all(letter, answer[2])
-  end
-end
-
-local function answer_again()
-  local known_tokens = {}
-  for i = ITEM_FIRST, #ARGV do known_tokens[ARGV[i]] = true end
-  for letter, stream in pairs(streams) do
-    for _, row in ipairs(redis.call('XPENDING', stream, GROUP, '-', '+', 1000, consumer)) do
-      local entry = not known_tokens[letter .. row[1]] and redis.call('XRANGE', stream, row[1], row[1])[1]
-      if entry then adopt_all(letter, {entry}, true) end
-    end
-  end
-  return #claims
-end
-
-local start
-local function turn_now()
-  start = start or tonumber(redis.call('GET', turn) or 0)
-  return start
-end
+-- INCLUDE release lease clock announce ending ledger spending replacing predating gates parking releasing adopting turns delivering answering redelivering
 
 local wanted = tonumber(limit)
 -- Lanes of gates that nobody names any more are looked for now and then.
@@ -50,40 +21,8 @@ if next(lanes) and wanted > 0 then
   lanes_wait, lanes_suspects = release_parked(wanted)
   if lanes_suspects then redis.call('ZADD', wake, -1, 'look') end
 end
-if look == '1' and suspect_allowed == '1' and not holds_suspect and wanted > 0 then
-  -- At odd turns a single slot is offered to high first, or recovered jobs would keep it waiting (I8).
-  if wanted == 1 and turn_now() % 2 == 1 then deliver(1, high) end
-  if taken.h == 0 then deliver(1, suspect) end
-  if holds_suspect then redis.call('HSET', suspects, consumer, claims[#claims][2]) end
-  if taken.s > 0 then
-    wanted = wanted - 1
-    if wanted == 0 or turn_now() % 2 == 0 then start = turn_now() + 1 end
-  end
-  if taken.s + taken.h > 0 then redis.call('ZADD', wake, -1, 'look') end
-end
-
--- One call probes all lanes as long as each may give that many in any case; what gave less than asked is empty.
-local open = {a = math.huge, h = math.huge, n = math.huge, l = math.huge}
-local function note_empty(letter, asked, got) if got < asked then open[letter] = taken[letter] end end
-local probe = math.floor(wanted / 16)
-if probe > 0 then
-  deliver(probe, again, high, normal, low)
-  for letter in pairs(open) do note_empty(letter, probe, taken[letter]) end
-end
-
-local function total(counts_by_lane) return counts_by_lane.a + counts_by_lane.h + counts_by_lane.n + counts_by_lane.l end
-local function exhausted() return total(open) < math.huge end
-
-while total(taken) < wanted and not exhausted() do
-  local shares = allot(wanted, turn_now(), open)
-  for _, letter in ipairs(FIRST_AGAIN) do
-    local asked, before = math.min(shares[letter], wanted - total(taken) + taken[letter]) - taken[letter], taken[letter]
-    if asked > 0 and open[letter] == math.huge then
-      deliver(asked, streams[letter])
-      note_empty(letter, asked, taken[letter] - before)
-    end
-  end
-end
+if isolated_held then wanted = 0 elseif look == '1' then wanted = take_redelivered(wanted) end
+deliver_in_turn(wanted)
 
 local more = put_anew or lanes_wait == 0 or not exhausted() and wanted + taken.s > 0
 if more then

@@ -1,5 +1,5 @@
 -- Ends running jobs: completed, failed or cancelled, decided by the worker that holds the lease.
--- KEYS again suspect high normal low counts suspects ledger
+-- KEYS again suspect isolated high normal low counts ledger
 -- PREFIX job log bell org orgbell usage
 -- ARGV result_ttl log_ttl organization_events usage_ttl
 -- ITEM consumer job organization token status outcome number offset final ended spec usage
@@ -30,7 +30,6 @@ local replies = each_item(function(consumer, job, organization, token, status, o
   -- From here on the job has ended: it is counted, and its entry gone, whatever fails after that.
   book(status, ended, usage)
   forget_entry(token)
-  if string.sub(token, 1, 1) == 's' then redis.call('HDEL', suspects, consumer) end
   return 'OK'
 end)
 close_books()

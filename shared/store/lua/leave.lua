@@ -1,6 +1,6 @@
 -- A worker that ends removes its consumers, where nothing is pending: deleting one drops its pending list for good.
 -- It rings on: the ring that it popped while it went may have been somebody else's.
--- KEYS again suspect high normal low wake suspects gates
+-- KEYS again suspect isolated high normal low wake suspects gates
 -- ARGV consumer
 -- RETURNS consumers deleted
 -- INCLUDE lease
@@ -14,7 +14,7 @@ for _, stream in pairs(streams) do
     deleted = deleted + 1
   end
 end
-if deleted == 5 then redis.call('HDEL', suspects, consumer) end
+redis.call('HDEL', suspects, consumer)
 -- What this worker promised to look at, another one must.
 redis.call('HDEL', gates, '@')
 redis.call('ZADD', wake, 0, 'job')

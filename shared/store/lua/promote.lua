@@ -1,11 +1,11 @@
 -- Makes due jobs claimable, high before normal before low, at most `limit`, and parked ones whose deadline has passed:
 -- the claim ends them. Rings for gates that have room: claims let their jobs go.
--- KEYS again suspect high normal low due_high due_normal due_low wake gates parked
+-- KEYS again suspect isolated high normal low due_high due_normal due_low wake gates parked
 -- PREFIX job lane
--- ARGV limit limits
+-- ARGV limit lease_ms limits
 -- RETURNS {promoted, ms until the next is due (0: more are due now) or -1, ms until the caller must look after the lanes
 --   of gates or -1}
--- INCLUDE lease clock gates parking
+-- INCLUDE release lease clock gates parking
 
 local promoted, suspects_among, left = 0, false, tonumber(limit)
 local due_sets = {{'h', due_high}, {'n', due_normal}, {'l', due_low}}
@@ -13,14 +13,17 @@ local due_sets = {{'h', due_high}, {'n', due_normal}, {'l', due_low}}
 local function promote(lane, set, job)
   redis.call('PERSIST', set)
   local record = job_prefix .. job
-  local f = redis.call('HMGET', record, 'state', 'entry', 'losses')
+  local f = redis.call('HMGET', record, 'state', 'entry', 'losses', 'v')
+  -- Left to a worker that knows it; the others ask again in a lease.
+  if foreign(f[4], f[1]) then return redis.call('ZADD', set, 'XX', string.format('%d', now + tonumber(lease_ms)), job) end
   if f[1] == 'queued' and f[2] == 'd' .. lane then
-    local letter = tonumber(f[3] or 0) > 0 and 's' or 'a'
-    suspects_among = suspects_among or letter == 's'
+    local letter = lane_after(f[3])
+    suspects_among = suspects_among or is_suspect(letter)
     local entry = letter .. redis.call('XADD', streams[letter], '*', 'j', job)
     redis.call('HSET', record, 'entry', entry)
     promoted = promoted + 1
   end
+  redis.call('ZREM', set, job)
 end
 
 local soonest = -1
@@ -35,8 +38,7 @@ for _, pair in ipairs(due_sets) do
       break
     end
     -- A record that cannot be read is nobody's job: it leaves the set all the same.
-    pcall(promote, lane, set, due[i])
-    redis.call('ZREM', set, due[i])
+    if not pcall(promote, lane, set, due[i]) then redis.call('ZREM', set, due[i]) end
     left = left - 1
   end
 end
@@ -48,7 +50,7 @@ local function expire(job)
   local letter = entry and string.sub(entry, 1, 1) == 'p' and unpark(job, string.sub(entry, 2))
   redis.call('ZREM', parked, job)
   if not letter then return end
-  suspects_among = suspects_among or letter == 's'
+  suspects_among = suspects_among or is_suspect(letter)
   promoted = promoted + 1
 end
 

@@ -1,26 +1,27 @@
--- Requeues jobs whose worker went silent; never executes them. When the dead consumer held a suspect, only that job's
--- loss counts, so that one poison job does not fail its neighbours. The fourth counted loss ends the job.
--- believed_ms: what the caller holds for this server's time. A call that waited out a stall of the server, or a clock
--- that jumped, makes everybody look silent: then nothing is taken (I6).
--- KEYS again suspect high normal low due_high due_normal due_low wake counts suspects failover ledger
+-- Requeues jobs whose worker went silent; never executes them. One worker at a time looks for all (`recoverer`); one that
+-- dies is replaced within two thirds of a lease. believed_ms: what the caller holds for this server's time. A call that
+-- waited out a stall of the server, or a clock that jumped, makes everybody look silent: then nothing is taken (I6).
+-- cursor: where the last call stopped, empty: begin anew. stale_ms: how long an entry of a silent worker was idle.
+-- KEYS again suspect isolated high normal low due_high due_normal due_low wake counts suspects failover ledger recoverer
 -- PREFIX job log bell org orgbell usage
--- ARGV consumer believed_ms lease_ms losses_max batch result_ttl log_ttl usage_ttl organization_events fenced chain prices
+-- ARGV consumer believed_ms lease_ms stale_ms losses_max handbacks_max batch cursor result_ttl log_ttl usage_ttl organization_events fenced chain prices
 -- ITEM held
--- RETURNS {requeued, failed, ms until the next suspicious entry goes stale or -1, suspicious entries, now}
--- INCLUDE batch lease clock announce ending ledger spending predating requeueing deltas
+-- RETURNS {requeued, failed, ms until the next suspicious entry goes stale or -1, suspicious entries, now, whether
+--   there is unfinished work (1, 0), isolated jobs that wait, or -1 when another worker looks, cursor}
+-- INCLUDE release batch lease clock announce ending ledger spending predating requeueing deltas stale_entries suspicion
 
-local now = now_ms()
-if math.abs(now - tonumber(believed_ms)) > 1000 then return {0, 0, -1, 0, string.format('%d', now)} end
-
-local held_tokens, suspect_of = {}, {}
-for i = ITEM_FIRST, #ARGV do held_tokens[ARGV[i]] = true end
-local lease, requeued, failed, next_stale, suspicious = tonumber(lease_ms), 0, 0, -1, 0
-
-local function counts_as_loss(token, owner)
-  if owner == consumer then return false end
-  if suspect_of[owner] == nil then suspect_of[owner] = redis.call('HGET', suspects, owner) end
-  return not suspect_of[owner] or suspect_of[owner] == token
+-- A write that cannot grow memory, so that recovery goes on when the server is full; and one that nothing protects:
+-- while writes are refused nobody can renew, and the caller must know.
+redis.call('PERSIST', wake)
+local function nothing(unfinished, isolated_jobs)
+  return {0, 0, -1, 0, string.format('%d', now), unfinished, isolated_jobs, ''}
 end
+if math.abs(now - tonumber(believed_ms)) > 1000 then return nothing(1, -1) end
+find_occupied()
+if not next(occupied) then return nothing(0, 0) end
+if not keeps_watch() then return nothing(1, -1) end
+
+local requeued, failed = 0, 0
 
 local function end_lost(job, token, record, status, outcome)
   local number = last_told(job, record)
@@ -31,28 +32,33 @@ local function end_lost(job, token, record, status, outcome)
   failed = failed + 1
 end
 
+local function fail(job, token, record, kind, message)
+  return end_lost(job, token, record, 'failed', {error = {type = kind, message = message, retryable = false}})
+end
+
 local function take_back(token, owner)
-  -- A write that cannot grow memory first, so that recovery goes on when the server is full.
-  redis.call('PERSIST', wake)
-  local id = string.sub(token, 2)
-  local entry = redis.call('XRANGE', streams[string.sub(token, 1, 1)], id, id)[1]
+  local letter, id = string.sub(token, 1, 1), string.sub(token, 2)
+  local counts_as_loss = owner ~= consumer and is_to_blame(letter, owner)
+  local entry = redis.call('XRANGE', streams[letter], id, id)[1]
   local job = entry and entry[2][2]
   local record = job and read_record(job)
-  if not record or record.entry ~= token or (record.state ~= 'processing' and record.state ~= 'queued') then
-    return release(token)
-  end
-  local text = partial_text(job, token, last_number(job, record))
-  -- It was paid for, and is void unless the job ends with it: who runs the job next counts it.
-  record.lost = record.lost + #text
+  if record and foreign(record.v, record.state) then return end
+  if not record or record.entry ~= token or not LIVE[record.state] then return release(token) end
+  local started = record.state == 'processing'
+  local number = last_number(job, record)
+  -- It was paid for, and is void unless the job ends with it: the worker that runs the job next counts it.
+  if started then record.lost = record.lost + logged_bytes(job, token, number) end
   if record.cancel then
+    local text = partial_text(job, token, number)
     return end_lost(job, token, record, 'cancelled', {finishReason = 'cancelled', result = text ~= '' and text or nil})
   end
-  if counts_as_loss(token, owner) then record.losses = record.losses + 1 end
+  -- What never started has no part in its worker's end; that it cannot start is for its hand-backs to bound.
+  if not started then record.handbacks = record.handbacks + 1 elseif counts_as_loss then record.losses = record.losses + 1 end
   if record.losses > tonumber(losses_max) then
-    return end_lost(job, token, record, 'failed',
-      {error = {type = 'WorkerLost', message = 'the job lost its worker too often', retryable = false}})
+    return fail(job, token, record, 'WorkerLost', 'the job lost its worker too often')
   end
-  put_back(job, token, record, 'worker_lost', math.max(record.attempt - 1, 0))
+  if record.handbacks > tonumber(handbacks_max) then return fail(job, token, record, 'Damaged', 'no worker could begin it') end
+  put_back(job, token, record, 'worker_lost', started and math.max(record.attempt - 1, 0) or record.attempt)
   requeued = requeued + 1
 end
 
@@ -68,24 +74,13 @@ local function give_up(token)
   failed = failed + 1
 end
 
-for letter, stream in pairs(streams) do
-  for _, row in ipairs(redis.call('XPENDING', stream, GROUP, 'IDLE', math.floor(lease / 2), '-', '+', 1000)) do
-    local token, owner, idle = letter .. row[1], row[2], tonumber(row[3])
-    if not held_tokens[token] then
-      suspicious = suspicious + 1
-      if idle < lease then
-        next_stale = next_stale < 0 and lease - idle or math.min(next_stale, lease - idle)
-      elseif requeued + failed < tonumber(batch) then
-        if not pcall(take_back, token, owner) then
-          pcall(give_up, token)
-          pcall(release, token)
-        end
-      else
-        next_stale = 0
-      end
-    end
+local next_stale, suspicious, stopped_at = each_stale(function(token, owner)
+  if not pcall(take_back, token, owner) then
+    pcall(give_up, token)
+    pcall(release, token)
   end
-end
+  return requeued + failed < tonumber(batch) and measured < MEASURED_MAX * 2
+end)
 if requeued > 0 then redis.call('ZADD', wake, -1, 'look', 0, 'job') end
 close_books()
-return {requeued, failed, next_stale, suspicious, string.format('%d', now)}
+return {requeued, failed, next_stale, suspicious, string.format('%d', now), 1, isolated_waiting(), stopped_at}

@@ -1,11 +1,13 @@
--- Renews the leases a consumer still holds, in one XCLAIM per stream. An entry that was requeued is gone from the
--- pending list, so its token simply isn't answered; no lease is ever taken back.
--- KEYS again suspect high normal low cancels
+-- Renews the leases a consumer still holds, in few XCLAIMs per stream. An entry that was requeued is gone from the
+-- pending list, so its token simply isn't answered; no lease is ever taken back. Without any it is a look at the server:
+-- it takes writes, and this is its time.
+-- KEYS again suspect isolated high normal low wake cancels
 -- ARGV consumer
 -- ITEM token job
 -- RETURNS {now, {lost token...}, {job whose cancel was requested...}}
 -- INCLUDE lease clock
 
+local PAGE = 500
 local ids, jobs, held = {}, {}, {}
 for i = ITEM_FIRST, #ARGV, ITEM_WIDTH do
   local letter = string.sub(ARGV[i], 1, 1)
@@ -13,10 +15,12 @@ for i = ITEM_FIRST, #ARGV, ITEM_WIDTH do
   table.insert(ids[letter], string.sub(ARGV[i], 2))
   jobs[#jobs + 1] = ARGV[i + 1]
 end
+if #jobs == 0 then redis.call('PERSIST', wake) end
 for letter, list in pairs(ids) do
-  table.insert(list, 'JUSTID')
-  for _, id in ipairs(redis.call('XCLAIM', streams[letter], GROUP, consumer, 0, unpack(list))) do
-    held[letter .. id] = true
+  for first = 1, #list, PAGE do
+    local command = {'XCLAIM', streams[letter], GROUP, consumer, 0, unpack(list, first, math.min(first + PAGE - 1, #list))}
+    command[#command + 1] = 'JUSTID'
+    for _, id in ipairs(redis.call(unpack(command))) do held[letter .. id] = true end
   end
 end
 
@@ -24,9 +28,10 @@ local lost, cancelled = {}, {}
 for i = ITEM_FIRST, #ARGV, ITEM_WIDTH do
   if not held[ARGV[i]] then lost[#lost + 1] = ARGV[i] end
 end
-if #jobs > 0 then
-  for i, requested in ipairs(redis.call('ZMSCORE', cancels, unpack(jobs))) do
-    if requested then cancelled[#cancelled + 1] = jobs[i] end
+for first = 1, #jobs, PAGE do
+  local asked = {unpack(jobs, first, math.min(first + PAGE - 1, #jobs))}
+  for i, requested in ipairs(redis.call('ZMSCORE', cancels, unpack(asked))) do
+    if requested then cancelled[#cancelled + 1] = asked[i] end
   end
 end
 return {string.format('%d', now_ms()), lost, cancelled}

@@ -1,6 +1,6 @@
 -- Gives running jobs back: after an error with a delay, at a drain at once.
 -- refund: the attempt is given back. A job whose attempts, hand-backs or time are used up ends with `outcome` instead.
--- KEYS again suspect high normal low due_high due_normal due_low wake counts suspects failover ledger
+-- KEYS again suspect isolated high normal low due_high due_normal due_low wake counts failover ledger
 -- PREFIX job log bell org orgbell usage
 -- ARGV lease_ms handbacks_max result_ttl log_ttl organization_events usage_ttl fenced
 -- ITEM consumer job token lane reason delay refund outcome spent usage
@@ -34,7 +34,6 @@ local replies = each_item(function(consumer, job, token, lane, reason, delay, re
   if not holds(consumer, token) then return refused(job, token, reason) end
   local record, now = read_record(job), now_ms()
   delay = tonumber(delay)
-  if string.sub(token, 1, 1) == 's' then redis.call('HDEL', suspects, consumer) end
   if record.cancel or used_up(record, reason, delay, refund) then
     local number, status = last_told(job, record), record.cancel and 'cancelled' or 'failed'
     end_job(job, record.org, token, status, record.cancel and cancelled(outcome) or outcome, number, -1, number + 1,
@@ -50,7 +49,7 @@ local replies = each_item(function(consumer, job, token, lane, reason, delay, re
     ring_look = ring_look or delay <= tonumber(lease_ms)
   else
     put_back(job, token, record, reason, attempt, nil, nil, spent)
-    if record.losses > 0 then ring_look = true else ring_job = true end
+    if is_suspect(lane_after(record.losses)) then ring_look = true else ring_job = true end
   end
   return {'OK', 'queued'}
 end)

@@ -1,6 +1,6 @@
 -- A call failed before its first token: tells its gate, then finds the job another one, or parks it where it can run
 -- soonest. A parked job's slot is free and its attempt is given back.
--- KEYS again suspect high normal low due_high due_normal due_low suspects gates parked failover
+-- KEYS again suspect isolated high normal low due_high due_normal due_low gates parked failover
 -- PREFIX job log bell org orgbell lane
 -- ARGV limits failures_max organization_events fenced
 -- ITEM consumer job token lane gate report retry candidates route spent
@@ -49,7 +49,6 @@ local replies = each_item(function(consumer, job, token, lane, name, report, ret
   wait = math.max(wait, 1)
   local record = read_record(job)
   if record.cancel then return {'STAY', '', 0} end
-  if string.sub(token, 1, 1) == 's' then redis.call('HDEL', suspects, consumer) end
   local function place() return park(job, chain_text, lane, token, record.deadline, wait) end
   put_back(job, token, record, 'rate_limited', math.max(record.attempt - 1, 0), now + wait, place, spent)
   return {'PARKED', '', wait}

@@ -1,10 +1,10 @@
 -- Counts every state in one call: waiting and running are derived, never counted, so they always add up (I3). Ended jobs
 -- are in `counts` or still in the ledger.
--- KEYS again suspect high normal low due_high due_normal due_low counts parked ledger
+-- KEYS again suspect isolated high normal low due_high due_normal due_low counts parked ledger
 -- RETURNS {queued per stream..., processing, delayed, parked, completed, failed, cancelled}
 
 local queued, processing = {}, 0
-for _, stream in ipairs({again, suspect, high, normal, low}) do
+for _, stream in ipairs({again, suspect, isolated, high, normal, low}) do
   local length = redis.call('XLEN', stream)
   local pending = length > 0 and redis.call('XPENDING', stream, GROUP)[1] or 0
   processing = processing + pending

@@ -1,5 +1,5 @@
 -- Takes new jobs. The record's HSETNX makes a repeated submit harmless; a caller that never repeats one saves it.
--- KEYS again suspect high normal low due_high due_normal due_low wake
+-- KEYS again suspect isolated high normal low due_high due_normal due_low wake
 -- PREFIX job idem index org bell orgbell
 -- ARGV lease_ms index_ttl index_length organization_events sent_once
 -- ITEM job organization spec lane delay deadline max_attempts route max_tokens idempotency fingerprint idempotency_ttl

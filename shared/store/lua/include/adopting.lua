@@ -1,9 +1,9 @@
 -- What becomes of an entry that was delivered to this consumer: a claim, an end, a place in a gate's lane, or nothing.
 
 local claims, soonest = {}, -1
-local holds_suspect, put_anew = false, false
+local suspects_held, isolated_held, put_anew = 0, false, false
 local FIELDS = {'entry', 'state', 'spec', 'attempt', 'created', 'deadline', 'losses', 'org', 'route', 'gate', 'pass',
-  'max_tokens', 'spent', 'lost'}
+  'max_tokens', 'spent', 'lost', 'v'}
 
 local function read_entry(job)
   local values, f = redis.call('HMGET', job_prefix .. job, unpack(FIELDS)), {}
@@ -14,7 +14,9 @@ end
 local function answer(token, job, f, attempt, name, passed_over, need)
   claims[#claims + 1] = {job, token, f.spec, attempt, f.created, f.deadline, f.losses or '0', name, f.route or '',
     passed_over or '', need or 0, f.spent or '', f.lost or '0'}
-  holds_suspect = holds_suspect or string.sub(token, 1, 1) == 's'
+  local letter = string.sub(token, 1, 1)
+  suspects_held = suspects_held + (is_suspect(letter) and 1 or 0)
+  isolated_held = isolated_held or letter == 'i'
 end
 
 -- Why gates that stand before `pass` in the chain were passed over: those that its lane did not know of failed the job.
@@ -67,7 +69,9 @@ end
 -- repeated: the entry was delivered to this consumer by an earlier claim, whose answer was lost.
 local function adopt(token, job, repeated)
   local f = read_entry(job)
-  if f.entry ~= token or not (f.state == 'queued' or f.state == 'processing') then return release(token) end
+  -- It stays pending: a worker that knows it recovers it, and this one asks no second time.
+  if foreign(f.v, f.state) then return end
+  if f.entry ~= token or not LIVE[f.state] then return release(token) end
   local attempt = tonumber(f.attempt or 0)
   local running, predating = f.state == 'processing', predates(token)
   if running and repeated and not predating then

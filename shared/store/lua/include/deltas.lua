@@ -1,12 +1,39 @@
--- What a lease wrote so far, from the job's log; `number`: its last event.
+-- What a lease wrote so far, from the job's log; `number`: its last event. Texts may be long: they are read for a job
+-- that ends here, up to half a MiB, and of a very long log its beginning; and measured where only their length counts.
+-- measured: what all that cost this call, in deltas.
+
+local PAGE, TEXT_MAX, MEASURED_MAX = 512, 524288, 1024
+local DELTAS_MAX, DELTAS_OF_LONG_LOG = 10240, 4096
+local measured = 0
+
 local function partial_text(job, token, number)
-  local deltas = {}
-  for first = 2, number, 1000 do
+  local deltas, bytes = {}, 0
+  if number > DELTAS_MAX then number = DELTAS_OF_LONG_LOG end
+  measured = measured + number
+  for first = 2, number, PAGE do
     local fields = {}
-    for i = first, math.min(first + 999, number) do fields[#fields + 1] = token .. '.' .. i end
+    for i = first, math.min(first + PAGE - 1, number) do fields[#fields + 1] = token .. '.' .. i end
     for _, delta in ipairs(redis.call('HMGET', log_prefix .. job, unpack(fields))) do
-      if delta and string.sub(delta, 1, 1) == 'd' then deltas[#deltas + 1] = string.sub(delta, 2) end
+      if delta and string.sub(delta, 1, 1) == 'd' then
+        bytes = bytes + #delta - 1
+        if bytes > TEXT_MAX then
+          measured = measured + DELTAS_MAX
+          return table.concat(deltas)
+        end
+        deltas[#deltas + 1] = string.sub(delta, 2)
+      end
     end
   end
   return table.concat(deltas)
+end
+
+-- Bytes of text. Of more than MEASURED_MAX deltas every so many are measured, and stand for the others.
+local function logged_bytes(job, token, number)
+  local count, sum, asked = number - 1, 0, 0
+  if count <= 0 then return 0 end
+  for i = 2, number, math.ceil(count / MEASURED_MAX) do
+    sum, asked = sum + math.max(redis.call('HSTRLEN', log_prefix .. job, token .. '.' .. i) - 1, 0), asked + 1
+  end
+  measured = measured + asked
+  return math.floor(sum * count / asked + 0.5)
 end

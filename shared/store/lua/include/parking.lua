@@ -1,7 +1,7 @@
 -- Jobs whose gates have no room wait in a lane: one for each chain of gates, a sorted set by priority, then by age. So
 -- the first of a lane is the next for whichever of its gates has room first. `parked` names all of them by deadline.
 
-local RANKS, RANK_WIDTH = {h = 0, a = 0, s = 0, n = 1, l = 2}, 3e15
+local RANKS, RANK_WIDTH = {h = 0, a = 0, s = 0, i = 0, n = 1, l = 2}, 3e15
 local OUTPUT_TOKENS = 1000
 
 -- Tokens to reserve for a call: four bytes are about one token, and the answer may be as long as it is allowed to be.
@@ -56,7 +56,7 @@ local function unpark(job, lane, pass)
   local record = job_prefix .. job
   local f = redis.call('HMGET', record, 'state', 'entry', 'losses')
   if f[1] ~= 'queued' or f[2] ~= 'p' .. lane then return nil end
-  local letter = tonumber(f[3] or 0) > 0 and 's' or 'a'
+  local letter = lane_after(f[3])
   local entry = letter .. redis.call('XADD', streams[letter], '*', 'j', job)
   redis.call('HSET', record, 'entry', entry, 'pass', pass or '')
   return letter

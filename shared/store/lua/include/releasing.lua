@@ -11,7 +11,7 @@ local function release_one(lane)
   if not ok or not letter then return true, 0 end
   admit(name, tokens)
   lanes[lane][2] = (lanes[lane][2] + 1) % 16
-  return true, 1, letter == 's'
+  return true, 1, is_suspect(letter)
 end
 
 -- A gate that nobody names any more lets everything go: the claim asks the chain of today.

@@ -4,7 +4,7 @@
 local LOST_EVENTS = 1000
 local due_sets = {h = due_high, n = due_normal, l = due_low}
 local FIELDS = {'state', 'entry', 'org', 'attempt', 'max_attempts', 'deadline', 'losses', 'handbacks', 'past', 'base',
-  'cancel', 'started', 'worker', 'lost'}
+  'cancel', 'started', 'worker', 'lost', 'v'}
 
 local function read_record(job)
   local values, record = redis.call('HMGET', job_prefix .. job, unpack(FIELDS)), {}
@@ -19,8 +19,16 @@ end
 local function last_number(job, record)
   local log = log_prefix .. job
   local number = redis.call('HLEN', log) - record.base + 1
-  -- After a fail-over that lost events the count is short: no number may name a second event.
-  while redis.call('HEXISTS', log, record.entry .. '.' .. (number + 1)) == 1 do number = number + 1 end
+  local function logged(n) return redis.call('HEXISTS', log, record.entry .. '.' .. n) == 1 end
+  if not logged(number + 1) then return number end
+  -- After a fail-over that lost events the count is short: no number may name a second event. A lease logs without
+  -- holes, so the last one is found in steps that double, and then halve.
+  local step = 1
+  while logged(number + step) do number, step = number + step, step * 2 end
+  while step > 1 do
+    step = step / 2
+    if logged(number + step) then number = number + step end
+  end
   return number
 end
 
@@ -32,7 +40,7 @@ local function last_told(job, record)
 end
 
 local function ready_again(job, record)
-  local letter = record.losses > 0 and 's' or 'a'
+  local letter = lane_after(record.losses)
   return letter .. redis.call('XADD', streams[letter], '*', 'j', job)
 end
 

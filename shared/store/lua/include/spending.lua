@@ -22,7 +22,7 @@ local function total_of(spent)
   local told = cjson.decode(spent)
   local used = told.usage
   return {input = used.inputTokens, output = used.outputTokens, cached = used.cachedTokens, estimated = used.estimated,
-    cost = tonumber(told.cost)}
+    reasoning = used.reasoningTokens, cost = tonumber(told.cost)}
 end
 
 -- Adds usage and cost to `outcome`, a table; answers what the ledger is told of them. lost: bytes of text that are in no
@@ -36,7 +36,7 @@ local function add_spending(job, organization, outcome, lost)
     if lost > 0 then add_lost(total, name, spec.prompt, lost) end
     outcome.provider, outcome.model = string.match(name, '^([^:]*):?(.*)$')
     outcome.usage = {inputTokens = total.input, outputTokens = total.output, cachedTokens = total.cached,
-      estimated = total.estimated}
+      estimated = total.estimated, reasoningTokens = total.reasoning}
     -- Written with 14 digits: exact to the nano below 100,000 USD.
     outcome.costUsd = total.cost and total.cost / 1e9
     return string.format('%s %s %s %.0f %.0f %.0f %s %d', organization, spec.projectId, name, total.input, total.output,

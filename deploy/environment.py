@@ -1,0 +1,26 @@
+"""What `make run` tells each service: what it reads, and no secret that is another one's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from services.worker.settings import WorkerSettings
+from shared.settings import read
+
+PROVIDER_SECRET: Final = re.compile(r"(?:\w+_)?API_KEY(?:_FILE)?|PROVIDER_\w+_KEY(?:_FILE)?|PROVIDER_PROXY(?:_FILE)?")
+"""Names whose values buy something at a provider. The worker alone calls one."""
+
+
+def of_service(name: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of one service. The gateway has no key, so it is told which providers and models they stand for.
+
+    SettingsInvalid when the worker's settings are wrong.
+    """
+    if name == "worker":
+        return dict(environment)
+    told = {key: value for key, value in environment.items() if not PROVIDER_SECRET.fullmatch(key)}
+    if not environment.get("PROVIDERS", "").strip():
+        told["PROVIDERS"] = ",".join(read(environment, WorkerSettings).chain)
+    return told

@@ -1,0 +1,58 @@
+"""What signals mean to the supervisor of `make run`: which end it, and which it passes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from shared.store.embedded import die_with_parent
+
+
+class Service(Protocol):
+    """What a hang-up is passed on to."""
+
+    def hang_up(self) -> None: ...
+
+
+def prepared() -> Callable[[], None]:
+    """For `preexec_fn`: a service dies with the supervisor, and hears no SIGHUP before it can."""
+    bound = die_with_parent()
+
+    def prepare() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        if bound is not None:
+            bound()
+
+    return prepare
+
+
+def stop_by_signals(stop: threading.Event) -> None:
+    """Ctrl-C and SIGTERM set `stop`."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
+def pass_hang_ups(children: Sequence[Service], stop: threading.Event) -> None:
+    """SIGHUP is passed on: services read again what they can. From a terminal that was closed it sets `stop`; with
+    nohup that is to be outlived."""
+    outlives, had_terminal = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN, _has_terminal()
+
+    def heard(*_: object) -> None:
+        if had_terminal and not outlives and not _has_terminal():
+            stop.set()
+            return
+        for child in children:
+            child.hang_up()
+
+    signal.signal(signal.SIGHUP, heard)

@@ -1,0 +1,76 @@
+"""Finds the error in a body, whatever its shape. Pure.
+
+Shapes: `{"error": {…}}` (OpenAI, Anthropic), `{"error": "…", "error_type": "…"}` (TGI, Ollama), `[{"error": {…}}]`
+(Gemini), `{"errors": […]}` (Cloudflare), `{"detail": …}` (FastAPI: vLLM, LiteLLM, Mistral), `{"message": …}` (Cohere,
+Bedrock), `{"response": {"error": {…}}}` (OpenAI's Responses), `{"code": …, "msg": …}`, and a plain text.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+_DEPTH: Final = 6
+_LOOKED_AT: Final = 20
+_WRAPPERS: Final = ("error", "errors", "response", "detail", "base_resp")
+_MESSAGES: Final = ("message", "msg", "error_message", "status_msg", "detail", "description", "error", "errors")
+_KINDS: Final = ("type", "error_type", "status", "__type")
+_CODES: Final = ("error_code", "code")
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What an error says of itself, empty where it does not. `delay`: the time to wait in its details."""
+
+    kind: str = ""
+    code: str = ""
+    message: str = ""
+    delay: str = ""
+
+
+def error_in(body: Any) -> Told:
+    """The error in the bytes of a body, or in what was read of them. Never raises."""
+    if isinstance(body, bytes):
+        try:
+            body = msgspec.json.decode(body)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            body = body[:1_000].decode(errors="replace")
+    return _found(body, _DEPTH)
+
+
+def _found(body: Any, depth: int) -> Told:
+    if isinstance(body, str):
+        return Told(message=body)
+    if isinstance(body, list) and depth:
+        return next((told for one in body[:_LOOKED_AT] if (told := _found(one, depth - 1)) != Told()), Told())
+    if not isinstance(body, dict) or not depth:
+        return Told()
+    told = _of(body)
+    for name in _WRAPPERS:
+        inner = body.get(name)
+        if isinstance(inner, dict | list) and (found := _found(inner, depth - 1)) != Told():
+            return Told(
+                kind=found.kind or told.kind, code=found.code or told.code,
+                message=found.message or told.message, delay=found.delay or told.delay,
+            )  # fmt: skip
+    return told
+
+
+def _of(error: dict[str, Any]) -> Told:
+    """What an object says itself, and in its `details`."""
+    code, delay = _first(error, _CODES), ""
+    details = error.get("details")
+    for detail in details[:_LOOKED_AT] if isinstance(details, list) else [details]:
+        if isinstance(detail, dict):
+            code = _first(detail, ("error_code", "reason")) or code
+            delay = _first(detail, ("retryDelay", "retry_delay")) or delay
+    return Told(kind=_first(error, _KINDS), code=code, message=_first(error, _MESSAGES), delay=delay)
+
+
+def _first(error: dict[str, Any], names: tuple[str, ...]) -> str:
+    """The first of these fields that holds a word or a number, as a text."""
+    for name in names:
+        value = error.get(name)
+        if (isinstance(value, str) and value) or type(value) is int:
+            return str(value)
+    return ""

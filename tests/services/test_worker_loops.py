@@ -1,0 +1,76 @@
+"""The background loops of a worker fail, or stand still (I12)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+import structlog
+
+from services.worker import app
+from shared.job import JobStatus
+from shared.settings import StoreSettings
+from shared.store.job_store import JobStore
+from shared.store.upkeep import Upkeep
+from tests.support.faults import breaks
+from tests.support.store import submit
+from tests.support.worker import Scripted, answers, ended, running_worker, until
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "loops"),
+    [
+        (JobStore, "claim", {"consume"}),
+        (JobStore, "renew", {"renew", "recover"}),
+        (Upkeep, "recover", {"recover"}),
+        (Upkeep, "promote", {"promote", "consume"}),
+        (Upkeep, "audit", {"audit"}),
+    ],
+)
+async def test_a_loop_that_failed_begins_again(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch, owner: type, name: str, loops: set[str]
+) -> None:
+    """Every background loop goes on after what it raised; it is counted each time and logged once; a lost job and a
+    delayed one still run."""
+    (lost,) = await submit(store)
+    await store.claim("dead", 1, look=True, suspect=True)
+    raised = breaks(monkeypatch, owner, name, 2)
+    quick = StoreSettings(redis_url=store.settings.redis_url, lease_seconds=1.0)
+    with structlog.testing.capture_logs() as lines:
+        async with running_worker(quick, {"p": Scripted(answers)}) as (worker, _):
+            (later,) = await submit(store, delay_ms=300)
+            for job_id in (lost, later):
+                assert (await ended(store, job_id, 20)).status is JobStatus.COMPLETED
+
+            async def twice() -> bool:
+                return raised() == 2
+
+            await until(twice, 20)
+            assert await worker.live()
+            (family,) = worker._metrics.loop_failures.collect()
+            counted = {sample.labels["loop"]: sample.value for sample in family.samples if sample.value}
+            assert sum(counted.values()) == 2
+            assert set(counted) <= loops
+    failed = [line for line in lines if line["event"] == "loop_failed"]
+    assert {line["cause"] for line in failed}
+    assert len(failed) <= 2
+
+
+async def test_a_loop_that_stands_still_fails_live(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A renewal that never returns: live says so after two leases."""
+    monkeypatch.setattr(app, "LIVE_MARGIN_S", -1.0)
+    quick = StoreSettings(redis_url=store.settings.redis_url, lease_seconds=1.0)
+
+    async def hangs(*_: Any) -> Any:
+        await asyncio.Event().wait()
+
+    async with running_worker(quick, {"p": Scripted(answers)}) as (worker, _):
+        assert await worker.live()
+        monkeypatch.setattr(Upkeep, "promote", hangs)
+        await submit(store, delay_ms=100)
+
+        async def dead() -> bool:
+            return not await worker.live()
+
+        await until(dead)

@@ -1,0 +1,236 @@
+"""A server that refuses writes: every script says so at once, writes nothing, and goes on when writes are back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from shared.errors import StoreFull, StoreUnavailable
+from shared.job import Claim, RetryReason
+from shared.settings import StoreSettings
+from shared.store import scripts
+from shared.store.calls import Item
+from shared.store.embedded import EmbeddedServer
+from shared.store.job_store import JobStore, open_store
+from shared.store.replies import CallReport
+from tests.conftest import flush
+from tests.support.checks import RawRedis
+from tests.support.gates import A, B, close, routing
+from tests.support.processes import free_port
+from tests.support.store import ERROR, KEYS, claim, complete, make_stale, new_job, open_gate, submit
+
+NAMES = sorted(path.stem for path in (Path(scripts.__file__).parent / "lua").glob("*.lua"))
+READING = {"stats", "oldest", "usage", "vet"}
+SLOWEST_MS = 50.0
+"""What a refusal may take the server, by its own count."""
+
+
+@dataclass
+class Scene:
+    """A queue in which every script has something to write; `plain`: a store that asks no gates."""
+
+    store: JobStore
+    plain: JobStore
+    raw: RawRedis
+    folder: Path
+    held: Claim
+    job_id: str
+
+    async def run(self, name: str, **argv: str | int) -> None:
+        """A script by its name."""
+        items: dict[str, list[Item]] = {"audit_records": [(self.job_id,)], "usage": [(1,)]}
+        await self.store._calls.run(name, items.get(name, []), **argv)
+
+    async def fail_over(self) -> None:
+        """As the greeting of a connection does, with a term of its own."""
+        script = scripts.load("failover")
+        names, term = [KEYS.fixed(name) for name in script.keys], time.monotonic_ns()
+        await self.store._reads.execute("EVAL", script.source, len(names), *names, term)
+
+
+Act = Callable[[Scene], Awaitable[object]]
+ACTS: dict[str, Act] = {
+    "append": lambda s: s.store.append(s.held, 2, "text"),
+    "audit_entries": lambda s: s.run("audit_entries", lane="h", start="-", page=10),
+    "audit_records": lambda s: s.run("audit_records"),
+    "cancel": lambda s: s.store.cancel(s.held.job_id, force=True),
+    "claim": lambda s: s.store.claim("w2", 20, look=True, suspect=6, known=[]),
+    "failover": lambda s: s.fail_over(),
+    "finish": lambda s: complete(s.store, s.held),
+    "leave": lambda s: s.store.upkeep.leave("w3"),
+    "oldest": lambda s: s.store.overview.oldest_waiting_ms(),
+    "promote": lambda s: s.store.upkeep.promote(),
+    "recover": lambda s: s.store.upkeep.recover("finder", []),
+    "renew": lambda s: s.store.renew("w1", [s.held]),
+    "report": lambda s: s.store.report(A, CallReport.LIMITED),
+    "requeue": lambda s: s.store.requeue(s.held, RetryReason.ERROR, delay_ms=1, refund=False, error=ERROR),
+    "reroute": lambda s: s.store.reroute(
+        s.held, A, CallReport.LIMITED, retry_after_ms=60_000, candidates=[], chain=[A], spent=None
+    ),
+    "stats": lambda s: s.store.overview.stats(),
+    "submit": lambda s: s.store.submit(new_job()),
+    "usage": lambda s: s.run("usage", organization="org"),
+    "vet": lambda s: s.run("vet", calls='[["ZCARD", "wake"]]'),
+}
+
+
+@asynccontextmanager
+async def _no_replica(scene: Scene) -> AsyncIterator[None]:
+    await scene.raw("CONFIG", "SET", "min-replicas-to-write", 1)
+    try:
+        yield
+    finally:
+        await scene.raw("CONFIG", "SET", "min-replicas-to-write", 0)
+
+
+@asynccontextmanager
+async def _replica(scene: Scene) -> AsyncIterator[None]:
+    await scene.raw("REPLICAOF", "127.0.0.1", free_port())
+    try:
+        yield
+    finally:
+        await scene.raw("REPLICAOF", "NO", "ONE")
+
+
+@asynccontextmanager
+async def _no_snapshot(scene: Scene) -> AsyncIterator[None]:
+    """Where the snapshot should go stands a folder."""
+    obstacle = scene.folder / "dump.rdb"
+    obstacle.unlink(missing_ok=True)
+    (obstacle / "in the way").mkdir(parents=True)
+    await scene.raw("CONFIG", "SET", "save", "3600 1")
+    try:
+        await _save(scene.raw, b"rdb_last_bgsave_status:err")
+        yield
+    finally:
+        (obstacle / "in the way").rmdir()
+        obstacle.rmdir()
+        await _save(scene.raw, b"rdb_last_bgsave_status:ok")
+        await scene.raw("CONFIG", "SET", "save", "")
+
+
+async def _save(raw: RawRedis, wanted: bytes) -> None:
+    await raw("BGSAVE")
+    async with asyncio.timeout(10):
+        while wanted not in (found := await raw("INFO", "persistence")) or b"bgsave_in_progress:1" in found:
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def _full(scene: Scene) -> AsyncIterator[None]:
+    await scene.raw("CONFIG", "SET", "maxmemory", 1)
+    try:
+        yield
+    finally:
+        await scene.raw("CONFIG", "SET", "maxmemory", 0)
+
+
+REFUSALS = {"NOREPLICAS": _no_replica, "MISCONF": _no_snapshot, "READONLY": _replica}
+
+
+@pytest.fixture(scope="module")
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    """A server whose settings may be changed."""
+    with EmbeddedServer(Path(tmp_path_factory.mktemp("refusing")), aof=False) as running:
+        yield running
+
+
+@pytest.fixture
+async def scene(own_server: EmbeddedServer) -> AsyncIterator[Scene]:
+    """Jobs that run, wait, are due, wait for a gate that has room, lost their worker, or are named by no entry."""
+    await flush(own_server.url)
+    settings = StoreSettings(redis_url=own_server.url, lease_seconds=2.0)
+    async with (
+        open_store(settings, client_name="plain") as plain,
+        open_store(settings, client_name="refused", routing=routing(A, B)) as store,
+        RawRedis(own_server.url) as raw,
+    ):
+        await close(store)
+        await open_gate(raw, A)
+        await _fill(plain, raw)
+        await store.renew("w1", [])
+        (held,) = await _claims(plain, "w1", 1)
+        (dropped,) = await _claims(plain, "gone", 1)
+        await raw("XACK", KEYS.fixed("high"), "workers", dropped.token[1:])
+        await raw("HSET", KEYS.job(dropped.job_id), "entry", "n1-1")
+        yield Scene(store, plain, raw, own_server.folder, held, dropped.job_id)
+
+
+async def _fill(store: JobStore, raw: RawRedis) -> None:
+    await store.renew("finder", [])
+    await submit(store, 3)
+    for losses in range(1, 4):
+        (lost,) = await _claims(store, f"gone{losses}", 1)
+        await raw("HSET", KEYS.job(lost.job_id), "losses", losses)
+        await make_stale(raw, lost)
+    await store.upkeep.recover("finder", [])
+    await make_stale(raw, *await _claims(store, "gone again", 2))
+    (due,) = await submit(store, delay_ms=60_000)
+    await raw("ZADD", KEYS.fixed("due_normal"), 1, due)
+
+
+async def _claims(store: JobStore, consumer: str, count: int) -> list[Claim]:
+    await submit(store, count, "high")
+    claims = await claim(store, count, consumer, look=False)
+    assert len(claims) == count
+    return claims
+
+
+async def _everything(raw: RawRedis) -> dict[bytes, object]:
+    return {key: await raw("DUMP", key) for key in sorted(await raw("KEYS", "*"))}
+
+
+async def _spent_ms(raw: RawRedis) -> float:
+    """On all scripts since the server's counts began."""
+    text = (await raw("INFO", "commandstats")).decode()
+    spent = [line.split("usec=")[1].split(",")[0] for line in text.splitlines() if line.startswith("cmdstat_eval")]
+    return sum(map(int, spent)) / 1000
+
+
+def test_every_script_is_tried() -> None:
+    """A new script says here how it meets a refusal."""
+    assert sorted(ACTS) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_refused_write_is_told_at_once_and_leaves_nothing(scene: Scene, name: str) -> None:
+    """In the server's words, within 50 ms of its time, nothing half-written; and the same call passes afterwards."""
+    before = await _everything(scene.raw)
+    for refusal, refusing in REFUSALS.items():
+        async with refusing(scene):
+            await scene.raw("CONFIG", "RESETSTAT")
+            if name in READING:
+                await ACTS[name](scene)
+            else:
+                with pytest.raises(StoreUnavailable, match=refusal):
+                    await ACTS[name](scene)
+            assert await _spent_ms(scene.raw) < SLOWEST_MS
+            assert await _everything(scene.raw) == before
+    await ACTS[name](scene)
+    await _go_on(scene)
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_every_script_but_submit_passes_on_a_full_server(scene: Scene, name: str) -> None:
+    """Running jobs end, lost ones are recovered and workers leave; new jobs alone are refused."""
+    async with _full(scene):
+        await scene.raw("CONFIG", "RESETSTAT")
+        if name == "submit":
+            with pytest.raises(StoreFull):
+                await ACTS[name](scene)
+        else:
+            await ACTS[name](scene)
+        assert await _spent_ms(scene.raw) < SLOWEST_MS
+    await _go_on(scene)
+
+
+async def _go_on(scene: Scene) -> None:
+    (job_id,) = await submit(scene.plain)
+    claims = [one for _ in range(3) for one in await claim(scene.plain, 50, "after", suspect=False)]
+    assert job_id in {one.job_id for one in claims}

@@ -1,0 +1,50 @@
+"""Writes the lists and tables of docs/redis-requirements.md: `python -m tests.support.redis_page`.
+
+They are the rows that tests/services/test_redis_requirements.py tries.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from shared.store.keys import Keys
+from shared.store.requirements import Role, acl
+from tests.support.processes import ROOT
+from tests.support.redis_rows import REFUSALS, SERVERS, USERS, UserRow
+
+PATH: Final = ROOT / "docs" / "redis-requirements.md"
+_BLOCK: Final = re.compile(r"(<!-- written by make docs: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def written(text: str) -> str:
+    """The page with its lists and tables as they must be."""
+    blocks = {"users": _users(), "lacks": _lacks(), "servers": _servers(), "refusals": _refusals()}
+    return _BLOCK.sub(lambda found: f"{found[1]}\n{blocks[found[2]]}\n{found[3]}", text)
+
+
+def _users() -> str:
+    return "\n".join(f"`{role.value}`:\n\n```\n{' '.join(acl(role, Keys()))}\n```\n" for role in Role)
+
+
+def _lacks() -> str:
+    rows = (f"| {row.lacks} | {_roles(row)} | … {row.said} … |\n" for row in USERS)
+    return "| the user lacks | who needs it | what the line says |\n|---|---|---|\n" + "".join(rows)
+
+
+def _roles(row: UserRow) -> str:
+    return "all" if row.roles == tuple(Role) else ", ".join(role.value for role in row.roles)
+
+
+def _servers() -> str:
+    rows = (f"| {row.what} | … {row.said} … |\n" for row in SERVERS)
+    return "| the server | what the line says |\n|---|---|\n" + "".join(rows)
+
+
+def _refusals() -> str:
+    rows = (f"| `{code}` | {words} … |\n" for code, words in REFUSALS.items())
+    return "| it says | what the line says |\n|---|---|\n" + "".join(rows)
+
+
+if __name__ == "__main__":
+    PATH.write_text(written(PATH.read_text(encoding="utf-8")), encoding="utf-8")
