@@ -45,7 +45,7 @@ class Stream:
         """Connect and wait for the first event; RuntimeError when refused."""
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         path = f"/api/ai/job-events?jobId={job_id}"
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n\r\n".encode())
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n".encode())
         status = await reader.readline()
         if b" 200 " not in status:
             writer.close()

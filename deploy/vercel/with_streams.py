@@ -15,8 +15,8 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from services.gateway.asgi import open_gateway
 from services.notifier.asgi import open_notifier
-from services.notifier.routes import PATH
 from shared.http.entry_point import EntryPoint
+from shared.streams.routes import PATH
 
 STREAM_SECONDS: Final = "280"
 """Below the 300 s that a function may take on every plan (`maxDuration` in deploy/vercel/gateway/vercel.json)."""

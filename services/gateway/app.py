@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
-from litestar import Litestar, Router
+from litestar import Router
+from litestar.types import ASGIApp, ControllerRouterHandler
 
 from services.gateway.admission import Admission
-from services.gateway.docs import docs_routes
+from services.gateway.docs import ApiDocument, docs_routes
 from services.gateway.expected import Expected
 from services.gateway.gauges import QueueGauges
 from services.gateway.links import Links
@@ -21,7 +22,7 @@ from services.gateway.settings import GatewaySettings
 from services.gateway.submit import Intake
 from services.gateway.usage import UsageReport
 from shared.http import server
-from shared.http.cors import cors
+from shared.http.connections import capacity
 from shared.http.identity import Authenticator
 from shared.http.ops import ops_routes
 from shared.http.problems import DRAINING, Problem
@@ -30,24 +31,21 @@ from shared.store import choice
 from shared.store.job_store import JobStore, open_store
 from shared.store.requirements import Role
 from shared.store.routing import Routing
+from shared.streams.hub import Hub
+from shared.streams.routes import Streams
+from shared.streams.wire import WithTransport
 from shared.telemetry import logs
 from shared.telemetry.budget import reported
-from shared.telemetry.metrics import QueueMetrics, RedisMetrics, SubmitMetrics, new_registry
+from shared.telemetry.metrics import QueueMetrics, RedisMetrics, StreamMetrics, SubmitMetrics, new_registry
 
 
 @asynccontextmanager
 async def open_app(
     settings: GatewaySettings, mapping: Mapping[str, str], stop: asyncio.Event
-) -> AsyncIterator[Litestar]:
+) -> AsyncIterator[ASGIApp]:
     """The application, for the length of the block. `stop` ends waiting calls; SettingsInvalid for a bad setting."""
     authenticator = Authenticator(
         settings.api_tokens, host=settings.gateway_host, allow_anonymous=settings.allow_anonymous
-    )
-    allowed = cors(
-        settings.cors_allowed_origins,
-        methods=("GET", "POST"),
-        headers=("authorization", "content-type", "idempotency-key", "traceparent"),
-        expose=("location", "retry-after"),
     )
     links, maker = Links(settings.public_events_url), JobMaker(settings)
     registry = new_registry("gateway")
@@ -71,16 +69,30 @@ async def open_app(
             links=links, stop=stop, meter=redis.meter,
         )  # fmt: skip
         handlers = [*intake.routes(), *jobs.routes(), *UsageReport(store).routes()]
-        routers = [
+        routers: list[ControllerRouterHandler] = [
             Router("/api/ai", route_handlers=handlers, middleware=[authenticator.middleware]),
             *ops_routes(ready=_ready(store, stop), live=_live, registry=registry, before_scrape=gauges.refresh),
-            *docs_routes(api),
+            *docs_routes(ApiDocument(api)),
         ]
+        hub = Hub(_streams(settings), stream_metrics := StreamMetrics(registry))
+        routers.append(Streams(store, hub, authenticator, stream_metrics, settings).route())
+        draining = asyncio.create_task(_drain(stop, hub), name="drain")
         try:
             async with reported(redis.meter, **store_settings.profile):
-                yield server.application(routers, allowed)
+                yield WithTransport(server.application(routers, settings, host=settings.gateway_host))
         finally:
+            draining.cancel()
             await admission.aclose()
+
+
+def _streams(settings: GatewaySettings) -> int:
+    """How many event streams there may be: half of all connections, so that they never keep calls out."""
+    return min(settings.notifier_max_connections, max(1, capacity(settings.gateway_max_connections) // 2))
+
+
+async def _drain(stop: asyncio.Event, hub: Hub) -> None:
+    await stop.wait()
+    await hub.drain()
 
 
 def _kept_seconds(settings: GatewaySettings, store: StoreSettings) -> float:
@@ -110,4 +122,10 @@ async def run(mapping: Mapping[str, str]) -> None:
     stop = asyncio.Event()
     with server.set_by_signals(stop):
         async with open_app(settings, mapping, stop) as app:
-            await server.serve(app, host=settings.gateway_host, port=settings.gateway_port, stop=stop)
+            await server.serve(
+                app,
+                host=settings.gateway_host,
+                port=settings.gateway_port,
+                stop=stop,
+                connections=settings.gateway_max_connections,
+            )

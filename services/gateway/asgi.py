@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Final
 
 from litestar.types import ASGIApp
 
@@ -15,11 +16,16 @@ from shared.http.entry_point import ANYWHERE, EntryPoint
 from shared.settings import read
 from shared.telemetry import logs
 
+STREAM_SECONDS: Final = "50"
+"""Below the 60 s that such a function may take (`maxDuration` in deploy/vercel/gateway/vercel.json): its event streams
+are closed before that, and their browsers come back to where they were."""
+
 
 @asynccontextmanager
 async def open_gateway(mapping: Mapping[str, str] = os.environ) -> AsyncIterator[ASGIApp]:
     """The application, built from the environment. SettingsInvalid when something is set wrong."""
     logs.configure("gateway")  # as the settings say once they are read
+    mapping = {"NOTIFIER_STREAM_SECONDS": STREAM_SECONDS, **mapping}
     settings = read(mapping, GatewaySettings, gateway_host=ANYWHERE)
     logs.configure("gateway", settings.log_level)
     async with open_app(settings, mapping, asyncio.Event()) as opened:

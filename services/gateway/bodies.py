@@ -16,6 +16,9 @@ LENGTH_DIGITS: Final = 20
 BODY_SECONDS: Final = 10.0
 """How long the rest of a body may take after its first piece."""
 
+_MARK: Final = b"\xef\xbb\xbf"
+"""UTF-8's byte order mark, which some editors and .NET put before a text: no part of it."""
+
 
 class ClientGone(Exception):
     """The client hung up while sending: there is nobody to answer."""
@@ -65,10 +68,10 @@ async def read_body(head: Head, receive: Receive, limit: int) -> bytes:
         or int(head.content_length) > limit
     ):
         raise Problem(TOO_LARGE, f"at most {limit} bytes")
-    piece, more = await _piece(receive)
+    piece, more = await _piece(receive)  # how long the first may take is the server's to say: `protocol.BODY_SECONDS`
     pieces, size = [piece], len(piece)
     if not more and size <= limit:
-        return piece
+        return piece.removeprefix(_MARK)
     try:
         async with asyncio.timeout(BODY_SECONDS):
             while size <= limit and more:
@@ -79,7 +82,7 @@ async def read_body(head: Head, receive: Receive, limit: int) -> bytes:
         raise Problem(TOO_SLOW, headers={"Connection": "close"}) from None
     if size > limit:
         raise Problem(TOO_LARGE, f"at most {limit} bytes")
-    return b"".join(pieces)
+    return b"".join(pieces).removeprefix(_MARK)
 
 
 async def _piece(receive: Receive) -> tuple[bytes, bool]:

@@ -20,12 +20,16 @@ class Links:
             raise SettingsInvalid("PUBLIC_EVENTS_URL is not an http(s) URL")
         self._events = public_events_url.rstrip("/")
 
-    def accepted(self, submitted: Submitted) -> tuple[bytes, bytes]:
-        """The Location header and the body of a 202. Everything in it is ours and needs no escaping."""
+    def accepted(self, submitted: Submitted, prefix: str) -> tuple[bytes, bytes]:
+        """The Location header and the body of a 202. Nothing in it needs escaping.
+
+        `prefix`: what stands before every path (`prefix_of`).
+        """
         job = submitted.job_id
-        status = f"/api/ai/job-status?jobId={job}"
+        status = f"{prefix}/api/ai/job-status?jobId={job}"
         body = (
             f'{{"jobId":"{job}","status":"{submitted.status}","links":{{"status":"{status}",'
-            f'"events":"{self._events}/api/ai/job-events?jobId={job}","cancel":"/api/ai/jobs/{job}/cancel"}}}}'
+            f'"events":"{self._events or prefix}/api/ai/job-events?jobId={job}",'
+            f'"cancel":"{prefix}/api/ai/jobs/{job}/cancel"}}}}'
         )
         return status.encode(), body.encode()

@@ -105,9 +105,9 @@ class JobMaker:
             traceparent=traceparent,
         )
 
-    def again(self, failed: JobSnapshot, traceparent: str | None) -> NewJob:
-        """A new job that asks for the same as a failed one, with a life of its own."""
-        spec = msgspec.structs.replace(failed.spec, retry_of=failed.id, traceparent=traceparent)
+    def again(self, ended: JobSnapshot, traceparent: str | None) -> NewJob:
+        """A new job that asks for the same as one that ended, with a life of its own."""
+        spec = msgspec.structs.replace(ended.spec, retry_of=ended.id, traceparent=traceparent)
         deadline_ms = round(self._settings.deadline_seconds * 1000)
         return NewJob(
             id=new_job_id(), spec=spec, route=route_of(spec, self._chain), deadline_ms=deadline_ms, own_deadline=False

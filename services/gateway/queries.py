@@ -21,7 +21,7 @@ PAGE_MAX: Final = 100
 class StatusQuery(msgspec.Struct, frozen=True, rename="camel"):
     """Of job-status. `wait`: seconds to wait for the end of the job."""
 
-    job_id: Annotated[str, Meta(max_length=64)]
+    job_id: str
     wait: Annotated[float, Meta(ge=0, le=WAIT_MAX)] = 0
 
 

@@ -21,15 +21,21 @@ from services.gateway.views import JobList, view_job, view_row, view_stats
 from services.gateway.waiting import until_ended
 from shared.errors import JobNotFound, JobUnreadable, StoreUnavailable
 from shared.http.identity import Identity
+from shared.http.job_ids import read_job_id
 from shared.http.ops import READING
+from shared.http.prefix import prefix_of
 from shared.http.problems import JOB_ENDED, JOB_NOT_FAILED, LISTING_OFF, Problem, from_error, invalid, refused
-from shared.job import JOB_ID, JobSnapshot, JobStatus
+from shared.job import JobSnapshot, JobStatus
 from shared.store.job_store import JobStore
+from shared.store.replies import Submitted
 from shared.telemetry.budget import Meter
 from shared.telemetry.metrics import SubmitMetrics
 
 CANCEL_SECONDS: Final = 1.5
 """How long the worker of a running job may take to end it; then the gateway does."""
+
+RETRIABLE: Final = (JobStatus.FAILED, JobStatus.CANCELLED)
+"""Jobs that ended without what was asked for: they can be asked for once more."""
 
 _log: Final = structlog.get_logger(__name__)
 
@@ -89,10 +95,11 @@ class Jobs:
         async def retry(request: AnyRequest) -> Response[bytes]:
             traceparent = read_traceparent(request.headers.get("traceparent", "").encode())
             try:
-                location, body = await self.retry(request.user, request.path_params["job_id"], traceparent)
+                submitted = await self.retry(request.user, request.path_params["job_id"], traceparent)
             except Exception as error:
                 self._refused.labels(from_error(error).kind.slug).inc()
                 raise
+            location, body = self._links.accepted(submitted, prefix_of(request.scope))
             headers = {"Location": location.decode(), "Cache-Control": "no-store"}
             return Response(body, status_code=202, media_type="application/json", headers=headers)
 
@@ -100,11 +107,10 @@ class Jobs:
 
     async def _find(self, identity: Identity, job_id: str) -> JobSnapshot:
         """JobNotFound also for what is no job id at all: such a text never becomes part of a key."""
-        if JOB_ID.match(job_id) is None:
-            raise JobNotFound(job_id)
+        wanted = read_job_id(job_id)
         try:
             async with in_time():
-                job = await self._store.status(job_id)
+                job = await self._store.status(wanted)
         except JobUnreadable as error:
             if not identity.may_see(error.organization_id):
                 raise JobNotFound(job_id) from None
@@ -116,7 +122,8 @@ class Jobs:
     async def status(self, identity: Identity, query_string: bytes) -> JobSnapshot:
         """The job; with `wait` as soon as it ends."""
         query = read_query(query_string, StatusQuery)
-        if query.wait and JOB_ID.match(query.job_id) and self._store.bell.hears(self._store.keys.bell(query.job_id)):
+        read_job_id(query.job_id)
+        if query.wait and self._store.bell.hears(self._store.keys.bell(query.job_id)):
             # Listening first costs nothing here and saves a read.
             find = partial(self._find, identity, query.job_id)
             found = await self._expected.until_ended(query.job_id, identity, query.wait, self._stop, find)
@@ -160,10 +167,10 @@ class Jobs:
             raise _ended(job)
         return job
 
-    async def retry(self, identity: Identity, job_id: str, traceparent: str | None) -> tuple[bytes, bytes]:
-        """Queue the one retry of a failed job; the Location header and the body of the answer."""
+    async def retry(self, identity: Identity, job_id: str, traceparent: str | None) -> Submitted:
+        """Queue the one retry of a failed or cancelled job."""
         job = await self._find(identity, job_id)
-        if job.status is not JobStatus.FAILED:
+        if job.status not in RETRIABLE:
             raise Problem(JOB_NOT_FAILED, f"it is {job.status}", jobId=job.id, jobStatus=job.status)
         again = self._maker.again(job, traceparent)
         await self._admission.admit(1, len(again.spec.prompt))
@@ -175,4 +182,4 @@ class Jobs:
         if submitted.created:
             self._submitted.labels(again.spec.priority).inc()
             _log.info("job retried", job_id=again.id, retry_of=job.id, organization=job.organization_id)
-        return self._links.accepted(submitted)
+        return submitted

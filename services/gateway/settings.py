@@ -8,14 +8,16 @@ import msgspec
 
 from shared.chain import fleet_chain, split
 from shared.settings import MAX_DEADLINE_SECONDS, Port
+from shared.streams.settings import StreamSettings
 
 
-class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
+class GatewaySettings(StreamSettings, frozen=True, kw_only=True):
     """Where it listens, whom it serves and what a job gets that does not say.
 
     `public_events_url`: origin of the notifier as browsers reach it; empty: the links to events are relative.
     `providers`: `provider:model` entries separated by commas, in order of preference; empty: the default models of the
     providers whose keys are set, else the demo. The keys are used for nothing else.
+    `gateway_max_connections`: beyond so many the longest silent one gives way to a new one.
     `max_queued_jobs`: beyond so many waiting jobs new ones are refused. `stats_kept_seconds`: how old counts may be;
     None: exact, in the frugal profile a minute.
     """
@@ -25,10 +27,10 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     api_tokens: str = ""
     allow_anonymous: bool = False
     public_events_url: str = ""
-    cors_allowed_origins: str = ""
     providers: str = ""
     openai_api_key: str = ""
     anthropic_api_key: str = ""
+    gateway_max_connections: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10_000
     max_queued_jobs: Annotated[int, msgspec.Meta(ge=1)] = 100_000
     stats_kept_seconds: Annotated[float, msgspec.Meta(ge=0)] | None = None
     max_attempts: Annotated[int, msgspec.Meta(ge=1, le=10)] = 3

@@ -10,6 +10,7 @@ import msgspec
 
 from services.gateway.depth import MAX_DEPTH, deep_field, too_deep
 from services.gateway.schemas import MAX_PARAMETERS, Value
+from services.gateway.surrogates import halves
 from shared.http.problems import INVALID, MAX_ERRORS, MAX_NAME, FieldError, Problem, choices_of, field_error
 
 RequestT = TypeVar("RequestT", bound=msgspec.Struct)
@@ -50,10 +51,12 @@ def _explain(body: bytes, kind: type[msgspec.Struct], error: Exception, prefix: 
     """msgspec stops at the first error: look at each field by itself. Runs for bad input only."""
     if not body.strip():
         return [FieldError(prefix or "body", "is empty")]
+    if (encoding := _other_encoding(bytes(body))) is not None:
+        return [FieldError(prefix or "body", f"is {encoding}: JSON is sent as UTF-8")]
     try:
         given = _FIELDS.decode(body)
     except UNDECODABLE:
-        return [field_error(error, prefix)]
+        return halves(bytes(body), prefix) or [field_error(error, prefix)]
     dot = f"{prefix}." if prefix else ""
     found: list[FieldError] = []
     known = {field.encode_name: field for field in msgspec.structs.fields(kind)}
@@ -66,6 +69,16 @@ def _explain(body: bytes, kind: type[msgspec.Struct], error: Exception, prefix: 
     unknown = [name for name in given if name not in known][:MAX_ERRORS]
     found += [FieldError(f"{dot}{name[:MAX_NAME]}", "unknown field") for name in unknown]
     return found or [field_error(error, prefix)]
+
+
+def _other_encoding(body: bytes) -> str | None:
+    """The name of an encoding that is not UTF-8, by its byte order mark or by where the first characters have zeros."""
+    start = body[:4]
+    if start in (b"\xff\xfe\0\0", b"\0\0\xfe\xff") or start.count(0) == 3:
+        return "UTF-32"
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff") or (len(body) > 1 and 0 in start[:2]):
+        return "UTF-16"
+    return None
 
 
 def _check(raw: msgspec.Raw, kind: Any, path: str) -> FieldError | None:

@@ -20,6 +20,7 @@ from services.gateway.schemas import MAX_JOBS, BatchJob, BatchRequest, JobReques
 from services.gateway.strict import TOO_DEEP, decode, decode_shallow
 from shared.errors import PressworkError, StoreUnavailable
 from shared.http.identity import Identity
+from shared.http.prefix import prefix_of
 from shared.http.problems import (
     INVALID,
     METHOD_NOT_ALLOWED,
@@ -108,7 +109,7 @@ class Intake:
             submitted = await self._submit(job)
         except StoreUnavailable as error:
             raise refused(error, job.id) from None
-        location, answer = self._links.accepted(submitted)
+        location, answer = self._links.accepted(submitted, prefix_of(scope))
         await _send_json(send, 202, answer, (b"location", location))
 
     async def _submit(self, job: NewJob) -> Submitted:

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from litestar.types import ASGIApp
 from prometheus_client import CollectorRegistry
 
-from services.notifier.hub import Hub
-from services.notifier.routes import Streams
 from services.notifier.settings import NotifierSettings
-from services.notifier.wire import WithTransport
-from shared.events import EventKind
-from shared.http.cors import cors
+from shared.http.connections import capacity
 from shared.http.identity import Authenticator
 from shared.http.ops import ops_routes
 from shared.http.problems import DRAINING, Problem
@@ -23,8 +18,14 @@ from shared.http.server import application, serve
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.requirements import Role
+from shared.streams.hub import Hub
+from shared.streams.routes import Streams
+from shared.streams.wire import WithTransport
 from shared.telemetry.budget import reported
 from shared.telemetry.metrics import RedisMetrics, StreamMetrics, new_registry
+
+REQUESTS = 100
+"""Connections besides the streams: health, metrics, and what asks for a stream and hears that there are too many."""
 
 GRACE_SECONDS = 2
 """How long other answers may take after SIGTERM; the streams end by themselves before that."""
@@ -45,20 +46,14 @@ def _application(
     async def live() -> bool:
         return True  # whoever reads this was served by the loop that serves the streams
 
-    streams = Streams(
-        store,
-        hub,
-        authenticator,
-        metrics,
-        heartbeat_s=settings.notifier_heartbeat_seconds,
-        send_s=settings.notifier_send_seconds,
-        stream_s=settings.notifier_stream_seconds or math.inf,
-    )
-    allowed = cors(
-        settings.cors_allowed_origins, methods=("GET",), headers=("authorization", "cache-control", "last-event-id")
-    )
+    streams = Streams(store, hub, authenticator, metrics, settings)
     handlers = [streams.route(), *ops_routes(ready=ready, live=live, registry=registry)]
-    return WithTransport(application(handlers, allowed))
+    return WithTransport(application(handlers, settings, host=settings.notifier_host))
+
+
+def _streams(wanted: int) -> int:
+    """How many streams there may be: every one is an open file."""
+    return min(wanted, max(1, capacity(wanted + REQUESTS) - REQUESTS))
 
 
 @asynccontextmanager
@@ -66,9 +61,7 @@ async def open_app(settings: NotifierSettings, store_settings: StoreSettings) ->
     """The application and the hub that ends its streams, for the length of the block. SettingsInvalid."""
     registry = new_registry("notifier")
     metrics = StreamMetrics(registry)
-    for kind in EventKind:
-        metrics.events.labels(str(kind))  # from 0 on: the silence of a notifier that hears nothing must show
-    hub = Hub(settings.notifier_max_connections, metrics)
+    hub = Hub(_streams(settings.notifier_max_connections), metrics)
     redis = RedisMetrics(registry)
     opened = open_store(store_settings, client_name="presswork-notifier", role=Role.NOTIFIER, observer=redis.observe)
     async with (
@@ -95,6 +88,7 @@ async def run(settings: NotifierSettings, store_settings: StoreSettings, stop: a
                 port=settings.notifier_port,
                 stop=stop,
                 grace_seconds=GRACE_SECONDS,
+                connections=settings.notifier_max_connections + REQUESTS,
             )
         finally:
             draining.cancel()

@@ -13,7 +13,7 @@ from typing import Final
 
 import anyio
 import structlog
-from litestar import Litestar
+from litestar.types import ASGIApp
 from prometheus_client import CollectorRegistry
 
 from services.worker.call import Patience
@@ -32,6 +32,7 @@ from services.worker.run import PASSING, Stop
 from services.worker.runner import Runner
 from services.worker.settings import WorkerSettings
 from services.worker.settlement import Settlement
+from shared.http.access import AccessSettings
 from shared.http.ops import ops_routes
 from shared.http.server import application, serve
 from shared.settings import StoreSettings
@@ -43,6 +44,9 @@ from shared.telemetry.metrics import RedisMetrics, WorkerMetrics, new_registry
 
 HAND_BACK_SECONDS: Final = 1.2
 """How long handing back may take after the drain: platforms kill 10 s after SIGTERM (Cloud Run)."""
+
+METRICS_CONNECTIONS: Final = 100
+"""Of probes and scrapers: whatever comes to that port, the worker keeps its files for Redis and providers."""
 
 LIVE_MARGIN_S: Final = 5.0
 """What a loop may take beyond two leases before the worker is held for dead."""
@@ -164,8 +168,9 @@ class Worker:
             return True
 
 
-def _operations(worker: Worker, store: JobStore, registry: CollectorRegistry) -> Litestar:
-    return application(ops_routes(ready=store.ping, live=worker.live, registry=registry))
+def _operations(settings: WorkerSettings, worker: Worker, store: JobStore, registry: CollectorRegistry) -> ASGIApp:
+    routes = ops_routes(ready=store.ping, live=worker.live, registry=registry)
+    return application(routes, AccessSettings(allowed_hosts=settings.allowed_hosts), host=settings.worker_metrics_host)
 
 
 async def run(
@@ -197,9 +202,15 @@ async def run(
     ):
         redis.show_quota(lambda: store.quota_exceeded)
         worker = Worker(settings, store, metrics, known, paths)
-        app = _operations(worker, store, registry)
+        app = _operations(settings, worker, store, registry)
         ops = asyncio.create_task(
-            serve(app, host=settings.worker_metrics_host, port=settings.worker_metrics_port, stop=stopped)
+            serve(
+                app,
+                host=settings.worker_metrics_host,
+                port=settings.worker_metrics_port,
+                stop=stopped,
+                connections=METRICS_CONNECTIONS,
+            )
         )
         working = asyncio.create_task(worker.run(stop, hurry))
         beside = [working]

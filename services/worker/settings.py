@@ -25,6 +25,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How much it runs at once, and on what.
 
     `worker_concurrency`: jobs at once; one renewal carries twice as many leases at most, and Lua unpacks under 8,000.
+    `allowed_hosts`: names by which its health and metrics are asked for, see `shared/http/hosts.py`.
     `drain_seconds`: how long running jobs may go on after SIGTERM before they are handed back. `providers`:
     `provider:model` entries separated by commas, in order of preference; empty: those whose keys are set, else the
     demo. `provider_limits`: `provider:model=requests/tokens` a minute, separated by commas, for the whole fleet.
@@ -40,6 +41,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     worker_concurrency: Annotated[int, msgspec.Meta(ge=1, le=2_000)] = 50
     worker_metrics_host: str = "127.0.0.1"
     worker_metrics_port: Port = 9100
+    allowed_hosts: str = ""
     drain_seconds: Annotated[float, msgspec.Meta(ge=0)] = 8.0
     providers: str = ""
     provider_limits: str = ""

@@ -1,17 +1,33 @@
-"""Which sites' pages may call a service: CORS_ALLOWED_ORIGINS as every service reads it."""
+"""Which sites' pages may call a service: CORS_ALLOWED_ORIGINS and CORS_ALLOWED_HEADERS as every service reads them.
+
+Reading is what CORS itself forbids. A call that changes something is refused before it is looked at: browsers send
+simple ones without asking first.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Final, Literal
-
-from litestar.config.cors import CORSConfig
+from typing import Final
 
 from shared.errors import SettingsInvalid
 from shared.settings import entries
 
+Headers = list[tuple[bytes, bytes]]
+
+HEADERS: Final = (
+    "accept", "accept-language", "authorization", "baggage", "cache-control", "content-language", "content-type",
+    "idempotency-key", "last-event-id", "pragma", "sentry-trace", "traceparent", "tracestate", "x-request-id",
+    "x-requested-with",
+)  # fmt: skip
+"""Of a request. Besides ours: what tracing (W3C, Sentry), `fetch` wrappers and EventSource polyfills add unasked."""
+
+EXPOSED: Final = b"location, retry-after, www-authenticate, allow"
+MAX_AGE: Final = b"7200"
+"""Seconds for which a browser need not ask again; Chromium takes no more."""
+
 _ORIGIN: Final = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^/\s?#@]+")
+_NAME: Final = re.compile(r"\*|[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_DEFAULT_PORTS: Final = {b"http": b":80", b"https": b":443"}
 
 
 def allowed_origins(text: str) -> list[str]:
@@ -26,17 +42,67 @@ def allowed_origins(text: str) -> list[str]:
     return origins
 
 
-def cors(
-    text: str, *, methods: Sequence[Literal["GET", "POST"]], headers: Sequence[str], expose: Sequence[str] = ()
-) -> CORSConfig | None:
-    """Litestar's configuration for these origins; None: no other site is let in."""
-    origins = allowed_origins(text)
-    if not origins:
-        return None
-    return CORSConfig(
-        allow_origins=origins,
-        allow_methods=list(methods),
-        allow_headers=list(headers),
-        expose_headers=list(expose),
-        max_age=600,
-    )
+def allowed_headers(text: str) -> list[str]:
+    """Request headers that pages may send: the usual ones and those named here. SettingsInvalid for what is no name."""
+    names = [name.lower() for name in entries(text)]
+    if not all(_NAME.fullmatch(name) for name in names):
+        raise SettingsInvalid("CORS_ALLOWED_HEADERS: expected names of headers separated by commas, or *")
+    return sorted({*HEADERS, *names})
+
+
+class Cors:
+    """What pages of other origins may do. No cookies: tokens alone say who asks."""
+
+    def __init__(self, origins: str, headers: str = "") -> None:
+        """SettingsInvalid for what no browser sends."""
+        found, names = allowed_origins(origins), allowed_headers(headers)
+        self._all = "*" in found
+        self._origins = {origin.encode() for origin in found}
+        self._any_header = "*" in names
+        self._headers = ", ".join(names).encode()
+        self.varies: Headers = [(b"vary", b"Origin")] if found and not self._all else []
+        """For every answer, so that no cache gives one origin's permission to another."""
+
+    def allows(self, origin: bytes) -> bool:
+        """Whether pages of this origin may call and read."""
+        return self._all or origin in self._origins
+
+    def simple(self, origin: bytes) -> Headers:
+        """Headers of an answer that a page of an allowed origin reads."""
+        return [
+            (b"access-control-allow-origin", b"*" if self._all else origin),
+            (b"access-control-expose-headers", EXPOSED),
+        ]
+
+    def preflight(self, origin: bytes, wanted: bytes, *, private_network: bool) -> Headers:
+        """Headers of the answer to a browser that asks before it calls; `wanted`: the headers it would send.
+
+        A page of the internet may call this machine or network only if its origin was named: `*` does not.
+        """
+        granted: Headers = [
+            (b"access-control-allow-origin", b"*" if self._all else origin),
+            (b"access-control-allow-methods", b"GET, HEAD, POST"),
+            (b"access-control-allow-headers", wanted if self._any_header and wanted else self._headers),
+            (b"access-control-max-age", MAX_AGE),
+            (b"vary", b"Access-Control-Request-Headers, Access-Control-Request-Private-Network"),
+        ]
+        if private_network and origin in self._origins:
+            granted.append((b"access-control-allow-private-network", b"true"))
+        return granted
+
+
+def is_foreign(origin: list[bytes], site: list[bytes], hosts: list[bytes]) -> bool:
+    """Whether a page of another origin makes a request, as far as the request tells.
+
+    `origin`, `site` and `hosts`: its headers `Origin`, `Sec-Fetch-Site`, and `Host` with `X-Forwarded-Host`. What is
+    no browser sends neither of the first two. `Sec-Fetch-Site` is what the browser itself says, and holds behind
+    proxies that change the host; no page can set any of the four without being asked about first.
+    """
+    if site:
+        return site not in ([b"same-origin"], [b"none"])
+    if not origin:
+        return False
+    scheme, _, authority = origin[0].lower().partition(b"://")
+    port = _DEFAULT_PORTS.get(scheme, b"-")
+    names = {host.partition(b",")[0].strip().lower().removesuffix(port) for host in hosts}
+    return len(origin) > 1 or not authority or authority.removesuffix(port) not in names

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import re
 from collections.abc import Iterable
 from typing import Any, Final
@@ -13,6 +12,7 @@ import msgspec
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from shared.errors import SettingsInvalid
+from shared.http.hosts import is_loopback
 from shared.http.problems import FORBIDDEN, FieldError, Problem, unauthorized
 from shared.job import IDENTIFIER
 
@@ -59,14 +59,6 @@ def _read(lines: str) -> list[_Token]:
             raise SettingsInvalid(f"API_TOKENS line {number} names an organization that cannot be one")
         tokens.append(_Token(words[0].lower(), Identity(words[1] if len(words) == 2 else None)))
     return tokens
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server bound to `host`."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Authenticator:

@@ -1,18 +1,25 @@
 """HTTP/1.1 as uvicorn speaks it, without what it leaves open.
 
-The head of a request has limits as its body has. What is no HTTP is answered with a problem document too. A client that
-offers another protocol (Java's own offers HTTP/2 at first, with a body behind it) is answered in this one.
+While we wait for a client there is a deadline, and bytes do not move it: for a head, for a body, for the next request,
+for an answer that is to be read. The head of a request has limits as its body has. What is no HTTP is answered with a
+problem document too. A client that offers another protocol (Java's own offers HTTP/2 at first, with a body behind it)
+is answered in this one.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from shared.http.problems import HEAD_TOO_LARGE, HEAD_TOO_SLOW, INVALID, MEDIA_TYPE, METHOD_NOT_ALLOWED, Problem
+from shared.http.connections import Connections
+from shared.http.http10 import without_chunks
+from shared.http.offers import without_offer
+from shared.http.patience import Reading
+from shared.http.problems import HEAD_TOO_LARGE, HEAD_TOO_SLOW, INVALID, METHOD_NOT_ALLOWED, TOO_SLOW, Problem
+from shared.http.refusals import as_response, overloaded
 
 HEAD_MAX: Final = 64 * 1024
 """Bytes of a request's line and headers; those that came with its first piece are not counted."""
@@ -20,48 +27,114 @@ HEAD_MAX: Final = 64 * 1024
 HEAD_SECONDS: Final = 10.0
 """How long the rest of a head may take after its first piece."""
 
-_OFFERS: Final = (b"upgrade", b"http2-settings")
-"""Headers that offer another protocol, and what stands for them in `Connection`."""
+BODY_SECONDS: Final = 15.0
+"""How long a body may take after its head, also when the answer was given before it."""
+
+PIPELINE_MAX: Final = 32
+"""Requests that are read while one before them is answered."""
+
+
+class _PipelineFull(Exception):
+    """Raised inside the parser, which has no other way to stop between two requests."""
 
 
 class Http(HttpToolsProtocol):
     """One connection."""
 
-    _head_bytes: int | None = None
-    """Of the head that has begun; None: none has, or it is complete."""
+    # Slots, because a dictionary of more than 30 names costs a kilobyte more, and uvicorn has 28.
+    __slots__ = (
+        "_active", "_body_due", "_crowded", "_due", "_due_timer", "_full", "_head_bytes", "_others", "_reading",
+        "_repeat",
+    )  # fmt: skip
 
-    _head_timer: asyncio.TimerHandle | None = None
-    _repeat = b""
-    """The head of a request that offers another protocol, without the offer."""
+    def __init__(self, *args: Any, connections_of_server: Connections, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._others = connections_of_server
+        self._active: RequestResponseCycle | None = None
+        """The request that is being answered, or was last; `cycle` is the last that was read."""
+
+        self._head_bytes: int | None = None
+        """Of the head that has begun; None: none has, or it is complete."""
+
+        self._body_due = False
+        """A head is complete and its body is not."""
+
+        self._due = ""
+        self._due_timer: asyncio.TimerHandle | None = None
+        self._full = False
+        self._repeat = b""
+        """The head of a request that offers another protocol, without the offer."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """A client connected; one that says nothing is left as one that says nothing more."""
         super().connection_made(transport)
+        self._reading = Reading(transport, self.loop, self.give_way)
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        self._crowded = not self._others.opened(self)
+        self._others.waits_for_client(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is gone."""
-        self._stop_timer()
+        self._others.closed(self)
+        self._unset_keepalive_if_required()
+        self._reading.stop()
+        self._stop_due()
         super().connection_lost(exc)
+
+    def give_way(self) -> None:
+        """Cut the connection, whatever is being answered on it."""
+        self._hang_up()
+        self.transport.abort()
+
+    def _hang_up(self) -> None:
+        """Tell who answers that nobody listens."""
+        if self._active is not None:
+            self._active.disconnected = True
+            self._active.message_event.set()
+        self.flow.resume_writing()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Nothing was asked for too long. What the client has not read by now it does not read."""
+        self.transport.close()
+        self._reading.watch()
+
+    def pause_writing(self) -> None:
+        """The client does not read as fast as it is answered."""
+        super().pause_writing()
+        self._others.waits_for_client(self)
+        self._reading.watch()
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        super().resume_writing()
+        self._reading.stop()
+        if self._answering:
+            self._others.is_answered(self)
+
+    @property
+    def _late_body(self) -> bool:
+        """Whether what still comes is the body of a request that was answered without it."""
+        return self._body_due and self.cycle is self._active
+
+    @property
+    def _answering(self) -> bool:
+        return self._active is not None and not self._active.response_complete
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the client."""
-        self._unset_keepalive_if_required()
+        if self._full:
+            return
         if self._head_bytes is not None:
             self._head_bytes += len(data)
         try:
             while data:
                 data = self._feed(data)
         except httptools.HttpParserError:
-            self.logger.warning("Invalid HTTP request received.")
-            self._refuse(Problem(INVALID, "not HTTP; in a URL, are all characters but ASCII percent-encoded?"))
+            self._not_parsed()
             return
-        if self._head_bytes is None:
-            self._stop_timer()
-        elif self._head_bytes > HEAD_MAX:
+        if self._head_bytes is not None and self._head_bytes > HEAD_MAX:
             self._refuse(Problem(HEAD_TOO_LARGE, f"at most {HEAD_MAX} bytes"))
-        elif self._head_timer is None:
-            self._head_timer = self.loop.call_later(HEAD_SECONDS, self._refuse, Problem(HEAD_TOO_SLOW))
+        self._set_due()
 
     def _feed(self, data: bytes) -> bytes:
         """Parse; what is left is to be parsed again."""
@@ -75,8 +148,19 @@ class Http(HttpToolsProtocol):
             return self._repeat + data[stopped.args[0] :]
         return b""
 
+    def _not_parsed(self) -> None:
+        if self._full:  # those that were read are answered, the last of them with `close`
+            self.cycle.keep_alive = False
+            return
+        self.logger.warning("Invalid HTTP request received.")
+        self._refuse(Problem(INVALID, "not HTTP; in a URL, are all characters but ASCII percent-encoded?"))
+
     def on_message_begin(self) -> None:
         """A head begins."""
+        if len(self.pipeline) >= PIPELINE_MAX:
+            self._full = True
+            raise _PipelineFull
+        self._unset_keepalive_if_required()
         self._head_bytes = 0
         super().on_message_begin()
 
@@ -84,56 +168,72 @@ class Http(HttpToolsProtocol):
         """A head is complete; one that offers another protocol is read again without the offer."""
         self._head_bytes = None
         if self.parser.should_upgrade():
-            self._repeat = self._head_without_offer()
+            version = self.parser.get_http_version()
+            self._repeat = without_offer(self.parser.get_method(), self.url, version, self.headers)
         else:
+            self._body_due = True
             super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """A request is complete."""
         if not self.parser.should_upgrade():
+            self._body_due = False
             super().on_message_complete()
+            if not self.cycle.response_complete:
+                self._others.is_answered(self)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._active = cycle
+        if self._crowded and not cycle.scope["path"].startswith("/health/"):
+            app = overloaded
+        if cycle.scope["http_version"] == "1.0":
+            app = without_chunks(app, cycle)
+        super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
         """An answer is complete; who gets it instead of `100 Continue` may send the body or not: nothing can follow."""
         super().on_response_complete()
         if self.expect_100_continue and self.cycle.response_complete and self.cycle.more_body:
             self.transport.close()
+        if not self._answering:
+            self._others.waits_for_client(self)
+        if self._due:  # whatever has begun meanwhile has its time from now on
+            self._stop_due()
+            self._wait_due()
+        self._reading.watch()
 
-    def _head_without_offer(self) -> bytes:
-        """Empty for CONNECT, which is itself such an offer."""
-        method = self.parser.get_method()
-        if method == b"CONNECT":
-            return b""
-        lines = [b"%s %s HTTP/%s" % (method, self.url, self.parser.get_http_version().encode())]
-        for name, value in self.headers:
-            kept = value
-            if name == b"connection":
-                kept = b",".join(word for word in value.split(b",") if word.strip().lower() not in _OFFERS)
-            if name not in _OFFERS and (kept or not value):
-                lines.append(name + b": " + kept)
-        return b"\r\n".join([*lines, b"", b""])
+    def _set_due(self) -> None:
+        """Give what is due now its time; what was due before and still is keeps its own."""
+        due = "head" if self._head_bytes is not None else "body" if self._body_due else ""
+        if due != self._due:
+            self._stop_due()
+            self._due = due
+            if due:
+                self._wait_due()
+
+    def _wait_due(self) -> None:
+        self._due_timer = self.loop.call_later(HEAD_SECONDS if self._due == "head" else BODY_SECONDS, self._overdue)
+
+    def _stop_due(self) -> None:
+        if self._due_timer is not None:
+            self._due_timer.cancel()
+            self._due_timer = None
+
+    def _overdue(self) -> None:
+        """What is due behind a request that is being answered has time until it is."""
+        active = self._active
+        if active is None or active.response_complete:
+            self._refuse(Problem(HEAD_TOO_SLOW if self._due == "head" else TOO_SLOW))
+        elif self._due == "body" and active is self.cycle and not active.response_started:
+            self._refuse(Problem(TOO_SLOW))
 
     def _refuse(self, problem: Problem) -> None:
         """Answer what never reaches the application, unless another answer is under way, and close."""
         if self.transport.is_closing():
             return
-        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
-            self._write(problem)
+        active = self._active
+        if active is None or not active.response_started or (active.response_complete and not self._late_body):
+            self.transport.write(as_response(problem, self.server_state.default_headers))
+        self._hang_up()
         self.transport.close()
-
-    def _write(self, problem: Problem) -> None:
-        body = problem.body()
-        headers = [
-            *self.server_state.default_headers,
-            *((name.lower().encode(), value.encode()) for name, value in problem.headers.items()),
-            (b"content-type", MEDIA_TYPE.encode()),
-            (b"content-length", b"%d" % len(body)),
-            (b"connection", b"close"),
-        ]
-        lines = b"".join(b"%s: %s\r\n" % header for header in headers)
-        self.transport.write(STATUS_LINE[problem.kind.status] + lines + b"\r\n" + body)
-
-    def _stop_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        self._reading.watch()

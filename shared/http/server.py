@@ -10,22 +10,28 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from functools import partial
 from typing import Any, Final
 
 import structlog
 import uvicorn
 import uvloop
 from litestar import Litestar
-from litestar.config.cors import CORSConfig
 from litestar.types import ASGIApp, ControllerRouterHandler
 
 from shared.errors import SettingsInvalid
+from shared.http.access import Access, AccessSettings
+from shared.http.connections import Connections, capacity
 from shared.http.problems import EXCEPTION_HANDLERS
 from shared.http.protocol import Http
+from shared.http.sockets import listen
 from shared.telemetry import crashes, logs
 from shared.telemetry.log_sink import occupy_closed_descriptors, say
 
-BACKLOG: Final = 2048
+KEEP_ALIVE_SECONDS: Final = 30
+"""How long a connection on which nothing is asked is kept."""
+
+CONNECTIONS: Final = 10_000
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _log: Final = structlog.get_logger(__name__)
 
@@ -49,11 +55,15 @@ async def _watched(main: Coroutine[Any, Any, None]) -> None:
     await main
 
 
-def application(handlers: Sequence[ControllerRouterHandler], cors: CORSConfig | None = None) -> Litestar:
-    """A service's application: every error is a problem document, and it writes no log and no document of its own."""
-    return Litestar(
-        handlers, cors_config=cors, exception_handlers=EXCEPTION_HANDLERS, openapi_config=None, logging_config=None
-    )
+def application(
+    handlers: Sequence[ControllerRouterHandler], access: AccessSettings | None = None, *, host: str = "127.0.0.1"
+) -> ASGIApp:
+    """A service's application: every error is a problem document, and it writes no log and no document of its own.
+
+    `access`: whom it lets in, `host`: where it listens. SettingsInvalid for what `access` cannot mean.
+    """
+    app = Litestar(handlers, exception_handlers=EXCEPTION_HANDLERS, openapi_config=None, logging_config=None)
+    return Access(app, access or AccessSettings(), host=host)
 
 
 @contextlib.contextmanager
@@ -67,18 +77,6 @@ def set_by_signals(stop: asyncio.Event) -> Iterator[None]:
     finally:
         for number in SIGNALS:
             loop.remove_signal_handler(number)
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; SettingsInvalid with one line when the address cannot be used. Port 0 takes a free one."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        bound = socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        raise SettingsInvalid(f"cannot listen on {host}:{port}: {error.strerror or 'unknown host'}") from None
-    # Connections inherit it. asyncio's own loop would not set it on them: an answer's body would wait 40 ms for an ACK.
-    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return bound
 
 
 def _calm_collector() -> None:
@@ -105,37 +103,50 @@ class _Server(uvicorn.Server):
             self._on_started()
 
 
-def _config(app: ASGIApp, grace_seconds: int) -> uvicorn.Config:
+def _config(app: ASGIApp, grace_seconds: int, limit: int) -> uvicorn.Config:
+    protocol: Any = partial(Http, connections_of_server=Connections(limit))
     return uvicorn.Config(
         app,
-        http=Http,
+        http=protocol,
+        interface="asgi3",
         ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_keep_alive=30,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=grace_seconds,
     )
 
 
 async def serve(
-    app: ASGIApp, *, host: str, port: int, stop: asyncio.Event, grace_seconds: int = 5, calm_collector: bool = True
+    app: ASGIApp,
+    *,
+    host: str,
+    port: int,
+    stop: asyncio.Event,
+    grace_seconds: int = 5,
+    calm_collector: bool = True,
+    connections: int = CONNECTIONS,
 ) -> None:
     """Serve until `stop` is set, then finish open answers for at most `grace_seconds` and return.
 
-    Long answers should watch `stop` themselves. SettingsInvalid when the address cannot be used, RuntimeError when the
-    application's start-up failed.
+    Long answers should watch `stop` themselves. `connections`: at most so many, fewer where the limit of open files
+    leaves no room for them. SettingsInvalid when the address cannot be used, RuntimeError when the application's
+    start-up failed.
     """
+    limit = capacity(connections)
     bound = listen(host, port)
-    address = bound.getsockname()
 
     def started() -> None:
         if calm_collector:
             _calm_collector()
-        _log.info("listening", host=address[0], port=address[1])
+        for held in bound:
+            address = held.getsockname()
+            _log.info("listening", host=address[0], port=address[1], connections=limit)
 
-    server = _Server(_config(app, grace_seconds), started)
+    server = _Server(_config(app, grace_seconds, limit), started)
 
     async def end() -> None:
         await stop.wait()
@@ -143,9 +154,10 @@ async def serve(
 
     watch = asyncio.create_task(end(), name="stop-serving")
     try:
-        await server.serve(sockets=[bound])
+        await server.serve(sockets=bound)
     finally:
         watch.cancel()
-        bound.close()
+        for held in bound:
+            held.close()
     if not stop.is_set():
         raise RuntimeError("the application did not start")

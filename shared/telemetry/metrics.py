@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from prometheus_client import (
@@ -23,6 +22,7 @@ from prometheus_client import (
 from shared.telemetry.budget import Meter
 from shared.telemetry.instruments import CountFamily, Distribution
 from shared.telemetry.log_sink import DROPPED
+from shared.version import VERSION
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST.removesuffix("; charset=utf-8")
 """Of `/metrics`; Litestar adds the charset to every text."""
@@ -33,14 +33,6 @@ JOB_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300,
 FIRST_TOKEN_BUCKETS: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 30, 60)
 
 
-def installed_version() -> str:
-    """The version of the installed distribution; `unknown` in a tree that is not installed."""
-    try:
-        return version("presswork")
-    except PackageNotFoundError:
-        return "unknown"
-
-
 def new_registry(service: str) -> CollectorRegistry:
     """An empty registry with what every service exports: `presswork_build_info` and the process's own figures."""
     disable_created_metrics()  # type: ignore[no-untyped-call]  # the client has no type here
@@ -49,7 +41,7 @@ def new_registry(service: str) -> CollectorRegistry:
     info = Gauge(
         "presswork_build_info", "Always 1; the labels tell what runs.", ("service", "version"), registry=registry
     )
-    info.labels(service, installed_version()).set(1)
+    info.labels(service, VERSION).set(1)
     dropped = CountFamily(
         "presswork_log_lines_dropped_total", "Log lines that could not be written.", (), registry=registry
     )

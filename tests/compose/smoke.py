@@ -95,9 +95,12 @@ class Smoke:
             status = await self._front.guide()
         assert len(status["result"].split()) >= 10
         spread = await self._front.live_stream()
-        for path, expected in (("/health/ready", 200), ("/docs", 200), ("/metrics", 404)):
+        inside = ("/metrics", "/metrics/", "//metrics", "/Metrics", "/%6detrics", "/docs/..%2fmetrics", "/health/other")
+        for path, expected in (("/health/ready", 200), ("/docs", 200), *((path, 404) for path in inside)):
             answer = await self._client.get(self._front.origin + path, follow_redirects=True)
             assert (path, answer.status_code) == (path, expected)
+        rebound = await self._client.get(f"{self._front.origin}/api/ai/queue-stats", headers={"Host": "evil.example"})
+        assert rebound.status_code == 421
         self._say(f"the guide's calls work; a stream came through the edge over {spread:.1f} s, as it was written")
 
     async def _hardened(self) -> None:

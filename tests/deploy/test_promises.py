@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from services.gateway.views import view_stats
-from services.notifier.hub import DRAIN_S
 from services.worker.app import HAND_BACK_SECONDS
 from shared.store.replies import QueueStats
+from shared.streams.hub import DRAIN_S
 from shared.telemetry.budget import Meter
 from tests.deploy.manifests import (
     BASE,

@@ -131,7 +131,6 @@ BROKEN = [
     b'"text"',
     b"5",
     b"{}{}",
-    b"\xef\xbb\xbf" + json.dumps(body()).encode(),
     b"\xff\xfe",
     b'{"prompt":"\x00"}',
     b'{"prompt":NaN}',
@@ -213,12 +212,23 @@ async def test_bad_bodies_are_explained(client: httpx.AsyncClient) -> None:
     assert problem(answer, 400, "invalid-request")["errors"] == [{"field": "body", "message": "is empty"}]
 
 
-@pytest.mark.parametrize("job_id", ["", "x", "ai-job-0000000000000-000000000", "../../x", "%00", "%0a", "*"])
+@pytest.mark.parametrize("job_id", ["x", "ai-job-0000000000000-000000000", "../../x", "%7Bx%7D", "*"])
 async def test_an_unknown_job_is_404_everywhere(client: httpx.AsyncClient, job_id: str) -> None:
     """An id that names no job is 404, whatever it looks like."""
     problem(await client.get(f"{STATUS}?jobId={job_id}"), 404, "not-found")
-    problem(await client.post(f"/api/ai/jobs/{job_id or '-'}/cancel"), 404, "not-found")
-    problem(await client.post(f"/api/ai/jobs/{job_id or '-'}/retry"), 404, "not-found")
+    problem(await client.post(f"/api/ai/jobs/{job_id}/cancel"), 404, "not-found")
+    problem(await client.post(f"/api/ai/jobs/{job_id}/retry"), 404, "not-found")
+
+
+@pytest.mark.parametrize("job_id", ["", "%20", "+", "%00", "ai-job-0000000000000-00000000%0a", "x" * 65])
+async def test_what_nobody_means_as_a_job_id_is_400(client: httpx.AsyncClient, job_id: str) -> None:
+    """Empty, blank, with control characters or too long: the caller's code is wrong, and is told so."""
+    for query in (f"{STATUS}?jobId={job_id}", f"{STATUS}?jobId={job_id}&wait=1"):
+        assert fields(problem(await client.get(query), 400, "invalid-request")) == {"jobId"}
+    if job_id not in ("", "+"):  # in a path they are another path, and a plus sign
+        for verb in ("cancel", "retry"):
+            answer = await client.post(f"/api/ai/jobs/{job_id}/{verb}")
+            assert fields(problem(answer, 400, "invalid-request")) == {"jobId"}
 
 
 @pytest.mark.parametrize(

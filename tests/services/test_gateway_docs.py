@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator
+from urllib.parse import urljoin
 
-from tests.support.gateway import running_gateway
+import pytest
+
+from shared.version import VERSION
+from tests.support.gateway import BATCH, SUBMIT, body, problem, running_gateway
+from tests.support.processes import ROOT
 
 
 async def test_the_docs_page_needs_nothing_from_elsewhere(redis_url: str) -> None:
@@ -21,10 +27,80 @@ async def test_the_docs_page_needs_nothing_from_elsewhere(redis_url: str) -> Non
         assets = re.findall(r'(?:src|href)="([^"]+)"', page.text)
         assert len(assets) == 4
         for asset in assets:
-            answer = await client.get(asset)
+            answer = await client.get(urljoin("/docs", asset))
             assert answer.status_code == 200
             assert len(answer.content) > 100
-        assert 'url: "/docs/openapi.json"' in (await client.get("/docs/start.js")).text
+        assert VERSION in page.text
+        assert (await client.get("/favicon.ico")).headers["content-type"] == "image/png"
+
+
+@pytest.mark.parametrize("prefix", ["", "/presswork", "/a/b"])
+async def test_the_docs_page_works_below_any_path(redis_url: str, prefix: str) -> None:
+    """Whether a proxy takes the prefix off or not: page, assets, document and links are found from where they stand."""
+    async with running_gateway(redis_url, ROOT_PATH=prefix) as client:
+        assert (await client.get(f"{prefix}/")).headers["location"] == f"{prefix}/docs"
+        for page in (f"{prefix}/docs", f"{prefix}/docs/"):
+            for asset in re.findall(r'(?:src|href)="([^"]+)"', (await client.get(page)).text):
+                assert urljoin(page, asset).startswith(f"{prefix}/docs/")
+                assert (await client.get(urljoin(page, asset))).status_code == 200
+        for place in (f"{prefix}/docs/openapi.json", f"{prefix}/openapi.json", "/openapi.json"):
+            assert (await client.get(place)).json()["servers"] == [{"url": prefix or "/"}]
+        accepted = await client.post(f"{prefix}{SUBMIT}", json=body())
+        links = accepted.json()["links"]
+        assert accepted.headers["location"] == links["status"]
+        assert (await client.get(links["status"])).json()["jobId"] == accepted.json()["jobId"]
+        assert links["events"].startswith(f"{prefix}/api/ai/job-events?jobId=")
+        assert (await client.post(links["cancel"])).json()["status"] == "cancelled"
+        again = await client.post(links["cancel"].replace("/cancel", "/retry"))
+        assert again.headers["location"].startswith(f"{prefix}/api/ai/job-status")
+
+
+NO_ASSETS = (
+    "", "index.html", "%00", "x" * 300, "x" * 5000, "%2e%2e", "%2e%2e%2findex.html", "..%2f..%2f__init__.py",
+    "swagger-ui-bundle.js%00", "oauth2-redirect.html", "%ff", "folder/", "%5c..%5c", "swagger-ui.css%2f..",
+    "%2fetc%2fpasswd", "swagger-ui-bundle.js.map",
+)  # fmt: skip
+OTHER_SPELLINGS = (
+    "/metrics/", "//metrics", "/Metrics", "/%6detrics", "/metrics%2f", "/health/live/", "//health/live", "/%2fmetrics"
+)  # fmt: skip
+
+
+async def test_only_what_the_page_needs_is_an_asset(redis_url: str) -> None:
+    """Swagger's own index calls a foreign server; no name is a file's elsewhere, and none is a 500."""
+    async with running_gateway(redis_url) as client:
+        for name in NO_ASSETS:
+            problem(await client.get(f"/docs/assets/{name}"), 404, "not-found")
+
+
+async def test_operators_paths_have_one_spelling(redis_url: str) -> None:
+    """A proxy keeps them from the world by name; no other spelling reaches them."""
+    async with running_gateway(redis_url) as client:
+        for path in OTHER_SPELLINGS:
+            answer = await client.get(client.base_url.copy_with(raw_path=path.encode()))
+            assert answer.status_code == 404, path
+        assert (await client.get("/metrics")).status_code == 200
+
+
+async def test_every_example_is_accepted_as_it_stands(redis_url: str) -> None:
+    """Whoever presses Execute in the page gets a 202, for every example of every call that takes a body."""
+    async with running_gateway(redis_url) as client:
+        document = (await client.get("/openapi.json")).json()
+        posts = {
+            path: held["post"] for path, held in document["paths"].items() if "requestBody" in held.get("post", {})
+        }
+        assert set(posts) == {SUBMIT, BATCH}
+        for path, call in posts.items():
+            examples = call["requestBody"]["content"]["application/json"]["examples"]
+            for name, example in examples.items():
+                answer = await client.post(path, json=example["value"])
+                assert answer.status_code == 202, (name, answer.text)
+                assert "error" not in answer.text
+
+
+def test_the_document_names_the_release() -> None:
+    """pyproject.toml, metrics and the document say the same version."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == VERSION
 
 
 def _references(held: object) -> Iterator[str]:

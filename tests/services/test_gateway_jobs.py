@@ -150,14 +150,21 @@ async def test_retry_makes_one_new_job_of_a_failed_one(redis_url: str, store: Jo
         assert (await client.get("/api/ai/queue-stats")).json()["stats"]["queued"] == 1
 
 
-async def test_only_a_failed_job_can_be_retried(redis_url: str) -> None:
-    """Retrying a queued or cancelled job is 409 and makes nothing."""
+async def test_a_cancelled_job_can_be_retried_an_unfinished_one_cannot(redis_url: str, store: JobStore) -> None:
+    """Retrying is 409 while a job waits or when it completed; of a cancelled one it makes one new job."""
     async with running_gateway(redis_url) as client:
         job = (await client.post(SUBMIT, json=body())).json()
         retry = f"/api/ai/jobs/{job['jobId']}/retry"
         assert problem(await client.post(retry), 409, "job-not-failed")["jobStatus"] == "queued"
         await client.post(job["links"]["cancel"])
-        assert problem(await client.post(retry), 409, "job-not-failed")["jobStatus"] == "cancelled"
+        first, second = await client.post(retry), await client.post(retry)
+        assert (first.status_code, second.status_code) == (202, 202)
+        assert first.json()["jobId"] == second.json()["jobId"]
+        status = (await client.get(STATUS, params={"jobId": first.json()["jobId"]})).json()
+        assert (status["retryOf"], status["status"]) == (job["jobId"], "queued")
+        await _end(store, await _claim(store), JobStatus.COMPLETED, Outcome(result="text"))
+        retry = f"/api/ai/jobs/{first.json()['jobId']}/retry"
+        assert problem(await client.post(retry), 409, "job-not-failed")["jobStatus"] == "completed"
         assert (await client.get("/api/ai/queue-stats")).json()["stats"]["queued"] == 0
 
 

@@ -19,6 +19,7 @@ from tests.support.gateway import BATCH, SUBMIT, body, problem, running_gateway
 from tests.support.store import ERROR, claim
 
 JSON = {"content-type": "application/json"}
+SLOW = f"POST {SUBMIT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
 
 
 async def _in_pieces(content: bytes) -> AsyncIterator[bytes]:
@@ -69,8 +70,7 @@ async def test_a_dawdling_body_is_given_up(redis_url: str, monkeypatch: pytest.M
     async with running_gateway(redis_url) as client:
         place = urlsplit(str(client.base_url))
         reader, writer = await asyncio.open_connection(place.hostname, place.port)
-        head = f"POST {SUBMIT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
-        writer.write(head.encode() + b'{"pro')
+        writer.write(SLOW.encode() + b'{"pro')
         answer = await asyncio.wait_for(reader.read(), 5)
         writer.close()
     assert answer.startswith(b"HTTP/1.1 408 ")
@@ -82,8 +82,7 @@ async def test_a_client_that_hangs_up_leaves_nothing(redis_url: str) -> None:
     async with running_gateway(redis_url) as client:
         place = urlsplit(str(client.base_url))
         _, writer = await asyncio.open_connection(place.hostname, place.port)
-        head = f"POST {SUBMIT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
-        writer.write(head.encode() + b'{"pro')
+        writer.write(SLOW.encode() + b'{"pro')
         await writer.drain()
         writer.transport.abort()
         assert (await client.get("/api/ai/queue-stats")).json()["stats"]["queued"] == 0

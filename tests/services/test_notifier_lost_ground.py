@@ -9,11 +9,11 @@ from contextlib import AsyncExitStack
 import msgspec
 import pytest
 
-from services.notifier.shared_reads import SharedReads
-from services.notifier.sources import JobSource
 from shared.events import EventId
 from shared.store.event_log import PAGE
 from shared.store.job_store import JobStore
+from shared.streams.shared_reads import SharedReads
+from shared.streams.sources import JobSource
 from tests.support.checks import RawRedis
 from tests.support.gateway import heard
 from tests.support.job_life import JobLife

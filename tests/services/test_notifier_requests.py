@@ -35,7 +35,7 @@ async def test_an_ill_formed_cursor_is_refused(store: JobStore) -> None:
     [
         ("", 400),
         ("jobId=a&organizationId=b", 400),
-        ("jobId=", 404),
+        ("jobId=", 400),
         ("jobId=no-such-job", 404),
         ("jobId=a&jobId=b", 400),
         ("jobId=%00%ff", 400),

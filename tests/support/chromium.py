@@ -35,8 +35,10 @@ class BrowserError(Exception):
 class Chromium:
     """One browser process with an empty profile."""
 
-    def __init__(self, profile: Path) -> None:
+    def __init__(self, profile: Path, *flags: str) -> None:
+        """`flags`: more of the command line."""
         self._profile = profile
+        self._flags = [*flags, *FLAGS]
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._hear: dict[str, Callable[[str, dict[str, Any]], None]] = {}
@@ -47,7 +49,7 @@ class Chromium:
         # Only a shell can say which numbers the two ends are to have.
         command = f'exec "$0" "$@" 3<&{from_us} 4>&{to_us}'
         self._process = await asyncio.create_subprocess_exec(
-            "bash", "-c", command, BINARY or "chromium", f"--user-data-dir={self._profile}", *FLAGS,
+            "bash", "-c", command, BINARY or "chromium", f"--user-data-dir={self._profile}", *self._flags,
             pass_fds=(from_us, to_us), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
@@ -133,6 +135,9 @@ class Page:
         """An event of the browser."""
         if method == "Page.loadEventFired":
             self._loaded.set()
+        elif method == "Fetch.requestPaused":
+            answer = {"requestId": params["requestId"], "responseCode": 200}
+            self._answering = asyncio.create_task(self._call("Fetch.fulfillRequest", **answer))
         elif method == "Runtime.exceptionThrown":
             self.complaints.append(str(params["exceptionDetails"].get("exception", {}).get("description", params)))
         elif method == "Runtime.consoleAPICalled" and params["type"] in ("warning", "error"):
@@ -141,6 +146,12 @@ class Page:
     async def before_scripts(self, script: str) -> None:
         """Run a script in every document before its own."""
         await self._call("Page.addScriptToEvaluateOnNewDocument", source=script)
+
+    async def pretend(self, url: str) -> None:
+        """Go to an empty page that the address's own server never sent: as if its name had led elsewhere before."""
+        await self._call("Fetch.enable", patterns=[{"urlPattern": url}])
+        await self.open(url)
+        await self._call("Fetch.disable")
 
     async def open(self, url: str) -> None:
         """Go to an address and wait until the page is loaded."""

@@ -19,7 +19,7 @@ import hiredis
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from shared.http.server import listen
+from shared.http.sockets import listen
 from tests.support.upstash_wire import Refused, as_base64, parse, plain, read_body
 
 CUT = "presswork.cut"
@@ -211,7 +211,7 @@ class _Server(uvicorn.Server):
 @asynccontextmanager
 async def running_upstash(redis_url: str) -> AsyncIterator[Upstash]:
     """The endpoint on a free port of loopback, in this event loop, until the end of the block."""
-    bound = listen("127.0.0.1", 0)
+    (bound,) = listen("127.0.0.1", 0)
     redis = _Redis(redis_url)
     upstash = Upstash(f"http://127.0.0.1:{bound.getsockname()[1]}", redis)
     config = uvicorn.Config(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 import yaml
@@ -101,3 +103,36 @@ def test_the_store_keeps_what_it_accepted() -> None:
     limit = int(SERVICES["valkey"]["deploy"]["resources"]["limits"]["memory"].removesuffix("M"))
     assert int(options["maxmemory"].removesuffix("mb")) * 2 < limit
     assert COMPOSE["networks"]["store"] == {"internal": True}
+
+
+def _passes(path: str) -> bool:
+    """Whether the edge hands a path to a gateway, as Caddy matches: decoded, cleaned, in any case."""
+    (line,) = re.findall(r"^\t@public path (.+)$", (ROOT / "deploy" / "Caddyfile").read_text(), re.MULTILINE)
+    cleaned = posixpath.normpath("/" + unquote(path).lower().lstrip("/"))
+    if unquote(path).endswith("/") and cleaned != "/":
+        cleaned += "/"
+    return any(
+        cleaned.startswith(pattern.removesuffix("*")) if pattern.endswith("*") else cleaned == pattern
+        for pattern in line.split()
+    )
+
+
+def test_the_edge_passes_on_what_is_for_the_world_and_no_more() -> None:
+    """By name, so that no spelling of an operator's path is among it."""
+    public = (
+        "/",
+        "/api/ai/queue-stats",
+        "/docs",
+        "/docs/assets/x.js",
+        "/openapi.json",
+        "/health/ready",
+        "/favicon.ico",
+    )
+    assert [path for path in public if not _passes(path)] == []
+    inside = (
+        "/metrics", "/metrics/", "//metrics", "/METRICS", "/%6detrics", "/docs/../metrics", "/docs/%2e%2e/metrics",
+        "/api/..%2fmetrics", "/health/", "/health/live/", "/health/other", "/health/ready/x", "/anything",
+    )  # fmt: skip
+    assert [path for path in inside if _passes(path)] == []
+    assert "handle {\n\t\trespond 404" in (ROOT / "deploy" / "Caddyfile").read_text()
+    assert SERVICES["gateway"]["environment"]["ALLOWED_HOSTS"] == "${ALLOWED_HOSTS:-localhost}"

@@ -3,68 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from litestar import Litestar, Request, post
+from litestar import Request, get, post
+from litestar.response import Stream
 
 from shared.http import protocol, server
-from shared.http.problems import EXCEPTION_HANDLERS, UNSUPPORTED_MEDIA_TYPE, Problem
-from tests.support.processes import free_port
+from shared.http.problems import UNSUPPORTED_MEDIA_TYPE, Problem
+from tests.support.connections import Connection, serving
 
 OFFER = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n"
 """What Java's own client sends with each request until it was answered once."""
 
 
 def _request(body: str, headers: str = "") -> bytes:
-    return f"POST /echo HTTP/1.1\r\nHost: x\r\n{headers}Content-Length: {len(body)}\r\n\r\n{body}".encode()
-
-
-class _Connection:
-    """A connection, and the answers on it."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self.send: Callable[[bytes], None] = writer.write
-        self.drain = writer.drain
-
-    async def answer(self) -> tuple[int, dict[str, str], str]:
-        """Status, headers and body of the next answer."""
-        async with asyncio.timeout(15):
-            head = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-            headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:-2])}
-            body = await self._reader.readexactly(int(headers["content-length"]))
-        return int(head[0].split()[1]), headers, body.decode()
-
-    async def refused(self, status: int, slug: str) -> None:
-        """The next answer is this problem document, and the connection is closed behind it."""
-        got, headers, body = await self.answer()
-        document: dict[str, Any] = json.loads(body)
-        assert (got, document["status"], headers["connection"]) == (status, status, "close")
-        assert (headers["content-type"], document["type"]) == (
-            "application/problem+json",
-            f"urn:presswork:problem:{slug}",
-        )
-        await self.closed()
-
-    async def told_to_continue(self) -> None:
-        """The server wants the body."""
-        async with asyncio.timeout(15):
-            assert await self._reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
-
-    async def closed(self) -> None:
-        """The server closes, with no further word; a reset when there was more to be read."""
-        async with asyncio.timeout(15):
-            with contextlib.suppress(ConnectionResetError):
-                assert await self._reader.read() == b""
+    return f"POST /echo HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Length: {len(body)}\r\n\r\n{body}".encode()
 
 
 @asynccontextmanager
-async def _connection() -> AsyncIterator[_Connection]:
+async def _connection() -> AsyncIterator[Connection]:
     @post("/echo", status_code=200)
     async def echo(request: Request[Any, Any, Any]) -> bytes:
         return await request.body() + request.headers.get("upgrade", "").encode()
@@ -73,21 +33,8 @@ async def _connection() -> AsyncIterator[_Connection]:
     async def refuse() -> None:
         raise Problem(UNSUPPORTED_MEDIA_TYPE)
 
-    app = Litestar([echo, refuse], exception_handlers=EXCEPTION_HANDLERS, openapi_config=None, logging_config=None)
-    port, stop = free_port(), asyncio.Event()
-    serving = asyncio.create_task(server.serve(app, host="127.0.0.1", port=port, stop=stop, calm_collector=False))
-    while True:
-        try:
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            break
-        except OSError:
-            await asyncio.sleep(0.01)
-    try:
-        yield _Connection(reader, writer)
-    finally:
-        writer.close()
-        stop.set()
-        await serving
+    async with serving(server.application([echo, refuse])) as running:
+        yield await running.connect()
 
 
 async def test_an_offer_of_another_protocol_is_declined_and_the_request_answered() -> None:
@@ -102,7 +49,9 @@ async def test_an_offer_of_another_protocol_is_declined_and_the_request_answered
             await connection.drain()
             await asyncio.sleep(0)
         assert (await connection.answer())[::2] == (200, "in pieces")
-        chunked = f"POST /echo HTTP/1.1\r\nHost: x\r\n{OFFER}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+        chunked = (
+            f"POST /echo HTTP/1.1\r\nHost: localhost\r\n{OFFER}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+        )
         connection.send(chunked.encode())
         assert (await connection.answer())[::2] == (200, "abc")
 
@@ -121,9 +70,9 @@ async def test_what_else_a_connection_says_of_itself_is_kept() -> None:
     [
         b"HELLO\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        "GET /echo?prompt=é HTTP/1.1\r\nHost: x\r\n\r\n".encode(),
-        b"GET /echo HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
-        b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+        "GET /echo?prompt=é HTTP/1.1\r\nHost: localhost\r\n\r\n".encode(),
+        b"GET /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
+        b"POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ],
 )
@@ -147,7 +96,7 @@ async def test_a_head_without_an_end_is_refused(endless: bytes) -> None:
     async with _connection() as connection:
         connection.send(_request("x", f"X-Large: {'x' * 30_000}\r\n"))
         assert (await connection.answer())[0] == 200
-        connection.send(b"GET /echo HTTP/1.1\r\nHost: x\r\n" + endless)
+        connection.send(b"GET /echo HTTP/1.1\r\nHost: localhost\r\n" + endless)
         filler = endless * 1000 if endless.endswith(b"\n") else b"x" * 10_000
         for _ in range(200):
             connection.send(filler)
@@ -177,3 +126,30 @@ async def test_a_refusal_instead_of_100_continue_closes() -> None:
         connection.send(_request("x", expecting).replace(b"/echo", b"/refuse").removesuffix(b"x"))
         assert (await connection.answer())[0] == 415
         await connection.closed()
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+async def test_http_1_0_knows_no_chunks(version: str) -> None:
+    """An answer of unknown length comes as it is and ends with its connection; 1.1 gets chunks."""
+
+    @get("/stream")
+    async def stream() -> Stream:
+        return Stream(iter(["one ", "two"]))
+
+    @get("/plain")
+    async def plain() -> str:
+        return "plain"
+
+    async with serving(server.application([stream, plain])) as running:
+        connection = await running.connect()
+        connection.send(f"GET /stream HTTP/{version}\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        whole = b""
+        while piece := await connection.read(1000):
+            whole += piece
+        head, _, body = whole.partition(b"\r\n\r\n")
+        assert b"connection: close" in head.lower()
+        assert (b"transfer-encoding" in head.lower()) is (version == "1.1")
+        assert body == (b"one two" if version == "1.0" else b"4\r\none \r\n3\r\ntwo\r\n0\r\n\r\n")
+        connection = await running.connect()
+        connection.send(f"GET /plain HTTP/{version}\r\nHost: localhost\r\n\r\n".encode())
+        assert (await connection.answer())[::2] == (200, "plain")

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import re
 import signal
 import socket
 
 import httpx
 import pytest
-from litestar import Litestar, get
+from litestar import get
+from litestar.types import ASGIApp
 
 from shared.errors import SettingsInvalid, StoreUnavailable
 from shared.http import server
 from shared.http.ops import ops_routes
+from shared.http.sockets import listen
 from shared.telemetry.metrics import new_registry
 from tests.support.processes import free_port
 
@@ -37,7 +41,7 @@ class _Service:
     async def _before_scrape(self) -> None:
         self.scrapes += 1
 
-    def app(self) -> Litestar:
+    def app(self) -> ASGIApp:
         @get("/slow")
         async def slow() -> str:
             self.entered.set()
@@ -112,9 +116,39 @@ async def test_a_signal_lets_open_answers_finish() -> None:
 
 async def test_an_address_in_use_is_one_clear_line() -> None:
     """A taken port and an unknown host are invalid settings that name the address."""
-    with server.listen("127.0.0.1", 0) as taken:
+    (taken,) = listen("127.0.0.1", 0)
+    with taken:
         port = taken.getsockname()[1]
         with pytest.raises(SettingsInvalid, match=f"127.0.0.1:{port}"):
-            server.listen("127.0.0.1", port)
-    with pytest.raises(SettingsInvalid, match=r"cannot listen on 192\.0\.2\.1:"):
-        server.listen("192.0.2.1", port)
+            listen("127.0.0.1", port)
+    for host in ("192.0.2.1", "no-such-host.invalid"):
+        with pytest.raises(SettingsInvalid, match=rf"cannot listen on {re.escape(host)}:"):
+            listen(host, port)
+
+
+def _families() -> list[str]:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return ["127.0.0.1", "::1"]
+    except OSError:
+        return ["127.0.0.1"]
+
+
+@pytest.mark.parametrize(
+    ("host", "reached"),
+    [
+        ("127.0.0.1", ["127.0.0.1"]), ("::1", ["::1"]), ("::", ["127.0.0.1", "::1"]), ("localhost", ["127.0.0.1"]),
+        ("0.0.0.0", ["127.0.0.1"]),  # noqa: S104 - what an operator may write
+    ],
+)  # fmt: skip
+def test_every_address_of_a_host_is_served(host: str, reached: list[str]) -> None:
+    """`::` serves both families, a name all addresses it stands for, on one port."""
+    if ":" in host and "::1" not in _families():
+        pytest.skip("this machine has no IPv6")
+    with contextlib.ExitStack() as closing:
+        bound = [closing.enter_context(held) for held in listen(host, 0)]
+        (port,) = {held.getsockname()[1] for held in bound}
+        named = {str(found[4][0]) for found in socket.getaddrinfo("localhost", None)} & set(_families())
+        for address in named if host == "localhost" else reached:
+            with socket.create_connection((address, port), timeout=5):
+                pass

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from services.notifier.subscription import Subscription
+from shared.events import EventKind
+from shared.streams.subscription import Subscription
 from shared.telemetry.metrics import StreamMetrics
 
 DRAIN_S: Final = 0.5
@@ -20,6 +21,8 @@ class Hub:
     def __init__(self, limit: int, metrics: StreamMetrics) -> None:
         self._limit = limit
         metrics.limit.set(limit)
+        for kind in EventKind:
+            metrics.events.labels(str(kind))  # from 0 on: the silence of a process that hears nothing must show
         self._metrics = metrics
         self._open: set[Subscription[Any]] = set()
         self._draining = False

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from services.notifier import sse
+from shared.streams import sse
 
 PIECE: Final = 32 * 1024
 """So many bytes are handed to the server at once; it takes the next piece when the browser has taken enough."""
@@ -38,10 +38,10 @@ class WithTransport:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == ScopeType.HTTP:
             cast("dict[str, Any]", scope)[_TRANSPORT] = getattr(getattr(send, "__self__", None), "transport", None)
-        await self._app(scope, receive, send)
+        return self._app(scope, receive, send)
 
 
 class Wire:

@@ -7,9 +7,9 @@ from collections import Counter, deque
 
 import msgspec
 
-from services.notifier import sse
 from shared.events import EventKind
 from shared.store.organization_log import ORGANIZATION_LENGTH, OrganizationEvent, OrganizationLog, OrganizationPage
+from shared.streams import sse
 
 _encode = msgspec.json.Encoder().encode
 

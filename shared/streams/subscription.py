@@ -7,14 +7,14 @@ import contextlib
 import random
 from typing import Final, Generic, TypeVar
 
-from services.notifier import sse
-from services.notifier.sources import Batch, Source
-from services.notifier.wire import TooSlow, Wire
 from shared.errors import JobNotFound, JobUnreadable, StoreUnavailable
 from shared.events import EventKind
 from shared.store.bell import Bell
 from shared.store.listeners import RUNG, Listener
 from shared.store.polled_bell import PolledBell
+from shared.streams import sse
+from shared.streams.sources import Batch, Source
+from shared.streams.wire import TooSlow, Wire
 from shared.telemetry.metrics import StreamMetrics
 
 CursorT = TypeVar("CursorT")

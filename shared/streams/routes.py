@@ -6,6 +6,7 @@ whatever may pass (Redis away, too many streams, shutting down) is a 200 that en
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Final, TypeVar
 from urllib.parse import parse_qsl
@@ -16,20 +17,22 @@ from litestar.enums import ScopeType
 from litestar.handlers import ASGIRouteHandler
 from litestar.types import Receive, Scope, Send
 
-from services.notifier import sse
-from services.notifier.hub import Hub
-from services.notifier.organization_feed import OrganizationFeed
-from services.notifier.shared_reads import SharedReads
-from services.notifier.sources import JobSource, OrganizationSource, Source, parse_stream_id
-from services.notifier.subscription import Subscription
-from services.notifier.wire import Wire
 from shared.errors import JobNotFound, JobUnreadable, StoreUnavailable
 from shared.events import parse_event_id
 from shared.http.identity import Authenticator, Identity
+from shared.http.job_ids import read_job_id
 from shared.http.problems import METHOD_NOT_ALLOWED, NOT_FOUND, Problem, invalid
-from shared.job import IDENTIFIER, JOB_ID
+from shared.job import IDENTIFIER
 from shared.store.job_store import JobStore
 from shared.store.listeners import RUNG, Listener
+from shared.streams import sse
+from shared.streams.hub import Hub
+from shared.streams.organization_feed import OrganizationFeed
+from shared.streams.settings import StreamSettings
+from shared.streams.shared_reads import SharedReads
+from shared.streams.sources import JobSource, OrganizationSource, Source, parse_stream_id
+from shared.streams.subscription import Subscription
+from shared.streams.wire import Wire
 from shared.telemetry.metrics import StreamMetrics
 
 PATH: Final = "/api/ai/job-events"
@@ -51,18 +54,15 @@ class Streams:
         hub: Hub,
         authenticator: Authenticator,
         metrics: StreamMetrics,
-        *,
-        heartbeat_s: float,
-        send_s: float,
-        stream_s: float,
+        settings: StreamSettings,
     ) -> None:
         self._store = store
         self._hub = hub
         self._authenticator = authenticator
         self._metrics = metrics
-        self._heartbeat_s = heartbeat_s
-        self._send_s = send_s
-        self._stream_s = stream_s
+        self._heartbeat_s = settings.notifier_heartbeat_seconds
+        self._send_s = settings.notifier_send_seconds
+        self._stream_s = settings.notifier_stream_seconds or math.inf
         self._reads = SharedReads()
         self._look_s = LOOK_S if store.settings.frugal else 0.0
         self._feeds: WeakValueDictionary[str, OrganizationFeed] = WeakValueDictionary()
@@ -87,9 +87,7 @@ class Streams:
             await self._serve(source, _cursor(resume, parse_stream_id), identity, wire)
 
     def _job(self, job_id: str) -> JobSource:
-        if JOB_ID.match(job_id) is None:
-            raise JobNotFound(job_id)
-        return JobSource(self._store.events, self._store.keys, job_id, self._reads)
+        return JobSource(self._store.events, self._store.keys, read_job_id(job_id), self._reads)
 
     def _organization(self, organization_id: str, identity: Identity) -> OrganizationSource:
         if not self._store.settings.organization_events:

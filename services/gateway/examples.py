@@ -1,0 +1,85 @@
+"""What the document shows as examples: requests that are accepted as they stand, and what comes back."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+Json = dict[str, Any]
+
+ORGANIZATION: Final = "org-789"
+_JOB_ID: Final = "ai-job-1795630060584-06jz76zhl"
+_WHO: Final = {"projectId": "project-123", "userId": "user-456", "organizationId": ORGANIZATION}
+
+_LINKEDIN: Final[Json] = {
+    **_WHO,
+    "prompt": "Create a social media post about our new product, an accounting tool for small bakeries",
+    "parameters": {"tone": "professional", "length": "short", "platform": "linkedin"},
+    "priority": "high",
+}
+_EMAIL: Final[Json] = {
+    **_WHO,
+    "prompt": "Invite our newsletter's readers to the spring sale: 20 % off all planners until Sunday",
+    "parameters": {"platform": "email", "tone": "friendly", "audience": "returning customers", "length": "medium"},
+    "metadata": {"campaignId": "spring-sale"},
+}
+_AD: Final[Json] = {
+    **_WHO,
+    "prompt": "Write an ad for a travel mug that keeps coffee hot for twelve hours",
+    "parameters": {"platform": "ad", "keywords": ["travel mug", "hot coffee"], "callToAction": "Order today"},
+    "maxTokens": 200,
+    "temperature": 0.9,
+}
+_BLOG: Final[Json] = {
+    **_WHO,
+    "prompt": "Outline a blog article: five ways to plan a month of social media in one afternoon",
+    "parameters": {"platform": "blog", "length": "long", "language": "English"},
+    "priority": "low",
+    "delaySeconds": 60,
+    "deadlineSeconds": 3600,
+    "maxAttempts": 5,
+}
+
+JOBS: Final[Json] = {
+    "linkedin": {"summary": "A LinkedIn post, before others", "value": _LINKEDIN},
+    "email": {"summary": "A newsletter, with metadata of yours", "value": _EMAIL},
+    "ad": {"summary": "An ad, short and bold", "value": _AD},
+    "blog": {"summary": "A blog article, in a minute, when there is nothing else to do", "value": _BLOG},
+}
+BATCHES: Final[Json] = {
+    "campaign": {
+        "summary": "One launch on three channels",
+        "value": {
+            "jobs": [
+                {**_LINKEDIN, "parameters": {"platform": platform, "tone": "enthusiastic", "length": "short"}}
+                for platform in ("linkedin", "instagram", "x")
+            ]
+        },
+    }
+}
+ACCEPTED: Final[Json] = {
+    "jobId": _JOB_ID,
+    "status": "queued",
+    "links": {
+        "status": f"/api/ai/job-status?jobId={_JOB_ID}",
+        "events": f"/api/ai/job-events?jobId={_JOB_ID}",
+        "cancel": f"/api/ai/jobs/{_JOB_ID}/cancel",
+    },
+}
+JOB: Final[Json] = {
+    "jobId": _JOB_ID,
+    "status": "completed",
+    "result": "Meet the accounting tool that smells of fresh bread. …",
+    "provider": "openai",
+    "model": "gpt-6-luna",
+    "usage": {"inputTokens": 71, "outputTokens": 58, "cachedTokens": 0, "estimated": False},
+    "costUsd": 0.0001,
+    "finishReason": "stop",
+    **_WHO,
+    "priority": "high",
+    "attempt": 1,
+    "maxAttempts": 3,
+    "createdAt": "2026-11-25T18:07:40.584Z",
+    "deadlineAt": "2026-11-26T18:07:40.584Z",
+    "startedAt": "2026-11-25T18:07:40.587Z",
+    "endedAt": "2026-11-25T18:07:42.113Z",
+}

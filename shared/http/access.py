@@ -1,0 +1,123 @@
+"""The outermost layer of each service: who may call it under which name, and what every answer says to browsers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any, Final
+
+import msgspec
+from litestar import Litestar
+from litestar.types import Receive, Send
+
+from shared.http.cors import Cors, Headers, is_foreign
+from shared.http.headers import NOTHING_LOADS, POLICY, SAFE
+from shared.http.hosts import Hosts
+from shared.http.prefix import read_root_path, take_off
+from shared.http.problems import FOREIGN_ORIGIN, INVALID, MISDIRECTED, Problem, send_problem
+
+READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_READ: Final = frozenset({
+    b"host", b"origin", b"sec-fetch-site", b"x-forwarded-host", b"x-forwarded-prefix",
+    b"access-control-request-method", b"access-control-request-headers", b"access-control-request-private-network",
+})  # fmt: skip
+
+
+class AccessSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of every service that browsers or proxies reach.
+
+    `allowed_hosts`: names it is served by; empty: all, on loopback the names of loopback. `cors_allowed_origins`,
+    `cors_allowed_headers`: see `cors.py`. `root_path`: the path that a proxy puts before all paths.
+    """
+
+    allowed_hosts: str = ""
+    cors_allowed_origins: str = ""
+    cors_allowed_headers: str = ""
+    root_path: str = ""
+
+
+class Access:
+    """An ASGI application around Litestar's. It is not `async` itself: a stream would keep one more frame in memory."""
+
+    def __init__(self, app: Litestar, settings: AccessSettings, *, host: str) -> None:
+        """`host`: where the service listens. SettingsInvalid for a setting that nothing can match."""
+        self._app = app
+        self._hosts = Hosts(settings.allowed_hosts, bound=host)
+        self._cors = Cors(settings.cors_allowed_origins, settings.cors_allowed_headers)
+        self._root_path = read_root_path(settings.root_path)
+        self._headers: Headers = [*SAFE, *self._cors.varies]
+
+    def __call__(self, scope: Any, receive: Receive, send: Send) -> Awaitable[None]:
+        """One connection."""
+        if scope["type"] != "http":
+            return self._app(scope, receive, send)
+        given: dict[bytes, list[bytes]] = {}
+        for name, value in scope["headers"]:
+            if name in _READ:
+                given.setdefault(name, []).append(value)
+        hosts = given.get(b"host")
+        if hosts is not None and len(given) == 1 and self._hosts.serves(hosts, scope):
+            return self._on(scope, receive, send, self._headers, [])  # neither a browser's nor a proxy's: most are so
+        return self._judge(scope, receive, send, given)
+
+    def _judge(self, scope: Any, receive: Receive, send: Send, given: dict[bytes, list[bytes]]) -> Awaitable[None]:
+        origin, headers, allowed = given.get(b"origin"), self._headers, False
+        if origin is not None and len(origin) == 1 and self._cors.allows(origin[0].lower()):
+            headers, allowed = [*headers, *self._cors.simple(origin[0])], True
+        if (problem := self._fault(scope, given, allowed=allowed)) is not None:
+            return send_problem(_with(send, headers), problem)
+        if origin and scope["method"] == "OPTIONS" and b"access-control-request-method" in given:
+            return self._preflight(_with(send, self._headers), given, origin[0], allowed=allowed)
+        return self._on(scope, receive, send, headers, given.get(b"x-forwarded-prefix", []))
+
+    def _on(
+        self, scope: Any, receive: Receive, send: Send, headers: Headers, forwarded: list[bytes]
+    ) -> Awaitable[None]:
+        """As `Litestar.__call__` does for a request, without the frame of its own that a stream would keep."""
+        if forwarded or self._root_path or scope.get("root_path"):
+            take_off(scope, self._root_path, forwarded)
+        scope["app"] = scope["litestar_app"] = self._app
+        scope.setdefault("state", {})
+        return self._app.asgi_handler(scope, receive, _with(send, headers))
+
+    def _fault(self, scope: Any, given: dict[bytes, list[bytes]], *, allowed: bool) -> Problem | None:
+        hosts = given.get(b"host", [])
+        if not hosts and scope["http_version"] == "1.1":
+            return Problem(INVALID, "a request of HTTP/1.1 names its Host")
+        if not self._hosts.serves(hosts, scope):
+            return Problem(MISDIRECTED, "to be added to ALLOWED_HOSTS, if it is one of this service's names")
+        if scope["method"] in READING or allowed:
+            return None
+        origin, site = given.get(b"origin"), given.get(b"sec-fetch-site")
+        if (origin or site) and is_foreign(origin or [], site or [], hosts + given.get(b"x-forwarded-host", [])):
+            return Problem(FOREIGN_ORIGIN, _HINT)
+        return None
+
+    async def _preflight(self, send: Send, given: dict[bytes, list[bytes]], origin: bytes, *, allowed: bool) -> None:
+        if not allowed:
+            await send_problem(send, Problem(FOREIGN_ORIGIN, _HINT))
+            return
+        wanted = b", ".join(given.get(b"access-control-request-headers", []))
+        private = given.get(b"access-control-request-private-network") == [b"true"]
+        headers = self._cors.preflight(origin, wanted, private_network=private)
+        await send({"type": "http.response.start", "status": 204, "headers": headers})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+_HINT: Final = "to be added to CORS_ALLOWED_ORIGINS, if its pages may call this service"
+
+
+def _with(send: Send, headers: Headers) -> Send:
+    """`send` with these headers added to every answer, and a policy to those that have none of their own."""
+
+    def answer(message: Any) -> Awaitable[None]:
+        if message["type"] == "http.response.start":
+            own = list(message.get("headers", ()))
+            for name, _ in own:
+                if name == POLICY:
+                    break
+            else:
+                own.append(NOTHING_LOADS)
+            message["headers"] = own + headers
+        return send(message)
+
+    return answer

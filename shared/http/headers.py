@@ -1,0 +1,17 @@
+"""Headers that every answer has, whoever gives it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+POLICY: Final = b"content-security-policy"
+
+SAFE: Final[list[tuple[bytes, bytes]]] = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    # Other sites' pages read through CORS or not at all: no answer is a script, an image or a style sheet of theirs.
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
+
+NOTHING_LOADS: Final = (POLICY, b"default-src 'none'; frame-ancestors 'none'")
+"""For answers that are no page: a browser that shows one runs nothing in it, and nobody frames it."""

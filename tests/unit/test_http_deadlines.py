@@ -1,0 +1,257 @@
+"""Connections on which nothing is answered end in time, whatever trickles in, and give way when there are too many."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+from litestar import HttpMethod, asgi, get, route
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from shared.http import connections, patience, protocol, server
+from shared.http.problems import UNAUTHORIZED, Problem
+from tests.support.connections import Connection, Serving, serving
+
+SOON = 0.4
+LARGE = 12 << 20
+"""More than the kernel takes for a client that reads nothing."""
+
+HOST = b"Host: localhost\r\n"
+POST = b"POST /read HTTP/1.1\r\n" + HOST + b"Content-Length: 100\r\n"
+KINDS = {
+    "nothing": (b"", b""),
+    "a lone line end": (b"\r\n", b""),
+    "line ends that trickle": (b"\r\n", b"\r\n"),
+    "a head that trickles": (b"GET /o", b"k"),
+    "a body that never begins": (POST + b"\r\n", b""),
+    "a body that trickles": (POST + b"\r\nx", b"x"),
+    "chunks that trickle": (
+        POST.replace(b"Content-Length: 100", b"Transfer-Encoding: chunked") + b"\r\n",
+        b"1\r\nx\r\n",
+    ),
+    "a promise": (POST + b"Expect: 100-continue\r\n\r\n", b""),
+    "a body after a refusal": (POST.replace(b"/read", b"/refuse") + b"\r\nx", b"x"),
+    "a body nobody reads": (POST.replace(b"/read", b"/ok").replace(b"POST", b"GET") + b"\r\n", b"x"),
+    "silence after an answer": (b"GET /ok HTTP/1.1\r\n" + HOST + b"\r\n", b""),
+    "line ends after an answer": (b"GET /ok HTTP/1.1\r\n" + HOST + b"\r\n", b"\r\n"),
+    "half a request after an answer": (b"GET /ok HTTP/1.1\r\n" + HOST + b"\r\nGET /", b"o"),
+}
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every deadline comes soon."""
+    monkeypatch.setattr(server, "KEEP_ALIVE_SECONDS", SOON)
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", SOON)
+    monkeypatch.setattr(protocol, "BODY_SECONDS", SOON)
+    monkeypatch.setattr(patience, "READ_SECONDS", SOON)
+
+
+class Application:
+    """`/held` answers when it may, `/large` with more than fits on its way."""
+
+    def __init__(self) -> None:
+        self.may_answer = asyncio.Event()
+        self.held = 0
+        self.ended = 0
+
+    def app(self) -> ASGIApp:
+        @route("/ok", http_method=[HttpMethod.GET, HttpMethod.POST], status_code=200)
+        async def ok() -> str:
+            return "ok"
+
+        @get("/health/live")
+        async def live() -> str:
+            return "live"
+
+        @get("/held")
+        async def held() -> str:
+            self.held += 1
+            await self.may_answer.wait()
+            return "held"
+
+        @asgi("/read", copy_scope=False)
+        async def read(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - the names are asked for
+            while (message := await receive())["type"] == "http.request" and message["more_body"]:
+                pass
+            self.ended += 1
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+        @asgi("/refuse", copy_scope=False)
+        async def refuse(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - as above
+            raise Problem(UNAUTHORIZED)
+
+        @asgi("/large", copy_scope=False)
+        async def large(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - as above
+            head = [(b"content-length", b"%d" % LARGE)]
+            await send({"type": "http.response.start", "status": 200, "headers": head})
+            for _piece in range(LARGE >> 20):
+                await send({"type": "http.response.body", "body": b"x" * (1 << 20), "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            self.ended += 1
+
+        return server.application([ok, live, held, read, refuse, large])
+
+
+@asynccontextmanager
+async def _running(**options: int) -> AsyncIterator[tuple[Serving, Application]]:
+    application = Application()
+    async with serving(application.app(), **options) as running:
+        yield running, application
+        application.may_answer.set()
+
+
+async def _until_closed(connection: Connection, trickle: bytes) -> float:
+    """Send on, a little at a time, until the server closes; how long that took."""
+    started = time.monotonic()
+    closed = asyncio.create_task(_drained(connection))
+    while not closed.done() and time.monotonic() - started < 15:
+        connection.send(trickle)
+        await asyncio.wait([closed], timeout=0.05)
+    assert closed.done(), "it is open for ever"
+    return time.monotonic() - started
+
+
+async def _drained(connection: Connection) -> None:
+    try:
+        while await connection.read(1 << 20):
+            pass
+    except OSError:
+        pass
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.usefixtures("soon")
+async def test_bytes_do_not_move_a_deadline(kind: str) -> None:
+    """Silent or trickling, before a request, within one or behind one: the connection is closed at its time."""
+    first, trickle = KINDS[kind]
+    async with _running() as (running, _):
+        connection = await running.connect()
+        connection.send(first)
+        assert SOON * 0.5 < await _until_closed(connection, trickle) < 10
+
+
+@pytest.mark.usefixtures("soon")
+async def test_an_answer_that_takes_long_is_waited_for() -> None:
+    """While a request is answered there is no deadline on its connection, also when the next one has begun."""
+    async with _running() as (running, application):
+        connection = await running.connect()
+        connection.send(b"GET /held HTTP/1.1\r\n" + HOST + b"\r\nGET /o")
+        await asyncio.sleep(3 * SOON)
+        application.may_answer.set()
+        assert (await connection.answer())[::2] == (200, "held")
+        connection.send(b"k HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert (await connection.answer())[::2] == (200, "ok")
+
+
+@pytest.mark.parametrize("close", [b"", b"Connection: close\r\n"])
+@pytest.mark.usefixtures("soon")
+async def test_an_answer_that_is_not_read_is_cut(close: bytes) -> None:
+    """A client that asks and reads nothing keeps neither the answer in memory nor who writes it; one that asks for
+    many answers in a row neither."""
+    async with _running() as (running, application):
+        for request in (
+            b"GET /large HTTP/1.1\r\n" + HOST + close,
+            b"GET /ok HTTP/1.1\r\nX: %s\r\n" % (b"x" * 999) + HOST,
+        ):
+            connection = await running.connect(limit=1)
+            connection.send((request + b"\r\n") * (1 if b"large" in request else 5000))
+            probe = await running.connect()
+            probe.send(b"GET /ok HTTP/1.1\r\n" + HOST + b"\r\n")
+            assert (await probe.answer())[0] == 200
+            await asyncio.sleep(3 * SOON)
+            received = 0
+            try:
+                while piece := await connection.read(1 << 20):
+                    received += len(piece)
+            except OSError:
+                pass
+            assert received < LARGE
+        assert application.ended == 1, "who writes it was let go"
+
+
+@pytest.mark.usefixtures("soon")
+async def test_a_slow_reader_gets_everything() -> None:
+    """It is progress that counts, not how long the whole answer takes."""
+    async with _running() as (running, application):
+        connection = await running.connect()
+        connection.send(b"GET /large HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n")
+        received = 0
+        while piece := await connection.read(256 * 1024):
+            received += len(piece)
+            await asyncio.sleep(0.02)
+        assert received > LARGE
+        assert application.ended == 1
+
+
+async def test_the_longest_silent_connection_gives_way() -> None:
+    """With all places taken by silent connections a new request is answered, and the oldest of them is gone."""
+    async with _running(connections=8) as (running, _):
+        silent = [await running.connect() for _ in range(8)]
+        silent[1].send(b"GET /o")
+        asking = await running.connect()
+        asking.send(b"GET /ok HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert (await asking.answer())[0] == 200
+        await silent[0].closed()
+        silent[7].send(b"GET /ok HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert (await silent[7].answer())[0] == 200
+
+
+async def test_who_is_being_answered_does_not_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With every place at work a new request hears that there are too many, and health is answered all the same;
+    beyond that connections are cut."""
+    monkeypatch.setattr(connections, "SPARE", 4)
+    async with _running(connections=8) as (running, application):
+        working = [await running.connect() for _ in range(8)]
+        for connection in working:
+            connection.send(b"GET /held HTTP/1.1\r\n" + HOST + b"\r\n")
+        async with asyncio.timeout(15):
+            while application.held < 8:
+                await asyncio.sleep(0.01)
+        late = await running.connect()
+        late.send(b"GET /ok HTTP/1.1\r\n" + HOST + b"\r\n")
+        await late.refused(503, "overloaded")
+        for _ in range(30):
+            probe = await running.connect()
+            probe.send(b"GET /health/live HTTP/1.1\r\n" + HOST + b"\r\n")
+            assert (await probe.answer())[::2] == (200, "live")
+        application.may_answer.set()
+        for connection in working:
+            assert (await connection.answer())[::2] == (200, "held")
+
+
+async def test_a_long_row_of_requests_is_answered_so_far_and_closed() -> None:
+    """No connection makes the server keep thousands of requests: those that were read are answered, in order."""
+    async with _running() as (running, _):
+        connection = await running.connect()
+        connection.send((b"GET /ok HTTP/1.1\r\n" + HOST + b"\r\n") * 5000)
+        answers = 0
+        try:
+            while (await connection.answer())[0] == 200:
+                answers += 1
+        except (asyncio.IncompleteReadError, OSError):
+            pass
+        assert protocol.PIPELINE_MAX <= answers < 5000
+
+
+@pytest.fixture
+def files() -> Iterator[None]:
+    """The limit of open files is as it was, afterwards."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.usefixtures("files")
+def test_there_are_never_more_connections_than_files() -> None:
+    """What the system gives is asked for; files for other things are left."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+    assert connections.capacity(10**9) < connections.allowed_files()
+    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 512
+    assert connections.capacity(5) == 5
