@@ -35,13 +35,17 @@ end
 
 -- A gate that has room for a job, why those before it had none, and what was reserved there. Without one: nil, and how
 -- long until one has (nil: this worker has none of its gates).
-local function find_gate(f)
+local function find_gate(f, letter)
   local chain_text = f.route or chain
   if chain_text == '' then return '', '', 0 end
   local pass, reserved_at, reserved, passed_over = string.match(f.pass or '', '^(%S+) (%d+) (%d+) (.*)$')
-  -- A reservation is as old as calls may be late (gates.lua); after that it must be asked for again.
-  if pass and has_gate(pass) and now - tonumber(reserved_at) <= SLACK_MS
+  -- A reservation is as old as calls may be late (gates.lua); after that it must be asked for again. Not by a job that runs
+  -- alone: until a worker holds nothing its turn is long over, and it would go round for ever behind a busy gate. It goes
+  -- now, and is reserved for a second time.
+  local in_time = pass and now - tonumber(reserved_at) <= SLACK_MS
+  if pass and has_gate(pass) and (in_time or letter == 'i')
     and (gate(pass).closed_until <= now or gate(pass).probe == 1) then
+    if not in_time then admit(pass, tonumber(reserved)) end
     return pass, told_before(chain_text, pass, passed_over), tonumber(reserved)
   end
   local name, wait, reasons, tokens = ask_chain(chain_text, function() return need_of(#f.spec, f.max_tokens) end, true)
@@ -83,7 +87,7 @@ local function adopt(token, job, repeated)
     end_overdue(job, f.org, f.lost)
     return release(token)
   end
-  local name, passed_over, need = find_gate(f)
+  local name, passed_over, need = find_gate(f, string.sub(token, 1, 1))
   if name then
     start(token, job, f, attempt + 1, name)
     return answer(token, job, f, attempt + 1, name, passed_over, need)

@@ -7,7 +7,11 @@ local function offer_to_high() if turn_now() % 2 == 1 then deliver(1, high) end 
 local function take_isolated()
   offer_to_high()
   if taken.h == 0 then deliver(1, isolated) end
-  if not isolated_held then return end
+  if not isolated_held then
+    -- It was none to run, and there may be more of them.
+    if taken.i > 0 then redis.call('ZADD', wake, -1, 'look') end
+    return
+  end
   -- What woke this worker is left to the others.
   redis.call('SET', turn, (turn_now() + 1) % 16)
   redis.call('ZADD', wake, -1, 'look', 0, 'job')
