@@ -135,6 +135,7 @@ class Consumer:
             return None
         if ring is Ring.NONE:
             self._chores.watch()
+        # Once: what is due besides is for its own loop, while this one claims.
         await self._promotion.promote()
         return True
 

@@ -37,17 +37,15 @@ class Promotion:
         """No slot was free: jobs may wait that nobody was told of."""
         self._crowded = True
 
-    async def promote(self, *, heads: bool = False) -> None:
-        """Do all that is due and remember when the next is."""
-        while True:
-            promoted = await self._store.upkeep.promote(heads=heads)
-            self._due.learned(promoted.next_ms)
-            self._due.lane(promoted.lane_ms)
-            if heads:
-                left_s = HEADS_SECONDS if promoted.heads_ms is None else promoted.heads_ms / 1000
-                self._heads_at = time.monotonic() + min(max(left_s, self._lease_s), HEADS_SECONDS)
-            if promoted.next_ms != 0:
-                return
+    async def promote(self, *, heads: bool = False) -> bool:
+        """Do what is due, some of it at a time, and remember when the next is; answers whether more is due now."""
+        promoted = await self._store.upkeep.promote(heads=heads)
+        self._due.learned(promoted.next_ms)
+        self._due.lane(promoted.lane_ms)
+        if heads:
+            left_s = HEADS_SECONDS if promoted.heads_ms is None else promoted.heads_ms / 1000
+            self._heads_at = time.monotonic() + min(max(left_s, self._lease_s), HEADS_SECONDS)
+        return promoted.next_ms == 0
 
     async def run(self) -> None:
         """At the start, at each due time, and once a lease while no slot is free."""
@@ -56,17 +54,22 @@ class Promotion:
             await anyio.sleep(min(self._due.seconds, TICK_SECONDS))
             try:
                 if self._due.now:
-                    await self.promote()
+                    await self._promote_all()
                 elif self._crowded and time.monotonic() >= self._ask_at:
                     await self._ask()
             except PASSING:
                 await anyio.sleep(0.25)
 
+    async def _promote_all(self, *, heads: bool = False) -> None:
+        # However many are due at once: this loop turns.
+        while await self.promote(heads=heads):
+            self.pulse.beat(TICK_SECONDS)
+
     async def _ask(self) -> None:
         heads = time.monotonic() >= self._heads_at
         found = await self._store.upkeep.timed_work()
         if heads or found.throttled or found.overdue_ms == 0:
-            await self.promote(heads=heads)
+            await self._promote_all(heads=heads)
         elif found.overdue_ms is not None:
             self._due.lane(found.overdue_ms)
         self._ask_at = time.monotonic() + self._lease_s

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
+import msgspec
 import pytest
 import structlog
 
@@ -12,6 +14,7 @@ from services.worker import app
 from shared.job import JobStatus
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore
+from shared.store.replies import Promoted
 from shared.store.upkeep import Upkeep
 from tests.support.faults import breaks
 from tests.support.store import submit
@@ -74,3 +77,24 @@ async def test_a_loop_that_stands_still_fails_live(store: JobStore, monkeypatch:
             return not await worker.live()
 
         await until(dead)
+
+
+async def test_however_much_is_due_at_once_jobs_run_and_the_worker_lives(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Due jobs that take call after call for longer than two leases: others run meanwhile, and live says yes."""
+    monkeypatch.setattr(app, "LIVE_MARGIN_S", 0.0)
+    quick = StoreSettings(redis_url=store.settings.redis_url, lease_seconds=1.0)
+    promote, ends_at = Upkeep.promote, time.monotonic() + 4.0
+
+    async def without_end(upkeep: Upkeep, *given: Any, **more: Any) -> Promoted:
+        promoted = await promote(upkeep, *given, **more)
+        await asyncio.sleep(0.01)
+        return promoted if time.monotonic() > ends_at else msgspec.structs.replace(promoted, next_ms=0)
+
+    monkeypatch.setattr(Upkeep, "promote", without_end)
+    async with running_worker(quick, {"p": Scripted(answers)}) as (worker, _):
+        while time.monotonic() < ends_at:
+            (job_id,) = await submit(store)
+            assert (await ended(store, job_id, 3)).status is JobStatus.COMPLETED
+            assert await worker.live()
