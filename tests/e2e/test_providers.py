@@ -94,9 +94,9 @@ async def usage(running: Stack) -> dict[str, Any]:
 
 
 async def test_a_rate_limited_provider_hears_from_a_handful_and_no_job_fails(stack: StackMaker, llm: LlmServer) -> None:
-    """1,000 slots in two workers, 1,000 jobs, 429 with Retry-After 4: calls go out as a slow start allows until the first
-    refusal was heard, and none after; no slot is held, the rate ramps up afterwards, every job completes with its first
-    attempt and nobody is called twice in vain."""
+    """1,000 slots in two workers, 1,000 jobs, 429 with Retry-After 4: calls go out as a slow start allows until
+    the first refusal was heard, and none after; no slot is held, the rate ramps up afterwards, every job completes with
+    its first attempt and nobody is called twice in vain."""
     only = settings(llm, PROVIDERS=OPENAI, WORKER_CONCURRENCY="500")
     async with stack(workers=2, **only) as running:
         await llm.behave(Behaviour(fail=Failing(status=429, retry_after=4.0, seconds=4.0), tokens=4))
@@ -110,8 +110,8 @@ async def test_a_rate_limited_provider_hears_from_a_handful_and_no_job_fails(sta
         ends = [await running.end(job_id) for job_id in ids[::100]]
         calls = await llm.calls()
     refused = [call for call in calls if call.status == 429]
-    # Nine at once, then eight a second, doubled each second (docs/adr/0009). How soon the gate hears of the first refusal
-    # is for the machine to say: a second is usual at most.
+    # Nine at once, then eight a second, doubled each second (docs/adr/0009). How soon the gate hears of the first
+    # refusal is for the machine to say: a second is usual at most.
     assert len(refused) <= 9 + 8 * (2**heard_s - 1) / math.log(2)
     assert max(call.at for call in refused) - min(call.at for call in refused) < heard_s
     assert len(calls) == 1000 + len(refused)
