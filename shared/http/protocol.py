@@ -1,9 +1,8 @@
 """HTTP/1.1 as uvicorn speaks it, without what it leaves open.
 
 While we wait for a client there is a deadline, and bytes do not move it: for a head, for a body, for the next request,
-for an answer that is to be read. The head of a request has limits as its body has. What is no HTTP is answered with a
-problem document too. A client that offers another protocol (Java's own offers HTTP/2 at first, with a body behind it)
-is answered in this one.
+for an answer that is to be read. A head has limits as a body has. What is no HTTP is answered with a problem document
+too, and a client that offers another protocol (Java's offers HTTP/2 at first, with a body behind it) in this one.
 """
 
 from __future__ import annotations
@@ -50,9 +49,7 @@ class Http(HttpToolsProtocol):
     def __init__(self, *args: Any, connections_of_server: Connections, **options: Any) -> None:
         super().__init__(*args, **options)
         self._others = connections_of_server
-        self._active: RequestResponseCycle | None = None
-        """The request that is being answered, or was last; `cycle` is the last that was read."""
-
+        self._active: RequestResponseCycle | None = None  # is being answered, or was last; `cycle` was read last
         self._head_bytes: int | None = None
         """Of the head that has begun; None: none has, or it is complete."""
 
@@ -136,6 +133,14 @@ class Http(HttpToolsProtocol):
             self._refuse(Problem(HEAD_TOO_LARGE, f"at most {HEAD_MAX} bytes"))
         self._set_due()
 
+    def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn's hangs up
+        """The client sends no more: what it asked for is answered; who was reading a stream has left."""
+        active = self._active
+        waits = active is not None and not active.response_started and not self._late_body
+        if waits:
+            self._full, self.cycle.keep_alive = True, False
+        return waits
+
     def _feed(self, data: bytes) -> bytes:
         """Parse; what is left is to be parsed again."""
         try:
@@ -163,6 +168,10 @@ class Http(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._head_bytes = 0
         super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; blanks behind its value are no part of it, and the parser leaves them there."""
+        super().on_header(name, value.rstrip(b" \t"))
 
     def on_headers_complete(self) -> None:
         """A head is complete; one that offers another protocol is read again without the offer."""

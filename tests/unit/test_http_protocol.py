@@ -128,6 +128,54 @@ async def test_a_refusal_instead_of_100_continue_closes() -> None:
         await connection.closed()
 
 
+async def test_who_sends_no_more_is_answered() -> None:
+    """A client that closes its half behind its requests, as `nc -N` does, gets every answer, then the end."""
+
+    @get("/slow")
+    async def slow() -> str:
+        await asyncio.sleep(0.05)
+        return "slow"
+
+    async with serving(server.application([slow])) as running:
+        connection = await running.connect()
+        connection.send(b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2)
+        connection.send_no_more()
+        for _ in range(2):
+            assert (await connection.answer())[::2] == (200, "slow")
+        await connection.closed()
+
+
+async def test_who_leaves_a_stream_has_left() -> None:
+    """Behind the first piece of a stream the end of what a client sends is the end of the stream."""
+    left = asyncio.Event()
+
+    async def pieces() -> AsyncIterator[str]:
+        try:
+            while True:
+                yield "piece"
+                await asyncio.sleep(0.01)
+        finally:
+            left.set()
+
+    @get("/stream")
+    async def stream() -> Stream:
+        return Stream(pieces())
+
+    async with serving(server.application([stream])) as running, asyncio.timeout(15):
+        connection = await running.connect()
+        connection.send(b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert await connection.read(1)
+        connection.send_no_more()
+        await left.wait()
+
+
+async def test_blanks_behind_a_header_are_none_of_it() -> None:
+    """`Host: localhost ` is a host of loopback, and an offer with a blank behind it is an offer."""
+    async with _connection() as connection:
+        connection.send(_request("x", "Upgrade: no \t\r\n").replace(b"localhost", b"localhost \t "))
+        assert (await connection.answer())[::2] == (200, "xno")
+
+
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 async def test_http_1_0_knows_no_chunks(version: str) -> None:
     """An answer of unknown length comes as it is and ends with its connection; 1.1 gets chunks."""
