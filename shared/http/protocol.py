@@ -11,17 +11,15 @@ import asyncio
 from typing import Any, Final
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from shared.http.connections import Connections
+from shared.http.framing import HEAD_MAX, Framed
 from shared.http.http10 import without_chunks
 from shared.http.offers import without_offer
 from shared.http.patience import Reading
 from shared.http.problems import HEAD_TOO_LARGE, HEAD_TOO_SLOW, INVALID, METHOD_NOT_ALLOWED, TOO_SLOW, Problem
 from shared.http.refusals import as_response, overloaded
-
-HEAD_MAX: Final = 64 * 1024
-"""Bytes of a request's line and headers; those that came with its first piece are not counted."""
 
 HEAD_SECONDS: Final = 10.0
 """How long the rest of a head may take after its first piece."""
@@ -37,22 +35,18 @@ class _PipelineFull(Exception):
     """Raised inside the parser, which has no other way to stop between two requests."""
 
 
-class Http(HttpToolsProtocol):
+class Http(Framed):
     """One connection."""
 
     # Slots, because a dictionary of more than 30 names costs a kilobyte more, and uvicorn has 28.
     __slots__ = (
-        "_active", "_body_due", "_crowded", "_due", "_due_timer", "_full", "_head_bytes", "_others", "_reading",
-        "_repeat",
+        "_active", "_body_due", "_crowded", "_due", "_due_timer", "_full", "_others", "_reading", "_repeat",
     )  # fmt: skip
 
     def __init__(self, *args: Any, connections_of_server: Connections, **options: Any) -> None:
         super().__init__(*args, **options)
         self._others = connections_of_server
         self._active: RequestResponseCycle | None = None  # is being answered, or was last; `cycle` was read last
-        self._head_bytes: int | None = None
-        """Of the head that has begun; None: none has, or it is complete."""
-
         self._body_due = False
         """A head is complete and its body is not."""
 
@@ -121,15 +115,14 @@ class Http(HttpToolsProtocol):
         """Bytes of the client."""
         if self._full:
             return
-        if self._head_bytes is not None:
-            self._head_bytes += len(data)
+        self._count(len(data))
         try:
             while data:
                 data = self._feed(data)
         except httptools.HttpParserError:
             self._not_parsed()
             return
-        if self._head_bytes is not None and self._head_bytes > HEAD_MAX:
+        if self._endless:
             self._refuse(Problem(HEAD_TOO_LARGE, f"at most {HEAD_MAX} bytes"))
         self._set_due()
 
@@ -166,17 +159,12 @@ class Http(HttpToolsProtocol):
             self._full = True
             raise _PipelineFull
         self._unset_keepalive_if_required()
-        self._head_bytes = 0
         super().on_message_begin()
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A header; blanks behind its value are no part of it, and the parser leaves them there."""
-        super().on_header(name, value.rstrip(b" \t"))
 
     def on_headers_complete(self) -> None:
         """A head is complete; one that offers another protocol is read again without the offer."""
-        self._head_bytes = None
         if self.parser.should_upgrade():
+            self._head_bytes = None
             version = self.parser.get_http_version()
             self._repeat = without_offer(self.parser.get_method(), self.url, version, self.headers)
         else:

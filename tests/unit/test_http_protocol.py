@@ -103,6 +103,42 @@ async def test_a_head_without_an_end_is_refused(endless: bytes) -> None:
         await connection.refused(431, "head-too-large")
 
 
+CHUNKED = b"POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "endless"),
+    [
+        (CHUNKED + b"1\r\nx\r\n0\r\n", b"X-Many: 1\r\n"),
+        (CHUNKED + b"1\r\nx\r\n0\r\nX-Long: ", b"x"),
+        (CHUNKED + b"1;x=", b"x"),
+        (b"", b"\r\n"),
+    ],
+    ids=["trailers", "a trailer", "an extension", "nothing"],
+)
+async def test_what_is_around_a_body_ends(before: bytes, endless: bytes) -> None:
+    """Trailers, extensions of chunks and empty lines are bounded as a head is."""
+    async with _connection() as connection:
+        connection.send(before)
+        await connection.drain()
+        for _ in range(20):
+            connection.send(endless * (10_000 // len(endless)))
+        await connection.refused(431, "head-too-large")
+
+
+async def test_trailers_are_no_headers() -> None:
+    """They are read and dropped: what comes behind a body has no say in who asks. Short chunks are no fault."""
+    async with _connection() as connection:
+        connection.send(CHUNKED)
+        await connection.drain()
+        for _ in range(20):
+            await asyncio.sleep(0)
+            connection.send(b"1\r\nx\r\n" * 2_000)
+        connection.send(b"0\r\nUpgrade: trailer\r\n\r\n" + _request("y"))
+        assert (await connection.answer())[::2] == (200, "x" * 40_000)
+        assert (await connection.answer())[::2] == (200, "y")
+
+
 async def test_a_head_that_dawdles_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each byte in time is not enough: the whole head must be there soon after its first piece."""
     monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.3)
