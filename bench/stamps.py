@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from services.worker.equipment import equip
-from services.worker.providers import Completion, GenerationRequest, Provider, Thought
+from services.worker.providers import GenerationRequest, Item, Provider
 from services.worker.settings import WorkerSettings
-from shared.job import Usage
 
 EVERY: Final = 10
 """One call in so many is timed: the others run as they do without a measurement."""
@@ -44,12 +43,12 @@ class TimedProvider:
         self.cost = provider.cost
         self.aclose = provider.aclose
 
-    def stream(self, request: GenerationRequest) -> AsyncIterator[str | Usage | Thought | Completion]:
+    def stream(self, request: GenerationRequest) -> AsyncIterator[Item]:
         """See `Provider`."""
         self._calls += 1
         return self._timed(request) if self._calls % EVERY == 0 else self._provider.stream(request)
 
-    async def _timed(self, request: GenerationRequest) -> AsyncIterator[str | Usage | Thought | Completion]:
+    async def _timed(self, request: GenerationRequest) -> AsyncIterator[Item]:
         stream: Any = self._provider.stream(request)
         try:
             async with aclosing(stream):

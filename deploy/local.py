@@ -6,6 +6,7 @@ SIGTERM drains: the worker first, then the others, then the server.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -24,7 +25,7 @@ import msgspec
 from deploy.environment import of_service
 from deploy.signals import pass_hang_ups, prepared, stop_by_signals
 from shared.errors import PressworkError, SettingsInvalid
-from shared.settings import read, redis_url
+from shared.settings import read, read_store, redis_url
 from shared.store import data_folder
 from shared.store.embedded import EmbeddedServer
 from shared.telemetry.log_sink import Sink, occupy_closed_descriptors, say
@@ -32,6 +33,9 @@ from shared.telemetry.log_sink import Sink, occupy_closed_descriptors, say
 READY_SECONDS = 20.0
 STOP_SECONDS = 30.0
 """How long a service may take to start or to drain before the supervisor gives up on it."""
+
+WRONG_SETTING: Final = 2
+"""The status with which a service, and the supervisor, end when something is set wrong."""
 
 _out: Final = Sink(sys.stdout)
 """Whoever reads this may go away, or be slow: that ends nothing and delays nothing."""
@@ -76,9 +80,14 @@ class Child:
         )
 
     def ready(self) -> bool:
-        """Whether /health/ready answers 200; `obstacle` is what it says if not. RuntimeError: the process has ended."""
-        if self._process is None or self._process.poll() is not None:
-            raise RuntimeError(f"{self.name} ended while starting; its last lines are above")
+        """Whether /health/ready answers 200; `obstacle` is what it says if not.
+
+        RuntimeError: the process has ended; SettingsInvalid: because something is set wrong.
+        """
+        status = None if self._process is None else self._process.poll()
+        if self._process is None or status is not None:
+            kind = SettingsInvalid if status == WRONG_SETTING else RuntimeError
+            raise kind(f"{self.name} ended while starting; its last lines are above")
         try:
             with _open(f"{self.url}/health/ready", timeout=2) as answer:
                 return bool(answer.status == 200)
@@ -127,17 +136,19 @@ def _children(places: Places, environment: Mapping[str, str]) -> list[Child]:
         "worker": (places.worker_metrics_host, places.worker_metrics_port, "WORKER_METRICS"),
     }
     children = []
-    for name, (host, port, setting) in addresses.items():
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+    with contextlib.ExitStack() as probes:  # all at once: two services may have been given one port
+        for name, (host, port, setting) in addresses.items():
+            probe = probes.enter_context(socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET))
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, port))
+                probe.listen(1)
             except OSError as error:
                 reason = error.strerror or "unknown host"
                 raise PressworkError(
                     f"the {name} cannot use {host}:{port} ({reason}): set {setting}_HOST or {setting}_PORT"
                 ) from None
-        children.append(Child(name, f"http://{_reach(host)}:{port}", of_service(name, environment)))
+            children.append(Child(name, f"http://{_reach(host)}:{port}", of_service(name, environment)))
     return children
 
 
@@ -209,13 +220,14 @@ def main() -> int:
         if redis_url(environment) is None:
             server = _start_server(data_folder.named(places.data_dir, environment))
             environment["REDIS_URL"] = server.url
+        read_store(environment)  # what all services read: wrong, it is said once
         # On a laptop the browser reaches the notifier directly.
         environment.setdefault("PUBLIC_EVENTS_URL", f"http://{_reach(places.notifier_host)}:{places.notifier_port}")
         children += _children(places, environment)
         _supervise(children, server, stop)
     except (PressworkError, RuntimeError) as error:
         say(sys.stderr, f"presswork: {error}")
-        return 2 if isinstance(error, SettingsInvalid) else 1
+        return WRONG_SETTING if isinstance(error, SettingsInvalid) else 1
     finally:
         # The worker first: what it hands back needs the store, and readers should still see it.
         for child in reversed(children):

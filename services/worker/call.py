@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from services.worker.deltas import Deltas
-from services.worker.providers import Action, Completion, GenerationRequest, Provider, ProviderError, Thought
+from services.worker.providers import Action, Completion, GenerationRequest, Provider, ProviderError, Thought, Whole
 from services.worker.run import Interrupted, StopSignal
 from shared.job import JobError, Usage
 
@@ -50,6 +50,7 @@ class Call:
         self.silent = False
         self._heard_at = time.monotonic()
         self._thinks_since: float | None = None
+        self._whole = False
         self._overthought = False
         self.usage: Usage | None = None
         self.thought = 0
@@ -81,6 +82,8 @@ class Call:
                     self.usage = item
                 elif isinstance(item, Thought):
                     self._thinks(item)
+                elif isinstance(item, Whole):
+                    self._whole = True
                 elif item:
                     self._heard_at = time.monotonic()
                     self._thinks_since = None
@@ -100,7 +103,12 @@ class Call:
             self._thinks_since = self._heard_at
 
     def _look(self, now_s: float) -> bool:
-        """Whether the stream is to be cut: it was silent or thought for too long, or its text cannot be logged."""
+        """Whether the stream is to be cut: it was silent or thought for too long, or its text cannot be logged.
+
+        A whole answer is cut by nobody but its own reader, which waits for the usage for a bounded time.
+        """
+        if self._whole:
+            return self._deltas.look(now_s)
         limit = self._patience.token_gap_s if self.began else self._patience.first_token_s
         thinks_since = now_s if self._thinks_since is None else self._thinks_since
         self._overthought = now_s - thinks_since >= self._patience.thinking_s

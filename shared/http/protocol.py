@@ -1,9 +1,8 @@
 """HTTP/1.1 as uvicorn speaks it, without what it leaves open.
 
 While we wait for a client there is a deadline, and bytes do not move it: for a head, for a body, for the next request,
-for an answer that is to be read. The head of a request has limits as its body has. What is no HTTP is answered with a
-problem document too. A client that offers another protocol (Java's own offers HTTP/2 at first, with a body behind it)
-is answered in this one.
+for an answer that is to be read. A head has limits as a body has. What is no HTTP is answered with a problem document
+too, and a client that offers another protocol (Java's offers HTTP/2 at first, with a body behind it) in this one.
 """
 
 from __future__ import annotations
@@ -12,17 +11,15 @@ import asyncio
 from typing import Any, Final
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from shared.http.connections import Connections
+from shared.http.framing import HEAD_MAX, Framed
 from shared.http.http10 import without_chunks
 from shared.http.offers import without_offer
 from shared.http.patience import Reading
 from shared.http.problems import HEAD_TOO_LARGE, HEAD_TOO_SLOW, INVALID, METHOD_NOT_ALLOWED, TOO_SLOW, Problem
 from shared.http.refusals import as_response, overloaded
-
-HEAD_MAX: Final = 64 * 1024
-"""Bytes of a request's line and headers; those that came with its first piece are not counted."""
 
 HEAD_SECONDS: Final = 10.0
 """How long the rest of a head may take after its first piece."""
@@ -38,24 +35,18 @@ class _PipelineFull(Exception):
     """Raised inside the parser, which has no other way to stop between two requests."""
 
 
-class Http(HttpToolsProtocol):
+class Http(Framed):
     """One connection."""
 
     # Slots, because a dictionary of more than 30 names costs a kilobyte more, and uvicorn has 28.
     __slots__ = (
-        "_active", "_body_due", "_crowded", "_due", "_due_timer", "_full", "_head_bytes", "_others", "_reading",
-        "_repeat",
+        "_active", "_body_due", "_crowded", "_due", "_due_timer", "_full", "_others", "_reading", "_repeat",
     )  # fmt: skip
 
     def __init__(self, *args: Any, connections_of_server: Connections, **options: Any) -> None:
         super().__init__(*args, **options)
         self._others = connections_of_server
-        self._active: RequestResponseCycle | None = None
-        """The request that is being answered, or was last; `cycle` is the last that was read."""
-
-        self._head_bytes: int | None = None
-        """Of the head that has begun; None: none has, or it is complete."""
-
+        self._active: RequestResponseCycle | None = None  # is being answered, or was last; `cycle` was read last
         self._body_due = False
         """A head is complete and its body is not."""
 
@@ -124,17 +115,24 @@ class Http(HttpToolsProtocol):
         """Bytes of the client."""
         if self._full:
             return
-        if self._head_bytes is not None:
-            self._head_bytes += len(data)
+        self._count(len(data))
         try:
             while data:
                 data = self._feed(data)
         except httptools.HttpParserError:
             self._not_parsed()
             return
-        if self._head_bytes is not None and self._head_bytes > HEAD_MAX:
+        if self._endless:
             self._refuse(Problem(HEAD_TOO_LARGE, f"at most {HEAD_MAX} bytes"))
         self._set_due()
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn's hangs up
+        """The client sends no more: what it asked for is answered; who was reading a stream has left."""
+        active = self._active
+        waits = active is not None and not active.response_started and not self._late_body
+        if waits:
+            self._full, self.cycle.keep_alive = True, False
+        return waits
 
     def _feed(self, data: bytes) -> bytes:
         """Parse; what is left is to be parsed again."""
@@ -161,13 +159,12 @@ class Http(HttpToolsProtocol):
             self._full = True
             raise _PipelineFull
         self._unset_keepalive_if_required()
-        self._head_bytes = 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """A head is complete; one that offers another protocol is read again without the offer."""
-        self._head_bytes = None
         if self.parser.should_upgrade():
+            self._head_bytes = None
             version = self.parser.get_http_version()
             self._repeat = without_offer(self.parser.get_method(), self.url, version, self.headers)
         else:

@@ -72,6 +72,7 @@ def _ended(environment: dict[str, str], folder: Path) -> tuple[int, list[str]]:
         ("NOTIFIER_PORT", "soon", "presswork: NOTIFIER_PORT: expected a whole number"),
         ("GATEWAY_PORT", "tcp://10.0.0.1:8000", "presswork: GATEWAY_PORT: expected a whole number; it holds the"),
         ("DATA_DIR", "/tmp", "presswork: DATA_DIR: others can write to /tmp"),  # noqa: S108 - it is refused
+        ("KEY_PREFIX", "a b", "presswork: KEY_PREFIX: must be 1 to 64 letters"),
         ("OPENAI_API_KEY", "'sk-1'", "presswork: OPENAI_API_KEY stands in quotes"),
         ("GATEWAY_PORT", "'8000'", "presswork: GATEWAY_PORT stands in quotes"),
         ("DATA_DIR", "/dev/null", "presswork: DATA_DIR: /dev/null cannot be used: File exists"),
@@ -84,6 +85,24 @@ def test_a_wrong_place_is_one_line(setting: str, value: str, line: str, tmp_path
     assert status == 2
     assert len(lines) == 1
     assert lines[0].startswith(line)
+
+
+def test_a_setting_that_a_service_alone_reads_is_wrong_too(tmp_path: Path) -> None:
+    """Its line is the service's own, the status the same."""
+    status, lines = _ended(_environment(tmp_path, MAX_QUEUED_JOBS="many"), tmp_path)
+    assert status == 2
+    assert [line for line in lines if not line.startswith("{")] == [
+        "gateway: MAX_QUEUED_JOBS: expected a whole number",
+        "presswork: gateway ended while starting; its last lines are above",
+    ]
+
+
+def test_two_services_cannot_have_one_port(tmp_path: Path) -> None:
+    """The second is named; it is not taken for up because the first one answers in its place."""
+    environment = _environment(tmp_path)
+    status, lines = _ended(environment | {"NOTIFIER_PORT": environment["GATEWAY_PORT"]}, tmp_path)
+    assert (status, len(lines)) == (1, 1)
+    assert lines[0].startswith("presswork: the notifier cannot use")
 
 
 @pytest.mark.parametrize("setting", PORTS)

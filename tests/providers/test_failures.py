@@ -100,6 +100,11 @@ def test_hints() -> None:
     assert hint_in("The model `x-1` does not exist") is hint_in("Model Not Exist") is Hint.MODEL
     assert hint_in("Unsupported parameter: 'max_tokens' is not supported with this model.") is None
     assert hint_in("Invalid value for 'temperature': no number") is hint_in("Write about our key partners") is None
+    assert hint_in("The model `x-1` has been decommissioned and is no longer supported.") is Hint.MODEL
+    assert hint_in("Model x-1 is deprecated") is Hint.MODEL
+    assert hint_in("`temperature` is deprecated for this model.") is None
+    assert hint_in("This organization has been disabled.") is Hint.ACCOUNT
+    assert hint_in("input length and `max_tokens` exceed context limit: 9 + 2 > 10") is Hint.TOO_LONG
     assert hint_in("anything else") is hint_in(None) is hint_in(7) is None
 
 
@@ -110,6 +115,7 @@ def test_hints() -> None:
         (CallFailure(status=500), CallReport.FAILED),
         (CallFailure(status=401), CallReport.REFUSED),
         (CallFailure(status=400), CallReport.NONE),
+        (CallFailure(status=403, hint=Hint.FILTERED), CallReport.NONE),
         (CallFailure(fault=Fault.REFUSED), CallReport.NONE),
         (CallFailure(fault=Fault.EMPTY), CallReport.OK),
         (CallFailure(fault=Fault.LIMITED), CallReport.OK),
@@ -150,3 +156,32 @@ def test_only_what_is_about_the_request_ends_a_job(status: int) -> None:
 def test_what_may_pass_is_tried_again(status: int) -> None:
     """No capacity, or something behind the server that failed: the same call may be answered later."""
     assert classify(CallFailure(status=status)).action is Action.RETRY
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, {"type": "error", "error": {"message": "Output blocked by content filtering policy"}}),  # Anthropic
+        (403, {"error": {"code": 403, "message": 'x/y requires moderation on Z. Your input was flagged for "a".'}}),
+        (400, {"error": {"message": "Content Exists Risk", "type": "invalid_request_error"}}),  # DeepSeek
+        (400, {"error": {"code": "1301", "message": "系统检测到输入或生成内容可能包含不安全或敏感内容"}}),  # Zhipu
+        (400, {"code": "DataInspectionFailed", "message": "Input data may contain inappropriate content."}),  # Qwen
+        (400, {"error": {"message": "Your request was rejected", "code": "moderation_blocked"}}),
+    ],
+)
+def test_a_filter_before_the_answer_is_one(status: int, body: Any) -> None:
+    """What a server filters is told as that, whatever status it comes with, and says nothing against the provider."""
+    refusal = classify(reported(body, status=status))
+    assert (refusal.error.type, report_of(refusal)) == ("ContentFiltered", CallReport.NONE)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"fault": {"faultstring": "Invalid ApiKey", "detail": {"errorcode": "oauth.v2.InvalidApiKey"}}},
+        {"title": "Unauthorized", "status": 400},
+    ],
+)
+def test_a_key_problem_in_a_gateway_s_words(body: Any) -> None:
+    """The errors of gateways before a provider, and problem documents, are read too: another provider is asked."""
+    assert classify(reported(body, status=400)).error.type == "ProviderKeyRejected"

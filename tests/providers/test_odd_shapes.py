@@ -256,6 +256,7 @@ async def test_a_usage_that_is_none(llm: LlmServer, name: str, bad: Any) -> None
         ({"completion_tokens": 2, "total_tokens": 14}, 9, 7),
         ({"completion_tokens": 2, "total_tokens": 1 << 30}, 2, 0),
         ({"completion_tokens": 2, "completion_tokens_details": {"reasoning_tokens": "x"}, "total_tokens": 7}, 2, 0),
+        ({"completion_tokens": 2, "completion_tokens_details": {"reasoning_tokens": 99}, "total_tokens": 7}, 2, 2),
     ],
 )
 async def test_thoughts_are_part_of_what_was_made(llm: LlmServer, counts: Any, made: int, thought: int) -> None:
@@ -263,6 +264,13 @@ async def test_thoughts_are_part_of_what_was_made(llm: LlmServer, counts: Any, m
     report = event({"choices": [], "usage": {"prompt_tokens": 5, **counts}})
     found = (await call(llm, "openai", Behaviour(raw=[choice("Hi you", "stop"), report]))).done.usage
     assert (found.output_tokens, found.reasoning_tokens or 0, found.estimated) == (made, thought, False)
+
+
+async def test_no_more_is_cached_than_was_asked(llm: LlmServer) -> None:
+    """A part that is greater than its whole is shown as it is priced: cut."""
+    raw = [choice("Hi you", "stop"), usage(5, 2, cached_tokens=99)]
+    found = (await call(llm, "openai", Behaviour(raw=raw))).done.usage
+    assert (found.input_tokens, found.cached_tokens, found.estimated) == (5, 5, False)
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         ('["groq:*"]\ninput=1\noutput=0\n["groq:meta/*"]\ninput=2\noutput=0\n["groq:meta/a:free"]\ninput=0\noutput=0',
          {"groq:x": 3_000_000, "groq:meta/b": 6_000_000, "groq:meta/a:free": 0, "other:x": None}),
         ('{"groq:a": {"input": 1, "output": 0, "cached": 0.1}}', {"groq:a": 1_200_000}),
-        ("", {"groq:a": None}),
+        ("# none", {"groq:a": None}),
     ],
 )  # fmt: skip
 def test_own_prices(tmp_path: Path, content: str, priced: dict[str, int | None]) -> None:
@@ -105,6 +105,9 @@ def test_own_prices(tmp_path: Path, content: str, priced: dict[str, int | None])
         ('{"groq:a": {"input": 1, "output": 1, "cache": 1}}', "unknown field `cache`"),
         ('["groq:a"]\ninput = nan\noutput = 1', "'groq:a' input"),
         ('{"a":' * 20_000, "not a JSON object"),
+        ('{"groq:a": {"input": 1, "output": 1}, "groq:a": {"input": 2, "output": 2}}', "'groq:a' stands there twice"),
+        ('{"groq:a": {"input": 1, "input": 2, "output": 1}}', "'input' stands there twice"),
+        ("\n", "empty"),
         ("#" * (1 << 20) + "#", "larger than 1 MiB"),
     ],
 )

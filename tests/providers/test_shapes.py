@@ -201,7 +201,7 @@ async def test_a_server_that_does_not_say_that_it_is_over(
     await llm.behave(Behaviour(raw=raw, cut="stall"))
     async with open_provider(name, url(llm, name), read_timeout_s=30.0) as provider, asyncio.timeout(10):
         seen = await collect(provider, request(name))
-    assert (seen.text, seen.done.finish_reason) == ("Hi you", "stop")
+    assert (seen.text, seen.done.finish_reason, seen.whole) == ("Hi you", "stop", True)
 
 
 async def test_an_answer_without_end(llm: LlmServer, monkeypatch: pytest.MonkeyPatch) -> None:

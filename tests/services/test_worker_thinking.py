@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 import structlog
 
-from services.worker.providers import Action, Completion, GenerationRequest, ProviderError, Thought
+from services.worker.providers import Action, Completion, GenerationRequest, ProviderError, Thought, Whole
 from shared.job import JobError, JobStatus, Usage
 from shared.store.job_store import JobStore
 from tests.support.store import submit
@@ -42,6 +42,21 @@ async def test_a_model_that_thinks_is_not_silent(store: JobStore) -> None:
     assert job.outcome is not None
     assert (job.status, job.attempt, job.outcome.result) == (JobStatus.COMPLETED, 1, "some text")
     assert job.outcome.usage == Usage(input_tokens=1, output_tokens=250, reasoning_tokens=240)
+
+
+async def test_a_whole_answer_is_not_silent(store: JobStore) -> None:
+    """A server that holds its connection behind the finish reason loses nobody a text that was paid for."""
+
+    async def lingers(_: GenerationRequest) -> AsyncIterator[str | Whole | Completion]:
+        yield "text"
+        yield Whole()
+        await asyncio.sleep(1.2)
+        yield Completion(usage=Usage(input_tokens=1, output_tokens=1), finish_reason="stop")
+
+    async with running_worker(store.settings, {"p": Scripted(lingers)}, **PATIENCE):
+        (job_id,) = await submit(store)
+        job = await ended(store, job_id)
+    assert (job.status, job.attempt) == (JobStatus.COMPLETED, 1)
 
 
 async def _thinks_on(_: GenerationRequest) -> AsyncIterator[str | Thought | Completion]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from services.worker.providers import Access, Completion, GenerationRequest, Provider, ProviderError, Thought
+from services.worker.providers import Access, Completion, GenerationRequest, Provider, ProviderError, Thought, Whole
 from services.worker.providers.anthropic import AnthropicProvider
 from services.worker.providers.openai import OpenAIProvider
 from services.worker.providers.wire import Briefing
@@ -63,6 +63,7 @@ class Collected(msgspec.Struct):
     text: str = ""
     thoughts: list[int] = []
     reported: list[Usage] = []
+    whole: bool = False
     completion: Completion | None = None
     error: ProviderError | None = None
 
@@ -91,6 +92,8 @@ async def collect(provider: Provider, wanted: GenerationRequest) -> Collected:
                 seen.thoughts.append(item.characters)
             elif isinstance(item, Usage):
                 seen.reported.append(item)
+            elif isinstance(item, Whole):
+                seen.whole = True
             else:
                 seen.completion = item
     except ProviderError as error:

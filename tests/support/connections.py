@@ -22,6 +22,7 @@ class Connection:
         self._reader = reader
         self.send: Callable[[bytes], None] = writer.write
         self.drain = writer.drain
+        self.send_no_more = writer.write_eof
 
     async def answer(self) -> tuple[int, dict[str, str], str]:
         """Status, headers and body of the next answer."""

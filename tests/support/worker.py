@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from services.worker.app import Worker
 from services.worker.equipment import routing
-from services.worker.providers import Completion, GenerationRequest, Provider, Thought
+from services.worker.providers import Completion, GenerationRequest, Item, Provider
 from services.worker.settings import WorkerSettings
 from shared.job import JobSnapshot, Usage
 from shared.settings import StoreSettings
@@ -17,7 +17,7 @@ from shared.telemetry.metrics import WorkerMetrics, new_registry
 
 DONE = Completion(usage=Usage(input_tokens=1, output_tokens=2), finish_reason="stop")
 
-Stream = Callable[[GenerationRequest], AsyncIterator[str | Usage | Thought | Completion]]
+Stream = Callable[[GenerationRequest], AsyncIterator[Item]]
 
 
 class Scripted:

@@ -103,6 +103,42 @@ async def test_a_head_without_an_end_is_refused(endless: bytes) -> None:
         await connection.refused(431, "head-too-large")
 
 
+CHUNKED = b"POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "endless"),
+    [
+        (CHUNKED + b"1\r\nx\r\n0\r\n", b"X-Many: 1\r\n"),
+        (CHUNKED + b"1\r\nx\r\n0\r\nX-Long: ", b"x"),
+        (CHUNKED + b"1;x=", b"x"),
+        (b"", b"\r\n"),
+    ],
+    ids=["trailers", "a trailer", "an extension", "nothing"],
+)
+async def test_what_is_around_a_body_ends(before: bytes, endless: bytes) -> None:
+    """Trailers, extensions of chunks and empty lines are bounded as a head is."""
+    async with _connection() as connection:
+        connection.send(before)
+        await connection.drain()
+        for _ in range(20):
+            connection.send(endless * (10_000 // len(endless)))
+        await connection.refused(431, "head-too-large")
+
+
+async def test_trailers_are_no_headers() -> None:
+    """They are read and dropped: what comes behind a body has no say in who asks. Short chunks are no fault."""
+    async with _connection() as connection:
+        connection.send(CHUNKED)
+        await connection.drain()
+        for _ in range(20):
+            await asyncio.sleep(0)
+            connection.send(b"1\r\nx\r\n" * 2_000)
+        connection.send(b"0\r\nUpgrade: trailer\r\n\r\n" + _request("y"))
+        assert (await connection.answer())[::2] == (200, "x" * 40_000)
+        assert (await connection.answer())[::2] == (200, "y")
+
+
 async def test_a_head_that_dawdles_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each byte in time is not enough: the whole head must be there soon after its first piece."""
     monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.3)
@@ -126,6 +162,54 @@ async def test_a_refusal_instead_of_100_continue_closes() -> None:
         connection.send(_request("x", expecting).replace(b"/echo", b"/refuse").removesuffix(b"x"))
         assert (await connection.answer())[0] == 415
         await connection.closed()
+
+
+async def test_who_sends_no_more_is_answered() -> None:
+    """A client that closes its half behind its requests, as `nc -N` does, gets every answer, then the end."""
+
+    @get("/slow")
+    async def slow() -> str:
+        await asyncio.sleep(0.05)
+        return "slow"
+
+    async with serving(server.application([slow])) as running:
+        connection = await running.connect()
+        connection.send(b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2)
+        connection.send_no_more()
+        for _ in range(2):
+            assert (await connection.answer())[::2] == (200, "slow")
+        await connection.closed()
+
+
+async def test_who_leaves_a_stream_has_left() -> None:
+    """Behind the first piece of a stream the end of what a client sends is the end of the stream."""
+    left = asyncio.Event()
+
+    async def pieces() -> AsyncIterator[str]:
+        try:
+            while True:
+                yield "piece"
+                await asyncio.sleep(0.01)
+        finally:
+            left.set()
+
+    @get("/stream")
+    async def stream() -> Stream:
+        return Stream(pieces())
+
+    async with serving(server.application([stream])) as running, asyncio.timeout(15):
+        connection = await running.connect()
+        connection.send(b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert await connection.read(1)
+        connection.send_no_more()
+        await left.wait()
+
+
+async def test_blanks_behind_a_header_are_none_of_it() -> None:
+    """`Host: localhost ` is a host of loopback, and an offer with a blank behind it is an offer."""
+    async with _connection() as connection:
+        connection.send(_request("x", "Upgrade: no \t\r\n").replace(b"localhost", b"localhost \t "))
+        assert (await connection.answer())[::2] == (200, "xno")
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])

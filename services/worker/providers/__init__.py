@@ -75,6 +75,10 @@ class Thought(msgspec.Struct, frozen=True):
     characters: int
 
 
+class Whole(msgspec.Struct, frozen=True):
+    """The finish reason is there: what may still come is the usage, and silence costs nothing any more."""
+
+
 class Completion(msgspec.Struct, frozen=True, kw_only=True):
     """The last item of a stream that ended as it should.
 
@@ -88,6 +92,10 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     repairs: int = 0
 
 
+Item = str | Usage | Thought | Whole | Completion
+"""What a stream brings."""
+
+
 class Provider(Protocol):
     """Streams text. Must be safe to call many times at once and to cancel at any await.
 
@@ -97,7 +105,7 @@ class Provider(Protocol):
     @property
     def gated(self) -> bool: ...
 
-    def stream(self, request: GenerationRequest) -> AsyncIterator[str | Usage | Thought | Completion]:
+    def stream(self, request: GenerationRequest) -> AsyncIterator[Item]:
         """Pieces of text, then one `Completion`. A stream that ends without one counts as broken.
 
         A `Usage` in between says what the provider has reported so far, for a stream that will not reach its end; a

@@ -10,7 +10,7 @@ from typing import Final
 import httpx2
 import msgspec
 
-from services.worker.providers import ProviderError, Thought
+from services.worker.providers import ProviderError, Thought, Whole
 from services.worker.providers.events import BOM, MAX_EVENT_BYTES, WHOLE_MAX_BYTES, EventReader
 from services.worker.providers.failures import CallFailure, Fault, classify
 from services.worker.providers.finishes import Finish
@@ -92,9 +92,9 @@ def _json_bytes(text: str) -> int:
         return 6 * len(text)
 
 
-async def read_answer(response: httpx2.Response, reply: Reply) -> AsyncIterator[str | Usage | Thought]:
-    """Text as the reads of the socket bring it, what was thought, and each usage that is reported, until `reply` has
-    all of the answer.
+async def read_answer(response: httpx2.Response, reply: Reply) -> AsyncIterator[str | Usage | Thought | Whole]:
+    """Text as the reads of the socket bring it, what was thought, each usage that is reported, and when it is whole,
+    until `reply` has all of the answer.
 
     ProviderError when the answer reports an error, cannot be read or is none; httpx2.HTTPError when its connection
     breaks before it has a finish reason. An answer that has one is whole: paying for it again would mend nothing.
@@ -111,6 +111,7 @@ async def read_answer(response: httpx2.Response, reply: Reply) -> AsyncIterator[
             if broken is not None:
                 raise broken
             if reply.finish is not None:
+                yield Whole()
                 for item in news.with_text(await _rest(body, reader, reply)):
                     yield item
             if reply.finish is not None or reply.done:

@@ -2,7 +2,8 @@
 
 Shapes: `{"error": {…}}` (OpenAI, Anthropic), `{"error": "…", "error_type": "…"}` (TGI, Ollama), `[{"error": {…}}]`
 (Gemini), `{"errors": […]}` (Cloudflare), `{"detail": …}` (FastAPI: vLLM, LiteLLM, Mistral), `{"message": …}` (Cohere,
-Bedrock), `{"response": {"error": {…}}}` (OpenAI's Responses), `{"code": …, "msg": …}`, and a plain text.
+Bedrock), `{"response": {"error": {…}}}` (OpenAI's Responses), `{"code": …, "msg": …}`, `{"fault": {"faultstring": …}}`
+(Apigee), problem documents, and a plain text.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import msgspec
 
 _DEPTH: Final = 6
 _LOOKED_AT: Final = 20
-_WRAPPERS: Final = ("error", "errors", "response", "detail", "base_resp")
-_MESSAGES: Final = ("message", "msg", "error_message", "status_msg", "detail", "description", "error", "errors")
+_WRAPPERS: Final = ("error", "errors", "response", "detail", "base_resp", "fault")
+_MESSAGES: Final = (
+    "message", "msg", "error_message", "status_msg", "faultstring", "detail", "description", "title", "error", "errors",
+)  # fmt: skip
 _KINDS: Final = ("type", "error_type", "status", "__type")
 _CODES: Final = ("error_code", "code")
 

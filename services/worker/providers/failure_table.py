@@ -59,6 +59,7 @@ SHAPES: Final = (
     ("401", CallFailure(status=401, kind="authentication_error")),
     ("403", CallFailure(status=403, kind="permission_error")),
     ("400 or 403 whose message speaks of a country", CallFailure(status=400, hint=Hint.REGION)),
+    ("400 or 403 whose message speaks of an account that is disabled", CallFailure(status=400, hint=Hint.ACCOUNT)),
     ("400 whose message speaks of an unknown model", CallFailure(status=400, hint=Hint.MODEL)),
     ("406, 407, 411, 414, 415, 417, 421, 426, 428, 431, 451", CallFailure(status=451)),
     ("404, or code `model_not_found`; 405, 410, 3xx", CallFailure(status=404, kind="not_found_error")),
@@ -79,6 +80,7 @@ SHAPES: Final = (
         "finish reason of a filter or a refusal (table below); code `content_policy_violation`",
         CallFailure(fault=Fault.REFUSED),
     ),
+    ("400 or 403 whose message speaks of a filter or of moderation", CallFailure(status=403, hint=Hint.FILTERED)),
 )
 """Every shape of failure that is known, in the order of the page."""
 

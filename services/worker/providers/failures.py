@@ -108,7 +108,9 @@ _BY_FAULT: Final = {
 }
 
 _BY_HINT: Final = {Hint.CREDIT: _CREDIT, Hint.TOO_LONG: _TOO_LARGE, Hint.OVER_LIMIT: _OVER_LIMIT}
-_BY_VAGUE_HINT: Final = {Hint.KEY: _KEY, Hint.REGION: _FORBIDDEN, Hint.MODEL: _NOT_FOUND}
+_BY_VAGUE_HINT: Final = {
+    Hint.KEY: _KEY, Hint.ACCOUNT: _FORBIDDEN, Hint.REGION: _FORBIDDEN, Hint.MODEL: _NOT_FOUND, Hint.FILTERED: _FILTERED,
+}  # fmt: skip
 _VAGUE_STATUSES: Final = frozenset({400, 403, 404, 422})
 """What is said to be wrong with the request, and may be wrong with us."""
 
@@ -125,7 +127,7 @@ _CODES: Final = {
         ),
         _CREDIT,
     ),
-    **dict.fromkeys(("content_filter", "content_policy_violation", "invalid_prompt"), _FILTERED),
+    **dict.fromkeys(("content_filter", "content_policy_violation", "invalid_prompt", "moderation_blocked"), _FILTERED),
     **dict.fromkeys(("context_length_exceeded", "string_above_max_length", "request_too_large"), _TOO_LARGE),
     **dict.fromkeys(("overloaded_error", "overloaded", "slow_down", "server_overloaded"), _OVERLOADED),
     **dict.fromkeys(

@@ -15,6 +15,8 @@ class Hint(StrEnum):
     OVER_LIMIT = "over_limit"  # OpenAI answers a request beyond the limit per minute with a 429, however long we wait
     KEY = "key"  # Gemini answers a key that it does not know with a 400, others with a 403 or a 404
     REGION = "region"  # and a server in a country that it does not serve
+    ACCOUNT = "account"  # Anthropic answers an organisation that it has disabled with a 400
+    FILTERED = "filtered"  # DeepSeek, Zhipu and Anthropic answer what they filter with a 400, OpenRouter with a 403
     MODEL = "model"  # DeepSeek, Mistral and OpenRouter answer a model that they do not have with a 400
 
 
@@ -39,6 +41,10 @@ _WORDS: Final = (
     ("request too large", Hint.OVER_LIMIT),
     ("prompt is too long", Hint.TOO_LONG),
     ("maximum context length", Hint.TOO_LONG),
+    ("context limit", Hint.TOO_LONG),
+    ("context window", Hint.TOO_LONG),
+    ("input token count", Hint.TOO_LONG),
+    ("reduce the length of", Hint.TOO_LONG),
     ("credit balance is too low", Hint.CREDIT),
     ("api usage limits", Hint.CREDIT),
     ("spend limit", Hint.CREDIT),
@@ -46,14 +52,28 @@ _WORDS: Final = (
     ("insufficient credit", Hint.CREDIT),
     ("used all available credits", Hint.CREDIT),
 )
+_FILTER_WORDS: Final = (
+    r"\brequires moderation\b|\bcontent (?:filter|polic|moderation|management polic)|\bcontent exists risk\b|"
+    r"\binappropriate content\b|\b(?:input|prompt|request|content|output|response|messages?|text)\b.{0,40}\b(?:was|is|"
+    r"were|are|been) (?:flagged|blocked|filtered|moderated)\b|敏感"
+)
 _PATTERNS: Final = (
+    (re.compile(_FILTER_WORDS), Hint.FILTERED),
     (re.compile(f"{_KEY_FAULT}.{{0,40}}?{_KEY_NOUN}|{_KEY_NOUN}.{{0,40}}?{_KEY_FAULT}|{_KEY_WORDS}"), Hint.KEY),
+    (
+        re.compile(
+            r"\b(?:account|organi[sz]ation|project|subscription|workspace)\b.{0,40}\b(?:banned|deactivated|disabled|in "
+            r"arrears|inactive|not active|on hold|overdue|suspended|terminated)\b"
+        ),
+        Hint.ACCOUNT,
+    ),
     (re.compile(r"\b(?:location|country|region|territory)\b.{0,40}\bnot supported\b"), Hint.REGION),
     (
         re.compile(
             r"\b(?:invalid|unknown|no such) model\b|\bmodels?\b[:\s]*[`'\"]?[\w./:@-]{0,80}[`'\"]?\s+(?:does not exist|"
-            r"not exist|(?:is )?not found|is not available|is not supported|is not a valid|has been "
-            r"(?:deprecated|retired|decommissioned))\b|\bnot a valid model\b"
+            r"not exist|(?:is )?not found|is not available|is not supported|is not a valid|"
+            r"(?:is|was|has been) (?:deprecated|retired|decommissioned|discontinued|removed|no longer \w+))\b|"
+            r"\bnot a valid model\b"
         ),
         Hint.MODEL,
     ),

@@ -14,7 +14,7 @@ import httpx2
 import openai
 
 from services.worker.accounting import usage_of_answer
-from services.worker.providers import Access, Completion, GenerationRequest, Thought
+from services.worker.providers import Access, Completion, GenerationRequest, Item
 from services.worker.providers.addresses import read_address
 from services.worker.providers.adjustments import Adjustments
 from services.worker.providers.answers import read_answer
@@ -89,7 +89,7 @@ class OpenAIProvider:
         self._adjustments.prepare(request.model, draft)
         return draft
 
-    async def stream(self, request: GenerationRequest) -> AsyncIterator[str | Usage | Thought | Completion]:
+    async def stream(self, request: GenerationRequest) -> AsyncIterator[Item]:
         """See `Provider`. The pieces of text are what one read of the socket brought."""
         draft = self._draft(request)
         while True:

@@ -191,12 +191,14 @@ class ChatReply(Reply):
             made, thought = made + hidden, hidden
         # Some count as they go, and a later report may lack what an earlier one told.
         before = self.usage or BilledUsage(input_tokens=0, output_tokens=0)
+        asked, made = asked or before.input_tokens, made or before.output_tokens
+        cached = count(details.get("cached_tokens", counts.get("prompt_cache_hit_tokens")))
         self.usage = BilledUsage(
-            input_tokens=asked or before.input_tokens,
-            output_tokens=made or before.output_tokens,
-            cached_tokens=count(details.get("cached_tokens", counts.get("prompt_cache_hit_tokens"))),
+            input_tokens=asked,
+            output_tokens=made,
+            cached_tokens=min(cached, asked),  # a part is never more than its whole
             cache_write_tokens=count(details.get("cache_write_tokens")),
-            reasoning_tokens=reasoning(thought),
+            reasoning_tokens=reasoning(min(thought, made)),
         )
 
 

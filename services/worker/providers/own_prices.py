@@ -7,6 +7,7 @@ counts.
 
 from __future__ import annotations
 
+import json
 import stat
 import tomllib
 from collections.abc import Mapping
@@ -91,10 +92,23 @@ def _content(path: str) -> str:
     return content.decode("utf-8-sig")
 
 
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """TOML refuses a name that stands there twice, JSON takes the last of them: of two prices one is a slip."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for place, (name, _) in enumerate(pairs) if name in dict(pairs[:place]))
+        raise ValueError(f"{twice[:100]!r} stands there twice")
+    return found
+
+
 def _parsed(content: str) -> dict[str, object]:
+    if not content.strip():
+        raise ValueError("the file is empty (`{}` is no price at all): it may be half written")
     try:
         if content.lstrip().startswith("{"):
-            return msgspec.json.decode(content, type=dict[str, object])
+            parsed = msgspec.json.decode(content, type=dict[str, object])
+            json.loads(content, object_pairs_hook=_once)
+            return parsed
         return tomllib.loads(content)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"is neither JSON nor TOML: {error}") from None
