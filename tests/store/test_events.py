@@ -142,3 +142,17 @@ async def test_an_organisation_hears_of_lives_not_of_texts(url: str) -> None:
         rest = await store.organization_events.read("org", page.events[0].id)
         assert rest.events == page.events[1:]
         assert (await store.organization_events.read("org", "1-1")).gap
+
+
+async def test_no_number_is_told_twice_after_events_were_lost(store: JobStore, raw: RawRedis) -> None:
+    """A fail-over lost some of a log: what follows has a number after the last that is there, not after as many as are
+    there (I10)."""
+    (job_id,) = await submit(store)
+    (held,) = await claim(store)
+    for number in range(2, 9):
+        await store.append(held, number, str(number))
+    await raw("HDEL", store.keys.log(job_id), *(f"{held.token}.{number}" for number in range(2, 5)))
+    await store.requeue(held, RetryReason.ERROR, delay_ms=0, refund=False, error=ERROR)
+    flat = await raw("HGETALL", store.keys.log(job_id))
+    numbers = {int(field.rpartition(b".")[2]): value[:1] for field, value in zip(flat[::2], flat[1::2], strict=True)}
+    assert numbers == {5: b"d", 6: b"d", 7: b"d", 8: b"d", 9: b"r"}

@@ -52,3 +52,13 @@ async def test_what_was_handed_back_goes_before_what_waits(store: JobStore) -> N
     await submit(store, 100)
     await store.requeue(held, RetryReason.DRAIN, delay_ms=0, refund=True, error=None)
     assert held.job_id in {one.job_id for one in await claim(store, 2)}
+
+
+async def test_a_high_job_does_not_wait_behind_what_was_handed_back(store: JobStore) -> None:
+    """Twenty came back, and high ones come one after the other: each is among the next two claimed (I8)."""
+    await submit(store, 20)
+    for held in await claim(store, 20):
+        await store.requeue(held, RetryReason.DRAIN, delay_ms=0, refund=True, error=None)
+    for _ in range(4):
+        (high,) = await submit(store, 1, "high")
+        assert high in {held.job_id for _ in range(2) for held in await claim(store, 1)}
