@@ -36,9 +36,9 @@ async def _check(raw: RawRedis, step: Step, *expected: str) -> None:
     assert await _wakes(raw) == set(expected)
 
 
-def _submit(**more: int) -> Scene:
+def _submit(delay_ms: int = 0) -> Scene:
     async def scene(store: JobStore, _: RawRedis) -> Step:
-        return lambda: submit(store, **more)
+        return lambda: submit(store, delay_ms=delay_ms)
 
     return scene
 
@@ -105,8 +105,8 @@ async def _audit_dropped_entry(store: JobStore, raw: RawRedis) -> Step:
 
 SCENES: dict[str, tuple[Scene, set[str]]] = {
     "a new job": (_submit(), {"job"}),
-    "a new job that is due soon": (_submit(delay_ms=SOON_MS), {"look"}),
-    "a new job that is due later": (_submit(delay_ms=LATER_MS), set()),
+    "a new job that is due soon": (_submit(SOON_MS), {"look"}),
+    "a new job that is due later": (_submit(LATER_MS), set()),
     "a claim that leaves some": (_claim(2, 1), {"job"}),
     "a claim that takes all": (_claim(2, 5), set()),
     "a claim of a suspect": (_lost_often(2), {"look"}),
