@@ -97,17 +97,23 @@ async def test_a_token_limit_reserves_before_and_settles_after(url: str) -> None
                 await asyncio.sleep(0.02)
 
 
-async def test_a_reservation_is_used_soon_or_asked_for_again(one: JobStore, raw: RawRedis) -> None:
-    """A job that was let go and not claimed in time must not break the limit later: it asks anew, and is parked again
-    when the gate has closed meanwhile."""
+@pytest.mark.parametrize("why", ["too old", "blocked"])
+async def test_a_reservation_is_used_soon_or_asked_for_again(one: JobStore, raw: RawRedis, why: str) -> None:
+    """A job that was let go and not claimed in time must not break the limit later: it asks anew, and is throttled again
+    when the gate has no room; so is one whose gate was blocked meanwhile, however soon it comes."""
     job_id = await close(one)
     await raw("HSET", one.keys.job(job_id), "losses", 2)
     await open_gate(raw, A)
     # Let go into the lane of suspects, where this worker takes none.
     assert (await one.claim("w", 5, look=True, suspect=False)).claims == []
     assert (await one.overview.stats()).by_lane["suspect"] == 1
-    await raw("HSET", one.keys.job(job_id), "pass", f"{A} 1 0")
-    await one.report(A, CallReport.LIMITED, retry_after_ms=60_000)
+    assert (await raw("HGET", one.keys.job(job_id), "pass")).startswith(f"{A} ".encode())
+    if why == "blocked":
+        await one.report(A, CallReport.LIMITED, retry_after_ms=60_000)
+    else:
+        await raw("HSET", one.keys.job(job_id), "pass", f"{A} 1 0 ")
+        now = int((await raw("TIME"))[0]) * 1000
+        await raw("HSET", one.keys.fixed("gates"), A, f"0 0 0 0 {now} {now} {now + 60_000} 0 0 0 0 1 0")
     assert await claim(one) == []
     assert (await one.overview.stats()).parked == 1
 

@@ -46,19 +46,25 @@ async def test_a_recovered_job_is_the_next_claimed(store: JobStore, raw: RawRedi
     assert [one.job_id for one in await claim(store, 1)] == [held.job_id]
 
 
-async def test_what_was_handed_back_goes_before_what_waits(store: JobStore) -> None:
-    """A drained worker's job does not queue up behind 100 others."""
+@pytest.mark.parametrize("look", [True, False])
+@pytest.mark.parametrize("priority", ["high", "normal"])
+async def test_what_was_handed_back_goes_before_what_waits(store: JobStore, priority: str, look: bool) -> None:
+    """A drained worker's job does not queue up behind 100 others, and is among the next two claimed."""
     held = await claim_one(store)
-    await submit(store, 100)
-    await store.requeue(held, RetryReason.DRAIN, delay_ms=0, refund=True, error=None)
-    assert held.job_id in {one.job_id for one in await claim(store, 2)}
+    await submit(store, 100, priority)
+    for _ in range(4):
+        await store.requeue(held, RetryReason.DRAIN, delay_ms=0, refund=True, error=None)
+        found = {one.job_id: one for _ in range(2) for one in await claim(store, 1, look=look)}
+        assert held.job_id in found
+        held = found[held.job_id]
 
 
-async def test_a_high_job_does_not_wait_behind_what_was_handed_back(store: JobStore) -> None:
+@pytest.mark.parametrize("look", [True, False])
+async def test_a_high_job_does_not_wait_behind_what_was_handed_back(store: JobStore, look: bool) -> None:
     """Twenty came back, and high ones come one after the other: each is among the next two claimed (I8)."""
     await submit(store, 20)
     for held in await claim(store, 20):
         await store.requeue(held, RetryReason.DRAIN, delay_ms=0, refund=True, error=None)
     for _ in range(4):
         (high,) = await submit(store, 1, "high")
-        assert high in {held.job_id for _ in range(2) for held in await claim(store, 1)}
+        assert high in {held.job_id for _ in range(2) for held in await claim(store, 1, look=look)}

@@ -191,7 +191,7 @@ async def test_a_recovery_that_waited_out_a_stall_takes_nothing(store: JobStore,
 
 @pytest.mark.parametrize("moment", ["waiting again", "run by another", "ended by another"])
 async def test_a_replaced_lease_changes_nothing(store: JobStore, raw: RawRedis, moment: str) -> None:
-    """Append, finish, requeue and renew of a former holder are refused at every later moment of the job (I4)."""
+    """Append, finish, requeue, reroute and renew of a former holder are refused at every later moment of the job (I4)."""
     old = await claim_one(store)
     await make_stale(raw, old)
     await store.upkeep.recover("w2", [])
@@ -204,6 +204,7 @@ async def test_a_replaced_lease_changes_nothing(store: JobStore, raw: RawRedis, 
         lambda: store.append(old, 2, "mine"),
         lambda: complete(store, old, "mine"),
         lambda: store.requeue(old, RetryReason.ERROR, delay_ms=0, refund=False, error=ERROR),
+        lambda: store.reroute(old, "a:a", CallReport.LIMITED, retry_after_ms=9_000, candidates=[], spent=None),
     ):
         with pytest.raises(LeaseLost):
             await write()
