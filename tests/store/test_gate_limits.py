@@ -99,8 +99,8 @@ async def test_a_token_limit_reserves_before_and_settles_after(url: str) -> None
 
 @pytest.mark.parametrize("why", ["too old", "blocked"])
 async def test_a_reservation_is_used_soon_or_asked_for_again(one: JobStore, raw: RawRedis, why: str) -> None:
-    """A job that was let go and not claimed in time must not break the limit later: it asks anew, and is throttled again
-    when the gate has no room; so is one whose gate was blocked meanwhile, however soon it comes."""
+    """A job that was let go and not claimed in time must not break the limit later: it asks anew, and is throttled
+    again when the gate has no room; so is one whose gate was blocked meanwhile, however soon it comes."""
     job_id = await close(one)
     await raw("HSET", one.keys.job(job_id), "losses", 2)
     await open_gate(raw, A)

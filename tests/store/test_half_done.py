@@ -9,6 +9,7 @@ import pytest
 
 from shared.errors import LeaseLost, PressworkError, StoreFull, StoreRejected
 from shared.job import Claim, JobError, JobStatus, RetryReason
+from shared.store import upkeep
 from shared.store.job_store import JobStore
 from shared.store.replies import CallReport
 from tests.support.checks import RawRedis
@@ -185,18 +186,22 @@ async def test_a_lost_group_and_a_flushed_server_are_survived(store: JobStore, r
     assert await breaches(store, raw, [job_id]) == []
 
 
-async def test_audit_repairs_what_no_script_leaves(store: JobStore, raw: RawRedis) -> None:
-    """Delivered entries that are pending with nobody, and live records that no entry names, are queued again."""
+async def test_audit_repairs_what_no_script_leaves(
+    store: JobStore, raw: RawRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Delivered entries that are pending with nobody, on whatever page, and live records that no entry names, are
+    queued again."""
+    monkeypatch.setattr(upkeep, "AUDIT_PAGE", 1)
     ids = await submit(store, 4)
     held = await claim(store, 2)
-    await raw("XACK", store.keys.fixed("normal"), "workers", held[0].token[1:])
+    await raw("XACK", store.keys.fixed("normal"), "workers", held[1].token[1:])
     waiting = (await raw("HGET", store.keys.job(ids[3]), "entry")).decode()
     await raw("XDEL", store.keys.fixed("normal"), waiting[1:])
     audited = await store.upkeep.audit("w1")
     assert (audited.ran, audited.requeued) == (True, 2)
     assert await breaches(store, raw, ids) == []
     assert (await store.upkeep.audit("w2")).ran is False
-    await complete(store, held[1])
+    await complete(store, held[0])
     assert await drain(store) == 3
 
 

@@ -27,11 +27,15 @@ async def test_who_comes_back_is_told_that_the_job_was_given_up(store: JobStore,
     """The job ended as WorkerLost under its last lease: the worker's completion is no repetition of that (I2, I4)."""
     (job_id,) = await submit(store)
     (held,) = await claim(store)
+    await store.append(held, 2, "words")
     await raw("HSET", KEYS.job(job_id), "losses", LOSSES_MAX)
     await lose(store, raw, held)
     with pytest.raises(LeaseLost):
         await complete(store, held)
     assert await error_of(store, job_id) == "WorkerLost"
+    events = (await store.events.read(job_id, None)).events
+    assert [event.kind for event in events] == ["queued", "processing", "delta", "failed"]
+    assert len({event.id for event in events}) == 4
 
 
 async def test_hundreds_of_leases_are_renewed_in_one_call(store: JobStore, raw: RawRedis) -> None:

@@ -191,7 +191,7 @@ async def test_a_recovery_that_waited_out_a_stall_takes_nothing(store: JobStore,
 
 @pytest.mark.parametrize("moment", ["waiting again", "run by another", "ended by another"])
 async def test_a_replaced_lease_changes_nothing(store: JobStore, raw: RawRedis, moment: str) -> None:
-    """Append, finish, requeue, reroute and renew of a former holder are refused at every later moment of the job (I4)."""
+    """Every write of a former holder, and its renewal, are refused at every later moment of the job (I4)."""
     old = await claim_one(store)
     await make_stale(raw, old)
     await store.upkeep.recover("w2", [])
