@@ -8,12 +8,13 @@ import pytest
 
 from shared.job import RetryReason
 from shared.settings import StoreSettings
+from shared.store.calls import LOSSES_MAX
 from shared.store.job_store import JobStore, open_store
 from shared.store.replies import CallReport
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, block, free, reroute, routing, throttle_all
 from tests.support.gateway import heard
-from tests.support.store import ERROR, KEYS, claim, claim_one, lose, make_stale, submit
+from tests.support.store import ERROR, KEYS, claim, claim_one, complete, lose, make_stale, submit
 
 # The members of one sorted set do not depend on the server's kind.
 pytestmark = pytest.mark.parametrize("url", ["valkey"], indirect=True)
@@ -186,3 +187,21 @@ async def test_a_cancel_of_a_running_job_is_told_to_its_worker(url: str, store: 
         assert await anext(channel) == held.job_id.encode()
     assert (await store.renew("w1", [held])).cancelled == {held.job_id}
     assert 0 < await raw("PTTL", KEYS.fixed("cancels")) <= 3_600_000
+
+
+@pytest.mark.parametrize("end", ["recovered", "cancelled", "completed"])
+async def test_an_end_is_told_with_its_own_number(url: str, store: JobStore, raw: RawRedis, end: str) -> None:
+    """A reader that has all events but the last hears of one that it has not."""
+    held = await claim_one(store)
+    await store.append(held, 2, "words")
+    await raw("HSET", KEYS.job(held.job_id), "losses", LOSSES_MAX)
+    async with store.bell.messages(KEYS.bell(held.job_id)) as channel:
+        await heard(url, KEYS.bell(held.job_id))
+        if end == "recovered":
+            await lose(store, raw, held)
+        elif end == "cancelled":
+            await store.cancel(held.job_id, force=True)
+        else:
+            await complete(store, held, number=2)
+        told = (await anext(channel)).decode()
+    assert told == str((await store.events.read(held.job_id, None)).events[-1].id)
