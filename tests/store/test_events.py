@@ -44,6 +44,21 @@ async def test_a_cursor_at_every_event_reads_the_rest_once(store: JobStore) -> N
         assert (page.ended, page.gap) == (True, False)
 
 
+async def test_a_late_reader_hears_of_every_attempt(store: JobStore) -> None:
+    """Three attempts failed and the fourth runs: each has its events, and the numbers of its own."""
+    (job_id,) = await submit(store, max_attempts=4)
+    for _ in range(3):
+        (held,) = await claim(store)
+        await store.append(held, 2, "text ")
+        await store.requeue(held, RetryReason.ERROR, delay_ms=0, refund=False, error=ERROR)
+    await claim(store)
+    events = (await store.events.read(job_id, None)).events
+    kinds = ["queued", *["processing", "delta", "retrying"] * 3, "processing"]
+    assert [event.kind for event in events] == kinds
+    numbers = [event.id.number for event in events if event.id is not None]
+    assert numbers == [1, *[1, 2, 3] * 3, 1]
+
+
 async def test_a_reader_that_comes_back_after_each_step_misses_nothing(store: JobStore) -> None:
     """Read after every write from the last cursor: the pages add up to the whole."""
     (job_id,) = await submit(store)
