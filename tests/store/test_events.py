@@ -140,8 +140,9 @@ async def test_an_unknown_job_has_no_events(store: JobStore) -> None:
         await store.events.read("ai-job-1700000000000-0aaaaaaaa", None)
 
 
-async def test_an_organisation_hears_of_lives_not_of_texts(url: str) -> None:
-    """With the setting on, one organisation's life-cycle events can be followed and resumed; a lost cursor is a gap."""
+async def test_an_organisation_hears_of_lives_not_of_texts(url: str, raw: RawRedis) -> None:
+    """With the setting on, one organisation's life-cycle events can be followed and resumed; a lost cursor is a gap.
+    The log goes by itself."""
     settings = StoreSettings(redis_url=url, organization_events=True)
     async with open_store(settings, client_name="test") as store:
         begin = (await store.organization_events.read("org", None)).cursor
@@ -157,6 +158,7 @@ async def test_an_organisation_hears_of_lives_not_of_texts(url: str) -> None:
         rest = await store.organization_events.read("org", page.events[0].id)
         assert rest.events == page.events[1:]
         assert (await store.organization_events.read("org", "1-1")).gap
+        assert 0 < await raw("PTTL", store.keys.organization("org")) <= 86_400_000
 
 
 async def test_no_number_is_told_twice_after_events_were_lost(store: JobStore, raw: RawRedis) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 
 import pytest
@@ -68,3 +69,19 @@ async def test_a_high_job_does_not_wait_behind_what_was_handed_back(store: JobSt
     for _ in range(4):
         (high,) = await submit(store, 1, "high")
         assert high in {held.job_id for _ in range(2) for held in await claim(store, 1, look=look)}
+
+
+async def test_only_what_waits_makes_the_oldest_wait(store: JobStore) -> None:
+    """A job that runs for long waits no more; one that came just now has not waited long."""
+    await claim_one(store)
+    await asyncio.sleep(0.3)
+    assert await store.overview.oldest_waiting_ms() == 0
+    await submit(store)
+    assert await store.overview.oldest_waiting_ms() < 300
+
+
+async def test_a_claim_gives_a_thousand_at_most(store: JobStore) -> None:
+    """However many its caller asks for; the rest is announced."""
+    await submit(store, 1_010)
+    claimed = await store.claim("w1", 20_000, look=True, suspect=True)
+    assert (len(claimed.claims), claimed.more) == (1_000, True)
