@@ -50,18 +50,18 @@ async def _take_all_slots(url: str) -> None:
 
 
 @pytest.fixture(params=["valkey", "redis", "cluster"])
-async def url(
-    request: pytest.FixtureRequest, server: EmbeddedServer, redis_server: EmbeddedServer | None, cluster_url: str
-) -> str:
-    """Address of an empty server of each kind."""
+def url(request: pytest.FixtureRequest) -> str:
+    """Address of an empty server of each kind; one that no test asks for is not started."""
+    address: str | None
     if request.param == "cluster":
-        await flush(cluster_url)
-        return cluster_url
-    chosen = server if request.param == "valkey" else redis_server
-    if chosen is None:
+        address = request.getfixturevalue("cluster_url")
+    else:
+        chosen = request.getfixturevalue("server" if request.param == "valkey" else "redis_server")
+        address = chosen.url if chosen is not None else None
+    if address is None:
         pytest.skip("redis-server is not installed on this machine")
-    await flush(chosen.url)
-    return chosen.url
+    asyncio.run(flush(address))
+    return address
 
 
 @pytest.fixture

@@ -101,3 +101,15 @@ async def test_whoever_throttles_a_job_comes_back_for_its_deadline(url: str) -> 
         promoted = await store.upkeep.promote()
         assert promoted.next_ms is not None
         assert promoted.next_ms <= 6_000
+
+
+async def test_a_retry_that_is_due_near_its_deadline_is_not_overlooked(store: JobStore, raw: RawRedis) -> None:
+    """Its deadline was written nowhere, and among what came back it stands behind others with more time."""
+    (job_id,) = await submit(store, deadline_ms=3_500, own_deadline=False)
+    (held,) = await claim(store)
+    await store.requeue(held, RetryReason.ERROR, delay_ms=1, refund=False, error=None)
+    await asyncio.sleep(0.01)
+    assert (await store.upkeep.promote()).promoted == 1
+    await make_overdue(raw, job_id)
+    await _promote_all(store)
+    assert await error_of(store, job_id) == "DeadlineExceeded"

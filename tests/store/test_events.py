@@ -44,6 +44,21 @@ async def test_a_cursor_at_every_event_reads_the_rest_once(store: JobStore) -> N
         assert (page.ended, page.gap) == (True, False)
 
 
+async def test_a_late_reader_hears_of_every_attempt(store: JobStore) -> None:
+    """Three attempts failed and the fourth runs: each has its events, and the numbers of its own."""
+    (job_id,) = await submit(store, max_attempts=4)
+    for _ in range(3):
+        (held,) = await claim(store)
+        await store.append(held, 2, "text ")
+        await store.requeue(held, RetryReason.ERROR, delay_ms=0, refund=False, error=ERROR)
+    await claim(store)
+    events = (await store.events.read(job_id, None)).events
+    kinds = ["queued", *["processing", "delta", "retrying"] * 3, "processing"]
+    assert [event.kind for event in events] == kinds
+    numbers = [event.id.number for event in events if event.id is not None]
+    assert numbers == [1, *[1, 2, 3] * 3, 1]
+
+
 async def test_a_reader_that_comes_back_after_each_step_misses_nothing(store: JobStore) -> None:
     """Read after every write from the last cursor: the pages add up to the whole."""
     (job_id,) = await submit(store)
@@ -125,8 +140,9 @@ async def test_an_unknown_job_has_no_events(store: JobStore) -> None:
         await store.events.read("ai-job-1700000000000-0aaaaaaaa", None)
 
 
-async def test_an_organisation_hears_of_lives_not_of_texts(url: str) -> None:
-    """With the setting on, one organisation's life-cycle events can be followed and resumed; a lost cursor is a gap."""
+async def test_an_organisation_hears_of_lives_not_of_texts(url: str, raw: RawRedis) -> None:
+    """With the setting on, one organisation's life-cycle events can be followed and resumed; a lost cursor is a gap.
+    The log goes by itself."""
     settings = StoreSettings(redis_url=url, organization_events=True)
     async with open_store(settings, client_name="test") as store:
         begin = (await store.organization_events.read("org", None)).cursor
@@ -142,3 +158,18 @@ async def test_an_organisation_hears_of_lives_not_of_texts(url: str) -> None:
         rest = await store.organization_events.read("org", page.events[0].id)
         assert rest.events == page.events[1:]
         assert (await store.organization_events.read("org", "1-1")).gap
+        assert 0 < await raw("PTTL", store.keys.organization("org")) <= 86_400_000
+
+
+async def test_no_number_is_told_twice_after_events_were_lost(store: JobStore, raw: RawRedis) -> None:
+    """A fail-over lost some of a log: what follows has a number after the last that is there, not after as many as are
+    there (I10)."""
+    (job_id,) = await submit(store)
+    (held,) = await claim(store)
+    for number in range(2, 9):
+        await store.append(held, number, str(number))
+    await raw("HDEL", store.keys.log(job_id), *(f"{held.token}.{number}" for number in range(2, 5)))
+    await store.requeue(held, RetryReason.ERROR, delay_ms=0, refund=False, error=ERROR)
+    flat = await raw("HGETALL", store.keys.log(job_id))
+    numbers = {int(field.rpartition(b".")[2]): value[:1] for field, value in zip(flat[::2], flat[1::2], strict=True)}
+    assert numbers == {5: b"d", 6: b"d", 7: b"d", 8: b"d", 9: b"r"}

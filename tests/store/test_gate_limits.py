@@ -97,16 +97,54 @@ async def test_a_token_limit_reserves_before_and_settles_after(url: str) -> None
                 await asyncio.sleep(0.02)
 
 
-async def test_a_reservation_is_used_soon_or_asked_for_again(one: JobStore, raw: RawRedis) -> None:
-    """A job that was let go and not claimed in time must not break the limit later: it asks anew, and is parked again
-    when the gate has closed meanwhile."""
+@pytest.mark.parametrize("why", ["too old", "blocked"])
+async def test_a_reservation_is_used_soon_or_asked_for_again(one: JobStore, raw: RawRedis, why: str) -> None:
+    """A job that was let go and not claimed in time must not break the limit later: it asks anew, and is throttled
+    again when the gate has no room; so is one whose gate was blocked meanwhile, however soon it comes."""
     job_id = await close(one)
     await raw("HSET", one.keys.job(job_id), "losses", 2)
     await open_gate(raw, A)
     # Let go into the lane of suspects, where this worker takes none.
     assert (await one.claim("w", 5, look=True, suspect=False)).claims == []
     assert (await one.overview.stats()).by_lane["suspect"] == 1
-    await raw("HSET", one.keys.job(job_id), "pass", f"{A} 1 0")
-    await one.report(A, CallReport.LIMITED, retry_after_ms=60_000)
+    assert (await raw("HGET", one.keys.job(job_id), "pass")).startswith(f"{A} ".encode())
+    if why == "blocked":
+        await one.report(A, CallReport.LIMITED, retry_after_ms=60_000)
+    else:
+        await raw("HSET", one.keys.job(job_id), "pass", f"{A} 1 0 ")
+        now = int((await raw("TIME"))[0]) * 1000
+        await raw("HSET", one.keys.fixed("gates"), A, f"0 0 0 0 {now} {now} {now + 60_000} 0 0 0 0 1 0")
     assert await claim(one) == []
     assert (await one.overview.stats()).parked == 1
+
+
+@pytest.mark.parametrize("url", ["valkey"], indirect=True)
+async def test_a_share_is_spread_over_more_than_its_minute(url: str) -> None:
+    """Calls arrive up to 2.5 s after they were reserved and may catch up by one second: what the provider sees in any
+    60 s stays within the limit."""
+    async with open_store(StoreSettings(redis_url=url), client_name="t", routing=routing(A, rpm=6)) as store:
+        await submit(store, 2)
+        claimed = await store.claim("w", 5, look=True, suspect=True)
+        assert len(claimed.claims) == 1
+        assert claimed.next_ms is not None
+        assert 9_250 < claimed.next_ms <= 9_584
+
+
+async def test_a_provider_that_names_less_shortens_no_wait(one: JobStore) -> None:
+    """Two calls are told to come back, one in a minute and one at once: the minute holds for both."""
+    for told, least in ((60_000, 58_000), (0, 57_000)):
+        await one.report(A, CallReport.LIMITED, retry_after_ms=told)
+        (gate,) = await one.overview.gates()
+        assert gate.closed_ms > least
+
+
+async def test_a_provider_that_names_no_time_is_left_alone_for_longer_each_time(one: JobStore, raw: RawRedis) -> None:
+    """One second, then two, then four, from the end of each wait on; its first success makes it one again."""
+    for expected in (1_000, 2_000, 4_000):
+        await one.report(A, CallReport.LIMITED)
+        (gate,) = await one.overview.gates()
+        assert expected - 900 < gate.closed_ms <= expected
+        await open_gate(raw, A)
+    await one.report(A, CallReport.OK)
+    await one.report(A, CallReport.LIMITED)
+    assert (await one.overview.gates())[0].closed_ms <= 1_000

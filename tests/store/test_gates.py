@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 
 from shared.job import PassedOver
-from shared.store.job_store import JobStore
+from shared.settings import StoreSettings
+from shared.store.job_store import JobStore, open_store
 from shared.store.replies import CallReport
 from tests.support.checks import RawRedis
-from tests.support.gates import A, B, reroute
-from tests.support.store import claim, new_job, open_gate, submit
+from tests.support.gates import A, B, reroute, routing
+from tests.support.store import breaches, claim, claim_one, new_job, open_gate, submit
 
 
 async def test_failures_in_a_row_close_a_gate_and_a_probe_reopens_it(one: JobStore, raw: RawRedis) -> None:
@@ -72,3 +73,21 @@ async def test_a_refused_call_goes_to_whoever_else_may_answer(two: JobStore, raw
             await asyncio.sleep(0.02)
     assert found[0].gate == B
     assert found[0].passed_over == (PassedOver(provider="openai", model="gpt-a", reason="unavailable"),)
+
+
+async def test_a_job_that_is_to_be_cancelled_waits_for_no_gate(one: JobStore, raw: RawRedis) -> None:
+    """Its provider told it to wait: it stays with its worker, which ends it."""
+    held = await claim_one(one)
+    assert (await one.cancel(held.job_id)).state == "requested"
+    assert await reroute(one, held, CallReport.LIMITED, retry_ms=60_000) == ("stay", A)
+    assert await breaches(one, raw, [held.job_id]) == []
+
+
+async def test_a_job_that_goes_elsewhere_takes_a_share_there(url: str) -> None:
+    """The other gate has room for one call now: the job that was sent there is that one."""
+    paths = routing(A, B, rpm=6)
+    async with open_store(StoreSettings(redis_url=url), client_name="t", routing=paths) as store:
+        held = await claim_one(store)
+        assert await reroute(store, held, CallReport.LIMITED, B, retry_ms=60_000) == ("go", B)
+        await submit(store, route=(B,))
+        assert await claim(store) == []

@@ -9,10 +9,12 @@ import pytest
 
 from shared.errors import LeaseLost, PressworkError, StoreFull, StoreRejected
 from shared.job import Claim, JobError, JobStatus, RetryReason
+from shared.store import upkeep
 from shared.store.job_store import JobStore
 from shared.store.replies import CallReport
 from tests.support.checks import RawRedis
-from tests.support.store import breaches, claim, complete, drain, lose, make_stale, new_job, submit
+from tests.support.gates import A, block, free, throttle_all
+from tests.support.store import breaches, claim, claim_one, complete, drain, lose, make_stale, new_job, submit
 
 ERROR = JobError(type="Timeout", message="too slow", retryable=True)
 Write = Callable[[JobStore, Claim], Awaitable[object]]
@@ -113,6 +115,27 @@ async def test_an_entry_without_a_record_is_dropped_by_whoever_meets_it(store: J
     assert await breaches(store, raw, []) == []
 
 
+@pytest.mark.parametrize("place", ["stream", "due", "queue"])
+async def test_a_place_that_names_a_job_which_is_elsewhere_is_cleared(one: JobStore, raw: RawRedis, place: str) -> None:
+    """A second entry, due time or place in a queue starts no second run: it goes when it is met (I4)."""
+    running = (await claim_one(one)).job_id
+    if place == "stream":
+        await raw("XADD", one.keys.fixed("high"), "*", "j", running)
+    elif place == "due":
+        await raw("ZADD", one.keys.due[1], 1, running)
+        assert (await one.upkeep.promote()).promoted == 0
+    else:
+        await submit(one)
+        await block(one, A)
+        await throttle_all(one)
+        await raw("ZADD", one.keys.prefix("throttled") + "*", 1, running)
+        await free(raw, A)
+    assert running not in {held.job_id for held in await claim(one, 5, "w2")}
+    assert await raw("HGET", one.keys.job(running), "state") == b"processing"
+    assert await raw("XLEN", one.keys.fixed("high")) == 0
+    assert await raw("EXISTS", one.keys.due[1], one.keys.prefix("throttled") + "*") == 0
+
+
 async def _fill(raw: RawRedis) -> None:
     """Leave no memory: the limit is below what is used already."""
     await raw("CONFIG", "SET", "maxmemory", 1)
@@ -163,18 +186,22 @@ async def test_a_lost_group_and_a_flushed_server_are_survived(store: JobStore, r
     assert await breaches(store, raw, [job_id]) == []
 
 
-async def test_audit_repairs_what_no_script_leaves(store: JobStore, raw: RawRedis) -> None:
-    """Delivered entries that are pending with nobody, and live records that no entry names, are queued again."""
+async def test_audit_repairs_what_no_script_leaves(
+    store: JobStore, raw: RawRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Delivered entries that are pending with nobody, on whatever page, and live records that no entry names, are
+    queued again."""
+    monkeypatch.setattr(upkeep, "AUDIT_PAGE", 1)
     ids = await submit(store, 4)
     held = await claim(store, 2)
-    await raw("XACK", store.keys.fixed("normal"), "workers", held[0].token[1:])
+    await raw("XACK", store.keys.fixed("normal"), "workers", held[1].token[1:])
     waiting = (await raw("HGET", store.keys.job(ids[3]), "entry")).decode()
     await raw("XDEL", store.keys.fixed("normal"), waiting[1:])
     audited = await store.upkeep.audit("w1")
     assert (audited.ran, audited.requeued) == (True, 2)
     assert await breaches(store, raw, ids) == []
     assert (await store.upkeep.audit("w2")).ran is False
-    await complete(store, held[1])
+    await complete(store, held[0])
     assert await drain(store) == 3
 
 

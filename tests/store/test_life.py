@@ -191,6 +191,15 @@ async def test_the_listing_pages_through_an_organisations_jobs(store: JobStore) 
         await store.overview.jobs("a", cursor="bm90IGEgY3Vyc29y")
 
 
+async def test_the_listing_remembers_the_newest_of_a_day(store: JobStore, raw: RawRedis) -> None:
+    """An organisation that submits without end fills one list of bounded length, which goes by itself."""
+    store._calls.scripts._constants = {**store._calls.scripts._constants, "index_length": 3}
+    ids = await submit(store, 5)
+    assert [job.id for job in (await store.overview.jobs("org")).jobs] == ids[:1:-1]
+    (index,) = await raw("KEYS", "*index:org:*")
+    assert await raw("PTTL", index) > 0
+
+
 async def test_the_listing_reads_no_large_texts(store: JobStore, raw: RawRedis) -> None:
     """Of 30 results of a megabyte a page moves a few kilobytes, and shows all of them but the text; so does a filter
     that finds one of them, and a job that was cancelled by force with a long text."""
@@ -221,3 +230,10 @@ async def test_the_listing_reads_no_large_texts(store: JobStore, raw: RawRedis) 
     whole = await store.status(ids[0])
     assert whole is not None
     assert whole.outcome == outcome
+    # Older releases wrote no brief outcome: then there is none to show.
+    await raw("HDEL", store.keys.job(ids[0]), "brief")
+    before = await sent()
+    oldest = (await store.overview.jobs("a")).jobs[-1]
+    assert await sent() - before < 200_000
+    assert isinstance(oldest, JobSnapshot)
+    assert (oldest.id, oldest.status, oldest.outcome) == (ids[0], "completed", None)

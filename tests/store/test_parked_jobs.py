@@ -11,7 +11,7 @@ from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.replies import CallReport
 from tests.support.checks import RawRedis
-from tests.support.gates import A, B, close, reroute, routing
+from tests.support.gates import A, B, block, close, reroute, routing, throttle_all
 from tests.support.store import breaches, claim, complete, drain, new_job, open_gate, submit
 
 
@@ -125,3 +125,13 @@ async def test_damage_to_gates_and_lanes_costs_no_job(one: JobStore, raw: RawRed
         await raw("HDEL", one.keys.fixed("gates"), A)
         claims = await claim(one, known=[])
     assert [found.job_id for found in claims] == [other]
+
+
+async def test_the_audit_puts_a_job_back_into_all_its_queues(two: JobStore, raw: RawRedis) -> None:
+    """One of two gates lost a job that waits for both: it is there again, and was not requeued."""
+    await block(two, A, B)
+    (job_id,) = await submit(two, route=(A, B))
+    await throttle_all(two)
+    await raw("ZREM", two.keys.prefix("throttled") + B, job_id)
+    assert (await two.upkeep.audit("w")).requeued == 0
+    assert await breaches(two, raw, [job_id]) == []

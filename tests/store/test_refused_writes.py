@@ -211,8 +211,10 @@ async def test_a_refused_write_is_told_at_once_and_leaves_nothing(scene: Scene, 
             if name in READING:
                 await ACTS[name](scene)
             else:
+                seen = scene.store.generation
                 with pytest.raises(StoreUnavailable, match=refusal):
                     await ACTS[name](scene)
+                assert scene.store.generation > seen, "nobody could renew: a break of view (I6)"
             assert await _spent_ms(scene.raw) < SLOWEST_MS
             assert await _everything(scene.raw) == before
     await ACTS[name](scene)

@@ -146,6 +146,20 @@ async def test_a_lost_claim_answers_the_same_jobs_again(store: JobStore, raw: Ra
     assert await breaches(store, raw, ids) == []
 
 
+async def test_a_lost_claim_answers_no_more_than_is_wanted(store: JobStore, raw: RawRedis) -> None:
+    """What it took counts as part of what the next one may take; what nobody renewed for longer is left to recovery."""
+    faults = FaultyTransport(store)
+    ids = await submit(store, 6)
+    faults.lose("claim")
+    with pytest.raises(StoreUnavailable):
+        await claim(store, 2)
+    found = await claim(store, 3, known=[])
+    assert [held.job_id for held in found] == ids[:3]
+    await make_stale(raw, found[0])
+    assert [held.job_id for held in await claim(store, 3, known=[held.token for held in found[1:]])] == ids[3:]
+    assert await breaches(store, raw, ids) == []
+
+
 async def test_a_claim_that_is_executed_late_is_recovered(store: JobStore, raw: RawRedis) -> None:
     """Jobs delivered to nobody's knowledge go back uncounted once their worker looks at its own silence."""
     assert await claim(store) == []
@@ -161,7 +175,7 @@ async def test_a_claim_that_is_executed_late_is_recovered(store: JobStore, raw: 
     recovered = await store.upkeep.recover("w1", [])
     assert recovered.requeued == 2
     again = await claim(store, 5)
-    assert [(held.attempt, held.suspect) for held in again] == [(1, False)] * 2
+    assert [(held.attempt, held.losses) for held in again] == [(1, 0)] * 2
     assert await breaches(store, raw, ids) == []
 
 
@@ -177,7 +191,7 @@ async def test_a_recovery_that_waited_out_a_stall_takes_nothing(store: JobStore,
 
 @pytest.mark.parametrize("moment", ["waiting again", "run by another", "ended by another"])
 async def test_a_replaced_lease_changes_nothing(store: JobStore, raw: RawRedis, moment: str) -> None:
-    """Append, finish, requeue and renew of a former holder are refused at every later moment of the job (I4)."""
+    """Every write of a former holder, and its renewal, are refused at every later moment of the job (I4)."""
     old = await claim_one(store)
     await make_stale(raw, old)
     await store.upkeep.recover("w2", [])
@@ -190,6 +204,7 @@ async def test_a_replaced_lease_changes_nothing(store: JobStore, raw: RawRedis, 
         lambda: store.append(old, 2, "mine"),
         lambda: complete(store, old, "mine"),
         lambda: store.requeue(old, RetryReason.ERROR, delay_ms=0, refund=False, error=ERROR),
+        lambda: store.reroute(old, "a:a", CallReport.LIMITED, retry_after_ms=9_000, candidates=[], spent=None),
     ):
         with pytest.raises(LeaseLost):
             await write()

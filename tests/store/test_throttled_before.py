@@ -53,6 +53,7 @@ async def test_they_are_moved_and_run_in_order(two: JobStore, raw: RawRedis) -> 
     finds them before and after; then they run, high first."""
     ids = await _plant(two, raw)
     assert (await two.cancel(ids[0])).state == "cancelled"
+    assert await raw("ZSCORE", KEYS.prefix("lane") + f"{A} {B}", ids[0]) is None
     await _promote_all(two)
     assert await raw("KEYS", f"{KEYS.prefix('lane')}*") == []
     assert [name for name in await raw("HKEYS", KEYS.fixed("gates")) if name.startswith(b"@")] in (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from functools import partial
 
 import pytest
 
@@ -256,6 +257,17 @@ async def test_a_year_is_read_in_bounded_calls(store: JobStore, raw: RawRedis) -
     assert [(row.day, row.project_id) for row in rows] == [(d, p) for d in (10, 41, 375) for p in ("a", "b")]
     # Each is one command, one for the ledger and one for a day: none of these days has been folded.
     assert (len(calls), max(calls), sum(calls)) == (12, 2 + 31, 2 * 12 + 366)
+
+
+async def test_one_call_answers_a_bounded_number_of_sums(store: JobStore, raw: RawRedis) -> None:
+    """The day with which it would be more comes with the next call; it is met there first, and told as a whole."""
+    sums = [part for project in "pq" for part in (f"{project} a:b", "1 1 1 0 0 0 0")]
+    for day in (1, 2):
+        await raw("HSET", KEYS.usage("org", day), *sums)
+    call = partial(store._calls.run, "usage", organization="org", fields_max=3)
+    (first, lines), later = await call([(1,), (2,)])
+    assert (sorted(part.decode() for part in first), lines, later) == (sorted(sums), [], b"LATER")
+    assert (await call([(2,)]))[0][0] == first
 
 
 async def test_names_that_a_caller_thinks_up_make_no_day_longer(store: JobStore, raw: RawRedis) -> None:

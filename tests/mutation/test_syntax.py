@@ -1,0 +1,53 @@
+"""What is damaged still runs: a test that fails of a syntax error has noticed nothing."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from shared.store import scripts
+from tests.mutation.listing import ROOT, Mutation, mutations
+from tests.support.checks import RawRedis
+
+LUA = Path("shared/store/lua")
+
+
+@pytest.fixture
+def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A tree with a copy of the engine's scripts, from which they are loaded."""
+    shutil.copytree(ROOT / LUA, tmp_path / LUA)
+    monkeypatch.setattr(scripts, "_folder", lambda: tmp_path / LUA)
+    return tmp_path
+
+
+def _scripts_with(path: Path) -> list[str]:
+    """The scripts that a source file is a part of."""
+    if path.parent.name != "include":
+        return [path.stem]
+    headers = {name: scripts._HEADER.findall((path.parents[1] / f"{name}.lua").read_text()) for name in scripts.names()}
+    return [
+        name
+        for name, header in headers.items()
+        if any(kind == "INCLUDE" and path.stem in words.split() for kind, words in header)
+    ]
+
+
+async def _compile(raw: RawRedis, copy: Path, mutation: Mutation) -> None:
+    path = copy / mutation.file
+    sound = path.read_text(encoding="utf-8")
+    path.write_text(mutation.damaged(copy), encoding="utf-8")
+    for name in _scripts_with(path):
+        await raw("SCRIPT", "LOAD", scripts.load.__wrapped__(name).source)
+    path.write_text(sound, encoding="utf-8")
+
+
+async def test_every_damaged_source_can_be_loaded(redis_url: str, copy: Path) -> None:
+    """Redis compiles each script with each of its damages, Python each module with each of its own."""
+    async with RawRedis(redis_url) as raw:
+        for mutation in mutations():
+            if mutation.file.endswith(".py"):
+                compile(mutation.damaged(ROOT), mutation.name, "exec")
+            else:
+                await _compile(raw, copy, mutation)
