@@ -85,7 +85,7 @@ class Settlement:
                 self._count(run, ending, status)
                 return
         if not signal.revoked:
-            self._line("info", "lease_lost", run, why=LeaseLost.__name__)
+            self._line(self._log.info, "lease_lost", run, why=LeaseLost.__name__)
 
     async def reroute(
         self,
