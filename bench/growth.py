@@ -50,7 +50,7 @@ def _drain(probe: Probe, sizes: Sizes, depth: int) -> float:
 
 def _add_scripts(report: Report, sizes: Sizes) -> None:
     """How long scripts take that meet throttled jobs."""
-    times = uvloop.run(durations(sizes.throttled))
+    times = uvloop.run(durations(sizes.throttled, sizes.script_calls))
     columns = [f"{count:,} throttled, ms" for count in times]
     report.add_table(
         ["longest script of", *columns],

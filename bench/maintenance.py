@@ -23,9 +23,6 @@ from shared.store.keys import GROUP, Keys
 from shared.store.upkeep import AUDIT_PAGE
 
 JOBS_PER_WORKER: Final = 50
-CALLS: Final = 30
-"""Calls of which the slowest counts, where one call does not do all."""
-
 LEASE_S: Final = 300.0
 """So long that no entry is suspicious by itself before all are written."""
 
@@ -103,7 +100,7 @@ async def _audit_records(scene: Scene) -> None:
     await scene.store._calls.run("audit_records", items)
 
 
-async def _measure(count: int) -> dict[str, float]:
+async def _measure(count: int, calls: int) -> dict[str, float]:
     with fresh_server() as probe:
         settings = StoreSettings(redis_url=probe.url, timeout_seconds=30.0, lease_seconds=LEASE_S)
         async with open_store(settings, client_name="maintenance") as store:
@@ -116,11 +113,11 @@ async def _measure(count: int) -> dict[str, float]:
                 "audit, a page of records": await scene.slowest_ms(_audit_records),
                 "stats": await scene.slowest_ms(lambda _: store.overview.stats()),
             }
-            for job in scene.jobs[1 : 1 + min(count - 1, CALLS)]:
+            for job in scene.jobs[1 : 1 + min(count - 1, calls)]:
                 await store.cancel(job.id)
             found["cancel, asked"] = await scene.slowest_ms(lambda one: one.store.cancel(one.jobs[1].id))
             await scene.make_stale()
-            found["recover, all are lost"] = await scene.slowest_ms(_recover, CALLS)
+            found["recover, all are lost"] = await scene.slowest_ms(_recover, calls)
             await _restart(scene)
             found["cancel by force, so many deltas"] = await scene.slowest_ms(
                 lambda one: one.store.cancel(one.jobs[0].id, force=True)
@@ -143,7 +140,7 @@ async def _restart(scene: Scene) -> None:
 
 def run(sizes: Sizes) -> Report:
     """Every size on a server of its own."""
-    found = {count: asyncio.run(_measure(count)) for count in sizes.maintained}
+    found = {count: asyncio.run(_measure(count, sizes.script_calls)) for count in sizes.maintained}
     report = Report(name="maintenance", title="the server's time of the slowest call, in ms, with so many running jobs")
     rows = []
     for name in next(iter(found.values())):

@@ -44,12 +44,15 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     """growth: jobs that wait before gates."""
     maintained: tuple[int, ...] = (10, 1_000, 100_000)
     """maintenance: running jobs, and deltas of one of them."""
+    script_calls: int = 30
+    """growth, maintenance: calls of a script of which the longest counts."""
 
 
 QUICK: Final = Sizes(
     repetitions=1, jobs=300, quiet_wait=0.0, http_seconds=0.5, paced_jobs=10, idle_warm_up=0.5, idle_seconds=1.0,
     frugal_seconds=1.0, memory_jobs=300, streams=20, stream_jobs=10, token_streams=20, token_rates=(20.0,),
     token_window=1.0, depths=(100, 500), throttled=(10, 100), maintained=(10, 100),
+    script_calls=2,
 )  # fmt: skip
 """Sizes that only show that everything runs."""
 

@@ -22,7 +22,6 @@ from shared.store.routing import GateLimits, Routing
 
 GATES: Final = tuple(f"vendor:model-{i}" for i in range(8))
 OTHER: Final = "vendor:other"
-CALLS: Final = 30
 _BATCH: Final = 500
 
 
@@ -92,7 +91,7 @@ def _steps(store: JobStore) -> dict[str, Callable[[], Awaitable[object]]]:
     }  # fmt: skip
 
 
-async def durations(counts: tuple[int, ...], calls: int = CALLS) -> dict[int, dict[str, Spread]]:
+async def durations(counts: tuple[int, ...], calls: int) -> dict[int, dict[str, Spread]]:
     """By number of throttled jobs and kind of call: ms that its scripts took, of all calls the shortest and longest."""
     found: dict[int, dict[str, Spread]] = {}
     for count in counts:

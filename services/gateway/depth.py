@@ -37,8 +37,6 @@ def look_over(body: bytes, levels: int, items: int | None = None) -> Iterator[Fa
     """Whether more than `levels` brackets are open at once, or lists that are members of the body's object
     have more than `items` between them. None for each piece in which nothing is wrong, then the fault or the end: a
     caller that serves others too lets them in between the pieces."""
-    if items is None and body.count(b"[") + body.count(b"{") <= levels:
-        return
     # What is escaped ends no string.
     text = body.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in body else body
     depth, commas, inside = 0, 0, 0
@@ -62,7 +60,7 @@ def look_over(body: bytes, levels: int, items: int | None = None) -> Iterator[Fa
 
 def too_deep(body: bytes, levels: int) -> bool:
     """Whether it is deeper, told at once: for bodies that are bounded."""
-    return any(look_over(body, levels))
+    return body.count(b"[") + body.count(b"{") > levels and any(look_over(body, levels))
 
 
 def deep_field(body: bytes, levels: int) -> str:

@@ -9,7 +9,7 @@ import random
 import time
 from typing import Final
 
-from services.worker.run import PASSING, Interrupted, Stop, StopSignal, step_s
+from services.worker.run import PASSING, Interrupted, Stop, StopSignal
 from shared.errors import LeaseLost, StoreRejected
 from shared.job import Claim
 from shared.store.job_store import JobStore
@@ -23,11 +23,31 @@ UNHEARD_CHARACTERS: Final = 2048
 
 def _clean(text: str) -> str:
     """A lone surrogate, as broken JSON escapes make it, has no UTF-8: it must not cost the whole result."""
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
+
+
+class _Pump:
+    """The task that writes, its steps, and what wakes it: of texts that do not ride in the job's end alone."""
+
+    task: asyncio.Task[None]
+
+    def __init__(self, grace_s: float) -> None:
+        self.steps = StopSignal(math.inf, grace_s)
+        self.hurry = asyncio.Event()
+
+    async def until_hurried(self) -> None:
+        """Wait until there is something to do."""
+        try:
+            with self.steps.step(math.inf):
+                await self.hurry.wait()
+        except Interrupted:
+            return  # it hung: the log is about to be closed
 
 
 class Deltas:
@@ -42,18 +62,15 @@ class Deltas:
         self._store = store
         self._claim = claim
         self._signal = signal
-        self._step_s = step_s(store.settings.lease_seconds)
-        self._steps = StopSignal(math.inf, self._step_s)
         # Pieces are small: each as a string of its own would take ten times its text.
         self._written = io.StringIO()
         self._pending = 0
         self._characters = WINDOW_CHARACTERS
-        self._hurry = asyncio.Event()
         self._closed = False
         self._failure: BaseException | None = None
         self._open_window = False
         self._begun = False
-        self._pump: asyncio.Task[None] | None = None
+        self._pump: _Pump | None = None
         self._unsent: list[str] = []
         self.number = 1
         self.offset = 0
@@ -77,8 +94,8 @@ class Deltas:
             # In the next turn: a text that ends in this one rides in the job's end, and a task costs 3 us.
             self._begun = True
             asyncio.get_running_loop().call_soon(self._begin)
-        elif not self._open_window or self._pending >= self._characters:
-            self._hurry.set()
+        elif self._pump is not None and (not self._open_window or self._pending >= self._characters):
+            self._pump.hurry.set()
 
     async def close(self) -> None:
         """No more text comes: wait for the append in flight, send nothing new.
@@ -86,12 +103,12 @@ class Deltas:
         Interrupted when the writer hangs, or what it raised: how much is in the log is not known then.
         """
         self.stop()
-        if self._pump is not None and not self._pump.done():
+        if self._pump is not None and not self._pump.task.done():
             try:
                 with self._signal.step(math.inf, watch=self._waited_enough):
-                    await self._until_done(self._pump)
+                    await self._until_done(self._pump.task)
             except Interrupted:
-                if self._signal.revoked or not self._pump.done():
+                if self._signal.revoked or not self._pump.task.done():
                     raise
         if self._failure is not None:
             raise self._failure
@@ -110,64 +127,58 @@ class Deltas:
 
     def look(self, now: float) -> bool:
         """Cut an append that takes too long, it is repeated. True: the writer hangs."""
-        return self._pump is not None and not self._pump.done() and self._steps.look(now)
+        return self._pump is not None and not self._pump.task.done() and self._pump.steps.look(now)
 
     def _waited_enough(self, now: float) -> bool:
-        return self._pump is None or self._pump.done() or self.look(now)
+        return self._pump is None or self._pump.task.done() or self.look(now)
 
     def stop(self) -> None:
         """Send nothing new. An append in flight is repeated while the lease may be alive."""
         self._closed = True
-        self._hurry.set()
-        self._steps.hasten(time.monotonic() + self._step_s)
+        if self._pump is not None:
+            self._pump.hurry.set()
+            self._pump.steps.hasten(time.monotonic() + self._signal.grace_s)
 
     def give_up(self) -> None:
         """Send nothing more, whatever is in flight."""
         self.stop()
         if self._pump is not None:
-            self._pump.cancel()
+            self._pump.task.cancel()
 
     def _begin(self) -> None:
         if not self._closed:
-            self._pump = asyncio.create_task(self._write())
-            self._steps.owner = self._pump
+            pump = self._pump = _Pump(self._signal.grace_s)
+            pump.task = pump.steps.owner = asyncio.create_task(self._write(pump))
 
-    async def _write(self) -> None:
+    async def _write(self, pump: _Pump) -> None:
         try:
-            await self._send_all()
+            await self._send_all(pump)
         except GeneratorExit:
             raise
         except BaseException as unforeseen:  # whatever it is, the run must hear of it
             self._failure = unforeseen
             self._signal.halt(Stop.BROKEN)
 
-    async def _send_all(self) -> None:
+    async def _send_all(self, pump: _Pump) -> None:
         loop = asyncio.get_running_loop()
         while not self._closed:
             if self._unsent:
-                heard = await self._append()
+                heard = await self._append(pump.steps)
                 if heard is None:
                     return
                 self._characters = WINDOW_CHARACTERS if heard else UNHEARD_CHARACTERS
-                self._hurry.clear()
+                pump.hurry.clear()
                 self._open_window = True
-                timer = loop.call_later(WINDOW_S if heard else UNHEARD_WINDOW_S, self._hurry.set)
+                timer = loop.call_later(WINDOW_S if heard else UNHEARD_WINDOW_S, pump.hurry.set)
                 if not self._closed and self._pending < self._characters:
-                    await self._until_hurried()
+                    await pump.until_hurried()
                 timer.cancel()
                 self._open_window = False
             else:
-                self._hurry.clear()
-                await self._until_hurried()
+                pump.hurry.clear()
+                await pump.until_hurried()
 
-    async def _until_hurried(self) -> None:
-        try:
-            with self._steps.step(math.inf):
-                await self._hurry.wait()
-        except Interrupted:
-            return  # it hung: the log is about to be closed
-
-    async def _append(self) -> int | None:
+    async def _append(self, steps: StopSignal) -> int | None:
         """One piece into the log, repeated until it is known to be there; None when the lease is gone."""
         text = "".join(self._unsent)
         self._unsent.clear()
@@ -175,7 +186,7 @@ class Deltas:
         pause = 0.0
         while self._signal.reason is not Stop.LOST:
             try:
-                with self._steps.step(time.monotonic() + pause + self._step_s):
+                with steps.step(time.monotonic() + pause + self._signal.grace_s):
                     if pause:
                         await asyncio.sleep(pause)
                     heard = await self._store.append(self._claim, self.number + 1, text)

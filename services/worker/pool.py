@@ -52,7 +52,9 @@ class Pool:
     @property
     def free(self) -> int:
         """How many jobs may be claimed now: none beside one that must run alone, and while it is made room for."""
-        if (self._clearing and self._runs) or any(claim.isolated for claim in self._held_suspects()):
+        if (self._clearing and self._runs) or (
+            self._suspects and any(claim.isolated for claim in self._held_suspects())
+        ):
             return 0
         return min(self._slots - len(self._executing), 2 * self._slots - len(self._runs))
 

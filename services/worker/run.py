@@ -92,13 +92,13 @@ class StopSignal:
     `revoked` lets no step end well: its task is given up.
     """
 
-    __slots__ = ("_cut_at", "_grace_s", "_stoppable", "_task", "_until", "_watch", "owner", "reason", "revoked")
+    __slots__ = ("_cut_at", "_stoppable", "_task", "_until", "_watch", "grace_s", "owner", "reason", "revoked")
 
     def __init__(self, begin_by: float, grace_s: float) -> None:
-        """`begin_by` (monotonic, s): when the first step must have begun. `grace_s`: how long a cut may take."""
+        """`begin_by` (monotonic, s): when the first step must have begun. `grace_s`: see `step_s`."""
         self.reason: Stop | None = None
         self.revoked = False
-        self._grace_s = grace_s
+        self.grace_s = grace_s
         self._until = begin_by
         self._cut_at = math.inf
         self.owner: asyncio.Task[None] | None = None
@@ -151,10 +151,10 @@ class StopSignal:
     def look(self, now: float) -> bool:
         """Cut a step that is overdue. True: the task is stuck, it was cut and does not leave its step."""
         if self._task is None:
-            return now >= self._until + self._grace_s  # it has not begun, or never ended
+            return now >= self._until + self.grace_s  # it has not begun, or never ended
         if self._cut_at == math.inf and (now >= self._until or (self._watch is not None and self._watch(now))):
             self._cut()
-        return now >= self._cut_at + (DRAIN_GRACE_S if self.reason is Stop.DRAIN else self._grace_s)
+        return now >= self._cut_at + (DRAIN_GRACE_S if self.reason is Stop.DRAIN else self.grace_s)
 
     def revoke(self) -> None:
         """Take the run from its task, which may write nothing any more, whenever it wakes."""

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import structlog
@@ -70,7 +70,7 @@ class Settlement:
                     return
                 pause = _pause(passing)
             except (LeaseLost, StoreRejected) as refused:
-                self._line("info", "lease_lost", run, why=type(refused).__name__)
+                self._line(self._log.info, "lease_lost", run, why=type(refused).__name__)
                 return
             except GeneratorExit:
                 raise
@@ -85,7 +85,7 @@ class Settlement:
                 self._count(run, ending, status)
                 return
         if not signal.revoked:
-            self._line("info", "lease_lost", run, why=LeaseLost.__name__)
+            self._line(self._log.info, "lease_lost", run, why=LeaseLost.__name__)
 
     async def reroute(
         self,
@@ -149,19 +149,21 @@ class Settlement:
         else:
             self._finished[status].inc()
             self._metrics.total.observe((claim.started_ms - claim.created_ms) / 1000 + run_s)
-        more: dict[str, Any] = {"cause": ending.cause} if isinstance(ending, Requeue) and ending.cause else {}
-        self._line("error" if more or run.taken else "info", "job_settled", run, status=str(status), **more)
+        if isinstance(ending, Requeue) and ending.cause:
+            self._line(self._log.error, "job_settled", run, status=str(status), cause=ending.cause)
+        else:
+            self._line(self._log.error if run.taken else self._log.info, "job_settled", run, status=str(status))
 
     def left(self, run: Run, event: str, **more: object) -> None:
         """The job waits for its lease to run out: say so."""
-        self._line("error" if more else "warning", event, run, **more)
+        self._line(self._log.error if more else self._log.warning, event, run, **more)
 
-    def _line(self, level: str, event: str, run: Run, **more: object) -> None:
-        """The one line of an attempt."""
+    def _line(self, log: Callable[..., Any], event: str, run: Run, **more: object) -> None:
+        """The one line of an attempt, by the method of its level."""
         claim = run.claim
         if run.taken:
             more["stuck"] = True
-        getattr(self._log, level)(
+        log(
             event, job_id=claim.job_id, attempt=claim.attempt, organization=claim.spec.organization_id,
             run_seconds=round(time.monotonic() - run.started_s, 3), **more,
         )  # fmt: skip

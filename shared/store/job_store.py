@@ -36,6 +36,9 @@ from shared.store.upkeep import ServerClock, Upkeep
 
 PING_FRESH_S: Final = 300.0
 
+_STATES: Final[dict[str, JobStatus]] = {status.value: status for status in JobStatus}
+"""Of a job that was there before; a state that has no name here is as good as waiting."""
+
 
 class JobStore:
     """Jobs in one shard of one Redis. Made by `open_store`; every method may raise StoreUnavailable."""
@@ -99,7 +102,7 @@ class JobStore:
         code, job_id, state = (part.decode() for part in reply)
         if code == "CONFLICT":
             raise IdempotencyConflict("this idempotency key came with another body before")
-        return Submitted(job_id, code == "NEW", _status(state))
+        return Submitted(job_id, code == "NEW", _STATES.get(state, JobStatus.QUEUED))
 
     async def submit_retry_of(self, job_id: str, job: NewJob) -> Submitted:
         """Queue `job` as the one retry of `job_id`; asked again, it answers the same new job."""
@@ -282,11 +285,6 @@ class JobStore:
         """Job ids whose cancel was requested, as they come: `async for job_id in channel`."""
         async with self.bell.messages(self.keys.control(consumer)) as messages:
             yield messages
-
-
-def _status(state: str) -> JobStatus:
-    """The state of a job that was there before; one that this release has no name for is as good as waiting."""
-    return JobStatus(state) if state in set(JobStatus) else JobStatus.QUEUED
 
 
 @asynccontextmanager

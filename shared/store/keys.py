@@ -40,6 +40,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, unquote
 
@@ -76,6 +77,7 @@ PREFIXES: Final = (
 )  # fmt: skip
 
 
+@lru_cache(maxsize=4096)  # asked for twice in each job
 def encode_id(text: str) -> str:
     """An organisation's id as part of a key, of a channel, or of a line of the ledger: percent-encoded, so that no two
     are one and none holds what separates parts. Letters, digits and `_.-~` stand for themselves."""

@@ -167,7 +167,8 @@ def parse_claim(row: Sequence[bytes | int], consumer: str, now_ms: int) -> Claim
     if not isinstance(job, bytes) or not isinstance(token, bytes) or not isinstance(spec, bytes):
         raise TypeError("claim.lua answered a row of another shape")
     text, asked = token.decode(), _SPEC.decode(spec)
-    _check_depth(asked.metadata)
+    if asked.metadata:
+        _check_depth(asked.metadata)
     return Claim(
         job_id=job.decode(),
         token=text,

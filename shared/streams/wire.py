@@ -8,7 +8,6 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
 
-from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from shared.streams import sse
@@ -38,9 +37,12 @@ class WithTransport:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        if scope["type"] == ScopeType.HTTP:
-            cast("dict[str, Any]", scope)[_TRANSPORT] = getattr(getattr(send, "__self__", None), "transport", None)
+    def __call__(self, scope: Any, receive: Receive, send: Any) -> Awaitable[None]:
+        if scope["type"] == "http":
+            try:
+                scope[_TRANSPORT] = send.__self__.transport
+            except AttributeError:  # another server's `send` tells of none
+                scope[_TRANSPORT] = None
         return self._app(scope, receive, send)
 
 

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from deploy.environment import of_service
+from tests.support.plain import NO_TLS
 from tests.support.processes import ROOT, free_port
 
 SECRETS = {
@@ -50,7 +51,7 @@ async def test_no_other_process_has_a_key(tmp_path: Path) -> None:
     )
     try:
         gateway = f"http://127.0.0.1:{ports['GATEWAY_PORT']}"
-        async with asyncio.timeout(60), httpx.AsyncClient(trust_env=False, timeout=10) as client:
+        async with asyncio.timeout(60), httpx.AsyncClient(verify=NO_TLS, trust_env=False, timeout=10) as client:
             body = {"projectId": "p", "userId": "u", "organizationId": "o", "prompt": "x", "provider": "openai"}
             while True:
                 assert process.returncode is None

@@ -22,6 +22,7 @@ from shared.store.shared_socket import IDLE_S
 from tests.support.checks import RawRedis
 from tests.support.gateway import STATUS, SUBMIT, body
 from tests.support.job_life import JobLife
+from tests.support.plain import NO_TLS
 from tests.support.processes import ROOT, ServiceProcess, free_port
 from tests.support.sse import follow
 from tests.support.upstash import TOKEN, running_upstash
@@ -42,7 +43,7 @@ async def imported(
     environment = {"REDIS_URL": redis_url, "ALLOW_ANONYMOUS": "1", **settings}
     process = ServiceProcess("gateway", environment, tmp_path / "imported.log", command=command)
     process.port, process.url = port, f"http://127.0.0.1:{port}"
-    async with process, httpx.AsyncClient(base_url=process.url, timeout=10) as client:
+    async with process, httpx.AsyncClient(verify=NO_TLS, base_url=process.url, timeout=10) as client:
         yield process, client
 
 
@@ -99,7 +100,7 @@ async def test_a_wrong_setting_found_late_is_told_to_the_log_alone(tmp_path: Pat
     process = ServiceProcess("gateway", {"ALLOW_ANONYMOUS": "1"}, log, command=command)
     process.start()
     try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client, asyncio.timeout(15):
+        async with httpx.AsyncClient(verify=NO_TLS, base_url=f"http://127.0.0.1:{port}") as client, asyncio.timeout(15):
             while True:
                 try:
                     answer = await client.get("/api/ai/queue-stats")

@@ -18,6 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support.plain import NO_TLS
 from tests.support.processes import ROOT, free_port
 
 PORTS = ("GATEWAY_PORT", "NOTIFIER_PORT", "WORKER_METRICS_PORT")
@@ -138,7 +139,7 @@ async def test_a_hang_up_is_passed_on_and_a_closed_terminal_ends_it(tmp_path: Pa
         await _said(tmp_path, process, b"Presswork is up")
         process.send_signal(signal.SIGHUP)
         await _said(tmp_path, process, b"reloaded")
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(verify=NO_TLS, trust_env=False) as client:
             for name in PORTS:
                 answer = await client.get(f"http://127.0.0.1:{environment[name]}/health/ready")
                 assert answer.status_code == 200
@@ -158,7 +159,7 @@ async def test_whatever_ends_it_ends_all_of_it(number: signal.Signals, tmp_path:
     gateway = f"http://127.0.0.1:{environment['GATEWAY_PORT']}"
     for _ in range(2):
         with _started(environment, tmp_path) as process:
-            async with asyncio.timeout(60), httpx.AsyncClient(trust_env=False) as client:
+            async with asyncio.timeout(60), httpx.AsyncClient(verify=NO_TLS, trust_env=False) as client:
                 while b"Presswork is up" not in (tmp_path / "out").read_bytes():
                     assert process.poll() is None
                     await asyncio.sleep(0.05)

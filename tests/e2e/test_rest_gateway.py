@@ -15,6 +15,7 @@ from shared.store.embedded import EmbeddedServer
 from tests.support.checks import leaks
 from tests.support.front_end import FrontEnd
 from tests.support.gateway import BATCH, STATUS, SUBMIT, body, problem
+from tests.support.plain import NO_TLS
 from tests.support.processes import ServiceProcess
 from tests.support.readings import Reading
 from tests.support.upstash import TOKEN, Upstash, running_upstash
@@ -55,7 +56,7 @@ async def rest_stack(folder: Path, *, workers: int = 1, **settings: str) -> Asyn
             others += [ServiceProcess("worker", over_tcp, folder / f"worker-{i}.log") for i in range(workers)]
             for service in (gateway, *others):
                 await exits.enter_async_context(service)
-            client = await exits.enter_async_context(httpx.AsyncClient(base_url=gateway.url, timeout=35))
+            client = await exits.enter_async_context(httpx.AsyncClient(verify=NO_TLS, base_url=gateway.url, timeout=35))
             yield RestStack(upstash, client, others[0], gateway)
             assert {"SUBSCRIBE", "BZPOPMIN", "PSUBSCRIBE"}.isdisjoint(upstash.commands)
             log = gateway.log.read_text()

@@ -17,6 +17,7 @@ from shared.store.embedded import EmbeddedServer
 from tests.e2e.conftest import StackMaker
 from tests.support.checks import leaks
 from tests.support.front_end import FrontEnd
+from tests.support.plain import NO_TLS
 from tests.support.processes import ROOT, ServiceProcess
 from tests.support.stack import Stack
 
@@ -37,7 +38,7 @@ async def _running_copy(release: Path, folder: Path) -> AsyncIterator[Stack]:
                 command = [sys.executable, "-c", begin.format(str(release), f"services.{name}")]
                 service = ServiceProcess(name, environment, folder / f"{name}.log", command=command)
                 services.append(await exits.enter_async_context(service))
-            client = await exits.enter_async_context(httpx.AsyncClient(timeout=15.0))
+            client = await exits.enter_async_context(httpx.AsyncClient(verify=NO_TLS, timeout=15.0))
             front = FrontEnd(client, [services[0].url], [services[1].url], pause_s=0.1)
             yield Stack(server, services, client, front, environment)
 

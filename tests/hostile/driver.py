@@ -14,6 +14,7 @@ import httpx
 
 from tests.hostile.requests import Send
 from tests.support.gateway import SUBMIT, body
+from tests.support.plain import NO_TLS
 
 TICK_S = 0.01
 """What Linux counts a process's CPU time in."""
@@ -39,7 +40,7 @@ class Findings:
 
 def document_of(url: str) -> dict[str, Any]:
     """The gateway's OpenAPI document."""
-    document: dict[str, Any] = httpx.get(f"{url}/docs/openapi.json").raise_for_status().json()
+    document: dict[str, Any] = httpx.get(f"{url}/docs/openapi.json", verify=NO_TLS).raise_for_status().json()
     return document
 
 
@@ -66,7 +67,7 @@ class _Neighbour(threading.Thread):
 
     def run(self) -> None:
         found = self._findings
-        with httpx.Client(base_url=self._url, timeout=30) as client:
+        with httpx.Client(verify=NO_TLS, base_url=self._url, timeout=30) as client:
             while not self.stop.wait(0.02):
                 cpu, began = cpu_s(self._pid), time.monotonic()
                 status = client.post(SUBMIT, json=body(organizationId="neighbour", delaySeconds=600)).status_code
@@ -83,7 +84,7 @@ def attack(url: str, pid: int, requests: Iterable[Send]) -> Findings:
     neighbour = _Neighbour(url, pid, findings)
     neighbour.start()
     try:
-        with httpx.Client(base_url=url, timeout=60) as client:
+        with httpx.Client(verify=NO_TLS, base_url=url, timeout=60) as client:
             for number, send in enumerate(requests):
                 try:
                     findings.statuses[send(client)] += 1

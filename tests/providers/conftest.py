@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from tests.support.llm import LlmServer, llm_server_at, llm_server_process, wait_until_up
+from tests.support.plain import NO_TLS
 from tests.support.processes import free_port
 
 
@@ -24,7 +25,9 @@ class LLMock:
         self.urls = {"openai": f"{self._url}/v1", "anthropic": f"{self._url}/anthropic"}
 
     def _post(self, path: str, body: dict[str, Any] | None = None) -> None:
-        httpx.post(f"{self._url}/_llmock/{path}", json=body, timeout=10, trust_env=False).raise_for_status()
+        httpx.post(
+            f"{self._url}/_llmock/{path}", json=body, timeout=10, trust_env=False, verify=NO_TLS
+        ).raise_for_status()
 
     def script(self, *behaviors: dict[str, Any]) -> None:
         """Answer the next calls so; each counts once unless it says otherwise."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.worker.providers import GenerationRequest
+from services.worker.providers import GenerationRequest, adjustments
 from services.worker.providers.drafts import Draft
 from services.worker.providers.repairs import find_fixes
 from tests.support.adapters import Brief, collect, open_provider, request
@@ -266,14 +266,15 @@ async def test_other_failures_are_not_repaired(llm: LlmServer, status: int) -> N
     assert len(await llm.calls()) == 1
 
 
-async def test_what_was_learned_is_bounded(llm: LlmServer) -> None:
-    """However many models a process meets, it remembers the last few hundred; a new key asks for everything again."""
+async def test_what_was_learned_is_bounded(llm: LlmServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many models a process meets, it remembers the last few; a new key asks for everything again."""
+    monkeypatch.setattr(adjustments, "MODELS_MAX", 8)
     refusal = Refusal(parameter="temperature", status=400, body=said("'temperature' is not supported"))
     await llm.behave(Behaviour(refuses=[refusal]))
     async with open_provider("openai", llm.openai_url) as provider:
-        for i in (*range(260), 259, 0):
+        for i in (*range(12), 11, 0):
             await collect(provider, request("openai", model=f"m{i}", temperature=0.5))
-        assert len(await llm.calls()) == 260 * 2 + 1 + 2
+        assert len(await llm.calls()) == 12 * 2 + 1 + 2
         provider.rekey("another")
         await collect(provider, request("openai", model="m0", temperature=0.5))
-    assert len(await llm.calls()) == 260 * 2 + 1 + 2 + 2
+    assert len(await llm.calls()) == 12 * 2 + 1 + 2 + 2

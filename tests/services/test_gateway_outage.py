@@ -12,6 +12,7 @@ from shared.job import JOB_ID
 from shared.store.embedded import EmbeddedServer
 from shared.store.keys import Keys
 from tests.support.gateway import BATCH, STATUS, SUBMIT, body, heard, problem, running_gateway
+from tests.support.plain import NO_TLS
 from tests.support.processes import ServiceProcess
 
 ANSWERED_S = 6.0
@@ -99,7 +100,7 @@ async def test_a_redis_that_is_gone_is_503_in_time_and_comes_back(tmp_path: Path
 async def test_sigterm_answers_who_waits_and_exits_0(redis_url: str, tmp_path: Path) -> None:
     """On SIGTERM a waiting status call is answered with the job as it stands, and the process ends with status 0."""
     gateway = ServiceProcess("gateway", {"REDIS_URL": redis_url}, tmp_path / "log")
-    async with gateway, httpx.AsyncClient(base_url=gateway.url, timeout=35) as client:
+    async with gateway, httpx.AsyncClient(verify=NO_TLS, base_url=gateway.url, timeout=35) as client:
         job = (await client.post(SUBMIT, json=body())).json()
         waiting = asyncio.create_task(client.get(f"{job['links']['status']}&wait=30"))
         await heard(redis_url, Keys().bell(job["jobId"]))

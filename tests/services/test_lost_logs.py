@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from tests.support.gateway import SUBMIT, body
+from tests.support.plain import NO_TLS
 from tests.support.processes import ROOT, ServiceProcess, free_port
 
 CLOSING = 'exec "$0" -m "services.$1" >&- 2>&-'
@@ -68,7 +69,7 @@ async def _running(make: Make, redis_url: str, folder: Path) -> AsyncIterator[di
 async def test_a_log_that_cannot_be_written_costs_lines_only(make: Make, redis_url: str, tmp_path: Path) -> None:
     """No service ends, also not at its start; jobs are answered 202 and run; each service says how many lines it lost,
     and ends with 0."""
-    async with _running(make, redis_url, tmp_path) as services, httpx.AsyncClient(timeout=20) as client:
+    async with _running(make, redis_url, tmp_path) as services, httpx.AsyncClient(verify=NO_TLS, timeout=20) as client:
         gateway = services["gateway"].url
         answers = [await client.post(f"{gateway}{SUBMIT}", json=body()) for _ in range(3)]
         assert [answer.status_code for answer in answers] == [202] * 3
@@ -95,7 +96,7 @@ async def test_make_run_outlives_who_reads_it(tmp_path: Path) -> None:
     try:
         assert process.stdout is not None
         process.stdout.close()
-        async with asyncio.timeout(60), httpx.AsyncClient(trust_env=False) as client:
+        async with asyncio.timeout(60), httpx.AsyncClient(verify=NO_TLS, trust_env=False) as client:
             for port in ports.values():
                 while not await _ready(client, port):
                     assert process.poll() is None

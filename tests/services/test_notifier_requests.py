@@ -13,6 +13,7 @@ from shared.job import new_job_id
 from shared.store.job_store import JobStore, open_store
 from tests.support.job_life import JobLife
 from tests.support.notifier import running_notifier
+from tests.support.plain import NO_TLS
 from tests.support.processes import ServiceProcess
 from tests.support.sse import Stream
 
@@ -57,7 +58,7 @@ async def test_a_request_that_names_no_stream_is_a_problem(store: JobStore, quer
 
 async def test_only_get_is_allowed(store: JobStore) -> None:
     """Another method gets 405 and hears which one is right."""
-    async with running_notifier(store.settings) as notifier, httpx.AsyncClient() as client:
+    async with running_notifier(store.settings) as notifier, httpx.AsyncClient(verify=NO_TLS) as client:
         answer = await client.post(notifier.events(new_job_id()), json={})
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
 
@@ -96,7 +97,7 @@ async def test_allowed_origins_may_read_the_stream(store: JobStore) -> None:
             "Access-Control-Request-Method": "GET",
             "Access-Control-Request-Headers": "authorization, last-event-id",
         }
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(verify=NO_TLS) as client:
             answer = await client.options(notifier.events(job.id), headers=asks)
     assert answer.status_code < 300
     assert answer.headers["access-control-allow-origin"] == SITE

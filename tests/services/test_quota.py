@@ -15,6 +15,7 @@ from shared.store import quota, refusals
 from shared.store.job_store import open_store
 from shared.store.quota import Guarded, Quota
 from tests.support.gateway import STATUS, SUBMIT, body, problem, running_gateway
+from tests.support.plain import NO_TLS
 from tests.support.processes import ServiceProcess
 from tests.support.quota_proxy import running_quota_proxy
 from tests.support.store import new_job
@@ -139,7 +140,7 @@ async def test_worker_and_notifier_pause(redis_url: str, tmp_path: Path) -> None
         environment = {"REDIS_URL": proxy.url, "LEASE_SECONDS": "1"}
         worker = ServiceProcess("worker", environment, tmp_path / "worker.log")
         notifier = ServiceProcess("notifier", environment, tmp_path / "notifier.log")
-        async with worker, notifier, httpx.AsyncClient() as client:
+        async with worker, notifier, httpx.AsyncClient(verify=NO_TLS) as client:
             proxy.refusal = QUOTAS["day"]
             until = asyncio.get_running_loop().time() + 3
             while asyncio.get_running_loop().time() < until:

@@ -25,6 +25,7 @@ from shared.store.requirements import PROBES, SCRIPTS, Role, acl, commands, in_s
 from tests.conftest import flush
 from tests.support.checks import RawRedis
 from tests.support.gateway import SUBMIT, body
+from tests.support.plain import NO_TLS
 from tests.support.processes import ROOT, ServiceProcess, free_port
 from tests.support.redis_page import PATH, written
 from tests.support.redis_rows import REFUSALS, SERVERS, USERS, ServerRow, UserRow
@@ -357,7 +358,7 @@ async def test_three_services_live_with_the_smallest_users(
         for role in Role
     }
     gateway, notifier = services[Role.GATEWAY], services[Role.NOTIFIER]
-    async with AsyncExitStack() as exits, httpx.AsyncClient(timeout=20) as client:
+    async with AsyncExitStack() as exits, httpx.AsyncClient(verify=NO_TLS, timeout=20) as client:
         for service in services.values():
             service.start()
             exits.push_async_exit(service)

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from tests.support.gateway import SUBMIT, body
+from tests.support.plain import NO_TLS
 from tests.support.processes import ServiceProcess
 
 FILES = 1024
@@ -69,7 +70,7 @@ async def test_silent_connections_keep_nobody_out(redis_url: str, tmp_path: Path
     service = ServiceProcess(name, {"REDIS_URL": redis_url}, tmp_path / "log", command=command)
     async with service, _silent_connections(service.port), asyncio.timeout(SECONDS):
         for _ in range(2):
-            async with httpx.AsyncClient(base_url=service.url, timeout=SECONDS) as client:
+            async with httpx.AsyncClient(verify=NO_TLS, base_url=service.url, timeout=SECONDS) as client:
                 assert (await client.get("/health/ready")).status_code == 200
                 assert (await client.get("/metrics")).status_code == 200
                 if name == "gateway":

@@ -16,6 +16,7 @@ import pytest
 from upstash_redis.asyncio import Redis
 from upstash_redis.errors import UpstashError
 
+from tests.support.plain import NO_TLS
 from tests.support.upstash import TOKEN, Upstash, running_upstash
 
 CLIENT = Path(__file__).parents[1] / "support" / "upstash_client.mjs"
@@ -34,7 +35,7 @@ async def upstash(redis_url: str) -> AsyncIterator[Upstash]:
 async def http(upstash: Upstash) -> AsyncIterator[httpx.AsyncClient]:
     """A plain client with the token."""
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    async with httpx.AsyncClient(base_url=upstash.url, headers=headers) as client:
+    async with httpx.AsyncClient(verify=NO_TLS, base_url=upstash.url, headers=headers) as client:
         yield client
 
 
@@ -69,7 +70,7 @@ async def test_path_form_query_arguments_and_codes(upstash: Upstash, http: httpx
     assert (await http.get("/ttl/k")).json()["result"] == 100
     assert (await http.post("/set/body?EX=100", content=b'{"a":1}')).json() == {"result": "OK"}
     assert (await http.get("/get/body", headers={"Upstash-Encoding": "base64"})).json() == {"result": "eyJhIjoxfQ=="}
-    async with httpx.AsyncClient(base_url=upstash.url) as anonymous:
+    async with httpx.AsyncClient(verify=NO_TLS, base_url=upstash.url) as anonymous:
         assert (await anonymous.get(f"/get/k?_token={TOKEN}")).json() == {"result": "a/b"}
         assert (await anonymous.get("/get/k")).status_code == 401
     for answer, status in [

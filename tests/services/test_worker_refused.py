@@ -59,7 +59,7 @@ async def test_jobs_whose_renewals_were_refused_stay_with_their_worker(redis_url
         await until_processing(store, 10)
         entries = [await raw("HGET", KEYS.job(job_id), "entry") for job_id in ids]
         async with running_worker(settings, slow) as (looking, _):
-            for _ in range(3):
+            for _ in range(2):
                 await asyncio.sleep(2.5 * LEASE_MS / 1000)
                 await _refuse_for_a_lease(raw, looking)
             await asyncio.sleep(LEASE_MS / 1000)

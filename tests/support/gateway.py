@@ -14,6 +14,7 @@ from services.gateway.settings import GatewaySettings
 from shared.http import server
 from shared.settings import read
 from tests.support.checks import RawRedis
+from tests.support.plain import NO_TLS
 from tests.support.processes import free_port
 
 SUBMIT = "/api/ai/generate-content"
@@ -36,7 +37,7 @@ async def running_gateway(redis_url: str, **settings: str) -> AsyncIterator[http
     async with open_app(read(mapping, GatewaySettings), mapping, stop) as app:
         serving = asyncio.create_task(server.serve(app, host="127.0.0.1", port=port, stop=stop, calm_collector=False))
         try:
-            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=35) as client:
+            async with httpx.AsyncClient(verify=NO_TLS, base_url=f"http://127.0.0.1:{port}", timeout=35) as client:
                 await _until_live(client, serving)
                 yield client
         finally:

@@ -13,6 +13,7 @@ import httpx
 import msgspec
 
 from tests.support.llm_behaviour import EVERY_MODEL, Behaviour, Call
+from tests.support.plain import NO_TLS
 from tests.support.processes import ROOT, free_port
 
 
@@ -91,7 +92,7 @@ def wait_until_up(process: subprocess.Popen[bytes], url: str, seconds: float = 3
     deadline = time.monotonic() + seconds
     while process.poll() is None and time.monotonic() < deadline:
         try:
-            httpx.get(url, timeout=2, trust_env=False)
+            httpx.get(url, timeout=2, trust_env=False, verify=NO_TLS)
         except httpx.TransportError:
             time.sleep(0.02)
         else:
@@ -102,7 +103,9 @@ def wait_until_up(process: subprocess.Popen[bytes], url: str, seconds: float = 3
 @asynccontextmanager
 async def llm_server_at(port: int) -> AsyncIterator[LlmServer]:
     """A client of a running stand-in, which is reset first."""
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10, trust_env=False) as client:
+    async with httpx.AsyncClient(
+        verify=NO_TLS, base_url=f"http://127.0.0.1:{port}", timeout=10, trust_env=False
+    ) as client:
         server = LlmServer(port, client)
         await server.reset()
         yield server

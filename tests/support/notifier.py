@@ -12,6 +12,7 @@ import httpx
 from services.notifier import app
 from services.notifier.settings import NotifierSettings
 from shared.settings import StoreSettings
+from tests.support.plain import NO_TLS
 from tests.support.processes import free_port
 
 
@@ -31,7 +32,7 @@ class RunningNotifier:
 
     async def metric(self, name: str) -> float:
         """One value of /metrics; 0 when it is not there."""
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(verify=NO_TLS) as client:
             lines = (await client.get(f"{self.url}/metrics")).text.splitlines()
         return next((float(line.split()[-1]) for line in lines if line.startswith(f"{name} ")), 0.0)
 
@@ -44,7 +45,7 @@ async def running_notifier(store: StoreSettings, **settings: object) -> AsyncIte
     task = asyncio.create_task(app.run(chosen, store, stop))
     url = f"http://127.0.0.1:{port}"
     try:
-        async with httpx.AsyncClient() as client, asyncio.timeout(10):
+        async with httpx.AsyncClient(verify=NO_TLS) as client, asyncio.timeout(10):
             while True:
                 if task.done():
                     task.result()

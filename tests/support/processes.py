@@ -16,6 +16,8 @@ from types import TracebackType
 
 import httpx
 
+from tests.support.plain import NO_TLS
+
 PORT_SETTINGS = {"gateway": "GATEWAY_PORT", "notifier": "NOTIFIER_PORT", "worker": "WORKER_METRICS_PORT"}
 ROOT = Path(__file__).resolve().parents[2]
 _CHANCE = random.SystemRandom()  # not seeded by anybody: processes must not ask in step
@@ -74,7 +76,7 @@ class ServiceProcess:
 
     async def ready(self, seconds: float = 60.0) -> None:
         """Wait until /health/ready answers 200; RuntimeError with the log's end when it does not."""
-        async with httpx.AsyncClient(timeout=2.0) as client:
+        async with httpx.AsyncClient(verify=NO_TLS, timeout=2.0) as client:
             deadline = asyncio.get_running_loop().time() + seconds
             while asyncio.get_running_loop().time() < deadline:
                 if self.process.poll() is not None:

@@ -14,6 +14,7 @@ import httpx
 from shared.store.embedded import EmbeddedServer
 from tests.support.front_end import FrontEnd
 from tests.support.gateway import body
+from tests.support.plain import NO_TLS
 from tests.support.processes import ServiceProcess
 from tests.support.readings import Reading
 
@@ -110,6 +111,6 @@ async def running_stack(
             await service.ready()
         # The pool looks at each connection it keeps at every call, so it keeps few.
         limits = httpx.Limits(max_connections=400, max_keepalive_connections=20)
-        client = await exits.enter_async_context(httpx.AsyncClient(timeout=15.0, limits=limits))
+        client = await exits.enter_async_context(httpx.AsyncClient(verify=NO_TLS, timeout=15.0, limits=limits))
         urls = [[service.url for service in services if service.name == name] for name in ("gateway", "notifier")]
         yield Stack(server, services, client, FrontEnd(client, *urls, pause_s=pause_s), environment)

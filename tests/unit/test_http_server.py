@@ -19,6 +19,7 @@ from shared.http import server
 from shared.http.ops import ops_routes
 from shared.http.sockets import listen
 from shared.telemetry.metrics import new_registry
+from tests.support.plain import NO_TLS
 from tests.support.processes import free_port
 
 
@@ -72,7 +73,7 @@ class _Service:
 
 
 def _client(service: _Service) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=f"http://127.0.0.1:{service.port}", timeout=10)
+    return httpx.AsyncClient(verify=NO_TLS, base_url=f"http://127.0.0.1:{service.port}", timeout=10)
 
 
 async def test_ops_routes_tell_what_the_service_tells() -> None:
