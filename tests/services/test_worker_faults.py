@@ -133,17 +133,19 @@ async def test_a_claim_in_flight_at_the_drain_is_not_left_to_its_lease(store: Jo
 
 
 async def test_a_busy_worker_makes_room_for_a_job_that_must_run_alone(store: JobStore, redis_url: str) -> None:
-    """Nothing new is claimed once it waited for a lease; it runs when the last of the others ended, and they go on."""
-    release, running, beside = asyncio.Event(), 0, list[int]()
+    """Nothing new is claimed once it waited for a lease, nor while it runs, which it does when the last of the others
+    ended; then they go on."""
+    release, running, beside = asyncio.Event(), list[str](), list[int]()
 
     async def counts(request: GenerationRequest) -> AsyncIterator[str | Completion]:
-        nonlocal running
-        running += 1
+        running.append(request.prompt)
+        if "alone" in running:
+            beside.append(len(running) - 1)
         if request.prompt == "alone":
-            beside.append(running - 1)
+            await asyncio.sleep(0.2)
         elif request.prompt == "long":
             await release.wait()
-        running -= 1
+        running.remove(request.prompt)
         yield DONE
 
     settings = StoreSettings(redis_url=redis_url, lease_seconds=1.0)
