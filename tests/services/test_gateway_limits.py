@@ -47,6 +47,15 @@ async def test_a_good_body_may_come_in_chunks(redis_url: str) -> None:
         assert (await client.post(SUBMIT, content=_in_pieces(content), headers=JSON)).status_code == 202
 
 
+async def test_a_job_of_a_batch_may_be_as_long_as_a_job_alone(redis_url: str) -> None:
+    """One that is too long is refused by itself, with a 413, and spoils no other."""
+    async with running_gateway(redis_url) as client:
+        jobs = [body(), body(metadata={"x": "x" * BODY_MAX}), body()]
+        taken, refused, last = (await client.post(BATCH, json={"jobs": jobs})).json()["jobs"]
+        assert (refused["error"]["status"], refused["error"]["type"]) == (413, "urn:presswork:problem:body-too-large")
+        assert [taken["status"], last["status"]] == ["queued", "queued"]
+
+
 async def test_the_gateway_works_on_after_refusing_a_flood(redis_url: str) -> None:
     """Uploads of 64 MiB are cut off, and others are served meanwhile and afterwards."""
 

@@ -61,20 +61,25 @@ async def test_a_cancel_that_was_not_heard_is_told_by_a_renewal(
 async def test_nothing_is_taken_over_before_a_lease_was_watched(
     store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker that has just started cannot know who is silent: it looks for a whole lease first (I6)."""
+    """A worker whose connection broke cannot know who was silent meanwhile: it watches a whole lease first (I6)."""
     recover, asked = Upkeep.recover, list[float]()
 
     async def noted(self: Upkeep, consumer: str, held: list[str]) -> Any:
         asked.append(time.monotonic())
         return await recover(self, consumer, held)
 
+    async def looked() -> bool:
+        return bool(asked)
+
     monkeypatch.setattr(Upkeep, "recover", noted)
-    (job_id,) = await submit(store)
-    await store.claim("dead", 1, look=True, suspect=True)
-    started = time.monotonic()
-    async with running_worker(_lease(store, 1.0), {"p": Scripted(answers)}):
-        assert (await ended(store, job_id)).status is JobStatus.COMPLETED
-    assert asked[0] - started >= 1.0
+    async with running_worker(_lease(store, 1.0), {"p": Scripted(waits_for_ever)}) as (worker, _):
+        await submit(store)
+        await until(looked)
+        worker._chores.view_broke()
+        broke = time.monotonic()
+        asked.clear()
+        await until(looked)
+    assert asked[0] - broke >= 1.0
 
 
 async def test_a_claim_whose_answer_was_lost_is_answered_again(
