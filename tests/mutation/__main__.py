@@ -36,7 +36,7 @@ def main() -> int:
             shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "__pycache__", "results"))
         trials = Trials(chosen)
         try:
-            if not arguments.no_first_run and not trials.pass_without_damage(copies[0]):
+            if not arguments.no_first_run and not trials.pass_without_damage(copies[0], len(copies)):
                 return 1
             threads = [threading.Thread(target=trials.work, args=[copy]) for copy in copies]
             for thread in threads:

@@ -37,9 +37,9 @@ class Trials:
             self._waiting.put(mutation)
             self._tests |= dict.fromkeys(mutation.tests)
 
-    def pass_without_damage(self, copy: Path) -> bool:
+    def pass_without_damage(self, copy: Path, processes: int) -> bool:
         """Whether all the tests pass on the sound tree: one that fails anyway would kill every mutation."""
-        status, output = self._run(copy, list(self._tests), None)
+        status, output = self._run(copy, ["-n", str(processes), *self._tests], None)
         if status:
             print(output[-TOLD:], "tests fail without any damage", sep="\n", flush=True)
         return not status
