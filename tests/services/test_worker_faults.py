@@ -50,7 +50,7 @@ async def test_a_drain_is_over_when_the_last_job_has_ended(store: JobStore) -> N
         await release.wait()
         yield DONE
 
-    async with running_worker(_patient(store), {"p": Scripted(waits)}, drain_seconds=30.0) as (_, stop):
+    async with running_worker(_patient(store), {"p": Scripted(waits)}, drain_seconds=12.0) as (_, stop):
         await submit(store)
         await until_processing(store, 1)
         stop.set()

@@ -102,6 +102,23 @@ async def test_a_claim_whose_answer_was_lost_is_answered_again(
     assert lost == [job_id]
 
 
+async def test_an_end_that_was_not_confirmed_is_written_again(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis is away when a job ends: its end is repeated, it is not left to its lease of a minute."""
+    finish, failed = JobStore.finish, list[int]()
+
+    async def fails_twice(self: JobStore, *arguments: Any, **more: Any) -> None:
+        if len(failed) < 2:
+            failed.append(1)
+            raise StoreUnavailable("away", sent=False)
+        await finish(self, *arguments, **more)
+
+    monkeypatch.setattr(JobStore, "finish", fails_twice)
+    async with running_worker(_lease(store, 60.0), {"p": Scripted(answers)}):
+        (job_id,) = await submit(store)
+        seen = await ended(store, job_id)
+    assert (seen.status, seen.attempt) == (JobStatus.COMPLETED, 1)
+
+
 async def test_a_ring_that_cannot_be_used_is_passed_on(store: JobStore, redis_url: str) -> None:
     """A sleeping worker must claim nothing more when it is rung for a job: another one that sleeps is rung instead."""
     slow, patient = {"p": Scripted(waits_for_ever)}, _lease(store, 60.0)
