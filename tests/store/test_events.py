@@ -111,7 +111,7 @@ async def test_a_hole_in_the_log_is_a_gap(store: JobStore, raw: RawRedis, ended:
     for number in (2, 3, 4):
         await store.append(held, number, f"<{number}>")
     if ended:
-        await complete(store, held, "<2><3><4>", number=4)
+        await store.finish(held, JobStatus.COMPLETED, Outcome(result="<2><3><4>"), number=4, offset=9, run_ms=1)
     await raw("HDEL", store.keys.log(job_id), f"{held.token}.3")
     page = await store.events.read(job_id, EventId(held.token, 1))
     assert page.gap
