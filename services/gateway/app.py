@@ -21,7 +21,7 @@ from services.gateway.routes import Jobs
 from services.gateway.settings import GatewaySettings
 from services.gateway.submit import Intake
 from services.gateway.usage import UsageReport
-from shared.http import server
+from shared.http import access, server
 from shared.http.connections import capacity
 from shared.http.identity import Authenticator
 from shared.http.ops import ops_routes
@@ -47,6 +47,7 @@ async def open_app(
     authenticator = Authenticator(
         settings.api_tokens, host=settings.gateway_host, allow_anonymous=settings.allow_anonymous
     )
+    access.check(settings, host=settings.gateway_host)
     links, maker = Links(settings.public_events_url), JobMaker(settings)
     registry = new_registry("gateway")
     submitted, redis = SubmitMetrics(registry), RedisMetrics(registry)

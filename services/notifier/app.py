@@ -10,6 +10,7 @@ from litestar.types import ASGIApp
 from prometheus_client import CollectorRegistry
 
 from services.notifier.settings import NotifierSettings
+from shared.http import access
 from shared.http.connections import capacity
 from shared.http.identity import Authenticator
 from shared.http.ops import ops_routes
@@ -32,12 +33,14 @@ GRACE_SECONDS = 2
 
 
 def _application(
-    settings: NotifierSettings, store: JobStore, hub: Hub, metrics: StreamMetrics, registry: CollectorRegistry
+    settings: NotifierSettings,
+    store: JobStore,
+    hub: Hub,
+    *,
+    authenticator: Authenticator,
+    metrics: StreamMetrics,
+    registry: CollectorRegistry,
 ) -> ASGIApp:
-    authenticator = Authenticator(
-        settings.api_tokens, host=settings.notifier_host, allow_anonymous=settings.allow_anonymous
-    )
-
     async def ready() -> None:
         if hub.draining:
             raise Problem(DRAINING)
@@ -59,6 +62,10 @@ def _streams(wanted: int) -> int:
 @asynccontextmanager
 async def open_app(settings: NotifierSettings, store_settings: StoreSettings) -> AsyncIterator[tuple[ASGIApp, Hub]]:
     """The application and the hub that ends its streams, for the length of the block. SettingsInvalid."""
+    authenticator = Authenticator(
+        settings.api_tokens, host=settings.notifier_host, allow_anonymous=settings.allow_anonymous
+    )
+    access.check(settings, host=settings.notifier_host)
     registry = new_registry("notifier")
     metrics = StreamMetrics(registry)
     hub = Hub(_streams(settings.notifier_max_connections), metrics)
@@ -69,7 +76,7 @@ async def open_app(settings: NotifierSettings, store_settings: StoreSettings) ->
         reported(redis.meter, **store_settings.profile),
     ):
         redis.show_quota(lambda: store.quota_exceeded)
-        yield _application(settings, store, hub, metrics, registry), hub
+        yield _application(settings, store, hub, authenticator=authenticator, metrics=metrics, registry=registry), hub
 
 
 async def run(settings: NotifierSettings, store_settings: StoreSettings, stop: asyncio.Event) -> None:

@@ -35,6 +35,11 @@ class AccessSettings(msgspec.Struct, frozen=True, kw_only=True):
     root_path: str = ""
 
 
+def check(settings: AccessSettings, *, host: str) -> None:
+    """Raise SettingsInvalid for a setting that nothing can match: a service asks before it connects to anything."""
+    Access(Litestar(openapi_config=None, logging_config=None), settings, host=host)
+
+
 class Access:
     """An ASGI application around Litestar's. It is not `async` itself: a stream would keep one more frame in memory."""
 

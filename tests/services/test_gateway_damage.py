@@ -70,7 +70,12 @@ async def test_a_length_of_thousands_of_digits_is_no_error_of_ours(redis_url: st
     """Python refuses to read such a number: the gateway does not ask it to."""
     async with running_gateway(redis_url) as client:
         reader, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port)
-        head = ["Host: x", "Content-Type: application/json", f"Content-Length: {'0' * 5000}1", "Connection: close"]
+        head = [
+            "Host: localhost",
+            "Content-Type: application/json",
+            f"Content-Length: {'0' * 5000}1",
+            "Connection: close",
+        ]
         writer.write("\r\n".join([f"POST {SUBMIT} HTTP/1.1", *head, "", "1"]).encode())
         async with asyncio.timeout(10):
             status = int((await reader.readline()).split()[1])
