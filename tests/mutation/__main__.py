@@ -1,65 +1,23 @@
 """`make mutate`: damages one line at a time in a copy of the tree and runs the tests that must notice.
 
-Exit status 1 when fewer than 95 % were noticed of those that can be, or a test run broke down. Names on the command
-line choose among the mutations; each stands for all whose name begins so.
+Exit status 1 when fewer than 95 % were noticed of those that can be, a test run broke down, or tests fail without any
+damage. Names on the command line choose among the mutations; each stands for all whose name begins so.
 """
 
 from __future__ import annotations
 
 import argparse
-import queue
 import shutil
-import subprocess
 import sys
 import tempfile
 import threading
-import time
 from pathlib import Path
 from typing import Final
 
 from tests.mutation.listing import ROOT, Mutation, mutations
+from tests.mutation.trials import Trials
 
 LEAST_KILLED: Final = 0.95
-SECONDS: Final = 300.0
-"""Patience with the tests of one mutation; damage that makes them hang is noticed too."""
-
-VERDICTS: Final = {0: "survived", 1: "killed"}
-"""By pytest's exit status; another one is a run that told nothing: no such test, or a syntax error."""
-
-
-def _verdict(copy: Path, mutation: Mutation) -> str:
-    path = copy / mutation.file
-    sound = path.read_text(encoding="utf-8")
-    path.write_text(mutation.damaged(copy), encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", *mutation.tests]
-    try:
-        run = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        return "killed"
-    finally:
-        path.write_text(sound, encoding="utf-8")
-
-    verdict = VERDICTS.get(run.returncode, "broken")
-    if verdict == "broken":
-        print(run.stdout[-2000:], run.stderr[-2000:], flush=True)
-    return verdict
-
-
-def _work(waiting: queue.SimpleQueue[Mutation], verdicts: dict[str, str]) -> None:
-    """Judge mutations until none waits, in a copy of the tree of its own."""
-    with tempfile.TemporaryDirectory(prefix="presswork-mutation-") as folder:
-        copy = Path(folder) / "tree"
-        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "__pycache__", "results"))
-        while not waiting.empty():
-            try:
-                mutation = waiting.get_nowait()
-            except queue.Empty:
-                return
-            began = time.monotonic()
-            verdicts[mutation.name] = _verdict(copy, mutation)
-            note = f" ({mutation.survives})" if mutation.survives else ""
-            seconds = time.monotonic() - began
-            print(f"{verdicts[mutation.name]:9} {seconds:5.0f} s  {mutation.name}{note}", flush=True)
 
 
 def main() -> int:
@@ -67,20 +25,28 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--no-first-run", action="store_true", help="take it that the tests pass without damage")
     arguments = parser.parse_args()
     wanted = tuple(arguments.names) or ("",)
     chosen = [mutation for mutation in mutations() if mutation.name.startswith(wanted)]
 
-    waiting, verdicts = queue.SimpleQueue[Mutation](), dict[str, str]()
-    for mutation in chosen:
-        waiting.put(mutation)
-    threads = [threading.Thread(target=_work, args=(waiting, verdicts)) for _ in range(arguments.jobs)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with tempfile.TemporaryDirectory(prefix="presswork-mutation-") as folder:
+        copies = [Path(folder) / f"tree-{number}" for number in range(max(min(arguments.jobs, len(chosen)), 1))]
+        for copy in copies:
+            shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "__pycache__", "results"))
+        trials = Trials(chosen)
+        try:
+            if not arguments.no_first_run and not trials.pass_without_damage(copies[0], len(copies)):
+                return 1
+            threads = [threading.Thread(target=trials.work, args=[copy]) for copy in copies]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            trials.stop()
 
-    return _judge(chosen, verdicts)
+    return _judge(chosen, trials.verdicts)
 
 
 def _judge(chosen: list[Mutation], verdicts: dict[str, str]) -> int:

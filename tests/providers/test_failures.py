@@ -85,6 +85,24 @@ def test_the_wish(given_headers: dict[str, Any], wish: float | None) -> None:
     assert retry_after_s(CallFailure(status=429, **given_headers)) == wish
 
 
+@pytest.mark.parametrize(("status", "wish"), [(429, 30.0), (503, None), (529, None), (None, None)])
+def test_the_reset_of_a_limit_is_a_wish_where_the_limit_is_used_up(status: int | None, wish: float | None) -> None:
+    """It comes with every answer: beside another failure it says nothing of when to come back."""
+    assert retry_after_s(CallFailure(status=status, reset="30")) == wish
+
+
+@pytest.mark.parametrize(
+    ("hint", "error_type"),
+    [(Hint.KEY, "ProviderKeyRejected"), (Hint.REGION, "ProviderForbidden"), (Hint.MODEL, "ModelNotFound")],
+)
+def test_a_vague_hint_counts_where_the_status_blames_the_request(hint: Hint, error_type: str) -> None:
+    """A 503 whose message speaks of a model is a 503: few words tell what they are about."""
+    for status in (None, 400, 403, 404, 422):
+        assert classify(CallFailure(status=status, hint=hint)).error.type == error_type
+    for status in (408, 429, 500, 503):
+        assert classify(CallFailure(status=status, hint=hint)).error == classify(CallFailure(status=status)).error
+
+
 def test_hints() -> None:
     """The few things that only a message says."""
     assert hint_in("Your credit balance is too low to access the API.") is Hint.CREDIT

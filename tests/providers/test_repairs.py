@@ -84,6 +84,7 @@ OPENAI = [
      "max_tokens", "cap"),
     (said("'max_tokens' or 'max_completion_tokens' is too large: 20000. This model's maximum context length is 4096 "
           "tokens and your request has 20 input tokens (20000 > 4096 - 20)."), "max_tokens", "drop"),  # vLLM
+    (said("max_tokens is too large: 20000. See error 41 of our guide."), "max_tokens", "drop"),
     (said("max_tokens is too large: 20000. gpt-4o-2024-08-06 supports at most 16,384 tokens"), "max_tokens", "cap"),
     (said("Unable to submit request because it has a maxOutputTokens value of 20000 but the supported range is from 1 "
           "(inclusive) to 8193 (exclusive)."), "max_tokens", "cap"),  # Gemini
@@ -162,6 +163,7 @@ def test_what_servers_of_anthropics_dialect_say(message: str, parameter: str, ho
     [
         None, "", [], {}, said("The prompt is bad."), said("Invalid value", param="messages[1].content"),
         said("Not for the temperature in Rome: policy", param="prompt"), {"error": {"message": ["temperature"] * 9}},
+        {"detail": [{"msg": "The text is bad.", "input": "temperature is not supported"}]},
         said("Unknown name: top_p"), {"a": {"b": {"c": [[[[["temperature"]]]]]}}},
     ],
 )  # fmt: skip
@@ -182,8 +184,9 @@ def test_several_at_once() -> None:
 )
 def test_a_hostile_refusal_takes_no_time(text: str) -> None:
     """Whatever 64 KiB of a refusal hold, it is read in a few milliseconds."""
+    wide = [[["temperature"] * 100] * 100] * 100
     began = time.process_time()
-    find_fixes(said(text) | {"detail": [text, {"loc": [text]}] * 20}, _openai_draft())
+    find_fixes(said(text) | {"detail": [text, {"loc": [text]}] * 20, "loc": wide}, _openai_draft())
     assert time.process_time() - began < 0.1
 
 

@@ -36,8 +36,7 @@ async def _waited(client: httpx.AsyncClient, job_id: str, wait: float = 20, **mo
 
 
 async def _claimed(store: JobStore) -> Claim:
-    (held,) = await claim(store, 1)
-    return held
+    return (await claim(store, 1))[0]
 
 
 async def _listening(client: httpx.AsyncClient) -> None:
@@ -126,24 +125,33 @@ async def test_another_tenant_waits_for_nothing(redis_url: str) -> None:
         await client.get(STATUS, params={"jobId": "ai-job-1737465123456-0bc123def", "wait": 0.1}, headers=alice)
         answer = await client.post(SUBMIT, json=body(organizationId="alice"), headers=alice)
         job_id = answer.raise_for_status().json()["jobId"]
-        problem(await _waited(client, job_id, headers=bob), 404, "not-found")
+        async with asyncio.timeout(10):
+            problem(await _waited(client, job_id, headers=bob), 404, "not-found")
         waiting = asyncio.create_task(_waited(client, job_id, headers=alice))
         await complete(store, await _claimed(store))
         assert (await waiting).json()["status"] == "completed"
 
 
-async def test_only_so_many_jobs_are_expected(redis_url: str) -> None:
+async def test_only_so_many_jobs_are_expected(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of more than that the oldest are forgotten, and read first like any other."""
+    keep, held = Expected._keep, list[int]()
+
+    def counted(self: Expected, *arguments: Any) -> None:
+        keep(self, *arguments)
+        held.append(len(self._jobs))
+
+    monkeypatch.setattr(Expected, "_keep", counted)
     async with running_gateway(redis_url, FRUGAL="1") as client, _store(redis_url) as store:
         await _listening(client)
         job_id = await _submitted(client)
         for start in range(0, LIMIT, 500):
-            answer = await client.post(BATCH, json={"jobs": [body(priority="low")] * min(500, LIMIT - start)})
-            assert len(answer.raise_for_status().json()["jobs"]) == 500
+            jobs = [body(priority="low")] * min(500, LIMIT - start)
+            assert len((await client.post(BATCH, json={"jobs": jobs})).raise_for_status().json()["jobs"]) == 500
+        assert max(held) == LIMIT
         waiting = asyncio.create_task(_waited(client, job_id))
-        held = await _claimed(store)
-        assert held.job_id == job_id
-        await complete(store, held)
+        mine = await _claimed(store)
+        assert mine.job_id == job_id
+        await complete(store, mine)
         assert (await waiting).json()["status"] == "completed"
 
 

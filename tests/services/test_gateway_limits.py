@@ -47,6 +47,15 @@ async def test_a_good_body_may_come_in_chunks(redis_url: str) -> None:
         assert (await client.post(SUBMIT, content=_in_pieces(content), headers=JSON)).status_code == 202
 
 
+async def test_a_job_of_a_batch_may_be_as_long_as_a_job_alone(redis_url: str) -> None:
+    """One that is too long is refused by itself, with a 413, and spoils no other."""
+    async with running_gateway(redis_url) as client:
+        jobs = [body(), body(metadata={"x": "x" * BODY_MAX}), body()]
+        taken, refused, last = (await client.post(BATCH, json={"jobs": jobs})).json()["jobs"]
+        assert (refused["error"]["status"], refused["error"]["type"]) == (413, "urn:presswork:problem:body-too-large")
+        assert [taken["status"], last["status"]] == ["queued", "queued"]
+
+
 async def test_the_gateway_works_on_after_refusing_a_flood(redis_url: str) -> None:
     """Uploads of 64 MiB are cut off, and others are served meanwhile and afterwards."""
 
@@ -75,6 +84,19 @@ async def test_a_dawdling_body_is_given_up(redis_url: str, monkeypatch: pytest.M
         writer.close()
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b"urn:presswork:problem:body-too-slow" in answer
+
+
+async def test_a_body_without_end_is_refused_at_the_limit(redis_url: str) -> None:
+    """Who sends on in pieces hears of the limit when he is beyond it, not when he is done."""
+    piece = b"%x\r\n%s\r\n" % (1 << 16, b" " * (1 << 16))
+    async with running_gateway(redis_url) as client:
+        place = urlsplit(str(client.base_url))
+        reader, writer = await asyncio.open_connection(place.hostname, place.port)
+        writer.write(SLOW.replace("Content-Length: 100", "Transfer-Encoding: chunked").encode())
+        writer.write(piece * (BODY_MAX // (1 << 16) + 1))
+        answer = await asyncio.wait_for(reader.readline(), 5)
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 413 ")
 
 
 async def test_a_client_that_hangs_up_leaves_nothing(redis_url: str) -> None:
@@ -130,6 +152,22 @@ async def _failed(client: httpx.AsyncClient, store: JobStore) -> str:
     return f"/api/ai/jobs/{job['jobId']}/retry"
 
 
+async def test_a_full_queue_is_looked_at_now_and_then(redis_url: str) -> None:
+    """However many submits are refused, Redis is asked for the figures every two seconds at most."""
+    async with running_gateway(redis_url, MAX_QUEUED_JOBS="1") as client, RawRedis(redis_url) as raw:
+
+        async def looks() -> int:
+            lines = (await raw("INFO", "commandstats")).decode().splitlines()
+            return int(next(line for line in lines if line.startswith("cmdstat_info:")).split("=")[1].split(",")[0])
+
+        await _refused(client, SUBMIT, body())
+        before, began = await looks(), asyncio.get_running_loop().time()
+        for _ in range(20):
+            problem(await client.post(SUBMIT, json=body()), 503, "queue-full")
+        spent_s = asyncio.get_running_loop().time() - began
+        assert await looks() - before <= 2 + spent_s / 2  # the test itself asked once
+
+
 async def test_a_full_queue_refuses_retries_too(
     redis_url: str, store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,11 +206,13 @@ async def test_a_server_short_of_memory_is_spared(redis_url: str, monkeypatch: p
     monkeypatch.setattr(admission, "ROOM_SHARE", 10**9)
     async with running_gateway(redis_url) as client, RawRedis(redis_url) as raw:
         job = (await client.post(SUBMIT, json=body())).json()
+        await raw("SET", "much", "x" * (16 << 20))
         info = (await raw("INFO", "memory")).decode()
         used = int(next(line for line in info.splitlines() if line.startswith("used_memory:")).split(":")[1])
         await raw("CONFIG", "SET", "maxmemory", str(int(used * 1.1)))
         try:
             problem(await _refused(client, SUBMIT, body()), 503, "store-full")
+            assert await raw("SET", "little", "x") == b"OK"  # Redis itself has room yet
             assert (await client.get(job["links"]["status"])).json()["status"] == "queued"
             assert (await client.post(job["links"]["cancel"])).json()["status"] == "cancelled"
         finally:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,9 +32,9 @@ class _Sent:
         self.channels[command] += channels
 
 
-def _bell(url: str, sent: _Sent | None = None, *, reply_s: float = 0.5, quiet_s: float = 60.0) -> aclosing[Bell]:
+def _bell(url: str, sent: _Sent | None = None, *, reply_s: float = 0.5, **more: Any) -> aclosing[Bell]:
     settings = RedisSettings(url=url, client_name="bell")
-    return aclosing(Bell(lambda: new_connection(settings), observer=sent, reply_s=reply_s, quiet_s=quiet_s))
+    return aclosing(Bell(lambda: new_connection(settings), observer=sent, reply_s=reply_s, **more))
 
 
 @pytest.fixture
@@ -157,6 +158,17 @@ async def test_a_listener_may_come_while_redis_is_away(own_server: EmbeddedServe
         assert await listener.wait(0.3) is None
         own_server.start()
         assert await listener.wait(5) == RUNG
+
+
+async def test_a_bell_without_a_connection_hears_nothing_now(own_server: EmbeddedServer) -> None:
+    """Who needs to know that nothing is missed, as a job's submit does, is told when a pattern is heard no more."""
+    async with _bell(own_server.url, prefix="channel-") as bell, bell.listen("channel-1") as listener:
+        assert await listener.wait(5) == RUNG
+        assert bell.hears_now("channel-2")
+        own_server.kill()
+        async with asyncio.timeout(10):
+            while bell.hears_now("channel-2"):
+                await asyncio.sleep(0.01)
 
 
 async def test_a_silent_server_is_found_out(own_server: EmbeddedServer) -> None:

@@ -9,9 +9,12 @@ from contextlib import AsyncExitStack
 import msgspec
 import pytest
 
+from shared.errors import StoreUnavailable
 from shared.events import EventId
-from shared.store.event_log import PAGE
+from shared.store.event_log import PAGE, EventLog, EventPage
 from shared.store.job_store import JobStore
+from shared.store.organization_log import ORGANIZATION_LENGTH
+from shared.streams.organization_feed import OrganizationFeed
 from shared.streams.shared_reads import SharedReads
 from shared.streams.sources import JobSource
 from tests.support.checks import RawRedis
@@ -83,9 +86,31 @@ async def test_what_did_not_ring_is_found_at_a_heartbeat(store: JobStore, redis_
         async with Stream(notifier.events(job.id)) as stream:
             await stream.take(1)
             await beats(stream, 5)
-            await raw("CLIENT", "KILL", "TYPE", "pubsub")
             await raw("HSET", store.keys.job(job.id), "state", "cancelled", "outcome", "{}", "entry", "0-0", "last", 1)
             assert [event.kind for event in await stream.rest(seconds=8)] == ["cancelled"]
+
+
+async def test_a_read_that_failed_is_repeated_soon(
+    store: JobStore, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What rang while Redis was away for a moment is shown as soon as it is back, not at the next heartbeat."""
+    read, failed = EventLog.read, list[int]()
+
+    async def fails_twice(self: EventLog, job_id: str, cursor: EventId | None) -> EventPage:
+        if cursor is not None and len(failed) < 2:
+            failed.append(1)
+            raise StoreUnavailable("away", sent=True)
+        return await read(self, job_id, cursor)
+
+    async with running_notifier(store.settings, notifier_heartbeat_seconds=60.0) as notifier:
+        job = await JobLife(store).submit()
+        async with Stream(notifier.events(job.id)) as stream:
+            await stream.take(1)
+            await heard(redis_url, store.keys.bell(job.id))
+            monkeypatch.setattr(EventLog, "read", fails_twice)
+            await job.start()
+            assert [event.kind for event in await stream.take(1)] == ["processing"]
+    assert len(failed) == 2
 
 
 async def test_a_hundred_readers_of_an_organisation_cost_one_read(store: JobStore, redis_url: str) -> None:
@@ -111,6 +136,22 @@ async def test_a_hundred_readers_of_an_organisation_cost_one_read(store: JobStor
         spent = await _calls(raw) - before
     assert all([event.data["jobId"] for event in got] == [f"j{n}" for n in range(50)] for got in taken)
     assert spent <= 2 * 50  # as each reader alone would: 15,000
+
+
+_ADD = "for n = 1, 600 do redis.call('XADD', KEYS[1], '*', 'job', 'j', 'kind', 'queued', 'event', '0-0.1') end"
+
+
+async def test_a_feed_keeps_no_more_than_its_log(store: JobStore, redis_url: str) -> None:
+    """However many events go by, the memory of an organisation's readers is bounded, and each event is told once."""
+    feed = OrganizationFeed(store.organization_events, "org-1")
+    cursor = (await feed.after(None)).cursor
+    async with RawRedis(redis_url) as raw:
+        for _ in range(3):
+            await raw("EVAL", _ADD, 1, store.keys.organization("org-1"))
+            news = await feed.after(cursor)
+            assert news.kinds == {"queued": 600}
+            cursor = news.cursor
+    assert len(feed._kept) == ORGANIZATION_LENGTH
 
 
 async def _calls(raw: RawRedis) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -41,6 +42,23 @@ async def test_a_drain_hands_back_without_using_up_an_attempt(store: JobStore, r
     assert await leaks(redis_url) == []
 
 
+async def test_a_drain_is_over_when_the_last_job_has_ended(store: JobStore) -> None:
+    """A worker that may take long to leave does not take longer than its jobs do."""
+    release = asyncio.Event()
+
+    async def waits(_: GenerationRequest) -> AsyncIterator[str | Completion]:
+        await release.wait()
+        yield DONE
+
+    async with running_worker(_patient(store), {"p": Scripted(waits)}, drain_seconds=12.0) as (_, stop):
+        await submit(store)
+        await until_processing(store, 1)
+        stop.set()
+        release.set()
+        told = time.monotonic()
+    assert time.monotonic() - told < 10.0
+
+
 async def test_a_worker_whose_lease_was_taken_stops_paying(store: JobStore) -> None:
     """When another one ended the job, the renewal tells, and the provider's stream is closed."""
     closed = asyncio.Event()
@@ -62,7 +80,7 @@ async def test_a_worker_whose_lease_was_taken_stops_paying(store: JobStore) -> N
 
 
 async def test_jobs_end_although_redis_was_away_when_they_should(server: EmbeddedServer, store: JobStore) -> None:
-    """The server sleeps while texts are done: no end is lost, none is written twice."""
+    """The server sleeps while texts are done: no end is lost or left to its lease, none is written twice."""
     gate = asyncio.Event()
 
     async def waits(_: GenerationRequest) -> AsyncIterator[str | Completion]:
@@ -80,7 +98,8 @@ async def test_jobs_end_although_redis_was_away_when_they_should(server: Embedde
         finally:
             server.resume()
         for job_id in ids:
-            assert (await ended(store, job_id)).status is JobStatus.COMPLETED
+            seen = await ended(store, job_id)
+            assert (seen.status, seen.attempt) == (JobStatus.COMPLETED, 1)
         assert (await store.overview.stats()).completed == 20
 
 
@@ -133,17 +152,21 @@ async def test_a_claim_in_flight_at_the_drain_is_not_left_to_its_lease(store: Jo
 
 
 async def test_a_busy_worker_makes_room_for_a_job_that_must_run_alone(store: JobStore, redis_url: str) -> None:
-    """Nothing new is claimed once it waited for a lease; it runs when the last of the others ended, and they go on."""
-    release, running, beside = asyncio.Event(), 0, list[int]()
+    """Nothing new is claimed once it waited for a lease, nor while it runs, which it does when the last of the others
+    ended; then they go on."""
+    release, running, beside = asyncio.Event(), list[str](), list[int]()
 
     async def counts(request: GenerationRequest) -> AsyncIterator[str | Completion]:
-        nonlocal running
-        running += 1
+        running.append(request.prompt)
+        if "alone" in running:
+            beside.append(len(running) - 1)
         if request.prompt == "alone":
-            beside.append(running - 1)
+            while worker._pool.clearing:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.2)
         elif request.prompt == "long":
             await release.wait()
-        running -= 1
+        running.remove(request.prompt)
         yield DONE
 
     settings = StoreSettings(redis_url=redis_url, lease_seconds=1.0)

@@ -11,11 +11,13 @@ import pytest
 import structlog
 
 from services.worker import app
+from services.worker.loops import PAUSE_LEAST_S, kept_going
 from shared.job import JobStatus
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore
 from shared.store.replies import Promoted
 from shared.store.upkeep import Upkeep
+from shared.telemetry.metrics import WorkerMetrics, new_registry
 from tests.support.faults import breaks
 from tests.support.store import submit
 from tests.support.worker import Scripted, answers, ended, running_worker, until
@@ -98,3 +100,27 @@ async def test_however_much_is_due_at_once_jobs_run_and_the_worker_lives(
             (job_id,) = await submit(store)
             assert (await ended(store, job_id, 3)).status is JobStatus.COMPLETED
             assert await worker.live()
+
+
+async def test_a_loop_that_fails_again_and_again_slows_down_and_goes_on() -> None:
+    """Whatever it raises, a cancellation that nobody asked for too; only when its task is cancelled does it end."""
+    metrics, began = WorkerMetrics(new_registry("worker")), list[float]()
+    raised = [RuntimeError(), asyncio.CancelledError(), SystemExit(), ValueError()]
+
+    async def fails() -> None:
+        began.append(asyncio.get_running_loop().time())
+        if raised:
+            raise raised.pop()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(kept_going("renew", fails, metrics.loop_failures))
+
+    async def five_times() -> bool:
+        return len(began) == 5
+
+    await until(five_times)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert began[4] - began[3] >= 0.5 * 8 * PAUSE_LEAST_S
+    assert metrics.loop_failures.labels("renew")._value.get() == 4

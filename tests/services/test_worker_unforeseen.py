@@ -135,27 +135,30 @@ async def test_a_provider_that_ignores_its_time_out_keeps_no_slot(
     monkeypatch.setattr(app, "LIVE_MARGIN_S", -1.5)
     quick = StoreSettings(redis_url=store.settings.redis_url, lease_seconds=1.0)
     deaf = _Deaf()
-    with structlog.testing.capture_logs() as lines:
-        async with running_worker(
-            quick, {"deaf": Scripted(deaf.stream), "p": Scripted(answers)}, worker_concurrency=1
-        ) as (worker, _):
-            (job_id,) = await submit(store, max_attempts=1, timeout_seconds=0.3)
-            seen = await ended(store, job_id)
-            assert seen.outcome is not None
-            assert seen.outcome.error is not None
-            assert seen.outcome.error.type == "Timeout"
-            await until(lambda: _settled(worker))
+    try:
+        with structlog.testing.capture_logs() as lines:
+            async with running_worker(
+                quick, {"deaf": Scripted(deaf.stream), "p": Scripted(answers)}, worker_concurrency=1
+            ) as (worker, _):
+                (job_id,) = await submit(store, max_attempts=1, timeout_seconds=0.3)
+                seen = await ended(store, job_id)
+                assert seen.outcome is not None
+                assert seen.outcome.error is not None
+                assert seen.outcome.error.type == "Timeout"
+                await until(lambda: _settled(worker))
 
-            async def dead() -> bool:
-                return not await worker.live()
+                async def dead() -> bool:
+                    return not await worker.live()
 
-            await until(dead)
-            deaf.released.set()
-            await deaf.gone.wait()
-            await until(worker.live)
-            (later,) = await submit(store, max_attempts=1)
-            assert (await ended(store, later)).status is JobStatus.COMPLETED
-            assert await store.status(job_id) == seen
+                await until(dead)
+                deaf.released.set()
+                await deaf.gone.wait()
+                await until(worker.live)
+                (later,) = await submit(store, max_attempts=1)
+                assert (await ended(store, later)).status is JobStatus.COMPLETED
+                assert await store.status(job_id) == seen
+    finally:
+        deaf.released.set()
     (line,) = _lines(lines, job_id)
     assert (line["stuck"], line["log_level"]) == (True, "error")
     assert line["run_seconds"] < 0.3 + 1.0 + 1.0

@@ -12,6 +12,7 @@ from shared.job import JobSnapshot, JobStatus, RetryReason
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.keys import GROUP
+from shared.store.records import VERSION
 from shared.store.replies import UnreadableJob
 from tests.support.checks import RawRedis
 from tests.support.store import (
@@ -117,11 +118,14 @@ async def test_a_job_with_ten_thousand_deltas_can_be_cancelled_by_force(store: J
 
 
 DEEP = '{"a":' * 2000 + "1" + "}" * 2000
+SPEC = '{"projectId":"p","userId":"u","organizationId":"org","prompt":"x","metadata":%s}'
 DAMAGES = [
     ("spec", "{"),
     ("spec", None),
-    ("spec", f'{{"projectId":"p","userId":"u","organizationId":"org","prompt":"x","metadata":{DEEP}}}'),
-    ("spec", f'{{"projectId":"p","userId":"u","organizationId":"org","prompt":"x","metadata":{DEEP[200:-200]}}}'),
+    ("spec", SPEC % DEEP),
+    ("spec", SPEC % DEEP[200:-200]),
+    ("spec", SPEC % ('{"a":' * 70 + "1" + "}" * 70)),
+    ("v", str(VERSION + 1)),
     ("state", "paused"),
     ("state", b"\xff"),
     ("created", "9" * 30),

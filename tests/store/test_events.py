@@ -108,16 +108,29 @@ async def test_a_log_that_is_gone_is_a_gap_for_who_was_in_the_middle(store: JobS
     assert [event.kind for event in fresh.events] == [EventKind.COMPLETED]
 
 
-async def test_a_hole_in_the_log_is_a_gap(store: JobStore, raw: RawRedis) -> None:
+async def test_a_number_that_an_ended_lease_never_had_is_a_gap(store: JobStore) -> None:
+    """A fail-over lost the end of a lease that a reader had seen: he hears of it, and not of what came after alone."""
+    (job_id,) = await submit(store)
+    (held,) = await claim(store)
+    await store.append(held, 2, "some text")
+    await store.requeue(held, RetryReason.ERROR, delay_ms=0, refund=False, error=ERROR)
+    assert not (await store.events.read(job_id, EventId(held.token, 3))).gap
+    assert (await store.events.read(job_id, EventId(held.token, 4))).gap
+
+
+@pytest.mark.parametrize("ended", [False, True])
+async def test_a_hole_in_the_log_is_a_gap(store: JobStore, raw: RawRedis, ended: bool) -> None:
     """A fail-over lost the second of three deltas: nobody is shown a text with a hole."""
     (job_id,) = await submit(store)
     (held,) = await claim(store)
     for number in (2, 3, 4):
         await store.append(held, number, f"<{number}>")
+    if ended:
+        await store.finish(held, JobStatus.COMPLETED, Outcome(result="<2><3><4>"), number=4, offset=9, run_ms=1)
     await raw("HDEL", store.keys.log(job_id), f"{held.token}.3")
     page = await store.events.read(job_id, EventId(held.token, 1))
     assert page.gap
-    assert page.cursor == EventId(held.token, 4)
+    assert page.cursor == EventId(held.token, 5 if ended else 4)
 
 
 async def test_deltas_are_read_without_the_record(store: JobStore) -> None:

@@ -15,6 +15,7 @@ from shared.errors import SettingsInvalid
 from shared.http import server
 from shared.http.access import AccessSettings
 from shared.http.entry_point import ANYWHERE
+from shared.http.hosts import Hosts
 from shared.http.prefix import prefix_of
 from tests.support.gateway import problem
 
@@ -222,3 +223,10 @@ def test_a_setting_that_nothing_can_match_is_refused(name: str, value: str) -> N
     """One line that names it, at the start."""
     with pytest.raises(SettingsInvalid, match=f"^{name.upper()}: expected"):
         _app(**{name: value})
+
+
+def test_names_that_callers_think_up_take_no_memory() -> None:
+    """Every name below `*.example.com` is served, and few of them are remembered."""
+    hosts = Hosts("*.example.com", bound=ANYWHERE)
+    assert all(hosts.serves([f"a{number}.example.com".encode()], {}) for number in range(1000))
+    assert len(hosts._known) <= 64

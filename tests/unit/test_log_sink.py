@@ -137,6 +137,10 @@ def test_secrets_are_taken_out_of_the_text_of_others() -> None:
     """Passwords in URLs, bearer tokens and keys; what only looks a little like one stays. Long texts take no long
     time."""
     assert {text: redacted(text) for text in SECRETS} == SECRETS
+    written = io.StringIO()
+    sink = Sink(written)
+    assert all(sink.write(f"{text}\n") for text in SECRETS)
+    assert written.getvalue().splitlines() == list(SECRETS.values())
     began = time.process_time()
     for text in ("://" * 50_000, "password" * 20_000 + "@", "bearer " * 20_000, "sk-" * 50_000, "@" + "://a" * 40_000):
         redacted(text)

@@ -1,0 +1,161 @@
+"""A worker and what it holds: renewals, claims and rings that get lost, and ends that nobody confirms."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from services.worker.chores import RENEW_RETRY_S
+from services.worker.pool import Pool
+from shared.errors import StoreUnavailable
+from shared.job import Claim, JobStatus
+from shared.settings import StoreSettings
+from shared.store.job_store import JobStore
+from shared.store.upkeep import Upkeep
+from tests.support.checks import RawRedis
+from tests.support.store import submit
+from tests.support.worker import Scripted, answers, ended, running_worker, until, until_processing, waits_for_ever
+
+
+def _lease(store: JobStore, seconds: float) -> StoreSettings:
+    return StoreSettings(redis_url=store.settings.redis_url, lease_seconds=seconds)
+
+
+async def test_a_renewal_that_failed_is_repeated_soon(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not wait for its next turn, a third of a lease later: others would look meanwhile (I6)."""
+    renew, asked = JobStore.renew, list[float]()
+
+    async def fails_once(self: JobStore, consumer: str, claims: list[Claim]) -> Any:
+        if claims:
+            asked.append(time.monotonic())
+            if len(asked) == 1:
+                raise StoreUnavailable("lost", sent=True)
+        return await renew(self, consumer, claims)
+
+    monkeypatch.setattr(JobStore, "renew", fails_once)
+    async with running_worker(_lease(store, 6.0), {"p": Scripted(waits_for_ever)}):
+        await submit(store)
+
+        async def twice() -> bool:
+            return len(asked) >= 2
+
+        await until(twice)
+    assert asked[1] - asked[0] < RENEW_RETRY_S + 1.0
+
+
+async def test_a_cancel_that_was_not_heard_is_told_by_a_renewal(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message on the worker's channel got lost: its next renewal ends the job all the same."""
+    monkeypatch.setattr(Pool, "halt_job", lambda *_: None)
+    async with running_worker(_lease(store, 1.0), {"p": Scripted(waits_for_ever)}):
+        (job_id,) = await submit(store)
+        await until_processing(store, 1)
+        await store.cancel(job_id)
+        assert (await ended(store, job_id)).status is JobStatus.CANCELLED
+
+
+async def test_nothing_is_taken_over_before_a_lease_was_watched(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker whose connection broke cannot know who was silent meanwhile: it watches a whole lease first (I6)."""
+    recover, asked = Upkeep.recover, list[float]()
+
+    async def noted(self: Upkeep, consumer: str, held: list[str]) -> Any:
+        asked.append(time.monotonic())
+        return await recover(self, consumer, held)
+
+    async def looked() -> bool:
+        return bool(asked)
+
+    monkeypatch.setattr(Upkeep, "recover", noted)
+    async with running_worker(_lease(store, 1.0), {"p": Scripted(waits_for_ever)}) as (worker, _):
+        await submit(store)
+        await until(looked)
+        worker._chores.view_broke()
+        broke = time.monotonic()
+        asked.clear()
+        await until(looked)
+    assert asked[0] - broke >= 1.0
+
+
+async def test_a_claim_whose_answer_was_lost_is_answered_again(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the server delivered runs at once, long before its lease could run out."""
+    claim, lost = JobStore.claim, list[str]()
+
+    async def loses_the_first(self: JobStore, *arguments: Any, **more: Any) -> Any:
+        claimed = await claim(self, *arguments, **more)
+        if claimed.claims and not lost:
+            lost.extend(one.job_id for one in claimed.claims)
+            raise StoreUnavailable("lost", sent=True)
+        return claimed
+
+    monkeypatch.setattr(JobStore, "claim", loses_the_first)
+    async with running_worker(_lease(store, 60.0), {"p": Scripted(answers)}):
+        (job_id,) = await submit(store)
+        assert (await ended(store, job_id)).status is JobStatus.COMPLETED
+    assert lost == [job_id]
+
+
+async def test_an_end_that_was_not_confirmed_is_written_again(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis is away when a job ends: its end is repeated, it is not left to its lease of a minute."""
+    finish, failed = JobStore.finish, list[int]()
+
+    async def fails_twice(self: JobStore, *arguments: Any, **more: Any) -> None:
+        if len(failed) < 2:
+            failed.append(1)
+            raise StoreUnavailable("away", sent=False)
+        await finish(self, *arguments, **more)
+
+    monkeypatch.setattr(JobStore, "finish", fails_twice)
+    async with running_worker(_lease(store, 60.0), {"p": Scripted(answers)}):
+        (job_id,) = await submit(store)
+        seen = await ended(store, job_id)
+    assert (seen.status, seen.attempt) == (JobStatus.COMPLETED, 1)
+
+
+async def test_a_ring_that_cannot_be_used_is_passed_on(store: JobStore, redis_url: str) -> None:
+    """A sleeping worker must claim nothing more when it is rung for a job: another one that sleeps is rung instead."""
+    slow, patient = {"p": Scripted(waits_for_ever)}, _lease(store, 60.0)
+
+    async def asleep(workers: int) -> None:
+        async def reached() -> bool:
+            info = (await raw("INFO", "clients")).decode()
+            return f"blocked_clients:{workers}\r\n" in info
+
+        await until(reached)
+
+    async with RawRedis(redis_url) as raw, running_worker(patient, slow) as (clearing, _):
+        await submit(store)
+        await until_processing(store, 1)
+        await asleep(1)
+        async with running_worker(patient, slow):
+            await asleep(2)
+            clearing._pool.clearing = True
+            await submit(store)
+            await until_processing(store, 2)
+            assert len(clearing._pool.runs) == 1
+
+
+async def test_ends_that_are_not_confirmed_are_bounded(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis delivers jobs and takes no end: no more than twice the slots are held, and all end once it does."""
+    finish, confirmed = JobStore.finish, asyncio.Event()
+
+    async def waits(self: JobStore, *arguments: Any, **more: Any) -> None:
+        await confirmed.wait()
+        await finish(self, *arguments, **more)
+
+    monkeypatch.setattr(JobStore, "finish", waits)
+    async with running_worker(_lease(store, 60.0), {"p": Scripted(answers)}, worker_concurrency=2) as (worker, _):
+        ids = await submit(store, 12)
+        await until_processing(store, 4)
+        await asyncio.sleep(0.3)
+        assert len(worker._pool.runs) == 4
+        confirmed.set()
+        for job_id in ids:
+            assert (await ended(store, job_id)).status is JobStatus.COMPLETED

@@ -1,0 +1,39 @@
+"""What stops a run, and which of its reasons counts."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from services.worker.run import Interrupted, Stop, StopSignal
+
+
+def test_the_first_reason_counts_but_a_lost_lease_overrules_all() -> None:
+    """A run whose lease is gone must write nothing, whatever it was told before or is told after."""
+    signal = StopSignal(0.0, 1.0)
+    for why, reason in ((Stop.DRAIN, Stop.DRAIN), (Stop.CANCELLED, Stop.DRAIN), (Stop.LOST, Stop.LOST)):
+        signal.halt(why)
+        assert signal.reason is reason
+    signal.halt(Stop.TIMEOUT)
+    assert signal.reason is Stop.LOST
+
+
+@pytest.mark.parametrize("inside", [False, True])
+async def test_a_task_whose_run_was_taken_ends_no_step(inside: bool) -> None:
+    """It cannot begin another one, nor end well the one it is in: what it would write next is not its own any more."""
+    signal = StopSignal(0.0, 1.0)
+    entered = False
+    if not inside:
+        signal.revoke()
+
+    async def step() -> None:
+        nonlocal entered
+        with signal.step(float("inf")):
+            entered = True
+            await asyncio.sleep(0)
+            signal.revoke()
+
+    with pytest.raises(Interrupted):
+        await step()
+    assert entered is inside
