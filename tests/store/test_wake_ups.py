@@ -31,10 +31,13 @@ async def _wakes(raw: RawRedis, gate: str = "") -> set[str]:
     return {member.decode() for member in await raw("ZRANGE", key, 0, -1)}
 
 
-async def _check(raw: RawRedis, step: Step, *expected: str) -> None:
-    await raw("DEL", KEYS.fixed("wake"))
+async def _check(raw: RawRedis, step: Step, *expected: str, gate: str = "") -> None:
+    """Who sleeps is woken by `expected`; `gate`: who has that gate, and nobody else."""
+    await raw("DEL", *KEYS.wake((gate,) if gate else ()))
     await step()
-    assert await _wakes(raw) == set(expected)
+    assert await _wakes(raw, gate) == set(expected)
+    if gate:
+        assert await _wakes(raw) == set()
 
 
 def _submit(delay_ms: int = 0) -> Scene:
@@ -141,7 +144,7 @@ async def test_what_a_gate_learns_wakes_for_its_jobs(one: JobStore, raw: RawRedi
         await one.report(A, CallReport.FAILED)
     await submit(one)
     await throttle_all(one)
-    await _check(raw, lambda: one.report(A, CallReport.OK), "job")
+    await _check(raw, lambda: one.report(A, CallReport.OK), "job", gate=A)
 
 
 async def test_tokens_that_were_not_used_wake(url: str, raw: RawRedis) -> None:
@@ -149,7 +152,7 @@ async def test_tokens_that_were_not_used_wake(url: str, raw: RawRedis) -> None:
     async with open_store(StoreSettings(redis_url=url), client_name="t", routing=routing(A, tpm=60_000)) as store:
         await submit(store, 2, max_tokens=30_000)
         (held,) = await claim(store)
-        await _check(raw, lambda: store.report(A, CallReport.NONE, tokens=100 - held.reserved), "job")
+        await _check(raw, lambda: store.report(A, CallReport.NONE, tokens=100 - held.reserved), "job", gate=A)
 
 
 async def test_throttled_jobs_wake_for_their_deadline_and_for_room(one: JobStore, raw: RawRedis) -> None:
@@ -164,7 +167,7 @@ async def test_throttled_jobs_wake_for_their_deadline_and_for_room(one: JobStore
     await raw("HSET", KEYS.job(suspect), "losses", 2)
     await throttle_all(one)
     await free(raw, A)
-    await _check(raw, one.upkeep.promote, "job")
+    await _check(raw, one.upkeep.promote, "job", gate=A)
     await free(raw, A)
     await _check(raw, lambda: claim(one, 5, suspect=False), "look")
 

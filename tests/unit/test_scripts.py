@@ -32,6 +32,14 @@ def test_scripts_stay_small_and_say_what_they_do(path: Path) -> None:
     assert text.count("\n") <= 110
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_script_keeps_clear_of_the_200_names_that_lua_allows(name: str) -> None:
+    """What one change adds compiles, and what two add that are merged."""
+    _, body = scripts.load(name).source.split("local function run()")
+    found = re.findall(r"^local (?:function )?([\w, ]+?)\s*(?:=|\(|$)", body, re.MULTILINE)
+    assert 0 < sum(names.count(",") + 1 for names in found) <= 180
+
+
 def test_only_the_lease_fragment_acknowledges() -> None:
     """XACK stands in one place, where XDEL follows it."""
     found = {path.name for path in FOLDER.rglob("*.lua") if re.search(r"'XACK'", path.read_text(encoding="utf-8"))}
