@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from shared.job import JobStatus
@@ -27,7 +29,7 @@ REQUESTS = 6
 """Place of `requests` in the state of a gate."""
 
 
-async def _lost(store: JobStore, raw: RawRedis, times: int, **more: object) -> str:
+async def _lost(store: JobStore, raw: RawRedis, times: int, **more: Any) -> str:
     """A job that lost so many workers, and waits."""
     (job_id,) = await submit(store, **more)
     (held,) = await claim(store, 1, f"last-of-{job_id}", look=False)
