@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from shared.job import JobStatus
@@ -9,7 +11,7 @@ from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.replies import Ring
 from tests.support.checks import RawRedis
-from tests.support.gates import A, block, free, routing, throttle_all
+from tests.support.gates import A, B, block, free, routing, throttle_all
 from tests.support.store import (
     KEYS,
     breaches,
@@ -18,6 +20,7 @@ from tests.support.store import (
     error_of,
     lose,
     make_overdue,
+    open_gate,
     status_of,
     submit,
 )
@@ -26,9 +29,9 @@ REQUESTS = 6
 """Place of `requests` in the state of a gate."""
 
 
-async def _lost(store: JobStore, raw: RawRedis, times: int) -> str:
+async def _lost(store: JobStore, raw: RawRedis, times: int, **more: Any) -> str:
     """A job that lost so many workers, and waits."""
-    (job_id,) = await submit(store)
+    (job_id,) = await submit(store, **more)
     (held,) = await claim(store, 1, f"last-of-{job_id}", look=False)
     await raw("HSET", KEYS.job(job_id), "losses", times - 1)
     await lose(store, raw, held)
@@ -98,3 +101,20 @@ async def test_an_isolated_job_that_ends_at_its_claim_rings_for_the_next(one: Jo
     assert await error_of(one, overdue) == "DeadlineExceeded"
     assert await one.wait_for_work(2000) is Ring.LOOK
     assert [held.job_id for held in await claim(one)] == [left]
+
+
+async def test_an_isolated_job_is_not_handed_to_and_fro(url: str, raw: RawRedis) -> None:
+    """One worker has its gate but holds others, an empty one has not: it is not passed on without a pause."""
+    settings = StoreSettings(redis_url=url)
+    owners = open_store(settings, client_name="owner", routing=routing(A))
+    strangers = open_store(settings, client_name="stranger", routing=routing(B))
+    async with owners as owner, strangers as stranger:
+        job_id = await _lost(owner, raw, 3, route=(A,))
+        assert await claim(stranger, 5, "stranger", suspect=1, alone=True) == []
+        for _ in range(5):
+            assert await claim(owner, 5, "busy", suspect=1, alone=False) == []
+            assert await raw("HGET", KEYS.job(job_id), "entry") in (f"p{A}".encode(), b"p*")
+        await open_gate(raw, A)
+        (held,) = await claim(owner, 5, "empty", suspect=1, alone=True)
+        assert held.job_id == job_id
+        assert await breaches(owner, raw, [job_id]) == []

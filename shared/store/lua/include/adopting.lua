@@ -94,7 +94,9 @@ local function adopt(token, job, repeated)
   end
   local wait, left = passed_over or SERVED_MS, tonumber(f.deadline) - now
   local names = f.route or FLEET
-  local entry = throttle(job, names, priority_of(token, f.spec), token, f.created, f.deadline, wait)
+  -- Workers that have its gate, but hold others, and this one would hand a job that runs alone to and fro without a pause.
+  local entry = throttle(job, names, priority_of(token, f.spec), token, f.created, f.deadline, wait,
+    not passed_over and string.sub(token, 1, 1) == 'i')
   redis.call('HSET', job_prefix .. job, 'entry', entry, 'due', string.format('%.0f', now + wait))
   soonest = math.min(soonest < 0 and wait or soonest, wait, left)
   ends_soon = ends_soon or left <= tonumber(lease_ms)

@@ -51,11 +51,13 @@ local function place_in_queue(letter, token, created)
 end
 
 -- Adds a job to the queues of `names`, to be looked at in `wait` ms; the caller releases its entry. Answers the new one.
-local function throttle(job, names, letter, token, created, deadline, wait)
+-- rest: no sooner, where it is the only one.
+local function throttle(job, names, letter, token, created, deadline, wait, rest)
   local score = place_in_queue(letter, token, created)
   for name in string.gmatch(names, '%S+') do
     redis.call('ZADD', throttled_prefix .. name, score, job)
     expect_job(name, wait)
+    if rest and redis.call('ZCARD', throttled_prefix .. name) == 1 then gate(name).look = now + wait end
   end
   if names == FLEET then
     for name in pairs(in_chain) do look_in(name, wait) end
