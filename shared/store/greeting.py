@@ -14,7 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from shared.store.locator import Locator
 
-LAST_WORDS_S: Final = 0.05
+LAST_WORDS_S: Final = 0.3
 """How long is waited for what a server said before it closed the connection."""
 
 Greeting = Callable[[Connection, str], Awaitable[None]]

@@ -50,7 +50,8 @@ class JobStore:
     ) -> None:
         self.settings = settings
         self.keys = Keys(prefix=settings.key_prefix)
-        wires = wiring.wires(settings, redis, self.keys, observer, role, gates=routing.chain if routing else ())
+        self._gates = routing.chain if routing else ()
+        wires = wiring.wires(settings, redis, self.keys, observer, role, gates=self._gates)
         self.vetting = wires.vetting
         self._socket, self._sleeper, self.bell = wires.socket, wires.sleeper, wires.bell
         self._quota = wires.quota
@@ -271,7 +272,10 @@ class JobStore:
 
     async def pass_on(self) -> None:
         """Wake another sleeper: this one was woken and may take nothing."""
-        await self._reads.execute("ZADD", self.keys.fixed("wake"), -1, Ring.LOOK.value, 0, Ring.JOB.value)
+        for key in self.keys.wake(self._gates):
+            await self._reads.execute("ZADD", key, -1, Ring.LOOK.value, 0, Ring.JOB.value)
+            if key != self.keys.fixed("wake"):
+                await self._reads.execute("PEXPIRE", key, 3_600_000)
 
     @asynccontextmanager
     async def control(self, consumer: str) -> AsyncIterator[Messages]:

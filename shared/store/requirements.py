@@ -46,7 +46,7 @@ SCRIPTS: Final = {
 _READS: Final = ("HMGET", "HGETALL", "XRANGE", "XREVRANGE", "XLEN")
 DIRECT: Final = {
     Role.GATEWAY: (*_READS, "TIME", "HSCAN", "LLEN", "LPOS", "LRANGE", "XGROUP CREATE", "SET"),
-    Role.WORKER: (*_READS, "TIME", "XREAD", "EXISTS", "ZRANGE", "SET", "SCAN", "ZADD", "XGROUP CREATE"),
+    Role.WORKER: (*_READS, "TIME", "XREAD", "EXISTS", "ZRANGE", "SET", "SCAN", "ZADD", "PEXPIRE", "XGROUP CREATE"),
     Role.NOTIFIER: _READS,
 }
 """What each sends outside of scripts, and what can be tried inside of one."""

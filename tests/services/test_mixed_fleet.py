@@ -12,8 +12,9 @@ import pytest
 from services.worker.providers import Completion, GenerationRequest
 from shared.job import JobStatus
 from shared.settings import StoreSettings
-from shared.store.job_store import JobStore
+from shared.store.job_store import JobStore, open_store
 from tests.support.checks import leaks
+from tests.support.gates import A, B, block, routing, throttle_all
 from tests.support.store import new_job, submit
 from tests.support.worker import DONE, Scripted, answers, ended, running_worker, until
 
@@ -91,3 +92,19 @@ async def test_what_nobody_has_ends_and_what_comes_is_waited_for(store: JobStore
     assert (failed.outcome.error.type, failed.attempt) == ("ProviderNotConfigured", 0)
     assert failed.outcome.error.message == "no worker has this provider and model"
     assert await leaks(store.settings.redis_url) == []
+
+
+async def test_each_kind_of_worker_comes_back_for_its_own_gates(store: JobStore) -> None:
+    """That a worker with other gates will look after its jobs soon is no reason to leave one's own to it: each is told
+    when to come for the jobs that only its kind can run."""
+    async with AsyncExitStack() as stack:
+        kinds = {
+            gate: await stack.enter_async_context(open_store(store.settings, client_name=gate, routing=routing(gate)))
+            for gate in (A, B)
+        }
+        for gate, wait_ms in ((A, 20_000), (B, 30_000)):
+            await block(kinds[gate], gate, ms=wait_ms)
+            await store.submit(new_job(route=(gate,)))
+            await throttle_all(kinds[gate])
+        told = [(await kinds[gate].claim(gate, 1, look=True, suspect=0)).next_ms for gate in (A, B, A, B)]
+        assert None not in told

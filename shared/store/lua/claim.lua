@@ -35,14 +35,13 @@ local function run_all()
   release_first()
   if isolated_held then wanted = 0 elseif look == '1' then wanted = take_redelivered(wanted) end
   deliver_in_turn(wanted)
-  local more = put_anew or gates_wait == 0 or not exhausted() and wanted + taken.s > 0
-  if more then
-    redis.call('SET', turn, (turn_now() + total(taken)) % 16)
-    redis.call('ZADD', wake, 0, 'job')
-  end
+  local more = put_anew or not exhausted() and wanted + taken.s > 0
+  if more or gates_wait == 0 then redis.call('SET', turn, (turn_now() + total(taken)) % 16) end
+  if more then redis.call('ZADD', wake, 0, 'job') end
+  if gates_wait == 0 then wake_for_room() end
   if ends_soon then redis.call('ZADD', wake, -1, 'look') end
   close_books()
-  return more
+  return more or gates_wait == 0
 end
 
 local ok, more = pcall(run_all)

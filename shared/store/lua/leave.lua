@@ -1,7 +1,8 @@
 -- A worker that ends removes its consumers, where nothing is pending: deleting one drops its pending list for good.
 -- It rings on: the ring that it popped while it went may have been somebody else's.
 -- KEYS again suspect isolated high normal low wake suspects gates
--- ARGV consumer
+-- PREFIX wake
+-- ARGV consumer chain limits
 -- RETURNS consumers deleted
 -- INCLUDE lease
 
@@ -15,7 +16,14 @@ for _, stream in pairs(streams) do
   end
 end
 redis.call('HDEL', suspects, consumer)
--- What this worker promised to look at, another one must.
+-- What this worker promised to look at, another one must that has the same gates.
 redis.call('HDEL', gates, '@')
 redis.call('ZADD', wake, 0, 'job')
+local names = {}
+for name in string.gmatch(chain, '%S+') do names[name] = true end
+for name in string.gmatch(limits, '(%S+) %d+ %d+') do names[name] = true end
+for name in pairs(names) do
+  redis.call('ZADD', wake_prefix .. name, 0, 'job')
+  redis.call('PEXPIRE', wake_prefix .. name, 3600000)
+end
 return deleted

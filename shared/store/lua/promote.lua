@@ -76,7 +76,7 @@ if heads == '1' then
   end
 end
 
-local room, moved = false, 0
+local room, ready, moved = false, false, 0
 if throttled then
   begin_writing()
   load_gates()
@@ -88,9 +88,10 @@ if throttled then
   if unserved_wait >= 0 then gates_wait = gates_wait < 0 and unserved_wait or math.min(gates_wait, unserved_wait) end
   for _, name in ipairs(own_gates) do
     local wait = queue_wait(name)
-    room = room or wait ~= nil and wait <= 0
+    ready = ready or wait ~= nil and wait <= 0
     if wait and wait > 0 then gates_wait = gates_wait < 0 and wait or math.min(gates_wait, wait) end
   end
+  if ready then wake_for_room() end
   if gates_wait > 0 then gates_wait = promise(gates_wait) end
   save_gates()
 end

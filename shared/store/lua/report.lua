@@ -10,18 +10,18 @@
 -- A write that cannot grow memory first, so that a full server still learns of it.
 redis.call('PERSIST', gates)
 load_gates()
-local ring = false
+local ready = {}
 local replies = each_item(function(name, report, retry, tokens)
   local state, limit = gate(name), gate_limits[name]
   if limit and limit.tpm > 0 and tokens ~= '0' then
     state.tokens = math.max(state.tokens, now) + tonumber(tokens) * SPREAD_MS / limit.tpm
     gates_changed[name] = true
-    ring = look_again(name) and tonumber(tokens) < 0 or ring
+    if look_again(name) and tonumber(tokens) < 0 then ready[name] = true end
   end
   local reopened = report ~= '' and report_call(name, report, tonumber(retry))
-  ring = ring or reopened and look_again(name)
+  if reopened and look_again(name) then ready[name] = true end
   return reopened and 1 or 0
 end)
 save_gates()
-if ring then redis.call('ZADD', wake, 0, 'job') end
+for name in pairs(ready) do wake_for(name, 'job') end
 return replies

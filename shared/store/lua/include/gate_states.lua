@@ -31,6 +31,7 @@ end
 
 -- A worker that names nothing has everything.
 local has_all = #own_gates == 0
+local same_gates = table.concat(own_gates, ' ')
 local function has_gate(name) return has_all or is_own[name] == true end
 
 local function parse_gate(name, text)
@@ -61,7 +62,8 @@ end
 local function load_gates()
   if has_all then return load_all() end
   local found = redis.pcall('HMGET', gates, PROMISED, FLEET_FIELD, unpack(own_gates))
-  promised = tonumber(found[1] or 0) or 0
+  local ms, whose = string.match(found[1] or '', '^(%d+) ?(.*)$')
+  promised = whose == same_gates and tonumber(ms) or 0
   parse_gate(FLEET, found[2])
   for i, name in ipairs(own_gates) do parse_gate(name, found[i + 2]) end
 end
@@ -82,11 +84,11 @@ local function save_gates()
   end
 end
 
--- One worker comes back for the queues, not all: answers `wait` (ms) to the caller that is to come, -1 when another will
--- by then. Should that one die, the others look once a lease.
+-- One worker of those with the same gates comes back for their queues, not all: answers `wait` (ms) to the caller that is
+-- to come, -1 when another will by then. Should that one die, the others look once a lease.
 local function promise(wait)
   if wait <= 0 or (promised > now and promised <= now + wait) then return -1 end
   promised = now + wait
-  redis.pcall('HSET', gates, PROMISED, string.format('%.0f', promised))
+  redis.pcall('HSET', gates, PROMISED, string.format('%.0f %s', promised, same_gates))
   return wait
 end

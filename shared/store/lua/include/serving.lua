@@ -25,10 +25,18 @@ local function mark_served(all)
   end
 end
 
--- A worker that has a gate sleeps on a key of that gate too.
-local function wake_for(name)
-  redis.call('ZADD', wake_prefix .. name, -1, 'look')
+-- A worker that has a gate sleeps on a key of that gate too: what wakes anybody may wake one that has it not.
+local function wake_for(name, member)
+  if has_all then return redis.call('ZADD', wake, 0, 'job') end
+  redis.call('ZADD', wake_prefix .. name, member == 'look' and -1 or 0, member)
   redis.call('PEXPIRE', wake_prefix .. name, 3600000)
+end
+
+-- Wakes workers for those of the caller's gates whose next job may go.
+local function wake_for_room()
+  for _, name in ipairs(own_gates) do
+    if (queue_wait(name) or 1) <= 0 then wake_for(name, 'job') end
+  end
 end
 
 -- A gate is to be looked at in `wait` ms at the latest.
@@ -45,7 +53,7 @@ local function expect_job(name, wait)
     if redis.call('ZCARD', throttled_prefix .. name) == 1 and state.served_until < now + SERVED_MS then
       state.served_until, gates_changed[name] = now + SERVED_MS, true
     end
-    wake_for(name)
+    wake_for(name, 'look')
   end
   if state.empty ~= 0 or not gates_changed[name] then state.empty, gates_changed[name] = 0, true end
   look_in(name, wait)
