@@ -24,13 +24,19 @@ SECONDS: Final = 300.0
 """Patience with the tests of one mutation; damage that makes them hang is noticed too."""
 
 VERDICTS: Final = {0: "survived", 1: "killed"}
-"""By pytest's exit status; another one is a run that told nothing: no such test, or a syntax error."""
+"""By pytest's exit status; another one is a run that told nothing: no such test, or one that cannot be collected."""
 
 
 def _verdict(copy: Path, mutation: Mutation) -> str:
     path = copy / mutation.file
     sound = path.read_text(encoding="utf-8")
-    path.write_text(mutation.damaged(copy), encoding="utf-8")
+    try:
+        damaged = mutation.damaged(copy)
+    except ValueError as error:
+        print(error, flush=True)
+        return "broken"
+
+    path.write_text(damaged, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", *mutation.tests]
     try:
         run = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=SECONDS, check=False)

@@ -31,10 +31,10 @@ async def _wakes(raw: RawRedis, gate: str = "") -> set[str]:
     return {member.decode() for member in await raw("ZRANGE", key, 0, -1)}
 
 
-async def _check(raw: RawRedis, step: Step, *expected: str) -> None:
-    await raw("DEL", KEYS.fixed("wake"))
+async def _check(raw: RawRedis, step: Step, *expected: str, gate: str = "") -> None:
+    await raw("DEL", KEYS.fixed("wake"), KEYS.prefix("wake") + gate)
     await step()
-    assert await _wakes(raw) == set(expected)
+    assert await _wakes(raw, gate) == set(expected)
 
 
 def _submit(delay_ms: int = 0) -> Scene:
@@ -136,12 +136,12 @@ async def test_who_is_woken(store: JobStore, raw: RawRedis, scene: str) -> None:
 
 async def test_what_a_gate_learns_wakes_for_its_jobs(one: JobStore, raw: RawRedis) -> None:
     """A gate that failed too often opens again while a job waits for it; with nobody waiting nobody is woken."""
-    await _check(raw, lambda: one.report(A, CallReport.OK))
+    await _check(raw, lambda: one.report(A, CallReport.OK), gate=A)
     for _ in range(3):
         await one.report(A, CallReport.FAILED)
     await submit(one)
     await throttle_all(one)
-    await _check(raw, lambda: one.report(A, CallReport.OK), "job")
+    await _check(raw, lambda: one.report(A, CallReport.OK), "job", gate=A)
 
 
 async def test_tokens_that_were_not_used_wake(url: str, raw: RawRedis) -> None:
@@ -149,7 +149,7 @@ async def test_tokens_that_were_not_used_wake(url: str, raw: RawRedis) -> None:
     async with open_store(StoreSettings(redis_url=url), client_name="t", routing=routing(A, tpm=60_000)) as store:
         await submit(store, 2, max_tokens=30_000)
         (held,) = await claim(store)
-        await _check(raw, lambda: store.report(A, CallReport.NONE, tokens=100 - held.reserved), "job")
+        await _check(raw, lambda: store.report(A, CallReport.NONE, tokens=100 - held.reserved), "job", gate=A)
 
 
 async def test_throttled_jobs_wake_for_their_deadline_and_for_room(one: JobStore, raw: RawRedis) -> None:
@@ -164,9 +164,19 @@ async def test_throttled_jobs_wake_for_their_deadline_and_for_room(one: JobStore
     await raw("HSET", KEYS.job(suspect), "losses", 2)
     await throttle_all(one)
     await free(raw, A)
-    await _check(raw, one.upkeep.promote, "job")
+    await _check(raw, one.upkeep.promote, "job", gate=A)
     await free(raw, A)
     await _check(raw, lambda: claim(one, 5, suspect=False), "look")
+
+
+async def test_room_that_is_left_wakes_who_has_the_gate(one: JobStore, raw: RawRedis) -> None:
+    """A claim that takes one of three which may go, and a worker that goes, leave the rest to another with the gate."""
+    await block(one, A)
+    await submit(one, 3)
+    await throttle_all(one)
+    await free(raw, A)
+    await _check(raw, lambda: claim(one, 1), "job", gate=A)
+    await _check(raw, lambda: one.upkeep.leave("w1"), "job", gate=A)
 
 
 async def test_a_job_for_another_workers_gate_wakes_that_one(one: JobStore, raw: RawRedis) -> None:
