@@ -34,6 +34,7 @@ class Faults:
         self._chance = chance
         self._clock = clock
         self._server = asyncio.Lock()
+        self._dying = {service: asyncio.Lock() for service in stack.services}
         self.happened = Counter[str]()
 
     async def run(self) -> None:
@@ -59,9 +60,10 @@ class Faults:
     async def _kill(self) -> None:
         victim = self._chance.choice([service for service in self._stack.services if service.name != "notifier"])
         self.happened[victim.name] += 1
-        await victim.kill()
-        await asyncio.sleep(self._chance.uniform(0.0, 0.5))
-        victim.start()
+        async with self._dying[victim]:
+            await victim.kill()
+            await asyncio.sleep(self._chance.uniform(0.0, 0.5))
+            victim.start()
 
     async def _freeze(self) -> None:
         victim = self._chance.choice(self._stack.services)

@@ -27,7 +27,13 @@ pytestmark = [
 WITHOUT_DATA = {"fleet:presswork_redis_commands:budget30d > 0"}
 """Nobody set a budget."""
 
-NEEDS_PROVIDERS = ("presswork_provider_", "presswork_gate_", "presswork_wasted_", "presswork_queue_parked_")
+NEEDS_PROVIDERS = (
+    "presswork_provider_",
+    "presswork_gate_",
+    "presswork_wasted_",
+    "presswork_queue_parked_",
+    "presswork_unknown_finish_",
+)
 """Metrics of calls to real providers, which no job of this test makes."""
 
 
