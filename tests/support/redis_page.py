@@ -29,7 +29,7 @@ def _users() -> str:
 
 def _lacks() -> str:
     rows = (f"| {row.lacks} | {_roles(row)} | … {row.said} … |\n" for row in USERS)
-    return "| the user lacks | who needs it | what the line says |\n|---|---|---|\n" + "".join(rows)
+    return "| the user lacks | needed by | the log line says |\n|---|---|---|\n" + "".join(rows)
 
 
 def _roles(row: UserRow) -> str:
@@ -38,12 +38,12 @@ def _roles(row: UserRow) -> str:
 
 def _servers() -> str:
     rows = (f"| {row.what} | … {row.said} … |\n" for row in SERVERS)
-    return "| the server | what the line says |\n|---|---|\n" + "".join(rows)
+    return "| the server | the log line says |\n|---|---|\n" + "".join(rows)
 
 
 def _refusals() -> str:
     rows = (f"| `{code}` | {words} … |\n" for code, words in REFUSALS.items())
-    return "| it says | what the line says |\n|---|---|\n" + "".join(rows)
+    return "| the server says | the log line says |\n|---|---|\n" + "".join(rows)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ USERS: Final = (
 
 SERVERS: Final = (
     ServerRow("evicts any key", "maxmemory-policy", "allkeys-lru", "(maxmemory-policy allkeys-lru): set noeviction"),
-    ServerRow("evicts what has a TTL: results", "maxmemory-policy", "volatile-ttl", "(maxmemory-policy volatile-ttl)"),
+    ServerRow("evicts keys with a TTL: results", "maxmemory-policy", "volatile-ttl", "(maxmemory-policy volatile-ttl)"),
     ServerRow("is a replica", "replicaof", "127.0.0.1 1", "read-only replica: REDIS_URL must name the master"),
 )
 
