@@ -20,7 +20,7 @@ from shared.job import NewJob
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.keys import GROUP, Keys
-from shared.store.upkeep import AUDIT_PAGE
+from shared.store.maintenance import AUDIT_PAGE
 
 JOBS_PER_WORKER: Final = 50
 LEASE_S: Final = 300.0

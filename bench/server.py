@@ -12,7 +12,7 @@ from typing import Any, Final
 from redis import Redis
 
 from bench.processes import free_port
-from shared.store.embedded import EmbeddedServer
+from shared.store.embedded.server import EmbeddedServer
 from shared.store.keys import Keys
 
 _OWN: Final = frozenset({"info", "client|list", "hello", "client|setinfo", "config|resetstat"})

@@ -9,8 +9,8 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Final
 
-from services.worker.equipment import equip
 from services.worker.providers import GenerationRequest, Item, Provider
+from services.worker.providers.registry import equip
 from services.worker.settings import WorkerSettings
 
 EVERY: Final = 10

@@ -15,9 +15,9 @@ from bench.report import Spread
 from bench.server import fresh_server
 from shared.job import JobSpec, NewJob, new_job_id
 from shared.settings import StoreSettings
-from shared.store import scripts
+from shared.store.engine import scripts
 from shared.store.job_store import JobStore, open_store
-from shared.store.replies import CallReport
+from shared.store.results import CallReport
 from shared.store.routing import GateLimits, Routing
 
 GATES: Final = tuple(f"vendor:model-{i}" for i in range(8))

@@ -22,8 +22,8 @@ from bench.load import RESULT, START
 from services.worker import app
 from services.worker.providers import Completion, GenerationRequest
 from services.worker.settings import read_worker
-from shared.http.server import run, set_by_signals
 from shared.job import Usage
+from shared.server.serve import run, set_by_signals
 from shared.settings import read_store
 from shared.telemetry import logs
 

@@ -26,8 +26,8 @@ from deploy.environment import of_service
 from deploy.signals import pass_hang_ups, prepared, stop_by_signals
 from shared.errors import PressworkError, SettingsInvalid
 from shared.settings import read, read_store, redis_url
-from shared.store import data_folder
-from shared.store.embedded import EmbeddedServer
+from shared.store.embedded import data_folder
+from shared.store.embedded.server import EmbeddedServer
 from shared.telemetry.log_sink import Sink, occupy_closed_descriptors, say
 
 READY_SECONDS = 20.0

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from shared.errors import SettingsInvalid
-from shared.store import data_folder
+from shared.store.embedded import data_folder
 
 RULES: Final = Path(__file__).resolve().parent / "prometheus" / "rules" / "*.yml"
 PORTS: Final = {

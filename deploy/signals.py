@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from shared.store.embedded import die_with_parent
+from shared.store.embedded.server import die_with_parent
 
 
 class Service(Protocol):

@@ -10,8 +10,8 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from shared.complaints import complaint
 from shared.errors import SettingsInvalid
+from shared.setting_errors import complaint
 
 SettingsT = TypeVar("SettingsT", bound=msgspec.Struct)
 

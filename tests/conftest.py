@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from shared.settings import StoreSettings
-from shared.store.connection import RedisSettings, new_connection
-from shared.store.embedded import EmbeddedServer
+from shared.store.connection.connector import RedisSettings, new_connection
+from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import JobStore, open_store
 
 

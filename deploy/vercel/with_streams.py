@@ -15,7 +15,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from services.gateway.asgi import open_gateway
 from services.notifier.asgi import open_notifier
-from shared.http.entry_point import EntryPoint
+from shared.http.lazy_app import EntryPoint
 from shared.streams.routes import PATH
 
 STREAM_SECONDS: Final = "280"

@@ -6,8 +6,8 @@ import os
 import sys
 
 from services.gateway.app import run
-from shared.http import server
-from shared.http.identity import hash_token
+from shared.http.auth import hash_token
+from shared.server import serve
 from shared.telemetry.log_sink import say
 
 
@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> int:
     if arguments:
         say(sys.stderr, "usage: python -m services.gateway [hash-token]")
         return 2
-    return server.run("gateway", run(os.environ))
+    return serve.run("gateway", run(os.environ))
 
 
 if __name__ == "__main__":

@@ -9,33 +9,34 @@ from contextlib import asynccontextmanager
 from litestar import Router
 from litestar.types import ASGIApp, ControllerRouterHandler
 
-from services.gateway.admission import Admission
-from services.gateway.docs import ApiDocument, docs_routes
-from services.gateway.expected import Expected
-from services.gateway.gauges import QueueGauges
-from services.gateway.links import Links
-from services.gateway.new_jobs import JobMaker
-from services.gateway.openapi import document
-from services.gateway.readings import FRUGAL_KEPT_S, Readings
-from services.gateway.routes import Jobs
+from services.gateway.docs.openapi import document
+from services.gateway.docs.page import ApiDocument, docs_routes
+from services.gateway.jobs.links import Links
+from services.gateway.jobs.routes import Jobs
+from services.gateway.jobs.usage import UsageReport
 from services.gateway.settings import GatewaySettings
-from services.gateway.submit import Intake
-from services.gateway.usage import UsageReport
-from shared.http import access, server
-from shared.http.connections import capacity
-from shared.http.identity import Authenticator
-from shared.http.ops import ops_routes
+from services.gateway.stats.gauges import QueueGauges
+from services.gateway.stats.stats_cache import FRUGAL_KEPT_S, Readings
+from services.gateway.submit.admission import Admission
+from services.gateway.submit.new_jobs import JobMaker
+from services.gateway.submit.routes import Intake
+from services.gateway.waiting.awaited_jobs import Expected
+from shared.http import access
+from shared.http.auth import Authenticator
+from shared.http.health import ops_routes
 from shared.http.problems import DRAINING, Problem
+from shared.server import serve
+from shared.server.connections import capacity
 from shared.settings import StoreSettings, read, read_store
-from shared.store import choice
+from shared.store.connection import select_transport
 from shared.store.job_store import JobStore, open_store
-from shared.store.requirements import Role
+from shared.store.preflight.requirements import Role
 from shared.store.routing import Routing
 from shared.streams.hub import Hub
+from shared.streams.response import WithTransport
 from shared.streams.routes import Streams
-from shared.streams.wire import WithTransport
 from shared.telemetry import logs
-from shared.telemetry.budget import reported
+from shared.telemetry.command_budget import reported
 from shared.telemetry.metrics import QueueMetrics, RedisMetrics, StreamMetrics, SubmitMetrics, new_registry
 
 
@@ -52,7 +53,7 @@ async def open_app(
     registry = new_registry("gateway")
     submitted, redis = SubmitMetrics(registry), RedisMetrics(registry)
     api = document(settings.models, settings.public_events_url, authenticated=authenticator.required)
-    store_settings = await choice.settle(read_store(mapping), may_use_rest=True)
+    store_settings = await select_transport.settle(read_store(mapping), may_use_rest=True)
     opened = open_store(
         store_settings, client_name="presswork-gateway", role=Role.GATEWAY, observer=redis.observe,
         routing=Routing(chain=settings.chain),
@@ -80,7 +81,7 @@ async def open_app(
         draining = asyncio.create_task(_drain(stop, hub), name="drain")
         try:
             async with reported(redis.meter, **store_settings.profile):
-                yield WithTransport(server.application(routers, settings, host=settings.gateway_host))
+                yield WithTransport(serve.application(routers, settings, host=settings.gateway_host))
         finally:
             draining.cancel()
             await admission.aclose()
@@ -121,9 +122,9 @@ async def run(mapping: Mapping[str, str]) -> None:
     settings = read(mapping, GatewaySettings)
     logs.configure("gateway", settings.log_level)
     stop = asyncio.Event()
-    with server.set_by_signals(stop):
+    with serve.set_by_signals(stop):
         async with open_app(settings, mapping, stop) as app:
-            await server.serve(
+            await serve.serve(
                 app,
                 host=settings.gateway_host,
                 port=settings.gateway_port,

@@ -12,7 +12,7 @@ from litestar.types import ASGIApp
 
 from services.gateway.app import open_app
 from services.gateway.settings import GatewaySettings
-from shared.http.entry_point import ANYWHERE, EntryPoint
+from shared.http.lazy_app import ANYWHERE, EntryPoint
 from shared.settings import read
 from shared.telemetry import logs
 

@@ -8,9 +8,9 @@ import sys
 
 from services.notifier import app
 from services.notifier.settings import NotifierSettings
-from shared.http.server import run, set_by_signals
+from shared.server.serve import run, set_by_signals
 from shared.settings import read, read_store
-from shared.store import choice
+from shared.store.connection import select_transport
 from shared.telemetry import logs
 
 
@@ -20,7 +20,7 @@ async def main() -> None:
     logs.configure("notifier", settings.log_level)
     stop = asyncio.Event()
     with set_by_signals(stop):
-        await app.run(settings, await choice.settle(read_store(os.environ), may_use_rest=False), stop)
+        await app.run(settings, await select_transport.settle(read_store(os.environ), may_use_rest=False), stop)
 
 
 if __name__ == "__main__":

@@ -11,18 +11,18 @@ from prometheus_client import CollectorRegistry
 
 from services.notifier.settings import NotifierSettings
 from shared.http import access
-from shared.http.connections import capacity
-from shared.http.identity import Authenticator
-from shared.http.ops import ops_routes
+from shared.http.auth import Authenticator
+from shared.http.health import ops_routes
 from shared.http.problems import DRAINING, Problem
-from shared.http.server import application, serve
+from shared.server.connections import capacity
+from shared.server.serve import application, serve
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
-from shared.store.requirements import Role
+from shared.store.preflight.requirements import Role
 from shared.streams.hub import Hub
+from shared.streams.response import WithTransport
 from shared.streams.routes import Streams
-from shared.streams.wire import WithTransport
-from shared.telemetry.budget import reported
+from shared.telemetry.command_budget import reported
 from shared.telemetry.metrics import RedisMetrics, StreamMetrics, new_registry
 
 REQUESTS = 100

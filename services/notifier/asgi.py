@@ -10,9 +10,9 @@ from litestar.types import ASGIApp
 
 from services.notifier.app import open_app
 from services.notifier.settings import NotifierSettings
-from shared.http.entry_point import ANYWHERE, EntryPoint
+from shared.http.lazy_app import ANYWHERE, EntryPoint
 from shared.settings import read, read_store
-from shared.store import choice
+from shared.store.connection import select_transport
 from shared.telemetry import logs
 
 
@@ -22,7 +22,7 @@ async def open_notifier(mapping: Mapping[str, str] = os.environ) -> AsyncIterato
     logs.configure("notifier")  # as the settings say once they are read
     settings = read(mapping, NotifierSettings, notifier_host=ANYWHERE)
     logs.configure("notifier", settings.log_level)
-    store_settings = await choice.settle(read_store(mapping), may_use_rest=False)
+    store_settings = await select_transport.settle(read_store(mapping), may_use_rest=False)
     async with open_app(settings, store_settings) as (opened, _):
         yield opened
 

@@ -14,12 +14,12 @@ from functools import partial
 import structlog
 
 from services.worker import app
-from services.worker.provider_settings import unused_servers
+from services.worker.providers.settings import unused_servers
 from services.worker.reload import Reload
 from services.worker.settings import read_worker
-from shared.http.server import SIGNALS, run
+from shared.server.serve import SIGNALS, run
 from shared.settings import read_store
-from shared.store import choice
+from shared.store.connection import select_transport
 from shared.telemetry import logs
 
 
@@ -34,7 +34,7 @@ async def main() -> None:
     logs.configure("worker", settings.log_level)
     for name in unused_servers(os.environ, settings.chain):
         structlog.get_logger(__name__).warning("provider_unused", settings=f"PROVIDER_{name}_…")
-    store_settings = await choice.settle(read_store(os.environ), may_use_rest=False)
+    store_settings = await select_transport.settle(read_store(os.environ), may_use_rest=False)
     app.leave(await app.run(settings, store_settings, stop, hurry=hurry, reload=reload))
 
 

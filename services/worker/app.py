@@ -16,30 +16,30 @@ import structlog
 from litestar.types import ASGIApp
 from prometheus_client import CollectorRegistry
 
-from services.worker.call import Patience
-from services.worker.chores import Chores
-from services.worker.consumer import Consumer
-from services.worker.due import NextDue
-from services.worker.equipment import closing, equip, routing
-from services.worker.gates import Gates
-from services.worker.loops import kept_going
-from services.worker.pool import Pool
-from services.worker.promotion import Promotion
+from services.worker.execution.attempt import PASSING, Stop
+from services.worker.execution.attempt_runner import Runner
+from services.worker.execution.gate_reports import Gates
+from services.worker.execution.pool import Pool
+from services.worker.execution.provider_call import Patience
+from services.worker.execution.settlement import Settlement
+from services.worker.loops.chores import Chores
+from services.worker.loops.consumer import Consumer
+from services.worker.loops.promotion import Promotion
+from services.worker.loops.supervision import kept_going
 from services.worker.providers import Provider
-from services.worker.providers.own_prices import OwnPrices, read_prices
+from services.worker.providers.pricing.price_file import OwnPrices, read_prices
+from services.worker.providers.registry import closing, equip, routing
 from services.worker.reload import Reload
-from services.worker.run import PASSING, Stop
-from services.worker.runner import Runner
 from services.worker.settings import WorkerSettings
-from services.worker.settlement import Settlement
+from services.worker.timers import NextDue
 from shared.http.access import AccessSettings
-from shared.http.ops import ops_routes
-from shared.http.server import application, serve
+from shared.http.health import ops_routes
+from shared.server.serve import application, serve
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
-from shared.store.requirements import Role
+from shared.store.preflight.requirements import Role
 from shared.store.routing import Routing
-from shared.telemetry.budget import reported
+from shared.telemetry.command_budget import reported
 from shared.telemetry.metrics import RedisMetrics, WorkerMetrics, new_registry
 
 HAND_BACK_SECONDS: Final = 1.2

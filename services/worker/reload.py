@@ -8,9 +8,9 @@ from typing import Final
 
 import structlog
 
-from services.worker.equipment import check, routing
 from services.worker.providers import Provider, Remote
-from services.worker.providers.own_prices import OwnPrices, Price, read_prices
+from services.worker.providers.pricing.price_file import OwnPrices, Price, read_prices
+from services.worker.providers.registry import check, routing
 from services.worker.settings import WorkerSettings
 from shared.errors import SettingsInvalid
 from shared.store.job_store import JobStore

@@ -8,8 +8,8 @@ from typing import Annotated, Final
 
 import msgspec
 
-from services.worker.provider_settings import Server, read_servers, unused_servers
 from services.worker.providers import THINK_TAGS
+from services.worker.providers.settings import Server, read_servers, unused_servers
 from shared.chain import fleet_chain
 from shared.errors import SettingsInvalid
 from shared.settings import Port, PositiveSeconds, entries, read

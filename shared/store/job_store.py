@@ -19,20 +19,23 @@ import msgspec
 from shared.errors import IdempotencyConflict, JobNotFound, LeaseLost, PressworkError, StoreUnavailable
 from shared.job import Claim, JobError, JobSnapshot, JobStatus, NewJob, Outcome, RetryReason, Spent
 from shared.settings import StoreSettings
-from shared.store import items, records, refusals, wiring
-from shared.store.calls import Calls
-from shared.store.connection import RedisSettings
-from shared.store.event_log import EventLog
+from shared.store import backend
+from shared.store.connection import server_errors
+from shared.store.connection.connector import RedisSettings
+from shared.store.connection.multiplexer import Observer
+from shared.store.engine import arguments
+from shared.store.engine.script_calls import Calls
 from shared.store.keys import Keys
-from shared.store.listeners import Messages
-from shared.store.organization_log import OrganizationLog
-from shared.store.overview import Overview
-from shared.store.reads import Reads
-from shared.store.replies import CallReport, CancelReply, Claimed, Renewed, Rerouted, Ring, Submitted
-from shared.store.requirements import Role
+from shared.store.maintenance import ServerClock, Upkeep
+from shared.store.preflight.requirements import Role
+from shared.store.pubsub.listeners import Messages
+from shared.store.queries import Overview
+from shared.store.reading import records
+from shared.store.reading.commands import Reads
+from shared.store.reading.event_log import EventLog
+from shared.store.reading.organization_events import OrganizationLog
+from shared.store.results import CallReport, CancelReply, Claimed, Renewed, Rerouted, Ring, Submitted
 from shared.store.routing import Routing
-from shared.store.shared_socket import Observer
-from shared.store.upkeep import ServerClock, Upkeep
 
 PING_FRESH_S: Final = 300.0
 
@@ -54,7 +57,7 @@ class JobStore:
         self.settings = settings
         self.keys = Keys(prefix=settings.key_prefix)
         self._gates = routing.chain if routing else ()
-        wires = wiring.wires(settings, redis, self.keys, observer, role, gates=self._gates)
+        wires = backend.wires(settings, redis, self.keys, observer, role, gates=self._gates)
         self.vetting = wires.vetting
         self._socket, self._sleeper, self.bell = wires.socket, wires.sleeper, wires.bell
         self._quota = wires.quota
@@ -97,8 +100,8 @@ class JobStore:
         if job.idempotency_key is not None:
             key = self.keys.idempotency(job.spec.organization_id, job.idempotency_key)
             key_ttl = job.delay_ms + job.deadline_ms + round((self.settings.result_ttl_seconds + 7200) * 1000)
-        reply = await self._calls.submit(*items.submit(job, key, key_ttl))
-        refusals.check_item(reply)
+        reply = await self._calls.submit(*arguments.submit(job, key, key_ttl))
+        server_errors.check_item(reply)
         code, job_id, state = (part.decode() for part in reply)
         if code == "CONFLICT":
             raise IdempotencyConflict("this idempotency key came with another body before")
@@ -118,7 +121,7 @@ class JobStore:
     async def cancel(self, job_id: str, *, force: bool = False) -> CancelReply:
         """End a waiting job, or ask the worker of a running one to; `force` ends it here and takes the lease away."""
         reply = (await self._calls.run("cancel", [(job_id, int(force))]))[0]
-        refusals.check_item(reply)
+        server_errors.check_item(reply)
         code, state = reply[0].decode(), reply[1].decode()
         if code == "MISSING":
             raise JobNotFound(job_id)
@@ -176,7 +179,7 @@ class JobStore:
 
     async def _give_back(self, consumer: str, rows: Sequence[Sequence[Any]]) -> None:
         """Jobs this release cannot read: another one may. They fail when their attempts are used up."""
-        back = [items.unreadable(consumer, row[0], row[1], self.settings.lease_ms) for row in rows]
+        back = [arguments.unreadable(consumer, row[0], row[1], self.settings.lease_ms) for row in rows]
         with contextlib.suppress(PressworkError):  # then they stay pending and are recovered
             await self._calls.run("requeue", back)
 
@@ -190,7 +193,7 @@ class JobStore:
         """Log one delta. `number` counts from 2 within the lease without holes. Answers how many readers heard."""
         encoded = text.encode("utf-8", "replace")
         reply = await self._calls.append((claim.consumer, claim.job_id, claim.token, number, encoded), len(encoded))
-        refusals.check_item(reply)
+        server_errors.check_item(reply)
         if reply == b"LOST":
             raise LeaseLost(claim.job_id)
         return int(reply)
@@ -203,9 +206,9 @@ class JobStore:
         Unless it failed the prompt is forgotten. LeaseLost when the lease is gone; after a forced cancel usage and cost
         are kept all the same.
         """
-        item, size = items.finish(claim, status, outcome, number=number, offset=offset, run_ms=run_ms)
+        item, size = arguments.finish(claim, status, outcome, number=number, offset=offset, run_ms=run_ms)
         reply = await self._calls.finish(item, size)
-        refusals.check_item(reply)
+        server_errors.check_item(reply)
         if reply not in (b"OK", b"ALREADY"):
             raise LeaseLost(claim.job_id)
 
@@ -223,9 +226,9 @@ class JobStore:
 
         `spent`: what its attempts cost so far, this one too.
         """
-        item = items.requeue(claim, reason, delay_ms=delay_ms, refund=refund, error=error, spent=spent)
+        item = arguments.requeue(claim, reason, delay_ms=delay_ms, refund=refund, error=error, spent=spent)
         reply = await self._calls.requeue(item)
-        refusals.check_item(reply)
+        server_errors.check_item(reply)
         if reply[0] == b"LOST":
             raise LeaseLost(claim.job_id)
         return JobStatus(reply[1].decode())
@@ -245,11 +248,11 @@ class JobStore:
 
         A job that only closed gates of its `chain` can run is parked: no attempt is used up, the lease is over.
         """
-        item = items.reroute(
+        item = arguments.reroute(
             claim, gate, report, wish_ms=retry_after_ms, candidates=candidates, chain=chain, spent=spent
         )
         reply = await self._calls.reroute(item)
-        refusals.check_item(reply)
+        server_errors.check_item(reply)
         code, name, number = reply[0].decode(), reply[1].decode(), int(reply[2])
         if code == "LOST":
             raise LeaseLost(claim.job_id)
@@ -263,7 +266,7 @@ class JobStore:
         self, gate: str, report: CallReport, *, retry_after_ms: int | None = None, tokens: int = 0
     ) -> None:
         """Tell a gate what became of a call. `tokens`: how many more were used than reserved, below 0: fewer."""
-        refusals.check_item(await self._calls.report(items.report(gate, report, retry_after_ms, tokens)))
+        server_errors.check_item(await self._calls.report(arguments.report(gate, report, retry_after_ms, tokens)))
 
     async def wait_for_work(self, timeout_ms: int) -> Ring:
         """Sleep until somebody rings, at most `timeout_ms`, on a connection of its own."""

@@ -8,7 +8,12 @@ from collections import Counter, deque
 import msgspec
 
 from shared.events import EventKind
-from shared.store.organization_log import ORGANIZATION_LENGTH, OrganizationEvent, OrganizationLog, OrganizationPage
+from shared.store.reading.organization_events import (
+    ORGANIZATION_LENGTH,
+    OrganizationEvent,
+    OrganizationLog,
+    OrganizationPage,
+)
 from shared.streams import sse
 
 _encode = msgspec.json.Encoder().encode

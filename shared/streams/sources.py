@@ -12,11 +12,11 @@ from typing import Final, Generic, Protocol, TypeVar
 import msgspec
 
 from shared.events import ORIGIN, EventId, EventKind, parse_event_id
-from shared.store.event_log import EventLog, EventPage
 from shared.store.keys import Keys
+from shared.store.reading.event_log import EventLog, EventPage
 from shared.streams import sse
 from shared.streams.organization_feed import OrganizationFeed
-from shared.streams.shared_reads import SharedReads
+from shared.streams.single_flight import SharedReads
 
 _STREAM_ID: Final = re.compile(r"([0-9]{1,20})-([0-9]{1,20})\Z")
 _NUMBER_MAX: Final = 2**64 - 1

@@ -9,12 +9,12 @@ from typing import Final, Generic, TypeVar
 
 from shared.errors import JobNotFound, JobUnreadable, StoreUnavailable
 from shared.events import EventKind
-from shared.store.bell import Bell
-from shared.store.listeners import RUNG, Listener
-from shared.store.polled_bell import PolledBell
+from shared.store.pubsub.listeners import RUNG, Listener
+from shared.store.pubsub.polling import PolledBell
+from shared.store.pubsub.subscriber import Bell
 from shared.streams import sse
+from shared.streams.response import TooSlow, Wire
 from shared.streams.sources import Batch, Source
-from shared.streams.wire import TooSlow, Wire
 from shared.telemetry.metrics import StreamMetrics
 
 CursorT = TypeVar("CursorT")

@@ -19,7 +19,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from shared.telemetry.budget import Meter
+from shared.telemetry.command_budget import Meter
 from shared.telemetry.instruments import CountFamily, Distribution
 from shared.telemetry.log_sink import DROPPED
 from shared.version import VERSION

@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 
 from shared.settings import StoreSettings
-from shared.store.embedded import EmbeddedServer
+from shared.store.embedded.server import EmbeddedServer
 from tests.support.chromium import BINARY, Chromium, Page
 from tests.support.gateway import body, running_gateway
 from tests.support.notifier import running_notifier

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shared.store.embedded import EmbeddedServer, bundled_binary
+from shared.store.embedded.server import EmbeddedServer, bundled_binary
 from tests.chaos.faults import Faults
 from tests.chaos.server_clock import ServerClock, find_library
 from tests.support.checks import unsettled

@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.gateway.views import view_stats
+from services.gateway.jobs.views import view_stats
 from services.worker.app import HAND_BACK_SECONDS
-from shared.store.replies import QueueStats
+from shared.store.results import QueueStats
 from shared.streams.hub import DRAIN_S
-from shared.telemetry.budget import Meter
+from shared.telemetry.command_budget import Meter
 from tests.deploy.manifests import (
     BASE,
     CLOUD_RUN,

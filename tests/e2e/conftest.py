@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.store.embedded import EmbeddedServer
+from shared.store.embedded.server import EmbeddedServer
 from tests.support.stack import Stack, running_stack
 
 StackMaker = Callable[..., AbstractAsyncContextManager[Stack]]

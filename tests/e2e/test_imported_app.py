@@ -17,8 +17,8 @@ import httpx
 import pytest
 
 from shared.settings import StoreSettings
+from shared.store.connection.multiplexer import IDLE_S
 from shared.store.job_store import open_store
-from shared.store.shared_socket import IDLE_S
 from tests.support.checks import RawRedis
 from tests.support.gateway import STATUS, SUBMIT, body
 from tests.support.job_life import JobLife

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from shared.job import JOB_ID
-from shared.store.embedded import EmbeddedServer
+from shared.store.embedded.server import EmbeddedServer
 from tests.support.checks import leaks
 from tests.support.front_end import FrontEnd
 from tests.support.gateway import BATCH, STATUS, SUBMIT, body, problem

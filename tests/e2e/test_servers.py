@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from services.worker.providers.prices import cost_nano_usd
+from services.worker.providers.pricing.prices import cost_nano_usd
 from shared.job import NANO, Usage
 from tests.e2e.conftest import StackMaker
 from tests.support.llm import LlmServer, running_llm_server

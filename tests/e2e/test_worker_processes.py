@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from shared.store.embedded import EmbeddedServer
+from shared.store.embedded.server import EmbeddedServer
 from tests.e2e.conftest import StackMaker
 from tests.support.checks import leaks
 from tests.support.front_end import FrontEnd

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from shared.store.embedded import EmbeddedServer
+from shared.store.embedded.server import EmbeddedServer
 from tests.hostile.driver import Findings, attack, document_of
 from tests.hostile.requests import hostile_requests
 from tests.support.processes import ServiceProcess

@@ -11,9 +11,9 @@ import pytest
 from shared.errors import LeaseLost
 from shared.job import Claim, JobError, JobStatus, Outcome, RetryReason
 from shared.settings import StoreSettings
-from shared.store.calls import LOSSES_MAX
+from shared.store.engine.script_calls import LOSSES_MAX
 from shared.store.job_store import JobStore, open_store
-from shared.store.replies import CallReport
+from shared.store.results import CallReport
 from shared.store.routing import GateLimits, Routing
 from tests.support.checks import RawRedis
 from tests.support.store import breaches, drain, make_stale, new_job, open_gate

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.store import scripts
+from shared.store.engine import scripts
 from tests.mutation.listing import ROOT, Mutation, mutations
 from tests.support.checks import RawRedis
 

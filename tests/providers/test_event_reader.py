@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.worker.providers import ProviderError
-from services.worker.providers.answers import MAX_EVENT_BYTES, WHOLE_MAX_BYTES, EventReader
-from services.worker.providers.openai_answers import ChatReply
+from services.worker.providers.replies.openai_chunks import ChatReply
+from services.worker.providers.replies.stream_reader import MAX_EVENT_BYTES, WHOLE_MAX_BYTES, EventReader
 
 lines = st.text(st.characters(exclude_characters="\r\n", codec="utf-8"), max_size=12)
 

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.worker.gates import report_of
+from services.worker.execution.gate_reports import report_of
 from services.worker.providers import Action
-from services.worker.providers.failure_table import SHAPES, page
-from services.worker.providers.failures import (
+from services.worker.providers.failures.classification import (
     RETRY_AFTER_CAP_S,
     CallFailure,
     Fault,
@@ -20,8 +19,9 @@ from services.worker.providers.failures import (
     hint_in,
     retry_after_s,
 )
-from services.worker.providers.wire import reported
-from shared.store.replies import CallReport
+from services.worker.providers.failures.table import SHAPES, page
+from services.worker.providers.http.client import reported
+from shared.store.results import CallReport
 from tests.support.processes import ROOT
 
 words = st.none() | st.text(max_size=40)

@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.worker.providers import Action
-from services.worker.providers.finishes import SHOWN_CHARACTERS, SOURCES, UNSAID, Finish, finish_of, said, shown, squash
+from services.worker.providers.replies.finish_reasons import (
+    SHOWN_CHARACTERS,
+    SOURCES,
+    UNSAID,
+    Finish,
+    finish_of,
+    said,
+    shown,
+    squash,
+)
 from tests.support.adapters import BOTH, collect, open_provider, request
 from tests.support.llm import LlmServer
 from tests.support.llm_behaviour import Behaviour

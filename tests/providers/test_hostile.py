@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.worker.providers import Action, ProviderError
-from services.worker.providers.anthropic_answers import MessageReply
-from services.worker.providers.openai_answers import ChatReply
-from services.worker.providers.reply import Reply
+from services.worker.providers.replies.anthropic_events import MessageReply
+from services.worker.providers.replies.openai_chunks import ChatReply
+from services.worker.providers.replies.reply import Reply
 from tests.support.adapters import BOTH, Collected, collect, open_provider, request
 from tests.support.floods import Flood, bomb, endless, flooding, measured
 from tests.support.llm_bodies import choice, event
@@ -83,7 +83,7 @@ async def test_an_error_that_inflates(name: str, encoding: bytes) -> None:
 @pytest.mark.parametrize("name", BOTH)
 async def test_an_error_that_drips(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error whose body comes a byte at a time is not waited for."""
-    monkeypatch.setattr("services.worker.providers.bounds.ERROR_SECONDS", 0.2)
+    monkeypatch.setattr("services.worker.providers.http.bounds.ERROR_SECONDS", 0.2)
     async with flooding(_refused(429), endless(b"x"), gap_s=0.01) as flood, asyncio.timeout(5):
         assert (await _call(flood, name)).failed.error.type == "RateLimited"
 
@@ -104,7 +104,7 @@ async def test_an_answer_that_says_nothing_for_ever(
 ) -> None:
     """A line without end, comments and empty events without end, as they are or packed: unreadable, and soon left."""
     if unit.startswith(b"data"):
-        monkeypatch.setattr("services.worker.providers.answers.ANSWER_MAX_BYTES", 1 << 23)  # dear to read
+        monkeypatch.setattr("services.worker.providers.replies.stream_reader.ANSWER_MAX_BYTES", 1 << 23)  # dear to read
     if not encoding:
         seen = await _strained(PLAIN, endless(unit * (65_536 // len(unit))))
     else:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from services.worker.providers import Access, BilledUsage
-from services.worker.providers.own_prices import OwnPrices, read_prices
-from services.worker.providers.prices import cost_nano_usd, load_prices, price_list
+from services.worker.providers.pricing.price_file import OwnPrices, read_prices
+from services.worker.providers.pricing.prices import cost_nano_usd, load_prices, price_list
 from shared.chain import DEFAULT_MODELS
 from shared.errors import SettingsInvalid
 from shared.job import Usage

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from services.worker.providers import GenerationRequest, adjustments
-from services.worker.providers.drafts import Draft
-from services.worker.providers.repairs import find_fixes
+from services.worker.providers import GenerationRequest
+from services.worker.providers.requests import adjustments
+from services.worker.providers.requests.drafts import Draft
+from services.worker.providers.requests.repairs import find_fixes
 from tests.support.adapters import Brief, collect, open_provider, request
 from tests.support.llm import LlmServer
 from tests.support.llm_behaviour import Behaviour, Call, Failing, Refusal

@@ -197,7 +197,7 @@ async def test_a_server_that_does_not_say_that_it_is_over(
 ) -> None:
     """With a finish reason the answer is whole: its text comes at once, and its end is not waited for until a time-out
     would throw it away."""
-    monkeypatch.setattr("services.worker.providers.answers.END_SECONDS", 0.2)
+    monkeypatch.setattr("services.worker.providers.replies.stream_reader.END_SECONDS", 0.2)
     await llm.behave(Behaviour(raw=raw, cut="stall"))
     async with open_provider(name, url(llm, name), read_timeout_s=30.0) as provider, asyncio.timeout(10):
         seen = await collect(provider, request(name))
@@ -206,7 +206,7 @@ async def test_a_server_that_does_not_say_that_it_is_over(
 
 async def test_an_answer_without_end(llm: LlmServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that writes on and on is left: neither the worker nor Redis has room for it."""
-    monkeypatch.setattr("services.worker.providers.answers.TEXT_MAX", 10_000)
+    monkeypatch.setattr("services.worker.providers.replies.stream_reader.TEXT_MAX", 10_000)
     await llm.behave(Behaviour(raw=[choice("x" * 1_000)] * 1_000, cut="stall"))
     async with open_provider("openai", llm.openai_url) as provider:
         seen = await collect(provider, request("openai"))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.worker.providers.thoughts import BLANKS_MAX, ThoughtFilter
+from services.worker.providers.replies.thoughts import BLANKS_MAX, ThoughtFilter
 from tests.support.adapters import collect, open_provider, request
 from tests.support.llm import LlmServer
 from tests.support.llm_behaviour import Behaviour
@@ -147,7 +147,7 @@ async def test_a_thought_alone_is_no_text(llm: LlmServer, finish: str, error_typ
 
 async def test_a_thought_without_end_is_left(llm: LlmServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is thought is bounded like a text."""
-    monkeypatch.setattr("services.worker.providers.answers.TEXT_MAX", 10_000)
+    monkeypatch.setattr("services.worker.providers.replies.stream_reader.TEXT_MAX", 10_000)
     await llm.behave(Behaviour(raw=[choice("<think>"), *[choice("x" * 1_000)] * 1_000], cut="stall"))
     async with open_provider("openai", llm.openai_url) as provider:
         assert (await collect(provider, request("openai"))).failed.error.type == "StreamMalformed"

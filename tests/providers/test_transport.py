@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from services.worker.providers.connection import HIGH_WATER_BYTES, MAX_HEAD_BYTES
-from services.worker.providers.transport import StreamTransport
+from services.worker.providers.http.connection import HIGH_WATER_BYTES, MAX_HEAD_BYTES
+from services.worker.providers.http.transport import StreamTransport
 from tests.support.adapters import collect, open_provider, request
 
 CERTIFICATE = Path(__file__).with_name("localhost.pem")

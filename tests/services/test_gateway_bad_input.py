@@ -11,7 +11,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from shared.store.embedded import EmbeddedServer
+from shared.store.embedded.server import EmbeddedServer
 from tests.support.checks import RawRedis
 from tests.support.gateway import BATCH, STATUS, SUBMIT, body, fields, problem, running_gateway
 from tests.support.store import KEYS

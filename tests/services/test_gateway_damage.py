@@ -6,7 +6,7 @@ import asyncio
 
 import httpx
 
-from shared.http.identity import hash_token
+from shared.http.auth import hash_token
 from shared.settings import StoreSettings
 from shared.store.keys import Keys
 from tests.support.checks import RawRedis

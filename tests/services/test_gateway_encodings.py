@@ -10,8 +10,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from services.gateway.surrogates import SIZE_MAX, halves
-from shared.store.embedded import EmbeddedServer
+from services.gateway.http.surrogates import SIZE_MAX, halves
+from shared.store.embedded.server import EmbeddedServer
 from tests.support.gateway import BATCH, SUBMIT, body, fields, problem, running_gateway
 
 JSON = {"content-type": "application/json"}

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from services.gateway.expected import LIMIT, Expected
+from services.gateway.waiting.awaited_jobs import LIMIT, Expected
 from shared.errors import StoreUnavailable
-from shared.http.identity import ANYBODY, hash_token
+from shared.http.auth import ANYBODY, hash_token
 from shared.job import Claim, JobStatus, Outcome
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store

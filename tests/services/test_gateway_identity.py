@@ -9,7 +9,7 @@ import sys
 import httpx
 import pytest
 
-from shared.http.identity import hash_token
+from shared.http.auth import hash_token
 from tests.support.checks import RawRedis
 from tests.support.gateway import BATCH, STATUS, SUBMIT, body, problem, running_gateway
 from tests.support.processes import ROOT

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from shared.events import EventKind
-from shared.http.identity import hash_token
+from shared.http.auth import hash_token
 from shared.job import JobStatus, Outcome, Usage
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store

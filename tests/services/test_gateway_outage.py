@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 
 from shared.job import JOB_ID
-from shared.store.embedded import EmbeddedServer
+from shared.store.embedded.server import EmbeddedServer
 from shared.store.keys import Keys
 from tests.support.gateway import BATCH, STATUS, SUBMIT, body, heard, problem, running_gateway
 from tests.support.plain import NO_TLS

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.usage import ROWS_MAX, UsageBuilder
-from shared.http.identity import hash_token
+from services.gateway.jobs.usage import ROWS_MAX, UsageBuilder
+from shared.http.auth import hash_token
 from shared.job import JobStatus, Outcome, Usage
 from shared.settings import StoreSettings
 from shared.store.job_store import open_store
 from shared.store.keys import Keys
-from shared.store.usage import UsageRow
+from shared.store.reading.usage import UsageRow
 from tests.support.checks import RawRedis
 from tests.support.gateway import fields, problem, running_gateway
 from tests.support.store import claim, submit

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from services.gateway.usage import UsageReport
-from services.gateway.waiting import until_ended
-from shared.http.identity import Identity
+from services.gateway.jobs.usage import UsageReport
+from services.gateway.waiting.long_poll import until_ended
+from shared.http.auth import Identity
 from shared.job import JobSnapshot
 from shared.store.job_store import JobStore
 from tests.support.checks import RawRedis

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from shared.store.bell import Bell
-from shared.store.connection import RedisSettings, new_connection
-from shared.store.embedded import EmbeddedServer
-from shared.store.listeners import RUNG
+from shared.store.connection.connector import RedisSettings, new_connection
+from shared.store.embedded.server import EmbeddedServer
+from shared.store.pubsub.listeners import RUNG
+from shared.store.pubsub.subscriber import Bell
 from tests.support.checks import RawRedis
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from shared.settings import StoreSettings
-from shared.store.embedded import EmbeddedServer
+from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import JobStore, open_store
 from tests.support.checks import RawRedis
 from tests.support.job_life import JobLife

@@ -11,11 +11,11 @@ import pytest
 
 from shared.errors import StoreUnavailable
 from shared.events import EventId
-from shared.store.event_log import PAGE, EventLog, EventPage
 from shared.store.job_store import JobStore
-from shared.store.organization_log import ORGANIZATION_LENGTH
+from shared.store.reading.event_log import PAGE, EventLog, EventPage
+from shared.store.reading.organization_events import ORGANIZATION_LENGTH
 from shared.streams.organization_feed import OrganizationFeed
-from shared.streams.shared_reads import SharedReads
+from shared.streams.single_flight import SharedReads
 from shared.streams.sources import JobSource
 from tests.support.checks import RawRedis
 from tests.support.gateway import heard

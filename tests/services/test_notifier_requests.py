@@ -8,7 +8,7 @@ import httpx
 import msgspec
 import pytest
 
-from shared.http.identity import hash_token
+from shared.http.auth import hash_token
 from shared.job import new_job_id
 from shared.store.job_store import JobStore, open_store
 from tests.support.job_life import JobLife

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from shared.http.probe import main
-from shared.store.embedded import EmbeddedServer
+from shared.store.embedded.server import EmbeddedServer
 from tests.support.gateway import running_gateway
 from tests.support.processes import ROOT, free_port
 

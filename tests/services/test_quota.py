@@ -11,9 +11,9 @@ from redis.exceptions import ResponseError
 
 from shared.errors import QuotaExceeded, StoreFull, StoreUnavailable
 from shared.settings import RestEndpoint, StoreSettings
-from shared.store import quota, refusals
+from shared.store.connection import quota, server_errors
+from shared.store.connection.quota import Guarded, Quota
 from shared.store.job_store import open_store
-from shared.store.quota import Guarded, Quota
 from tests.support.gateway import STATUS, SUBMIT, body, problem, running_gateway
 from tests.support.plain import NO_TLS
 from tests.support.processes import ServiceProcess
@@ -105,11 +105,11 @@ def test_refusals_in_mid_script_are_told_apart() -> None:
     """An item that the quota cut is passing, one without room is StoreFull, and neither is a lost lease."""
     for text in QUOTAS.values():
         with pytest.raises(QuotaExceeded):
-            refusals.check_item([b"ERROR", text.encode()])
+            server_errors.check_item([b"ERROR", text.encode()])
     with pytest.raises(StoreFull):
-        refusals.check_item([b"ERROR", CAPACITY.encode()])
-    assert isinstance(refusals.of_call(ResponseError(CAPACITY)), StoreFull)
-    assert not isinstance(refusals.of_call(ResponseError("ERR other")), StoreFull)
+        server_errors.check_item([b"ERROR", CAPACITY.encode()])
+    assert isinstance(server_errors.of_call(ResponseError(CAPACITY)), StoreFull)
+    assert not isinstance(server_errors.of_call(ResponseError("ERR other")), StoreFull)
 
 
 @pytest.mark.parametrize("which", ["day", "month"])

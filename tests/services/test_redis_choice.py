@@ -10,7 +10,7 @@ import pytest
 
 from shared.errors import SettingsInvalid
 from shared.settings import RestEndpoint, StoreSettings, read_store
-from shared.store.choice import COPY_THE_URL, Probe, probe_tcp, settle
+from shared.store.connection.select_transport import COPY_THE_URL, Probe, probe_tcp, settle
 from tests.support.checks import RawRedis
 from tests.support.processes import ROOT, free_port
 from tests.support.upstash import TOKEN, Upstash, running_upstash

@@ -16,12 +16,12 @@ from structlog.testing import capture_logs
 
 from shared.errors import StoreUnavailable, StoreUnfit
 from shared.settings import StoreSettings
-from shared.store import vetting
-from shared.store.embedded import EmbeddedServer
-from shared.store.findings import server_faults
+from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import JobStore, open_store
 from shared.store.keys import Keys
-from shared.store.requirements import PROBES, SCRIPTS, Role, acl, commands, in_script
+from shared.store.preflight import checks
+from shared.store.preflight.findings import server_faults
+from shared.store.preflight.requirements import PROBES, SCRIPTS, Role, acl, commands, in_script
 from tests.conftest import flush
 from tests.support.checks import RawRedis
 from tests.support.gateway import SUBMIT, body
@@ -212,7 +212,7 @@ async def test_rights_that_are_taken_away_and_given_back(
     shared_server: EmbeddedServer, raw: RawRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A refusal at run time makes a service look again: it is not ready and says why, until it may again."""
-    monkeypatch.setattr(vetting, "AGAIN_S", 0.1)
+    monkeypatch.setattr(checks, "AGAIN_S", 0.1)
     await user(raw, Role.GATEWAY)
     async with opened(shared_server, Role.GATEWAY) as store:
         await repeated(lambda: store.submit(new_job()))
@@ -236,7 +236,7 @@ async def test_only_who_writes_marks_a_new_master(
 ) -> None:
     """The notifier runs no script, whatever its user may do. A gateway that could not do it at first does it as soon as
     it may: before anything else is served."""
-    monkeypatch.setattr(vetting, "AGAIN_S", 0.05)
+    monkeypatch.setattr(checks, "AGAIN_S", 0.05)
     await raw("CONFIG", "RESETSTAT")
     await raw("ACL", "SETUSER", Role.NOTIFIER.value, "reset", "on", ">p", *BROAD)
     assert await missing(shared_server, Role.NOTIFIER) == ""
@@ -312,7 +312,7 @@ async def test_channels_that_are_taken_away_are_missed(
     shared_server: EmbeddedServer, raw: RawRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who only listens and sleeps hears of it too, and looks at everything again."""
-    monkeypatch.setattr(vetting, "AGAIN_S", 0.1)
+    monkeypatch.setattr(checks, "AGAIN_S", 0.1)
     await user(raw, Role.WORKER)
     async with opened(shared_server, Role.WORKER) as store:
         await repeated_unless_unfit(store)

@@ -8,8 +8,8 @@ import time
 import redis
 
 from shared.settings import StoreSettings
+from shared.store.connection.multiplexer import IDLE_S
 from shared.store.job_store import open_store
-from shared.store.shared_socket import IDLE_S
 
 
 def _close_all_connections(redis_url: str) -> None:

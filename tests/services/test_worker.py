@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from services.worker.consumer import CLAIM_MOST
+from services.worker.execution.attempt import Run
+from services.worker.loops.consumer import CLAIM_MOST
 from services.worker.providers import Action, Completion, GenerationRequest, ProviderError
-from services.worker.run import Run
 from shared.events import EventKind
 from shared.job import JobError, JobStatus
 from shared.store.job_store import JobStore
-from shared.store.replies import Claimed
+from shared.store.results import Claimed
 from tests.support.store import new_job, submit
 from tests.support.worker import (
     DONE,

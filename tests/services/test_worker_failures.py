@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import AsyncIterator
 
 from services.worker.providers import Action, Completion, GenerationRequest, ProviderError
-from services.worker.providers.failure_table import ATTEMPTS, SHAPES
-from services.worker.providers.failures import classify
+from services.worker.providers.failures.classification import classify
+from services.worker.providers.failures.table import ATTEMPTS, SHAPES
 from shared.job import JobError, JobStatus, Usage
 from shared.store.job_store import JobStore
 from tests.support.store import new_job, submit

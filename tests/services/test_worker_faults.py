@@ -11,7 +11,7 @@ import pytest
 from services.worker.providers import Action, Completion, GenerationRequest, ProviderError
 from shared.job import JobError, JobStatus
 from shared.settings import StoreSettings
-from shared.store.embedded import EmbeddedServer
+from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import JobStore
 from tests.support.checks import RawRedis, leaks
 from tests.support.store import submit

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 
-from services.worker.deltas import Deltas
-from services.worker.providers.answers import TEXT_MAX
-from services.worker.run import StopSignal
+from services.worker.execution.attempt import StopSignal
+from services.worker.execution.delta_writer import Deltas
+from services.worker.providers.replies.stream_reader import TEXT_MAX
 from shared.job import JobStatus
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 
 from services.worker.app import Worker
 from services.worker.providers import Action, Completion, GenerationRequest, ProviderError
-from services.worker.providers.failures import CallFailure, Fault, classify
+from services.worker.providers.failures.classification import CallFailure, Fault, classify
 from shared.events import EventKind
 from shared.job import JobError, JobStatus, PassedOver
 from shared.store.job_store import JobStore

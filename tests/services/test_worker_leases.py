@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from services.worker.chores import RENEW_RETRY_S
-from services.worker.pool import Pool
+from services.worker.execution.pool import Pool
+from services.worker.loops.chores import RENEW_RETRY_S
 from shared.errors import StoreUnavailable
 from shared.job import Claim, JobStatus
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore
-from shared.store.upkeep import Upkeep
+from shared.store.maintenance import Upkeep
 from tests.support.checks import RawRedis
 from tests.support.store import submit
 from tests.support.worker import Scripted, answers, ended, running_worker, until, until_processing, waits_for_ever

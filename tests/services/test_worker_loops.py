@@ -11,12 +11,12 @@ import pytest
 import structlog
 
 from services.worker import app
-from services.worker.loops import PAUSE_LEAST_S, kept_going
+from services.worker.loops.supervision import PAUSE_LEAST_S, kept_going
 from shared.job import JobStatus
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore
-from shared.store.replies import Promoted
-from shared.store.upkeep import Upkeep
+from shared.store.maintenance import Upkeep
+from shared.store.results import Promoted
 from shared.telemetry.metrics import WorkerMetrics, new_registry
 from tests.support.faults import breaks
 from tests.support.store import submit

@@ -6,8 +6,8 @@ import asyncio
 
 import structlog
 
-from services.worker.equipment import equip
-from services.worker.providers.own_prices import OwnPrices
+from services.worker.providers.pricing.price_file import OwnPrices
+from services.worker.providers.registry import equip
 from services.worker.reload import Reload
 from services.worker.settings import read_worker
 from shared.store.job_store import JobStore

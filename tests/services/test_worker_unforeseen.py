@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 import structlog
 
-from services.worker import app, chores
+from services.worker import app
 from services.worker.app import Worker
+from services.worker.loops import chores
 from services.worker.providers import Completion, GenerationRequest
 from shared.job import JobStatus
 from shared.settings import StoreSettings
-from shared.store.embedded import EmbeddedServer
+from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import JobStore
 from tests.support.faults import breaks
 from tests.support.store import claim, submit

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from shared.settings import StoreSettings
-from shared.store.embedded import EmbeddedServer
+from shared.store.connection.url import SLOTS
+from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import JobStore, open_store
-from shared.store.topology import SLOTS
 from tests.conftest import flush
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, routing

@@ -12,10 +12,10 @@ import pytest
 import structlog
 
 from shared.errors import StoreUnavailable
-from shared.store.bell import Bell
-from shared.store.connection import AnyConnection, RedisSettings, new_connection
-from shared.store.listeners import RUNG
-from shared.store.shared_socket import SharedSocket
+from shared.store.connection.connector import AnyConnection, RedisSettings, new_connection
+from shared.store.connection.multiplexer import SharedSocket
+from shared.store.pubsub.listeners import RUNG
+from shared.store.pubsub.subscriber import Bell
 from tests.support.checks import RawRedis
 
 

@@ -12,8 +12,8 @@ from shared.job import JobSnapshot, JobStatus, RetryReason
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.keys import GROUP
-from shared.store.records import VERSION
-from shared.store.replies import UnreadableJob
+from shared.store.reading.records import VERSION
+from shared.store.results import UnreadableJob
 from tests.support.checks import RawRedis
 from tests.support.store import (
     KEYS,

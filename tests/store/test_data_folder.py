@@ -11,8 +11,8 @@ import pytest
 from shared.errors import SettingsInvalid
 from shared.job import JobStatus
 from shared.settings import StoreSettings, read_store
-from shared.store import data_folder
-from shared.store.embedded import EmbeddedServer, EmbeddedServerFailed
+from shared.store.embedded import data_folder
+from shared.store.embedded.server import EmbeddedServer, EmbeddedServerFailed
 from shared.store.job_store import open_store
 from tests.support.store import new_job, status_of
 

@@ -11,7 +11,7 @@ import pytest
 from shared.job import RetryReason
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
-from shared.store.replies import CallReport
+from shared.store.results import CallReport
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, block, routing, throttle_all
 from tests.support.store import KEYS, breaches, claim, complete, error_of, make_overdue, new_job, status_of, submit

@@ -9,7 +9,7 @@ import pytest
 
 from shared.job import JobSpec, NewJob, new_job_id
 from shared.settings import StoreSettings
-from shared.store.embedded import EmbeddedServer, EmbeddedServerFailed
+from shared.store.embedded.server import EmbeddedServer, EmbeddedServerFailed
 from shared.store.job_store import open_store
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
-from shared.store.replies import CallReport
+from shared.store.results import CallReport
 from tests.support.checks import RawRedis
 from tests.support.gates import A, close, routing
 from tests.support.store import claim, complete, new_job, open_gate, submit

@@ -7,7 +7,7 @@ import asyncio
 from shared.job import PassedOver
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
-from shared.store.replies import CallReport
+from shared.store.results import CallReport
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, reroute, routing
 from tests.support.store import breaches, claim, claim_one, new_job, open_gate, submit

@@ -9,9 +9,9 @@ import pytest
 
 from shared.errors import LeaseLost, PressworkError, StoreFull, StoreRejected
 from shared.job import Claim, JobError, JobStatus, RetryReason
-from shared.store import upkeep
+from shared.store import maintenance
 from shared.store.job_store import JobStore
-from shared.store.replies import CallReport
+from shared.store.results import CallReport
 from tests.support.checks import RawRedis
 from tests.support.gates import A, block, free, throttle_all
 from tests.support.store import breaches, claim, claim_one, complete, drain, lose, make_stale, new_job, submit
@@ -191,7 +191,7 @@ async def test_audit_repairs_what_no_script_leaves(
 ) -> None:
     """Delivered entries that are pending with nobody, on whatever page, and live records that no entry names, are
     queued again."""
-    monkeypatch.setattr(upkeep, "AUDIT_PAGE", 1)
+    monkeypatch.setattr(maintenance, "AUDIT_PAGE", 1)
     ids = await submit(store, 4)
     held = await claim(store, 2)
     await raw("XACK", store.keys.fixed("normal"), "workers", held[1].token[1:])

@@ -10,7 +10,7 @@ import pytest
 
 from shared.errors import SettingsInvalid
 from shared.settings import StoreSettings, read_store
-from shared.store.embedded import EmbeddedServer
+from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import open_store
 from shared.store.keys import FIXED, PREFIXES, Keys
 from tests.support.checks import RawRedis

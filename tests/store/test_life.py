@@ -9,9 +9,9 @@ import pytest
 
 from shared.errors import IdempotencyConflict, LeaseLost
 from shared.job import JobSnapshot, JobStatus, Outcome, RetryReason, Usage
-from shared.store.calls import HANDBACKS_MAX
+from shared.store.engine.script_calls import HANDBACKS_MAX
 from shared.store.job_store import JobStore
-from shared.store.replies import Ring
+from shared.store.results import Ring
 from tests.support.checks import RawRedis
 from tests.support.store import (
     ERROR,

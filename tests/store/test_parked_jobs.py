@@ -9,7 +9,7 @@ from shared.events import EventKind
 from shared.job import JobStatus
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
-from shared.store.replies import CallReport
+from shared.store.results import CallReport
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, block, close, reroute, routing, throttle_all
 from tests.support.store import breaches, claim, complete, drain, new_job, open_gate, submit

@@ -14,18 +14,18 @@ import pytest
 from shared.errors import StoreFull, StoreUnavailable
 from shared.job import Claim, RetryReason
 from shared.settings import StoreSettings
-from shared.store import scripts
-from shared.store.calls import Item
-from shared.store.embedded import EmbeddedServer
+from shared.store.embedded.server import EmbeddedServer
+from shared.store.engine import scripts
+from shared.store.engine.script_calls import Item
 from shared.store.job_store import JobStore, open_store
-from shared.store.replies import CallReport
+from shared.store.results import CallReport
 from tests.conftest import flush
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, close, routing
 from tests.support.processes import free_port
 from tests.support.store import ERROR, KEYS, claim, complete, make_stale, new_job, open_gate, submit
 
-NAMES = sorted(path.stem for path in (Path(scripts.__file__).parent / "lua").glob("*.lua"))
+NAMES = sorted(path.stem for path in (Path(scripts.__file__).parents[1] / "lua").glob("*.lua"))
 READING = {"list", "stats", "oldest", "usage", "vet"}
 SLOWEST_MS = 50.0
 """What a refusal may take the server, by its own count."""

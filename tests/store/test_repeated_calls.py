@@ -9,7 +9,7 @@ import pytest
 from shared.errors import LeaseLost, PressworkError, StoreUnavailable
 from shared.job import JobError, JobStatus, Outcome, RetryReason
 from shared.store.job_store import JobStore
-from shared.store.replies import CallReport
+from shared.store.results import CallReport
 from tests.support.checks import RawRedis
 from tests.support.store import FaultyTransport, breaches, claim, claim_one, complete, make_stale, new_job, submit
 

@@ -12,8 +12,8 @@ from redis.exceptions import NoScriptError, OutOfMemoryError, ResponseError
 from shared.errors import StoreFull, StoreUnavailable
 from shared.job import JobStatus
 from shared.settings import RestEndpoint, StoreSettings
+from shared.store.connection.rest import PIPELINE_COMMANDS, RestTransport
 from shared.store.job_store import JobStore, open_store
-from shared.store.rest_transport import PIPELINE_COMMANDS, RestTransport
 from tests.support.checks import RawRedis
 from tests.support.processes import free_port
 from tests.support.store import complete, new_job

@@ -11,7 +11,7 @@ import pytest
 from shared.errors import LeaseLost
 from shared.events import EventKind
 from shared.settings import StoreSettings
-from shared.store.embedded import EmbeddedServer
+from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import JobStore, open_store
 from tests.support.checks import RawRedis
 from tests.support.store import KEYS, breaches, claim, complete, repeated, submit

@@ -10,8 +10,8 @@ from functools import partial
 import pytest
 
 from shared.errors import StoreUnavailable
-from shared.store.connection import RedisSettings, new_connection
-from shared.store.shared_socket import SharedSocket
+from shared.store.connection.connector import RedisSettings, new_connection
+from shared.store.connection.multiplexer import SharedSocket
 from tests.support.checks import RawRedis
 
 BLOCKS = ("BLPOP", "nothing", 0)

@@ -9,7 +9,7 @@ import pytest
 from shared.job import JobStatus
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
-from shared.store.replies import Ring
+from shared.store.results import Ring
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, block, free, routing, throttle_all
 from tests.support.store import (

@@ -12,7 +12,7 @@ from shared.errors import LeaseLost, StoreRejected, StoreUnavailable
 from shared.job import Claim, JobStatus, Outcome, Usage
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
-from shared.store.usage import UsageRow
+from shared.store.reading.usage import UsageRow
 from tests.support.checks import RawRedis, leaks
 from tests.support.store import KEYS, FaultyTransport, claim, claim_one, submit, usage_rows
 

@@ -8,9 +8,9 @@ import pytest
 
 from shared.job import RetryReason
 from shared.settings import StoreSettings
-from shared.store.calls import LOSSES_MAX
+from shared.store.engine.script_calls import LOSSES_MAX
 from shared.store.job_store import JobStore, open_store
-from shared.store.replies import CallReport
+from shared.store.results import CallReport
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, block, free, reroute, routing, throttle_all
 from tests.support.gateway import heard

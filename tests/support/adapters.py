@@ -10,8 +10,8 @@ import msgspec
 
 from services.worker.providers import Access, Completion, GenerationRequest, Provider, ProviderError, Thought, Whole
 from services.worker.providers.anthropic import AnthropicProvider
+from services.worker.providers.http.client import Briefing
 from services.worker.providers.openai import OpenAIProvider
-from services.worker.providers.wire import Briefing
 from shared.job import ParameterValue, Usage
 
 BOTH = ("openai", "anthropic")

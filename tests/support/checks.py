@@ -8,7 +8,7 @@ from typing import Any
 
 from shared.job import JobStatus
 from shared.settings import StoreSettings
-from shared.store.connection import RedisSettings, new_connection
+from shared.store.connection.connector import RedisSettings, new_connection
 from shared.store.job_store import open_store
 from shared.store.keys import FIXED, GROUP, Keys
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from litestar.types import ASGIApp
 
-from shared.http import server
+from shared.server import serve
 from tests.support.processes import free_port
 
 
@@ -84,7 +84,7 @@ async def serving(app: ASGIApp, **options: Any) -> AsyncIterator[Serving]:
     """The application, served as every service is, for the length of the block."""
     port, stop = free_port(), asyncio.Event()
     task = asyncio.create_task(
-        server.serve(app, host="127.0.0.1", port=port, stop=stop, calm_collector=False, grace_seconds=1, **options)
+        serve.serve(app, host="127.0.0.1", port=port, stop=stop, calm_collector=False, grace_seconds=1, **options)
     )
     while not task.done():
         try:

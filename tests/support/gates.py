@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared.job import Claim
 from shared.store.job_store import JobStore
-from shared.store.replies import CallReport
+from shared.store.results import CallReport
 from shared.store.routing import GateLimits, Routing
 from tests.support.checks import RawRedis
 from tests.support.store import KEYS, claim, submit

@@ -11,7 +11,7 @@ import httpx
 
 from services.gateway.app import open_app
 from services.gateway.settings import GatewaySettings
-from shared.http import server
+from shared.server import serve
 from shared.settings import read
 from tests.support.checks import RawRedis
 from tests.support.plain import NO_TLS
@@ -35,7 +35,7 @@ async def running_gateway(redis_url: str, **settings: str) -> AsyncIterator[http
     mapping: Mapping[str, str] = {"REDIS_URL": redis_url, "GATEWAY_PORT": str(port), **settings}
     stop = asyncio.Event()
     async with open_app(read(mapping, GatewaySettings), mapping, stop) as app:
-        serving = asyncio.create_task(server.serve(app, host="127.0.0.1", port=port, stop=stop, calm_collector=False))
+        serving = asyncio.create_task(serve.serve(app, host="127.0.0.1", port=port, stop=stop, calm_collector=False))
         try:
             async with httpx.AsyncClient(verify=NO_TLS, base_url=f"http://127.0.0.1:{port}", timeout=35) as client:
                 await _until_live(client, serving)

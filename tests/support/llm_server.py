@@ -18,7 +18,7 @@ import httptools
 import msgspec
 import uvloop
 
-from shared.http.server import set_by_signals
+from shared.server.serve import set_by_signals
 from tests.support import llm_dialects
 from tests.support.llm_behaviour import Behaviour, Call, Control, Failing, State
 

@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator
 from services.worker import app
 from services.worker.providers import Completion, GenerationRequest
 from services.worker.settings import WorkerSettings
-from shared.http.server import run, set_by_signals
 from shared.job import Usage
+from shared.server.serve import run, set_by_signals
 from shared.settings import read, read_store
 
 

@@ -9,7 +9,7 @@ import re
 from typing import Final
 
 from shared.store.keys import Keys
-from shared.store.requirements import Role, acl
+from shared.store.preflight.requirements import Role, acl
 from tests.support.processes import ROOT
 from tests.support.redis_rows import REFUSALS, SERVERS, USERS, UserRow
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from shared.store.requirements import Role
+from shared.store.preflight.requirements import Role
 
 EVERY: Final = tuple(Role)
 WRITERS: Final = (Role.GATEWAY, Role.WORKER)

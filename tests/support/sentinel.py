@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from redis.exceptions import RedisError
 
-from shared.store.embedded import bundled_binary, die_with_parent
+from shared.store.embedded.server import bundled_binary, die_with_parent
 from tests.support.checks import RawRedis
 from tests.support.processes import free_port
 from tests.support.tls import Authority

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from shared.store.embedded import EmbeddedServer
+from shared.store.embedded.server import EmbeddedServer
 from tests.support.front_end import FrontEnd
 from tests.support.gateway import body
 from tests.support.plain import NO_TLS

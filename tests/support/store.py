@@ -11,7 +11,7 @@ from shared.errors import StoreUnavailable
 from shared.job import Claim, JobError, JobSpec, JobStatus, NewJob, Outcome, Priority, new_job_id
 from shared.store.job_store import JobStore
 from shared.store.keys import FIXED, GROUP, LANES, Keys
-from shared.store.usage import UsageRow
+from shared.store.reading.usage import UsageRow
 from tests.support.checks import RawRedis
 
 KEYS = Keys()

@@ -13,10 +13,10 @@ from redis.exceptions import RedisError
 
 from shared.errors import StoreUnavailable
 from shared.job import Claim
-from shared.store.embedded import EmbeddedServer
+from shared.store.connection.url import SLOTS, slot
+from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import JobStore
 from shared.store.keys import Keys
-from shared.store.topology import SLOTS, slot
 from tests.support.checks import RawRedis
 from tests.support.processes import free_port
 from tests.support.sentinel import DOWN_MS, MASTER_NAME, Sentinel

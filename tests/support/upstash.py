@@ -19,7 +19,7 @@ import hiredis
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from shared.http.sockets import listen
+from shared.server.sockets import listen
 from tests.support.upstash_wire import Refused, as_base64, parse, plain, read_body
 
 CUT = "presswork.cut"

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from services.worker.app import Worker
-from services.worker.equipment import routing
 from services.worker.providers import Completion, GenerationRequest, Item, Provider
+from services.worker.providers.registry import routing
 from services.worker.settings import WorkerSettings
 from shared.job import JobSnapshot, Usage
 from shared.settings import StoreSettings

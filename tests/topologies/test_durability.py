@@ -11,7 +11,7 @@ import pytest
 
 from shared.errors import SettingsInvalid, StoreUnavailable
 from shared.settings import StoreSettings, read
-from shared.store.embedded import EmbeddedServer
+from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import JobStore, open_store
 from tests.support.gateway import STATUS, SUBMIT, body, problem, running_gateway
 from tests.support.processes import ServiceProcess

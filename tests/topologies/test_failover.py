@@ -12,9 +12,9 @@ import pytest
 from shared.errors import StoreUnavailable
 from shared.job import Claim, JobStatus
 from shared.settings import StoreSettings
-from shared.store.embedded import EmbeddedServer
+from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import JobStore, open_store
-from shared.store.replies import Ring
+from shared.store.results import Ring
 from tests.support.store import complete, new_job, repeated, submit
 from tests.support.topologies import Servers, ask, claimed_anew
 from tests.topologies.conftest import RUNNING

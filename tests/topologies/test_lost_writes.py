@@ -7,8 +7,8 @@ import pytest
 from shared.errors import LeaseLost
 from shared.events import EventKind
 from shared.job import JobStatus
-from shared.store.event_log import EventPage
 from shared.store.job_store import JobStore
+from shared.store.reading.event_log import EventPage
 from tests.support.store import claim, complete, repeated, submit
 from tests.support.topologies import Servers, claimed_anew
 

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from shared.errors import SettingsInvalid, StoreUnavailable
 from shared.settings import StoreSettings
-from shared.store.embedded import EmbeddedServer
+from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import JobStore, open_store
 from tests.support.job_life import JobLife
 from tests.support.processes import free_port
@@ -151,7 +151,7 @@ async def test_an_authority_that_cannot_be_read_stops_the_start(tmp_path: Path, 
 async def test_renewed_certificates_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that runs on takes a new authority from the same file for its next connection; a file that is broken
     meanwhile changes nothing."""
-    monkeypatch.setattr("shared.store.connection.TLS_FRESH_S", 0.0)
+    monkeypatch.setattr("shared.store.connection.connector.TLS_FRESH_S", 0.0)
     before, after = Authority(tmp_path / "before"), Authority(tmp_path / "after")
     file = tmp_path / "authority.pem"
     file.write_bytes(before.certificate.read_bytes())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from services.gateway.readings import Readings
-from shared.store.replies import QueueStats
-from shared.telemetry.budget import Meter
+from services.gateway.stats.stats_cache import Readings
+from shared.store.results import QueueStats
+from shared.telemetry.command_budget import Meter
 
 
 class Clock:

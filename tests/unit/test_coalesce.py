@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from shared.errors import Overloaded, StoreRejected, StoreUnavailable
-from shared.store.coalesce import MAX_BYTES, MAX_ITEMS, Coalescer
+from shared.store.engine.batching import MAX_BYTES, MAX_ITEMS, Coalescer
 
 
 class Server:

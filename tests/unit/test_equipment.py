@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.worker.equipment import equip
+from services.worker.providers.registry import equip
 from services.worker.settings import read_worker
 from shared.errors import SettingsInvalid
 from shared.job import Usage

@@ -12,11 +12,11 @@ from litestar import Request, Response, get, post
 from litestar.types import ASGIApp
 
 from shared.errors import SettingsInvalid
-from shared.http import server
 from shared.http.access import AccessSettings
-from shared.http.entry_point import ANYWHERE
 from shared.http.hosts import Hosts
+from shared.http.lazy_app import ANYWHERE
 from shared.http.prefix import prefix_of
+from shared.server import serve
 from tests.support.gateway import problem
 
 APP = "https://app.example.com"
@@ -37,7 +37,7 @@ def _app(host: str = "127.0.0.1", **settings: str) -> ASGIApp:
     async def page() -> Response[str]:
         return Response("page", headers={"Content-Security-Policy": "default-src 'self'"})
 
-    return server.application([read, change, page], AccessSettings(**settings), host=host)
+    return serve.application([read, change, page], AccessSettings(**settings), host=host)
 
 
 @asynccontextmanager

@@ -12,8 +12,8 @@ import pytest
 from litestar import HttpMethod, asgi, get, route
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from shared.http import connections, patience, protocol, server
 from shared.http.problems import UNAUTHORIZED, Problem
+from shared.server import connections, http11, serve, slow_readers
 from tests.support.connections import Connection, Serving, serving
 
 SOON = 0.4
@@ -45,10 +45,10 @@ KINDS = {
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every deadline comes soon."""
-    monkeypatch.setattr(server, "KEEP_ALIVE_SECONDS", SOON)
-    monkeypatch.setattr(protocol, "HEAD_SECONDS", SOON)
-    monkeypatch.setattr(protocol, "BODY_SECONDS", SOON)
-    monkeypatch.setattr(patience, "READ_SECONDS", SOON)
+    monkeypatch.setattr(serve, "KEEP_ALIVE_SECONDS", SOON)
+    monkeypatch.setattr(http11, "HEAD_SECONDS", SOON)
+    monkeypatch.setattr(http11, "BODY_SECONDS", SOON)
+    monkeypatch.setattr(slow_readers, "READ_SECONDS", SOON)
 
 
 class Application:
@@ -95,7 +95,7 @@ class Application:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             self.ended += 1
 
-        return server.application([ok, live, held, read, refuse, large])
+        return serve.application([ok, live, held, read, refuse, large])
 
 
 @asynccontextmanager
@@ -236,7 +236,7 @@ async def test_a_long_row_of_requests_is_answered_so_far_and_closed() -> None:
                 answers += 1
         except (asyncio.IncompleteReadError, OSError):
             pass
-        assert protocol.PIPELINE_MAX <= answers < 5000
+        assert http11.PIPELINE_MAX <= answers < 5000
 
 
 @pytest.fixture

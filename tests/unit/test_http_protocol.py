@@ -11,8 +11,8 @@ import pytest
 from litestar import Request, get, post
 from litestar.response import Stream
 
-from shared.http import protocol, server
 from shared.http.problems import UNSUPPORTED_MEDIA_TYPE, Problem
+from shared.server import http11, serve
 from tests.support.connections import Connection, serving
 
 OFFER = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n"
@@ -33,7 +33,7 @@ async def _connection() -> AsyncIterator[Connection]:
     async def refuse() -> None:
         raise Problem(UNSUPPORTED_MEDIA_TYPE)
 
-    async with serving(server.application([echo, refuse])) as running:
+    async with serving(serve.application([echo, refuse])) as running:
         yield await running.connect()
 
 
@@ -141,7 +141,7 @@ async def test_trailers_are_no_headers() -> None:
 
 async def test_a_head_that_dawdles_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each byte in time is not enough: the whole head must be there soon after its first piece."""
-    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(http11, "HEAD_SECONDS", 0.3)
     async with _connection() as connection:
         connection.send(_request("x"))
         assert (await connection.answer())[0] == 200
@@ -172,7 +172,7 @@ async def test_who_sends_no_more_is_answered() -> None:
         await asyncio.sleep(0.05)
         return "slow"
 
-    async with serving(server.application([slow])) as running:
+    async with serving(serve.application([slow])) as running:
         connection = await running.connect()
         connection.send(b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2)
         connection.send_no_more()
@@ -197,7 +197,7 @@ async def test_who_leaves_a_stream_has_left() -> None:
     async def stream() -> Stream:
         return Stream(pieces())
 
-    async with serving(server.application([stream])) as running, asyncio.timeout(15):
+    async with serving(serve.application([stream])) as running, asyncio.timeout(15):
         connection = await running.connect()
         connection.send(b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert await connection.read(1)
@@ -224,7 +224,7 @@ async def test_http_1_0_knows_no_chunks(version: str) -> None:
     async def plain() -> str:
         return "plain"
 
-    async with serving(server.application([stream, plain])) as running:
+    async with serving(serve.application([stream, plain])) as running:
         connection = await running.connect()
         connection.send(f"GET /stream HTTP/{version}\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         whole = b""

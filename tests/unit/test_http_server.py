@@ -15,9 +15,9 @@ from litestar import get
 from litestar.types import ASGIApp
 
 from shared.errors import SettingsInvalid, StoreUnavailable
-from shared.http import server
-from shared.http.ops import ops_routes
-from shared.http.sockets import listen
+from shared.http.health import ops_routes
+from shared.server import serve
+from shared.server.sockets import listen
 from shared.telemetry.metrics import new_registry
 from tests.support.plain import NO_TLS
 from tests.support.processes import free_port
@@ -57,11 +57,11 @@ class _Service:
         ops = ops_routes(
             ready=self._ready, live=self._live, registry=new_registry("test"), before_scrape=self._before_scrape
         )
-        return server.application([slow, broken, *ops])
+        return serve.application([slow, broken, *ops])
 
     async def start(self, client: httpx.AsyncClient) -> asyncio.Task[None]:
         serving = asyncio.create_task(
-            server.serve(self.app(), host="127.0.0.1", port=self.port, stop=self.stop, calm_collector=False)
+            serve.serve(self.app(), host="127.0.0.1", port=self.port, stop=self.stop, calm_collector=False)
         )
         while not serving.done():
             try:
@@ -103,7 +103,7 @@ async def test_a_signal_lets_open_answers_finish() -> None:
     service = _Service()
     before = signal.getsignal(signal.SIGTERM)
     async with _client(service) as client:
-        with server.set_by_signals(service.stop):
+        with serve.set_by_signals(service.stop):
             serving = await service.start(client)
             slow = asyncio.create_task(client.get("/slow"))
             await asyncio.wait_for(service.entered.wait(), 5)

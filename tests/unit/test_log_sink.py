@@ -149,7 +149,7 @@ def test_secrets_are_taken_out_of_the_text_of_others() -> None:
 
 _CRASH = """
 import asyncio, sys, threading
-from shared.http import server
+from shared.server import serve
 from shared.telemetry import logs
 async def main():
     token, url = "pl4nted-local", "redis://:pl4nted@host/0"
@@ -163,7 +163,7 @@ async def main():
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     fail(token)
-sys.exit(server.run("gateway", main()))
+sys.exit(serve.run("gateway", main()))
 """
 
 

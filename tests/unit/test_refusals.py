@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.errors import LeaseLost, PressworkError, StoreFull, StoreRejected, StoreUnavailable
-from shared.store import refusals
+from shared.store.connection import server_errors
 
 
 @pytest.mark.parametrize(
@@ -26,5 +26,5 @@ from shared.store import refusals
 def test_what_may_pass_is_told_from_what_may_not(message: str, kind: type[PressworkError]) -> None:
     """What a server takes again later is repeated; of the rest the item alone is given up."""
     with pytest.raises(PressworkError) as raised:
-        refusals.check_item([b"ERROR", message.encode()])
+        server_errors.check_item([b"ERROR", message.encode()])
     assert type(raised.value) is kind

@@ -6,9 +6,9 @@ import random
 
 import pytest
 
+from services.worker.execution.retry_policy import backoff_ms, classify
 from services.worker.providers import Action, ProviderError
-from services.worker.providers.failures import RETRY_AFTER_CAP_S
-from services.worker.retry import backoff_ms, classify
+from services.worker.providers.failures.classification import RETRY_AFTER_CAP_S
 from shared.job import JobError, RetryReason
 
 CHANCE = random.Random(1)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from shared.store import scripts
+from shared.store.engine import scripts
 from shared.store.keys import FIXED, PREFIXES, Keys
 
-FOLDER = Path(scripts.__file__).parent / "lua"
+FOLDER = Path(scripts.__file__).parents[1] / "lua"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.lua"))
 
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from services.worker.run import Interrupted, Stop, StopSignal
+from services.worker.execution.attempt import Interrupted, Stop, StopSignal
 
 
 def test_the_first_reason_counts_but_a_lost_lease_overrules_all() -> None:

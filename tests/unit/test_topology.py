@@ -6,9 +6,9 @@ import pytest
 from redis.asyncio.connection import SSLConnection
 
 from shared.errors import SettingsInvalid
-from shared.store.connection import Connector, RedisSettings
+from shared.store.connection.connector import Connector, RedisSettings
+from shared.store.connection.url import Address, parse, slot
 from shared.store.keys import Keys
-from shared.store.topology import Address, parse, slot
 
 SECRET = "s3cr3t"
 

@@ -6,7 +6,7 @@ import pytest
 
 from shared.errors import SettingsInvalid
 from shared.settings import read_store
-from shared.store.connection import Connector, RedisSettings
+from shared.store.connection.connector import Connector, RedisSettings
 
 WRONG = {
     "redis://:pl4nt#ed@host:6379": "%23",

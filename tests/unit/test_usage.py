@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.job import Outcome, Usage
-from shared.store.usage import EXACT_MAX, line, nano_usd, parse_day
+from shared.store.reading.usage import EXACT_MAX, line, nano_usd, parse_day
 
 COUNTS = st.integers(0, 10**9)
 

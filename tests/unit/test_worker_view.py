@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.worker.view import View
+from services.worker.loops.server_watch import View
 
 LEASE = 15.0
 

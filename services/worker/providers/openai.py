@@ -13,17 +13,17 @@ from urllib.parse import urlsplit
 import httpx2
 import openai
 
-from services.worker.accounting import usage_of_answer
+from services.worker.execution.usage import usage_of_answer
 from services.worker.providers import Access, Completion, GenerationRequest, Item
-from services.worker.providers.addresses import read_address
-from services.worker.providers.adjustments import Adjustments
-from services.worker.providers.answers import read_answer
-from services.worker.providers.drafts import Draft, cut, left_out
-from services.worker.providers.failures import CallFailure, classify
+from services.worker.providers.failures.classification import CallFailure, classify
+from services.worker.providers.http.client import Briefing, fault_of, new_http_client, reported
 from services.worker.providers.models import Thinking, openai_model
-from services.worker.providers.openai_answers import ChatReply
-from services.worker.providers.prices import cost_of, price_list
-from services.worker.providers.wire import Briefing, fault_of, new_http_client, reported
+from services.worker.providers.pricing.prices import cost_of, price_list
+from services.worker.providers.replies.openai_chunks import ChatReply
+from services.worker.providers.replies.stream_reader import read_answer
+from services.worker.providers.requests.adjustments import Adjustments
+from services.worker.providers.requests.base_urls import read_address
+from services.worker.providers.requests.drafts import Draft, cut, left_out
 from shared.job import Usage
 
 BASE_URL: Final = "https://api.openai.com/v1"

@@ -1,0 +1,1 @@
+"""Bodies, query strings and responses, shared by the gateway's calls."""

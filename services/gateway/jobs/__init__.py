@@ -1,0 +1,1 @@
+"""One job, or an organisation's jobs: status, cancel, retry, listing, usage."""

@@ -1,0 +1,203 @@
+"""The call that answers what an organisation's jobs used and cost, by day, project and model."""
+
+from __future__ import annotations
+
+import asyncio
+import calendar
+import datetime
+import itertools
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+from weakref import WeakValueDictionary
+
+import msgspec
+from litestar import Response, route
+from litestar.handlers import HTTPRouteHandler
+
+from services.gateway.http.query_strings import read_query
+from services.gateway.http.responses import AnyRequest, as_json, organization_of
+from services.gateway.submit.schemas import Identifier
+from shared.http.auth import Identity
+from shared.http.health import READING
+from shared.http.problems import invalid
+from shared.job import NANO
+from shared.store.job_store import JobStore
+from shared.store.reading.usage import UsageRow
+
+DAYS_MAX: Final = 366
+ROWS_MAX: Final = 10_000
+"""Days, projects and models one answer tells apart, but always a whole day: about 3 MB."""
+
+_EPOCH: Final = datetime.date(1970, 1, 1)
+_DAY_SECONDS: Final = 86_400
+_NAMES: Final = {"organization_id": "organizationId", "first": "from", "last": "to"}
+_COUNTS: Final = ("jobs", "input_tokens", "output_tokens", "cached_tokens", "unknown_cost_jobs", "estimated_jobs")
+
+
+class UsageQuery(msgspec.Struct, frozen=True, rename=_NAMES):
+    """Days in UTC, both included. None: the beginning or the end of this month."""
+
+    organization_id: Identifier | None = None
+    first: datetime.date | None = None
+    last: datetime.date | None = None
+
+
+class UsageSums(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Sums of ended jobs that used anything: one that was cancelled while it waited is not among them.
+
+    `cost_usd` lacks `unknown_cost_jobs`; null: of no job it is known. It is exact to the nano-USD up to 8 million USD,
+    where a double has no digit left for it.
+
+    `input_tokens` contain `cached_tokens`. `estimated_jobs`: their tokens were estimated, not reported.
+    """
+
+    jobs: int
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    cost_usd: float | None
+    unknown_cost_jobs: int
+    estimated_jobs: int
+
+
+class ModelUsage(UsageSums, frozen=True, kw_only=True, rename="camel"):
+    """Of one model that answered."""
+
+    provider: str
+    model: str
+
+
+class ProjectUsage(UsageSums, frozen=True, kw_only=True, rename="camel"):
+    """Of one project."""
+
+    project_id: str
+    models: list[ModelUsage]
+
+
+class DayUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """The projects with jobs that ended on one day."""
+
+    date: datetime.date
+    projects: list[ProjectUsage]
+
+
+class UsageView(msgspec.Struct, frozen=True, kw_only=True, rename=_NAMES):
+    """What an organisation used from `from` to `to` (UTC, both included); days without ended jobs are left out.
+
+    `totals` are those of all days. `next`: `days` ends before this one, for they were many; ask again `from` there.
+    Projects beyond the first thousand of a day (each with a model) are summed up as the project `other`.
+    """
+
+    organization_id: str
+    first: datetime.date
+    last: datetime.date
+    totals: UsageSums
+    days: list[DayUsage]
+    next: datetime.date | None = None
+
+
+class _Totals:
+    """Sums of rows, as the fields of `UsageSums`."""
+
+    def __init__(self, rows: Iterable[UsageRow] = ()) -> None:
+        self._sums = dict.fromkeys((*_COUNTS, "cost_nano_usd"), 0)
+        self.add(rows)
+
+    def add(self, rows: Iterable[UsageRow]) -> None:
+        for row in rows:
+            for name in self._sums:
+                self._sums[name] += getattr(row, name)
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The quotient is the double nearest to the sum, which JSON writes to the nano."""
+        sums: dict[str, Any] = dict(self._sums)
+        known = not sums["jobs"] or sums["jobs"] > sums["unknown_cost_jobs"]
+        cost = sums.pop("cost_nano_usd")
+        return sums | {"cost_usd": cost / NANO if known else None}
+
+
+def _project(project_id: str, rows: Sequence[UsageRow]) -> ProjectUsage:
+    models = [ModelUsage(provider=row.provider, model=row.model, **_Totals([row]).fields) for row in rows]
+    return ProjectUsage(project_id=project_id, models=models, **_Totals(rows).fields)
+
+
+class UsageBuilder:
+    """Puts an answer together from the rows of one day after the other."""
+
+    def __init__(self, organization_id: str, first: datetime.date, last: datetime.date) -> None:
+        self._organization_id = organization_id
+        self._first, self._last = first, last
+        self._totals = _Totals()
+        self._days: list[DayUsage] = []
+        self._rows = 0
+        self._next: datetime.date | None = None
+
+    def add(self, rows: Sequence[UsageRow]) -> None:
+        """Add a day, which comes after those before; beyond `ROWS_MAX` rows days are only summed up."""
+        self._totals.add(rows)
+        self._rows += len(rows)
+        if self._next is None and self._days and self._rows > ROWS_MAX:
+            self._next = _date(rows[0].day)
+        if self._next is None:
+            by_project = itertools.groupby(rows, key=lambda row: row.project_id)
+            projects = [_project(project, list(held)) for project, held in by_project]
+            self._days.append(DayUsage(date=_date(rows[0].day), projects=projects))
+
+    @property
+    def view(self) -> UsageView:
+        """The answer."""
+        return UsageView(
+            organization_id=self._organization_id, first=self._first, last=self._last,
+            totals=UsageSums(**self._totals.fields), days=self._days, next=self._next,
+        )  # fmt: skip
+
+
+def _date(day: int) -> datetime.date:
+    return _EPOCH + datetime.timedelta(days=day)
+
+
+def _days(query: UsageQuery, today: datetime.date) -> tuple[datetime.date, datetime.date]:
+    """The first and the last day asked for; a 400 `Problem` when they are the wrong way round or too far apart."""
+    first = query.first or today.replace(day=1)
+    last = query.last or today.replace(day=calendar.monthrange(today.year, today.month)[1])
+    if first > last:
+        raise invalid("from", f"must not be after to; they are {first} and {last}, what is left out is of this month")
+    if (last - first).days >= DAYS_MAX:
+        raise invalid("to", f"at most {DAYS_MAX} days from `from`")
+    return first, last
+
+
+class UsageReport:
+    """Answers what an organisation used."""
+
+    def __init__(self, store: JobStore) -> None:
+        self._store = store
+        self._reading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def routes(self) -> list[HTTPRouteHandler]:
+        """The handler, for the router of `/api/ai`."""
+
+        @route("/usage", http_method=READING)
+        async def usage(request: AnyRequest) -> Response[bytes]:
+            return as_json(await self.read(request.user, request.scope["query_string"]))
+
+        return [usage]
+
+    async def read(self, identity: Identity, query_string: bytes) -> UsageView:
+        """The sums; a `Problem` for a bad query or another organisation."""
+        query = read_query(query_string, UsageQuery)
+        organization = organization_of(identity, query.organization_id)
+        today = int(time.time()) // _DAY_SECONDS
+        first, last = _days(query, _EPOCH + datetime.timedelta(days=today))
+        # Days that cannot be there cost no command; Redis's clock may be a little ahead of ours.
+        days = (max((first - _EPOCH).days, 0), min((last - _EPOCH).days, today + 1))
+        # One reading of an organisation at a time: who asks for everything again and again waits for himself.
+        lock = self._reading.setdefault(organization, asyncio.Lock())
+        async with lock:
+            built = UsageBuilder(organization, first, last)
+            # Not within the time of other calls: a year is many, each of which the store bounds.
+            async for rows in self._store.overview.usage(organization, *days):
+                built.add(rows)
+        return built.view

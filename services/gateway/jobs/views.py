@@ -1,0 +1,156 @@
+"""What the reading calls answer: a job, a page of jobs, the queue's counts."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from shared.events import iso_time
+from shared.job import JobError, JobSnapshot, JobStatus, Outcome, PassedOver, Priority, Usage
+from shared.store.results import QueueStats, UnreadableJob
+from shared.telemetry.command_budget import Projection
+
+UNREADABLE: Final = JobError(type="Unreadable", message="the record of this job cannot be read by this release")
+_ROWS: Final = [{"$ref": f"#/components/schemas/{name}"} for name in ("JobView", "UnreadableView")]
+
+
+class JobView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A job as its customer sees it; what does not apply is left out. Times are ISO 8601 in UTC.
+
+    `result` is the generated text (of a cancelled job: what came so far), `metadata` what the provider's side says of
+    it, `request_metadata` what came with the request. `attempt` counts from 1; 0: never started. `cost_usd` is in USD,
+    of all attempts together; absent: not known. `passed_over`: who should have answered before `provider`, and why not.
+    """
+
+    job_id: str
+    status: JobStatus
+    result: str | None = None
+    error: JobError | None = None
+    provider: str | None = None
+    model: str | None = None
+    usage: Usage | None = None
+    cost_usd: float | None = None
+    finish_reason: str | None = None
+    passed_over: tuple[PassedOver, ...] = ()
+    metadata: dict[str, Any] | None = None
+    project_id: str
+    user_id: str
+    organization_id: str
+    priority: Priority
+    attempt: int
+    max_attempts: int
+    cancel_requested: bool = False
+    retry_of: str | None = None
+    request_metadata: dict[str, Any] | None = None
+    created_at: str
+    deadline_at: str
+    started_at: str | None = None
+    ended_at: str | None = None
+    next_attempt_at: str | None = None
+
+
+class UnreadableView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A job that cannot be shown: its record is damaged, or of another release. `job_status`: what stands there."""
+
+    job_id: str
+    error: JobError
+    job_status: str | None = None
+
+
+class JobList(msgspec.Struct, frozen=True):
+    """Jobs, newest first, without their texts; `cursor` gives the next page, null: there is none."""
+
+    jobs: Annotated[list[Any], msgspec.Meta(extra_json_schema={"items": {"anyOf": _ROWS}})]
+    cursor: str | None
+
+
+class Counts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Exact counts of one moment. The first five add up to all jobs accepted; `delayed` (not due yet) and `parked` (a
+    provider has no room for it) are parts of `queued`.
+
+    `waiting` splits the rest of `queued` by lane: `again` came back from a retry or a delay, `suspect` lost
+    two workers or three.
+    `backlog` is what to scale workers on: jobs that could be claimed and jobs that run. It is 0 only when nobody works.
+    """
+
+    queued: int
+    processing: int
+    completed: int
+    failed: int
+    cancelled: int
+    delayed: int
+    parked: int
+    backlog: int
+    waiting: dict[str, int]
+
+
+class QueueView(msgspec.Struct, frozen=True):
+    """Answer of queue-stats, in the guide's shape; `timestamp` is when the counts were read.
+
+    `redis`: the commands that this gateway process sends, projected; workers and notifiers are not in it.
+    """
+
+    success: bool
+    stats: Counts
+    timestamp: str
+    redis: Projection
+
+
+def _at(ms: int | None) -> str | None:
+    return None if ms is None else iso_time(ms)
+
+
+def view_job(job: JobSnapshot, *, with_result: bool = True) -> JobView:
+    """The job as its customer sees it."""
+    spec, outcome = job.spec, job.outcome or Outcome()
+    return JobView(
+        job_id=job.id,
+        status=job.status,
+        result=outcome.result if with_result else None,
+        error=outcome.error,
+        provider=outcome.provider,
+        model=outcome.model,
+        usage=outcome.usage,
+        cost_usd=outcome.cost_usd,
+        finish_reason=outcome.finish_reason,
+        passed_over=outcome.passed_over,
+        metadata=outcome.metadata,
+        project_id=spec.project_id,
+        user_id=spec.user_id,
+        organization_id=job.organization_id,
+        priority=spec.priority,
+        attempt=job.attempt,
+        max_attempts=spec.max_attempts,
+        cancel_requested=job.cancel_requested and not job.status.terminal,
+        retry_of=spec.retry_of,
+        request_metadata=spec.metadata,
+        created_at=iso_time(job.created_ms),
+        deadline_at=iso_time(job.deadline_ms),
+        started_at=_at(job.started_ms),
+        ended_at=_at(job.ended_ms),
+        next_attempt_at=_at(job.next_attempt_ms),
+    )
+
+
+def view_row(job: JobSnapshot | UnreadableJob) -> JobView | UnreadableView:
+    """The job as a row of a listing."""
+    if isinstance(job, UnreadableJob):
+        return UnreadableView(job_id=job.id, error=UNREADABLE, job_status=job.state or None)
+    return view_job(job, with_result=False)
+
+
+def view_stats(stats: QueueStats, now_ms: int, redis: Projection) -> QueueView:
+    """The counts in the guide's shape; `now_ms` is the gateway's clock when they were read."""
+    counts = Counts(
+        queued=stats.queued,
+        processing=stats.processing,
+        completed=stats.completed,
+        failed=stats.failed,
+        cancelled=stats.cancelled,
+        delayed=stats.delayed,
+        parked=stats.parked,
+        backlog=stats.backlog,
+        waiting=stats.by_lane,
+    )
+    return QueueView(success=True, stats=counts, timestamp=iso_time(now_ms), redis=redis)

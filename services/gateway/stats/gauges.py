@@ -1,0 +1,61 @@
+"""Fills the queue's gauges when somebody scrapes them, and only then: an unwatched gateway asks Redis nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Final
+
+from services.gateway.stats.stats_cache import Reading, Readings
+from shared.errors import PressworkError
+from shared.store.job_store import JobStore
+from shared.store.queries import GATE_REASONS
+from shared.store.results import QueueStats
+from shared.telemetry.metrics import QueueMetrics
+
+FRESH_S: Final = 5.0
+
+
+class QueueGauges:
+    """Reads the counts at a scrape; two scrapes within 5 s share one reading, and one that is kept costs nothing."""
+
+    def __init__(self, store: JobStore, readings: Readings, metrics: QueueMetrics) -> None:
+        self._store = store
+        self._readings = readings
+        self._shown: Reading | None = None
+        self._metrics = metrics
+        self._read_at = -FRESH_S
+        self._reading = asyncio.Lock()
+
+    async def refresh(self) -> None:
+        """Bring the gauges up to date; without an answer of the store they show nothing."""
+        async with self._reading:
+            if time.monotonic() - self._read_at < FRESH_S:
+                return
+            try:
+                reading = await self._readings.latest()
+                if reading is self._shown:
+                    return
+                stats = reading.stats
+                oldest_ms, gates = await asyncio.gather(self._oldest_ms(stats), self._store.overview.gates())
+            except PressworkError:
+                self._shown = None
+                self._metrics.forget()
+                return
+            jobs = {
+                state: getattr(stats, state) for state in ("queued", "processing", "completed", "failed", "cancelled")
+            }
+            self._metrics.unbooked.set(stats.unbooked)
+            self._metrics.show(
+                jobs, delayed=stats.delayed, parked=stats.parked, oldest_seconds=oldest_ms / 1000,
+                gates=[
+                    (gate.provider, gate.model, reason, gate.closed_ms > 0 and gate.reason == reason)
+                    for gate in gates
+                    for reason in GATE_REASONS.values()
+                ],
+            )  # fmt: skip
+            self._read_at = time.monotonic()
+            self._shown = reading
+
+    async def _oldest_ms(self, stats: QueueStats) -> int:
+        return await self._store.overview.oldest_waiting_ms() if any(stats.by_lane.values()) else 0

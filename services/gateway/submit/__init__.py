@@ -1,0 +1,1 @@
+"""Jobs in: bodies, their checks, admission."""

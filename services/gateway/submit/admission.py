@@ -1,0 +1,105 @@
+"""Refuses new jobs while too many wait or Redis is nearly out of memory, on figures that cost a submit nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+from typing import Final
+
+from services.gateway.stats.stats_cache import Readings
+from shared.errors import PressworkError, StoreUnavailable
+from shared.http.problems import QUEUE_FULL, STORE_FULL, Problem
+from shared.store.job_store import JobStore
+from shared.store.results import MemoryUse
+from shared.telemetry.causes import FailureLog
+
+FRESH_S: Final = 2.0
+STALE_S: Final = 60.0
+"""Figures younger than the first are never asked for again; older than the second they always are."""
+
+FRUGAL_STALE_S: Final = 3600.0
+"""Where every command is billed, the room that is left decides alone."""
+
+ROOM_SHARE: Final = 50
+BYTES_MAX: Final = 8 << 20
+"""Between the two: asked for once 1/50 of the room that was left, or 8 MiB, has been submitted here."""
+
+MEMORY_SHARE: Final = 0.85
+
+PATIENCE_S: Final = 0.1
+"""How long a submit waits for fresh figures while it would be refused: the store's own time is bounded too."""
+
+
+class Admission:
+    """Asks the store how full it is, at most every 2 s, only while submits come, and beside them, not before them.
+
+    Only while it refuses does a submit wait for fresh figures: nobody is refused for what was true long ago.
+    """
+
+    def __init__(self, store: JobStore, readings: Readings, max_queued: int) -> None:
+        self._store = store
+        self._readings = readings
+        self._max_queued = max_queued
+        self._stale_s = FRUGAL_STALE_S if store.settings.frugal else STALE_S
+        self._looked_at = -math.inf
+        self._jobs = 0
+        self._bytes = 0
+        self._room = 0
+        self._refusal: Callable[[], Problem] | None = None
+        self._look: asyncio.Task[None] | None = None
+        self._failures = FailureLog("admission_look_failed")
+
+    async def admit(self, jobs: int, size: int) -> None:
+        """Let `jobs` of together `size` bytes in, or raise a 503 `Problem`."""
+        self._jobs += jobs
+        self._bytes += size
+        self._readings.changed()
+        if self._look is None and self._due():
+            self._look = asyncio.create_task(self._refresh(), name="admission")
+        if self._refusal is not None and self._look is not None:
+            await asyncio.wait([self._look], timeout=PATIENCE_S)
+        if self._refusal is not None:
+            raise self._refusal()
+
+    def _due(self) -> bool:
+        age = time.monotonic() - self._looked_at
+        if age < FRESH_S:
+            return False
+        return age >= self._stale_s or self._jobs * ROOM_SHARE >= self._room or self._bytes >= BYTES_MAX
+
+    async def _refresh(self) -> None:
+        try:
+            reading, memory = await asyncio.gather(self._readings.latest(), self._memory())
+        except PressworkError:
+            return  # the submits themselves find out, and say so
+        except Exception as error:
+            self._failures.failed(error)  # the figures stay those that were; the next look may tell others
+            return
+        finally:
+            self._looked_at, self._jobs, self._bytes, self._look = time.monotonic(), 0, 0, None
+        self._room = max(0, self._max_queued - reading.stats.queued)
+        if memory.limit and memory.used >= memory.limit * MEMORY_SHARE:
+            self._refusal, self._room = self._no_memory, 0
+        else:
+            self._refusal = None if self._room else self._no_room
+
+    async def _memory(self) -> MemoryUse:
+        try:
+            return await self._store.overview.memory()
+        except StoreUnavailable:
+            return MemoryUse(0, 0)  # not every host tells
+
+    @staticmethod
+    def _no_memory() -> Problem:
+        return Problem(STORE_FULL, retry_after=10)
+
+    def _no_room(self) -> Problem:
+        return Problem(QUEUE_FULL, f"{self._max_queued} jobs are waiting", retry_after=5)
+
+    async def aclose(self) -> None:
+        """Stop asking."""
+        if self._look is not None:
+            self._look.cancel()
+            await asyncio.wait([self._look])

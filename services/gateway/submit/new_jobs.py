@@ -1,0 +1,114 @@
+"""Turns a checked request into the job that goes into the queue."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Final
+
+import msgspec
+
+from services.gateway.settings import GatewaySettings
+from services.gateway.submit.schemas import MAX_KEY, BatchJob, JobRequest, faults
+from shared.chain import route_of
+from shared.http.auth import Identity
+from shared.http.problems import INVALID, FieldError, Problem, invalid
+from shared.job import JobSnapshot, JobSpec, NewJob, new_job_id
+from shared.settings import MAX_DEADLINE_SECONDS
+
+_TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}\Z")
+_KEY: Final = re.compile(rf"[\x20-\x7e]{{1,{MAX_KEY}}}\Z")
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def read_key(header: bytes | None) -> str | None:
+    """The Idempotency-Key header: 1 to 255 printable ASCII characters, else a 400 `Problem`."""
+    if header is None:
+        return None
+    key = header.decode("latin-1").strip()
+    if _KEY.match(key) is None:
+        raise invalid("Idempotency-Key", f"must be 1 to {MAX_KEY} printable ASCII characters")
+    return key
+
+
+def read_traceparent(header: bytes | None) -> str | None:
+    """A W3C trace context that can be continued; an ill-formed one counts as none, as its standard wants."""
+    if header is None:
+        return None
+    text = header.decode("latin-1")
+    return text if _TRACEPARENT.match(text) else None
+
+
+def _fingerprint(request: JobRequest) -> str:
+    """Tells bodies apart: two that mean the same, written differently, have one fingerprint."""
+    if isinstance(request, BatchJob):
+        request = msgspec.structs.replace(request, idempotency_key=None)
+    return hashlib.blake2b(_encode(request), digest_size=16).hexdigest()
+
+
+class JobMaker:
+    """Knows what a job gets that its request does not say."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self._settings = settings
+        self._models = settings.models
+        self._chain = settings.chain
+
+    def make(
+        self,
+        request: JobRequest,
+        body: bytes | msgspec.Raw,
+        identity: Identity,
+        *,
+        key: str | None,
+        traceparent: str | None,
+        prefix: str = "",
+    ) -> NewJob:
+        """The job, with a fresh id; a `Problem` when the request asks for what it may not have.
+
+        `body` is the JSON that `request` came from, `prefix` the path under which a problem names its fields.
+        """
+        identity.require(request.organization_id, f"{prefix}organizationId")
+        if found := faults(request, bytes(body), self._models):
+            raise Problem(INVALID, errors=[FieldError(prefix + fault.field, fault.message) for fault in found])
+        settings, delay = self._settings, request.delay_seconds
+        deadline = request.deadline_seconds or min(settings.deadline_seconds + delay, MAX_DEADLINE_SECONDS)
+        spec = self._spec(request, traceparent)
+        return NewJob(
+            id=new_job_id(),
+            spec=spec,
+            route=route_of(spec, self._chain),
+            delay_ms=round(delay * 1000),
+            deadline_ms=round(deadline * 1000),
+            own_deadline=bool(request.deadline_seconds),
+            idempotency_key=key,
+            fingerprint=_fingerprint(request) if key is not None else "",
+        )
+
+    def _spec(self, request: JobRequest, traceparent: str | None) -> JobSpec:
+        return JobSpec(
+            project_id=request.project_id,
+            user_id=request.user_id,
+            organization_id=request.organization_id,
+            prompt=request.prompt,
+            parameters=request.parameters,
+            priority=request.priority,
+            provider=request.provider,
+            model=request.model,
+            providers=request.providers,
+            max_tokens=request.max_tokens,
+            temperature=request.temperature,
+            effort=request.effort,
+            timeout_seconds=request.timeout_seconds or self._settings.job_timeout_seconds,
+            max_attempts=request.max_attempts or self._settings.max_attempts,
+            metadata=request.metadata,
+            traceparent=traceparent,
+        )
+
+    def again(self, ended: JobSnapshot, traceparent: str | None) -> NewJob:
+        """A new job that asks for the same as one that ended, with a life of its own."""
+        spec = msgspec.structs.replace(ended.spec, retry_of=ended.id, traceparent=traceparent)
+        deadline_ms = round(self._settings.deadline_seconds * 1000)
+        return NewJob(
+            id=new_job_id(), spec=spec, route=route_of(spec, self._chain), deadline_ms=deadline_ms, own_deadline=False
+        )

@@ -1,0 +1,57 @@
+"""Waits for the end of a job without asking again and again: hear the bell, read the record, wait for the bell."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final
+
+from shared.job import JobSnapshot
+from shared.store.job_store import JobStore
+from shared.store.pubsub.listeners import RUNG, Listener
+
+PAUSE_STEP_S: Final = 0.05
+PAUSE_MAX_S: Final = 0.5
+"""A job that streams rings with every delta. Each read lengthens the pause before the next one: the end is heard at
+most half a second late, and a long stream costs two reads a second."""
+
+FIRST_RING_S: Final = 0.05
+"""Where listening costs nothing the record is read once at the start: after the first ring, or this long."""
+
+Read = Callable[[], Awaitable[JobSnapshot | None]]
+
+
+async def until_ended(
+    store: JobStore, job_id: str, seconds: float, stop: asyncio.Event, read: Read | None = None
+) -> JobSnapshot | None:
+    """The job as it stands when it has ended, or after `seconds`, or when `stop` is set; None: there is none.
+
+    `read` reads it (default: the store's status) and may raise; given, the job was not read before.
+    """
+    async with store.bell.listen(store.keys.bell(job_id)) as listener:
+        first, read = read is not None, read or partial(store.status, job_id)
+        return await until_ended_at(listener, seconds, stop, read, first=first)
+
+
+async def until_ended_at(
+    listener: Listener, seconds: float, stop: asyncio.Event, read: Read, *, first: bool = False
+) -> JobSnapshot | None:
+    """As above, for a listener who sits on the job's channel. Not `first`: what it did not hear has not happened."""
+    loop = asyncio.get_running_loop()
+    until, pause = loop.time() + seconds, 0.0
+    stopping = asyncio.create_task(stop.wait(), name="stop-waiting")
+    stopping.add_done_callback(lambda _: listener.heard(RUNG))
+    try:
+        while True:
+            left = until - loop.time()
+            rung = await listener.wait(min(left, FIRST_RING_S) if first else left) if left > 0 else None
+            job = await read()
+            over = rung is None and not first
+            if job is None or job.status.terminal or over or stop.is_set():
+                return job
+            first = False
+            await asyncio.wait([stopping], timeout=pause)
+            pause = min(pause + PAUSE_STEP_S, PAUSE_MAX_S)
+    finally:
+        stopping.cancel()

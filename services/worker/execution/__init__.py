@@ -1,0 +1,1 @@
+"""One claimed job: its attempt, its calls of providers, its end."""

@@ -1,0 +1,201 @@
+"""Writes a growing text to the event log in pieces, without ever making the provider wait for Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import math
+import random
+import time
+from typing import Final
+
+from services.worker.execution.attempt import PASSING, Interrupted, Stop, StopSignal
+from shared.errors import LeaseLost, StoreRejected
+from shared.job import Claim
+from shared.store.job_store import JobStore
+
+WINDOW_S: Final = 0.08
+WINDOW_CHARACTERS: Final = 256
+UNHEARD_WINDOW_S: Final = 0.5
+UNHEARD_CHARACTERS: Final = 2048
+"""Deltas are merged for so long or so far; wider while nobody listens, because each piece costs four commands."""
+
+
+def _clean(text: str) -> str:
+    """A lone surrogate, as broken JSON escapes make it, has no UTF-8: it must not cost the whole result."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+class _Pump:
+    """The task that writes, its steps, and what wakes it: of texts that do not ride in the job's end alone."""
+
+    task: asyncio.Task[None]
+
+    def __init__(self, grace_s: float) -> None:
+        self.steps = StopSignal(math.inf, grace_s)
+        self.hurry = asyncio.Event()
+
+    async def until_hurried(self) -> None:
+        """Wait until there is something to do."""
+        try:
+            with self.steps.step(math.inf):
+                await self.hurry.wait()
+        except Interrupted:
+            return  # it hung: the log is about to be closed
+
+
+class Deltas:
+    """The text of one run. `push` as it comes; the first piece goes at once, the rest merged, one append at a time.
+
+    `number` and `offset` tell how much is in the log once `close` returned; what is not, rides in the job's end.
+    `number` 1 is `processing`, which is implied. The run is stopped when its lease turns out to be gone, or its text
+    cannot be logged.
+    """
+
+    def __init__(self, store: JobStore, claim: Claim, signal: StopSignal) -> None:
+        self._store = store
+        self._claim = claim
+        self._signal = signal
+        # Pieces are small: each as a string of its own would take ten times its text.
+        self._written = io.StringIO()
+        self._pending = 0
+        self._characters = WINDOW_CHARACTERS
+        self._closed = False
+        self._failure: BaseException | None = None
+        self._open_window = False
+        self._begun = False
+        self._pump: _Pump | None = None
+        self._unsent: list[str] = []
+        self.number = 1
+        self.offset = 0
+
+    @property
+    def text(self) -> str:
+        """All of it so far."""
+        return self._written.getvalue()
+
+    def push(self, text: str) -> None:
+        """Take a piece; never blocks."""
+        if not text or self._closed:
+            return
+        text = _clean(text)
+        self._written.write(text)
+        if not self._store.settings.deltas:
+            return  # all of it rides in the end
+        self._unsent.append(text)
+        self._pending += len(text)
+        if not self._begun:
+            # In the next turn: a text that ends in this one rides in the job's end, and a task costs 3 us.
+            self._begun = True
+            asyncio.get_running_loop().call_soon(self._begin)
+        elif self._pump is not None and (not self._open_window or self._pending >= self._characters):
+            self._pump.hurry.set()
+
+    async def close(self) -> None:
+        """No more text comes: wait for the append in flight, send nothing new.
+
+        Interrupted when the writer hangs, or what it raised: how much is in the log is not known then.
+        """
+        self.stop()
+        if self._pump is not None and not self._pump.task.done():
+            try:
+                with self._signal.step(math.inf, watch=self._waited_enough):
+                    await self._until_done(self._pump.task)
+            except Interrupted:
+                if self._signal.revoked or not self._pump.task.done():
+                    raise
+        if self._failure is not None:
+            raise self._failure
+
+    @staticmethod
+    async def _until_done(pump: asyncio.Task[None]) -> None:
+        """As `asyncio.wait`, at a quarter of the cost: who is cancelled here does not cancel the writer."""
+        done = asyncio.get_running_loop().create_future()
+
+        def wake(_: asyncio.Task[None]) -> None:
+            if not done.done():
+                done.set_result(None)
+
+        pump.add_done_callback(wake)
+        await done
+
+    def look(self, now: float) -> bool:
+        """Cut an append that takes too long, it is repeated. True: the writer hangs."""
+        return self._pump is not None and not self._pump.task.done() and self._pump.steps.look(now)
+
+    def _waited_enough(self, now: float) -> bool:
+        return self._pump is None or self._pump.task.done() or self.look(now)
+
+    def stop(self) -> None:
+        """Send nothing new. An append in flight is repeated while the lease may be alive."""
+        self._closed = True
+        if self._pump is not None:
+            self._pump.hurry.set()
+            self._pump.steps.hasten(time.monotonic() + self._signal.grace_s)
+
+    def give_up(self) -> None:
+        """Send nothing more, whatever is in flight."""
+        self.stop()
+        if self._pump is not None:
+            self._pump.task.cancel()
+
+    def _begin(self) -> None:
+        if not self._closed:
+            pump = self._pump = _Pump(self._signal.grace_s)
+            pump.task = pump.steps.owner = asyncio.create_task(self._write(pump))
+
+    async def _write(self, pump: _Pump) -> None:
+        try:
+            await self._send_all(pump)
+        except GeneratorExit:
+            raise
+        except BaseException as unforeseen:  # whatever it is, the run must hear of it
+            self._failure = unforeseen
+            self._signal.halt(Stop.BROKEN)
+
+    async def _send_all(self, pump: _Pump) -> None:
+        loop = asyncio.get_running_loop()
+        while not self._closed:
+            if self._unsent:
+                heard = await self._append(pump.steps)
+                if heard is None:
+                    return
+                self._characters = WINDOW_CHARACTERS if heard else UNHEARD_CHARACTERS
+                pump.hurry.clear()
+                self._open_window = True
+                timer = loop.call_later(WINDOW_S if heard else UNHEARD_WINDOW_S, pump.hurry.set)
+                if not self._closed and self._pending < self._characters:
+                    await pump.until_hurried()
+                timer.cancel()
+                self._open_window = False
+            else:
+                pump.hurry.clear()
+                await pump.until_hurried()
+
+    async def _append(self, steps: StopSignal) -> int | None:
+        """One piece into the log, repeated until it is known to be there; None when the lease is gone."""
+        text = "".join(self._unsent)
+        self._unsent.clear()
+        self._pending = 0
+        pause = 0.0
+        while self._signal.reason is not Stop.LOST:
+            try:
+                with steps.step(time.monotonic() + pause + self._signal.grace_s):
+                    if pause:
+                        await asyncio.sleep(pause)
+                    heard = await self._store.append(self._claim, self.number + 1, text)
+            except (*PASSING, Interrupted):
+                pause = random.uniform(0.05, 0.25)  # noqa: S311 - jitter
+            except (LeaseLost, StoreRejected):
+                self._signal.halt(Stop.LOST)
+            else:
+                self.number += 1
+                self.offset += len(text)
+                return heard
+        return None

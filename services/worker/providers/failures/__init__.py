@@ -1,0 +1,1 @@
+"""Failed calls: what each of them means for the job and for the gate."""

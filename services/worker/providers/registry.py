@@ -1,0 +1,123 @@
+"""Which providers this worker has, and which gates they stand behind: built from settings alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
+
+from services.worker.prompting import brief
+from services.worker.providers import Access, PriceBook, Provider, Remote
+from services.worker.providers.demo import DemoProvider
+from services.worker.providers.pricing.prices import known_list
+from services.worker.providers.requests.base_urls import is_web, read_address
+from services.worker.providers.settings import VENDORS, Server, variable_of
+from services.worker.settings import WorkerSettings
+from shared.chain import split
+from shared.errors import SettingsInvalid
+from shared.job import Usage
+from shared.store.routing import GateLimits, Routing
+
+_PRINTABLE: Final = re.compile(r"[!-~]+")
+PRICED_TOKENS: Final = 10_000
+"""Enough for a price per token that is no whole nano-USD, too few for the price of a long context."""
+
+
+def check(server: Server) -> None:
+    """SettingsInvalid for what would otherwise fail every call, each time as if the provider were to blame."""
+    if not server.key and not server.base_url:
+        missing = "KEY" if server.name in VENDORS else "BASE_URL"
+        raise SettingsInvalid(f"{server.setting(missing)} is not set, and PROVIDERS names {server.name}")
+    if server.key and not _PRINTABLE.fullmatch(server.key):
+        raise SettingsInvalid(f"{server.setting('KEY')} is not a key: it has a blank, a line end or an accent in it")
+    if server.base_url:
+        try:
+            read_address(server.base_url, server.dialect)
+        except ValueError as error:
+            raise SettingsInvalid(f"{server.setting('BASE_URL')} {error}") from None
+    elif server.name not in VENDORS:
+        raise SettingsInvalid(f"{server.setting('BASE_URL')} is not set, and PROVIDERS names {server.name}")
+
+
+def _access(server: Server, settings: WorkerSettings, prices: PriceBook | None) -> Access:
+    priced = server.price_list
+    if isinstance(priced, str) and (priced := known_list(priced)) is None:
+        raise SettingsInvalid(f"{server.setting('PRICED')}: expected 1, 0 or whose price list holds, such as groq")
+    return Access(
+        name=server.name, api_key=server.key, base_url=server.base_url or None, priced=priced, prices=prices,
+        proxy=settings.provider_proxy or None, think_tags=settings.tags,
+    )  # fmt: skip
+
+
+def _adapter(server: Server, access: Access) -> Remote:
+    """A vendor's SDK is imported only where it is used: it costs a second and 50 MB."""
+    if server.dialect == "openai":
+        from services.worker.providers.openai import OpenAIProvider  # noqa: PLC0415
+
+        return OpenAIProvider(access, brief)
+    from services.worker.providers.anthropic import AnthropicProvider  # noqa: PLC0415
+
+    return AnthropicProvider(access, brief)
+
+
+def equip(
+    settings: WorkerSettings, more: Mapping[str, Provider], prices: PriceBook | None = None
+) -> dict[str, Provider]:
+    """The providers of the chain by name, and `more`. SettingsInvalid for one that is not known or cannot work.
+
+    `prices`: the operator's own.
+    """
+    known: dict[str, Provider] = {
+        "demo": DemoProvider(
+            first_token_ms=settings.demo_first_token_ms,
+            tokens_per_second=settings.demo_tokens_per_second,
+            failure_rate=settings.demo_failure_rate,
+        ),
+        **more,
+    }
+    servers, proxy, _ = settings.known_servers, settings.provider_proxy, settings.tags
+    for name in dict.fromkeys(split(gate)[0] for gate in settings.chain):
+        if name in known:
+            continue
+        if name not in servers:
+            raise SettingsInvalid(
+                f"PROVIDERS names {name}, which this worker does not have: set PROVIDER_{variable_of(name)}_BASE_URL"
+            )
+        check(servers[name])
+        if proxy and not is_web(proxy):
+            raise SettingsInvalid("PROVIDER_PROXY is not an http(s) URL")
+        known[name] = _adapter(servers[name], _access(servers[name], settings, prices))
+    return known
+
+
+def routing(settings: WorkerSettings, providers: Mapping[str, Provider]) -> Routing:
+    """The fleet's chain, and the limits of what stands behind a gate. SettingsInvalid for a limit of nothing."""
+    limits = settings.limits
+    if unknown := [gate for gate in limits if gate not in settings.chain]:
+        raise SettingsInvalid(f"PROVIDER_LIMITS names {unknown[0]}, which is not among PROVIDERS")
+    gated = []
+    for gate in settings.chain:
+        if gate in limits or providers[split(gate)[0]].gated:
+            requests, tokens = limits.get(gate, (0, 0))
+            gated.append(GateLimits(gate=gate, requests_per_minute=requests, tokens_per_minute=tokens))
+    prices = {gate: price for gate in settings.chain if (price := _price(gate, providers)) is not None}
+    return Routing(chain=settings.chain, limits=tuple(gated), failures=settings.gate_failures, prices=prices)
+
+
+def _price(gate: str, providers: Mapping[str, Provider]) -> tuple[float, float] | None:
+    """Nano-USD per input and output token; None when it is not known."""
+    name, model = split(gate)
+    used = providers[name].cost(model, Usage(input_tokens=PRICED_TOKENS, output_tokens=0))
+    made = providers[name].cost(model, Usage(input_tokens=0, output_tokens=PRICED_TOKENS))
+    return None if used is None or made is None else (used / PRICED_TOKENS, made / PRICED_TOKENS)
+
+
+@asynccontextmanager
+async def closing(providers: Mapping[str, Provider]) -> AsyncIterator[None]:
+    """Close all of them at the end of the block."""
+    try:
+        yield
+    finally:
+        for provider in providers.values():
+            await provider.aclose()

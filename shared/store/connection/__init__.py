@@ -1,0 +1,1 @@
+"""Ways to the server: addresses, the present master, one multiplexed socket, REST."""

@@ -1,0 +1,76 @@
+"""Where an idle worker sleeps: a blocking pop of its wake keys, on a connection of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Sequence
+
+from redis.exceptions import RedisError
+
+from shared.errors import StoreUnavailable
+from shared.store.connection import error_advice
+from shared.store.connection.connector import AnyConnection, watch_s
+from shared.store.connection.multiplexer import Observer
+from shared.store.connection.quota import Quota
+from shared.store.results import Ring
+
+
+class Sleeper:
+    """One sleeping place. `margin_s`: how long an answer may be late before the connection counts as broken.
+
+    `refused` is told when the Redis user may not sleep.
+    """
+
+    def __init__(
+        self,
+        connection: AnyConnection,
+        wake: Sequence[str],
+        *,
+        margin_s: float,
+        quota: Quota,
+        observer: Observer | None = None,
+        refused: Callable[[RedisError | str], None] = lambda _: None,
+    ) -> None:
+        self._connection = connection
+        self._wake = wake
+        self._margin_s = margin_s
+        self._quota = quota
+        self._observer = observer
+        self._refused = refused
+
+    async def sleep(self, timeout_ms: int) -> Ring:
+        """Until somebody rings, at most `timeout_ms`. StoreUnavailable when the connection breaks, QuotaExceeded."""
+        self._quota.enter_blocking()
+        if (longest_s := watch_s(self._connection)) is not None:
+            while timeout_ms > longest_s * 1000:
+                if (ring := await self._block(round(longest_s * 1000))) is not Ring.NONE:
+                    return ring
+                timeout_ms -= round(longest_s * 1000)
+        return await self._block(timeout_ms)
+
+    async def _block(self, timeout_ms: int) -> Ring:
+        # For the server a block of 0 is one without end.
+        try:
+            async with asyncio.timeout(timeout_ms / 1000 + self._margin_s):
+                await self._connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
+                if self._observer is not None:
+                    self._observer("BZPOPMIN", 1)
+                await self._connection.send_command("BZPOPMIN", *self._wake, max(timeout_ms, 1) / 1000)
+                reply = await self._connection.read_response(timeout=math.inf)
+        except (RedisError, OSError, TimeoutError) as error:
+            await self.aclose()
+            if isinstance(error, RedisError) and error_advice.is_permission(error):
+                self._refused(error)
+            if (exceeded := self._quota.noticed(error)) is not None:
+                raise exceeded from None
+            raise StoreUnavailable("the connection to Redis broke while waiting for work") from None
+        except BaseException:
+            # A block that nobody reads would swallow the next ring.
+            await self.aclose()
+            raise
+        return Ring(reply[1].decode()) if reply else Ring.NONE
+
+    async def aclose(self) -> None:
+        """Close the connection; the next sleep opens it again."""
+        await self._connection.disconnect(nowait=True)

@@ -1,0 +1,110 @@
+"""When the host says that the quota of commands is used up, this process stops asking, whoever asks how often.
+
+A pause begins with the refusal: 30 s, doubled with each further one up to 10 min. In a pause every command fails here
+and none is sent; after it one command goes first, and the others only when it passed. So a process with an empty quota
+soon sends 7 commands an hour at most, its bell's connection as many again.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+from redis.exceptions import ResponseError
+
+from shared.errors import QuotaExceeded
+from shared.store.connection import server_errors
+from shared.store.connection.multiplexer import Reply, Transport
+
+FIRST_PAUSE_S: Final = 30.0
+LONGEST_PAUSE_S: Final = 600.0
+FREE: Final = frozenset({"PING", "INFO"})
+"""Not counted by the host: always sent, and their answer says nothing of the quota."""
+
+_log: Final = structlog.get_logger(__name__)
+
+
+class Quota:
+    """What this process knows of its quota. `refusals`: how often in a row it was told that nothing is left."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._until = 0.0
+        self._probing = False
+        self.refusals = 0
+
+    @property
+    def left_s(self) -> float:
+        """How long the pause lasts."""
+        return max(self._until - self._clock(), 0.0)
+
+    def enter(self) -> None:
+        """Before a command. QuotaExceeded in a pause, and while another command tries whether it is over."""
+        if not self.refusals:
+            return
+        if self.left_s > 0 or self._probing:
+            raise self._exceeded()
+        self._probing = True
+
+    def enter_blocking(self) -> None:
+        """Before a command that may block for minutes: it never tries, or nobody else could meanwhile."""
+        if self.refusals:
+            raise self._exceeded()
+
+    def _exceeded(self) -> QuotaExceeded:
+        return QuotaExceeded("the command quota is used up", retry_after_s=max(self.left_s, 1.0))
+
+    def noticed(self, error: BaseException) -> QuotaExceeded | None:
+        """Begin a pause if that is what the error says, anywhere in it."""
+        if isinstance(error, BaseExceptionGroup):
+            return next((found for part in error.exceptions if (found := self.noticed(part))), None)
+        if not isinstance(error, ResponseError) or not server_errors.is_quota(str(error)):
+            return None
+        self._probing = False
+        if not self.left_s:
+            # What was under way when the pause began makes it no longer.
+            pause = min(FIRST_PAUSE_S * 2.0**self.refusals, LONGEST_PAUSE_S) * random.uniform(0.9, 1.0)  # noqa: S311 - jitter
+            self._until = self._clock() + pause
+            self.refusals += 1
+            _log.error("redis_quota_exceeded", pause_seconds=round(pause), refusals=self.refusals)
+        return self._exceeded()
+
+    def passed(self) -> None:
+        """A command that counts was answered."""
+        self._probing = False
+        if self.refusals and not self.left_s:
+            self.refusals = 0
+            _log.warning("redis_quota_again")
+
+    def failed(self) -> None:
+        """The command that tried did not tell."""
+        self._probing = False
+
+
+class Guarded:
+    """A `Transport` before another one, which sends nothing in a pause."""
+
+    def __init__(self, transport: Transport, quota: Quota) -> None:
+        self._transport = transport
+        self._quota = quota
+
+    async def execute(self, *command: bytes | str | int | float) -> Reply:
+        """See `Transport`; QuotaExceeded also without asking."""
+        if command[0] in FREE:
+            return await self._transport.execute(*command)
+        self._quota.enter()
+        try:
+            reply = await self._transport.execute(*command)
+        except ResponseError as error:
+            if (exceeded := self._quota.noticed(error)) is not None:
+                raise exceeded from None
+            self._quota.passed()
+            raise
+        except BaseException:
+            self._quota.failed()
+            raise
+        self._quota.passed()
+        return reply

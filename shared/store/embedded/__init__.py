@@ -1,0 +1,1 @@
+"""The embedded server of laptops and tests, and the folder of its data."""

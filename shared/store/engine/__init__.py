@@ -1,0 +1,1 @@
+"""Scripts: how they are loaded, batched and called."""

@@ -1,0 +1,174 @@
+"""Loads the Lua sources, checks their headers and calls them by argument name.
+
+A script's header declares what it takes; the loader binds those names to KEYS and ARGV, so no script counts positions:
+
+    -- KEYS high wake         fixed keys of `keys.py`
+    -- PREFIX job log         beginnings of keys, bound as job_prefix, log_prefix
+    -- ARGV consumer limit    one value per call
+    -- ITEM job token         one group of values per item of the batch, ITEM_FIRST and ITEM_WIDTH tell where
+    -- RETURNS ...            prose
+    -- INCLUDE batch lease    fragments of include/, in this order
+
+In a script `redis` is a table with `call` and `pcall` that count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from importlib import resources
+from importlib.resources.abc import Traversable
+from itertools import chain
+from typing import Final
+
+import msgspec
+from redis.exceptions import NoScriptError, ResponseError
+
+from shared.store.connection.connector import error_code
+from shared.store.connection.multiplexer import Observer, Reply, Transport
+from shared.store.keys import GROUP, Keys
+
+_COUNTING: Final = """\
+local server, sent = redis, 0
+local redis = {
+  call = function(...) sent = sent + 1 return server.call(...) end,
+  pcall = function(...) sent = sent + 1 return server.pcall(...) end,
+}"""
+_COUNTED: Final = (
+    "end\nlocal reply = run()\nif type(reply) == 'table' and reply.err then return reply end\nreturn {sent, reply}"
+)
+"""Around every script: hosted Redis bills each command inside, so each call tells how many it sent. Counting there
+is exact on every path; a model of the costs would have to follow each change of a script."""
+
+_HEADER: Final = re.compile(r"^-- (KEYS|PREFIX|ARGV|ITEM|INCLUDE) (.+)$", re.MULTILINE)
+Value = bytes | str | int | float
+
+
+class Script(msgspec.Struct, frozen=True):
+    """One script ready to be sent: its text with fragments, and the names of what it takes."""
+
+    name: str
+    source: str
+    sha: str
+    keys: tuple[str, ...]
+    prefixes: tuple[str, ...]
+    argv: tuple[str, ...]
+    item: tuple[str, ...]
+
+
+def _folder() -> Traversable:
+    return resources.files("shared.store") / "lua"
+
+
+def _bind(names: Iterable[str], source: str, first: int, suffix: str = "") -> str:
+    bound = [(f"{name}{suffix}", f"{source}[{i}]") for i, name in enumerate(names, first)]
+    return f"local {', '.join(n for n, _ in bound)} = {', '.join(v for _, v in bound)}" if bound else ""
+
+
+@cache
+def load(name: str) -> Script:
+    """Read one script of `lua/`, once in a process. ValueError when its header lacks RETURNS or names a fragment that
+    isn't there."""
+    folder = _folder()
+    text = (folder / f"{name}.lua").read_text(encoding="utf-8")
+    header = {kind: tuple(names.split()) for kind, names in _HEADER.findall(text)}
+    if "-- RETURNS " not in text:
+        raise ValueError(f"{name}.lua does not say what it RETURNS")
+    keys, prefixes = header.get("KEYS", ()), header.get("PREFIX", ())
+    argv, item = header.get("ARGV", ()), header.get("ITEM", ())
+    first = len(prefixes) + len(argv) + 1
+    parts = [
+        _bind(keys, "KEYS", 1),
+        _bind(prefixes, "ARGV", 1, "_prefix"),
+        _bind(argv, "ARGV", len(prefixes) + 1),
+        f"local GROUP, ITEM_FIRST, ITEM_WIDTH = '{GROUP}', {first}, {len(item)}",
+        # What is bound stands outside: a function of Lua has 200 local names at most, and finds those of others faster.
+        "local function run()",
+    ]
+    for fragment in header.get("INCLUDE", ()):
+        path = folder / "include" / f"{fragment}.lua"
+        if not path.is_file():
+            raise ValueError(f"{name}.lua includes {fragment}, which does not exist")
+        parts.append(path.read_text(encoding="utf-8"))
+    source = "\n".join([_COUNTING, *parts, text, _COUNTED])
+    sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+    return Script(name, source, sha, keys, prefixes, argv, item)
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """All scripts there are."""
+    return tuple(path.name.removesuffix(".lua") for path in _folder().iterdir() if path.name.endswith(".lua"))
+
+
+class Scripts:
+    """Calls scripts over a transport. Survives SCRIPT FLUSH, a new server and a lost consumer group, and, since all of
+    them are read at the start, a release that is replaced on disk while it runs."""
+
+    def __init__(
+        self, transport: Transport, keys: Keys, constants: Mapping[str, Value], observer: Observer | None = None
+    ) -> None:
+        self._transport = transport
+        self._keys = keys
+        self._constants = constants
+        self._observer = observer
+        self._loaded = {name: self._addressed(load(name)) for name in names()}
+
+    def _addressed(self, script: Script) -> tuple[Script, tuple[Value, ...]]:
+        keys = [self._keys.fixed(key) for key in script.keys]
+        prefixes = [self._keys.prefix(prefix) for prefix in script.prefixes]
+        return script, (script.sha, len(keys), *keys, *prefixes)
+
+    async def call(self, name: str, items: Sequence[Sequence[Value]] = (), **argv: Value) -> Reply:
+        """Run a script once; `argv` by the names of its header, the rest comes from the constants.
+
+        TypeError for a value that is missing or of the wrong width; ResponseError when the whole script was refused.
+        """
+        script, start = self._loaded[name]
+        try:
+            values = [argv.pop(key) if key in argv else self._constants[key] for key in script.argv]
+        except KeyError as missing:
+            raise TypeError(f"{name}.lua needs {missing}") from None
+        if argv or any(len(item) != len(script.item) for item in items):
+            raise TypeError(f"{name}.lua does not take these values")
+        command = ("EVALSHA", *start, *values, *chain.from_iterable(items))
+        for _ in range(3):
+            try:
+                return await self._run(script, command)
+            except NoScriptError:
+                self._observe("script_load", 1)
+                await self._transport.execute("SCRIPT", "LOAD", script.source)
+            except ResponseError as error:
+                if error_code(error) != "NOGROUP" and "no such key" not in str(error):
+                    raise
+                await self.create_groups()
+        return await self._run(script, command)
+
+    async def _run(self, script: Script, command: tuple[Value, ...]) -> Reply:
+        inside = 0
+        try:
+            inside, *replies = await self._transport.execute(*command)
+            return replies[0] if replies else None
+        finally:
+            # What was refused as a whole, or never answered, is known to have been one command.
+            self._observe(script.name, 1 + inside)
+
+    def _observe(self, verb: str, commands: int) -> None:
+        if self._observer is not None:
+            self._observer(verb, commands)
+
+    async def create_groups(self) -> None:
+        """Make the consumer group of every stream, from the first entry on; an existing one stays as it is."""
+
+        async def create(stream: str) -> None:
+            self._observe("xgroup", 1)
+            try:
+                await self._transport.execute("XGROUP", "CREATE", stream, GROUP, "0", "MKSTREAM")
+            except ResponseError as error:
+                if error_code(error) != "BUSYGROUP":
+                    raise
+
+        await asyncio.gather(*(create(stream) for stream in self._keys.streams))

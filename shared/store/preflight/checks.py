@@ -1,0 +1,209 @@
+"""Looks once, before anything else is asked of a Redis, whether it can do all that this service needs.
+
+What is missing is named in one log line, and every call fails as if Redis were away, so that `ready` stays 503 and no
+job is accepted or claimed that could not be run. It is looked again now and then: who mends the server restarts
+nothing. A refusal at run time that says that the user may not do something makes it look anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+import structlog
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
+
+from shared.errors import StoreUnavailable, StoreUnfit
+from shared.settings import StoreSettings
+from shared.store.connection import error_advice
+from shared.store.connection.connector import AnyConnection, Connector
+from shared.store.connection.multiplexer import Observer, Reply, Transport
+from shared.store.engine import scripts
+from shared.store.engine.scripts import Scripts
+from shared.store.keys import Keys
+from shared.store.preflight import requirements
+from shared.store.preflight.findings import Refused, server_faults
+from shared.store.preflight.requirements import PROBED, Call, Role
+
+AGAIN_S: Final = 5.0
+FRUGAL_AGAIN_S: Final = 60.0
+"""How long a verdict holds that something is missing; where commands are billed, longer."""
+
+FEW: Final = 2
+"""Calls that are tried where every command is billed."""
+
+LOOK_S: Final = 10.0
+"""How long looking may take: some twenty round trips. Whoever waits for it gives up sooner."""
+
+_log: Final = structlog.get_logger(__name__)
+
+
+class Vetting:
+    """Of one store. `connect` None: over REST, which hears no channels. `renew` makes the transport connect anew."""
+
+    def __init__(
+        self,
+        role: Role,
+        settings: StoreSettings,
+        keys: Keys,
+        transport: Transport,
+        *,
+        connect: Connector | None = None,
+        renew: Callable[[], None] = lambda: None,
+        observer: Observer | None = None,
+    ) -> None:
+        self._role = role
+        self._settings = settings
+        self._keys = keys
+        self._transport = transport
+        self._connect = connect
+        self._renew = renew
+        self._observe = observer or (lambda *_: None)
+        self._scripts = Scripts(transport, keys, {}, observer)
+        self._again_s = FRUGAL_AGAIN_S if settings.frugal else AGAIN_S
+        self._looked_at = -self._again_s
+        self._missing = ""
+        self._looking: asyncio.Task[None] | None = None
+        self._doubted = False
+        self.fit = False
+
+    async def passed(self) -> None:
+        """Return when this Redis can do all that is needed. StoreUnfit, StoreUnavailable, ResponseError."""
+        if self._missing and time.monotonic() < self._looked_at + self._again_s:
+            raise StoreUnfit(self._missing)
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look(), name="redis-vetting")
+            self._looking.add_done_callback(lambda task: task.cancelled() or task.exception())
+        try:
+            async with asyncio.timeout(self._settings.timeout_seconds):
+                await asyncio.shield(self._looking)
+        except TimeoutError:
+            raise StoreUnavailable(f"Redis did not answer within {self._settings.timeout_seconds:g} s") from None
+        if not self.fit:
+            raise StoreUnfit(self._missing)
+
+    def begin(self) -> None:
+        """Look now, without waiting for the first call."""
+        self._looking = asyncio.create_task(self._look(), name="redis-vetting")
+        self._looking.add_done_callback(lambda task: task.cancelled() or task.exception())
+
+    def doubt(self, error: RedisError | str) -> None:
+        """A refusal came. If it says that the user may not do something, look again: at everything."""
+        if error_advice.is_permission(error) and time.monotonic() >= self._looked_at + self._again_s:
+            self.fit, self._doubted = False, True
+
+    async def aclose(self) -> None:
+        """Stop looking."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait([self._looking])
+
+    async def _look(self) -> None:
+        try:
+            async with asyncio.timeout(LOOK_S):
+                missing = "; ".join(await self._faults())
+        except TimeoutError:
+            raise StoreUnavailable(f"Redis did not answer within {LOOK_S:g} s") from None
+        self._looked_at = time.monotonic()
+        if missing and missing != self._missing:
+            _log.error("redis_unfit", reason=missing, more=error_advice.MORE)
+        elif self._missing and not missing:
+            _log.info("redis_fit")
+            self._renew()  # its greeting may have been refused
+        self._missing, self.fit = missing, not missing
+
+    async def _faults(self) -> list[str]:
+        if found := await self._of_server():
+            return found
+        few = self._settings.frugal and not self._doubted
+        calls = (requirements.few_probes if few else requirements.probes)(self._role, self._keys)
+        refused, outside = Refused(self._keys), () if self._role.writes else calls
+        if self._role.writes:
+            await self._try_in_script(calls, refused)
+        if self._connect is not None:
+            await self._try_on_connection(self._connect, outside, refused)
+        return refused.lines
+
+    async def _of_server(self) -> list[str]:
+        self._observe("INFO", 1)
+        try:
+            text = (await self._transport.execute("INFO")).decode(errors="replace")
+        except ResponseError as error:
+            if not (error_advice.is_permission(error) or error_advice.is_unknown(error)):
+                raise
+            return ["the Redis user may not run INFO"]
+        return server_faults(text, moves=self._connect is not None and self._connect.moves)
+
+    async def _try_in_script(self, calls: Sequence[Call], refused: Refused) -> None:
+        encoded = msgspec.json.encode([[str(part) for part in call] for call in calls])
+        try:
+            if len(calls) > FEW:
+                await self._try_scripting(refused)
+            reply = await self._scripts.call("vet", calls=encoded)
+        except ResponseError as error:
+            if not refused.add(("EVALSHA", self._keys.pattern), error):
+                raise
+            return
+        for index, message in zip(reply[::2], reply[1::2], strict=True):
+            refused.add(calls[int(index)], message.decode(errors="replace"))
+
+    async def _try_scripting(self, refused: Refused) -> None:
+        """Where commands are billed this is seen when a script is called that the server does not have yet."""
+        for call in (("EVAL", "return 0", 0), ("SCRIPT", "LOAD", scripts.load("vet").source)):
+            self._observe(str(call[0]), 1)
+            try:
+                await self._transport.execute(*call)
+            except ResponseError as error:
+                if not refused.add(call, error):
+                    raise
+
+    async def _try_on_connection(self, connect: Connector, calls: Sequence[Call], refused: Refused) -> None:
+        """Try what no script may call, and the channels, on a connection that is closed afterwards."""
+        connection = connect()
+        heard = [self._keys.prefix(name) for name in requirements.HEARD[self._role]]
+        subscribing: list[Call] = [("SUBSCRIBE", prefix + PROBED) for prefix in heard]
+        if self._settings.frugal and "bell" in requirements.HEARD[self._role]:
+            subscribing.append(("PSUBSCRIBE", self._keys.prefix("bell") + "*"))
+        blocking = () if self._settings.frugal else requirements.BLOCKING.get(self._role, ())
+        waiting: list[Call] = [(name, self._keys.probe, "0.001") for name in blocking]
+        try:
+            await connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
+            for call in (*calls, *waiting, *subscribing, ("UNSUBSCRIBE",)):
+                self._observe(str(call[0]), 1)
+                await _try(connection, call, refused)
+        except (RedisConnectionError, OSError):
+            raise StoreUnavailable("the connection to Redis broke") from None
+        finally:
+            with contextlib.suppress(Exception):
+                await connection.disconnect(nowait=True)
+
+
+async def _try(connection: AnyConnection, call: Call, refused: Refused) -> None:
+    await connection.send_command(*call)
+    try:
+        await connection.read_response()
+    except ResponseError as error:
+        refused.add(call, error)
+
+
+class Vetted:
+    """A `Transport` before another one, which sends nothing to a Redis that cannot do all that is needed."""
+
+    def __init__(self, transport: Transport, vetting: Vetting) -> None:
+        self._transport = transport
+        self._vetting = vetting
+
+    async def execute(self, *command: bytes | str | int | float) -> Reply:
+        """See `Transport`; StoreUnfit without asking."""
+        if not self._vetting.fit:
+            await self._vetting.passed()
+        try:
+            return await self._transport.execute(*command)
+        except ResponseError as error:
+            self._vetting.doubt(error)
+            raise

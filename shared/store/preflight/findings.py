@@ -1,0 +1,91 @@
+"""What a Redis lacks, in words: by its own account, and by what it refused of the calls that were tried. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from redis.exceptions import RedisError
+
+from shared.store.connection import error_advice
+from shared.store.keys import Keys
+from shared.store.preflight import requirements
+from shared.store.preflight.requirements import PROBED, Call
+
+OLDEST: Final = (7, 0)
+"""Release of Redis from which on all is there that scripts need. Others say which one they are like."""
+
+
+class Refused:
+    """What was refused of the calls that were tried."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+        self._commands: dict[str, None] = {}
+        self._unknown: dict[str, None] = {}
+        self._of_keys: dict[str, None] = {}
+        self._of_channels: dict[str, None] = {}
+
+    def add(self, call: Call, error: RedisError | str) -> bool:
+        """Note one answer, if it is about permission or an unknown command; whether it is."""
+        name = _name(call)
+        if error_advice.is_unknown(error):
+            self._unknown[name] = None
+        elif not error_advice.is_permission(error):
+            return False
+        elif "channel" in str(error):
+            self._of_channels[_pattern(str(call[1]))] = None
+        elif "key" in str(error):
+            self._of_keys[_pattern(next((str(part) for part in call[1:] if self._is_key(part)), str(call[1])))] = None
+        else:
+            _, told, named = (error_advice.words(error) or "").rpartition("may not run ")
+            self._commands[named if told else name] = None
+        return True
+
+    def _is_key(self, part: Any) -> bool:
+        return str(part).startswith(self._keys.pattern[:-1])
+
+    def _all(self) -> tuple[dict[str, None], ...]:
+        return self._commands, self._unknown, self._of_keys, self._of_channels
+
+    def _shorten(self, names: dict[str, None]) -> None:
+        if len(names) > 3:
+            names.clear()
+            names[self._keys.pattern] = None
+
+    @property
+    def lines(self) -> list[str]:
+        """What is missing, by name."""
+        beginnings = (
+            "the Redis user may not run ", "the server does not have ", "the Redis user may not use the keys ",
+            "the Redis user may not use the channels ",
+        )  # fmt: skip
+        self._shorten(self._of_keys)
+        return [start + ", ".join(found) for start, found in zip(beginnings, self._all(), strict=True) if found]
+
+
+def _name(call: Call) -> str:
+    two = " ".join(str(part) for part in call[:2])
+    return two if two in requirements.PROBES or two in requirements.SCRIPTING else str(call[0])
+
+
+def _pattern(name: str) -> str:
+    return name.removesuffix(PROBED) + "*" if name.endswith(f":{PROBED}") else name
+
+
+def server_faults(info: str, *, moves: bool) -> list[str]:
+    """What makes a server unfit by its own word (INFO); a hosted one may say little. `moves`: REDIS_URL says that it
+    is one of a cluster's nodes or watched by sentinels."""
+    fields = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
+    found = []
+    release = fields.get("redis_version", "").split(".")[:2]
+    known = len(release) == 2 and all(part.isdigit() for part in release) and "upstash_version" not in fields
+    if known and tuple(map(int, release)) < OLDEST:
+        found.append(f"the server is too old (Redis {'.'.join(release)}): 7.0 or newer is needed, or Valkey")
+    if fields.get("role") == "slave":
+        found.append(error_advice.WORDS["READONLY"])
+    if fields.get("cluster_enabled") == "1" and not moves:
+        found.append(error_advice.WORDS["MOVED"])
+    policy = fields.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        found.append(f"the server may throw jobs and results away (maxmemory-policy {policy}): set noeviction")
+    return found

@@ -1,0 +1,60 @@
+"""The bell where nothing can be heard (REST): it rings by the clock, and whoever is rung reads the record.
+
+The pauses begin at 1 s and grow by half to 5 s: reads at 0, 1, 2.5, 4.7, 8.1 s and so on. A job that ends within 4.7 s
+is answered after 4 reads at most and 2.3 s late at most, a longer one 5 s; the longest wait of 30 s costs 10.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from shared.errors import StoreUnavailable
+from shared.store.pubsub.listeners import RUNG, Listener, Messages, Seat
+
+FIRST_S: Final = 1.0
+GROWTH: Final = 1.5
+LONGEST_S: Final = 5.0
+
+
+class PolledBell:
+    """Offers what `Bell` offers. Nobody's listening costs a command; what the rung read does."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[Seat, asyncio.Task[None]] = {}
+
+    async def aclose(self) -> None:
+        """Ring no more."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def hears(self, channel: str) -> bool:  # noqa: ARG002 - the clock rings for all channels alike
+        """Listening costs no command, whatever the channel."""
+        return True
+
+    def hears_now(self, channel: str) -> bool:  # noqa: ARG002 - nothing is ever heard
+        """Nothing is heard of any channel."""
+        return False
+
+    def listen(self, channel: str, *, patient: bool = False) -> Listener:  # noqa: ARG002 - the clock rings for all alike
+        """A listener, to be entered with `async with`; rung at once, and then again and again."""
+        return Listener(self._move, patient=patient)
+
+    def messages(self, channel: str) -> Messages:
+        """StoreUnavailable: messages need a connection that lasts."""
+        raise StoreUnavailable(f"nothing is heard of {channel} over REST")
+
+    def _move(self, seat: Seat, joins: bool) -> None:
+        if joins:
+            self._tasks[seat] = asyncio.get_running_loop().create_task(self._ring(seat), name="polled-bell")
+        elif (task := self._tasks.pop(seat, None)) is not None:
+            task.cancel()
+
+    async def _ring(self, seat: Seat) -> None:
+        pause = FIRST_S
+        while True:
+            seat.heard(RUNG)
+            await asyncio.sleep(pause)
+            pause = min(pause * GROWTH, LONGEST_S)

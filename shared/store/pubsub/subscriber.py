@@ -1,0 +1,208 @@
+"""Hears of changes over one pub/sub connection per process. What a bell says is a hint; the log is the truth.
+
+A listener is rung once when its channel is subscribed, and again after every reconnect: whoever reads the log on each
+ring misses nothing. The connection opens when the first listener comes; a bell nobody listens to sends no command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import random
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
+
+import hiredis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+
+from shared.store.connection.connector import AnyConnection, watch_s
+from shared.store.pubsub.listeners import Listener, Messages, Seat
+from shared.store.pubsub.subscriptions import Wishes
+from shared.telemetry.causes import FailureLog
+
+REPLY_S: Final = 3.0
+"""How long the server may owe an answer, in silence, before the connection counts as dead."""
+
+QUIET_S: Final = 60.0
+"""After so long a silence with listeners one PING looks for a half-open connection."""
+
+_CHANNELS_A_COMMAND: Final = 1000
+
+Observer = Callable[[str, int], None]
+"""Told of every command sent: its name and how many channels it carries."""
+
+
+class _Session:
+    """The life of one connection: sends what changed, hears what comes, and dies when the server owes an answer."""
+
+    def __init__(
+        self, connection: AnyConnection, wishes: Wishes, observe: Observer | None, patience: tuple[float, float, float]
+    ) -> None:
+        self._connection = connection
+        self._wishes = wishes
+        self._observe = observe
+        self._reply_s, hasty_s, patient_s = patience
+        longest_s = watch_s(connection) or math.inf
+        self._hasty_s, self._patient_s = min(hasty_s, longest_s), min(patient_s, longest_s)
+        self._clock = asyncio.get_running_loop().time
+        self._quiet_since = self._clock()
+        self._asked: set[bytes] = set()
+        self._owed = 0
+        self.answered = False
+
+    async def run(self) -> None:
+        try:
+            async with asyncio.timeout(self._reply_s):
+                await self._connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
+            self._wishes.begin()
+            async with asyncio.TaskGroup() as pair:
+                pair.create_task(self._write(), name="bell-write")
+                pair.create_task(self._read(), name="bell-read")
+        finally:
+            self._wishes.deaf()
+            with contextlib.suppress(Exception):
+                await self._connection.disconnect(nowait=True)
+
+    async def _write(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(self._next_look()):
+                    await self._wishes.changed.wait()
+            self._wishes.changed.clear()
+            silence = self._clock() - self._quiet_since
+            if self._owed and silence >= self._reply_s:
+                raise RedisConnectionError("Redis owes an answer")
+            touched, self._wishes.touched = self._wishes.touched, set()
+            wanted = self._wishes.channels
+            covered = {name for name in touched if self._wishes.covered(name)}
+            touched -= covered
+            if covered and self._wishes.prefix and self._wishes.prefix not in self._asked:
+                self._asked.add(self._wishes.prefix)
+                await self._send("PSUBSCRIBE", [self._wishes.prefix + b"*"])
+            await self._send("SUBSCRIBE", [name for name in touched if name in wanted and name not in self._asked])
+            await self._send("UNSUBSCRIBE", [name for name in touched if name not in wanted and name in self._asked])
+            if wanted and not self._owed and silence >= self._quiet_s:
+                await self._send("PING", [b"bell"])
+
+    @property
+    def _quiet_s(self) -> float:
+        return self._hasty_s if self._wishes.hasty else self._patient_s
+
+    def _next_look(self) -> float | None:
+        if self._owed:
+            return self._quiet_since + self._reply_s
+        return self._quiet_since + self._quiet_s if self._wishes.channels else None
+
+    async def _send(self, command: str, arguments: Sequence[bytes]) -> None:
+        for first in range(0, len(arguments), _CHANNELS_A_COMMAND):
+            some = arguments[first : first + _CHANNELS_A_COMMAND]
+            if not self._owed:
+                self._quiet_since = self._clock()
+            self._owed += len(some)
+            if command == "SUBSCRIBE":
+                self._asked.update(some)
+            elif command == "UNSUBSCRIBE":
+                self._asked.difference_update(some)
+            packed = hiredis.pack_command((command, *some))  # type: ignore[arg-type]  # its stub knows tuples of one only
+            async with asyncio.timeout(self._reply_s):
+                await self._connection.send_packed_command(packed, check_health=False)
+            if self._observe is not None:
+                self._observe(command, len(some))
+
+    async def _read(self) -> None:
+        while True:
+            reply = await self._connection.read_response(timeout=math.inf, disconnect_on_error=False, push_request=True)
+            self._quiet_since = self._clock()
+            kind = reply[0] if isinstance(reply, list) else reply
+            if kind in (b"message", b"pmessage"):
+                name, payload = reply[-2:]
+                for seat in self._wishes.channels.get(name, ()):
+                    seat.heard(payload)
+                continue
+            self._owed -= 1
+            self.answered = True
+            if kind == b"psubscribe":
+                self._wishes.confirm_prefix()
+            elif kind == b"subscribe":
+                self._wishes.confirm(reply[1])
+            elif kind == b"unsubscribe":
+                self._wishes.heard.discard(reply[1])
+
+
+class Bell:
+    """Any number of channels and listeners over one connection, which reconnects by itself with jitter.
+
+    `connect` makes a connection that is not open yet. Channels are full names. `reply_s` and `quiet_s` are for tests.
+    `prefix`: one pattern covers all channels that begin so, instead of two commands for each; then this process hears
+    of them all. `patient_s`: the longest silence while only patient seats are taken; None: `quiet_s`.
+    Listeners of one channel share its subscription; what a turn of the event loop adds or drops leaves in one command.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], AnyConnection],
+        *,
+        observer: Observer | None = None,
+        reply_s: float = REPLY_S,
+        quiet_s: float = QUIET_S,
+        prefix: str | None = None,
+        patient_s: float | None = None,
+        pause_after: Callable[[BaseException], float] | None = None,
+    ) -> None:
+        self._connect = connect
+        self._observe = observer
+        self._patience = (reply_s, quiet_s, quiet_s if patient_s is None else patient_s)
+        self._wishes = Wishes(None if prefix is None else prefix.encode())
+        self._pause_after = pause_after  # how long an error forbids to connect again, s
+        self._failures = FailureLog("redis_listening_failed")
+        self._task: asyncio.Task[None] | None = None
+
+    async def aclose(self) -> None:
+        """Close the connection; listeners hear nothing more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+
+    def hears(self, channel: str) -> bool:
+        """Whether listening to this channel costs no command."""
+        return self._wishes.covered(channel.encode())
+
+    def hears_now(self, channel: str) -> bool:
+        """Whether what is published there from now on is heard, at no cost, as long as the connection holds."""
+        return self._wishes.prefix_heard and self.hears(channel)
+
+    def listen(self, channel: str, *, patient: bool = False) -> Listener:
+        """A listener, to be entered with `async with`; rung as soon as the channel is subscribed."""
+        return Listener(partial(self._move, channel.encode()), patient=patient)
+
+    def messages(self, channel: str, *, limit: int = 1000) -> Messages:
+        """All messages of a channel, to be entered with `async with` and then iterated."""
+        return Messages(partial(self._move, channel.encode()), limit)
+
+    def _move(self, name: bytes, seat: Seat, joins: bool) -> None:
+        self._wishes.move(name, seat, joins)
+        if joins and (self._task is None or self._task.done()):
+            self._task = asyncio.get_running_loop().create_task(self._run(), name="bell")
+
+    async def _run(self) -> None:
+        failures = 0
+        while True:
+            while not self._wishes.channels:
+                self._wishes.changed.clear()
+                await self._wishes.changed.wait()
+            session, longer_s = None, 0.0
+            try:
+                session = _Session(self._connect(), self._wishes, self._observe, self._patience)
+                await session.run()
+            except* (RedisError, OSError) as broke:
+                longer_s = self._pause_after(broke) if self._pause_after else 0.0
+            except* Exception as unforeseen:
+                # Nobody else could begin anew: every listener would wait for ever.
+                self._failures.failed(unforeseen)
+            failures = 0 if session is not None and session.answered else failures + 1
+            await asyncio.sleep(longer_s)
+            await asyncio.sleep(random.uniform(0.5, 1.0) * min(0.1 * 2.0**failures, 1.0))  # noqa: S311 - jitter

@@ -1,0 +1,103 @@
+"""What the store tells of many jobs at once: counts, gates, lists and sums. Read only: nothing here changes a job."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+
+from shared.chain import split
+from shared.job import JobStatus
+from shared.store.engine.script_calls import Calls
+from shared.store.keys import LANES, Keys
+from shared.store.reading.commands import Reads
+from shared.store.reading.job_index import Listing
+from shared.store.reading.usage import UsageRow
+from shared.store.reading.usage_days import UsageDays
+from shared.store.results import GateState, JobPage, MemoryUse, QueueStats
+
+GATE_REASONS: Final = {1: "rate_limited", 2: "unavailable"}
+"""Why a gate is closed, by the number that `lua/include/gates.lua` keeps."""
+
+
+class Overview:
+    """Of one store; every method may raise StoreUnavailable."""
+
+    def __init__(self, calls: Calls, reads: Reads, keys: Keys) -> None:
+        self._calls = calls
+        self._reads = reads
+        self._keys = keys
+        self._listing = Listing(calls, reads, keys)
+        self._usage = UsageDays(calls, reads, keys)
+
+    async def stats(self) -> QueueStats:
+        """Exact counts of all states at one moment (I3)."""
+        return _stats(await self._calls.run("stats"))
+
+    async def oldest_waiting_ms(self) -> int:
+        """Age of the oldest job that could be claimed, in ms; 0 when none waits."""
+        return int(await self._calls.run("oldest"))
+
+    async def gates(self) -> list[GateState]:
+        """The gates of all providers that jobs asked for."""
+        flat, clock = await asyncio.gather(
+            self._reads.execute("HGETALL", self._keys.fixed("gates")), self._reads.execute("TIME")
+        )
+        return _gates(flat, int(clock[0]) * 1000 + int(clock[1]) // 1000)
+
+    async def memory(self) -> MemoryUse:
+        """What the server says of its memory."""
+        return _memory(await self._reads.execute("INFO", "memory"))
+
+    async def jobs(
+        self, organization_id: str, *, status: JobStatus | None = None, cursor: str | None = None, limit: int = 50
+    ) -> JobPage:
+        """An organisation's jobs, newest first. ValueError for a cursor that this method did not make."""
+        return await self._listing.page(organization_id, status=status, cursor=cursor, limit=limit)
+
+    def usage(self, organization_id: str, first_day: int, last_day: int) -> AsyncIterator[list[UsageRow]]:
+        """What an organisation's jobs used that ended from `first_day` to `last_day` (days since the epoch, Redis's
+        clock): the rows of each day that has any, by project and model. StoreRejected: a day of it is damaged."""
+        return self._usage.read(organization_id, first_day, last_day)
+
+
+def _stats(reply: Sequence[int]) -> QueueStats:
+    """The reply of stats.lua: one number per stream in the order of LANES, then processing, delayed, parked,
+    the three ends, unbooked."""
+    waiting, (processing, delayed, parked, completed, failed, cancelled, unbooked) = (
+        reply[: len(LANES)],
+        reply[len(LANES) :],
+    )
+    by_lane = dict(zip(LANES.values(), waiting, strict=True))
+    by_lane["suspect"] += by_lane.pop("isolated")
+    return QueueStats(
+        queued=sum(waiting) + delayed + parked,
+        processing=processing,
+        completed=completed,
+        failed=failed,
+        cancelled=cancelled,
+        delayed=delayed,
+        parked=parked,
+        unbooked=unbooked,
+        by_lane=by_lane,
+    )
+
+
+def _gates(reply: Sequence[bytes], now_ms: int) -> list[GateState]:
+    """The hash that `lua/include/gates.lua` keeps; what cannot be read counts as open."""
+    found = []
+    for name, state in zip(reply[::2], reply[1::2], strict=True):
+        if b":" not in name or name.startswith(b"@"):  # of queues, and of the commit before
+            continue
+        numbers = [int(part) if part.isdigit() else 0 for part in state.split()] + [0, 0]
+        provider, model = split(name.decode())
+        reason = GATE_REASONS.get(numbers[1], "")
+        closed_ms = max(numbers[0] - now_ms, 0)
+        found.append(GateState(provider=provider, model=model, closed_ms=closed_ms, reason=reason))
+    return found
+
+
+def _memory(info: bytes) -> MemoryUse:
+    """The reply of INFO memory; what is not in it counts as 0."""
+    values = dict(line.split(":", 1) for line in info.decode().splitlines() if ":" in line)
+    return MemoryUse(used=int(values.get("used_memory", 0)), limit=int(values.get("maxmemory", 0)))

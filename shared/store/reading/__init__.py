@@ -1,0 +1,1 @@
+"""Records, event logs, listings and sums as readers see them: nothing here changes a job."""

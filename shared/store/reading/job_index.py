@@ -1,0 +1,127 @@
+"""Lists an organisation's jobs, newest first, from the day lists that submit writes. Read only."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+
+from shared.errors import JobUnreadable, StoreRejected
+from shared.job import JOB_ID, JobSnapshot, JobStatus
+from shared.settings import MAX_DEADLINE_SECONDS
+from shared.store.connection import server_errors
+from shared.store.engine.script_calls import Calls
+from shared.store.keys import Keys
+from shared.store.reading import records
+from shared.store.reading.commands import Reads
+from shared.store.results import JobPage, UnreadableJob
+from shared.yielding import Turns
+
+DAY_MS: Final = 86_400_000
+SCANNED_MAX: Final = 500
+PAGE_BYTES: Final = 2 << 20
+"""Records, and bytes of them, one call reads at most: a page may be shorter than asked, its cursor goes on."""
+
+PIECE: Final = 100
+CALL_BYTES: Final = 256 * 1024
+"""Records, and bytes of them, one script call reads at most: a longer one would hold the server for everybody."""
+
+FIELDS: Final = (
+    "state", "org", "spec", "attempt", "created", "deadline", "started", "ended", "entry", "cancel", "due", "v",
+    "outcome", "late",
+)  # fmt: skip
+"""What `list.lua` answers of a record, in this order."""
+
+OUTCOME_MAX: Final = 2 * records.BRIEF_FROM
+"""Bytes of an outcome that is read whole. Larger ones have a `brief`, but for those that older releases wrote."""
+
+
+def _encode(day: int, job_id: str) -> str:
+    return base64.urlsafe_b64encode(f"{day} {job_id}".encode()).decode().rstrip("=")
+
+
+def _decode(cursor: str) -> tuple[int, str]:
+    try:
+        raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+    except (ValueError, binascii.Error):
+        raw = ""
+    day, _, job_id = raw.partition(" ")
+    if JOB_ID.match(job_id) is None or not (day.isascii() and day.isdigit() and len(day) <= 6):
+        raise ValueError("not a cursor of this listing")
+    return int(day), job_id
+
+
+class Listing:
+    """Of one store. Methods may raise StoreUnavailable."""
+
+    def __init__(self, calls: Calls, reads: Reads, keys: Keys) -> None:
+        self._calls = calls
+        self._reads = reads
+        self._keys = keys
+
+    async def page(self, organization_id: str, *, status: JobStatus | None, cursor: str | None, limit: int) -> JobPage:
+        """Up to `limit` (1 at least) jobs after `cursor`, of one status or all. ValueError for a cursor not made
+        here."""
+        now = int((await self._reads.execute("TIME"))[0]) * 1000
+        today = now // DAY_MS
+        day, after = (today, None) if cursor is None else _decode(cursor)
+        if day > today + 1 or limit < 1:  # a clock that was set back over midnight makes tomorrow a day we know
+            raise ValueError("not a cursor of this listing")
+        oldest = today - (MAX_DEADLINE_SECONDS * 1000 // DAY_MS + 8)
+        found: list[JobSnapshot | UnreadableJob] = []
+        scanned, size, turns = 0, 0, Turns()
+        while day >= oldest:
+            # Who looks for a few among many reads on ahead.
+            piece = PIECE if status is not None else min(limit, PIECE)
+            async for job_id, row in self._rows(organization_id, day, after, status, piece):
+                scanned += 1
+                if row is not None:
+                    found.append(_job(job_id, row))
+                    size += sum(len(value) for value in row if value is not None)
+                if len(found) == limit or scanned >= SCANNED_MAX or size >= PAGE_BYTES:
+                    return JobPage(found, _encode(day, job_id))
+                await turns.give()
+            day, after = day - 1, None
+        return JobPage(found, None)
+
+    async def _rows(
+        self, organization_id: str, day: int, after: str | None, status: JobStatus | None, piece: int
+    ) -> AsyncIterator[tuple[str, Sequence[bytes | None] | None]]:
+        """The jobs of a day before the one named, newest first, each with its record or None: not wanted, or gone."""
+        key = self._keys.index(organization_id, day)
+        end = int(await self._reads.execute("LLEN", key))
+        if after is not None:
+            position = await self._reads.execute("LPOS", key, after, "RANK", -1)
+            end = 0 if position is None else int(position)
+        while end > 0:
+            start = max(0, end - piece)
+            ids = [raw.decode() for raw in await self._reads.execute("LRANGE", key, start, end - 1)][::-1]
+            while ids:
+                replies = await self._calls.run(
+                    "list", [(job_id,) for job_id in ids], status=status or "", bytes_max=CALL_BYTES,
+                    outcome_max=OUTCOME_MAX,
+                )  # fmt: skip
+                for reply in replies:
+                    if reply == b"LATER":
+                        break
+                    yield ids.pop(0), None if reply == b"NONE" else _fields(reply)
+            end = start
+
+
+def _fields(reply: Sequence[bytes | None]) -> Sequence[bytes | None]:
+    try:
+        server_errors.check_item(reply)
+    except StoreRejected:  # no record at all
+        return [None] * len(records.FIELDS)
+    shown = dict(zip(FIELDS, reply, strict=True))
+    return [shown.get(name) for name in records.FIELDS]
+
+
+def _job(job_id: str, row: Sequence[bytes | None]) -> JobSnapshot | UnreadableJob:
+    """A job, or that it cannot be read: it must not hide the others."""
+    try:
+        record = records.parse(job_id, row)
+    except JobUnreadable as error:
+        return UnreadableJob(job_id, error.state)
+    return UnreadableJob(job_id, "") if record is None else record.snapshot
