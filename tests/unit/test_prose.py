@@ -1,13 +1,17 @@
-"""The words beside the code: decision records have all their parts, links and paths in the docs lead somewhere."""
+"""The words beside the code: decision records have all their parts, links and paths in the docs lead somewhere, and the
+picture of the parts is that of the code."""
 
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Final
 
+import grimp
 import pytest
 
+from tests.support import rooms_page
 from tests.support.processes import ROOT
 
 RECORDS: Final = sorted((ROOT / "docs" / "adr").glob("[0-9]*.md"))
@@ -15,7 +19,7 @@ FOLDERS: Final = (ROOT, ROOT / "docs", ROOT / "docs" / "adr", ROOT / "examples" 
 PAGES: Final = sorted(page for folder in FOLDERS for page in folder.glob("*.md"))
 
 SECTIONS: Final = ("Decision", "Why", "Alternatives", "Consequences", "Enforced by")
-_LINK: Final = re.compile(r"\]\((?!https?:|#)([^)#\s]+)(?:#[^)]*)?\)")
+_LINK: Final = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)]*))?\)")
 _PATH: Final = re.compile(r"`((?:services|shared|tests|bench|deploy|docs|examples)/[\w./-]+)`")
 UNTRACKED: Final = {"bench/results/"}
 """Paths that a command makes."""
@@ -44,10 +48,35 @@ def test_numbers_of_decision_records_are_used_once() -> None:
     assert sorted(set(numbers)) == numbers
 
 
+def _leads_somewhere(page: Path, link: str, anchor: str) -> bool:
+    target = page.parent / link if link else page
+    if not anchor:
+        return target.exists()
+    headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+    return anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_and_paths_in_the_docs_lead_somewhere(page: Path) -> None:
     """Every relative link, and every path of the repository in backticks, names a file or folder that is there."""
     text = page.read_text(encoding="utf-8")
-    missing = [link for link in _LINK.findall(text) if not (page.parent / link).exists()]
+    missing = [f"{link}#{anchor}" for link, anchor in _LINK.findall(text) if not _leads_somewhere(page, link, anchor)]
     missing += [path for path in _PATH.findall(text) if path not in UNTRACKED and not (ROOT / path).exists()]
     assert not missing
+
+
+@cache
+def _graph() -> grimp.ImportGraph:
+    return grimp.build_graph("services", "shared")
+
+
+def test_the_picture_of_the_parts_is_that_of_the_code() -> None:
+    """docs/architecture.md shows the present rooms, imports and rules; `make docs` writes them."""
+    text = rooms_page.PATH.read_text(encoding="utf-8")
+    assert rooms_page.written(text, _graph()) == text
+
+
+def test_no_part_imports_itself_through_others() -> None:
+    """The arrows of the picture point one way."""
+    imports = rooms_page.parts(_graph())
+    assert [part for part in imports if part in rooms_page.reachable(imports, part)] == []
