@@ -84,6 +84,7 @@ docs: install-dev ## Write the pages of docs/ that are generated from the code
 	$(BIN)/python -m services.worker.providers.failures.table > docs/provider-failures.md
 	$(BIN)/python -m tests.support.redis_page
 	$(BIN)/python -m tests.support.rooms_page
+	$(BIN)/python -m tests.support.records_page
 
 format: install-dev ## Format and fix what can be fixed
 	$(BIN)/ruff check --fix .
