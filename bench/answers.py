@@ -71,7 +71,7 @@ def _during(gateway: Service, path: str, calls: int) -> tuple[int, list[float], 
 
 
 def _asked(gateway: Service, probe: Probe, scale: int) -> dict[str, str]:
-    """What is asked, by name, after it was put there; `scale`: hundredths of the full size."""
+    """The calls to measure by name, after their data was stored; `scale`: hundredths of the full size."""
     redis: Any = Redis.from_url(probe.url)
     for name, days, fields in (("a", 31, 1000), ("b", 31, 5000), ("c", 1, 60_000)):
         _fill_usage(redis, name, days, max(1, fields * scale // 100))

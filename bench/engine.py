@@ -149,7 +149,7 @@ def _row(report: Report, name: str, found: Sequence[Run]) -> list[object]:
 
 
 def _ratios(report: Report, name: str, ours: Sequence[Run], theirs: Sequence[Run]) -> list[object]:
-    """How many times faster ours was, round by round."""
+    """Our speed as a multiple of the peer's, round by round."""
     enqueue = Spread.of(a.enqueue / b.enqueue for a, b in zip(ours, theirs, strict=True))
     drain = Spread.of(a.drain / b.drain for a, b in zip(ours, theirs, strict=True))
     report.figures |= {f"enqueue x {name}": enqueue, f"drain x {name}": drain}

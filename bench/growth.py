@@ -49,7 +49,7 @@ def _drain(probe: Probe, sizes: Sizes, depth: int) -> float:
 
 
 def _add_scripts(report: Report, sizes: Sizes) -> None:
-    """How long scripts take that meet throttled jobs."""
+    """Times of scripts that meet throttled jobs, in ms."""
     times = uvloop.run(durations(sizes.throttled, sizes.script_calls))
     columns = [f"{count:,} throttled, ms" for count in times]
     report.add_table(

@@ -32,7 +32,7 @@ class Service(msgspec.Struct, frozen=True):
 
 
 class Call(msgspec.Struct, frozen=True):
-    """What is posted: `jobs` of them in one body."""
+    """The body to post, with `jobs` jobs in it."""
 
     name: str
     path: str

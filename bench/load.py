@@ -14,7 +14,7 @@ RESULT: Final = "r" * 600
 PAYLOAD_BYTES: Final = 300
 
 START: Final = struct.Struct("=d30s")
-"""What a job writes when it starts: seconds since the epoch by this machine's clock, and its id (peers: nothing)."""
+"""A job's line at its start: seconds since the epoch by this machine's clock, and its id (peers: nothing)."""
 
 
 def _spec(prompt: str) -> JobSpec:

@@ -1,4 +1,4 @@
-"""What maintenance costs the server in one call, with few and many of what it meets: recover, audit, cancel, stats.
+"""The cost of maintenance for the server in one call, with few and with many jobs: recover, audit, cancel, stats.
 
 The server's own time of the slowest call, in ms: while a script runs, all others wait.
 """

@@ -1,4 +1,4 @@
-"""What a benchmark found: printed as a table, kept as a line of JSON."""
+"""Findings of a benchmark: printed as a table, kept as a line of JSON."""
 
 from __future__ import annotations
 

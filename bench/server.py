@@ -25,8 +25,8 @@ _SENT: Final = frozenset(
         "scan", "set", "xgroup|create",
     }
 )  # fmt: skip
-"""What our services send themselves and no script of ours runs. (The server's own count per client, tot-cmds, counts
-commands inside scripts too.)"""
+"""Commands that our services send themselves and that no script runs. (The server's own count per client, tot-cmds,
+counts commands inside scripts too.)"""
 
 
 def sent_by_us(commands: Counter[str]) -> Counter[str]:
@@ -53,11 +53,11 @@ class Probe:
         return int(self._client.info("memory")["used_memory"])
 
     def keys(self) -> int:
-        """How many keys there are."""
+        """Number of keys."""
         return int(self._client.dbsize())
 
     def count(self, pattern: str) -> int:
-        """How many keys match."""
+        """Number of keys that match."""
         return sum(1 for _ in self._client.scan_iter(pattern, count=1000))
 
     def length(self, stream: str) -> int:
@@ -73,7 +73,7 @@ class Probe:
         )
 
     def slowest(self, sha: str) -> float:
-        """How long the longest call of one script took since the last question, in ms by the server's slow log."""
+        """Time of the longest call of one script since the last reading, in ms by the server's slow log."""
         if not sha:
             self._client.config_set("slowlog-log-slower-than", 0)
             self._client.config_set("slowlog-max-len", 10_000)

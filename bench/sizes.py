@@ -1,4 +1,4 @@
-"""How big a run is. Every field is a flag of the command line: `--jobs 2000`, `--depths 1000,100000`."""
+"""Size of a run. Every field is a flag of the command line: `--jobs 2000`, `--depths 1000,100000`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     """Sizes of all benchmarks. Durations in s."""
 
     repetitions: int = 3
-    """How often each row is measured; rows are interleaved."""
+    """Measurements of each row; rows are interleaved."""
     jobs: int = 10_000
     """engine, growth: jobs per drain."""
     concurrency: int = 50

@@ -28,7 +28,7 @@ def arrivals(text: str, now: float) -> Iterable[Arrival]:
 
 
 def read_arrivals(path: Path) -> list[Arrival]:
-    """What `TimedProvider` noted."""
+    """The stamps that `TimedProvider` wrote."""
     return list(_ARRIVAL.iter_unpack(path.read_bytes()))
 
 

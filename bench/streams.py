@@ -28,7 +28,7 @@ from shared.store.job_store import JobStore, open_store
 HOURS_MS: Final = 6 * 3_600_000
 OPEN_AT_ONCE: Final = 64
 RUN_MS: Final = 150
-"""How long a timed job runs: its stream is open long before it ends."""
+"""Running time of a timed job: its stream is open long before it ends."""
 
 SETTLE_S: Final = 2.0
 

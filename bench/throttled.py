@@ -1,4 +1,4 @@
-"""How long scripts take by the server's own slow log, with ever more throttled jobs: part of (h).
+"""Times of scripts by the server's own slow log, with ever more throttled jobs: part of (h).
 
 Each job has another organisation, project and order of providers, as far as eight of them allow.
 """

@@ -68,12 +68,12 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     repeated: int
 
     def bytes_a_stream(self, streams: int) -> float:
-        """What each open stream added to the worker."""
+        """Memory that each open stream added to the worker."""
         return (self.memory_open - self.memory_before) / streams
 
 
 class Bench(msgspec.Struct, frozen=True):
-    """What one measurement runs on."""
+    """The processes of one measurement."""
 
     probe: Probe
     worker: Service
@@ -164,7 +164,7 @@ async def _window(bench: Bench, llm: LlmServer, sizes: Sizes) -> tuple[float, fl
 
 
 def _repeated(snapshots: Sequence[JobSnapshot], calls: Sequence[Call]) -> int:
-    """How many needed more than one attempt. RuntimeError when their texts are not those of the complete calls."""
+    """Number of jobs that were attempted again. RuntimeError when their texts are not those of the complete calls."""
     if unfinished := [one.status.value for one in snapshots if one.status is not JobStatus.COMPLETED]:
         raise RuntimeError(f"jobs ended as {', '.join(sorted(set(unfinished)))}")
     texts = sorted(len((one.outcome.result if one.outcome else None) or "") for one in snapshots)

@@ -1,4 +1,4 @@
-"""What `make run` tells each service: what it reads, and no secret that is another one's."""
+"""The environment that `make run` gives each service: its own settings, and no secret of another service."""
 
 from __future__ import annotations
 

@@ -32,13 +32,13 @@ from shared.telemetry.log_sink import Sink, occupy_closed_descriptors, say
 
 READY_SECONDS = 20.0
 STOP_SECONDS = 30.0
-"""How long a service may take to start or to drain before the supervisor gives up on it."""
+"""Longest time for a service to start or to drain before the supervisor gives up on it."""
 
 WRONG_SETTING: Final = 2
 """The status with which a service, and the supervisor, end when something is set wrong."""
 
 _out: Final = Sink(sys.stdout)
-"""Whoever reads this may go away, or be slow: that ends nothing and delays nothing."""
+"""Standard output. A reader that is slow or gone ends nothing and delays nothing."""
 
 # A proxy of the environment is for other machines.
 _open: Final = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
@@ -47,7 +47,7 @@ Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
 
 class Places(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the services listen and the embedded server keeps its data, read as the services read it."""
+    """Addresses of the services and folder of the embedded server, read as the services read them."""
 
     gateway_host: str = "127.0.0.1"
     gateway_port: Port = 8000
@@ -153,7 +153,7 @@ def _children(places: Places, environment: Mapping[str, str]) -> list[Child]:
 
 
 def _reach(host: str) -> str:
-    """How this machine reaches a server bound to `host`, as part of a URL."""
+    """The host part of a URL by which this machine reaches a server bound to `host`."""
     if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         return "127.0.0.1" if host == "0.0.0.0" else "[::1]"  # noqa: S104 - as above
     return f"[{host}]" if ":" in host else host

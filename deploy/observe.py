@@ -43,7 +43,7 @@ def configuration(targets: Mapping[str, list[str]], *, interval_seconds: int = 5
 
 
 def command(binary: str, folder: Path, port: int) -> list[str]:
-    """How Prometheus is started on a configuration and data in `folder`."""
+    """The command line of Prometheus with its configuration and data in `folder`."""
     return [
         binary,
         f"--config.file={folder / 'prometheus.yml'}",

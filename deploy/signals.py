@@ -1,4 +1,4 @@
-"""What signals mean to the supervisor of `make run`: which end it, and which it passes on."""
+"""Signals to the supervisor of `make run`: some end it, SIGHUP is passed on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.store.embedded.server import die_with_parent
 
 
 class Service(Protocol):
-    """What a hang-up is passed on to."""
+    """A process that gets the hang-up signal."""
 
     def hang_up(self) -> None: ...
 

@@ -1,1 +1,1 @@
-"""What Vercel needs: see docs/vercel.md."""
+"""Entry points and configuration for Vercel: see docs/vercel.md."""

@@ -1,9 +1,11 @@
-"""The words beside the code: decision records have all their parts, links and paths in the docs lead somewhere, and the
-picture of the parts is that of the code."""
+"""The words beside the code: decision records have all their parts, links and paths in the docs lead somewhere, the
+picture of the parts is that of the code, and docstrings begin with a verb or a noun."""
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -23,6 +25,12 @@ _LINK: Final = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)]*))?\)")
 _PATH: Final = re.compile(r"`((?:services|shared|tests|bench|deploy|docs|examples)/[\w./-]+)`")
 UNTRACKED: Final = {"bench/results/"}
 """Paths that a command makes."""
+
+CHECKED: Final = ("bench", "deploy")
+"""Folders whose docstrings are checked."""
+
+_BEGINNING: Final = re.compile(r"(?:What|Who|Whose|Where|How)\b")
+_WORDS: Final = re.compile(r"\b(?:whoever|somebody|stands? in|all the same)\b", re.IGNORECASE)
 
 
 @pytest.mark.parametrize("record", records_page.RECORDS, ids=lambda record: record.stem[:4])
@@ -76,3 +84,22 @@ def test_no_part_imports_itself_through_others() -> None:
     """The arrows of the picture point one way."""
     imports = rooms_page.parts(_graph())
     assert [part for part in imports if part in rooms_page.reachable(imports, part)] == []
+
+
+def _docstrings(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and text of each docstring, those after constants and fields included."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield node.lineno, node.value.value.strip()
+
+
+@pytest.mark.parametrize("folder", CHECKED)
+def test_docstrings_begin_with_a_verb_or_a_noun(folder: str) -> None:
+    """None begins with What, Who, Where or How, and none has one of the words that a plainer one replaces."""
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {text.splitlines()[0]}"
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for line, text in _docstrings(path)
+        if _BEGINNING.match(text) or _WORDS.search(text)
+    ]
+    assert not found
