@@ -187,7 +187,7 @@ def test_every_command_of_the_scripts_can_be_tried() -> None:
 
 def test_every_command_outside_of_scripts_is_listed() -> None:
     """A read that somebody adds is one that the smallest users must be allowed."""
-    sources = (path.read_text(encoding="utf-8") for path in (ROOT / "shared" / "store").glob("*.py"))
+    sources = (path.read_text(encoding="utf-8") for path in (ROOT / "shared" / "store").rglob("*.py"))
     sent = {name for text in sources for name in re.findall(r"execute\(\s*\"([A-Z]+)\"", text)}
     listed = {command.split()[0] for role in Role for command in commands(role)}
     assert sent - listed == {"WAITAOF"}  # for DURABILITY=fsync
