@@ -16,7 +16,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, TextIO
 
-from shared.telemetry.instruments import Count
+from prometheus_client import Counter
+
 from shared.telemetry.redaction import redacted
 
 WAITING_BYTES: Final = 256 * 1024
@@ -25,8 +26,8 @@ WAITING_BYTES: Final = 256 * 1024
 DRAIN_S: Final = 1.0
 """How long the end of a process may wait for a slow reader."""
 
-DROPPED: Final = Count()
-"""Lines this process could not write."""
+DROPPED: Final = Counter("presswork_log_lines_dropped_total", "Log lines that could not be written.", registry=None)
+"""Lines this process could not write; on every registry that `metrics.new_registry` makes."""
 
 
 class Sink:

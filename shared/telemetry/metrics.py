@@ -14,13 +14,13 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
+    Histogram,
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
 )
 
 from shared.telemetry.command_budget import Meter
-from shared.telemetry.instruments import CountFamily, Distribution
 from shared.telemetry.log_sink import DROPPED
 from shared.version import VERSION
 
@@ -42,10 +42,7 @@ def new_registry(service: str) -> CollectorRegistry:
         "presswork_build_info", "Always 1; the labels tell what runs.", ("service", "version"), registry=registry
     )
     info.labels(service, VERSION).set(1)
-    dropped = CountFamily(
-        "presswork_log_lines_dropped_total", "Log lines that could not be written.", (), registry=registry
-    )
-    dropped.show(DROPPED)
+    registry.register(DROPPED)
     return registry
 
 
@@ -130,19 +127,19 @@ class ProviderCalls:
     """Of a worker's calls of providers: how they ended, and what they cost."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.first_token = Distribution(
+        self.first_token = Histogram(
             "presswork_job_first_token_seconds",
             "From claim to the provider's first text.",
             buckets=FIRST_TOKEN_BUCKETS,
             registry=registry,
         )
-        self.requests = CountFamily(
+        self.requests = Counter(
             "presswork_provider_requests_total",
             "Calls of providers: ok, adjusted (made again), limited, failed, refused, rejected, or why we cut them.",
             ("provider", "model", "outcome"),
             registry=registry,
         )
-        self.tokens = CountFamily(
+        self.tokens = Counter(
             "presswork_provider_tokens_total",
             "Tokens of all calls, broken ones estimated; cached is a part of input.",
             ("provider", "model", "direction"),
@@ -172,7 +169,7 @@ class WorkerMetrics:
     """Of a worker: how jobs ended, how long they took, and how busy it is; `calls`: what their providers did."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.finished = CountFamily(
+        self.finished = Counter(
             "presswork_jobs_finished_total", "Jobs this worker ended, by outcome.", ("outcome",), registry=registry
         )
         self.retries = Counter(
@@ -184,13 +181,13 @@ class WorkerMetrics:
         self.recoveries = Counter(
             "presswork_recoveries_total", "Jobs this worker took back from a lost one.", registry=registry
         )
-        self.wait = Distribution(
+        self.wait = Histogram(
             "presswork_job_wait_seconds", "From claimable to claimed.", buckets=JOB_BUCKETS, registry=registry
         )
-        self.run = Distribution(
+        self.run = Histogram(
             "presswork_job_run_seconds", "From claim to end of one attempt.", buckets=JOB_BUCKETS, registry=registry
         )
-        self.total = Distribution(
+        self.total = Histogram(
             "presswork_job_total_seconds", "From submit to the end of the job.", buckets=JOB_BUCKETS, registry=registry
         )
         self.calls = ProviderCalls(registry)

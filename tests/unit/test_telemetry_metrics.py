@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 
-import pytest
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry
 
-from shared.telemetry.instruments import CountFamily, Distribution
 from shared.telemetry.metrics import (
     JOB_BUCKETS,
     QueueMetrics,
@@ -118,42 +116,3 @@ def test_queue_gauges_show_nothing_before_and_after_a_reading() -> None:
     oldest = registry.get_sample_value("presswork_queue_oldest_waiting_seconds")
     assert oldest is not None
     assert math.isnan(oldest)
-
-
-def test_counts_and_distributions_export_like_the_clients_own() -> None:
-    """The worker's cheap instruments answer a scrape with the same lines as prometheus_client's, values on a bound,
-    above all bounds and below 0 included."""
-    ours, theirs = CollectorRegistry(), CollectorRegistry()
-    counts = CountFamily("presswork_calls_total", "Calls.", ("kind", "name"), registry=ours)
-    counter = Counter("presswork_calls_total", "Calls.", ("kind", "name"), registry=theirs)
-    spread = Distribution("presswork_wait_seconds", "Waits.", buckets=(0.05, 1, 60), registry=ours)
-    histogram = Histogram("presswork_wait_seconds", "Waits.", buckets=(0.05, 1, 60), registry=theirs)
-    assert exposition(ours) == exposition(theirs)
-    for family in (counts, counter):
-        family.labels("a", 'b"\\').inc()
-        family.labels("a", 'b"\\').inc(41)
-        family.labels("b", "c").inc(0)
-    for instrument in (spread, histogram):
-        for value in (0.0, 0.05, 0.25, 1, 60, 61, 1e9, -1):
-            instrument.observe(value)
-    assert exposition(ours) == exposition(theirs)
-    assert ours.get_sample_value("presswork_calls_total", {"kind": "a", "name": 'b"\\'}) == 42
-
-
-def test_a_count_never_falls() -> None:
-    """A negative amount, as only a broken provider reports it, changes nothing; missing labels are an error."""
-    counts = CountFamily("presswork_calls_total", "Calls.", ("kind",), registry=(registry := CollectorRegistry()))
-    count = counts.labels("a")
-    count.inc(2)
-    count.inc(-5)
-    assert registry.get_sample_value("presswork_calls_total", {"kind": "a"}) == 2
-    with pytest.raises(ValueError, match="kind"):
-        counts.labels()
-
-
-def test_names_of_cheap_instruments_are_taken_once() -> None:
-    """A registry refuses a second instrument of the same name, of ours as of the client's."""
-    registry = CollectorRegistry()
-    Distribution("presswork_wait_seconds", "Waits.", buckets=(1,), registry=registry)
-    with pytest.raises(ValueError, match="Duplicated"):
-        Histogram("presswork_wait_seconds", "Waits.", registry=registry)

@@ -10,7 +10,6 @@ from prometheus_client import Counter
 
 from shared.chain import split
 from shared.job import NANO, Usage
-from shared.telemetry.instruments import Count
 from shared.telemetry.metrics import ProviderCalls
 
 NAMES_MAX: Final = 100
@@ -24,8 +23,8 @@ class Meters:
 
     def __init__(self, metrics: ProviderCalls) -> None:
         self._metrics = metrics
-        self._requests: dict[tuple[str, str], Count] = {}
-        self._tokens: dict[str, tuple[Count, Count, Count]] = {}
+        self._requests: dict[tuple[str, str], Counter] = {}
+        self._tokens: dict[str, tuple[Counter, Counter, Counter]] = {}
         self._cost: dict[str, Counter] = {}
         self._unknown: set[tuple[str, str]] = set()
         self._log = structlog.get_logger(__name__).bind()
