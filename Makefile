@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --require-hashes
 WORKERS ?= 4
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run test lint types check bench chaos mutate up down compose-smoke rolling observe docs format clean lock
+.PHONY: help install install-dev run test lint types check quick bench chaos mutate up down compose-smoke rolling observe docs format clean lock
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,11 @@ test: lint types check ## Lint, types, import contracts and the whole suite
 
 check: install-dev ## The suite alone
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+# Of the servers of tests/store Valkey alone: no test is named by such a bracket but for its server.
+quick: install-dev ## Within a minute: pure code, the store on Valkey, the adapters; no service as a process
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" -k "not [cluster and not [redis- and not [redis]" \
+		tests/unit tests/model tests/store tests/providers
 
 lint: install-dev ## ruff, the import contracts and hadolint
 	$(BIN)/ruff check .
