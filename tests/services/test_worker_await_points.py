@@ -39,7 +39,10 @@ SLACK: Final = 3.0
 
 BUSY: Final = JobError(type="ProviderUnavailable", message="the provider is busy", retryable=True)
 
-FILES: Final = [f"services/worker/{name}.py" for name in ("pool", "runner", "call", "deltas", "settlement", "endings")]
+FILES: Final = [
+    f"services/worker/execution/{name}.py"
+    for name in ("pool", "attempt_runner", "provider_call", "delta_writer", "settlement", "outcomes")
+]
 
 NOT_REACHED: Final = {
     "await self._settlement.offer_suspects()": "after the end, of jobs that lost a worker before",
