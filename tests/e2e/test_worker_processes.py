@@ -79,4 +79,4 @@ async def test_a_worker_leaves_although_its_tasks_do_not(stack: StackMaker, tmp_
             assert time.monotonic() - stopped < 5
     settled = [line for line in log.read_text().splitlines() if "job_settled" in line]
     assert [("stuck" in line) for line in settled] == [True, False]
-    assert "stuck_tasks_left_behind" in log.read_text()
+    assert "stuck_tasks_abandoned" in log.read_text()

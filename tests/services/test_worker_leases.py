@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from services.worker.execution.pool import Pool
-from services.worker.loops.chores import RENEW_RETRY_S
+from services.worker.loops.lease_renewal import RETRY_S
 from shared.errors import StoreUnavailable
 from shared.job import Claim, JobStatus
 from shared.settings import StoreSettings
@@ -43,7 +43,7 @@ async def test_a_renewal_that_failed_is_repeated_soon(store: JobStore, monkeypat
             return len(asked) >= 2
 
         await until(twice)
-    assert asked[1] - asked[0] < RENEW_RETRY_S + 1.0
+    assert asked[1] - asked[0] < RETRY_S + 1.0
 
 
 async def test_a_cancel_that_was_not_heard_is_told_by_a_renewal(
@@ -75,7 +75,7 @@ async def test_nothing_is_taken_over_before_a_lease_was_watched(
     async with running_worker(_lease(store, 1.0), {"p": Scripted(waits_for_ever)}) as (worker, _):
         await submit(store)
         await until(looked)
-        worker._chores.view_broke()
+        worker._consumer._watch.restart(time.monotonic())
         broke = time.monotonic()
         asked.clear()
         await until(looked)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import structlog
 
-from services.worker import app
+from services.worker import liveness
 from services.worker.app import Worker
-from services.worker.loops import chores
+from services.worker.loops import lease_renewal
 from services.worker.providers import Completion, GenerationRequest
 from shared.job import JobStatus
 from shared.settings import StoreSettings
@@ -133,7 +133,7 @@ async def test_a_provider_that_ignores_its_time_out_keeps_no_slot(
 ) -> None:
     """It swallows the cancellation: its job ends as `Timeout` within time-out plus lease, its only slot runs the next
     job, live fails while the task is there, and what it says when it wakes up changes nothing."""
-    monkeypatch.setattr(app, "LIVE_MARGIN_S", -1.5)
+    monkeypatch.setattr(liveness, "MARGIN_S", -1.5)
     quick = StoreSettings(redis_url=store.settings.redis_url, lease_seconds=1.0)
     deaf = _Deaf()
     try:
@@ -189,7 +189,7 @@ async def test_after_two_leases_without_a_renewal_nothing_is_paid_for(
 ) -> None:
     """The server does not answer: providers' streams are closed after two leases, not before, while it is still
     away."""
-    monkeypatch.setattr(chores, "RECONNECT_SECONDS", 0.1)
+    monkeypatch.setattr(lease_renewal, "RECONNECT_SECONDS", 0.1)
     quick = StoreSettings(redis_url=store.settings.redis_url, lease_seconds=1.0, timeout_seconds=0.3)
     closed = asyncio.Event()
 

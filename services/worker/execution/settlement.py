@@ -23,7 +23,7 @@ from services.worker.execution.attempt import (
     Unforeseen,
     step_s,
 )
-from services.worker.timers import NextDue
+from services.worker.timers import Timers
 from shared.errors import LeaseLost, StoreFull, StoreRejected
 from shared.job import JobStatus, RetryReason, Spent
 from shared.store.job_store import JobStore
@@ -38,12 +38,12 @@ FULL_PAUSE_S: Final = 5.0
 
 
 class Settlement:
-    """`due` hears of retries and of gates that open; an unconfirmed end is repeated for `patience_s`."""
+    """`timers` learn of retries and of gates that open; an unconfirmed end is repeated for `patience_s`."""
 
-    def __init__(self, store: JobStore, metrics: WorkerMetrics, due: NextDue, *, patience_s: float) -> None:
+    def __init__(self, store: JobStore, metrics: WorkerMetrics, timers: Timers, *, patience_s: float) -> None:
         self.store = store
         self._metrics = metrics
-        self._due = due
+        self._timers = timers
         self._patience_s = patience_s
         self._step_s = step_s(store.settings.lease_seconds)
         # Bound once: a lazy logger is bound again at each line, also at those that its level drops.
@@ -142,10 +142,10 @@ class Settlement:
         if status is JobStatus.QUEUED and isinstance(ending, Requeue):
             self._metrics.retries.labels(str(ending.reason)).inc()
             if ending.delay_ms:
-                self._due.delayed(ending.delay_ms)
+                self._timers.add_delayed(ending.delay_ms)
         elif status is JobStatus.QUEUED and isinstance(ending, Parked):
             self._metrics.retries.labels(str(RetryReason.RATE_LIMITED)).inc()
-            self._due.lane(ending.wait_ms)
+            self._timers.add_throttled(ending.wait_ms)
         else:
             self._finished[status].inc()
             self._metrics.total.observe((claim.started_ms - claim.created_ms) / 1000 + run_s)
