@@ -39,11 +39,12 @@ SLACK: Final = 3.0
 
 BUSY: Final = JobError(type="ProviderUnavailable", message="the provider is busy", retryable=True)
 
-FILES: Final = [f"services/worker/{name}.py" for name in ("pool", "runner", "call", "deltas", "settlement", "endings")]
+FILES: Final = sorted((ROOT / "services" / "worker" / "execution").glob("*.py"))
 
 NOT_REACHED: Final = {
     "await self._settlement.offer_suspects()": "after the end, of jobs that lost a worker before",
     "await self.store.ring_look()": "the same",
+    "await self._store.report(gate, report, retry_after_ms=retry_after_ms, tokens=tokens)": "in a task beside the jobs",
     "await self._changed.wait()": "of the claim loop and the drain, not of an attempt",
     "await asyncio.wait(self._stuck, timeout=DRAIN_GRACE_S)": "at the end of the process",
 }

@@ -39,7 +39,7 @@ class Scope(Enum):
 
 
 def backoff_s(failures: int) -> float:
-    """Seconds to pause after so many failures in a row: 0.1 after the first, twice that each time, at most 1; jittered."""
+    """Seconds to pause after so many failures in a row: 0.1 after the first, then twice that, at most 1; jittered."""
     return random.uniform(0.5, 1.0) * min(0.05 * 2.0 ** min(failures, 5), 1.0)  # noqa: S311 - jitter
 
 
