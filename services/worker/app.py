@@ -16,12 +16,13 @@ import structlog
 from litestar.types import ASGIApp
 from prometheus_client import CollectorRegistry
 
-from services.worker.execution.attempt import PASSING, Stop
-from services.worker.execution.attempt_runner import Runner
-from services.worker.execution.gate_reports import Gates
+from services.worker.execution.attempt import TRANSIENT, StopReason
+from services.worker.execution.attempt_runner import Dependencies
+from services.worker.execution.call_metrics import CallMetrics
+from services.worker.execution.finalization import Finalizer
+from services.worker.execution.gate_reports import GateReports
 from services.worker.execution.pool import Pool
-from services.worker.execution.provider_call import Patience
-from services.worker.execution.settlement import Settlement
+from services.worker.execution.provider_call import SilenceLimits
 from services.worker.liveness import Liveness
 from services.worker.loops.audit import Audit
 from services.worker.loops.cancel_requests import CancelRequests
@@ -79,11 +80,13 @@ class Worker:
         self.name = new_consumer_name()
 
         lease_s = store.settings.lease_seconds
-        timers, gates = Timers(lease_s), Gates(store, paths)
-        settlement = Settlement(store, metrics, timers, patience_s=3 * lease_s + 2.0)
-        patience = Patience(settings.first_token_seconds, settings.token_gap_seconds, settings.thinking_seconds)
-        runner = Runner(providers, gates, settlement, metrics, patience)
-        self._pool = pool = Pool(runner, settlement, settings.worker_concurrency, metrics)
+        timers, gates, calls = Timers(lease_s), GateReports(store, paths), CallMetrics(metrics.calls)
+        shared = Dependencies(
+            providers=providers, store=store, gates=gates, metrics=calls,
+            finalizer=Finalizer(store, metrics, calls, timers, patience_s=3 * lease_s + 2.0),
+            silence=SilenceLimits(settings.first_token_seconds, settings.token_gap_seconds, settings.thinking_seconds),
+        )  # fmt: skip
+        self._pool = pool = Pool(shared, settings.worker_concurrency, metrics)
 
         watch = ServerWatch(lease_s, time.monotonic())
         self._cancel_requests = CancelRequests(store, self.name, pool)
@@ -119,7 +122,7 @@ class Worker:
                 await self._drain(claiming, stop_now or asyncio.Event())
                 with anyio.move_on_after(RELEASE_SECONDS):
                     await self._release()
-                if left := len(self._pool.runs):
+                if left := len(self._pool.attempts):
                     _log.warning("jobs_abandoned", jobs=left)
                 for task in loops:
                     task.cancel()
@@ -145,7 +148,7 @@ class Worker:
     def _begin_drain(self, claiming: asyncio.Task[None]) -> None:
         self._liveness.draining = True
         self._metrics.draining.set(1)
-        _log.info("drain_started", jobs=len(self._pool.runs))
+        _log.info("drain_started", jobs=len(self._pool.attempts))
         claiming.cancel()
         self._consumer.heartbeat.beat()
 
@@ -162,11 +165,11 @@ class Worker:
         await self._pool.wait_empty()
 
     async def _release(self) -> None:
-        self._pool.halt_all(Stop.DRAIN)
+        self._pool.stop_all(StopReason.DRAIN)
         await self._pool.wait_empty()
         try:
             await self._store.upkeep.leave(self.name)
-        except PASSING:
+        except TRANSIENT:
             _log.warning("consumer_not_removed")
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from services.worker.execution.attempt import PASSING
+from services.worker.execution.attempt import TRANSIENT
 from services.worker.execution.pool import Pool
 from services.worker.loops.consumer import Consumer
 from services.worker.loops.supervision import Heartbeat
@@ -47,5 +47,5 @@ class Liveness:
     async def _nothing_waits(self, patience_s: float) -> bool:
         try:
             return await self._store.overview.oldest_waiting_ms() < patience_s * 1000
-        except PASSING:
+        except TRANSIENT:
             return True

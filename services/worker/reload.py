@@ -44,7 +44,7 @@ class Reload:
                 # Its text may hold a key.
                 _log.error("reload_failed", exception=type(error).__name__)
             else:
-                _log.info("reloaded", prices=len(given), keys=changed)
+                _log.info("settings_reloaded", prices=len(given), keys=changed)
 
     def _look(self) -> tuple[WorkerSettings, dict[str, Price]]:
         """All of it is read and looked at before any of it counts."""

@@ -35,6 +35,6 @@ async def test_a_key_that_cannot_work_changes_nothing(store: JobStore) -> None:
         serving.cancel()
         for provider in providers.values():
             await provider.aclose()
-    assert [line["event"] for line in lines] == ["reload_refused", "reloaded"]
+    assert [line["event"] for line in lines] == ["reload_refused", "settings_reloaded"]
     assert lines[1]["keys"] == ["groq"]
     assert "planted" not in repr(lines)

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
-TASKS: Final = {"Pool._work": "run", "Pool._end": "run", "Deltas._write": "self"}
+TASKS: Final = {"Pool._work": "attempt", "Pool._finalize": "attempt", "DeltaWriter._write": "self"}
 """The tasks of an attempt, and the local name that leads to its claim."""
 
 FAULTS: Final = ("raises", "cancelled", "hangs", "deaf")

@@ -8,7 +8,7 @@ from typing import Final
 import anyio
 import structlog
 
-from services.worker.execution.attempt import PASSING
+from services.worker.execution.attempt import TRANSIENT
 from services.worker.loops.supervision import Heartbeat
 from shared.store.job_store import JobStore
 
@@ -34,7 +34,7 @@ class Audit:
             self.heartbeat.beat(PATIENCE_S)
             try:
                 audited = await self._store.upkeep.audit(self._name)
-            except PASSING:
+            except TRANSIENT:
                 await anyio.sleep(RETRY_S)
                 continue
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.worker.execution.attempt import Stop
+from services.worker.execution.attempt import StopReason
 from services.worker.execution.pool import Pool
 from shared.store.job_store import JobStore
 
@@ -19,4 +19,4 @@ class CancelRequests:
         """Listen on the worker's control channel until cancelled."""
         async with self._store.control(self._name) as requests:
             async for job_id in requests:
-                self._pool.halt_job(job_id.decode(), Stop.CANCELLED)
+                self._pool.stop_job(job_id.decode(), StopReason.CANCELLED)

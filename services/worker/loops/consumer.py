@@ -12,8 +12,8 @@ from typing import Final
 import anyio
 import structlog
 
-from services.worker.execution.attempt import PASSING
-from services.worker.execution.gate_reports import Gates
+from services.worker.execution.attempt import TRANSIENT
+from services.worker.execution.gate_reports import GateReports
 from services.worker.execution.pool import Pool
 from services.worker.loops.promotion import Promotion
 from services.worker.loops.recovery import Recovery
@@ -53,7 +53,7 @@ class Consumer:
         name: str,
         *,
         pool: Pool,
-        gates: Gates,
+        gates: GateReports,
         timers: Timers,
         watch: ServerWatch,
         recovery: Recovery,
@@ -86,7 +86,7 @@ class Consumer:
             self.heartbeat.beat(self._timers.longest_s)
             try:
                 await self._iterate()
-            except PASSING:
+            except TRANSIENT:
                 self._watch.restart(time.monotonic())
                 self._more = True
                 self.served_at = time.monotonic()
@@ -110,19 +110,19 @@ class Consumer:
 
     async def _claim(self, limit: int, scope: Scope) -> bool:
         """Take jobs for `limit` slots; True: work was left behind."""
-        known = [run.claim.token for run in self._pool.runs] if self._answer_lost else None
+        known = [attempt.claim.token for attempt in self._pool.attempts] if self._answer_lost else None
         sent = time.monotonic()
         call = asyncio.ensure_future(
             self._store.claim(
                 self._name, limit, look=scope is Scope.ALL, suspect=self._pool.suspects_room,
-                alone=not self._pool.runs, known=known,
+                alone=not self._pool.attempts, known=known,
             )
         )  # fmt: skip
         try:
             claimed = await asyncio.shield(call)
         except asyncio.CancelledError:
             # The drain: jobs that the server delivers now must be run or released, not left to their lease.
-            with contextlib.suppress(*PASSING):
+            with contextlib.suppress(*TRANSIENT):
                 self._start(await call)
             raise
         except BaseException:
@@ -133,7 +133,7 @@ class Consumer:
         self._answer_lost = False
         self._start(claimed)
         self._watch.answered(sent, time.monotonic(), claimed.server_ms, self._store.generation)
-        self._gates.doubted(claimed.doubtful)
+        self._gates.doubt(claimed.doubtful)
         self._timers.add_throttled(claimed.next_ms)
         return claimed.more
 
@@ -162,6 +162,6 @@ class Consumer:
 
     async def _back_off(self) -> None:
         if self._failures == 0:
-            _log.warning("store_unavailable")
+            _log.warning("claim_failed")
         self._failures += 1
         await anyio.sleep(backoff_s(self._failures))

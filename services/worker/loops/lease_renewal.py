@@ -10,7 +10,7 @@ from typing import Final
 import anyio
 import structlog
 
-from services.worker.execution.attempt import PASSING, Run, Stop
+from services.worker.execution.attempt import TRANSIENT, Attempt, StopReason
 from services.worker.execution.pool import Pool
 from services.worker.loops.recovery import Recovery
 from services.worker.loops.server_watch import ServerWatch
@@ -56,27 +56,27 @@ class LeaseRenewal:
             self._watch.timer_fired(due, now)
 
             due = now + period_s
-            if runs := self._pool.runs:
+            if attempts := self._pool.attempts:
                 self._recovery.resume()
-                if not await self._renew(runs, now):
+                if not await self._renew(attempts, now):
                     longest = min(RETRY_S, self._lease_s / 8)
                     due = time.monotonic() + random.uniform(longest / 5, longest)  # noqa: S311 - jitter
             else:
                 self._renewed_at = now
 
-    async def _renew(self, runs: Sequence[Run], now: float) -> bool:
+    async def _renew(self, attempts: Sequence[Attempt], now: float) -> bool:
         """Renew the leases of these attempts, in one call; False when Redis refused it for now."""
         try:
-            renewed = await self._store.renew(self._name, [run.claim for run in runs])
+            renewed = await self._store.renew(self._name, [attempt.claim for attempt in attempts])
         except BaseException as error:
-            self._failed(len(runs))
-            if isinstance(error, PASSING):
+            self._failed(len(attempts))
+            if isinstance(error, TRANSIENT):
                 return False
             raise
 
         self._renewed_at = time.monotonic()
         self._watch.answered(now, self._renewed_at, renewed.server_ms, self._store.generation)
-        _stop_attempts(runs, renewed)
+        _stop_attempts(attempts, renewed)
         return True
 
     def _failed(self, leases: int) -> None:
@@ -84,12 +84,12 @@ class LeaseRenewal:
         self._watch.restart(now)
         if leases_expired(now - self._renewed_at, self._lease_s):
             _log.error("leases_expired", jobs=leases)
-            self._pool.halt_all(Stop.LOST)
+            self._pool.stop_all(StopReason.LEASE_LOST)
 
 
-def _stop_attempts(runs: Sequence[Run], renewed: Renewed) -> None:
-    for run in runs:
-        if run.claim.token in renewed.lost:
-            run.halt(Stop.LOST)
-        elif run.claim.job_id in renewed.cancelled:
-            run.halt(Stop.CANCELLED)
+def _stop_attempts(attempts: Sequence[Attempt], renewed: Renewed) -> None:
+    for attempt in attempts:
+        if attempt.claim.token in renewed.lost:
+            attempt.signal.stop(StopReason.LEASE_LOST)
+        elif attempt.claim.job_id in renewed.cancelled:
+            attempt.signal.stop(StopReason.CANCELLED)

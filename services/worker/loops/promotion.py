@@ -7,7 +7,7 @@ from typing import Final
 
 import anyio
 
-from services.worker.execution.attempt import PASSING
+from services.worker.execution.attempt import TRANSIENT
 from services.worker.execution.pool import Pool
 from services.worker.loops.supervision import Heartbeat
 from services.worker.timers import Timers
@@ -59,7 +59,7 @@ class Promotion:
                     await self._promote_all()
                 elif self._crowded and time.monotonic() >= self._poll_at:
                     await self._poll()
-            except PASSING:
+            except TRANSIENT:
                 await anyio.sleep(RETRY_S)
 
     async def _promote_all(self, *, heads: bool = False) -> None:

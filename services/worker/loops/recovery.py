@@ -8,7 +8,7 @@ from typing import Final
 import anyio
 import structlog
 
-from services.worker.execution.attempt import PASSING
+from services.worker.execution.attempt import TRANSIENT
 from services.worker.execution.pool import Pool
 from services.worker.loops.server_watch import ServerWatch
 from services.worker.loops.supervision import Heartbeat
@@ -68,7 +68,7 @@ class Recovery:
             self._watch.connected(now, self._store.generation)
             try:
                 pause = await self._poll(now)
-            except PASSING:
+            except TRANSIENT:
                 self._watch.restart(time.monotonic())
                 pause = RETRY_S
 
@@ -94,13 +94,13 @@ class Recovery:
 
     async def _recover(self) -> float:
         sent = time.monotonic()
-        held = [run.claim.token for run in self._pool.runs]
+        held = [attempt.claim.token for attempt in self._pool.attempts]
         recovered = await self._store.upkeep.recover(self._name, held)
         self._watch.answered(sent, time.monotonic(), recovered.server_ms, self._store.generation)
 
         self._report(recovered)
         self._pool.clearing = self._isolation.clears(recovered.isolated, time.monotonic())
-        if not recovered.unfinished and not self._pool.runs and not await self._store.upkeep.unfinished():
+        if not recovered.unfinished and not self._pool.attempts and not await self._store.upkeep.unfinished():
             self._unfinished = anyio.Event()
         return _pause_s(recovered, self._lease_s)
 
