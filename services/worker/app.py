@@ -34,7 +34,7 @@ from services.worker.loops.server_watch import ServerWatch
 from services.worker.loops.supervision import supervise
 from services.worker.providers import Provider
 from services.worker.providers.pricing.price_file import OwnPrices, read_prices
-from services.worker.providers.registry import closing, equip, routing
+from services.worker.providers.registry import build_providers, closing, routing
 from services.worker.reload import Reload
 from services.worker.settings import WorkerSettings
 from services.worker.timers import Timers
@@ -190,13 +190,13 @@ async def run(
     """Work until `stop` is set, then drain until it is done, its time is over or `stop_now` is set; returns how many
     tasks of attempts did not end, see `leave`.
 
-    `providers`: more of them, by name. `reload`: reads prices and keys again. SettingsInvalid: see `serve`, `equip` and
-    `read_prices`.
+    `providers`: more of them, by name. `reload`: reads prices and keys again. SettingsInvalid: see `serve`,
+    `build_providers` and `read_prices`.
     """
     registry = new_registry("worker")
     metrics, redis = WorkerMetrics(registry), RedisMetrics(registry)
     prices = OwnPrices(read_prices(settings.prices))
-    known = equip(settings, providers or {}, prices)
+    known = build_providers(settings, providers or {}, prices)
     paths = routing(settings, known)
     opened = open_store(
         store_settings, client_name="presswork-worker", role=Role.WORKER, observer=redis.observe, routing=paths
@@ -221,7 +221,7 @@ async def _work(
     beside: Sequence[Coroutine[Any, Any, None]],
     served: asyncio.Event,
 ) -> None:
-    """Run the worker, its HTTP server, which ends once `served` is set, and what goes on beside them; all of them end
+    """Run the worker, its HTTP server, which ends once `served` is set, and the coroutines beside them; all of them end
     with the worker, or when the server could not start."""
     work, server = asyncio.create_task(running), asyncio.create_task(serving)
     others = [asyncio.create_task(one) for one in beside]

@@ -41,7 +41,7 @@ class Liveness:
         """Whether waiting jobs would mean that the claim loop is broken."""
         if self.draining or self._pool.free <= 0 or now - self._consumer.served_at <= patience_s:
             return False
-        # What waits may be other suspects: one at a time.
+        # The waiting jobs may be other suspects: one at a time.
         return not self._pool.holds_suspect
 
     async def _nothing_waits(self, patience_s: float) -> bool:

@@ -284,7 +284,7 @@ async def test_a_log_that_is_no_log_ends_its_job_and_nothing_else(store: JobStor
 
 
 async def test_what_a_full_server_refuses_as_a_whole_may_be_repeated(store: JobStore, raw: RawRedis) -> None:
-    """A worker's chores live on: its audit comes later."""
+    """A worker's background loops live on: its audit comes later."""
     await raw("CONFIG", "SET", "maxmemory", 1)
     try:
         with pytest.raises(StoreFull):

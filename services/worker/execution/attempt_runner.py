@@ -35,7 +35,7 @@ _WASTED: Final = {StopReason.CANCELLED: None, StopReason.LEASE_LOST: "lease_lost
 
 
 class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
-    """What all attempts of a worker share. `providers` by name."""
+    """The parts that all attempts of a worker share. `providers` by name."""
 
     providers: Mapping[str, Provider]
     store: JobStore
@@ -139,7 +139,7 @@ class AttemptRunner:
                 self._signal.stop(self._overrun())
             return Stopped()
         except ProviderError as error:
-            # Nobody reads its traceback, and that leads back to all that this call held.
+            # Its traceback is never read, and it leads back to all that this call held.
             return error.with_traceback(None)
         except GeneratorExit:
             raise
@@ -147,7 +147,7 @@ class AttemptRunner:
             return TimeoutError() if isinstance(error, TimeoutError) else Unforeseen(error)
 
     def _request(self) -> tuple[Provider, GenerationRequest]:
-        """Build the request for the gate whose turn it is. ProviderError when this worker does not have it."""
+        """Build the request for the current gate. ProviderError when this worker does not have it."""
         claim, gate, chain = self._attempt.claim, self._progress.fallback.gate, self._shared.gates.chain
         name, model = split(gate)
         provider = self._shared.providers.get(name)

@@ -33,7 +33,7 @@ def _clean(text: str) -> str:
 
 
 class _Pump:
-    """The task that writes, its steps, and what wakes it: of texts that do not ride in the job's end alone."""
+    """The task that writes, its steps, and the event that wakes it; for texts that outlast one loop iteration."""
 
     task: asyncio.Task[None]
 
@@ -53,7 +53,7 @@ class _Pump:
 class DeltaWriter:
     """The text of one attempt. `push` as it comes; the first piece goes at once, the rest merged, one append at a time.
 
-    `number` and `offset` tell how much is in the log once `close` returned; what is not, rides in the job's end.
+    `number` and `offset` tell how much is in the log once `close` returned; the rest rides in the job's end.
     `number` 1 is `processing`, which is implied. The attempt is stopped when its lease turns out to be gone, or its
     text cannot be logged.
     """
@@ -91,7 +91,7 @@ class DeltaWriter:
         self._unsent.append(text)
         self._pending += len(text)
         if not self._begun:
-            # In the next turn: a text that ends in this one rides in the job's end, and a task costs 3 us.
+            # In the next iteration: a text that ends in this one rides in the job's end, and a task costs 3 us.
             self._begun = True
             asyncio.get_running_loop().call_soon(self._begin)
         elif self._pump is not None and (not self._open_window or self._pending >= self._characters):
@@ -100,7 +100,7 @@ class DeltaWriter:
     async def close(self) -> None:
         """No more text comes: wait for the append in flight, send nothing new.
 
-        Interrupted when the writer hangs, or what it raised: how much is in the log is not known then.
+        Interrupted when the writer hangs, or the exception that it raised: how much is in the log is not known then.
         """
         self.stop()
         if self._pump is not None and not self._pump.task.done():

@@ -55,17 +55,17 @@ class Finalizer:
         self._finished = {status: metrics.finished.labels(str(status)) for status in JobStatus if status.terminal}
 
     async def finalize(self, attempt: Attempt, decision: Decision) -> None:
-        """Write the outcome of an attempt and count it, with one log line. What cannot be written is left to the
-        lease, which is not renewed any more."""
+        """Write the outcome of an attempt and count it, with one log line. A job whose outcome cannot be
+        written is left to its lease, which is not renewed any more."""
         signal, give_up_at = attempt.signal, time.monotonic() + self._patience_s
         pause, unforeseen = 0.0, 0
 
-        while signal.reason is not StopReason.LEASE_LOST and not isinstance(decision.transition, Abandoned):
+        while signal.reason is not StopReason.LEASE_LOST and decision.writes:
             try:
                 status = await self._write(attempt, decision, pause)
             except (*TRANSIENT, Interrupted) as refusal:
                 if time.monotonic() > give_up_at and not signal.revoked:
-                    self.warn(attempt, "outcome_not_confirmed")
+                    self._line(self._log.warning, "outcome_not_confirmed", attempt)
                     return
                 pause = _pause_s(refusal)
             except (LeaseLost, StoreRejected) as refusal:
@@ -150,14 +150,10 @@ class Finalizer:
             self._timers.add_throttled(transition.wait_ms)
 
     def _lost(self, attempt: Attempt, decision: Decision) -> None:
-        if isinstance(decision.transition, Abandoned):
+        if not decision.writes:
             self._call_metrics.wasted(decision.wasted)
         if not attempt.signal.revoked:
             self._line(self._log.info, "lease_lost", attempt, why=LeaseLost.__name__)
-
-    def warn(self, attempt: Attempt, event: str) -> None:
-        """Log that the job waits for its lease to run out."""
-        self._line(self._log.warning, event, attempt)
 
     def abandon(self, attempt: Attempt, cause: str) -> None:
         """Log that nothing can be written of an attempt: its lease runs out, a worker takes the job over."""

@@ -27,7 +27,7 @@ _REPORTS: Final[Mapping[Action, CallReport]] = {
 
 
 def report_of(error: ProviderError) -> CallReport:
-    """What a failed call says of its provider; NONE when no other provider may answer either."""
+    """Classify a failed call for its gate; NONE when no other provider may answer either."""
     if error.answered:
         return CallReport.OK
     return _REPORTS.get(error.action, CallReport.NONE)

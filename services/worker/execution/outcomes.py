@@ -38,6 +38,11 @@ class Decision(msgspec.Struct, frozen=True):
     wasted: Mapping[str, int]
     cause: str = ""
 
+    @property
+    def writes(self) -> bool:
+        """Whether the job's next state is to be written."""
+        return not isinstance(self.transition, Abandoned)
+
 
 def decide(attempt: Attempt, progress: Progress, result: CallResult) -> Decision:
     """Decide by the result of the calls and the reason of their stop, once all that is to be logged is in the log."""

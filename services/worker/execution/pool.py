@@ -22,7 +22,7 @@ class Pool:
     """`slots` jobs run at once. A slot is free when its job's text is done; outcomes not yet confirmed by Redis are
     bounded by as many again.
 
-    The task of an attempt is not trusted to end (I12): a watchdog cuts what takes too long; when a task does not let
+    The task of an attempt is not trusted to end (I12): a watchdog cuts overdue steps; when a task does not let
     itself be cut, the attempt is taken from it and another task finalizes the job.
     """
 
@@ -205,7 +205,7 @@ class Pool:
                 attempt.signal.stop(reason)
 
     async def close(self) -> None:
-        """Write nothing more: what still runs is left to its lease."""
+        """Write nothing more: attempts that still run are left to their leases."""
         for attempt in self.attempts:
             attempt.signal.revoke()
             self._vacate(attempt)

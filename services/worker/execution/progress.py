@@ -1,4 +1,4 @@
-"""The state of an attempt so far: its place in the chain of providers, its text, and what its calls cost."""
+"""The state of an attempt so far: its place in the chain of providers, its text, and the cost of its calls."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CallResult = Completion | Throttled | Stopped | Exception
 
 
 class Fallback:
-    """The place of a job in its chain: the gate it calls, its reservation there, and who did not answer before."""
+    """The place of a job in its chain: the gate it calls, its reservation there, and the providers passed over."""
 
     def __init__(self, claim: Claim, default: str) -> None:
         self.gate = claim.gate or default

@@ -1,4 +1,4 @@
-"""Decides what becomes of a failed attempt. Pure."""
+"""Decides whether and when a failed attempt is tried again. Pure."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def retry_after_ms(error: ProviderError) -> int | None:
 
 
 def classify(raised: BaseException, attempt: int, chance: random.Random, *, past_deadline: bool = False) -> Failure:
-    """Say what an exception means for the job whose `attempt` (from 1) it ended, when no other provider takes over."""
+    """Judge an exception for the job whose `attempt` (from 1) it ended, when no other provider takes over."""
     if isinstance(raised, ProviderError):
         if raised.action in (Action.FAIL, Action.FALLBACK):
             return Failure(error=raised.error, delay_ms=None)

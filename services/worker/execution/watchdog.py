@@ -1,4 +1,4 @@
-"""Cuts what takes too long in the tasks of attempts, and keeps account of tasks that do not let themselves be cut."""
+"""Cuts overdue steps in the tasks of attempts, and keeps account of tasks that do not let themselves be cut."""
 
 from __future__ import annotations
 

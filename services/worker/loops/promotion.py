@@ -39,7 +39,7 @@ class Promotion:
         self._crowded = True
 
     async def promote(self, *, heads: bool = False) -> bool:
-        """Promote what is due, some of it at a time, and note when the next job is due; True: more is due now."""
+        """Promote the jobs that are due, some at a time, and note when the next job is due; True: more is due now."""
         promoted = await self._store.upkeep.promote(heads=heads)
         self._timers.set_delayed(promoted.next_ms)
         self._timers.add_throttled(promoted.lane_ms)

@@ -77,7 +77,7 @@ class Recovery:
             self._watch.timer_fired(due, time.monotonic())
 
     async def _poll(self, now: float) -> float:
-        """Recover what may be recovered, or only watch; returns the seconds until the next poll."""
+        """Recover if the watch is trusted, else only watch; returns the seconds until the next poll."""
         if self._watch.trusted(now):
             return await self._recover()
 

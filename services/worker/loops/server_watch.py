@@ -30,7 +30,7 @@ class ServerWatch:
         self._generation: int | None = None
 
     def restart(self, now: float) -> None:
-        """Begin anew, after a lost connection, a late timer, a failed call or a refused write."""
+        """Start again from now, after a lost connection, a late timer, a failed call or a refused write."""
         self._since = now
         self._last_answer = None
 
