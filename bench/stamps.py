@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from services.worker.providers import GenerationRequest, Item, Provider
-from services.worker.providers.registry import equip
+from services.worker.providers.registry import build_providers
 from services.worker.settings import WorkerSettings
 
 EVERY: Final = 10
@@ -63,4 +63,4 @@ class TimedProvider:
 
 def timed_openai(settings: WorkerSettings, path: Path) -> TimedProvider:
     """The OpenAI provider that these settings make, timed."""
-    return TimedProvider(equip(settings, {})["openai"], path)
+    return TimedProvider(build_providers(settings, {})["openai"], path)

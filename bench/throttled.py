@@ -19,6 +19,7 @@ from shared.store.engine import scripts
 from shared.store.job_store import JobStore, open_store
 from shared.store.results import CallReport
 from shared.store.routing import GateLimits, Routing
+from shared.store.transitions import Reroute
 
 GATES: Final = tuple(f"vendor:model-{i}" for i in range(8))
 OTHER: Final = "vendor:other"
@@ -79,7 +80,9 @@ def _steps(store: JobStore) -> dict[str, Callable[[], Awaitable[object]]]:
         await submit()
         held = (await claim()).claims  # type: ignore[attr-defined]  # a Claimed
         for one in held:
-            await store.reroute(one, OTHER, CallReport.FAILED, retry_after_ms=None, candidates=GATES, spent=None)
+            await store.reroute(
+                Reroute(one, OTHER, CallReport.FAILED, retry_after_ms=None, candidates=GATES, spent=None)
+            )
         await store.report(OTHER, CallReport.OK)
         return held
 

@@ -11,6 +11,7 @@ from bench.server import Probe
 from shared.job import Claim, JobError, JobStatus, Outcome, RetryReason
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
+from shared.store.transitions import Finish, Requeue
 
 ROUNDS: Final = 20
 _ERROR: Final = JobError(type="ProviderError", message="the provider failed", retryable=True)
@@ -57,7 +58,7 @@ async def _life(store: JobStore, counted: Counted) -> None:
     outcome = Outcome(result=RESULT, provider="demo")
     await counted(
         "finish",
-        lambda: store.finish(claims[-1], JobStatus.COMPLETED, outcome, number=2, offset=100, run_ms=1),
+        lambda: store.finish(Finish(claims[-1], JobStatus.COMPLETED, outcome, number=2, offset=100, run_ms=1)),
     )
     await counted("status", lambda: store.status(job.id))
     await counted("stats", store.overview.stats)
@@ -65,12 +66,12 @@ async def _life(store: JobStore, counted: Counted) -> None:
     await store.submit(new_job())
     await claim()
     await counted(
-        "requeue", lambda: store.requeue(claims[-1], RetryReason.ERROR, delay_ms=1, refund=False, error=_ERROR)
+        "requeue", lambda: store.requeue(Requeue(claims[-1], RetryReason.ERROR, delay_ms=1, refund=False, error=_ERROR))
     )
     while not (await store.upkeep.promote()).promoted:
         pass
     await claim()
-    await store.finish(claims[-1], JobStatus.COMPLETED, outcome, number=1, offset=0, run_ms=1)
+    await store.finish(Finish(claims[-1], JobStatus.COMPLETED, outcome, number=1, offset=0, run_ms=1))
 
     waiting = new_job()
     await store.submit(waiting)

@@ -1,1 +1,1 @@
-"""Claims jobs, runs them on a provider and ends them."""
+"""Claims jobs, runs them on a provider and finalizes them."""

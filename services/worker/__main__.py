@@ -25,9 +25,9 @@ from shared.telemetry import logs
 
 async def main() -> None:
     """Read the environment once and work until SIGTERM or SIGINT."""
-    stop, hurry = asyncio.Event(), asyncio.Event()
+    stop, stop_now = asyncio.Event(), asyncio.Event()
     for number in SIGNALS:
-        asyncio.get_running_loop().add_signal_handler(number, partial(_signalled, stop, hurry))
+        asyncio.get_running_loop().add_signal_handler(number, partial(_signalled, stop, stop_now))
     reload = Reload(partial(read_worker, os.environ))
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload.wanted.set)
     settings = read_worker(os.environ)
@@ -35,11 +35,11 @@ async def main() -> None:
     for name in unused_servers(os.environ, settings.chain):
         structlog.get_logger(__name__).warning("provider_unused", settings=f"PROVIDER_{name}_…")
     store_settings = await select_transport.settle(read_store(os.environ), may_use_rest=False)
-    app.leave(await app.run(settings, store_settings, stop, hurry=hurry, reload=reload))
+    app.leave(await app.run(settings, store_settings, stop, stop_now=stop_now, reload=reload))
 
 
-def _signalled(stop: asyncio.Event, hurry: asyncio.Event) -> None:
-    (hurry if stop.is_set() else stop).set()
+def _signalled(stop: asyncio.Event, stop_now: asyncio.Event) -> None:
+    (stop_now if stop.is_set() else stop).set()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Composition root of the worker: one task group, built from settings, drained when it is told to stop."""
+"""Composition root of the worker: one task group, built from settings, drained when it is asked to stop."""
 
 from __future__ import annotations
 
@@ -8,30 +8,36 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, Final
 
 import anyio
 import structlog
 from litestar.types import ASGIApp
 from prometheus_client import CollectorRegistry
 
-from services.worker.execution.attempt import PASSING, Stop
-from services.worker.execution.attempt_runner import Runner
-from services.worker.execution.gate_reports import Gates
+from services.worker.execution.attempt import TRANSIENT, StopReason
+from services.worker.execution.attempt_runner import Dependencies
+from services.worker.execution.call_metrics import CallMetrics
+from services.worker.execution.finalization import Finalizer
+from services.worker.execution.gate_reports import GateReports
 from services.worker.execution.pool import Pool
-from services.worker.execution.provider_call import Patience
-from services.worker.execution.settlement import Settlement
-from services.worker.loops.chores import Chores
+from services.worker.execution.provider_call import SilenceLimits
+from services.worker.liveness import Liveness
+from services.worker.loops.audit import Audit
+from services.worker.loops.cancel_requests import CancelRequests
 from services.worker.loops.consumer import Consumer
+from services.worker.loops.lease_renewal import LeaseRenewal
 from services.worker.loops.promotion import Promotion
-from services.worker.loops.supervision import kept_going
+from services.worker.loops.recovery import Recovery
+from services.worker.loops.server_watch import ServerWatch
+from services.worker.loops.supervision import supervise
 from services.worker.providers import Provider
 from services.worker.providers.pricing.price_file import OwnPrices, read_prices
-from services.worker.providers.registry import closing, equip, routing
+from services.worker.providers.registry import build_providers, closing, routing
 from services.worker.reload import Reload
 from services.worker.settings import WorkerSettings
-from services.worker.timers import NextDue
+from services.worker.timers import Timers
 from shared.http.access import AccessSettings
 from shared.http.health import ops_routes
 from shared.server.serve import application, serve
@@ -42,26 +48,23 @@ from shared.store.routing import Routing
 from shared.telemetry.command_budget import reported
 from shared.telemetry.metrics import RedisMetrics, WorkerMetrics, new_registry
 
-HAND_BACK_SECONDS: Final = 1.2
-"""How long handing back may take after the drain: platforms kill 10 s after SIGTERM (Cloud Run)."""
+RELEASE_SECONDS: Final = 1.2
+"""How long releasing the jobs may take after the drain: platforms kill 10 s after SIGTERM (Cloud Run)."""
 
 METRICS_CONNECTIONS: Final = 100
-"""Of probes and scrapers: whatever comes to that port, the worker keeps its files for Redis and providers."""
-
-LIVE_MARGIN_S: Final = 5.0
-"""What a loop may take beyond two leases before the worker is held for dead."""
+"""Of probes and scrapers: however many connect, the worker keeps its files for Redis and providers."""
 
 _log: Final = structlog.get_logger(__name__)
 
 
 def new_consumer_name() -> str:
-    """A name nobody had before: a restarted process must never be taken for the one that died."""
+    """A name that no consumer had before: a restarted process must never be taken for the one that died."""
     host = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:32]
     return f"w-{host}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 class Worker:
-    """One worker process's parts. `run` until `stop` is set, then drain."""
+    """The parts of one worker process. `run` until `stop` is set, then drain."""
 
     def __init__(
         self,
@@ -75,97 +78,99 @@ class Worker:
         self._store = store
         self._metrics = metrics
         self.name = new_consumer_name()
+
         lease_s = store.settings.lease_seconds
-        due = NextDue(lease_s)
-        gates = Gates(store, paths)
-        settlement = Settlement(store, metrics, due, patience_s=3 * lease_s + 2.0)
-        patience = Patience(settings.first_token_seconds, settings.token_gap_seconds, settings.thinking_seconds)
-        runner = Runner(providers, gates, settlement, metrics, patience)
-        self._draining = False
-        self._pool = Pool(runner, settlement, settings.worker_concurrency, metrics)
-        self._chores = Chores(store, self.name, self._pool, metrics)
-        self._promotion = Promotion(store, self._pool, due)
+        timers, gates, calls = Timers(lease_s), GateReports(store, paths), CallMetrics(metrics.calls)
+        shared = Dependencies(
+            providers=providers, store=store, gates=gates, metrics=calls,
+            finalizer=Finalizer(store, metrics, calls, timers, patience_s=3 * lease_s + 2.0),
+            silence=SilenceLimits(settings.first_token_seconds, settings.token_gap_seconds, settings.thinking_seconds),
+        )  # fmt: skip
+        self._pool = pool = Pool(shared, settings.worker_concurrency, metrics)
+
+        watch = ServerWatch(lease_s, time.monotonic())
+        self._cancel_requests = CancelRequests(store, self.name, pool)
+        self._recovery = Recovery(store, self.name, pool, watch, metrics)
+        self._renewal = LeaseRenewal(store, self.name, pool, watch, self._recovery)
+        self._promotion = Promotion(store, pool, timers)
+        self._audit = Audit(store, self.name)
         self._consumer = Consumer(
-            store, self.name, pool=self._pool, chores=self._chores, promotion=self._promotion, due=due, gates=gates
-        )
-
-    async def run(self, stop: asyncio.Event, hurry: asyncio.Event | None = None) -> None:
-        """Claim and run jobs until `stop`; then hand back what does not end within the drain, and leave.
-
-        `hurry` set: the drain is over.
-        """
-        chores, consumer = self._chores, self._consumer
-        roles = {
-            "renew": chores.renew, "recover": chores.recover, "promote": self._promotion.run,
-            "audit": chores.audit, "hear_cancels": self._hear_cancels,
-        }  # fmt: skip
-        failures = self._metrics.loop_failures
-        try:
-            async with asyncio.TaskGroup() as group:
-                loops = [group.create_task(kept_going(name, loop, failures)) for name, loop in roles.items()]
-                consuming = group.create_task(kept_going("consume", consumer.run, failures))
-                await stop.wait()
-                self._draining = True
-                self._metrics.draining.set(1)
-                _log.info("draining", jobs=len(self._pool.runs))
-                consuming.cancel()
-                consumer.pulse.beat()
-                await self._drain(consuming, hurry or asyncio.Event())
-                with anyio.move_on_after(HAND_BACK_SECONDS):
-                    await self._hand_back()
-                if left := len(self._pool.runs):
-                    _log.warning("jobs_left_to_their_lease", jobs=left)
-                for task in loops:
-                    task.cancel()
-        finally:
-            await self._pool.close()
+            store, self.name, pool=pool, gates=gates, timers=timers, watch=watch, recovery=self._recovery,
+            promotion=self._promotion,
+        )  # fmt: skip
+        loops = (self._renewal, self._recovery, self._promotion, self._audit)
+        self._liveness = Liveness(store, pool, self._consumer, [loop.heartbeat for loop in loops])
+        self.live = self._liveness.check
 
     @property
     def stuck(self) -> int:
         """How many tasks live on although their jobs were taken from them."""
         return len(self._pool.stuck)
 
-    async def _drain(self, consuming: asyncio.Task[None], hurry: asyncio.Event) -> None:
-        empty = asyncio.create_task(self._drained(consuming))
-        hurried = asyncio.create_task(hurry.wait())
+    async def run(self, stop: asyncio.Event, stop_now: asyncio.Event | None = None) -> None:
+        """Claim and run jobs until `stop`; then drain, release the jobs that did not end meanwhile, and leave.
+
+        `stop_now` set: the drain is over.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                loops = [self._supervised(group, name, loop) for name, loop in self._loops.items()]
+                claiming = self._supervised(group, "consumer", self._consumer.run)
+                await stop.wait()
+
+                self._begin_drain(claiming)
+                await self._drain(claiming, stop_now or asyncio.Event())
+                with anyio.move_on_after(RELEASE_SECONDS):
+                    await self._release()
+                if left := len(self._pool.attempts):
+                    _log.warning("jobs_abandoned", jobs=left)
+                for task in loops:
+                    task.cancel()
+        finally:
+            await self._pool.close()
+
+    @property
+    def _loops(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """The background loops beside the consumer, which goes on until the drain."""
+        return {
+            "lease_renewal": self._renewal.run,
+            "recovery": self._recovery.run,
+            "promotion": self._promotion.run,
+            "audit": self._audit.run,
+            "cancel_requests": self._cancel_requests.run,
+        }
+
+    def _supervised(
+        self, group: asyncio.TaskGroup, name: str, loop: Callable[[], Awaitable[None]]
+    ) -> asyncio.Task[None]:
+        return group.create_task(supervise(name, loop, self._metrics.loop_failures))
+
+    def _begin_drain(self, claiming: asyncio.Task[None]) -> None:
+        self._liveness.draining = True
+        self._metrics.draining.set(1)
+        _log.info("drain_started", jobs=len(self._pool.attempts))
+        claiming.cancel()
+        self._consumer.heartbeat.beat()
+
+    async def _drain(self, claiming: asyncio.Task[None], stop_now: asyncio.Event) -> None:
+        empty = asyncio.create_task(self._drained(claiming))
+        hurried = asyncio.create_task(stop_now.wait())
         await asyncio.wait([empty, hurried], timeout=self._settings.drain_seconds, return_when=asyncio.FIRST_COMPLETED)
+
         for task in (empty, hurried):
             task.cancel()
 
-    async def _drained(self, consuming: asyncio.Task[None]) -> None:
-        await asyncio.wait([consuming])
+    async def _drained(self, claiming: asyncio.Task[None]) -> None:
+        await asyncio.wait([claiming])
         await self._pool.wait_empty()
 
-    async def _hand_back(self) -> None:
-        self._pool.halt_all(Stop.DRAIN)
+    async def _release(self) -> None:
+        self._pool.stop_all(StopReason.DRAIN)
         await self._pool.wait_empty()
         try:
             await self._store.upkeep.leave(self.name)
-        except PASSING:
-            _log.warning("left_without_goodbye")
-
-    async def _hear_cancels(self) -> None:
-        async with self._store.control(self.name) as cancels:
-            async for job_id in cancels:
-                self._pool.halt_job(job_id.decode(), Stop.CANCELLED)
-
-    async def live(self) -> bool:
-        """False when only a restart helps: a loop has not turned for two leases, runs are not looked after, a task
-        lives on for as long although its job was taken from it, or slots are free, work waits, Redis answers, and
-        nothing was claimed."""
-        now, patience = time.monotonic(), 2 * self._store.settings.lease_seconds + LIVE_MARGIN_S
-        pulses = (*self._chores.pulses.values(), self._promotion.pulse, self._consumer.pulse)
-        if any(pulse.late_s(now) > patience for pulse in pulses) or not self._pool.healthy(patience):
-            return False
-        if self._draining or self._pool.free <= 0 or now - self._consumer.served <= patience:
-            return True
-        if self._pool.holds_suspect:
-            # What waits may be the other suspects: one at a time.
-            return True
-        try:
-            return await self._store.overview.oldest_waiting_ms() < patience * 1000
-        except PASSING:
-            return True
+        except TRANSIENT:
+            _log.warning("consumer_not_removed")
 
 
 def _operations(settings: WorkerSettings, worker: Worker, store: JobStore, registry: CollectorRegistry) -> ASGIApp:
@@ -178,59 +183,62 @@ async def run(
     store_settings: StoreSettings,
     stop: asyncio.Event,
     *,
-    hurry: asyncio.Event | None = None,
+    stop_now: asyncio.Event | None = None,
     providers: Mapping[str, Provider] | None = None,
     reload: Reload | None = None,
 ) -> int:
-    """Work until `stop` is set, then drain until it is done, its time is over or `hurry` is set; how many tasks of
-    attempts did not end, see `leave`. `providers`: more of them, by name. `reload`: reads prices and keys again.
-    SettingsInvalid: see `serve`, `equip` and `read_prices`."""
+    """Work until `stop` is set, then drain until it is done, its time is over or `stop_now` is set; returns how many
+    tasks of attempts did not end, see `leave`.
+
+    `providers`: more of them, by name. `reload`: reads prices and keys again. SettingsInvalid: see `serve`,
+    `build_providers` and `read_prices`.
+    """
     registry = new_registry("worker")
-    metrics = WorkerMetrics(registry)
+    metrics, redis = WorkerMetrics(registry), RedisMetrics(registry)
     prices = OwnPrices(read_prices(settings.prices))
-    known = equip(settings, providers or {}, prices)
+    known = build_providers(settings, providers or {}, prices)
     paths = routing(settings, known)
-    stopped = asyncio.Event()
-    redis = RedisMetrics(registry)
     opened = open_store(
         store_settings, client_name="presswork-worker", role=Role.WORKER, observer=redis.observe, routing=paths
     )
-    async with (
-        closing(known),
-        opened as store,
-        reported(redis.meter, **store_settings.profile),
-    ):
+
+    async with closing(known), opened as store, reported(redis.meter, **store_settings.profile):
         redis.show_quota(lambda: store.quota_exceeded)
         worker = Worker(settings, store, metrics, known, paths)
-        app = _operations(settings, worker, store, registry)
-        ops = asyncio.create_task(
-            serve(
-                app,
-                host=settings.worker_metrics_host,
-                port=settings.worker_metrics_port,
-                stop=stopped,
-                connections=METRICS_CONNECTIONS,
-            )
-        )
-        working = asyncio.create_task(worker.run(stop, hurry))
-        beside = [working]
-        if reload is not None:
-            beside.append(asyncio.create_task(reload.serve(settings, known, prices, store)))
-        try:
-            await asyncio.wait([ops, working], return_when=asyncio.FIRST_COMPLETED)
-            if ops.done():
-                ops.result()
-            await working
-        finally:
-            stopped.set()
-            for task in beside:
-                task.cancel()
-            await asyncio.gather(*beside, ops, return_exceptions=True)
+        served = asyncio.Event()
+        serving = serve(
+            _operations(settings, worker, store, registry), host=settings.worker_metrics_host,
+            port=settings.worker_metrics_port, stop=served, connections=METRICS_CONNECTIONS,
+        )  # fmt: skip
+        beside = [] if reload is None else [reload.serve(settings, known, prices, store)]
+        await _work(worker.run(stop, stop_now), serving, beside, served)
     return worker.stuck
+
+
+async def _work(
+    running: Coroutine[Any, Any, None],
+    serving: Coroutine[Any, Any, None],
+    beside: Sequence[Coroutine[Any, Any, None]],
+    served: asyncio.Event,
+) -> None:
+    """Run the worker, its HTTP server, which ends once `served` is set, and the coroutines beside them; all of them end
+    with the worker, or when the server could not start."""
+    work, server = asyncio.create_task(running), asyncio.create_task(serving)
+    others = [asyncio.create_task(one) for one in beside]
+    try:
+        await asyncio.wait([server, work], return_when=asyncio.FIRST_COMPLETED)
+        if server.done():
+            server.result()
+        await work
+    finally:
+        served.set()
+        for task in (work, *others):
+            task.cancel()
+        await asyncio.gather(work, *others, server, return_exceptions=True)
 
 
 def leave(stuck: int) -> None:
     """End the process here and now if tasks of attempts do not end: the event loop would wait for them without end."""
     if stuck:
-        _log.error("stuck_tasks_left_behind", tasks=stuck)
+        _log.error("stuck_tasks_abandoned", tasks=stuck)
         os._exit(0)

@@ -1,4 +1,4 @@
-"""Reads prices and keys again while the worker runs: what is wrong changes nothing, what runs goes on."""
+"""Reads prices and keys again while the worker runs: a wrong one changes nothing, running calls go on."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Reload:
             await self.wanted.wait()
             self.wanted.clear()
             try:
-                new, given = await asyncio.to_thread(self._look)
+                new, given = await asyncio.to_thread(self._read_all)
                 changed = _rekey(new, providers, keys)
                 prices.replace(given)
                 store.upkeep.reprice(routing(settings, providers))
@@ -44,10 +44,10 @@ class Reload:
                 # Its text may hold a key.
                 _log.error("reload_failed", exception=type(error).__name__)
             else:
-                _log.info("reloaded", prices=len(given), keys=changed)
+                _log.info("settings_reloaded", prices=len(given), keys=changed)
 
-    def _look(self) -> tuple[WorkerSettings, dict[str, Price]]:
-        """All of it is read and looked at before any of it counts."""
+    def _read_all(self) -> tuple[WorkerSettings, dict[str, Price]]:
+        """Read and check all of it before any of it counts."""
         new = self._read()
         for server in new.known_servers.values():
             if server.key or server.base_url:

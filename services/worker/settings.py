@@ -22,11 +22,11 @@ TAGS_MAX: Final = 8
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How much it runs at once, and on what.
+    """The jobs it runs at once, and the providers it runs them on.
 
     `worker_concurrency`: jobs at once; one renewal carries twice as many leases at most, and Lua unpacks under 8,000.
     `allowed_hosts`: names by which its health and metrics are asked for, see `shared/http/hosts.py`.
-    `drain_seconds`: how long running jobs may go on after SIGTERM before they are handed back. `providers`:
+    `drain_seconds`: how long running jobs may go on after SIGTERM before they are released. `providers`:
     `provider:model` entries separated by commas, in order of preference; empty: those whose keys are set, else the
     demo. `provider_limits`: `provider:model=requests/tokens` a minute, separated by commas, for the whole fleet.
     `gate_failures`: so many failures in a row close a provider's gate. `first_token_seconds`, `token_gap_seconds`: how
@@ -35,7 +35,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     `anthropic_priced`: whether the vendor's price list holds at the base URL, or whose; by default that of the vendor
     whose address it is. `prices`: a file of prices, which come before any list. `servers`: those with settings of their
     own (`read_worker`). `provider_proxy`: URL of an HTTP proxy for all calls of providers; the environment's proxies
-    are not looked at.
+    are ignored.
     """
 
     worker_concurrency: Annotated[int, msgspec.Meta(ge=1, le=2_000)] = 50
@@ -92,7 +92,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """`think_tags` one by one, in lower case. SettingsInvalid for what is no name of a tag."""
+        """`think_tags` one by one, in lower case. SettingsInvalid for an entry that is no name of a tag."""
         found = tuple(dict.fromkeys(entry.lower() for entry in entries(self.think_tags)))
         if len(found) > TAGS_MAX or not all(_TAG.fullmatch(tag) for tag in found):
             raise SettingsInvalid(

@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from shared.errors import IdempotencyConflict, JobNotFound, LeaseLost, PressworkError, StoreUnavailable
-from shared.job import Claim, JobError, JobSnapshot, JobStatus, NewJob, Outcome, RetryReason, Spent
+from shared.job import Claim, JobSnapshot, JobStatus, NewJob
 from shared.settings import StoreSettings
 from shared.store import backend
 from shared.store.connection import server_errors
@@ -36,6 +36,7 @@ from shared.store.reading.event_log import EventLog
 from shared.store.reading.organization_events import OrganizationLog
 from shared.store.results import CallReport, CancelReply, Claimed, Renewed, Rerouted, Ring, Submitted
 from shared.store.routing import Routing
+from shared.store.transitions import Finish, Requeue, Reroute
 
 PING_FRESH_S: Final = 300.0
 
@@ -198,69 +199,40 @@ class JobStore:
             raise LeaseLost(claim.job_id)
         return int(reply)
 
-    async def finish(
-        self, claim: Claim, status: JobStatus, outcome: Outcome, *, number: int, offset: int, run_ms: int
-    ) -> None:
-        """End the job. `number`: the last delta appended (1: none); `offset`: characters of the result they hold.
+    async def finish(self, finish: Finish) -> None:
+        """End the job. Unless it failed the prompt is forgotten.
 
-        Unless it failed the prompt is forgotten. LeaseLost when the lease is gone; after a forced cancel usage and cost
-        are kept all the same.
+        LeaseLost when the lease is gone; after a forced cancel usage and cost are kept nevertheless.
         """
-        item, size = arguments.finish(claim, status, outcome, number=number, offset=offset, run_ms=run_ms)
+        item, size = arguments.finish(finish)
         reply = await self._calls.finish(item, size)
         server_errors.check_item(reply)
         if reply not in (b"OK", b"ALREADY"):
-            raise LeaseLost(claim.job_id)
+            raise LeaseLost(finish.claim.job_id)
 
-    async def requeue(
-        self,
-        claim: Claim,
-        reason: RetryReason,
-        *,
-        delay_ms: int,
-        refund: bool,
-        error: JobError | None,
-        spent: Spent | None = None,
-    ) -> JobStatus:
-        """Give the job back; answers QUEUED, or the state it ended in because its tries or time were used up.
-
-        `spent`: what its attempts cost so far, this one too.
-        """
-        item = arguments.requeue(claim, reason, delay_ms=delay_ms, refund=refund, error=error, spent=spent)
-        reply = await self._calls.requeue(item)
+    async def requeue(self, requeue: Requeue) -> JobStatus:
+        """Give the job back; answers QUEUED, or the state it ended in because its attempts or time were used up."""
+        reply = await self._calls.requeue(arguments.requeue(requeue))
         server_errors.check_item(reply)
         if reply[0] == b"LOST":
-            raise LeaseLost(claim.job_id)
+            raise LeaseLost(requeue.claim.job_id)
         return JobStatus(reply[1].decode())
 
-    async def reroute(
-        self,
-        claim: Claim,
-        gate: str,
-        report: CallReport,
-        *,
-        retry_after_ms: int | None,
-        candidates: Sequence[str],
-        chain: Sequence[str] = (),
-        spent: Spent | None = None,
-    ) -> Rerouted:
-        """A call failed before its first token: tell `gate`, and ask the `candidates` in order for room.
+    async def reroute(self, reroute: Reroute) -> Rerouted:
+        """Report a call that failed before its first token to its gate, and ask the candidates in order for room.
 
         A job that only closed gates of its `chain` can run is parked: no attempt is used up, the lease is over.
         """
-        item = arguments.reroute(
-            claim, gate, report, wish_ms=retry_after_ms, candidates=candidates, chain=chain, spent=spent
-        )
-        reply = await self._calls.reroute(item)
+        reply = await self._calls.reroute(arguments.reroute(reroute))
         server_errors.check_item(reply)
         code, name, number = reply[0].decode(), reply[1].decode(), int(reply[2])
         if code == "LOST":
-            raise LeaseLost(claim.job_id)
+            raise LeaseLost(reroute.claim.job_id)
         if code == "GO":
             return Rerouted("go", name, reserved=number)
         if code == "PARKED":
             return Rerouted("parked", name, wait_ms=number)
-        return Rerouted("stay", gate)
+        return Rerouted("stay", reroute.gate)
 
     async def report(
         self, gate: str, report: CallReport, *, retry_after_ms: int | None = None, tokens: int = 0

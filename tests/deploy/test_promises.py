@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from services.gateway.jobs.views import view_stats
-from services.worker.app import HAND_BACK_SECONDS
+from services.worker.app import RELEASE_SECONDS
 from shared.store.results import QueueStats
 from shared.streams.hub import DRAIN_S
 from shared.telemetry.command_budget import Meter
@@ -73,7 +73,7 @@ def test_pods_have_time_to_drain(deployment: Manifest) -> None:
     draining = {
         "gateway": 5.0,
         "notifier": DRAIN_S + 2.0,
-        "worker": float(environment(container).get("DRAIN_SECONDS", 8.0)) + HAND_BACK_SECONDS,
+        "worker": float(environment(container).get("DRAIN_SECONDS", 8.0)) + RELEASE_SECONDS,
     }
     grace = deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
     assert grace >= pause + draining[deployment["metadata"]["name"]] + 5
@@ -148,7 +148,7 @@ def test_cloud_run_workers_drain_within_its_ten_seconds() -> None:
     """DRAIN_SECONDS and handing back leave two seconds of the ten for the rest."""
     settings = environment(_one(cloud_run()["worker"]))
     assert float(settings["DRAIN_SECONDS"]) <= 6
-    assert float(settings["DRAIN_SECONDS"]) + HAND_BACK_SECONDS <= CLOUD_RUN_SECONDS - 2
+    assert float(settings["DRAIN_SECONDS"]) + RELEASE_SECONDS <= CLOUD_RUN_SECONDS - 2
 
 
 @pytest.mark.parametrize("name", ["gateway", "notifier", "worker"])

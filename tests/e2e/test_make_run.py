@@ -138,7 +138,7 @@ async def test_a_hang_up_is_passed_on_and_a_closed_terminal_ends_it(tmp_path: Pa
     with _started(environment, tmp_path, terminal) as process:
         await _said(tmp_path, process, b"Presswork is up")
         process.send_signal(signal.SIGHUP)
-        await _said(tmp_path, process, b"reloaded")
+        await _said(tmp_path, process, b"settings_reloaded")
         async with httpx.AsyncClient(verify=NO_TLS, trust_env=False) as client:
             for name in PORTS:
                 answer = await client.get(f"http://127.0.0.1:{environment[name]}/health/ready")

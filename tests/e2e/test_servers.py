@@ -99,7 +99,7 @@ async def _reloaded(running: Stack, llm: LlmServer, folder: Path) -> None:
     under_way = await running.submit(next(_numbers))
     await running.until_processing(1)
     _hang_up(running)
-    await _said(running, folder, "reloaded", 1)
+    await _said(running, folder, "settings_reloaded", 1)
     end = await running.end(under_way)
     assert (end["status"], end["attempt"]) == ("completed", 1)
     assert await _cost(running, GROQ) == pytest.approx(RELOADED)

@@ -77,6 +77,6 @@ async def test_a_worker_leaves_although_its_tasks_do_not(stack: StackMaker, tmp_
             stopped = time.monotonic()
             assert await worker.stop() == 0
             assert time.monotonic() - stopped < 5
-    settled = [line for line in log.read_text().splitlines() if "job_settled" in line]
-    assert [("stuck" in line) for line in settled] == [True, False]
-    assert "stuck_tasks_left_behind" in log.read_text()
+    finalized = [line for line in log.read_text().splitlines() if "attempt_finalized" in line]
+    assert [("stuck" in line) for line in finalized] == [True, False]
+    assert "stuck_tasks_abandoned" in log.read_text()

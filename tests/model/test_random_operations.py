@@ -15,6 +15,7 @@ from shared.store.engine.script_calls import LOSSES_MAX
 from shared.store.job_store import JobStore, open_store
 from shared.store.results import CallReport
 from shared.store.routing import GateLimits, Routing
+from shared.store.transitions import Finish, Requeue, Reroute
 from tests.support.checks import RawRedis
 from tests.support.store import breaches, drain, make_stale, new_job, open_gate
 
@@ -130,14 +131,14 @@ class Play:
         """The job ends in any way."""
         held = self._held()
         status = self.chance.choice([JobStatus.COMPLETED, JobStatus.COMPLETED, JobStatus.FAILED])
-        await self.store.finish(held, status, Outcome(result="text"), number=2, offset=4, run_ms=1)
+        await self.store.finish(Finish(held, status, Outcome(result="text"), number=2, offset=4, run_ms=1))
         self.model.release(held, status)
 
     async def retry(self) -> None:
         """The attempt failed: it goes back, or ends because attempts are used up."""
         held = self._held()
         delay = self.chance.choice([0, 3_600_000])
-        state = await self.store.requeue(held, RetryReason.ERROR, delay_ms=delay, refund=False, error=ERROR)
+        state = await self.store.requeue(Requeue(held, RetryReason.ERROR, delay_ms=delay, refund=False, error=ERROR))
         assert state is (JobStatus.FAILED if held.attempt >= held.spec.max_attempts else JobStatus.QUEUED)
         self.model.release(held, state)
 
@@ -148,7 +149,7 @@ class Play:
         report = self.chance.choice([CallReport.LIMITED, CallReport.FAILED, CallReport.REFUSED])
         wish = self.chance.choice([None, 0, 60_000])
         found = await self.store.reroute(
-            held, self.chance.choice(GATES), report, retry_after_ms=wish, candidates=others, spent=None
+            Reroute(held, self.chance.choice(GATES), report, retry_after_ms=wish, candidates=others, spent=None)
         )
         if found.state == "parked":
             self.model.release(held, JobStatus.QUEUED)
@@ -162,7 +163,7 @@ class Play:
     async def hand_back(self) -> None:
         """A drain: no attempt is used up."""
         held = self._held()
-        state = await self.store.requeue(held, RetryReason.DRAIN, delay_ms=0, refund=True, error=None)
+        state = await self.store.requeue(Requeue(held, RetryReason.DRAIN, delay_ms=0, refund=True, error=None))
         self.model.release(held, state)
 
     async def lose(self) -> None:
@@ -242,7 +243,7 @@ async def test_the_store_agrees_with_the_model(redis_url: str, seed: int) -> Non
         assert await breaches(store, raw, list(play.model.states)) == []
         await play.check_events()
         for held in list(play.model.holders.values()):
-            await store.finish(held, JobStatus.COMPLETED, Outcome(), number=2, offset=0, run_ms=1)
+            await store.finish(Finish(held, JobStatus.COMPLETED, Outcome(), number=2, offset=0, run_ms=1))
         for key in store.keys.due:
             for member in await raw("ZRANGE", key, 0, -1):
                 await raw("ZADD", key, "XX", 1, member)

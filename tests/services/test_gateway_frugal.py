@@ -18,6 +18,7 @@ from shared.http.auth import ANYBODY, hash_token
 from shared.job import Claim, JobStatus, Outcome
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
+from shared.store.transitions import Finish
 from tests.support.checks import RawRedis
 from tests.support.gateway import BATCH, STATUS, SUBMIT, body, problem, running_gateway
 from tests.support.store import KEYS, claim, complete, new_job, submit
@@ -218,7 +219,7 @@ async def test_jobs_without_a_guard_live_like_others(redis_url: str) -> None:
         ids = await submit(store, 3)
         held = [await _claimed(store), await _claimed(store)]
         await complete(store, held[0])
-        await store.finish(held[1], JobStatus.FAILED, Outcome(), number=1, offset=-1, run_ms=1)
+        await store.finish(Finish(held[1], JobStatus.FAILED, Outcome(), number=1, offset=-1, run_ms=1))
         assert (await store.cancel(ids[2])).state == "cancelled"
         found = [await store.status(job_id) for job_id in ids]
         assert [job.status for job in found if job] == ["completed", "failed", "cancelled"]

@@ -13,6 +13,7 @@ from shared.job import JobStatus, Outcome, Usage
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.keys import decode_id, encode_id
+from shared.store.transitions import Finish
 from tests.support.checks import leaks
 from tests.support.gateway import STATUS, SUBMIT, body, fields, problem, running_gateway
 from tests.support.notifier import running_notifier
@@ -49,7 +50,7 @@ async def _end_all(store: JobStore) -> None:
     for held in await claim(store, 100):
         usage = Usage(input_tokens=1, output_tokens=1)
         outcome = Outcome(result="x", provider="openai", model="m", usage=usage, cost_usd=0.5)
-        await store.finish(held, JobStatus.COMPLETED, outcome, number=1, offset=0, run_ms=1)
+        await store.finish(Finish(held, JobStatus.COMPLETED, outcome, number=1, offset=0, run_ms=1))
 
 
 async def test_each_organisation_sees_its_own_and_nothing_else(redis_url: str, tokens: str) -> None:

@@ -8,6 +8,7 @@ import time
 
 from shared.job import Claim, JobError, JobStatus, Outcome, Usage
 from shared.store.job_store import JobStore
+from shared.store.transitions import Finish
 from tests.support.gateway import STATUS, SUBMIT, body, heard, problem, running_gateway
 
 ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -19,7 +20,7 @@ async def _claim(store: JobStore) -> Claim:
 
 
 async def _end(store: JobStore, claim: Claim, status: JobStatus, outcome: Outcome) -> None:
-    await store.finish(claim, status, outcome, number=1, offset=0, run_ms=5)
+    await store.finish(Finish(claim, status, outcome, number=1, offset=0, run_ms=5))
 
 
 async def test_status_shows_the_result_and_what_it_cost(redis_url: str, store: JobStore) -> None:
@@ -64,7 +65,9 @@ async def test_wait_answers_as_soon_as_the_job_ends(redis_url: str, store: JobSt
                 await asyncio.sleep(0.02)
         assert not waiting.done()
         ended = time.monotonic()
-        await store.finish(claim, JobStatus.COMPLETED, Outcome(result="word " * 10), number=11, offset=50, run_ms=5)
+        await store.finish(
+            Finish(claim, JobStatus.COMPLETED, Outcome(result="word " * 10), number=11, offset=50, run_ms=5)
+        )
         answer = await waiting
         assert answer.json()["status"] == "completed"
         assert time.monotonic() - ended < 10

@@ -15,6 +15,7 @@ from services.gateway.submit import admission
 from services.gateway.submit.routes import BATCH_BODY_MAX, BODY_MAX
 from shared.job import JobStatus, Outcome
 from shared.store.job_store import JobStore
+from shared.store.transitions import Finish
 from tests.support.checks import RawRedis
 from tests.support.gateway import BATCH, SUBMIT, body, problem, running_gateway
 from tests.support.store import ERROR, claim
@@ -149,7 +150,7 @@ async def _failed(client: httpx.AsyncClient, store: JobStore) -> str:
     """The path of the retry of a job that has failed."""
     job = (await client.post(SUBMIT, json=body())).json()
     (held,) = await claim(store)
-    await store.finish(held, JobStatus.FAILED, Outcome(error=ERROR), number=1, offset=0, run_ms=1)
+    await store.finish(Finish(held, JobStatus.FAILED, Outcome(error=ERROR), number=1, offset=0, run_ms=1))
     return f"/api/ai/jobs/{job['jobId']}/retry"
 
 

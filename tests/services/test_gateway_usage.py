@@ -19,6 +19,7 @@ from shared.settings import StoreSettings
 from shared.store.job_store import open_store
 from shared.store.keys import Keys
 from shared.store.reading.usage import UsageRow
+from shared.store.transitions import Finish
 from tests.support.checks import RawRedis
 from tests.support.gateway import fields, problem, running_gateway
 from tests.support.store import claim, submit
@@ -55,7 +56,7 @@ async def test_jobs_that_ended_are_in_the_sums_of_this_month(redis_url: str) -> 
         for held in await claim(store):
             usage = Usage(input_tokens=100, output_tokens=20, cached_tokens=50)
             outcome = Outcome(result="x", provider="openai", model="m", usage=usage, cost_usd=0.000_000_123)
-            await store.finish(held, JobStatus.COMPLETED, outcome, number=1, offset=0, run_ms=1)
+            await store.finish(Finish(held, JobStatus.COMPLETED, outcome, number=1, offset=0, run_ms=1))
         found = await _ask(client, **_around_now())
         month = await _ask(client)
         today = datetime.datetime.now(datetime.UTC).date()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from services.worker.execution.attempt import Run
+from services.worker.execution.attempt import Attempt
 from services.worker.loops.consumer import CLAIM_MOST
 from services.worker.providers import Action, Completion, GenerationRequest, ProviderError
 from shared.events import EventKind
@@ -64,7 +64,7 @@ async def test_what_a_run_held_goes_with_its_end(store: JobStore, stream: Stream
     """Prompt and text of an ended job do not wait in the worker's memory for the collector of cycles."""
 
     async def forgotten() -> bool:
-        return not any(type(item) is Run for item in gc.get_objects())
+        return not any(type(item) is Attempt for item in gc.get_objects())
 
     gc.collect()
     gc.disable()
@@ -162,15 +162,15 @@ async def test_an_attempt_that_takes_too_long_is_cut(store: JobStore) -> None:
     assert errors == ["Timeout", "DeadlineExceeded"]
 
 
-async def test_an_idle_worker_looks_at_no_runs(store: JobStore) -> None:
-    """The timer that looks at all runs stops with the last run and starts again with the next."""
+async def test_an_idle_worker_checks_no_attempts(store: JobStore) -> None:
+    """The timer that checks all attempts stops with the last attempt and starts again with the next."""
     async with running_worker(store.settings, {"p": Scripted(waits_for_ever)}) as (worker, _):
         for _ in range(2):
             (job_id,) = await submit(store, max_attempts=1, timeout_seconds=0.2)
             assert (await ended(store, job_id)).status is JobStatus.FAILED
 
             async def rests() -> bool:
-                return worker._pool._looking is None
+                return worker._pool._watchdog._timer is None
 
             await until(rests)
 

@@ -39,16 +39,15 @@ SLACK: Final = 3.0
 
 BUSY: Final = JobError(type="ProviderUnavailable", message="the provider is busy", retryable=True)
 
-FILES: Final = [
-    f"services/worker/execution/{name}.py"
-    for name in ("pool", "attempt_runner", "provider_call", "delta_writer", "settlement", "outcomes")
-]
+FILES: Final = sorted((ROOT / "services" / "worker" / "execution").glob("*.py"))
 
 NOT_REACHED: Final = {
-    "await self._settlement.offer_suspects()": "after the end, of jobs that lost a worker before",
-    "await self.store.ring_look()": "the same",
+    "await self._finalizer.offer_suspects()": "after the end, of jobs that lost a worker before",
+    "await self._store.ring_look()": "the same",
+    "await self._store.report(gate, report, retry_after_ms=retry_after_ms, tokens=tokens)": "in a task beside the jobs",
     "await self._changed.wait()": "of the claim loop and the drain, not of an attempt",
-    "await asyncio.wait(self._stuck, timeout=DRAIN_GRACE_S)": "at the end of the process",
+    "await self._watchdog.close()": "at the end of the process",
+    "await asyncio.wait(self._stuck, timeout=DRAIN_GRACE_S)": "the same",
 }
 
 
@@ -65,6 +64,7 @@ class Kind(msgspec.Struct, frozen=True):
 KINDS: Final = [
     Kind("at once"),
     Kind("streams"),
+    Kind("closes after its end"),
     Kind("retries"),
     Kind("falls back", chain=("down", "plain")),
     Kind("waits at a gate", chain=("limited",)),
@@ -97,7 +97,7 @@ async def _plain(request: GenerationRequest) -> AsyncIterator[str | Completion]:
         yield "again"
         yield DONE
     finally:
-        if kind == "closes slowly":
+        if kind in ("closes slowly", "closes after its end"):
             await asyncio.sleep(0.01)
 
 
@@ -128,11 +128,12 @@ def _break_away(worker: Worker) -> None:
     def breaking(name: str) -> Any:
         real = getattr(store, name)
 
-        async def call(claim: Any, *arguments: Any, **more: Any) -> Any:
+        async def call(first: Any, *arguments: Any, **more: Any) -> Any:
+            claim = getattr(first, "claim", first)
             if claim.spec.prompt.startswith("redis away") and (name, claim.job_id) not in refused:
                 refused.add((name, claim.job_id))
                 raise StoreUnavailable("it is away")
-            return await real(claim, *arguments, **more)
+            return await real(first, *arguments, **more)
 
         return call
 
@@ -193,7 +194,7 @@ def _unreached(watch: Watch) -> list[str]:
 
 
 async def _free(worker: Worker) -> bool:
-    return worker._pool.free == SLOTS and not worker._pool.runs
+    return worker._pool.free == SLOTS and not worker._pool.attempts
 
 
 @pytest.mark.timeout(180)

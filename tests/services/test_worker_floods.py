@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from services.worker.execution.attempt import StopSignal
-from services.worker.execution.delta_writer import Deltas
+from services.worker.execution.delta_writer import DeltaWriter
 from services.worker.providers.replies.stream_reader import TEXT_MAX
 from shared.job import JobStatus
 from shared.settings import StoreSettings
@@ -56,7 +56,7 @@ async def test_small_pieces_take_no_more_than_their_text(store: JobStore) -> Non
     settings = StoreSettings(redis_url=store.settings.redis_url, deltas=False)
     claim, signal = await claim_one(store), StopSignal(0.0, 0.0)
     async with open_store(settings, client_name="quiet") as quiet:
-        deltas = Deltas(quiet, claim, signal)
+        deltas = DeltaWriter(quiet, claim, signal)
         async with measured() as strain:
             for number in range(MIB):
                 deltas.push(f"{number % 10_000:4}")

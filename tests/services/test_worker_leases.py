@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from services.worker.execution.pool import Pool
-from services.worker.loops.chores import RENEW_RETRY_S
+from services.worker.loops.lease_renewal import RETRY_S
 from shared.errors import StoreUnavailable
 from shared.job import Claim, JobStatus
 from shared.settings import StoreSettings
@@ -43,14 +43,14 @@ async def test_a_renewal_that_failed_is_repeated_soon(store: JobStore, monkeypat
             return len(asked) >= 2
 
         await until(twice)
-    assert asked[1] - asked[0] < RENEW_RETRY_S + 1.0
+    assert asked[1] - asked[0] < RETRY_S + 1.0
 
 
 async def test_a_cancel_that_was_not_heard_is_told_by_a_renewal(
     store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The message on the worker's channel got lost: its next renewal ends the job all the same."""
-    monkeypatch.setattr(Pool, "halt_job", lambda *_: None)
+    monkeypatch.setattr(Pool, "stop_job", lambda *_: None)
     async with running_worker(_lease(store, 1.0), {"p": Scripted(waits_for_ever)}):
         (job_id,) = await submit(store)
         await until_processing(store, 1)
@@ -75,7 +75,7 @@ async def test_nothing_is_taken_over_before_a_lease_was_watched(
     async with running_worker(_lease(store, 1.0), {"p": Scripted(waits_for_ever)}) as (worker, _):
         await submit(store)
         await until(looked)
-        worker._chores.view_broke()
+        worker._consumer._watch.restart(time.monotonic())
         broke = time.monotonic()
         asked.clear()
         await until(looked)
@@ -139,7 +139,7 @@ async def test_a_ring_that_cannot_be_used_is_passed_on(store: JobStore, redis_ur
             clearing._pool.clearing = True
             await submit(store)
             await until_processing(store, 2)
-            assert len(clearing._pool.runs) == 1
+            assert len(clearing._pool.attempts) == 1
 
 
 async def test_ends_that_are_not_confirmed_are_bounded(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +155,7 @@ async def test_ends_that_are_not_confirmed_are_bounded(store: JobStore, monkeypa
         ids = await submit(store, 12)
         await until_processing(store, 4)
         await asyncio.sleep(0.3)
-        assert len(worker._pool.runs) == 4
+        assert len(worker._pool.attempts) == 4
         confirmed.set()
         for job_id in ids:
             assert (await ended(store, job_id)).status is JobStatus.COMPLETED

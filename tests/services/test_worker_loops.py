@@ -10,8 +10,8 @@ import msgspec
 import pytest
 import structlog
 
-from services.worker import app
-from services.worker.loops.supervision import PAUSE_LEAST_S, kept_going
+from services.worker import liveness
+from services.worker.loops.supervision import PAUSE_LEAST_S, supervise
 from shared.job import JobStatus
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore
@@ -26,10 +26,10 @@ from tests.support.worker import Scripted, answers, ended, running_worker, until
 @pytest.mark.parametrize(
     ("owner", "name", "loops"),
     [
-        (JobStore, "claim", {"consume"}),
-        (JobStore, "renew", {"renew", "recover"}),
-        (Upkeep, "recover", {"recover"}),
-        (Upkeep, "promote", {"promote", "consume"}),
+        (JobStore, "claim", {"consumer"}),
+        (JobStore, "renew", {"lease_renewal", "recovery"}),
+        (Upkeep, "recover", {"recovery"}),
+        (Upkeep, "promote", {"promotion", "consumer"}),
         (Upkeep, "audit", {"audit"}),
     ],
 )
@@ -64,7 +64,7 @@ async def test_a_loop_that_failed_begins_again(
 
 async def test_a_loop_that_stands_still_fails_live(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A renewal that never returns: live says so after two leases."""
-    monkeypatch.setattr(app, "LIVE_MARGIN_S", -1.0)
+    monkeypatch.setattr(liveness, "MARGIN_S", -1.0)
     quick = StoreSettings(redis_url=store.settings.redis_url, lease_seconds=1.0)
 
     async def hangs(*_: Any) -> Any:
@@ -85,7 +85,7 @@ async def test_however_much_is_due_at_once_jobs_run_and_the_worker_lives(
     store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Due jobs that take call after call for longer than two leases: others run meanwhile, and live says yes."""
-    monkeypatch.setattr(app, "LIVE_MARGIN_S", 0.0)
+    monkeypatch.setattr(liveness, "MARGIN_S", 0.0)
     quick = StoreSettings(redis_url=store.settings.redis_url, lease_seconds=1.0)
     promote, ends_at = Upkeep.promote, time.monotonic() + 4.0
 
@@ -113,7 +113,7 @@ async def test_a_loop_that_fails_again_and_again_slows_down_and_goes_on() -> Non
             raise raised.pop()
         await asyncio.Event().wait()
 
-    task = asyncio.create_task(kept_going("renew", fails, metrics.loop_failures))
+    task = asyncio.create_task(supervise("lease_renewal", fails, metrics.loop_failures))
 
     async def five_times() -> bool:
         return len(began) == 5
@@ -123,4 +123,4 @@ async def test_a_loop_that_fails_again_and_again_slows_down_and_goes_on() -> Non
     with pytest.raises(asyncio.CancelledError):
         await task
     assert began[4] - began[3] >= 0.5 * 8 * PAUSE_LEAST_S
-    assert metrics.loop_failures.labels("renew")._value.get() == 4
+    assert metrics.loop_failures.labels("lease_renewal")._value.get() == 4

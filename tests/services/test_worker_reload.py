@@ -7,7 +7,7 @@ import asyncio
 import structlog
 
 from services.worker.providers.pricing.price_file import OwnPrices
-from services.worker.providers.registry import equip
+from services.worker.providers.registry import build_providers
 from services.worker.reload import Reload
 from services.worker.settings import read_worker
 from shared.store.job_store import JobStore
@@ -18,7 +18,7 @@ async def test_a_key_that_cannot_work_changes_nothing(store: JobStore) -> None:
     """One that was written half, or with its line end, is refused in one line; the next good one counts."""
     environment = {"PROVIDERS": "groq:m", "PROVIDER_GROQ_BASE_URL": "http://127.0.0.1:1", "PROVIDER_GROQ_KEY": "k1"}
     settings, prices = read_worker(environment), OwnPrices({})
-    providers = equip(settings, {}, prices)
+    providers = build_providers(settings, {}, prices)
     reload = Reload(lambda: read_worker(environment))
     serving = asyncio.create_task(reload.serve(settings, providers, prices, store))
     try:
@@ -35,6 +35,6 @@ async def test_a_key_that_cannot_work_changes_nothing(store: JobStore) -> None:
         serving.cancel()
         for provider in providers.values():
             await provider.aclose()
-    assert [line["event"] for line in lines] == ["reload_refused", "reloaded"]
+    assert [line["event"] for line in lines] == ["reload_refused", "settings_reloaded"]
     assert lines[1]["keys"] == ["groq"]
     assert "planted" not in repr(lines)

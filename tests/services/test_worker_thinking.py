@@ -133,5 +133,5 @@ async def test_an_unknown_finish_reason_is_passed_on_and_told_once(store: JobSto
                 assert (job.status, job.outcome.finish_reason) == (JobStatus.COMPLETED, "new {reason}")
             counted = worker._metrics.calls.unknown_finish_reasons.labels("p", "p")
             assert counted._value.get() == 3
-    told = [line for line in logs if line["event"] == "finish_reason_unknown"]
+    told = [line for line in logs if line["event"] == "unknown_finish_reason_received"]
     assert [(line["provider"], line["finish_reason"]) for line in told] == [("p", "new ?reason?")]

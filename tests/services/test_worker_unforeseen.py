@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import structlog
 
-from services.worker import app
+from services.worker import liveness
 from services.worker.app import Worker
-from services.worker.loops import chores
+from services.worker.loops import lease_renewal
 from services.worker.providers import Completion, GenerationRequest
 from shared.job import JobStatus
 from shared.settings import StoreSettings
@@ -29,8 +29,8 @@ RAISED = [
 ]  # fmt: skip
 
 
-async def _settled(worker: Worker) -> bool:
-    return not worker._pool.runs and worker._pool.free == worker._settings.worker_concurrency
+async def _finalized(worker: Worker) -> bool:
+    return not worker._pool.attempts and worker._pool.free == worker._settings.worker_concurrency
 
 
 def _lines(lines: list[Any], job_id: str) -> list[Any]:
@@ -57,10 +57,10 @@ async def test_whatever_a_provider_raises_costs_one_attempt(store: JobStore, tex
             for job_id in ids:
                 seen = await ended(store, job_id)
                 assert (seen.status, seen.attempt) == (JobStatus.COMPLETED, 2)
-            await until(lambda: _settled(worker))
+            await until(lambda: _finalized(worker))
     for index, job_id in enumerate(ids):
         first, second = _lines(lines, job_id)
-        assert (first["event"], first["log_level"], second["log_level"]) == ("job_settled", "error", "info")
+        assert (first["event"], first["log_level"], second["log_level"]) == ("attempt_finalized", "error", "info")
         name = "RuntimeError" if isinstance(RAISED[index], StopAsyncIteration) else type(RAISED[index]).__name__
         assert first["cause"].startswith(name)
     assert "a prompt" not in repr(lines)
@@ -81,7 +81,7 @@ async def test_an_end_that_cannot_be_written_is_repeated_and_then_another(
         async with running_worker(store.settings, {"p": Scripted(answers)}) as (worker, _):
             (job_id,) = await submit(store, max_attempts=1)
             seen = await ended(store, job_id)
-            await until(lambda: _settled(worker))
+            await until(lambda: _finalized(worker))
     assert seen.outcome is not None
     assert (seen.status, seen.outcome.error and seen.outcome.error.type) == (status, error)
     assert len(_lines(lines, job_id)) == 1
@@ -100,13 +100,13 @@ async def test_what_no_transition_can_end_is_left_to_its_lease(
             (job_id,) = await submit(store)
 
             async def left() -> bool:
-                return any(line["event"] == "attempt_left_to_its_lease" for line in lines)
+                return any(line["event"] == "attempt_abandoned" for line in lines)
 
             await until(left)
-            assert await _settled(worker)
+            assert await _finalized(worker)
             assert (await ended(store, job_id)).status is JobStatus.COMPLETED
     first, second = _lines(lines, job_id)
-    assert (first["log_level"], second["event"]) == ("error", "job_settled")
+    assert (first["log_level"], second["event"]) == ("error", "attempt_finalized")
     assert first["cause"].startswith("FileNotFoundError at ")
 
 
@@ -133,7 +133,7 @@ async def test_a_provider_that_ignores_its_time_out_keeps_no_slot(
 ) -> None:
     """It swallows the cancellation: its job ends as `Timeout` within time-out plus lease, its only slot runs the next
     job, live fails while the task is there, and what it says when it wakes up changes nothing."""
-    monkeypatch.setattr(app, "LIVE_MARGIN_S", -1.5)
+    monkeypatch.setattr(liveness, "MARGIN_S", -1.5)
     quick = StoreSettings(redis_url=store.settings.redis_url, lease_seconds=1.0)
     deaf = _Deaf()
     try:
@@ -146,7 +146,7 @@ async def test_a_provider_that_ignores_its_time_out_keeps_no_slot(
                 assert seen.outcome is not None
                 assert seen.outcome.error is not None
                 assert seen.outcome.error.type == "Timeout"
-                await until(lambda: _settled(worker))
+                await until(lambda: _finalized(worker))
 
                 async def dead() -> bool:
                     return not await worker.live()
@@ -189,7 +189,7 @@ async def test_after_two_leases_without_a_renewal_nothing_is_paid_for(
 ) -> None:
     """The server does not answer: providers' streams are closed after two leases, not before, while it is still
     away."""
-    monkeypatch.setattr(chores, "RECONNECT_SECONDS", 0.1)
+    monkeypatch.setattr(lease_renewal, "RECONNECT_SECONDS", 0.1)
     quick = StoreSettings(redis_url=store.settings.redis_url, lease_seconds=1.0, timeout_seconds=0.3)
     closed = asyncio.Event()
 

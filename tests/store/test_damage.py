@@ -14,6 +14,7 @@ from shared.store.job_store import JobStore, open_store
 from shared.store.keys import GROUP
 from shared.store.reading.records import VERSION
 from shared.store.results import UnreadableJob
+from shared.store.transitions import Requeue
 from tests.support.checks import RawRedis
 from tests.support.store import (
     KEYS,
@@ -98,7 +99,10 @@ async def test_a_broken_organisation_log_keeps_no_job_from_its_worker(telling: J
     await raw("SET", KEYS.organization("org"), "x", "EX", 100)
     ids = await submit(telling, 2)
     held, other = await claim(telling)
-    assert await telling.requeue(held, RetryReason.ERROR, delay_ms=0, refund=False, error=None) == JobStatus.QUEUED
+    assert (
+        await telling.requeue(Requeue(held, RetryReason.ERROR, delay_ms=0, refund=False, error=None))
+        == JobStatus.QUEUED
+    )
     assert (await telling.cancel(other.job_id, force=True)).state == "cancelled"
     assert (await telling.cancel(held.job_id)).state == "cancelled"
     assert await breaches(telling, raw, ids) == []
@@ -228,7 +232,7 @@ async def test_events_stay_whole_after_an_audit_put_a_job_back(store: JobStore, 
     assert (await store.upkeep.audit("w2")).requeued == 1
     (second,) = await claim(store, 1, "w2")
     await store.append(second, 2, "a")
-    await store.requeue(second, RetryReason.ERROR, delay_ms=0, refund=False, error=None)
+    await store.requeue(Requeue(second, RetryReason.ERROR, delay_ms=0, refund=False, error=None))
     kinds = [str(event.kind) for event in (await store.events.read(held.job_id, None)).events]
     assert kinds == ["queued", "processing", "delta", "retrying"]
 
@@ -264,7 +268,7 @@ async def test_a_log_that_is_no_log_ends_its_job_and_nothing_else(store: JobStor
     first, second = await claim(store)
     await raw("SET", KEYS.log(damaged), "x")
     with pytest.raises(StoreRejected):
-        await store.requeue(first, RetryReason.ERROR, delay_ms=0, refund=False, error=None)
+        await store.requeue(Requeue(first, RetryReason.ERROR, delay_ms=0, refund=False, error=None))
     assert await breaches(store, raw, [damaged, healthy]) == []
     await make_stale(raw, first, second)
     await store.renew("w2", [])
@@ -280,7 +284,7 @@ async def test_a_log_that_is_no_log_ends_its_job_and_nothing_else(store: JobStor
 
 
 async def test_what_a_full_server_refuses_as_a_whole_may_be_repeated(store: JobStore, raw: RawRedis) -> None:
-    """A worker's chores live on: its audit comes later."""
+    """A worker's background loops live on: its audit comes later."""
     await raw("CONFIG", "SET", "maxmemory", 1)
     try:
         with pytest.raises(StoreFull):

@@ -12,6 +12,7 @@ from shared.job import RetryReason
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.results import CallReport
+from shared.store.transitions import Requeue, Reroute
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, block, routing, throttle_all
 from tests.support.store import KEYS, breaches, claim, complete, error_of, make_overdue, new_job, status_of, submit
@@ -46,8 +47,8 @@ async def test_a_job_that_nobody_was_given_ends_by_its_own_deadline(store: JobSt
     down. One that runs is left to its worker, one that has ended costs nothing more."""
     ids = await submit(store, 6, deadline_ms=3_600_000)
     held = await claim(store, 4)
-    await store.requeue(held[0], RetryReason.DRAIN, delay_ms=0, refund=True, error=None)
-    await store.requeue(held[1], RetryReason.ERROR, delay_ms=1, refund=False, error=None)
+    await store.requeue(Requeue(held[0], RetryReason.DRAIN, delay_ms=0, refund=True, error=None))
+    await store.requeue(Requeue(held[1], RetryReason.ERROR, delay_ms=1, refund=False, error=None))
     await complete(store, held[2])
     ids += await submit(store, 1, delay_ms=20, deadline_ms=3_600_000)
     unhurried = await submit(store, 1, deadline_ms=7_200_000)
@@ -91,7 +92,9 @@ async def test_whoever_throttles_a_job_comes_back_for_its_deadline(url: str) -> 
     ) as store:
         await submit(store, 1, deadline_ms=8_000)
         (held,) = await claim(store)
-        found = await store.reroute(held, A, CallReport.LIMITED, retry_after_ms=3_600_000, candidates=(), spent=None)
+        found = await store.reroute(
+            Reroute(held, A, CallReport.LIMITED, retry_after_ms=3_600_000, candidates=(), spent=None)
+        )
         assert found.wait_ms <= 8_000
         await store.submit(new_job(deadline_ms=6_000))
         claimed = await store.claim("w1", 5, look=True, suspect=True)
@@ -107,7 +110,7 @@ async def test_a_retry_that_is_due_near_its_deadline_is_not_overlooked(store: Jo
     """Its deadline was written nowhere, and among what came back it stands behind others with more time."""
     (job_id,) = await submit(store, deadline_ms=3_500, own_deadline=False)
     (held,) = await claim(store)
-    await store.requeue(held, RetryReason.ERROR, delay_ms=1, refund=False, error=None)
+    await store.requeue(Requeue(held, RetryReason.ERROR, delay_ms=1, refund=False, error=None))
     await asyncio.sleep(0.01)
     assert (await store.upkeep.promote()).promoted == 1
     await make_overdue(raw, job_id)

@@ -11,6 +11,7 @@ from shared.events import EventId, EventKind, parse_event_id
 from shared.job import JobError, JobStatus, Outcome, RetryReason
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
+from shared.store.transitions import Finish, Requeue
 from tests.support.checks import RawRedis
 from tests.support.store import claim, complete, submit
 
@@ -23,10 +24,10 @@ async def _eventful(store: JobStore) -> str:
     (held,) = await claim(store)
     await store.append(held, 2, "first ")
     await store.append(held, 3, "try ")
-    await store.requeue(held, RetryReason.ERROR, delay_ms=0, refund=False, error=ERROR)
+    await store.requeue(Requeue(held, RetryReason.ERROR, delay_ms=0, refund=False, error=ERROR))
     (held,) = await claim(store)
     await store.append(held, 2, "second ")
-    await store.finish(held, JobStatus.COMPLETED, Outcome(result="second try"), number=2, offset=7, run_ms=1)
+    await store.finish(Finish(held, JobStatus.COMPLETED, Outcome(result="second try"), number=2, offset=7, run_ms=1))
     return job_id
 
 
@@ -50,7 +51,7 @@ async def test_a_late_reader_hears_of_every_attempt(store: JobStore) -> None:
     for _ in range(3):
         (held,) = await claim(store)
         await store.append(held, 2, "text ")
-        await store.requeue(held, RetryReason.ERROR, delay_ms=0, refund=False, error=ERROR)
+        await store.requeue(Requeue(held, RetryReason.ERROR, delay_ms=0, refund=False, error=ERROR))
     await claim(store)
     events = (await store.events.read(job_id, None)).events
     kinds = ["queued", *["processing", "delta", "retrying"] * 3, "processing"]
@@ -113,7 +114,7 @@ async def test_a_number_that_an_ended_lease_never_had_is_a_gap(store: JobStore) 
     (job_id,) = await submit(store)
     (held,) = await claim(store)
     await store.append(held, 2, "some text")
-    await store.requeue(held, RetryReason.ERROR, delay_ms=0, refund=False, error=ERROR)
+    await store.requeue(Requeue(held, RetryReason.ERROR, delay_ms=0, refund=False, error=ERROR))
     assert not (await store.events.read(job_id, EventId(held.token, 3))).gap
     assert (await store.events.read(job_id, EventId(held.token, 4))).gap
 
@@ -126,7 +127,7 @@ async def test_a_hole_in_the_log_is_a_gap(store: JobStore, raw: RawRedis, ended:
     for number in (2, 3, 4):
         await store.append(held, number, f"<{number}>")
     if ended:
-        await store.finish(held, JobStatus.COMPLETED, Outcome(result="<2><3><4>"), number=4, offset=9, run_ms=1)
+        await store.finish(Finish(held, JobStatus.COMPLETED, Outcome(result="<2><3><4>"), number=4, offset=9, run_ms=1))
     await raw("HDEL", store.keys.log(job_id), f"{held.token}.3")
     page = await store.events.read(job_id, EventId(held.token, 1))
     assert page.gap
@@ -182,7 +183,7 @@ async def test_no_number_is_told_twice_after_events_were_lost(store: JobStore, r
     for number in range(2, 9):
         await store.append(held, number, str(number))
     await raw("HDEL", store.keys.log(job_id), *(f"{held.token}.{number}" for number in range(2, 5)))
-    await store.requeue(held, RetryReason.ERROR, delay_ms=0, refund=False, error=ERROR)
+    await store.requeue(Requeue(held, RetryReason.ERROR, delay_ms=0, refund=False, error=ERROR))
     flat = await raw("HGETALL", store.keys.log(job_id))
     numbers = {int(field.rpartition(b".")[2]): value[:1] for field, value in zip(flat[::2], flat[1::2], strict=True)}
     assert numbers == {5: b"d", 6: b"d", 7: b"d", 8: b"d", 9: b"r"}

@@ -12,6 +12,7 @@ from shared.job import Claim, JobError, JobStatus, RetryReason
 from shared.store import maintenance
 from shared.store.job_store import JobStore
 from shared.store.results import CallReport
+from shared.store.transitions import Requeue, Reroute
 from tests.support.checks import RawRedis
 from tests.support.gates import A, block, free, throttle_all
 from tests.support.store import breaches, claim, claim_one, complete, drain, lose, make_stale, new_job, submit
@@ -22,9 +23,12 @@ Write = Callable[[JobStore, Claim], Awaitable[object]]
 WRITES: dict[str, tuple[Write, str]] = {
     "append": (lambda store, held: store.append(held, 2, "text"), "log"),
     "finish": (complete, "job"),
-    "requeue": (lambda s, h: s.requeue(h, RetryReason.ERROR, delay_ms=60_000, refund=False, error=ERROR), "job"),
+    "requeue": (
+        lambda s, h: s.requeue(Requeue(h, RetryReason.ERROR, delay_ms=60_000, refund=False, error=ERROR)),
+        "job",
+    ),
     "reroute": (
-        lambda s, h: s.reroute(h, "a:a", CallReport.LIMITED, retry_after_ms=60_000, candidates=[], spent=None),
+        lambda s, h: s.reroute(Reroute(h, "a:a", CallReport.LIMITED, retry_after_ms=60_000, candidates=[], spent=None)),
         "job",
     ),
     "cancel": (lambda store, held: store.cancel(held.job_id, force=True), "job"),
@@ -154,8 +158,8 @@ async def test_a_full_server_lets_running_jobs_end(store: JobStore, raw: RawRedi
         await store.submit(new_job())
     await store.append(held[0], 2, "text" * 100)
     await complete(store, held[0], "text" * 100, number=2)
-    await store.requeue(held[1], RetryReason.ERROR, delay_ms=60_000, refund=False, error=ERROR)
-    await store.requeue(held[2], RetryReason.DRAIN, delay_ms=0, refund=True, error=None)
+    await store.requeue(Requeue(held[1], RetryReason.ERROR, delay_ms=60_000, refund=False, error=ERROR))
+    await store.requeue(Requeue(held[2], RetryReason.DRAIN, delay_ms=0, refund=True, error=None))
     await store.cancel(held[3].job_id)
     assert (await store.cancel(held[3].job_id, force=True)).state == "cancelled"
     assert (await store.cancel(ids[7])).state == "cancelled"

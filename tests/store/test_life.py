@@ -12,6 +12,7 @@ from shared.job import JobSnapshot, JobStatus, Outcome, RetryReason, Usage
 from shared.store.engine.script_calls import HANDBACKS_MAX
 from shared.store.job_store import JobStore
 from shared.store.results import Ring
+from shared.store.transitions import Finish, Requeue
 from tests.support.checks import RawRedis
 from tests.support.store import (
     ERROR,
@@ -34,7 +35,7 @@ async def test_attempts_end_with_the_last_error(store: JobStore, raw: RawRedis) 
     states = []
     for _ in range(2):
         (held,) = await claim(store)
-        states.append(await store.requeue(held, RetryReason.ERROR, delay_ms=0, refund=False, error=ERROR))
+        states.append(await store.requeue(Requeue(held, RetryReason.ERROR, delay_ms=0, refund=False, error=ERROR)))
     assert states == [JobStatus.QUEUED, JobStatus.FAILED]
     assert await error_of(store, job_id) == "ProviderUnavailable"
     assert await breaches(store, raw, [job_id]) == []
@@ -44,7 +45,7 @@ async def test_a_retried_job_that_writes_nothing_more_leaves_no_log(store: JobSt
     """Its log holds the retry of its first lease, and goes with it although the last lease logged nothing (I5)."""
     (job_id,) = await submit(store)
     (held,) = await claim(store)
-    await store.requeue(held, RetryReason.ERROR, delay_ms=0, refund=False, error=ERROR)
+    await store.requeue(Requeue(held, RetryReason.ERROR, delay_ms=0, refund=False, error=ERROR))
     (held,) = await claim(store)
     await complete(store, held)
     assert await breaches(store, raw, [job_id]) == []
@@ -55,7 +56,7 @@ async def test_the_prompt_is_kept_only_where_a_retry_needs_it(store: JobStore) -
     kept = {}
     for status in (JobStatus.COMPLETED, JobStatus.FAILED):
         held = await claim_one(store)
-        await store.finish(held, status, Outcome(), number=1, offset=0, run_ms=1)
+        await store.finish(Finish(held, status, Outcome(), number=1, offset=0, run_ms=1))
         snapshot = await store.status(held.job_id)
         assert snapshot is not None
         kept[status] = snapshot.spec.prompt
@@ -68,9 +69,9 @@ async def test_hand_backs_are_bounded(store: JobStore) -> None:
     for _ in range(HANDBACKS_MAX):
         (held,) = await claim(store)
         assert held.attempt == 1
-        assert await store.requeue(held, RetryReason.DRAIN, delay_ms=0, refund=True, error=None) == "queued"
+        assert await store.requeue(Requeue(held, RetryReason.DRAIN, delay_ms=0, refund=True, error=None)) == "queued"
     (held,) = await claim(store)
-    assert await store.requeue(held, RetryReason.DRAIN, delay_ms=0, refund=True, error=None) == "failed"
+    assert await store.requeue(Requeue(held, RetryReason.DRAIN, delay_ms=0, refund=True, error=None)) == "failed"
     assert await error_of(store, job_id) == "GaveUp"
 
 
@@ -98,7 +99,7 @@ async def test_a_job_past_its_deadline_is_not_run(store: JobStore, raw: RawRedis
     assert await error_of(store, late) == "DeadlineExceeded"
     (soon,) = await submit(store, deadline_ms=5_000)
     (held,) = await claim(store)
-    assert await store.requeue(held, RetryReason.ERROR, delay_ms=60_000, refund=False, error=ERROR) == "failed"
+    assert await store.requeue(Requeue(held, RetryReason.ERROR, delay_ms=60_000, refund=False, error=ERROR)) == "failed"
     assert await error_of(store, soon) == "ProviderUnavailable"
     assert await breaches(store, raw, [late, soon]) == []
 
@@ -149,7 +150,7 @@ async def test_a_cancel_request_survives_the_worker(store: JobStore, raw: RawRed
     for held in (lost, back):
         assert (await store.cancel(held.job_id)).state == "requested"
     assert (await store.renew("w1", [lost, back])).cancelled == set(ids)
-    assert await store.requeue(back, RetryReason.ERROR, delay_ms=0, refund=False, error=ERROR) == "cancelled"
+    assert await store.requeue(Requeue(back, RetryReason.ERROR, delay_ms=0, refund=False, error=ERROR)) == "cancelled"
     await lose(store, raw, lost)
     assert await status_of(store, lost.job_id) is JobStatus.CANCELLED
     assert await breaches(store, raw, ids) == []
@@ -217,7 +218,7 @@ async def test_the_listing_reads_no_large_texts(store: JobStore, raw: RawRedis) 
         usage = Usage(input_tokens=1, output_tokens=2)
         outcome = Outcome(result="x" * 1_000_000, provider="p", usage=usage, metadata={"demo": True})
         with contextlib.suppress(LeaseLost):
-            await store.finish(held, JobStatus.COMPLETED, outcome, number=1, offset=0, run_ms=1)
+            await store.finish(Finish(held, JobStatus.COMPLETED, outcome, number=1, offset=0, run_ms=1))
     before = await sent()
     page = await store.overview.jobs("a")
     (cancelled,) = (await store.overview.jobs("a", status=JobStatus.CANCELLED)).jobs

@@ -10,6 +10,7 @@ import pytest
 from shared.job import JobStatus, Outcome, RetryReason
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
+from shared.store.transitions import Finish, Requeue
 from tests.support.checks import RawRedis
 from tests.support.store import claim, complete, new_job
 
@@ -33,8 +34,8 @@ async def _live(store: JobStore) -> str:
     await store.append(held[0], 2, "some")
     await complete(store, held[0], "some", number=2)
     await asyncio.gather(*(complete(store, one) for one in held[1:5]))
-    await store.requeue(held[5], RetryReason.ERROR, delay_ms=1, refund=False, error=None)
-    await store.finish(held[6], JobStatus.CANCELLED, Outcome(), number=1, offset=0, run_ms=1)
+    await store.requeue(Requeue(held[5], RetryReason.ERROR, delay_ms=1, refund=False, error=None))
+    await store.finish(Finish(held[6], JobStatus.CANCELLED, Outcome(), number=1, offset=0, run_ms=1))
     await store.cancel(jobs[-1].id)
     await store.cancel(held[7].job_id)
     await store.cancel(held[7].job_id, force=True)

@@ -9,6 +9,7 @@ import pytest
 
 from shared.job import RetryReason
 from shared.store.job_store import JobStore
+from shared.store.transitions import Requeue
 from tests.support.checks import RawRedis
 from tests.support.store import claim, claim_one, lose, submit
 
@@ -54,7 +55,7 @@ async def test_what_was_handed_back_goes_before_what_waits(store: JobStore, prio
     held = await claim_one(store)
     await submit(store, 100, priority)
     for _ in range(4):
-        await store.requeue(held, RetryReason.DRAIN, delay_ms=0, refund=True, error=None)
+        await store.requeue(Requeue(held, RetryReason.DRAIN, delay_ms=0, refund=True, error=None))
         found = {one.job_id: one for _ in range(2) for one in await claim(store, 1, look=look)}
         assert held.job_id in found
         held = found[held.job_id]
@@ -65,7 +66,7 @@ async def test_a_high_job_does_not_wait_behind_what_was_handed_back(store: JobSt
     """Twenty came back, and high ones come one after the other: each is among the next two claimed (I8)."""
     await submit(store, 20)
     for held in await claim(store, 20):
-        await store.requeue(held, RetryReason.DRAIN, delay_ms=0, refund=True, error=None)
+        await store.requeue(Requeue(held, RetryReason.DRAIN, delay_ms=0, refund=True, error=None))
     for _ in range(4):
         (high,) = await submit(store, 1, "high")
         assert high in {held.job_id for _ in range(2) for held in await claim(store, 1, look=look)}

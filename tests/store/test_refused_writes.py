@@ -19,6 +19,7 @@ from shared.store.engine import scripts
 from shared.store.engine.script_calls import Item
 from shared.store.job_store import JobStore, open_store
 from shared.store.results import CallReport
+from shared.store.transitions import Requeue, Reroute
 from tests.conftest import flush
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, close, routing
@@ -70,9 +71,9 @@ ACTS: dict[str, Act] = {
     "recover": lambda s: s.store.upkeep.recover("finder", []),
     "renew": lambda s: s.store.renew("w1", [s.held]),
     "report": lambda s: s.store.report(A, CallReport.LIMITED),
-    "requeue": lambda s: s.store.requeue(s.held, RetryReason.ERROR, delay_ms=1, refund=False, error=ERROR),
+    "requeue": lambda s: s.store.requeue(Requeue(s.held, RetryReason.ERROR, delay_ms=1, refund=False, error=ERROR)),
     "reroute": lambda s: s.store.reroute(
-        s.held, A, CallReport.LIMITED, retry_after_ms=60_000, candidates=[], chain=[A], spent=None
+        Reroute(s.held, A, CallReport.LIMITED, retry_after_ms=60_000, candidates=[], chain=[A], spent=None)
     ),
     "stats": lambda s: s.store.overview.stats(),
     "submit": lambda s: s.store.submit(new_job()),

@@ -10,6 +10,7 @@ from shared.errors import LeaseLost, PressworkError, StoreUnavailable
 from shared.job import JobError, JobStatus, Outcome, RetryReason
 from shared.store.job_store import JobStore
 from shared.store.results import CallReport
+from shared.store.transitions import Finish, Requeue, Reroute
 from tests.support.checks import RawRedis
 from tests.support.store import FaultyTransport, breaches, claim, claim_one, complete, make_stale, new_job, submit
 
@@ -41,20 +42,22 @@ async def _finish(store: JobStore, _: RawRedis) -> tuple[Step, list[str]]:
 
 async def _requeue(store: JobStore, _: RawRedis) -> tuple[Step, list[str]]:
     held = await claim_one(store)
-    return lambda: store.requeue(held, RetryReason.ERROR, delay_ms=5000, refund=False, error=ERROR), [held.job_id]
+    return lambda: store.requeue(Requeue(held, RetryReason.ERROR, delay_ms=5000, refund=False, error=ERROR)), [
+        held.job_id
+    ]
 
 
 async def _hand_back(store: JobStore, _: RawRedis) -> tuple[Step, list[str]]:
     held = await claim_one(store)
-    return lambda: store.requeue(held, RetryReason.DRAIN, delay_ms=0, refund=True, error=None), [held.job_id]
+    return lambda: store.requeue(Requeue(held, RetryReason.DRAIN, delay_ms=0, refund=True, error=None)), [held.job_id]
 
 
 def _reroute(report: CallReport, *others: str) -> Callable[[JobStore, RawRedis], Awaitable[tuple[Step, list[str]]]]:
     async def scene(store: JobStore, _: RawRedis) -> tuple[Step, list[str]]:
         held = await claim_one(store)
-        return lambda: store.reroute(
+        return lambda: store.reroute(Reroute(
             held, "a:a", report, retry_after_ms=60_000, candidates=others, spent=None
-        ), [held.job_id]  # fmt: skip
+        )), [held.job_id]  # fmt: skip
 
     return scene
 
@@ -203,8 +206,8 @@ async def test_a_replaced_lease_changes_nothing(store: JobStore, raw: RawRedis, 
     for write in (
         lambda: store.append(old, 2, "mine"),
         lambda: complete(store, old, "mine"),
-        lambda: store.requeue(old, RetryReason.ERROR, delay_ms=0, refund=False, error=ERROR),
-        lambda: store.reroute(old, "a:a", CallReport.LIMITED, retry_after_ms=9_000, candidates=[], spent=None),
+        lambda: store.requeue(Requeue(old, RetryReason.ERROR, delay_ms=0, refund=False, error=ERROR)),
+        lambda: store.reroute(Reroute(old, "a:a", CallReport.LIMITED, retry_after_ms=9_000, candidates=[], spent=None)),
     ):
         with pytest.raises(LeaseLost):
             await write()
@@ -223,7 +226,7 @@ async def test_after_a_forced_cancel_only_usage_is_taken_from_the_worker(store: 
     for cost in (0.25, 99.0):
         outcome = Outcome(result="all of it", cost_usd=cost)
         with pytest.raises(LeaseLost):
-            await store.finish(held, JobStatus.COMPLETED, outcome, number=2, offset=8, run_ms=5)
+            await store.finish(Finish(held, JobStatus.COMPLETED, outcome, number=2, offset=8, run_ms=5))
     snapshot = await store.status(held.job_id)
     assert snapshot is not None
     assert snapshot.outcome is not None

@@ -13,6 +13,7 @@ from shared.store.engine.script_calls import LOSSES_MAX
 from shared.store.job_store import JobStore, open_store
 from shared.store.reading.usage import UsageRow
 from shared.store.routing import Routing
+from shared.store.transitions import Finish, Requeue
 from tests.support.checks import RawRedis
 from tests.support.store import claim, complete, make_stale, submit, usage_rows
 
@@ -81,7 +82,7 @@ async def _settled(store: JobStore, delay_ms: int) -> str:
     """A job that failed once, whose attempt was settled, and that is to be tried again."""
     (job_id,) = await submit(store)
     (held,) = await claim(store)
-    await store.requeue(held, RetryReason.ERROR, delay_ms=delay_ms, refund=False, error=None, spent=SPENT)
+    await store.requeue(Requeue(held, RetryReason.ERROR, delay_ms=delay_ms, refund=False, error=None, spent=SPENT))
     return job_id
 
 
@@ -224,7 +225,7 @@ async def test_a_forced_cancel_whose_worker_is_dead_is_estimated(
         assert job.outcome.usage == Usage(input_tokens=11, output_tokens=3, estimated=True)
         assert job.outcome.cost_usd == pytest.approx((11 * INPUT + 3 * OUTPUT + 0.5) // 1 / 1e9, abs=1e-12)
     with pytest.raises(LeaseLost):
-        await store.finish(held, JobStatus.CANCELLED, Outcome(usage=SPENT.usage), number=2, offset=0, run_ms=1)
+        await store.finish(Finish(held, JobStatus.CANCELLED, Outcome(usage=SPENT.usage), number=2, offset=0, run_ms=1))
     assert (await _ended(store, held.job_id)).outcome == job.outcome
     assert (await store.overview.stats()).cancelled == 1
 
@@ -236,7 +237,7 @@ async def test_a_forced_cancel_that_its_worker_settled_is_not_estimated(
     held = await _forced(unpriced, store)
     told = Outcome(usage=SPENT.usage, cost_usd=0.5, provider="openai", model="gpt-a")
     with pytest.raises(LeaseLost):
-        await store.finish(held, JobStatus.CANCELLED, told, number=2, offset=0, run_ms=1)
+        await store.finish(Finish(held, JobStatus.CANCELLED, told, number=2, offset=0, run_ms=1))
     await _audit(store, raw, held.job_id, ended_s_ago=60)
     job = await _ended(store, held.job_id)
     assert job.outcome is not None

@@ -11,6 +11,7 @@ import pytest
 from shared.job import RetryReason
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
+from shared.store.transitions import Requeue
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, block, free, routing, throttle_all
 from tests.support.store import KEYS, breaches, claim, complete, lose, new_job, submit
@@ -40,8 +41,8 @@ async def test_what_came_back_keeps_its_priority_and_its_age(one: JobStore, raw:
     await free(raw, A)
     held = {claimed.job_id: claimed for claimed in await claim(one, 4)}
     for job_id in (low[2], high[0]):
-        await one.requeue(held[job_id], RetryReason.DRAIN, delay_ms=0, refund=True, error=None)
-    await one.requeue(held[low[0]], RetryReason.ERROR, delay_ms=1, refund=False, error=None)
+        await one.requeue(Requeue(held[job_id], RetryReason.DRAIN, delay_ms=0, refund=True, error=None))
+    await one.requeue(Requeue(held[low[0]], RetryReason.ERROR, delay_ms=1, refund=False, error=None))
     await lose(one, raw, held[low[1]])
     await raw("ZADD", one.keys.fixed("due_low"), "XX", 1, low[0])
     await one.upkeep.promote()

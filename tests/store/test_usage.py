@@ -13,6 +13,7 @@ from shared.job import Claim, JobStatus, Outcome, Usage
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.reading.usage import UsageRow
+from shared.store.transitions import Finish
 from tests.support.checks import RawRedis, leaks
 from tests.support.store import KEYS, FaultyTransport, claim, claim_one, submit, usage_rows
 
@@ -27,7 +28,7 @@ def _outcome(n: int = 1, *, model: str = "m", cost: float | None = 0.5) -> Outco
 
 
 async def _end(store: JobStore, held: Claim, outcome: Outcome, status: JobStatus = JobStatus.COMPLETED) -> None:
-    await store.finish(held, status, outcome, number=1, offset=0, run_ms=1)
+    await store.finish(Finish(held, status, outcome, number=1, offset=0, run_ms=1))
 
 
 async def _today(raw: RawRedis) -> int:

@@ -11,6 +11,7 @@ from shared.settings import StoreSettings
 from shared.store.engine.script_calls import LOSSES_MAX
 from shared.store.job_store import JobStore, open_store
 from shared.store.results import CallReport
+from shared.store.transitions import Requeue
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, block, free, reroute, routing, throttle_all
 from tests.support.gateway import heard
@@ -56,7 +57,7 @@ def _requeue(reason: RetryReason, delay_ms: int = 0, losses: int = 0) -> Scene:
     async def scene(store: JobStore, raw: RawRedis) -> Step:
         held = await claim_one(store)
         await raw("HSET", KEYS.job(held.job_id), "losses", losses)
-        return lambda: store.requeue(held, reason, delay_ms=delay_ms, refund=False, error=ERROR)
+        return lambda: store.requeue(Requeue(held, reason, delay_ms=delay_ms, refund=False, error=ERROR))
 
     return scene
 

@@ -17,9 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tests.support.processes import ROOT
-
-TASKS: Final = {"Pool._work": "run", "Pool._end": "run", "Deltas._write": "self"}
+TASKS: Final = {"Pool._work": "attempt", "Pool._finalize": "attempt", "DeltaWriter._write": "self"}
 """The tasks of an attempt, and the local name that leads to its claim."""
 
 FAULTS: Final = ("raises", "cancelled", "hangs", "deaf")
@@ -48,8 +46,9 @@ class Boom(Exception):
     """What nobody foresaw."""
 
 
-class _Driven(Coroutine[Any, Any, Any]):
-    """An attempt's coroutine, between it and its task."""
+@Coroutine.register
+class _Driven:
+    """An attempt's coroutine, between it and its task, which calls `send`, `throw` and `close` alone."""
 
     def __init__(self, inner: Any, watch: Watch, name: str, job_id: str) -> None:
         self._inner = inner
@@ -70,9 +69,6 @@ class _Driven(Coroutine[Any, Any, Any]):
 
     def close(self) -> None:
         self._inner.close()
-
-    def __await__(self) -> Any:
-        raise NotImplementedError
 
     def _after(self, waited: Any) -> Any:
         kind = self._watch.reached(self._name, self._job_id, _frames(self._inner))
@@ -121,9 +117,10 @@ class Watch:
         of = coroutine.cr_frame.f_locals[TASKS[name]]
         job_id = (of._claim if TASKS[name] == "self" else of.claim).job_id
         self.tasks[name, job_id] = self.tasks.get((name, job_id), 0) + 1
-        driven = _Driven(coroutine, self, name, job_id)
+        driven: Any = _Driven(coroutine, self, name, job_id)
         driven.task = asyncio.Task(driven, loop=loop, **more)
-        return driven.task
+        task: asyncio.Task[Any] = driven.task
+        return task
 
     def reached(self, task: str, job_id: str, frames: tuple[tuple[str, str, int], ...]) -> str | None:
         """A job suspends here; what is to happen."""
@@ -164,12 +161,11 @@ def _frames(coroutine: Any) -> tuple[tuple[str, str, int], ...]:
     return tuple(found)
 
 
-def written_awaits(files: Iterable[str]) -> set[tuple[str, int]]:
+def written_awaits(files: Iterable[Path]) -> set[tuple[str, int]]:
     """Every `await` and `async for` in the text of these files: path and line."""
     found = set()
-    for name in files:
-        path = ROOT / name
-        for node in ast.walk(ast.parse(Path(path).read_text(encoding="utf-8"))):
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Await | ast.AsyncFor):
                 found.add((str(path), node.lineno))
     return found

@@ -6,6 +6,7 @@ from shared.job import Claim
 from shared.store.job_store import JobStore
 from shared.store.results import CallReport
 from shared.store.routing import GateLimits, Routing
+from shared.store.transitions import Reroute
 from tests.support.checks import RawRedis
 from tests.support.store import KEYS, claim, submit
 
@@ -22,7 +23,7 @@ async def reroute(
     store: JobStore, held: Claim, report: CallReport, *others: str, gate: str = A, retry_ms: int | None = None
 ) -> tuple[str, str]:
     """What becomes of a job whose call failed: the state and the gate."""
-    found = await store.reroute(held, gate, report, retry_after_ms=retry_ms, candidates=others, spent=None)
+    found = await store.reroute(Reroute(held, gate, report, retry_after_ms=retry_ms, candidates=others, spent=None))
     return found.state, found.gate
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from shared.job import Claim, JobError, JobSpec, JobStatus, NewJob, Outcome, RetryReason, new_job_id
 from shared.store.job_store import JobStore
+from shared.store.transitions import Finish, Requeue
 
 WORKER = "worker-1"
 
@@ -52,7 +53,7 @@ class JobLife:
     async def retry(self) -> None:
         """Hand it back; it can be started again at once."""
         error = JobError(type="ProviderError", message="busy", retryable=True)
-        await self._store.requeue(self.claim, RetryReason.ERROR, delay_ms=0, refund=False, error=error)
+        await self._store.requeue(Requeue(self.claim, RetryReason.ERROR, delay_ms=0, refund=False, error=error))
         self.events.append("retrying")
 
     async def complete(self, tail: str = "") -> None:
@@ -61,7 +62,7 @@ class JobLife:
             self.events.append("delta")
         outcome = Outcome(result=self.text + tail)
         await self._store.finish(
-            self.claim, JobStatus.COMPLETED, outcome, number=self._number, offset=len(self.text), run_ms=5
+            Finish(self.claim, JobStatus.COMPLETED, outcome, number=self._number, offset=len(self.text), run_ms=5)
         )
         self.text += tail
         self.events.append("completed")

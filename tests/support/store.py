@@ -12,6 +12,7 @@ from shared.job import Claim, JobError, JobSpec, JobStatus, NewJob, Outcome, Pri
 from shared.store.job_store import JobStore
 from shared.store.keys import FIXED, GROUP, LANES, Keys
 from shared.store.reading.usage import UsageRow
+from shared.store.transitions import Finish
 from tests.support.checks import RawRedis
 
 KEYS = Keys()
@@ -68,7 +69,7 @@ async def claim_one(store: JobStore, consumer: str = "w1") -> Claim:
 
 async def complete(store: JobStore, held: Claim, text: str = "text", *, number: int = 1) -> None:
     """End a job as completed; `number` of its last delta, all of which held nothing of this text."""
-    await store.finish(held, JobStatus.COMPLETED, Outcome(result=text), number=number, offset=0, run_ms=1)
+    await store.finish(Finish(held, JobStatus.COMPLETED, Outcome(result=text), number=number, offset=0, run_ms=1))
 
 
 async def make_stale(raw: RawRedis, *claims: Claim) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import pytest
 import yaml
 
-from services.worker.app import HAND_BACK_SECONDS
+from services.worker.app import RELEASE_SECONDS
 from services.worker.settings import WorkerSettings
 from tests.support.processes import ROOT
 
@@ -79,7 +79,7 @@ def test_images_of_others_are_pinned(name: str) -> None:
 def test_the_drain_fits_into_the_grace_period() -> None:
     """A worker has drained and handed back before Docker kills it."""
     grace = float(SERVICES["worker"]["stop_grace_period"].removesuffix("s"))
-    assert WorkerSettings().drain_seconds + HAND_BACK_SECONDS + 5 < grace
+    assert WorkerSettings().drain_seconds + RELEASE_SECONDS + 5 < grace
 
 
 def test_secrets_are_files_and_their_default_is_none() -> None:

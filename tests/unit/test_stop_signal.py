@@ -1,4 +1,4 @@
-"""What stops a run, and which of its reasons counts."""
+"""The stop of an attempt, and which of its reasons counts."""
 
 from __future__ import annotations
 
@@ -6,21 +6,25 @@ import asyncio
 
 import pytest
 
-from services.worker.execution.attempt import Interrupted, Stop, StopSignal
+from services.worker.execution.attempt import Interrupted, StopReason, StopSignal
 
 
 def test_the_first_reason_counts_but_a_lost_lease_overrules_all() -> None:
-    """A run whose lease is gone must write nothing, whatever it was told before or is told after."""
+    """An attempt whose lease is gone must write nothing, whatever reason came before or comes after."""
     signal = StopSignal(0.0, 1.0)
-    for why, reason in ((Stop.DRAIN, Stop.DRAIN), (Stop.CANCELLED, Stop.DRAIN), (Stop.LOST, Stop.LOST)):
-        signal.halt(why)
+    for given, reason in (
+        (StopReason.DRAIN, StopReason.DRAIN),
+        (StopReason.CANCELLED, StopReason.DRAIN),
+        (StopReason.LEASE_LOST, StopReason.LEASE_LOST),
+    ):
+        signal.stop(given)
         assert signal.reason is reason
-    signal.halt(Stop.TIMEOUT)
-    assert signal.reason is Stop.LOST
+    signal.stop(StopReason.TIMEOUT)
+    assert signal.reason is StopReason.LEASE_LOST
 
 
 @pytest.mark.parametrize("inside", [False, True])
-async def test_a_task_whose_run_was_taken_ends_no_step(inside: bool) -> None:
+async def test_a_task_whose_attempt_was_taken_ends_no_step(inside: bool) -> None:
     """It cannot begin another one, nor end well the one it is in: what it would write next is not its own any more."""
     signal = StopSignal(0.0, 1.0)
     entered = False

@@ -1,4 +1,4 @@
-"""Runs one claimed job: calls a provider, or the next one in the chain, until one has answered."""
+"""Runs one attempt: calls a provider, or the next one in the chain, until one has answered, and decides its outcome."""
 
 from __future__ import annotations
 
@@ -6,180 +6,208 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
+
 from services.worker.execution import outcomes
-from services.worker.execution.attempt import Ending, Interrupted, Parked, Run, Stop, Unforeseen
-from services.worker.execution.attempt_cost import Account
-from services.worker.execution.call_metrics import Meters
-from services.worker.execution.delta_writer import Deltas
-from services.worker.execution.gate_reports import Gates, report_of
-from services.worker.execution.progress import Made, Turn, Work
-from services.worker.execution.provider_call import Call, Patience
-from services.worker.execution.retry_policy import wish_ms
-from services.worker.execution.settlement import Settlement
-from services.worker.providers import Action, GenerationRequest, Provider, ProviderError
+from services.worker.execution.attempt import Attempt, Interrupted, StopReason, Unforeseen
+from services.worker.execution.attempt_cost import AttemptCost
+from services.worker.execution.call_metrics import CallMetrics
+from services.worker.execution.delta_writer import DeltaWriter
+from services.worker.execution.finalization import Finalizer
+from services.worker.execution.gate_reports import GateReports, report_of
+from services.worker.execution.outcomes import Decision
+from services.worker.execution.progress import CallResult, Fallback, Progress, Stopped, Throttled
+from services.worker.execution.provider_call import ProviderCall, SilenceLimits
+from services.worker.execution.retry_policy import retry_after_ms
+from services.worker.providers import Action, Completion, GenerationRequest, Provider, ProviderError
 from shared.chain import split
 from shared.errors import LeaseLost
-from shared.job import Claim, JobError
-from shared.store.results import CallReport
-from shared.telemetry.metrics import WorkerMetrics
+from shared.job import JobError
+from shared.store.job_store import JobStore
+from shared.store.results import CallReport, Rerouted
+from shared.store.transitions import Reroute
 
 _OUTCOMES: Final = {Action.WAIT: "limited", Action.RETRY: "failed", Action.FALLBACK: "refused", Action.FAIL: "rejected"}
-"""How a call that failed is counted."""
+"""Names in the metrics of calls that failed."""
+
+_WASTED: Final = {StopReason.CANCELLED: None, StopReason.LEASE_LOST: "lease_lost", StopReason.DRAIN: "drain"}
+"""Names in the metrics of tokens that bought nothing, where it is not "error"; None: the customer gets the text."""
 
 
-class Runner:
-    """Runs jobs. `providers` by name."""
+class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
+    """The parts that all attempts of a worker share. `providers` by name."""
 
-    def __init__(
-        self,
-        providers: Mapping[str, Provider],
-        gates: Gates,
-        settlement: Settlement,
-        metrics: WorkerMetrics,
-        patience: Patience,
-    ) -> None:
-        self._providers = providers
-        self._gates = gates
-        self._settlement = settlement
-        self._metrics = metrics
-        self._meters = Meters(metrics.calls)
-        self._patience = patience
+    providers: Mapping[str, Provider]
+    store: JobStore
+    gates: GateReports
+    finalizer: Finalizer
+    metrics: CallMetrics
+    silence: SilenceLimits
 
-    async def call(self, run: Run) -> Made:
-        """Call the providers of the chain until one has begun to answer; what came of it, whatever was raised."""
+
+class AttemptRunner:
+    """Of one attempt; nothing else changes its progress. First `call`, then `decide`; `take_over` at any time."""
+
+    __slots__ = ("_attempt", "_call", "_decision", "_progress", "_shared", "_signal")
+
+    def __init__(self, attempt: Attempt, shared: Dependencies) -> None:
+        claim, chain = attempt.claim, shared.gates.chain
+        self._attempt = attempt
+        self._signal = attempt.signal
+        self._shared = shared
+        self._progress = Progress(
+            claim,
+            AttemptCost(claim, shared.providers, shared.gates, shared.metrics),
+            DeltaWriter(shared.store, claim, attempt.signal),
+            Fallback(claim, chain[0] if chain else ""),
+        )
+        self._call: ProviderCall | None = None
+        self._decision: Decision | None = None
+
+    async def call(self) -> CallResult:
+        """Call the providers of the chain until one has begun to answer; returns whatever was raised, too."""
         try:
-            account = Account(run.claim, self._providers, self._gates, self._meters)
-            deltas = Deltas(self._settlement.store, run.claim, run.signal)
-            turn = Turn(run.claim, self._gates.chain[0] if self._gates.chain else "")
-            run.work = work = Work(run.claim, account, deltas, turn)
-            return await self._call_in_turn(run, work)
+            self._progress.cost.add_lost_call()
+            return await self._call_chain()
         except GeneratorExit:
             raise
         except BaseException as error:  # an attempt ends with what it raises, whatever that is (I12)
             return Unforeseen(error)
 
-    async def _call_in_turn(self, run: Run, work: Work) -> Made:
-        signal = run.signal
-        while signal.reason is None:
-            gate = work.turn.gate
-            work.call = call = Call(signal, work.deltas, self._patience, lambda: self._began(run, work.turn.gate))
-            raised: Exception | None = None
-            try:
-                completion = await call.complete(*self._request(run.claim, gate), work.ends_at)
-            except Interrupted:
-                if signal.reason is None:
-                    signal.halt(Stop.TIMEOUT if time.monotonic() >= work.ends_at else Stop.BROKEN)
-            except ProviderError as error:
-                # Nobody reads its traceback, and that leads back to all that this call held.
-                raised = error.with_traceback(None)
-            except GeneratorExit:
-                raise
-            except BaseException as error:  # as above
-                raised = TimeoutError() if isinstance(error, TimeoutError) else Unforeseen(error)
-            else:
-                work.call = None
-                work.account.completed(gate, work.turn.reserved, completion)
-                return completion if signal.reason is not Stop.LOST else None
-            self._broke(work, signal.reason, raised)
-            if signal.reason is not None or not isinstance(raised, ProviderError):
-                return raised
-            if call.began:
-                self._gates.failed(gate, raised)
-                return raised
-            parked = await self._ask_others(run, work, raised)
-            if parked is None or isinstance(parked, Parked):
-                return parked or raised
-        return None
+    async def decide(self, result: CallResult) -> Decision:
+        """Close the log and decide how the job goes on. Whatever is raised meanwhile uses up the attempt."""
+        try:
+            if self._signal.reason is StopReason.LEASE_LOST:
+                self._progress.deltas.give_up()
+            await self._progress.deltas.close()
+            if self._signal.reason is not StopReason.LEASE_LOST:
+                self._decision = outcomes.decide(self._attempt, self._progress, result)
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # as above
+            if self._signal.reason is not StopReason.LEASE_LOST:
+                raised = Unforeseen(error)
+                self._decision = outcomes.requeue(self._attempt, self._progress, self._signal.reason, raised)
+        return self._decision or outcomes.abandon(self._progress)
 
-    def _request(self, claim: Claim, gate: str) -> tuple[Provider, GenerationRequest]:
-        """Who is asked, and for what. ProviderError when this worker does not have it."""
-        spec = claim.spec
+    def take_over(self) -> Decision:
+        """Take the attempt from its task, which does not end, and decide without it."""
+        reason, call = self._signal.reason, self._call
+        self._signal.revoke()
+        if self._decision is not None:
+            return self._decision
+
+        result: CallResult = Unforeseen(Interrupted())
+        if reason is None and call is not None and call.silent:
+            result = call.silence
+        elif reason is None:
+            reason = self._overrun()
+        self._count(reason, None)
+        self._progress.deltas.give_up()
+
+        if reason is StopReason.LEASE_LOST:
+            return outcomes.abandon(self._progress)
+        return outcomes.requeue(self._attempt, self._progress, reason, result)
+
+    # ---- calls --------------------------------------------------------------------------------------------------
+
+    async def _call_chain(self) -> CallResult:
+        signal, fallback = self._signal, self._progress.fallback
+        while signal.reason is None:
+            self._call = call = ProviderCall(signal, self._progress.deltas, self._shared.silence, self._began)
+            result = await self._complete(call)
+            self._count(signal.reason, result)
+            if signal.reason is not None or not isinstance(result, ProviderError):
+                return result
+
+            if call.began:
+                self._shared.gates.failed(fallback.gate, result)
+                return result
+            rerouted = await self._reroute(result)
+            if rerouted.state == "parked":
+                return Throttled(rerouted.wait_ms)
+            if rerouted.state == "stay":
+                return result
+            fallback.advance(rerouted.gate, rerouted.reserved, result.error.type)
+        return Stopped()
+
+    async def _complete(self, call: ProviderCall) -> CallResult:
+        try:
+            return await call.complete(*self._request(), self._progress.ends_at)
+        except Interrupted:
+            if self._signal.reason is None:
+                self._signal.stop(self._overrun())
+            return Stopped()
+        except ProviderError as error:
+            # Its traceback is never read, and it leads back to all that this call held.
+            return error.with_traceback(None)
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # an attempt ends with what it raises, whatever that is (I12)
+            return TimeoutError() if isinstance(error, TimeoutError) else Unforeseen(error)
+
+    def _request(self) -> tuple[Provider, GenerationRequest]:
+        """Build the request for the current gate. ProviderError when this worker does not have it."""
+        claim, gate, chain = self._attempt.claim, self._progress.fallback.gate, self._shared.gates.chain
         name, model = split(gate)
-        provider = self._providers.get(name)
-        if provider is None or (self._gates.chain and gate not in self._gates.chain):
+        provider = self._shared.providers.get(name)
+        if provider is None or (chain and gate not in chain):
             # Another release of the fleet may have it.
             error = JobError(
                 type="ProviderNotConfigured", message="this worker has no such provider or model", retryable=True
             )
             raise ProviderError(error, Action.RETRY)
+
+        spec = claim.spec
         request = GenerationRequest(
             job_id=claim.job_id, attempt=claim.attempt, prompt=spec.prompt, parameters=spec.parameters,
             model=model, max_tokens=spec.max_tokens, temperature=spec.temperature, effort=spec.effort,
         )  # fmt: skip
         return provider, request
 
-    def _began(self, run: Run, gate: str) -> None:
-        self._metrics.calls.first_token.observe(time.monotonic() - run.started_s)
-        self._gates.answered(gate)
+    def _began(self) -> None:
+        self._shared.metrics.first_token(time.monotonic() - self._attempt.started_s)
+        self._shared.gates.answered(self._progress.fallback.gate)
 
-    @staticmethod
-    def _broke(work: Work, stop: Stop | None, raised: Exception | None) -> None:
-        """Count, once, what a call cost that did not reach its end."""
-        call, work.call = work.call, None
+    def _overrun(self) -> StopReason:
+        """Why a step was cut although the attempt was not to stop."""
+        overdue = time.monotonic() >= self._progress.ends_at
+        return StopReason.TIMEOUT if overdue else StopReason.LOG_FAILED
+
+    def _count(self, reason: StopReason | None, result: CallResult | None) -> None:
+        """Add the cost of the call under way, once."""
+        call, self._call = self._call, None
         if call is None:
             return
-        outcome, wasted = "failed", None if stop is Stop.CANCELLED else "error"
-        if stop is not None:
-            outcome = str(stop.value)
-            wasted = {Stop.LOST: "lease_lost", Stop.DRAIN: "drain"}.get(stop, wasted)
-        elif isinstance(raised, ProviderError):
-            outcome = _OUTCOMES[raised.action]
-        work.account.broken(
-            work.turn.gate, work.turn.reserved, call, work.deltas.text,
-            outcome=outcome, cut=stop is not None or call.silent, wasted=wasted,
+        fallback, cost = self._progress.fallback, self._progress.cost
+        if isinstance(result, Completion):
+            cost.add_completed(fallback.gate, fallback.reserved, result)
+            return
+
+        outcome, wasted = "failed", "error" if reason is None else _WASTED.get(reason, "error")
+        if reason is not None:
+            outcome = str(reason.value)
+        elif isinstance(result, ProviderError):
+            outcome = _OUTCOMES[result.action]
+        cost.add_broken(
+            fallback.gate, fallback.reserved, call, self._progress.deltas.text,
+            outcome=outcome, cut=reason is not None or call.silent, wasted=wasted,
         )  # fmt: skip
 
-    async def _ask_others(self, run: Run, work: Work, error: ProviderError) -> Parked | bool | None:
-        """Tell the gate of a failed call; True: another provider takes over, None: nobody else may."""
-        report = report_of(error)
-        turn = work.turn
-        chain = run.claim.route or self._gates.chain
-        others = [gate for gate in chain if gate not in turn.tried]
-        if report is CallReport.NONE or not (others or self._gates.gated(turn.gate)):
-            return None
+    async def _reroute(self, error: ProviderError) -> Rerouted:
+        """Report a failed call to its gate, and ask the other gates of the chain for room."""
+        claim, fallback, gates = self._attempt.claim, self._progress.fallback, self._shared.gates
+        report, chain = report_of(error), claim.route or gates.chain
+        others = [gate for gate in chain if gate not in fallback.tried]
+        if report is CallReport.NONE or not (others or gates.limited(fallback.gate)):
+            return Rerouted("stay", fallback.gate)
+
+        reroute = Reroute(
+            claim, fallback.gate, report, retry_after_ms=retry_after_ms(error), candidates=others, chain=chain,
+            spent=self._progress.cost.spent,
+        )  # fmt: skip
         try:
-            found = await self._settlement.reroute(
-                run, turn.gate, report, retry_after_ms=wish_ms(error), candidates=others, chain=chain,
-                spent=work.account.spent,
-            )  # fmt: skip
+            return await self._shared.finalizer.reroute(self._attempt, reroute)
         except LeaseLost:
-            run.halt(Stop.LOST)
-            return None
-        if found.state == "go":
-            turn.go_on(found.gate, found.reserved, error.error.type)
-            return True
-        return Parked(found.wait_ms) if found.state == "parked" else None
-
-    async def decide(self, run: Run, made: Made) -> Ending | None:
-        """How the job goes on, once its log is closed; None when nothing may be written any more. Whatever is raised
-        meanwhile uses up the attempt."""
-        work, signal = run.work, run.signal
-        if work is None:
-            return outcomes.again(run, signal.reason, made)
-        try:
-            if signal.reason is Stop.LOST:
-                work.deltas.give_up()
-            await work.deltas.close()
-            if signal.reason is not Stop.LOST:
-                return outcomes.ending_of(run, work, made)
-        except GeneratorExit:
-            raise
-        except BaseException as error:  # as above
-            if signal.reason is not Stop.LOST:
-                return outcomes.again(run, signal.reason, Unforeseen(error))
-        work.account.confirmed()
-        return None
-
-    def take(self, run: Run) -> Ending | None:
-        """Take a run from its task, which does not end: how the job goes on, None when nothing may be written."""
-        work, stop = run.work, run.stop
-        made: Made = Unforeseen(Interrupted())
-        run.signal.revoke()
-        if work is not None:
-            if stop is None and (call := work.call) is not None and call.silent:
-                made = call.silence
-            elif stop is None:
-                stop = Stop.TIMEOUT if time.monotonic() >= work.ends_at else Stop.BROKEN
-            self._broke(work, stop, None)
-            work.deltas.give_up()
-        return None if stop is Stop.LOST else outcomes.again(run, stop, made)
+            self._signal.stop(StopReason.LEASE_LOST)
+            return Rerouted("stay", fallback.gate)

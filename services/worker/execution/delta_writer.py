@@ -9,16 +9,16 @@ import random
 import time
 from typing import Final
 
-from services.worker.execution.attempt import PASSING, Interrupted, Stop, StopSignal
+from services.worker.execution.attempt import TRANSIENT, Interrupted, StopReason, StopSignal
 from shared.errors import LeaseLost, StoreRejected
 from shared.job import Claim
 from shared.store.job_store import JobStore
 
 WINDOW_S: Final = 0.08
 WINDOW_CHARACTERS: Final = 256
-UNHEARD_WINDOW_S: Final = 0.5
-UNHEARD_CHARACTERS: Final = 2048
-"""Deltas are merged for so long or so far; wider while nobody listens, because each piece costs four commands."""
+UNREAD_WINDOW_S: Final = 0.5
+UNREAD_CHARACTERS: Final = 2048
+"""Deltas are merged for so long or so far; wider while no reader listens, because each piece costs four commands."""
 
 
 def _clean(text: str) -> str:
@@ -33,29 +33,29 @@ def _clean(text: str) -> str:
 
 
 class _Pump:
-    """The task that writes, its steps, and what wakes it: of texts that do not ride in the job's end alone."""
+    """The task that writes, its steps, and the event that wakes it; for texts that outlast one loop iteration."""
 
     task: asyncio.Task[None]
 
     def __init__(self, grace_s: float) -> None:
         self.steps = StopSignal(math.inf, grace_s)
-        self.hurry = asyncio.Event()
+        self.wake = asyncio.Event()
 
-    async def until_hurried(self) -> None:
+    async def until_woken(self) -> None:
         """Wait until there is something to do."""
         try:
             with self.steps.step(math.inf):
-                await self.hurry.wait()
+                await self.wake.wait()
         except Interrupted:
             return  # it hung: the log is about to be closed
 
 
-class Deltas:
-    """The text of one run. `push` as it comes; the first piece goes at once, the rest merged, one append at a time.
+class DeltaWriter:
+    """The text of one attempt. `push` as it comes; the first piece goes at once, the rest merged, one append at a time.
 
-    `number` and `offset` tell how much is in the log once `close` returned; what is not, rides in the job's end.
-    `number` 1 is `processing`, which is implied. The run is stopped when its lease turns out to be gone, or its text
-    cannot be logged.
+    `number` and `offset` tell how much is in the log once `close` returned; the rest rides in the job's end.
+    `number` 1 is `processing`, which is implied. The attempt is stopped when its lease turns out to be gone, or its
+    text cannot be logged.
     """
 
     def __init__(self, store: JobStore, claim: Claim, signal: StopSignal) -> None:
@@ -91,16 +91,16 @@ class Deltas:
         self._unsent.append(text)
         self._pending += len(text)
         if not self._begun:
-            # In the next turn: a text that ends in this one rides in the job's end, and a task costs 3 us.
+            # In the next iteration: a text that ends in this one rides in the job's end, and a task costs 3 us.
             self._begun = True
             asyncio.get_running_loop().call_soon(self._begin)
         elif self._pump is not None and (not self._open_window or self._pending >= self._characters):
-            self._pump.hurry.set()
+            self._pump.wake.set()
 
     async def close(self) -> None:
         """No more text comes: wait for the append in flight, send nothing new.
 
-        Interrupted when the writer hangs, or what it raised: how much is in the log is not known then.
+        Interrupted when the writer hangs, or the exception that it raised: how much is in the log is not known then.
         """
         self.stop()
         if self._pump is not None and not self._pump.task.done():
@@ -115,7 +115,7 @@ class Deltas:
 
     @staticmethod
     async def _until_done(pump: asyncio.Task[None]) -> None:
-        """As `asyncio.wait`, at a quarter of the cost: who is cancelled here does not cancel the writer."""
+        """As `asyncio.wait`, at a quarter of the cost: a cancellation here does not reach the writer."""
         done = asyncio.get_running_loop().create_future()
 
         def wake(_: asyncio.Task[None]) -> None:
@@ -125,18 +125,18 @@ class Deltas:
         pump.add_done_callback(wake)
         await done
 
-    def look(self, now: float) -> bool:
+    def check(self, now: float) -> bool:
         """Cut an append that takes too long, it is repeated. True: the writer hangs."""
-        return self._pump is not None and not self._pump.task.done() and self._pump.steps.look(now)
+        return self._pump is not None and not self._pump.task.done() and self._pump.steps.check(now)
 
     def _waited_enough(self, now: float) -> bool:
-        return self._pump is None or self._pump.task.done() or self.look(now)
+        return self._pump is None or self._pump.task.done() or self.check(now)
 
     def stop(self) -> None:
         """Send nothing new. An append in flight is repeated while the lease may be alive."""
         self._closed = True
         if self._pump is not None:
-            self._pump.hurry.set()
+            self._pump.wake.set()
             self._pump.steps.hasten(time.monotonic() + self._signal.grace_s)
 
     def give_up(self) -> None:
@@ -155,28 +155,28 @@ class Deltas:
             await self._send_all(pump)
         except GeneratorExit:
             raise
-        except BaseException as unforeseen:  # whatever it is, the run must hear of it
+        except BaseException as unforeseen:  # whatever it is, the attempt must end by it
             self._failure = unforeseen
-            self._signal.halt(Stop.BROKEN)
+            self._signal.stop(StopReason.LOG_FAILED)
 
     async def _send_all(self, pump: _Pump) -> None:
         loop = asyncio.get_running_loop()
         while not self._closed:
             if self._unsent:
-                heard = await self._append(pump.steps)
-                if heard is None:
+                readers = await self._append(pump.steps)
+                if readers is None:
                     return
-                self._characters = WINDOW_CHARACTERS if heard else UNHEARD_CHARACTERS
-                pump.hurry.clear()
+                self._characters = WINDOW_CHARACTERS if readers else UNREAD_CHARACTERS
+                pump.wake.clear()
                 self._open_window = True
-                timer = loop.call_later(WINDOW_S if heard else UNHEARD_WINDOW_S, pump.hurry.set)
+                timer = loop.call_later(WINDOW_S if readers else UNREAD_WINDOW_S, pump.wake.set)
                 if not self._closed and self._pending < self._characters:
-                    await pump.until_hurried()
+                    await pump.until_woken()
                 timer.cancel()
                 self._open_window = False
             else:
-                pump.hurry.clear()
-                await pump.until_hurried()
+                pump.wake.clear()
+                await pump.until_woken()
 
     async def _append(self, steps: StopSignal) -> int | None:
         """One piece into the log, repeated until it is known to be there; None when the lease is gone."""
@@ -184,18 +184,18 @@ class Deltas:
         self._unsent.clear()
         self._pending = 0
         pause = 0.0
-        while self._signal.reason is not Stop.LOST:
+        while self._signal.reason is not StopReason.LEASE_LOST:
             try:
                 with steps.step(time.monotonic() + pause + self._signal.grace_s):
                     if pause:
                         await asyncio.sleep(pause)
-                    heard = await self._store.append(self._claim, self.number + 1, text)
-            except (*PASSING, Interrupted):
+                    readers = await self._store.append(self._claim, self.number + 1, text)
+            except (*TRANSIENT, Interrupted):
                 pause = random.uniform(0.05, 0.25)  # noqa: S311 - jitter
             except (LeaseLost, StoreRejected):
-                self._signal.halt(Stop.LOST)
+                self._signal.stop(StopReason.LEASE_LOST)
             else:
                 self.number += 1
                 self.offset += len(text)
-                return heard
+                return readers
         return None

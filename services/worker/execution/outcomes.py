@@ -1,70 +1,129 @@
-"""Decides how a job goes on after its calls. Without I/O."""
+"""Decides how a job goes on after its calls, and makes the transition that says so. Without I/O."""
 
 from __future__ import annotations
 
 import random
 import time
+from collections.abc import Mapping
 from typing import Final
 
-from services.worker.execution.attempt import Ending, Finish, Interrupted, Parked, Requeue, Run, Stop, Unforeseen
-from services.worker.execution.progress import Made, Work
+import msgspec
+
+from services.worker.execution.attempt import Attempt, Interrupted, StopReason, Unforeseen
+from services.worker.execution.progress import CallResult, Progress, Throttled
 from services.worker.execution.retry_policy import Failure, classify
 from services.worker.execution.usage import to_usd
 from services.worker.prompting import brief, review
 from services.worker.providers import Completion
 from shared.chain import split
-from shared.job import JobError, JobStatus, Outcome, RetryReason
+from shared.job import JobError, JobStatus, Outcome, RetryReason, Spent
+from shared.store.transitions import Finish, Requeue
 
 _chance: Final = random.Random()  # noqa: S311 - jitter of back-off
 
 
-def ending_of(run: Run, work: Work, made: Made) -> Ending:
-    """How the job goes on, by what its calls came to and why they were stopped."""
-    if isinstance(made, Parked):
-        return made
-    if isinstance(made, Completion):
-        return _completed(run, work, made)
-    if run.stop is Stop.CANCELLED:
-        return _finish(run, work, JobStatus.CANCELLED, result=work.deltas.text or None, finish_reason="cancelled")
-    failure = _failure(run, run.stop, made)
-    if run.stop is Stop.DRAIN or failure.delay_ms is not None:
-        return again(run, run.stop, made)
-    return _finish(run, work, JobStatus.FAILED, error=failure.error)
+class Abandoned(msgspec.Struct, frozen=True):
+    """Nothing may be written: the lease is lost."""
 
 
-def again(run: Run, stop: Stop | None, made: Made) -> Requeue:
-    """The job goes back. That can be written also when it is not known how much text is in the log; the script ends a
-    job whose cancel was requested, or whose attempts or time are used up."""
-    if stop is Stop.DRAIN:
-        return Requeue(RetryReason.DRAIN, 0, refund=True, error=None)
-    failure = _failure(run, stop, made)
-    cause = made.cause if isinstance(made, Unforeseen) else ""
-    return Requeue(failure.reason, failure.delay_ms or 0, refund=False, error=failure.error, cause=cause)
+class Decision(msgspec.Struct, frozen=True):
+    """How the job of an attempt goes on.
+
+    `spent`: all its attempts so far. `wasted`: tokens of this one that bought nothing, by reason. `cause`: the
+    unforeseen exception that used the attempt up, as `cause_of` names it.
+    """
+
+    transition: Finish | Requeue | Throttled | Abandoned
+    spent: Spent | None
+    wasted: Mapping[str, int]
+    cause: str = ""
+
+    @property
+    def writes(self) -> bool:
+        """Whether the job's next state is to be written."""
+        return not isinstance(self.transition, Abandoned)
 
 
-def _failure(run: Run, stop: Stop | None, made: Made) -> Failure:
-    raised = made if isinstance(made, Exception) else Interrupted()
-    if stop is Stop.TIMEOUT:
+def decide(attempt: Attempt, progress: Progress, result: CallResult) -> Decision:
+    """Decide by the result of the calls and the reason of their stop, once all that is to be logged is in the log."""
+    if isinstance(result, Completion):
+        return _decision(progress, _completed(attempt, progress, result))
+    if isinstance(result, Throttled):
+        return _decision(progress, result)
+
+    reason = attempt.signal.reason
+    if reason is StopReason.CANCELLED:
+        text = progress.deltas.text or None
+        cancelled = _finish(attempt, progress, JobStatus.CANCELLED, result=text, finish_reason="cancelled")
+        return _decision(progress, cancelled)
+
+    failure = _failure(attempt, reason, result)
+    if reason is StopReason.DRAIN or failure.delay_ms is not None:
+        return requeue(attempt, progress, reason, result)
+    return _decision(progress, _finish(attempt, progress, JobStatus.FAILED, error=failure.error))
+
+
+def requeue(attempt: Attempt, progress: Progress, reason: StopReason | None, result: CallResult) -> Decision:
+    """Give the job back, which can also be written when it is not known how much text is in the log.
+
+    The script ends a job whose cancel was requested, or whose attempts or time are used up.
+    """
+    return _requeue(attempt, reason, result, progress.cost.spent, progress.cost.wasted)
+
+
+def abandon(progress: Progress) -> Decision:
+    """Write nothing: the lease is lost."""
+    return _decision(progress, Abandoned())
+
+
+def replace(decision: Decision, attempt: Attempt, error: Exception) -> Decision:
+    """Give the job back instead of ending it: writing its end raised `error` again and again."""
+    if isinstance(decision.transition, Requeue):
+        return decision
+    return _requeue(attempt, None, error, decision.spent, decision.wasted)
+
+
+def _decision(progress: Progress, transition: Finish | Throttled | Abandoned) -> Decision:
+    return Decision(transition, progress.cost.spent, progress.cost.wasted)
+
+
+def _requeue(
+    attempt: Attempt, reason: StopReason | None, result: CallResult, spent: Spent | None, wasted: Mapping[str, int]
+) -> Decision:
+    if reason is StopReason.DRAIN:
+        release = Requeue(attempt.claim, RetryReason.DRAIN, delay_ms=0, refund=True, spent=spent)
+        return Decision(release, spent, wasted)
+
+    failure = _failure(attempt, reason, result)
+    retry = Requeue(
+        attempt.claim, failure.reason, delay_ms=failure.delay_ms or 0, refund=False, error=failure.error, spent=spent
+    )
+    return Decision(retry, spent, wasted, result.cause if isinstance(result, Unforeseen) else "")
+
+
+def _failure(attempt: Attempt, reason: StopReason | None, result: CallResult) -> Failure:
+    raised = result if isinstance(result, Exception) else Interrupted()
+    if reason is StopReason.TIMEOUT:
         # Some libraries turn the cancellation that cut them into an error of their own.
         raised = TimeoutError()
-    claim = run.claim
+    claim = attempt.claim
     past_deadline = (claim.deadline_ms - claim.started_ms) / 1000 < claim.spec.timeout_seconds
     return classify(raised, claim.attempt, _chance, past_deadline=past_deadline)
 
 
-def _completed(run: Run, work: Work, completion: Completion) -> Finish:
-    text = work.deltas.text
-    metadata = completion.metadata
-    if (found := review(brief(run.claim.spec.parameters), text)) is not None:
+def _completed(attempt: Attempt, progress: Progress, completion: Completion) -> Finish:
+    text, metadata = progress.deltas.text, completion.metadata
+    if (found := review(brief(attempt.claim.spec.parameters), text)) is not None:
         metadata = {**(metadata or {}), **found}
     return _finish(
-        run, work, JobStatus.COMPLETED, result=text, finish_reason=completion.finish_reason, metadata=metadata
-    )
+        attempt, progress, JobStatus.COMPLETED,
+        result=text, finish_reason=completion.finish_reason, metadata=metadata,
+    )  # fmt: skip
 
 
 def _finish(
-    run: Run,
-    work: Work,
+    attempt: Attempt,
+    progress: Progress,
     status: JobStatus,
     *,
     result: str | None = None,
@@ -72,12 +131,12 @@ def _finish(
     finish_reason: str | None = None,
     metadata: dict[str, object] | None = None,
 ) -> Finish:
-    spent = work.account.spent
-    provider, model = split(work.turn.gate)
+    spent, deltas, fallback = progress.cost.spent, progress.deltas, progress.fallback
+    provider, model = split(fallback.gate)
     outcome = Outcome(
         result=result, error=error, provider=provider or None, model=model or None,
         usage=spent.usage if spent else None, cost_usd=to_usd(spent.cost) if spent else None,
-        finish_reason=finish_reason, passed_over=tuple(work.turn.passed_over), metadata=metadata,
+        finish_reason=finish_reason, passed_over=tuple(fallback.passed_over), metadata=metadata,
     )  # fmt: skip
-    run_ms = round((time.monotonic() - run.started_s) * 1000)
-    return Finish(status, outcome, work.deltas.number, work.deltas.offset, run_ms)
+    run_ms = round((time.monotonic() - attempt.started_s) * 1000)
+    return Finish(attempt.claim, status, outcome, number=deltas.number, offset=deltas.offset, run_ms=run_ms)

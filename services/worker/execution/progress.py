@@ -1,23 +1,34 @@
-"""What came of a run so far: where it stands in its chain, its text, and what its calls cost."""
+"""The state of an attempt so far: its place in the chain of providers, its text, and the cost of its calls."""
 
 from __future__ import annotations
 
 import time
 
-from services.worker.execution.attempt import Parked
-from services.worker.execution.attempt_cost import Account
-from services.worker.execution.delta_writer import Deltas
-from services.worker.execution.provider_call import Call
+import msgspec
+
+from services.worker.execution.attempt_cost import AttemptCost
+from services.worker.execution.delta_writer import DeltaWriter
 from services.worker.providers import Completion
 from shared.chain import split
 from shared.job import Claim, PassedOver
 
-Made = Completion | Parked | Exception | None
-"""What the calls of a run came to; None: they were stopped."""
+
+class Throttled(msgspec.Struct, frozen=True):
+    """The job waits for a provider, which may have room in `wait_ms`. The store has written that already."""
+
+    wait_ms: int
 
 
-class Turn:
-    """Where the job stands in its chain: the gate it calls, its reservation there, and who did not answer before."""
+class Stopped(msgspec.Struct, frozen=True):
+    """The calls were stopped; the stop signal says why."""
+
+
+CallResult = Completion | Throttled | Stopped | Exception
+"""How the calls of an attempt ended."""
+
+
+class Fallback:
+    """The place of a job in its chain: the gate it calls, its reservation there, and the providers passed over."""
 
     def __init__(self, claim: Claim, default: str) -> None:
         self.gate = claim.gate or default
@@ -25,22 +36,22 @@ class Turn:
         self.passed_over = list(claim.passed_over)
         self.tried = {self.gate}
 
-    def go_on(self, gate: str, reserved: int, why: str) -> None:
-        """Another gate took the job."""
+    def advance(self, gate: str, reserved: int, reason: str) -> None:
+        """Go on with another gate that took the job."""
         provider, model = split(self.gate)
-        self.passed_over.append(PassedOver(provider=provider, model=model, reason=why))
+        self.passed_over.append(PassedOver(provider=provider, model=model, reason=reason))
         self.gate, self.reserved = gate, reserved
         self.tried.add(gate)
 
 
-class Work:
-    """Of one run, changed by its runner alone. `ends_at`: when its time is over (monotonic clock, s). `call`: the one
-    under way."""
+class Progress:
+    """Of one attempt, changed by its runner alone. `ends_at`: when its time is over (monotonic, s)."""
 
-    def __init__(self, claim: Claim, account: Account, deltas: Deltas, turn: Turn) -> None:
-        self.account = account
+    __slots__ = ("cost", "deltas", "ends_at", "fallback")
+
+    def __init__(self, claim: Claim, cost: AttemptCost, deltas: DeltaWriter, fallback: Fallback) -> None:
+        self.cost = cost
         self.deltas = deltas
-        self.turn = turn
-        self.call: Call | None = None
-        self.to_deadline_s = (claim.deadline_ms - claim.started_ms) / 1000
-        self.ends_at = time.monotonic() + min(claim.spec.timeout_seconds, self.to_deadline_s)
+        self.fallback = fallback
+        to_deadline_s = (claim.deadline_ms - claim.started_ms) / 1000
+        self.ends_at = time.monotonic() + min(claim.spec.timeout_seconds, to_deadline_s)

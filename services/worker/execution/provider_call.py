@@ -5,18 +5,17 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from contextlib import aclosing
 from typing import Any
 
 import msgspec
 
 from services.worker.execution.attempt import Interrupted, StopSignal
-from services.worker.execution.delta_writer import Deltas
+from services.worker.execution.delta_writer import DeltaWriter
 from services.worker.providers import Action, Completion, GenerationRequest, Provider, ProviderError, Thought, Whole
 from shared.job import JobError, Usage
 
 
-class Patience(msgspec.Struct, frozen=True):
+class SilenceLimits(msgspec.Struct, frozen=True):
     """How long a provider may be silent, in s: before its first text, and between two pieces of it; and how long it may
     think at a stretch without writing any. A thought breaks the silence."""
 
@@ -35,20 +34,22 @@ def _silence(*, began: bool, thought: bool) -> ProviderError:
     return ProviderError(error, Action.RETRY)
 
 
-class Call:
-    """A call under way. `usage`: what the provider reported so far. `thought`: characters of thought. `began`: it has
+class ProviderCall:
+    """A call under way. `usage`: as the provider reported it so far. `thought`: characters of thought. `began`: it has
     written text. `silent`: it was cut because it said nothing for too long, or only thought.
 
     `on_first` is called once, with the first piece of text.
     """
 
-    def __init__(self, signal: StopSignal, deltas: Deltas, patience: Patience, on_first: Callable[[], None]) -> None:
+    def __init__(
+        self, signal: StopSignal, deltas: DeltaWriter, limits: SilenceLimits, on_first: Callable[[], None]
+    ) -> None:
         self._signal = signal
         self._deltas = deltas
-        self._patience = patience
+        self._limits = limits
         self._on_first = on_first
         self.silent = False
-        self._heard_at = time.monotonic()
+        self._received_at = time.monotonic()
         self._thinks_since: float | None = None
         self._whole = False
         self._overthought = False
@@ -58,59 +59,67 @@ class Call:
 
     async def complete(self, provider: Provider, request: GenerationRequest, ends_at: float) -> Completion:
         """Stream to the end, at most until `ends_at` (monotonic, s). ProviderError also when the stream ended too early
-        or fell silent. Interrupted when the run is to stop or its time is over."""
+        or fell silent. Interrupted when the attempt is to stop or its time is over."""
         try:
-            with self._signal.step(ends_at, stoppable=True, watch=self._look):
-                return await self._consume(provider, request)
+            with self._signal.step(ends_at, stoppable=True, watch=self._overdue):
+                # Read here, and not in a coroutine of its own: each piece would pass through it.
+                stream: Any = provider.stream(request)
+                try:
+                    async for item in stream:
+                        if isinstance(item, Completion):
+                            return item
+                        self._take(item)
+                finally:
+                    await stream.aclose()
         except Interrupted:
             if not self.silent or self._signal.reason is not None:
                 raise
             raise self.silence from None
 
-    @property
-    def silence(self) -> ProviderError:
-        """What is said of a call that was silent, or thought, for too long."""
-        return _silence(began=self.began, thought=self._overthought)
-
-    async def _consume(self, provider: Provider, request: GenerationRequest) -> Completion:
-        stream: Any = provider.stream(request)
-        async with aclosing(stream):
-            async for item in stream:
-                if isinstance(item, Completion):
-                    return item
-                if isinstance(item, Usage):
-                    self.usage = item
-                elif isinstance(item, Thought):
-                    self._thinks(item)
-                elif isinstance(item, Whole):
-                    self._whole = True
-                elif item:
-                    self._heard_at = time.monotonic()
-                    self._thinks_since = None
-                    if not self.began:
-                        self.began = True
-                        self._on_first()
-                    self._deltas.push(item)
         raise ProviderError(
             JobError(type="StreamTruncated", message="the provider's stream ended too early", retryable=True),
             Action.RETRY,
         )
 
-    def _thinks(self, thought: Thought) -> None:
-        self.thought += thought.characters
-        self._heard_at = time.monotonic()
-        if self._thinks_since is None:
-            self._thinks_since = self._heard_at
+    @property
+    def silence(self) -> ProviderError:
+        """The error of a call that was silent, or thought, for too long."""
+        return _silence(began=self.began, thought=self._overthought)
 
-    def _look(self, now_s: float) -> bool:
+    def _take(self, item: str | Usage | Thought | Whole) -> None:
+        if isinstance(item, str):
+            if item:
+                self._write(item)
+        elif isinstance(item, Usage):
+            self.usage = item
+        elif isinstance(item, Thought):
+            self._think(item)
+        else:
+            self._whole = True
+
+    def _write(self, text: str) -> None:
+        self._received_at = time.monotonic()
+        self._thinks_since = None
+        if not self.began:
+            self.began = True
+            self._on_first()
+        self._deltas.push(text)
+
+    def _think(self, thought: Thought) -> None:
+        self.thought += thought.characters
+        self._received_at = time.monotonic()
+        if self._thinks_since is None:
+            self._thinks_since = self._received_at
+
+    def _overdue(self, now_s: float) -> bool:
         """Whether the stream is to be cut: it was silent or thought for too long, or its text cannot be logged.
 
-        A whole answer is cut by nobody but its own reader, which waits for the usage for a bounded time.
+        A whole answer is cut by its own reader alone, which waits for the usage for a bounded time.
         """
         if self._whole:
-            return self._deltas.look(now_s)
-        limit = self._patience.token_gap_s if self.began else self._patience.first_token_s
+            return self._deltas.check(now_s)
+        limit = self._limits.token_gap_s if self.began else self._limits.first_token_s
         thinks_since = now_s if self._thinks_since is None else self._thinks_since
-        self._overthought = now_s - thinks_since >= self._patience.thinking_s
-        self.silent = self._overthought or now_s - self._heard_at >= limit
-        return self.silent or self._deltas.look(now_s)
+        self._overthought = now_s - thinks_since >= self._limits.thinking_s
+        self.silent = self._overthought or now_s - self._received_at >= limit
+        return self.silent or self._deltas.check(now_s)

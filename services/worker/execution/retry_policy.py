@@ -1,4 +1,4 @@
-"""Decides what becomes of a failed attempt. Pure."""
+"""Decides whether and when a failed attempt is tried again. Pure."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     reason: RetryReason = RetryReason.ERROR
 
 
-def backoff_ms(attempt: int, chance: random.Random, *, wish_ms: int = 0) -> int:
+def backoff_ms(attempt: int, chance: random.Random, *, wait_ms: int = 0) -> int:
     """Full-jitter exponential back-off in ms: uniform between 0 and 1 s, 2 s, 4 s… at most 60 s.
 
-    With a wish it begins when that is over, and is at least as long again: who was told the same at the same time must
-    not come back at the same time. Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015: full jitter
-    needs the fewest calls.
+    After `wait_ms`, the provider's retry-after, it begins when that is over, and its window is at least as long: jobs
+    that were told the same at the same time must not come back at the same time. Source: "Exponential Backoff And
+    Jitter", AWS Architecture Blog, 2015: full jitter needs the fewest calls.
     """
-    window_s = max(BACKOFF_BASE_S * 2.0 ** min(attempt - 1, 10), wish_ms / 1000)
-    return wish_ms + round(chance.uniform(0, min(BACKOFF_CAP_S, window_s)) * 1000)
+    window_s = max(BACKOFF_BASE_S * 2.0 ** min(attempt - 1, 10), wait_ms / 1000)
+    return wait_ms + round(chance.uniform(0, min(BACKOFF_CAP_S, window_s)) * 1000)
 
 
-def wish_ms(error: ProviderError) -> int | None:
-    """How long the provider wants to be left alone, in ms; None when it did not say."""
+def retry_after_ms(error: ProviderError) -> int | None:
+    """The retry-after of the provider in ms, bounded; None when it gave none."""
     return None if error.retry_after_s is None else round(min(max(error.retry_after_s, 0.0), RETRY_AFTER_CAP_S) * 1000)
 
 
 def classify(raised: BaseException, attempt: int, chance: random.Random, *, past_deadline: bool = False) -> Failure:
-    """What an exception means for the job whose `attempt` (from 1) it ended, when nobody else takes over."""
+    """Judge an exception for the job whose `attempt` (from 1) it ended, when no other provider takes over."""
     if isinstance(raised, ProviderError):
         if raised.action in (Action.FAIL, Action.FALLBACK):
             return Failure(error=raised.error, delay_ms=None)
         reason = RetryReason.RATE_LIMITED if raised.action is Action.WAIT else RetryReason.ERROR
-        delay_ms = backoff_ms(attempt, chance, wish_ms=wish_ms(raised) or 0)
+        delay_ms = backoff_ms(attempt, chance, wait_ms=retry_after_ms(raised) or 0)
         return Failure(error=raised.error, delay_ms=delay_ms, reason=reason)
     if isinstance(raised, asyncio.TimeoutError) and past_deadline:
         return Failure(

@@ -1,4 +1,4 @@
-"""What a job's calls cost: tokens as reported, else estimated, and sums over its attempts. Pure."""
+"""Counts the tokens of calls, as reported or else estimated, and sums them up over the attempts of a job. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def estimate_tokens(length: int) -> int:
 
 
 def usage_of_answer(reported: Usage | None, asked_length: int, text_length: int, thought_length: int = 0) -> Usage:
-    """Of a whole answer: as the provider reported it. What it did not count, or counted as nothing, is estimated."""
+    """Count a whole answer as the provider reported it; counts that are missing or 0 are estimated."""
     known = reported or _NOTHING
     if known.input_tokens and known.output_tokens:
         return known
@@ -34,7 +34,7 @@ def usage_of_answer(reported: Usage | None, asked_length: int, text_length: int,
 
 
 def usage_of_broken(reported: Usage | None, prompt: str, text_length: int, thought_length: int = 0) -> Usage:
-    """Of a stream that did not reach its end: what the provider reported before, the rest estimated."""
+    """Count a stream that did not reach its end as the provider reported it so far; the rest is estimated."""
     known = reported or _NOTHING
     return msgspec.structs.replace(
         known,
@@ -46,7 +46,7 @@ def usage_of_broken(reported: Usage | None, prompt: str, text_length: int, thoug
 
 
 def total(before: Spent | None, usage: Usage, cost: int | None) -> Spent:
-    """Add a call to what was spent `before`. A sum with an unknown part is unknown, never too low."""
+    """Add a call to the sum `before`. A sum with an unknown part is unknown, never too low."""
     earlier, costs = (before.usage, before.cost) if before is not None else (_NOTHING, 0)
     return Spent(
         usage=Usage(

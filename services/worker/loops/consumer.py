@@ -1,4 +1,4 @@
-"""The claim loop: takes work while slots are free, sleeps on the ring when there is none."""
+"""Claims jobs while slots are free, and sleeps until it is woken when there are none."""
 
 from __future__ import annotations
 
@@ -6,32 +6,46 @@ import asyncio
 import contextlib
 import random
 import time
+from enum import Enum
 from typing import Final
 
 import anyio
 import structlog
 
-from services.worker.execution.attempt import PASSING
-from services.worker.execution.gate_reports import Gates
+from services.worker.execution.attempt import TRANSIENT
+from services.worker.execution.gate_reports import GateReports
 from services.worker.execution.pool import Pool
-from services.worker.loops.chores import Chores
 from services.worker.loops.promotion import Promotion
-from services.worker.loops.supervision import Pulse
-from services.worker.timers import NextDue
-from shared.errors import StoreUnavailable
+from services.worker.loops.recovery import Recovery
+from services.worker.loops.server_watch import ServerWatch
+from services.worker.loops.supervision import Heartbeat
+from services.worker.timers import Timers
 from shared.store.job_store import JobStore
 from shared.store.results import Claimed, Ring
 
 CLAIM_MOST: Final = 64
-"""Jobs a claim takes. An SDK spends 2 ms of CPU before a call is out: a thousand calls that began in one turn of the
-event loop would keep it from Redis' answers until these count as lost."""
+"""Jobs a claim takes. An SDK spends 2 ms of CPU before a call is out: a thousand calls that began in one iteration of
+the event loop would keep it from Redis' answers until these count as lost."""
 
 _log: Final = structlog.get_logger(__name__)
 
 
+class Scope(Enum):
+    """Which jobs the next claim may take."""
+
+    NONE = "none"  # nothing waits
+    NEW = "new"  # a new job woke this worker
+    ALL = "all"  # also those that lost a worker
+
+
+def backoff_s(failures: int) -> float:
+    """Seconds to pause after so many failures in a row: 0.1 after the first, then twice that, at most 1; jittered."""
+    return random.uniform(0.5, 1.0) * min(0.05 * 2.0 ** min(failures, 5), 1.0)  # noqa: S311 - jitter
+
+
 class Consumer:
-    """Claims for one consumer name. `served` is when it last took a job or had a good reason not to: no slot, no Redis,
-    no work (monotonic, s)."""
+    """Claims for one consumer name. `served_at`: when it last took a job or had a good reason not to: no slot, no
+    Redis, no work (monotonic, s)."""
 
     def __init__(
         self,
@@ -39,108 +53,115 @@ class Consumer:
         name: str,
         *,
         pool: Pool,
-        chores: Chores,
+        gates: GateReports,
+        timers: Timers,
+        watch: ServerWatch,
+        recovery: Recovery,
         promotion: Promotion,
-        due: NextDue,
-        gates: Gates,
     ) -> None:
         self._store = store
         self._name = name
         self._pool = pool
-        self._chores = chores
-        self._promotion = promotion
-        self._due = due
         self._gates = gates
+        self._timers = timers
+        self._watch = watch
+        self._recovery = recovery
+        self._promotion = promotion
+        self._more = True
         self._answer_lost = False
         self._failures = 0
-        self.pulse = Pulse()
-        self.served = time.monotonic()
+        self.heartbeat = Heartbeat()
+        self.served_at = time.monotonic()
 
     async def run(self) -> None:
-        """Until cancelled."""
-        look: bool | None = True
-        more = True
+        """Claim until cancelled."""
+        self._more = True
         while True:
             if self._pool.free <= 0:
                 self._promotion.crowded()
-                self.pulse.beat()
+                self.heartbeat.beat()
                 await self._pool.wait_free()
-                self.served = time.monotonic()
-            self.pulse.beat(self._due.longest_s)
+                self.served_at = time.monotonic()
+
+            self.heartbeat.beat(self._timers.longest_s)
             try:
-                if not more:
-                    look = await self._sleep()
-                    if look is None:
-                        continue
-                    if self._pool.free <= 0:
-                        await self._store.pass_on()
-                        more = True
-                        continue
-                # Under load half of the slots at a time: the server serves one half while the other runs.
-                limit = min(self._pool.free, self._pool.half) if more else self._pool.free
-                more = await self._claim(min(limit, CLAIM_MOST), look=look or more)
-                self._failures = 0
-            except PASSING:
-                self._chores.view_broke()
-                more = True
-                self.served = time.monotonic()
+                await self._iterate()
+            except TRANSIENT:
+                self._watch.restart(time.monotonic())
+                self._more = True
+                self.served_at = time.monotonic()
                 await self._back_off()
 
-    async def _claim(self, limit: int, *, look: bool) -> bool:
-        """Take what there is for `limit` slots; answers whether work was left behind."""
-        known = [run.claim.token for run in self._pool.runs] if self._answer_lost else None
-        asked = time.monotonic()
+    async def _iterate(self) -> None:
+        """Sleep unless work was left behind, then claim."""
+        scope, limit = Scope.ALL, min(self._pool.free, self._pool.half)
+        if not self._more:
+            scope, limit = await self._sleep(), self._pool.free
+            if scope is Scope.NONE:
+                return
+            if limit <= 0:
+                await self._store.pass_on()
+                self._more = True
+                return
+
+        # Under load half of the slots at a time: the server serves one half while the other runs.
+        self._more = await self._claim(min(limit, CLAIM_MOST), scope)
+        self._failures = 0
+
+    async def _claim(self, limit: int, scope: Scope) -> bool:
+        """Take jobs for `limit` slots; True: work was left behind."""
+        known = [attempt.claim.token for attempt in self._pool.attempts] if self._answer_lost else None
+        sent = time.monotonic()
         call = asyncio.ensure_future(
             self._store.claim(
-                self._name, limit, look=look, suspect=self._pool.suspects_room, alone=not self._pool.runs, known=known
+                self._name, limit, look=scope is Scope.ALL, suspect=self._pool.suspects_room,
+                alone=not self._pool.attempts, known=known,
             )
-        )
+        )  # fmt: skip
         try:
             claimed = await asyncio.shield(call)
         except asyncio.CancelledError:
-            # Told to stop: what the server delivers all the same must be run or handed back, not left to its lease.
-            with contextlib.suppress(*PASSING):
+            # The drain: jobs that the server delivers now must be run or released, not left to their lease.
+            with contextlib.suppress(*TRANSIENT):
                 self._start(await call)
             raise
         except BaseException:
-            # Whatever it was: the server may have delivered jobs, which are answered again.
+            # The server may have delivered jobs, which a claim that names the known ones delivers again.
             self._answer_lost = True
             raise
+
         self._answer_lost = False
         self._start(claimed)
-        self._chores.looked(asked, claimed.server_ms)
-        self._gates.doubted(claimed.doubtful)
-        self._due.lane(claimed.next_ms)
+        self._watch.answered(sent, time.monotonic(), claimed.server_ms, self._store.generation)
+        self._gates.doubt(claimed.doubtful)
+        self._timers.add_throttled(claimed.next_ms)
         return claimed.more
 
     def _start(self, claimed: Claimed) -> None:
         if claimed.claims:
             self._pool.start(claimed.claims)
-            self.served = time.monotonic()
+            self.served_at = time.monotonic()
 
-    async def _sleep(self) -> bool | None:
-        """Sleep until a ring or the next due job; answers `look` for the claim that follows, None: nothing to claim."""
-        seconds = self._due.seconds
+    async def _sleep(self) -> Scope:
+        """Sleep until this worker is woken or a job is due."""
+        seconds = self._timers.sleep_s
         due = time.monotonic() + seconds
-        try:
-            ring = await self._store.wait_for_work(max(round(seconds * 1000), 1))
-        except StoreUnavailable:
-            self._chores.view_broke()
-            raise
-        self._chores.woke(due)
-        if ring is Ring.JOB:
-            return False
-        if ring is Ring.NONE and not self._due.now and not await self._store.upkeep.unfinished():
-            self.served = time.monotonic()
-            return None
-        if ring is Ring.NONE:
-            self._chores.watch()
-        # Once: what is due besides is for its own loop, while this one claims.
+        woken = await self._store.wait_for_work(max(round(seconds * 1000), 1))
+        self._watch.timer_fired(due, time.monotonic())
+
+        if woken is Ring.JOB:
+            return Scope.NEW
+        if woken is Ring.NONE:
+            if not self._timers.due and not await self._store.upkeep.unfinished():
+                self.served_at = time.monotonic()
+                return Scope.NONE
+            self._recovery.resume()
+        # Once: the promotion loop does the rest, while this one claims.
         await self._promotion.promote()
-        return True
+        return Scope.ALL
 
     async def _back_off(self) -> None:
         if self._failures == 0:
-            _log.warning("store_unavailable")
+            _log.warning("claim_failed")
         self._failures += 1
-        await anyio.sleep(random.uniform(0.5, 1.0) * min(0.05 * 2.0 ** min(self._failures, 5), 1.0))  # noqa: S311 - jitter
+        await anyio.sleep(backoff_s(self._failures))

@@ -1,4 +1,4 @@
-"""Keeps the background loops of a worker going, and tells when one of them stands still."""
+"""Restarts background loops that failed, and tells when one of them is late."""
 
 from __future__ import annotations
 
@@ -15,41 +15,43 @@ from shared.telemetry.causes import CALM_S, FailureLog
 
 PAUSE_LEAST_S: Final = 0.1
 PAUSE_MOST_S: Final = 5.0
-"""A loop that failed begins again after the first, then twice that and so on; after a minute without a failure the
-first again."""
+"""A loop that failed restarts after the least pause, then after twice that and so on; after a minute without a failure
+the pause is the least again."""
 
 
-class Pulse:
-    """Of one loop: how long it may be until its next turn."""
+class Heartbeat:
+    """When the next iteration of one loop is due."""
 
     def __init__(self) -> None:
         self._due = time.monotonic()
 
     def beat(self, within_s: float = math.inf) -> None:
-        """The loop turns; its next turn comes within so many seconds, or, left out, whenever there is a reason."""
+        """Note an iteration; the next one is due within `within_s` seconds, or, left out, at no certain time."""
         self._due = time.monotonic() + within_s
 
     def late_s(self, now: float) -> float:
-        """For how long the next turn has been due, s."""
+        """Seconds since the next iteration was due; below 0 before that."""
         return now - self._due
 
 
-async def kept_going(name: str, loop: Callable[[], Awaitable[None]], failures: Counter) -> None:
-    """Run a loop that has no end until this task is cancelled. What it raises is counted and logged, and the loop is
-    begun anew."""
+async def supervise(name: str, loop: Callable[[], Awaitable[None]], failures: Counter) -> None:
+    """Run an endless loop until this task is cancelled. Whatever it raises is counted and logged, and the loop is
+    restarted after a pause."""
     count, log = failures.labels(name), FailureLog("loop_failed", loop=name)
     pause = PAUSE_LEAST_S
+
     while True:
         began = time.monotonic()
         try:
             await loop()
         except (GeneratorExit, KeyboardInterrupt):
             raise
-        except BaseException as error:  # also a cancellation that nobody asked for
+        except BaseException as error:  # also a cancellation that this task was not given
             if asyncio.current_task().cancelling():  # type: ignore[union-attr]  # a coroutine always runs in a task
                 raise
             count.inc()
             log.failed(error)
+
         if time.monotonic() - began > CALM_S:
             pause = PAUSE_LEAST_S
         await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter

@@ -61,7 +61,7 @@ def _adapter(server: Server, access: Access) -> Remote:
     return AnthropicProvider(access, brief)
 
 
-def equip(
+def build_providers(
     settings: WorkerSettings, more: Mapping[str, Provider], prices: PriceBook | None = None
 ) -> dict[str, Provider]:
     """The providers of the chain by name, and `more`. SettingsInvalid for one that is not known or cannot work.

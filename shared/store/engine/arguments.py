@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -13,6 +12,7 @@ from shared.store.engine.script_calls import Item
 from shared.store.keys import encode_id
 from shared.store.reading import records, usage
 from shared.store.results import CallReport
+from shared.store.transitions import Finish, Requeue, Reroute
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -39,17 +39,16 @@ def _used(claim: Claim, outcome: Outcome) -> str:
     return usage.line(claim.spec.organization_id, claim.spec.project_id, outcome)
 
 
-def finish(
-    claim: Claim, status: JobStatus, outcome: Outcome, *, number: int, offset: int, run_ms: int
-) -> tuple[Item, int]:
-    """Of finish.lua, and its size in bytes; arguments as in `JobStore.finish`."""
-    has_tail = outcome.result is not None and offset < len(outcome.result)
-    body, kept = _encode(outcome), _encode(_kept(claim.spec, status))
+def finish(finish: Finish) -> tuple[Item, int]:
+    """Of finish.lua, and its size in bytes."""
+    claim, outcome, number = finish.claim, finish.outcome, finish.number
+    has_tail = outcome.result is not None and finish.offset < len(outcome.result)
+    body, kept = _encode(outcome), _encode(_kept(claim.spec, finish.status))
     brief = _encode(msgspec.structs.replace(outcome, result=None)) if len(body) >= records.BRIEF_FROM else ""
     item = (
-        claim.consumer, claim.job_id, encode_id(claim.spec.organization_id), claim.token, status, body, number, offset,
-        number + 1 + int(has_tail), claim.started_ms + run_ms, kept, _used(claim, outcome),
-        brief,
+        claim.consumer, claim.job_id, encode_id(claim.spec.organization_id), claim.token, finish.status, body,
+        number, finish.offset, number + 1 + int(has_tail), claim.started_ms + finish.run_ms, kept,
+        _used(claim, outcome), brief,
     )  # fmt: skip
     return item, len(body) + len(kept)
 
@@ -63,15 +62,14 @@ def _ended_after(failure: JobError, claim: Claim, spent: Spent | None) -> Outcom
     return Outcome(error=failure, provider=provider, model=model, usage=spent.usage, cost_usd=cost)
 
 
-def requeue(
-    claim: Claim, reason: RetryReason, *, delay_ms: int, refund: bool, error: JobError | None, spent: Spent | None
-) -> Item:
-    """Of requeue.lua; arguments as in `JobStore.requeue`."""
-    failure = error or JobError(type="GaveUp", message="the job was handed back too often")
+def requeue(requeue: Requeue) -> Item:
+    """Of requeue.lua."""
+    claim, spent = requeue.claim, requeue.spent
+    failure = requeue.error or JobError(type="GaveUp", message="the job was handed back too often")
     outcome = _ended_after(failure, claim, spent)
     return (
-        claim.consumer, claim.job_id, claim.token, claim.spec.priority[0], reason, delay_ms, int(refund),
-        _encode(outcome), _encode(spent) if spent else "", _used(claim, outcome),
+        claim.consumer, claim.job_id, claim.token, claim.spec.priority[0], requeue.reason, requeue.delay_ms,
+        int(requeue.refund), _encode(outcome), _encode(spent) if spent else "", _used(claim, outcome),
     )  # fmt: skip
 
 
@@ -85,20 +83,13 @@ def _wish(retry_after_ms: int | None) -> int:
     return -1 if retry_after_ms is None else retry_after_ms
 
 
-def reroute(
-    claim: Claim,
-    gate: str,
-    report: CallReport,
-    *,
-    wish_ms: int | None,
-    candidates: Sequence[str],
-    chain: Sequence[str],
-    spent: Spent | None,
-) -> Item:
-    """Of reroute.lua; arguments as in `JobStore.reroute`."""
+def reroute(reroute: Reroute) -> Item:
+    """Of reroute.lua."""
+    claim, spent = reroute.claim, reroute.spent
+    chain = reroute.chain or (reroute.gate, *reroute.candidates)
     return (
-        claim.consumer, claim.job_id, claim.token, claim.spec.priority[0], gate, report, _wish(wish_ms),
-        " ".join(candidates), " ".join(chain or (gate, *candidates)), _encode(spent) if spent else "",
+        claim.consumer, claim.job_id, claim.token, claim.spec.priority[0], reroute.gate, reroute.report,
+        _wish(reroute.retry_after_ms), " ".join(reroute.candidates), " ".join(chain), _encode(spent) if spent else "",
     )  # fmt: skip
 
 

@@ -1,10 +1,10 @@
-"""What a worker is built from: settings that cannot work end it at the start, with one line."""
+"""Providers are built from settings: those that cannot work end a worker at its start, with one line."""
 
 from __future__ import annotations
 
 import pytest
 
-from services.worker.providers.registry import equip
+from services.worker.providers.registry import build_providers
 from services.worker.settings import read_worker
 from shared.errors import SettingsInvalid
 from shared.job import Usage
@@ -52,7 +52,7 @@ GROQ = {"PROVIDERS": "groq:m", "PROVIDER_GROQ_BASE_URL": "https://api.groq.com/o
 def test_what_cannot_work_is_refused_at_the_start(environment: dict[str, str], complaint: str) -> None:
     """The line names the setting and what is wrong with it, and never shows a value: it may be half a key."""
     with pytest.raises(SettingsInvalid, match=complaint) as raised:
-        equip(read_worker(environment), {})
+        build_providers(read_worker(environment), {})
     assert "plant" not in str(raised.value)
 
 
@@ -71,7 +71,7 @@ async def test_what_can_work_is_built() -> None:
         "PROVIDER_UNUSED_KEY": "k",
         "PROVIDER_LIMITS": "gemini:gemini-2.5-flash=60",
     }
-    made = equip(read_worker(environment), {})
+    made = build_providers(read_worker(environment), {})
     assert {"openai", "anthropic", "demo", "4-all", "gemini"} <= set(made)
     assert made["gemini"].cost("gemini-2.5-flash", Usage(input_tokens=1000, output_tokens=0))
     assert made["4-all"].cost("gpt-4o", Usage(input_tokens=1000, output_tokens=0)) is None

@@ -1,0 +1,22 @@
+"""Stops attempts whose jobs are to be cancelled, as the requests come in."""
+
+from __future__ import annotations
+
+from services.worker.execution.attempt import StopReason
+from services.worker.execution.pool import Pool
+from shared.store.job_store import JobStore
+
+
+class CancelRequests:
+    """The loop of one worker. A request that it misses is repeated by the next renewal of the lease."""
+
+    def __init__(self, store: JobStore, name: str, pool: Pool) -> None:
+        self._store = store
+        self._name = name
+        self._pool = pool
+
+    async def run(self) -> None:
+        """Listen on the worker's control channel until cancelled."""
+        async with self._store.control(self._name) as requests:
+            async for job_id in requests:
+                self._pool.stop_job(job_id.decode(), StopReason.CANCELLED)
