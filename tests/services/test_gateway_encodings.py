@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 import pytest_asyncio
-
 from services.gateway.http.surrogates import SIZE_MAX, halves
+
 from shared.store.embedded.server import EmbeddedServer
 from tests.support.gateway import BATCH, SUBMIT, body, fields, problem, running_gateway
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from services.gateway.http.json_depth import Fault, deep_field, look_over, too_deep
 
 from services.gateway.http import json_depth
-from services.gateway.http.json_depth import Fault, deep_field, look_over, too_deep
 
 JSON = st.recursive(
     st.none() | st.text() | st.integers(),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 import pytest
+from services.gateway.submit.routes import BODY_MAX
 
 from services.gateway.http.decoding import decode
-from services.gateway.submit.routes import BODY_MAX
 from services.gateway.submit.schemas import JobRequest, faults
 from shared.http.problems import MAX_ERRORS, Problem
 from tests.hostile.bodies import AT, DEPTHS, hostile_bodies, nested_body

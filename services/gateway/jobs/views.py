@@ -1,4 +1,4 @@
-"""What the reading calls answer: a job, a page of jobs, the queue's counts."""
+"""The bodies of answers: a job, a page of jobs, the queue's counts."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
+from services.gateway.docs.schemas import items_of
 from shared.events import iso_time
 from shared.job import JobError, JobSnapshot, JobStatus, Outcome, PassedOver, Priority, Usage
 from shared.store.results import QueueStats, UnreadableJob
 from shared.telemetry.command_budget import Projection
 
 UNREADABLE: Final = JobError(type="Unreadable", message="the record of this job cannot be read by this release")
-_ROWS: Final = [{"$ref": f"#/components/schemas/{name}"} for name in ("JobView", "UnreadableView")]
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -61,7 +61,7 @@ class UnreadableView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", 
 class JobList(msgspec.Struct, frozen=True):
     """Jobs, newest first, without their texts; `cursor` gives the next page, null: there is none."""
 
-    jobs: Annotated[list[Any], msgspec.Meta(extra_json_schema={"items": {"anyOf": _ROWS}})]
+    jobs: Annotated[list[Any], items_of(JobView, UnreadableView)]
     cursor: str | None
 
 

@@ -47,7 +47,7 @@ def _fingerprint(request: JobRequest) -> str:
 
 
 class JobMaker:
-    """Knows what a job gets that its request does not say."""
+    """Makes jobs, with the settings' values where a request has none."""
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
@@ -105,8 +105,8 @@ class JobMaker:
             traceparent=traceparent,
         )
 
-    def again(self, ended: JobSnapshot, traceparent: str | None) -> NewJob:
-        """A new job that asks for the same as one that ended, with a life of its own."""
+    def retry_of(self, ended: JobSnapshot, traceparent: str | None) -> NewJob:
+        """A new job that asks for the same as one that ended, with a deadline of its own."""
         spec = msgspec.structs.replace(ended.spec, retry_of=ended.id, traceparent=traceparent)
         deadline_ms = round(self._settings.deadline_seconds * 1000)
         return NewJob(

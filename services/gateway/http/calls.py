@@ -1,0 +1,61 @@
+"""Typed calls of `/api/ai`: Litestar handlers that name their query struct and the errors they answer.
+
+A handler's `params` are its query (`_params` when it has none: any parameter is refused), its `identity` is the
+caller's, and its return type is the body of its answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Final
+
+import msgspec
+from litestar import HttpMethod, route
+from litestar.datastructures import ResponseHeader
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import PathParameter
+
+from services.gateway.docs.schemas import query_operation
+from services.gateway.http.queries import NoQuery, provide_query
+from shared.http.error_responses import documented
+from shared.http.health import READING
+
+JobIdInPath = Annotated[str, PathParameter(name="jobId", description="Id of the job")]
+"""What it may hold is read by `shared.http.job_ids`."""
+
+LOCATION: Final = ResponseHeader(name="Location", documentation_only=True, description="Where the job's status is")
+
+
+def reading(
+    path: str, summary: str, *errors: int, query: type[msgspec.Struct] = NoQuery
+) -> Callable[[Any], HTTPRouteHandler]:
+    """A GET, and HEAD, that answers 200. `errors`: the statuses that it answers besides."""
+    return _call(path, READING, 200, summary, errors, query)
+
+
+def changing(
+    path: str, summary: str, *errors: int, status: int = 200, **more: Any
+) -> Callable[[Any], HTTPRouteHandler]:
+    """A POST without a body. `status`: that of its answer, `errors`: the statuses that it answers besides."""
+    return _call(path, [HttpMethod.POST], status, summary, errors, NoQuery, **more)
+
+
+def _call(
+    path: str,
+    methods: list[HttpMethod],
+    status: int,
+    summary: str,
+    errors: tuple[int, ...],
+    query: type[msgspec.Struct],
+    **more: Any,
+) -> Callable[[Any], HTTPRouteHandler]:
+    return route(
+        path,
+        http_method=methods,
+        status_code=status,
+        summary=summary,
+        responses=documented(*errors),
+        dependencies={"_params" if query is NoQuery else "params": provide_query(query)},
+        operation_class=query_operation(query),
+        **more,
+    )
