@@ -75,30 +75,34 @@ async def open_app(
         submits = SubmitMetrics(registry)
 
         posts = Posts(authenticator, submits.refused)
-        single = SubmitCall(posts, maker, admission, awaited, submits, links)
-        raw = [single.route(), BatchCall(single, posts, maker, admission, submits).route()]
-        typed = [
-            StatusCall(store, finder, awaited, stop).route(),
-            ListingCall(store).route(),
-            QueueStatsCall(stats, redis.meter).route(),
-            UsageCall(store).route(),
-            CancelCall(store, finder, stop).route(),
-            RetryCall(store, finder, maker, admission, submits, links).route(),
-        ]
+        single = SubmitCall(posts, maker=maker, admission=admission, awaited=awaited, metrics=submits, links=links)
+        raw = Router(
+            document.API,
+            route_handlers=[single.route(), BatchCall(single, posts, maker, admission, submits).route()],
+        )
+        typed = Router(
+            document.API,
+            route_handlers=[
+                StatusCall(store, finder, awaited, stop).route(),
+                ListingCall(store).route(),
+                QueueStatsCall(stats, redis.meter).route(),
+                UsageCall(store).route(),
+                CancelCall(store, finder, stop).route(),
+                RetryCall(store, finder, maker=maker, admission=admission, metrics=submits, links=links).route(),
+            ],
+            dependencies={"identity": authenticator.provide()},
+            response_headers=[NO_STORE],
+            tags=["jobs"],
+            security=[{"bearer": []}] if authenticator.required else None,
+        )
         gauges = QueueGauges(store, stats, QueueMetrics(registry))
         ops = ops_routes(ready=_ready(store, stop), live=_live, registry=registry, before_scrape=gauges.refresh)
-        api = document.generate(
-            typed, ops, settings.models, settings.public_events_url, authenticated=authenticator.required
-        )
+        api = document.generate(typed, ops, settings.models, settings.public_events_url)
 
         hub = Hub(_streams(settings), stream_metrics := StreamMetrics(registry))
         routers: list[ControllerRouterHandler] = [
-            Router(
-                document.API,
-                route_handlers=[*raw, *typed],
-                dependencies={"identity": authenticator.provide()},
-                response_headers=[NO_STORE],
-            ),
+            raw,
+            typed,
             *ops,
             OpenApiCall(api).route(),
             *page_routes(),

@@ -108,7 +108,7 @@ def to_response(request: Request[Any, Any, Any], error: Exception) -> Response[b
     """Litestar's exception handler for all errors."""
     problem = from_error(error)
     if problem.kind is INTERNAL:
-        _log.error("unhandled error", path_template=request.scope.get("path_template", ""), exc_info=error)
+        _log.error("request_failed", path_template=request.scope.get("path_template", ""), exc_info=error)
     return Response(problem.body(), status_code=problem.kind.status, headers=problem.headers, media_type=MEDIA_TYPE)
 
 

@@ -66,6 +66,7 @@ def _in_json_words(text: str, choices: Sequence[str]) -> str:
 
 
 def choices_of(kind: Any) -> list[str]:
-    """The words of an enum, also of one that may be None."""
-    enums = [held for held in (kind, *get_args(kind)) if isinstance(held, type) and issubclass(held, enum.Enum)]
-    return [str(member.value) for held in enums for member in held]
+    """The words of an enum, also of one that may be None, or has an annotation."""
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return [str(member.value) for member in kind]
+    return [word for inner in get_args(kind) for word in choices_of(inner)]

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 import pytest_asyncio
-from services.gateway.http.surrogates import SIZE_MAX, halves
 
+from services.gateway.http.body_errors import SIZE_MAX, half_characters
 from shared.store.embedded.server import EmbeddedServer
 from tests.support.gateway import BATCH, SUBMIT, body, fields, problem, running_gateway
 
@@ -73,7 +73,7 @@ async def test_whole_characters_pass(client: httpx.AsyncClient) -> None:
     content = json.dumps(body()).replace("Write a post", WHOLE).encode()
     answer = await client.post(SUBMIT, content=content, headers=JSON)
     assert answer.status_code == 202
-    assert halves(content, "") == []
+    assert half_characters(content, "") == []
 
 
 @pytest.mark.parametrize("text", [rb"\ud83d", rb"\ud83d\ude00", rb"\\", b"{", rb"\u"])
@@ -82,5 +82,5 @@ async def test_the_search_is_linear(text: bytes) -> None:
     content = b'{"prompt":"' + text * ((SIZE_MAX - 40) // len(text)) + b'\\ude00"}'
     assert len(content) <= SIZE_MAX
     started = time.process_time()
-    halves(content, "")
+    half_characters(content, "")
     assert time.process_time() - started < 1

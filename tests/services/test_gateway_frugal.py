@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from services.gateway.waiting.awaited_jobs import LIMIT, Expected
+from services.gateway.waiting.awaited_jobs import LIMIT, AwaitedJobs
 from shared.errors import StoreUnavailable
 from shared.http.auth import ANYBODY, hash_token
 from shared.job import Claim, JobStatus, Outcome
@@ -134,13 +134,13 @@ async def test_another_tenant_waits_for_nothing(redis_url: str) -> None:
 
 async def test_only_so_many_jobs_are_expected(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of more than that the oldest are forgotten, and read first like any other."""
-    keep, held = Expected._keep, list[int]()
+    keep, held = AwaitedJobs._keep, list[int]()
 
-    def counted(self: Expected, *arguments: Any) -> None:
+    def counted(self: AwaitedJobs, *arguments: Any) -> None:
         keep(self, *arguments)
         held.append(len(self._jobs))
 
-    monkeypatch.setattr(Expected, "_keep", counted)
+    monkeypatch.setattr(AwaitedJobs, "_keep", counted)
     async with running_gateway(redis_url, FRUGAL="1") as client, _store(redis_url) as store:
         await _listening(client)
         job_id = await _submitted(client)
@@ -234,7 +234,7 @@ async def test_an_idle_gateway_listens_for_nobody(redis_url: str) -> None:
     async with _store(redis_url) as store:
         async with store.bell.listen(store.keys.bell("any")) as first:
             await first.wait(5)
-            expected = Expected(store, kept_s=0.1)
+            expected = AwaitedJobs(store, kept_s=0.1)
             await expected.submit(job)
             assert expected._jobs
             async with asyncio.timeout(15):

@@ -9,10 +9,11 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from services.gateway.submit.routes import BATCH_BODY_MAX, BODY_MAX
 
 from services.gateway.http import bodies
 from services.gateway.submit import admission
+from services.gateway.submit.batch import BATCH_BODY_MAX
+from services.gateway.submit.single import BODY_MAX
 from shared.job import JobStatus, Outcome
 from shared.store.job_store import JobStore
 from tests.support.checks import RawRedis

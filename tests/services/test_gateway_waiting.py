@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from services.gateway.jobs.usage import UsageReport
+from services.gateway.jobs.usage import UsageCall, UsageQuery
 from services.gateway.waiting.long_poll import until_ended
 from shared.http.auth import Identity
 from shared.job import JobSnapshot
@@ -53,8 +53,8 @@ class _Slow:
 async def test_an_organisation_reads_its_sums_one_after_the_other(store: JobStore) -> None:
     """Who asks for a year again and again waits for himself; another organisation does not."""
     slow = store.overview = _Slow()  # type: ignore[assignment]  # a slow server
-    report = UsageReport(store)
-    await asyncio.gather(*(report.read(Identity("o"), b"") for _ in range(5)))
+    report = UsageCall(store)
+    await asyncio.gather(*(report.read(Identity("o"), UsageQuery()) for _ in range(5)))
     assert slow.most == 1
-    await asyncio.gather(*(report.read(Identity(name), b"") for name in ("a", "b", "c")))
+    await asyncio.gather(*(report.read(Identity(name), UsageQuery()) for name in ("a", "b", "c")))
     assert slow.most == 3

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from services.gateway.http.json_depth import Fault, deep_field, look_over, too_deep
 
-from services.gateway.http import json_depth
+from services.gateway.http import decoding
+from services.gateway.http.body_errors import deep_field
+from services.gateway.http.decoding import Fault, look_over, too_deep
 
 JSON = st.recursive(
     st.none() | st.text() | st.integers(),
@@ -29,12 +30,12 @@ def _depth(value: Any) -> int:
 def test_the_depth_is_that_of_the_json(value: Any, ascii_only: bool, piece: int) -> None:
     """Whatever stands in strings and keys, and wherever a piece ends, brackets are counted as a decoder counts them."""
     body = json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
-    before, json_depth.PIECE = json_depth.PIECE, piece  # type: ignore[misc]  # a small one, to end everywhere
+    before, decoding.PIECE = decoding.PIECE, piece  # type: ignore[misc]  # a small one, to end everywhere
     try:
         for levels in (1, 2, 3, 4):
             assert too_deep(body, levels) == (_depth(value) > levels)
     finally:
-        json_depth.PIECE = before  # type: ignore[misc]
+        decoding.PIECE = before  # type: ignore[misc]
 
 
 @given(st.dictionaries(st.text(), JSON, max_size=4))

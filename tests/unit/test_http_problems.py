@@ -12,17 +12,9 @@ import pytest
 from litestar.exceptions import MethodNotAllowedException, NotFoundException, TooManyRequestsException
 
 from shared.errors import IdempotencyConflict, JobNotFound, LeaseLost, Overloaded, StoreFull, StoreUnavailable
-from shared.http.problems import (
-    INVALID,
-    MAX_ERRORS,
-    FieldError,
-    Problem,
-    choices_of,
-    field_error,
-    from_error,
-    invalid,
-    unavailable,
-)
+from shared.http.error_responses import from_error, unavailable
+from shared.http.field_errors import choices_of, field_error
+from shared.http.problems import INVALID, MAX_ERRORS, FieldError, Problem, invalid
 
 
 @pytest.mark.parametrize(
@@ -69,9 +61,9 @@ def test_a_document_names_what_a_client_needs() -> None:
 def test_who_shows_the_detail_alone_learns_of_the_first_bad_field() -> None:
     """Without words of its own a document's detail is its first bad field, and how many there are besides."""
     faults = [FieldError("prompt", "required"), FieldError("userId", "required"), FieldError("x", "unknown field")]
-    assert Problem(INVALID, errors=faults).document()["detail"] == "prompt: required (and 2 more)"
-    assert Problem(INVALID, errors=faults[:1]).document()["detail"] == "prompt: required"
-    assert "detail" not in Problem(INVALID).document()
+    assert Problem(INVALID, errors=faults).details.detail == "prompt: required (and 2 more)"
+    assert Problem(INVALID, errors=faults[:1]).details.detail == "prompt: required"
+    assert b"detail" not in Problem(INVALID).body()
 
 
 def test_a_document_names_a_bounded_number_of_fields() -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 
 import pytest
-from services.gateway.submit.routes import BODY_MAX
 
 from services.gateway.http.decoding import decode
 from services.gateway.submit.schemas import JobRequest, faults
+from services.gateway.submit.single import BODY_MAX
 from shared.http.problems import MAX_ERRORS, Problem
 from tests.hostile.bodies import AT, DEPTHS, hostile_bodies, nested_body
 
@@ -32,7 +32,7 @@ def test_a_bad_body_costs_little(body: bytes) -> None:
     document = problem.body() if problem is not None else b""
     assert time.thread_time() - began < 0.1
     assert len(document) < 16_384
-    assert problem is None or len(problem.document()["errors"]) <= MAX_ERRORS
+    assert problem is None or len(problem.details.errors) <= MAX_ERRORS
 
 
 @pytest.mark.parametrize("depth", [1, 15, 16, *DEPTHS])
@@ -44,7 +44,7 @@ def test_metadata_and_parameters_are_at_most_sixteen_deep(field: str, depth: int
         assert problem is None
     else:
         assert problem is not None
-        (fault,) = problem.document()["errors"]
+        (fault,) = problem.details.errors
         assert fault.field.startswith(field)
         assert depth <= 16 or fault.message == "nested more than 16 deep"
 
@@ -54,5 +54,5 @@ def test_an_error_that_quotes_its_own_end_names_its_field() -> None:
     for text in (AT * 9, f"x{AT[:-1]}", "`" * 500):
         problem = _refusal(nested_body("metadata", 1)[:-1] + b',"priority":"' + text.encode() + b'"}')
         assert problem is not None
-        (fault,) = problem.document()["errors"]
+        (fault,) = problem.details.errors
         assert (fault.field, fault.message) == ("priority", "must be one of high, normal, low")

@@ -22,10 +22,11 @@ from litestar.openapi.spec import (
     SecurityScheme,
     Server,
 )
+from litestar.types import Method
 
 from services.gateway.docs import examples
 from services.gateway.docs.raw_calls import RAW_CALLS
-from services.gateway.docs.schemas import StructSchemas
+from services.gateway.http.json_schemas import StructSchemas
 from services.gateway.submit.schemas import MAX_CHOICES, served_choices
 from shared.version import VERSION
 
@@ -44,16 +45,14 @@ _HEADERS: Final = {
 
 
 def generate(
-    calls: Sequence[HTTPRouteHandler],
+    typed: Router,
     ops: Sequence[HTTPRouteHandler],
     models: Mapping[str, frozenset[str]],
     events_url: str,
-    *,
-    authenticated: bool,
 ) -> bytes:
-    """The document as JSON. `models`: the models of each provider; `events_url`: the notifier's origin, or empty."""
-    security = [{"bearer": []}] if authenticated else None
-    api = Router(API, route_handlers=[*calls, *RAW_CALLS], tags=["jobs"], security=security)
+    """The document as JSON. `typed`: the calls of the API; `ops`: the operator's routes; `models`: the models of each
+    provider; `events_url`: the notifier's origin, or empty."""
+    raw = Router(API, route_handlers=RAW_CALLS, tags=typed.tags, security=typed.security)
     config = OpenAPIConfig(
         title="Presswork",
         version=VERSION,
@@ -62,7 +61,7 @@ def generate(
         operation_id_creator=_operation_id,
         render_plugins=[JsonRenderPlugin()],
     )
-    app = Litestar([api, *ops], openapi_config=config, plugins=[StructSchemas()], logging_config=None)
+    app = Litestar([typed, raw, *ops], openapi_config=config, plugins=[StructSchemas()], logging_config=None)
 
     document = app.openapi_schema
     _complete(document, events_url)
@@ -71,7 +70,7 @@ def generate(
     return msgspec.json.encode(made)
 
 
-def _operation_id(handler: HTTPRouteHandler, method: HttpMethod, _: Any) -> str:
+def _operation_id(handler: HTTPRouteHandler, method: Method, _: object) -> str:
     first, *others = handler.handler_name.split("_")
     name = first + "".join(word.title() for word in others)
     return name if method != HttpMethod.HEAD else f"{name}Head"

@@ -1,6 +1,6 @@
 """The page at `/docs`: Swagger UI from an installed package, so that it renders without the internet.
 
-All its addresses are relative: it works below any path that a proxy puts before it, also one that is not reported to us.
+All its addresses are relative: it works below any path that a proxy puts before it, reported to us or not.
 """
 
 from __future__ import annotations

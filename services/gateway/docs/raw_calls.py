@@ -1,7 +1,6 @@
-"""The raw calls as typed handlers, which are what Litestar can describe. For the OpenAPI document: they are never served.
+"""The raw calls as typed handlers, which Litestar can describe: for the OpenAPI document, never served.
 
-What a raw call does with its request is in `services/gateway/submit` and `shared/streams`; its path, its structs and its
-limits are taken from there.
+The calls themselves are in `services/gateway/submit` and `shared/streams`; paths, structs and limits are from there.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ from litestar.params import RequestBody as Body
 from msgspec import Meta
 
 from services.gateway.docs import examples
-from services.gateway.docs.schemas import items_of, query_operation
 from services.gateway.http.calls import LOCATION
+from services.gateway.http.json_schemas import items_of, query_operation
 from services.gateway.http.responses import Accepted, JobId
 from services.gateway.submit import batch, single
 from services.gateway.submit.batch import BatchAccepted, BatchRejected
@@ -68,9 +67,9 @@ def _shown(bodies: dict[str, Example]) -> type[Operation]:
     @dataclass
     class ShownOperation(Operation):
         def __post_init__(self) -> None:
-            assert isinstance(self.request_body, RequestBody)
-            for content in self.request_body.content.values():
-                content.examples = dict(bodies)
+            if isinstance(self.request_body, RequestBody):
+                for content in self.request_body.content.values():
+                    content.examples = dict(bodies)
 
     return ShownOperation
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 import re
 from functools import cache
 from itertools import islice
-from typing import Any, Final
+from typing import Annotated, Any, Final, get_args, get_origin
 
 import msgspec
 
 from services.gateway.http.struct_errors import struct_errors
-from services.gateway.submit.schemas import MAX_PARAMETERS, Value
 from shared.http.field_errors import choices_of, field_error
 from shared.http.problems import MAX_ERRORS, MAX_NAME, FieldError
 
@@ -88,8 +87,8 @@ def _other_encoding(body: bytes) -> str | None:
 
 def _check_field(raw: msgspec.Raw, kind: Any, path: str) -> list[FieldError]:
     found = _check(raw, kind, path)
-    if found and path.rpartition(".")[2] == "parameters":
-        return _bad_values(raw, path) or found
+    if found and get_origin(mapping := _without_limits(kind)) is dict:
+        return _bad_values(raw, get_args(mapping)[1], _length_max(kind), path) or found
     return found
 
 
@@ -101,17 +100,27 @@ def _check(raw: msgspec.Raw, kind: Any, path: str) -> list[FieldError]:
     return []
 
 
-def _bad_values(raw: msgspec.Raw, path: str) -> list[FieldError]:
-    """The parameters by name: of a mapping msgspec tells only that some value is wrong."""
+def _bad_values(raw: msgspec.Raw, kind: Any, length_max: int, path: str) -> list[FieldError]:
+    """The values of a mapping by name: msgspec tells only that some value is wrong."""
     try:
         values = _object.decode(raw)
     except UNDECODABLE:
         return []
-    if len(values) > MAX_PARAMETERS:
+    if len(values) > length_max:
         return []
 
-    checked = (_check(value, Value, f"{path}.{name[:MAX_NAME]}") for name, value in values.items())
+    checked = (_check(value, kind, f"{path}.{name[:MAX_NAME]}") for name, value in values.items())
     return list(islice((error for errors in checked for error in errors), MAX_ERRORS))
+
+
+def _without_limits(kind: Any) -> Any:
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
+
+
+def _length_max(kind: Any) -> int:
+    """The most entries that a mapping may have; without a limit of its own none is looked at."""
+    limits = [held.max_length for held in get_args(kind)[1:] if isinstance(held, msgspec.Meta)]
+    return limits[0] or 0 if limits else 0
 
 
 def half_characters(body: bytes, prefix: str) -> list[FieldError]:

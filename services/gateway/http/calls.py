@@ -15,13 +15,15 @@ from litestar.datastructures import ResponseHeader
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import PathParameter
 
-from services.gateway.docs.schemas import query_operation
+from services.gateway.http.json_schemas import query_operation
 from services.gateway.http.queries import NoQuery, provide_query
+from services.gateway.http.responses import JOB_ID_PATTERN
 from shared.http.error_responses import documented
 from shared.http.health import READING
 
-JobIdInPath = Annotated[str, PathParameter(name="jobId", description="Id of the job")]
-"""What it may hold is read by `shared.http.job_ids`."""
+JobIdInPath = Annotated[
+    str, PathParameter(name="jobId", description="Id of the job", schema_extra={"pattern": JOB_ID_PATTERN})
+]
 
 LOCATION: Final = ResponseHeader(name="Location", documentation_only=True, description="Where the job's status is")
 
@@ -30,30 +32,22 @@ def reading(
     path: str, summary: str, *errors: int, query: type[msgspec.Struct] = NoQuery
 ) -> Callable[[Any], HTTPRouteHandler]:
     """A GET, and HEAD, that answers 200. `errors`: the statuses that it answers besides."""
-    return _call(path, READING, 200, summary, errors, query)
+    return _call(path, query, errors, methods=READING, status_code=200, summary=summary)
 
 
 def changing(
     path: str, summary: str, *errors: int, status: int = 200, **more: Any
 ) -> Callable[[Any], HTTPRouteHandler]:
     """A POST without a body. `status`: that of its answer, `errors`: the statuses that it answers besides."""
-    return _call(path, [HttpMethod.POST], status, summary, errors, NoQuery, **more)
+    return _call(path, NoQuery, errors, methods=[HttpMethod.POST], status_code=status, summary=summary, **more)
 
 
 def _call(
-    path: str,
-    methods: list[HttpMethod],
-    status: int,
-    summary: str,
-    errors: tuple[int, ...],
-    query: type[msgspec.Struct],
-    **more: Any,
+    path: str, query: type[msgspec.Struct], errors: tuple[int, ...], *, methods: list[HttpMethod], **more: Any
 ) -> Callable[[Any], HTTPRouteHandler]:
     return route(
         path,
         http_method=methods,
-        status_code=status,
-        summary=summary,
         responses=documented(*errors),
         dependencies={"_params" if query is NoQuery else "params": provide_query(query)},
         operation_class=query_operation(query),

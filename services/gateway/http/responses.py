@@ -20,8 +20,9 @@ from shared.store.results import Submitted
 STORE_SECONDS: Final = 1.9
 """How long the store may take, however often it asks Redis; a client hears of a Redis that is away within 2 s."""
 
-JobId = Annotated[str, Meta(pattern=r"^ai-job-[0-9]{13}-[0-9a-z]{9}$")]
-"""As the document shows it; what comes in is read by `shared.http.job_ids`."""
+JOB_ID_PATTERN: Final = r"^ai-job-[0-9]{13}-[0-9a-z]{9}$"
+JobId = Annotated[str, Meta(extra_json_schema={"pattern": JOB_ID_PATTERN})]
+"""A job id as the document describes it; one that comes in is read by `read_job_id`, which tells faults apart."""
 
 _ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9._:\[\]~/-]+\Z")
 

@@ -38,6 +38,7 @@ class RetryCall:
         self,
         store: JobStore,
         finder: JobFinder,
+        *,
         maker: JobMaker,
         admission: Admission,
         metrics: SubmitMetrics,

@@ -12,6 +12,7 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta
 
 from services.gateway.http.calls import reading
+from services.gateway.http.responses import JobId
 from services.gateway.jobs.finder import JobFinder
 from services.gateway.jobs.views import JobView, view_job
 from services.gateway.waiting.awaited_jobs import AwaitedJobs
@@ -28,7 +29,7 @@ WAIT_MAX: Final = 30
 class StatusQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """A job, and how long to wait for it in s."""
 
-    job_id: Annotated[str, Meta(description="Id of the job")]
+    job_id: Annotated[JobId, Meta(description="Id of the job")]
     wait: Annotated[float, Meta(ge=0, le=WAIT_MAX, description="Seconds to wait for the end of the job")] = 0
 
 

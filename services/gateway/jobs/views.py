@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from services.gateway.docs.schemas import items_of
+from services.gateway.http.json_schemas import items_of
 from shared.events import iso_time
 from shared.job import JobError, JobSnapshot, JobStatus, Outcome, PassedOver, Priority, Usage
 from shared.store.results import QueueStats, UnreadableJob

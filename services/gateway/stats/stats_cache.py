@@ -27,8 +27,8 @@ class CachedStats(msgspec.Struct, frozen=True):
 
 
 class StatsCache:
-    """Keeps what `read` got from the store for `kept_s`; 0: not at all. StoreUnavailable when there is nothing and Redis is
-    away."""
+    """Keeps the counts that `read` got from the store for `kept_s`; 0: not at all. StoreUnavailable when there are none
+    and Redis is away."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""`POST /api/ai/generate-content`: takes a job in. Raw ASGI: Litestar's request machinery would cost more than the rest."""
+"""`POST /api/ai/generate-content`: takes a job in. Raw ASGI: Litestar's own work would cost more than the rest."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ class SubmitCall:
     def __init__(
         self,
         posts: Posts,
+        *,
         maker: JobMaker,
         admission: Admission,
         awaited: AwaitedJobs,

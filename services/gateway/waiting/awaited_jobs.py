@@ -30,8 +30,8 @@ class _Job(NamedTuple):
 
 
 class AwaitedJobs:
-    """Keeps a listener for each job from before its submit until it is waited for. On a connection that broke unnoticed a
-    wait takes its full time, and reads then."""
+    """Keeps a listener for each job from before its submit until it is waited for. On a connection that broke unnoticed
+    a wait takes its full time, and reads then."""
 
     def __init__(self, store: JobStore, kept_s: float = KEPT_S) -> None:
         self._store = store
