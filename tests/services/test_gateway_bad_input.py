@@ -249,11 +249,27 @@ async def test_what_nobody_means_as_a_job_id_is_400(client: httpx.AsyncClient, j
         ("/api/ai/jobs?organizationId=a&limit=0", "limit"),
         ("/api/ai/jobs?organizationId=a&limit=101", "limit"),
         ("/api/ai/jobs?organizationId=a&limit=1.5", "limit"),
+        ("/api/ai/jobs?organizationId=a&Limit=1", "Limit"),
+        ("/api/ai/usage?organizationId=a&from=2026-01-01&from=2026-01-01", "from"),
+        ("/api/ai/usage?organizationId=a&first=2026-01-01", "first"),
+        ("/api/ai/queue-stats?a=1", "a"),
+        (f"/api/ai/queue-stats?{'x' * 300}", "x" * 100),
+        (f"{STATUS}?{'&' * 200}jobId=a", "query"),
     ],
 )
 async def test_a_bad_query_is_named(client: httpx.AsyncClient, path: str, field: str) -> None:
-    """A query parameter that is missing, given twice or out of range is 400 and named."""
+    """A query parameter that is missing, unknown, given twice or out of range is 400 and named."""
     assert fields(problem(await client.get(path), 400, "invalid-request")) == {field}
+
+
+async def test_all_bad_parameters_are_named_at_once(client: httpx.AsyncClient) -> None:
+    """A query with many faults is answered with all of them, as a body is, also of calls that change something."""
+    answer = await client.get("/api/ai/jobs?organizationId=a%20b&status=done&limit=0&offset=3")
+    assert fields(problem(answer, 400, "invalid-request")) == {"organizationId", "status", "limit", "offset"}
+    for verb in ("cancel", "retry"):
+        answer = await client.post(f"/api/ai/jobs/x/{verb}?force=1&why=no")
+        document = problem(answer, 400, "invalid-request")
+        assert document["errors"] == [{"field": name, "message": "unknown field"} for name in ("force", "why")]
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,11 @@ async def test_the_document_is_complete(redis_url: str) -> None:
     assert schemas["JobRequest"]["additionalProperties"] is False
     assert schemas["JobRequest"]["properties"]["model"]["enum"] == ["gpt-x", None]
     assert schemas["BatchJob"]["properties"]["providers"]["items"]["enum"] == ["openai:gpt-x"]
+    assert {name for item in document["paths"].values() for name in item} == {"get", "post", "servers"}
+    location = document["paths"]["/api/ai/generate-content"]["post"]["responses"]["202"]["headers"]["Location"]
+    assert location["schema"] == {"type": "string"}
+    parameters = document["paths"]["/api/ai/jobs"]["get"]["parameters"]
+    assert [held["name"] for held in parameters] == ["organizationId", "status", "cursor", "limit"]
     assert document["paths"]["/api/ai/job-events"]["servers"] == [{"url": "https://events.example.org"}]
 
 

@@ -25,7 +25,9 @@ JobIdInPath = Annotated[
     str, PathParameter(name="jobId", description="Id of the job", schema_extra={"pattern": JOB_ID_PATTERN})
 ]
 
-LOCATION: Final = ResponseHeader(name="Location", documentation_only=True, description="Where the job's status is")
+LOCATION: Final = ResponseHeader(
+    name="Location", value="", documentation_only=True, description="Where the job's status is"
+)
 
 
 def reading(

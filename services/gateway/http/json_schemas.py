@@ -65,8 +65,11 @@ def query_operation(kind: type[msgspec.Struct]) -> type[Operation]:
 
 def _parameter(field: msgspec.structs.FieldInfo) -> Parameter:
     (made,), _ = msgspec.json.schema_components([field.type], ref_template=_TEMPLATE)
-    if "anyOf" in made:  # a parameter is left out or is there: it is never null
-        made["anyOf"] = [choice for choice in made["anyOf"] if choice != {"type": "null"}]
+    choices = [choice for choice in made.pop("anyOf", []) if choice != {"type": "null"}]  # it is left out, never null
+    if len(choices) == 1 and "$ref" not in choices[0]:
+        made |= choices[0]
+    elif choices:
+        made["anyOf"] = choices
     description = made.pop("description", None)
     return Parameter(
         name=field.encode_name,
