@@ -118,7 +118,7 @@ async def open_app(
 
 
 def _streams(settings: GatewaySettings) -> int:
-    """How many event streams there may be: half of all connections, so that they never keep calls out."""
+    """Limit of event streams: half of all connections, so that they never keep calls out."""
     return min(settings.notifier_max_connections, max(1, capacity(settings.gateway_max_connections) // 2))
 
 

@@ -35,7 +35,7 @@ class Identity(msgspec.Struct, frozen=True):
             raise Problem(FORBIDDEN, errors=[FieldError(field, "not the token's organization")])
 
 
-ANYBODY: Final = Identity()
+ANONYMOUS: Final = Identity()
 
 
 class _Token(msgspec.Struct, frozen=True):
@@ -63,7 +63,7 @@ def _read(lines: str) -> list[_Token]:
 
 
 class Authenticator:
-    """Checks bearer tokens against the hashes of API_TOKENS; without any, all callers are `ANYBODY`."""
+    """Checks bearer tokens against the hashes of API_TOKENS; without any, all callers are `ANONYMOUS`."""
 
     def __init__(self, api_tokens: str, *, host: str, allow_anonymous: bool) -> None:
         """SettingsInvalid when a line is malformed, or when a service that others can reach has none."""
@@ -81,14 +81,14 @@ class Authenticator:
     def identify(self, headers: Iterable[tuple[bytes, bytes]]) -> Identity:
         """The identity behind raw ASGI headers; raises a 401 `Problem` when there is none."""
         if not self._tokens:
-            return ANYBODY
+            return ANONYMOUS
         given = next((value for name, value in headers if name == b"authorization"), b"")
         scheme, _, token = given.partition(b" ")
         if scheme.lower() != b"bearer" or not token:
             raise unauthorized()
         digest = hashlib.sha256(token.strip()).hexdigest()
         found: Identity | None = None
-        for known in self._tokens:  # all of them, so that the time tells nothing
+        for known in self._tokens:  # all of them, so that the time shows nothing
             if hmac.compare_digest(known.digest, digest):
                 found = known.identity
         if found is None:

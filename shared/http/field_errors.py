@@ -16,7 +16,7 @@ _TEXT_MAX: Final = 4 * MAX_NAME
 """Characters of an error's text, and of the path at its end, that are looked at: it may quote the whole request."""
 
 _IDENTIFIER: Final = r"'^[!-~]+\\Z'"
-"""How msgspec shows the pattern of an id."""
+"""The pattern of an id as msgspec shows it."""
 
 _TYPES: Final = re.compile(r"`(?:\w+ \| )*\w+`")
 _OF_JSON: Final = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}

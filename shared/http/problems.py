@@ -61,7 +61,7 @@ NOT_LIVE: Final = Kind("not-live", 503, "The service is stuck")
 
 
 class FieldError(msgspec.Struct, frozen=True):
-    """One bad field: its path (`parameters.tone`, `jobs[3].prompt`) and what is wrong with it."""
+    """One bad field: its path (`parameters.tone`, `jobs[3].prompt`) and its fault."""
 
     field: str
     message: str

@@ -36,7 +36,7 @@ async def test_the_docs_page_needs_nothing_from_elsewhere(redis_url: str) -> Non
 
 @pytest.mark.parametrize("prefix", ["", "/presswork", "/a/b"])
 async def test_the_docs_page_works_below_any_path(redis_url: str, prefix: str) -> None:
-    """Whether a proxy takes the prefix off or not: page, assets, document and links are found from where they stand."""
+    """Page, assets, document and links are found below the prefix, taken off by a proxy or not."""
     async with running_gateway(redis_url, ROOT_PATH=prefix) as client:
         assert (await client.get(f"{prefix}/")).headers["location"] == f"{prefix}/docs"
         for page in (f"{prefix}/docs", f"{prefix}/docs/"):
@@ -82,7 +82,7 @@ async def test_operators_paths_have_one_spelling(redis_url: str) -> None:
 
 
 async def test_every_example_is_accepted_as_it_stands(redis_url: str) -> None:
-    """Whoever presses Execute in the page gets a 202, for every example of every call that takes a body."""
+    """Execute in the page is answered with a 202, for every example of every call that takes a body."""
     async with running_gateway(redis_url) as client:
         document = (await client.get("/openapi.json")).json()
         posts = {

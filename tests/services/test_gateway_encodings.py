@@ -29,7 +29,7 @@ async def client(server: EmbeddedServer) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def test_a_byte_order_mark_is_no_part_of_the_text(client: httpx.AsyncClient) -> None:
-    """What .NET and some editors write before UTF-8 is taken, for one job and for many."""
+    """The mark that .NET and some editors write before UTF-8 is accepted, for one job and for many."""
     job = json.dumps(body())
     for path, text in ((SUBMIT, job), (BATCH, f'{{"jobs": [{job}]}}')):
         answer = await client.post(path, content=b"\xef\xbb\xbf" + text.encode(), headers=JSON)
@@ -49,7 +49,7 @@ async def test_another_encoding_is_named(client: httpx.AsyncClient, path: str, e
 
 @pytest.mark.parametrize("half", HALVES)
 async def test_half_an_emoji_names_its_field(client: httpx.AsyncClient, half: str) -> None:
-    """Wherever it stands in a body: in a text, a key, a list, at the end of a string or of the body."""
+    """Half a character is found in a text, a key, a list, at the end of a string or of the body."""
 
     async def named(changes: str, path: str = SUBMIT, wrap: str = "%s") -> set[str]:
         job = json.dumps(body()).removesuffix("}") + f", {changes}}}"

@@ -14,7 +14,7 @@ import pytest
 
 from services.gateway.waiting.awaited_jobs import LIMIT, AwaitedJobs
 from shared.errors import StoreUnavailable
-from shared.http.auth import ANYBODY, hash_token
+from shared.http.auth import ANONYMOUS, hash_token
 from shared.job import Claim, JobStatus, Outcome
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
@@ -100,7 +100,7 @@ async def test_who_waits_in_vain_learns_how_the_job_stands_and_may_wait_again(re
 
 
 async def test_what_ended_while_nothing_could_be_heard_is_read(redis_url: str) -> None:
-    """The subscription breaks, the job ends, the subscription is back: whoever waits then does not wait in vain."""
+    """The subscription breaks, the job ends, the subscription is back: a call that waits then finds the end."""
     async with (
         running_gateway(redis_url, FRUGAL="1") as client,
         _store(redis_url) as store,
@@ -242,7 +242,7 @@ async def test_an_idle_gateway_listens_for_nobody(redis_url: str) -> None:
                     await asyncio.sleep(0.02)
         assert not store.bell._wishes.channels
         waiting = asyncio.create_task(
-            expected.until_ended(job.id, ANYBODY, 20, asyncio.Event(), lambda: store.status(job.id))
+            expected.until_ended(job.id, ANONYMOUS, 20, asyncio.Event(), lambda: store.status(job.id))
         )
         await complete(store, await _claimed(store))
         ended = await waiting

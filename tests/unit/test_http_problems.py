@@ -127,7 +127,7 @@ class _Lane(enum.Enum):
     ],
 )
 def test_a_bad_value_is_explained_in_the_words_of_json(text: bytes, kind: Any, message: str) -> None:
-    """Whoever sent JSON reads of its types, of JavaScript's patterns and of the words that may stand there."""
+    """The message speaks of JSON's types, JavaScript's patterns and the words that are allowed."""
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - any of its errors
         msgspec.json.decode(text, type=kind)
     assert field_error(caught.value, "", choices_of(kind)).message == message

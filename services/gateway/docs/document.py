@@ -34,9 +34,9 @@ API: Final = "/api/ai"
 
 _DESCRIPTION: Final = (
     "AI content jobs: submit a prompt, get an id in milliseconds, watch the text arrive.\n\n"
-    "Errors are problem documents (RFC 9457). Whatever it asks for, a request that is no HTTP is answered with "
+    "Errors are problem documents (RFC 9457). On every path a request that is no HTTP is answered with "
     "400, another method with 405, a head that does not come in time with 408, another host with 421, "
-    "one beyond 64 KiB with 431, and what a page of an origin that is not allowed wants to change with 403."
+    "one beyond 64 KiB with 431, and a change that a page of another origin asks for, unless it is allowed, with 403."
 )
 _HEADERS: Final = {
     "401": ("WWW-Authenticate", OpenAPIType.STRING),

@@ -17,10 +17,10 @@ from shared.http.problems import METHOD_NOT_ALLOWED, TOO_LARGE, TOO_SLOW, UNSUPP
 ALLOW: Final = "OPTIONS, POST"
 
 LENGTH_DIGITS: Final = 20
-"""Of a `Content-Length`: a longer number is not worth reading, and Python refuses to read thousands of digits."""
+"""Of a `Content-Length`: a longer number is not worth reading, and Python does not read thousands of digits."""
 
 BODY_SECONDS: Final = 10.0
-"""How long the rest of a body may take after its first piece."""
+"""Time for the rest of a body after its first piece."""
 
 _MARK: Final = b"\xef\xbb\xbf"
 """UTF-8's byte order mark, which some editors and .NET put before a text: no part of it."""
@@ -114,7 +114,7 @@ async def read_body(head: Head, receive: Receive, limit: int) -> bytes:
         or int(head.content_length) > limit
     ):
         raise Problem(TOO_LARGE, f"at most {limit} bytes")
-    piece, more = await _piece(receive)  # how long the first may take is the server's to say: `protocol.BODY_SECONDS`
+    piece, more = await _piece(receive)  # the first has the server's deadline
     pieces, size = [piece], len(piece)
     if not more and size <= limit:
         return piece.removeprefix(_MARK)

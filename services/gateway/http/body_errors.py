@@ -1,7 +1,7 @@
 r"""Names every bad field of a body that did not decode: msgspec stops at the first one. Runs for bad input only.
 
-JavaScript cuts strings between the two halves of an emoji; what is left `JSON.stringify` writes as `\ud83d`. That is
-JSON, but no text: no UTF-8 exists for it, and its fields are named too.
+JavaScript cuts strings between the two halves of an emoji; `JSON.stringify` writes the half as `\ud83d`. That is JSON,
+but no text: no UTF-8 exists for it, and its fields are named too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from shared.http.field_errors import choices_of, field_error
 from shared.http.problems import MAX_ERRORS, MAX_NAME, FieldError
 
 UNDECODABLE: Final = (ValueError, RecursionError)
-"""What msgspec raises for bad input: its own errors, UnicodeDecodeError, and a RecursionError for deep nesting."""
+"""The errors of msgspec for bad input: its own, UnicodeDecodeError, and a RecursionError for deep nesting."""
 
 HALF_CHARACTER: Final = "holds half an emoji (a lone surrogate): cut texts between characters"
 
@@ -29,7 +29,7 @@ _LONE: Final = re.compile(
 )
 SIZE_MAX: Final = 2 << 20
 """Bytes of the largest body in which half characters are searched: 2 MiB of nothing but escapes take 50 ms. Of larger
-batches the message tells the place alone."""
+batches the message names the place alone."""
 
 _MARK: Final = "\ufdd0"
 """No character, and never will be: put in the place of each half."""
@@ -101,7 +101,7 @@ def _check(raw: msgspec.Raw, kind: Any, path: str) -> list[FieldError]:
 
 
 def _bad_values(raw: msgspec.Raw, kind: Any, length_max: int, path: str) -> list[FieldError]:
-    """The values of a mapping by name: msgspec tells only that some value is wrong."""
+    """The values of a mapping by name: msgspec says only that some value is wrong."""
     try:
         values = _object.decode(raw)
     except UNDECODABLE:
@@ -124,7 +124,7 @@ def _length_max(kind: Any) -> int:
 
 
 def half_characters(body: bytes, prefix: str) -> list[FieldError]:
-    """The fields, below `prefix`, that hold half a character; none when that is not what is wrong. Linear in `body`."""
+    """The fields, below `prefix`, that hold half a character; none when there is no such half. Linear in `body`."""
     if len(body) > SIZE_MAX:
         return []
     # Without the escaped backslashes every `\u` that is left begins an escape.
@@ -140,7 +140,7 @@ def half_characters(body: bytes, prefix: str) -> list[FieldError]:
 
 
 def _paths(value: msgspec.Raw, path: str) -> list[str]:
-    """Where in `value` a mark is: the fields of a job, of each job of a batch, and one level of what they hold."""
+    """Paths of the marks in `value`: the fields of a job, of each job of a batch, and one level of what they hold."""
     found: list[str] = []
     for name, held in _object.decode(value).items():
         below = f"{path}.{_shown(name)}" if path else _shown(name)

@@ -1,8 +1,8 @@
 """Decodes bodies strictly, after a look at how deep they are nested and how long their lists are: decoders, and Redis's
 own, give up at depths of their own, and make all of a list before they count it.
 
-The look takes time proportional to the body, in pieces. What is no JSON may be called shallow: the decoder, which reads
-it next, names the fault.
+The look takes time proportional to the body, in pieces. A body that is no JSON may be called shallow: the decoder,
+which reads it next, names the fault.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def look_over(body: bytes, levels: int, items: int | None = None) -> Iterator[Fa
     """Whether more than `levels` brackets are open at once, or lists that are members of the body's object
     have more than `items` between them. None for each piece in which nothing is wrong, then the fault or the end: a
     caller that serves others too lets them in between the pieces."""
-    # What is escaped ends no string.
+    # An escaped quote ends no string.
     text = body.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in body else body
     depth, commas, inside = 0, 0, 0
 

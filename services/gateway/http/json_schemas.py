@@ -1,6 +1,6 @@
 """JSON schemas of structs for Litestar's OpenAPI document, made by msgspec, which decodes and encodes them.
 
-Litestar's own lack what the contract says of a struct: that unknown fields are refused, and the sizes of its mappings.
+Litestar's own lack parts of the contract: that unknown fields are errors, and the sizes of mappings.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Parts of the responses of `/api/ai`: the time they may take, where a job is found next, and whose jobs they show."""
+"""Parts of the responses of `/api/ai`: their time, the links of a job, and the organisation that they are about."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from shared.job import JobStatus
 from shared.store.results import Submitted
 
 STORE_SECONDS: Final = 1.9
-"""How long the store may take, however often it asks Redis; a client hears of a Redis that is away within 2 s."""
+"""Bound of the store's time, however often it asks Redis: a client learns of a Redis that is away within 2 s."""
 
 JOB_ID_PATTERN: Final = r"^ai-job-[0-9]{13}-[0-9a-z]{9}$"
 JobId = Annotated[str, Meta(extra_json_schema={"pattern": JOB_ID_PATTERN})]
-"""A job id as the document describes it; one that comes in is read by `read_job_id`, which tells faults apart."""
+"""A job id as the document describes it; one that comes in is read by `read_job_id`, which distinguishes faults."""
 
 _ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9._:\[\]~/-]+\Z")
 
 
 class JobLinks(msgspec.Struct, frozen=True):
-    """Where a job is found next: relative, but for the events when the notifier has an origin of its own."""
+    """Links of a job: relative, but for the events when the notifier has an origin of its own."""
 
     status: str
     events: str

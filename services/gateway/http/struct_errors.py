@@ -1,4 +1,4 @@
-"""Checks the fields of a request one by one: for a body or a query string that is not what its struct says."""
+"""Checks the fields of a request one by one: for a body or a query string that does not fit its struct."""
 
 from __future__ import annotations
 

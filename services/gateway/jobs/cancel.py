@@ -20,7 +20,7 @@ from shared.job import JobSnapshot, JobStatus
 from shared.store.job_store import JobStore
 
 CANCEL_SECONDS: Final = 1.5
-"""How long the worker of a running job may take to end it; then the gateway does."""
+"""Time for the worker of a running job to end it; then the gateway does."""
 
 
 class CancelCall:

@@ -67,7 +67,7 @@ class StatusCall:
         return job
 
     async def _listen_first(self, identity: Identity, query: StatusQuery) -> JobSnapshot:
-        """Where listening costs nothing: it saves a read."""
+        """Listen before the first read, which it saves where listening costs nothing."""
         find = partial(self._finder.find, identity, query.job_id)
         found = await self._awaited.until_ended(query.job_id, identity, query.wait, self._stop, find)
         return found or await find()

@@ -1,4 +1,4 @@
-"""`GET /api/ai/usage`: what an organisation's jobs used and cost, by day, project and model."""
+"""`GET /api/ai/usage`: the usage and cost of an organisation's jobs, by day, project and model."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from shared.store.reading.usage import UsageRow
 
 DAYS_MAX: Final = 366
 ROWS_MAX: Final = 10_000
-"""Days, projects and models one answer tells apart, but always a whole day: about 3 MB."""
+"""Rows (a day, a project, a model) of one answer, but always a whole day: about 3 MB."""
 
 _EPOCH: Final = datetime.date(1970, 1, 1)
 _DAY_SECONDS: Final = 86_400
@@ -87,7 +87,7 @@ class DayUsage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UsageView(msgspec.Struct, frozen=True, kw_only=True, rename=_NAMES):
-    """What an organisation used from `from` to `to` (UTC, both included); days without ended jobs are left out.
+    """Usage of an organisation from `from` to `to` (UTC, both included); days without ended jobs are left out.
 
     `totals` are those of all days. `next`: `days` ends before this one, for they were many; ask again `from` there.
     Projects beyond the first thousand of a day (each with a model) are summed up as the project `other`.
@@ -182,7 +182,7 @@ class UsageCall:
 
     def route(self) -> HTTPRouteHandler:
         """The handler, for the router of `/api/ai`."""
-        summary = "What an organization's jobs used and cost, by the day they ended, project and model"
+        summary = "Usage and cost of an organization's jobs, by the day they ended, project and model"
 
         @reading("/usage", summary, 400, 401, 403, 503, query=UsageQuery)
         async def usage(identity: NamedDependency[Identity], params: NamedDependency[UsageQuery]) -> UsageView:

@@ -16,10 +16,10 @@ UNREADABLE: Final = JobError(type="Unreadable", message="the record of this job 
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """A job as its customer sees it; what does not apply is left out. Times are ISO 8601 in UTC.
+    """A job as its customer sees it; fields that do not apply are left out. Times are ISO 8601 in UTC.
 
-    `result` is the generated text (of a cancelled job: what came so far), `metadata` what the provider's side says of
-    it, `request_metadata` what came with the request. `attempt` counts from 1; 0: never started. `cost_usd` is in USD,
+    `result` is the generated text (of a cancelled job: the part that came), `metadata` the provider's side's,
+    `request_metadata` the request's. `attempt` counts from 1; 0: never started. `cost_usd` is in USD,
     of all attempts together; absent: not known. `passed_over`: who should have answered before `provider`, and why not.
     """
 
@@ -51,7 +51,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
 
 
 class UnreadableView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """A job that cannot be shown: its record is damaged, or of another release. `job_status`: what stands there."""
+    """A job that cannot be shown: its record is damaged, or of another release. `job_status`: the state in it."""
 
     job_id: str
     error: JobError
@@ -71,7 +71,8 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     `waiting` splits the rest of `queued` by lane: `again` came back from a retry or a delay, `suspect` lost
     two workers or three.
-    `backlog` is what to scale workers on: jobs that could be claimed and jobs that run. It is 0 only when nobody works.
+    `backlog` is the figure to scale workers on: jobs that could be claimed and jobs that run. It is 0 only when there
+    is no work.
     """
 
     queued: int

@@ -1,7 +1,7 @@
 """The queue's counts as the gateway last read them: for queue-stats, scrapes and admission.
 
 On a host that bills commands they are kept: a minute while there is work, an hour while there was none and this gateway
-took none in since. Elsewhere they are read anew for each caller, and exact.
+took none in since. Elsewhere they are read for each caller, and exact.
 """
 
 from __future__ import annotations

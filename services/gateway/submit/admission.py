@@ -20,7 +20,7 @@ STALE_S: Final = 60.0
 """Figures younger than the first are never asked for again; older than the second they always are."""
 
 FRUGAL_STALE_S: Final = 3600.0
-"""Where every command is billed, the room that is left decides alone."""
+"""The same where every command is billed: the room that is left decides alone."""
 
 ROOM_SHARE: Final = 50
 BYTES_MAX: Final = 8 << 20
@@ -29,7 +29,7 @@ BYTES_MAX: Final = 8 << 20
 MEMORY_SHARE: Final = 0.85
 
 PATIENCE_S: Final = 0.1
-"""How long a submit that would be refused waits for fresh figures: the store's own time is bounded too."""
+"""Time for which a submit that would be refused waits for fresh figures: the store's own time is bounded too."""
 
 
 class Admission:

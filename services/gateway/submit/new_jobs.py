@@ -40,7 +40,7 @@ def read_traceparent(header: bytes | None) -> str | None:
 
 
 def _fingerprint(request: JobRequest) -> str:
-    """Tells bodies apart: two that mean the same, written differently, have one fingerprint."""
+    """Fingerprint of a body: two that mean the same, written differently, have one."""
     if isinstance(request, BatchJob):
         request = msgspec.structs.replace(request, idempotency_key=None)
     return hashlib.blake2b(_encode(request), digest_size=16).hexdigest()
@@ -64,7 +64,7 @@ class JobMaker:
         traceparent: str | None,
         prefix: str = "",
     ) -> NewJob:
-        """The job, with a fresh id; a `Problem` when the request asks for what it may not have.
+        """The job, with a fresh id; a `Problem` when the request may not have it.
 
         `body` is the JSON that `request` came from, `prefix` the path under which a problem names its fields.
         """

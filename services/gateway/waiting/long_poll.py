@@ -17,7 +17,7 @@ PAUSE_MAX_S: Final = 0.5
 most half a second late, and a long stream costs two reads a second."""
 
 FIRST_NOTIFICATION_S: Final = 0.05
-"""Where listening costs nothing the record is read once at the start: after the first notification, or this long."""
+"""The first read, where listening costs nothing, comes after the first notification, or this long."""
 
 Read = Callable[[], Awaitable[JobSnapshot | None]]
 

@@ -1,4 +1,4 @@
-"""How deep a body is nested, told before anything decodes it."""
+"""The depth of a body, found before anything decodes it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _depth(value: Any) -> int:
 
 @given(JSON, st.booleans(), st.integers(1, 64))
 def test_the_depth_is_that_of_the_json(value: Any, ascii_only: bool, piece: int) -> None:
-    """Whatever stands in strings and keys, and wherever a piece ends, brackets are counted as a decoder counts them."""
+    """Brackets are counted as a decoder counts them, with any strings and keys, and any end of a piece."""
     body = json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     before, decoding.PIECE = decoding.PIECE, piece  # type: ignore[misc]  # a small one, to end everywhere
     try:
@@ -56,6 +56,6 @@ def test_what_is_no_json_is_left_to_the_decoder(body: bytes) -> None:
 
 @pytest.mark.parametrize(("items", "fault"), [(1, None), (500, None), (501, Fault.MANY), (100_000, Fault.MANY)])
 def test_a_list_is_counted_before_it_is_made(items: int, fault: Fault | None) -> None:
-    """Items count, not what stands in them."""
+    """Items count, not their contents."""
     body = json.dumps({"jobs": [{"a": [1, 2, 3], "b": ",,,"}] * items}).encode()
     assert next((found for found in look_over(body, 100, 500) if found), None) is fault
