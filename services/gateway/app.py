@@ -9,21 +9,29 @@ from contextlib import asynccontextmanager
 from litestar import Router
 from litestar.types import ASGIApp, ControllerRouterHandler
 
-from services.gateway.docs.openapi import document
-from services.gateway.docs.page import ApiDocument, docs_routes
-from services.gateway.jobs.links import Links
-from services.gateway.jobs.routes import Jobs
-from services.gateway.jobs.usage import UsageReport
+from services.gateway.docs import document
+from services.gateway.docs.openapi import OpenApiCall
+from services.gateway.docs.page import page_routes
+from services.gateway.http.bodies import Posts
+from services.gateway.http.responses import Links
+from services.gateway.jobs.cancel import CancelCall
+from services.gateway.jobs.finder import JobFinder
+from services.gateway.jobs.listing import ListingCall
+from services.gateway.jobs.retry import RetryCall
+from services.gateway.jobs.status import StatusCall
+from services.gateway.jobs.usage import UsageCall
 from services.gateway.settings import GatewaySettings
 from services.gateway.stats.gauges import QueueGauges
-from services.gateway.stats.stats_cache import FRUGAL_KEPT_S, Readings
+from services.gateway.stats.queue_stats import QueueStatsCall
+from services.gateway.stats.stats_cache import FRUGAL_KEPT_S, StatsCache
 from services.gateway.submit.admission import Admission
+from services.gateway.submit.batch import BatchCall
 from services.gateway.submit.new_jobs import JobMaker
-from services.gateway.submit.routes import Intake
-from services.gateway.waiting.awaited_jobs import Expected
+from services.gateway.submit.single import SubmitCall
+from services.gateway.waiting.awaited_jobs import AwaitedJobs
 from shared.http import access
 from shared.http.auth import Authenticator
-from shared.http.health import ops_routes
+from shared.http.health import NO_STORE, ops_routes
 from shared.http.problems import DRAINING, Problem
 from shared.server import serve
 from shared.server.connections import capacity
@@ -51,33 +59,55 @@ async def open_app(
     access.check(settings, host=settings.gateway_host)
     links, maker = Links(settings.public_events_url), JobMaker(settings)
     registry = new_registry("gateway")
-    submitted, redis = SubmitMetrics(registry), RedisMetrics(registry)
-    api = document(settings.models, settings.public_events_url, authenticated=authenticator.required)
+    redis = RedisMetrics(registry)
     store_settings = await select_transport.settle(read_store(mapping), may_use_rest=True)
     opened = open_store(
         store_settings, client_name="presswork-gateway", role=Role.GATEWAY, observer=redis.observe,
         routing=Routing(chain=settings.chain),
     )  # fmt: skip
+
     async with opened as store:
         await store.check()
         redis.show_quota(lambda: store.quota_exceeded)
-        readings = Readings(store.overview.stats, _kept_seconds(settings, store_settings))
-        admission = Admission(store, readings, settings.max_queued_jobs)
-        gauges = QueueGauges(store, readings, QueueMetrics(registry))
-        expected = Expected(store)
-        intake = Intake(expected, maker, admission, submitted, links)
-        jobs = Jobs(
-            store, readings=readings, admission=admission, maker=maker, expected=expected, metrics=submitted,
-            links=links, stop=stop, meter=redis.meter,
-        )  # fmt: skip
-        handlers = [*intake.routes(), *jobs.routes(), *UsageReport(store).routes()]
-        routers: list[ControllerRouterHandler] = [
-            Router("/api/ai", route_handlers=handlers, middleware=[authenticator.middleware]),
-            *ops_routes(ready=_ready(store, stop), live=_live, registry=registry, before_scrape=gauges.refresh),
-            *docs_routes(ApiDocument(api)),
-        ]
+        stats = StatsCache(store.overview.stats, _kept_seconds(settings, store_settings))
+        admission = Admission(store, stats, settings.max_queued_jobs)
+        awaited, finder = AwaitedJobs(store), JobFinder(store)
+        submits = SubmitMetrics(registry)
+
+        posts = Posts(authenticator, submits.refused)
+        single = SubmitCall(posts, maker=maker, admission=admission, awaited=awaited, metrics=submits, links=links)
+        raw = Router(
+            document.API,
+            route_handlers=[single.route(), BatchCall(single, posts, maker, admission, submits).route()],
+        )
+        typed = Router(
+            document.API,
+            route_handlers=[
+                StatusCall(store, finder, awaited, stop).route(),
+                ListingCall(store).route(),
+                QueueStatsCall(stats, redis.meter).route(),
+                UsageCall(store).route(),
+                CancelCall(store, finder, stop).route(),
+                RetryCall(store, finder, maker=maker, admission=admission, metrics=submits, links=links).route(),
+            ],
+            dependencies={"identity": authenticator.provide()},
+            response_headers=[NO_STORE],
+            tags=["jobs"],
+            security=[{"bearer": []}] if authenticator.required else None,
+        )
+        gauges = QueueGauges(store, stats, QueueMetrics(registry))
+        ops = ops_routes(ready=_ready(store, stop), live=_live, registry=registry, before_scrape=gauges.refresh)
+        api = document.generate(typed, ops, settings.models, settings.public_events_url)
+
         hub = Hub(_streams(settings), stream_metrics := StreamMetrics(registry))
-        routers.append(Streams(store, hub, authenticator, stream_metrics, settings).route())
+        routers: list[ControllerRouterHandler] = [
+            raw,
+            typed,
+            *ops,
+            OpenApiCall(api).route(),
+            *page_routes(),
+            Streams(store, hub, authenticator, stream_metrics, settings).route(),
+        ]
         draining = asyncio.create_task(_drain(stop, hub), name="drain")
         try:
             async with reported(redis.meter, **store_settings.profile):
@@ -88,7 +118,7 @@ async def open_app(
 
 
 def _streams(settings: GatewaySettings) -> int:
-    """How many event streams there may be: half of all connections, so that they never keep calls out."""
+    """Limit of event streams: half of all connections, so that they never keep calls out."""
     return min(settings.notifier_max_connections, max(1, capacity(settings.gateway_max_connections) // 2))
 
 

@@ -12,7 +12,7 @@ from shared.streams.settings import StreamSettings
 
 
 class GatewaySettings(StreamSettings, frozen=True, kw_only=True):
-    """Where it listens, whom it serves and what a job gets that does not say.
+    """Address, callers and defaults of jobs.
 
     `public_events_url`: origin of the notifier as browsers reach it; empty: the links to events are relative.
     `providers`: `provider:model` entries separated by commas, in order of preference; empty: the default models of the

@@ -1,1 +1,1 @@
-"""What every service's HTTP side shares: problem documents, identities, ops routes and the server itself."""
+"""The HTTP side that all services share: problem documents, identities, hosts and origins, ops routes."""

@@ -1,4 +1,4 @@
-"""The outermost layer of each service: who may call it under which name, and what every answer says to browsers."""
+"""The outermost layer of each service: its names, the origins that may call it, and the headers of every answer."""
 
 from __future__ import annotations
 
@@ -36,8 +36,10 @@ class AccessSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check(settings: AccessSettings, *, host: str) -> None:
-    """Raise SettingsInvalid for a setting that nothing can match: a service asks before it connects to anything."""
-    Access(Litestar(openapi_config=None, logging_config=None), settings, host=host)
+    """Raise SettingsInvalid for a setting that nothing can match: a service checks before it connects."""
+    Hosts(settings.allowed_hosts, bound=host)
+    Cors(settings.cors_allowed_origins, settings.cors_allowed_headers)
+    read_root_path(settings.root_path)
 
 
 class Access:

@@ -1,4 +1,4 @@
-"""Who asks: the one place that turns a request into an `Identity`. Keys and tickets per tenant will come in here."""
+"""Turns a request into an `Identity`: the one place where keys and tickets of tenants will come in."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import hashlib
 import hmac
 import re
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 import msgspec
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.di import Provide
+from litestar.types import Scope
 
 from shared.errors import SettingsInvalid
 from shared.http.hosts import is_loopback
@@ -20,7 +21,7 @@ _HASH: Final = re.compile(r"[0-9a-f]{64}\Z")
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """Who asks. `organization_id` None: any organisation (an operator's token, or nobody asks for tokens here)."""
+    """The caller. `organization_id` None: any organisation (an operator's token, or no token is asked for here)."""
 
     organization_id: str | None = None
 
@@ -34,7 +35,7 @@ class Identity(msgspec.Struct, frozen=True):
             raise Problem(FORBIDDEN, errors=[FieldError(field, "not the token's organization")])
 
 
-ANYBODY: Final = Identity()
+ANONYMOUS: Final = Identity()
 
 
 class _Token(msgspec.Struct, frozen=True):
@@ -43,7 +44,7 @@ class _Token(msgspec.Struct, frozen=True):
 
 
 def hash_token(token: str) -> str:
-    """What stands in API_TOKENS for a token: SHA-256, in hex. Enough for random tokens; never use it for passwords."""
+    """The entry of a token in API_TOKENS: SHA-256, in hex. Enough for random tokens; never use it for passwords."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
@@ -62,14 +63,14 @@ def _read(lines: str) -> list[_Token]:
 
 
 class Authenticator:
-    """Checks bearer tokens against the hashes of API_TOKENS; without any, everybody is `ANYBODY`."""
+    """Checks bearer tokens against the hashes of API_TOKENS; without any, all callers are `ANONYMOUS`."""
 
     def __init__(self, api_tokens: str, *, host: str, allow_anonymous: bool) -> None:
-        """SettingsInvalid when a line is malformed, or when nobody guards a service that others can reach."""
+        """SettingsInvalid when a line is malformed, or when a service that others can reach has none."""
         self._tokens = _read(api_tokens)
         if not self._tokens and not allow_anonymous and not is_loopback(host):
             raise SettingsInvalid(
-                f"API_TOKENS is not set and {host} is not loopback: set it, or ALLOW_ANONYMOUS=1 to serve anybody"
+                f"API_TOKENS is not set and {host} is not loopback: set it, or ALLOW_ANONYMOUS=1 to serve all callers"
             )
 
     @property
@@ -80,27 +81,24 @@ class Authenticator:
     def identify(self, headers: Iterable[tuple[bytes, bytes]]) -> Identity:
         """The identity behind raw ASGI headers; raises a 401 `Problem` when there is none."""
         if not self._tokens:
-            return ANYBODY
+            return ANONYMOUS
         given = next((value for name, value in headers if name == b"authorization"), b"")
         scheme, _, token = given.partition(b" ")
         if scheme.lower() != b"bearer" or not token:
             raise unauthorized()
         digest = hashlib.sha256(token.strip()).hexdigest()
         found: Identity | None = None
-        for known in self._tokens:  # all of them, so that the time tells nothing
+        for known in self._tokens:  # all of them, so that the time shows nothing
             if hmac.compare_digest(known.digest, digest):
                 found = known.identity
         if found is None:
             raise unauthorized()
         return found
 
-    def middleware(self, app: ASGIApp) -> ASGIApp:
-        """For `Router(middleware=[...])`: what it wraps finds the identity as `request.user`, others get a 401."""
+    def provide(self) -> Provide:
+        """The dependency `identity` of typed handlers."""
 
-        async def identified(scope: Scope, receive: Receive, send: Send) -> None:
-            user: dict[str, Any] = scope  # type: ignore[assignment]  # the scope is an open mapping
-            user["user"] = self.identify(scope["headers"])
-            user["auth"] = None
-            await app(scope, receive, send)
+        def identity(scope: Scope) -> Identity:
+            return self.identify(scope["headers"])
 
-        return identified
+        return Provide(identity, sync_to_thread=False)

@@ -1,6 +1,6 @@
-"""Which sites' pages may call a service: CORS_ALLOWED_ORIGINS and CORS_ALLOWED_HEADERS as every service reads them.
+"""Sites whose pages may call a service: CORS_ALLOWED_ORIGINS and CORS_ALLOWED_HEADERS as every service reads them.
 
-Reading is what CORS itself forbids. A call that changes something is refused before it is looked at: browsers send
+CORS itself forbids reading. A call that changes something is refused before it is looked at: browsers send
 simple ones without asking first.
 """
 
@@ -19,7 +19,7 @@ HEADERS: Final = (
     "idempotency-key", "last-event-id", "pragma", "sentry-trace", "traceparent", "tracestate", "x-request-id",
     "x-requested-with",
 )  # fmt: skip
-"""Of a request. Besides ours: what tracing (W3C, Sentry), `fetch` wrappers and EventSource polyfills add unasked."""
+"""Of a request: ours, and those that tracing (W3C, Sentry), `fetch` wrappers and EventSource polyfills add unasked."""
 
 EXPOSED: Final = b"location, retry-after, www-authenticate, allow"
 MAX_AGE: Final = b"7200"
@@ -31,7 +31,7 @@ _DEFAULT_PORTS: Final = {b"http": b":80", b"https": b":443"}
 
 
 def allowed_origins(text: str) -> list[str]:
-    """The origins one by one, as browsers write them; SettingsInvalid for what no browser would ever send.
+    """The origins one by one, as browsers write them; SettingsInvalid for one that no browser would ever send.
 
     Separated by commas; `*` for all. A slash at the end is dropped and letters are made small: they never match.
     """
@@ -43,7 +43,7 @@ def allowed_origins(text: str) -> list[str]:
 
 
 def allowed_headers(text: str) -> list[str]:
-    """Request headers that pages may send: the usual ones and those named here. SettingsInvalid for what is no name."""
+    """Request headers that pages may send: the usual ones and those of the setting. SettingsInvalid for no name."""
     names = [name.lower() for name in entries(text)]
     if not all(_NAME.fullmatch(name) for name in names):
         raise SettingsInvalid("CORS_ALLOWED_HEADERS: expected names of headers separated by commas, or *")
@@ -51,10 +51,10 @@ def allowed_headers(text: str) -> list[str]:
 
 
 class Cors:
-    """What pages of other origins may do. No cookies: tokens alone say who asks."""
+    """Permissions of pages of other origins. No cookies: tokens alone identify a caller."""
 
     def __init__(self, origins: str, headers: str = "") -> None:
-        """SettingsInvalid for what no browser sends."""
+        """SettingsInvalid for an origin or a header that no browser sends."""
         found, names = allowed_origins(origins), allowed_headers(headers)
         self._all = "*" in found
         self._origins = {origin.encode() for origin in found}
@@ -92,11 +92,11 @@ class Cors:
 
 
 def is_foreign(origin: list[bytes], site: list[bytes], hosts: list[bytes]) -> bool:
-    """Whether a page of another origin makes a request, as far as the request tells.
+    """Whether a page of another origin makes a request, as far as the request shows.
 
-    `origin`, `site` and `hosts`: its headers `Origin`, `Sec-Fetch-Site`, and `Host` with `X-Forwarded-Host`. What is
-    no browser sends neither of the first two. `Sec-Fetch-Site` is what the browser itself says, and holds behind
-    proxies that change the host; no page can set any of the four without being asked about first.
+    `origin`, `site` and `hosts`: its headers `Origin`, `Sec-Fetch-Site`, and `Host` with `X-Forwarded-Host`. The
+    first two come from browsers alone. `Sec-Fetch-Site` is of the browser itself, and holds behind proxies that change
+    the host; no page can set any of the four without a preflight.
     """
     if site:
         return site not in ([b"same-origin"], [b"none"])

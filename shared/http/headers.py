@@ -1,4 +1,4 @@
-"""Headers that every answer has, whoever gives it."""
+"""Headers of every answer, of the application or of the server."""
 
 from __future__ import annotations
 
@@ -14,4 +14,4 @@ SAFE: Final[list[tuple[bytes, bytes]]] = [
 ]
 
 NOTHING_LOADS: Final = (POLICY, b"default-src 'none'; frame-ancestors 'none'")
-"""For answers that are no page: a browser that shows one runs nothing in it, and nobody frames it."""
+"""For answers that are no page: a browser that shows one runs nothing in it, and no page frames it."""

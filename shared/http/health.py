@@ -5,21 +5,30 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from litestar import HttpMethod, MediaType, Request, Response, route
+import msgspec
+from litestar import HttpMethod, MediaType, Request, route
+from litestar.datastructures import ResponseHeader
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from prometheus_client import CollectorRegistry
 
+from shared.http.error_responses import documented
 from shared.http.problems import NOT_LIVE, Problem
 from shared.telemetry.metrics import CONTENT_TYPE, exposition
 
 READING: Final = [HttpMethod.GET, HttpMethod.HEAD]
 _AnyRequest = Request[Any, Any, Any]
-_NO_STORE: Final = {"Cache-Control": "no-store"}
+NO_STORE: Final = ResponseHeader(name="Cache-Control", value="no-store")
+
+
+class Health(msgspec.Struct, frozen=True):
+    """An answer of a health check: `live` or `ready`."""
+
+    status: str
 
 
 def _exactly(request: _AnyRequest) -> None:
-    """Only these paths themselves, no other spelling: a proxy keeps them from the world by the name it knows."""
+    """Raise 404 for another spelling of a path: a proxy keeps these from the world by the name it knows."""
     raw = request.scope.get("raw_path")
     if raw and raw.decode("latin-1") != request.scope["path"]:
         raise NotFoundException
@@ -34,28 +43,43 @@ def ops_routes(
 ) -> list[HTTPRouteHandler]:
     """`/health/live`, `/health/ready` and `/metrics`.
 
-    `ready` raises what keeps the service from serving (StoreUnavailable: 503). `live` answers False when only a restart
-    helps. `before_scrape` may refresh gauges; it must not raise.
+    `ready` raises the error that keeps the service from serving (StoreUnavailable: 503). `live` answers False
+    when only a restart helps. `before_scrape` may refresh gauges; it must not raise.
     """
 
-    @route("/health/live", http_method=READING, media_type=MediaType.JSON)
-    async def health_live(request: _AnyRequest) -> Response[dict[str, Any]]:
+    @_reading("/health/live", "Whether a restart is of no use", 400, 503)
+    async def health_live(request: _AnyRequest) -> Health:
         _exactly(request)
         if not await live():
             raise Problem(NOT_LIVE, retry_after=1)
-        return Response({"status": "live"}, headers=_NO_STORE)
+        return Health("live")
 
-    @route("/health/ready", http_method=READING, media_type=MediaType.JSON)
-    async def health_ready(request: _AnyRequest) -> Response[dict[str, Any]]:
+    @_reading("/health/ready", "Whether Redis answers", 400, 503)
+    async def health_ready(request: _AnyRequest) -> Health:
         _exactly(request)
         await ready()
-        return Response({"status": "ready"}, headers=_NO_STORE)
+        return Health("ready")
 
-    @route("/metrics", http_method=READING)
-    async def metrics(request: _AnyRequest) -> Response[bytes]:
+    @_reading("/metrics", "Figures for Prometheus", 400, media_type=CONTENT_TYPE)
+    async def metrics(request: _AnyRequest) -> bytes:
         _exactly(request)
         if before_scrape is not None:
             await before_scrape()
-        return Response(exposition(registry), media_type=CONTENT_TYPE, headers=_NO_STORE)
+        return exposition(registry)
 
     return [health_live, health_ready, metrics]
+
+
+def _reading(
+    path: str, summary: str, *errors: int, media_type: str = MediaType.JSON
+) -> Callable[[Any], HTTPRouteHandler]:
+    return route(
+        path,
+        http_method=READING,
+        status_code=200,
+        media_type=media_type,
+        response_headers=[NO_STORE],
+        summary=summary,
+        tags=["operation"],
+        responses=documented(*errors),
+    )

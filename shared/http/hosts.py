@@ -1,6 +1,6 @@
-"""Which names of this server are served: a page whose own name was pointed at it (DNS rebinding) reads nothing.
+"""The names by which a server is served: a page whose own name was pointed at it (DNS rebinding) reads nothing.
 
-Such a page is of the same origin as what it reads, so neither CORS nor `Sec-Fetch-Site` tells: the name alone does.
+Such a page is of the same origin as what it reads, so neither CORS nor `Sec-Fetch-Site` shows it: the name alone does.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _KNOWN_MAX: Final = 64
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server bound to `host`, or to what `host` in a URL names."""
+    """Whether only this machine can reach a server bound to `host`, or to the server that `host` in a URL names."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -29,7 +29,7 @@ class Hosts:
     """The names by which a service may be called: all of them, unless it is bound to loopback or they are listed.
 
     Names of loopback are always served, for probes on this machine; so is the address that a connection came to, for
-    probes and scrapers that know a container by its address alone. Nobody can point either at another machine.
+    probes and scrapers that know a container by its address alone. Neither can be pointed at another machine.
     """
 
     def __init__(self, allowed: str, *, bound: str) -> None:
@@ -45,7 +45,7 @@ class Hosts:
                 )
             self._add(entry.lower().rstrip("."))
         self._known: set[bytes] = set()
-        """Headers that were found good: there are few of them, and they come with every request."""
+        """Headers that were found good: there are few, and they come with every request."""
 
     def _add(self, entry: str) -> None:
         if entry == "*":

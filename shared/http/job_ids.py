@@ -12,10 +12,10 @@ LENGTH_MAX: Final = 64
 
 
 def read_job_id(text: str) -> str:
-    """A text that may become part of a key. JobNotFound for what is no id of ours.
+    """A text that may become part of a key. JobNotFound for a text that is no id of ours.
 
-    A 400 `Problem` for what nobody means as an id (empty, blank, with control characters, too long): it is a fault of
-    the caller's code, while a wrong id may be one of a job that is long gone.
+    A 400 `Problem` for a text that is not meant as an id (empty, blank, with control characters, too long): it is a
+    fault of the caller's code, while a wrong id may be one of a job that is long gone.
     """
     if not text.strip():
         raise invalid("jobId", "is empty")

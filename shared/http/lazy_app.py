@@ -1,7 +1,7 @@
-"""An application that somebody else's server imports by name, as serverless platforms do.
+"""An application that another server imports by name, as serverless platforms do.
 
 Such a server may run the start-up of ASGI's lifespan protocol or not, and may freeze or end the process at any moment
-without its shutdown. So nothing here depends on either: what was not opened at start-up is opened by the first request.
+without its shutdown. So nothing here depends on either: the first request opens the application unless start-up did.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from shared.errors import SettingsInvalid
 from shared.http.problems import INTERNAL, Problem, send_problem
 
-ANYWHERE: Final = "0.0.0.0"  # noqa: S104 - never bound: it stands for an address that others can reach
-"""The host of an application that does not choose where it listens: without API_TOKENS it serves nobody unasked."""
+ANYWHERE: Final = "0.0.0.0"  # noqa: S104 - never bound: an address that others can reach
+"""The host of an application that does not choose where it listens: it needs API_TOKENS or ALLOW_ANONYMOUS."""
 
 _log: Final = structlog.get_logger(__name__)
 

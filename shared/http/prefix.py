@@ -1,4 +1,4 @@
-"""A path in front of all paths: ROOT_PATH, or what a proxy says in `X-Forwarded-Prefix`.
+"""A path in front of all paths: ROOT_PATH, or that of a proxy in `X-Forwarded-Prefix`.
 
 Both kinds of proxy work: those that take the prefix off a path and those that leave it there.
 """
@@ -24,7 +24,7 @@ def read_root_path(text: str) -> str:
 
 
 def _sound(prefix: str) -> str | None:
-    """The prefix if it can stand in any link: it is put into answers, and a header is anybody's to write."""
+    """The prefix if it is safe in any link: it is put into answers, and any client can send a header."""
     return prefix if len(prefix) <= LENGTH_MAX and _PREFIX.fullmatch(prefix) else None
 
 
@@ -47,5 +47,5 @@ def take_off(scope: Any, root_path: str, forwarded: list[bytes]) -> None:
 
 
 def prefix_of(scope: Any) -> str:
-    """What stands before every path of this service, as its clients see it; empty for none."""
+    """The path before every path of this service, as its clients see it; empty for none."""
     return cast("str", scope.get(_KEY, ""))

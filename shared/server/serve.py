@@ -21,7 +21,7 @@ from litestar.types import ASGIApp, ControllerRouterHandler
 
 from shared.errors import SettingsInvalid
 from shared.http.access import Access, AccessSettings
-from shared.http.problems import EXCEPTION_HANDLERS
+from shared.http.error_responses import EXCEPTION_HANDLERS
 from shared.server.connections import Connections, capacity
 from shared.server.http11 import Http
 from shared.server.sockets import listen

@@ -142,7 +142,7 @@ async def test_a_service_that_does_not_wait_is_not_asked_in_a_loop(seen: Seen) -
 
 
 async def test_a_page_that_may_not_see_its_job_says_so(seen: Seen) -> None:
-    """A token is wanted: it is told, and goes on should somebody sign in."""
+    """The page reports that a token is needed, and goes on after a sign-in."""
     seen.service.answers |= {"events": [Answer(401)], "status": [Answer(401)]}
     await seen.write()
     await seen.page.until("document.getElementById('status').textContent.includes('does not let this page')")

@@ -165,15 +165,15 @@ async def test_a_page_whose_name_was_pointed_at_us_reads_nothing(site: _Site) ->
     for service in (site.gateway, site.notifier):
         await page.pretend(f"http://{EVIL}:{urlsplit(service).port}/")
         seen = await _read(page, site.attack(READS, job, EVIL))
-        told = [value for value in seen.values() if value not in ("refused", "loaded")]
-        assert told
-        assert all("misdirected-request" in value for value in told), seen
+        reported = [value for value in seen.values() if value not in ("refused", "loaded")]
+        assert reported
+        assert all("misdirected-request" in value for value in reported), seen
         assert await page.evaluate(site.attack(CHANGES, job, EVIL)) == "done"
     assert await site.counts() == before
 
 
 async def test_an_allowed_page_reads_and_changes(site: _Site) -> None:
-    """The same attempts from an origin that is allowed succeed, so the refusals above say something."""
+    """The same attempts from an origin that is allowed succeed, so the failures above prove something."""
     job, page = await site.submit(), await site.browser.page()
     await page.open(f"http://{FRIEND}:{site.foreign}/")
     seen = await _read(page, site.attack(READS, job))

@@ -17,7 +17,7 @@ from tests.support.gateway import SUBMIT, body
 from tests.support.plain import NO_TLS
 
 TICK_S = 0.01
-"""What Linux counts a process's CPU time in."""
+"""The unit in which Linux counts the CPU time of a process."""
 
 
 @dataclass

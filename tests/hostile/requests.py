@@ -1,4 +1,4 @@
-"""What is sent: schemathesis' negative data, and bodies, queries and headers that were made to hurt."""
+"""Requests to be sent: schemathesis' negative data, and bodies, queries and headers that were made to hurt."""
 
 from __future__ import annotations
 

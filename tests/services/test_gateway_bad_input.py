@@ -24,7 +24,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def gateway(server: EmbeddedServer) -> AsyncIterator[httpx.AsyncClient]:
-    """One gateway for all bad input: what it answers to one request may not depend on those before."""
+    """One gateway for all bad input: its answer to one request may not depend on those before."""
     async with running_gateway(server.url) as opened:
         yield opened
 
@@ -35,7 +35,7 @@ async def client(gateway: httpx.AsyncClient, server: EmbeddedServer) -> AsyncIte
     async with RawRedis(server.url) as raw:
         await raw("FLUSHALL")
         yield gateway
-        # A connection that was opened anew may have greeted the server (`store/fence.py`).
+        # A new connection may have greeted the server (`failover_fence.py`).
         assert set(await raw("KEYS", "*")) <= {KEYS.fixed("failover").encode()}
 
 
@@ -178,7 +178,7 @@ async def test_another_media_type_is_415_before_parsing(client: httpx.AsyncClien
 
 @pytest.mark.parametrize("path", [SUBMIT, BATCH])
 async def test_a_compressed_body_is_415_and_not_called_bad_json(client: httpx.AsyncClient, path: str) -> None:
-    """Whoever compresses is told that it is not understood, and which coding is."""
+    """A compressed body is answered with the coding that is understood."""
     content = gzip.compress(json.dumps(body()).encode())
     answer = await client.post(path, content=content, headers={**JSON, "content-encoding": "gzip"})
     assert "Content-Encoding" in problem(answer, 415, "unsupported-media-type")["detail"]
@@ -222,7 +222,7 @@ async def test_an_unknown_job_is_404_everywhere(client: httpx.AsyncClient, job_i
 
 @pytest.mark.parametrize("job_id", ["", "%20", "+", "%00", "ai-job-0000000000000-00000000%0a", "x" * 65])
 async def test_what_nobody_means_as_a_job_id_is_400(client: httpx.AsyncClient, job_id: str) -> None:
-    """Empty, blank, with control characters or too long: the caller's code is wrong, and is told so."""
+    """Empty, blank, with control characters or too long: the caller's code is wrong, and the answer says so."""
     for query in (f"{STATUS}?jobId={job_id}", f"{STATUS}?jobId={job_id}&wait=1"):
         assert fields(problem(await client.get(query), 400, "invalid-request")) == {"jobId"}
     if job_id not in ("", "+"):  # in a path they are another path, and a plus sign
@@ -249,11 +249,27 @@ async def test_what_nobody_means_as_a_job_id_is_400(client: httpx.AsyncClient, j
         ("/api/ai/jobs?organizationId=a&limit=0", "limit"),
         ("/api/ai/jobs?organizationId=a&limit=101", "limit"),
         ("/api/ai/jobs?organizationId=a&limit=1.5", "limit"),
+        ("/api/ai/jobs?organizationId=a&Limit=1", "Limit"),
+        ("/api/ai/usage?organizationId=a&from=2026-01-01&from=2026-01-01", "from"),
+        ("/api/ai/usage?organizationId=a&first=2026-01-01", "first"),
+        ("/api/ai/queue-stats?a=1", "a"),
+        (f"/api/ai/queue-stats?{'x' * 300}", "x" * 100),
+        (f"{STATUS}?{'&' * 200}jobId=a", "query"),
     ],
 )
 async def test_a_bad_query_is_named(client: httpx.AsyncClient, path: str, field: str) -> None:
-    """A query parameter that is missing, given twice or out of range is 400 and named."""
+    """A query parameter that is missing, unknown, given twice or out of range is 400 and named."""
     assert fields(problem(await client.get(path), 400, "invalid-request")) == {field}
+
+
+async def test_all_bad_parameters_are_named_at_once(client: httpx.AsyncClient) -> None:
+    """A query with many faults is answered with all of them, as a body is, also of calls that change something."""
+    answer = await client.get("/api/ai/jobs?organizationId=a%20b&status=done&limit=0&offset=3")
+    assert fields(problem(answer, 400, "invalid-request")) == {"organizationId", "status", "limit", "offset"}
+    for verb in ("cancel", "retry"):
+        answer = await client.post(f"/api/ai/jobs/x/{verb}?force=1&why=no")
+        document = problem(answer, 400, "invalid-request")
+        assert document["errors"] == [{"field": name, "message": "unknown field"} for name in ("force", "why")]
 
 
 @pytest.mark.parametrize(

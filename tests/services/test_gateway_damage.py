@@ -1,4 +1,4 @@
-"""Records that cannot be shown, and records that go: clear answers, for those alone whose they are."""
+"""Records that cannot be shown, and records that go: clear answers, for their own organisation alone."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def _is_unreadable(client: httpx.AsyncClient, notifier: RunningNotifier, j
         assert stream.status == 404
 
 
-async def test_a_record_that_cannot_be_shown_is_told_as_such(redis_url: str) -> None:
+async def test_a_record_that_cannot_be_shown_is_reported_as_such(redis_url: str) -> None:
     """Its status, cancel, retry and events are a 409 that names it, its row in the listing says why."""
     settings = StoreSettings(redis_url=redis_url)
     async with (
@@ -61,7 +61,7 @@ async def test_a_record_that_cannot_be_shown_is_told_as_such(redis_url: str) -> 
 
 
 async def test_a_job_that_goes_while_its_end_is_waited_for_is_not_found(redis_url: str) -> None:
-    """What was read before the wait is not told as if it were so still."""
+    """The record that was read before the wait is not answered as if it were there still."""
     async with running_gateway(redis_url) as client, RawRedis(redis_url) as raw:
         job_id = (await client.post(SUBMIT, json=body(delaySeconds=60))).json()["jobId"]
         waiting = asyncio.create_task(client.get(STATUS, params={"jobId": job_id, "wait": 20}))

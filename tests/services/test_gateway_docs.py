@@ -36,7 +36,7 @@ async def test_the_docs_page_needs_nothing_from_elsewhere(redis_url: str) -> Non
 
 @pytest.mark.parametrize("prefix", ["", "/presswork", "/a/b"])
 async def test_the_docs_page_works_below_any_path(redis_url: str, prefix: str) -> None:
-    """Whether a proxy takes the prefix off or not: page, assets, document and links are found from where they stand."""
+    """Page, assets, document and links are found below the prefix, taken off by a proxy or not."""
     async with running_gateway(redis_url, ROOT_PATH=prefix) as client:
         assert (await client.get(f"{prefix}/")).headers["location"] == f"{prefix}/docs"
         for page in (f"{prefix}/docs", f"{prefix}/docs/"):
@@ -82,7 +82,7 @@ async def test_operators_paths_have_one_spelling(redis_url: str) -> None:
 
 
 async def test_every_example_is_accepted_as_it_stands(redis_url: str) -> None:
-    """Whoever presses Execute in the page gets a 202, for every example of every call that takes a body."""
+    """Execute in the page is answered with a 202, for every example of every call that takes a body."""
     async with running_gateway(redis_url) as client:
         document = (await client.get("/openapi.json")).json()
         posts = {
@@ -132,6 +132,11 @@ async def test_the_document_is_complete(redis_url: str) -> None:
     assert schemas["JobRequest"]["additionalProperties"] is False
     assert schemas["JobRequest"]["properties"]["model"]["enum"] == ["gpt-x", None]
     assert schemas["BatchJob"]["properties"]["providers"]["items"]["enum"] == ["openai:gpt-x"]
+    assert {name for item in document["paths"].values() for name in item} == {"get", "post", "servers"}
+    location = document["paths"]["/api/ai/generate-content"]["post"]["responses"]["202"]["headers"]["Location"]
+    assert location["schema"] == {"type": "string"}
+    parameters = document["paths"]["/api/ai/jobs"]["get"]["parameters"]
+    assert [held["name"] for held in parameters] == ["organizationId", "status", "cursor", "limit"]
     assert document["paths"]["/api/ai/job-events"]["servers"] == [{"url": "https://events.example.org"}]
 
 

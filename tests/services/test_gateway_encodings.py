@@ -10,7 +10,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from services.gateway.http.surrogates import SIZE_MAX, halves
+from services.gateway.http.body_errors import SIZE_MAX, half_characters
 from shared.store.embedded.server import EmbeddedServer
 from tests.support.gateway import BATCH, SUBMIT, body, fields, problem, running_gateway
 
@@ -29,7 +29,7 @@ async def client(server: EmbeddedServer) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def test_a_byte_order_mark_is_no_part_of_the_text(client: httpx.AsyncClient) -> None:
-    """What .NET and some editors write before UTF-8 is taken, for one job and for many."""
+    """The mark that .NET and some editors write before UTF-8 is accepted, for one job and for many."""
     job = json.dumps(body())
     for path, text in ((SUBMIT, job), (BATCH, f'{{"jobs": [{job}]}}')):
         answer = await client.post(path, content=b"\xef\xbb\xbf" + text.encode(), headers=JSON)
@@ -49,7 +49,7 @@ async def test_another_encoding_is_named(client: httpx.AsyncClient, path: str, e
 
 @pytest.mark.parametrize("half", HALVES)
 async def test_half_an_emoji_names_its_field(client: httpx.AsyncClient, half: str) -> None:
-    """Wherever it stands in a body: in a text, a key, a list, at the end of a string or of the body."""
+    """Half a character is found in a text, a key, a list, at the end of a string or of the body."""
 
     async def named(changes: str, path: str = SUBMIT, wrap: str = "%s") -> set[str]:
         job = json.dumps(body()).removesuffix("}") + f", {changes}}}"
@@ -73,7 +73,7 @@ async def test_whole_characters_pass(client: httpx.AsyncClient) -> None:
     content = json.dumps(body()).replace("Write a post", WHOLE).encode()
     answer = await client.post(SUBMIT, content=content, headers=JSON)
     assert answer.status_code == 202
-    assert halves(content, "") == []
+    assert half_characters(content, "") == []
 
 
 @pytest.mark.parametrize("text", [rb"\ud83d", rb"\ud83d\ude00", rb"\\", b"{", rb"\u"])
@@ -82,5 +82,5 @@ async def test_the_search_is_linear(text: bytes) -> None:
     content = b'{"prompt":"' + text * ((SIZE_MAX - 40) // len(text)) + b'\\ude00"}'
     assert len(content) <= SIZE_MAX
     started = time.process_time()
-    halves(content, "")
+    half_characters(content, "")
     assert time.process_time() - started < 1

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from services.gateway.waiting.awaited_jobs import LIMIT, Expected
+from services.gateway.waiting.awaited_jobs import LIMIT, AwaitedJobs
 from shared.errors import StoreUnavailable
-from shared.http.auth import ANYBODY, hash_token
+from shared.http.auth import ANONYMOUS, hash_token
 from shared.job import Claim, JobStatus, Outcome
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
@@ -101,7 +101,7 @@ async def test_who_waits_in_vain_learns_how_the_job_stands_and_may_wait_again(re
 
 
 async def test_what_ended_while_nothing_could_be_heard_is_read(redis_url: str) -> None:
-    """The subscription breaks, the job ends, the subscription is back: whoever waits then does not wait in vain."""
+    """The subscription breaks, the job ends, the subscription is back: a call that waits then finds the end."""
     async with (
         running_gateway(redis_url, FRUGAL="1") as client,
         _store(redis_url) as store,
@@ -135,13 +135,13 @@ async def test_another_tenant_waits_for_nothing(redis_url: str) -> None:
 
 async def test_only_so_many_jobs_are_expected(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of more than that the oldest are forgotten, and read first like any other."""
-    keep, held = Expected._keep, list[int]()
+    keep, held = AwaitedJobs._keep, list[int]()
 
-    def counted(self: Expected, *arguments: Any) -> None:
+    def counted(self: AwaitedJobs, *arguments: Any) -> None:
         keep(self, *arguments)
         held.append(len(self._jobs))
 
-    monkeypatch.setattr(Expected, "_keep", counted)
+    monkeypatch.setattr(AwaitedJobs, "_keep", counted)
     async with running_gateway(redis_url, FRUGAL="1") as client, _store(redis_url) as store:
         await _listening(client)
         job_id = await _submitted(client)
@@ -235,7 +235,7 @@ async def test_an_idle_gateway_listens_for_nobody(redis_url: str) -> None:
     async with _store(redis_url) as store:
         async with store.bell.listen(store.keys.bell("any")) as first:
             await first.wait(5)
-            expected = Expected(store, kept_s=0.1)
+            expected = AwaitedJobs(store, kept_s=0.1)
             await expected.submit(job)
             assert expected._jobs
             async with asyncio.timeout(15):
@@ -243,7 +243,7 @@ async def test_an_idle_gateway_listens_for_nobody(redis_url: str) -> None:
                     await asyncio.sleep(0.02)
         assert not store.bell._wishes.channels
         waiting = asyncio.create_task(
-            expected.until_ended(job.id, ANYBODY, 20, asyncio.Event(), lambda: store.status(job.id))
+            expected.until_ended(job.id, ANONYMOUS, 20, asyncio.Event(), lambda: store.status(job.id))
         )
         await complete(store, await _claimed(store))
         ended = await waiting

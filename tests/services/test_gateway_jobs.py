@@ -15,7 +15,7 @@ ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
 async def _claim(store: JobStore) -> Claim:
-    """What a worker does first."""
+    """Claim as a worker does first."""
     return (await store.claim("worker-1", 1, look=True, suspect=True)).claims[0]
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from services.gateway.http import bodies
 from services.gateway.submit import admission
-from services.gateway.submit.routes import BATCH_BODY_MAX, BODY_MAX
+from services.gateway.submit.batch import BATCH_BODY_MAX
+from services.gateway.submit.single import BODY_MAX
 from shared.job import JobStatus, Outcome
 from shared.store.job_store import JobStore
 from shared.store.transitions import Finish
@@ -89,7 +90,7 @@ async def test_a_dawdling_body_is_given_up(redis_url: str, monkeypatch: pytest.M
 
 
 async def test_a_body_without_end_is_refused_at_the_limit(redis_url: str) -> None:
-    """Who sends on in pieces hears of the limit when he is beyond it, not when he is done."""
+    """An upload in pieces is answered when it is beyond the limit, not when it is over."""
     piece = b"%x\r\n%s\r\n" % (1 << 16, b" " * (1 << 16))
     async with running_gateway(redis_url) as client:
         place = urlsplit(str(client.base_url))

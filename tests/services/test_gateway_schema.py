@@ -72,4 +72,4 @@ async def test_no_call_answers_what_the_document_does_not_say(redis_url: str, tm
             subprocess.run, command, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=170
         )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-    assert "unhandled error" not in gateway.log.read_text()
+    assert "request_failed" not in gateway.log.read_text()

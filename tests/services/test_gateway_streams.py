@@ -67,7 +67,7 @@ async def test_streams_end_when_the_gateway_stops(redis_url: str, store: JobStor
 
 
 async def test_over_rest_a_stream_is_read_by_the_clock(redis_url: str, store: JobStore) -> None:
-    """Where nothing is heard the job's events still come, a little later."""
+    """Without notifications the job's events still come, a little later."""
     job = await JobLife(store).submit()
     async with running_upstash(redis_url) as upstash:
         rest = {

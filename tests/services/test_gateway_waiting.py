@@ -1,4 +1,4 @@
-"""What a call that waits for the end of a job costs meanwhile, and what one organisation's readings cost others."""
+"""The cost of a call that waits for the end of a job, and of one organisation's reads for others."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from services.gateway.jobs.usage import UsageReport
+from services.gateway.jobs.usage import UsageCall, UsageQuery
 from services.gateway.waiting.long_poll import until_ended
 from shared.http.auth import Identity
 from shared.job import JobSnapshot
@@ -15,10 +15,10 @@ from tests.support.checks import RawRedis
 from tests.support.store import submit
 
 
-async def test_who_waits_for_a_long_text_reads_now_and_then(store: JobStore, redis_url: str) -> None:
-    """A job that streams rings some hundred times a second; its record is read a few times, less and less often."""
+async def test_a_wait_for_a_long_text_reads_now_and_then(store: JobStore, redis_url: str) -> None:
+    """A job that streams notifies some hundred times a second; its record is read a few times, less and less often."""
     (job_id,) = await submit(store)
-    reads, rings = 0, 0
+    reads, notifications = 0, 0
 
     async def read() -> JobSnapshot | None:
         nonlocal reads
@@ -28,10 +28,10 @@ async def test_who_waits_for_a_long_text_reads_now_and_then(store: JobStore, red
     async with RawRedis(redis_url) as raw:
         waiting = asyncio.create_task(until_ended(store, job_id, 1.0, asyncio.Event(), read))
         while not waiting.done():
-            rings += await raw("PUBLISH", store.keys.bell(job_id), "0-0.1")
+            notifications += await raw("PUBLISH", store.keys.bell(job_id), "0-0.1")
             await asyncio.sleep(0.005)
     assert waiting.result() is not None
-    assert rings > 30
+    assert notifications > 30
     assert reads <= 9
 
 
@@ -51,10 +51,10 @@ class _Slow:
 
 
 async def test_an_organisation_reads_its_sums_one_after_the_other(store: JobStore) -> None:
-    """Who asks for a year again and again waits for himself; another organisation does not."""
+    """A caller that asks for a year again and again waits for itself; another organisation does not."""
     slow = store.overview = _Slow()  # type: ignore[assignment]  # a slow server
-    report = UsageReport(store)
-    await asyncio.gather(*(report.read(Identity("o"), b"") for _ in range(5)))
+    report = UsageCall(store)
+    await asyncio.gather(*(report.read(Identity("o"), UsageQuery()) for _ in range(5)))
     assert slow.most == 1
-    await asyncio.gather(*(report.read(Identity(name), b"") for name in ("a", "b", "c")))
+    await asyncio.gather(*(report.read(Identity(name), UsageQuery()) for name in ("a", "b", "c")))
     assert slow.most == 3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.gateway.stats.stats_cache import Readings
+from services.gateway.stats.stats_cache import StatsCache
 from shared.store.results import QueueStats
 from shared.telemetry.command_budget import Meter
 
@@ -63,14 +63,14 @@ class CountingStore:
 async def test_a_reading_is_kept_while_it_is_good() -> None:
     """An idle queue is asked hourly, a busy one every minute; a job taken in ends an idle reading, not a fresh one."""
     clock, store = Clock(), CountingStore()
-    readings = Readings(store.stats, 60.0, clock=clock)
+    readings = StatsCache(store.stats, 60.0, clock=clock)
     for at, changed, asked in [
         (0, False, 1), (59, False, 1), (3000, False, 1), (3700, False, 2), (3710, True, 2), (3800, False, 3),
         (7000, False, 3), (7500, False, 4),
     ]:  # fmt: skip
         clock.now = 1000.0 + at
         if changed:
-            readings.changed()
+            readings.job_submitted()
         await readings.latest()
         assert store.asked == asked, at
     store.queued = 1
@@ -84,7 +84,7 @@ async def test_a_reading_is_kept_while_it_is_good() -> None:
 async def test_exact_readings_are_asked_each_time() -> None:
     """Without the frugal profile nobody sees old counts."""
     store = CountingStore()
-    readings = Readings(store.stats, 0.0)
+    readings = StatsCache(store.stats, 0.0)
     for _ in range(3):
         await readings.latest()
     assert store.asked == 3

@@ -1,4 +1,4 @@
-"""What every service asks of a request before anything else, and says to browsers with every answer."""
+"""The checks of every service before anything else, and the headers of every answer."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ OWN: list[Mapping[str, str]] = [
 
 @pytest.mark.parametrize("headers", FOREIGN, ids=str)
 async def test_pages_of_other_origins_change_nothing(headers: Mapping[str, str]) -> None:
-    """What a browser sends without asking first is refused, unless the origin is allowed."""
+    """A simple request of a foreign page is refused, unless its origin is allowed."""
     async with _client() as client:
         problem(await client.post("/change", headers=headers), 403, "foreign-origin")
         assert (await client.get("/read", headers=headers)).status_code == 200
@@ -204,7 +204,7 @@ async def test_every_answer_tells_browsers_what_it_is_not(path: str) -> None:
     ],
 )  # fmt: skip
 async def test_a_path_in_front_is_taken_off_and_known(setting: str, header: str, path: str, prefix: str) -> None:
-    """Set, or told by a proxy, which takes it off or leaves it; what cannot stand in a link is no prefix."""
+    """Set, or sent by a proxy, which takes it off or leaves it; what cannot stand in a link is no prefix."""
     async with _client(root_path=setting) as client:
         headers = [(b"X-Forwarded-Prefix", header.encode("latin-1"))] if header else []
         answer = await client.get(path, headers=headers)

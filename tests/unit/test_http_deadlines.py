@@ -203,7 +203,7 @@ async def test_the_longest_silent_connection_gives_way() -> None:
 
 
 async def test_who_is_being_answered_does_not_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With every place at work a new request hears that there are too many, and health is answered all the same;
+    """With every place at work a new request hears that there are too many, and health is answered nevertheless;
     beyond that connections are cut."""
     monkeypatch.setattr(connections, "SPARE", 4)
     async with _running(connections=8) as (running, application):
@@ -249,7 +249,7 @@ def files() -> Iterator[None]:
 
 @pytest.mark.usefixtures("files")
 def test_there_are_never_more_connections_than_files() -> None:
-    """What the system gives is asked for; files for other things are left."""
+    """The limit is raised as far as the system allows; files for other things are left."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
     assert connections.capacity(10**9) < connections.allowed_files()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.errors import SettingsInvalid
-from shared.http.auth import ANYBODY, Authenticator, Identity, hash_token
+from shared.http.auth import ANONYMOUS, Authenticator, Identity, hash_token
 from shared.http.hosts import is_loopback
 from shared.http.problems import Problem
 
@@ -51,7 +51,7 @@ def test_without_tokens_everybody_is_anybody_but_only_where_it_is_safe() -> None
     for host, allowed in (("127.0.0.1", False), ("localhost", False), ("::1", False), ("10.0.0.1", True)):
         authenticator = Authenticator(" \n", host=host, allow_anonymous=allowed)
         assert not authenticator.required
-        assert authenticator.identify([]) is ANYBODY
+        assert authenticator.identify([]) is ANONYMOUS
     for host in ("0.0.0.0", "::", "10.0.0.1", "gateway"):  # noqa: S104 - nothing is bound
         with pytest.raises(SettingsInvalid, match="API_TOKENS"):
             Authenticator("", host=host, allow_anonymous=False)

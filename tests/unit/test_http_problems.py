@@ -12,17 +12,9 @@ import pytest
 from litestar.exceptions import MethodNotAllowedException, NotFoundException, TooManyRequestsException
 
 from shared.errors import IdempotencyConflict, JobNotFound, LeaseLost, Overloaded, StoreFull, StoreUnavailable
-from shared.http.problems import (
-    INVALID,
-    MAX_ERRORS,
-    FieldError,
-    Problem,
-    choices_of,
-    field_error,
-    from_error,
-    invalid,
-    unavailable,
-)
+from shared.http.error_responses import from_error, unavailable
+from shared.http.field_errors import choices_of, field_error
+from shared.http.problems import INVALID, MAX_ERRORS, FieldError, Problem, invalid
 
 
 @pytest.mark.parametrize(
@@ -69,9 +61,9 @@ def test_a_document_names_what_a_client_needs() -> None:
 def test_who_shows_the_detail_alone_learns_of_the_first_bad_field() -> None:
     """Without words of its own a document's detail is its first bad field, and how many there are besides."""
     faults = [FieldError("prompt", "required"), FieldError("userId", "required"), FieldError("x", "unknown field")]
-    assert Problem(INVALID, errors=faults).document()["detail"] == "prompt: required (and 2 more)"
-    assert Problem(INVALID, errors=faults[:1]).document()["detail"] == "prompt: required"
-    assert "detail" not in Problem(INVALID).document()
+    assert Problem(INVALID, errors=faults).details.detail == "prompt: required (and 2 more)"
+    assert Problem(INVALID, errors=faults[:1]).details.detail == "prompt: required"
+    assert b"detail" not in Problem(INVALID).body()
 
 
 def test_a_document_names_a_bounded_number_of_fields() -> None:
@@ -135,7 +127,7 @@ class _Lane(enum.Enum):
     ],
 )
 def test_a_bad_value_is_explained_in_the_words_of_json(text: bytes, kind: Any, message: str) -> None:
-    """Whoever sent JSON reads of its types, of JavaScript's patterns and of the words that may stand there."""
+    """The message speaks of JSON's types, JavaScript's patterns and the words that are allowed."""
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - any of its errors
         msgspec.json.decode(text, type=kind)
     assert field_error(caught.value, "", choices_of(kind)).message == message

@@ -1,4 +1,4 @@
-"""What reaches the server before any application: offers of other protocols, what is no HTTP, heads without an end."""
+"""Bytes that reach the server before any application: offers of other protocols, no HTTP, heads without an end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shared.server import http11, serve
 from tests.support.connections import Connection, serving
 
 OFFER = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n"
-"""What Java's own client sends with each request until it was answered once."""
+"""The headers of Java's own client with each request until it was answered once."""
 
 
 def _request(body: str, headers: str = "") -> bytes:

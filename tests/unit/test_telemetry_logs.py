@@ -36,9 +36,9 @@ def _lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 def test_a_line_is_json_with_time_level_and_service(capsys: pytest.CaptureFixture[str]) -> None:
     """One event is one line of JSON with an ISO time in UTC."""
     logs.configure("gateway", "info")
-    structlog.get_logger().info("job submitted", job_id="ai-job-1", attempt=2, odd={1, 2}.__class__)
+    structlog.get_logger().info("job_submitted", job_id="ai-job-1", attempt=2, odd={1, 2}.__class__)
     (line,) = _lines(capsys)
-    assert (line["event"], line["level"], line["service"]) == ("job submitted", "info", "gateway")
+    assert (line["event"], line["level"], line["service"]) == ("job_submitted", "info", "gateway")
     assert (line["job_id"], line["attempt"]) == ("ai-job-1", 2)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", line["timestamp"])
 

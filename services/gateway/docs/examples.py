@@ -1,8 +1,10 @@
-"""What the document shows as examples: requests that are accepted as they stand, and what comes back."""
+"""The examples of the document: requests that are accepted as they are, and their answers."""
 
 from __future__ import annotations
 
 from typing import Any, Final
+
+from litestar.openapi.spec import Example
 
 Json = dict[str, Any]
 
@@ -39,22 +41,22 @@ _BLOG: Final[Json] = {
     "maxAttempts": 5,
 }
 
-JOBS: Final[Json] = {
-    "linkedin": {"summary": "A LinkedIn post, before others", "value": _LINKEDIN},
-    "email": {"summary": "A newsletter, with metadata of yours", "value": _EMAIL},
-    "ad": {"summary": "An ad, short and bold", "value": _AD},
-    "blog": {"summary": "A blog article, in a minute, when there is nothing else to do", "value": _BLOG},
+JOBS: Final = {
+    "linkedin": Example(summary="A LinkedIn post, before others", value=_LINKEDIN),
+    "email": Example(summary="A newsletter, with metadata of yours", value=_EMAIL),
+    "ad": Example(summary="An ad, short and bold", value=_AD),
+    "blog": Example(summary="A blog article, in a minute, when there is nothing else to do", value=_BLOG),
 }
-BATCHES: Final[Json] = {
-    "campaign": {
-        "summary": "One launch on three channels",
-        "value": {
+BATCHES: Final = {
+    "campaign": Example(
+        summary="One launch on three channels",
+        value={
             "jobs": [
                 {**_LINKEDIN, "parameters": {"platform": platform, "tone": "enthusiastic", "length": "short"}}
                 for platform in ("linkedin", "instagram", "x")
             ]
         },
-    }
+    )
 }
 ACCEPTED: Final[Json] = {
     "jobId": _JOB_ID,

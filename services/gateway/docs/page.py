@@ -1,6 +1,6 @@
 """The page at `/docs`: Swagger UI from an installed package, so that it renders without the internet.
 
-All its addresses are relative: it works below any path that a proxy puts before it, also one that nobody tells us.
+All its addresses are relative: it works below any path that a proxy puts before it, reported to us or not.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import swagger_ui_bundle  # type: ignore[import-untyped]  # it holds one path
 from litestar import Request, Response, route
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 from litestar.response import Redirect
 
 from shared.http.health import READING
@@ -58,23 +59,9 @@ _ASSETS: Final = {
     "swagger-ui-bundle.js": "text/javascript",
     "favicon-32x32.png": "image/png",
 }
-"""What the page needs of the package, and no more of it: its own index calls a server of its makers."""
+"""The files of the package that the page needs, and no others: its own index calls a server of its makers."""
 
 _KEPT: Final = {"Cache-Control": "public, max-age=3600"}
-_DOCUMENT: Final = {"Cache-Control": "no-cache", "Vary": "X-Forwarded-Prefix"}
-
-
-class ApiDocument:
-    """The OpenAPI document, which names where the API is."""
-
-    _HERE: Final = b'"servers":[{"url":"/"}]'
-
-    def __init__(self, whole: bytes) -> None:
-        self._whole = whole
-
-    def below(self, prefix: str) -> bytes:
-        """As JSON, for clients that see the service below this path; empty: at the root."""
-        return self._whole.replace(self._HERE, f'"servers":[{{"url":"{prefix}"}}]'.encode()) if prefix else self._whole
 
 
 @cache
@@ -89,34 +76,29 @@ def _file(name: str) -> Response[bytes]:
     return Response(_asset(name), media_type=media, headers=_KEPT)
 
 
-def docs_routes(document: ApiDocument) -> list[HTTPRouteHandler]:
-    """The page, its assets and the OpenAPI document; `/` leads to the page."""
+def page_routes() -> list[HTTPRouteHandler]:
+    """The page and its assets; `/` leads to the page. None of them is in the document."""
 
-    @route("/", http_method=READING)
+    @route("/", http_method=READING, include_in_schema=False)
     async def index(request: _AnyRequest) -> Redirect:
         return Redirect(f"{prefix_of(request.scope)}/docs")
 
-    @route("/docs", http_method=READING)
+    @route("/docs", http_method=READING, include_in_schema=False)
     async def page(request: _AnyRequest) -> Response[str]:
         below = (request.scope.get("raw_path") or b"").endswith(b"/")
         html = _PAGE.format(docs="" if below else "docs/", version=VERSION)
         return Response(html, media_type="text/html; charset=utf-8", headers=_POLICY)
 
-    @route("/docs/start.js", http_method=READING)
+    @route("/docs/start.js", http_method=READING, include_in_schema=False)
     async def start() -> Response[bytes]:
         return Response(_START, media_type="text/javascript")
 
-    @route(["/docs/openapi.json", "/openapi.json"], http_method=READING)
-    async def openapi(request: _AnyRequest) -> Response[bytes]:
-        body = document.below(prefix_of(request.scope))
-        return Response(body, media_type="application/json", headers=_DOCUMENT)
+    @route("/docs/assets/{name:str}", http_method=READING, include_in_schema=False)
+    async def asset(name: FromPath[str]) -> Response[bytes]:
+        return _file(name)
 
-    @route("/docs/assets/{name:str}", http_method=READING)
-    async def asset(request: _AnyRequest) -> Response[bytes]:
-        return _file(request.path_params["name"])
-
-    @route("/favicon.ico", http_method=READING)
+    @route("/favicon.ico", http_method=READING, include_in_schema=False)
     async def favicon() -> Response[bytes]:
         return _file("favicon-32x32.png")
 
-    return [index, page, start, openapi, asset, favicon]
+    return [index, page, start, asset, favicon]

@@ -1,27 +1,33 @@
-"""Reads the head and the body of a raw ASGI request, with limits: what is too much is never held in memory."""
+"""The raw ASGI calls that take a body: reads it with limits, so that too much is never held in memory, and answers."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
 
 import msgspec
-from litestar.types import HTTPScope, Receive
+from litestar.types import HTTPScope, Receive, Send
+from prometheus_client import Counter
 
-from shared.http.problems import TOO_LARGE, TOO_SLOW, UNSUPPORTED_MEDIA_TYPE, Problem
+from shared.http.auth import Authenticator, Identity
+from shared.http.error_responses import from_error
+from shared.http.problems import METHOD_NOT_ALLOWED, TOO_LARGE, TOO_SLOW, UNSUPPORTED_MEDIA_TYPE, Problem
+
+ALLOW: Final = "OPTIONS, POST"
 
 LENGTH_DIGITS: Final = 20
-"""Of a `Content-Length`: a longer number is not worth reading, and Python refuses to read thousands of digits."""
+"""Of a `Content-Length`: a longer number is not worth reading, and Python does not read thousands of digits."""
 
 BODY_SECONDS: Final = 10.0
-"""How long the rest of a body may take after its first piece."""
+"""Time for the rest of a body after its first piece."""
 
 _MARK: Final = b"\xef\xbb\xbf"
 """UTF-8's byte order mark, which some editors and .NET put before a text: no part of it."""
 
 
 class ClientGone(Exception):
-    """The client hung up while sending: there is nobody to answer."""
+    """The client hung up while sending: there is no connection to answer on."""
 
 
 class Head(msgspec.Struct):
@@ -51,10 +57,50 @@ def read_head(scope: HTTPScope) -> Head:
     return head
 
 
+RawCall = Callable[[HTTPScope, Receive, Send, Identity], Awaitable[None]]
+
+
+class Posts:
+    """Answers the calls that take a body; their errors are counted by type in `refused`."""
+
+    def __init__(self, authenticator: Authenticator, refused: Counter) -> None:
+        self._authenticator = authenticator
+        self._refused = refused
+
+    async def answer(self, call: RawCall, scope: Any, receive: Receive, send: Send) -> None:
+        """Let `call` answer a POST; a 405 `Problem` for other methods, 401 without an identity."""
+        if scope["method"] != "POST":
+            await _other_method(scope["method"], send)
+            return
+
+        identity = self._authenticator.identify(scope["headers"])
+        try:
+            await call(scope, receive, send, identity)
+        except ClientGone:
+            return
+        except Exception as error:
+            self._refused.labels(from_error(error).kind.slug).inc()
+            raise
+
+
+async def _other_method(method: str, send: Send) -> None:
+    if method != "OPTIONS":
+        raise Problem(METHOD_NOT_ALLOWED, headers={"Allow": ALLOW})
+    await send({"type": "http.response.start", "status": 204, "headers": [(b"allow", ALLOW.encode())]})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def send_json(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+    """Answer with JSON."""
+    start = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": start})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
 async def read_body(head: Head, receive: Receive, limit: int) -> bytes:
     """The whole body. 415 and 413 `Problem`s come before anything is read, 413 also while it arrives in pieces.
 
-    408 when it dawdles; ClientGone when the client does not want to know.
+    408 when it is too slow; ClientGone when the client hung up.
     """
     if head.content_type.partition(b";")[0].strip().lower() != b"application/json":
         raise Problem(UNSUPPORTED_MEDIA_TYPE)
@@ -68,7 +114,7 @@ async def read_body(head: Head, receive: Receive, limit: int) -> bytes:
         or int(head.content_length) > limit
     ):
         raise Problem(TOO_LARGE, f"at most {limit} bytes")
-    piece, more = await _piece(receive)  # how long the first may take is the server's to say: `protocol.BODY_SECONDS`
+    piece, more = await _piece(receive)  # the first has the server's deadline
     pieces, size = [piece], len(piece)
     if not more and size <= limit:
         return piece.removeprefix(_MARK)

@@ -1,32 +1,80 @@
-"""Decodes bodies strictly, and names every bad field of one that does not decode."""
+"""Decodes bodies strictly, after a look at how deep they are nested and how long their lists are: decoders, and Redis's
+own, give up at depths of their own, and make all of a list before they count it.
+
+The look takes time proportional to the body, in pieces. A body that is no JSON may be called shallow: the decoder,
+which reads it next, names the fault.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from enum import Enum
 from functools import cache
-from itertools import islice
 from typing import Any, Final, TypeVar
 
 import msgspec
 
-from services.gateway.http.json_depth import MAX_DEPTH, deep_field, too_deep
-from services.gateway.http.surrogates import halves
-from services.gateway.submit.schemas import MAX_PARAMETERS, Value
-from shared.http.problems import INVALID, MAX_ERRORS, MAX_NAME, FieldError, Problem, choices_of, field_error
+from services.gateway.http.body_errors import UNDECODABLE, bad_fields, deep_field
+from shared.http.problems import INVALID, MAX_NAME, FieldError, Problem
 
 RequestT = TypeVar("RequestT", bound=msgspec.Struct)
 
-UNDECODABLE: Final = (ValueError, RecursionError)
-"""What msgspec raises for bad input: its own errors, UnicodeDecodeError, and a RecursionError for deep nesting."""
+MAX_DEPTH: Final = 16
+"""Levels of `metadata` and `parameters`; each is itself the first."""
 
 TOO_DEEP: Final = f"nested more than {MAX_DEPTH} deep"
+
+PIECE: Final = 64 * 1024
+"""Bytes that are looked at in one go."""
+
+_OTHERS: Final = bytes(byte for byte in range(256) if byte not in b"[]{},")
+_OPENING: Final = frozenset(b"[{")
+_COMMA: Final = ord(",")
+
+
+class Fault(Enum):
+    """A shape that no body may have."""
+
+    DEEP = "deep"  # more brackets are open at once than there may be
+    MANY = "many"  # a list within the body's object has more items than there may be
+
+
+def look_over(body: bytes, levels: int, items: int | None = None) -> Iterator[Fault | None]:
+    """Whether more than `levels` brackets are open at once, or lists that are members of the body's object
+    have more than `items` between them. None for each piece in which nothing is wrong, then the fault or the end: a
+    caller that serves others too lets them in between the pieces."""
+    # An escaped quote ends no string.
+    text = body.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in body else body
+    depth, commas, inside = 0, 0, 0
+
+    for start in range(0, len(text), PIECE):
+        parts = text[start : start + PIECE].split(b'"')
+        outside = b"".join(parts[inside::2])
+        inside = (inside + len(parts) - 1) % 2
+
+        for mark in outside.translate(None, _OTHERS):
+            if mark == _COMMA:
+                commas += depth == 2
+                continue
+            depth += 1 if mark in _OPENING else -1
+            if depth > levels:
+                yield Fault.DEEP
+                return
+
+        if items is not None and commas >= items:
+            yield Fault.MANY
+            return
+        yield None
+
+
+def too_deep(body: bytes, levels: int) -> bool:
+    """Whether more than `levels` brackets are open at once: for bodies of bounded size."""
+    return body.count(b"[") + body.count(b"{") > levels and any(look_over(body, levels))
 
 
 @cache
 def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(kind)
-
-
-_FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def decode(body: bytes | msgspec.Raw, kind: type[RequestT], prefix: str = "") -> RequestT:
@@ -35,67 +83,14 @@ def decode(body: bytes | msgspec.Raw, kind: type[RequestT], prefix: str = "") ->
         name = deep_field(body, 1 + MAX_DEPTH)[:MAX_NAME]
         path = ".".join(part for part in (prefix, name) if part)
         raise Problem(INVALID, errors=[FieldError(path or "body", TOO_DEEP)])
+
     return decode_shallow(body, kind, prefix)
 
 
 def decode_shallow(body: bytes, kind: type[RequestT], prefix: str = "") -> RequestT:
-    """The same for what was found to be not too deep."""
+    """The request in a body that is known not to be too deep; errors as above."""
     try:
         request: RequestT = _decoder(kind).decode(body)
     except UNDECODABLE as error:
-        raise Problem(INVALID, errors=_explain(body, kind, error, prefix)) from None
+        raise Problem(INVALID, errors=bad_fields(body, kind, error, prefix)) from None
     return request
-
-
-def _explain(body: bytes, kind: type[msgspec.Struct], error: Exception, prefix: str) -> list[FieldError]:
-    """msgspec stops at the first error: look at each field by itself. Runs for bad input only."""
-    if not body.strip():
-        return [FieldError(prefix or "body", "is empty")]
-    if (encoding := _other_encoding(bytes(body))) is not None:
-        return [FieldError(prefix or "body", f"is {encoding}: JSON is sent as UTF-8")]
-    try:
-        given = _FIELDS.decode(body)
-    except UNDECODABLE:
-        return halves(bytes(body), prefix) or [field_error(error, prefix)]
-    dot = f"{prefix}." if prefix else ""
-    found: list[FieldError] = []
-    known = {field.encode_name: field for field in msgspec.structs.fields(kind)}
-    for name, field in known.items():
-        if name not in given:
-            found += [FieldError(dot + name, "required")] if field.required else []
-        elif (fault := _check(given[name], field.type, dot + name)) is not None:
-            found += _bad_values(given[name], dot + name) if name == "parameters" else []
-            found += [] if found and found[-1].field.startswith(dot + name) else [fault]
-    unknown = [name for name in given if name not in known][:MAX_ERRORS]
-    found += [FieldError(f"{dot}{name[:MAX_NAME]}", "unknown field") for name in unknown]
-    return found or [field_error(error, prefix)]
-
-
-def _other_encoding(body: bytes) -> str | None:
-    """The name of an encoding that is not UTF-8, by its byte order mark or by where the first characters have zeros."""
-    start = body[:4]
-    if start in (b"\xff\xfe\0\0", b"\0\0\xfe\xff") or start.count(0) == 3:
-        return "UTF-32"
-    if start[:2] in (b"\xff\xfe", b"\xfe\xff") or (len(body) > 1 and 0 in start[:2]):
-        return "UTF-16"
-    return None
-
-
-def _check(raw: msgspec.Raw, kind: Any, path: str) -> FieldError | None:
-    try:
-        _decoder(kind).decode(raw)
-    except UNDECODABLE as error:
-        return field_error(error, path, choices_of(kind))
-    return None
-
-
-def _bad_values(raw: msgspec.Raw, path: str) -> list[FieldError]:
-    """The parameters by name: of a mapping msgspec tells only that some value is wrong."""
-    try:
-        values = _FIELDS.decode(raw)
-    except UNDECODABLE:
-        return []
-    if len(values) > MAX_PARAMETERS:
-        return []
-    checked = (_check(value, Value, f"{path}.{name[:MAX_NAME]}") for name, value in values.items())
-    return list(islice((fault for fault in checked if fault is not None), MAX_ERRORS))

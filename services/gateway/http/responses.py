@@ -1,41 +1,76 @@
-"""What the calls of `/api/ai` that are not submits have in common: time, JSON, and whose jobs they are about."""
+"""Parts of the responses of `/api/ai`: their time, the links of a job, and the organisation that they are about."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Annotated, Final
 
 import msgspec
-from litestar import Request, Response
+from msgspec import Meta
 
-from shared.errors import StoreUnavailable
+from shared.errors import SettingsInvalid, StoreUnavailable
 from shared.http.auth import Identity
 from shared.http.problems import invalid
+from shared.job import JobStatus
+from shared.store.results import Submitted
 
-ANSWER_SECONDS: Final = 1.9
-"""How long the store may take, however often it asks Redis; a client hears of a Redis that is away within 2 s."""
+STORE_SECONDS: Final = 1.9
+"""Bound of the store's time, however often it asks Redis: a client learns of a Redis that is away within 2 s."""
 
-_encode: Final = msgspec.json.Encoder().encode
-AnyRequest = Request[Identity, None, Any]
+JOB_ID_PATTERN: Final = r"^ai-job-[0-9]{13}-[0-9a-z]{9}$"
+JobId = Annotated[str, Meta(extra_json_schema={"pattern": JOB_ID_PATTERN})]
+"""A job id as the document describes it; one that comes in is read by `read_job_id`, which distinguishes faults."""
+
+_ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9._:\[\]~/-]+\Z")
+
+
+class JobLinks(msgspec.Struct, frozen=True):
+    """Links of a job: relative, but for the events when the notifier has an origin of its own."""
+
+    status: str
+    events: str
+    cancel: str
+
+
+class Accepted(msgspec.Struct, frozen=True, rename="camel"):
+    """A job that is in the queue."""
+
+    job_id: JobId
+    status: JobStatus
+    links: JobLinks
+
+
+class Links:
+    """Builds the links of jobs."""
+
+    def __init__(self, public_events_url: str) -> None:
+        """SettingsInvalid when the notifier's origin is not an http(s) URL."""
+        if public_events_url and _ORIGIN.match(public_events_url) is None:
+            raise SettingsInvalid("PUBLIC_EVENTS_URL is not an http(s) URL")
+        self._events = public_events_url.rstrip("/")
+
+    def accepted(self, submitted: Submitted, prefix: str) -> Accepted:
+        """The body of a 202. `prefix`: the path before every path (`prefix_of`)."""
+        job = submitted.job_id
+        links = JobLinks(
+            status=f"{prefix}/api/ai/job-status?jobId={job}",
+            events=f"{self._events or prefix}/api/ai/job-events?jobId={job}",
+            cancel=f"{prefix}/api/ai/jobs/{job}/cancel",
+        )
+        return Accepted(job, submitted.status, links)
 
 
 @asynccontextmanager
 async def in_time() -> AsyncIterator[None]:
-    """Whatever the store is busy with, a client hears of it within 2 s."""
+    """Bound the store's time: StoreUnavailable for an answer that comes too late."""
     try:
-        async with asyncio.timeout(ANSWER_SECONDS):
+        async with asyncio.timeout(STORE_SECONDS):
             yield
     except TimeoutError:
         raise StoreUnavailable("Redis did not answer in time", sent=True) from None
-
-
-def as_json(body: object) -> Response[bytes]:
-    """A 200 that nobody keeps."""
-    return Response(
-        _encode(body), status_code=200, media_type="application/json", headers={"Cache-Control": "no-store"}
-    )
 
 
 def organization_of(identity: Identity, named: str | None) -> str:

@@ -1,4 +1,4 @@
-"""The call that answers what an organisation's jobs used and cost, by day, project and model."""
+"""`GET /api/ai/usage`: the usage and cost of an organisation's jobs, by day, project and model."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import datetime
 import itertools
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from weakref import WeakValueDictionary
 
 import msgspec
-from litestar import Response, route
+from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
+from msgspec import Meta
 
-from services.gateway.http.query_strings import read_query
-from services.gateway.http.responses import AnyRequest, as_json, organization_of
-from services.gateway.submit.schemas import Identifier
+from services.gateway.http.calls import reading
+from services.gateway.http.responses import organization_of
+from services.gateway.jobs.listing import OfOrganization
 from shared.http.auth import Identity
-from shared.http.health import READING
 from shared.http.problems import invalid
 from shared.job import NANO
 from shared.store.job_store import JobStore
@@ -27,7 +27,7 @@ from shared.store.reading.usage import UsageRow
 
 DAYS_MAX: Final = 366
 ROWS_MAX: Final = 10_000
-"""Days, projects and models one answer tells apart, but always a whole day: about 3 MB."""
+"""Rows (a day, a project, a model) of one answer, but always a whole day: about 3 MB."""
 
 _EPOCH: Final = datetime.date(1970, 1, 1)
 _DAY_SECONDS: Final = 86_400
@@ -35,12 +35,16 @@ _NAMES: Final = {"organization_id": "organizationId", "first": "from", "last": "
 _COUNTS: Final = ("jobs", "input_tokens", "output_tokens", "cached_tokens", "unknown_cost_jobs", "estimated_jobs")
 
 
-class UsageQuery(msgspec.Struct, frozen=True, rename=_NAMES):
+class UsageQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=_NAMES):
     """Days in UTC, both included. None: the beginning or the end of this month."""
 
-    organization_id: Identifier | None = None
-    first: datetime.date | None = None
-    last: datetime.date | None = None
+    organization_id: OfOrganization = None
+    first: Annotated[datetime.date | None, Meta(description="First day, in UTC; left out: the first of this month")] = (
+        None
+    )
+    last: Annotated[
+        datetime.date | None, Meta(description=f"Last day, of at most {DAYS_MAX}; left out: the last of this month")
+    ] = None
 
 
 class UsageSums(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -83,7 +87,7 @@ class DayUsage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UsageView(msgspec.Struct, frozen=True, kw_only=True, rename=_NAMES):
-    """What an organisation used from `from` to `to` (UTC, both included); days without ended jobs are left out.
+    """Usage of an organisation from `from` to `to` (UTC, both included); days without ended jobs are left out.
 
     `totals` are those of all days. `next`: `days` ends before this one, for they were many; ask again `from` there.
     Projects beyond the first thousand of a day (each with a model) are summed up as the project `other`.
@@ -124,7 +128,7 @@ def _project(project_id: str, rows: Sequence[UsageRow]) -> ProjectUsage:
 
 
 class UsageBuilder:
-    """Puts an answer together from the rows of one day after the other."""
+    """Builds an answer from the rows of one day after the other."""
 
     def __init__(self, organization_id: str, first: datetime.date, last: datetime.date) -> None:
         self._organization_id = organization_id
@@ -169,31 +173,33 @@ def _days(query: UsageQuery, today: datetime.date) -> tuple[datetime.date, datet
     return first, last
 
 
-class UsageReport:
-    """Answers what an organisation used."""
+class UsageCall:
+    """Sums up the usage of organisations."""
 
     def __init__(self, store: JobStore) -> None:
         self._store = store
         self._reading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    def routes(self) -> list[HTTPRouteHandler]:
+    def route(self) -> HTTPRouteHandler:
         """The handler, for the router of `/api/ai`."""
+        summary = "Usage and cost of an organization's jobs, by the day they ended, project and model"
 
-        @route("/usage", http_method=READING)
-        async def usage(request: AnyRequest) -> Response[bytes]:
-            return as_json(await self.read(request.user, request.scope["query_string"]))
+        @reading("/usage", summary, 400, 401, 403, 503, query=UsageQuery)
+        async def usage(identity: NamedDependency[Identity], params: NamedDependency[UsageQuery]) -> UsageView:
+            return await self.read(identity, params)
 
-        return [usage]
+        return usage
 
-    async def read(self, identity: Identity, query_string: bytes) -> UsageView:
-        """The sums; a `Problem` for a bad query or another organisation."""
-        query = read_query(query_string, UsageQuery)
+    async def read(self, identity: Identity, query: UsageQuery) -> UsageView:
+        """The sums; a `Problem` for days that cannot be or another organisation."""
         organization = organization_of(identity, query.organization_id)
         today = int(time.time()) // _DAY_SECONDS
         first, last = _days(query, _EPOCH + datetime.timedelta(days=today))
+
         # Days that cannot be there cost no command; Redis's clock may be a little ahead of ours.
         days = (max((first - _EPOCH).days, 0), min((last - _EPOCH).days, today + 1))
-        # One reading of an organisation at a time: who asks for everything again and again waits for himself.
+
+        # One read of an organisation at a time: a caller that asks for everything again and again waits for itself.
         lock = self._reading.setdefault(organization, asyncio.Lock())
         async with lock:
             built = UsageBuilder(organization, first, last)

@@ -1,4 +1,4 @@
-"""What the reading calls answer: a job, a page of jobs, the queue's counts."""
+"""The bodies of answers: a job, a page of jobs, the queue's counts."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
+from services.gateway.http.json_schemas import items_of
 from shared.events import iso_time
 from shared.job import JobError, JobSnapshot, JobStatus, Outcome, PassedOver, Priority, Usage
 from shared.store.results import QueueStats, UnreadableJob
 from shared.telemetry.command_budget import Projection
 
 UNREADABLE: Final = JobError(type="Unreadable", message="the record of this job cannot be read by this release")
-_ROWS: Final = [{"$ref": f"#/components/schemas/{name}"} for name in ("JobView", "UnreadableView")]
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """A job as its customer sees it; what does not apply is left out. Times are ISO 8601 in UTC.
+    """A job as its customer sees it; fields that do not apply are left out. Times are ISO 8601 in UTC.
 
-    `result` is the generated text (of a cancelled job: what came so far), `metadata` what the provider's side says of
-    it, `request_metadata` what came with the request. `attempt` counts from 1; 0: never started. `cost_usd` is in USD,
+    `result` is the generated text (of a cancelled job: the part that came), `metadata` the provider's side's,
+    `request_metadata` the request's. `attempt` counts from 1; 0: never started. `cost_usd` is in USD,
     of all attempts together; absent: not known. `passed_over`: who should have answered before `provider`, and why not.
     """
 
@@ -51,7 +51,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
 
 
 class UnreadableView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """A job that cannot be shown: its record is damaged, or of another release. `job_status`: what stands there."""
+    """A job that cannot be shown: its record is damaged, or of another release. `job_status`: the state in it."""
 
     job_id: str
     error: JobError
@@ -61,7 +61,7 @@ class UnreadableView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", 
 class JobList(msgspec.Struct, frozen=True):
     """Jobs, newest first, without their texts; `cursor` gives the next page, null: there is none."""
 
-    jobs: Annotated[list[Any], msgspec.Meta(extra_json_schema={"items": {"anyOf": _ROWS}})]
+    jobs: Annotated[list[Any], items_of(JobView, UnreadableView)]
     cursor: str | None
 
 
@@ -71,7 +71,8 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     `waiting` splits the rest of `queued` by lane: `again` came back from a retry or a delay, `suspect` lost
     two workers or three.
-    `backlog` is what to scale workers on: jobs that could be claimed and jobs that run. It is 0 only when nobody works.
+    `backlog` is the figure to scale workers on: jobs that could be claimed and jobs that run. It is 0 only when there
+    is no work.
     """
 
     queued: int

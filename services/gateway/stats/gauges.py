@@ -1,4 +1,4 @@
-"""Fills the queue's gauges when somebody scrapes them, and only then: an unwatched gateway asks Redis nothing."""
+"""Fills the queue's gauges at a scrape, and only then: an unwatched gateway asks Redis nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Final
 
-from services.gateway.stats.stats_cache import Reading, Readings
+from services.gateway.stats.stats_cache import CachedStats, StatsCache
 from shared.errors import PressworkError
 from shared.store.job_store import JobStore
 from shared.store.queries import GATE_REASONS
@@ -17,26 +17,26 @@ FRESH_S: Final = 5.0
 
 
 class QueueGauges:
-    """Reads the counts at a scrape; two scrapes within 5 s share one reading, and one that is kept costs nothing."""
+    """Reads the counts at a scrape; two scrapes within 5 s share them, and cached ones cost nothing."""
 
-    def __init__(self, store: JobStore, readings: Readings, metrics: QueueMetrics) -> None:
+    def __init__(self, store: JobStore, stats: StatsCache, metrics: QueueMetrics) -> None:
         self._store = store
-        self._readings = readings
-        self._shown: Reading | None = None
+        self._stats = stats
+        self._shown: CachedStats | None = None
         self._metrics = metrics
         self._read_at = -FRESH_S
-        self._reading = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     async def refresh(self) -> None:
         """Bring the gauges up to date; without an answer of the store they show nothing."""
-        async with self._reading:
+        async with self._lock:
             if time.monotonic() - self._read_at < FRESH_S:
                 return
             try:
-                reading = await self._readings.latest()
-                if reading is self._shown:
+                cached = await self._stats.latest()
+                if cached is self._shown:
                     return
-                stats = reading.stats
+                stats = cached.stats
                 oldest_ms, gates = await asyncio.gather(self._oldest_ms(stats), self._store.overview.gates())
             except PressworkError:
                 self._shown = None
@@ -55,7 +55,7 @@ class QueueGauges:
                 ],
             )  # fmt: skip
             self._read_at = time.monotonic()
-            self._shown = reading
+            self._shown = cached
 
     async def _oldest_ms(self, stats: QueueStats) -> int:
         return await self._store.overview.oldest_waiting_ms() if any(stats.by_lane.values()) else 0

@@ -1,7 +1,7 @@
-"""The queue's counts as the gateway last read them, for everybody who asks: statistics, scrapes, admission.
+"""The queue's counts as the gateway last read them: for queue-stats, scrapes and admission.
 
-On a host that bills commands a reading is kept: a minute while there is work, an hour while there was none and this
-gateway took none in since. Elsewhere every question is asked of the store, which answers exactly.
+On a host that bills commands they are kept: a minute while there is work, an hour while there was none and this gateway
+took none in since. Elsewhere they are read for each caller, and exact.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ FRUGAL_KEPT_S: Final = 60.0
 IDLE_KEPT_S: Final = 3600.0
 
 
-class Reading(msgspec.Struct, frozen=True):
+class CachedStats(msgspec.Struct, frozen=True):
     """Counts, and when they were read (this machine's clock, ms since epoch)."""
 
     stats: QueueStats
     at_ms: int
 
 
-class Readings:
-    """`read` asks the store; a reading is good for `kept_s`, 0: never. StoreUnavailable when there is none and Redis is
-    away."""
+class StatsCache:
+    """Keeps the counts that `read` got from the store for `kept_s`; 0: not at all. StoreUnavailable when there are none
+    and Redis is away."""
 
     def __init__(
         self,
@@ -40,29 +40,29 @@ class Readings:
         self._read = read
         self._kept_s = kept_s
         self._clock = clock
-        self._reading: Reading | None = None
+        self._cached: CachedStats | None = None
         self._read_at = 0.0
-        self._changed = True
-        self._asking = asyncio.Lock()
+        self._idle_no_longer = True
+        self._lock = asyncio.Lock()
 
-    def changed(self) -> None:
-        """This gateway took a job in: what said that there was none is true no longer."""
-        self._changed = True
+    def job_submitted(self) -> None:
+        """Note that this gateway took a job in: counts of an idle queue are no longer true."""
+        self._idle_no_longer = True
 
-    async def latest(self) -> Reading:
-        """A reading that is good still, else a new one. Who asks meanwhile shares it."""
+    async def latest(self) -> CachedStats:
+        """Counts that are young enough, else new ones. Callers that come meanwhile share them."""
         if self._kept_s <= 0:
             return await self._fresh()
-        async with self._asking:
-            if self._reading is None or not self._good(self._reading.stats):
-                self._changed = False
-                self._reading = await self._fresh()
+        async with self._lock:
+            if self._cached is None or not self._young_enough(self._cached.stats):
+                self._idle_no_longer = False
+                self._cached = await self._fresh()
                 self._read_at = self._clock()
-            return self._reading
+            return self._cached
 
-    def _good(self, stats: QueueStats) -> bool:
-        idle = stats.queued + stats.processing == 0 and not self._changed
+    def _young_enough(self, stats: QueueStats) -> bool:
+        idle = stats.queued + stats.processing == 0 and not self._idle_no_longer
         return self._clock() - self._read_at < (max(self._kept_s, IDLE_KEPT_S) if idle else self._kept_s)
 
-    async def _fresh(self) -> Reading:
-        return Reading(await self._read(), time.time_ns() // 1_000_000)
+    async def _fresh(self) -> CachedStats:
+        return CachedStats(await self._read(), time.time_ns() // 1_000_000)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from services.gateway.stats.stats_cache import Readings
+from services.gateway.stats.stats_cache import StatsCache
 from shared.errors import PressworkError, StoreUnavailable
 from shared.http.problems import QUEUE_FULL, STORE_FULL, Problem
 from shared.store.job_store import JobStore
@@ -20,7 +20,7 @@ STALE_S: Final = 60.0
 """Figures younger than the first are never asked for again; older than the second they always are."""
 
 FRUGAL_STALE_S: Final = 3600.0
-"""Where every command is billed, the room that is left decides alone."""
+"""The same where every command is billed: the room that is left decides alone."""
 
 ROOM_SHARE: Final = 50
 BYTES_MAX: Final = 8 << 20
@@ -29,67 +29,67 @@ BYTES_MAX: Final = 8 << 20
 MEMORY_SHARE: Final = 0.85
 
 PATIENCE_S: Final = 0.1
-"""How long a submit waits for fresh figures while it would be refused: the store's own time is bounded too."""
+"""Time for which a submit that would be refused waits for fresh figures: the store's own time is bounded too."""
 
 
 class Admission:
     """Asks the store how full it is, at most every 2 s, only while submits come, and beside them, not before them.
 
-    Only while it refuses does a submit wait for fresh figures: nobody is refused for what was true long ago.
+    Only while it refuses does a submit wait for fresh figures: none is refused for figures of long ago.
     """
 
-    def __init__(self, store: JobStore, readings: Readings, max_queued: int) -> None:
+    def __init__(self, store: JobStore, stats: StatsCache, max_queued: int) -> None:
         self._store = store
-        self._readings = readings
+        self._stats = stats
         self._max_queued = max_queued
         self._stale_s = FRUGAL_STALE_S if store.settings.frugal else STALE_S
-        self._looked_at = -math.inf
+        self._refreshed_at = -math.inf
         self._jobs = 0
         self._bytes = 0
         self._room = 0
-        self._refusal: Callable[[], Problem] | None = None
-        self._look: asyncio.Task[None] | None = None
+        self._problem: Callable[[], Problem] | None = None
+        self._refreshing: asyncio.Task[None] | None = None
         self._failures = FailureLog("admission_look_failed")
 
     async def admit(self, jobs: int, size: int) -> None:
-        """Let `jobs` of together `size` bytes in, or raise a 503 `Problem`."""
+        """Let `jobs` of together `size` bytes in; a 503 `Problem` while there is no room for them."""
         self._jobs += jobs
         self._bytes += size
-        self._readings.changed()
-        if self._look is None and self._due():
-            self._look = asyncio.create_task(self._refresh(), name="admission")
-        if self._refusal is not None and self._look is not None:
-            await asyncio.wait([self._look], timeout=PATIENCE_S)
-        if self._refusal is not None:
-            raise self._refusal()
+        self._stats.job_submitted()
+        if self._refreshing is None and self._due():
+            self._refreshing = asyncio.create_task(self._refresh(), name="admission")
+        if self._problem is not None and self._refreshing is not None:
+            await asyncio.wait([self._refreshing], timeout=PATIENCE_S)
+        if self._problem is not None:
+            raise self._problem()
 
     def _due(self) -> bool:
-        age = time.monotonic() - self._looked_at
+        age = time.monotonic() - self._refreshed_at
         if age < FRESH_S:
             return False
         return age >= self._stale_s or self._jobs * ROOM_SHARE >= self._room or self._bytes >= BYTES_MAX
 
     async def _refresh(self) -> None:
         try:
-            reading, memory = await asyncio.gather(self._readings.latest(), self._memory())
+            cached, memory = await asyncio.gather(self._stats.latest(), self._memory())
         except PressworkError:
             return  # the submits themselves find out, and say so
         except Exception as error:
-            self._failures.failed(error)  # the figures stay those that were; the next look may tell others
+            self._failures.failed(error)  # the figures stay those that were; the next refresh may bring others
             return
         finally:
-            self._looked_at, self._jobs, self._bytes, self._look = time.monotonic(), 0, 0, None
-        self._room = max(0, self._max_queued - reading.stats.queued)
+            self._refreshed_at, self._jobs, self._bytes, self._refreshing = time.monotonic(), 0, 0, None
+        self._room = max(0, self._max_queued - cached.stats.queued)
         if memory.limit and memory.used >= memory.limit * MEMORY_SHARE:
-            self._refusal, self._room = self._no_memory, 0
+            self._problem, self._room = self._no_memory, 0
         else:
-            self._refusal = None if self._room else self._no_room
+            self._problem = None if self._room else self._no_room
 
     async def _memory(self) -> MemoryUse:
         try:
             return await self._store.overview.memory()
         except StoreUnavailable:
-            return MemoryUse(0, 0)  # not every host tells
+            return MemoryUse(0, 0)  # not every host reports it
 
     @staticmethod
     def _no_memory() -> Problem:
@@ -100,6 +100,6 @@ class Admission:
 
     async def aclose(self) -> None:
         """Stop asking."""
-        if self._look is not None:
-            self._look.cancel()
-            await asyncio.wait([self._look])
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+            await asyncio.wait([self._refreshing])

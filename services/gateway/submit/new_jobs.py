@@ -40,14 +40,14 @@ def read_traceparent(header: bytes | None) -> str | None:
 
 
 def _fingerprint(request: JobRequest) -> str:
-    """Tells bodies apart: two that mean the same, written differently, have one fingerprint."""
+    """Fingerprint of a body: two that mean the same, written differently, have one."""
     if isinstance(request, BatchJob):
         request = msgspec.structs.replace(request, idempotency_key=None)
     return hashlib.blake2b(_encode(request), digest_size=16).hexdigest()
 
 
 class JobMaker:
-    """Knows what a job gets that its request does not say."""
+    """Makes jobs, with the settings' values where a request has none."""
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
@@ -64,7 +64,7 @@ class JobMaker:
         traceparent: str | None,
         prefix: str = "",
     ) -> NewJob:
-        """The job, with a fresh id; a `Problem` when the request asks for what it may not have.
+        """The job, with a fresh id; a `Problem` when the request may not have it.
 
         `body` is the JSON that `request` came from, `prefix` the path under which a problem names its fields.
         """
@@ -105,8 +105,8 @@ class JobMaker:
             traceparent=traceparent,
         )
 
-    def again(self, ended: JobSnapshot, traceparent: str | None) -> NewJob:
-        """A new job that asks for the same as one that ended, with a life of its own."""
+    def retry_of(self, ended: JobSnapshot, traceparent: str | None) -> NewJob:
+        """A new job that asks for the same as one that ended, with a deadline of its own."""
         spec = msgspec.structs.replace(ended.spec, retry_of=ended.id, traceparent=traceparent)
         deadline_ms = round(self._settings.deadline_seconds * 1000)
         return NewJob(

@@ -1,6 +1,6 @@
-"""The bodies of the public contract: what a job may ask for. Limits are in bytes where the contract says so.
+"""The bodies of the public contract. Limits are in bytes where the contract says so.
 
-Decoding is strict: no unknown field, no coercion. What a type cannot say is in `faults`.
+Decoding is strict: no unknown field, no coercion. `faults` checks the rules that no type can express.
 """
 
 from __future__ import annotations
@@ -132,12 +132,12 @@ def _choice_faults(request: JobRequest, choices: list[str], models: dict[str, fr
 
 
 def served_choices(models: Mapping[str, frozenset[str]]) -> list[str]:
-    """What `providers` may name: every `provider:model` that is served, sorted."""
+    """The choices that `providers` may name: every `provider:model` that is served, sorted."""
     return sorted(f"{provider}:{model}" for provider, names in models.items() for model in names)
 
 
 def faults(request: JobRequest, body: bytes, models: dict[str, frozenset[str]]) -> list[FieldError]:
-    """What is wrong with a body that decoded; `body` is the JSON it came from, `models` may be named, by provider."""
+    """Faults of a body that decoded; `body` is the JSON it came from, `models` may be named, by provider."""
     found: list[FieldError] = []
     if _too_long(request.prompt, MAX_PROMPT):
         found.append(FieldError("prompt", f"longer than {MAX_PROMPT} bytes"))

@@ -1,4 +1,4 @@
-"""Jobs this gateway took in and has heard nothing of since: they have not ended, and who waits for one need not read.
+"""Jobs this gateway took in and got no notification of since: they have not ended, and waiting for one needs no read.
 
 Only where one subscription covers all jobs (the frugal profile): there a place on a job's channel costs no command.
 """
@@ -20,7 +20,7 @@ LIMIT: Final = 1000
 """Jobs remembered, at about half a KiB each; of older ones the record is read."""
 
 KEPT_S: Final = 300.0
-"""So long a job is remembered: listeners keep the subscription open, which an idle gateway should not pay for."""
+"""For how long a job is remembered: listeners keep the subscription open, which an idle gateway should not pay for."""
 
 
 class _Job(NamedTuple):
@@ -29,9 +29,9 @@ class _Job(NamedTuple):
     timer: asyncio.TimerHandle
 
 
-class Expected:
-    """Keeps a listener for each job from before its submit until somebody waits for it. On a connection that broke
-    without a word a wait takes its full time, and reads then."""
+class AwaitedJobs:
+    """Keeps a listener for each job from before its submit until it is waited for. On a connection that broke unnoticed
+    a wait takes its full time, and reads then."""
 
     def __init__(self, store: JobStore, kept_s: float = KEPT_S) -> None:
         self._store = store
@@ -39,7 +39,7 @@ class Expected:
         self._jobs: OrderedDict[str, _Job] = OrderedDict()
 
     async def submit(self, job: NewJob) -> Submitted:
-        """`JobStore.submit`, heard of from before."""
+        """`JobStore.submit`, with a listener from before."""
         listener = self._listen(job.id)
         if listener is None:
             return await self._store.submit(job)
@@ -59,7 +59,7 @@ class Expected:
             return None
         listener = self._store.bell.listen(channel, patient=True)
         listener.take()
-        listener.forget()  # it was rung for being heard of; there is nothing to be read yet
+        listener.forget()  # it was notified of being subscribed; there is nothing to be read yet
         return listener
 
     def _keep(self, job_id: str, organization_id: str, listener: Listener) -> None:
@@ -79,11 +79,11 @@ class Expected:
     async def until_ended(
         self, job_id: str, identity: Identity, seconds: float, stop: asyncio.Event, read: Read
     ) -> JobSnapshot | None:
-        """`waiting.until_ended`, without its first read for a job that is expected."""
-        expected, job = self._jobs.get(job_id), None
-        if expected is None or not identity.may_see(expected.organization_id):
+        """`long_poll.until_ended`, without its first read for a job of these."""
+        awaited, job = self._jobs.get(job_id), None
+        if awaited is None or not identity.may_see(awaited.organization_id):
             return await until_ended(self._store, job_id, seconds, stop, read)
-        listener = self._take(job_id)  # one waits here; whoever else does reads first
+        listener = self._take(job_id)  # one waits here; another that does reads first
         try:
             job = await until_ended_at(listener, seconds, stop, read)
             return job
@@ -91,4 +91,4 @@ class Expected:
             if job is None or job.status.terminal:
                 listener.leave()
             else:
-                self._keep(job_id, expected.organization_id, listener)
+                self._keep(job_id, awaited.organization_id, listener)

@@ -1,4 +1,4 @@
-"""Waits for the end of a job without asking again and again: hear the bell, read the record, wait for the bell."""
+"""Waits for the end of a job without polling: listen, read the record, wait for a notification."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from shared.store.pubsub.listeners import RUNG, Listener
 
 PAUSE_STEP_S: Final = 0.05
 PAUSE_MAX_S: Final = 0.5
-"""A job that streams rings with every delta. Each read lengthens the pause before the next one: the end is heard at
+"""A job that streams notifies with every delta. Each read lengthens the pause before the next one: the end is found at
 most half a second late, and a long stream costs two reads a second."""
 
-FIRST_RING_S: Final = 0.05
-"""Where listening costs nothing the record is read once at the start: after the first ring, or this long."""
+FIRST_NOTIFICATION_S: Final = 0.05
+"""The first read, where listening costs nothing, comes after the first notification, or this long."""
 
 Read = Callable[[], Awaitable[JobSnapshot | None]]
 
@@ -37,7 +37,7 @@ async def until_ended(
 async def until_ended_at(
     listener: Listener, seconds: float, stop: asyncio.Event, read: Read, *, first: bool = False
 ) -> JobSnapshot | None:
-    """As above, for a listener who sits on the job's channel. Not `first`: what it did not hear has not happened."""
+    """As above, for a listener on the job's channel. Not `first`: without a notification the job has not ended."""
     loop = asyncio.get_running_loop()
     until, pause = loop.time() + seconds, 0.0
     stopping = asyncio.create_task(stop.wait(), name="stop-waiting")
@@ -45,9 +45,9 @@ async def until_ended_at(
     try:
         while True:
             left = until - loop.time()
-            rung = await listener.wait(min(left, FIRST_RING_S) if first else left) if left > 0 else None
+            notified = await listener.wait(min(left, FIRST_NOTIFICATION_S) if first else left) if left > 0 else None
             job = await read()
-            over = rung is None and not first
+            over = notified is None and not first
             if job is None or job.status.terminal or over or stop.is_set():
                 return job
             first = False

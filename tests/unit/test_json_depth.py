@@ -1,4 +1,4 @@
-"""How deep a body is nested, told before anything decodes it."""
+"""The depth of a body, found before anything decodes it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.http import json_depth
-from services.gateway.http.json_depth import Fault, deep_field, look_over, too_deep
+from services.gateway.http import decoding
+from services.gateway.http.body_errors import deep_field
+from services.gateway.http.decoding import Fault, look_over, too_deep
 
 JSON = st.recursive(
     st.none() | st.text() | st.integers(),
@@ -27,14 +28,14 @@ def _depth(value: Any) -> int:
 
 @given(JSON, st.booleans(), st.integers(1, 64))
 def test_the_depth_is_that_of_the_json(value: Any, ascii_only: bool, piece: int) -> None:
-    """Whatever stands in strings and keys, and wherever a piece ends, brackets are counted as a decoder counts them."""
+    """Brackets are counted as a decoder counts them, with any strings and keys, and any end of a piece."""
     body = json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
-    before, json_depth.PIECE = json_depth.PIECE, piece  # type: ignore[misc]  # a small one, to end everywhere
+    before, decoding.PIECE = decoding.PIECE, piece  # type: ignore[misc]  # a small one, to end everywhere
     try:
         for levels in (1, 2, 3, 4):
             assert too_deep(body, levels) == (_depth(value) > levels)
     finally:
-        json_depth.PIECE = before  # type: ignore[misc]
+        decoding.PIECE = before  # type: ignore[misc]
 
 
 @given(st.dictionaries(st.text(), JSON, max_size=4))
@@ -55,6 +56,6 @@ def test_what_is_no_json_is_left_to_the_decoder(body: bytes) -> None:
 
 @pytest.mark.parametrize(("items", "fault"), [(1, None), (500, None), (501, Fault.MANY), (100_000, Fault.MANY)])
 def test_a_list_is_counted_before_it_is_made(items: int, fault: Fault | None) -> None:
-    """Items count, not what stands in them."""
+    """Items count, not their contents."""
     body = json.dumps({"jobs": [{"a": [1, 2, 3], "b": ",,,"}] * items}).encode()
     assert next((found for found in look_over(body, 100, 500) if found), None) is fault

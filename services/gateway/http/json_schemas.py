@@ -1,0 +1,107 @@
+"""JSON schemas of structs for Litestar's OpenAPI document, made by msgspec, which decodes and encodes them.
+
+Litestar's own lack parts of the contract: that unknown fields are errors, and the sizes of mappings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from litestar.openapi.spec import Operation, Parameter, Schema
+from litestar.plugins import OpenAPISchemaPlugin
+from litestar.typing import FieldDefinition
+
+if TYPE_CHECKING:
+    from litestar._openapi.schema_generation import SchemaCreator
+
+Json = dict[str, Any]
+
+_TEMPLATE: Final = "#/components/schemas/{name}"
+_REFERRED: Final = "referred"
+_ATTRIBUTES: Final = {field.metadata.get("alias", field.name): field.name for field in fields(Schema)}
+
+
+def items_of(*kinds: type[msgspec.Struct]) -> msgspec.Meta:
+    """For a list of `Any` whose items are structs of these kinds: msgspec describes no union of untagged structs."""
+    choices = [{"$ref": _TEMPLATE.format(name=kind.__name__)} for kind in kinds]
+    return msgspec.Meta(extra_json_schema={"items": {"anyOf": choices}}, extra={_REFERRED: kinds})
+
+
+class StructSchemas(OpenAPISchemaPlugin):
+    """Describes structs as they are decoded."""
+
+    def is_plugin_supported_field(self, field_definition: FieldDefinition) -> bool:
+        """Whether it is a struct."""
+        return not field_definition.is_union and field_definition.is_subclass_of(msgspec.Struct)
+
+    def to_openapi_schema(self, field_definition: FieldDefinition, schema_creator: SchemaCreator) -> Schema:
+        """The component of a struct. Those that it refers to become components too."""
+        kind = field_definition.annotation
+        _, components = msgspec.json.schema_components([kind], ref_template=_TEMPLATE)
+        schema = schema_creator.schema_registry.get_schema_for_field_definition(field_definition)
+        for name, value in vars(_schema(components[kind.__name__])).items():
+            setattr(schema, name, value)
+
+        for field in msgspec.inspect.type_info(kind).fields:  # type: ignore[attr-defined]  # it is of a struct
+            for inner in _named_types(field.type):
+                schema_creator.for_field_definition(FieldDefinition.from_annotation(inner))
+        return schema
+
+
+def query_operation(kind: type[msgspec.Struct]) -> type[Operation]:
+    """An operation whose query parameters are the fields of a struct."""
+    parameters = [_parameter(field) for field in msgspec.structs.fields(kind)]
+
+    @dataclass
+    class QueryOperation(Operation):
+        def __post_init__(self) -> None:
+            self.parameters = [*(self.parameters or []), *parameters] or None
+
+    return QueryOperation
+
+
+def _parameter(field: msgspec.structs.FieldInfo) -> Parameter:
+    (made,), _ = msgspec.json.schema_components([field.type], ref_template=_TEMPLATE)
+    choices = [choice for choice in made.pop("anyOf", []) if choice != {"type": "null"}]  # it is left out, never null
+    if len(choices) == 1 and "$ref" not in choices[0]:
+        made |= choices[0]
+    elif choices:
+        made["anyOf"] = choices
+    description = made.pop("description", None)
+    return Parameter(
+        name=field.encode_name,
+        param_in="query",
+        required=field.required,
+        schema=_schema(made),
+        description=description,
+    )
+
+
+def _named_types(described: Any) -> Iterator[type]:
+    """The structs and enums that a type of `msgspec.inspect` is made of."""
+    if isinstance(described, msgspec.inspect.StructType | msgspec.inspect.EnumType):
+        yield described.cls
+        return
+    if isinstance(described, msgspec.inspect.Metadata):
+        yield from (described.extra or {}).get(_REFERRED, ())
+
+    held = msgspec.structs.astuple(described) if isinstance(described, msgspec.Struct) else described
+    for inner in held if isinstance(held, tuple) else ():
+        yield from _named_types(inner)
+
+
+def _schema(made: Json) -> Schema:
+    return Schema(**{_ATTRIBUTES[name]: value for name, value in _as_ecma(made).items()})
+
+
+def _as_ecma(schema: Any) -> Any:
+    r"""Patterns in the dialect of JSON Schema: Python's `\Z` is its `$`."""
+    if isinstance(schema, dict):
+        return {
+            name: held.replace(r"\Z", "$") if name == "pattern" and isinstance(held, str) else _as_ecma(held)
+            for name, held in schema.items()
+        }
+    return [_as_ecma(held) for held in schema] if isinstance(schema, list) else schema

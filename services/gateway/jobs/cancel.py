@@ -1,0 +1,65 @@
+"""`POST /api/ai/jobs/{jobId}/cancel`: ends a waiting or running job."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from litestar.di import NamedDependency
+from litestar.handlers import HTTPRouteHandler
+
+from services.gateway.http.calls import JobIdInPath, changing
+from services.gateway.http.queries import NoQuery
+from services.gateway.http.responses import in_time
+from services.gateway.jobs.finder import JobFinder
+from services.gateway.jobs.views import JobView, view_job
+from services.gateway.waiting.long_poll import until_ended
+from shared.http.auth import Identity
+from shared.http.problems import JOB_ENDED, Problem
+from shared.job import JobSnapshot, JobStatus
+from shared.store.job_store import JobStore
+
+CANCEL_SECONDS: Final = 1.5
+"""Time for the worker of a running job to end it; then the gateway does."""
+
+
+class CancelCall:
+    """Ends jobs."""
+
+    def __init__(self, store: JobStore, finder: JobFinder, stop: asyncio.Event) -> None:
+        """`stop` ends waiting for a worker."""
+        self._store = store
+        self._finder = finder
+        self._stop = stop
+
+    def route(self) -> HTTPRouteHandler:
+        """The handler, for the router of `/api/ai`."""
+
+        @changing("/jobs/{jobId:str}/cancel", "End a waiting or running job", 400, 401, 404, 409, 503)
+        async def cancel_job(
+            identity: NamedDependency[Identity], job_id: JobIdInPath, _params: NamedDependency[NoQuery]
+        ) -> JobView:
+            return view_job(await self.cancel(identity, job_id))
+
+        return cancel_job
+
+    async def cancel(self, identity: Identity, job_id: str) -> JobSnapshot:
+        """End a job and answer it as it ended; a 409 `Problem` when it had ended otherwise."""
+        job = await self._finder.find(identity, job_id)
+        if not job.status.terminal:
+            async with in_time():
+                reply = await self._store.cancel(job_id)
+            if reply.state == "requested":
+                await self._until_ended(job)
+            job = await self._finder.find(identity, job_id)
+
+        if job.status is not JobStatus.CANCELLED:
+            raise Problem(JOB_ENDED, f"it is {job.status}", job_id=job.id, job_status=job.status)
+        return job
+
+    async def _until_ended(self, job: JobSnapshot) -> None:
+        """Give the job's worker its time, then end the job without it."""
+        job = await until_ended(self._store, job.id, CANCEL_SECONDS, self._stop) or job
+        if not job.status.terminal:
+            async with in_time():
+                await self._store.cancel(job.id, force=True)

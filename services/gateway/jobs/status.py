@@ -1,0 +1,73 @@
+"""`GET /api/ai/job-status`: how a job stands, at once or as soon as it has ended."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Annotated, Final
+
+import msgspec
+from litestar.di import NamedDependency
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Meta
+
+from services.gateway.http.calls import reading
+from services.gateway.http.responses import JobId
+from services.gateway.jobs.finder import JobFinder
+from services.gateway.jobs.views import JobView, view_job
+from services.gateway.waiting.awaited_jobs import AwaitedJobs
+from services.gateway.waiting.long_poll import until_ended
+from shared.errors import JobNotFound
+from shared.http.auth import Identity
+from shared.http.job_ids import read_job_id
+from shared.job import JobSnapshot
+from shared.store.job_store import JobStore
+
+WAIT_MAX: Final = 30
+
+
+class StatusQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """A job, and how long to wait for it in s."""
+
+    job_id: Annotated[JobId, Meta(description="Id of the job")]
+    wait: Annotated[float, Meta(ge=0, le=WAIT_MAX, description="Seconds to wait for the end of the job")] = 0
+
+
+class StatusCall:
+    """Answers how a job stands."""
+
+    def __init__(self, store: JobStore, finder: JobFinder, awaited: AwaitedJobs, stop: asyncio.Event) -> None:
+        """`stop` ends waiting."""
+        self._store = store
+        self._finder = finder
+        self._awaited = awaited
+        self._stop = stop
+
+    def route(self) -> HTTPRouteHandler:
+        """The handler, for the router of `/api/ai`."""
+
+        @reading("/job-status", "How a job stands", 400, 401, 404, 409, 503, query=StatusQuery)
+        async def job_status(identity: NamedDependency[Identity], params: NamedDependency[StatusQuery]) -> JobView:
+            return view_job(await self.read(identity, params))
+
+        return job_status
+
+    async def read(self, identity: Identity, query: StatusQuery) -> JobSnapshot:
+        """The job; with `wait` as soon as it ends."""
+        read_job_id(query.job_id)
+        if query.wait and self._store.bell.hears(self._store.keys.bell(query.job_id)):
+            return await self._listen_first(identity, query)
+
+        job = await self._finder.find(identity, query.job_id)
+        if query.wait and not job.status.terminal:
+            waited = await until_ended(self._store, job.id, query.wait, self._stop)
+            if waited is None:  # its record went while we waited
+                raise JobNotFound(job.id)
+            return waited
+        return job
+
+    async def _listen_first(self, identity: Identity, query: StatusQuery) -> JobSnapshot:
+        """Listen before the first read, which it saves where listening costs nothing."""
+        find = partial(self._finder.find, identity, query.job_id)
+        found = await self._awaited.until_ended(query.job_id, identity, query.wait, self._stop, find)
+        return found or await find()

@@ -1,0 +1,131 @@
+"""`POST /api/ai/generate-content/batch`: takes many jobs in, each accepted or rejected by itself. Raw ASGI, as the call
+for one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import msgspec
+from litestar.handlers import ASGIRouteHandler, asgi
+from litestar.types import HTTPScope, Receive, Scope, Send
+
+from services.gateway.http.bodies import Head, Posts, read_body, read_head, send_json
+from services.gateway.http.decoding import TOO_DEEP, Fault, decode, decode_shallow, look_over
+from services.gateway.http.responses import JobId
+from services.gateway.submit.admission import Admission
+from services.gateway.submit.new_jobs import JobMaker, read_traceparent
+from services.gateway.submit.schemas import MAX_JOBS, BatchJob, BatchRequest
+from services.gateway.submit.single import BODY_MAX, SubmitCall
+from shared.errors import PressworkError, StoreUnavailable
+from shared.http.auth import Identity
+from shared.http.error_responses import from_error, submit_unavailable
+from shared.http.problems import INVALID, STORE_UNAVAILABLE, TOO_LARGE, FieldError, Problem, ProblemDetails
+from shared.job import JobStatus, NewJob
+from shared.telemetry.metrics import SubmitMetrics
+from shared.yielding import Turns
+
+PATH: Final = "/generate-content/batch"
+BATCH_BODY_MAX: Final = 8 * 1024 * 1024
+BATCH_LEVELS: Final = 500
+"""A batch that is nested deeper is not cut into its jobs: every decoder goes this deep, and not every one deeper."""
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class BatchAccepted(msgspec.Struct, frozen=True, rename="camel"):
+    """A job of a batch that is in the queue."""
+
+    job_id: JobId
+    status: JobStatus
+
+
+class BatchRejected(msgspec.Struct, frozen=True):
+    """A job of a batch that is not in the queue, or may not be."""
+
+    error: ProblemDetails
+
+
+class BatchCall:
+    """Takes batches in: one answer per job, in order; a bad one spoils no other."""
+
+    def __init__(
+        self,
+        single: SubmitCall,
+        posts: Posts,
+        maker: JobMaker,
+        admission: Admission,
+        metrics: SubmitMetrics,
+    ) -> None:
+        self._single = single
+        self._posts = posts
+        self._maker = maker
+        self._admission = admission
+        self._refused = metrics.refused
+
+    def route(self) -> ASGIRouteHandler:
+        """The handler, for the router of `/api/ai`."""
+
+        @asgi(PATH, copy_scope=False)
+        async def generate_content_batch(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._posts.answer(self._answer, scope, receive, send)
+
+        return generate_content_batch
+
+    async def _answer(self, scope: HTTPScope, receive: Receive, send: Send, identity: Identity) -> None:
+        head = read_head(scope)
+        body = await read_body(head, receive, BATCH_BODY_MAX)
+
+        jobs, turns = [], Turns()
+        for i, raw in enumerate((await _open_batch(body)).jobs):
+            jobs.append(self._prepare(i, raw, head, identity))
+            await turns.give()
+
+        sound = [job for job in jobs if isinstance(job, NewJob)]
+        await self._admission.admit(len(sound), len(body))
+        answers = await asyncio.gather(*(self._submit(job) for job in jobs))
+
+        rejected = [answer.error for answer in answers if isinstance(answer, BatchRejected)]
+        if sound and len(rejected) == len(answers) and all(error.status == 503 for error in rejected):
+            raise Problem(STORE_UNAVAILABLE, retry_after=1, jobs=answers)
+        for reason in {error.type.rpartition(":")[2] for error in rejected}:
+            self._refused.labels(reason).inc()
+        await send_json(send, 202, _encode({"jobs": answers}))
+
+    def _prepare(self, index: int, raw: msgspec.Raw, head: Head, identity: Identity) -> NewJob | Problem:
+        prefix = f"jobs[{index}]"
+        if len(bytes(raw)) > BODY_MAX:
+            return Problem(TOO_LARGE, f"{prefix}: at most {BODY_MAX} bytes")
+        try:
+            request = decode(raw, BatchJob, prefix)
+            return self._maker.make(
+                request,
+                raw,
+                identity,
+                key=request.idempotency_key,
+                traceparent=read_traceparent(head.traceparent),
+                prefix=f"{prefix}.",
+            )
+        except Problem as problem:
+            return problem
+
+    async def _submit(self, job: NewJob | Problem) -> BatchAccepted | BatchRejected:
+        if isinstance(job, Problem):
+            return BatchRejected(job.details)
+        try:
+            submitted = await self._single.submit(job)
+        except StoreUnavailable as error:
+            return BatchRejected(submit_unavailable(error, job.id).details)
+        except PressworkError as error:
+            return BatchRejected(from_error(error).details)
+        return BatchAccepted(submitted.job_id, submitted.status)
+
+
+async def _open_batch(body: bytes) -> BatchRequest:
+    """A batch cut into its jobs; a 400 `Problem` when it is none."""
+    for fault in look_over(body, BATCH_LEVELS, MAX_JOBS):
+        if fault is not None:
+            message = TOO_DEEP if fault is Fault.DEEP else f"expected `array` of length <= {MAX_JOBS}"
+            raise Problem(INVALID, errors=[FieldError("jobs", message)])
+        await asyncio.sleep(0)
+    return decode_shallow(body, BatchRequest)

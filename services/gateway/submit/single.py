@@ -1,0 +1,91 @@
+"""`POST /api/ai/generate-content`: takes a job in. Raw ASGI: Litestar's own work would cost more than the rest."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+import structlog
+from litestar.handlers import ASGIRouteHandler, asgi
+from litestar.types import HTTPScope, Receive, Scope, Send
+
+from services.gateway.http.bodies import Posts, read_body, read_head, send_json
+from services.gateway.http.decoding import decode
+from services.gateway.http.responses import Links
+from services.gateway.submit.admission import Admission
+from services.gateway.submit.new_jobs import JobMaker, read_key, read_traceparent
+from services.gateway.submit.schemas import JobRequest
+from services.gateway.waiting.awaited_jobs import AwaitedJobs
+from shared.errors import StoreUnavailable
+from shared.http.auth import Identity
+from shared.http.error_responses import submit_unavailable
+from shared.http.prefix import prefix_of
+from shared.http.problems import OVERLOADED, QUEUE_FULL, STORE_FULL, STORE_QUOTA, STORE_UNAVAILABLE
+from shared.job import NewJob, Priority
+from shared.store.results import Submitted
+from shared.telemetry.metrics import SubmitMetrics
+
+PATH: Final = "/generate-content"
+BODY_MAX: Final = 256 * 1024
+
+TRANSIENT: Final = (OVERLOADED, QUEUE_FULL, STORE_FULL, STORE_QUOTA, STORE_UNAVAILABLE)
+"""Problems of good submits: counted from 0, so that the first one is seen as an increase."""
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class SubmitCall:
+    """Takes jobs in: body to job to store to answer."""
+
+    def __init__(
+        self,
+        posts: Posts,
+        *,
+        maker: JobMaker,
+        admission: Admission,
+        awaited: AwaitedJobs,
+        metrics: SubmitMetrics,
+        links: Links,
+    ) -> None:
+        self._posts = posts
+        self._maker = maker
+        self._admission = admission
+        self._awaited = awaited
+        self._links = links
+        self._submitted = {lane: metrics.submitted.labels(lane) for lane in Priority}
+        for kind in TRANSIENT:
+            metrics.refused.labels(kind.slug)
+        self._log = structlog.get_logger().bind()  # a proxy would build a new logger for every line
+
+    def route(self) -> ASGIRouteHandler:
+        """The handler, for the router of `/api/ai`."""
+
+        @asgi(PATH, copy_scope=False)
+        async def generate_content(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._posts.answer(self._answer, scope, receive, send)
+
+        return generate_content
+
+    async def _answer(self, scope: HTTPScope, receive: Receive, send: Send, identity: Identity) -> None:
+        head = read_head(scope)
+        body = await read_body(head, receive, BODY_MAX)
+
+        key, traceparent = read_key(head.idempotency_key), read_traceparent(head.traceparent)
+        job = self._maker.make(decode(body, JobRequest), body, identity, key=key, traceparent=traceparent)
+        await self._admission.admit(1, len(body))
+        try:
+            submitted = await self.submit(job)
+        except StoreUnavailable as error:
+            raise submit_unavailable(error, job.id) from None
+
+        accepted = self._links.accepted(submitted, prefix_of(scope))
+        await send_json(send, 202, _encode(accepted), (b"location", accepted.links.status.encode()))
+
+    async def submit(self, job: NewJob) -> Submitted:
+        """Put a job into the queue, count it and log it. The errors are the store's."""
+        submitted = await self._awaited.submit(job)
+        if submitted.created:
+            spec = job.spec
+            self._submitted[spec.priority].inc()
+            self._log.info("job_submitted", job_id=job.id, organization=spec.organization_id, priority=spec.priority)
+        return submitted

@@ -1,0 +1,138 @@
+"""Errors become responses: one table of domain errors, one exception handler for Litestar."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Final
+
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.types import ExceptionHandlersMap
+
+from shared.errors import (
+    IdempotencyConflict,
+    JobNotFound,
+    JobUnreadable,
+    Overloaded,
+    QuotaExceeded,
+    StoreFull,
+    StoreUnavailable,
+    StoreUnfit,
+)
+from shared.http.problems import (
+    FORBIDDEN,
+    IDEMPOTENCY_CONFLICT,
+    INTERNAL,
+    INVALID,
+    JOB_UNREADABLE,
+    MEDIA_TYPE,
+    METHOD_NOT_ALLOWED,
+    NOT_FOUND,
+    OVERLOADED,
+    STORE_FULL,
+    STORE_QUOTA,
+    STORE_UNAVAILABLE,
+    STORE_UNFIT,
+    TOO_LARGE,
+    UNAUTHORIZED,
+    UNSUPPORTED_MEDIA_TYPE,
+    FieldError,
+    Kind,
+    Problem,
+    ProblemDetails,
+)
+
+_log: Final = structlog.get_logger(__name__)
+
+_BY_STATUS: Final = {
+    kind.status: kind
+    for kind in (INVALID, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, METHOD_NOT_ALLOWED, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE)
+}
+
+
+def submit_unavailable(error: StoreUnavailable, job_id: str) -> Problem:
+    """The 503 of a submit; it names the job that may have been accepted nevertheless."""
+    return unavailable(job_id) if error.sent else from_error(error)
+
+
+def unavailable(job_id: str | None = None) -> Problem:
+    """A 503 because Redis did not answer; `job_id` names the job that may have been accepted nevertheless."""
+    if job_id is None:
+        return Problem(STORE_UNAVAILABLE, retry_after=1)
+    return Problem(STORE_UNAVAILABLE, "the job may have been accepted", retry_after=1, job_id=job_id)
+
+
+_OF_STORE: Final[dict[type[Exception], Callable[[], Problem]]] = {
+    JobNotFound: lambda: Problem(NOT_FOUND, "no such job"),
+    IdempotencyConflict: lambda: Problem(IDEMPOTENCY_CONFLICT),
+    StoreFull: lambda: Problem(STORE_FULL, retry_after=10),
+    Overloaded: lambda: Problem(OVERLOADED, retry_after=1),
+    StoreUnavailable: unavailable,
+    StoreUnfit: lambda: Problem(STORE_UNFIT, retry_after=5),
+}
+
+
+def from_error(error: Exception) -> Problem:
+    """The problem of an error; 500 for one that is not in the table."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, HTTPException):
+        return _from_litestar(error)
+    if isinstance(error, QuotaExceeded):
+        return Problem(STORE_QUOTA, retry_after=math.ceil(error.retry_after_s))
+    if isinstance(error, JobUnreadable):
+        return Problem(JOB_UNREADABLE, job_id=error.job_id, job_status=error.state)
+    make = _OF_STORE.get(type(error))
+    return make() if make is not None else Problem(INTERNAL)
+
+
+def _from_litestar(error: HTTPException) -> Problem:
+    kind = _BY_STATUS.get(error.status_code)
+    headers = {name: value for name, value in (error.headers or {}).items() if name.lower() in ("allow", "retry-after")}
+    if kind is None:
+        kind = (
+            INTERNAL if error.status_code >= 500 else Kind("http-error", error.status_code, "The request was refused")
+        )
+    errors = [
+        FieldError(str(item.get("key", "body")), str(item.get("message", "")))
+        for item in (error.extra if isinstance(error.extra, list) else [])
+        if isinstance(item, dict)
+    ]
+    return Problem(kind, errors=errors, headers=headers)
+
+
+def to_response(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Litestar's exception handler for all errors."""
+    problem = from_error(error)
+    if problem.kind is INTERNAL:
+        _log.error("request_failed", path_template=request.scope.get("path_template", ""), exc_info=error)
+    return Response(problem.body(), status_code=problem.kind.status, headers=problem.headers, media_type=MEDIA_TYPE)
+
+
+EXCEPTION_HANDLERS: Final[ExceptionHandlersMap] = {Exception: to_response, HTTPException: to_response}
+"""For `Litestar(exception_handlers=...)`: every error becomes a problem document."""
+
+_REASONS: Final = {
+    400: "The request is not valid; `errors` names each bad field",
+    401: "A valid bearer token is needed",
+    403: "The token belongs to another organization",
+    404: "No such job, or it belongs to another organization",
+    408: "The body did not arrive in time",
+    409: "It collides with what is there; `type` says how",
+    413: "The body is too large",
+    415: "The body is not application/json",
+    503: "Come back after `Retry-After` seconds; `jobId` names a job that may have been accepted nevertheless",
+}
+
+
+def documented(*statuses: int) -> dict[int, ResponseSpec]:
+    """The error responses of a handler, for its place in the OpenAPI document."""
+    return {
+        status: ResponseSpec(
+            ProblemDetails, generate_examples=False, description=_REASONS[status], media_type=MEDIA_TYPE
+        )
+        for status in statuses
+    }

@@ -1,0 +1,72 @@
+"""The bad field of a request, named from msgspec's complaint."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Sequence
+from typing import Any, Final, get_args
+
+from shared.http.problems import MAX_NAME, FieldError
+from shared.job import IDENTIFIER_MAX
+
+_PLACE: Final = " - at `"
+_NAMED_FIELD: Final = re.compile(r"Object (contains unknown|missing required) field `(.*)`\Z", re.DOTALL)
+_TEXT_MAX: Final = 4 * MAX_NAME
+"""Characters of an error's text, and of the path at its end, that are looked at: it may quote the whole request."""
+
+_IDENTIFIER: Final = r"'^[!-~]+\\Z'"
+"""The pattern of an id as msgspec shows it."""
+
+_TYPES: Final = re.compile(r"`(?:\w+ \| )*\w+`")
+_OF_JSON: Final = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
+
+
+def field_error(error: Exception, prefix: str = "", choices: Sequence[str] = ()) -> FieldError:
+    """The field that msgspec complains about, below the path `prefix`; the body as a whole is `body`.
+
+    `choices`: the words that the field takes, when it is one of a few.
+    """
+    text, path = _split(error)
+    if (named := _NAMED_FIELD.match(text)) is not None:
+        path = f"{path}.{named.group(2)}" if path else named.group(2)
+        text = "unknown field" if named.group(1) == "contains unknown" else "required"
+    whole = ".".join(part for part in (prefix, path) if part) if not path.startswith("[") else prefix + path
+    return FieldError(whole[: 2 * MAX_NAME] or "body", _in_json_words(text, choices)[: 2 * MAX_NAME])
+
+
+def _split(error: Exception) -> tuple[str, str]:
+    """msgspec's complaint and its path, both cut, in time that does not grow with the request that they quote."""
+    if isinstance(error, UnicodeError):
+        return "not valid UTF-8", ""
+    if isinstance(error, RecursionError):
+        return "nested too deeply", ""
+    text, path = str(error), ""
+    place = text.rfind(_PLACE)
+    if place >= 0 and text.endswith("`"):
+        path = text[place + len(_PLACE) : -1][:_TEXT_MAX].removeprefix("key` in `").removeprefix("$").removeprefix(".")
+        text = text[:place]
+    if len(text) > _TEXT_MAX:
+        text = text[: _TEXT_MAX - 1] + text[-1]
+    return text, path
+
+
+def _in_json_words(text: str, choices: Sequence[str]) -> str:
+    """The message in JSON's types and JavaScript's patterns, with the words of an enum: msgspec's own has Python's."""
+    if text.startswith("Invalid enum value") and choices:
+        return f"must be one of {', '.join(choices)}"
+    if text == "Invalid RFC3339 encoded date":
+        return "must be a date as in 2026-01-31"
+    if text.startswith("Expected"):
+        text = _TYPES.sub(lambda types: re.sub(r"\w+", lambda word: _OF_JSON.get(word[0], word[0]), types[0]), text)
+        if _IDENTIFIER in text:
+            return f"must be 1 to {IDENTIFIER_MAX} printable ASCII characters without blanks"
+        text = text.replace(r"\\Z'", "$'")
+    return text if text.startswith("JSON") else text[:1].lower() + text[1:]
+
+
+def choices_of(kind: Any) -> list[str]:
+    """The words of an enum, also of one that may be None, or has an annotation."""
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return [str(member.value) for member in kind]
+    return [word for inner in get_args(kind) for word in choices_of(inner)]
