@@ -86,7 +86,7 @@ compose-smoke: install-dev ## Everything on a Docker engine: calls, streams, sca
 	$(BIN)/python -m tests.compose
 
 docs: install-dev ## Write the pages of docs/ that are generated from the code
-	$(BIN)/python -m services.worker.providers.failures.table > docs/provider-failures.md
+	$(BIN)/python -m tests.support.failures_page > docs/provider-failures.md
 	$(BIN)/python -m tests.support.redis_page
 	$(BIN)/python -m tests.support.rooms_page
 	$(BIN)/python -m tests.support.records_page

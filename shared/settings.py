@@ -48,7 +48,7 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     `lease_seconds`: a worker silent for so long loses its jobs. `result_ttl_seconds`, `log_ttl_seconds`: how long an
     ended job's record and its deltas stay. `usage_ttl_days`: how long the sums of what an organisation used stay.
     `timeout_seconds`: how long a caller waits for Redis. `rest`: the REST pair when it is set; `redis_transport`: how
-    the store talks, `auto` is settled at the start (`store/choice.py`). `redis_url_derived`: nobody set the URL, it
+    the store talks, `auto` is settled at the start (`select_transport.py`). `redis_url_derived`: nobody set the URL, it
     was made from the pair. `frugal`: the host bills every command (docs/upstash.md). `deltas`: the text is written to
     the event log while it grows. `listing`: an organisation's jobs can be listed. `audit_seconds`:
     how often one worker goes through all records.

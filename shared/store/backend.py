@@ -68,8 +68,8 @@ class Wires(msgspec.Struct, frozen=True, kw_only=True):
     """What carries a store's commands, its sleep and its rings. `transport`: the socket behind its quota.
 
     `submits` carries what must be as durable as the settings say, over `durable` when that takes more than an answer.
-    `fenced`: a master that took over, or came back, is told of it (`fence.py`). `vetting`: looks whether Redis can do
-    what the service needs, when it is known which one that is. `refused` is told what the server refuses.
+    `fenced`: a master that took over, or came back, is told of it (`failover_fence.py`). `vetting`: checks whether
+    Redis can do what the service needs, when it is known which one that is. `refused` is told what the server refuses.
     """
 
     socket: Socket

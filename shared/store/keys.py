@@ -20,7 +20,7 @@ on Redis Cluster.
 | cancels       | zset   | 1 h after the last request | running jobs whose cancel was requested, by time (ms)         |
 | audit         | string | AUDIT_SECONDS, nearly      | lock: one worker audits                                       |
 | failover      | hash   | none                       | term of the master; last entry of each lane when it began     |
-| confirmed     | string | none                       | written before every WAIT (`durable.py`)                      |
+| confirmed     | string | none                       | written before every WAIT (`confirmed_writes.py`)             |
 | gates         | hash   | none                       | state of each provider:model's gate and of its queue          |
 | parked        | zset   | none                       | throttled jobs, by deadline (ms)                              |
 | deadlines     | zset   | none                       | jobs that brought a deadline of their own, by deadline (ms)   |
@@ -103,7 +103,7 @@ class Keys:
 
     @property
     def probe(self) -> str:
-        """A name that no key has: commands are tried on it (`vetting.py`)."""
+        """A name that no key has: commands are tried on it (`preflight/checks.py`)."""
         return self._start + "vet"
 
     def fixed(self, name: str) -> str:

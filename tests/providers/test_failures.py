@@ -19,9 +19,9 @@ from services.worker.providers.failures.classification import (
     hint_in,
     retry_after_s,
 )
-from services.worker.providers.failures.table import SHAPES, page
 from services.worker.providers.http.client import reported
 from shared.store.results import CallReport
+from tests.support.failures_page import SHAPES, page
 from tests.support.processes import ROOT
 
 words = st.none() | st.text(max_size=40)

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 
 from services.worker.providers import Action, Completion, GenerationRequest, ProviderError
 from services.worker.providers.failures.classification import classify
-from services.worker.providers.failures.table import ATTEMPTS, SHAPES
 from shared.job import JobError, JobStatus, Usage
 from shared.store.job_store import JobStore
+from tests.support.failures_page import ATTEMPTS, SHAPES
 from tests.support.store import new_job, submit
 from tests.support.worker import DONE, Scripted, ended, running_worker
 

@@ -103,3 +103,27 @@ def test_docstrings_begin_with_a_verb_or_a_noun(folder: str) -> None:
         if _BEGINNING.match(text) or _WORDS.search(text)
     ]
     assert not found
+
+
+_FILE: Final = re.compile(r"`([\w/]+\.(?:py|lua))`")
+SOURCES_OF_TABLES: Final = {"finish_reasons.py"}
+"""It names files of other projects, where its figures come from."""
+
+
+def test_files_that_code_names_exist() -> None:
+    """A comment or docstring that sends its reader to another file names one that is there."""
+    files = [
+        path
+        for folder in ("services", "shared", "tests", "bench", "deploy")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in (".py", ".lua")
+    ]
+    known = {path.as_posix() for path in files}
+    named = {
+        (path.name, name)
+        for path in files
+        if path.name not in SOURCES_OF_TABLES
+        for name in _FILE.findall(path.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 20
+    assert sorted((file, name) for file, name in named if not any(path.endswith(f"/{name}") for path in known)) == []

@@ -26,6 +26,8 @@ from services.gateway.submit.batch import BatchAccepted, BatchRejected
 from services.gateway.submit.schemas import MAX_JOBS, MAX_KEY, BatchJob, JobRequest
 from shared.http.error_responses import documented
 
+NEVER_SERVED: Final = "this handler only describes a raw call"
+
 IdempotencyKey = Annotated[
     str,
     HeaderParameter(
@@ -85,7 +87,7 @@ def _shown(bodies: dict[str, Example]) -> type[Operation]:
 )
 async def submit_job(data: Body[JobRequest], idempotency_key: IdempotencyKey) -> Accepted:
     """See `SubmitCall`."""
-    raise NotImplementedError
+    raise NotImplementedError(NEVER_SERVED)
 
 
 @post(
@@ -98,7 +100,7 @@ async def submit_job(data: Body[JobRequest], idempotency_key: IdempotencyKey) ->
 )
 async def submit_batch(data: Body[BatchRequest]) -> BatchAnswer:
     """See `BatchCall`."""
-    raise NotImplementedError
+    raise NotImplementedError(NEVER_SERVED)
 
 
 @get(
@@ -112,7 +114,7 @@ async def submit_batch(data: Body[BatchRequest]) -> BatchAnswer:
 )
 async def job_events(last_event_id: LastEventId) -> str:
     """See `shared.streams.routes.Streams`."""
-    raise NotImplementedError
+    raise NotImplementedError(NEVER_SERVED)
 
 
 RAW_CALLS: Final[list[HTTPRouteHandler]] = [submit_job, submit_batch, job_events]

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from services.worker.execution.call_metrics import CallMetrics
 from services.worker.execution.gate_reports import GateReports
 from services.worker.execution.provider_call import ProviderCall
-from services.worker.execution.usage import estimate_tokens, total, usage_of_broken
 from services.worker.providers import Completion, Provider
+from services.worker.providers.usage import estimate_tokens, total, usage_of_broken
 from shared.chain import split
 from shared.job import Claim, Usage
 

@@ -12,9 +12,9 @@ import msgspec
 from services.worker.execution.attempt import Attempt, Interrupted, StopReason, Unforeseen
 from services.worker.execution.progress import CallResult, Progress, Throttled
 from services.worker.execution.retry_policy import Failure, classify
-from services.worker.execution.usage import to_usd
 from services.worker.prompting import brief, review
 from services.worker.providers import Completion
+from services.worker.providers.usage import to_usd
 from shared.chain import split
 from shared.job import JobError, JobStatus, Outcome, RetryReason, Spent
 from shared.store.transitions import Finish, Requeue

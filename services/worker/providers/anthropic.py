@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 import anthropic
 import httpx2
 
-from services.worker.execution.usage import usage_of_answer
 from services.worker.providers import Access, Completion, GenerationRequest, Item
 from services.worker.providers.failures.classification import CallFailure, classify
 from services.worker.providers.http.client import Briefing, fault_of, new_http_client, reported
@@ -21,6 +20,7 @@ from services.worker.providers.replies.stream_reader import read_answer
 from services.worker.providers.requests.adjustments import Adjustments
 from services.worker.providers.requests.base_urls import read_address
 from services.worker.providers.requests.drafts import Draft, cut, left_out
+from services.worker.providers.usage import usage_of_answer
 from shared.job import Usage
 
 BASE_URL: Final = "https://api.anthropic.com"
@@ -36,7 +36,7 @@ class AnthropicProvider:
     on, which the SDK speaks, the API refuses it for every model. Models that think only unless told not to are told not
     to; those that always think do so with little effort, unless the job asks for more, and get room for it on top of a
     token limit. What a server refuses all the same is repaired and remembered (`adjustments.py`). Finish
-    reasons: `finishes.py`.
+    reasons: `finish_reasons.py`.
     """
 
     gated = True

@@ -3,7 +3,7 @@
 Sources (November 2026): OpenAI's "Using GPT-6" and "Reasoning models" guides and the pages of its models; Anthropic's
 models overview, "Thinking", "Effort" and the migration guides of Claude Opus 5 and 5.5; Google's "OpenAI
 compatibility" of Gemini; the models that the SDKs list. What a server refuses all the same is repaired
-(`refusals.py`).
+(`repairs.py`).
 """
 
 from __future__ import annotations

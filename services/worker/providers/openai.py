@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 import httpx2
 import openai
 
-from services.worker.execution.usage import usage_of_answer
 from services.worker.providers import Access, Completion, GenerationRequest, Item
 from services.worker.providers.failures.classification import CallFailure, classify
 from services.worker.providers.http.client import Briefing, fault_of, new_http_client, reported
@@ -24,6 +23,7 @@ from services.worker.providers.replies.stream_reader import read_answer
 from services.worker.providers.requests.adjustments import Adjustments
 from services.worker.providers.requests.base_urls import read_address
 from services.worker.providers.requests.drafts import Draft, cut, left_out
+from services.worker.providers.usage import usage_of_answer
 from shared.job import Usage
 
 BASE_URL: Final = "https://api.openai.com/v1"
@@ -37,7 +37,7 @@ class OpenAIProvider:
     (`models.py`), what its server refuses all the same is repaired and remembered (`adjustments.py`).
 
     `max_tokens` goes out as `max_completion_tokens` to OpenAI and Azure, whose newer models take nothing else, and as
-    `max_tokens` to all others, many of which know nothing else. Finish reasons: `finishes.py`.
+    `max_tokens` to all others, many of which know nothing else. Finish reasons: `finish_reasons.py`.
     """
 
     gated = True

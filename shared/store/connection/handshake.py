@@ -54,7 +54,7 @@ class Greets(_Tcp):
         try:
             fields = await self._replication()
         except ResponseError:
-            return  # a user without INFO is not fenced, and not served: see `vetting.py`
+            return  # a user without INFO is not fenced, and not served: see `preflight/checks.py`
         if fields.get("role") == "master" and "master_replid" in fields:
             await self.greet(self, fields["master_replid"])
 

@@ -54,7 +54,7 @@ async def probe_tcp(url: str) -> Probe:
             await connection.send_command("PING")
             await connection.read_response()
     except (AuthenticationError, ResponseError) as error:
-        # Whatever else a server says, it speaks: what can be mended there is told by `vetting.py`, and waited for.
+        # Whatever else a server says, it speaks: `preflight/checks.py` names what can be mended, and waits for it.
         return _OF_SETTING.get(error_advice.words(error) or "", Probe.WORKS)
     except (RedisError, OSError, TimeoutError):
         return Probe.AWAY

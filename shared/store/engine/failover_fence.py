@@ -20,7 +20,7 @@ async def set_up(keys: Keys, connection: Connection, term: str) -> None:
     """Run `failover.lua` for this term of the master. RedisError when the server refuses: then it is not ready.
 
     A host whose quota is used up refuses everything: that is for the command to hear that comes next. A user who may
-    not do it is served nothing (`vetting.py`), and greeted anew once it may.
+    not do it is served nothing (`preflight/checks.py`), and greeted anew once it may.
     """
     script = scripts.load("failover")
     names = [keys.fixed(name) for name in script.keys]

@@ -1,7 +1,7 @@
 """What every failed call to a provider means: one pure function, no vendor, no I/O.
 
 The adapters fill a `CallFailure` with what they saw, `classify` says what becomes of the job. The whole table stands in
-docs/provider-failures.md, made by `failure_table.py` from this code.
+docs/provider-failures.md, made by `failures_page.py` from this code.
 
 Sources: OpenAI "Error codes" and Anthropic "Claude API errors" (their API references, November 2026), and what the
 SDKs raise for each fault, tried against real servers.
@@ -157,7 +157,7 @@ _CODES: Final = {
     ),
 }  # fmt: skip
 _BY_CODE: Final = {squash(code): verdict for code, verdict in _CODES.items()}
-"""Without case and separators, as in `finishes.py`: Google writes `RESOURCE_EXHAUSTED`, Qwen `InvalidApiKey`."""
+"""Without case and separators, as in `finish_reasons.py`: Google writes `RESOURCE_EXHAUSTED`, Qwen `InvalidApiKey`."""
 
 _BY_KIND_IN_A_STREAM: Final = {
     # Vague types: beside a status the status counts, inside a stream there is nothing else.

@@ -1,4 +1,4 @@
-"""What a call cost: by the operator's own prices (`own_prices.py`), else by the vendors' price lists as genai-prices
+"""What a call cost: by the operator's own prices (`price_file.py`), else by the vendors' price lists as genai-prices
 ships them. Offline: its updates stay off."""
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Why an answer ended, in the words of every server that is known: one table, pure.
 
 A word is looked up without regard to case and separators, so `MAX_TOKENS`, `max-tokens` and `maxTokens` are one. The
-table is part of docs/provider-failures.md (`failure_table.py`).
+table is part of docs/provider-failures.md (`failures_page.py`).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 -- What a job had cost that ends without a worker: its earlier attempts as they were settled, and the text that was lost
--- with its workers, estimated as the next worker would have (`accounting.py`).
+-- with its workers, estimated as the next worker would have (`usage.py`).
 -- prices: `<gate> <nano-USD per input token> <per output token>` of each gate whose price is known.
 
 local BYTES_PER_TOKEN = 4

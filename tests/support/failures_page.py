@@ -1,4 +1,4 @@
-"""The table of docs/provider-failures.md: `python -m services.worker.providers.failures.table` prints the page."""
+"""The table of docs/provider-failures.md: `python -m tests.support.failures_page` prints the page."""
 
 from __future__ import annotations
 
