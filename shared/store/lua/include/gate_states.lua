@@ -4,6 +4,7 @@
 -- in a row; ramp_from: when it became available; used: ms; requests, tokens: when the reserved share is used up (ms);
 -- probe: 1 while one call tests a failing provider. For its queue (throttling.lua): look: not before (ms); turn: its place in
 -- the 16 turns; empty: 1 when no job is in it; served_until: ms, as far as live workers are known to have it.
+-- INCLUDE now
 
 local GATE_FIELDS = {'closed_until', 'why', 'failures', 'closings', 'ramp_from', 'used', 'requests', 'tokens', 'probe',
   'look', 'turn', 'empty', 'served_until'}
@@ -12,7 +13,7 @@ local WHY = {[0] = 'limit', 'rate_limited', 'unavailable'}
 -- comes back for queues.
 local FLEET, FLEET_FIELD, PROMISED = '*', '@*', '@'
 
-local now, gate_states, gate_limits, gates_changed, promised = now_ms(), {}, {}, {}, 0
+local gate_states, gate_limits, gates_changed, promised = {}, {}, {}, 0
 -- The gates that the caller's worker has, in its order; those that jobs without a chain may pass.
 local own_gates, is_own, in_chain = {}, {}, {}
 
