@@ -4,9 +4,9 @@
 -- answer the others first.
 -- quiet: nobody is rung when a job starts.
 -- Jobs that ask a gate without room are throttled; those of gates that have room are let go first.
--- KEYS again suspect isolated high normal low wake turn counts gates parked failover ledger
--- PREFIX job log bell org orgbell lane throttled wake usage
--- ARGV consumer limit look suspects_max alone lost lease_ms chain limits prices quiet fenced result_ttl log_ttl usage_ttl organization_events
+-- KEYS requeued suspect isolated high normal low wake round_robin counts gates throttled_deadlines failover ledger
+-- PREFIX job log job_channel org organization_channel chain_set throttled wake usage
+-- ARGV consumer limit poll suspects_max alone lost lease_ms chain limits prices quiet fenced result_ttl log_ttl usage_ttl organization_events
 -- ITEM known
 -- RETURNS {more, now, ms until the caller must come for throttled jobs or -1, {gates that failed lately...},
 --   {job, token, spec, attempt, created, deadline, losses, gate, route, passed over, reserved tokens, spent, lost bytes}...}
@@ -21,12 +21,12 @@ local function answer_lost_claim()
   if lost ~= '1' then return end
   -- A write that cannot grow memory first.
   redis.call('PERSIST', wake)
-  wanted = wanted - answer_again()
+  wanted = wanted - answer_lost_claim()
 end
 
 -- 2. Queues of gates that nobody names any more are looked for now and then.
 local function release_from_gates()
-  if limits == '' and look ~= '1' then return end
+  if limits == '' and poll ~= '1' then return end
   load_gates()
   mark_served(false)
   if wanted <= 0 then return end
@@ -40,16 +40,16 @@ end
 local function deliver_redelivered()
   if isolated_held then
     wanted = 0
-  elseif look == '1' then
+  elseif poll == '1' then
     wanted = take_redelivered(wanted)
   end
 end
 
 -- 4. All others.
 local function deliver_waiting()
-  deliver_in_turn(wanted)
-  more = put_anew or not exhausted() and wanted + taken.s > 0
-  if more or gates_wait == 0 then redis.call('SET', turn, (turn_now() + total(taken)) % 16) end
+  deliver_round_robin(wanted)
+  more = redelivered_some or not exhausted() and wanted + taken.s > 0
+  if more or gates_wait == 0 then redis.call('SET', round_robin, (slot_now() + total(taken)) % 16) end
 end
 
 -- 5. Work that is left wakes the next worker.
@@ -79,7 +79,7 @@ end
 if gates_wait and gates_wait >= 0 then soonest = soonest < 0 and gates_wait or math.min(soonest, gates_wait) end
 local doubtful = {}
 for name, state in pairs(gate_states) do
-  if state.failures + state.closings > 0 then doubtful[#doubtful + 1] = name end
+  if state.failures + state.blocks_in_a_row > 0 then doubtful[#doubtful + 1] = name end
 end
 local reply = {more and 1 or 0, string.format('%d', now), promise(soonest), doubtful}
 for _, claim in ipairs(claims) do reply[#reply + 1] = claim end

@@ -3,7 +3,7 @@
 -- INCLUDE release lease announce now gate_states serving throttling choosing overdue predating replacing
 
 local claims, soonest = {}, -1
-local suspects_held, isolated_held, put_anew, ends_soon = 0, false, false, false
+local suspects_held, isolated_held, redelivered_some, ends_soon = 0, false, false, false
 local FIELDS = {'entry', 'state', 'spec', 'attempt', 'created', 'deadline', 'losses', 'org', 'route', 'gate', 'pass',
   'max_tokens', 'spent', 'lost', 'v'}
 
@@ -45,7 +45,7 @@ local function adopt(token, job, repeated)
   -- this entry, or the end of a run that this consumer has done with, may have been lost with the old master. Two runs
   -- with one token would be no fence (I4), and readers would take what one tells for the rest of the other (I10).
   if running or predating then
-    put_anew = true
+    redelivered_some = true
     replace_entry(job, f.losses)
     if running and repeated then redis.call('HSET', job_prefix .. job, 'attempt', math.max(attempt - 1, 0)) end
     return release(token)

@@ -2,7 +2,7 @@
 -- INCLUDE now gate_states gates serving throttling
 
 -- Why gates before `pass` in the chain were passed over: those that its queue did not know of failed the job.
-local function told_before(chain_text, pass, passed_over)
+local function reasons_before(chain_text, pass, passed_over)
   local reasons = {}
   for name in string.gmatch(chain_text, '%S+') do
     if name == pass then break end
@@ -25,9 +25,9 @@ local function find_gate(f, letter)
   -- now, and is reserved for a second time.
   local in_time = pass and now - tonumber(reserved_at) <= SLACK_MS
   if pass and has_gate(pass) and (in_time or letter == 'i')
-    and (gate(pass).closed_until <= now or gate(pass).probe == 1) then
+    and (gate(pass).blocked_until <= now or gate(pass).probe == 1) then
     if not in_time then admit(pass, tonumber(reserved)) end
-    return pass, told_before(chain_text, pass, passed_over), tonumber(reserved)
+    return pass, reasons_before(chain_text, pass, passed_over), tonumber(reserved)
   end
   local name, wait, reasons, tokens = ask_chain(chain_text, function() return need_of(#f.spec, f.max_tokens) end, true)
   if not name then return nil, wait end
