@@ -1,5 +1,5 @@
 -- Adds deltas to the logs of running jobs. A field is named by token and number: done twice is done once.
--- KEYS requeued suspect isolated high normal low
+-- KEYS line suspect isolated requeued high normal low
 -- PREFIX log job_channel
 -- ITEM consumer job token number text
 -- RETURNS listeners of the job's bell, or LOST

@@ -1,15 +1,15 @@
--- The only place where an entry is delivered. Takes up to `limit` jobs for a consumer, in the order of turns.lua.
+-- The only place where an entry is delivered. Takes up to `limit` jobs for a consumer, those of one organisation by priority, organisations in turn.
 -- look: also take up to `suspects_max` suspects, and for a consumer that is `alone`, which holds nothing, an isolated job:
 -- then nothing else. lost: the answer of an earlier claim did not arrive, the items are the tokens the consumer knows of:
 -- answer the others first.
 -- quiet: nobody is rung when a job starts.
 -- Jobs that ask a gate without room are throttled; those of gates that have room are let go first.
--- KEYS requeued suspect isolated high normal low wake round_robin counts gates throttled_deadlines failover ledger
--- PREFIX job log job_channel org organization_channel chain_set throttled wake usage
--- ARGV consumer limit poll suspects_max alone lost lease_ms chain limits prices quiet fenced result_ttl log_ttl usage_ttl organization_events
+-- KEYS line suspect isolated requeued high normal low wake round_robin counts gates throttled_deadlines failover ledger organizations policies rank_slots backlogs held_organizations
+-- PREFIX job log job_channel org organization_channel chain_set throttled wake usage backlog ended
+-- ARGV consumer limit poll suspects_max alone lost lease_ms chain limits prices quiet fenced result_ttl log_ttl usage_ttl organization_events running_max slot_share
 -- ITEM known
 -- RETURNS {more, now, ms until the caller must come for throttled jobs or -1, {gates that failed lately...},
---   {job, token, spec, attempt, created, deadline, losses, gate, route, passed over, reserved tokens, spent, lost bytes}...}
+--   {job, token, spec, attempt, created, deadline, losses, gate, route, passed over, reserved tokens, spent, lost bytes, ready, logged, capped}...}
 -- INCLUDE now ledger gate_states serving releasing adopting delivering answering redelivering
 
 -- A caller that asks for more gets less: no script is longer for it.
@@ -17,7 +17,7 @@ local wanted = math.min(tonumber(limit), 1000)
 local gates_wait, more
 
 -- 1. What an earlier claim took goes first.
-local function answer_lost_claim()
+local function repeat_lost_answer()
   if lost ~= '1' then return end
   -- A write that cannot grow memory first.
   redis.call('PERSIST', wake)
@@ -46,10 +46,9 @@ local function deliver_redelivered()
 end
 
 -- 4. All others.
-local function deliver_waiting()
-  deliver_round_robin(wanted)
-  more = redelivered_some or not exhausted() and wanted + taken.s > 0
-  if more or gates_wait == 0 then redis.call('SET', round_robin, (slot_now() + total(taken)) % 16) end
+local function deliver_others()
+  local left_some = deliver_waiting(wanted)
+  more = redelivered_some or left_some
 end
 
 -- 5. Work that is left wakes the next worker.
@@ -61,16 +60,17 @@ local function wake_others()
 end
 
 local ok, failure = pcall(function()
-  answer_lost_claim()
+  repeat_lost_answer()
   release_from_gates()
   deliver_redelivered()
-  deliver_waiting()
+  deliver_others()
   wake_others()
   close_books()
 end)
 -- What was reserved stays reserved, whatever failed after it.
 if next(gates_changed) then mark_served(true) end
 save_gates()
+save_counts()
 if not ok then
   local message = type(failure) == 'table' and failure.err or tostring(failure)
   return {err = string.match(message, '^%u+ ') and message or 'ERR ' .. message}

@@ -1,5 +1,5 @@
 -- Marks, once in each term of a master, the last entry that every lane had when it took over.
--- KEYS requeued suspect isolated high normal low failover
+-- KEYS line suspect isolated requeued high normal low failover
 -- ARGV term
 -- RETURNS 1 when this term was not known, else 0
 

@@ -1,39 +1,79 @@
 -- Takes new jobs. The record's HSETNX makes a repeated submit harmless; a caller that never repeats one saves it.
--- KEYS requeued suspect isolated high normal low due_high due_normal due_low wake deadlines
--- PREFIX job idem index org job_channel organization_channel
--- ARGV lease_ms index_ttl index_length organization_events sent_once
+-- KEYS line suspect isolated requeued high normal low wake deadlines organizations policies rank_slots backlogs held_organizations due ledger
+-- PREFIX job idem index org job_channel organization_channel backlog delayed
+-- ARGV lease_ms index_ttl index_length organization_events sent_once running_max queued_max queued_kib_max delayed_max
 -- ITEM job organization spec queue delay deadline max_attempts route max_tokens idempotency fingerprint idempotency_ttl own_deadline
 -- index_length: how many jobs of an organisation and day the listing remembers; 0: there is no listing.
 -- route: the job's own chain of gates, max_tokens: of its answer; both empty when it asks for nothing special.
 -- own_deadline: 1 when the caller set one: it is written down where it is met in time, wherever the job waits then.
--- RETURNS {code, job, state}: NEW, ALREADY (this id was taken before), SAME (an earlier job of this key), CONFLICT
--- INCLUDE batch lease clock announce
+-- RETURNS {code, job, state}: NEW, ALREADY (this id was taken before), SAME (an earlier job of this key), CONFLICT, or LIMIT with
+--   that limit of the organisation which refuses it, or `paused`, in place of the state
+-- INCLUDE batch lease clock announce organizations policies backlog delaying places
 
-local due_sets = {h = due_high, n = due_normal, l = due_low}
-local wake_for_job, wake_to_poll, made
+local wake_for_job, wake_to_poll, clock_us, made, place
 
-local function enqueue(record, job, queue, delay, deadline, fields)
-  local created, entry
-  if delay > 0 then
-    created, entry = now_ms(), 'd' .. queue
-    fields[#fields + 1], fields[#fields + 2] = 'due', string.format('%d', created + delay)
-    redis.call('ZADD', due_sets[queue], string.format('%d', created + delay), job)
-    wake_to_poll = wake_to_poll or delay <= tonumber(lease_ms)
-  else
-    made = redis.call('XADD', streams[queue], '*', 'j', job)
-    created, entry = tonumber(string.match(made, '^%d+')), queue .. made
-    wake_for_job = true
+-- Microseconds by the server's clock, one more for each job of this call.
+local function next_us()
+  if not clock_us then
+    local time = redis.call('TIME')
+    clock_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
   end
-  redis.call('HSET', record, 'entry', entry, 'created', string.format('%d', created),
-    'deadline', string.format('%d', created + deadline), unpack(fields))
-  return created, entry
+  clock_us = clock_us + 1
+  return clock_us
 end
 
-local function undo(record, job, queue)
-  if made then redis.call('XDEL', streams[queue], made) end
-  redis.call('ZREM', due_sets[queue], job)
+-- Counted first, then refused if that is too many; answers the refusal, else whether there is room in the line.
+local function count_in(organization, bytes, delay)
+  note_waiting(organization, 1, bytes)
+  local room = false
+  if delay > 0 then save(organization) else room = reserve_entry(organization) end
+  local state, most = counts_of(organization), limit_of(organization, 'queued', queued_max)
+  if policy_of(organization).paused == 1 then return 'paused', room end
+  if state.waiting > (most > 0 and most or WAITING_MAX) then return 'queuedJobs', room end
+  most = limit_of(organization, 'kib', queued_kib_max)
+  if state.kib > (most > 0 and most or KIB_MAX) then return 'queuedBytes', room end
+  most = limit_of(organization, 'delayed', delayed_max)
+  if delay > 0 and most > 0 and redis.call('ZCARD', delayed_prefix .. organization) >= most then return 'delayedJobs', room end
+  return nil, room
+end
+
+local function count_out(organization, bytes, room)
+  note_waiting(organization, -1, bytes)
+  if room then note(organization, 'placed', -1) end
+  save(organization)
+end
+
+local function enqueue(job, organization, queue, delay, deadline, room, fields)
+  local created, entry
+  if delay > 0 then
+    local us = next_us()
+    created, place = math.floor(us / 1000), place_at(queue, us)
+    fields[#fields + 1], fields[#fields + 2] = 'due', string.format('%d', created + delay)
+    entry = delay_job(organization, job, created + delay)
+    wake_to_poll = wake_to_poll or delay <= tonumber(lease_ms)
+  elseif room then
+    entry = add_entry('q', job, organization)
+    made = entry
+    local ms, seq = string.match(entry, '^q(%d+)-(%d+)$')
+    created, place = tonumber(ms), place_at(queue, tonumber(ms) * 1000 + math.min(tonumber(seq), 999))
+    wake_for_job = true
+  else
+    local us = next_us()
+    created, place = math.floor(us / 1000), place_at(queue, us)
+    entry = add_to_backlog(organization, job, place, string.format('%d', created + deadline))
+    wake_for_job = true
+  end
+  redis.call('HSET', job_prefix .. job, 'entry', entry, 'created', string.format('%d', created),
+    'deadline', string.format('%d', created + deadline), 'place', place, unpack(fields))
+  return created
+end
+
+local function undo(job, organization)
+  if made then redis.call('XDEL', line, string.sub(made, 2)) end
+  redis.call('ZREM', backlog_prefix .. organization, job)
+  redis.call('ZREM', delayed_prefix .. organization, job)
   redis.call('ZREM', deadlines, job)
-  redis.call('DEL', record)
+  redis.call('DEL', job_prefix .. job)
 end
 
 local function earlier(idempotency, fingerprint, job)
@@ -68,8 +108,15 @@ local replies = each_item(function(job, organization, spec, queue, delay, deadli
   local fields = {'v', 1, 'org', organization, 'state', 'queued', 'spec', spec, 'max_attempts', max_attempts}
   if route ~= '' then fields[#fields + 1], fields[#fields + 2] = 'route', route end
   if max_tokens ~= '' then fields[#fields + 1], fields[#fields + 2] = 'max_tokens', max_tokens end
+  delay = tonumber(delay)
+  local refusal, room = count_in(organization, #spec, delay)
+  if refusal then
+    count_out(organization, #spec, room)
+    if sent_once ~= '1' then redis.call('DEL', record) end
+    return {'LIMIT', job, refusal}
+  end
   local ok, failure = pcall(function()
-    local created = enqueue(record, job, queue, tonumber(delay), tonumber(deadline), fields)
+    local created = enqueue(job, organization, queue, delay, tonumber(deadline), room, fields)
     if own_deadline == '1' then redis.call('ZADD', deadlines, string.format('%d', created + deadline), job) end
     if tonumber(index_length) > 0 then list(organization, created, job) end
     if idempotency ~= '' then
@@ -78,11 +125,13 @@ local replies = each_item(function(job, organization, spec, queue, delay, deadli
     if organization_events == '1' then announce(job, organization, '0-0.1', 'queued') end
   end)
   if not ok then
-    undo(record, job, queue)
+    undo(job, organization)
+    count_out(organization, #spec, room)
     error(failure)
   end
   return {'NEW', job, 'queued'}
 end)
+save_counts()
 if wake_to_poll then redis.call('ZADD', wake, -1, 'look') end
 if wake_for_job then redis.call('ZADD', wake, 0, 'job') end
 return replies

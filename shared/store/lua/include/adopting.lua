@@ -1,11 +1,11 @@
--- What becomes of an entry that was delivered to this consumer: a claim, an end, a place in the queues of
--- its gates, or nothing.
--- INCLUDE release lease announce now gate_states serving throttling choosing overdue predating replacing
+-- What becomes of an entry that was delivered to this consumer: a claim, an end, a place in the queues of its gates, another
+-- entry, or nothing.
+-- INCLUDE release lease announce now gate_states serving throttling choosing overdue predating replacing organizations places
 
 local claims, soonest = {}, -1
 local suspects_held, isolated_held, redelivered_some, ends_soon = 0, false, false, false
 local FIELDS = {'entry', 'state', 'spec', 'attempt', 'created', 'deadline', 'losses', 'org', 'route', 'gate', 'pass',
-  'max_tokens', 'spent', 'lost', 'v'}
+  'max_tokens', 'spent', 'lost', 'v', 'place', 'due', 'base'}
 
 local function read_entry(job)
   local values, f = redis.call('HMGET', job_prefix .. job, unpack(FIELDS)), {}
@@ -13,9 +13,15 @@ local function read_entry(job)
   return f
 end
 
+-- When the job began to wait: at its submit, when it was due, or when it came back.
+local function ready_at(f)
+  local due = tonumber(f.due or 0)
+  return due > 0 and f.due or f.created
+end
+
 local function answer(token, job, f, attempt, name, passed_over, need)
   claims[#claims + 1] = {job, token, f.spec, attempt, f.created, f.deadline, f.losses or '0', name, f.route or '',
-    passed_over or '', need or 0, f.spent or '', f.lost or '0'}
+    passed_over or '', need or 0, f.spent or '', f.lost or '0', ready_at(f), f.base and 1 or 0, policy_of(f.org).running and 1 or 0}
   local letter = string.sub(token, 1, 1)
   suspects_held = suspects_held + (is_suspect(letter) and 1 or 0)
   isolated_held = isolated_held or letter == 'i'
@@ -25,53 +31,73 @@ local function start(token, job, f, attempt, name)
   local extra = {}
   if name ~= string.match(chain, '^%S*') or f.gate then extra = {'gate', name} end
   if f.pass and f.pass ~= '' then extra[#extra + 1], extra[#extra + 2] = 'pass', '' end
+  if f.entry ~= token then extra[#extra + 1], extra[#extra + 2] = 'entry', token end
   redis.call('HSET', job_prefix .. job, 'state', 'processing', 'attempt', attempt, 'started', string.format('%d', now),
     'worker', consumer, unpack(extra))
   if quiet ~= '1' then announce(job, f.org, token .. '.1', 'processing') end
 end
 
--- repeated: the entry was delivered to this consumer by an earlier claim, whose answer was lost.
-local function adopt(token, job, repeated)
+-- Counted as one that runs, from here on.
+local function note_start(letter, f, whose)
+  note(f.org, 'running', 1)
+  -- An entry of the commit before names no organisation: nobody counted that it waits.
+  if whose then note_waiting(f.org, -1, #f.spec) end
+end
+
+local function note_return(f)
+  note(f.org, 'running', -1)
+  note_waiting(f.org, 1, #f.spec)
+end
+
+-- The fields of an entry's record when it is one to run; nil: what it is was dealt with. whose: the organisation that the
+-- entry names; expected: what the record says of its place. repeated: it was delivered to this consumer by an earlier claim,
+-- whose answer was lost.
+local function examine(token, job, whose, expected, repeated)
   local f = read_entry(job)
   -- It stays pending: a worker that knows it recovers it, and this one asks no second time.
-  if foreign(f.v, f.state) then return end
-  if f.entry ~= token or not LIVE[f.state] then return release(token) end
+  if foreign(f.v, f.state) then return nil end
+  if f.entry ~= expected or not LIVE[f.state] then return release(token) end
+
   local attempt = tonumber(f.attempt or 0)
   local running, predating = f.state == 'processing', predates(token)
   if running and repeated and not predating then
-    return answer(token, job, f, attempt, f.gate or string.match(chain, '^%S*'))
+    answer(token, job, f, attempt, f.gate or string.match(chain, '^%S*'))
+    return nil
   end
   -- Running, and yet delivered anew: the group was lost and every lease with it. Or from before a fail-over: a claim of
   -- this entry, or the end of a run that this consumer has done with, may have been lost with the old master. Two runs
   -- with one token would be no fence (I4), and readers would take what one tells for the rest of the other (I10).
   if running or predating then
     redelivered_some = true
-    replace_entry(job, f.losses)
+    if running then note_return(f) end
+    replace_entry(job, f)
     if running and repeated then redis.call('HSET', job_prefix .. job, 'attempt', math.max(attempt - 1, 0)) end
     return release(token)
   end
   if tonumber(f.deadline) <= now then
+    note_start(string.sub(token, 1, 1), f, whose)
     end_overdue(job, f.org, f.lost)
     return release(token)
   end
+  return f
+end
+
+-- Runs a job that may run, where a gate has room; it waits there where none has.
+local function begin(token, job, f)
   local name, passed_over, need = find_gate(f, string.sub(token, 1, 1))
+  local attempt = tonumber(f.attempt or 0) + 1
   if name then
-    start(token, job, f, attempt + 1, name)
-    return answer(token, job, f, attempt + 1, name, passed_over, need)
+    start(token, job, f, attempt, name)
+    return answer(token, job, f, attempt, name, passed_over, need)
   end
+
   local wait, left = passed_over or SERVED_MS, tonumber(f.deadline) - now
-  local names = f.route or FLEET
   -- Workers that have its gate, but hold others, and this one would hand a job that runs alone to and fro without a pause.
-  local entry = throttle(job, names, priority_of(token, f.spec), token, f.created, f.deadline, wait,
+  local entry = throttle(job, f.org, f.route or FLEET, f.place or place_from(token, f.spec, f.created), f.deadline, wait,
     not passed_over and string.sub(token, 1, 1) == 'i')
   redis.call('HSET', job_prefix .. job, 'entry', entry, 'due', string.format('%.0f', now + wait))
+  note_return(f)
   soonest = math.min(soonest < 0 and wait or soonest, wait, left)
   ends_soon = ends_soon or left <= tonumber(lease_ms)
   return release(token)
-end
-
--- A corrupt record must not cost its neighbours their answer: what fails here stays pending and is met by recover.
-local function adopt_all(letter, entries, repeated)
-  for _, entry in ipairs(entries) do pcall(adopt, letter .. entry[1], entry[2] and entry[2][2] or '', repeated) end
-  return #entries
 end

@@ -1,16 +1,16 @@
 -- Jobs that the commit before throttled stand in one set for each chain of gates, `lane:` and its names, which the hash of
 -- gates lists. They are moved into the queues of today as they are met; while releases are mixed, again and again.
--- INCLUDE gate_states throttling
+-- INCLUDE gate_states throttling organizations places
 
 local function move(job, names, score)
-  local f = redis.call('HMGET', job_prefix .. job, 'state', 'entry', 'route', 'spec', 'created', 'deadline')
+  local f = redis.call('HMGET', job_prefix .. job, 'state', 'entry', 'route', 'spec', 'created', 'deadline', 'org')
   if f[1] == 'queued' and f[2] == 'p' .. names then
     local queues = (f[3] or names ~= chain) and names or FLEET
     -- Within one ms it keeps its place.
     local within = score % RANK_WIDTH - tonumber(f[5]) * 1000
-    local token = within >= 0 and within < 1000 and string.format('n%s-%d', f[5], within) or ''
-    local entry = throttle(job, queues, priority_of('a', f[4]), token, f[5], f[6], 0)
-    if entry ~= f[2] then redis.call('HSET', job_prefix .. job, 'entry', entry) end
+    local place = place_at(priority_of('', f[4]), tonumber(f[5]) * 1000 + math.max(math.min(within, 999), 0))
+    note_waiting(f[7], 1, #f[4])
+    redis.call('HSET', job_prefix .. job, 'place', place, 'entry', throttle(job, f[7], queues, place, f[6], 0))
   end
 end
 

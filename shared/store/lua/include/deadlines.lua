@@ -1,16 +1,7 @@
 -- Looks for waiting jobs whose deadline has passed, in a bounded number of steps.
--- INCLUDE release lease now overdue queues
+-- INCLUDE release lease now overdue leaving places
 
 local ended = 0
-local due_sets = {h = due_high, n = due_normal, l = due_low}
-
--- Where a waiting job stands no more.
-local function clear_place(job, entry)
-  local letter, place = string.sub(entry, 1, 1), string.sub(entry, 2)
-  if letter == 'p' then return leave_queues(job, place) end
-  if letter == 'd' then return redis.call('ZREM', due_sets[place], job) end
-  release(entry)
-end
 
 -- Ends a job of an index that is overdue, and drops one that has ended. One that runs is ended by its worker, one of another
 -- release by who knows it: it is looked at again in a lease. Answers ms until the next look at one that waits, nil for the others.
@@ -27,7 +18,7 @@ local function expire(job, index)
     if f[1] ~= 'queued' then return end
     end_overdue(job, f[3], f[4])
     ended = ended + 1
-    clear_place(job, f[2])
+    leave_place(job, f[2], f[3])
   end
 end
 
@@ -66,7 +57,49 @@ local function expire_heads(letter, most)
       if wait > 0 then return wait end
       end_overdue(entry[2][2], f[3], f[4])
       ended = ended + 1
-      release(f[2])
+      leave_place(entry[2][2], f[2], f[3])
+    end
+  end
+  return -1
+end
+
+-- Ends overdue jobs at the heads of a backlog: of one priority they stand in the order of their deadlines, but for those that
+-- brought their own. Answers ms until the next one there is overdue; nil: there is none.
+local function expire_backlog(organization, most)
+  local soonest
+  for rank = 0, 2 do
+    local from, to = string.format('%.0f', rank * RANK_WIDTH), string.format('(%.0f', (rank + 1) * RANK_WIDTH)
+    for _, job in ipairs(redis.call('ZRANGEBYSCORE', backlog_prefix .. organization, from, to, 'LIMIT', 0, most)) do
+      local f = redis.pcall('HMGET', job_prefix .. job, 'state', 'entry', 'org', 'lost', 'deadline', 'v')
+      local wait = (tonumber(f[5] or 0) or 0) - now
+      if f[1] ~= 'queued' or f[2] ~= 'b' then
+        redis.call('ZREM', backlog_prefix .. organization, job)
+      elseif foreign(f[6], f[1]) or wait > 0 then
+        wait = math.max(wait, tonumber(lease_ms))
+        soonest = soonest and math.min(soonest, wait) or wait
+        break
+      else
+        end_overdue(job, f[3], f[4])
+        ended = ended + 1
+        leave_place(job, f[2], f[3])
+      end
+    end
+  end
+  return soonest
+end
+
+-- Looks at the backlogs whose first deadline is near, at most `most` of them. Answers ms until the next is, -1: there is none.
+local function expire_backlogs(most, begin_writing)
+  local found = redis.call('ZRANGE', backlogs, 0, most, 'WITHSCORES')
+  for i = 1, #found, 2 do
+    local wait = tonumber(found[i + 1]) - now
+    if wait > 0 or i > 2 * most then return math.max(wait, 0) end
+    begin_writing()
+    local ok, left = pcall(expire_backlog, found[i], most)
+    if ok and left then
+      redis.call('ZADD', backlogs, string.format('%.0f', now + left), found[i])
+    elseif redis.call('EXISTS', backlog_prefix .. found[i]) == 0 then
+      redis.call('ZREM', backlogs, found[i])
     end
   end
   return -1

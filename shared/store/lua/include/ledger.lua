@@ -2,7 +2,7 @@
 -- A list that grew long is summed up: into `counts`, and into a hash per organisation and day (`usage`). So a job costs
 -- about one command, and a day of an organisation a few fields.
 -- Numbers are integers below 2^53, exact in Lua: 9 million USD a day in nano-USD. %.0f never writes an exponent.
--- INCLUDE ending
+-- INCLUDE ending ended_lines organizations
 
 local FOLD_AT = 256
 -- Projects and models that a day of an organisation tells apart. Those that come after are summed up, by model, as the
@@ -11,17 +11,15 @@ local FIELDS_MAX = 1000
 local LINE = '^%S+ (%d+) (%S+) (%S+ %S+) (%d+) (%d+) (%d+) (%S+) ([01])$'
 local PACKED = '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$'
 
-local ENDS = {completed = true, failed = true, cancelled = true}
+local booked, booked_as, booked_for, booked_used = {}, {}, {}, 0
 
-local booked, booked_as = {}, {}
-
--- Once for every end, after the record says so; status '-': it was counted before. line: `<organization> <project>
+-- Once for every end, after the record says so; status '-': it was counted before. used: `<organization> <project>
 -- <provider:model> <input> <output> <cached> <nano-USD or -> <estimated 0|1>`; empty: nothing was used.
-local function book(status, ended_ms, line)
-  if line == '' then return count(status) end
+local function book(status, ended_ms, used, organization)
   local day = string.format('%d', math.floor(tonumber(ended_ms) / 86400000))
-  booked[#booked + 1] = status .. ' ' .. day .. ' ' .. line
-  booked_as[#booked_as + 1] = status
+  booked[#booked + 1] = status .. ' ' .. day .. ' ' .. (used ~= '' and used or organization)
+  if used ~= '' then booked_used = booked_used + 1 end
+  booked_as[#booked_as + 1], booked_for[#booked_for + 1] = status, organization
 end
 
 -- Sums of lines by organisation and day, in each by project and model in the order of PACKED; and ends by status. What is
@@ -74,6 +72,33 @@ local function add_to_day(key, sums, bounded)
   if redis.call('HSET', hash, unpack(packed)) > 0 then redis.call('PEXPIRE', hash, usage_ttl) end
 end
 
+-- What organisations ended, by outcome: `completed failed cancelled`, kept as long as its sums.
+local function count_by_organization(ends)
+  local keys, whose = {}, {}
+  for organization in pairs(ends) do keys[#keys + 1], whose[#whose + 1] = ended_prefix .. organization, organization end
+  if #keys == 0 then return end
+  local befores = redis.call('MGET', unpack(keys))
+  for i, before in ipairs(befores) do
+    local completed, failed, cancelled = string.match(before or '', '^(%d+) (%d+) (%d+)$')
+    local more = ends[whose[i]]
+    redis.call('SET', keys[i], string.format('%.0f %.0f %.0f', (tonumber(completed) or 0) + (more.completed or 0),
+      (tonumber(failed) or 0) + (more.failed or 0), (tonumber(cancelled) or 0) + (more.cancelled or 0)), 'PX', usage_ttl)
+  end
+end
+
+local function take_off(lines)
+  local ends = {}
+  for _, line_text in ipairs(lines) do
+    local status, organization = counted_end(line_text)
+    if status then
+      note(organization, 'running', -1)
+      ends[organization] = ends[organization] or {}
+      ends[organization][status] = (ends[organization][status] or 0) + 1
+    end
+  end
+  pcall(count_by_organization, ends)
+end
+
 -- Out of the list first: damage in one organisation's hash loses that sum, and is not met again at every end. How many
 -- jobs were lost to the sums is counted beside those that ended, as `unbooked`.
 local function fold()
@@ -88,6 +113,7 @@ local function fold()
     for _, total in pairs(sums) do jobs = jobs + total[1] end
     if not pcall(add_to_day, key, sums) then tally.unbooked = (tally.unbooked or 0) + jobs end
   end
+  take_off(lines)
 end
 
 -- The last thing a call does. A ledger that cannot be written keeps no job from its end, nor from being counted.
@@ -95,13 +121,18 @@ local function close_books()
   if #booked > 0 then
     local ok, length = pcall(redis.call, 'RPUSH', ledger, unpack(booked))
     if not ok then
-      for _, status in ipairs(booked_as) do
-        if ENDS[status] then count(status) end
-        count('unbooked')
+      for i, status in ipairs(booked_as) do
+        if ENDS[status] then
+          count(status)
+          note(booked_for[i], 'running', -1)
+        end
       end
+      if booked_used > 0 then tally.unbooked = (tally.unbooked or 0) + booked_used end
     elseif length >= FOLD_AT then
       fold()
     end
+    forget_ended()
   end
   count_ended()
+  save_counts()
 end

@@ -1,6 +1,6 @@
 -- Jobs that wait for gates which no worker has: a release that knew them is gone, or never came. Each pass goes over the
 -- gates of the whole fleet, few as they are, in a bounded number of steps.
--- INCLUDE release now gate_states serving queues throttling overdue
+-- INCLUDE release now gate_states serving throttling overdue leaving
 
 local PASS_STEPS, PASS_FIELDS = 8, 256
 local NOT_SERVED = 'no worker has this provider and model'
@@ -27,19 +27,20 @@ local function served(name) return has_gate(name) or gate(name).served_until > n
 
 -- A job whose own chain has another gate waits for that; one that names no chain asks that of today; others end.
 local function take_off(job, name)
-  local f = redis.call('HMGET', job_prefix .. job, 'state', 'entry', 'org', 'lost', 'route', 'losses', 'v')
+  local f = read_throttled(job)
   -- Left to a worker that knows it.
-  if foreign(f[7], f[1]) then return end
-  local names, others = string.match(f[2] or '', '^p(.+)$'), {}
+  if foreign(f.v, f.state) then return end
+  local letter, names = string.match(f.entry or '', '^([pt])(.+)$')
+  local others = {}
   redis.call('ZREM', throttled_prefix .. name, job)
-  if f[1] ~= 'queued' or not names then return end
+  if f.state ~= 'queued' or not names then return end
   for other in string.gmatch(names, '%S+') do
     if other ~= name and served(other) then others[#others + 1] = other end
   end
-  if #others > 0 then return redis.call('HSET', job_prefix .. job, 'entry', 'p' .. table.concat(others, ' ')) end
-  if not f[5] then return let_go(job, f[2], f[6]) end
-  end_unrun(job, f[3], f[4], NOT_HERE, NOT_SERVED)
-  leave_queues(job, names)
+  if #others > 0 then return redis.call('HSET', job_prefix .. job, 'entry', letter .. table.concat(others, ' ')) end
+  if not f.route then return let_go(job, f) end
+  end_unrun(job, f.org, f.lost, NOT_HERE, NOT_SERVED)
+  leave_place(job, f.entry, f.org)
 end
 
 local function take_all_off(name, most)

@@ -1,0 +1,51 @@
+-- How many of the jobs that were met may start: caps, and shares of the slots.
+-- INCLUDE organizations policies quotas lease
+
+-- Entries of the line that this call met; jobs that run, and entries that wait in the line, as of when they are asked for.
+local line_seen, running_total, line_length = 0, nil, nil
+
+local function read_line()
+  if running_total then return end
+  running_total = redis.call('XPENDING', line, GROUP)[1]
+  line_length = redis.call('XLEN', line) - running_total
+end
+
+-- While others may run, an organisation starts nothing above its part of what runs: `slot_share` per cent, or its weight's part
+-- of those that wait, whichever is more. One always may.
+local function slots_of(organization)
+  read_line()
+  local percent = limit_of(organization, 'slot_share', slot_share)
+  if percent == 0 then return math.huge end
+  local weight = weight_of(organization)
+  local share = math.max(percent / 100, weight / math.max(line_length + line_seen, weight))
+  return math.max(math.ceil(share * running_total), 1)
+end
+
+-- How many more may start than are counted as running, less than none when too many are; and whether the organisation is held.
+local function room_for(organization, beside_others)
+  local state, cap = counts_of(organization), limit_of(organization, 'running', running_max)
+  if policy_of(organization).paused == 1 then return -math.huge, true end
+  local most, is_held = cap > 0 and cap or math.huge, cap > 0
+  if beside_others and state.running > 1 then
+    local slots = slots_of(organization)
+    if slots < most then most, is_held = slots, false end
+  end
+  if state.running <= most then return most - state.running, is_held end
+  return most - running_of(organization), is_held
+end
+
+-- Whether others than this organisation may run: others met have jobs left, or the line has entries of others.
+local function others_wait(organization, met, exhausted)
+  for _, other in ipairs(met) do
+    if other ~= organization and counts_of(other).waiting > 0 then return true end
+  end
+  if exhausted or counts_of(organization).running <= 1 then return false end
+  read_line()
+  return line_length > counts_of(organization).placed
+end
+
+-- Of `count` that are counted as running already: how many may start, and whether the others are held.
+local function room_among(organization, count, met, exhausted)
+  local room, is_held = room_for(organization, others_wait(organization, met, exhausted))
+  return math.max(count + math.min(room, 0), 0), room < 0 and is_held
+end
