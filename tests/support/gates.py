@@ -31,7 +31,7 @@ async def close(store: JobStore, *, ms: int = 60_000, consumer: str = "closer") 
     """Close gate A by a job that was told to wait; its id."""
     (job_id,) = await submit(store)
     (held,) = await claim(store, 1, consumer)
-    assert await reroute(store, held, CallReport.LIMITED, retry_ms=ms) == ("parked", "")
+    assert await reroute(store, held, CallReport.LIMITED, retry_ms=ms) == ("throttled", "")
     return job_id
 
 
@@ -45,7 +45,7 @@ async def throttle_all(store: JobStore) -> None:
     """Claim until nothing is left that could be delivered; all of it must have been throttled."""
     more = True
     while more:
-        claimed = await store.claim("throttler", 64, look=True, suspect=True)
+        claimed = await store.claim("throttler", 64, poll=True, suspect=True)
         assert claimed.claims == []
         more = claimed.more
 
