@@ -15,9 +15,7 @@ from tests.support.gates import A, B, block, close, reroute, routing, throttle_a
 from tests.support.store import breaches, claim, complete, drain, new_job, submit, unblock_gate
 
 
-async def test_a_job_asked_to_wait_is_throttled_and_keeps_its_attempt(
-    one: JobStore, raw: RawRedis
-) -> None:
+async def test_a_job_asked_to_wait_is_throttled_and_keeps_its_attempt(one: JobStore, raw: RawRedis) -> None:
     """Its slot is free, it counts as queued and parked, the stream says why and until when, and it can be claimed by
     nobody while the gate is closed."""
     job_id = await close(one)
