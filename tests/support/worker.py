@@ -103,18 +103,6 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 10.0)
             await asyncio.sleep(0.01)
 
 
-<<<<<<< HEAD
-async def until_processing(store: JobStore, count: int) -> None:
-    """Wait until so many jobs run at once."""
-
-    async def reached() -> bool:
-        return (await store.queries.stats()).processing == count
-
-    await until(reached)
-
-
-=======
->>>>>>> aaad677 (Tests of the worker wait until the provider was called, not until Redis says processing)
 async def ended(store: JobStore, job_id: str, seconds: float = 10.0) -> JobSnapshot:
     """The job once it has ended."""
     found: list[JobSnapshot] = []
