@@ -10,7 +10,7 @@ import asyncio
 from typing import Final
 
 from shared.errors import StoreUnavailable
-from shared.store.pubsub.listeners import NOTIFIED, Listener, Messages, ChannelReader
+from shared.store.pubsub.listeners import NOTIFIED, ChannelReader, Listener, Messages
 
 FIRST_S: Final = 1.0
 GROWTH: Final = 1.5

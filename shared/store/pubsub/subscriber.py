@@ -19,7 +19,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from shared.store.connection.connector import AnyConnection, watch_s
-from shared.store.pubsub.listeners import Listener, Messages, ChannelReader
+from shared.store.pubsub.listeners import ChannelReader, Listener, Messages
 from shared.store.pubsub.subscriptions import Subscriptions
 from shared.telemetry.causes import FailureLog
 
@@ -39,7 +39,11 @@ class _Session:
     """The life of one connection: sends what changed, hears what comes, and dies when the server owes an answer."""
 
     def __init__(
-        self, connection: AnyConnection, subscriptions: Subscriptions, observe: Observer | None, patience: tuple[float, float, float]
+        self,
+        connection: AnyConnection,
+        subscriptions: Subscriptions,
+        observe: Observer | None,
+        patience: tuple[float, float, float],
     ) -> None:
         self._connection = connection
         self._subscriptions = subscriptions
@@ -129,7 +133,7 @@ class _Session:
             elif kind == b"subscribe":
                 self._subscriptions.confirm(reply[1])
             elif kind == b"unsubscribe":
-                self._subscriptions.received.discard(reply[1])
+                self._subscriptions.confirmed.discard(reply[1])
 
 
 class Subscriber:
