@@ -48,7 +48,9 @@ class PollingSubscriber:
 
     def _move(self, reader: ChannelReader, joins: bool) -> None:
         if joins:
-            self._tasks[reader] = asyncio.get_running_loop().create_task(self._notify(reader), name="polled-bell")
+            self._tasks[reader] = asyncio.get_running_loop().create_task(
+                self._notify(reader), name="polling-subscriber"
+            )
         elif (task := self._tasks.pop(reader, None)) is not None:
             task.cancel()
 
