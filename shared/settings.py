@@ -41,6 +41,9 @@ class RestEndpoint(msgspec.Struct, frozen=True):
         return "RestEndpoint(...)"
 
 
+Limit = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
+
+
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What the engine needs to know. Durations in s.
 
@@ -53,7 +56,8 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     the event log while it grows. `listing`: an organisation's jobs can be listed. `audit_seconds`:
     how often one worker goes through all records.
     `durability`: what a submit is confirmed by; `wait_replicas`: by how many replicas. `sentinel_username`,
-    `sentinel_password`: what the sentinels ask for.
+    `sentinel_password`: what the sentinels ask for. `slot_share`: % of what runs, above which an organisation starts
+    nothing while others may; the limits of each organisation: 0 is none.
     """
 
     redis_url: str
@@ -75,6 +79,11 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     usage_ttl_days: Annotated[float, msgspec.Meta(ge=1, le=36_500)] = 400.0
     organization_events: bool = False
     timeout_seconds: PositiveSeconds = 1.8
+    slot_share: Annotated[int, msgspec.Meta(ge=0, le=100)] = 50
+    organization_running_jobs: Limit = 0
+    organization_queued_jobs: Limit = 0
+    organization_queued_bytes: Limit = 0
+    organization_delayed_jobs: Limit = 0
 
     def __post_init__(self) -> None:
         if not KEY_PREFIX.match(self.key_prefix):

@@ -5,14 +5,23 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 |---------------|--------|----------------------------|--------------------------------------------------------------|
 | job:<id>      | hash   | none; RESULT_TTL at the end | the record: specification, state, lease, outcome             |
 | log:<id>      | hash   | none; LOG_TTL at the end    | deltas and retries, one field per event: <token>.<number>    |
-| again         | stream | none                       | requeued jobs (released, due): claimed first                  |
+| line          | stream | none                       | claimable jobs, of each organisation as many as its weight    |
+| backlog:<org> | zset   | none; gone when empty      | its other claimable jobs, by priority, then age               |
+| backlogs      | zset   | none                       | organisations that have a backlog, by a first deadline (ms)   |
+| delayed:<org> | zset   | none; gone when empty      | its delayed jobs and retries by due time (ms)                 |
+| due           | zset   | none                       | organisations with delayed jobs, by the first due time (ms)   |
+| organizations | hash   | none; gone at zero         | packed counts of each organisation (`lua/include/organizations.lua`) |
+| policies      | hash   | none                       | what operators settled for organisations: weight, limits, pause |
+| rank_slots    | hash   | none                       | slot of the priority pattern of organisations that need it    |
+| held_organizations | zset | none                    | organisations that may start nothing: paused, or at a cap     |
+| ended:<org>   | string | USAGE_TTL_DAYS             | its ended jobs by outcome, less those in `ledger`             |
 | suspect       | stream | none                       | jobs that lost a worker twice, few per worker at a time       |
 | isolated      | stream | none                       | jobs that lost a worker three times: run alone in a worker    |
-| high, normal, low | stream | none                   | jobs waiting for their first claim                            |
-| due_high, due_normal, due_low | zset | none         | delayed jobs and retries by due time (ms)                     |
+| again, high, normal, low | stream | none            | claimable jobs of the commit before: they join the backlogs   |
+| due_high, due_normal, due_low | zset | none         | delayed jobs and retries of the commit before                 |
 | wake          | zset   | none                       | wake-up markers `job` and `look`, popped by idle workers      |
 | wake:<gate>   | zset   | 1 h                        | the same for workers that have this provider:model            |
-| turn          | string | none                       | round-robin slot, one of 16, of the priority pattern          |
+| turn          | string | none                       | round-robin slot: whether the line or suspects go first        |
 | counts        | hash   | none                       | ended jobs by outcome, over all time, less those in `ledger`   |
 | ledger        | list   | none                       | jobs that ended last and what they used, up to 255 lines       |
 | suspects      | hash   | none; audited              | consumer that died with suspects -> when that was found (ms)  |
@@ -49,7 +58,9 @@ from shared.job import SHARD
 GROUP: Final = "workers"
 """The one consumer group of every stream."""
 
-QUEUES: Final = {"a": "requeued", "s": "suspect", "i": "isolated", "h": "high", "n": "normal", "l": "low"}
+QUEUES: Final = {
+    "q": "line", "s": "suspect", "i": "isolated", "a": "requeued", "h": "high", "n": "normal", "l": "low",
+}  # fmt: skip
 """Queue letter (first character of a lease token) -> name of its stream."""
 
 _STORED: Final = {
@@ -80,10 +91,16 @@ FIXED: Final = (
     "gates",
     "throttled_deadlines",
     "deadlines",
+    "organizations",
+    "policies",
+    "rank_slots",
+    "backlogs",
+    "held_organizations",
+    "due",
 )
 PREFIXES: Final = (
     "job", "log", "idem", "index", "usage", "org", "job_channel", "organization_channel", "control", "chain_set",
-    "throttled", "wake",
+    "throttled", "wake", "backlog", "delayed", "ended",
 )  # fmt: skip
 
 
@@ -130,7 +147,7 @@ class Keys:
 
     @property
     def streams(self) -> list[str]:
-        """The six streams in the order of `QUEUES`."""
+        """The streams in the order of `QUEUES`."""
         return [self.fixed(name) for name in QUEUES.values()]
 
     def wake(self, gates: Iterable[str]) -> list[str]:
@@ -139,8 +156,8 @@ class Keys:
 
     @property
     def due(self) -> list[str]:
-        """The delayed sets, highest priority first."""
-        return [self.fixed(name) for name in ("due_high", "due_normal", "due_low")]
+        """Whether any of these exists tells whether a job is delayed."""
+        return [self.fixed(name) for name in ("due", "due_high", "due_normal", "due_low")]
 
     def job(self, job_id: str) -> str:
         """Record of a job."""

@@ -111,8 +111,8 @@ class Maintenance:
         self._polls += 1
         streams = self._keys.streams
         found = await self._reads.execute("XREAD", "COUNT", 1, "STREAMS", *streams, *["0"] * len(streams))
-        if not found and self._polls % (12 if self._settings.frugal else 2) == 0:
-            return bool(await self._reads.execute("EXISTS", *self._keys.due, self._keys.fixed("throttled_deadlines")))
+        if not found and self._polls % (12 if self._settings.frugal else 1) == 0:
+            return bool(await self._reads.execute("EXISTS", *self._keys.due, self._keys.fixed("throttled_deadlines"), self._keys.fixed("backlogs")))
         return bool(found)
 
     async def audit(self, consumer: str) -> Audited:

@@ -48,7 +48,7 @@ def finish(finish: Finish) -> tuple[Item, int]:
     item = (
         claim.consumer, claim.job_id, encode_id(claim.spec.organization_id), claim.token, finish.status, body,
         number, finish.offset, number + 1 + int(has_tail), claim.started_ms + finish.run_ms, kept,
-        _used(claim, outcome), brief,
+        _used(claim, outcome), brief, int(claim.logged), int(claim.capped),
     )  # fmt: skip
     return item, len(body) + len(kept)
 

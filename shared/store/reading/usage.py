@@ -63,7 +63,9 @@ def _name(provider: str, model: str | None) -> str:
 
 
 def line(organization_id: str, project_id: str, outcome: Outcome) -> str:
-    """What the ledger is told of a job that ended; empty when it used nothing, or nobody knows what."""
+    """What the ledger is told of a job that ended; empty when it used nothing, or nobody knows what.
+
+    The zero before the input tokens tells that the job was counted as running (`lua/include/ended_lines.lua`)."""
     used = outcome.usage
     if used is None or not outcome.provider:
         return ""
@@ -71,7 +73,7 @@ def line(organization_id: str, project_id: str, outcome: Outcome) -> str:
     cost = "-" if nano is None else nano
     return (
         f"{encode_id(organization_id)} {project_id} {_name(outcome.provider, outcome.model)} "
-        f"{_bounded(used.input_tokens)} {_bounded(used.output_tokens)} {_bounded(used.cached_tokens)} {cost} "
+        f"0{_bounded(used.input_tokens)} {_bounded(used.output_tokens)} {_bounded(used.cached_tokens)} {cost} "
         f"{int(used.estimated)}"
     )
 

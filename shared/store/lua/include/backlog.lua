@@ -12,7 +12,7 @@ local function reserve_entry(organization)
   local room = not state or state.placed < weight_of(organization)
   if room then note(organization, 'placed', 1) end
   state = save(organization)
-  if room and (state.placed > weight_of(organization) or is_paused(organization)) then
+  if room and (state.placed > weight_of(organization) or is_held(organization)) then
     note(organization, 'placed', -1)
     room = false
   end

@@ -3,7 +3,7 @@
 
 local PAGE_ROWS, ROWS_MAX, TAKEN_MAX = 128, 1024, 256
 -- Suspects first, so that their worker is known for having held one; then by priority: so they stand in `again`.
-local SEARCHED = {'i', 's', 'h', 'a', 'n', 'l'}
+local SEARCHED = {'i', 's', 'q', 'h', 'a', 'n', 'l'}
 
 local lease, stale = tonumber(lease_ms), tonumber(stale_ms)
 local held_tokens, occupied = {}, {}
