@@ -131,7 +131,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     `losses`: how often the job lost its worker, as far as that counts. `gate`: the `provider:model` that has room for
     it, `reserved` its tokens there; `route`: the job's own chain, () for the fleet's; `passed_over`: the gates before
     it in the chain that had none. `spent`: what earlier attempts cost, `lost_bytes` of text besides that went down with
-    their workers. `logged`: the log holds events of earlier leases; `capped`: its organisation has a cap on running jobs.
+    their workers. `logged`: the log holds events of earlier leases; `capped`: its organisation
+    has a cap on running jobs.
     """
 
     job_id: str

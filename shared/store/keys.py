@@ -10,8 +10,8 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 | backlogs      | zset   | none                       | organisations that have a backlog, by a first deadline (ms)   |
 | delayed:<org> | zset   | none; gone when empty      | its delayed jobs and retries by due time (ms)                 |
 | due           | zset   | none                       | organisations with delayed jobs, by the first due time (ms)   |
-| organizations | hash   | none; gone at zero         | packed counts of each organisation (`lua/include/organizations.lua`) |
-| policies      | hash   | none                       | what operators settled for organisations: weight, limits, pause |
+| organizations | hash   | none; gone at zero         | packed counts of each organisation (`organizations.lua`)       |
+| policies      | hash   | none                       | what operators settled for an organisation: weight, limits    |
 | rank_slots    | hash   | none                       | slot of the priority pattern of organisations that need it    |
 | held_organizations | zset | none                    | organisations that may start nothing: paused, or at a cap     |
 | ended:<org>   | string | USAGE_TTL_DAYS             | its ended jobs by outcome, less those in `ledger`             |

@@ -19,6 +19,9 @@ AUDIT_SLACK_S: Final = 100.0
 AUDIT_PAGE: Final = 256
 """Entries that one call checks."""
 
+AUDIT_COUNTED: Final = 20_000
+"""Entries, throttled jobs and organisations that one call counts at most: tens of ms."""
+
 BATCH: Final = 64
 """Jobs that one call takes back, or makes claimable, at most."""
 
@@ -106,13 +109,14 @@ class Maintenance:
         return TimedWork(overdue_ms, bool(throttled))
 
     async def unfinished(self) -> bool:
-        """One cheap read: is there any unfinished job. Streams hold nothing else; delayed sets are asked every other
-        time, because a due time nearer than a lease has rung somebody already; hourly where any due time has."""
+        """One cheap read: is there any unfinished job. Streams hold nothing else; sets are asked besides, and
+        hourly in the frugal profile, where any due time has woken a worker."""
         self._polls += 1
         streams = self._keys.streams
         found = await self._reads.execute("XREAD", "COUNT", 1, "STREAMS", *streams, *["0"] * len(streams))
         if not found and self._polls % (12 if self._settings.frugal else 1) == 0:
-            return bool(await self._reads.execute("EXISTS", *self._keys.due, self._keys.fixed("throttled_deadlines"), self._keys.fixed("backlogs")))
+            sets = [self._keys.fixed(name) for name in ("throttled_deadlines", "backlogs")]
+            return bool(await self._reads.execute("EXISTS", *self._keys.due, *sets))
         return bool(found)
 
     async def audit(self, consumer: str) -> Audited:
@@ -124,6 +128,7 @@ class Maintenance:
         if await self._reads.execute("SET", lock, consumer, "NX", "PX", lock_ms) is None:
             return Audited(ran=False, requeued=0, consumers_deleted=0)
         requeued, deleted = await self._audit_entries()
+        await self._calls.run("audit_organizations", entries_max=AUDIT_COUNTED)
         prefix, cursor = self._keys.prefix("job"), b"0"
         while True:
             began = time.monotonic()
@@ -132,6 +137,7 @@ class Maintenance:
                 replies = await self._calls.run("audit_records", [(key.decode()[len(prefix) :],) for key in found])
                 requeued += sum(reply for reply in replies if isinstance(reply, int))
             if cursor == b"0":
+                await self._calls.run("audit_organizations", entries_max=AUDIT_COUNTED)
                 return Audited(ran=True, requeued=requeued, consumers_deleted=deleted)
             await asyncio.sleep(9 * (time.monotonic() - began))
 

@@ -62,8 +62,8 @@ class Queries:
 
 
 def _stats(reply: Sequence[int]) -> QueueStats:
-    """The reply of stats.lua: one number per stream in the order of QUEUES, then those in backlogs, processing, delayed, throttled,
-    the three ends, unbooked."""
+    """The reply of stats.lua: one number per stream in the order of QUEUES, then those in backlogs, processing,
+    delayed, throttled, the three ends, unbooked."""
     waiting, (processing, delayed, throttled, completed, failed, cancelled, unbooked) = (
         reply[: len(QUEUES) + 1],
         reply[len(QUEUES) + 1 :],

@@ -24,7 +24,7 @@ from tests.conftest import flush
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, close, routing
 from tests.support.processes import free_port
-from tests.support.store import ERROR, KEYS, claim, complete, make_stale, new_job, submit, unblock_gate
+from tests.support.store import ERROR, KEYS, claim, complete, make_due, make_stale, new_job, submit, unblock_gate
 
 NAMES = sorted(path.stem for path in (Path(scripts.__file__).parents[1] / "lua").glob("*.lua"))
 READING = {"list", "stats", "oldest", "usage", "vet"}
@@ -174,7 +174,7 @@ async def _fill(store: JobStore, raw: RawRedis) -> None:
     await store.maintenance.recover("finder", [])
     await make_stale(raw, *await _claims(store, "gone again", 2))
     (due,) = await submit(store, delay_ms=60_000)
-    await raw("ZADD", KEYS.fixed("due_normal"), 1, due)
+    await make_due(raw, due)
 
 
 async def _claims(store: JobStore, consumer: str, count: int) -> list[Claim]:

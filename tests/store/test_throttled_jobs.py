@@ -65,7 +65,7 @@ async def test_jobs_of_a_closed_gate_are_throttled_once_and_others_pass(two: Job
     entries = await raw("HGET", two.keys.job(closed[0].id), "entry")
     for _ in range(3):
         await two.claim("w1", 50, poll=True, suspect=True)
-    assert await raw("HGET", two.keys.job(closed[0].id), "entry") == entries == f"p{A}".encode()
+    assert await raw("HGET", two.keys.job(closed[0].id), "entry") == entries == f"t{A}".encode()
     assert await breaches(two, raw, [first, passing.id, *(job.id for job in closed)]) == []
 
 

@@ -14,7 +14,7 @@ from shared.store.job_store import JobStore, open_store
 from shared.store.transitions import Requeue
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, block, free, routing, throttle_all
-from tests.support.store import KEYS, breaches, claim, complete, lose, new_job, submit
+from tests.support.store import KEYS, breaches, claim, complete, lose, make_due, new_job, submit
 
 
 async def test_the_chains_of_one_gate_share_its_turns(two: JobStore, raw: RawRedis) -> None:
@@ -44,7 +44,7 @@ async def test_what_came_back_keeps_its_priority_and_its_age(one: JobStore, raw:
         await one.requeue(Requeue(held[job_id], RetryReason.DRAIN, delay_ms=0, refund=True, error=None))
     await one.requeue(Requeue(held[low[0]], RetryReason.ERROR, delay_ms=1, refund=False, error=None))
     await lose(one, raw, held[low[1]])
-    await raw("ZADD", one.keys.fixed("due_low"), "XX", 1, low[0])
+    await make_due(raw, low[0])
     await one.maintenance.promote()
     await block(one, A)
     later = await submit(one, 12, "high")

@@ -29,10 +29,14 @@ local function is_throttled(job, names)
   return true
 end
 
-local function named(entry, job, organization)
+local function named(entry, job, organization, deadline)
   if not entry then return false end
   local letter = string.sub(entry, 1, 1)
-  if letter == 'b' then return redis.call('ZSCORE', backlog_prefix .. organization, job) end
+  if letter == 'b' then
+    local stands = redis.call('ZSCORE', backlog_prefix .. organization, job)
+    if stands then redis.call('ZADD', backlogs, 'LT', deadline, organization) end
+    return stands
+  end
   if entry == 'd' then
     local at = redis.call('ZSCORE', delayed_prefix .. organization, job)
     if at then delay_job(organization, job, at) end
@@ -63,7 +67,7 @@ local replies = each_item(function(job)
     'deadline', 'spec', 'created')
   if foreign(f[9], f[1]) then return 0 end
   if f[4] and not f[5] then book_forced(job, f[6], f[7], f[8]) end
-  if not LIVE[f[1]] or named(f[2], job, f[6]) then return 0 end
+  if not LIVE[f[1]] or named(f[2], job, f[6], f[11]) then return 0 end
   if f[1] == 'processing' and f[2] and is_counted(f[2]) then note(f[6], 'running', -1) end
   if f[1] == 'processing' or not f[2] or not is_counted(f[2]) then note_waiting(f[6], 1, #f[12]) end
   replace_entry(job, {entry = f[2], losses = f[3], org = f[6], place = f[10], deadline = f[11], spec = f[12], created = f[13]})

@@ -37,7 +37,7 @@ SCRIPTS: Final = {
     Role.GATEWAY: ("failover", "submit", "cancel", "stats", "oldest", "list", "usage", "vet"),
     Role.WORKER: (
         "failover", "claim", "renew", "append", "finish", "requeue", "reroute", "report", "recover", "promote",
-        "audit_entries", "audit_records", "oldest", "leave", "vet",
+        "audit_entries", "audit_organizations", "audit_records", "oldest", "leave", "vet",
     ),
     Role.NOTIFIER: (),
 }  # fmt: skip

@@ -49,7 +49,7 @@ local function note_return(f)
   note_waiting(f.org, 1, #f.spec)
 end
 
--- The fields of an entry's record when it is one to run; nil: what it is was dealt with. whose: the organisation that the
+-- The fields of an entry's record when it is one to run; nil: what it is was dealt with, and whether it ran. whose: the organisation that the
 -- entry names; expected: what the record says of its place. repeated: it was delivered to this consumer by an earlier claim,
 -- whose answer was lost.
 local function examine(token, job, whose, expected, repeated)
@@ -72,7 +72,8 @@ local function examine(token, job, whose, expected, repeated)
     if running then note_return(f) end
     replace_entry(job, f)
     if running and repeated then redis.call('HSET', job_prefix .. job, 'attempt', math.max(attempt - 1, 0)) end
-    return release(token)
+    release(token)
+    return nil, running
   end
   if tonumber(f.deadline) <= now then
     note_start(string.sub(token, 1, 1), f, whose)

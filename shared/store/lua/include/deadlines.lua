@@ -40,7 +40,8 @@ end
 -- The first jobs of a stream that nobody was given yet.
 local function undelivered(stream, most)
   local from = '-'
-  for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+  -- A stream of the commit before need not be there.
+  for _, group in ipairs(redis.pcall('XINFO', 'GROUPS', stream)) do
     for i = 1, #group, 2 do
       if group[i] == 'last-delivered-id' then from = '(' .. group[i + 1] end
     end
@@ -50,6 +51,7 @@ end
 
 -- Ends overdue jobs at the head of a stream. Answers ms until the next one there is overdue, -1: none waits.
 local function expire_heads(letter, most)
+  local met = 0
   for _, entry in ipairs(undelivered(streams[letter], most)) do
     local f = redis.pcall('HMGET', job_prefix .. entry[2][2], 'state', 'entry', 'org', 'lost', 'deadline', 'v')
     if f[1] == 'queued' and not foreign(f[6], f[1]) and f[2] == letter .. entry[1] then
@@ -58,9 +60,11 @@ local function expire_heads(letter, most)
       end_overdue(entry[2][2], f[3], f[4])
       ended = ended + 1
       leave_place(entry[2][2], f[2], f[3])
+      met = met + 1
     end
   end
-  return -1
+  -- The next in the backlog took its place.
+  return met > 0 and met < most and expire_heads(letter, most - met) or -1
 end
 
 -- Ends overdue jobs at the heads of a backlog: of one priority they stand in the order of their deadlines, but for those that

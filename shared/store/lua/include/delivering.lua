@@ -38,14 +38,20 @@ local function send_back(candidate, is_held)
   release(token)
 end
 
+local function begin_safely(candidate)
+  local ok = pcall(begin, candidate.token, candidate.job, candidate.f)
+  -- Recovery finds it by its entry.
+  if not ok and candidate.f.entry == 'b' then redis.pcall('HSET', job_prefix .. candidate.job, 'entry', candidate.token) end
+end
+
 local function examine_all(letter, entries, is_new, repeated)
   local candidates, starting = {}, {}
   for _, entry in ipairs(entries) do
     local token, fields = letter .. entry[1], entry[2] or {}
     local job, whose = fields[2] or '', fields[4]
-    local ok, f = pcall(examine, token, job, whose, is_new and 'b' or token, repeated)
+    local ok, f, ran = pcall(examine, token, job, whose, is_new and 'b' or token, repeated)
     f = ok and f or nil
-    if letter == 'q' and not is_new and not repeated and whose then note_met(whose, token, f and f.created) end
+    if letter == 'q' and not (is_new or repeated or ran) and whose then note_met(whose, token, f and f.created) end
     if f then
       note_start(letter, f, whose)
       if not starting[f.org] then starting[#starting + 1], starting[f.org] = f.org, 0 end
@@ -69,7 +75,7 @@ local function take(letter, entries, is_new, repeated)
     local organization = candidate.f.org
     if rooms[organization] > 0 or letter ~= 'q' and not is_held[organization] then
       rooms[organization] = rooms[organization] - 1
-      pcall(begin, candidate.token, candidate.job, candidate.f)
+      begin_safely(candidate)
     elseif is_held[organization] then
       pcall(send_back, candidate, true)
     else
@@ -111,7 +117,7 @@ local steps
 local asked_old = false
 
 local function deliver_line(target)
-  steps = steps or target - #claims + STEPS
+  if not steps then steps, slots_wanted = target - #claims + STEPS, target - #claims end
   while #claims < target and steps > 0 and not exhausted do
     local wanted, came = target - #claims
     if asked_old then came = read(wanted, line) else came = read(wanted, line, requeued, high, normal, low) end
@@ -125,19 +131,20 @@ local function deliver_line(target)
     end
     local entries = came.q or {}
     exhausted = #entries < wanted and old == 0
-    steps = steps - #entries
+    steps, delivered = steps - #entries, delivered + #entries
     take('q', entries)
   end
 end
 
 -- Jobs of the backlogs for free slots, one of each organisation in turn.
-local function pop_for(sources, left, total)
+local function pop_for(sources, left, total, unshared)
   local popped, longest, wanted = {}, 0, left
   for i, organization in ipairs(sources) do
     local share = math.min(math.max(math.floor(left * entries_met[organization] / total), 1), wanted)
-    share = math.min(share, (room_for(organization, #sources > 1)))
-    popped[i] = share > 0 and pop(organization, share) or {}
-    empty[organization] = #popped[i] < math.max(share, 1)
+    local room = math.min(share, (room_for(organization, #sources > 1 and not unshared)))
+    popped[i] = room > 0 and pop(organization, room) or {}
+    -- One that has reached its share of the slots is asked again when the others have no more.
+    if #popped[i] < room or room <= 0 and (#sources == 1 or unshared) then empty[organization] = true end
     wanted, longest = wanted - #popped[i], math.max(longest, #popped[i])
   end
   local count = 0
@@ -152,18 +159,26 @@ local function pop_for(sources, left, total)
   return count
 end
 
-local function take_from_backlogs(target)
-  while #claims < target and steps > 0 do
-    local sources, total = {}, 0
-    for _, organization in ipairs(met) do
-      if not empty[organization] and counts_of(organization).waiting > 0 then
-        sources[#sources + 1] = organization
-        total = total + entries_met[organization]
-      end
+local function sources_left()
+  local sources, total = {}, 0
+  for _, organization in ipairs(met) do
+    if not empty[organization] and counts_of(organization).waiting > 0 then
+      sources[#sources + 1] = organization
+      total = total + entries_met[organization]
     end
+  end
+  return sources, total
+end
+
+local function take_from_backlogs(target)
+  local unshared = false
+  while #claims < target and steps > 0 do
+    local sources, total = sources_left()
     if #sources == 0 then return end
-    local count = pop_for(sources, target - #claims, total)
-    steps = steps - math.max(count, 1)
+    local count = pop_for(sources, target - #claims, total, unshared)
+    -- No slot stays free while any job may run.
+    unshared = count == 0
+    steps, delivered = steps - math.max(count, 1), delivered + count
     if count > 0 then take('q', read(count, line).q or {}, true) end
   end
 end
@@ -175,7 +190,7 @@ local function take_deferred(target)
   for _, candidate in ipairs(left) do
     if #claims < target then
       empty[candidate.f.org] = false
-      pcall(begin, candidate.token, candidate.job, candidate.f)
+      begin_safely(candidate)
     else
       pcall(send_back, candidate)
     end

@@ -1,13 +1,15 @@
 -- How many of the jobs that were met may start: caps, and shares of the slots.
 -- INCLUDE organizations policies quotas lease
 
--- Entries of the line that this call met; jobs that run, and entries that wait in the line, as of when they are asked for.
-local line_seen, running_total, line_length = 0, nil, nil
+-- Entries of the line that this call met, and all that were delivered to it; slots that it is to fill. Entries that wait in
+-- the line, and jobs that run once the slots are filled, as of when they are asked for.
+local line_seen, delivered, slots_wanted = 0, 0, 0
+local running_total, line_length
 
 local function read_line()
   if running_total then return end
-  running_total = redis.call('XPENDING', line, GROUP)[1]
-  line_length = redis.call('XLEN', line) - running_total
+  local pending = redis.call('XPENDING', line, GROUP)[1]
+  running_total, line_length = pending - delivered + slots_wanted, redis.call('XLEN', line) - pending
 end
 
 -- While others may run, an organisation starts nothing above its part of what runs: `slot_share` per cent, or its weight's part
