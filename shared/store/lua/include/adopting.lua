@@ -55,7 +55,11 @@ end
 local function examine(token, job, whose, expected, repeated)
   local f = read_entry(job)
   -- It stays pending: a worker that knows it recovers it, and this one asks no second time.
-  if foreign(f.v, f.state) then return nil end
+  if foreign(f.v, f.state) then
+    -- Out of its backlog it is found by its entry alone.
+    if expected == 'b' and f.entry == 'b' then redis.call('HSET', job_prefix .. job, 'entry', token) end
+    return nil
+  end
   if f.entry ~= expected or not LIVE[f.state] then return release(token) end
 
   local attempt = tonumber(f.attempt or 0)
