@@ -39,6 +39,18 @@ class IdempotencyConflict(PressworkError):
     """The same idempotency key came with another body."""
 
 
+class OrganizationLimited(PressworkError):
+    """A limit of the job's organisation refuses it. `limit`: its name, as operators set it."""
+
+    def __init__(self, limit: str) -> None:
+        super().__init__(f"the organisation's limit {limit} is reached")
+        self.limit = limit
+
+
+class OrganizationPaused(PressworkError):
+    """An operator paused the job's organisation: it takes no new jobs."""
+
+
 class JobNotFound(PressworkError):
     """No such job, or it belongs to another organisation."""
 

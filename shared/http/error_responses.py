@@ -16,6 +16,8 @@ from shared.errors import (
     IdempotencyConflict,
     JobNotFound,
     JobUnreadable,
+    OrganizationLimited,
+    OrganizationPaused,
     Overloaded,
     QuotaExceeded,
     StoreFull,
@@ -31,7 +33,9 @@ from shared.http.problems import (
     MEDIA_TYPE,
     METHOD_NOT_ALLOWED,
     NOT_FOUND,
+    ORGANIZATION_LIMIT,
     OVERLOADED,
+    PAUSED,
     STORE_FULL,
     STORE_QUOTA,
     STORE_UNAVAILABLE,
@@ -46,6 +50,9 @@ from shared.http.problems import (
 )
 
 _log: Final = structlog.get_logger(__name__)
+
+LIMIT_RETRY_S: Final = 5
+"""Its jobs have to start or to end first, which nobody can foresee."""
 
 _BY_STATUS: Final = {
     kind.status: kind
@@ -69,6 +76,7 @@ _OF_STORE: Final[dict[type[Exception], Callable[[], Problem]]] = {
     JobNotFound: lambda: Problem(NOT_FOUND, "no such job"),
     IdempotencyConflict: lambda: Problem(IDEMPOTENCY_CONFLICT),
     StoreFull: lambda: Problem(STORE_FULL, retry_after=10),
+    OrganizationPaused: lambda: Problem(PAUSED, "an operator paused it; its jobs wait"),
     Overloaded: lambda: Problem(OVERLOADED, retry_after=1),
     StoreUnavailable: unavailable,
     StoreUnfit: lambda: Problem(STORE_UNFIT, retry_after=5),
@@ -83,6 +91,8 @@ def from_error(error: Exception) -> Problem:
         return _from_litestar(error)
     if isinstance(error, QuotaExceeded):
         return Problem(STORE_QUOTA, retry_after=math.ceil(error.retry_after_s))
+    if isinstance(error, OrganizationLimited):
+        return Problem(ORGANIZATION_LIMIT, f"{error.limit} is reached", retry_after=LIMIT_RETRY_S)
     if isinstance(error, JobUnreadable):
         return Problem(JOB_UNREADABLE, job_id=error.job_id, job_status=error.state)
     make = _OF_STORE.get(type(error))
@@ -118,12 +128,13 @@ EXCEPTION_HANDLERS: Final[ExceptionHandlersMap] = {Exception: to_response, HTTPE
 _REASONS: Final = {
     400: "The request is not valid; `errors` names each bad field",
     401: "A valid bearer token is needed",
-    403: "The token belongs to another organization",
+    403: "The token belongs to another organization, or an operator paused this one",
     404: "No such job, or it belongs to another organization",
     408: "The body did not arrive in time",
     409: "It collides with what is there; `type` says how",
     413: "The body is too large",
     415: "The body is not application/json",
+    429: "A limit of the organization is reached; come back after `Retry-After` seconds",
     503: "Come back after `Retry-After` seconds; `jobId` names a job that may have been accepted nevertheless",
 }
 

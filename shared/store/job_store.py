@@ -16,7 +16,15 @@ from typing import Any, Final
 
 import msgspec
 
-from shared.errors import IdempotencyConflict, JobNotFound, LeaseLost, PressworkError, StoreUnavailable
+from shared.errors import (
+    IdempotencyConflict,
+    JobNotFound,
+    LeaseLost,
+    OrganizationLimited,
+    OrganizationPaused,
+    PressworkError,
+    StoreUnavailable,
+)
 from shared.job import Claim, JobSnapshot, JobStatus, NewJob
 from shared.settings import StoreSettings
 from shared.store import backend
@@ -27,6 +35,7 @@ from shared.store.engine import arguments
 from shared.store.engine.script_calls import ScriptCalls
 from shared.store.keys import Keys
 from shared.store.maintenance import Maintenance, ServerClock
+from shared.store.organizations import Organizations
 from shared.store.preflight.requirements import Role
 from shared.store.pubsub.listeners import Messages
 from shared.store.queries import Queries
@@ -73,6 +82,7 @@ class JobStore:
         self.organization_events = OrganizationLog(self._reads, self.keys)
         self._pinged_at = -PING_FRESH_S
         self._clock = ServerClock()
+        self.organizations = Organizations(self._calls, self._reads, self.keys)
         self.queries = Queries(self._calls, self._reads, self.keys)
         self.maintenance = Maintenance(self._calls, self._reads, self.keys, settings, self._clock)
 
@@ -99,7 +109,8 @@ class JobStore:
     async def submit(self, job: NewJob) -> Submitted:
         """Queue a job; the same id or the same idempotency key with the same body again makes no second one.
 
-        IdempotencyConflict: the key came with another body. StoreFull: no memory. Overloaded: too many callers wait.
+        IdempotencyConflict: the key came with another body. OrganizationLimited, OrganizationPaused: a limit of its
+        organisation refuses it, or an operator. StoreFull: no memory. Overloaded: too many callers wait.
         """
         key, key_ttl = "", 0
         if job.idempotency_key is not None:
@@ -108,6 +119,8 @@ class JobStore:
         reply = await self._calls.submit(*arguments.submit(job, key, key_ttl))
         server_errors.check_item(reply)
         code, job_id, state = (part.decode() for part in reply)
+        if code == "LIMIT":
+            raise OrganizationPaused if state == "paused" else OrganizationLimited(state)
         if code == "CONFLICT":
             raise IdempotencyConflict("this idempotency key came with another body before")
         return Submitted(job_id, code == "NEW", _STATES.get(state, JobStatus.QUEUED))
