@@ -127,9 +127,8 @@ async def _measure(count: int, calls: int) -> dict[str, float]:
 
 async def _restart(scene: Scene) -> None:
     """The first job runs as it did before it was recovered."""
-    entry = scene.client.xadd(
-        KEYS.fixed("line"), {"j": scene.jobs[0].id, "o": scene.jobs[0].spec.organization_id}
-    ).decode()
+    job = scene.jobs[0]
+    entry = scene.client.xadd(KEYS.fixed("line"), {"j": job.id, "o": job.spec.organization_id}).decode()
     scene.client.xreadgroup(GROUP, "w", {KEYS.fixed("line"): ">"}, count=1)
     log = {f"q{entry}.{2 + i}": "d" + "word " * 8 for i in range(scene.count)}
     scene.client.delete(KEYS.log(scene.jobs[0].id))

@@ -29,7 +29,8 @@ pytestmark = pytest.mark.parametrize("url", ["valkey"], indirect=True)
 async def _record(raw: RawRedis, job: NewJob, entry: str, created: int, **more: str | int) -> str:
     values = {
         "v": 1, "org": encode_id(job.spec.organization_id), "state": "queued", "spec": msgspec.json.encode(job.spec),
-        "max_attempts": job.spec.max_attempts, "entry": entry, "created": created, "deadline": created + 86_400_000, **more,
+        "max_attempts": job.spec.max_attempts, "entry": entry, "created": created,
+        "deadline": created + 86_400_000, **more,
     }  # fmt: skip
     await raw("HSET", KEYS.job(job.id), *[part for pair in values.items() for part in pair])
     return job.id
@@ -58,8 +59,8 @@ async def _running(raw: RawRedis, consumer: str) -> str:
 
 
 async def test_waiting_jobs_of_all_organisations_join_their_backlogs(store: JobStore, raw: RawRedis) -> None:
-    """Of every stream, one with 300 jobs and one with a few: shares are fair from the first claims on, high comes first,
-    each runs once, and counts are right."""
+    """Of every stream, one with 300 jobs and one with a few: shares are fair from the first claims on,
+    high comes first, each runs once, and counts are right."""
     await claim(store, 1)  # makes the groups
     many = await _waiting(raw, "normal", "many", 300)
     ids = [*many, *await _waiting(raw, "requeued", "few", 2), *await _waiting(raw, "low", "few", 2, "low")]
