@@ -28,10 +28,8 @@ from tests.support.sse import Stream, beats
 async def _set_back(raw: RawRedis, keys: Keys, job_id: str) -> None:
     """The line goes on with ids of a clock that is behind."""
     line = keys.fixed("line")
-    entry = (await raw("HGET", keys.job(job_id), "entry")).decode()
-    await raw("XDEL", line, entry[1:])
-    await raw("XSETID", line, "1-0")
-    await raw("XGROUP", "SETID", line, GROUP, "0")
+    await raw("DEL", line)
+    await raw("XGROUP", "CREATE", line, GROUP, "0", "MKSTREAM")
     again = (await raw("XADD", line, "*", "j", job_id, "o", "org")).decode()
     await raw("HSET", keys.job(job_id), "entry", f"q{again}")
 
