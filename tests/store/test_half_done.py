@@ -137,7 +137,7 @@ async def test_a_place_that_names_a_job_which_is_elsewhere_is_cleared(one: JobSt
     """A second entry, due time or place in a queue starts no second run: it goes when it is met (I4)."""
     running = (await claim_one(one)).job_id
     if place == "stream":
-        await raw("XADD", one.keys.fixed("high"), "*", "j", running)
+        await raw("XADD", one.keys.fixed("line"), "*", "j", running, "o", "org")
     elif place == "due":
         await raw("ZADD", one.keys.prefix("delayed") + "org", 1, running)
         await raw("ZADD", one.keys.fixed("due"), 1, "org")
@@ -150,7 +150,7 @@ async def test_a_place_that_names_a_job_which_is_elsewhere_is_cleared(one: JobSt
         await free(raw, A)
     assert running not in {held.job_id for held in await claim(one, 5, "w2")}
     assert await raw("HGET", one.keys.job(running), "state") == b"processing"
-    assert await raw("XLEN", one.keys.fixed("high")) == 0
+    assert await raw("XPENDING", one.keys.fixed("line"), "workers", "-", "+", 10, "w2") == []
     assert await raw("EXISTS", one.keys.fixed("due"), one.keys.prefix("throttled") + "*") == 0
 
 

@@ -115,7 +115,7 @@ def _enclosed(fragments: Mapping[str, str], script: str) -> list[str]:
             return f"{start} {names} ={rest}" if rest is not None else start
 
         body = _TOP_LEVEL.sub(declare, text)
-        blocks += [f"local {', '.join(given)}" if given else "", f"do\n{body}\nend"]
+        blocks += [f"local {', '.join(given)}" if given else "", f"do -- {name}\n{body}\nend -- {name}"]
     return blocks
 
 

@@ -4,7 +4,7 @@
 -- PREFIX job backlog delayed
 -- ARGV entries_max running_max
 -- RETURNS organisations corrected or let in, -1: there are too many
--- INCLUDE lease organizations policies quotas backlog
+-- INCLUDE lease ended_lines organizations backlog
 
 local most, corrected = tonumber(entries_max), 0
 -- A write that cannot grow memory, and that nothing protects: where writes are refused the whole call is.

@@ -10,7 +10,7 @@
 -- ITEM known
 -- RETURNS {more, now, ms until the caller must come for throttled jobs or -1, {gates that failed lately...},
 --   {job, token, spec, attempt, created, deadline, losses, gate, route, passed over, reserved tokens, spent, lost bytes, ready, logged, capped}...}
--- INCLUDE now ledger gate_states serving releasing adopting delivering answering redelivering
+-- INCLUDE now ledger gate_states serving organizations releasing adopting filling answering redelivering
 
 -- A caller that asks for more gets less: no script is longer for it.
 local wanted = math.min(tonumber(limit), 1000)

@@ -1,6 +1,6 @@
 -- What becomes of an entry that was delivered to this consumer: a claim, an end, a place in the queues of its gates, another
 -- entry, or nothing.
--- INCLUDE release lease announce now gate_states serving throttling choosing overdue predating replacing organizations places
+-- INCLUDE release lease announce now gate_states serving throttling choosing overdue predating replacing organizations policies places
 
 local claims, soonest = {}, -1
 local suspects_held, isolated_held, redelivered_some, ends_soon = 0, false, false, false

@@ -1,5 +1,5 @@
 -- Suspects, the jobs that lost their worker more than once: few in one worker, and those that lost it three times alone.
--- INCLUDE adopting delivering
+-- INCLUDE adopting meeting delivering
 
 local slot
 local function slot_now()

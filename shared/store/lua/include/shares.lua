@@ -1,5 +1,5 @@
 -- How many of the jobs that were met may start: caps, and shares of the slots.
--- INCLUDE organizations policies quotas lease
+-- INCLUDE organizations policies quotas
 
 -- Entries of the line that this call met, and all that were delivered to it; slots that it is to fill. Entries that wait in
 -- the line, and jobs that run once the slots are filled, as of when they are asked for.
