@@ -106,6 +106,16 @@ async def test_slots_that_others_leave_are_used(store: JobStore) -> None:
     assert shares == {"many": 40, "few": 10}
 
 
+async def test_shares_leave_no_slot_free(url: str) -> None:
+    """Two organisations may hold a tenth of what runs each: the rest is shared out between them all the same."""
+    async with open_store(StoreSettings(redis_url=url, slot_share=10), client_name="t") as store:
+        for name in ("a", "b"):
+            await submit(store, 100, organization=name)
+        shares = Counter(held.spec.organization_id for held in await claim(store, 50))
+        assert shares.total() == 50
+        assert min(shares.values()) >= 20
+
+
 async def test_long_jobs_hold_no_more_than_their_share_of_the_slots(store: JobStore) -> None:
     """One has half of what runs, and its jobs never end: it starts nothing more while the other has any."""
     await submit(store, 100, organization="long")

@@ -150,7 +150,7 @@ async def test_a_place_that_names_a_job_which_is_elsewhere_is_cleared(one: JobSt
         await free(raw, A)
     assert running not in {held.job_id for held in await claim(one, 5, "w2")}
     assert await raw("HGET", one.keys.job(running), "state") == b"processing"
-    assert await raw("XPENDING", one.keys.fixed("line"), "workers", "-", "+", 10, "w2") == []
+    assert await raw("XLEN", one.keys.fixed("line")) == (2 if place == "queue" else 1)  # running ones
     assert await raw("EXISTS", one.keys.fixed("due"), one.keys.prefix("throttled") + "*") == 0
 
 
