@@ -33,7 +33,9 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 | gates         | hash   | none                       | state of each provider:model's gate and of its queue          |
 | parked        | zset   | none                       | throttled jobs, by deadline (ms)                              |
 | deadlines     | zset   | none                       | jobs that brought a deadline of their own, by deadline (ms)   |
-| throttled:<gate> | zset | none; gone when empty     | jobs that wait for this gate (`*`: for any), by priority, age |
+| throttled:<gate> <org> | zset | none; gone when empty | jobs that wait for this gate (`*`: for any), by priority, age |
+| throttled_by:<gate> | zset | none; gone when empty  | organisations that wait there, by what they were served       |
+| throttled:<gate> | zset | none; gone when empty     | the same of the commit before, all organisations in one       |
 | lane:<chain>  | zset   | none; gone when empty      | the same of the commit before, one for each chain             |
 | idem:<org>:<digest> | string | deadline + RESULT_TTL | idempotency key -> job id and fingerprint                     |
 | index:<org>:<day> | list | outlives its jobs        | job ids of an organisation in order of submission             |
@@ -100,7 +102,7 @@ FIXED: Final = (
 )
 PREFIXES: Final = (
     "job", "log", "idem", "index", "usage", "org", "job_channel", "organization_channel", "control", "chain_set",
-    "throttled", "wake", "backlog", "delayed", "ended",
+    "throttled", "throttled_by", "wake", "backlog", "delayed", "ended",
 )  # fmt: skip
 
 

@@ -103,9 +103,11 @@ class Play:
 
     async def _queues(self) -> dict[str, set[bytes]]:
         """The jobs that wait for each gate, in its queue or in that of the fleet."""
-        prefix = self.store.keys.prefix("throttled")
-        fleet = await self.raw("ZRANGE", f"{prefix}*", 0, -1)
-        return {gate: {*fleet, *await self.raw("ZRANGE", prefix + gate, 0, -1)} for gate in GATES}
+        prefix, found = self.store.keys.prefix("throttled"), dict[str, set[bytes]]()
+        for queue in ("*", *GATES):
+            keys = [f"{prefix}{queue} {organization}" for organization in set(ORGANIZATIONS)]
+            found[queue] = {job for key in keys for job in await self.raw("ZRANGE", key, 0, -1)}
+        return {gate: found["*"] | found[gate] for gate in GATES}
 
     async def expire(self) -> None:
         """The time of a job is over that brought its own deadline: it ends unless it runs, wherever it waits."""

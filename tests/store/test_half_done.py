@@ -146,12 +146,12 @@ async def test_a_place_that_names_a_job_which_is_elsewhere_is_cleared(one: JobSt
         await submit(one)
         await block(one, A)
         await throttle_all(one)
-        await raw("ZADD", one.keys.prefix("throttled") + "*", 1, running)
+        await raw("ZADD", one.keys.prefix("throttled") + "* org", 1, running)
         await free(raw, A)
     assert running not in {held.job_id for held in await claim(one, 5, "w2")}
     assert await raw("HGET", one.keys.job(running), "state") == b"processing"
     assert await raw("XLEN", one.keys.fixed("line")) == (2 if place == "queue" else 1)  # running ones
-    assert await raw("EXISTS", one.keys.fixed("due"), one.keys.prefix("throttled") + "*") == 0
+    assert await raw("EXISTS", one.keys.fixed("due"), one.keys.prefix("throttled") + "* org") == 0
 
 
 async def _fill(raw: RawRedis) -> None:

@@ -132,6 +132,6 @@ async def test_the_audit_puts_a_job_back_into_all_its_queues(two: JobStore, raw:
     await block(two, A, B)
     (job_id,) = await submit(two, route=(A, B))
     await throttle_all(two)
-    await raw("ZREM", two.keys.prefix("throttled") + B, job_id)
+    await raw("ZREM", two.keys.prefix("throttled") + f"{B} org", job_id)
     assert (await two.maintenance.audit("w")).requeued == 0
     assert await breaches(two, raw, [job_id]) == []

@@ -257,7 +257,9 @@ async def _in_queues(raw: RawRedis, named: dict[str, int]) -> list[str]:
     queues = dict[str, set[str]]()
     for key in await raw("KEYS", f"{KEYS.prefix('throttled')}*"):
         for job in await raw("ZRANGE", key, 0, -1):
-            queues.setdefault(job.decode(), set()).add(key.decode().removeprefix(KEYS.prefix("throttled")))
+            queues.setdefault(job.decode(), set()).add(
+                key.decode().removeprefix(KEYS.prefix("throttled")).split(" ")[0]
+            )
     for job_id in listed | queues.keys():
         named[job_id] = named.get(job_id, 0) + 1
         entry = (await raw("HGET", KEYS.job(job_id), "entry") or b"").decode()
@@ -272,6 +274,7 @@ async def _leaked(raw: RawRedis) -> list[str]:
         KEYS.prefix("job"),
         KEYS.prefix("log"),
         KEYS.prefix("throttled"),
+        KEYS.prefix("throttled_by"),
         KEYS.prefix("backlog"),
         KEYS.prefix("delayed"),
     )

@@ -1,30 +1,41 @@
 -- Requeues live records that no entry names: the last net under I1, for damage from outside the scripts. Tells what a job
 -- cost that was cancelled by force and whose worker never told.
 -- KEYS line suspect isolated requeued high normal low due_high due_normal due_low wake gates throttled_deadlines counts ledger organizations policies rank_slots backlogs held_organizations due
--- PREFIX job log job_channel org organization_channel chain_set throttled wake usage backlog delayed ended
+-- PREFIX job log job_channel org organization_channel chain_set throttled throttled_by wake usage backlog delayed ended
 -- ARGV limits lease_ms result_ttl log_ttl usage_ttl organization_events chain prices running_max
 -- ITEM job
 -- RETURNS requeued (1) or fine (0) per job
--- INCLUDE release batch lease now ledger organizations spending replacing gate_states serving delaying
+-- INCLUDE release batch lease now ledger organizations spending replacing gate_states serving queues delaying
 
 local due_sets = {h = due_high, n = due_normal, l = due_low}
 local wake_up = false
 
 -- Every queue of the job has it, and is looked at.
-local function is_throttled(job, names)
-  local score
-  for name in string.gmatch(names, '%S+') do score = score or redis.call('ZSCORE', throttled_prefix .. name, job) end
-  if not score then
-    if not redis.call('ZSCORE', chain_set_prefix .. names, job) then
-      redis.call('ZREM', throttled_deadlines, job)
-      return false
+local function is_throttled(job, organization, names)
+  local place
+  for name in string.gmatch(names, '%S+') do place = place or redis.call('ZSCORE', queue_key(name, organization), job) end
+  if not place then
+    redis.call('ZREM', throttled_deadlines, job)
+    return false
+  end
+  for name in string.gmatch(names, '%S+') do
+    join_queue(name, organization, place, job)
+    expect_job(name, 0, organization)
+  end
+  redis.call('ZADD', throttled_deadlines, 'NX', redis.call('HGET', job_prefix .. job, 'deadline'), job)
+  return true
+end
+
+-- Of earlier releases: promotions move it.
+local function is_throttled_before(job, names)
+  for name in string.gmatch(names, '%S+') do
+    if redis.call('ZSCORE', throttled_prefix .. name, job) then
+      redis.call('ZADD', throttled_deadlines, 'NX', redis.call('HGET', job_prefix .. job, 'deadline'), job)
+      return true
     end
-    redis.call('HSETNX', gates, '@' .. names, '0 0')
   end
-  for name in string.gmatch(score and names or '', '%S+') do
-    redis.call('ZADD', throttled_prefix .. name, 'NX', score, job)
-    expect_job(name, 0)
-  end
+  if not redis.call('ZSCORE', chain_set_prefix .. names, job) then return false end
+  redis.call('HSETNX', gates, '@' .. names, '0 0')
   redis.call('ZADD', throttled_deadlines, 'NX', redis.call('HGET', job_prefix .. job, 'deadline'), job)
   return true
 end
@@ -43,7 +54,8 @@ local function named(entry, job, organization, deadline)
     return at
   end
   if letter == 'd' then return redis.call('ZSCORE', due_sets[string.sub(entry, 2)], job) end
-  if letter == 'p' or letter == 't' then return is_throttled(job, string.sub(entry, 2)) end
+  if letter == 't' then return is_throttled(job, organization, string.sub(entry, 2)) end
+  if letter == 'p' then return is_throttled_before(job, string.sub(entry, 2)) end
   local id, stream = string.sub(entry, 2), streams[string.sub(entry, 1, 1)]
   return stream and redis.call('XRANGE', stream, id, id)[1]
 end

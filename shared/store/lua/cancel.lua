@@ -1,7 +1,7 @@
 -- Ends jobs at the customer's wish. A waiting job ends at once. A running one: its worker is told and ends it; with
 -- `force` it is ended here and the lease is taken away.
 -- KEYS line suspect isolated requeued high normal low due_high due_normal due_low counts cancels throttled_deadlines failover ledger organizations policies rank_slots backlogs held_organizations due
--- PREFIX job log job_channel org organization_channel control chain_set throttled usage backlog delayed ended
+-- PREFIX job log job_channel org organization_channel control chain_set throttled throttled_by usage backlog delayed ended
 -- ARGV result_ttl log_ttl usage_ttl organization_events fenced chain prices running_max
 -- ITEM job force
 -- RETURNS {code, state}: CANCELLED, REQUESTED, ENDED (before this call), MISSING, FOREIGN (for another release to end)

@@ -5,7 +5,7 @@
 -- quiet: nobody is rung when a job starts.
 -- Jobs that ask a gate without room are throttled; those of gates that have room are let go first.
 -- KEYS line suspect isolated requeued high normal low wake round_robin counts gates throttled_deadlines failover ledger organizations policies rank_slots backlogs held_organizations
--- PREFIX job log job_channel org organization_channel chain_set throttled wake usage backlog ended
+-- PREFIX job log job_channel org organization_channel chain_set throttled throttled_by wake usage backlog ended
 -- ARGV consumer limit poll suspects_max alone lost lease_ms chain limits prices quiet fenced result_ttl log_ttl usage_ttl organization_events running_max slot_share
 -- ITEM known
 -- RETURNS {more, now, ms until the caller must come for throttled jobs or -1, {gates that failed lately...},

@@ -2,7 +2,7 @@
 -- passed, wherever they wait, and wakes workers for gates that have room. At most `limit` of each a call.
 -- heads: also look at new jobs, whose deadlines nobody wrote down.
 -- KEYS line suspect isolated requeued high normal low due_high due_normal due_low wake gates throttled_deadlines deadlines counts ledger organizations policies rank_slots backlogs held_organizations due
--- PREFIX job log job_channel org organization_channel chain_set throttled wake usage backlog delayed ended
+-- PREFIX job log job_channel org organization_channel chain_set throttled throttled_by wake usage backlog delayed ended
 -- ARGV limit heads limits chain prices lease_ms result_ttl log_ttl usage_ttl organization_events running_max
 -- RETURNS {jobs made claimable or ended, ms until the caller must come for due jobs or deadlines (0: there are more now) or -1, ms until it
 --   must come for gates or -1, ms until the next of the new jobs is overdue or -1}
@@ -67,6 +67,9 @@ if throttled then
   load_gates()
   mark_served(true)
   read_fleet(function(names) if moved < most then moved = moved + math.max(move_chain_set(names, most - moved), 1) end end)
+  for _, name in ipairs({FLEET, unpack(own_gates)}) do
+    if moved < most then moved = moved + move_gate_set(name, most - moved) end
+  end
   if moved > 0 then sooner(0) end
   local unserved_wait
   room, unserved_wait = empty_unserved(most)

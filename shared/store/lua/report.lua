@@ -1,6 +1,6 @@
 -- Tells gates what became of calls that got their answer, or failed after the first token.
 -- KEYS wake gates
--- PREFIX throttled wake
+-- PREFIX throttled throttled_by wake
 -- ARGV limits chain lease_ms failures_max
 -- ITEM gate report retry tokens
 -- report: ok, limited or failed, or empty. tokens: how many more were used than reserved (below 0: fewer).

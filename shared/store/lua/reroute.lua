@@ -1,7 +1,7 @@
 -- A call failed before its first token: tells its gate, then finds the job another one, or throttles it until one has
 -- room. A throttled job's slot is free and its attempt is given back.
 -- KEYS line suspect isolated requeued high normal low due_high due_normal due_low wake gates throttled_deadlines failover organizations policies rank_slots backlogs held_organizations due ledger
--- PREFIX job log job_channel org organization_channel chain_set throttled wake backlog delayed
+-- PREFIX job log job_channel org organization_channel chain_set throttled throttled_by wake backlog delayed
 -- ARGV limits chain lease_ms failures_max organization_events fenced running_max
 -- ITEM consumer job token queue gate report retry candidates route spent
 -- report: limited (retry: ms, -1: the provider did not say), failed, refused, or ok (it answered, but with no text).

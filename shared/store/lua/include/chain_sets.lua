@@ -1,5 +1,5 @@
--- Jobs that the commit before throttled stand in one set for each chain of gates, `lane:` and its names, which the hash of
--- gates lists. They are moved into the queues of today as they are met; while releases are mixed, again and again.
+-- Jobs that earlier releases throttled stand in one set for each gate, or for each chain of gates: `lane:` and its names, which
+-- the hash of gates lists. They are moved into the queues of today as they are met; while releases are mixed, again and again.
 -- INCLUDE gate_states throttling organizations places
 
 local function move(job, names, score)
@@ -23,5 +23,26 @@ local function move_chain_set(names, most)
     redis.call('ZREM', chain_set_prefix .. names, jobs[i])
   end
   if #jobs < 2 * most then redis.call('HDEL', gates, '@' .. names) end
+  return #jobs / 2
+end
+
+local function move_from_gate(job, name, place)
+  local f = redis.call('HMGET', job_prefix .. job, 'state', 'entry', 'org', 'deadline')
+  local names = string.match(f[2] or '', '^p(.+)$')
+  if f[1] == 'queued' and names then
+    note_waiting(f[3], 1, redis.call('HSTRLEN', job_prefix .. job, 'spec'))
+    redis.call('HSET', job_prefix .. job, 'place', place, 'entry', throttle(job, f[3], names, place, f[4], 0))
+    for other in string.gmatch(names, '%S+') do redis.call('ZREM', throttled_prefix .. other, job) end
+  end
+end
+
+-- The same for a gate's set: all organisations stood in one.
+local function move_gate_set(name, most)
+  local ok, jobs = pcall(redis.call, 'ZRANGE', throttled_prefix .. name, 0, most - 1, 'WITHSCORES')
+  if not ok then return 0 end
+  for i = 1, #jobs, 2 do
+    pcall(move_from_gate, jobs[i], name, jobs[i + 1])
+    redis.call('ZREM', throttled_prefix .. name, jobs[i])
+  end
   return #jobs / 2
 end

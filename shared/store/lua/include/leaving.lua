@@ -11,7 +11,7 @@ local function leave_place(job, entry, organization)
   if letter == 'b' then
     redis.call('ZREM', backlog_prefix .. organization, job)
   elseif letter == 't' or letter == 'p' then
-    leave_queues(job, string.sub(entry, 2))
+    leave_queues(job, organization, string.sub(entry, 2))
   elseif entry == 'd' then
     redis.call('ZREM', delayed_prefix .. organization, job)
   elseif letter == 'd' then

@@ -1,10 +1,37 @@
--- Where throttled jobs wait: in the queue of each gate of their chain, those that name no chain in the fleet's. The entry
--- of such a job is `t` (of the commit before: `p`) and the names of its queues. `parked` names all of them by deadline.
+-- Where throttled jobs wait: by gate of their chain, those that name no chain in the fleet's queue, and there by organisation.
+-- `throttled_by` has the organisations of a queue by what they were served: the first is the next. The entry of such a job is
+-- `t` and the names of its queues. `throttled_deadlines` names all of them by deadline.
+-- Of the commit before (entry `p`) all organisations stand in one set for each gate, or for each chain.
 
--- Takes a job out of the queues that `names` has. Jobs of the commit before waited in one set for the whole chain.
-local function leave_queues(job, names)
+local function queue_key(queue, organization) return throttled_prefix .. queue .. ' ' .. organization end
+
+local function join_queue(queue, organization, place, job)
+  redis.call('ZADD', queue_key(queue, organization), place, job)
+  local index = throttled_by_prefix .. queue
+  if redis.call('ZSCORE', index, organization) then return end
+  -- One that comes is served next to the others, neither before nor long after them.
+  redis.call('ZADD', index, redis.call('ZRANGE', index, 0, 0, 'WITHSCORES')[2] or 0, organization)
+end
+
+local function leave_queue(queue, organization, job)
+  local found = redis.call('ZREM', queue_key(queue, organization), job)
+  if redis.call('EXISTS', queue_key(queue, organization)) == 0 then
+    redis.call('ZREM', throttled_by_prefix .. queue, organization)
+  end
+  return found
+end
+
+-- Takes a job out of the queues that `names` has.
+local function leave_queues(job, organization, names)
   local found = 0
-  for name in string.gmatch(names, '%S+') do found = found + redis.call('ZREM', throttled_prefix .. name, job) end
+  for name in string.gmatch(names, '%S+') do found = found + leave_queue(name, organization, job) end
+  if found == 0 then
+    for name in string.gmatch(names, '%S+') do found = found + redis.call('ZREM', throttled_prefix .. name, job) end
+  end
   if found == 0 then redis.call('ZREM', chain_set_prefix .. names, job) end
   redis.call('ZREM', throttled_deadlines, job)
+end
+
+local function is_only_one(queue, organization)
+  return redis.call('ZCARD', queue_key(queue, organization)) == 1 and redis.call('ZCARD', throttled_by_prefix .. queue) == 1
 end

@@ -1,6 +1,6 @@
 -- Lets throttled jobs of gates that have room go where claims find them: one of each gate at a time, in the order of its
 -- queue, at the rate the gate allows, no more than the caller can take, and in a bounded number of steps.
--- INCLUDE release now gate_states gates serving throttling queue_order
+-- INCLUDE release now gate_states gates serving queues throttling queue_order
 
 local STEPS, RETRY_MS = 64, 50
 -- Gates whose next job needs more room than there is; gates with jobs that wait for another one to start.
@@ -14,7 +14,7 @@ end
 -- Answers whether the gate is to be asked again, whether a job went, and whether it is one that lost workers.
 local function release_one(name)
   if wait_of(name, 0) > 0 then return false end
-  local job, queue = next_for(name)
+  local job, queue, organization = next_for(name)
   if not job then
     if has_queue(name) then return poll_later(name, starting[name] and RETRY_MS or tonumber(lease_ms)) end
     return false
@@ -23,12 +23,15 @@ local function release_one(name)
   local f = read_throttled(job)
   -- Left to a worker that knows it.
   if foreign(f.v, f.state) then return skip(name, job) or poll_later(name, tonumber(lease_ms)) end
-  local names = string.match(f.entry or '', '^[pt](.+)$')
+  local names = string.match(f.entry or '', '^t(.+)$')
   if f.state ~= 'queued' or not names or not string.find(' ' .. names .. ' ', ' ' .. queue .. ' ', 1, true) then
-    redis.call('ZREM', throttled_prefix .. queue, job)
+    leave_queue(queue, organization, job)
     return true
   end
-  if has_all then return true, true, let_go(job, f) end
+  if has_all then
+    note_served(queue, organization)
+    return true, true, let_go(job, f)
+  end
   local chain_text = names == FLEET and chain or names
   local found, soonest, reasons, need_or_why = ask_chain(chain_text, function()
     return need_of(redis.call('HSTRLEN', record, 'spec'), f.max_tokens)
@@ -45,6 +48,7 @@ local function release_one(name)
   -- Reserved first: what fails after it may cost a share, never a limit.
   admit(found, need_or_why)
   gate(name).slot, gates_changed[name] = (gate(name).slot + 1) % 16, true
+  note_served(queue, organization)
   return true, true, let_go(job, f, pass)
 end
 

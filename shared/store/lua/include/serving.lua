@@ -1,5 +1,5 @@
 -- Which gates have a queue, and which of them live workers have.
--- INCLUDE now gate_states gates
+-- INCLUDE now gate_states gates queues
 
 local NOT_HERE = 'ProviderNotConfigured'
 -- So long a worker counts as there after it was heard of, and a job waits for one that may come.
@@ -48,10 +48,10 @@ end
 
 -- A job has come into the queue of a gate. When the caller has not that gate, those who have are woken; the first job there
 -- is waited for as long as a worker may take to come.
-local function expect_job(name, wait)
+local function expect_job(name, wait, organization)
   local state = gate(name)
   if name ~= FLEET and not has_gate(name) then
-    if redis.call('ZCARD', throttled_prefix .. name) == 1 and state.served_until < now + SERVED_MS then
+    if state.served_until < now + SERVED_MS and is_only_one(name, organization) then
       state.served_until, gates_changed[name] = now + SERVED_MS, true
     end
     wake_for(name, 'look')

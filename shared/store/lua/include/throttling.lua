@@ -1,6 +1,6 @@
--- Makes a job wait until one of its gates has room. A queue is a sorted set by priority, then by age of the job, whatever
--- became of it meanwhile: its first is the next for the gate. So a caller's choice of a chain makes no queue, and no
--- script longer: what counts is how many gates the fleet has.
+-- Makes a job wait until one of its gates has room: by gate and organisation, there by priority, then by age of the job,
+-- whatever became of it meanwhile. So a caller's choice of a chain makes no queue, and no script longer: what counts is how
+-- many gates the fleet has.
 -- INCLUDE lease now gate_states gates queues serving organizations backlog places
 
 local OUTPUT_TOKENS = 1000
@@ -37,9 +37,9 @@ end
 -- rest: no sooner, where it is the only one.
 local function throttle(job, organization, names, place, deadline, wait, rest)
   for name in string.gmatch(names, '%S+') do
-    redis.call('ZADD', throttled_prefix .. name, place, job)
-    expect_job(name, wait)
-    if rest and redis.call('ZCARD', throttled_prefix .. name) == 1 then gate(name).poll_at = now + wait end
+    join_queue(name, organization, place, job)
+    expect_job(name, wait, organization)
+    if rest and is_only_one(name, organization) then gate(name).poll_at = now + wait end
   end
   if names == FLEET then
     for name in pairs(in_chain) do poll_in(name, wait) end
@@ -59,7 +59,7 @@ end
 -- Takes a job out of its queues and puts it where claims find it. f: fields of its record. `pass`: of the gate that let it go,
 -- as find_gate reads it; empty: it must ask. Answers whether it is one that lost workers.
 local function let_go(job, f, pass)
-  leave_queues(job, string.sub(f.entry, 2))
+  leave_queues(job, f.org, string.sub(f.entry, 2))
   if not is_counted(f.entry) then note_waiting(f.org, 1, redis.call('HSTRLEN', job_prefix .. job, 'spec')) end
   local place = f.place or place_from('', redis.call('HGET', job_prefix .. job, 'spec') or '', f.created)
   local entry = enter(f.org, job, place, f.losses, f.deadline)

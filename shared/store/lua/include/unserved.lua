@@ -1,6 +1,6 @@
 -- Jobs that wait for gates which no worker has: a release that knew them is gone, or never came. Each pass goes over the
 -- gates of the whole fleet, few as they are, in a bounded number of steps.
--- INCLUDE release now gate_states serving throttling overdue leaving
+-- INCLUDE release now gate_states serving queues throttling overdue leaving
 
 local PASS_STEPS, PASS_FIELDS = 8, 256
 local NOT_SERVED = 'no worker has this provider and model'
@@ -26,13 +26,13 @@ end
 local function served(name) return has_gate(name) or gate(name).served_until > now end
 
 -- A job whose own chain has another gate waits for that; one that names no chain asks that of today; others end.
-local function take_off(job, name)
+local function take_off(job, name, organization)
   local f = read_throttled(job)
   -- Left to a worker that knows it.
   if foreign(f.v, f.state) then return end
-  local letter, names = string.match(f.entry or '', '^([pt])(.+)$')
+  local letter, names = string.match(f.entry or '', '^(t)(.+)$')
   local others = {}
-  redis.call('ZREM', throttled_prefix .. name, job)
+  leave_queue(name, organization, job)
   if f.state ~= 'queued' or not names then return end
   for other in string.gmatch(names, '%S+') do
     if other ~= name and served(other) then others[#others + 1] = other end
@@ -44,16 +44,20 @@ local function take_off(job, name)
 end
 
 local function take_all_off(name, most)
-  local before = redis.call('ZCARD', throttled_prefix .. name)
-  local jobs = redis.call('ZRANGE', throttled_prefix .. name, 0, most - 1)
-  for _, job in ipairs(jobs) do
-    if not pcall(take_off, job, name) then redis.call('ZREM', throttled_prefix .. name, job) end
+  local met = 0
+  for _, organization in ipairs(redis.call('ZRANGE', throttled_by_prefix .. name, 0, most - 1)) do
+    local jobs = met < most and redis.call('ZRANGE', queue_key(name, organization), 0, most - met - 1) or {}
+    if #jobs == 0 and met < most then redis.call('ZREM', throttled_by_prefix .. name, organization) end
+    for _, job in ipairs(jobs) do
+      if not pcall(take_off, job, name, organization) then leave_queue(name, organization, job) end
+      met = met + 1
+    end
   end
-  local state, left = gate(name), redis.call('EXISTS', throttled_prefix .. name)
-  local more = left == 1 and redis.call('ZCARD', throttled_prefix .. name) < before
+  local state, left = gate(name), redis.call('EXISTS', throttled_by_prefix .. name)
+  local more = left == 1 and met > 0
   state.empty, gates_changed[name] = 1 - left, true
   state.served_until = more and now or left == 1 and now + SERVED_MS or 0
-  return #jobs, more
+  return met, more
 end
 
 -- Answers whether jobs were let go, and ms until the caller is to look again (-1: nobody waits for such a gate).
