@@ -18,6 +18,7 @@ from shared.store.embedded.server import EmbeddedServer
 from shared.store.engine import scripts
 from shared.store.engine.script_calls import Item
 from shared.store.job_store import JobStore, open_store
+from shared.store.organizations import Policy
 from shared.store.results import CallReport
 from shared.store.transitions import Requeue, Reroute
 from tests.conftest import flush
@@ -27,7 +28,7 @@ from tests.support.processes import free_port
 from tests.support.store import ERROR, KEYS, claim, complete, make_due, make_stale, new_job, submit, unblock_gate
 
 NAMES = sorted(path.stem for path in (Path(scripts.__file__).parents[1] / "lua").glob("*.lua"))
-READING = {"list", "stats", "oldest", "usage", "vet"}
+READING = {"list", "stats", "oldest", "organization", "usage", "vet"}
 SLOWEST_MS = 50.0
 """What a refusal may take the server, by its own count."""
 
@@ -59,6 +60,7 @@ Act = Callable[[Scene], Awaitable[object]]
 ACTS: dict[str, Act] = {
     "append": lambda s: s.store.append(s.held, 2, "text"),
     "audit_entries": lambda s: s.run("audit_entries", queue="h", start="-", page=10),
+    "audit_organizations": lambda s: s.run("audit_organizations", entries_max=10_000),
     "audit_records": lambda s: s.run("audit_records"),
     "cancel": lambda s: s.store.cancel(s.held.job_id, force=True),
     "claim": lambda s: s.store.claim("w2", 20, poll=True, suspect=6, known=[]),
@@ -67,6 +69,8 @@ ACTS: dict[str, Act] = {
     "leave": lambda s: s.store.maintenance.leave("w3"),
     "list": lambda s: s.run("list", status="", bytes_max=1, outcome_max=1),
     "oldest": lambda s: s.store.queries.oldest_waiting_ms(),
+    "organization": lambda s: s.store.organizations.stats("org"),
+    "policy": lambda s: s.store.organizations.change("org", Policy(weight=2)),
     "promote": lambda s: s.store.maintenance.promote(),
     "recover": lambda s: s.store.maintenance.recover("finder", []),
     "renew": lambda s: s.store.renew("w1", [s.held]),

@@ -6,6 +6,8 @@
 -- RETURNS 1 when jobs of it came into the line, else 0
 -- INCLUDE organizations backlog
 
+-- A write that cannot grow memory first: a full server takes it too.
+redis.call('PERSIST', wake)
 if policy == '' then
   redis.call('HDEL', policies, organization)
 else
