@@ -9,7 +9,7 @@ import pytest
 
 from shared.errors import IdempotencyConflict, LeaseLost
 from shared.job import JobSnapshot, JobStatus, Outcome, RetryReason, Usage
-from shared.store.engine.script_calls import HANDBACKS_MAX
+from shared.store.engine.script_calls import RELEASES_MAX
 from shared.store.job_store import JobStore
 from shared.store.results import WakeUp
 from shared.store.transitions import Finish, Requeue
@@ -66,7 +66,7 @@ async def test_the_prompt_is_kept_only_where_a_retry_needs_it(store: JobStore) -
 async def test_hand_backs_are_bounded(store: JobStore) -> None:
     """The job that every worker hands back fails in the end, so that every job ends (I7)."""
     (job_id,) = await submit(store)
-    for _ in range(HANDBACKS_MAX):
+    for _ in range(RELEASES_MAX):
         (held,) = await claim(store)
         assert held.attempt == 1
         assert await store.requeue(Requeue(held, RetryReason.DRAIN, delay_ms=0, refund=True, error=None)) == "queued"

@@ -18,7 +18,7 @@ from shared.store.keys import Keys
 from shared.store.routing import Routing
 
 LOSSES_MAX: Final = 3
-HANDBACKS_MAX: Final = 20
+RELEASES_MAX: Final = 20
 """How often a job may lose its worker or be handed back before it fails (I7)."""
 
 INDEX_LENGTH: Final = 20_000
@@ -52,7 +52,7 @@ def _constants(settings: StoreSettings, routing: Routing, *, fenced: bool) -> di
         # Nothing below a submit sends it twice: in the frugal profile that is trusted, for one command.
         "sent_once": int(settings.frugal),
         "losses_max": LOSSES_MAX,
-        "handbacks_max": HANDBACKS_MAX,
+        "releases_max": RELEASES_MAX,
         "stale_ms": settings.lease_ms + min(settings.lease_ms // 4, STALE_SLACK_MS),
         "consumer_idle_ms": CONSUMER_IDLE_MS,
         "fenced": int(fenced),
