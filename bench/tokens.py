@@ -28,9 +28,10 @@ from bench.server import Probe, fresh_server
 from bench.services import Service, service
 from bench.sizes import Sizes
 from bench.stamps import Arrival, arrivals, read_arrivals
-from shared.job import JobSnapshot, JobStatus, NewJob, new_job_id
+from shared.job import JobSnapshot, JobStatus, new_job_id
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
+from shared.store.transitions import Submit
 from tests.support.llm import LlmServer, llm_server_at
 from tests.support.llm_behaviour import Behaviour, Call
 from tests.support.llm_dialects import STAMP
@@ -90,7 +91,7 @@ def _stand_in() -> Iterator[Service]:
 
 
 async def _submit(store: JobStore, jobs: int) -> list[str]:
-    submitted = await asyncio.gather(*(store.submit(NewJob(id=new_job_id(), spec=SPEC)) for _ in range(jobs)))
+    submitted = await asyncio.gather(*(store.submit(Submit(id=new_job_id(), spec=SPEC)) for _ in range(jobs)))
     return [one.job_id for one in submitted]
 
 

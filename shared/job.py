@@ -102,27 +102,6 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     traceparent: str | None = None
 
 
-DEADLINE_MS: Final = 86_400_000
-
-
-class NewJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A job to submit. Durations in ms, from the moment Redis takes it.
-
-    `route`: the gates (`provider:model`) it may pass, in order of preference; empty: the fleet's chain.
-    `own_deadline`: whether its caller set the deadline; None: when it is another one than `DEADLINE_MS`.
-    `idempotency_key` is the client's key; `fingerprint` is a digest of the body it came with.
-    """
-
-    id: str
-    spec: JobSpec
-    route: tuple[str, ...] = ()
-    delay_ms: int = 0
-    deadline_ms: int = DEADLINE_MS
-    own_deadline: bool | None = None
-    idempotency_key: str | None = None
-    fingerprint: str = ""
-
-
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """The right to run one job once: made by `JobStore.claim` alone, every worker transition takes one.
 

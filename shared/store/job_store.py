@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from shared.errors import IdempotencyConflict, JobNotFound, LeaseLost, PressworkError, StoreUnavailable
-from shared.job import Claim, JobSnapshot, JobStatus, NewJob
+from shared.job import Claim, JobSnapshot, JobStatus
 from shared.settings import StoreSettings
 from shared.store import backend
 from shared.store.connection import server_errors
@@ -25,6 +25,7 @@ from shared.store.connection.connector import RedisSettings
 from shared.store.connection.multiplexer import Observer
 from shared.store.engine import arguments
 from shared.store.engine.script_calls import ScriptCalls
+from shared.store.engine.signatures import AppendItem, CancelItem, KnownItem, RenewItem
 from shared.store.keys import Keys
 from shared.store.maintenance import Maintenance, ServerClock
 from shared.store.preflight.requirements import Role
@@ -36,7 +37,7 @@ from shared.store.reading.event_log import EventLog
 from shared.store.reading.organization_events import OrganizationLog
 from shared.store.results import CallReport, CancelReply, Claimed, Renewed, Rerouted, Submitted, WakeUp
 from shared.store.routing import Routing
-from shared.store.transitions import Finish, Requeue, Reroute
+from shared.store.transitions import Finish, Requeue, Reroute, Submit
 
 PING_FRESH_S: Final = 300.0
 
@@ -96,26 +97,23 @@ class JobStore:
 
     # ---- the gateway's side -------------------------------------------------------------------------------------
 
-    async def submit(self, job: NewJob) -> Submitted:
+    async def submit(self, submit: Submit) -> Submitted:
         """Queue a job; the same id or the same idempotency key with the same body again makes no second one.
 
         IdempotencyConflict: the key came with another body. StoreFull: no memory. Overloaded: too many callers wait.
         """
-        key, key_ttl = "", 0
-        if job.idempotency_key is not None:
-            key = self.keys.idempotency(job.spec.organization_id, job.idempotency_key)
-            key_ttl = job.delay_ms + job.deadline_ms + round((self.settings.result_ttl_seconds + 7200) * 1000)
-        reply = await self._calls.submit(*arguments.submit(job, key, key_ttl))
+        reply = await self._calls.submit(*arguments.submit(submit, round(self.settings.result_ttl_seconds * 1000)))
         server_errors.check_item(reply)
         code, job_id, state = (part.decode() for part in reply)
         if code == "CONFLICT":
             raise IdempotencyConflict("this idempotency key came with another body before")
         return Submitted(job_id, code == "NEW", _STATES.get(state, JobStatus.QUEUED))
 
-    async def submit_retry_of(self, job_id: str, job: NewJob) -> Submitted:
-        """Queue `job` as the one retry of `job_id`; asked again, it answers the same new job."""
+    async def submit_retry_of(self, job_id: str, submit: Submit) -> Submitted:
+        """Queue a job as the one retry of `job_id`; asked again, it answers the same new job."""
         # No client's key can begin like this: a header holds no NUL.
-        return await self.submit(msgspec.structs.replace(job, idempotency_key=f"\0retry {job_id}", fingerprint="retry"))
+        key = f"\0retry {job_id}"
+        return await self.submit(msgspec.structs.replace(submit, idempotency_key=key, fingerprint="retry"))
 
     async def status(self, job_id: str) -> JobSnapshot | None:
         """The job as it stands; None when there is no record."""
@@ -125,7 +123,7 @@ class JobStore:
 
     async def cancel(self, job_id: str, *, force: bool = False) -> CancelReply:
         """End a waiting job, or ask the worker of a running one to; `force` ends it here and takes the lease away."""
-        reply = (await self._calls.run("cancel", [(job_id, int(force))]))[0]
+        reply = (await self._calls.run("cancel", [CancelItem(job_id, int(force))]))[0]
         server_errors.check_item(reply)
         code, state = reply[0].decode(), reply[1].decode()
         if code == "MISSING":
@@ -172,7 +170,7 @@ class JobStore:
         `known` (tokens this worker holds) is given when the answer of an earlier claim was lost: those jobs come again.
         """
         reply = await self._calls.run(
-            "claim", [(token,) for token in known or ()], consumer=consumer, limit=limit, poll=int(poll),
+            "claim", [KnownItem(token) for token in known or ()], consumer=consumer, limit=limit, poll=int(poll),
             suspects_max=int(suspect), alone=int(alone), lost=int(known is not None),
         )  # fmt: skip
         more, now_ms, rows = bool(reply[0]), self._clock.note(reply[1]), reply[4:]
@@ -190,14 +188,16 @@ class JobStore:
 
     async def renew(self, consumer: str, claims: Sequence[Claim]) -> Renewed:
         """Renew every lease given; none is ever taken back."""
-        reply = await self._calls.run("renew", [(claim.token, claim.job_id) for claim in claims], consumer=consumer)
+        items = [RenewItem(claim.token, claim.job_id) for claim in claims]
+        reply = await self._calls.run("renew", items, consumer=consumer)
         lost, cancelled = (frozenset(text.decode() for text in part) for part in reply[1:])
         return Renewed(lost, cancelled, self._clock.note(reply[0]))
 
     async def append(self, claim: Claim, number: int, text: str) -> int:
         """Log one delta. `number` counts from 2 within the lease without holes. Answers how many readers heard."""
         encoded = text.encode("utf-8", "replace")
-        reply = await self._calls.append((claim.consumer, claim.job_id, claim.token, number, encoded), len(encoded))
+        item = AppendItem(claim.consumer, claim.job_id, claim.token, number, encoded)
+        reply = await self._calls.append(item, len(encoded))
         server_errors.check_item(reply)
         if reply == b"LOST":
             raise LeaseLost(claim.job_id)

@@ -9,6 +9,7 @@ from typing import Final
 
 from shared.settings import StoreSettings
 from shared.store.engine.script_calls import ScriptCalls
+from shared.store.engine.signatures import HeldItem, JobItem
 from shared.store.keys import QUEUES, Keys
 from shared.store.reading.commands import Reads
 from shared.store.results import Audited, Promoted, Recovered, TimedWork
@@ -68,7 +69,7 @@ class Maintenance:
         call includes a write: it is refused when a renewal is.
         """
         reply = await self._calls.run(
-            "recover", [(token,) for token in held], consumer=consumer, believed_ms=self._clock.believed_ms,
+            "recover", [HeldItem(token) for token in held], consumer=consumer, believed_ms=self._clock.believed_ms,
             batch=BATCH, cursor=self._cursor,
         )  # fmt: skip
         requeued, failed, next_ms, pending = (int(part) for part in reply[:4])
@@ -129,7 +130,8 @@ class Maintenance:
             began = time.monotonic()
             cursor, found = await self._reads.execute("SCAN", cursor, "MATCH", f"{prefix}*", "COUNT", 64)
             if found:
-                replies = await self._calls.run("audit_records", [(key.decode()[len(prefix) :],) for key in found])
+                items = [JobItem(key.decode()[len(prefix) :]) for key in found]
+                replies = await self._calls.run("audit_records", items)
                 requeued += sum(reply for reply in replies if isinstance(reply, int))
             if cursor == b"0":
                 return Audited(ran=True, requeued=requeued, consumers_deleted=deleted)

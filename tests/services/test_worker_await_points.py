@@ -22,9 +22,10 @@ import structlog
 from services.worker.app import Worker
 from services.worker.providers import Action, Completion, GenerationRequest, ProviderError
 from shared.errors import StoreUnavailable
-from shared.job import JobError, JobSnapshot, JobStatus, NewJob
+from shared.job import JobError, JobSnapshot, JobStatus
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore
+from shared.store.transitions import Submit
 from tests.support.await_points import FAULTS, Fault, Watch, written_awaits
 from tests.support.checks import leaks
 from tests.support.processes import ROOT
@@ -141,19 +142,19 @@ def _break_away(worker: Worker) -> None:
         setattr(store, name, breaking(name))
 
 
-def _job(kind: Kind, number: int = 0) -> NewJob:
+def _job(kind: Kind, number: int = 0) -> Submit:
     """`number`: which of the gates it waits at, if it does: who waits at one is served slowly."""
     route = tuple(f"{name}{number}:{name}{number}" if name == "limited" else f"{name}:{name}" for name in kind.chain)
     return new_job(prompt=kind.name, route=route, max_attempts=kind.max_attempts, timeout_seconds=TIMEOUT)
 
 
-async def _submit(store: JobStore, kind: Kind) -> NewJob:
+async def _submit(store: JobStore, kind: Kind) -> Submit:
     job = _job(kind)
     await store.submit(job)
     return job
 
 
-async def _seen(store: JobStore, job: NewJob, wanted: Callable[[JobStatus], bool]) -> JobSnapshot:
+async def _seen(store: JobStore, job: Submit, wanted: Callable[[JobStatus], bool]) -> JobSnapshot:
     """The job once its status is what is wanted."""
     async with asyncio.timeout(60):
         while True:
@@ -163,13 +164,13 @@ async def _seen(store: JobStore, job: NewJob, wanted: Callable[[JobStatus], bool
             await asyncio.sleep(0.05)
 
 
-async def _cancel(store: JobStore, job: NewJob) -> None:
+async def _cancel(store: JobStore, job: Submit) -> None:
     await _seen(store, job, lambda status: status is not JobStatus.QUEUED)
     await asyncio.sleep(0.1)
     await repeated(partial(store.cancel, job.id))
 
 
-async def _ends(store: JobStore, jobs: Sequence[tuple[Kind, NewJob]]) -> list[str | None]:
+async def _ends(store: JobStore, jobs: Sequence[tuple[Kind, Submit]]) -> list[str | None]:
     """How each job ended, when that is not as it should."""
     wrong = list[str | None]()
     cancels = [asyncio.create_task(_cancel(store, job)) for kind, job in jobs if kind.ends is JobStatus.CANCELLED]

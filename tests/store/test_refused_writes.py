@@ -16,7 +16,7 @@ from shared.job import Claim, RetryReason
 from shared.settings import StoreSettings
 from shared.store.embedded.server import EmbeddedServer
 from shared.store.engine import scripts
-from shared.store.engine.script_calls import Item
+from shared.store.engine.signatures import Item
 from shared.store.job_store import JobStore, open_store
 from shared.store.results import CallReport
 from shared.store.transitions import Requeue, Reroute
@@ -46,7 +46,7 @@ class Scene:
     async def run(self, name: str, **argv: str | int) -> None:
         """A script by its name."""
         items: dict[str, list[Item]] = {"audit_records": [(self.job_id,)], "usage": [(1,)], "list": [("nobody",)]}
-        await self.store._calls.run(name, items.get(name, []), **argv)
+        await self.store._calls.call(name, items.get(name, []), argv)
 
     async def fail_over(self) -> None:
         """As the greeting of a connection does, with a term of its own."""

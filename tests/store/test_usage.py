@@ -11,6 +11,7 @@ import pytest
 from shared.errors import LeaseLost, StoreRejected, StoreUnavailable
 from shared.job import Claim, JobStatus, Outcome, Usage
 from shared.settings import StoreSettings
+from shared.store.engine.signatures import DayItem
 from shared.store.job_store import JobStore, open_store
 from shared.store.reading.usage import UsageRow
 from shared.store.transitions import Finish
@@ -266,9 +267,9 @@ async def test_one_call_answers_a_bounded_number_of_sums(store: JobStore, raw: R
     for day in (1, 2):
         await raw("HSET", KEYS.usage("org", day), *sums)
     call = partial(store._calls.run, "usage", organization="org", fields_max=3)
-    (first, lines), later = await call([(1,), (2,)])
+    (first, lines), later = await call([DayItem(1), DayItem(2)])
     assert (sorted(part.decode() for part in first), lines, later) == (sorted(sums), [], b"LATER")
-    assert (await call([(2,)]))[0][0] == first
+    assert (await call([DayItem(2)]))[0][0] == first
 
 
 async def test_names_that_a_caller_thinks_up_make_no_day_longer(store: JobStore, raw: RawRedis) -> None:

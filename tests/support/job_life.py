@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from shared.job import Claim, JobError, JobSpec, JobStatus, NewJob, Outcome, RetryReason, new_job_id
+from shared.job import Claim, JobError, JobSpec, JobStatus, Outcome, RetryReason, new_job_id
 from shared.store.job_store import JobStore
-from shared.store.transitions import Finish, Requeue
+from shared.store.transitions import Finish, Requeue, Submit
 
 WORKER = "worker-1"
 
@@ -31,7 +31,7 @@ class JobLife:
     async def submit(self) -> JobLife:
         """Queue it."""
         spec = JobSpec(project_id="p", user_id="u", organization_id=self.organization_id, prompt="write")
-        await self._store.submit(NewJob(id=self.id, spec=spec))
+        await self._store.submit(Submit(id=self.id, spec=spec))
         self.events.append("queued")
         return self
 

@@ -8,11 +8,11 @@ from functools import partial
 from typing import Any, TypeVar
 
 from shared.errors import StoreUnavailable
-from shared.job import Claim, JobError, JobSpec, JobStatus, NewJob, Outcome, Priority, new_job_id
+from shared.job import Claim, JobError, JobSpec, JobStatus, Outcome, Priority, new_job_id
 from shared.store.job_store import JobStore
 from shared.store.keys import FIXED, GROUP, QUEUES, Keys
 from shared.store.reading.usage import UsageRow
-from shared.store.transitions import Finish
+from shared.store.transitions import Finish, Submit
 from tests.support.checks import RawRedis
 
 KEYS = Keys()
@@ -23,12 +23,12 @@ POLL = 9
 ERROR = JobError(type="ProviderUnavailable", message="try later", retryable=True)
 
 
-def new_job(priority: str = "normal", *, organization: str = "org", **more: Any) -> NewJob:
-    """A small job. Fields of `NewJob` (delay_ms, …) and of its spec (max_attempts, …) by name."""
+def new_job(priority: str = "normal", *, organization: str = "org", **more: Any) -> Submit:
+    """A small job. Fields of `Submit` (delay_ms, …) and of its spec (max_attempts, …) by name."""
     of_spec = {name: more.pop(name) for name in list(more) if name in JobSpec.__struct_fields__}
     of_spec = {"project_id": "p", "user_id": "u", "prompt": "x"} | of_spec
     spec = JobSpec(organization_id=organization, priority=Priority(priority), **of_spec)
-    return NewJob(id=new_job_id(), spec=spec, **more)
+    return Submit(id=new_job_id(), spec=spec, **more)
 
 
 async def usage_rows(store: JobStore, organization: str, first_day: int, last_day: int) -> list[UsageRow]:

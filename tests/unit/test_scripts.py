@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from shared.store.engine import scripts
+from shared.settings import StoreSettings
+from shared.store.engine import scripts, signatures
+from shared.store.engine.scripts import load
+from shared.store.job_store import open_store
 from shared.store.keys import FIXED, PREFIXES, Keys
 
 FOLDER = Path(scripts.__file__).parents[1] / "lua"
@@ -79,6 +83,33 @@ def test_a_script_keeps_clear_of_the_200_names_that_lua_allows(name: str) -> Non
     _, body = scripts.load(name).source.split("local function run()")
     found = re.findall(r"^local (?:function )?([\w, ]+?)\s*(?:=|\(|$)", body, re.MULTILINE)
     assert 0 < sum(names.count(",") + 1 for names in found) <= 180
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_script_has_a_signature(name: str) -> None:
+    """What calls give is what the header takes, by name."""
+    script = scripts.load(name)
+    signatures.check(name, script.argv, script.item)
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("finish", {"item": (*load("finish").item[:-1], "renamed")}),
+        ("finish", {"item": load("finish").item[::-1]}),
+        ("finish", {"argv": (*load("finish").argv, "renamed")}),
+        ("claim", {"argv": load("claim").argv[1:]}),
+    ],
+    ids=["item", "order", "constant", "argument"],
+)
+async def test_a_store_does_not_begin_with_a_header_that_was_changed_alone(
+    name: str, changed: dict[str, tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A value that is renamed, moved, or that nothing gives, is found at the start."""
+    script = msgspec.structs.replace(load(name), **changed)
+    monkeypatch.setattr(scripts, "load", lambda wanted: script if wanted == name else load(wanted))
+    with pytest.raises(ValueError, match=f"{name}.lua"):
+        await open_store(StoreSettings(redis_url="redis://localhost:1"), client_name="test").__aenter__()
 
 
 def test_only_the_lease_fragment_acknowledges() -> None:

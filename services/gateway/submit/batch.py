@@ -21,7 +21,8 @@ from shared.errors import PressworkError, StoreUnavailable
 from shared.http.auth import Identity
 from shared.http.error_responses import from_error, submit_unavailable
 from shared.http.problems import INVALID, STORE_UNAVAILABLE, TOO_LARGE, FieldError, Problem, ProblemDetails
-from shared.job import JobStatus, NewJob
+from shared.job import JobStatus
+from shared.store.transitions import Submit
 from shared.telemetry.metrics import SubmitMetrics
 from shared.yielding import Turns
 
@@ -81,7 +82,7 @@ class BatchCall:
             jobs.append(self._prepare(i, raw, head, identity))
             await turns.give()
 
-        sound = [job for job in jobs if isinstance(job, NewJob)]
+        sound = [job for job in jobs if isinstance(job, Submit)]
         await self._admission.admit(len(sound), len(body))
         answers = await asyncio.gather(*(self._submit(job) for job in jobs))
 
@@ -92,7 +93,7 @@ class BatchCall:
             self._refused.labels(reason).inc()
         await send_json(send, 202, _encode({"jobs": answers}))
 
-    def _prepare(self, index: int, raw: msgspec.Raw, head: Head, identity: Identity) -> NewJob | Problem:
+    def _prepare(self, index: int, raw: msgspec.Raw, head: Head, identity: Identity) -> Submit | Problem:
         prefix = f"jobs[{index}]"
         if len(bytes(raw)) > BODY_MAX:
             return Problem(TOO_LARGE, f"{prefix}: at most {BODY_MAX} bytes")
@@ -109,7 +110,7 @@ class BatchCall:
         except Problem as problem:
             return problem
 
-    async def _submit(self, job: NewJob | Problem) -> BatchAccepted | BatchRejected:
+    async def _submit(self, job: Submit | Problem) -> BatchAccepted | BatchRejected:
         if isinstance(job, Problem):
             return BatchRejected(job.details)
         try:

@@ -21,8 +21,9 @@ from shared.http.auth import Identity
 from shared.http.error_responses import submit_unavailable
 from shared.http.prefix import prefix_of
 from shared.http.problems import OVERLOADED, QUEUE_FULL, STORE_FULL, STORE_QUOTA, STORE_UNAVAILABLE
-from shared.job import NewJob, Priority
+from shared.job import Priority
 from shared.store.results import Submitted
+from shared.store.transitions import Submit
 from shared.telemetry.metrics import SubmitMetrics
 
 PATH: Final = "/generate-content"
@@ -81,7 +82,7 @@ class SubmitCall:
         accepted = self._links.accepted(submitted, prefix_of(scope))
         await send_json(send, 202, _encode(accepted), (b"location", accepted.links.status.encode()))
 
-    async def submit(self, job: NewJob) -> Submitted:
+    async def submit(self, job: Submit) -> Submitted:
         """Put a job into the queue, count it and log it. The errors are the store's."""
         submitted = await self._awaited.submit(job)
         if submitted.created:

@@ -11,10 +11,11 @@ from typing import Final, NamedTuple
 
 from services.gateway.waiting.long_poll import Read, until_ended, until_ended_at
 from shared.http.auth import Identity
-from shared.job import JobSnapshot, NewJob
+from shared.job import JobSnapshot
 from shared.store.job_store import JobStore
 from shared.store.pubsub.listeners import Listener
 from shared.store.results import Submitted
+from shared.store.transitions import Submit
 
 LIMIT: Final = 1000
 """Jobs remembered, at about half a KiB each; of older ones the record is read."""
@@ -38,7 +39,7 @@ class AwaitedJobs:
         self._kept_s = kept_s
         self._jobs: OrderedDict[str, _Job] = OrderedDict()
 
-    async def submit(self, job: NewJob) -> Submitted:
+    async def submit(self, job: Submit) -> Submitted:
         """`JobStore.submit`, with a listener from before."""
         listener = self._listen(job.id)
         if listener is None:

@@ -1,4 +1,4 @@
-"""What the scripts take for one job: the values of their ITEM headers, in order. Pure."""
+"""Transitions as the scripts take them: the values of their ITEM headers. Pure."""
 
 from __future__ import annotations
 
@@ -7,23 +7,34 @@ from typing import Final
 import msgspec
 
 from shared.chain import split
-from shared.job import DEADLINE_MS, NANO, Claim, JobError, JobSpec, JobStatus, NewJob, Outcome, RetryReason, Spent
-from shared.store.engine.script_calls import Item
-from shared.store.keys import encode_id
+from shared.job import NANO, Claim, JobError, JobSpec, JobStatus, Outcome, RetryReason, Spent
+from shared.store.engine.signatures import FinishItem, ReportItem, RequeueItem, RerouteItem, SubmitItem
+from shared.store.keys import Keys, encode_id
 from shared.store.reading import records, usage
 from shared.store.results import CallReport
-from shared.store.transitions import Finish, Requeue, Reroute
+from shared.store.transitions import DEADLINE_MS, Finish, Requeue, Reroute, Submit
+
+KEY_SLACK_MS: Final = 7_200_000
+"""So much longer than its job's record an idempotency key is remembered."""
 
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def submit(job: NewJob, key: str, key_ttl_ms: int) -> tuple[Item, int]:
-    """Of submit.lua, and its size in bytes. `key`: last part of its idempotency key's name, empty without one."""
-    spec, body = job.spec, _encode(job.spec)
-    own = job.deadline_ms != DEADLINE_MS if job.own_deadline is None else job.own_deadline
-    item = (
-        job.id, encode_id(spec.organization_id), body, spec.priority[0], job.delay_ms, job.deadline_ms,
-        spec.max_attempts, " ".join(job.route), spec.max_tokens or "", key, job.fingerprint, key_ttl_ms, int(own),
+def submit(submit: Submit, result_ttl_ms: int) -> tuple[SubmitItem, int]:
+    """Of submit.lua, and its size in bytes. `result_ttl_ms`: how long an ended job's record is kept."""
+    spec, body = submit.spec, _encode(submit.spec)
+    own = submit.deadline_ms != DEADLINE_MS if submit.own_deadline is None else submit.own_deadline
+
+    key, key_ttl_ms = "", 0
+    if submit.idempotency_key is not None:
+        key = Keys.idempotency(spec.organization_id, submit.idempotency_key)
+        key_ttl_ms = submit.delay_ms + submit.deadline_ms + result_ttl_ms + KEY_SLACK_MS
+
+    item = SubmitItem(
+        job=submit.id, organization=encode_id(spec.organization_id), spec=body, queue=spec.priority[0],
+        delay=submit.delay_ms, deadline=submit.deadline_ms, max_attempts=spec.max_attempts,
+        route=" ".join(submit.route), max_tokens=spec.max_tokens or "", idempotency=key,
+        fingerprint=submit.fingerprint, idempotency_ttl=key_ttl_ms, own_deadline=int(own),
     )  # fmt: skip
     return item, len(body)
 
@@ -39,16 +50,17 @@ def _used(claim: Claim, outcome: Outcome) -> str:
     return usage.line(claim.spec.organization_id, claim.spec.project_id, outcome)
 
 
-def finish(finish: Finish) -> tuple[Item, int]:
+def finish(finish: Finish) -> tuple[FinishItem, int]:
     """Of finish.lua, and its size in bytes."""
     claim, outcome, number = finish.claim, finish.outcome, finish.number
     has_tail = outcome.result is not None and finish.offset < len(outcome.result)
     body, kept = _encode(outcome), _encode(_kept(claim.spec, finish.status))
-    brief = _encode(msgspec.structs.replace(outcome, result=None)) if len(body) >= records.BRIEF_FROM else ""
-    item = (
-        claim.consumer, claim.job_id, encode_id(claim.spec.organization_id), claim.token, finish.status, body,
-        number, finish.offset, number + 1 + int(has_tail), claim.started_ms + finish.run_ms, kept,
-        _used(claim, outcome), brief,
+    brief = _encode(msgspec.structs.replace(outcome, result=None)) if len(body) >= records.BRIEF_FROM else b""
+    item = FinishItem(
+        consumer=claim.consumer, job=claim.job_id, organization=encode_id(claim.spec.organization_id),
+        token=claim.token, status=finish.status, outcome=body, number=number, offset=finish.offset,
+        final=number + 1 + int(has_tail), ended=claim.started_ms + finish.run_ms, spec=kept,
+        usage=_used(claim, outcome), brief=brief,
     )  # fmt: skip
     return item, len(body) + len(kept)
 
@@ -62,38 +74,42 @@ def _ended_after(failure: JobError, claim: Claim, spent: Spent | None) -> Outcom
     return Outcome(error=failure, provider=provider, model=model, usage=spent.usage, cost_usd=cost)
 
 
-def requeue(requeue: Requeue) -> Item:
+def requeue(requeue: Requeue) -> RequeueItem:
     """Of requeue.lua."""
     claim, spent = requeue.claim, requeue.spent
     failure = requeue.error or JobError(type="GaveUp", message="the job was handed back too often")
     outcome = _ended_after(failure, claim, spent)
-    return (
-        claim.consumer, claim.job_id, claim.token, claim.spec.priority[0], requeue.reason, requeue.delay_ms,
-        int(requeue.refund), _encode(outcome), _encode(spent) if spent else "", _used(claim, outcome),
+    return RequeueItem(
+        consumer=claim.consumer, job=claim.job_id, token=claim.token, queue=claim.spec.priority[0],
+        reason=requeue.reason, delay=requeue.delay_ms, refund=int(requeue.refund), outcome=_encode(outcome),
+        spent=_encode(spent) if spent else b"", usage=_used(claim, outcome),
     )  # fmt: skip
 
 
-def unreadable(consumer: str, job: bytes, token: bytes, delay_ms: int) -> Item:
+def unreadable(consumer: str, job: bytes, token: bytes, delay_ms: int) -> RequeueItem:
     """Of requeue.lua, for a job whose record this release cannot read: another one may."""
     end = _encode(Outcome(error=JobError(type="Unreadable", message="no worker could read the job")))
-    return (consumer, job, token, "n", RetryReason.ERROR, delay_ms, 0, end, "", "")
+    return RequeueItem(
+        consumer=consumer, job=job, token=token, queue="n", reason=RetryReason.ERROR, delay=delay_ms, refund=0,
+        outcome=end, spent=b"", usage="",
+    )  # fmt: skip
 
 
 def _retry_after(retry_after_ms: int | None) -> int:
     return -1 if retry_after_ms is None else retry_after_ms
 
 
-def reroute(reroute: Reroute) -> Item:
+def reroute(reroute: Reroute) -> RerouteItem:
     """Of reroute.lua."""
     claim, spent = reroute.claim, reroute.spent
     chain = reroute.chain or (reroute.gate, *reroute.candidates)
-    return (
-        claim.consumer, claim.job_id, claim.token, claim.spec.priority[0], reroute.gate, reroute.report,
-        _retry_after(reroute.retry_after_ms), " ".join(reroute.candidates), " ".join(chain),
-        _encode(spent) if spent else "",
+    return RerouteItem(
+        consumer=claim.consumer, job=claim.job_id, token=claim.token, queue=claim.spec.priority[0], gate=reroute.gate,
+        report=reroute.report, retry=_retry_after(reroute.retry_after_ms), candidates=" ".join(reroute.candidates),
+        route=" ".join(chain), spent=_encode(spent) if spent else b"",
     )  # fmt: skip
 
 
-def report(gate: str, outcome: CallReport, retry_after_ms: int | None, tokens: int) -> Item:
+def report(gate: str, outcome: CallReport, retry_after_ms: int | None, tokens: int) -> ReportItem:
     """Of report.lua; arguments as in `JobStore.report`."""
-    return (gate, outcome, _retry_after(retry_after_ms), tokens)
+    return ReportItem(gate=gate, report=outcome, retry=_retry_after(retry_after_ms), tokens=tokens)

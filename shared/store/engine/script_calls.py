@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 from redis.exceptions import ResponseError
 
@@ -12,8 +12,20 @@ from shared.store.backend import Connections
 from shared.store.connection import server_errors
 from shared.store.connection.confirmed_writes import BATCHES
 from shared.store.connection.multiplexer import Observer
+from shared.store.engine import scripts, signatures
 from shared.store.engine.batching import Coalescer
 from shared.store.engine.scripts import Scripts
+from shared.store.engine.signatures import (
+    AppendItem,
+    FinishItem,
+    Item,
+    ReportItem,
+    RequeueItem,
+    RerouteItem,
+    ScriptRunner,
+    SubmitItem,
+    Value,
+)
 from shared.store.keys import Keys
 from shared.store.routing import Routing
 
@@ -34,8 +46,7 @@ APPENDS_IN_FLIGHT: Final = 16
 """A thousand streams append 2,000 times a second and more: one batch at a time would need every answer within 32 ms,
 and a busy event loop needs several of its turns to see one."""
 
-Item = tuple[bytes | str | int | float, ...]
-Batches = Coalescer[Item, Any]
+ItemT = TypeVar("ItemT", bound=Item)
 
 
 def _constants(settings: StoreSettings, routing: Routing, *, fenced: bool) -> dict[str, str | int]:
@@ -60,8 +71,16 @@ def _constants(settings: StoreSettings, routing: Routing, *, fenced: bool) -> di
     }
 
 
-class ScriptCalls:
-    """Of one store. Each `Coalescer` here takes the ITEM of the script of its name and answers that item's reply.
+def _check(constants: Collection[str]) -> None:
+    """ValueError when a header names a value that neither the caller of its script gives nor `constants` hold."""
+    for name in scripts.names():
+        lacking = set(scripts.load(name).argv) - signatures.declared()[name].argv - set(constants)
+        if lacking:
+            raise ValueError(f"{name}.lua takes {', '.join(sorted(lacking))}, which nothing gives")
+
+
+class ScriptCalls(ScriptRunner):
+    """Of one store. Each `Coalescer` here takes the item of the script of its name and answers that item's reply.
 
     `refused` counts calls that were refused as every write was then.
     """
@@ -76,6 +95,7 @@ class ScriptCalls:
     ) -> None:
         self._on_refusal = connections.refused
         constants = self._constants = _constants(settings, routing or Routing(), fenced=connections.fenced)
+        _check(constants)
         self.refused = 0
         self.scripts = Scripts(connections.transport, keys, constants, observer)
         self._submits = self.scripts
@@ -87,27 +107,31 @@ class ScriptCalls:
         # Two at a time: the server serves one batch while this process makes the next. What waits for a submit is
         # shared out among both; the ends of jobs do better in full batches (measured with 50 callers each).
         self.submit = self._batches(
-            "submit", in_flight=BATCHES if waits else 2, shares=not waits, patience_s=settings.timeout_seconds,
-            lease_ms=notify_within_ms,
+            "submit", SubmitItem, in_flight=BATCHES if waits else 2, shares=not waits,
+            patience_s=settings.timeout_seconds, lease_ms=notify_within_ms,
         )  # fmt: skip
-        self.append = self._batches("append", in_flight=APPENDS_IN_FLIGHT, full_only=True)
-        self.finish = self._batches("finish", in_flight=2)
-        self.requeue = self._batches("requeue", lease_ms=notify_within_ms)
-        self.reroute = self._batches("reroute")
-        self.report = self._batches("report")
+        self.append = self._batches("append", AppendItem, in_flight=APPENDS_IN_FLIGHT, full_only=True)
+        self.finish = self._batches("finish", FinishItem, in_flight=2)
+        self.requeue = self._batches("requeue", RequeueItem, lease_ms=notify_within_ms)
+        self.reroute = self._batches("reroute", RerouteItem)
+        self.report = self._batches("report", ReportItem)
 
     def _batches(
         self,
         script: str,
+        item: type[ItemT],
         *,
         in_flight: int = 1,
         shares: bool = False,
         full_only: bool = False,
         patience_s: float | None = None,
         **argv: int,
-    ) -> Batches:
-        async def flush(items: list[Item]) -> list[Any]:
-            replies: list[Any] = await self.run(script, items, **argv)
+    ) -> Coalescer[ItemT, Any]:
+        if signatures.BATCHED[script] is not item:
+            raise ValueError(f"{script}.lua does not take {item.__name__}")
+
+        async def flush(items: list[ItemT]) -> list[Any]:
+            replies: list[Any] = await self.call(script, items, argv)
             return replies
 
         return Coalescer(flush, patience_s=patience_s, in_flight=in_flight, shares=shares, full_only=full_only)
@@ -116,11 +140,11 @@ class ScriptCalls:
         """Scripts that are called from now on are told the prices of `routing`."""
         self._constants["prices"] = routing.constants["prices"]
 
-    async def run(self, script: str, items: Sequence[Item] = (), **argv: bytes | str | int | float) -> Any:
-        """One call. A refusal of the whole call in the domain's words."""
-        scripts = self._submits if script == "submit" else self.scripts
+    async def call(self, script: str, items: Sequence[Item], argv: Mapping[str, Value]) -> Any:
+        """See `ScriptRunner`. A refusal of the whole call in the domain's words."""
+        caller = self._submits if script == "submit" else self.scripts
         try:
-            reply = await scripts.call(script, items, **argv)
+            reply = await caller.call(script, items, argv)
         except ResponseError as error:
             self._on_refusal(error)
             self.refused += server_errors.of_every_write(error)

@@ -31,6 +31,8 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from shared.store.connection.connector import error_code
 from shared.store.connection.multiplexer import Observer, Reply, Transport
+from shared.store.engine import signatures
+from shared.store.engine.signatures import Item, ScriptRunner, Value
 from shared.store.keys import GROUP, Keys
 
 _COUNTING: Final = """\
@@ -46,7 +48,6 @@ _COUNTED: Final = (
 is exact on every path; a model of the costs would have to follow each change of a script."""
 
 _HEADER: Final = re.compile(r"^-- (KEYS|PREFIX|ARGV|ITEM|INCLUDE) (.+)$", re.MULTILINE)
-Value = bytes | str | int | float
 
 
 class Script(msgspec.Struct, frozen=True):
@@ -124,7 +125,7 @@ def names() -> tuple[str, ...]:
     return tuple(path.name.removesuffix(".lua") for path in _folder().iterdir() if path.name.endswith(".lua"))
 
 
-class Scripts:
+class Scripts(ScriptRunner):
     """Calls scripts over a transport. Survives SCRIPT FLUSH, a new server and a lost consumer group, and, since all of
     them are read at the start, a release that is replaced on disk while it runs."""
 
@@ -138,36 +139,30 @@ class Scripts:
         self._loaded = {name: self._addressed(load(name)) for name in names()}
 
     def _addressed(self, script: Script) -> tuple[Script, tuple[Value, ...]]:
+        signatures.check(script.name, script.argv, script.item)
         keys = [self._keys.fixed(key) for key in script.keys]
         prefixes = [self._keys.prefix(prefix) for prefix in script.prefixes]
         return script, (script.sha, len(keys), *keys, *prefixes)
 
-    async def call(self, name: str, items: Sequence[Sequence[Value]] = (), **argv: Value) -> Reply:
-        """Run a script once; `argv` by the names of its header, the rest comes from the constants.
-
-        TypeError for a value that is missing or of the wrong width; ResponseError when the whole script was refused.
-        """
-        script, start = self._loaded[name]
-        try:
-            values = [argv.pop(key) if key in argv else self._constants[key] for key in script.argv]
-        except KeyError as missing:
-            raise TypeError(f"{name}.lua needs {missing}") from None
-        if argv or any(len(item) != len(script.item) for item in items):
-            raise TypeError(f"{name}.lua does not take these values")
+    async def call(self, script: str, items: Sequence[Item], argv: Mapping[str, Value]) -> Reply:
+        """See `ScriptRunner`. What `argv` lacks of the header comes from the constants. ResponseError when the whole
+        script was refused."""
+        loaded, start = self._loaded[script]
+        values = [argv[name] if name in argv else self._constants[name] for name in loaded.argv]
         command = ("EVALSHA", *start, *values, *chain.from_iterable(items))
         for _ in range(3):
             try:
-                return await self._run(script, command)
+                return await self._send(loaded, command)
             except NoScriptError:
                 self._observe("script_load", 1)
-                await self._transport.execute("SCRIPT", "LOAD", script.source)
+                await self._transport.execute("SCRIPT", "LOAD", loaded.source)
             except ResponseError as error:
                 if error_code(error) != "NOGROUP" and "no such key" not in str(error):
                     raise
                 await self.create_groups()
-        return await self._run(script, command)
+        return await self._send(loaded, command)
 
-    async def _run(self, script: Script, command: tuple[Value, ...]) -> Reply:
+    async def _send(self, script: Script, command: tuple[Value, ...]) -> Reply:
         inside = 0
         try:
             inside, *replies = await self._transport.execute(*command)

@@ -144,7 +144,7 @@ class Vetting:
         try:
             if len(calls) > FEW:
                 await self._try_scripting(refused)
-            reply = await self._scripts.call("vet", calls=encoded)
+            reply = await self._scripts.run("vet", calls=encoded)
         except ResponseError as error:
             if not refused.add(("EVALSHA", self._keys.pattern), error):
                 raise

@@ -12,6 +12,7 @@ from shared.job import JOB_ID, JobSnapshot, JobStatus
 from shared.settings import MAX_DEADLINE_SECONDS
 from shared.store.connection import server_errors
 from shared.store.engine.script_calls import ScriptCalls
+from shared.store.engine.signatures import JobItem
 from shared.store.keys import Keys
 from shared.store.reading import records
 from shared.store.reading.commands import Reads
@@ -99,7 +100,7 @@ class Listing:
             ids = [raw.decode() for raw in await self._reads.execute("LRANGE", key, start, end - 1)][::-1]
             while ids:
                 replies = await self._calls.run(
-                    "list", [(job_id,) for job_id in ids], status=status or "", bytes_max=CALL_BYTES,
+                    "list", [JobItem(job_id) for job_id in ids], status=status or "", bytes_max=CALL_BYTES,
                     outcome_max=OUTCOME_MAX,
                 )  # fmt: skip
                 for reply in replies:

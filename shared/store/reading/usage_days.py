@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from shared.store.connection import server_errors
 from shared.store.engine.script_calls import ScriptCalls
+from shared.store.engine.signatures import DayItem
 from shared.store.keys import Keys, encode_id
 from shared.store.reading.commands import Reads
 from shared.store.reading.usage import UsageRow, add_lines, packed_sums, parse_day, rows_of
@@ -60,7 +61,7 @@ class UsageDays:
 
     async def _call(self, organization_id: str, days: range) -> Sequence[Any]:
         replies: Sequence[Any] = await self._calls.run(
-            "usage", [(day,) for day in days], organization=encode_id(organization_id), fields_max=FIELDS_PER_CALL
+            "usage", [DayItem(day) for day in days], organization=encode_id(organization_id), fields_max=FIELDS_PER_CALL
         )
         for reply in replies:
             server_errors.check_item(reply)
