@@ -20,6 +20,9 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 PEER_PYTHON: Final = ROOT / ".venv-bench" / "bin" / "python"
 """The peers live in an environment of their own (`make bench` makes it): their pins are not ours."""
 
+PEER_MODULES: Final = ROOT / ".venv-bench" / "node_modules"
+"""Those of Node's peers, which are there where npm is."""
+
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 12.0
 

@@ -64,6 +64,10 @@ class Probe:
         """Entries of a stream, 0 when it isn't there."""
         return int(self._client.xlen(stream))
 
+    def members(self, sorted_set: str) -> int:
+        """Members of a sorted set, 0 when it isn't there."""
+        return int(self._client.zcard(sorted_set))
+
     def completed(self) -> int:
         """Jobs that ended, where none fails: counted, or still a line in the ledger. Never too many: a fold between the
         two readings moves lines to where was looked already."""

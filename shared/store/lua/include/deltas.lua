@@ -1,14 +1,15 @@
--- Reads or measures the text that a lease has written to the job's log so far; `number`: its last event. Text is read for a
--- job that ends here: up to half a MiB, of a very long log the beginning. Where only its length counts it is measured.
+-- Reads or measures the text that a lease has written to the job's log so far; `number`: its last event. Text is read
+-- for a job that ends here, up to half a MiB and DELTAS_MAX pieces. Where only its length counts it is measured.
 -- measured: deltas that this call has read or measured.
 
 local PAGE, TEXT_MAX, MEASURED_MAX = 512, 524288, 1024
-local DELTAS_MAX, DELTAS_OF_LONG_LOG = 10240, 4096
+-- Of pieces, which a worker writes at most twelve times a second: five minutes of text, 5 ms of the server.
+local DELTAS_MAX = 4096
 local measured = 0
 
 local function partial_text(job, token, number)
   local deltas, bytes = {}, 0
-  if number > DELTAS_MAX then number = DELTAS_OF_LONG_LOG end
+  number = math.min(number, DELTAS_MAX)
   measured = measured + number
   for first = 2, number, PAGE do
     local fields = {}
