@@ -118,7 +118,7 @@ async def open_app(
 
 
 def _streams(settings: GatewaySettings) -> int:
-    """Limit of event streams: half of all connections, so that they never keep calls out."""
+    """Most event streams: half of all connections, so that they never keep calls out."""
     return min(settings.notifier_max_connections, max(1, capacity(settings.gateway_max_connections) // 2))
 
 
@@ -143,12 +143,12 @@ def _ready(store: JobStore, stop: asyncio.Event) -> Callable[[], Awaitable[None]
 
 
 async def _live() -> bool:
-    """The gateway has no loop that could be stuck without this answer being stuck too."""
+    """Answer that the gateway is alive: it has no loop that could be stuck without this answer being stuck too."""
     return True
 
 
 async def run(mapping: Mapping[str, str]) -> None:
-    """Serve until SIGTERM or SIGINT. SettingsInvalid with one line when something is set wrong."""
+    """Serve until SIGTERM or SIGINT. SettingsInvalid with one line for a bad setting."""
     settings = read(mapping, GatewaySettings)
     logs.configure("gateway", settings.log_level)
     stop = asyncio.Event()

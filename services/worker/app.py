@@ -49,7 +49,7 @@ from shared.telemetry.command_budget import reported
 from shared.telemetry.metrics import RedisMetrics, WorkerMetrics, new_registry
 
 RELEASE_SECONDS: Final = 1.2
-"""How long releasing the jobs may take after the drain: platforms kill 10 s after SIGTERM (Cloud Run)."""
+"""Time to release the jobs after the drain, in s: platforms kill 10 s after SIGTERM (Cloud Run)."""
 
 METRICS_CONNECTIONS: Final = 100
 """Of probes and scrapers: however many connect, the worker keeps its files for Redis and providers."""
@@ -104,7 +104,7 @@ class Worker:
 
     @property
     def stuck(self) -> int:
-        """How many tasks live on although their jobs were taken from them."""
+        """Number of tasks that live on although their jobs were taken from them."""
         return len(self._pool.stuck)
 
     async def run(self, stop: asyncio.Event, stop_now: asyncio.Event | None = None) -> None:

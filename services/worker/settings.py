@@ -22,20 +22,20 @@ TAGS_MAX: Final = 8
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """The jobs it runs at once, and the providers it runs them on.
+    """Jobs at once, providers, and their limits.
 
     `worker_concurrency`: jobs at once; one renewal carries twice as many leases at most, and Lua unpacks under 8,000.
-    `allowed_hosts`: names by which its health and metrics are asked for, see `shared/http/hosts.py`.
-    `drain_seconds`: how long running jobs may go on after SIGTERM before they are released. `providers`:
-    `provider:model` entries separated by commas, in order of preference; empty: those whose keys are set, else the
-    demo. `provider_limits`: `provider:model=requests/tokens` a minute, separated by commas, for the whole fleet.
-    `gate_failures`: so many failures in a row close a provider's gate. `first_token_seconds`, `token_gap_seconds`: how
-    long a provider may be silent; `thinking_seconds`: how long it may think at a stretch instead. `think_tags`: names
-    of the tags around thoughts at the start of a text, separated by commas; empty: they are text. `openai_priced`,
-    `anthropic_priced`: whether the vendor's price list holds at the base URL, or whose; by default that of the vendor
-    whose address it is. `prices`: a file of prices, which come before any list. `servers`: those with settings of their
-    own (`read_worker`). `provider_proxy`: URL of an HTTP proxy for all calls of providers; the environment's proxies
-    are ignored.
+    `allowed_hosts`: names by which its health and metrics are asked for, see `shared/http/hosts.py`. `drain_seconds`:
+    time for running jobs to end after SIGTERM before they are released. `providers`: `provider:model` entries separated
+    by commas, in order of preference; empty: those whose keys are set, else the demo. `provider_limits`:
+    `provider:model=requests/tokens` a minute, separated by commas, for the whole fleet. `gate_failures`: failures in a
+    row that block a provider's gate. `first_token_seconds`, `token_gap_seconds`: longest silence of a provider;
+    `thinking_seconds`: longest time that it may think at a stretch instead. `think_tags`: names of the tags around
+    thoughts at the start of a text, separated by commas; empty: they are text. `openai_priced`, `anthropic_priced`:
+    whether the vendor's price list holds at the base URL, or the name of another list; by default that of the vendor at
+    the address. `prices`: a file of prices, which come before any list. `servers`: those with settings of their own
+    (`read_worker`). `provider_proxy`: URL of an HTTP proxy for all calls of providers; the environment's proxies are
+    ignored.
     """
 
     worker_concurrency: Annotated[int, msgspec.Meta(ge=1, le=2_000)] = 50
@@ -74,7 +74,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def known_servers(self) -> dict[str, Server]:
-        """Every server that may be called, by the name of its provider. One of one's own may need no key."""
+        """Every server that may be called, by the name of its provider. A self-hosted one may need no key."""
         openai = Server(
             name="openai", dialect="openai", base_url=self.openai_base_url, key=self.openai_api_key,
             priced=self.openai_priced,
@@ -113,7 +113,8 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_worker(mapping: Mapping[str, str], **given: object) -> WorkerSettings:
-    """The worker's settings with the servers that PROVIDERS names. SettingsInvalid with one line for a wrong one."""
+    """Read the worker's settings with the servers that PROVIDERS names. SettingsInvalid with one line for a wrong
+    one."""
     settings = read(mapping, WorkerSettings, **{"servers": (), **given})
     if not settings.providers and (unused := unused_servers(mapping, ())):
         raise SettingsInvalid(f"PROVIDER_{unused[0]}_… is set, and PROVIDERS names no model of {unused[0].lower()}")

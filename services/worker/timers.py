@@ -1,4 +1,4 @@
-"""When jobs that wait for a time fall due: delayed and throttled ones, and their deadlines."""
+"""Due times of waiting jobs: delayed and throttled ones, and deadlines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Timers:
         self._throttled_at: float | None = None
 
     def set_delayed(self, next_ms: int | None) -> None:
-        """Take over when the next delayed job is due by a poll of Redis: in `next_ms`; None: no job is delayed.
+        """Take over the due time of the next delayed job from a poll of Redis: in `next_ms`; None: no job is delayed.
 
         The same poll served the throttled jobs that were due.
         """

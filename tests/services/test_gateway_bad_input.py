@@ -194,7 +194,7 @@ async def test_a_compressed_body_is_415_and_not_called_bad_json(client: httpx.As
             "must be one of queued, processing, completed, failed, cancelled",
         ),
         ("/api/ai/usage?organizationId=a&from=31.1.2026", "from: must be a date as in 2026-01-31"),
-        ("/api/ai/usage?organizationId=a&to=2024-01-31", "and 2024-01-31, what is left out is of this month"),
+        ("/api/ai/usage?organizationId=a&to=2024-01-31", "and 2024-01-31, a missing day is of this month"),
     ],
 )
 async def test_a_bad_query_is_explained(client: httpx.AsyncClient, query: str, message: str) -> None:

@@ -1,4 +1,4 @@
-"""`GET /openapi.json`: the OpenAPI document, which names where the API is."""
+"""`GET /openapi.json`: the OpenAPI document, which names the address of the API."""
 
 from __future__ import annotations
 

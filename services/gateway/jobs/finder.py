@@ -11,13 +11,13 @@ from shared.store.job_store import JobStore
 
 
 class JobFinder:
-    """Reads jobs; another organisation's job is as good as none."""
+    """Reads jobs; another organisation's job counts as not found."""
 
     def __init__(self, store: JobStore) -> None:
         self._store = store
 
     async def find(self, identity: Identity, job_id: str) -> JobSnapshot:
-        """JobNotFound also for a text that is no job id: such a text never becomes part of a key."""
+        """The job; JobNotFound also for a text that is no job id: such a text never becomes part of a key."""
         wanted = read_job_id(job_id)
         try:
             async with in_time():

@@ -53,7 +53,7 @@ class ListingCall:
         return list_jobs
 
     async def read(self, identity: Identity, query: ListQuery) -> JobList:
-        """One page. A 404 `Problem` where listings are off, 400 for a cursor that is none."""
+        """One page. A 404 `Problem` where listings are off, 400 for an invalid cursor."""
         organization = organization_of(identity, query.organization_id)
         if not self._store.settings.listing:
             raise Problem(LISTING_OFF, "LISTING is off, as it is in the frugal profile unless it is set")

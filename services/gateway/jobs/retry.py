@@ -26,7 +26,7 @@ from shared.store.results import Submitted
 from shared.telemetry.metrics import SubmitMetrics
 
 RETRIABLE: Final = (JobStatus.FAILED, JobStatus.CANCELLED)
-"""Jobs that ended without their text: they can be asked for once more."""
+"""States of jobs that ended without their text: they can be retried."""
 
 _log: Final = structlog.get_logger(__name__)
 

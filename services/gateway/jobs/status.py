@@ -61,7 +61,7 @@ class StatusCall:
         job = await self._finder.find(identity, query.job_id)
         if query.wait and not job.status.terminal:
             waited = await until_ended(self._store, job.id, query.wait, self._stop)
-            if waited is None:  # its record went while we waited
+            if waited is None:  # its record was deleted during the wait
                 raise JobNotFound(job.id)
             return waited
         return job

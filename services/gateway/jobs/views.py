@@ -18,9 +18,9 @@ UNREADABLE: Final = JobError(type="Unreadable", message="the record of this job 
 class JobView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """A job as its customer sees it; fields that do not apply are left out. Times are ISO 8601 in UTC.
 
-    `result` is the generated text (of a cancelled job: the part that came), `metadata` the provider's side's,
-    `request_metadata` the request's. `attempt` counts from 1; 0: never started. `cost_usd` is in USD,
-    of all attempts together; absent: not known. `passed_over`: who should have answered before `provider`, and why not.
+    `result` is the generated text (of a cancelled job: the part that came), `metadata` that of the result,
+    `request_metadata` that of the request. `attempt` counts from 1; 0: never started. `cost_usd` is in USD, of all
+    attempts together; absent: not known. `passed_over`: the choices before `provider`, and why each did not answer.
     """
 
     job_id: str

@@ -1,4 +1,4 @@
-"""`GET /api/ai/queue-stats`: how many jobs are in each state."""
+"""`GET /api/ai/queue-stats`: the number of jobs in each state."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from shared.yielding import Turns
 PATH: Final = "/generate-content/batch"
 BATCH_BODY_MAX: Final = 8 * 1024 * 1024
 BATCH_LEVELS: Final = 500
-"""A batch that is nested deeper is not cut into its jobs: every decoder goes this deep, and not every one deeper."""
+"""Most levels of a batch that is cut into its jobs: every decoder goes this deep, and not every one deeper."""
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -42,13 +42,13 @@ class BatchAccepted(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class BatchRejected(msgspec.Struct, frozen=True):
-    """A job of a batch that is not in the queue, or may not be."""
+    """A job of a batch that was rejected, or whose submit failed and may have been written."""
 
     error: ProblemDetails
 
 
 class BatchCall:
-    """Takes batches in: one answer per job, in order; a bad one spoils no other."""
+    """Takes batches in: one answer per job, in order; a bad one does not affect the others."""
 
     def __init__(
         self,

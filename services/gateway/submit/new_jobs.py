@@ -33,7 +33,7 @@ def read_key(header: bytes | None) -> str | None:
 
 
 def read_traceparent(header: bytes | None) -> str | None:
-    """A W3C trace context that can be continued; an ill-formed one counts as none, as its standard wants."""
+    """A W3C trace context that can be continued; a malformed one counts as none, as its standard requires."""
     if header is None:
         return None
     text = header.decode("latin-1")
@@ -41,7 +41,7 @@ def read_traceparent(header: bytes | None) -> str | None:
 
 
 def _fingerprint(request: JobRequest) -> str:
-    """Fingerprint of a body: two that mean the same, written differently, have one."""
+    """Fingerprint of a body: equal for two that mean the same and are written differently."""
     if isinstance(request, BatchJob):
         request = msgspec.structs.replace(request, idempotency_key=None)
     return hashlib.blake2b(_encode(request), digest_size=16).hexdigest()

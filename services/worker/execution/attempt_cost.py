@@ -49,7 +49,7 @@ class AttemptCost:
     def add_broken(
         self, gate: str, reserved: int, call: ProviderCall, text: str, *, outcome: str, cut: bool, wasted: str | None
     ) -> None:
-        """Add a call that did not reach its end. Without a word or a thought of the provider it costs nothing, unless
+        """Add a call that did not reach its end. Without any text or thought of the provider it costs nothing, unless
         we `cut` it.
 
         `wasted`: why its tokens bought nothing; None: the text is kept.

@@ -46,7 +46,8 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AttemptRunner:
-    """Of one attempt; nothing else changes its progress. First `call`, then `decide`; `take_over` at any time."""
+    """Runner of one attempt; nothing else changes its progress. First `call`, then `decide`; `take_over` at any
+    time."""
 
     __slots__ = ("_attempt", "_call", "_decision", "_progress", "_shared", "_signal")
 
@@ -65,7 +66,7 @@ class AttemptRunner:
         self._decision: Decision | None = None
 
     async def call(self) -> CallResult:
-        """Call the providers of the chain until one has begun to answer; returns whatever was raised, too."""
+        """Call the providers of the chain until one has begun to answer; returns exceptions, too."""
         try:
             self._progress.cost.add_lost_call()
             return await self._call_chain()
@@ -75,7 +76,7 @@ class AttemptRunner:
             return Unforeseen(error)
 
     async def decide(self, result: CallResult) -> Decision:
-        """Close the log and decide how the job goes on. Whatever is raised meanwhile uses up the attempt."""
+        """Close the log and decide how the job goes on. An exception in between uses up the attempt."""
         try:
             if self._signal.reason is StopReason.LEASE_LOST:
                 self._progress.deltas.give_up()
@@ -170,7 +171,7 @@ class AttemptRunner:
         self._shared.gates.answered(self._progress.fallback.gate)
 
     def _overrun(self) -> StopReason:
-        """Why a step was cut although the attempt was not to stop."""
+        """The error of a step that was cut although the attempt was not to stop."""
         overdue = time.monotonic() >= self._progress.ends_at
         return StopReason.TIMEOUT if overdue else StopReason.LOG_FAILED
 

@@ -31,12 +31,12 @@ UNFORESEEN_MAX: Final = 3
 """Unforeseen errors after which a job is left to its lease; from the second on another transition is tried."""
 
 FULL_PAUSE_S: Final = 5.0
-"""A full server will be full for a while, and each try may be billed."""
+"""Pause after a refusal by a full server, in s: it will be full for a while, and each try may be billed."""
 
 
 class Finalizer:
-    """Of one worker. `timers` learn of retries and throttled jobs; an unconfirmed outcome is written again for
-    `patience_s`."""
+    """Writer of one worker's outcomes. `timers` learn of retries and throttled jobs; an unconfirmed outcome is written
+    again for `patience_s`."""
 
     def __init__(
         self, store: JobStore, metrics: WorkerMetrics, call_metrics: CallMetrics, timers: Timers, *, patience_s: float

@@ -27,7 +27,7 @@ class Abandoned(msgspec.Struct, frozen=True):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """How the job of an attempt goes on.
+    """Next state of an attempt's job, or none.
 
     `spent`: all its attempts so far. `wasted`: tokens of this one that bought nothing, by reason. `cause`: the
     unforeseen exception that used the attempt up, as `cause_of` names it.
@@ -64,7 +64,7 @@ def decide(attempt: Attempt, progress: Progress, result: CallResult) -> Decision
 
 
 def requeue(attempt: Attempt, progress: Progress, reason: StopReason | None, result: CallResult) -> Decision:
-    """Give the job back, which can also be written when it is not known how much text is in the log.
+    """Release the job, which can also be written when it is not known how much text is in the log.
 
     The script ends a job whose cancel was requested, or whose attempts or time are used up.
     """
@@ -77,7 +77,7 @@ def abandon(progress: Progress) -> Decision:
 
 
 def replace(decision: Decision, attempt: Attempt, error: Exception) -> Decision:
-    """Give the job back instead of ending it: writing its end raised `error` again and again."""
+    """Release the job instead of ending it: writing its end raised `error` again and again."""
     if isinstance(decision.transition, Requeue):
         return decision
     return _requeue(attempt, None, error, decision.spent, decision.wasted)

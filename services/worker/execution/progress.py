@@ -24,7 +24,7 @@ class Stopped(msgspec.Struct, frozen=True):
 
 
 CallResult = Completion | Throttled | Stopped | Exception
-"""How the calls of an attempt ended."""
+"""Results of an attempt's calls."""
 
 
 class Fallback:
@@ -45,7 +45,7 @@ class Fallback:
 
 
 class Progress:
-    """Of one attempt, changed by its runner alone. `ends_at`: when its time is over (monotonic, s)."""
+    """Progress of one attempt, changed by its runner alone. `ends_at`: when its time is over (monotonic, s)."""
 
     __slots__ = ("cost", "deltas", "ends_at", "fallback")
 

@@ -24,14 +24,14 @@ from shared.store.job_store import JobStore
 from shared.store.results import Claimed, WakeUp
 
 CLAIM_MOST: Final = 64
-"""Jobs a claim takes. An SDK spends 2 ms of CPU before a call is out: a thousand calls that began in one iteration of
+"""Most jobs of a claim. An SDK spends 2 ms of CPU before a call is out: a thousand calls that began in one iteration of
 the event loop would keep it from Redis' answers until these count as lost."""
 
 _log: Final = structlog.get_logger(__name__)
 
 
 class Scope(Enum):
-    """Which jobs the next claim may take."""
+    """Jobs that the next claim may take."""
 
     NONE = "none"  # nothing waits
     NEW = "new"  # a new job woke this worker

@@ -13,15 +13,15 @@ from services.worker.prompting.platforms import ANYWHERE, LENGTHS, Platform, fin
 from shared.job import ParameterValue
 
 TOKENS_PER_WORD: Final = 8
-"""Generous: English takes 1.3 tokens a word, languages with other scripts up to 4, and this is to cut nobody off."""
+"""Tokens a word, generous: English takes 1.3, languages with other scripts up to 4, and no text should be cut off."""
 
 TOKENS_MIN: Final = 1_024
 TOKENS_MAX: Final = 8_192
-"""Room for a model that thinks before it writes, and what models of all providers in use accept."""
+"""Least and largest token limit: room for a model that thinks before it writes, and accepted by all models in use."""
 
 REMEMBERED: Final = 512
 REMEMBERED_BYTES: Final = 1_024
-"""A product asks for few combinations of parameters again and again: so many briefs of small ones are kept."""
+"""Briefs of small parameters that are kept: a product asks for few combinations again and again."""
 
 RULES: Final = """\
 You write marketing texts that are published exactly as you return them.
@@ -34,7 +34,7 @@ You write marketing texts that are published exactly as you return them.
 
 
 class Brief(msgspec.Struct, frozen=True, kw_only=True):
-    """What a provider is told beside the prompt. `max_tokens`: a generous cap, None: nothing to derive one from.
+    """Instructions and limits beside the prompt. `max_tokens`: a generous cap; None: nothing implies one.
 
     `character_limit`: of the platform, or the customer's own where that is tighter.
     """
@@ -49,7 +49,7 @@ _PLAIN: Final = Brief(system=RULES)
 
 
 def _max_tokens(length: ParameterValue, platform: Platform | None, own_limit: int | None) -> int | None:
-    """From the length asked for, else the platform's longest, else the customer's own limit at a token a character."""
+    """Token limit from the length asked for, else the platform's longest, else the customer's limit in characters."""
     if (name := requirements.length_name(length)) is not None:
         tokens = (platform or ANYWHERE).words[LENGTHS.index(name)][1] * TOKENS_PER_WORD
     elif (words := requirements.word_count(length)) is not None:
@@ -75,7 +75,7 @@ def brief(parameters: Mapping[str, ParameterValue]) -> Brief:
         key = _encode(parameters)
         return _remembered(key) if len(key) <= REMEMBERED_BYTES else _write(parameters)
     except (ValueError, OverflowError, msgspec.MsgspecError):
-        # A lone surrogate, or no number of JSON: written all the same, not remembered.
+        # A lone surrogate, or a number that JSON does not have: the brief is written but not remembered.
         return _write(parameters)
 
 

@@ -16,7 +16,7 @@ Show = Callable[[ParameterValue, Platform], str]
 
 
 class Known(msgspec.Struct, frozen=True):
-    """A parameter with a meaning: what its line begins with, and how it is shown."""
+    """A parameter with a meaning: the label of its line, and how its value is shown."""
 
     label: str
     show: Show
@@ -27,7 +27,7 @@ def _plain(value: ParameterValue, _: Platform) -> str:
 
 
 def _wanted(value: ParameterValue, some: str) -> str | None:
-    """A parameter that may also be a switch or a number: `some` when it is on; None: it is neither."""
+    """Show a parameter that may also be a switch or a number: `some` when it is on; None: it is neither."""
     if isinstance(value, bool):
         return some if value else "none"
     if isinstance(value, int | float):
@@ -99,7 +99,7 @@ KNOWN: Final[Mapping[str, Known]] = {
     "length": Known("Length", _length),
     "maxcharacters": Known("Most characters", _characters),
 }
-"""In the order of their lines."""
+"""Known parameters, in the order of their lines."""
 
 _ALIASES: Final[Mapping[str, str]] = {
     "contentformat": "format", "toneofvoice": "tone", "lang": "language", "locale": "language",

@@ -1,4 +1,4 @@
-"""Measures a finished text against its brief: what goes into the result's metadata."""
+"""Measures a finished text against its brief, for the result's metadata."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from services.worker.prompting.counting import code_points
 from services.worker.prompting.platforms import PLATFORMS, Part, Platform
 
 _HASHTAG: Final = re.compile(r"(?<![\w&/#])#(?=\w*[^\W\d_])\w+")
-"""As the platforms link them: at least one letter, not in the middle of a word or a URL."""
+"""Hashtags as the platforms link them: at least one letter, not in the middle of a word or a URL."""
 
 MEASURED_MAX: Final = 65_536
-"""Characters of a text that are looked at: more than any platform's limit. Of a longer one code points are counted,
+"""Characters of a text that are read: more than any platform's limit. Of a longer one code points are counted,
 which costs nothing, and hashtags and parts as far as this goes."""
 
 PARTS_MAX: Final = 50

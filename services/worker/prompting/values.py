@@ -1,4 +1,4 @@
-"""Puts what somebody entered into one line of a prompt: as data in quotes that it cannot leave."""
+"""Puts an entered value into one line of a prompt: as data in quotes that it cannot leave."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ITEM_MAX: Final = 200
 # Control characters, line and paragraph separators end a line for one reader or another.
 _BREAKS: Final = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
-# What nobody sees and a model reads: format and bidirectional marks, tags, variation selectors that no emoji needs,
+# Invisible to people, read by a model: format and bidirectional marks, tags, variation selectors that no emoji needs,
 # private and surrogate code points. The joiners that scripts and emoji are made of stay.
 _HIDDEN: Final = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ud800-\udfff"
@@ -62,6 +62,6 @@ def show(value: ParameterValue) -> str:
 
 
 def show_name(name: str) -> str:
-    """The name of a parameter nobody here knows: bare when it is a plain word, else quoted like a value."""
+    """The name of an unknown parameter: bare when it is a plain word, else quoted like a value."""
     line = one_line(name, 64)
     return line if _PLAIN_NAME.match(line) else json.dumps(line, ensure_ascii=False)

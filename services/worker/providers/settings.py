@@ -1,4 +1,4 @@
-"""Which servers this worker can call: the two vendors by their own settings, any others by PROVIDER_<NAME>_…"""
+"""Settings of the servers that this worker can call: the two vendors by their own, any others by PROVIDER_<NAME>_…"""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from shared.settings import setting
 
 VENDORS: Final[tuple[Dialect, ...]] = ("openai", "anthropic")
 RESERVED: Final = (*VENDORS, "demo")
-"""Names with a meaning of their own: none of them can be another server."""
+"""Names with a meaning of their own, which no other server can have."""
 
 _PARTS: Final = ("BASE_URL", "KEY", "DIALECT", "PRICED")
 _VARIABLE: Final = re.compile(rf"PROVIDER_([A-Z0-9_]+)_({'|'.join(_PARTS)})(_FILE)?\Z")
 _SLIPS: Final = ("API_KEY", "API_KEY_FILE")
-"""What the vendors' own settings are called: never meant for another server, whose name ends in `_api`."""
+"""Names of the vendors' own settings: never meant for another server, whose name ends in `_api`."""
 
 _SWITCH: Final = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off"), False)
 
@@ -46,22 +46,22 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def price_list(self) -> bool | str | None:
-        """As `Access.priced`: a switch, the name of a list, or None for what its address says."""
+        """As `Access.priced`: a switch, the name of a list, or None, so that its address decides."""
         return _SWITCH.get(self.priced.lower(), self.priced) if self.priced else None
 
 
 def variable_of(name: str) -> str:
-    """How a provider's name stands in those of its settings: `my-llm` as `MY_LLM`."""
+    """A provider's name as part of its settings' names: `MY_LLM` for `my-llm`."""
     return name.upper().replace("-", "_")
 
 
 def read_servers(mapping: Mapping[str, str], chain: Iterable[str]) -> tuple[Server, ...]:
-    """The servers of the chain that have settings of their own. SettingsInvalid for what cannot be meant."""
+    """The servers of the chain that have settings of their own. SettingsInvalid for a setting of no server."""
     names = [name for name in dict.fromkeys(split(gate)[0] for gate in chain) if name not in RESERVED]
     variables: dict[str, str] = {}
     for name in names:
         if (other := variables.setdefault(variable_of(name), name)) != name:
-            raise SettingsInvalid(f"PROVIDERS names {other} and {name}, whose settings have the same names")
+            raise SettingsInvalid(f"PROVIDERS names {other} and {name}, whose settings have the same names: rename one")
     for given in mapping:
         _refuse_stray(given, variables)
     found = (_server(mapping, name) for name in names)
@@ -85,7 +85,7 @@ def _server(mapping: Mapping[str, str], name: str) -> Server | None:
 
 
 def _refuse_stray(given: str, variables: Mapping[str, str]) -> None:
-    """A setting of a server that nobody would call, or of none at all, is a slip of the pen."""
+    """Refuse a setting of a server that is never called, or of no server: it is a slip of the pen."""
     parsed = _VARIABLE.match(given)
     if parsed is not None and parsed.group(1) in variables:
         return
@@ -93,11 +93,11 @@ def _refuse_stray(given: str, variables: Mapping[str, str]) -> None:
         name = parsed.group(1).lower()
         upper = name.upper()
         own = f"has settings of its own: {upper}_API_KEY, {upper}_BASE_URL and {upper}_PRICED"
-        raise SettingsInvalid(f"{given}: {name} {'calls no server' if name == 'demo' else own}")
+        raise SettingsInvalid(f"{given}: {name} {'calls no server, remove it' if name == 'demo' else own}")
     for variable in variables:
         rest = given.removeprefix(f"PROVIDER_{variable}_")
         if rest != given and (parsed is None or rest in _SLIPS):
-            raise SettingsInvalid(f"{given} is no setting: PROVIDER_{variable}_ goes on with {', '.join(_PARTS)}")
+            raise SettingsInvalid(f"{given} is no setting: after PROVIDER_{variable}_ write one of {', '.join(_PARTS)}")
 
 
 def unused_servers(mapping: Mapping[str, str], chain: Iterable[str]) -> list[str]:
