@@ -1,4 +1,5 @@
-"""Says once, when Redis cannot be reached or refuses, why: callers only hear that it did not answer in time."""
+"""Log lines on the reason when Redis cannot be reached or refuses: callers only learn that it did not answer in
+time."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from redis.exceptions import RedisError
 from shared.store.connection import error_advice
 
 REPEAT_LOG_S: Final = 60.0
-"""A refusal that goes on is told again after so long."""
+"""Seconds after which a refusal that goes on is logged again."""
 
 _log: Final = structlog.get_logger(__name__)
 
@@ -38,7 +39,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def lacking(error: BaseException) -> str | None:
-    """What the Redis user may not do, when that is why a connection did not come about."""
+    """The permission that the Redis user lacks, when that is why a connection failed."""
     refused = (one for one in _chain(error) if isinstance(one, RedisError) and error_advice.is_permission(one))
     return next((words for one in refused if (words := error_advice.words(one)) is not None), None)
 
@@ -50,7 +51,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 class ConnectionLog:
-    """Of one connection: a line when it cannot be made, and one when it could be again."""
+    """Log of one connection: a line when it cannot be made, and one when it can be again."""
 
     def __init__(self) -> None:
         self._lasts = False
@@ -76,7 +77,7 @@ class ConnectionLog:
 
 
 class RefusalLog:
-    """Of one store: a line for each kind of refusal of a server that is reached, at most one a minute."""
+    """Log of one store: a line for each kind of refusal, at most one a minute."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

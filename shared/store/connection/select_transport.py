@@ -1,4 +1,4 @@
-"""Which way a service talks to Redis: the one place that decides, once, at the start.
+"""Selection of a service's transport to Redis, made here alone, once, at the start.
 
 A URL that was set is taken as it is. One that was derived from the REST pair is tried first, because whether the REST
 token is also the password depends on the database.
@@ -26,7 +26,7 @@ _log: Final = structlog.get_logger(__name__)
 
 
 class Probe(Enum):
-    """What became of one connection."""
+    """Result of one attempt to connect."""
 
     WORKS = "works"
     REFUSED = "refused the password"
@@ -42,7 +42,7 @@ _OF_SETTING: Final = {
     error_advice.OPEN: Probe.OPEN,
     error_advice.NO_DATABASE: Probe.NO_DATABASE,
 }
-"""What only another setting can mend: it stops the start."""
+"""Faults that only another setting can mend: they stop the start."""
 
 
 async def probe_tcp(url: str) -> Probe:
@@ -54,7 +54,7 @@ async def probe_tcp(url: str) -> Probe:
             await connection.send_command("PING")
             await connection.read_response()
     except (AuthenticationError, ResponseError) as error:
-        # Whatever else a server says, it speaks: `preflight/checks.py` names what can be mended, and waits for it.
+        # After any other error the server is there: `preflight/checks.py` names faults that can be mended, and waits.
         return _OF_SETTING.get(error_advice.words(error) or "", Probe.WORKS)
     except (RedisError, OSError, TimeoutError):
         return Probe.AWAY

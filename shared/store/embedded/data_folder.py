@@ -1,4 +1,4 @@
-"""The folder of the embedded server: how its name is read, whom it must keep out, and where its socket fits."""
+"""The folder of the embedded server: its name, its access rights, and the place of its socket."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _HOMES: Final = ("$HOME", "${HOME}")
 
 
 def named(text: str, environment: Mapping[str, str]) -> Path:
-    """The folder that DATA_DIR names. `~`, `~user`, `$HOME` and `${HOME}` at its beginning are what a shell makes of
-    them: files that set variables are often read without one. Everything else is a name as it stands.
+    """Resolve the folder that DATA_DIR names. `~`, `~user`, `$HOME` and `${HOME}` at its beginning are replaced as in a
+    shell: files that set variables are often read without one. Everything else is part of the name.
 
     SettingsInvalid when there is no such home, or the links of the path lead in a circle.
     """
@@ -80,5 +80,5 @@ def short_folder() -> tempfile.TemporaryDirectory[str]:
 
 
 def url_of(socket_path: Path) -> str:
-    """What REDIS_URL must be for a server on this socket: in a URL most of a name's characters mean something else."""
+    """The REDIS_URL for a server on this socket: in a URL most special characters of a name mean something else."""
     return f"unix://{quote(os.fsencode(socket_path))}"

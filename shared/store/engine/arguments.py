@@ -1,4 +1,4 @@
-"""What the scripts take for one job: the values of their ITEM headers, in order. Pure."""
+"""Arguments of the scripts for one job: the values of their ITEM headers, in order. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 def submit(job: NewJob, key: str, key_ttl_ms: int) -> tuple[Item, int]:
-    """Of submit.lua, and its size in bytes. `key`: last part of its idempotency key's name, empty without one."""
+    """Arguments of submit.lua, and their size in bytes. `key`: last part of its idempotency key's name, empty without
+    one."""
     spec, body = job.spec, _encode(job.spec)
     own = job.deadline_ms != DEADLINE_MS if job.own_deadline is None else job.own_deadline
     item = (
@@ -29,7 +30,8 @@ def submit(job: NewJob, key: str, key_ttl_ms: int) -> tuple[Item, int]:
 
 
 def _kept(spec: JobSpec, status: JobStatus) -> JobSpec:
-    """What an ended job's record keeps of its spec: only a failed one can be retried, nobody else needs the prompt."""
+    """The part of its specification that an ended job's record keeps: only a failed one can be retried and needs the
+    prompt."""
     if status is JobStatus.FAILED:
         return spec
     return msgspec.structs.replace(spec, prompt="", parameters={})
@@ -40,7 +42,7 @@ def _used(claim: Claim, outcome: Outcome) -> str:
 
 
 def finish(finish: Finish) -> tuple[Item, int]:
-    """Of finish.lua, and its size in bytes."""
+    """Arguments of finish.lua, and their size in bytes."""
     claim, outcome, number = finish.claim, finish.outcome, finish.number
     has_tail = outcome.result is not None and finish.offset < len(outcome.result)
     body, kept = _encode(outcome), _encode(_kept(claim.spec, finish.status))
@@ -54,7 +56,7 @@ def finish(finish: Finish) -> tuple[Item, int]:
 
 
 def _ended_after(failure: JobError, claim: Claim, spent: Spent | None) -> Outcome:
-    """How a job ends whose tries are used up: what they cost was spent all the same."""
+    """Outcome of a job whose attempts are used up; it keeps the cost of them."""
     if spent is None:
         return Outcome(error=failure)
     provider, model = split(claim.gate)
@@ -63,7 +65,7 @@ def _ended_after(failure: JobError, claim: Claim, spent: Spent | None) -> Outcom
 
 
 def requeue(requeue: Requeue) -> Item:
-    """Of requeue.lua."""
+    """Arguments of requeue.lua."""
     claim, spent = requeue.claim, requeue.spent
     failure = requeue.error or JobError(type="GaveUp", message="the job was handed back too often")
     outcome = _ended_after(failure, claim, spent)
@@ -74,7 +76,7 @@ def requeue(requeue: Requeue) -> Item:
 
 
 def unreadable(consumer: str, job: bytes, token: bytes, delay_ms: int) -> Item:
-    """Of requeue.lua, for a job whose record this release cannot read: another one may."""
+    """Arguments of requeue.lua for a job whose record this release cannot read; another one may."""
     end = _encode(Outcome(error=JobError(type="Unreadable", message="no worker could read the job")))
     return (consumer, job, token, "n", RetryReason.ERROR, delay_ms, 0, end, "", "")
 
@@ -84,7 +86,7 @@ def _retry_after(retry_after_ms: int | None) -> int:
 
 
 def reroute(reroute: Reroute) -> Item:
-    """Of reroute.lua."""
+    """Arguments of reroute.lua."""
     claim, spent = reroute.claim, reroute.spent
     chain = reroute.chain or (reroute.gate, *reroute.candidates)
     return (
@@ -95,5 +97,5 @@ def reroute(reroute: Reroute) -> Item:
 
 
 def report(gate: str, outcome: CallReport, retry_after_ms: int | None, tokens: int) -> Item:
-    """Of report.lua; arguments as in `JobStore.report`."""
+    """Arguments of report.lua, from those of `JobStore.report`."""
     return (gate, outcome, _retry_after(retry_after_ms), tokens)

@@ -1,4 +1,4 @@
-"""How a store calls its scripts: alone, or in batches of callers that wait together."""
+"""Calls of a store's scripts: alone, or in batches of callers that wait together."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shared.store.routing import Routing
 
 LOSSES_MAX: Final = 3
 RELEASES_MAX: Final = 20
-"""How often a job may lose its worker or be handed back before it fails (I7)."""
+"""Number of times a job may lose its worker or be released before it fails (I7)."""
 
 INDEX_LENGTH: Final = 20_000
 """Newest jobs of one organisation and day that the listing remembers."""
@@ -27,12 +27,12 @@ INDEX_LENGTH: Final = 20_000
 CONSUMER_IDLE_MS: Final = 3_600_000
 
 STALE_SLACK_MS: Final = 750
-"""So much longer than a lease, at most, an entry is left to its worker: a quarter of a lease. A healthy worker whose
-renewals were refused for a moment renews within that time."""
+"""Milliseconds beyond a lease, at most, for which an entry is left to its worker: a quarter of a lease. A healthy
+worker whose renewals were refused for a moment renews within that time."""
 
 APPENDS_IN_FLIGHT: Final = 16
-"""A thousand streams append 2,000 times a second and more: one batch at a time would need every answer within 32 ms,
-and a busy event loop needs several of its turns to see one."""
+"""A thousand streams append 2,000 times a second and more: with one batch at a time every reply would have to come
+within 32 ms, and a busy event loop needs several iterations to read one."""
 
 Item = tuple[bytes | str | int | float, ...]
 Batches = Coalescer[Item, Any]
@@ -61,7 +61,8 @@ def _constants(settings: StoreSettings, routing: Routing, *, fenced: bool) -> di
 
 
 class ScriptCalls:
-    """Of one store. Each `Coalescer` here takes the ITEM of the script of its name and answers that item's reply.
+    """Script calls of one store. Each `Coalescer` here takes the ITEM of the script of its name and returns that item's
+    reply.
 
     `refused` counts calls that were refused as every write was then.
     """
@@ -82,10 +83,10 @@ class ScriptCalls:
         waits = connections.durable is not None
         if waits:
             self._submits = Scripts(connections.submits, keys, constants, observer)
-        # Who sleeps for minutes is rung for every due time, not only for those within a lease.
+        # A worker that sleeps for minutes must be woken for every due time, not only for those within a lease.
         notify_within_ms = MAX_DEADLINE_SECONDS * 1000 if settings.frugal else settings.lease_ms
-        # Two at a time: the server serves one batch while this process makes the next. What waits for a submit is
-        # shared out among both; the ends of jobs do better in full batches (measured with 50 callers each).
+        # Two at a time: the server serves one batch while this process makes the next. Waiting submits are divided
+        # among both; finishes are faster in full batches (measured with 50 callers each).
         self.submit = self._batches(
             "submit", in_flight=BATCHES if waits else 2, shares=not waits, patience_s=settings.timeout_seconds,
             lease_ms=notify_within_ms,
@@ -113,7 +114,7 @@ class ScriptCalls:
         return Coalescer(flush, patience_s=patience_s, in_flight=in_flight, shares=shares, full_only=full_only)
 
     def reprice(self, routing: Routing) -> None:
-        """Scripts that are called from now on are told the prices of `routing`."""
+        """Use the prices of `routing` in all later calls."""
         self._constants["prices"] = routing.constants["prices"]
 
     async def run(self, script: str, items: Sequence[Item] = (), **argv: bytes | str | int | float) -> Any:
@@ -135,6 +136,6 @@ class ScriptCalls:
                 self._on_refusal(reply[1].decode(errors="replace"))
 
     async def aclose(self) -> None:
-        """Send what callers still wait for."""
+        """Send the calls that are still awaited."""
         for batches in (self.submit, self.append, self.finish, self.requeue, self.reroute, self.report):
             await batches.aclose()

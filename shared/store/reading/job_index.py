@@ -25,13 +25,14 @@ PAGE_BYTES: Final = 2 << 20
 
 PIECE: Final = 100
 CALL_BYTES: Final = 256 * 1024
-"""Records, and bytes of them, one script call reads at most: a longer one would hold the server for everybody."""
+"""Records, and bytes of them, that one script call reads at most: a longer one would block the server for all
+clients."""
 
 FIELDS: Final = (
     "state", "org", "spec", "attempt", "created", "deadline", "started", "ended", "entry", "cancel", "due", "v",
     "outcome", "late",
 )  # fmt: skip
-"""What `list.lua` answers of a record, in this order."""
+"""Fields of a record in the order in which `list.lua` returns them."""
 
 OUTCOME_MAX: Final = 2 * records.BRIEF_FROM
 """Bytes of an outcome that is read whole. Larger ones have a `brief`, but for those that older releases wrote."""
@@ -53,7 +54,7 @@ def _decode(cursor: str) -> tuple[int, str]:
 
 
 class Listing:
-    """Of one store. Methods may raise StoreUnavailable."""
+    """Listings of one store. Methods may raise StoreUnavailable."""
 
     def __init__(self, calls: ScriptCalls, reads: Reads, keys: Keys) -> None:
         self._calls = calls
@@ -72,7 +73,7 @@ class Listing:
         found: list[JobSnapshot | UnreadableJob] = []
         scanned, size, turns = 0, 0, Turns()
         while day >= oldest:
-            # Who looks for a few among many reads on ahead.
+            # A search for a few among many reads ahead.
             piece = PIECE if status is not None else min(limit, PIECE)
             async for job_id, row in self._rows(organization_id, day, after, status, piece):
                 scanned += 1
@@ -88,7 +89,7 @@ class Listing:
     async def _rows(
         self, organization_id: str, day: int, after: str | None, status: JobStatus | None, piece: int
     ) -> AsyncIterator[tuple[str, Sequence[bytes | None] | None]]:
-        """The jobs of a day before the one named, newest first, each with its record or None: not wanted, or gone."""
+        """Jobs of a day before the one named, newest first, each with its record or None: not wanted, or gone."""
         key = self._keys.index(organization_id, day)
         end = int(await self._reads.execute("LLEN", key))
         if after is not None:

@@ -1,4 +1,4 @@
-"""Reads what an organisation used, a day at a time: however much it is, in calls that hold nobody up."""
+"""Reads an organisation's usage, a day at a time: however much it is, in calls that block no other client for long."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FIELDS_PER_PIECE: Final = 500
 """The same of a day that has more fields than that. The ledger makes no such day any more (`FIELDS_MAX` there)."""
 
 ROWS_MAX: Final = 1000
-"""Projects and models of such a day that are told apart: those with the most jobs."""
+"""Projects and models of such a day that are listed on their own: those with the most jobs."""
 
 TRIES: Final = 3
 """A day read in pieces is read again when the ledger was folded meanwhile, which moves lines from one half of it to the
@@ -34,7 +34,7 @@ OTHER: Final = b"other"
 
 
 class UsageDays:
-    """Of one store. Methods may raise StoreUnavailable, and StoreRejected where a day is damaged."""
+    """Usage of one store. Methods may raise StoreUnavailable, and StoreRejected where a day is damaged."""
 
     def __init__(self, calls: ScriptCalls, reads: Reads, keys: Keys) -> None:
         self._calls = calls
