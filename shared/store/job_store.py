@@ -124,7 +124,7 @@ class JobStore:
         return record.snapshot if record else None
 
     async def cancel(self, job_id: str, *, force: bool = False) -> CancelReply:
-        """End a waiting job, or ask the worker of a running one to; `force` ends it here and takes the lease away."""
+        """End a waiting job, or ask the worker of a running one to; `force` ends it here and voids the lease."""
         reply = (await self._calls.run("cancel", [(job_id, int(force))]))[0]
         server_errors.check_item(reply)
         code, state = reply[0].decode(), reply[1].decode()
@@ -153,7 +153,7 @@ class JobStore:
 
     @property
     def generation(self) -> int:
-        """Counts connections and refused writes: unchanged means one unbroken view of the server."""
+        """Number of connections and refused writes so far: unchanged means one unbroken view of the server."""
         return self._socket.generation + self._calls.refused + self._reads.refused
 
     async def claim(
@@ -180,11 +180,11 @@ class JobStore:
         next_ms = None if reply[2] < 0 else int(reply[2])
         claims, unreadable = records.parse_claims(rows, consumer, now_ms)
         if unreadable:
-            await self._give_back(consumer, unreadable)
+            await self._requeue_unreadable(consumer, unreadable)
         return Claimed(claims, more, now_ms, next_ms, frozenset(name.decode() for name in reply[3]))
 
-    async def _give_back(self, consumer: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Jobs this release cannot read: another one may. They fail when their attempts are used up."""
+    async def _requeue_unreadable(self, consumer: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Requeue jobs that this release cannot read: another one may. They fail when their attempts are used up."""
         back = [arguments.unreadable(consumer, row[0], row[1], self.settings.lease_ms) for row in rows]
         with contextlib.suppress(PressworkError):  # then they stay pending and are recovered
             await self._calls.run("requeue", back)
@@ -206,9 +206,9 @@ class JobStore:
         return int(reply)
 
     async def finish(self, finish: Finish) -> None:
-        """End the job. Unless it failed the prompt is forgotten.
+        """End the job. The record keeps the prompt only if the job failed.
 
-        LeaseLost when the lease is gone; after a forced cancel usage and cost are kept nevertheless.
+        LeaseLost when the lease is gone; after a forced cancel usage and cost are still kept.
         """
         item, size = arguments.finish(finish)
         reply = await self._calls.finish(item, size)

@@ -20,25 +20,25 @@ AUDIT_PAGE: Final = 256
 """Entries that one call checks."""
 
 BATCH: Final = 64
-"""Jobs that one call takes back, or makes claimable, at most."""
+"""Jobs that one call recovers, or makes claimable, at most."""
 
 
 class ServerClock:
     """The server's time as this process estimates it."""
 
     def __init__(self) -> None:
-        self._heard = (0, 0.0)
+        self._server_time = (0, 0.0)
 
     def note(self, server_ms: bytes) -> int:
         """Take the time of a reply, in ms since the epoch."""
-        self._heard = (int(server_ms), time.monotonic())
+        self._server_time = (int(server_ms), time.monotonic())
         return int(server_ms)
 
     @property
     def believed_ms(self) -> int:
         """Time of the last reply plus the time that passed here since, in ms."""
-        server_ms, heard_at = self._heard
-        return server_ms + round((time.monotonic() - heard_at) * 1000)
+        server_ms, received_at = self._server_time
+        return server_ms + round((time.monotonic() - received_at) * 1000)
 
 
 class Maintenance:

@@ -17,7 +17,7 @@ from shared.store.reading.usage_days import UsageDays
 from shared.store.results import GateState, JobPage, MemoryUse, QueueStats
 
 GATE_REASONS: Final = {1: "rate_limited", 2: "unavailable"}
-"""Why a gate is blocked, by the number that `lua/include/gates.lua` keeps."""
+"""Reasons of a blocked gate, by the number that `lua/include/gate_states.lua` stores."""
 
 
 class Queries:

@@ -23,7 +23,7 @@ from shared.http.error_responses import from_error, submit_unavailable
 from shared.http.problems import INVALID, STORE_UNAVAILABLE, TOO_LARGE, FieldError, Problem, ProblemDetails
 from shared.job import JobStatus, NewJob
 from shared.telemetry.metrics import SubmitMetrics
-from shared.yielding import Turns
+from shared.yielding import Yields
 
 PATH: Final = "/generate-content/batch"
 BATCH_BODY_MAX: Final = 8 * 1024 * 1024
@@ -76,10 +76,10 @@ class BatchCall:
         head = read_head(scope)
         body = await read_body(head, receive, BATCH_BODY_MAX)
 
-        jobs, turns = [], Turns()
+        jobs, yields = [], Yields()
         for i, raw in enumerate((await _open_batch(body)).jobs):
             jobs.append(self._prepare(i, raw, head, identity))
-            await turns.give()
+            await yields.give()
 
         sound = [job for job in jobs if isinstance(job, NewJob)]
         await self._admission.admit(len(sound), len(body))

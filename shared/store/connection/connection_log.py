@@ -20,14 +20,14 @@ _log: Final = structlog.get_logger(__name__)
 
 
 def reason_of(error: BaseException) -> str:
-    """Why a connection did not come about, in words that hold no URL and no password."""
+    """Reason why a connection failed, in words that hold no URL and no password."""
     chain = list(_chain(error))
     for one in chain:
         if isinstance(one, ssl.SSLCertVerificationError):
             return f"its certificate is not trusted: {one.verify_message}"
     for one in chain:
         if isinstance(one, ssl.SSLError):
-            return "no TLS is spoken there: redis:// is without, rediss:// with it"
+            return "the server uses no TLS there: begin REDIS_URL with redis://"
         if isinstance(one, RedisError) and (words := error_advice.words(one)) is not None:
             return words
     for one in chain:
@@ -58,7 +58,7 @@ class ConnectionLog:
         self._unfit = False
 
     def failed(self, error: BaseException) -> None:
-        """A connection did not come about."""
+        """Note a connection that failed."""
         if self._lasts:
             return
         self._lasts = True
@@ -70,7 +70,7 @@ class ConnectionLog:
             _log.warning("redis_not_reached", reason=reason_of(error))
 
     def ended(self) -> None:
-        """A connection came about."""
+        """Note a connection that was made."""
         if self._lasts:
             self._lasts = False
             _log.info("redis_fit" if self._unfit else "redis_reached_again")
@@ -84,7 +84,7 @@ class RefusalLog:
         self._reported: dict[str, float] = {}
 
     def noticed(self, error: RedisError | str) -> None:
-        """The server refused a call, or one item of it."""
+        """Note a refusal of a call, or of one item of it."""
         words = error_advice.words(error)
         if words is None or self._clock() < self._reported.get(words, -REPEAT_LOG_S) + REPEAT_LOG_S:
             return

@@ -27,7 +27,8 @@ from shared.store.connection.url import Address
 CONNECT_TIMEOUT_S: Final = 1.5
 
 TLS_FRESH_S: Final = 60.0
-"""After so long the certificates are read again: they may have been renewed. If they cannot, those known go on."""
+"""Seconds after which the certificates are read again: they may have been renewed. If that fails, the known ones are
+kept."""
 
 WATCH_S: Final = 3.0
 """Seconds of silence after which a connection is checked where the master may move: the old master's host may be gone
@@ -97,7 +98,7 @@ class Connector:
         try:
             connection: AnyConnection = kind(**self._options)
         except (TypeError, RedisError):
-            raise SettingsInvalid("REDIS_URL has an option that is not known") from None
+            raise SettingsInvalid("REDIS_URL has an unknown option") from None
         self._secure(connection)
         if isinstance(connection, Greets):
             connection.greet = self.greet
@@ -120,7 +121,7 @@ class Connector:
         return connection
 
     def _secure(self, connection: AnyConnection) -> None:
-        """Set its certificates. Reading a system's takes 30 ms of CPU, and a fail-over opens many connections."""
+        """Set the certificates. Reading a system's takes 30 ms of CPU, and a fail-over opens many connections."""
         if not isinstance(connection, SSLConnection):
             return
         if self._tls is None or time.monotonic() >= self._tls_until:

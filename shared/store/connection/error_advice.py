@@ -15,8 +15,8 @@ MORE: Final = "docs/redis-requirements.md"
 
 WORDS: Final = {
     "WRONGPASS": "user or password are refused",
-    "NOAUTH": "the server wants a password and was given none",
-    "NOPERM": "the Redis user may not do what is needed",
+    "NOAUTH": "the server needs a password: add it to REDIS_URL",
+    "NOPERM": "the Redis user lacks a permission",
     "READONLY": "this server is a read-only replica: REDIS_URL must name the master",
     "MISCONF": "the server cannot save its data and refuses writes: see its log and its disk",
     "OOM": "the server is out of memory: raise its maxmemory, or keep results for less time (RESULT_TTL_SECONDS)",
@@ -26,7 +26,7 @@ WORDS: Final = {
     "NOREPLICAS": "the master has fewer replicas than its min-replicas-to-write: bring them back, or lower it",
     "MOVED": "this server is a node of a cluster: REDIS_URL must begin with redis+cluster:// or rediss+cluster://",
     "DENIED": "the server is in protected mode: give it a password, or let it listen elsewhere",
-    "BUSY": "the server is busy with a script of somebody else",
+    "BUSY": "the server is busy with a script of another client",
 }
 """Advice by the code at the beginning of the refusal."""
 
@@ -68,7 +68,7 @@ def code(error: RedisError | str) -> str:
 
 
 def is_permission(error: RedisError | str) -> bool:
-    """Whether the Redis user may not do this: of a command, or of one inside a script, where it has no code."""
+    """Whether the Redis user lacks a permission: for a command, or for one inside a script, whose error has no code."""
     return code(error) == "NOPERM" or any(part in str(error).lower() for part in _IN_SCRIPT)
 
 

@@ -30,7 +30,7 @@ class Probe(Enum):
 
     WORKS = "works"
     REFUSED = "refused the password"
-    LOCKED = "wants a password, and the URL has none"
+    LOCKED = "needs a password, and the URL has none"
     OPEN = "has no password: take it out of the URL"
     NO_DATABASE = "has no database of that number"
     AWAY = "cannot be reached"
@@ -78,7 +78,7 @@ async def _rest_works(settings: StoreSettings) -> bool:
     return True
 
 
-async def settle(settings: StoreSettings, *, may_use_rest: bool) -> StoreSettings:
+async def select(settings: StoreSettings, *, may_use_rest: bool) -> StoreSettings:
     """The settings with `redis_transport` decided: tcp or rest.
 
     SettingsInvalid with one line when there is no way: REST for a service that needs blocking reads, a password that is

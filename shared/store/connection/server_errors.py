@@ -15,7 +15,7 @@ _UNSERVED: Final = ("access a non local key in a cluster node", "while the clust
 own (`scriptVerifyClusterState` of Valkey and Redis)."""
 
 TRANSIENT: Final = frozenset({"READONLY", "MISCONF", "LOADING", "MASTERDOWN", "NOREPLICAS", "TRYAGAIN", "CLUSTERDOWN"})
-"""Refusals that a healthy server gives up again: the call may be repeated later."""
+"""Refusals that end by themselves on a healthy server: the call may be repeated later."""
 
 
 def elsewhere(error: ResponseError) -> bool:
@@ -28,7 +28,7 @@ def elsewhere(error: ResponseError) -> bool:
 
 QUOTA_TEXTS: Final = ("max daily request limit exceeded", "max requests limit exceeded")
 CAPACITY_TEXT: Final = "db capacity quota exceeded"
-"""Upstash's words, in whatever case: its documentation has both of the first, of now and of then."""
+"""Upstash's texts, in any case of letters: its documentation has both of the first, new and old."""
 
 QUOTA_RETRY_S: Final = 30.0
 

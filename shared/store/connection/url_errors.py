@@ -52,7 +52,7 @@ def check(url: str) -> None:
     _check_options(query, ends_user=served and not at)
     database = place.partition("/")[2]
     if scheme.lower() in ("redis", "rediss") and database and not database.rstrip("/").isdecimal():
-        raise SettingsInvalid("REDIS_URL: what stands after the host and its / is no database number")
+        raise SettingsInvalid("REDIS_URL: the part after the host and its / is not a database number")
 
 
 def _check_options(query: str, *, ends_user: bool) -> None:
@@ -69,12 +69,12 @@ def _check_options(query: str, *, ends_user: bool) -> None:
     if found := sorted(names & UNUSABLE):
         raise SettingsInvalid(f"REDIS_URL: the option {found[0]} cannot be used here")
     if names <= USABLE:
-        raise SettingsInvalid("REDIS_URL: its option db is no database number")
-    raise SettingsInvalid("REDIS_URL has an option that is not known")
+        raise SettingsInvalid("REDIS_URL: its option db is not a database number")
+    raise SettingsInvalid("REDIS_URL has an unknown option")
 
 
 def _unencoded(character: str) -> SettingsInvalid:
     return SettingsInvalid(
-        f"REDIS_URL has a {character} where none can stand: in a user or a password it must be percent-encoded, as "
+        f"REDIS_URL has a {character} where none is allowed: in a user or a password it must be percent-encoded, as "
         f"{_ENCODED[character]}"
     )

@@ -53,7 +53,7 @@ def prepare(folder: Path) -> None:
             f"DATA_DIR: others can write to {folder} (mode {mode:o}): name a folder of your own, or chmod go-w it"
         )
     if found.st_uid not in (os.geteuid(), 0) and os.geteuid() != 0:
-        raise SettingsInvalid(f"DATA_DIR: {folder} belongs to somebody else: name a folder of your own")
+        raise SettingsInvalid(f"DATA_DIR: {folder} belongs to another user: name a folder of your own")
 
 
 def fits_a_socket(folder: Path) -> bool:
@@ -68,7 +68,7 @@ def fits_a_socket(folder: Path) -> bool:
 
 def short_folder() -> tempfile.TemporaryDirectory[str]:
     """A folder for the socket alone, where the data's own is too deep. SettingsInvalid when every place is."""
-    for place in (None, "/tmp"):  # noqa: S108 - a folder of a name that nobody can guess, mode 0700
+    for place in (None, "/tmp"):  # noqa: S108 - a folder with a name that cannot be guessed, mode 0700
         try:
             made = tempfile.TemporaryDirectory(prefix="presswork-", dir=place)
         except OSError:

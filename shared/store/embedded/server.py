@@ -50,7 +50,7 @@ def bundled_binary() -> Path:
 
 
 def die_with_parent() -> Callable[[], None] | None:
-    """For `preexec_fn`: on Linux the kernel ends the process when the one that starts it dies, however it dies."""
+    """A `preexec_fn`: on Linux the kernel ends the process when its parent dies, in whatever way."""
     if not sys.platform.startswith("linux"):
         return None
     libc = ctypes.CDLL(None, use_errno=True)

@@ -67,7 +67,7 @@ def _ended_after(failure: JobError, claim: Claim, spent: Spent | None) -> Outcom
 def requeue(requeue: Requeue) -> Item:
     """Arguments of requeue.lua."""
     claim, spent = requeue.claim, requeue.spent
-    failure = requeue.error or JobError(type="GaveUp", message="the job was handed back too often")
+    failure = requeue.error or JobError(type="GaveUp", message="the job was released too often")
     outcome = _ended_after(failure, claim, spent)
     return (
         claim.consumer, claim.job_id, claim.token, claim.spec.priority[0], requeue.reason, requeue.delay_ms,

@@ -122,7 +122,7 @@ class Coalescer(Generic[ItemT, ReplyT]):
         try:
             replies = await self._flush([waiter.item for waiter in batch])
             if len(replies) != len(batch):
-                raise StoreRejected("Redis answered another number of items than it was asked")  # noqa: TRY301
+                raise StoreRejected("Redis returned another number of replies than there were items")  # noqa: TRY301
         except Exception as error:
             for waiter in batch:
                 if not waiter.done.done():
@@ -142,4 +142,4 @@ class Coalescer(Generic[ItemT, ReplyT]):
         for waiter in waiters:
             if not waiter.done.done():
                 waiter.done.set_exception(StoreUnavailable("the call was broken off", sent=waiter.sent))
-                waiter.done.exception()  # at the end of the process nobody asks for it any more
+                waiter.done.exception()  # read, or asyncio would log it at the end of the process

@@ -22,7 +22,7 @@ RELEASES_MAX: Final = 20
 """Number of times a job may lose its worker or be released before it fails (I7)."""
 
 INDEX_LENGTH: Final = 20_000
-"""Newest jobs of one organisation and day that the listing remembers."""
+"""Newest jobs of one organisation and day that the listing keeps."""
 
 CONSUMER_IDLE_MS: Final = 3_600_000
 
@@ -49,7 +49,7 @@ def _constants(settings: StoreSettings, routing: Routing, *, fenced: bool) -> di
         "usage_ttl": round(settings.usage_ttl_days * 86_400_000),
         "index_ttl": round((86_400 + MAX_DEADLINE_SECONDS + settings.result_ttl_seconds) * 1000),
         "index_length": INDEX_LENGTH if settings.listing else 0,
-        # Nothing below a submit sends it twice: in the frugal profile that is trusted, for one command.
+        # No layer below a submit sends it twice: the frugal profile relies on that, and saves one command.
         "sent_once": int(settings.frugal),
         "losses_max": LOSSES_MAX,
         "releases_max": RELEASES_MAX,
@@ -118,7 +118,7 @@ class ScriptCalls:
         self._constants["prices"] = routing.constants["prices"]
 
     async def run(self, script: str, items: Sequence[Item] = (), **argv: bytes | str | int | float) -> Any:
-        """One call. A refusal of the whole call in the domain's words."""
+        """Call a script. A refusal of the whole call becomes an error of the domain."""
         scripts = self._submits if script == "submit" else self.scripts
         try:
             reply = await scripts.call(script, items, **argv)

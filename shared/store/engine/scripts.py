@@ -121,7 +121,7 @@ def load(name: str) -> Script:
 
 @cache
 def names() -> tuple[str, ...]:
-    """All scripts there are."""
+    """Names of all scripts."""
     return tuple(path.name.removesuffix(".lua") for path in _folder().iterdir() if path.name.endswith(".lua"))
 
 

@@ -200,7 +200,7 @@ class Vetted:
         self._vetting = vetting
 
     async def execute(self, *command: bytes | str | int | float) -> Reply:
-        """See `Transport`; StoreUnfit without asking."""
+        """See `Transport`; StoreUnfit without sending when something is missing."""
         if not self._vetting.fit:
             await self._vetting.passed()
         try:

@@ -12,7 +12,7 @@ from shared.store.preflight import requirements
 from shared.store.preflight.requirements import PROBED, Call
 
 OLDEST: Final = (7, 0)
-"""Release of Redis from which on all is there that scripts need. Others say which one they are like."""
+"""First release of Redis with everything that scripts need. Other servers name the one they are compatible with."""
 
 
 class Refused:

@@ -21,7 +21,7 @@ Call = tuple[Value, ...]
 
 
 class Role(enum.Enum):
-    """A service, as Redis sees it."""
+    """A service as a user of Redis."""
 
     GATEWAY = "gateway"
     WORKER = "worker"
@@ -72,7 +72,7 @@ READ: Final = ("job", "log", "org")
 """Kinds of keys that a service without writes reads."""
 
 PROBED: Final = "vet"
-"""Last part of the names that are tried. No key is ever called so."""
+"""Last part of the names that are tried. No key has it."""
 
 _K: Final = "\0key"
 PROBES: Final[dict[str, Call]] = {
@@ -156,7 +156,7 @@ def probes(role: Role, keys: Keys) -> list[Call]:
 
 
 def few_probes(role: Role, keys: Keys) -> list[Call]:
-    """Those that matter most, where every command is billed: may it read, or else write and publish."""
+    """The most important calls, where every command is billed: may it read, or else write and publish."""
     if not role.writes:
         return [("HMGET", keys.prefix(READ[0]) + PROBED, "x")]
     return [("PEXPIRE", keys.fixed("wake"), 1, "GT"), ("PUBLISH", keys.prefix("job_channel") + PROBED, "")]

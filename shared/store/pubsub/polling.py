@@ -34,7 +34,7 @@ class PollingSubscriber:
         """Return True: listening costs no command, whatever the channel."""
         return True
 
-    def receives_now(self, channel: str) -> bool:  # noqa: ARG002 - nothing is ever heard
+    def receives_now(self, channel: str) -> bool:  # noqa: ARG002 - nothing is ever received
         """Return False: nothing is received over REST."""
         return False
 
@@ -44,7 +44,7 @@ class PollingSubscriber:
 
     def messages(self, channel: str) -> Messages:
         """Raise StoreUnavailable: messages need a connection that lasts."""
-        raise StoreUnavailable(f"nothing is heard of {channel} over REST")
+        raise StoreUnavailable(f"no message of {channel} can be received over REST, set REDIS_URL")
 
     def _move(self, reader: ChannelReader, joins: bool) -> None:
         if joins:

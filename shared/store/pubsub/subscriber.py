@@ -49,9 +49,9 @@ class _Session:
         self._connection = connection
         self._subscriptions = subscriptions
         self._observe = observe
-        self._reply_s, hasty_s, patient_s = patience
+        self._reply_s, impatient_s, patient_s = patience
         longest_s = watch_s(connection) or math.inf
-        self._hasty_s, self._patient_s = min(hasty_s, longest_s), min(patient_s, longest_s)
+        self._impatient_s, self._patient_s = min(impatient_s, longest_s), min(patient_s, longest_s)
         self._clock = asyncio.get_running_loop().time
         self._quiet_since = self._clock()
         self._asked: set[bytes] = set()
@@ -67,7 +67,7 @@ class _Session:
                 pair.create_task(self._write(), name="subscriber-write")
                 pair.create_task(self._read(), name="subscriber-read")
         finally:
-            self._subscriptions.deaf()
+            self._subscriptions.disconnected()
             with contextlib.suppress(Exception):
                 await self._connection.disconnect(nowait=True)
 
@@ -94,7 +94,7 @@ class _Session:
 
     @property
     def _quiet_s(self) -> float:
-        return self._hasty_s if self._subscriptions.hasty else self._patient_s
+        return self._impatient_s if self._subscriptions.impatient else self._patient_s
 
     def _next_check(self) -> float | None:
         if self._owed:

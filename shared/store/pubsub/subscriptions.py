@@ -11,14 +11,14 @@ class Subscriptions:
     """Listeners by channel, and the channels that came or went since the last command (`touched`).
 
     `confirmed`: channels the server confirmed on the present connection and was not seen to drop since. `prefix`:
-    channels that begin so are covered by one pattern, confirmed as a whole or not at all. `hasty`: listeners that are
-    not patient.
+    channels that begin so are covered by one pattern, confirmed as a whole or not at all. `impatient`: number of
+    listeners that are not patient.
     """
 
     def __init__(self, prefix: bytes | None) -> None:
         self.prefix = prefix
         self.prefix_confirmed = False
-        self.hasty = 0
+        self.impatient = 0
         self.channels: dict[bytes, set[ChannelReader]] = {}
         self.confirmed: set[bytes] = set()
         self.touched: set[bytes] = set()
@@ -31,7 +31,7 @@ class Subscriptions:
     def move(self, name: bytes, reader: ChannelReader, joins: bool) -> None:
         readers = self.channels.get(name)
         if not reader.patient:
-            self.hasty += 1 if joins else -1
+            self.impatient += 1 if joins else -1
         if joins:
             if readers is None:
                 readers = self.channels[name] = set()
@@ -59,14 +59,14 @@ class Subscriptions:
                 for reader in readers:
                     reader.subscribed()
 
-    def deaf(self) -> None:
+    def disconnected(self) -> None:
         """Note that there is no connection."""
         self.confirmed.clear()
         self.prefix_confirmed = False
 
     def begin(self) -> None:
         """Begin on a new connection, which has no subscriptions yet."""
-        self.deaf()
+        self.disconnected()
         self.touched = set(self.channels)
         self.changed.set()
 

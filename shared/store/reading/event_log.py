@@ -18,7 +18,7 @@ from shared.store.connection.multiplexer import Transport
 from shared.store.keys import Keys
 from shared.store.reading import records, timeline
 from shared.store.reading.timeline import Lease
-from shared.yielding import Turns
+from shared.yielding import Yields
 
 WINDOW: Final = 128
 """Log fields read at once from a lease that is still open."""
@@ -146,7 +146,8 @@ class EventLog:
         return events, more
 
     async def _open(self, job: JobSnapshot, span: Lease, after: int) -> tuple[list[JobEvent], bool]:
-        """Events of a lease that goes on, with numbers above `after`; the field of `after` itself must be there yet."""
+        """Events of a lease that goes on, with numbers above `after`; the field of `after` itself must still be
+        there."""
         events = [timeline.processing(job, span)] if after == 0 else []
         number = max(after, 2)
         while self._deltas and len(events) < PAGE:
@@ -177,9 +178,9 @@ class EventLog:
         token = spans[-1].token
         log = await self._transport.execute("HGETALL", self._keys.log(job.id))
         mine: dict[int, bytes] = {}
-        turns = Turns()
+        yields = Yields()
         for name, field in zip(log[::2], log[1::2], strict=True):
-            await turns.give()
+            await yields.give()
             owner, _, number = name.decode().rpartition(".")
             if owner == token and field[:1] == b"d":
                 mine[int(number)] = field[1:]

@@ -16,12 +16,12 @@ from shared.store.keys import Keys
 from shared.store.reading import records
 from shared.store.reading.commands import Reads
 from shared.store.results import JobPage, UnreadableJob
-from shared.yielding import Turns
+from shared.yielding import Yields
 
 DAY_MS: Final = 86_400_000
 SCANNED_MAX: Final = 500
 PAGE_BYTES: Final = 2 << 20
-"""Records, and bytes of them, one call reads at most: a page may be shorter than asked, its cursor goes on."""
+"""Records, and bytes of them, that one call reads at most: a page may be shorter than asked, its cursor goes on."""
 
 PIECE: Final = 100
 CALL_BYTES: Final = 256 * 1024
@@ -71,7 +71,7 @@ class Listing:
             raise ValueError("not a cursor of this listing")
         oldest = today - (MAX_DEADLINE_SECONDS * 1000 // DAY_MS + 8)
         found: list[JobSnapshot | UnreadableJob] = []
-        scanned, size, turns = 0, 0, Turns()
+        scanned, size, yields = 0, 0, Yields()
         while day >= oldest:
             # A search for a few among many reads ahead.
             piece = PIECE if status is not None else min(limit, PIECE)
@@ -82,7 +82,7 @@ class Listing:
                     size += sum(len(value) for value in row if value is not None)
                 if len(found) == limit or scanned >= SCANNED_MAX or size >= PAGE_BYTES:
                     return JobPage(found, _encode(day, job_id))
-                await turns.give()
+                await yields.give()
             day, after = day - 1, None
         return JobPage(found, None)
 
@@ -120,7 +120,7 @@ def _fields(reply: Sequence[bytes | None]) -> Sequence[bytes | None]:
 
 
 def _job(job_id: str, row: Sequence[bytes | None]) -> JobSnapshot | UnreadableJob:
-    """A job, or that it cannot be read: it must not hide the others."""
+    """A job, or a mark that it cannot be read: it must not hide the others."""
     try:
         record = records.parse(job_id, row)
     except JobUnreadable as error:

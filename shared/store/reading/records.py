@@ -100,9 +100,13 @@ def _outcome(raw: bytes | None, late: bytes | None) -> Outcome | None:
     outcome = _OUTCOME.decode(raw)
     if late is None:
         return outcome
-    settled = _OUTCOME.decode(late)
+    added = _OUTCOME.decode(late)
     return msgspec.structs.replace(
-        outcome, usage=settled.usage, cost_usd=settled.cost_usd, provider=settled.provider, model=settled.model
+        outcome,
+        usage=added.usage,
+        cost_usd=added.cost_usd,
+        provider=added.provider,
+        model=added.model,
     )
 
 
