@@ -4,13 +4,13 @@
 
 local claims, soonest = {}, -1
 local suspects_held, isolated_held, redelivered_some, ends_soon = 0, false, false, false
-local FIELDS = {'entry', 'state', 'spec', 'attempt', 'created', 'deadline', 'losses', 'org', 'route', 'gate', 'pass',
-  'max_tokens', 'spent', 'lost', 'v'}
 
+-- Written out: it is done for each job.
 local function read_entry(job)
-  local values, f = redis.call('HMGET', job_prefix .. job, unpack(FIELDS)), {}
-  for i, name in ipairs(FIELDS) do f[name] = values[i] end
-  return f
+  local f = redis.call('HMGET', job_prefix .. job, 'entry', 'state', 'spec', 'attempt', 'created', 'deadline', 'losses',
+    'org', 'route', 'gate', 'pass', 'max_tokens', 'spent', 'lost', 'v')
+  return {entry = f[1], state = f[2], spec = f[3], attempt = f[4], created = f[5], deadline = f[6], losses = f[7],
+    org = f[8], route = f[9], gate = f[10], pass = f[11], max_tokens = f[12], spent = f[13], lost = f[14], v = f[15]}
 end
 
 local function answer(token, job, f, attempt, name, passed_over, need)
