@@ -60,7 +60,7 @@ async def open_app(
     links, maker = Links(settings.public_events_url), JobMaker(settings)
     registry = new_registry("gateway")
     redis = RedisMetrics(registry)
-    store_settings = await select_transport.settle(read_store(mapping), may_use_rest=True)
+    store_settings = await select_transport.select(read_store(mapping), may_use_rest=True)
     opened = open_store(
         store_settings, client_name="presswork-gateway", role=Role.GATEWAY, observer=redis.observe,
         routing=Routing(chain=settings.chain),

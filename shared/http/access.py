@@ -1,4 +1,4 @@
-"""The outermost layer of each service: its names, the origins that may call it, and the headers of every answer."""
+"""The outermost layer of each service: its names, the origins that may call it, and the headers of every response."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Access:
         self._headers: Headers = [*SAFE, *self._cors.varies]
 
     def __call__(self, scope: Any, receive: Receive, send: Send) -> Awaitable[None]:
-        """One connection."""
+        """Handle one connection."""
         if scope["type"] != "http":
             return self._app(scope, receive, send)
         given: dict[bytes, list[bytes]] = {}
@@ -79,7 +79,7 @@ class Access:
     def _on(
         self, scope: Any, receive: Receive, send: Send, headers: Headers, forwarded: list[bytes]
     ) -> Awaitable[None]:
-        """As `Litestar.__call__` does for a request, without the frame of its own that a stream would keep."""
+        """Handle a request as `Litestar.__call__` does, without that frame, which each stream would keep."""
         if forwarded or self._root_path or scope.get("root_path"):
             take_off(scope, self._root_path, forwarded)
         scope["app"] = scope["litestar_app"] = self._app
@@ -114,7 +114,7 @@ _HINT: Final = "to be added to CORS_ALLOWED_ORIGINS, if its pages may call this 
 
 
 def _with(send: Send, headers: Headers) -> Send:
-    """`send` with these headers added to every answer, and a policy to those that have none of their own."""
+    """Wrap `send`: these headers are added to every response, and a policy to those that have none of their own."""
 
     def answer(message: Any) -> Awaitable[None]:
         if message["type"] == "http.response.start":

@@ -24,7 +24,7 @@ def read_root_path(text: str) -> str:
 
 
 def _sound(prefix: str) -> str | None:
-    """The prefix if it is safe in any link: it is put into answers, and any client can send a header."""
+    """The prefix if it is safe in any link: it is put into responses, and any client can send a header."""
     return prefix if len(prefix) <= LENGTH_MAX and _PREFIX.fullmatch(prefix) else None
 
 

@@ -1,4 +1,4 @@
-"""Whether a client reads what it is sent."""
+"""Cuts connections whose clients do not read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 READ_SECONDS: Final = 10.0
 READ_MIN: Final = 16 * 1024
-"""A connection whose client takes less than so many bytes in so many seconds, while there are more for it, is cut."""
+"""A connection whose client takes fewer than so many bytes in so many seconds, while there are more for it, is cut."""
 
 
 class Reading:
@@ -23,12 +23,12 @@ class Reading:
         self._timer: asyncio.TimerHandle | None = None
 
     def watch(self) -> None:
-        """Begin, if bytes wait and nobody watches yet."""
+        """Begin, if bytes wait and no watch is under way."""
         if self._timer is None and (left := self._transport.get_write_buffer_size()):
             self._timer = self._loop.call_later(READ_SECONDS, self._check, left)
 
     def stop(self) -> None:
-        """Whatever waits now is little, or the connection is gone."""
+        """Stop: few bytes wait now, or the connection is gone."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,4 +1,4 @@
-"""What a store is wired to: a lasting connection of each kind, or REST for who only sends commands."""
+"""Parts that a store uses: a lasting connection of each kind, or REST where only commands are sent."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from shared.store.pubsub.subscriber import Subscriber
 from shared.store.results import WakeUp
 
 FRUGAL_SILENCE_S: Final = 3600.0
-"""Cancels are heard over a connection that TCP keepalive watches (30 s), and every renewal repeats them."""
+"""Seconds. Cancel requests arrive on a connection that TCP keepalive watches (30 s), and every renewal repeats them."""
 
 
 Refused = Callable[[RedisError | str], None]
-"""Told what the server refuses."""
+"""Called with each refusal of the server."""
 
 
 class Socket(Protocol):
@@ -46,7 +46,7 @@ class Socket(Protocol):
 
 
 class WorkWait(Protocol):
-    """Where an idle worker sleeps."""
+    """Wait of an idle worker for work."""
 
     async def sleep(self, timeout_ms: int) -> WakeUp: ...
 
@@ -54,22 +54,23 @@ class WorkWait(Protocol):
 
 
 class NoBlockingPop:
-    """Over REST nothing blocks, so nobody sleeps there."""
+    """The wait of a store over REST, where no command may block."""
 
     async def sleep(self, timeout_ms: int) -> WakeUp:
-        """StoreUnavailable, always."""
+        """Raise StoreUnavailable, always."""
         raise StoreUnavailable(f"REST cannot block for {timeout_ms} ms")
 
     async def aclose(self) -> None:
-        """Nothing is open."""
+        """Close nothing: no connection is open."""
 
 
 class Connections(msgspec.Struct, frozen=True, kw_only=True):
-    """What carries a store's commands, its sleep and its rings. `transport`: the socket behind its quota.
+    """Connections for a store's commands, its blocking waits and its notifications. `transport`: the socket behind its
+    quota.
 
-    `submits` carries what must be as durable as the settings say, over `durable` when that takes more than an answer.
-    `fenced`: a master that took over, or came back, is told of it (`failover_fence.py`). `vetting`: checks whether
-    Redis can do what the service needs, when it is known which one that is. `refused` is told what the server refuses.
+    `submits` carries writes that must be as durable as the settings say: over `durable` where a reply alone does not
+    prove that. `fenced`: a master that took over, or restarted, is noted on it (`failover_fence.py`). `vetting`: checks
+    whether Redis can do all that the service needs, when the service is known. `refused`: called with each refusal.
     """
 
     socket: Socket
@@ -93,7 +94,7 @@ def connections(
     *,
     gates: Sequence[str] = (),
 ) -> Connections:
-    """By `settings.redis_transport`; what `choice.settle` did not settle goes over TCP.
+    """Make the connections that `settings.redis_transport` asks for; a transport not selected yet means TCP.
 
     SettingsInvalid for a URL that cannot be read, and for a durability that REST cannot wait for.
     """
@@ -111,8 +112,8 @@ def connections(
             refused=_refused(vetting), blocking_pop=NoBlockingPop(), subscriber=PollingSubscriber(),
         )  # fmt: skip
     connect = Connector(redis)
-    # Where commands are billed a connection that the host closes now and then would cost more than it is worth. Who
-    # only reads has no fence to set up, and its Redis user may not write.
+    # Where commands are billed, a host closes idle connections now and then, and each new one would cost a fence. A
+    # service that only reads has no fence to set up, and its Redis user may not write.
     if fenced := (role is None or role.writes) and (connect.moves or not settings.frugal):
         connect.greet = partial(failover_fence.set_up, keys)
     socket = Multiplexer(connect, timeout=timeout)
@@ -137,7 +138,7 @@ def connections(
 
 
 def _pause_after(quota: Quota, refused: Refused, error: BaseException) -> float:
-    """How long a bell's connection must not be opened again after this error, s."""
+    """Seconds for which the subscriber must not connect again after this error."""
     if isinstance(error, BaseExceptionGroup):
         return max((_pause_after(quota, refused, part) for part in error.exceptions), default=0.0)
     if isinstance(error, RedisError) and error_advice.is_permission(error):
@@ -167,7 +168,8 @@ def _subscriber(
     observer: Observer | None,
     pause_after: Callable[[BaseException], float],
 ) -> Subscriber:
-    """In the frugal profile one pattern for all jobs, and TCP's own keepalive in place of most PINGs."""
+    """Make the subscriber; in the frugal profile with one pattern for all jobs, and TCP's own keepalive instead of most
+    PINGs."""
     return Subscriber(
         connect,
         observer=_one_each(observer),
@@ -178,5 +180,6 @@ def _subscriber(
 
 
 def _one_each(observer: Observer | None) -> Observer | None:
-    """A bell tells how many channels a command carries; it is one command all the same."""
+    """Wrap an observer for the subscriber, which reports the number of channels of a command: a host bills one
+    command."""
     return None if observer is None else lambda command, _: observer(command, 1)

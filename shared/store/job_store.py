@@ -1,9 +1,8 @@
-"""The engine's door: every state change of a job is one method here and one script in `lua/`.
+"""State changes of a job: each is one method here and one script in `lua/`.
 
-Beside them stand `overview`, which counts and lists, `upkeep`, which repairs, and `events` and `organization_events`,
-the logs that are followed.
-Nobody else holds a Redis client. Worker transitions are safe to repeat after StoreUnavailable: what this lease did
-before answers as done, what another lease did raises LeaseLost.
+Beside them are `queries`, which counts and lists, `maintenance`, which repairs, and the logs that readers follow,
+`events` and `organization_events`. No other object holds a Redis client. Worker transitions are safe to repeat after
+StoreUnavailable: a repeated change by the same lease returns normally, a change by another lease raises LeaseLost.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ from shared.store.transitions import Finish, Requeue, Reroute, Submit
 PING_FRESH_S: Final = 300.0
 
 _STATES: Final[dict[str, JobStatus]] = {status.value: status for status in JobStatus}
-"""Of a job that was there before; a state that has no name here is as good as waiting."""
+"""States of a job that a repeated submit found; a state that this release does not know counts as waiting."""
 
 
 class JobStore:
@@ -78,7 +77,7 @@ class JobStore:
         self.maintenance = Maintenance(self._calls, self._reads, self.keys, settings, self._clock)
 
     async def aclose(self) -> None:
-        """Send what callers still wait for, then close every connection."""
+        """Send the calls that are still awaited, then close every connection."""
         await self._calls.aclose()
         if self.vetting is not None:
             await self.vetting.aclose()
@@ -88,9 +87,10 @@ class JobStore:
             await self._durable.aclose()
 
     async def check(self) -> None:
-        """SettingsInvalid when this server can never keep what the settings promise; one that is away is no reason.
+        """Raise SettingsInvalid when this server can never keep the promises of the settings; not when it cannot be
+        reached.
 
-        A server or a user that lacks something which can be mended is none either: `Vetting` tells of it meanwhile.
+        Nor when the server or its user lacks something that can be mended: `Vetting` reports that meanwhile.
         """
         if self._durable is not None:
             await self._durable.check()
@@ -116,7 +116,7 @@ class JobStore:
         return await self.submit(msgspec.structs.replace(submit, idempotency_key=key, fingerprint="retry"))
 
     async def status(self, job_id: str) -> JobSnapshot | None:
-        """The job as it stands; None when there is no record."""
+        """Read the job's present state; None when there is no record."""
         values = await self._reads.execute("HMGET", self.keys.job(job_id), *records.FIELDS)
         record = records.parse(job_id, values)
         return record.snapshot if record else None
@@ -151,7 +151,7 @@ class JobStore:
 
     @property
     def generation(self) -> int:
-        """Counts connections and refused writes: unchanged means one unbroken view of the server."""
+        """Number of connections and refused writes so far: unchanged means one unbroken view of the server."""
         return self._socket.generation + self._calls.refused + self._reads.refused
 
     async def claim(
@@ -164,10 +164,11 @@ class JobStore:
         alone: bool = True,
         known: Sequence[str] | None = None,
     ) -> Claimed:
-        """Take up to `limit` jobs. `look`: also suspects, `suspect` at most; if that is not 0, a worker that holds
-        nothing (`alone`) may get one that must run alone, and nothing beside it.
+        """Take up to `limit` jobs. `poll`: also suspects, at most `suspect`; if that is not 0, a worker that holds no
+        job (`alone`) may get an isolated one, and nothing beside it.
 
-        `known` (tokens this worker holds) is given when the answer of an earlier claim was lost: those jobs come again.
+        `known` (tokens this worker holds) is given when the reply to an earlier claim was lost: its jobs are returned
+        again.
         """
         reply = await self._calls.run(
             "claim", [KnownItem(token) for token in known or ()], consumer=consumer, limit=limit, poll=int(poll),
@@ -177,11 +178,11 @@ class JobStore:
         next_ms = None if reply[2] < 0 else int(reply[2])
         claims, unreadable = records.parse_claims(rows, consumer, now_ms)
         if unreadable:
-            await self._give_back(consumer, unreadable)
+            await self._requeue_unreadable(consumer, unreadable)
         return Claimed(claims, more, now_ms, next_ms, frozenset(name.decode() for name in reply[3]))
 
-    async def _give_back(self, consumer: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Jobs this release cannot read: another one may. They fail when their attempts are used up."""
+    async def _requeue_unreadable(self, consumer: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Requeue jobs that this release cannot read: another one may. They fail when their attempts are used up."""
         back = [arguments.unreadable(consumer, row[0], row[1], self.settings.lease_ms) for row in rows]
         with contextlib.suppress(PressworkError):  # then they stay pending and are recovered
             await self._calls.run("requeue", back)
@@ -194,7 +195,8 @@ class JobStore:
         return Renewed(lost, cancelled, self._clock.note(reply[0]))
 
     async def append(self, claim: Claim, number: int, text: str) -> int:
-        """Log one delta. `number` counts from 2 within the lease without holes. Answers how many readers heard."""
+        """Log one delta. `number` counts from 2 within the lease, without gaps. Returns how many clients were
+        notified."""
         encoded = text.encode("utf-8", "replace")
         item = AppendItem(claim.consumer, claim.job_id, claim.token, number, encoded)
         reply = await self._calls.append(item, len(encoded))
@@ -204,9 +206,9 @@ class JobStore:
         return int(reply)
 
     async def finish(self, finish: Finish) -> None:
-        """End the job. Unless it failed the prompt is forgotten.
+        """End the job. The record keeps the prompt only if the job failed.
 
-        LeaseLost when the lease is gone; after a forced cancel usage and cost are kept nevertheless.
+        LeaseLost when the lease is gone; after a forced cancel usage and cost are still kept.
         """
         item, size = arguments.finish(finish)
         reply = await self._calls.finish(item, size)
@@ -215,7 +217,7 @@ class JobStore:
             raise LeaseLost(finish.claim.job_id)
 
     async def requeue(self, requeue: Requeue) -> JobStatus:
-        """Give the job back; answers QUEUED, or the state it ended in because its attempts or time were used up."""
+        """Requeue the job. Returns QUEUED, or the state in which it ended because its attempts or time were used up."""
         reply = await self._calls.requeue(arguments.requeue(requeue))
         server_errors.check_item(reply)
         if reply[0] == b"LOST":
@@ -241,19 +243,19 @@ class JobStore:
     async def report(
         self, gate: str, report: CallReport, *, retry_after_ms: int | None = None, tokens: int = 0
     ) -> None:
-        """Tell a gate what became of a call. `tokens`: how many more were used than reserved, below 0: fewer."""
+        """Report the result of a call to its gate. `tokens`: tokens used less tokens reserved."""
         server_errors.check_item(await self._calls.report(arguments.report(gate, report, retry_after_ms, tokens)))
 
     async def wait_for_work(self, timeout_ms: int) -> WakeUp:
-        """Sleep until somebody rings, at most `timeout_ms`, on a connection of its own."""
+        """Wait until a wake-up marker comes, at most `timeout_ms`, on a connection of its own."""
         return await self._blocking_pop.sleep(timeout_ms)
 
     async def wake_to_poll(self) -> None:
-        """Wake a sleeper for recovered work: a worker that is done with its suspect may take the next one."""
+        """Wake a worker for recovered work: one that has finished its suspect may take the next."""
         await self._reads.execute("ZADD", self.keys.fixed("wake"), -1, WakeUp.POLL.value)
 
     async def pass_on(self) -> None:
-        """Wake another sleeper: this one was woken and may take nothing."""
+        """Wake another worker: this one was woken and may take nothing."""
         for key in self.keys.wake(self._gates):
             await self._reads.execute("ZADD", key, -1, WakeUp.POLL.value, 0, WakeUp.JOB.value)
             if key != self.keys.fixed("wake"):
@@ -261,7 +263,7 @@ class JobStore:
 
     @asynccontextmanager
     async def control(self, consumer: str) -> AsyncIterator[Messages]:
-        """Job ids whose cancel was requested, as they come: `async for job_id in channel`."""
+        """Yield ids of jobs whose cancel was requested: `async for job_id in channel`."""
         async with self.subscriber.messages(self.keys.control(consumer)) as messages:
             yield messages
 
@@ -275,10 +277,10 @@ async def open_store(
     routing: Routing | None = None,
     role: Role | None = None,
 ) -> AsyncIterator[JobStore]:
-    """A store for the length of the block; its connections open with the first command that needs them.
+    """Open a store for the length of the block; its connections open with the first command that needs them.
 
-    `role`: the service, whose needs Redis is looked at for before anything else; None: nothing is looked at.
-    `routing`: which gates jobs may pass; a worker's store must know it, a gateway's its chain.
+    `role`: the service whose needs are checked before anything else; None: no check. `routing`: the gates that jobs may
+    pass; a worker's store must know them all, a gateway's its chain.
     """
     redis = RedisSettings(
         url=settings.redis_url, client_name=client_name,

@@ -1,4 +1,4 @@
-"""What keeps the queue going beside the jobs: lost leases, due times, damage. Any worker does it, without a leader."""
+"""Repairs beside the jobs: lost leases, due times, damage. Any worker calls them; there is no leader."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ AUDIT_PAGE: Final = 256
 """Entries that one call checks."""
 
 BATCH: Final = 64
-"""Jobs that one call takes back, or makes claimable, at most."""
+"""Jobs that one call recovers, or makes claimable, at most."""
 
 
 class ServerClock:
-    """What this process holds for the server's time."""
+    """The server's time as this process estimates it."""
 
     def __init__(self) -> None:
-        self._heard = (0, 0.0)
+        self._server_time = (0, 0.0)
 
     def note(self, server_ms: bytes) -> int:
-        """An answer named the time; it, in ms since the epoch."""
-        self._heard = (int(server_ms), time.monotonic())
+        """Take the time of a reply, in ms since the epoch."""
+        self._server_time = (int(server_ms), time.monotonic())
         return int(server_ms)
 
     @property
     def believed_ms(self) -> int:
-        """The last answer's time, and what went by here since."""
-        server_ms, heard_at = self._heard
-        return server_ms + round((time.monotonic() - heard_at) * 1000)
+        """Time of the last reply plus the time that passed here since, in ms."""
+        server_ms, received_at = self._server_time
+        return server_ms + round((time.monotonic() - received_at) * 1000)
 
 
 class Maintenance:
-    """Of one store; every method may raise StoreUnavailable."""
+    """Maintenance calls of one store; every method may raise StoreUnavailable."""
 
     def __init__(
         self, calls: ScriptCalls, reads: Reads, keys: Keys, settings: StoreSettings, clock: ServerClock
@@ -58,15 +58,15 @@ class Maintenance:
         self._stale_at: float | None = None
 
     def reprice(self, routing: Routing) -> None:
-        """What jobs cost that end without a worker follows these prices from now on; the rest of `routing` stays."""
+        """Use these prices from now on for jobs that end without a worker; the rest of `routing` stays."""
         self._calls.reprice(routing)
 
     async def recover(self, consumer: str, held: Sequence[str]) -> Recovered:
-        """Requeue what was not renewed for a lease, except what this worker itself holds; one worker does it for all.
+        """Requeue jobs that were not renewed for a lease, except those of this worker; one worker does it for all.
 
-        Takes nothing when the server's clock is not where earlier answers put it (within 1 s): this call may have
-        waited out a stall in which nobody could renew (I6). The first call of a process only learns the time. Every
-        call includes a write: it is refused when a renewal is.
+        Takes nothing when the server's clock differs from earlier replies by more than 1 s: this call may have waited
+        for a stall in which no worker could renew (I6). The first call of a process only learns the time. Every call
+        includes a write: it is refused when a renewal would be.
         """
         reply = await self._calls.run(
             "recover", [HeldItem(token) for token in held], consumer=consumer, believed_ms=self._clock.believed_ms,
@@ -82,7 +82,8 @@ class Maintenance:
         )  # fmt: skip
 
     def _next_ms(self, found_ms: int) -> int | None:
-        """When to call again, over all calls since the last that began anew: 0 while there is more to do now."""
+        """Time until the next call (ms), over all calls since the last that started from the beginning: 0 while there
+        is more to do now."""
         now = time.monotonic()
         if found_ms >= 0:
             at = now + found_ms / 1000
@@ -98,7 +99,7 @@ class Maintenance:
         return Promoted(promoted, *(None if wait < 0 else wait for wait in waits))
 
     async def timed_work(self) -> TimedWork:
-        """What a worker without a free slot must know, by two cheap reads: it hears of no new job otherwise."""
+        """Find work at a time by two cheap reads, for a worker without a free slot, which gets no wake-up marker."""
         first, throttled = await asyncio.gather(
             self._reads.execute("ZRANGE", self._keys.fixed("deadlines"), 0, 0, "WITHSCORES"),
             self._reads.execute("EXISTS", self._keys.fixed("throttled_deadlines")),
@@ -107,8 +108,9 @@ class Maintenance:
         return TimedWork(overdue_ms, bool(throttled))
 
     async def unfinished(self) -> bool:
-        """One cheap read: is there any unfinished job. Streams hold nothing else; delayed sets are asked every other
-        time, because a due time nearer than a lease has rung somebody already; hourly where any due time has."""
+        """Find out by one cheap read whether any job is unfinished. Streams hold nothing else; delayed sets are read
+        every other time, as a due time within a lease has set a wake-up marker already; hourly where every due time
+        sets one."""
         self._polls += 1
         streams = self._keys.streams
         found = await self._reads.execute("XREAD", "COUNT", 1, "STREAMS", *streams, *["0"] * len(streams))
@@ -117,9 +119,9 @@ class Maintenance:
         return bool(found)
 
     async def audit(self, consumer: str) -> Audited:
-        """Repair what no script could have left: entries pending with nobody, live records that no entry names.
+        """Repair damage that no script could leave: entries pending for no consumer, live records that no entry names.
 
-        Goes through all entries and records, so it takes a tenth of the time at most and leaves the rest to the jobs.
+        Reads all entries and records, so it uses a tenth of the time at most and leaves the rest to the jobs.
         """
         lock, lock_ms = self._keys.fixed("audit"), round(max(self._settings.audit_seconds - AUDIT_SLACK_S, 1) * 1000)
         if await self._reads.execute("SET", lock, consumer, "NX", "PX", lock_ms) is None:

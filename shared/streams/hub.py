@@ -12,7 +12,7 @@ from shared.streams.subscription import Subscription
 from shared.telemetry.metrics import StreamMetrics
 
 DRAIN_S: Final = 0.5
-"""Streams whose reader has not taken the end of the stream by then are cut."""
+"""Seconds after which streams are cut whose reader has not taken the end of the stream."""
 
 
 class Hub:

@@ -1,4 +1,4 @@
-"""One HTTP answer that goes on: writes to a browser in pieces and never waits for it without a limit."""
+"""HTTP response of a stream: written to a browser in pieces, with a time limit on each wait for it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from shared.streams import sse
 
 PIECE: Final = 32 * 1024
-"""So many bytes are handed to the server at once; it takes the next piece when the browser has taken enough."""
+"""Bytes that are given to the server at once; it takes the next piece when the browser has taken enough."""
 
 KERNEL_BUFFER: Final = 64 * 1024
 """Send buffer of a stream's socket. Left alone it grows to megabytes for a reader that stopped reading."""
 
 UNACKNOWLEDGED_MS: Final = 30_000
-"""The kernel drops a connection whose peer acknowledged nothing for so long: no router keeps dead streams alive."""
+"""Milliseconds after which the kernel drops a connection whose peer acknowledged nothing: no router keeps dead streams
+alive."""
 
 _TRANSPORT: Final = "presswork.transport"
 
@@ -47,7 +48,7 @@ class WithTransport:
 
 
 class StreamResponse:
-    """The answer to one request."""
+    """The response to one request."""
 
     __slots__ = ("_receive", "_send", "_send_seconds", "_transport", "_watch")
 
@@ -59,12 +60,12 @@ class StreamResponse:
         self._watch: asyncio.Task[None] | None = None
 
     async def only(self, data: bytes) -> None:
-        """The whole answer is one short stream."""
+        """Send one short stream as the whole response."""
         await self._send({"type": "http.response.start", "status": 200, "headers": sse.HEADERS})
         await self._body(data, more=False)
 
     async def nothing_more(self) -> None:
-        """Answer 204: EventSource does not come back."""
+        """Send 204: EventSource does not come back."""
         await self._send({"type": "http.response.start", "status": 204, "headers": sse.NOTHING})
         await self._body(b"", more=False)
 
@@ -87,7 +88,7 @@ class StreamResponse:
         await self._body(data, more=False)
 
     def unwatch(self) -> None:
-        """Nobody wants to know any more."""
+        """Stop watching for the client's disconnect."""
         if self._watch is not None:
             self._watch.cancel()
 

@@ -1,7 +1,7 @@
-"""`GET /api/ai/job-events`: from a request to a stream, or to the status that tells EventSource what to do.
+"""`GET /api/ai/job-events`: from a request to a stream, or to the status that tells EventSource how to go on.
 
 EventSource comes back after a 200 that ended, and never again after any other status: 204 and problems are final, and
-whatever may pass (Redis away, too many streams, shutting down) is a 200 that ends at once with a `retry:`.
+every state that may pass (Redis away, too many streams, shutting down) is a 200 that ends at once with a `retry:`.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ PATH: Final = "/api/ai/job-events"
 MAX_PARAMETERS: Final = 100
 
 CHECK_S: Final = 300.0
-"""Where commands are billed: how long after a silence a stream looks whether its job is there and goes on. Elsewhere it
-does so at every heartbeat."""
+"""Where commands are billed: seconds of silence after which a stream checks that its job exists and goes on. Elsewhere
+it checks at every heartbeat."""
 
 CursorT = TypeVar("CursorT")
 
 
 class Streams:
-    """Answers requests for event streams."""
+    """Serves requests for event streams."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Streams:
         self._feeds: WeakValueDictionary[str, OrganizationFeed] = WeakValueDictionary()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Handle one request."""
         if scope["type"] != ScopeType.HTTP or scope["method"] != "GET":
             raise Problem(METHOD_NOT_ALLOWED, headers={"Allow": "GET"})
         headers = scope["headers"]
@@ -130,7 +130,8 @@ class Streams:
         identity: Identity,
         listener: Listener | None,
     ) -> None:
-        """`listener`: it has listened since before the first read; None: listening costs, so it begins after that."""
+        """Serve one stream. `listener`: it has listened since before the first read; None: listening costs a command,
+        so it begins after the read."""
         response = subscription.response
         try:
             first = await source.read(cursor, NOTIFIED)

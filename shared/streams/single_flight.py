@@ -1,4 +1,4 @@
-"""Readers that want the same thing in the same turn of the event loop share one read."""
+"""Shared reads: readers that want the same thing in the same iteration of the event loop share one read."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ ResultT = TypeVar("ResultT")
 
 
 class SharedReads:
-    """Who joins a read joins it before it is sent, so that everyone sees whatever caused his wish to read."""
+    """Reads that callers share. A caller joins a read before it is sent, so that every caller sees the change it was
+    notified of."""
 
     def __init__(self) -> None:
         self._gathering: dict[Hashable, asyncio.Task[Any]] = {}
 
     async def share(self, key: Hashable, read: Callable[[], Awaitable[ResultT]]) -> ResultT:
-        """The result of `read`, or of the one another caller began with the same key in this turn; errors likewise.
+        """Return the result of `read`, or of the one another caller began with the same key in this iteration; errors
+        likewise.
 
         A caller that is cancelled does not cancel the read of the others.
         """

@@ -6,10 +6,10 @@ import random
 from typing import Final
 
 RETRY_MS: Final = 2000
-"""How long a browser waits before it connects again after an ordinary break."""
+"""Milliseconds that a browser waits before it connects again after an ordinary break."""
 
 AT_ONCE_MS: Final = (50, 250)
-"""The same when the stream was closed on purpose in the middle of a job: text is coming."""
+"""The same (least, most) when the stream was closed on purpose in the middle of a job: text is coming."""
 
 AWAY_MS: Final = (1000, 5000)
 """The same when this notifier cannot serve it now; random, so that not all come back at once."""
@@ -39,7 +39,7 @@ def position(event_id: str) -> bytes:
 
 
 def retry(milliseconds: int = RETRY_MS) -> bytes:
-    """Tells the browser how long to wait before it connects again."""
+    """The field that sets how long the browser waits before it connects again."""
     return f"retry: {milliseconds}\n\n".encode()
 
 

@@ -1,4 +1,4 @@
-"""One browser: replay and live are one loop of read, send, wait for the bell."""
+"""Stream of one browser: replay and live are one loop of read, send, wait for a notification."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from shared.telemetry.metrics import StreamMetrics
 CursorT = TypeVar("CursorT")
 
 AGAIN_S: Final = (0.3, 1.0)
-"""When a read failed, or did not yet hold what the bell had named, it is repeated after about so long."""
+"""Seconds (least, most) before a read is repeated that failed, or that did not yet have the event of its
+notification."""
 
 REREADS: Final = 5
-"""So often a read is repeated for an event that does not appear. It was lost in a fail-over if it never does."""
+"""Number of times a read is repeated for an event that does not appear. It was lost in a fail-over if it never does."""
 
 
 class Subscription(Generic[CursorT]):
@@ -88,7 +89,7 @@ class Subscription(Generic[CursorT]):
             self.response.unwatch()
 
     async def _follow(self, listener: Listener) -> bool:
-        """Whether the job ended; False: we were told to stop, or the stream has lasted as long as it may."""
+        """Whether the job ended; False: the service stops, or the stream has lasted as long as it may."""
         while not self._stopped and self._clock() < self._until:
             notified = await listener.wait(self._patience())
             if self._stopped:
@@ -104,7 +105,7 @@ class Subscription(Generic[CursorT]):
         return False
 
     async def _missed(self) -> bool:
-        """Whether the job is over, or gone, though nothing told: a notification may be lost, and so may a database."""
+        """Whether the job is over, or gone, without a notification: one may be lost, and so may a database."""
         if self._owed is not None or self._clock() - self._checked_at < self._check_s:
             return False
         self._checked_at = self._clock()
@@ -120,13 +121,13 @@ class Subscription(Generic[CursorT]):
         return await self._read(NOTIFIED)
 
     async def _part(self) -> bool:
-        """The job's record is gone, or cannot be read any more: no event of it will come."""
+        """Send the last bytes when the job's record is gone, or cannot be read any more: no event of it will come."""
         await self._write(self._source.farewell())
         self._metrics.events.labels(str(EventKind.GAP)).inc()
         return True
 
     async def _read(self, notified: bytes) -> bool:
-        """Answer a ring: whatever is not sent yet. Whether the job ended with it."""
+        """Send everything not sent yet after a notification. Whether the job ended with it."""
         if notified != NOTIFIED and self._source.seen(notified, self._cursor):
             self._owed = None
             return False

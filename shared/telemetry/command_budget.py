@@ -1,8 +1,9 @@
-"""How many commands this process asks of Redis, projected to a day and a month: on pay-per-command hosts that is money.
+"""Number of commands this process asks of Redis, projected to a day and a month: on pay-per-command hosts that is
+money.
 
-What is counted: every command sent and every command inside a script, as the host bills them. Scripts count themselves,
-so the count of those that answered is exact. Not counted: the handshake of a connection (one CLIENT SETNAME each) and
-what a script sent whose answer was lost. PING and INFO are counted although Upstash says that they are free.
+It counts every command sent and every command inside a script, as the host bills them. Scripts count themselves, so the
+count of those that answered is exact. Not counted: the handshake of a connection (one CLIENT SETNAME each) and the
+commands of a script whose reply was lost. PING and INFO are counted although Upstash says that they are free.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ DAY_S: Final = 86_400.0
 MONTH_DAYS: Final = 30
 MARK_S: Final = 60.0
 LEAST_S: Final = 60.0
-"""A projection from less than this would tell more of the start than of the load."""
+"""Seconds; a projection from a shorter time would show the start rather than the load."""
 
 FIRST_REPORT_S: Final = 120.0
 REPORT_S: Final = 3600.0
@@ -46,7 +47,7 @@ class Meter:
         self._marks: deque[tuple[float, int]] = deque([(clock(), 0)], maxlen=round(DAY_S / MARK_S))
 
     def add(self, commands: int) -> None:
-        """So many were sent."""
+        """Add commands that were sent."""
         self._mark()
         self._total += commands
 
@@ -57,7 +58,7 @@ class Meter:
 
     @property
     def projection(self) -> Projection:
-        """At the rate of the last 24 h, or since the start."""
+        """Projection at the rate of the last 24 h, or since the start."""
         now = self._clock()
         # The newest mark that is a day old or older, else the oldest there is; rare senders leave few marks.
         since, before = next((mark for mark in reversed(self._marks) if now - mark[0] >= DAY_S), self._marks[0])
@@ -73,8 +74,7 @@ class Meter:
 
 @asynccontextmanager
 async def reported(meter: Meter, **profile: object) -> AsyncIterator[None]:
-    """For the length of the block: a log line with the profile, one with the projection after two minutes, then each
-    hour."""
+    """Log the profile at the start of the block, a projection after two minutes, then one each hour."""
 
     async def report() -> None:
         _log.info("redis", **profile)

@@ -25,10 +25,10 @@ from shared.telemetry.log_sink import DROPPED
 from shared.version import VERSION
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST.removesuffix("; charset=utf-8")
-"""Of `/metrics`; Litestar adds the charset to every text."""
+"""Media type of `/metrics`; Litestar adds the charset to every text."""
 
 JOB_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800)
-"""50 ms to 30 min: from the demo to the longest time-out that customers ask for."""
+"""Buckets from 50 ms to 30 min: from the demo to the longest time-out that customers ask for."""
 
 FIRST_TOKEN_BUCKETS: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 30, 60)
 
@@ -39,7 +39,10 @@ def new_registry(service: str) -> CollectorRegistry:
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     info = Gauge(
-        "presswork_build_info", "Always 1; the labels tell what runs.", ("service", "version"), registry=registry
+        "presswork_build_info",
+        "Always 1; labels: service and version.",
+        ("service", "version"),
+        registry=registry,
     )
     info.labels(service, VERSION).set(1)
     registry.register(DROPPED)
@@ -47,12 +50,12 @@ def new_registry(service: str) -> CollectorRegistry:
 
 
 def exposition(registry: CollectorRegistry) -> bytes:
-    """What `/metrics` answers, of media type `CONTENT_TYPE`."""
+    """The body of `/metrics`, of media type `CONTENT_TYPE`."""
     return generate_latest(registry)
 
 
 class SubmitMetrics:
-    """Of the gateway."""
+    """Metrics of the gateway."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.submitted = Counter(
@@ -104,7 +107,7 @@ class QueueMetrics:
         oldest_seconds: float,
         gates: Iterable[tuple[str, str, str, bool]],
     ) -> None:
-        """Set all of them from one reading of the store. `gates`: provider, model, reason and whether it is closed."""
+        """Set all of them from one reading of the store. `gates`: provider, model, reason and whether it is blocked."""
         self.gate_blocked.clear()
         for provider, model, reason, blocked in gates:
             self.gate_blocked.labels(provider, model, reason).set(blocked)
@@ -115,7 +118,7 @@ class QueueMetrics:
         self.oldest.set(oldest_seconds)
 
     def forget(self) -> None:
-        """Export nothing rather than figures of long ago, while the store does not answer."""
+        """Remove all figures, which would be old, while the store does not answer."""
         self.jobs.clear()
         self.gate_blocked.clear()
         self.throttled.set(math.nan)
@@ -124,7 +127,7 @@ class QueueMetrics:
 
 
 class ProviderCalls:
-    """Of a worker's calls of providers: how they ended, and what they cost."""
+    """Metrics of a worker's calls of providers: how they ended, and their cost."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.first_token = Histogram(
@@ -159,14 +162,15 @@ class ProviderCalls:
         )
         self.wasted = Counter(
             "presswork_wasted_tokens_total",
-            "Tokens paid for text that nobody got, by reason.",
+            "Tokens paid for text that no reader got, by reason.",
             ("reason",),
             registry=registry,
         )
 
 
 class WorkerMetrics:
-    """Of a worker: how jobs ended, how long they took, and how busy it is; `calls`: what their providers did."""
+    """Metrics of a worker: how jobs ended, how long they took, and how busy it is; `calls`: results of their provider
+    calls."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.finished = Counter(
@@ -179,7 +183,7 @@ class WorkerMetrics:
             registry=registry,
         )
         self.recoveries = Counter(
-            "presswork_recoveries_total", "Jobs this worker took back from a lost one.", registry=registry
+            "presswork_recoveries_total", "Jobs this worker requeued from a lost one.", registry=registry
         )
         self.wait = Histogram(
             "presswork_job_wait_seconds", "From claimable to claimed.", buckets=JOB_BUCKETS, registry=registry
@@ -208,7 +212,7 @@ class WorkerMetrics:
 
 
 class StreamMetrics:
-    """Of the notifier."""
+    """Metrics of the notifier."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.connections = Gauge("presswork_sse_connections", "Open event streams.", registry=registry)
@@ -217,7 +221,7 @@ class StreamMetrics:
 
 
 class RedisMetrics:
-    """What a process asks of Redis. `observe` is the store's observer: `open_store(..., observer=metrics.observe)`."""
+    """Metrics of commands to Redis. `observe` is the store's observer: `open_store(..., observer=metrics.observe)`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.meter = Meter()
@@ -240,7 +244,8 @@ class RedisMetrics:
         self._exceeded.set_function(exceeded)
 
     def observe(self, verb: str, commands: int) -> None:
-        """One round trip of a script or command (a name from the code, so there are few): what a host bills for it."""
+        """Count one round trip of a script or command (a name from the code, so there are few), and the commands a host
+        bills for it."""
         counter = self._by_verb.get(verb)
         if counter is None:
             counter = self._by_verb[verb] = self._commands.labels(verb.lower())

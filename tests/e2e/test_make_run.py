@@ -74,8 +74,8 @@ def _ended(environment: dict[str, str], folder: Path) -> tuple[int, list[str]]:
         ("GATEWAY_PORT", "tcp://10.0.0.1:8000", "presswork: GATEWAY_PORT: expected a whole number; it holds the"),
         ("DATA_DIR", "/tmp", "presswork: DATA_DIR: others can write to /tmp"),  # noqa: S108 - it is refused
         ("KEY_PREFIX", "a b", "presswork: KEY_PREFIX: must be 1 to 64 letters"),
-        ("OPENAI_API_KEY", "'sk-1'", "presswork: OPENAI_API_KEY stands in quotes"),
-        ("GATEWAY_PORT", "'8000'", "presswork: GATEWAY_PORT stands in quotes"),
+        ("OPENAI_API_KEY", "'sk-1'", "presswork: remove the quotes around OPENAI_API_KEY"),
+        ("GATEWAY_PORT", "'8000'", "presswork: remove the quotes around GATEWAY_PORT"),
         ("DATA_DIR", "/dev/null", "presswork: DATA_DIR: /dev/null cannot be used: File exists"),
         ("DATA_DIR", "/dev/null/data", "presswork: DATA_DIR: /dev/null/data cannot be used: Not a directory"),
     ],

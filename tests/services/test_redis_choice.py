@@ -10,7 +10,7 @@ import pytest
 
 from shared.errors import SettingsInvalid
 from shared.settings import RestEndpoint, StoreSettings, read_store
-from shared.store.connection.select_transport import COPY_THE_URL, Probe, probe_tcp, settle
+from shared.store.connection.select_transport import COPY_THE_URL, Probe, probe_tcp, select
 from tests.support.checks import RawRedis
 from tests.support.processes import ROOT, free_port
 from tests.support.upstash import TOKEN, Upstash, running_upstash
@@ -55,12 +55,12 @@ async def test_a_probe_tells_what_is_wrong(locked_url: str) -> None:
 
 async def test_only_the_pair_and_no_tcp_means_rest_for_the_gateway(upstash: Upstash) -> None:
     """The gateway goes on over REST; worker and notifier stop and say what to do."""
-    assert (await settle(pair(upstash), may_use_rest=True)).redis_transport == "rest"
+    assert (await select(pair(upstash), may_use_rest=True)).redis_transport == "rest"
     with pytest.raises(SettingsInvalid) as raised:
-        await settle(pair(upstash), may_use_rest=False)
+        await select(pair(upstash), may_use_rest=False)
     assert COPY_THE_URL in str(raised.value)
     with pytest.raises(SettingsInvalid, match="over TCP"):
-        await settle(pair(upstash, REDIS_TRANSPORT="tcp"), may_use_rest=True)
+        await select(pair(upstash, REDIS_TRANSPORT="tcp"), may_use_rest=True)
 
 
 async def test_a_derived_password_that_is_refused_means_rest(upstash: Upstash, locked_url: str) -> None:
@@ -71,9 +71,9 @@ async def test_a_derived_password_that_is_refused_means_rest(upstash: Upstash, l
         rest=RestEndpoint(upstash.url, "other"),
     )
     with pytest.raises(SettingsInvalid, match="check the REST pair"):
-        await settle(settings, may_use_rest=True)
+        await select(settings, may_use_rest=True)
     with pytest.raises(SettingsInvalid, match="refused the password") as raised:
-        await settle(settings, may_use_rest=False)
+        await select(settings, may_use_rest=False)
     assert COPY_THE_URL in str(raised.value)
 
 
@@ -81,15 +81,15 @@ async def test_what_was_set_by_hand_is_taken(upstash: Upstash, redis_url: str, l
     """A URL that was set wins over the pair, also while it is away; REST is taken when the setting says so."""
     away = f"redis://127.0.0.1:{free_port()}"
     for url in (redis_url, away, f"redis://:{PASSWORD}@{locked_url}"):
-        assert (await settle(pair(upstash, REDIS_URL=url), may_use_rest=True)).redis_transport == "tcp"
+        assert (await select(pair(upstash, REDIS_URL=url), may_use_rest=True)).redis_transport == "tcp"
     chosen = pair(upstash, REDIS_URL=redis_url, REDIS_TRANSPORT="rest")
-    assert (await settle(chosen, may_use_rest=True)).redis_transport == "rest"
+    assert (await select(chosen, may_use_rest=True)).redis_transport == "rest"
     with pytest.raises(SettingsInvalid, match="blocking reads"):
-        await settle(chosen, may_use_rest=False)
+        await select(chosen, may_use_rest=False)
     with pytest.raises(SettingsInvalid, match="REST_URL"):
-        await settle(read_store({"REDIS_URL": away, "REDIS_TRANSPORT": "rest"}), may_use_rest=True)
+        await select(read_store({"REDIS_URL": away, "REDIS_TRANSPORT": "rest"}), may_use_rest=True)
     with pytest.raises(SettingsInvalid, match="refused the password"):
-        await settle(pair(upstash, REDIS_URL=f"redis://:wrong@{locked_url}"), may_use_rest=True)
+        await select(pair(upstash, REDIS_URL=f"redis://:wrong@{locked_url}"), may_use_rest=True)
 
 
 async def _stops(service: str, environment: Mapping[str, str]) -> str:

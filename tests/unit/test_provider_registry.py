@@ -37,7 +37,7 @@ GROQ = {"PROVIDERS": "groq:m", "PROVIDER_GROQ_BASE_URL": "https://api.groq.com/o
         ({"PROVIDERS": "groq:m", "PROVIDER_GROQ_BASE_URL": "planted"}, "PROVIDER_GROQ_BASE_URL is not an"),
         (GROQ | {"PROVIDER_GROQ_KEY": "planted key"}, "PROVIDER_GROQ_KEY is not a key"),
         (GROQ | {"PROVIDER_GROQ_KEY_FILE": "/planted"}, "PROVIDER_GROQ_KEY_FILE cannot be read"),
-        (GROQ | {"PROVIDER_GROQ_KEY": "'planted'"}, "PROVIDER_GROQ_KEY stands in quotes"),
+        (GROQ | {"PROVIDER_GROQ_KEY": "'planted'"}, "remove the quotes around PROVIDER_GROQ_KEY"),
         (GROQ | {"PROVIDER_GROQ_DIALECT": "planted"}, "PROVIDER_GROQ_DIALECT: expected one of openai, anthropic"),
         (GROQ | {"PROVIDER_GROQ_PRICED": "planted"}, "PROVIDER_GROQ_PRICED: expected 1, 0"),
         (GROQ | {"PROVIDER_GROQ_API_KEY": "planted"}, "PROVIDER_GROQ_API_KEY is no setting"),

@@ -52,7 +52,7 @@ def test_a_value_in_quotes_is_refused(quote: str, tmp_path: Path) -> None:
     secret = tmp_path / "key"
     secret.write_text(quoted + "\n")
     for name, value in (("OPENAI_API_KEY", quoted), ("OPENAI_API_KEY_FILE", str(secret))):
-        with pytest.raises(SettingsInvalid, match=r"^OPENAI_API_KEY stands in quotes") as raised:
+        with pytest.raises(SettingsInvalid, match=r"^remove the quotes around OPENAI_API_KEY") as raised:
             read({name: value}, WorkerSettings)
         assert "secret" not in str(raised.value)
 

@@ -24,7 +24,7 @@ from shared.http.problems import INVALID, STORE_UNAVAILABLE, TOO_LARGE, FieldErr
 from shared.job import JobStatus
 from shared.store.transitions import Submit
 from shared.telemetry.metrics import SubmitMetrics
-from shared.yielding import Turns
+from shared.yielding import Yields
 
 PATH: Final = "/generate-content/batch"
 BATCH_BODY_MAX: Final = 8 * 1024 * 1024
@@ -77,10 +77,10 @@ class BatchCall:
         head = read_head(scope)
         body = await read_body(head, receive, BATCH_BODY_MAX)
 
-        jobs, turns = [], Turns()
+        jobs, yields = [], Yields()
         for i, raw in enumerate((await _open_batch(body)).jobs):
             jobs.append(self._prepare(i, raw, head, identity))
-            await turns.give()
+            await yields.give()
 
         sound = [job for job in jobs if isinstance(job, Submit)]
         await self._admission.admit(len(sound), len(body))

@@ -21,7 +21,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 def submit(submit: Submit, result_ttl_ms: int) -> tuple[SubmitItem, int]:
-    """Of submit.lua, and its size in bytes. `result_ttl_ms`: how long an ended job's record is kept."""
+    """Item of submit.lua, and its size in bytes. `result_ttl_ms`: how long an ended job's record is kept."""
     spec, body = submit.spec, _encode(submit.spec)
     own = submit.deadline_ms != DEADLINE_MS if submit.own_deadline is None else submit.own_deadline
 
@@ -40,7 +40,8 @@ def submit(submit: Submit, result_ttl_ms: int) -> tuple[SubmitItem, int]:
 
 
 def _kept(spec: JobSpec, status: JobStatus) -> JobSpec:
-    """What an ended job's record keeps of its spec: only a failed one can be retried, nobody else needs the prompt."""
+    """The part of its specification that an ended job's record keeps: only a failed one can be retried and needs the
+    prompt."""
     if status is JobStatus.FAILED:
         return spec
     return msgspec.structs.replace(spec, prompt="", parameters={})
@@ -51,7 +52,7 @@ def _used(claim: Claim, outcome: Outcome) -> str:
 
 
 def finish(finish: Finish) -> tuple[FinishItem, int]:
-    """Of finish.lua, and its size in bytes."""
+    """Item of finish.lua, and its size in bytes."""
     claim, outcome, number = finish.claim, finish.outcome, finish.number
     has_tail = outcome.result is not None and finish.offset < len(outcome.result)
     body, kept = _encode(outcome), _encode(_kept(claim.spec, finish.status))
@@ -66,7 +67,7 @@ def finish(finish: Finish) -> tuple[FinishItem, int]:
 
 
 def _ended_after(failure: JobError, claim: Claim, spent: Spent | None) -> Outcome:
-    """How a job ends whose tries are used up: what they cost was spent all the same."""
+    """Outcome of a job whose attempts are used up; it keeps the cost of them."""
     if spent is None:
         return Outcome(error=failure)
     provider, model = split(claim.gate)
@@ -75,9 +76,9 @@ def _ended_after(failure: JobError, claim: Claim, spent: Spent | None) -> Outcom
 
 
 def requeue(requeue: Requeue) -> RequeueItem:
-    """Of requeue.lua."""
+    """Item of requeue.lua."""
     claim, spent = requeue.claim, requeue.spent
-    failure = requeue.error or JobError(type="GaveUp", message="the job was handed back too often")
+    failure = requeue.error or JobError(type="GaveUp", message="the job was released too often")
     outcome = _ended_after(failure, claim, spent)
     return RequeueItem(
         consumer=claim.consumer, job=claim.job_id, token=claim.token, queue=claim.spec.priority[0],
@@ -87,7 +88,7 @@ def requeue(requeue: Requeue) -> RequeueItem:
 
 
 def unreadable(consumer: str, job: bytes, token: bytes, delay_ms: int) -> RequeueItem:
-    """Of requeue.lua, for a job whose record this release cannot read: another one may."""
+    """Item of requeue.lua for a job whose record this release cannot read; another one may."""
     end = _encode(Outcome(error=JobError(type="Unreadable", message="no worker could read the job")))
     return RequeueItem(
         consumer=consumer, job=job, token=token, queue="n", reason=RetryReason.ERROR, delay=delay_ms, refund=0,
@@ -100,7 +101,7 @@ def _retry_after(retry_after_ms: int | None) -> int:
 
 
 def reroute(reroute: Reroute) -> RerouteItem:
-    """Of reroute.lua."""
+    """Item of reroute.lua."""
     claim, spent = reroute.claim, reroute.spent
     chain = reroute.chain or (reroute.gate, *reroute.candidates)
     return RerouteItem(
@@ -111,5 +112,5 @@ def reroute(reroute: Reroute) -> RerouteItem:
 
 
 def report(gate: str, outcome: CallReport, retry_after_ms: int | None, tokens: int) -> ReportItem:
-    """Of report.lua; arguments as in `JobStore.report`."""
+    """Item of report.lua; arguments as in `JobStore.report`."""
     return ReportItem(gate=gate, report=outcome, retry=_retry_after(retry_after_ms), tokens=tokens)

@@ -1,4 +1,4 @@
-"""How a store calls its scripts: alone, or in batches of callers that wait together."""
+"""Calls of a store's scripts: alone, or in batches of callers that wait together."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ from shared.store.routing import Routing
 
 LOSSES_MAX: Final = 3
 RELEASES_MAX: Final = 20
-"""How often a job may lose its worker or be handed back before it fails (I7)."""
+"""Number of times a job may lose its worker or be released before it fails (I7)."""
 
 INDEX_LENGTH: Final = 20_000
-"""Newest jobs of one organisation and day that the listing remembers."""
+"""Newest jobs of one organisation and day that the listing keeps."""
 
 CONSUMER_IDLE_MS: Final = 3_600_000
 
 STALE_SLACK_MS: Final = 750
-"""So much longer than a lease, at most, an entry is left to its worker: a quarter of a lease. A healthy worker whose
-renewals were refused for a moment renews within that time."""
+"""Milliseconds beyond a lease, at most, for which an entry is left to its worker: a quarter of a lease. A healthy
+worker whose renewals were refused for a moment renews within that time."""
 
 APPENDS_IN_FLIGHT: Final = 16
-"""A thousand streams append 2,000 times a second and more: one batch at a time would need every answer within 32 ms,
-and a busy event loop needs several of its turns to see one."""
+"""A thousand streams append 2,000 times a second and more: with one batch at a time every reply would have to come
+within 32 ms, and a busy event loop needs several iterations to read one."""
 
 ItemT = TypeVar("ItemT", bound=Item)
 
@@ -60,7 +60,7 @@ def _constants(settings: StoreSettings, routing: Routing, *, fenced: bool) -> di
         "usage_ttl": round(settings.usage_ttl_days * 86_400_000),
         "index_ttl": round((86_400 + MAX_DEADLINE_SECONDS + settings.result_ttl_seconds) * 1000),
         "index_length": INDEX_LENGTH if settings.listing else 0,
-        # Nothing below a submit sends it twice: in the frugal profile that is trusted, for one command.
+        # No layer below a submit sends it twice: the frugal profile relies on that, and saves one command.
         "sent_once": int(settings.frugal),
         "losses_max": LOSSES_MAX,
         "releases_max": RELEASES_MAX,
@@ -102,10 +102,10 @@ class ScriptCalls(ScriptRunner):
         waits = connections.durable is not None
         if waits:
             self._submits = Scripts(connections.submits, keys, constants, observer)
-        # Who sleeps for minutes is rung for every due time, not only for those within a lease.
+        # A worker that sleeps for minutes must be woken for every due time, not only for those within a lease.
         notify_within_ms = MAX_DEADLINE_SECONDS * 1000 if settings.frugal else settings.lease_ms
-        # Two at a time: the server serves one batch while this process makes the next. What waits for a submit is
-        # shared out among both; the ends of jobs do better in full batches (measured with 50 callers each).
+        # Two at a time: the server serves one batch while this process makes the next. Waiting submits are divided
+        # among both; finishes are faster in full batches (measured with 50 callers each).
         self.submit = self._batches(
             "submit", SubmitItem, in_flight=BATCHES if waits else 2, shares=not waits,
             patience_s=settings.timeout_seconds, lease_ms=notify_within_ms,
@@ -137,7 +137,7 @@ class ScriptCalls(ScriptRunner):
         return Coalescer(flush, patience_s=patience_s, in_flight=in_flight, shares=shares, full_only=full_only)
 
     def reprice(self, routing: Routing) -> None:
-        """Scripts that are called from now on are told the prices of `routing`."""
+        """Use the prices of `routing` in all later calls."""
         self._constants["prices"] = routing.constants["prices"]
 
     async def call(self, script: str, items: Sequence[Item], argv: Mapping[str, Value]) -> Any:
@@ -159,6 +159,6 @@ class ScriptCalls(ScriptRunner):
                 self._on_refusal(reply[1].decode(errors="replace"))
 
     async def aclose(self) -> None:
-        """Send what callers still wait for."""
+        """Send the calls that are still awaited."""
         for batches in (self.submit, self.append, self.finish, self.requeue, self.reroute, self.report):
             await batches.aclose()

@@ -44,14 +44,14 @@ local redis = {
 _COUNTED: Final = (
     "end\nlocal reply = run()\nif type(reply) == 'table' and reply.err then return reply end\nreturn {sent, reply}"
 )
-"""Around every script: hosted Redis bills each command inside, so each call tells how many it sent. Counting there
-is exact on every path; a model of the costs would have to follow each change of a script."""
+"""Code around every script: hosted Redis bills each command inside, so each call returns how many it sent. Counting
+there is exact on every path; a model of the costs would have to follow each change of a script."""
 
 _HEADER: Final = re.compile(r"^-- (KEYS|PREFIX|ARGV|ITEM|INCLUDE) (.+)$", re.MULTILINE)
 
 
 class Script(msgspec.Struct, frozen=True):
-    """One script ready to be sent: its text with fragments, and the names of what it takes."""
+    """One script ready to be sent: its text with fragments, and the names of its arguments."""
 
     name: str
     source: str
@@ -111,7 +111,8 @@ def load(name: str) -> Script:
         _bind(prefixes, "ARGV", 1, "_prefix"),
         _bind(argv, "ARGV", len(prefixes) + 1),
         f"local GROUP, ITEM_FIRST, ITEM_WIDTH = '{GROUP}', {first}, {len(item)}",
-        # What is bound stands outside: a function of Lua has 200 local names at most, and finds those of others faster.
+        # Arguments are bound outside: a function of Lua has 200 local names at most, and reads those of an outer one
+        # faster.
         "local function run()",
     ]
     source = "\n".join([_COUNTING, *parts, *fragments.values(), text, _COUNTED])
@@ -121,7 +122,7 @@ def load(name: str) -> Script:
 
 @cache
 def names() -> tuple[str, ...]:
-    """All scripts there are."""
+    """Names of all scripts."""
     return tuple(path.name.removesuffix(".lua") for path in _folder().iterdir() if path.name.endswith(".lua"))
 
 
@@ -168,7 +169,7 @@ class Scripts(ScriptRunner):
             inside, *replies = await self._transport.execute(*command)
             return replies[0] if replies else None
         finally:
-            # What was refused as a whole, or never answered, is known to have been one command.
+            # A call that was refused as a whole, or never answered, counts as one command.
             self._observe(script.name, 1 + inside)
 
     def _observe(self, verb: str, commands: int) -> None:

@@ -1,4 +1,4 @@
-"""Who sits on a channel: a `Listener` wants to know that something happened, `Messages` wants every payload."""
+"""Readers of channels: a `Listener` learns that something happened, `Messages` has every payload."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from types import TracebackType
 from typing import Final, Self
 
 NOTIFIED: Final = b""
-"""The payload of a ring that names nothing: read again."""
+"""The payload of a notification that names no event: read again."""
 
 
 class ChannelReader(ABC):
-    """A place on one channel, taken and left by `async with`. Both happen at once, with no await to be cancelled in.
+    """A place on one channel, taken and left by `async with`. Both happen at once, without an await that could be
+    cancelled.
 
-    `move` is told True when the place is taken and False when it is left. One task at a time may wait here.
-    `patient`: what is missed does little harm, so that a half-open connection may be found late.
+    `move` is called with True when the place is taken and False when it is left. One task at a time may wait here.
+    `patient`: a missed notification does little harm, so that a half-open connection may be found late.
     """
 
     __slots__ = ("_move", "_waiter", "patient")
@@ -29,11 +30,11 @@ class ChannelReader(ABC):
         self._waiter: asyncio.Future[None] | None = None
 
     def take(self) -> None:
-        """Sit down, without `async with`; `leave` is then the caller's duty."""
+        """Take the place without `async with`; the caller must call `leave`."""
         self._move(self, True)
 
     def leave(self) -> None:
-        """Stand up again."""
+        """Leave the channel."""
         self._move(self, False)
 
     async def __aenter__(self) -> Self:
@@ -46,11 +47,11 @@ class ChannelReader(ABC):
         self.leave()
 
     def subscribed(self) -> None:  # noqa: B027 - who hears every message need not know
-        """From now on whatever is published will be heard; what was published before may have been missed."""
+        """Note that from now on everything published is received; earlier messages may have been missed."""
 
     @abstractmethod
     def received(self, payload: bytes) -> None:
-        """A message came."""
+        """Take a message."""
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -69,7 +70,7 @@ class ChannelReader(ABC):
 
 
 class Listener(ChannelReader):
-    """Keeps only the last ring of its channel, so that a slow listener costs no memory."""
+    """Keeps only the last notification of its channel, so that a slow listener costs no memory."""
 
     __slots__ = ("_payload",)
 
@@ -79,15 +80,16 @@ class Listener(ChannelReader):
 
     @property
     def notified(self) -> bool:
-        """Whether `wait` would answer at once."""
+        """Whether `wait` would return at once."""
         return self._payload is not None
 
     def forget(self) -> None:
-        """What rang is known."""
+        """Drop the last notification: it was handled."""
         self._payload = None
 
     async def wait(self, timeout_s: float) -> bytes | None:
-        """The payload of the last ring since the call before (`RUNG`: read again), or None after `timeout_s`."""
+        """The payload of the last notification since the call before (`NOTIFIED`: read again), or None after
+        `timeout_s`."""
         if self._payload is None:
             await self._sleep(timeout_s)
         payload, self._payload = self._payload, None
@@ -104,7 +106,7 @@ class Listener(ChannelReader):
 class Messages(ChannelReader):
     """Every payload of one channel in order; beyond `limit` unread ones the oldest are dropped.
 
-    What is published while the connection is down is lost: meant for senders that say everything again.
+    Messages published while the connection is down are lost: meant for senders that repeat them.
     """
 
     __slots__ = ("_unread",)

@@ -1,4 +1,4 @@
-"""Which channels somebody wants to hear, and which of them the server has confirmed."""
+"""Channels that listeners want, and those that the server has confirmed."""
 
 from __future__ import annotations
 
@@ -8,29 +8,30 @@ from shared.store.pubsub.listeners import ChannelReader
 
 
 class Subscriptions:
-    """What the listeners want: who sits on which channel, and which channels came or went since the last look.
+    """Listeners by channel, and the channels that came or went since the last command (`touched`).
 
-    `heard`: channels the server confirmed on the present connection and was not seen to drop since. `prefix`: channels
-    that begin so are covered by one pattern, heard as a whole or not at all. `hasty`: seats that are not patient.
+    `confirmed`: channels the server confirmed on the present connection and was not seen to drop since. `prefix`:
+    channels that begin so are covered by one pattern, confirmed as a whole or not at all. `impatient`: number of
+    listeners that are not patient.
     """
 
     def __init__(self, prefix: bytes | None) -> None:
         self.prefix = prefix
         self.prefix_confirmed = False
-        self.hasty = 0
+        self.impatient = 0
         self.channels: dict[bytes, set[ChannelReader]] = {}
         self.confirmed: set[bytes] = set()
         self.touched: set[bytes] = set()
         self.changed = asyncio.Event()
 
     def covered(self, name: bytes) -> bool:
-        """Whether the pattern stands for this channel."""
+        """Whether the pattern covers this channel."""
         return self.prefix is not None and name.startswith(self.prefix)
 
     def move(self, name: bytes, reader: ChannelReader, joins: bool) -> None:
         readers = self.channels.get(name)
         if not reader.patient:
-            self.hasty += 1 if joins else -1
+            self.impatient += 1 if joins else -1
         if joins:
             if readers is None:
                 readers = self.channels[name] = set()
@@ -45,27 +46,27 @@ class Subscriptions:
                 self._touch(name)
 
     def confirm(self, name: bytes) -> None:
-        """The server says that it knows of the channel: everyone on it is rung."""
+        """Take the server's confirmation of a channel: its listeners are notified."""
         self.confirmed.add(name)
         for reader in self.channels.get(name, ()):
             reader.subscribed()
 
     def confirm_prefix(self) -> None:
-        """The server knows of the pattern: everyone whose channel it covers is rung."""
+        """Take the server's confirmation of the pattern: listeners of all channels that it covers are notified."""
         self.prefix_confirmed = True
         for name, readers in self.channels.items():
             if self.covered(name):
                 for reader in readers:
                     reader.subscribed()
 
-    def deaf(self) -> None:
-        """There is no connection."""
+    def disconnected(self) -> None:
+        """Note that there is no connection."""
         self.confirmed.clear()
         self.prefix_confirmed = False
 
     def begin(self) -> None:
-        """A new connection knows of nothing."""
-        self.deaf()
+        """Begin on a new connection, which has no subscriptions yet."""
+        self.disconnected()
         self.touched = set(self.channels)
         self.changed.set()
 

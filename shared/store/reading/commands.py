@@ -11,8 +11,8 @@ from shared.store.connection.multiplexer import Observer, Reply, Transport
 
 
 class Reads:
-    """A `Transport` before another one. Never raises ResponseError: `on_refusal` is told of each; `refused`: as in
-    `Calls`."""
+    """A `Transport` before another one. Never raises ResponseError: `on_refusal` is called with each; `refused`: as in
+    `ScriptCalls`."""
 
     def __init__(
         self, transport: Transport, observer: Observer | None, on_refusal: Callable[[RedisError | str], None]

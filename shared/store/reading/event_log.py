@@ -1,6 +1,6 @@
-"""Reads a job's events after a cursor; never writes. The log is the truth, the bell only says when to read again.
+"""Reads a job's events after a cursor; never writes. The log is the truth, a notification only says when to read again.
 
-Replay and live are the same call: read, wait for the bell, read again from the cursor.
+Replay and live are the same call: read, wait for a notification, read again from the cursor.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from shared.store.connection.multiplexer import Transport
 from shared.store.keys import Keys
 from shared.store.reading import records, timeline
 from shared.store.reading.timeline import Lease
-from shared.yielding import Turns
+from shared.yielding import Yields
 
 WINDOW: Final = 128
 """Log fields read at once from a lease that is still open."""
 
 PAGE: Final = 1000
-"""Events of ended leases read at once, and of an open one nearly: who comes late to a long log has it in pages."""
+"""Events of ended leases read at once, and of an open one nearly: a late reader of a long log gets it in pages."""
 
 
 class EventPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Events after a cursor, in order. `cursor` continues; `ended`: nothing will follow; `gap`: the first says so;
-    `more`: some that are there already do.
+    """Events after a cursor, in order. `cursor` continues; `ended`: nothing will follow; `gap`: the first one is a gap;
+    `more`: some that follow are there already.
 
-    `leases`: the tokens of the job's leases so far, in their order; `mark` as `EventLog.mark` answers it. Both are
+    `leases`: the tokens of the job's leases so far, in their order; `mark`: as `EventLog.mark` returns it. Both are
     empty where the record was not read.
     """
 
@@ -46,23 +46,24 @@ class EventPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Broken(Exception):
-    """The log no longer holds what the cursor needs."""
+    """Raised when the log no longer holds what the cursor needs."""
 
 
 class EventLog:
     """Reader of the event logs of one shard. Methods may raise StoreUnavailable."""
 
     def __init__(self, transport: Transport, keys: Keys, *, deltas: bool = True) -> None:
-        """`deltas` False: an open lease has none to be read; if one logs all the same, they come with its end."""
+        """Make the reader; `deltas` False: an open lease has none to be read; those of a worker that logs some come
+        with its end."""
         self._transport = transport
         self._keys = keys
         self._deltas = deltas
 
     async def read(self, job_id: str, cursor: EventId | None) -> EventPage:
-        """Every event after `cursor` (None: from the beginning). JobNotFound when there is no record.
+        """Read every event after `cursor` (None: from the beginning). JobNotFound when there is no record.
 
-        A cursor that is not in the log any more answers one `gap` with a snapshot. A finished job whose deltas are gone
-        answers its end alone to a reader without a cursor.
+        For a cursor that is no longer in the log it returns one `gap` with a snapshot. For a finished job whose deltas
+        are gone it returns the end alone, to a reader without a cursor.
         """
         record = records.parse(job_id, await self._transport.execute("HMGET", self._keys.job(job_id), *records.FIELDS))
         if record is None:
@@ -74,14 +75,14 @@ class EventLog:
         return self._page(record, events, cursor, more=more)
 
     async def mark(self, job_id: str) -> str:
-        """What changes with every transition of a job: a cheap look at whether something was missed. JobNotFound."""
+        """Text that changes with every transition of a job: a cheap check whether something was missed. JobNotFound."""
         state, entry = await self._transport.execute("HMGET", self._keys.job(job_id), "state", "entry")
         if state is None:
             raise JobNotFound(job_id)
         return _mark(state.decode("utf-8", "replace"), (entry or b"").decode("utf-8", "replace"))
 
     async def deltas(self, job_id: str, cursor: EventId, notified: EventId, organization_id: str) -> EventPage | None:
-        """What came between two ids of one lease, when it is all deltas: one command. None: `read` must look."""
+        """Events between two ids of one lease, when all are deltas: one command. None: use `read`."""
         if not self._deltas or notified.token != cursor.token or not 0 < notified.number - cursor.number <= WINDOW:
             return None
         numbers = range(cursor.number + 1, notified.number + 1)
@@ -145,7 +146,8 @@ class EventLog:
         return events, more
 
     async def _open(self, job: JobSnapshot, span: Lease, after: int) -> tuple[list[JobEvent], bool]:
-        """Events of a lease that goes on, with numbers above `after`; the field of `after` itself must be there yet."""
+        """Events of a lease that goes on, with numbers above `after`; the field of `after` itself must still be
+        there."""
         events = [timeline.processing(job, span)] if after == 0 else []
         number = max(after, 2)
         while self._deltas and len(events) < PAGE:
@@ -176,9 +178,9 @@ class EventLog:
         token = spans[-1].token
         log = await self._transport.execute("HGETALL", self._keys.log(job.id))
         mine: dict[int, bytes] = {}
-        turns = Turns()
+        yields = Yields()
         for name, field in zip(log[::2], log[1::2], strict=True):
-            await turns.give()
+            await yields.give()
             owner, _, number = name.decode().rpartition(".")
             if owner == token and field[:1] == b"d":
                 mine[int(number)] = field[1:]

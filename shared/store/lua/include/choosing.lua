@@ -8,8 +8,8 @@ local function reasons_before(chain_text, pass, passed_over)
   for name in string.gmatch(chain_text, '%S+') do
     if name == pass then break end
     local why = string.match(',' .. passed_over .. ',', ',' .. string.gsub(name, '%p', '%%%0') .. ' ([^,]+),')
-    local _, shut = wait_of(name, 0)
-    why = why or not has_gate(name) and NOT_HERE or shut == 'rate_limited' and shut or 'unavailable'
+    local _, blocked_by = wait_of(name, 0)
+    why = why or not has_gate(name) and NOT_HERE or blocked_by == 'rate_limited' and blocked_by or 'unavailable'
     reasons[#reasons + 1] = name .. ' ' .. why
   end
   return table.concat(reasons, ',')
