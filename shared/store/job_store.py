@@ -22,9 +22,8 @@ from shared.store import backend
 from shared.store.connection import server_errors
 from shared.store.connection.connector import RedisSettings
 from shared.store.connection.multiplexer import Observer
-from shared.store.engine import arguments
 from shared.store.engine.script_calls import ScriptCalls
-from shared.store.engine.signatures import AppendItem, CancelItem, KnownItem, RenewItem
+from shared.store.engine.signatures import AppendItem, CancelItem, KnownItem, RenewItem, ReportItem
 from shared.store.keys import Keys
 from shared.store.maintenance import Maintenance, ServerClock
 from shared.store.preflight.requirements import Role
@@ -36,7 +35,7 @@ from shared.store.reading.event_log import EventLog
 from shared.store.reading.organization_events import OrganizationLog
 from shared.store.results import CallReport, CancelReply, Claimed, Renewed, Rerouted, Submitted, WakeUp
 from shared.store.routing import Routing
-from shared.store.transitions import Finish, Requeue, Reroute, Submit
+from shared.store.transitions import Finish, Requeue, Reroute, Submit, requeue_unreadable
 
 PING_FRESH_S: Final = 300.0
 
@@ -60,14 +59,14 @@ class JobStore:
         self._gates = routing.chain if routing else ()
         connections = backend.connections(settings, redis, self.keys, observer, role, gates=self._gates)
         self.vetting = connections.vetting
-        self._socket, self._blocking_pop, self.subscriber = (
-            connections.socket,
-            connections.blocking_pop,
-            connections.subscriber,
-        )
+        self._socket, self._blocking_pop = connections.socket, connections.blocking_pop
+        self.subscriber = connections.subscriber
         self._quota = connections.quota
         self._durable = connections.durable
-        self._calls = ScriptCalls(settings, self.keys, connections, observer, routing)
+        self._calls = ScriptCalls(
+            settings, self.keys, routing, observer, transport=connections.transport, fenced=connections.fenced,
+            confirmed=None if connections.durable is None else connections.submits, on_refusal=connections.refused,
+        )  # fmt: skip
         self._reads = Reads(connections.transport, observer, connections.refused)
         self.events = EventLog(self._reads, self.keys, deltas=settings.deltas)
         self.organization_events = OrganizationLog(self._reads, self.keys)
@@ -102,7 +101,7 @@ class JobStore:
 
         IdempotencyConflict: the key came with another body. StoreFull: no memory. Overloaded: too many callers wait.
         """
-        reply = await self._calls.submit(*arguments.submit(submit, round(self.settings.result_ttl_seconds * 1000)))
+        reply = await self._calls.submit(*submit.item(round(self.settings.result_ttl_seconds * 1000)))
         server_errors.check_item(reply)
         code, job_id, state = (part.decode() for part in reply)
         if code == "CONFLICT":
@@ -183,7 +182,7 @@ class JobStore:
 
     async def _requeue_unreadable(self, consumer: str, rows: Sequence[Sequence[Any]]) -> None:
         """Requeue jobs that this release cannot read: another one may. They fail when their attempts are used up."""
-        back = [arguments.unreadable(consumer, row[0], row[1], self.settings.lease_ms) for row in rows]
+        back = [requeue_unreadable(consumer, row[0], row[1], self.settings.lease_ms) for row in rows]
         with contextlib.suppress(PressworkError):  # then they stay pending and are recovered
             await self._calls.run("requeue", back)
 
@@ -210,15 +209,14 @@ class JobStore:
 
         LeaseLost when the lease is gone; after a forced cancel usage and cost are still kept.
         """
-        item, size = arguments.finish(finish)
-        reply = await self._calls.finish(item, size)
+        reply = await self._calls.finish(*finish.item())
         server_errors.check_item(reply)
         if reply not in (b"OK", b"ALREADY"):
             raise LeaseLost(finish.claim.job_id)
 
     async def requeue(self, requeue: Requeue) -> JobStatus:
         """Requeue the job. Returns QUEUED, or the state in which it ended because its attempts or time were used up."""
-        reply = await self._calls.requeue(arguments.requeue(requeue))
+        reply = await self._calls.requeue(requeue.item())
         server_errors.check_item(reply)
         if reply[0] == b"LOST":
             raise LeaseLost(requeue.claim.job_id)
@@ -229,7 +227,7 @@ class JobStore:
 
         A job that only blocked gates of its `chain` can run is throttled: no attempt is used up, the lease is over.
         """
-        reply = await self._calls.reroute(arguments.reroute(reroute))
+        reply = await self._calls.reroute(reroute.item())
         server_errors.check_item(reply)
         code, name, number = reply[0].decode(), reply[1].decode(), int(reply[2])
         if code == "LOST":
@@ -244,7 +242,8 @@ class JobStore:
         self, gate: str, report: CallReport, *, retry_after_ms: int | None = None, tokens: int = 0
     ) -> None:
         """Report the result of a call to its gate. `tokens`: tokens used less tokens reserved."""
-        server_errors.check_item(await self._calls.report(arguments.report(gate, report, retry_after_ms, tokens)))
+        item = ReportItem(gate, report, -1 if retry_after_ms is None else retry_after_ms, tokens)
+        server_errors.check_item(await self._calls.report(item))
 
     async def wait_for_work(self, timeout_ms: int) -> WakeUp:
         """Wait until a wake-up marker comes, at most `timeout_ms`, on a connection of its own."""

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.gateway.jobs.views import view_stats
+from services.gateway.stats.queue_stats import view_stats
 from services.worker.app import RELEASE_SECONDS
 from shared.store.results import QueueStats
 from shared.streams.hub import DRAIN_S

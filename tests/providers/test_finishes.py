@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.worker.providers import Action
+from services.worker.providers.failures.error_bodies import squash
 from services.worker.providers.replies.finish_reasons import (
     SHOWN_CHARACTERS,
     SOURCES,
@@ -15,7 +16,6 @@ from services.worker.providers.replies.finish_reasons import (
     finish_of,
     said,
     shown,
-    squash,
 )
 from tests.support.adapters import BOTH, collect, open_provider, request
 from tests.support.llm import LlmServer

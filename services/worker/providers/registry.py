@@ -12,8 +12,7 @@ from services.worker.providers import Access, PriceBook, Provider, Remote
 from services.worker.providers.demo import DemoProvider
 from services.worker.providers.pricing.prices import known_list
 from services.worker.providers.requests.base_urls import is_web, read_address
-from services.worker.providers.settings import VENDORS, Server, variable_of
-from services.worker.settings import WorkerSettings
+from services.worker.providers.settings import VENDORS, ProviderSettings, Server, variable_of
 from shared.chain import split
 from shared.errors import SettingsInvalid
 from shared.job import Usage
@@ -40,7 +39,7 @@ def check(server: Server) -> None:
         raise SettingsInvalid(f"{server.setting('BASE_URL')} is not set, and PROVIDERS names {server.name}: set it")
 
 
-def _access(server: Server, settings: WorkerSettings, prices: PriceBook | None) -> Access:
+def _access(server: Server, settings: ProviderSettings, prices: PriceBook | None) -> Access:
     priced = server.price_list
     if isinstance(priced, str) and (priced := known_list(priced)) is None:
         raise SettingsInvalid(f"{server.setting('PRICED')}: expected 1, 0 or the name of a price list, such as groq")
@@ -62,7 +61,7 @@ def _adapter(server: Server, access: Access) -> Remote:
 
 
 def build_providers(
-    settings: WorkerSettings, more: Mapping[str, Provider], prices: PriceBook | None = None
+    settings: ProviderSettings, more: Mapping[str, Provider], prices: PriceBook | None = None
 ) -> dict[str, Provider]:
     """The providers of the chain by name, and `more`. SettingsInvalid for one that is not known or cannot work.
 
@@ -91,7 +90,7 @@ def build_providers(
     return known
 
 
-def routing(settings: WorkerSettings, providers: Mapping[str, Provider]) -> Routing:
+def routing(settings: ProviderSettings, providers: Mapping[str, Provider]) -> Routing:
     """The fleet's chain, and the limits of its gates. SettingsInvalid for a limit whose model is not in PROVIDERS."""
     limits = settings.limits
     if unknown := [gate for gate in limits if gate not in settings.chain]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from shared.settings import MAX_DEADLINE_SECONDS, StoreSettings
-from shared.store.backend import Connections
 from shared.store.connection import server_errors
 from shared.store.connection.confirmed_writes import BATCHES
-from shared.store.connection.multiplexer import Observer
+from shared.store.connection.multiplexer import Observer, Transport
 from shared.store.engine import scripts, signatures
 from shared.store.engine.batching import Coalescer
 from shared.store.engine.scripts import Scripts
@@ -82,32 +81,35 @@ def _check(constants: Collection[str]) -> None:
 class ScriptCalls(ScriptRunner):
     """Of one store. Each `Coalescer` here takes the item of the script of its name and answers that item's reply.
 
-    `refused` counts calls that were refused as every write was then.
+    `confirmed` carries submits where more than an answer makes them durable. `fenced`: a master that took over is told
+    of it. `on_refusal` is told what the server refuses; `refused` counts calls that were refused as every write was.
     """
 
     def __init__(
         self,
         settings: StoreSettings,
         keys: Keys,
-        connections: Connections,
-        observer: Observer | None,
         routing: Routing | None,
+        observer: Observer | None,
+        *,
+        transport: Transport,
+        confirmed: Transport | None,
+        fenced: bool,
+        on_refusal: Callable[[RedisError | str], None],
     ) -> None:
-        self._on_refusal = connections.refused
-        constants = self._constants = _constants(settings, routing or Routing(), fenced=connections.fenced)
+        self._on_refusal = on_refusal
+        constants = self._constants = _constants(settings, routing or Routing(), fenced=fenced)
         _check(constants)
         self.refused = 0
-        self.scripts = Scripts(connections.transport, keys, constants, observer)
-        self._submits = self.scripts
-        waits = connections.durable is not None
-        if waits:
-            self._submits = Scripts(connections.submits, keys, constants, observer)
+        self.scripts = Scripts(transport, keys, constants, observer)
+        self._submits = self.scripts if confirmed is None else Scripts(confirmed, keys, constants, observer)
+
         # A worker that sleeps for minutes must be woken for every due time, not only for those within a lease.
         notify_within_ms = MAX_DEADLINE_SECONDS * 1000 if settings.frugal else settings.lease_ms
         # Two at a time: the server serves one batch while this process makes the next. Waiting submits are divided
         # among both; finishes are faster in full batches (measured with 50 callers each).
         self.submit = self._batches(
-            "submit", SubmitItem, in_flight=BATCHES if waits else 2, shares=not waits,
+            "submit", SubmitItem, in_flight=2 if confirmed is None else BATCHES, shares=confirmed is None,
             patience_s=settings.timeout_seconds, lease_ms=notify_within_ms,
         )  # fmt: skip
         self.append = self._batches("append", AppendItem, in_flight=APPENDS_IN_FLIGHT, full_only=True)

@@ -15,9 +15,9 @@ from typing import Final
 import msgspec
 
 from services.worker.providers import Action, ProviderError
+from services.worker.providers.failures.error_bodies import squash
 from services.worker.providers.failures.message_hints import HINT_CHARACTERS, Hint, hint_in
 from services.worker.providers.failures.retry_after import seconds_in
-from services.worker.providers.replies.finish_reasons import squash
 from shared.job import JobError
 
 __all__ = [

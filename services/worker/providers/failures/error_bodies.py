@@ -8,6 +8,7 @@ Bedrock), `{"response": {"error": {…}}}` (OpenAI's Responses), `{"code": …, 
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import msgspec
@@ -20,6 +21,8 @@ _MESSAGES: Final = (
 )  # fmt: skip
 _KINDS: Final = ("type", "error_type", "status", "__type")
 _CODES: Final = ("error_code", "code")
+
+_NO_WORD: Final = re.compile(r"[\W_]+")
 
 
 class ErrorFields(msgspec.Struct, frozen=True):
@@ -79,3 +82,8 @@ def _first(error: dict[str, Any], names: tuple[str, ...]) -> str:
         if (isinstance(value, str) and value) or type(value) is int:
             return str(value)
     return ""
+
+
+def squash(word: str) -> str:
+    """A word as tables of errors and finish reasons have it: lower case, without separators."""
+    return _NO_WORD.sub("", word.lower())

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
+from services.worker.providers.failures.error_bodies import squash
+
 SHOWN_CHARACTERS: Final = 64
 """Most characters of a reason that is in no table: longer ones are no words."""
 
@@ -165,14 +167,8 @@ separators."""
 UNSAID: Final = ("", "null", "none", "nil", "undefined", "finish_reason_unspecified", "unspecified")
 """Words that say that there is no reason, as missing ones do: the answer goes on, or was cut off."""
 
-_NO_WORD: Final = re.compile(r"[\W_]+")
 _PREFIX: Final = re.compile(r"(finish|stop)?reason(?=.)")
 _PARTS: Final = re.compile(r"[:./|]")
-
-
-def squash(word: str) -> str:
-    """A word as tables have it: lower case, without separators."""
-    return _NO_WORD.sub("", word.lower())
 
 
 _FINISHES: Final = {squash(reason): source.finish for source in SOURCES for reason in source.reasons}
