@@ -229,7 +229,7 @@ def main() -> int:
         say(sys.stderr, f"presswork: {error}")
         return WRONG_SETTING if isinstance(error, SettingsInvalid) else 1
     finally:
-        # The worker first: what it hands back needs the store, and readers should still see it.
+        # The worker first: releasing jobs needs the store, and readers should still see it.
         for child in reversed(children):
             child.stop()
         if server is not None:

@@ -18,7 +18,7 @@ class Service(Protocol):
 
 
 def prepared() -> Callable[[], None]:
-    """For `preexec_fn`: a service dies with the supervisor, and hears no SIGHUP before it can."""
+    """For `preexec_fn`: a service dies with the supervisor, and gets no SIGHUP before it handles it."""
     bound = die_with_parent()
 
     def prepare() -> None:

@@ -40,7 +40,7 @@ def new_registry(service: str) -> CollectorRegistry:
     ProcessCollector(registry=registry)
     info = Gauge(
         "presswork_build_info",
-        "Always 1; labels: service and version.",
+        "Always 1; labels: service, version.",
         ("service", "version"),
         registry=registry,
     )
@@ -138,7 +138,7 @@ class ProviderCalls:
         )
         self.requests = Counter(
             "presswork_provider_requests_total",
-            "Calls of providers: ok, adjusted (made again), limited, failed, refused, rejected, or why we cut them.",
+            "Calls of providers: ok, adjusted (made again), limited, failed, refused, rejected, or why cut.",
             ("provider", "model", "outcome"),
             registry=registry,
         )
@@ -162,7 +162,7 @@ class ProviderCalls:
         )
         self.wasted = Counter(
             "presswork_wasted_tokens_total",
-            "Tokens paid for text that no reader got, by reason.",
+            "Tokens paid for text that was not delivered, by reason.",
             ("reason",),
             registry=registry,
         )
@@ -178,12 +178,12 @@ class WorkerMetrics:
         )
         self.retries = Counter(
             "presswork_job_retries_total",
-            "Jobs that went back to the queue, by reason.",
+            "Jobs that this worker requeued, by reason.",
             ("reason",),
             registry=registry,
         )
         self.recoveries = Counter(
-            "presswork_recoveries_total", "Jobs this worker requeued from a lost one.", registry=registry
+            "presswork_recoveries_total", "Jobs this worker recovered from lost ones.", registry=registry
         )
         self.wait = Histogram(
             "presswork_job_wait_seconds", "From claimable to claimed.", buckets=JOB_BUCKETS, registry=registry
@@ -205,7 +205,7 @@ class WorkerMetrics:
         )
         self.loop_failures = Counter(
             "presswork_worker_loop_failures_total",
-            "Unforeseen errors that ended a background loop, which was begun again.",
+            "Unforeseen errors that ended a background loop, which was restarted.",
             ("loop",),
             registry=registry,
         )
@@ -216,7 +216,7 @@ class StreamMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.connections = Gauge("presswork_sse_connections", "Open event streams.", registry=registry)
-        self.limit = Gauge("presswork_sse_connections_limit", "Streams it holds at most.", registry=registry)
+        self.limit = Gauge("presswork_sse_connections_limit", "Most event streams at once.", registry=registry)
         self.events = Counter("presswork_sse_events_total", "Events sent, by kind.", ("kind",), registry=registry)
 
 

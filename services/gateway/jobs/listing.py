@@ -56,7 +56,7 @@ class ListingCall:
         """One page. A 404 `Problem` where listings are off, 400 for an invalid cursor."""
         organization = organization_of(identity, query.organization_id)
         if not self._store.settings.listing:
-            raise Problem(LISTING_OFF, "LISTING is off, as it is in the frugal profile unless it is set")
+            raise Problem(LISTING_OFF, "LISTING is off: set LISTING=1 to turn it on")
 
         try:
             async with in_time():

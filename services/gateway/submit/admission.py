@@ -49,7 +49,7 @@ class Admission:
         self._room = 0
         self._problem: Callable[[], Problem] | None = None
         self._refreshing: asyncio.Task[None] | None = None
-        self._failures = FailureLog("admission_look_failed")
+        self._failures = FailureLog("admission_check_failed")
 
     async def admit(self, jobs: int, size: int) -> None:
         """Let `jobs` of together `size` bytes in; a 503 `Problem` while there is no room for them."""

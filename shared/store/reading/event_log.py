@@ -145,7 +145,7 @@ class EventLog:
     async def _live_snapshot(self, record: Record, token: str) -> EventPage:
         """A gap with the text of the lease that goes on."""
         log = await self._transport.execute("HGETALL", self._keys.log(record.snapshot.id))
-        written, turns = LeaseText(token), Turns()
+        written, turns = LeaseText(token), Yields()
         for name, field in zip(log[::2], log[1::2], strict=True):
             await turns.give()
             written.add(name, field)
