@@ -24,11 +24,11 @@ from shared.http.job_ids import read_job_id
 from shared.http.problems import METHOD_NOT_ALLOWED, NOT_FOUND, Problem, invalid
 from shared.job import IDENTIFIER
 from shared.store.job_store import JobStore
-from shared.store.pubsub.listeners import RUNG, Listener
+from shared.store.pubsub.listeners import NOTIFIED, Listener
 from shared.streams import sse
 from shared.streams.hub import Hub
 from shared.streams.organization_feed import OrganizationFeed
-from shared.streams.response import Wire
+from shared.streams.response import StreamResponse
 from shared.streams.settings import StreamSettings
 from shared.streams.single_flight import SharedReads
 from shared.streams.sources import JobSource, OrganizationSource, Source, parse_stream_id
@@ -38,7 +38,7 @@ from shared.telemetry.metrics import StreamMetrics
 PATH: Final = "/api/ai/job-events"
 MAX_PARAMETERS: Final = 100
 
-LOOK_S: Final = 300.0
+CHECK_S: Final = 300.0
 """Where commands are billed: how long after a silence a stream looks whether its job is there and goes on. Elsewhere it
 does so at every heartbeat."""
 
@@ -64,7 +64,7 @@ class Streams:
         self._send_s = settings.notifier_send_seconds
         self._stream_s = settings.notifier_stream_seconds or math.inf
         self._reads = SharedReads()
-        self._look_s = LOOK_S if store.settings.frugal else 0.0
+        self._check_s = CHECK_S if store.settings.frugal else 0.0
         self._feeds: WeakValueDictionary[str, OrganizationFeed] = WeakValueDictionary()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -76,15 +76,15 @@ class Streams:
         query = _query(scope["query_string"])
         resume = next((value.decode("latin-1") for name, value in headers if name == b"last-event-id"), "")
         resume = resume or query.get("lastEventId", "")
-        wire = Wire(scope, receive, send, send_seconds=self._send_s)
+        response = StreamResponse(scope, receive, send, send_seconds=self._send_s)
         job_id, organization_id = query.get("jobId"), query.get("organizationId")
         if (job_id is None) == (organization_id is None):
             raise invalid("jobId", "give either jobId or organizationId")
         if job_id is not None:
-            await self._serve(self._job(job_id), _cursor(resume, parse_event_id), identity, wire)
+            await self._serve(self._job(job_id), _cursor(resume, parse_event_id), identity, response)
         elif organization_id is not None:
             source = self._organization(organization_id, identity)
-            await self._serve(source, _cursor(resume, parse_stream_id), identity, wire)
+            await self._serve(source, _cursor(resume, parse_stream_id), identity, response)
 
     def _job(self, job_id: str) -> JobSource:
         return JobSource(self._store.events, self._store.keys, read_job_id(job_id), self._reads)
@@ -100,21 +100,21 @@ class Streams:
             feed = self._feeds[organization_id] = OrganizationFeed(self._store.organization_events, organization_id)
         return OrganizationSource(feed, self._store.keys, organization_id)
 
-    async def _serve(self, source: Source[CursorT], cursor: CursorT | None, identity: Identity, wire: Wire) -> None:
+    async def _serve(self, source: Source[CursorT], cursor: CursorT | None, identity: Identity, response: StreamResponse) -> None:
         if self._hub.full:
-            await wire.only(sse.retry_later())
+            await response.only(sse.retry_later())
             return
         subscription = Subscription(
             source,
-            wire,
+            response,
             heartbeat_s=self._heartbeat_s,
             stream_s=self._stream_s,
-            look_s=self._look_s,
+            check_s=self._check_s,
             metrics=self._metrics,
         )
         with self._hub.admitted(subscription):
-            if self._store.bell.hears(source.channel):
-                async with self._store.bell.listen(source.channel) as listener:
+            if self._store.subscriber.covers(source.channel):
+                async with self._store.subscriber.listen(source.channel) as listener:
                     await listener.wait(0)  # what rang before the first read tells nothing new
                     await self._stream(subscription, source, cursor, identity, listener)
             else:
@@ -129,11 +129,11 @@ class Streams:
         listener: Listener | None,
     ) -> None:
         """`listener`: it has listened since before the first read; None: listening costs, so it begins after that."""
-        wire = subscription.wire
+        response = subscription.response
         try:
-            first = await source.read(cursor, RUNG)
+            first = await source.read(cursor, NOTIFIED)
         except StoreUnavailable:
-            await wire.only(sse.retry_later())
+            await response.only(sse.retry_later())
             return
         except JobUnreadable as error:
             if not identity.may_see(error.organization_id):
@@ -141,10 +141,10 @@ class Streams:
             raise
         if not identity.may_see(first.organization_id):
             raise JobNotFound
-        if first.ended and not first.wire:
-            await wire.nothing_more()
+        if first.ended and not first.response:
+            await response.nothing_more()
         else:
-            await subscription.run(first, self._store.bell, listener)
+            await subscription.run(first, self._store.subscriber, listener)
 
     def route(self) -> ASGIRouteHandler:
         """The route, for Litestar."""

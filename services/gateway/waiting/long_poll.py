@@ -9,7 +9,7 @@ from typing import Final
 
 from shared.job import JobSnapshot
 from shared.store.job_store import JobStore
-from shared.store.pubsub.listeners import RUNG, Listener
+from shared.store.pubsub.listeners import NOTIFIED, Listener
 
 PAUSE_STEP_S: Final = 0.05
 PAUSE_MAX_S: Final = 0.5
@@ -29,7 +29,7 @@ async def until_ended(
 
     `read` reads it (default: the store's status) and may raise; given, the job was not read before.
     """
-    async with store.bell.listen(store.keys.bell(job_id)) as listener:
+    async with store.subscriber.listen(store.keys.job_channel(job_id)) as listener:
         first, read = read is not None, read or partial(store.status, job_id)
         return await until_ended_at(listener, seconds, stop, read, first=first)
 
@@ -41,7 +41,7 @@ async def until_ended_at(
     loop = asyncio.get_running_loop()
     until, pause = loop.time() + seconds, 0.0
     stopping = asyncio.create_task(stop.wait(), name="stop-waiting")
-    stopping.add_done_callback(lambda _: listener.heard(RUNG))
+    stopping.add_done_callback(lambda _: listener.received(NOTIFIED))
     try:
         while True:
             left = until - loop.time()
