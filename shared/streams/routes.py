@@ -100,7 +100,9 @@ class Streams:
             feed = self._feeds[organization_id] = OrganizationFeed(self._store.organization_events, organization_id)
         return OrganizationSource(feed, self._store.keys, organization_id)
 
-    async def _serve(self, source: Source[CursorT], cursor: CursorT | None, identity: Identity, response: StreamResponse) -> None:
+    async def _serve(
+        self, source: Source[CursorT], cursor: CursorT | None, identity: Identity, response: StreamResponse
+    ) -> None:
         if self._hub.full:
             await response.only(sse.retry_later())
             return
@@ -141,7 +143,7 @@ class Streams:
             raise
         if not identity.may_see(first.organization_id):
             raise JobNotFound
-        if first.ended and not first.response:
+        if first.ended and not first.encoded:
             await response.nothing_more()
         else:
             await subscription.run(first, self._store.subscriber, listener)

@@ -77,7 +77,9 @@ class JobSource:
         self._mark = ""
 
     async def read(self, cursor: EventId | None, notified: bytes) -> Batch[EventId]:
-        batch: Batch[EventId] = await self._reads.share((self.channel, cursor, notified), lambda: self._read(cursor, notified))
+        batch: Batch[EventId] = await self._reads.share(
+            (self.channel, cursor, notified), lambda: self._read(cursor, notified)
+        )
         self._organization_id = batch.organization_id
         if batch.mark:
             self._leases, self._mark = batch.leases, batch.mark
@@ -156,5 +158,12 @@ def _job_batch(page: EventPage) -> Batch[EventId]:
     )
     kinds = Counter(str(event.kind) for event in page.events)
     return Batch(
-        encoded, page.cursor, page.ended, kinds, page.organization_id, more=page.more, leases=page.leases, mark=page.mark
+        encoded,
+        page.cursor,
+        page.ended,
+        kinds,
+        page.organization_id,
+        more=page.more,
+        leases=page.leases,
+        mark=page.mark,
     )
