@@ -51,10 +51,17 @@ async def ask(server: EmbeddedServer, *command: str | int) -> Any:
 async def info(server: EmbeddedServer, section: str) -> dict[str, str]:
     """One section of INFO; {} while the server is away."""
     try:
-        text = (await ask(server, "INFO", section)).decode()
+        async with asyncio.timeout(5):
+            text = (await ask(server, "INFO", section)).decode()
     except (RedisError, OSError, TimeoutError):
         return {}
     return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+
+
+def _online(replication: dict[str, str], offset: str = "") -> int:
+    """How many replicas a master has; `offset`: of those that have got so far."""
+    lines = [line for name, line in replication.items() if name.startswith("slave")]
+    return sum(f"state=online{offset}" in line for line in lines)
 
 
 class Servers:
@@ -67,6 +74,7 @@ class Servers:
         self.servers = servers
         self.sentinels = sentinels or []
         self._count = replicas
+        self._cut_from: EmbeddedServer | None = None
 
     async def master(self, *, other_than: EmbeddedServer | None = None, seconds: float = 80.0) -> EmbeddedServer:
         """The server that serves the jobs, once it does. TimeoutError when none does."""
@@ -105,24 +113,31 @@ class Servers:
             while True:
                 replication = await info(master, "replication")
                 offset = replication.get("master_repl_offset", "")
-                lines = [replication.get(f"slave{i}", "") for i in range(len(self.servers))]
-                if sum(f"state=online,offset={offset}," in line for line in lines) >= count:
+                if _online(replication, f",offset={offset},") >= count:
                     return
+                await asyncio.sleep(0.05)
+
+    async def attached(self, count: int, seconds: float = 40.0) -> None:
+        """Wait until so many replicas follow the master."""
+        master = await self.master()
+        async with asyncio.timeout(seconds):
+            while _online(await info(master, "replication")) < count:
                 await asyncio.sleep(0.05)
 
     async def cut_off(self) -> None:
         """From now on the master's writes reach no replica, although everybody lives. `kill_master` ends that."""
-        for replica in await self.replicas():
+        self._cut_from = master = await self.master()
+        for replica in await self._replicas_of(master):
             replica.pause()
         # What is sent to a stopped process is still read later; a link that is gone is not.
-        await ask(await self.master(), "CLIENT", "KILL", "TYPE", "replica")
+        await ask(master, "CLIENT", "KILL", "TYPE", "replica")
 
     async def kill_master(self, *, detected: bool = False) -> EmbeddedServer:
         """Kill it, let the replicas go on, and answer the new master once it serves.
 
         It is named at once, or by those who watch the master, within seconds: `detected`.
         """
-        old = await self.master()
+        old, self._cut_from = self._cut_from or await self.master(), None  # paused servers answer nobody
         old.kill()
         for server in self.servers:
             if server.running:
@@ -143,7 +158,7 @@ class Servers:
                 await ask(server, "REPLICAOF", "127.0.0.1", master.port)  # the sentinels would wait for a while
 
         await ask(await self.master(), "FLUSHALL")
-        await self.in_sync(self._count)
+        await self.attached(self._count)
         async with asyncio.timeout(40):
             for sentinel in self.sentinels:
                 while not await sentinel.knows_all(self._count):

@@ -23,6 +23,7 @@ def kept_running(running: AbstractAsyncContextManager[Servers]) -> Iterator[Serv
     """Servers for more than one test, of which each has an event loop of its own."""
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         servers = runner.run(running.__aenter__())
+        runner.run(asyncio.sleep(0.1))  # what was closed last is gone when its loop rests
         yield servers
         runner.run(running.__aexit__(None, None, None))
 
