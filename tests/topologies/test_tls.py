@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,11 @@ def servers(
     yield from kept_running(KINDS[request.param](folder, binary=Path(str(REDIS)), tls=authority))
 
 
-def _opened(url: str) -> AbstractAsyncContextManager[JobStore]:
-    return open_store(StoreSettings(redis_url=url, lease_seconds=30.0), client_name="test")
+@asynccontextmanager
+async def _opened(url: str) -> AsyncIterator[JobStore]:
+    async with open_store(StoreSettings(redis_url=url, lease_seconds=30.0), client_name="test") as store:
+        yield store
+    await asyncio.sleep(0.1)  # a TLS connection is closed some turns of the loop later
 
 
 async def _lives(store: JobStore) -> None:
