@@ -16,7 +16,10 @@ from tests.support.plain import NO_TLS
 from tests.support.processes import ServiceProcess
 from tests.support.stack import Stack, open_stack
 
-OF_WORKERS: Final = ("DEMO_", "WORKER_", "DRAIN_")
+OF_WORKERS: Final = (
+    "DEMO_", "WORKER_", "DRAIN_", "PRICES", "PROVIDER_", "OPENAI_BASE", "OPENAI_PRICED", "ANTHROPIC_BASE",
+    "ANTHROPIC_PRICED",
+)  # fmt: skip
 """How settings begin that workers alone read: the others go on as they are when one of them changes."""
 
 
