@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import json
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ import pytest
 from services.worker.providers.pricing.prices import cost_nano_usd
 from shared.job import NANO, Usage
 from tests.e2e.conftest import StackMaker
-from tests.support.llm import LlmServer, running_llm_server
+from tests.support.llm import LlmServer
 from tests.support.llm_behaviour import Behaviour, Refusal
 from tests.support.llm_dialects import CACHED_TOKENS, INPUT_TOKENS
 from tests.support.stack import Stack
@@ -25,13 +24,6 @@ GROQ, ROUTER, CLAUDE = "groq:llama-3.3-70b", "open_router-2:meta-llama/llama-4:f
 RELOADED = ((INPUT_TOKENS - CACHED_TOKENS) * 10 + 10 * 20) / 1e6
 _numbers = itertools.count()
 KEYS = ("planted-groq-1", "planted-router", "planted-house", "planted-groq-2")
-
-
-@pytest.fixture
-async def llm() -> AsyncIterator[LlmServer]:
-    """The stand-in for all of them."""
-    async with running_llm_server() as server:
-        yield server
 
 
 def _settings(llm: LlmServer, folder: Path) -> dict[str, str]:

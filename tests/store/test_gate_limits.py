@@ -37,6 +37,7 @@ async def test_a_gate_that_opens_lets_go_one_by_one_in_order(one: JobStore, raw:
     assert (await one.queries.stats()).throttled == 0
 
 
+@pytest.mark.parametrize("url", ["valkey"], indirect=True)
 async def test_a_gate_without_limits_opens_faster_and_faster(one: JobStore, raw: RawRedis) -> None:
     """After a closure the rate ramps up: a few in the first half second, in a few seconds all 100 that wait."""
     await close(one)
@@ -56,6 +57,7 @@ async def test_a_gate_without_limits_opens_faster_and_faster(one: JobStore, raw:
     assert early <= 20
 
 
+@pytest.mark.parametrize("url", ["valkey"], indirect=True)
 @pytest.mark.parametrize("rpm", [600, 3000])
 async def test_a_request_limit_holds_in_every_window_and_is_used(url: str, rpm: int) -> None:
     """Three workers drain as fast as they may for two seconds: never more than the limit's share, and most of it."""

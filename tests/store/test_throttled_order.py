@@ -74,6 +74,7 @@ async def test_newcomers_join_the_queue(one: JobStore, raw: RawRedis) -> None:
     assert set(order[len(waiting) :]) <= set(newcomers)
 
 
+@pytest.mark.parametrize("url", ["valkey"], indirect=True)
 async def test_a_large_job_is_not_starved_by_small_ones(url: str, raw: RawRedis) -> None:
     """The first of the queue needs more tokens than there are yet: smaller ones behind it wait too."""
     async with open_store(StoreSettings(redis_url=url), client_name="t", routing=routing(A, tpm=60_000)) as store:

@@ -12,7 +12,8 @@ import itertools
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -111,15 +112,21 @@ class Chromium:
             if not answer.done():
                 answer.set_exception(BrowserError("the browser ended"))
 
-    async def page(self) -> Page:
-        """A new empty page."""
-        target = (await self.call("Target.createTarget", url="about:blank"))["targetId"]
+    @asynccontextmanager
+    async def page(self) -> AsyncIterator[Page]:
+        """A new empty page with storage, cookies and caches of its own, until the end of the block."""
+        context = (await self.call("Target.createBrowserContext"))["browserContextId"]
+        target = (await self.call("Target.createTarget", url="about:blank", browserContextId=context))["targetId"]
         session = (await self.call("Target.attachToTarget", targetId=target, flatten=True))["sessionId"]
         page = Page(self, session)
         self._hear[session] = page.received
         for domain in ("Page", "Runtime", "Log"):
             await self.call(f"{domain}.enable", session=session)
-        return page
+        try:
+            yield page
+        finally:
+            del self._hear[session]
+            await self.call("Target.disposeBrowserContext", browserContextId=context)
 
 
 class Page:

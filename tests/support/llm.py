@@ -109,11 +109,3 @@ async def llm_server_at(port: int) -> AsyncIterator[LlmServer]:
         server = LlmServer(port, client)
         await server.reset()
         yield server
-
-
-@asynccontextmanager
-async def running_llm_server() -> AsyncIterator[LlmServer]:
-    """A stand-in of its own for the length of the block."""
-    with llm_server_process() as port:
-        async with llm_server_at(port) as server:
-            yield server

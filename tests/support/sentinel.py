@@ -72,6 +72,12 @@ class Sentinel:
         async with RawRedis(self.url) as raw:
             return await raw(*command)
 
+    async def master(self) -> tuple[int, int]:
+        """When the master that it knows was agreed on, as an epoch, and its port."""
+        flat = await self.ask("SENTINEL", "MASTER", MASTER_NAME)
+        fields = dict(zip(flat[::2], flat[1::2], strict=True))
+        return int(fields[b"config-epoch"]), int(fields[b"port"])
+
     async def knows_all(self, replicas: int) -> bool:
         """Whether it has found the replicas and both other sentinels."""
         with contextlib.suppress(RedisError, OSError, TimeoutError):

@@ -95,7 +95,7 @@ class Load:
             await asyncio.sleep(self._cut_off_s)
         worker = self._running.workers[0]
         await worker.kill()
-        await self._servers.kill_master()
+        await self._servers.kill_master(detected=True)
         worker.start()
 
     def _judge(self, ends: dict[str, dict[str, Any]], readings: list[Reading]) -> None:

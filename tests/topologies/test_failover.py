@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import time
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from tests.support.topologies import Servers, ask, claimed_anew
 from tests.topologies.conftest import RUNNING
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
-REDIS = shutil.which("redis-server")
 
 
 async def _claim(store: JobStore, consumer: str = "w1") -> list[Claim]:
@@ -38,32 +36,20 @@ async def _status(store: JobStore, job_id: str) -> JobStatus:
     return snapshot.status
 
 
-async def _survives(servers: Servers) -> None:
-    async with open_store(StoreSettings(redis_url=servers.url, lease_seconds=30.0), client_name="test") as store:
-        (running,) = await submit(store, 1)
-        (held,) = await _claim(store)
-        (waiting,) = await submit(store, 1)
-        generation = store.generation
-        await servers.in_sync()
-        await servers.kill_master()
-        renewed = await repeated(lambda: store.renew("w1", [held]))
-        assert (renewed.lost, store.generation > generation) == (frozenset(), True)
-        await repeated(lambda: complete(store, held))
-        assert await _status(store, running) is JobStatus.COMPLETED
-        assert [one.job_id for one in await claimed_anew(store, "w2", 10)] == [waiting]
-
-
-async def test_jobs_survive_the_death_of_the_master(servers: Servers) -> None:
+async def test_jobs_survive_the_death_of_the_master(servers: Servers, store: JobStore) -> None:
     """What was replicated goes on: the lease holds, the view is known to be broken, the waiting job is claimed."""
-    await _survives(servers)
+    (running,) = await submit(store, 1)
+    (held,) = await _claim(store)
+    (waiting,) = await submit(store, 1)
+    generation = store.generation
+    await servers.in_sync()
+    await servers.kill_master()
 
-
-@pytest.mark.skipif(REDIS is None, reason="redis-server is not installed on this machine")
-@pytest.mark.parametrize("kind", RUNNING)
-async def test_jobs_survive_it_on_redis_7_0_too(kind: str, tmp_path: Path) -> None:
-    """The same on the oldest server that is supported."""
-    async with RUNNING[kind](tmp_path / "servers", binary=Path(str(REDIS))) as servers:
-        await _survives(servers)
+    renewed = await repeated(lambda: store.renew("w1", [held]))
+    assert (renewed.lost, store.generation > generation) == (frozenset(), True)
+    await repeated(lambda: complete(store, held))
+    assert await _status(store, running) is JobStatus.COMPLETED
+    assert [one.job_id for one in await claimed_anew(store, "w2", 10)] == [waiting]
 
 
 async def _rings(store: JobStore) -> bool:
