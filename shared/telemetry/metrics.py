@@ -39,10 +39,7 @@ def new_registry(service: str) -> CollectorRegistry:
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     info = Gauge(
-        "presswork_build_info",
-        "Always 1; labels: service and version.",
-        ("service", "version"),
-        registry=registry,
+        "presswork_build_info", "Always 1; labels: service, version.", ("service", "version"), registry=registry
     )
     info.labels(service, VERSION).set(1)
     registry.register(DROPPED)
