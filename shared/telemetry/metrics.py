@@ -166,8 +166,7 @@ class ProviderCalls:
 
 
 class WorkerMetrics:
-    """Metrics of a worker: how jobs ended, how long they took, and how busy it is; `calls`: results of their provider
-    calls."""
+    """Metrics of a worker: ends and durations of jobs, and its load; `calls`: results of their provider calls."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.finished = Counter(
