@@ -42,7 +42,7 @@ class WithTransport:
         if scope["type"] == "http":
             try:
                 scope[_TRANSPORT] = send.__self__.transport
-            except AttributeError:  # another server's `send` tells of none
+            except AttributeError:  # another server's `send` has none
                 scope[_TRANSPORT] = None
         return self._app(scope, receive, send)
 

@@ -1,4 +1,4 @@
-"""The wire format of server-sent events. Pure."""
+"""The format of server-sent events. Pure."""
 
 from __future__ import annotations
 
