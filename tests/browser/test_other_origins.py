@@ -1,4 +1,4 @@
-"""What pages of other origins can do, in Chromium: nothing, also when their name was pointed at us."""
+"""Pages of other origins, in Chromium, can do nothing, also when their name was pointed at us."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ async def test_a_foreign_page_neither_reads_nor_changes(site: _Site) -> None:
 
 
 async def test_a_page_whose_name_was_pointed_at_us_reads_nothing(site: _Site) -> None:
-    """After a rebind the page is of the same origin as the service: the name alone tells, and is refused."""
+    """After a rebind the page is of the same origin as the service: only the name differs, and is refused."""
     job, page = await site.submit(), await site.browser.page()
     before = await site.counts()
     for service in (site.gateway, site.notifier):

@@ -1,4 +1,4 @@
-"""The frugal profile: what a job and a scrape cost is counted at the server, and nothing is given up but haste."""
+"""The pay-per-command profile: the cost of a job and a scrape, counted at the server; only speed is given up."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ async def test_what_a_job_costs(
 
 
 async def test_scrapes_probes_and_statistics_cost_next_to_nothing(frugal: tuple[Stack, RawRedis]) -> None:
-    """Many rounds of what Prometheus, KEDA, a dashboard and an orchestrator ask cost one reading."""
+    """Many rounds of requests by Prometheus, KEDA, a dashboard and an orchestrator cost one reading."""
     running, raw = frugal
     before = await commands(raw)
     for _ in range(20):
@@ -101,7 +101,7 @@ async def test_scrapes_probes_and_statistics_cost_next_to_nothing(frugal: tuple[
 
 
 async def test_a_delayed_job_wakes_who_sleeps_for_minutes(frugal: tuple[Stack, RawRedis]) -> None:
-    """Due times are rung, so a job delayed by 2 s does not wait for a sleep of 5 minutes to end; a cancel is heard."""
+    """Due times wake workers, so a job delayed by 2 s does not wait for a sleep of 5 minutes; a cancel arrives."""
     running, _ = frugal
     began = time.monotonic()
     await _waited(running, await running.submit(1, delaySeconds=2))

@@ -46,7 +46,7 @@ class ServiceProcess:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = log
         self._command = list(command or [sys.executable, "-m", f"services.{name}"])
-        # Nothing of this machine's environment may change what is tested.
+        # Nothing of this machine's environment may change the tested behaviour.
         self._environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),

@@ -21,7 +21,7 @@ from tests.support.readings import Reading
 
 @dataclass
 class Stack:
-    """A running system. `environment` is what every service got; `front` calls all gateways and notifiers in turn."""
+    """A running system. `environment` is that of every service; `front` calls all gateways and notifiers in turn."""
 
     server: EmbeddedServer
     services: list[ServiceProcess]
@@ -109,7 +109,7 @@ async def running_stack(
             exits.push_async_exit(service)
         for service in services:
             await service.ready()
-        # The pool looks at each connection it keeps at every call, so it keeps few.
+        # The pool checks each connection it keeps at every call, so it keeps few.
         limits = httpx.Limits(max_connections=400, max_keepalive_connections=20)
         client = await exits.enter_async_context(httpx.AsyncClient(verify=NO_TLS, timeout=15.0, limits=limits))
         urls = [[service.url for service in services if service.name == name] for name in ("gateway", "notifier")]

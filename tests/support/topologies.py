@@ -43,7 +43,7 @@ async def claimed_anew(store: JobStore, consumer: str, limit: int = 1, seconds: 
 
 
 async def ask(server: EmbeddedServer, *command: str | int) -> Any:
-    """One command to one server over its own socket, whatever its role."""
+    """One command to one server over its own socket, in any role."""
     async with RawRedis(server.url) as raw:
         return await raw(*command)
 
@@ -58,7 +58,7 @@ async def info(server: EmbeddedServer, section: str) -> dict[str, str]:
 
 
 class Servers:
-    """Servers of which one is the master of all jobs. `url` is what REDIS_URL must be."""
+    """Servers of which one is the master of all jobs. `url` is their REDIS_URL."""
 
     def __init__(self, url: str, servers: list[EmbeddedServer], sentinels: list[Sentinel] | None = None) -> None:
         self.url = url
@@ -109,7 +109,7 @@ class Servers:
         """From now on the master's writes reach no replica, although everybody lives. `kill_master` ends that."""
         for replica in await self.replicas():
             replica.pause()
-        # What is sent to a stopped process is still read later; a link that is gone is not.
+        # Bytes sent to a stopped process are still read later; a link that is gone is not.
         await ask(await self.master(), "CLIENT", "KILL", "TYPE", "replica")
 
     async def kill_master(self) -> EmbeddedServer:
@@ -146,7 +146,7 @@ def _url(kind: str, tls: Authority | None, rest: str) -> str:
 
 
 class Pair(NamedTuple):
-    """A master and its replica, with nobody who would let the replica take over."""
+    """A master and its replica, without a process that would let the replica take over."""
 
     master: EmbeddedServer
     replica: EmbeddedServer
@@ -200,7 +200,7 @@ async def _make_cluster(nodes: list[tuple[EmbeddedServer, int]], masters: int) -
                 try:
                     await ask(replica, "CLUSTER", "REPLICATE", owner_id)
                     break
-                except RedisError:  # it has not heard of the owner yet
+                except RedisError:  # it does not know the owner yet
                     await asyncio.sleep(0.05)
         for node, _ in nodes:
             while (await _cluster_info(node)) != ("ok", str(len(nodes))):

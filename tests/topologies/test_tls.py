@@ -54,7 +54,7 @@ def _opened(url: str) -> AbstractAsyncContextManager[JobStore]:
 
 
 async def _lives(store: JobStore) -> None:
-    """A job from its submit to its end, heard over the bell and read from its log."""
+    """A job from its submit to its end, notified over pub/sub and read from its log."""
     life = JobLife(store)
     async with store.subscriber.listen(store.keys.job_channel(life.id)) as listener:
         await (await life.submit()).start()
@@ -83,7 +83,7 @@ async def test_the_authorities_of_the_environment(servers: Servers, monkeypatch:
 
 @pytest.mark.parametrize("kind", ["cluster", "sentinel"])
 async def test_a_fail_over_with_tls(kind: str, tmp_path: Path, authority: Authority) -> None:
-    """The master is killed: what it had confirmed goes on at the next one, over TLS as before."""
+    """The master is killed: confirmed writes go on at the next one, over TLS as before."""
     async with (
         KINDS[kind](tmp_path / "servers", binary=Path(str(REDIS)), tls=authority) as servers,
         _opened(servers.url) as store,
@@ -109,7 +109,8 @@ async def test_the_services_over_tls(tmp_path: Path, authority: Authority) -> No
 
 
 async def test_a_server_that_wants_a_certificate(tmp_path: Path, authority: Authority) -> None:
-    """A client's certificate and key are options of the URL; without them no call is served, and one line tells."""
+    """A client's certificate and key are options of the URL; without them no call is served, and one line reports
+    it."""
     port = free_port()
     options = (*authority.options(port), "--tls-auth-clients", "yes")
     url = f"rediss://127.0.0.1:{port}{authority.query}"
@@ -123,7 +124,7 @@ async def test_a_server_that_wants_a_certificate(tmp_path: Path, authority: Auth
     assert [line["event"] for line in lines] == ["redis_not_reached"]
 
 
-async def test_an_authority_nobody_knows_is_told_once(servers: Servers) -> None:
+async def test_an_unknown_authority_is_reported_once(servers: Servers) -> None:
     """Without the private authority no call is sent; one line says why, without the URL, and calls fail in time."""
     stranger = servers.url.partition("?")[0].replace("://", "://user:the-secret@")
     with capture_logs() as lines:

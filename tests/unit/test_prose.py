@@ -26,7 +26,7 @@ _PATH: Final = re.compile(r"`((?:services|shared|tests|bench|deploy|docs|example
 UNTRACKED: Final = {"bench/results/"}
 """Paths that a command makes."""
 
-CHECKED: Final = ("bench", "deploy", "services")
+CHECKED: Final = ("bench", "deploy", "services", "tests")
 """Folders whose docstrings are checked."""
 
 _BEGINNING: Final = re.compile(r"(?:What|Who|Whose|Where|How)\b")
