@@ -1,4 +1,4 @@
-"""Starts what is measured in processes of its own and always ends it."""
+"""Starts measured code in processes of its own and always ends them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def free_port() -> int:
 
 
 def _environment(extra: Mapping[str, str]) -> dict[str, str]:
-    # Nothing of this machine's environment may change what is measured.
+    # Nothing of this machine's environment may change the measurement.
     return {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "PYTHONPATH": str(ROOT), **extra}
 
 
