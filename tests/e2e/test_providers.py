@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(120)
 
 KEY = "sk-planted-4f9c1d"
 LATE_S = 1.0
-"""How late a call may be sent that was let go in time."""
+"""Latest time at which a call may be sent that was let go in time."""
 PROMPT = "a secret launch of the zebra umbrella"
 OPENAI, ANTHROPIC = "openai:gpt-6-luna", "anthropic:claude-haiku-5-5"
 
@@ -89,7 +89,7 @@ async def usage(running: Stack) -> dict[str, Any]:
     return dict(answer.raise_for_status().json())
 
 
-async def test_a_rate_limited_provider_gets_a_handful_of_calls_and_no_job_fails(stack: StackMaker, llm: LlmServer) -> None:
+async def test_a_rate_limited_provider_gets_few_calls_and_no_job_fails(stack: StackMaker, llm: LlmServer) -> None:
     """300 slots in two workers, 300 jobs, 429 with Retry-After: calls go out as a slow start allows until the first
     refusal was heard, and none after; no slot is held, the rate rises slowly afterwards, and every job completes with
     its first attempt."""
@@ -116,7 +116,7 @@ async def test_a_rate_limited_provider_gets_a_handful_of_calls_and_no_job_fails(
 
 
 def _slow_start(seconds: float) -> float:
-    """How many calls a gate lets pass in its first seconds: eight a second, doubled each second (docs/adr/0009)."""
+    """Number of calls that a gate lets pass in its first seconds: eight a second, doubled each second (docs/adr/0009)."""
     return 8 * (2**seconds - 1) / math.log(2)
 
 

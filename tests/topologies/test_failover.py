@@ -37,7 +37,7 @@ async def _status(store: JobStore, job_id: str) -> JobStatus:
 
 
 async def test_jobs_survive_the_death_of_the_master(servers: Servers, store: JobStore) -> None:
-    """What was replicated goes on: the lease holds, the view is known to be broken, the waiting job is claimed."""
+    """Replicated jobs go on: the lease holds, the view is known to be broken, the waiting job is claimed."""
     (running,) = await submit(store, 1)
     (held,) = await _claim(store)
     (waiting,) = await submit(store, 1)

@@ -87,7 +87,7 @@ def test_a_script_keeps_clear_of_the_200_names_that_lua_allows(name: str) -> Non
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_script_has_a_signature(name: str) -> None:
-    """What calls give is what the header takes, by name."""
+    """Calls give the values that the header takes, by name."""
     script = scripts.load(name)
     signatures.check(name, script.argv, script.item)
 

@@ -81,7 +81,7 @@ def _check(constants: Collection[str]) -> None:
 class ScriptCalls(ScriptRunner):
     """Of one store. Each `Coalescer` here takes the item of the script of its name and answers that item's reply.
 
-    `confirmed` carries submits where more than an answer makes them durable. `fenced`: a master that took over is told
+    `confirmed` carries submits where more than an answer makes them durable. `fenced`: a master that took over gets
     of it. `on_refusal` is told what the server refuses; `refused` counts calls that were refused as every write was.
     """
 

@@ -1,4 +1,4 @@
-"""What each script takes, with names and types that mypy checks: the stubs of the Lua sources.
+"""Arguments of each script, with names and types that mypy checks: the stubs of the Lua sources.
 
 ITEM of a header is a named tuple here, ARGV are the keywords of an overload of `run`; values that are the same in every
 call (`script_calls.py`) are left out. `check` compares both with the header when a store begins: a name that is changed
@@ -94,7 +94,7 @@ class RerouteItem(NamedTuple):
 
 
 class ReportItem(NamedTuple):
-    """What became of a call. `retry` in ms, -1: unknown."""
+    """Result of a call. `retry` in ms, -1: unknown."""
 
     gate: str
     report: str
