@@ -28,10 +28,9 @@ from shared.store.pubsub.listeners import NOTIFIED, Listener
 from shared.streams import sse
 from shared.streams.hub import Hub
 from shared.streams.organization_feed import OrganizationFeed
-from shared.streams.response import StreamResponse
 from shared.streams.settings import StreamSettings
-from shared.streams.single_flight import SharedReads
-from shared.streams.sources import JobSource, OrganizationSource, Source, parse_stream_id
+from shared.streams.sources import JobSource, OrganizationSource, SharedReads, Source, parse_stream_id
+from shared.streams.sse import StreamResponse
 from shared.streams.subscription import Subscription
 from shared.telemetry.metrics import StreamMetrics
 

@@ -13,8 +13,8 @@ from shared.store.pubsub.listeners import NOTIFIED, Listener
 from shared.store.pubsub.polling import PollingSubscriber
 from shared.store.pubsub.subscriber import Subscriber
 from shared.streams import sse
-from shared.streams.response import StreamResponse, TooSlow
 from shared.streams.sources import Batch, Source
+from shared.streams.sse import StreamResponse, TooSlow
 from shared.telemetry.metrics import StreamMetrics
 
 CursorT = TypeVar("CursorT")

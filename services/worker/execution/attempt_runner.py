@@ -10,8 +10,7 @@ import msgspec
 
 from services.worker.execution import outcomes
 from services.worker.execution.attempt import Attempt, Interrupted, StopReason, Unforeseen
-from services.worker.execution.attempt_cost import AttemptCost
-from services.worker.execution.call_metrics import CallMetrics
+from services.worker.execution.attempt_cost import AttemptCost, CallMetrics
 from services.worker.execution.delta_writer import DeltaWriter
 from services.worker.execution.finalization import Finalizer
 from services.worker.execution.gate_reports import GateReports, report_of

@@ -32,7 +32,8 @@ from redis.exceptions import NoScriptError, ResponseError
 from shared.store.connection.connector import error_code
 from shared.store.connection.multiplexer import Observer, Reply, Transport
 from shared.store.engine import signatures
-from shared.store.engine.signatures import Item, ScriptRunner, Value
+from shared.store.engine.items import Item, Value
+from shared.store.engine.signatures import ScriptRunner
 from shared.store.keys import GROUP, Keys
 
 _COUNTING: Final = """\
