@@ -40,9 +40,9 @@ from shared.store.connection import select_transport
 from shared.store.job_store import JobStore, open_store
 from shared.store.preflight.requirements import Role
 from shared.store.routing import Routing
-from shared.streams.hub import Hub
 from shared.streams.routes import Streams
 from shared.streams.sse import WithTransport
+from shared.streams.subscription import Hub
 from shared.telemetry import logs
 from shared.telemetry.command_budget import RedisMetrics, reported
 from shared.telemetry.metrics import QueueMetrics, StreamMetrics, SubmitMetrics, new_registry

@@ -14,8 +14,8 @@ from litestar.types import Receive, Send
 from shared.errors import SettingsInvalid
 from shared.http.cors import Cors, Headers, is_foreign
 from shared.http.headers import NOTHING_LOADS, POLICY, SAFE
-from shared.http.prefix import read_root_path, take_off
 from shared.http.problems import FOREIGN_ORIGIN, INVALID, MISDIRECTED, Problem, send_problem
+from shared.http.urls import read_root_path, take_off
 from shared.settings import entries
 
 _ENTRY: Final = re.compile(r"\*|(?:\*?\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?|\[?[0-9A-Fa-f:.]+\]?")

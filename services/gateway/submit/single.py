@@ -19,8 +19,8 @@ from services.gateway.submit.schemas import JobRequest
 from shared.errors import StoreUnavailable
 from shared.http.auth import Identity
 from shared.http.error_responses import submit_unavailable
-from shared.http.prefix import prefix_of
 from shared.http.problems import OVERLOADED, QUEUE_FULL, STORE_FULL, STORE_QUOTA, STORE_UNAVAILABLE
+from shared.http.urls import prefix_of
 from shared.job import Priority
 from shared.store.results import Submitted
 from shared.store.transitions import Submit

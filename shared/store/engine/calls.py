@@ -25,8 +25,7 @@ from shared.store.engine.items import (
     SubmitItem,
     Value,
 )
-from shared.store.engine.scripts import Scripts
-from shared.store.engine.signatures import ScriptRunner
+from shared.store.engine.scripts import Scripts, typed
 from shared.store.keys import Keys
 from shared.store.routing import Routing
 
@@ -98,7 +97,7 @@ class ServerClock:
         return server_ms + round((time.monotonic() - received_at) * 1000)
 
 
-class ScriptCalls(ScriptRunner):
+class ScriptCalls:
     """Of one store. Each `Coalescer` here takes the item of the script of its name and answers that item's reply.
 
     `confirmed` carries submits where more than an answer makes them durable. `fenced`: a master that took over is told
@@ -121,6 +120,7 @@ class ScriptCalls(ScriptRunner):
         constants = self._constants = _constants(settings, routing or Routing(), fenced=fenced)
         _check(constants)
         self.refused = 0
+        self.run = typed(self.call)
         self.clock = ServerClock()
         self.scripts = Scripts(transport, keys, constants, observer)
         self._submits = self.scripts if confirmed is None else Scripts(confirmed, keys, constants, observer)
@@ -164,7 +164,7 @@ class ScriptCalls(ScriptRunner):
         self._constants["prices"] = routing.constants["prices"]
 
     async def call(self, script: str, items: Sequence[Item], argv: Mapping[str, Value]) -> Any:
-        """See `ScriptRunner`. A refusal of the whole call in the domain's words."""
+        """`run` without the types. A refusal of the whole call in the domain's words."""
         caller = self._submits if script == "submit" else self.scripts
         try:
             reply = await caller.call(script, items, argv)
