@@ -61,7 +61,7 @@ class Scene:
             pipe.execute()
 
     async def make_stale(self) -> None:
-        """Nobody renewed any of the leases for an hour."""
+        """Age all leases by an hour without renewal."""
         stream, start = KEYS.fixed("normal"), "-"
         with self.client.pipeline(transaction=False) as pipe:
             while rows := self.client.xpending_range(stream, GROUP, start, "+", 1000):

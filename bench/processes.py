@@ -36,7 +36,7 @@ def free_port() -> int:
 
 
 def _environment(extra: Mapping[str, str]) -> dict[str, str]:
-    # Nothing of this machine's environment may change what is measured.
+    # Nothing in this machine's environment may change the measurement.
     return {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "PYTHONPATH": str(ROOT), **extra}
 
 

@@ -1,4 +1,4 @@
-"""A fresh server per measurement, and what it tells of the commands and the memory it was used for."""
+"""A fresh server per measurement, and its figures on commands and memory."""
 
 from __future__ import annotations
 

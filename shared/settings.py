@@ -19,8 +19,8 @@ PositiveSeconds = Annotated[float, msgspec.Meta(gt=0)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 
 FRUGAL: Final = {"lease_seconds": 300.0, "deltas": False, "listing": False, "audit_seconds": 86_400.0}
-"""Further settings of the frugal profile. Workers sleep for a lease at most and renew every third of one; an audit
-reads every record once."""
+"""Further settings of the pay-per-command profile. Workers sleep for a lease at most and renew every third of one; an
+audit reads every record once."""
 
 MAX_DEADLINE_SECONDS: Final = 8 * 86_400
 """Longest life of a job before its end: a delay of 7 days and a day to run."""
@@ -222,7 +222,7 @@ def read_store(mapping: Mapping[str, str]) -> StoreSettings:
     rest = rest_endpoint(mapping)
     _host(url)
     settings = read(mapping, StoreSettings, redis_url=url, rest=rest, redis_url_derived=_given_url(mapping) is None)
-    return _thrifty(mapping, settings)
+    return _pay_per_command(mapping, settings)
 
 
 def _host(url: str) -> str:
@@ -232,9 +232,9 @@ def _host(url: str) -> str:
         raise SettingsInvalid("REDIS_URL cannot be read: are user and password percent-encoded?") from None
 
 
-def _thrifty(mapping: Mapping[str, str], settings: StoreSettings) -> StoreSettings:
-    """Apply the frugal profile: on by itself where the host is known to bill commands. Settings set by hand are
-    kept."""
+def _pay_per_command(mapping: Mapping[str, str], settings: StoreSettings) -> StoreSettings:
+    """Apply the pay-per-command profile: on by itself where the host is known to bill commands. Settings set by hand
+    are kept."""
     if _value(mapping, "FRUGAL") is None:
         settings = msgspec.structs.replace(settings, frugal=_host(settings.redis_url).endswith(".upstash.io"))
     if not settings.frugal:

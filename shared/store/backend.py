@@ -100,7 +100,7 @@ def connections(
     """
     timeout, quota = settings.timeout_seconds, Quota()
     if settings.redis_transport == "rest" and settings.rest is not None:
-        from shared.store.connection.rest import RestTransport  # noqa: PLC0415 - only who uses REST needs its HTTP client
+        from shared.store.connection.rest import RestTransport  # noqa: PLC0415 - only REST needs its HTTP client
 
         if settings.durability != "server":
             raise SettingsInvalid("DURABILITY: REST has no connection to wait on, set REDIS_URL")
@@ -164,8 +164,8 @@ def _subscriber(
     observer: Observer | None,
     pause_after: Callable[[BaseException], float],
 ) -> Subscriber:
-    """Make the subscriber; in the frugal profile with one pattern for all jobs, and TCP's own keepalive instead of most
-    PINGs."""
+    """Make the subscriber; in the pay-per-command profile with one pattern for all jobs, and TCP's own keepalive
+    instead of most PINGs."""
     return Subscriber(
         connect,
         observer=observer,

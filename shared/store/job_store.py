@@ -137,7 +137,7 @@ class JobStore:
         return self._quota.refusals > 0
 
     async def ping(self) -> None:
-        """Return when Redis answers; in the frugal profile, when it did within 5 minutes."""
+        """Return when Redis answers; in the pay-per-command profile, when it did within 5 minutes."""
         if self.settings.frugal and time.monotonic() < self._pinged_at + PING_FRESH_S:
             return
         self._pinged_at = -PING_FRESH_S

@@ -1,4 +1,4 @@
-"""`GET /api/ai/job-events`: from a request to a stream, or to the status that tells EventSource how to go on.
+"""`GET /api/ai/job-events`: from a request to a stream, or to the status by which EventSource goes on or ends.
 
 EventSource comes back after a 200 that ended, and never again after any other status: 204 and problems are final, and
 every state that may pass (Redis away, too many streams, shutting down) is a 200 that ends at once with a `retry:`.
@@ -37,7 +37,7 @@ PATH: Final = "/api/ai/job-events"
 MAX_PARAMETERS: Final = 100
 
 CHECK_S: Final = 300.0
-"""Where commands are billed: seconds of silence after which a stream checks that its job exists and goes on. Elsewhere
+"""Seconds of silence after which a stream checks that its job exists and goes on, where commands are billed. Elsewhere
 it checks at every heartbeat."""
 
 CursorT = TypeVar("CursorT")
@@ -115,7 +115,7 @@ class Streams:
         with self._hub.admitted(subscription):
             if self._store.subscriber.covers(source.channel):
                 async with self._store.subscriber.listen(source.channel) as listener:
-                    await listener.wait(0)  # what rang before the first read tells nothing new
+                    await listener.wait(0)  # the first read has everything notified before it
                     await self._stream(subscription, source, cursor, identity, listener)
             else:
                 await self._stream(subscription, source, cursor, identity, None)

@@ -1,4 +1,4 @@
-"""Server-sent events: their wire format, and the response that carries them."""
+"""Server-sent events: their format, and the response that carries them."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class WithTransport:
         if scope["type"] == "http":
             try:
                 scope[_TRANSPORT] = send.__self__.transport
-            except AttributeError:  # another server's `send` tells of none
+            except AttributeError:  # another server's `send` has none
                 scope[_TRANSPORT] = None
         return self._app(scope, receive, send)
 

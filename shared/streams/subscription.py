@@ -183,7 +183,7 @@ class Hub:
         self._limit = limit
         metrics.limit.set(limit)
         for kind in EventKind:
-            metrics.events.labels(str(kind))  # from 0 on: the silence of a process that hears nothing must show
+            metrics.events.labels(str(kind))  # from 0 on: a process that receives nothing must show it
         self._metrics = metrics
         self._open: set[Subscription[Any]] = set()
         self._draining = False

@@ -128,4 +128,4 @@ async def reported(meter: Meter, **profile: object) -> AsyncIterator[None]:
         yield
     finally:
         task.cancel()
-        await asyncio.gather(task, return_exceptions=True)  # what it raised is not how the service ends
+        await asyncio.gather(task, return_exceptions=True)  # its error does not end the service

@@ -38,10 +38,7 @@ def new_registry(service: str) -> CollectorRegistry:
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     info = Gauge(
-        "presswork_build_info",
-        "Always 1; labels: service, version.",
-        ("service", "version"),
-        registry=registry,
+        "presswork_build_info", "Always 1; labels: service, version.", ("service", "version"), registry=registry
     )
     info.labels(service, VERSION).set(1)
     registry.register(DROPPED)
@@ -168,8 +165,7 @@ class ProviderCalls:
 
 
 class WorkerMetrics:
-    """Metrics of a worker: how jobs ended, how long they took, and how busy it is; `calls`: results of their provider
-    calls."""
+    """Metrics of a worker: ends and durations of jobs, and its load; `calls`: results of their provider calls."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.finished = Counter(

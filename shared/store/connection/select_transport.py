@@ -64,7 +64,7 @@ async def probe_tcp(url: str) -> Probe:
 
 
 async def _rest_works(settings: StoreSettings) -> bool:
-    from shared.store.connection.rest import RestTransport  # noqa: PLC0415 - only who uses REST needs its HTTP client
+    from shared.store.connection.rest import RestTransport  # noqa: PLC0415 - only REST needs its HTTP client
 
     if settings.rest is None:
         return False

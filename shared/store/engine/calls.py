@@ -60,7 +60,7 @@ def _constants(settings: StoreSettings, routing: Routing, *, fenced: bool) -> di
         "usage_ttl": round(settings.usage_ttl_days * 86_400_000),
         "index_ttl": round((86_400 + MAX_DEADLINE_SECONDS + settings.result_ttl_seconds) * 1000),
         "index_length": INDEX_LENGTH if settings.listing else 0,
-        # No layer below a submit sends it twice: the frugal profile relies on that, and saves one command.
+        # No layer below a submit sends it twice: the pay-per-command profile relies on that, and saves one command.
         "sent_once": int(settings.frugal),
         "losses_max": LOSSES_MAX,
         "releases_max": RELEASES_MAX,

@@ -5,7 +5,7 @@ A script's header declares what it takes; the loader binds those names to KEYS a
     -- KEYS high wake         fixed keys of `keys.py`
     -- PREFIX job log         beginnings of keys, bound as job_prefix, log_prefix
     -- ARGV consumer limit    one value per call
-    -- ITEM job token         one group of values per item of the batch, ITEM_FIRST and ITEM_WIDTH tell where
+    -- ITEM job token         one group of values per item of the batch; bounds: ITEM_FIRST, ITEM_WIDTH
     -- RETURNS ...            prose
     -- INCLUDE batch lease    fragments of include/ that it uses
 

@@ -47,7 +47,7 @@ class ChannelReader(ABC):
     ) -> None:
         self.leave()
 
-    def subscribed(self) -> None:  # noqa: B027 - who hears every message need not know
+    def subscribed(self) -> None:  # noqa: B027 - a reader of every message need not know
         """Note that from now on everything published is received; earlier messages may have been missed."""
 
     @abstractmethod

@@ -30,7 +30,7 @@ class PollingSubscriber:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def covers(self, channel: str) -> bool:  # noqa: ARG002 - the clock rings for all channels alike
+    def covers(self, channel: str) -> bool:  # noqa: ARG002 - the clock serves all channels alike
         """Return True: listening costs no command, whatever the channel."""
         return True
 
@@ -38,7 +38,7 @@ class PollingSubscriber:
         """Return False: nothing is received over REST."""
         return False
 
-    def listen(self, channel: str, *, patient: bool = False) -> Listener:  # noqa: ARG002 - the clock rings for all alike
+    def listen(self, channel: str, *, patient: bool = False) -> Listener:  # noqa: ARG002 - the clock serves all alike
         """Make a listener, to be entered with `async with`; notified at once, and then again and again."""
         return Listener(self._move, patient=patient)
 

@@ -89,7 +89,7 @@ def ending(record: Record) -> list[JobEvent]:
 
 
 def gap(record: Record, text: str | None) -> JobEvent:
-    """The event that tells a reader of lost events, with the present state; `text`: the text of the current lease so
+    """The event for a reader who lost events, with the present state; `text`: the text of the current lease so
     far."""
     job = record.snapshot
     data: dict[str, Any] = {"jobId": job.id, "status": str(job.status), "attempt": job.attempt}
