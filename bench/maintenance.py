@@ -17,7 +17,7 @@ from bench.report import Report
 from bench.server import Probe, fresh_server
 from bench.sizes import Sizes
 from shared.settings import StoreSettings
-from shared.store.engine.signatures import JobItem
+from shared.store.engine.items import JobItem
 from shared.store.job_store import JobStore, open_store
 from shared.store.keys import GROUP, Keys
 from shared.store.maintenance import AUDIT_PAGE

@@ -40,12 +40,12 @@ from shared.store.connection import select_transport
 from shared.store.job_store import JobStore, open_store
 from shared.store.preflight.requirements import Role
 from shared.store.routing import Routing
-from shared.streams.hub import Hub
-from shared.streams.response import WithTransport
 from shared.streams.routes import Streams
+from shared.streams.sse import WithTransport
+from shared.streams.subscription import Hub
 from shared.telemetry import logs
-from shared.telemetry.command_budget import reported
-from shared.telemetry.metrics import QueueMetrics, RedisMetrics, StreamMetrics, SubmitMetrics, new_registry
+from shared.telemetry.command_budget import RedisMetrics, reported
+from shared.telemetry.metrics import QueueMetrics, StreamMetrics, SubmitMetrics, new_registry
 
 
 @asynccontextmanager
@@ -75,7 +75,8 @@ async def open_app(
         submits = SubmitMetrics(registry)
 
         posts = Posts(authenticator, submits.refused)
-        single = SubmitCall(posts, maker=maker, admission=admission, awaited=awaited, metrics=submits, links=links)
+        submit = awaited.submit if store_settings.frugal else store.submit
+        single = SubmitCall(posts, maker=maker, admission=admission, submit=submit, metrics=submits, links=links)
         raw = Router(
             document.API,
             route_handlers=[single.route(), BatchCall(single, posts, maker, admission, submits).route()],

@@ -19,11 +19,11 @@ from shared.server.serve import application, serve
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.preflight.requirements import Role
-from shared.streams.hub import Hub
-from shared.streams.response import WithTransport
 from shared.streams.routes import Streams
-from shared.telemetry.command_budget import reported
-from shared.telemetry.metrics import RedisMetrics, StreamMetrics, new_registry
+from shared.streams.sse import WithTransport
+from shared.streams.subscription import Hub
+from shared.telemetry.command_budget import RedisMetrics, reported
+from shared.telemetry.metrics import StreamMetrics, new_registry
 
 REQUESTS = 100
 """Connections besides the streams: health, metrics, and requests that are refused for too many streams."""

@@ -17,8 +17,8 @@ from litestar.types import ASGIApp
 from prometheus_client import CollectorRegistry
 
 from services.worker.execution.attempt import TRANSIENT, StopReason
+from services.worker.execution.attempt_cost import CallMetrics
 from services.worker.execution.attempt_runner import Dependencies
-from services.worker.execution.call_metrics import CallMetrics
 from services.worker.execution.finalization import Finalizer
 from services.worker.execution.gate_reports import GateReports
 from services.worker.execution.pool import Pool
@@ -45,8 +45,8 @@ from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.preflight.requirements import Role
 from shared.store.routing import Routing
-from shared.telemetry.command_budget import reported
-from shared.telemetry.metrics import RedisMetrics, WorkerMetrics, new_registry
+from shared.telemetry.command_budget import RedisMetrics, reported
+from shared.telemetry.metrics import WorkerMetrics, new_registry
 
 RELEASE_SECONDS: Final = 1.2
 """Time to release the jobs after the drain, in s: platforms kill 10 s after SIGTERM (Cloud Run)."""

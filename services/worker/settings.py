@@ -16,7 +16,7 @@ class WorkerSettings(ProviderSettings, frozen=True, kw_only=True):
     """The jobs it runs at once, and how long it waits for whom; the providers come with `ProviderSettings`.
 
     `worker_concurrency`: jobs at once; one renewal carries twice as many leases at most, and Lua unpacks under 8,000.
-    `allowed_hosts`: names by which its health and metrics are asked for, see `shared/http/hosts.py`.
+    `allowed_hosts`: names by which its health and metrics are asked for, see `shared/http/access.py`.
     `drain_seconds`: how long running jobs may go on after SIGTERM before they are released. `first_token_seconds`,
     `token_gap_seconds`: how long a provider may be silent; `thinking_seconds`: how long it may think at a stretch
     instead.

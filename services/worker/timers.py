@@ -31,11 +31,9 @@ class Timers:
         """Note a job that this worker requeued, due in `delay_ms`. Beyond a lease no worker was woken for it."""
         self._delayed_at = _earlier(self._delayed_at, delay_ms)
 
-    def add_throttled(self, wait_ms: int | None) -> None:
-        """Note that a provider may have room for a throttled job in `wait_ms`, which this worker is to promote; None:
-        no job is throttled, or another worker promotes it."""
-        if wait_ms is not None:
-            self._throttled_at = _earlier(self._throttled_at, wait_ms)
+    def add_throttled(self, wait_ms: int) -> None:
+        """Note that a provider may have room for a throttled job in `wait_ms`, which this worker is to promote."""
+        self._throttled_at = _earlier(self._throttled_at, wait_ms)
 
     @property
     def due(self) -> bool:

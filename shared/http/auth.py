@@ -13,7 +13,7 @@ from litestar.di import Provide
 from litestar.types import Scope
 
 from shared.errors import SettingsInvalid
-from shared.http.hosts import is_loopback
+from shared.http.access import is_loopback
 from shared.http.problems import FORBIDDEN, FieldError, Problem, unauthorized
 from shared.job import IDENTIFIER
 

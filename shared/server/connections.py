@@ -7,9 +7,11 @@ closes its own, and a request that arrives is answered.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import resource
 import time
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import structlog
@@ -98,3 +100,39 @@ class Connections:
         if now - self._reported_at >= LOG_SECONDS:
             _log.warning("connection_limit_reached", cut_or_refused=self._cut, limit=self._limit)
             self._cut, self._reported_at = 0, now
+
+
+READ_SECONDS: Final = 10.0
+READ_MIN: Final = 16 * 1024
+"""A connection whose client takes fewer than so many bytes in so many seconds, while there are more for it, is cut."""
+
+
+class Reading:
+    """Watches one connection while bytes wait to be sent, also after it was closed: closing waits for the client."""
+
+    __slots__ = ("_cut", "_loop", "_timer", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, cut: Callable[[], None]) -> None:
+        self._cut = cut
+        self._transport = transport
+        self._loop = loop
+        self._timer: asyncio.TimerHandle | None = None
+
+    def watch(self) -> None:
+        """Begin, if bytes wait and no watch is under way."""
+        if self._timer is None and (left := self._transport.get_write_buffer_size()):
+            self._timer = self._loop.call_later(READ_SECONDS, self._check, left)
+
+    def stop(self) -> None:
+        """Stop: few bytes wait now, or the connection is gone."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _check(self, before: int) -> None:
+        self._timer = None
+        left = self._transport.get_write_buffer_size()
+        if left and left > before - READ_MIN:
+            self._cut()
+        else:
+            self.watch()

@@ -16,11 +16,11 @@ from shared.store.connection.blocking_pop import BlockingPop
 from shared.store.connection.confirmed_writes import ConfirmedWrites
 from shared.store.connection.connection_log import RefusalLog
 from shared.store.connection.connector import Connect, Connector, RedisSettings
-from shared.store.connection.multiplexer import Multiplexer, Observer, Reply, Transport
+from shared.store.connection.multiplexer import Multiplexer, Observer, Reply
 from shared.store.connection.quota import Guarded, Quota
 from shared.store.engine import failover_fence
 from shared.store.keys import Keys
-from shared.store.preflight.checks import Vetted, Vetting
+from shared.store.preflight.checks import Vetting
 from shared.store.preflight.requirements import Role
 from shared.store.pubsub.polling import PollingSubscriber
 from shared.store.pubsub.subscriber import Subscriber
@@ -106,7 +106,7 @@ def connections(
             raise SettingsInvalid("DURABILITY: REST has no connection to wait on, set REDIS_URL")
         rest = RestTransport(settings.rest, timeout=timeout)
         vetting = role and Vetting(role, settings, keys, rest, observer=observer)
-        guarded = Guarded(_vetted(rest, vetting), quota)
+        guarded = Guarded(rest, quota, vetting)
         return Connections(
             socket=rest, transport=guarded, submits=guarded, durable=None, fenced=False, quota=quota, vetting=vetting,
             refused=_refused(vetting), blocking_pop=NoBlockingPop(), subscriber=PollingSubscriber(),
@@ -118,13 +118,13 @@ def connections(
         connect.greet = partial(failover_fence.set_up, keys)
     socket = Multiplexer(connect, timeout=timeout)
     vetting = role and Vetting(role, settings, keys, socket, connect=connect, renew=socket.renew, observer=observer)
-    guarded = Guarded(_vetted(socket, vetting), quota)
+    guarded = Guarded(socket, quota, vetting)
     durable = None if settings.durability == "server" else ConfirmedWrites(connect, settings, keys.fixed("confirmed"))
     refused = _refused(vetting)
     return Connections(
         socket=socket,
         transport=guarded,
-        submits=guarded if durable is None else Guarded(_vetted(durable, vetting), quota),
+        submits=guarded if durable is None else Guarded(durable, quota, vetting),
         durable=durable,
         fenced=fenced,
         vetting=vetting,
@@ -144,10 +144,6 @@ def _pause_after(quota: Quota, refused: Refused, error: BaseException) -> float:
     if isinstance(error, RedisError) and error_advice.is_permission(error):
         refused(error)
     return quota.left_s if quota.noticed(error) else 0.0
-
-
-def _vetted(transport: Transport, vetting: Vetting | None) -> Transport:
-    return transport if vetting is None else Vetted(transport, vetting)
 
 
 def _refused(vetting: Vetting | None) -> Refused:
@@ -172,14 +168,8 @@ def _subscriber(
     instead of most PINGs."""
     return Subscriber(
         connect,
-        observer=_one_each(observer),
+        observer=observer,
         pause_after=pause_after,
         prefix=keys.prefix("job_channel") if settings.frugal else None,
         patient_s=FRUGAL_SILENCE_S if settings.frugal else None,
     )
-
-
-def _one_each(observer: Observer | None) -> Observer | None:
-    """Wrap an observer for the subscriber, which reports the number of channels of a command: a host bills one
-    command."""
-    return None if observer is None else lambda command, _: observer(command, 1)

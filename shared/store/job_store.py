@@ -22,15 +22,14 @@ from shared.store import backend
 from shared.store.connection import server_errors
 from shared.store.connection.connector import RedisSettings
 from shared.store.connection.multiplexer import Observer
-from shared.store.engine.script_calls import ScriptCalls
-from shared.store.engine.signatures import AppendItem, CancelItem, KnownItem, RenewItem, ReportItem
+from shared.store.engine.calls import Reads, ScriptCalls
+from shared.store.engine.items import AppendItem, CancelItem, KnownItem, RenewItem, ReportItem
 from shared.store.keys import Keys
-from shared.store.maintenance import Maintenance, ServerClock
+from shared.store.maintenance import Maintenance
 from shared.store.preflight.requirements import Role
 from shared.store.pubsub.listeners import Messages
 from shared.store.queries import Queries
 from shared.store.reading import records
-from shared.store.reading.commands import Reads
 from shared.store.reading.event_log import EventLog
 from shared.store.reading.organization_events import OrganizationLog
 from shared.store.results import CallReport, CancelReply, Claimed, Renewed, Rerouted, Submitted, WakeUp
@@ -71,9 +70,8 @@ class JobStore:
         self.events = EventLog(self._reads, self.keys, deltas=settings.deltas)
         self.organization_events = OrganizationLog(self._reads, self.keys)
         self._pinged_at = -PING_FRESH_S
-        self._clock = ServerClock()
         self.queries = Queries(self._calls, self._reads, self.keys)
-        self.maintenance = Maintenance(self._calls, self._reads, self.keys, settings, self._clock)
+        self.maintenance = Maintenance(self._calls, self._reads, self.keys, settings)
 
     async def aclose(self) -> None:
         """Send the calls that are still awaited, then close every connection."""
@@ -173,7 +171,7 @@ class JobStore:
             "claim", [KnownItem(token) for token in known or ()], consumer=consumer, limit=limit, poll=int(poll),
             suspects_max=int(suspect), alone=int(alone), lost=int(known is not None),
         )  # fmt: skip
-        more, now_ms, rows = bool(reply[0]), self._clock.note(reply[1]), reply[4:]
+        more, now_ms, rows = bool(reply[0]), self._calls.clock.note(reply[1]), reply[4:]
         next_ms = None if reply[2] < 0 else int(reply[2])
         claims, unreadable = records.parse_claims(rows, consumer, now_ms)
         if unreadable:
@@ -191,7 +189,7 @@ class JobStore:
         items = [RenewItem(claim.token, claim.job_id) for claim in claims]
         reply = await self._calls.run("renew", items, consumer=consumer)
         lost, cancelled = (frozenset(text.decode() for text in part) for part in reply[1:])
-        return Renewed(lost, cancelled, self._clock.note(reply[0]))
+        return Renewed(lost, cancelled, self._calls.clock.note(reply[0]))
 
     async def append(self, claim: Claim, number: int, text: str) -> int:
         """Log one delta. `number` counts from 2 within the lease, without gaps. Returns how many clients were

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from shared.settings import StoreSettings
-from shared.store.engine.script_calls import ScriptCalls
-from shared.store.engine.signatures import HeldItem, JobItem
+from shared.store.engine.calls import Reads, ScriptCalls
+from shared.store.engine.items import HeldItem, JobItem
 from shared.store.keys import QUEUES, Keys
-from shared.store.reading.commands import Reads
 from shared.store.results import Audited, Promoted, Recovered, TimedWork
 from shared.store.routing import Routing
 
@@ -24,35 +23,14 @@ BATCH: Final = 64
 """Jobs that one call recovers, or makes claimable, at most."""
 
 
-class ServerClock:
-    """The server's time as this process estimates it."""
-
-    def __init__(self) -> None:
-        self._server_time = (0, 0.0)
-
-    def note(self, server_ms: bytes) -> int:
-        """Take the time of a reply, in ms since the epoch."""
-        self._server_time = (int(server_ms), time.monotonic())
-        return int(server_ms)
-
-    @property
-    def believed_ms(self) -> int:
-        """Time of the last reply plus the time that passed here since, in ms."""
-        server_ms, received_at = self._server_time
-        return server_ms + round((time.monotonic() - received_at) * 1000)
-
-
 class Maintenance:
     """Maintenance calls of one store; every method may raise StoreUnavailable."""
 
-    def __init__(
-        self, calls: ScriptCalls, reads: Reads, keys: Keys, settings: StoreSettings, clock: ServerClock
-    ) -> None:
+    def __init__(self, calls: ScriptCalls, reads: Reads, keys: Keys, settings: StoreSettings) -> None:
         self._calls = calls
         self._reads = reads
         self._keys = keys
         self._settings = settings
-        self._clock = clock
         self._polls = 0
         self._cursor = ""
         self._stale_at: float | None = None
@@ -68,12 +46,13 @@ class Maintenance:
         for a stall in which no worker could renew (I6). The first call of a process only learns the time. Every call
         includes a write: it is refused when a renewal would be.
         """
+        clock = self._calls.clock
         reply = await self._calls.run(
-            "recover", [HeldItem(token) for token in held], consumer=consumer, believed_ms=self._clock.believed_ms,
+            "recover", [HeldItem(token) for token in held], consumer=consumer, believed_ms=clock.believed_ms,
             batch=BATCH, cursor=self._cursor,
         )  # fmt: skip
         requeued, failed, next_ms, pending = (int(part) for part in reply[:4])
-        now_ms = self._clock.note(reply[4])
+        now_ms = clock.note(reply[4])
         unfinished, isolated = bool(reply[5]), int(reply[6])
         self._cursor = reply[7].decode()
         return Recovered(
@@ -104,7 +83,7 @@ class Maintenance:
             self._reads.execute("ZRANGE", self._keys.fixed("deadlines"), 0, 0, "WITHSCORES"),
             self._reads.execute("EXISTS", self._keys.fixed("throttled_deadlines")),
         )
-        overdue_ms = max(int(first[1]) - self._clock.believed_ms, 0) if first else None
+        overdue_ms = max(int(first[1]) - self._calls.clock.believed_ms, 0) if first else None
         return TimedWork(overdue_ms, bool(throttled))
 
     async def unfinished(self) -> bool:

@@ -8,9 +8,8 @@ from typing import Final
 
 from shared.chain import split
 from shared.job import JobStatus
-from shared.store.engine.script_calls import ScriptCalls
+from shared.store.engine.calls import Reads, ScriptCalls
 from shared.store.keys import QUEUES, Keys
-from shared.store.reading.commands import Reads
 from shared.store.reading.job_index import Listing
 from shared.store.reading.usage import UsageRow
 from shared.store.reading.usage_days import UsageDays

@@ -12,7 +12,7 @@ import msgspec
 
 from shared.chain import split
 from shared.job import NANO, Claim, JobError, JobSpec, JobStatus, Outcome, RetryReason, Spent
-from shared.store.engine.signatures import FinishItem, RequeueItem, RerouteItem, SubmitItem
+from shared.store.engine.items import FinishItem, RequeueItem, RerouteItem, SubmitItem
 from shared.store.keys import Keys, encode_id
 from shared.store.reading import records, usage
 from shared.store.results import CallReport

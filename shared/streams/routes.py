@@ -20,19 +20,17 @@ from litestar.types import Receive, Scope, Send
 from shared.errors import JobNotFound, JobUnreadable, StoreUnavailable
 from shared.events import parse_event_id
 from shared.http.auth import Authenticator, Identity
-from shared.http.job_ids import read_job_id
 from shared.http.problems import METHOD_NOT_ALLOWED, NOT_FOUND, Problem, invalid
+from shared.http.urls import read_job_id
 from shared.job import IDENTIFIER
 from shared.store.job_store import JobStore
 from shared.store.pubsub.listeners import NOTIFIED, Listener
 from shared.streams import sse
-from shared.streams.hub import Hub
 from shared.streams.organization_feed import OrganizationFeed
-from shared.streams.response import StreamResponse
 from shared.streams.settings import StreamSettings
-from shared.streams.single_flight import SharedReads
-from shared.streams.sources import JobSource, OrganizationSource, Source, parse_stream_id
-from shared.streams.subscription import Subscription
+from shared.streams.sources import JobSource, OrganizationSource, SharedReads, Source, parse_stream_id
+from shared.streams.sse import StreamResponse
+from shared.streams.subscription import Hub, Subscription
 from shared.telemetry.metrics import StreamMetrics
 
 PATH: Final = "/api/ai/job-events"

@@ -5,9 +5,11 @@ A source reads everything after a cursor, already encoded. Replay and live are t
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import Counter
-from typing import Final, Generic, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -16,7 +18,34 @@ from shared.store.keys import Keys
 from shared.store.reading.event_log import EventLog, EventPage
 from shared.streams import sse
 from shared.streams.organization_feed import OrganizationFeed
-from shared.streams.single_flight import SharedReads
+
+ResultT = TypeVar("ResultT")
+
+
+class SharedReads:
+    """Reads that callers share. A caller joins a read before it is sent, so that every caller sees the change it was
+    notified of."""
+
+    def __init__(self) -> None:
+        self._gathering: dict[Hashable, asyncio.Task[Any]] = {}
+
+    async def share(self, key: Hashable, read: Callable[[], Awaitable[ResultT]]) -> ResultT:
+        """Return the result of `read`, or of the one another caller began with the same key in this iteration; errors
+        likewise.
+
+        A caller that is cancelled does not cancel the read of the others.
+        """
+        task = self._gathering.get(key)
+        if task is None:
+            task = self._gathering[key] = asyncio.create_task(self._once(key, read))
+        result: ResultT = await asyncio.shield(task)
+        return result
+
+    async def _once(self, key: Hashable, read: Callable[[], Awaitable[ResultT]]) -> ResultT:
+        await asyncio.sleep(0)
+        del self._gathering[key]
+        return await read()
+
 
 _STREAM_ID: Final = re.compile(r"([0-9]{1,20})-([0-9]{1,20})\Z")
 _NUMBER_MAX: Final = 2**64 - 1

@@ -1,11 +1,14 @@
-"""Stream of one browser: replay and live are one loop of read, send, wait for a notification."""
+"""Streams: of one browser, where replay and live are one loop of read, send, wait for a notification; and all of this
+process, how many there may be and how they end together."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import random
-from typing import Final, Generic, TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final, Generic, TypeVar
 
 from shared.errors import JobNotFound, JobUnreadable, StoreUnavailable
 from shared.events import EventKind
@@ -13,8 +16,8 @@ from shared.store.pubsub.listeners import NOTIFIED, Listener
 from shared.store.pubsub.polling import PollingSubscriber
 from shared.store.pubsub.subscriber import Subscriber
 from shared.streams import sse
-from shared.streams.response import StreamResponse, TooSlow
 from shared.streams.sources import Batch, Source
+from shared.streams.sse import StreamResponse, TooSlow
 from shared.telemetry.metrics import StreamMetrics
 
 CursorT = TypeVar("CursorT")
@@ -167,3 +170,50 @@ class Subscription(Generic[CursorT]):
     @staticmethod
     def _clock() -> float:
         return asyncio.get_running_loop().time()
+
+
+DRAIN_S: Final = 0.5
+"""Seconds after which streams are cut whose reader has not taken the end of the stream."""
+
+
+class Hub:
+    """Admits streams until there are `limit` of them or the service drains."""
+
+    def __init__(self, limit: int, metrics: StreamMetrics) -> None:
+        self._limit = limit
+        metrics.limit.set(limit)
+        for kind in EventKind:
+            metrics.events.labels(str(kind))  # from 0 on: a process that receives nothing must show it
+        self._metrics = metrics
+        self._open: set[Subscription[Any]] = set()
+        self._draining = False
+
+    @property
+    def draining(self) -> bool:
+        """Whether the service is shutting down."""
+        return self._draining
+
+    @property
+    def full(self) -> bool:
+        """Whether a new stream is to be asked to come back later."""
+        return self._draining or len(self._open) >= self._limit
+
+    @contextmanager
+    def admitted(self, subscription: Subscription[Any]) -> Iterator[None]:
+        """Count a stream for the length of the block."""
+        self._open.add(subscription)
+        self._metrics.connections.set(len(self._open))
+        try:
+            yield
+        finally:
+            self._open.discard(subscription)
+            self._metrics.connections.set(len(self._open))
+
+    async def drain(self) -> None:
+        """End every stream within a second; no new one is admitted."""
+        self._draining = True
+        for subscription in self._open:
+            subscription.stop()
+        await asyncio.sleep(DRAIN_S)
+        for subscription in self._open:
+            subscription.response.abort()

@@ -17,6 +17,7 @@ from typing import Final
 
 import msgspec
 import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 DAY_S: Final = 86_400.0
 MONTH_DAYS: Final = 30
@@ -70,6 +71,40 @@ class Meter:
             commands_per_day=day,
             commands_per_month=None if day is None else day * MONTH_DAYS,
         )
+
+
+class RedisMetrics:
+    """Metrics of commands to Redis. `observe` is the store's observer: `open_store(..., observer=metrics.observe)`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.meter = Meter()
+        self._commands = Counter(
+            "presswork_redis_commands_total",
+            "Commands sent to Redis, by script or command: a script counts as itself and each command inside it.",
+            ("verb",),
+            registry=registry,
+        )
+        self._round_trips = Counter(
+            "presswork_redis_round_trips_total", "Calls sent to Redis: a batch counts 1.", registry=registry
+        )
+        self._exceeded = Gauge(
+            "presswork_redis_quota_exceeded", "1 while Redis refuses commands: a quota is used up.", registry=registry
+        )
+        self._by_verb: dict[str, Counter] = {}
+
+    def show_quota(self, exceeded: Callable[[], bool]) -> None:
+        """Ask for the quota's state at each scrape."""
+        self._exceeded.set_function(exceeded)
+
+    def observe(self, verb: str, commands: int) -> None:
+        """Count one round trip of a script or command (a name from the code, so there are few), and the commands a host
+        bills for it."""
+        counter = self._by_verb.get(verb)
+        if counter is None:
+            counter = self._by_verb[verb] = self._commands.labels(verb.lower())
+        counter.inc(commands)
+        self._round_trips.inc()
+        self.meter.add(commands)
 
 
 @asynccontextmanager

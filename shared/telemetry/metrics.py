@@ -6,7 +6,7 @@ No label has unbounded values: a job, an organisation or a customer's text is ne
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from prometheus_client import (
@@ -20,7 +20,6 @@ from prometheus_client import (
     generate_latest,
 )
 
-from shared.telemetry.command_budget import Meter
 from shared.telemetry.log_sink import DROPPED
 from shared.version import VERSION
 
@@ -214,37 +213,3 @@ class StreamMetrics:
         self.connections = Gauge("presswork_sse_connections", "Open event streams.", registry=registry)
         self.limit = Gauge("presswork_sse_connections_limit", "Most event streams at once.", registry=registry)
         self.events = Counter("presswork_sse_events_total", "Events sent, by kind.", ("kind",), registry=registry)
-
-
-class RedisMetrics:
-    """Metrics of commands to Redis. `observe` is the store's observer: `open_store(..., observer=metrics.observe)`."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.meter = Meter()
-        self._commands = Counter(
-            "presswork_redis_commands_total",
-            "Commands sent to Redis, by script or command: a script counts as itself and each command inside it.",
-            ("verb",),
-            registry=registry,
-        )
-        self._round_trips = Counter(
-            "presswork_redis_round_trips_total", "Calls sent to Redis: a batch counts 1.", registry=registry
-        )
-        self._exceeded = Gauge(
-            "presswork_redis_quota_exceeded", "1 while Redis refuses commands: a quota is used up.", registry=registry
-        )
-        self._by_verb: dict[str, Counter] = {}
-
-    def show_quota(self, exceeded: Callable[[], bool]) -> None:
-        """Ask for the quota's state at each scrape."""
-        self._exceeded.set_function(exceeded)
-
-    def observe(self, verb: str, commands: int) -> None:
-        """Count one round trip of a script or command (a name from the code, so there are few), and the commands a host
-        bills for it."""
-        counter = self._by_verb.get(verb)
-        if counter is None:
-            counter = self._by_verb[verb] = self._commands.labels(verb.lower())
-        counter.inc(commands)
-        self._round_trips.inc()
-        self.meter.add(commands)

@@ -11,7 +11,7 @@ import pytest
 from services.gateway.stats.queue_stats import view_stats
 from services.worker.app import RELEASE_SECONDS
 from shared.store.results import QueueStats
-from shared.streams.hub import DRAIN_S
+from shared.streams.subscription import DRAIN_S
 from shared.telemetry.command_budget import Meter
 from tests.deploy.manifests import (
     BASE,

@@ -15,8 +15,7 @@ from shared.store.job_store import JobStore
 from shared.store.reading.event_log import PAGE, EventLog, EventPage
 from shared.store.reading.organization_events import ORGANIZATION_LENGTH
 from shared.streams.organization_feed import OrganizationFeed
-from shared.streams.single_flight import SharedReads
-from shared.streams.sources import JobSource
+from shared.streams.sources import JobSource, SharedReads
 from tests.support.checks import RawRedis
 from tests.support.gateway import subscribed
 from tests.support.job_life import JobLife

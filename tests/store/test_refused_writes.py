@@ -16,7 +16,7 @@ from shared.job import Claim, RetryReason
 from shared.settings import StoreSettings
 from shared.store.embedded.server import EmbeddedServer
 from shared.store.engine import scripts
-from shared.store.engine.signatures import Item
+from shared.store.engine.items import Item
 from shared.store.job_store import JobStore, open_store
 from shared.store.results import CallReport
 from shared.store.transitions import Requeue, Reroute

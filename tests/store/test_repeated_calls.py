@@ -186,8 +186,8 @@ async def test_a_recovery_that_waited_out_a_stall_takes_nothing(store: JobStore,
     """The server's clock jumped: all workers only seem silent (I6)."""
     held = await claim_one(store)
     await make_stale(raw, held)
-    server_ms, received_at = store._clock._server_time
-    store._clock._server_time = (server_ms - 5000, received_at)
+    server_ms, received_at = store._calls.clock._server_time
+    store._calls.clock._server_time = (server_ms - 5000, received_at)
     assert (await store.maintenance.recover("w2", [])).requeued == 0
     assert (await store.maintenance.recover("w2", [])).requeued == 1
 

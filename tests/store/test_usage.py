@@ -11,7 +11,7 @@ import pytest
 from shared.errors import LeaseLost, StoreRejected, StoreUnavailable
 from shared.job import Claim, JobStatus, Outcome, Usage
 from shared.settings import StoreSettings
-from shared.store.engine.signatures import DayItem
+from shared.store.engine.items import DayItem
 from shared.store.job_store import JobStore, open_store
 from shared.store.reading.usage import UsageRow
 from shared.store.transitions import Finish

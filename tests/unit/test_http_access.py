@@ -12,10 +12,9 @@ from litestar import Request, Response, get, post
 from litestar.types import ASGIApp
 
 from shared.errors import SettingsInvalid
-from shared.http.access import AccessSettings
-from shared.http.hosts import Hosts
+from shared.http.access import AccessSettings, Hosts
 from shared.http.lazy_app import ANYWHERE
-from shared.http.prefix import prefix_of
+from shared.http.urls import prefix_of
 from shared.server import serve
 from tests.support.gateway import problem
 

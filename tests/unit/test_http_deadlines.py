@@ -14,7 +14,7 @@ from litestar import HttpMethod, asgi, get, route
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from shared.http.problems import UNAUTHORIZED, Problem
-from shared.server import connections, http11, serve, slow_readers
+from shared.server import connections, http11, serve
 from tests.support.connections import Connection, Serving, serving
 
 SOON = 0.4
@@ -49,7 +49,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serve, "KEEP_ALIVE_SECONDS", SOON)
     monkeypatch.setattr(http11, "HEAD_SECONDS", SOON)
     monkeypatch.setattr(http11, "BODY_SECONDS", SOON)
-    monkeypatch.setattr(slow_readers, "READ_SECONDS", SOON)
+    monkeypatch.setattr(connections, "READ_SECONDS", SOON)
 
 
 class Application:

@@ -12,7 +12,7 @@ import pytest
 from services.worker.prompting import Brief, brief
 from services.worker.prompting.briefing import RULES, TOKENS_MAX, TOKENS_MIN
 from services.worker.prompting.platforms import PLATFORMS, find_platform
-from services.worker.prompting.values import ITEM_MAX, ITEMS_MAX, TEXT_MAX
+from services.worker.prompting.requirements import ITEM_MAX, ITEMS_MAX, TEXT_MAX
 from tests.support.processes import ROOT
 from tests.support.prompting import requirements_of
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from services.worker.prompting import brief
 from services.worker.prompting.briefing import RULES, TOKENS_MAX, TOKENS_MIN
-from services.worker.prompting.values import ITEM_MAX, ITEMS_MAX, one_line
+from services.worker.prompting.requirements import ITEM_MAX, ITEMS_MAX, one_line
 from tests.support.prompting import requirements_of
 
 HOSTILE = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from services.gateway.http.responses import in_time
 from shared.errors import JobNotFound, JobUnreadable
 from shared.http.auth import Identity
-from shared.http.job_ids import read_job_id
+from shared.http.urls import read_job_id
 from shared.job import JobSnapshot
 from shared.store.job_store import JobStore
 

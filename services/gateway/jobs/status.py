@@ -19,7 +19,7 @@ from services.gateway.waiting.awaited_jobs import AwaitedJobs
 from services.gateway.waiting.long_poll import until_ended
 from shared.errors import JobNotFound
 from shared.http.auth import Identity
-from shared.http.job_ids import read_job_id
+from shared.http.urls import read_job_id
 from shared.job import JobSnapshot
 from shared.store.job_store import JobStore
 

@@ -10,13 +10,11 @@ import msgspec
 
 from services.worker.execution import outcomes
 from services.worker.execution.attempt import Attempt, Interrupted, StopReason, Unforeseen
-from services.worker.execution.attempt_cost import AttemptCost
-from services.worker.execution.call_metrics import CallMetrics
+from services.worker.execution.attempt_cost import AttemptCost, CallMetrics
 from services.worker.execution.delta_writer import DeltaWriter
 from services.worker.execution.finalization import Finalizer
 from services.worker.execution.gate_reports import GateReports, report_of
-from services.worker.execution.outcomes import Decision
-from services.worker.execution.progress import CallResult, Fallback, Progress, Stopped, Throttled
+from services.worker.execution.outcomes import CallResult, Decision, Fallback, Progress, Stopped, Throttled
 from services.worker.execution.provider_call import ProviderCall, SilenceLimits
 from services.worker.execution.retry_policy import retry_after_ms
 from services.worker.providers import Action, Completion, GenerationRequest, Provider, ProviderError

@@ -13,9 +13,8 @@ import structlog
 
 from services.worker.execution import outcomes
 from services.worker.execution.attempt import TRANSIENT, Attempt, Interrupted, StopReason, Unforeseen, step_s
-from services.worker.execution.call_metrics import CallMetrics
-from services.worker.execution.outcomes import Abandoned, Decision
-from services.worker.execution.progress import Throttled
+from services.worker.execution.attempt_cost import CallMetrics
+from services.worker.execution.outcomes import Abandoned, Decision, Throttled
 from services.worker.timers import Timers
 from shared.errors import LeaseLost, StoreFull, StoreRejected
 from shared.job import JobStatus, RetryReason

@@ -134,7 +134,8 @@ class Consumer:
         self._start(claimed)
         self._watch.answered(sent, time.monotonic(), claimed.server_ms, self._store.generation)
         self._gates.doubt(claimed.doubtful)
-        self._timers.add_throttled(claimed.next_ms)
+        if claimed.next_ms is not None:
+            self._timers.add_throttled(claimed.next_ms)
         return claimed.more
 
     def _start(self, claimed: Claimed) -> None:

@@ -42,7 +42,8 @@ class Promotion:
         """Promote the jobs that are due, some at a time, and note when the next job is due; True: more is due now."""
         promoted = await self._store.maintenance.promote(heads=heads)
         self._timers.set_delayed(promoted.next_ms)
-        self._timers.add_throttled(promoted.queue_ms)
+        if promoted.queue_ms is not None:
+            self._timers.add_throttled(promoted.queue_ms)
 
         if heads:
             left_s = HEADS_SECONDS if promoted.heads_ms is None else promoted.heads_ms / 1000

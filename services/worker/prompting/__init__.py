@@ -6,7 +6,6 @@ same order, so that a provider's prompt cache can hold its beginning.
 
 from __future__ import annotations
 
-from services.worker.prompting.briefing import Brief, brief
-from services.worker.prompting.reviewing import review
+from services.worker.prompting.briefing import Brief, brief, review
 
 __all__ = ["Brief", "brief", "review"]

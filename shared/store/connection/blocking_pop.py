@@ -33,6 +33,7 @@ class BlockingPop:
         refused: Callable[[RedisError | str], None] = lambda _: None,
     ) -> None:
         self._connection = connection
+        self._longest_s = watch_s(connection)
         self._wake = wake
         self._margin_s = margin_s
         self._quota = quota
@@ -43,11 +44,12 @@ class BlockingPop:
         """Wait until a marker comes, at most `timeout_ms`. StoreUnavailable when the connection breaks,
         QuotaExceeded."""
         self._quota.enter_blocking()
-        if (longest_s := watch_s(self._connection)) is not None:
-            while timeout_ms > longest_s * 1000:
-                if (wake_up := await self._block(round(longest_s * 1000))) is not WakeUp.NONE:
+        if self._longest_s is not None:
+            longest_ms = round(self._longest_s * 1000)
+            while timeout_ms > longest_ms:
+                if (wake_up := await self._block(longest_ms)) is not WakeUp.NONE:
                     return wake_up
-                timeout_ms -= round(longest_s * 1000)
+                timeout_ms -= longest_ms
         return await self._block(timeout_ms)
 
     async def _block(self, timeout_ms: int) -> WakeUp:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 from redis.exceptions import ResponseError
@@ -86,20 +86,33 @@ class Quota:
         self._probing = False
 
 
-class Guarded:
-    """A `Transport` before another one, which sends nothing in a pause."""
+class Fitness(Protocol):
+    """Whether this Redis can do all that is needed (`preflight/checks.py`): `fit` once a check has passed."""
 
-    def __init__(self, transport: Transport, quota: Quota) -> None:
+    fit: bool
+
+    async def passed(self) -> None:
+        """Return when the check has passed. StoreUnfit, StoreUnavailable, ResponseError."""
+
+    def doubt(self, error: ResponseError) -> None:
+        """Check again if the error says that something is missing."""
+
+
+class Guarded:
+    """A `Transport` before another one. It sends nothing in a pause, nor to a Redis that is not fit."""
+
+    def __init__(self, transport: Transport, quota: Quota, fitness: Fitness | None = None) -> None:
         self._transport = transport
         self._quota = quota
+        self._fitness = fitness
 
     async def execute(self, *command: bytes | str | int | float) -> Reply:
-        """See `Transport`; QuotaExceeded without sending in a pause."""
+        """See `Transport`; QuotaExceeded and StoreUnfit without sending."""
         if command[0] in FREE:
-            return await self._transport.execute(*command)
+            return await self._send(command)
         self._quota.enter()
         try:
-            reply = await self._transport.execute(*command)
+            reply = await self._send(command)
         except ResponseError as error:
             if (exceeded := self._quota.noticed(error)) is not None:
                 raise exceeded from None
@@ -110,3 +123,15 @@ class Guarded:
             raise
         self._quota.passed()
         return reply
+
+    async def _send(self, command: tuple[bytes | str | int | float, ...]) -> Reply:
+        fitness = self._fitness
+        if fitness is None:
+            return await self._transport.execute(*command)
+        if not fitness.fit:
+            await fitness.passed()
+        try:
+            return await self._transport.execute(*command)
+        except ResponseError as error:
+            fitness.doubt(error)
+            raise

@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -32,7 +32,8 @@ from redis.exceptions import NoScriptError, ResponseError
 from shared.store.connection.connector import error_code
 from shared.store.connection.multiplexer import Observer, Reply, Transport
 from shared.store.engine import signatures
-from shared.store.engine.signatures import Item, ScriptRunner, Value
+from shared.store.engine.items import Item, Value
+from shared.store.engine.signatures import RunScript
 from shared.store.keys import GROUP, Keys
 
 _COUNTING: Final = """\
@@ -126,7 +127,16 @@ def names() -> tuple[str, ...]:
     return tuple(path.name.removesuffix(".lua") for path in _folder().iterdir() if path.name.endswith(".lua"))
 
 
-class Scripts(ScriptRunner):
+def typed(call: Callable[[str, Sequence[Item], Mapping[str, Value]], Awaitable[Reply]]) -> RunScript:
+    """`call` with names and types for what each script takes."""
+
+    def run(script: str, items: Sequence[Item] = (), **argv: Value) -> Awaitable[Reply]:
+        return call(script, items, argv)
+
+    return run
+
+
+class Scripts:
     """Calls scripts over a transport. Survives SCRIPT FLUSH, a new server and a lost consumer group, and, since all of
     them are read at the start, a release that is replaced on disk while it runs."""
 
@@ -137,6 +147,7 @@ class Scripts(ScriptRunner):
         self._keys = keys
         self._constants = constants
         self._observer = observer
+        self.run = typed(self.call)
         self._loaded = {name: self._addressed(load(name)) for name in names()}
 
     def _addressed(self, script: Script) -> tuple[Script, tuple[Value, ...]]:
@@ -146,8 +157,8 @@ class Scripts(ScriptRunner):
         return script, (script.sha, len(keys), *keys, *prefixes)
 
     async def call(self, script: str, items: Sequence[Item], argv: Mapping[str, Value]) -> Reply:
-        """See `ScriptRunner`. What `argv` lacks of the header comes from the constants. ResponseError when the whole
-        script was refused."""
+        """`run` without the types. What `argv` lacks of the header comes from the constants. ResponseError when the
+        whole script was refused."""
         loaded, start = self._loaded[script]
         values = [argv[name] if name in argv else self._constants[name] for name in loaded.argv]
         command = ("EVALSHA", *start, *values, *chain.from_iterable(items))

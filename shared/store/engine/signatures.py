@@ -1,165 +1,40 @@
 """Arguments of each script, with names and types that mypy checks: the stubs of the Lua sources.
 
-ITEM of a header is a named tuple here, ARGV are the keywords of an overload of `run`; values that are the same in every
-call (`script_calls.py`) are left out. `check` compares both with the header when a store begins: a name that is changed
-in one place alone is refused there.
+ITEM of a header is a named tuple (`items.py`), ARGV are the keywords of an overload of `RunScript`; values that are the
+same in every call (`calls.py`) are left out. `check` compares both with the header when a store begins: a name that is
+changed in one place alone is refused there.
 """
 
 from __future__ import annotations
 
 import inspect
-from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from functools import cache
-from typing import Any, Literal, NamedTuple, get_args, get_overloads, get_type_hints, overload
+from typing import Any, Literal, NamedTuple, Protocol, get_args, get_overloads, get_type_hints, overload
 
-Value = bytes | str | int | float
-Item = tuple[Value, ...]
-
-
-class SubmitItem(NamedTuple):
-    """A new job. `queue`: first letter of its priority. Times in ms, `own_deadline` 0 or 1."""
-
-    job: str
-    organization: str
-    spec: bytes
-    queue: str
-    delay: int
-    deadline: int
-    max_attempts: int
-    route: str
-    max_tokens: int | str
-    idempotency: str
-    fingerprint: str
-    idempotency_ttl: int
-    own_deadline: int
+from shared.store.engine.items import (
+    BATCHED,
+    CancelItem,
+    DayItem,
+    HeldItem,
+    Item,
+    JobItem,
+    KnownItem,
+    RenewItem,
+    RequeueItem,
+    Value,
+)
 
 
-class AppendItem(NamedTuple):
-    """A delta of a running job."""
-
-    consumer: str
-    job: str
-    token: str
-    number: int
-    text: bytes
-
-
-class FinishItem(NamedTuple):
-    """The end of a running job. `ended` in ms since the epoch."""
-
-    consumer: str
-    job: str
-    organization: str
-    token: str
-    status: str
-    outcome: bytes
-    number: int
-    offset: int
-    final: int
-    ended: int
-    spec: bytes
-    usage: str
-    brief: bytes
-
-
-class RequeueItem(NamedTuple):
-    """A running job that waits again. `delay` in ms, `refund` 0 or 1."""
-
-    consumer: str | bytes
-    job: str | bytes
-    token: str | bytes
-    queue: str
-    reason: str
-    delay: int
-    refund: int
-    outcome: bytes
-    spent: bytes
-    usage: str
-
-
-class RerouteItem(NamedTuple):
-    """A running job whose call failed before its first token. `retry` in ms, -1: unknown."""
-
-    consumer: str
-    job: str
-    token: str
-    queue: str
-    gate: str
-    report: str
-    retry: int
-    candidates: str
-    route: str
-    spent: bytes
-
-
-class ReportItem(NamedTuple):
-    """Result of a call. `retry` in ms, -1: unknown."""
-
-    gate: str
-    report: str
-    retry: int
-    tokens: int
-
-
-class CancelItem(NamedTuple):
-    """A job to end. `force` 0 or 1."""
-
-    job: str
-    force: int
-
-
-class RenewItem(NamedTuple):
-    """A lease to renew."""
-
-    token: str
-    job: str
-
-
-class KnownItem(NamedTuple):
-    """A lease that the claiming worker knows of."""
-
-    known: str
-
-
-class HeldItem(NamedTuple):
-    """A lease that the recovering worker itself holds."""
-
-    held: str
-
-
-class JobItem(NamedTuple):
-    """A job by its id."""
-
-    job: str
-
-
-class DayItem(NamedTuple):
-    """A day, counted since the epoch."""
-
-    day: int
-
-
-BATCHED: Mapping[str, type[tuple[Any, ...]]] = {
-    "submit": SubmitItem,
-    "append": AppendItem,
-    "finish": FinishItem,
-    "requeue": RequeueItem,
-    "reroute": RerouteItem,
-    "report": ReportItem,
-}
-"""Items of the scripts that are called through a `Coalescer`."""
-
-
-class ScriptRunner(ABC):
-    """Calls one script by its name, once. Durations and times in ms; flags are 0 or 1."""
+class RunScript(Protocol):
+    """Calls one script by its name, once, and answers what its header RETURNS. Times in ms; flags are 0 or 1."""
 
     @overload
-    def run(self, script: Literal["requeue"], items: Sequence[RequeueItem]) -> Awaitable[Any]: ...
+    def __call__(self, script: Literal["requeue"], items: Sequence[RequeueItem]) -> Awaitable[Any]: ...
     @overload
-    def run(self, script: Literal["cancel"], items: Sequence[CancelItem]) -> Awaitable[Any]: ...
+    def __call__(self, script: Literal["cancel"], items: Sequence[CancelItem]) -> Awaitable[Any]: ...
     @overload
-    def run(
+    def __call__(
         self,
         script: Literal["claim"],
         items: Sequence[KnownItem],
@@ -172,9 +47,9 @@ class ScriptRunner(ABC):
         lost: int,
     ) -> Awaitable[Any]: ...
     @overload
-    def run(self, script: Literal["renew"], items: Sequence[RenewItem], *, consumer: str) -> Awaitable[Any]: ...
+    def __call__(self, script: Literal["renew"], items: Sequence[RenewItem], *, consumer: str) -> Awaitable[Any]: ...
     @overload
-    def run(
+    def __call__(
         self,
         script: Literal["recover"],
         items: Sequence[HeldItem],
@@ -185,35 +60,31 @@ class ScriptRunner(ABC):
         cursor: str,
     ) -> Awaitable[Any]: ...
     @overload
-    def run(self, script: Literal["promote"], *, limit: int, heads: int) -> Awaitable[Any]: ...
+    def __call__(self, script: Literal["promote"], *, limit: int, heads: int) -> Awaitable[Any]: ...
     @overload
-    def run(self, script: Literal["leave"], *, consumer: str) -> Awaitable[Any]: ...
+    def __call__(self, script: Literal["leave"], *, consumer: str) -> Awaitable[Any]: ...
     @overload
-    def run(self, script: Literal["audit_entries"], *, queue: str, start: bytes | str, page: int) -> Awaitable[Any]: ...
+    def __call__(
+        self, script: Literal["audit_entries"], *, queue: str, start: bytes | str, page: int
+    ) -> Awaitable[Any]: ...
     @overload
-    def run(self, script: Literal["audit_records"], items: Sequence[JobItem]) -> Awaitable[Any]: ...
+    def __call__(self, script: Literal["audit_records"], items: Sequence[JobItem]) -> Awaitable[Any]: ...
     @overload
-    def run(
+    def __call__(
         self, script: Literal["list"], items: Sequence[JobItem], *, status: str, bytes_max: int, outcome_max: int
     ) -> Awaitable[Any]: ...
     @overload
-    def run(
+    def __call__(
         self, script: Literal["usage"], items: Sequence[DayItem], *, organization: str, fields_max: int
     ) -> Awaitable[Any]: ...
     @overload
-    def run(self, script: Literal["stats", "oldest"]) -> Awaitable[Any]: ...
+    def __call__(self, script: Literal["stats", "oldest"]) -> Awaitable[Any]: ...
     @overload
-    def run(self, script: Literal["vet"], *, calls: bytes) -> Awaitable[Any]: ...
+    def __call__(self, script: Literal["vet"], *, calls: bytes) -> Awaitable[Any]: ...
     @overload
-    def run(self, script: Literal["failover"], *, term: str) -> Awaitable[Any]: ...
+    def __call__(self, script: Literal["failover"], *, term: str) -> Awaitable[Any]: ...
 
-    def run(self, script: str, items: Sequence[Item] = (), **argv: Value) -> Awaitable[Any]:
-        """Answer the script's reply: what its header RETURNS."""
-        return self.call(script, items, argv)
-
-    @abstractmethod
-    def call(self, script: str, items: Sequence[Item], argv: Mapping[str, Value]) -> Awaitable[Any]:
-        """`run` without the types."""
+    def __call__(self, script: str, items: Sequence[Item] = (), **argv: Value) -> Awaitable[Any]: ...
 
 
 class Signature(NamedTuple):
@@ -227,7 +98,7 @@ class Signature(NamedTuple):
 def declared() -> dict[str, Signature]:
     """The signature of each script."""
     found = {name: Signature(frozenset(), _fields(item)) for name, item in BATCHED.items()}
-    for stub in get_overloads(ScriptRunner.run):
+    for stub in get_overloads(RunScript.__call__):
         hints = get_type_hints(stub)
         parameters = inspect.signature(stub).parameters.values()
         argv = frozenset(given.name for given in parameters if given.kind is inspect.Parameter.KEYWORD_ONLY)

@@ -22,7 +22,7 @@ from shared.errors import StoreUnavailable, StoreUnfit
 from shared.settings import StoreSettings
 from shared.store.connection import error_advice
 from shared.store.connection.connector import AnyConnection, Connector
-from shared.store.connection.multiplexer import Observer, Reply, Transport
+from shared.store.connection.multiplexer import Observer, Transport
 from shared.store.engine import scripts
 from shared.store.engine.scripts import Scripts
 from shared.store.keys import Keys
@@ -190,21 +190,3 @@ async def _try(connection: AnyConnection, call: Call, refused: Refused) -> None:
         await connection.read_response()
     except ResponseError as error:
         refused.add(call, error)
-
-
-class Vetted:
-    """A `Transport` before another one, which sends nothing to a Redis that cannot do all that is needed."""
-
-    def __init__(self, transport: Transport, vetting: Vetting) -> None:
-        self._transport = transport
-        self._vetting = vetting
-
-    async def execute(self, *command: bytes | str | int | float) -> Reply:
-        """See `Transport`; StoreUnfit without sending when something is missing."""
-        if not self._vetting.fit:
-            await self._vetting.passed()
-        try:
-            return await self._transport.execute(*command)
-        except ResponseError as error:
-            self._vetting.doubt(error)
-            raise

@@ -1,4 +1,5 @@
-"""Readers of channels: a `Listener` learns that something happened, `Messages` has every payload."""
+"""Readers of channels, and the channels that they want: a `Listener` learns that something happened, `Messages` has
+every payload, `Subscriptions` knows the difference between what is wanted and what the server has confirmed."""
 
 from __future__ import annotations
 
@@ -126,3 +127,71 @@ class Messages(ChannelReader):
     def received(self, payload: bytes) -> None:
         self._unread.append(payload)
         self._wake()
+
+
+class Subscriptions:
+    """Listeners by channel, and the channels that came or went since the last command (`touched`).
+
+    `confirmed`: channels the server confirmed on the present connection and was not seen to drop since. `prefix`:
+    channels that begin so are covered by one pattern, confirmed as a whole or not at all. `impatient`: number of
+    listeners that are not patient.
+    """
+
+    def __init__(self, prefix: bytes | None) -> None:
+        self.prefix = prefix
+        self.prefix_confirmed = False
+        self.impatient = 0
+        self.channels: dict[bytes, set[ChannelReader]] = {}
+        self.confirmed: set[bytes] = set()
+        self.touched: set[bytes] = set()
+        self.changed = asyncio.Event()
+
+    def covered(self, name: bytes) -> bool:
+        """Whether the pattern covers this channel."""
+        return self.prefix is not None and name.startswith(self.prefix)
+
+    def move(self, name: bytes, reader: ChannelReader, joins: bool) -> None:
+        readers = self.channels.get(name)
+        if not reader.patient:
+            self.impatient += 1 if joins else -1
+        if joins:
+            if readers is None:
+                readers = self.channels[name] = set()
+                self._touch(name)
+            readers.add(reader)
+            if name in self.confirmed or (self.prefix_confirmed and self.covered(name)):
+                reader.subscribed()
+        elif readers is not None:
+            readers.discard(reader)
+            if not readers:
+                del self.channels[name]
+                self._touch(name)
+
+    def confirm(self, name: bytes) -> None:
+        """Take the server's confirmation of a channel: its listeners are notified."""
+        self.confirmed.add(name)
+        for reader in self.channels.get(name, ()):
+            reader.subscribed()
+
+    def confirm_prefix(self) -> None:
+        """Take the server's confirmation of the pattern: listeners of all channels that it covers are notified."""
+        self.prefix_confirmed = True
+        for name, readers in self.channels.items():
+            if self.covered(name):
+                for reader in readers:
+                    reader.subscribed()
+
+    def disconnected(self) -> None:
+        """Note that there is no connection."""
+        self.confirmed.clear()
+        self.prefix_confirmed = False
+
+    def begin(self) -> None:
+        """Begin on a new connection, which has no subscriptions yet."""
+        self.disconnected()
+        self.touched = set(self.channels)
+        self.changed.set()
+
+    def _touch(self, name: bytes) -> None:
+        self.touched.add(name)
+        self.changed.set()

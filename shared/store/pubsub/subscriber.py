@@ -20,8 +20,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from shared.store.connection.connector import AnyConnection, watch_s
-from shared.store.pubsub.listeners import ChannelReader, Listener, Messages
-from shared.store.pubsub.subscriptions import Subscriptions
+from shared.store.pubsub.listeners import ChannelReader, Listener, Messages, Subscriptions
 from shared.telemetry.causes import FailureLog
 
 REPLY_S: Final = 3.0
@@ -115,7 +114,7 @@ class _Session:
             async with asyncio.timeout(self._reply_s):
                 await self._connection.send_packed_command(packed, check_health=False)
             if self._observe is not None:
-                self._observe(command, len(some))
+                self._observe(command, 1)
 
     async def _read(self) -> None:
         while True:

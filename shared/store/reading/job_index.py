@@ -11,11 +11,10 @@ from shared.errors import JobUnreadable, StoreRejected
 from shared.job import JOB_ID, JobSnapshot, JobStatus
 from shared.settings import MAX_DEADLINE_SECONDS
 from shared.store.connection import server_errors
-from shared.store.engine.script_calls import ScriptCalls
-from shared.store.engine.signatures import JobItem
+from shared.store.engine.calls import Reads, ScriptCalls
+from shared.store.engine.items import JobItem
 from shared.store.keys import Keys
 from shared.store.reading import records
-from shared.store.reading.commands import Reads
 from shared.store.results import JobPage, UnreadableJob
 from shared.yielding import Yields
 

@@ -7,10 +7,9 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 from shared.store.connection import server_errors
-from shared.store.engine.script_calls import ScriptCalls
-from shared.store.engine.signatures import DayItem
+from shared.store.engine.calls import Reads, ScriptCalls
+from shared.store.engine.items import DayItem
 from shared.store.keys import Keys, encode_id
-from shared.store.reading.commands import Reads
 from shared.store.reading.usage import UsageRow, add_lines, packed_sums, parse_day, rows_of
 from shared.yielding import Yields
 

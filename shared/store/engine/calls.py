@@ -1,7 +1,8 @@
-"""Calls of a store's scripts: alone, or in batches of callers that wait together."""
+"""Calls of a store: scripts, alone or in batches of callers that wait together, and plain commands."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
@@ -10,21 +11,21 @@ from redis.exceptions import RedisError, ResponseError
 from shared.settings import MAX_DEADLINE_SECONDS, StoreSettings
 from shared.store.connection import server_errors
 from shared.store.connection.confirmed_writes import BATCHES
-from shared.store.connection.multiplexer import Observer, Transport
+from shared.store.connection.multiplexer import Observer, Reply, Transport
 from shared.store.engine import scripts, signatures
 from shared.store.engine.batching import Coalescer
-from shared.store.engine.scripts import Scripts
-from shared.store.engine.signatures import (
+from shared.store.engine.items import (
+    BATCHED,
     AppendItem,
     FinishItem,
     Item,
     ReportItem,
     RequeueItem,
     RerouteItem,
-    ScriptRunner,
     SubmitItem,
     Value,
 )
+from shared.store.engine.scripts import Scripts, typed
 from shared.store.keys import Keys
 from shared.store.routing import Routing
 
@@ -78,11 +79,29 @@ def _check(constants: Collection[str]) -> None:
             raise ValueError(f"{name}.lua takes {', '.join(sorted(lacking))}, which nothing gives")
 
 
-class ScriptCalls(ScriptRunner):
+class ServerClock:
+    """The server's time as this process estimates it."""
+
+    def __init__(self) -> None:
+        self._server_time = (0, 0.0)
+
+    def note(self, server_ms: bytes) -> int:
+        """Take the time of a reply, in ms since the epoch."""
+        self._server_time = (int(server_ms), time.monotonic())
+        return int(server_ms)
+
+    @property
+    def believed_ms(self) -> int:
+        """Time of the last reply plus the time that passed here since, in ms."""
+        server_ms, received_at = self._server_time
+        return server_ms + round((time.monotonic() - received_at) * 1000)
+
+
+class ScriptCalls:
     """Of one store. Each `Coalescer` here takes the item of the script of its name and answers that item's reply.
 
-    `confirmed` carries submits where more than an answer makes them durable. `fenced`: a master that took over gets
-    of it. `on_refusal` is told what the server refuses; `refused` counts calls that were refused as every write was.
+    `confirmed` carries submits where more than an answer makes them durable. `fenced`: a master that took over is made known
+    to the scripts. `on_refusal` gets each refusal of the server; `refused` counts calls that were refused as every write was.
     """
 
     def __init__(
@@ -101,6 +120,8 @@ class ScriptCalls(ScriptRunner):
         constants = self._constants = _constants(settings, routing or Routing(), fenced=fenced)
         _check(constants)
         self.refused = 0
+        self.run = typed(self.call)
+        self.clock = ServerClock()
         self.scripts = Scripts(transport, keys, constants, observer)
         self._submits = self.scripts if confirmed is None else Scripts(confirmed, keys, constants, observer)
 
@@ -129,7 +150,7 @@ class ScriptCalls(ScriptRunner):
         patience_s: float | None = None,
         **argv: int,
     ) -> Coalescer[ItemT, Any]:
-        if signatures.BATCHED[script] is not item:
+        if BATCHED[script] is not item:
             raise ValueError(f"{script}.lua does not take {item.__name__}")
 
         async def flush(items: list[ItemT]) -> list[Any]:
@@ -143,7 +164,7 @@ class ScriptCalls(ScriptRunner):
         self._constants["prices"] = routing.constants["prices"]
 
     async def call(self, script: str, items: Sequence[Item], argv: Mapping[str, Value]) -> Any:
-        """See `ScriptRunner`. A refusal of the whole call in the domain's words."""
+        """`run` without the types. A refusal of the whole call in the domain's words."""
         caller = self._submits if script == "submit" else self.scripts
         try:
             reply = await caller.call(script, items, argv)
@@ -164,3 +185,27 @@ class ScriptCalls(ScriptRunner):
         """Send the calls that are still awaited."""
         for batches in (self.submit, self.append, self.finish, self.requeue, self.reroute, self.report):
             await batches.aclose()
+
+
+class Reads:
+    """Plain commands: a `Transport` before another one. It observes each, and never raises ResponseError: `on_refusal`
+    is called with each; `refused`: as in `ScriptCalls`."""
+
+    def __init__(
+        self, transport: Transport, observer: Observer | None, on_refusal: Callable[[RedisError | str], None]
+    ) -> None:
+        self._transport = transport
+        self._observer = observer
+        self._on_refusal = on_refusal
+        self.refused = 0
+
+    async def execute(self, *command: bytes | str | int | float) -> Reply:
+        """See `Transport`."""
+        if self._observer is not None:
+            self._observer(str(command[0]), 1)
+        try:
+            return await self._transport.execute(*command)
+        except ResponseError as error:
+            self._on_refusal(error)
+            self.refused += server_errors.of_every_write(error)
+            raise server_errors.of_call(error) from None
