@@ -100,8 +100,9 @@ class ServerClock:
 class ScriptCalls:
     """Of one store. Each `Coalescer` here takes the item of the script of its name and answers that item's reply.
 
-    `confirmed` carries submits where more than an answer makes them durable. `fenced`: a master that took over is made known
-    to the scripts. `on_refusal` gets each refusal of the server; `refused` counts calls that were refused as every write was.
+    `confirmed` carries submits where more than an answer makes them durable. `fenced`: whether a master that took over
+    is made known to the scripts. `on_refusal` gets each refusal of the server; `refused` counts calls that were refused
+    as every write was.
     """
 
     def __init__(
