@@ -100,8 +100,8 @@ class ServerClock:
 class ScriptCalls:
     """Of one store. Each `Coalescer` here takes the item of the script of its name and answers that item's reply.
 
-    `confirmed` carries submits where more than an answer makes them durable. `fenced`: a master that took over is told
-    of it. `on_refusal` is told what the server refuses; `refused` counts calls that were refused as every write was.
+    `confirmed` carries submits where more than an answer makes them durable. `fenced`: see `failover_fence.py`.
+    `on_refusal` is called with what the server refuses; `refused` counts calls that were refused as every write was.
     """
 
     def __init__(

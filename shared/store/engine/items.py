@@ -86,7 +86,7 @@ class RerouteItem(NamedTuple):
 
 
 class ReportItem(NamedTuple):
-    """What became of a call. `retry` in ms, -1: unknown."""
+    """Result of a call. `retry` in ms, -1: unknown."""
 
     gate: str
     report: str
