@@ -113,7 +113,7 @@ def connections(
         url=settings.redis_url, client_name=client_name,
         sentinel_username=settings.sentinel_username, sentinel_password=settings.sentinel_password,
     )  # fmt: skip
-    return _over_sockets(settings, Connector(redis), keys, observer, role, gates)
+    return _over_sockets(settings, Connector(redis), keys, observer, role, gates=gates)
 
 
 def _over_rest(
@@ -138,6 +138,7 @@ def _over_sockets(
     keys: Keys,
     observer: Observer | None,
     role: Role | None,
+    *,
     gates: Sequence[str],
 ) -> Connections:
     # Where commands are billed, a host closes idle connections now and then, and each new one would cost a fence. A
