@@ -41,7 +41,7 @@ def by_wait(gateway: Service, _: Service) -> None:
 
 
 def by_stream(gateway: Service, notifier: Service) -> None:
-    """Submit, then the event stream to its end, and the reconnect of a browser that gets 204."""
+    """Submit, then the event stream to its end, and the reconnect of a browser, which gets 204."""
     job_id = _call(f"{gateway.url}/api/ai/generate-content", JOB)["jobId"]
     url, last = f"{notifier.url}/api/ai/job-events?jobId={job_id}", ""
     with urllib.request.urlopen(url, timeout=40) as stream:  # noqa: S310 - loopback

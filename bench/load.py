@@ -30,7 +30,7 @@ def _spec(prompt: str) -> JobSpec:
 
 SPEC: Final = _spec("p" * (PAYLOAD_BYTES - len(msgspec.json.encode(_spec("")))))
 PAYLOAD: Final = msgspec.json.encode(SPEC).decode()
-"""The same as JSON: what a peer gets as its argument, and what is posted to a gateway."""
+"""The same as JSON: the argument of a peer, and the body for a gateway."""
 
 
 def new_job(*, delay_ms: int = 0) -> Submit:

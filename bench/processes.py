@@ -1,4 +1,4 @@
-"""Starts what is measured in processes of its own and always ends it."""
+"""Starts measured code in processes of its own and always ends them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def free_port() -> int:
 
 
 def _environment(extra: Mapping[str, str]) -> dict[str, str]:
-    # Nothing in this machine's environment may change the measurement.
+    # Nothing of this machine's environment may change the measurement.
     return {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "PYTHONPATH": str(ROOT), **extra}
 
 

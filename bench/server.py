@@ -1,4 +1,4 @@
-"""A fresh server per measurement, and its figures on commands and memory."""
+"""A fresh server per measurement, and its own counts of commands and memory."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Probe:
 
     def completed(self) -> int:
         """Jobs that ended, where none fails: counted, or still a line in the ledger. Never too many: a fold between the
-        two readings moves lines to where was looked already."""
+        two readings moves lines to places that were searched already."""
         keys = Keys()
         return int(self._client.hget(keys.fixed("counts"), "completed") or 0) + int(
             self._client.llen(keys.fixed("ledger"))

@@ -1,4 +1,4 @@
-"""The vendor of bench/tokens.py: a thousand calls that write stamped tokens until they are told to end."""
+"""The vendor of bench/tokens.py: a thousand calls that write stamped tokens until they are asked to end."""
 
 from __future__ import annotations
 

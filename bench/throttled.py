@@ -52,7 +52,7 @@ async def _fill(store: JobStore, count: int) -> None:
 
 
 def _steps(store: JobStore) -> dict[str, Callable[[], Awaitable[object]]]:
-    """One call of each script, and what it meets."""
+    """One call of each script, and the state that it meets."""
     several = 50
 
     async def claim() -> object:

@@ -1,4 +1,4 @@
-"""(h) One worker process that streams from a thousand calls at once: what a token costs and how long it takes.
+"""(h) One worker process that streams from a thousand calls at once: the cost and the delay of a token.
 
 The calls go over HTTP to a stand-in for the vendor, whose text is the moment each token was written. A token's delay is
 from there to where it leaves the adapter in the worker, and to where its event is read by a client of a real notifier:
@@ -38,7 +38,7 @@ from tests.support.llm_dialects import STAMP
 from tests.support.sse import Stream
 
 WARM_UP: Final = 8
-"""Jobs before the first reading of memory: what is allocated once belongs to the process, not to a stream."""
+"""Jobs before the first reading of memory: memory that is allocated once belongs to the process, not to a stream."""
 
 LISTENERS: Final = 20
 """Jobs that a client listens to."""

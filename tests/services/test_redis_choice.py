@@ -1,4 +1,4 @@
-"""How a service comes to its Redis: probed once at the start, one clear line when there is no way, no secret in it."""
+"""The choice of Redis: probed once at the start, one clear line when there is no way, no secret in it."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ async def locked_url(redis_url: str) -> AsyncIterator[str]:
 
 
 def pair(upstash: Upstash, **more: str) -> StoreSettings:
-    """What the REST pair alone gives."""
+    """Settings from the REST pair alone."""
     mapping = {"UPSTASH_REDIS_REST_URL": upstash.url, "UPSTASH_REDIS_REST_TOKEN": TOKEN, **more}
     return read_store(mapping)
 
 
-async def test_a_probe_tells_what_is_wrong(locked_url: str) -> None:
-    """It works, the password is refused or missing, there is no such database, or nobody answers."""
+async def test_a_probe_names_the_fault(locked_url: str) -> None:
+    """It works, the password is refused or missing, there is no such database, or nothing answers."""
     assert await probe_tcp(f"redis://:{PASSWORD}@{locked_url}") is Probe.WORKS
     assert await probe_tcp(f"redis://default:wrong@{locked_url}") is Probe.REFUSED
     assert await probe_tcp(f"redis://{locked_url}") is Probe.LOCKED
@@ -64,7 +64,7 @@ async def test_only_the_pair_and_no_tcp_means_rest_for_the_gateway(upstash: Upst
 
 
 async def test_a_derived_password_that_is_refused_means_rest(upstash: Upstash, locked_url: str) -> None:
-    """Where the REST token is not the password, the gateway goes on over REST and a worker stops."""
+    """If the REST token is not the password, the gateway goes on over REST and a worker stops."""
     settings = StoreSettings(
         redis_url=f"redis://default:{TOKEN}@{locked_url}",
         redis_url_derived=True,
@@ -93,7 +93,7 @@ async def test_what_was_set_by_hand_is_taken(upstash: Upstash, redis_url: str, l
 
 
 async def _stops(service: str, environment: Mapping[str, str]) -> str:
-    """What a service that must not start says."""
+    """The line of a service that must not start."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", f"services.{service}",
         cwd=ROOT, env=dict(environment), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,

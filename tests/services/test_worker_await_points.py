@@ -1,4 +1,4 @@
-"""A fault at every await of an attempt (I12): each job ends as it should, no slot is lost, one line tells of each end.
+"""A fault at every await of an attempt (I12): each job ends as it should, no slot is lost, one line reports each end.
 
 How the awaits were enumerated: `tests/support/await_points.py` drives the tasks of an attempt itself and reads off,
 each time one suspends, the chain of frames that await each other. One job of every kind in `KINDS` is run without a
@@ -53,7 +53,8 @@ NOT_REACHED: Final = {
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """One way an attempt may go. `ends`: how its job ends without a fault. `errors`: what a failed one may end with."""
+    """One course of an attempt. `ends`: its job's state without a fault. `errors`: those that a failed one may end
+    with."""
 
     name: str
     ends: JobStatus = JobStatus.COMPLETED
@@ -79,7 +80,7 @@ KINDS: Final = [
 
 
 async def _plain(request: GenerationRequest) -> AsyncIterator[str | Completion]:
-    """What the prompt, the name of a kind, asks for."""
+    """The behaviour that the prompt, the name of a kind, asks for."""
     kind = request.prompt
     if kind == "at once":
         yield "Hello"
@@ -171,7 +172,7 @@ async def _cancel(store: JobStore, job: Submit) -> None:
 
 
 async def _ends(store: JobStore, jobs: Sequence[tuple[Kind, Submit]]) -> list[str | None]:
-    """How each job ended, when that is not as it should."""
+    """Ends of jobs that are not as they should be."""
     wrong = list[str | None]()
     cancels = [asyncio.create_task(_cancel(store, job)) for kind, job in jobs if kind.ends is JobStatus.CANCELLED]
     for kind, job in jobs:
@@ -200,9 +201,9 @@ async def _free(worker: Worker) -> bool:
 
 @pytest.mark.timeout(180)
 async def test_a_fault_at_every_await_costs_an_attempt_at_most(store: JobStore, redis_url: str) -> None:
-    """Whatever an await raises or hangs in, for every kind of attempt: the job ends as it would, or is tried again and
+    """Any await may raise or hang, for every kind of attempt: the job ends as it would, or is tried again and
     does then; each attempt ends within its time-out plus a lease, with one line; all slots are free again, also when
-    what hung wakes up; and the worker takes its next job. At least 50 awaits, 200 faults."""
+    the hanging await wakes up; and the worker takes its next job. At least 50 awaits, 200 faults."""
     settings = StoreSettings(redis_url=redis_url, lease_seconds=LEASE)
     limited = {f"limited{number}": _limited() for number in range(16)}
     providers = {"plain": Scripted(_plain), "down": Scripted(_down), **limited}

@@ -1,4 +1,4 @@
-"""The embedded server keeps what it was given."""
+"""The embedded server keeps its data."""
 
 from __future__ import annotations
 

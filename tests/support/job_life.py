@@ -10,7 +10,7 @@ WORKER = "worker-1"
 
 
 class JobLife:
-    """One job. `text` is what its present lease has written; `events` the kinds a reader must have seen so far."""
+    """One job. `text` is that of its present lease; `events` the kinds a reader must have seen so far."""
 
     def __init__(self, store: JobStore, *, organization_id: str = "org-1") -> None:
         self._store = store

@@ -43,7 +43,7 @@ async def claimed_anew(store: JobStore, consumer: str, limit: int = 1, seconds: 
 
 
 async def ask(server: EmbeddedServer, *command: str | int) -> Any:
-    """One command to one server over its own socket, whatever its role."""
+    """One command to one server over its own socket, in any role."""
     async with RawRedis(server.url) as raw:
         return await raw(*command)
 
@@ -59,7 +59,7 @@ async def info(server: EmbeddedServer, section: str) -> dict[str, str]:
 
 
 def _online(replication: dict[str, str], offset: str = "") -> int:
-    """How many replicas a master has; `offset`: of those that have got so far."""
+    """Number of a master's replicas; `offset`: of those that have got so far."""
     lines = [line for name, line in replication.items() if name.startswith("slave")]
     return sum(f"state=online{offset}" in line for line in lines)
 
@@ -211,7 +211,7 @@ def _url(kind: str, tls: Authority | None, rest: str) -> str:
 
 
 class Pair(NamedTuple):
-    """A master and its replica, with nobody who would let the replica take over."""
+    """A master and its replica, without a process that would let the replica take over."""
 
     master: EmbeddedServer
     replica: EmbeddedServer
@@ -265,7 +265,7 @@ async def _make_cluster(nodes: list[tuple[EmbeddedServer, int]], masters: int) -
                 try:
                     await ask(replica, "CLUSTER", "REPLICATE", owner_id)
                     break
-                except RedisError:  # it has not heard of the owner yet
+                except RedisError:  # it does not know the owner yet
                     await asyncio.sleep(0.05)
         for node, _ in nodes:
             while (await _cluster_info(node)) != ("ok", str(len(nodes))):

@@ -1,4 +1,4 @@
-"""How the master is found: passwords, names, seeds that are gone, and servers that know nothing."""
+"""Finding the master: passwords, names, seeds that are gone, and servers that know nothing."""
 
 from __future__ import annotations
 

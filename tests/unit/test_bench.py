@@ -28,7 +28,7 @@ def test_a_benchmark_runs_and_finds_figures(name: str, monkeypatch: pytest.Monke
     report = importlib.import_module(f"bench.{name}").run(sizes.QUICK)
     assert report.name == name
     assert report.tables
-    # What a process holds may as well shrink while a handful of streams open.
+    # The memory of a process may also shrink while a handful of streams open.
     figures = [figure for title, figure in report.figures.items() if title != "KiB a stream"]
     medians = [figure.median if isinstance(figure, Spread) else figure for figure in figures]
     assert medians

@@ -1,4 +1,5 @@
-"""Connections on which nothing is answered end in time, whatever trickles in, and give way when there are too many."""
+"""Connections on which nothing is answered end in time, also with a trickle of bytes, and give way when there are too
+many."""
 
 from __future__ import annotations
 
@@ -203,7 +204,7 @@ async def test_the_longest_silent_connection_gives_way() -> None:
 
 
 async def test_who_is_being_answered_does_not_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With every place at work a new request hears that there are too many, and health is answered nevertheless;
+    """With every place at work a new request gets 503, and health is answered nevertheless;
     beyond that connections are cut."""
     monkeypatch.setattr(connections, "SPARE", 4)
     async with _running(connections=8) as (running, application):

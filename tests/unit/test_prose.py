@@ -28,7 +28,7 @@ _PATH: Final = re.compile(r"`((?:services|shared|tests|bench|deploy|docs|example
 UNTRACKED: Final = {"bench/results/"}
 """Paths that a command makes."""
 
-CHECKED: Final = ("bench", "deploy", "services", "shared")
+CHECKED: Final = ("bench", "deploy", "services", "shared", "tests")
 """Folders whose docstrings are checked."""
 
 REWORDED: Final = ("bench", "shared")

@@ -21,7 +21,7 @@ ARGUMENTS = {name for script in NAMES for name in (*scripts.load(script).argv, *
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_script_declares_what_it_takes(name: str) -> None:
-    """Its keys and prefixes are known ones, its name says what it does, and its text has no key of its own."""
+    """Its keys and prefixes are known ones, its name is its verb, and its text has no key of its own."""
     script = scripts.load(name)
     assert set(script.keys) <= set(FIXED)
     assert set(script.prefixes) <= set(PREFIXES)
@@ -79,7 +79,7 @@ def test_a_fragment_is_loaded_once_after_what_it_uses(tmp_path: Path, monkeypatc
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_script_keeps_clear_of_the_200_names_that_lua_allows(name: str) -> None:
-    """What one change adds compiles, and what two add that are merged."""
+    """The additions of one change compile, and those of two merged ones."""
     _, body = scripts.load(name).source.split("local function run()")
     found = re.findall(r"^local (?:function )?([\w, ]+?)\s*(?:=|\(|$)", body, re.MULTILINE)
     assert 0 < sum(names.count(",") + 1 for names in found) <= 180
@@ -87,7 +87,7 @@ def test_a_script_keeps_clear_of_the_200_names_that_lua_allows(name: str) -> Non
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_script_has_a_signature(name: str) -> None:
-    """What calls give is what the header takes, by name."""
+    """Calls give the values that the header takes, by name."""
     script = scripts.load(name)
     signatures.check(name, script.argv, script.item)
 
@@ -113,7 +113,7 @@ async def test_a_store_does_not_begin_with_a_header_that_was_changed_alone(
 
 
 def test_only_the_lease_fragment_acknowledges() -> None:
-    """XACK stands in one place, where XDEL follows it."""
+    """XACK is in one place, where XDEL follows it."""
     found = {path.name for path in FOLDER.rglob("*.lua") if re.search(r"'XACK'", path.read_text(encoding="utf-8"))}
     assert found == {"lease.lua"}
 

@@ -35,7 +35,7 @@ RIGHT = (
 
 @pytest.mark.parametrize("url", WRONG)
 def test_the_line_names_what_is_wrong(url: str) -> None:
-    """The character that must be encoded, the option, or the database; never what the URL holds."""
+    """The character that must be encoded, the option, or the database; never the content of the URL."""
     with pytest.raises(SettingsInvalid, match=r"^REDIS_URL") as refused:
         Connector(RedisSettings(url=read_store({"REDIS_URL": url}).redis_url))
     assert WRONG[url] in str(refused.value)

@@ -70,6 +70,6 @@ def _check(text: str, kind: Any, name: str) -> list[FieldError]:
         msgspec.convert(text, kind, strict=False)
     except msgspec.ValidationError as error:
         found = field_error(error, name, choices_of(kind))
-        # Every value of a query is text: its type tells the reader nothing.
+        # Every value of a query is text: its type does not help the reader.
         return [FieldError(found.field, found.message.removesuffix(", got `string`"))]
     return []

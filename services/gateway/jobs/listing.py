@@ -64,5 +64,7 @@ class ListingCall:
                     organization, status=query.status, cursor=query.cursor, limit=query.limit
                 )
         except ValueError:
-            raise invalid("cursor", "not a cursor of this listing") from None
+            raise invalid(
+                "cursor", "not a cursor of this listing: take it from the page before, or leave it out"
+            ) from None
         return JobList([view_row(job) for job in found.jobs], found.cursor)

@@ -70,7 +70,7 @@ class AttemptRunner:
             return await self._call_chain()
         except GeneratorExit:
             raise
-        except BaseException as error:  # an attempt ends with what it raises, whatever that is (I12)
+        except BaseException as error:  # an attempt ends with any exception (I12)
             return Unforeseen(error)
 
     async def decide(self, result: CallResult) -> Decision:
@@ -142,7 +142,7 @@ class AttemptRunner:
             return error.with_traceback(None)
         except GeneratorExit:
             raise
-        except BaseException as error:  # an attempt ends with what it raises, whatever that is (I12)
+        except BaseException as error:  # an attempt ends with any exception (I12)
             return TimeoutError() if isinstance(error, TimeoutError) else Unforeseen(error)
 
     def _request(self) -> tuple[Provider, GenerationRequest]:

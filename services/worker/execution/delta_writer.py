@@ -54,9 +54,9 @@ class _Pump:
 class DeltaWriter:
     """The text of one attempt. `push` as it comes; the first piece goes at once, the rest merged, one append at a time.
 
-    `number` and `offset` tell how much is in the log once `close` returned; the rest rides in the job's end.
-    `number` 1 is `processing`, which is implied. The attempt is stopped when its lease turns out to be gone, or its
-    text cannot be logged.
+    `number` and `offset` count the events and the text in the log once `close` returned; the rest is written with the
+    job's end. `number` 1 is `processing`, which is implied. The attempt is stopped when its lease turns out to be gone,
+    or its text cannot be logged.
     """
 
     def __init__(self, store: JobStore, claim: Claim, signal: StopSignal) -> None:
@@ -88,7 +88,7 @@ class DeltaWriter:
         text = _clean(text)
         self._written.write(text)
         if not self._store.settings.deltas:
-            return  # all of it rides in the end
+            return  # all of it is written with the end
         self._unsent.append(text)
         self._pending += len(text)
         if not self._begun:

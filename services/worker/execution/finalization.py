@@ -72,7 +72,7 @@ class Finalizer:
                 return
             except GeneratorExit:
                 raise
-            except BaseException as error:  # an attempt ends, whatever writing its outcome raises (I12)
+            except BaseException as error:  # an attempt ends with any exception of writing its outcome (I12)
                 unforeseen += 1
                 if unforeseen > UNFORESEEN_MAX:
                     self.abandon(attempt, cause_of(error))

@@ -1,4 +1,4 @@
-"""Restarts background loops that failed, and tells when one of them is late."""
+"""Restarts background loops that failed, and finds late ones."""
 
 from __future__ import annotations
 

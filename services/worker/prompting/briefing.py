@@ -70,7 +70,7 @@ _decode: Final = msgspec.json.Decoder(dict[str, ParameterValue]).decode
 
 
 def brief(parameters: Mapping[str, ParameterValue]) -> Brief:
-    """The brief of a job with these parameters; equal parameters, in whatever order, give the same one."""
+    """The brief of a job with these parameters; equal parameters, in any order, give the same one."""
     if not parameters:
         return _PLAIN
     try:

@@ -1,4 +1,4 @@
-"""Finds the error in a body, whatever its shape. Pure.
+"""Finds the error in a body of any shape. Pure.
 
 Shapes: `{"error": {…}}` (OpenAI, Anthropic), `{"error": "…", "error_type": "…"}` (TGI, Ollama), `[{"error": {…}}]`
 (Gemini), `{"errors": […]}` (Cloudflare), `{"detail": …}` (FastAPI: vLLM, LiteLLM, Mistral), `{"message": …}` (Cohere,

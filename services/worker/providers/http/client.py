@@ -23,7 +23,7 @@ from shared.job import ParameterValue
 
 _STATUSES: Final = frozenset(map(str, range(400, 600)))
 _BUSY: Final = frozenset({None, 429, 503, 529})
-"""Statuses whose message may tell how long to wait."""
+"""Statuses whose message may name a time to wait."""
 
 _LOGGERS: Final = ("openai", "anthropic", "httpx2", "httpcore2")
 

@@ -69,7 +69,7 @@ class OwnPrices:
 
 
 def read_prices(path: str) -> dict[str, Price]:
-    """The prices in a file; none without one. SettingsInvalid with one line that says what is wrong and where."""
+    """The prices in a file; none without one. SettingsInvalid with one line that names the fault and its place."""
     if not path:
         return {}
     try:
@@ -122,7 +122,7 @@ def _prices(named: Mapping[str, object]) -> dict[str, Price]:
         shown = repr(name[:100])
         provider, colon, model = name.partition(":")
         if not (provider and colon and model) or "*" in name[:-1] or not name.isprintable() or " " in name:
-            raise ValueError(f"{shown} is not a `provider:model`, nor the beginning of one and a `*`")
+            raise ValueError(f"{shown} is not a `provider:model`, nor the beginning of one and a `*`, such as `groq:*`")
         try:
             found[name] = msgspec.convert(given, Price)
         except msgspec.ValidationError as error:

@@ -55,7 +55,7 @@ class MessageReply(Reply):
                 raise classify(CallFailure(fault=Fault.MALFORMED))
             return self._block(event.delta)
         if kind == "error" or (kind is None and (event.error or event.errors or event.detail or event.message)):
-            # The status was 200 long before: only the type tells the error.
+            # The status was 200 long before: only the type names the error.
             raise classify(reported(data))
         if kind == "content_block_start":
             return self._block(object_in(event.content_block))
