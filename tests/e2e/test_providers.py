@@ -116,7 +116,7 @@ async def test_a_rate_limited_provider_gets_few_calls_and_no_job_fails(stack: St
 
 
 def _slow_start(seconds: float) -> float:
-    """Number of calls that a gate lets pass in its first seconds: eight a second, doubled each second (docs/adr/0009)."""
+    """Number of calls that a gate lets pass in its first seconds: 8/s, doubled each second (docs/adr/0009)."""
     return 8 * (2**seconds - 1) / math.log(2)
 
 
