@@ -137,8 +137,7 @@ async def serve(
     files leaves no room for them. SettingsInvalid when the address cannot be used, RuntimeError when the application's
     start-up failed.
     """
-    limit = capacity(connections)
-    bound = listen(host, port)
+    limit, bound = capacity(connections), listen(host, port)
 
     def started() -> None:
         if calm_collector:

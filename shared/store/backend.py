@@ -10,7 +10,7 @@ import msgspec
 from redis.exceptions import RedisError
 
 from shared.errors import SettingsInvalid, StoreUnavailable
-from shared.settings import StoreSettings
+from shared.settings import RestEndpoint, StoreSettings
 from shared.store.connection import error_advice
 from shared.store.connection.blocking_pop import BlockingPop
 from shared.store.connection.confirmed_writes import ConfirmedWrites
@@ -84,10 +84,19 @@ class Connections(msgspec.Struct, frozen=True, kw_only=True):
     blocking_pop: WorkWait
     subscriber: Subscriber | PollingSubscriber
 
+    async def aclose(self) -> None:
+        """Close them all, but the subscriber's."""
+        if self.vetting is not None:
+            await self.vetting.aclose()
+        await self.blocking_pop.aclose()
+        await self.socket.aclose()
+        if self.durable is not None:
+            await self.durable.aclose()
+
 
 def connections(
     settings: StoreSettings,
-    redis: RedisSettings,
+    client_name: str,
     keys: Keys,
     observer: Observer | None,
     role: Role | None = None,
@@ -98,43 +107,58 @@ def connections(
 
     SettingsInvalid for a URL that cannot be read, and for a durability that REST cannot wait for.
     """
-    timeout, quota = settings.timeout_seconds, Quota()
     if settings.redis_transport == "rest" and settings.rest is not None:
-        from shared.store.connection.rest import RestTransport  # noqa: PLC0415 - only REST needs its HTTP client
+        return _over_rest(settings, settings.rest, keys, observer, role)
+    redis = RedisSettings(
+        url=settings.redis_url, client_name=client_name,
+        sentinel_username=settings.sentinel_username, sentinel_password=settings.sentinel_password,
+    )  # fmt: skip
+    return _over_sockets(settings, Connector(redis), keys, observer, role, gates=gates)
 
-        if settings.durability != "server":
-            raise SettingsInvalid("DURABILITY: REST has no connection to wait on, set REDIS_URL")
-        rest = RestTransport(settings.rest, timeout=timeout)
-        vetting = role and Vetting(role, settings, keys, rest, observer=observer)
-        guarded = Guarded(rest, quota, vetting)
-        return Connections(
-            socket=rest, transport=guarded, submits=guarded, durable=None, fenced=False, quota=quota, vetting=vetting,
-            refused=_refused(vetting), blocking_pop=NoBlockingPop(), subscriber=PollingSubscriber(),
-        )  # fmt: skip
-    connect = Connector(redis)
+
+def _over_rest(
+    settings: StoreSettings, endpoint: RestEndpoint, keys: Keys, observer: Observer | None, role: Role | None
+) -> Connections:
+    from shared.store.connection.rest import RestTransport  # noqa: PLC0415 - only REST needs its HTTP client
+
+    if settings.durability != "server":
+        raise SettingsInvalid("DURABILITY: REST has no connection to wait on, set REDIS_URL")
+    quota, rest = Quota(), RestTransport(endpoint, timeout=settings.timeout_seconds)
+    vetting = role and Vetting(role, settings, keys, rest, observer=observer)
+    guarded = Guarded(rest, quota, vetting)
+    return Connections(
+        socket=rest, transport=guarded, submits=guarded, durable=None, fenced=False, quota=quota, vetting=vetting,
+        refused=_refused(vetting), blocking_pop=NoBlockingPop(), subscriber=PollingSubscriber(),
+    )  # fmt: skip
+
+
+def _over_sockets(
+    settings: StoreSettings,
+    connect: Connector,
+    keys: Keys,
+    observer: Observer | None,
+    role: Role | None,
+    *,
+    gates: Sequence[str],
+) -> Connections:
     # Where commands are billed, a host closes idle connections now and then, and each new one would cost a fence. A
     # service that only reads has no fence to set up, and its Redis user may not write.
     if fenced := (role is None or role.writes) and (connect.moves or not settings.frugal):
         connect.greet = partial(failover_fence.set_up, keys)
+
+    timeout, quota = settings.timeout_seconds, Quota()
     socket = Multiplexer(connect, timeout=timeout)
     vetting = role and Vetting(role, settings, keys, socket, connect=connect, renew=socket.renew, observer=observer)
-    guarded = Guarded(socket, quota, vetting)
+    guarded, refused = Guarded(socket, quota, vetting), _refused(vetting)
     durable = None if settings.durability == "server" else ConfirmedWrites(connect, settings, keys.fixed("confirmed"))
-    refused = _refused(vetting)
     return Connections(
-        socket=socket,
-        transport=guarded,
-        submits=guarded if durable is None else Guarded(durable, quota, vetting),
-        durable=durable,
-        fenced=fenced,
-        vetting=vetting,
-        refused=refused,
-        quota=quota,
+        socket=socket, transport=guarded, submits=guarded if durable is None else Guarded(durable, quota, vetting),
+        durable=durable, fenced=fenced, vetting=vetting, refused=refused, quota=quota,
         blocking_pop=BlockingPop(
             connect(), keys.wake(gates), margin_s=timeout, quota=quota, observer=observer, refused=refused
         ),
         subscriber=_subscriber(settings, connect, keys, observer, partial(_pause_after, quota, refused)),
-    )
+    )  # fmt: skip
 
 
 def _pause_after(quota: Quota, refused: Refused, error: BaseException) -> float:

@@ -15,12 +15,11 @@ from typing import Any, Final
 
 import msgspec
 
-from shared.errors import IdempotencyConflict, JobNotFound, LeaseLost, PressworkError, StoreUnavailable
+from shared.errors import JobNotFound, LeaseLost, PressworkError, StoreUnavailable
 from shared.job import Claim, JobSnapshot, JobStatus
 from shared.settings import StoreSettings
-from shared.store import backend
+from shared.store.backend import Connections, connections
 from shared.store.connection import server_errors
-from shared.store.connection.connector import RedisSettings
 from shared.store.connection.multiplexer import Observer
 from shared.store.engine.calls import Reads, ScriptCalls
 from shared.store.engine.items import AppendItem, CancelItem, KnownItem, RenewItem, ReportItem
@@ -38,9 +37,6 @@ from shared.store.transitions import Finish, Requeue, Reroute, Submit, requeue_u
 
 PING_FRESH_S: Final = 300.0
 
-_STATES: Final[dict[str, JobStatus]] = {status.value: status for status in JobStatus}
-"""States of a job that a repeated submit found; a state that this release does not know counts as waiting."""
-
 
 class JobStore:
     """Jobs in one shard of one Redis. Made by `open_store`; every method may raise StoreUnavailable."""
@@ -48,20 +44,15 @@ class JobStore:
     def __init__(
         self,
         settings: StoreSettings,
-        redis: RedisSettings,
-        observer: Observer | None = None,
-        routing: Routing | None = None,
-        role: Role | None = None,
+        keys: Keys,
+        connections: Connections,
+        observer: Observer | None,
+        routing: Routing | None,
     ) -> None:
         self.settings = settings
-        self.keys = Keys(prefix=settings.key_prefix)
-        self._gates = routing.chain if routing else ()
-        connections = backend.connections(settings, redis, self.keys, observer, role, gates=self._gates)
-        self.vetting = connections.vetting
-        self._socket, self._blocking_pop = connections.socket, connections.blocking_pop
-        self.subscriber = connections.subscriber
-        self._quota = connections.quota
-        self._durable = connections.durable
+        self.keys = keys
+        self._connections = connections
+        self.vetting, self.subscriber = connections.vetting, connections.subscriber
         self._calls = ScriptCalls(
             settings, self.keys, routing, observer, transport=connections.transport, fenced=connections.fenced,
             confirmed=None if connections.durable is None else connections.submits, on_refusal=connections.refused,
@@ -71,17 +62,12 @@ class JobStore:
         self.organization_events = OrganizationLog(self._reads, self.keys)
         self._pinged_at = -PING_FRESH_S
         self.queries = Queries(self._calls, self._reads, self.keys)
-        self.maintenance = Maintenance(self._calls, self._reads, self.keys, settings)
+        self.maintenance = Maintenance(self._calls, self._reads, self.keys, settings, routing.chain if routing else ())
 
     async def aclose(self) -> None:
         """Send the calls that are still awaited, then close every connection."""
         await self._calls.aclose()
-        if self.vetting is not None:
-            await self.vetting.aclose()
-        await self._blocking_pop.aclose()
-        await self._socket.aclose()
-        if self._durable is not None:
-            await self._durable.aclose()
+        await self._connections.aclose()
 
     async def check(self) -> None:
         """Raise SettingsInvalid when this server can never keep the promises of the settings; not when it cannot be
@@ -89,8 +75,8 @@ class JobStore:
 
         Nor when the server or its user lacks something that can be mended: `Vetting` reports that meanwhile.
         """
-        if self._durable is not None:
-            await self._durable.check()
+        if self._connections.durable is not None:
+            await self._connections.durable.check()
 
     # ---- the gateway's side -------------------------------------------------------------------------------------
 
@@ -100,11 +86,7 @@ class JobStore:
         IdempotencyConflict: the key came with another body. StoreFull: no memory. Overloaded: too many callers wait.
         """
         reply = await self._calls.submit(*submit.item(round(self.settings.result_ttl_seconds * 1000)))
-        server_errors.check_item(reply)
-        code, job_id, state = (part.decode() for part in reply)
-        if code == "CONFLICT":
-            raise IdempotencyConflict("this idempotency key came with another body before")
-        return Submitted(job_id, code == "NEW", _STATES.get(state, JobStatus.QUEUED))
+        return submit.read(server_errors.check_item(reply))
 
     async def submit_retry_of(self, job_id: str, submit: Submit) -> Submitted:
         """Queue a job as the one retry of `job_id`; asked again, it answers the same new job."""
@@ -120,7 +102,7 @@ class JobStore:
 
     async def cancel(self, job_id: str, *, force: bool = False) -> CancelReply:
         """End a waiting job, or ask the worker of a running one to; `force` ends it here and takes the lease away."""
-        reply = (await self._calls.run("cancel", [CancelItem(job_id, int(force))]))[0]
+        (reply,) = await self._calls.run("cancel", [CancelItem(job_id, int(force))])
         server_errors.check_item(reply)
         code, state = reply[0].decode(), reply[1].decode()
         if code == "MISSING":
@@ -134,7 +116,7 @@ class JobStore:
     @property
     def quota_exceeded(self) -> bool:
         """Whether the host refuses commands because a quota is used up."""
-        return self._quota.refusals > 0
+        return self._connections.quota.refusals > 0
 
     async def ping(self) -> None:
         """Return when Redis answers; in the pay-per-command profile, when it did within 5 minutes."""
@@ -149,7 +131,7 @@ class JobStore:
     @property
     def generation(self) -> int:
         """Number of connections and refused writes so far: unchanged means one unbroken view of the server."""
-        return self._socket.generation + self._calls.refused + self._reads.refused
+        return self._connections.socket.generation + self._calls.refused + self._reads.refused
 
     async def claim(
         self,
@@ -196,8 +178,7 @@ class JobStore:
         notified."""
         encoded = text.encode("utf-8", "replace")
         item = AppendItem(claim.consumer, claim.job_id, claim.token, number, encoded)
-        reply = await self._calls.append(item, len(encoded))
-        server_errors.check_item(reply)
+        reply = server_errors.check_item(await self._calls.append(item, len(encoded)))
         if reply == b"LOST":
             raise LeaseLost(claim.job_id)
         return int(reply)
@@ -208,17 +189,12 @@ class JobStore:
         LeaseLost when the lease is gone; after a forced cancel usage and cost are still kept.
         """
         reply = await self._calls.finish(*finish.item())
-        server_errors.check_item(reply)
-        if reply not in (b"OK", b"ALREADY"):
-            raise LeaseLost(finish.claim.job_id)
+        finish.read(server_errors.check_item(reply))
 
     async def requeue(self, requeue: Requeue) -> JobStatus:
         """Requeue the job. Returns QUEUED, or the state in which it ended because its attempts or time were used up."""
         reply = await self._calls.requeue(requeue.item())
-        server_errors.check_item(reply)
-        if reply[0] == b"LOST":
-            raise LeaseLost(requeue.claim.job_id)
-        return JobStatus(reply[1].decode())
+        return requeue.read(server_errors.check_item(reply))
 
     async def reroute(self, reroute: Reroute) -> Rerouted:
         """Report a call that failed before its first token to its gate, and ask the candidates in order for room.
@@ -226,15 +202,7 @@ class JobStore:
         A job that only blocked gates of its `chain` can run is throttled: no attempt is used up, the lease is over.
         """
         reply = await self._calls.reroute(reroute.item())
-        server_errors.check_item(reply)
-        code, name, number = reply[0].decode(), reply[1].decode(), int(reply[2])
-        if code == "LOST":
-            raise LeaseLost(reroute.claim.job_id)
-        if code == "GO":
-            return Rerouted("go", name, reserved=number)
-        if code == "THROTTLED":
-            return Rerouted("throttled", name, wait_ms=number)
-        return Rerouted("stay", reroute.gate)
+        return reroute.read(server_errors.check_item(reply))
 
     async def report(
         self, gate: str, report: CallReport, *, retry_after_ms: int | None = None, tokens: int = 0
@@ -245,18 +213,7 @@ class JobStore:
 
     async def wait_for_work(self, timeout_ms: int) -> WakeUp:
         """Wait until a wake-up marker comes, at most `timeout_ms`, on a connection of its own."""
-        return await self._blocking_pop.sleep(timeout_ms)
-
-    async def wake_to_poll(self) -> None:
-        """Wake a worker for recovered work: one that has finished its suspect may take the next."""
-        await self._reads.execute("ZADD", self.keys.fixed("wake"), -1, WakeUp.POLL.value)
-
-    async def pass_on(self) -> None:
-        """Wake another worker: this one was woken and may take nothing."""
-        for key in self.keys.wake(self._gates):
-            await self._reads.execute("ZADD", key, -1, WakeUp.POLL.value, 0, WakeUp.JOB.value)
-            if key != self.keys.fixed("wake"):
-                await self._reads.execute("PEXPIRE", key, 3_600_000)
+        return await self._connections.blocking_pop.sleep(timeout_ms)
 
     @asynccontextmanager
     async def control(self, consumer: str) -> AsyncIterator[Messages]:
@@ -279,11 +236,9 @@ async def open_store(
     `role`: the service whose needs are checked before anything else; None: no check. `routing`: the gates that jobs may
     pass; a worker's store must know them all, a gateway's its chain.
     """
-    redis = RedisSettings(
-        url=settings.redis_url, client_name=client_name,
-        sentinel_username=settings.sentinel_username, sentinel_password=settings.sentinel_password,
-    )  # fmt: skip
-    store = JobStore(settings, redis, observer, routing, role)
+    keys, gates = Keys(prefix=settings.key_prefix), routing.chain if routing else ()
+    opened = connections(settings, client_name, keys, observer, role, gates=gates)
+    store = JobStore(settings, keys, opened, observer, routing)
     if store.vetting is not None:
         store.vetting.begin()
     async with aclosing(store.subscriber):

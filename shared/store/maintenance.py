@@ -1,4 +1,5 @@
-"""Repairs beside the jobs: lost leases, due times, damage. Any worker calls them; there is no leader."""
+"""Maintenance of the queue: lost leases, due times, wake-ups that are passed on, damage. Any worker calls it; there is
+no leader."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from shared.settings import StoreSettings
 from shared.store.engine.calls import Reads, ScriptCalls
 from shared.store.engine.items import HeldItem, JobItem
 from shared.store.keys import QUEUES, Keys
-from shared.store.results import Audited, Promoted, Recovered, TimedWork
+from shared.store.results import Audited, Promoted, Recovered, TimedWork, WakeUp
 from shared.store.routing import Routing
 
 AUDIT_SLACK_S: Final = 100.0
@@ -26,11 +27,15 @@ BATCH: Final = 64
 class Maintenance:
     """Maintenance calls of one store; every method may raise StoreUnavailable."""
 
-    def __init__(self, calls: ScriptCalls, reads: Reads, keys: Keys, settings: StoreSettings) -> None:
+    def __init__(
+        self, calls: ScriptCalls, reads: Reads, keys: Keys, settings: StoreSettings, gates: Sequence[str]
+    ) -> None:
+        """`gates`: those of this worker."""
         self._calls = calls
         self._reads = reads
         self._keys = keys
         self._settings = settings
+        self._gates = gates
         self._polls = 0
         self._cursor = ""
         self._stale_at: float | None = None
@@ -132,3 +137,14 @@ class Maintenance:
     async def leave(self, consumer: str) -> None:
         """Remove this worker's consumers from the group, where nothing is pending with them."""
         await self._calls.run("leave", consumer=consumer)
+
+    async def wake_to_poll(self) -> None:
+        """Wake a worker for recovered work: one that has finished its suspect may take the next."""
+        await self._reads.execute("ZADD", self._keys.fixed("wake"), -1, WakeUp.POLL.value)
+
+    async def pass_on(self) -> None:
+        """Wake another worker: this one was woken and may take nothing."""
+        for key in self._keys.wake(self._gates):
+            await self._reads.execute("ZADD", key, -1, WakeUp.POLL.value, 0, WakeUp.JOB.value)
+            if key != self._keys.fixed("wake"):
+                await self._reads.execute("PEXPIRE", key, 3_600_000)

@@ -1,6 +1,6 @@
 """State changes of a job: made where they are decided, and passed whole to the call of their script.
 
-Each answers its `item`, which is what the script takes (`engine/signatures.py`).
+Each makes the `item` that its script takes (`engine/items.py`), and knows how to `read` the script's reply.
 """
 
 from __future__ import annotations
@@ -11,16 +11,20 @@ from typing import Final
 import msgspec
 
 from shared.chain import split
+from shared.errors import IdempotencyConflict, LeaseLost
 from shared.job import NANO, Claim, JobError, JobSpec, JobStatus, Outcome, RetryReason, Spent
 from shared.store.engine.items import FinishItem, RequeueItem, RerouteItem, SubmitItem
 from shared.store.keys import Keys, encode_id
 from shared.store.reading import records, usage
-from shared.store.results import CallReport
+from shared.store.results import CallReport, Rerouted, Submitted
 
 DEADLINE_MS: Final = 86_400_000
 
 KEY_SLACK_MS: Final = 7_200_000
 """So much longer than its job's record an idempotency key is remembered."""
+
+_STATES: Final[dict[str, JobStatus]] = {status.value: status for status in JobStatus}
+"""States of a job that a repeated submit found; a state that this release does not know counts as waiting."""
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -60,6 +64,13 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True):
         )  # fmt: skip
         return item, len(body)
 
+    def read(self, reply: Sequence[bytes]) -> Submitted:
+        """The job that is queued now, or was before. IdempotencyConflict."""
+        code, job_id, state = (part.decode() for part in reply)
+        if code == "CONFLICT":
+            raise IdempotencyConflict("this idempotency key came with another body before")
+        return Submitted(job_id, code == "NEW", _STATES.get(state, JobStatus.QUEUED))
+
 
 class Finish(msgspec.Struct, frozen=True):
     """The job ends. `number`: the last delta appended (1: none); `offset`: characters of the result they hold;
@@ -87,6 +98,11 @@ class Finish(msgspec.Struct, frozen=True):
         )  # fmt: skip
         return item, len(body) + len(kept)
 
+    def read(self, reply: bytes) -> None:
+        """Return when the job ended so, now or by an earlier call. LeaseLost."""
+        if reply not in (b"OK", b"ALREADY"):
+            raise LeaseLost(self.claim.job_id)
+
 
 class Requeue(msgspec.Struct, frozen=True):
     """The job waits again, for `delay_ms`. `refund`: the attempt is given back; `spent`: the cost of all attempts so
@@ -109,6 +125,12 @@ class Requeue(msgspec.Struct, frozen=True):
             reason=self.reason, delay=self.delay_ms, refund=int(self.refund), outcome=_encode(outcome),
             spent=_encode(spent) if spent else b"", usage=_used(claim, outcome),
         )  # fmt: skip
+
+    def read(self, reply: Sequence[bytes]) -> JobStatus:
+        """The job's state: QUEUED, or an end. LeaseLost."""
+        if reply[0] == b"LOST":
+            raise LeaseLost(self.claim.job_id)
+        return JobStatus(reply[1].decode())
 
 
 class Reroute(msgspec.Struct, frozen=True):
@@ -133,6 +155,17 @@ class Reroute(msgspec.Struct, frozen=True):
             report=self.report, retry=-1 if self.retry_after_ms is None else self.retry_after_ms,
             candidates=" ".join(self.candidates), route=" ".join(chain), spent=_encode(spent) if spent else b"",
         )  # fmt: skip
+
+    def read(self, reply: tuple[bytes, bytes, int]) -> Rerouted:
+        """The gate that took the job, or its wait. LeaseLost."""
+        code, name, number = reply[0].decode(), reply[1].decode(), int(reply[2])
+        if code == "LOST":
+            raise LeaseLost(self.claim.job_id)
+        if code == "GO":
+            return Rerouted("go", name, reserved=number)
+        if code == "THROTTLED":
+            return Rerouted("throttled", name, wait_ms=number)
+        return Rerouted("stay", self.gate)
 
 
 def requeue_unreadable(consumer: str, job: bytes, token: bytes, delay_ms: int) -> RequeueItem:

@@ -80,7 +80,7 @@ async def test_a_sleep_never_tries_whether_the_pause_is_over(redis_url: str) -> 
         # The greeting of its connection was refused as well; only the command counts.
         assert proxy.refused == {"EVAL": 1, "BZPOPMIN": 1}
         proxy.refusal = ""
-        store._quota._until = 0.0  # the pause is over
+        store._connections.quota._until = 0.0  # the pause is over
         with pytest.raises(QuotaExceeded):
             await store.wait_for_work(1000)
         await store.queries.stats()

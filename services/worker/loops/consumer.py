@@ -100,7 +100,7 @@ class Consumer:
             if scope is Scope.NONE:
                 return
             if limit <= 0:
-                await self._store.pass_on()
+                await self._store.maintenance.pass_on()
                 self._more = True
                 return
 

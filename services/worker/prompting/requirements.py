@@ -32,7 +32,8 @@ _HIDDEN: Final = re.compile(
     "\U000e0000-\U000e0fff\U000f0000-\U0010ffff]"
 )
 _MARKER: Final = re.compile(r"(?<=<)(?=\|)|(?<=\|)(?=>)")
-"""Chat templates of open models write their own delimiters like this, and some servers do not tell them apart."""
+"""Chat templates of open models write their own delimiters like this, and some servers do not distinguish them from
+text."""
 
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*\Z")
 

@@ -50,10 +50,10 @@ def of_call(error: ResponseError) -> PressworkError:
     return StoreUnavailable(f"Redis refused: {error_code(error)}")
 
 
-def check_item(reply: Any) -> None:
-    """Raise the error of one item in a batch; return for every other reply."""
+def check_item(reply: Any) -> Any:
+    """Raise the error of one item in a batch; return every other reply."""
     if not isinstance(reply, list) or reply[0] != b"ERROR":
-        return
+        return reply
     message = reply[1].decode(errors="replace")
     code = error_code(message)
     if is_quota(message):

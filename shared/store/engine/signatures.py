@@ -1,4 +1,4 @@
-"""Arguments of each script, with names and types that mypy checks: the stubs of the Lua sources.
+"""Names and types of the values that each script takes, as mypy checks them: the stubs of the Lua sources.
 
 ITEM of a header is a named tuple (`items.py`), ARGV are the keywords of an overload of `RunScript`; values that are the
 same in every call (`calls.py`) are left out. `check` compares both with the header when a store begins: a name that is

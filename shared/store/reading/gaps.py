@@ -24,14 +24,14 @@ class Gap(Exception):
 
 
 class Place(NamedTuple):
-    """Place of an event of an ended lease: its lease, and its number there."""
+    """Place of an event of an ended lease: its lease, and its number in it."""
 
     lease: Lease
     number: int
 
 
 class Needed(msgspec.Struct, frozen=True, kw_only=True):
-    """Events that a reader is to get, in this order: `first`, the events at `places`, those of the `live` lease above
+    """Events that a reader still needs, in this order: `first`, those at `places`, those of the `live` lease above
     `after`, `last`.
 
     The first of `places` may be that of the cursor: it must still be there, but is not sent again. `more`: there are
@@ -47,7 +47,7 @@ class Needed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def needed(record: Record, cursor: EventId | None, page: int) -> Needed:
-    """Places after `cursor` (None: all), at most `page`. Gap when no lease has such an event."""
+    """Decide which events follow `cursor` (None: all), at most `page` places. Gap when no lease has such an event."""
     closing = timeline.ending(record)
     for i, event in enumerate(closing):
         if cursor is not None and event.id == cursor:
@@ -83,7 +83,7 @@ def _places(spans: list[Lease], cursor: EventId | None) -> Iterator[Place]:
 
 
 def _number_in(span: Lease, cursor: EventId | None) -> int:
-    """Number of the cursor in a lease; 0 for a cursor in another one."""
+    """Number of the cursor within a lease; 0 for a cursor of another lease."""
     return cursor.number if cursor is not None and cursor.token == span.token else 0
 
 
@@ -139,7 +139,7 @@ class LeaseText:
 
     @property
     def text(self) -> str:
-        """The text written so far."""
+        """Text so far."""
         return b"".join(self._deltas[number] for number in sorted(self._deltas)).decode("utf-8", "replace")
 
     @property
