@@ -1,7 +1,7 @@
 """The way without a queue, beside bench/tokens.py: FastAPI passes on the stream of the OpenAI SDK, in one process.
 
 Each stream needs its client there, for nothing is kept. Tokens count when a client has read them: at a rate above what
-the process can pass on, the rest waits in its sockets.
+the process can pass on, the rest waits in its sockets, and the SDK's calls that are to begin fail for want of time.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
@@ -20,18 +21,23 @@ from bench.report import Report, Spread, percentile
 from bench.services import Service
 from bench.sizes import Sizes
 from bench.stamps import Arrival, arrivals
-from bench.stand_in import endless, stand_in, until_open
-from tests.support.llm import llm_server_at
+from bench.stand_in import OPEN_SECONDS, endless, stand_in, until_open
+from tests.support.llm import LlmServer, llm_server_at
 
 TIMED: Final = 50
 """One client in so many notes when its tokens arrive."""
+
+WAVE: Final = 50
+"""Streams that begin at once: the SDK gives a connection five seconds."""
 
 _EVENT: Final = re.compile(rb'data: \{"text": "([^"]*)"\}\n')
 
 
 class PlainRun(msgspec.Struct, frozen=True, kw_only=True):
-    """One measurement at one rate: `tokens` a second that clients read; CPU in cores; memory in bytes; delays in s."""
+    """One measurement at one rate: calls that were open; `tokens` a second that clients read; CPU in cores; memory in
+    bytes; delays in s."""
 
+    opened: int
     tokens: float
     service: float
     stand_in: float
@@ -68,6 +74,17 @@ class _Client(asyncio.Protocol):
         self._rest = data[end:]
 
 
+async def _open_all(connect: Callable[[int], Awaitable[None]], llm: LlmServer, streams: int) -> int:
+    """Begin the streams after the first; answers how many calls are open when all are, or when time is over."""
+    deadline = time.monotonic() + OPEN_SECONDS
+    for first in range(1, streams, WAVE):
+        wave = range(first, min(first + WAVE, streams))
+        await asyncio.gather(*(connect(number) for number in wave))
+        while (await llm.stats()).open <= wave[-1] and time.monotonic() < deadline:  # noqa: ASYNC110 - of a process
+            await asyncio.sleep(0.05)
+    return (await llm.stats()).open
+
+
 async def _measure(service: Service, vendor: Service, sizes: Sizes, rate: float) -> PlainRun:
     loop = asyncio.get_running_loop()
     noted: list[Arrival] = []
@@ -80,12 +97,11 @@ async def _measure(service: Service, vendor: Service, sizes: Sizes, rate: float)
 
     async with llm_server_at(vendor.port) as llm:
         await llm.behave(endless(rate))
-        await connect(1)
+        await connect(0)
         await until_open(llm, 1)
         before = proportional_set_size(service.process.pid)
         await asyncio.to_thread(wait_for_quiet, sizes.quiet_wait)
-        await asyncio.gather(*(connect(number) for number in range(sizes.token_streams - 1)))
-        await until_open(llm, sizes.token_streams)
+        opened = await _open_all(connect, llm, sizes.token_streams)
 
         began, read = time.time(), sum(client.tokens for client in clients)
         meter = CpuMeter([service.process.pid, vendor.process.pid])
@@ -97,7 +113,7 @@ async def _measure(service: Service, vendor: Service, sizes: Sizes, rate: float)
             client.transport.abort()
 
     return PlainRun(
-        tokens=read / (ended - began), service=service_cores, stand_in=vendor_cores, others=others,
+        opened=opened, tokens=read / (ended - began), service=service_cores, stand_in=vendor_cores, others=others,
         memory_before=before, memory_open=memory,
         at_client=[delay for at, delay in noted if began <= at <= ended],
     )  # fmt: skip
@@ -115,15 +131,20 @@ def measure(sizes: Sizes, rate: float) -> PlainRun:
             return uvloop.run(_measure(Service(process, port), vendor, sizes, rate))
 
 
-def add_to(report: Report, found: dict[float, list[PlainRun]], streams: int) -> None:
+def add_to(report: Report, found: dict[float, list[PlainRun]]) -> None:
     """One more table."""
     rows = []
     for rate, runs in found.items():
         token = Spread.of(run.service / run.tokens * 1e6 for run in runs)
         delays = [Spread.of(percentile(run.at_client, share) * 1000 for run in runs) for share in (0.5, 0.99)]
-        memory = Spread.of((run.memory_open - run.memory_before) / streams / 1024 for run in runs)
-        cores = [Spread.of(getattr(run, name) for run in runs) for name in ("tokens", "service", "stand_in", "others")]
+        memory = Spread.of((run.memory_open - run.memory_before) / run.opened / 1024 for run in runs)
+        cores = [
+            Spread.of(getattr(run, name) for run in runs)
+            for name in ("opened", "tokens", "service", "stand_in", "others")
+        ]
         rows.append([f"{rate:g}/s", token, *cores, *delays, memory])
         report.figures |= {f"FastAPI + OpenAI SDK, {rate:g}/s: us a token": token}
-    columns = ["us a token", "tokens/s read", "cores", "stand-in cores", "others' cores", "at client p50 ms", "p99"]
+    columns = [
+        "us a token", "open", "tokens/s read", "cores", "stand-in cores", "others' cores", "at client p50 ms", "p99",
+    ]  # fmt: skip
     report.add_table(["FastAPI + OpenAI SDK, each stream", *columns, "KiB a stream"], rows)

@@ -40,9 +40,9 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     token_window: float = 12.0
     """tokens: how long is measured while all are open."""
     depths: tuple[int, ...] = (1_000, 100_000, 1_000_000)
-    throttled: tuple[int, ...] = (10, 1_000, 100_000)
+    throttled: tuple[int, ...] = (10, 1_000, 10_000, 100_000)
     """growth: jobs that wait before gates."""
-    maintained: tuple[int, ...] = (10, 1_000, 100_000)
+    maintained: tuple[int, ...] = (10, 1_000, 10_000, 100_000)
     """maintenance: running jobs, and deltas of one of them."""
     script_calls: int = 30
     """growth, maintenance: calls of a script of which the longest counts."""

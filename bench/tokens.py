@@ -223,7 +223,7 @@ def run(sizes: Sizes) -> Report:
     report.add_table(["each stream", *columns], delays)
     report.add_table(["each stream", "leases lost", "jobs attempted twice"], trouble)
     if PEER_PYTHON.exists():
-        plain_streams.add_to(report, plain, sizes.token_streams)
+        plain_streams.add_to(report, plain)
     return report
 
 
