@@ -24,8 +24,6 @@ from tests.browser.service import (
     streamed,
 )  # fmt: skip
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 
 async def test_a_refusal_is_still_told_while_an_earlier_job_goes_on(seen: Seen) -> None:
     """The next event of the job before does not wipe the message away."""

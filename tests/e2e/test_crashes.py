@@ -20,7 +20,7 @@ LEASE = 2.0
 BUSY = 4.0
 """What a busy machine may add to a promised time, in s."""
 POISON_WORKER = [sys.executable, "-m", "tests.support.poison_worker"]
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 
 async def test_all_jobs_of_a_killed_worker_run_again_at_once(stack: StackMaker, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tests.e2e.conftest import StackMaker
 from tests.support.checks import RawRedis
 from tests.support.stack import Stack, running_stack
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 
 CONNECTING = frozenset({"client|setname", "info"})
 WAIT_MAX, STREAM_MAX = 18, 19

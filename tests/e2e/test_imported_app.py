@@ -27,7 +27,7 @@ from tests.support.processes import ROOT, ServiceProcess, free_port
 from tests.support.sse import follow
 from tests.support.upstash import TOKEN, running_upstash
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 GATEWAY = "services/gateway/asgi.py"
 WITH_STREAMS = "deploy/vercel/with_streams.py"

@@ -10,7 +10,7 @@ import pytest
 from tests.deploy.manifests import Manifest, cloud_run, containers, environment
 from tests.e2e.conftest import StackMaker
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 CLOUD_RUN_SECONDS = 10.0
 """Between SIGTERM and SIGKILL on Cloud Run."""

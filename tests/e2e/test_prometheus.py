@@ -21,7 +21,7 @@ from tests.support.stack import Stack
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed"),
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(300),
 ]
 
 WITHOUT_DATA = {"fleet:presswork_redis_commands:budget30d > 0"}

@@ -15,7 +15,7 @@ from tests.support.checks import leaks
 LEASE = 2.0
 BUSY = 4.0
 """What a busy machine may add to a promised time, in s."""
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 def _starts(kinds: list[str]) -> int:

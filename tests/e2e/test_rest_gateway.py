@@ -20,7 +20,7 @@ from tests.support.processes import ServiceProcess
 from tests.support.readings import Reading
 from tests.support.upstash import TOKEN, Upstash, running_upstash
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 class RestStack:

@@ -18,7 +18,7 @@ from tests.support.llm_behaviour import Behaviour, Refusal
 from tests.support.llm_dialects import CACHED_TOKENS, INPUT_TOKENS
 from tests.support.stack import Stack
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 GROQ, ROUTER, CLAUDE = "groq:llama-3.3-70b", "open_router-2:meta-llama/llama-4:free", "house:claude-haiku-5-5"
 RELOADED = ((INPUT_TOKENS - CACHED_TOKENS) * 10 + 10 * 20) / 1e6

@@ -21,7 +21,7 @@ from tests.support.plain import NO_TLS
 from tests.support.processes import ROOT, ServiceProcess
 from tests.support.stack import Stack
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 @asynccontextmanager

@@ -342,7 +342,7 @@ async def test_no_room_for_a_client_is_named(way: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)
 async def test_three_services_live_with_the_smallest_users(
     shared_server: EmbeddedServer, raw: RawRedis, tmp_path: Path
 ) -> None:

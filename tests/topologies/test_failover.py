@@ -18,7 +18,7 @@ from tests.support.store import complete, new_job, repeated, submit
 from tests.support.topologies import Servers, ask, claimed_anew
 from tests.topologies.conftest import RUNNING
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 async def _claim(store: JobStore, consumer: str = "w1") -> list[Claim]:

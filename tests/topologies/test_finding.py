@@ -16,7 +16,7 @@ from tests.support.sentinel import MASTER_NAME
 from tests.support.store import new_job, repeated, submit
 from tests.support.topologies import ask, running_cluster, running_sentinels
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 PASSWORD = "pass-w0rd/with@signs"
 
 

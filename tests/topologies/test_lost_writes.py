@@ -12,7 +12,7 @@ from shared.store.reading.event_log import EventPage
 from tests.support.store import claim, complete, repeated, submit
 from tests.support.topologies import Servers, claimed_anew
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def _kinds(page: EventPage) -> list[EventKind]:

@@ -24,7 +24,7 @@ from tests.support.topologies import Servers, claimed_anew, running_cluster, run
 from tests.topologies.conftest import kept_running
 from tests.topologies.load import services_on
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120), pytest.mark.skipif(bool(why_not()), reason=why_not())]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.skipif(bool(why_not()), reason=why_not())]
 
 
 @pytest.fixture(scope="module")
