@@ -31,7 +31,7 @@ async def commands(raw: RawRedis) -> Counter[str]:
         return Counter({name: int(rest.split(",")[0]) for name, rest in lines if name not in CONNECTING})
 
     found: Counter[str] = Counter()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while (later := await now()) != found:
             found = later
             await asyncio.sleep(0.4)

@@ -100,7 +100,7 @@ async def test_a_wrong_setting_found_late_is_told_to_the_log_alone(tmp_path: Pat
     process = ServiceProcess("gateway", {"ALLOW_ANONYMOUS": "1"}, log, command=command)
     process.start()
     try:
-        async with httpx.AsyncClient(verify=NO_TLS, base_url=f"http://127.0.0.1:{port}") as client, asyncio.timeout(15):
+        async with httpx.AsyncClient(verify=NO_TLS, base_url=f"http://127.0.0.1:{port}") as client, asyncio.timeout(30):
             while True:
                 try:
                     answer = await client.get("/api/ai/queue-stats")

@@ -94,7 +94,7 @@ async def test_cancelling_a_waiting_and_a_running_job(tmp_path: Path) -> None:
         delayed = (await client.post(SUBMIT, json=body(delaySeconds=600))).json()
         assert (await client.post(delayed["links"]["cancel"])).json()["status"] == "cancelled"
         job = (await client.post(SUBMIT, json=body(parameters={"length": "long"}))).json()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while (await client.get(job["links"]["status"])).json()["status"] != "processing":
                 await asyncio.sleep(0.05)
         assert (await client.post(job["links"]["cancel"])).json()["status"] == "cancelled"

