@@ -123,6 +123,7 @@ async def test_a_submit_answered_oddly_is_sent_again_under_its_key(seen: Seen, o
 async def test_a_poll_answered_oddly_is_not_the_end(seen: Seen, odd: Answer) -> None:
     """It is asked again after a pause, never in a tight loop, until there is an answer about this job."""
     seen.service.answers |= {"events": [said({"title": "No"}, 403)], "status": [odd, said(STATUS)]}
+    await seen.hurry(10)
     await seen.write()
     await seen.status("completed")
     await seen.shows("Hello world")

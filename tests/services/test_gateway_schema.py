@@ -21,7 +21,7 @@ workers = 1
 
 [generation]
 allow-x00 = false
-max-examples = 50
+max-examples = 30
 database = "none"
 
 [[operations]]
