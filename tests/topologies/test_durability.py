@@ -13,10 +13,11 @@ from shared.errors import SettingsInvalid, StoreUnavailable
 from shared.settings import StoreSettings, read
 from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import JobStore, open_store
+from tests.support.fail_over import claimed_anew
 from tests.support.gateway import STATUS, SUBMIT, body, problem, running_gateway
 from tests.support.processes import ServiceProcess
 from tests.support.store import claim, new_job, repeated, submit
-from tests.support.topologies import Pair, claimed_anew, running_pair
+from tests.support.topologies import Pair, running_pair
 
 REDIS = shutil.which("redis-server")
 

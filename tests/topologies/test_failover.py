@@ -14,8 +14,8 @@ from shared.settings import StoreSettings
 from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import JobStore, open_store
 from shared.store.results import WakeUp
+from tests.support.fail_over import Servers, ask, claimed_anew
 from tests.support.store import complete, new_job, repeated, submit
-from tests.support.topologies import Servers, ask, claimed_anew
 from tests.topologies.conftest import RUNNING
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]

@@ -11,10 +11,11 @@ from structlog.testing import capture_logs
 from shared.errors import StoreUnavailable
 from shared.settings import StoreSettings, read
 from shared.store.job_store import open_store
+from tests.support.fail_over import ask
 from tests.support.processes import free_port
 from tests.support.sentinel import MASTER_NAME
 from tests.support.store import new_job, repeated, submit
-from tests.support.topologies import ask, running_cluster, running_sentinels
+from tests.support.topologies import running_cluster, running_sentinels
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 PASSWORD = "pass-w0rd/with@signs"
