@@ -13,16 +13,9 @@ from shared.settings import RestEndpoint, StoreSettings, read_store
 from shared.store.connection.select_transport import COPY_THE_URL, Probe, probe_tcp, settle
 from tests.support.checks import RawRedis
 from tests.support.processes import ROOT, free_port
-from tests.support.upstash import TOKEN, Upstash, running_upstash
+from tests.support.upstash import TOKEN, Upstash
 
 PASSWORD = "correct-horse"
-
-
-@pytest.fixture
-async def upstash(redis_url: str) -> AsyncIterator[Upstash]:
-    """An endpoint before an empty server."""
-    async with running_upstash(redis_url) as running:
-        yield running
 
 
 @pytest.fixture

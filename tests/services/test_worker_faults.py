@@ -15,7 +15,16 @@ from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import JobStore
 from tests.support.checks import RawRedis, leaks
 from tests.support.store import submit
-from tests.support.worker import DONE, Scripted, answers, ended, running_worker, until, waits_for_ever
+from tests.support.worker import (
+    DONE,
+    Scripted,
+    answers,
+    ended,
+    running_worker,
+    until,
+    waits_for_ever,
+    waits_until_closed,
+)
 
 BUSY = JobError(type="ProviderUnavailable", message="the provider is busy", retryable=True)
 
@@ -64,16 +73,8 @@ async def test_a_drain_is_over_when_the_last_job_has_ended(store: JobStore) -> N
 async def test_a_worker_whose_lease_was_taken_stops_paying(store: JobStore) -> None:
     """When another one ended the job, the renewal tells, and the provider's stream is closed."""
     closed = asyncio.Event()
-
-    async def waits(_: GenerationRequest) -> AsyncIterator[str | Completion]:
-        try:
-            await asyncio.Event().wait()
-            yield DONE
-        finally:
-            closed.set()
-
     quick = StoreSettings(redis_url=store.settings.redis_url, lease_seconds=1.0)
-    provider = Scripted(waits)
+    provider = Scripted(waits_until_closed(closed))
     async with running_worker(quick, {"p": provider}):
         (job_id,) = await submit(store)
         await provider.called()

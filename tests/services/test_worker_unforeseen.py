@@ -20,7 +20,7 @@ from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import JobStore
 from tests.support.faults import breaks
 from tests.support.store import claim, submit
-from tests.support.worker import DONE, Scripted, answers, ended, running_worker, until
+from tests.support.worker import DONE, Scripted, answers, ended, running_worker, until, waits_until_closed
 
 RAISED = [
     RuntimeError("a prompt"), MemoryError(), RecursionError(), SystemExit(3), KeyboardInterrupt(),
@@ -193,15 +193,7 @@ async def test_after_two_leases_without_a_renewal_nothing_is_paid_for(
     monkeypatch.setattr(lease_renewal, "RECONNECT_SECONDS", 0.1)
     quick = StoreSettings(redis_url=store.settings.redis_url, lease_seconds=1.0, timeout_seconds=0.3)
     closed = asyncio.Event()
-
-    async def waits(_: GenerationRequest) -> AsyncIterator[str | Completion]:
-        try:
-            await asyncio.Event().wait()
-            yield DONE
-        finally:
-            closed.set()
-
-    provider = Scripted(waits)
+    provider = Scripted(waits_until_closed(closed))
     async with running_worker(quick, {"p": provider}) as (worker, _):
         await submit(store)
         await provider.called()

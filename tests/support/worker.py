@@ -67,6 +67,19 @@ async def waits_for_ever(_: GenerationRequest) -> AsyncIterator[str | Completion
     yield DONE
 
 
+def waits_until_closed(closed: asyncio.Event) -> Stream:
+    """A provider's stream that says nothing until it is closed, which it tells."""
+
+    async def waits(_: GenerationRequest) -> AsyncIterator[str | Completion]:
+        try:
+            await asyncio.Event().wait()
+            yield DONE
+        finally:
+            closed.set()
+
+    return waits
+
+
 def raises(error: Exception) -> Stream:
     """A provider's stream that fails before its first text."""
 
