@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from shared.settings import StoreSettings
@@ -14,6 +15,9 @@ from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import JobStore, open_store
 from tests.support.llm import LlmServer, llm_server_at, llm_server_process
 from tests.support.upstash import Upstash, running_upstash
+
+hypothesis.settings.register_profile("presswork", deadline=None)  # a busy machine is no finding
+hypothesis.settings.load_profile("presswork")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
