@@ -1,4 +1,4 @@
-"""What pages of other origins can do, in Chromium: nothing, also when their name was pointed at us."""
+"""Pages of other origins, in Chromium, can do nothing, also when their name was pointed at us."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from tests.support.stack import Stack
 
 LEASE = 2.0
 BUSY = 20.0
-"""What a busy machine may add to a promised time, in s."""
+"""Time that a busy machine may add to a promised one, in s."""
 POISON_WORKER = [sys.executable, "-m", "tests.support.poison_worker"]
 pytestmark = pytest.mark.timeout(300)
 

@@ -1,4 +1,4 @@
-"""The frugal profile: what a job and a scrape cost is counted at the server, and nothing is given up but haste."""
+"""The pay-per-command profile: the cost of a job and a scrape, counted at the server; only speed is given up."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ async def test_what_a_job_costs(
 
 
 async def test_scrapes_probes_and_statistics_cost_next_to_nothing(frugal: tuple[Stack, RawRedis]) -> None:
-    """Many rounds of what Prometheus, KEDA, a dashboard and an orchestrator ask cost one reading."""
+    """Many rounds of requests by Prometheus, KEDA, a dashboard and an orchestrator cost one reading."""
     running, raw = frugal
     before = await commands(raw)
     for _ in range(20):

@@ -1,4 +1,4 @@
-"""`make run`: the supervisor says in one line what is wrong, and leaves nothing behind, however it is ended."""
+"""`make run`: the supervisor names a fault in one line, and leaves nothing behind, however it is ended."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def _environment(folder: Path, **settings: str) -> dict[str, str]:
 
 
 def _like_a_terminal(terminal: int | None = None) -> None:
-    """Whoever started the tests may ignore a signal (nohup, a background job), and a child would inherit that."""
+    """The starter of the tests may ignore a signal (nohup, a background job), and a child would inherit that."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
-    os.setsid()  # without the terminal of whoever started the tests, if there is one
+    os.setsid()  # without the terminal that started the tests, if there is one
     if terminal is not None:
         fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
 
@@ -82,8 +82,8 @@ def _ended(environment: dict[str, str], folder: Path, command: Sequence[str] = C
         ("GATEWAY_PORT", "tcp://10.0.0.1:8000", "presswork: GATEWAY_PORT: expected a whole number; it holds the"),
         ("DATA_DIR", "/tmp", "presswork: DATA_DIR: others can write to /tmp"),  # noqa: S108 - it is refused
         ("KEY_PREFIX", "a b", "presswork: KEY_PREFIX: must be 1 to 64 letters"),
-        ("OPENAI_API_KEY", "'sk-1'", "presswork: OPENAI_API_KEY stands in quotes"),
-        ("GATEWAY_PORT", "'8000'", "presswork: GATEWAY_PORT stands in quotes"),
+        ("OPENAI_API_KEY", "'sk-1'", "presswork: remove the quotes around OPENAI_API_KEY"),
+        ("GATEWAY_PORT", "'8000'", "presswork: remove the quotes around GATEWAY_PORT"),
         ("DATA_DIR", "/dev/null", "presswork: DATA_DIR: /dev/null cannot be used: File exists"),
         ("DATA_DIR", "/dev/null/data", "presswork: DATA_DIR: /dev/null/data cannot be used: Not a directory"),
     ],
@@ -116,7 +116,7 @@ def test_two_services_cannot_have_one_port(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("setting", PORTS)
 def test_a_taken_port_names_the_setting_that_moves_it(setting: str, tmp_path: Path) -> None:
-    """Somebody else listens there already: one line says which variable to set."""
+    """Another process listens there already: one line says which variable to set."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         status, lines = _ended(_environment(tmp_path, **{setting: str(port)}), tmp_path)
@@ -158,7 +158,7 @@ async def test_a_hang_up_is_passed_on_and_a_closed_terminal_ends_it(tmp_path: Pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-async def test_whatever_ends_it_ends_all_of_it(number: signal.Signals, tmp_path: Path) -> None:
+async def test_any_end_ends_all_of_it(number: signal.Signals, tmp_path: Path) -> None:
     """Behind a proxy, and with settings that are empty, it is up; a signal ends every service, and the same folder and
     ports can be used again, also after the hardest one."""
     if number == signal.SIGKILL and not sys.platform.startswith("linux"):

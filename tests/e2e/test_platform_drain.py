@@ -50,7 +50,7 @@ async def test_a_worker_of_cloud_run_leaves_in_time(stack: StackMaker) -> None:
 
 
 async def _stopped(worker: ServiceProcess) -> float:
-    """How long it took to leave, in s."""
+    """Stop a worker; the seconds that it took to leave."""
     began = time.monotonic()
     assert await worker.stop(60.0) == 0
     return time.monotonic() - began

@@ -78,7 +78,7 @@ class Prometheus:
 
 @asynccontextmanager
 async def watching(running: Stack, folder: Path) -> AsyncIterator[Prometheus]:
-    """Prometheus on the services of a stack, as `make observe` starts it, but looking every second."""
+    """Prometheus on the services of a stack, as `make observe` starts it, but scraping every second."""
     services = [running.gateway, running.notifier, *running.workers]
     targets: dict[str, list[str]] = {}
     for service in services:

@@ -1,4 +1,4 @@
-"""The fleet before its providers: real processes, the real SDKs, and a stand-in that counts what it is asked."""
+"""The fleet before its providers: real processes, the real SDKs, and a simulated one that counts its calls."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(300)
 
 KEY = "sk-planted-4f9c1d"
 LATE_S = 1.0
-"""How late a call may be sent that was let go in time."""
+"""Latest time at which a call may be sent that was let go in time."""
 PROMPT = "a secret launch of the zebra umbrella"
 OPENAI, ANTHROPIC = "openai:gpt-6-luna", "anthropic:claude-haiku-5-5"
 
@@ -73,7 +73,7 @@ async def until_free(running: Stack) -> None:
 
 
 async def until_busy(running: Stack) -> None:
-    """Wait until somebody streams text, or all is done."""
+    """Wait until a worker streams text, or all is done."""
     async with asyncio.timeout(30):
         while (stats := await running.stats())["processing"] == 0 and stats["queued"] > 0:
             await asyncio.sleep(0.02)
@@ -81,7 +81,7 @@ async def until_busy(running: Stack) -> None:
 
 
 async def usage(running: Stack) -> dict[str, Any]:
-    """What the organisation of these tests used, today and yesterday (a run may cross midnight)."""
+    """Usage of the organisation of these tests, today and yesterday (a run may cross midnight)."""
     days = [time.strftime("%Y-%m-%d", time.gmtime(time.time() - ago)) for ago in (86_400, 0)]
     answer = await running.client.get(
         f"{running.gateway.url}/api/ai/usage", params={"organizationId": "org-789", "from": days[0], "to": days[1]}
@@ -89,7 +89,7 @@ async def usage(running: Stack) -> dict[str, Any]:
     return dict(answer.raise_for_status().json())
 
 
-async def test_a_rate_limited_provider_hears_from_a_handful_and_no_job_fails(stack: StackMaker, llm: LlmServer) -> None:
+async def test_a_rate_limited_provider_gets_few_calls_and_no_job_fails(stack: StackMaker, llm: LlmServer) -> None:
     """300 slots in two workers, 300 jobs, 429 with Retry-After: calls go out as a slow start allows until the first
     refusal was heard, and none after; no slot is held, the rate rises slowly afterwards, and every job completes with
     its first attempt."""
@@ -116,7 +116,7 @@ async def test_a_rate_limited_provider_hears_from_a_handful_and_no_job_fails(sta
 
 
 def _slow_start(seconds: float) -> float:
-    """How many calls a gate lets pass in its first seconds: eight a second, doubled each second (docs/adr/0009)."""
+    """Calls that a gate lets pass in its first seconds: eight a second, doubled each second (docs/adr/0009)."""
     return 8 * (2**seconds - 1) / math.log(2)
 
 
@@ -150,7 +150,7 @@ async def test_jobs_complete_on_the_next_provider_while_the_first_is_down(stack:
 async def test_sums_of_cost_equal_the_results_whatever_is_killed(stack: StackMaker, llm: LlmServer) -> None:
     """Three workers under kill -9 and restarts while 60 jobs stream: each is settled once, the organisation's sums are
     those of the results, and the tokens of lost workers are counted as wasted."""
-    # Few slots: what a lost worker held runs one at a time on those that are left.
+    # Few slots: a lost worker's jobs run one at a time on those that are left.
     short = settings(llm, LEASE_SECONDS="1", WORKER_CONCURRENCY="6")
     async with stack(workers=3, **short) as running:
         await llm.behave(Behaviour(tokens=20, gap_s=0.02, first_token_s=0.05))
@@ -216,11 +216,11 @@ async def test_no_key_prompt_or_answer_is_logged_or_measured(stack: StackMaker, 
             (job_id,) = await submit_many(running, 1)
             ends.append(await running.end(job_id))
         services = [running.gateway, running.notifier, *running.workers]
-        told = [(await running.client.get(f"{service.url}/metrics")).text for service in services]
-        told += [service.log.read_text(errors="replace") for service in services]
-        told += [str(job.get("error")) for job in ends]
+        texts = [(await running.client.get(f"{service.url}/metrics")).text for service in services]
+        texts += [service.log.read_text(errors="replace") for service in services]
+        texts += [str(job.get("error")) for job in ends]
     answer = ends[0]["result"]
     assert [job["status"] for job in ends] == ["completed", *["failed"] * 5]
-    for text in told:
+    for text in texts:
         for planted in (KEY, PROMPT, "zebra", answer):
             assert planted not in text

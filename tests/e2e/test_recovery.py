@@ -14,7 +14,7 @@ from tests.support.checks import leaks
 
 LEASE = 2.0
 BUSY = 20.0
-"""What a busy machine may add to a promised time, in s."""
+"""Time that a busy machine may add to a promised one, in s."""
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -23,7 +23,7 @@ def _starts(kinds: list[str]) -> int:
 
 
 async def test_a_killed_workers_job_is_completed_by_another(stack: StackMaker) -> None:
-    """kill -9 in mid-job, a second worker idle: that one begins anew within lease + 2 s; one end, exactly once."""
+    """kill -9 in mid-job, a second worker idle: that one starts again within lease + 2 s; one end, exactly once."""
     async with stack(workers=2, LEASE_SECONDS=str(LEASE), DEMO_TOKENS_PER_SECOND="100") as running:
         job_id = await running.submit(1)
         follower = asyncio.create_task(running.follow(job_id))
@@ -84,7 +84,7 @@ async def test_a_stopped_workers_jobs_are_taken_over_and_it_is_refused(stack: St
 
 
 async def test_everything_goes_on_after_a_restart_of_the_server(stack: StackMaker) -> None:
-    """Workers and streams survive a restart of the server: within 5 s new work runs, nobody restarts anything."""
+    """Workers and streams survive a restart of the server: within 5 s new work runs, without a restart of a service."""
     async with stack(workers=1, LEASE_SECONDS=str(LEASE), DEMO_TOKENS_PER_SECOND="40") as running:
         job_id = await running.submit(1)
         follower = asyncio.create_task(running.follow(job_id))
@@ -100,7 +100,7 @@ async def test_everything_goes_on_after_a_restart_of_the_server(stack: StackMake
     assert reading.events[-1][1] == "completed"
 
 
-async def test_a_drained_worker_hands_its_jobs_back_without_an_attempt(stack: StackMaker) -> None:
+async def test_a_drained_worker_releases_its_jobs_without_an_attempt(stack: StackMaker) -> None:
     """SIGTERM: the worker ends with status 0 within its drain, another one completes the job as its first attempt."""
     settings = {"LEASE_SECONDS": "15", "DRAIN_SECONDS": "0.5", "DEMO_TOKENS_PER_SECOND": "50"}
     async with stack(workers=2, **settings) as running:

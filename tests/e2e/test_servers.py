@@ -49,7 +49,7 @@ def _free() -> dict[str, float]:
 
 
 async def _cost(running: Stack, gate: str) -> float | None:
-    """What a job on this server cost, as its result says."""
+    """Cost of a job on this server, by its result."""
     provider, _, model = gate.partition(":")
     end = await running.end(await running.submit(next(_numbers), provider=provider, model=model))
     assert (end["status"], end["provider"], end["model"]) == ("completed", provider, model)
@@ -113,7 +113,7 @@ async def _adjusted(running: Stack, llm: LlmServer) -> None:
 
 async def test_servers_of_one_dialect_side_by_side(stack: StackMaker, llm: LlmServer, tmp_path: Path) -> None:
     """Each is called with its own key and priced by its own price; after SIGHUP, which ends no service, new prices and
-    keys count; a file that is wrong changes nothing; a parameter that one refuses is told in the result, and counted
+    keys count; a file that is wrong changes nothing; a parameter that one refuses is named in the result, and counted
     once; no key is in any log."""
     await llm.behave(Behaviour(tokens=10, keep_bodies=True))
     async with stack(**_settings(llm, tmp_path)) as running:

@@ -1,4 +1,4 @@
-"""Processes that meet what nobody foresaw: a release that vanishes under them, tasks that do not end (I12)."""
+"""Processes that meet unforeseen faults: a release that vanishes under them, tasks that do not end (I12)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.processes import ROOT, ServiceProcess
 from tests.support.stack import Stack
 
 BUSY = 20.0
-"""What a busy machine may add to a promised time, in s."""
+"""Time that a busy machine may add to a promised one, in s."""
 pytestmark = pytest.mark.timeout(300)
 
 

@@ -26,7 +26,7 @@ async def _run(llm: LlmServer, name: str, *refusals: Refusal, jobs: int = 1, **c
 
 
 async def test_one_repair_and_it_is_remembered(llm: LlmServer) -> None:
-    """A refused parameter costs one more call, once for all jobs of a model; every result says what it lacks."""
+    """A refused parameter costs one more call, once for all jobs of a model; every result names it."""
     refusal = Refusal(parameter="temperature", status=400, body=said("'temperature' is not supported"))
     seen, calls = await _run(llm, "openai", refusal, jobs=3, temperature=0.2)
     assert [call.status for call in calls] == [400, 200, 200, 200]
@@ -43,7 +43,7 @@ async def test_a_limit_under_its_other_name(llm: LlmServer) -> None:
 
 
 async def test_servers_that_name_one_after_the_other(llm: LlmServer) -> None:
-    """Each repair is of another parameter; what was learned before the last one counts too."""
+    """Each repair is of another parameter; fixes learned before the last one count too."""
     refusals = [
         Refusal(parameter="stream_options", status=422, body={"detail": [forbidden("stream_options")]}),
         Refusal(parameter="temperature", status=422, body={"detail": [forbidden("temperature")]}),
@@ -75,7 +75,7 @@ async def test_thinking_that_cannot_be_stopped(llm: LlmServer) -> None:
 
 @pytest.mark.parametrize("name", ["openai", "anthropic"])
 async def test_a_refusal_that_stays_fails_the_job(llm: LlmServer, name: str) -> None:
-    """A server that refuses everything, whatever it says, gets a few calls and no more."""
+    """A server that refuses everything in any words gets a few calls and no more."""
     await llm.behave(Behaviour(fail=Failing(status=400, body=said("temperature, max_tokens, system role unsupported"))))
     url = {"openai": llm.openai_url, "anthropic": llm.anthropic_url}[name]
     async with open_provider(name, url, briefing=lambda _: Brief(max_tokens=300)) as provider:
@@ -93,7 +93,7 @@ async def test_other_failures_are_not_repaired(llm: LlmServer, status: int) -> N
     assert len(await llm.calls()) == 1
 
 
-async def test_what_was_learned_is_bounded(llm: LlmServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_learned_fixes_are_bounded(llm: LlmServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many models a process meets, it remembers the last few; a new key asks for everything again."""
     monkeypatch.setattr(adjustments, "MODELS_MAX", 8)
     refusal = Refusal(parameter="temperature", status=400, body=said("'temperature' is not supported"))

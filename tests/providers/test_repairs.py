@@ -1,4 +1,4 @@
-"""What servers of both dialects say of a parameter that they refuse, and the repair that is read out of it."""
+"""Bodies of both dialects that refuse a parameter, and the repair that is read out of them."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _anthropic_draft() -> Draft:
 
 @pytest.mark.parametrize(("body", "parameter", "how"), OPENAI)
 def test_what_servers_of_openais_dialect_say(body: Any, parameter: str, how: str) -> None:
-    """Each real refusal is read for the one parameter it is about; the request differs afterwards, and tells so."""
+    """Each real refusal is read for the one parameter it is about; the request differs afterwards, and reports it."""
     draft = _openai_draft()
     before = json.dumps(draft.sent)
     (fix,) = find_fixes(body, draft)
@@ -143,7 +143,7 @@ def test_several_at_once() -> None:
     "text", ["role " * 14_000, "system " * 9_000, "1" * 65_000, "'loc': (" * 9_000, "no " * 20_000]
 )
 def test_a_hostile_refusal_takes_no_time(text: str) -> None:
-    """Whatever 64 KiB of a refusal hold, it is read in a few milliseconds."""
+    """Any refusal of 64 KiB is read in a few milliseconds."""
     wide = [[["temperature"] * 100] * 100] * 100
     began = time.process_time()
     find_fixes(said(text) | {"detail": [text, {"loc": [text]}] * 20, "loc": wide}, _openai_draft())

@@ -19,24 +19,24 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
             "must be one of queued, processing, completed, failed, cancelled",
         ),
         ("/api/ai/usage?organizationId=a&from=31.1.2026", "from: must be a date as in 2026-01-31"),
-        ("/api/ai/usage?organizationId=a&to=2024-01-31", "and 2024-01-31, what is left out is of this month"),
+        ("/api/ai/usage?organizationId=a&to=2024-01-31", "and 2024-01-31, a missing day is of this month"),
     ],
 )
 async def test_a_bad_query_is_explained(strict: httpx.AsyncClient, query: str, message: str) -> None:
-    """The detail says what may stand there, also of what the caller left out."""
+    """The detail names the allowed values, also of fields that the caller left out."""
     assert message in problem(await strict.get(query), 400, "invalid-request")["detail"]
 
 
 @pytest.mark.parametrize("job_id", ["x", "ai-job-0000000000000-000000000", "../../x", "%7Bx%7D", "*"])
 async def test_an_unknown_job_is_404_everywhere(strict: httpx.AsyncClient, job_id: str) -> None:
-    """An id that names no job is 404, whatever it looks like."""
+    """An id that names no job is 404 in any form."""
     problem(await strict.get(f"{STATUS}?jobId={job_id}"), 404, "not-found")
     problem(await strict.post(f"/api/ai/jobs/{job_id}/cancel"), 404, "not-found")
     problem(await strict.post(f"/api/ai/jobs/{job_id}/retry"), 404, "not-found")
 
 
 @pytest.mark.parametrize("job_id", ["", "%20", "+", "%00", "ai-job-0000000000000-00000000%0a", "x" * 65])
-async def test_what_nobody_means_as_a_job_id_is_400(strict: httpx.AsyncClient, job_id: str) -> None:
+async def test_a_malformed_job_id_is_400(strict: httpx.AsyncClient, job_id: str) -> None:
     """Empty, blank, with control characters or too long: the caller's code is wrong, and the answer says so."""
     for query in (f"{STATUS}?jobId={job_id}", f"{STATUS}?jobId={job_id}&wait=1"):
         assert fields(problem(await strict.get(query), 400, "invalid-request")) == {"jobId"}

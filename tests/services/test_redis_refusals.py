@@ -1,4 +1,4 @@
-"""What a Redis server takes away while services run: it is named, once, and nothing needs a restart."""
+"""Rights and room that a Redis server takes away while services run: named once, and nothing needs a restart."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.store import new_job, repeated
 async def test_rights_that_are_taken_away_and_given_back(
     shared_server: EmbeddedServer, raw: RawRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A refusal at run time makes a service look again: it is not ready and says why, until it may again."""
+    """A refusal at run time makes a service check again: it is not ready and gives the reason, until it may again."""
     monkeypatch.setattr(checks, "AGAIN_S", 0.1)
     await give_rights(raw, Role.GATEWAY)
     async with opened(shared_server, Role.GATEWAY) as store:
@@ -49,7 +49,7 @@ async def test_rights_that_are_taken_away_and_given_back(
 async def test_only_who_writes_marks_a_new_master(
     shared_server: EmbeddedServer, raw: RawRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The notifier runs no script, whatever its user may do. A gateway that could not do it at first does it as soon as
+    """The notifier runs no script, even if its user may. A gateway that could not do it at first does it as soon as
     it may: before anything else is served."""
     monkeypatch.setattr(checks, "AGAIN_S", 0.05)
     await raw("CONFIG", "RESETSTAT")
@@ -67,8 +67,8 @@ async def test_only_who_writes_marks_a_new_master(
         assert await raw("EXISTS", KEYS.fixed("failover")) == 1
 
 
-async def test_what_is_refused_later_is_one_line_each(shared_server: EmbeddedServer, raw: RawRedis) -> None:
-    """Out of memory, no replica, a replica now: what it is, and what to do."""
+async def test_later_refusals_are_one_line_each(shared_server: EmbeddedServer, raw: RawRedis) -> None:
+    """Out of memory, no replica, a replica now: the line gives the fault and the remedy."""
     await give_rights(raw, Role.GATEWAY)
     said = {}
     async with opened(shared_server, Role.GATEWAY) as store:
@@ -101,7 +101,7 @@ def _breaking() -> list[tuple[str, list[tuple[str, ...]], list[tuple[str, ...]]]
 
 
 async def test_a_disk_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
-    """The server refuses writes because it could not save: what it is, and where to look."""
+    """The server refuses writes because it could not save: the line gives the fault and the place to check."""
     server = EmbeddedServer(tmp_path / "gone", port=free_port(), aof=False)
     server.start()
     url = f"redis://127.0.0.1:{server.port}"
@@ -126,7 +126,7 @@ async def test_a_disk_that_cannot_be_written_is_one_line(tmp_path: Path) -> None
 async def test_channels_that_are_taken_away_are_missed(
     shared_server: EmbeddedServer, raw: RawRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who only listens and sleeps hears of it too, and looks at everything again."""
+    """A service that only listens and sleeps notices it too, and checks everything again."""
     monkeypatch.setattr(checks, "AGAIN_S", 0.1)
     await give_rights(raw, Role.WORKER)
     async with opened(shared_server, Role.WORKER) as store:

@@ -1,5 +1,5 @@
-"""The matrix of docs/redis-requirements.md: what a Redis user or server lacks is named, nothing is served meanwhile,
-and once it is there nothing needs a restart. On Valkey and, where it is installed, on Debian's Redis 7.0."""
+"""The matrix of docs/redis-requirements.md: faults of a Redis user or server are named, nothing is served until they
+are gone, and once it is there nothing needs a restart. On Valkey and, where it is installed, on Debian's Redis 7.0."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from tests.support.sse import follow
 
 
 def test_the_page_is_that_of_the_rows() -> None:
-    """`make docs` writes it: its tables are what is tried here, its lists what the scripts need."""
+    """`make docs` writes it: its tables are the rows tried here, its lists the scripts' commands."""
     text = PATH.read_text(encoding="utf-8")
     assert text == written(text)
     assert " ".join(BROAD) in text
 
 
 @pytest.mark.parametrize("row", USERS, ids=lambda row: row.lacks)
-async def test_what_a_user_lacks_is_named(row: UserRow, shared_server: EmbeddedServer, raw: RawRedis) -> None:
+async def test_missing_rights_of_a_user_are_named(row: UserRow, shared_server: EmbeddedServer, raw: RawRedis) -> None:
     """Every service that needs it names it; one that does not need it is ready."""
     for role in Role:
         await give_rights(raw, role, *row.rules)
@@ -56,7 +56,7 @@ async def test_every_single_command_is_named(shared_server: EmbeddedServer, raw:
 
 
 @pytest.mark.parametrize("row", SERVERS, ids=lambda row: row.what)
-async def test_what_a_server_lacks_is_named(row: ServerRow, shared_server: EmbeddedServer, raw: RawRedis) -> None:
+async def test_faults_of_a_server_are_named(row: ServerRow, shared_server: EmbeddedServer, raw: RawRedis) -> None:
     """For all services, with all rights."""
     for role in Role:
         await give_rights(raw, role)
@@ -114,7 +114,7 @@ def test_every_command_of_the_scripts_can_be_tried() -> None:
 
 
 def test_every_command_outside_of_scripts_is_listed() -> None:
-    """A read that somebody adds is one that the smallest users must be allowed."""
+    """A new read must be allowed to the smallest users."""
     sources = (path.read_text(encoding="utf-8") for path in (ROOT / "shared" / "store").rglob("*.py"))
     sent = {name for text in sources for name in re.findall(r"execute\(\s*\"([A-Z]+)\"", text)}
     listed = {command.split()[0] for role in Role for command in commands(role)}
@@ -122,7 +122,7 @@ def test_every_command_outside_of_scripts_is_listed() -> None:
 
 
 async def test_a_start_costs_little_where_commands_are_billed(shared_server: EmbeddedServer, raw: RawRedis) -> None:
-    """The frugal profile tries what matters most; what is refused later makes it look at everything."""
+    """The pay-per-command profile tries the most important rights; a later refusal makes it check everything."""
     for role in Role:
         await give_rights(raw, role, frugal=True)
         await missing(shared_server, role, frugal=True)
@@ -142,7 +142,7 @@ async def test_a_start_costs_little_where_commands_are_billed(shared_server: Emb
 async def test_three_services_live_with_the_smallest_users(
     shared_server: EmbeddedServer, raw: RawRedis, tmp_path: Path
 ) -> None:
-    """A job goes from submit to its last event with what the page allows and no more; and a service that started with
+    """A job goes from submit to its last event with the rights of the page and no more; and a service that started with
     less is not ready, takes and claims nothing, names it in its log, and is ready without a restart once it has it."""
     for role in Role:
         await give_rights(raw, role)

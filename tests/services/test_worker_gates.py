@@ -132,8 +132,8 @@ async def test_a_refused_key_asks_the_next_and_fails_when_there_is_none(store: J
 
 
 async def test_a_stream_that_broke_is_retried_and_never_spliced(store: JobStore) -> None:
-    """After the first token no other provider goes on: the attempt is used up, the next begins anew, and the events
-    tell the reader to clear."""
+    """After the first token no other provider goes on: the attempt is used up, the next starts from nothing, and the
+    events ask the reader to clear."""
 
     async def breaks_once(request: GenerationRequest) -> AsyncIterator[str | Completion]:
         yield "half a "
@@ -202,7 +202,7 @@ async def test_a_gate_that_failed_is_probed_and_opens_again(store: JobStore, red
 
     async with running_worker(store.settings, {"a": _gated(recovers)}, gate_failures=2):
         ids = await submit(store, 8, max_attempts=10)
-        await until(lambda: _closed(store))
+        await until(lambda: _blocked(store))
         down = False
         async with RawRedis(redis_url) as raw:
             await unblock_gate(raw, "a:a")
@@ -211,11 +211,11 @@ async def test_a_gate_that_failed_is_probed_and_opens_again(store: JobStore, red
     assert [gate.blocked_ms for gate in await store.queries.gates()] == [0]
 
 
-async def _closed(store: JobStore) -> bool:
+async def _blocked(store: JobStore) -> bool:
     return any(gate.reason == "unavailable" and gate.blocked_ms > 0 for gate in await store.queries.gates())
 
 
-async def test_what_one_customer_asks_for_does_not_close_the_gate(store: JobStore) -> None:
+async def test_requests_of_one_customer_do_not_block_the_gate(store: JobStore) -> None:
     """Calls that were answered, only not with a text, are no failures of the provider: the next job runs at once."""
     refuse = ["nothing"] * 4
 

@@ -1,4 +1,4 @@
-"""Which waiting job a worker gets: by priority, and what was begun before what was not."""
+"""The order of waiting jobs: by priority, and begun jobs before new ones."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def test_a_recovered_job_is_the_next_claimed(store: JobStore, raw: RawRedi
 
 @pytest.mark.parametrize("poll", [True, False])
 @pytest.mark.parametrize("priority", ["high", "normal"])
-async def test_what_was_handed_back_goes_before_what_waits(store: JobStore, priority: str, poll: bool) -> None:
+async def test_released_jobs_go_before_waiting_ones(store: JobStore, priority: str, poll: bool) -> None:
     """A drained worker's job does not queue up behind 100 others, and is among the next two claimed."""
     held = await claim_one(store)
     await submit(store, 100, priority)
@@ -64,7 +64,7 @@ async def test_what_was_handed_back_goes_before_what_waits(store: JobStore, prio
 
 
 @pytest.mark.parametrize("poll", [True, False])
-async def test_a_high_job_does_not_wait_behind_what_was_handed_back(store: JobStore, poll: bool) -> None:
+async def test_a_high_job_does_not_wait_behind_released_ones(store: JobStore, poll: bool) -> None:
     """Twenty came back, and high ones come one after the other: each is among the next two claimed (I8)."""
     await submit(store, 20)
     for held in await claim(store, 20):

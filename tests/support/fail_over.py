@@ -50,7 +50,7 @@ async def info(server: EmbeddedServer, section: str) -> dict[str, str]:
 
 
 def _online(replication: dict[str, str], offset: str = "") -> int:
-    """How many replicas a master has; `offset`: of those that have got so far."""
+    """Number of a master's replicas; `offset`: of those that have got so far."""
     lines = [line for name, line in replication.items() if name.startswith("slave")]
     return sum(f"state=online{offset}" in line for line in lines)
 

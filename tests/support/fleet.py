@@ -20,7 +20,7 @@ OF_WORKERS: Final = (
     "DEMO_", "WORKER_", "DRAIN_", "PRICES", "PROVIDER_", "OPENAI_BASE", "OPENAI_PRICED", "ANTHROPIC_BASE",
     "ANTHROPIC_PRICED",
 )  # fmt: skip
-"""How settings begin that workers alone read: the others go on as they are when one of them changes."""
+"""Prefixes of settings that workers alone read: the others go on as they are when one of them changes."""
 
 
 def settings_of(name: str, settings: Mapping[str, str]) -> dict[str, str]:

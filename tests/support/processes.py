@@ -51,7 +51,7 @@ class ServiceProcess:
         self.settings = dict(environment)
         self.signalled = False
         self._command = list(command or [sys.executable, "-m", f"services.{name}"])
-        # Nothing of this machine's environment may change what is tested.
+        # Nothing of this machine's environment may change the tested behaviour.
         self._environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),

@@ -40,7 +40,7 @@ async def opened(server: EmbeddedServer, role: Role, **settings: object) -> Asyn
 
 
 async def missing(server: EmbeddedServer, role: Role, **settings: object) -> str:
-    """What is named; empty when the service is ready."""
+    """The named fault; empty when the service is ready."""
     async with opened(server, role, **settings) as store:
         try:
             await ping_or_unfit(store)

@@ -18,7 +18,7 @@ from tests.support.tls import Authority
 
 MASTER_NAME: Final = "queue"
 DOWN_MS: Final = 1500
-"""How long a master must be silent to be replaced. A machine under load must not reach it by accident."""
+"""Silence after which a master is replaced, in ms. A machine under load must not reach it by accident."""
 
 
 def _lines(options: tuple[str, ...]) -> list[str]:

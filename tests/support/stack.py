@@ -21,7 +21,7 @@ from tests.support.readings import Reading
 
 @dataclass
 class Stack:
-    """A running system. `environment` is what every service got; `front` calls all gateways and notifiers in turn."""
+    """A running system. `environment` is that of every service; `front` calls all gateways and notifiers in turn."""
 
     server: EmbeddedServer
     services: list[ServiceProcess]

@@ -34,7 +34,7 @@ def _url(kind: str, tls: Authority | None, rest: str) -> str:
 
 
 class Pair(NamedTuple):
-    """A master and its replica, with nobody who would let the replica take over."""
+    """A master and its replica, without a process that would let the replica take over."""
 
     master: EmbeddedServer
     replica: EmbeddedServer
@@ -88,7 +88,7 @@ async def _make_cluster(nodes: list[tuple[EmbeddedServer, int]], masters: int) -
                 try:
                     await ask(replica, "CLUSTER", "REPLICATE", owner_id)
                     break
-                except RedisError:  # it has not heard of the owner yet
+                except RedisError:  # it does not know the owner yet
                     await asyncio.sleep(0.05)
         for node, _ in nodes:
             while (await _cluster_info(node)) != ("ok", str(len(nodes))):

@@ -120,7 +120,7 @@ async def test_fsync_without_an_append_only_file_stops_the_gateway(redis_url: st
 
 @pytest.mark.skipif(REDIS is None, reason="redis-server is not installed on this machine")
 async def test_redis_7_0_replicates_but_has_no_waitaof(tmp_path: Path) -> None:
-    """`replicated` works on Redis 7.0; `fsync` is refused at the start, in words that say what is missing."""
+    """`replicated` works on Redis 7.0; `fsync` is refused at the start, with the name of the missing part."""
     async with running_pair(tmp_path / "servers", binary=Path(str(REDIS))) as pair:
         async with open_store(_settings(pair.master.url, "replicated"), client_name="test") as store:
             await submit(store, 5)

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 async def _claim(store: JobStore, consumer: str = "w1") -> list[Claim]:
-    """What can be claimed, as a worker does it: again while there is more."""
+    """Claim all that can be claimed, as a worker does it."""
     claims, more = list[Claim](), True
     while more:
         claimed = await repeated(lambda: store.claim(consumer, 10, poll=True, suspect=True))
@@ -37,7 +37,7 @@ async def _status(store: JobStore, job_id: str) -> JobStatus:
 
 
 async def test_jobs_survive_the_death_of_the_master(servers: Servers, store: JobStore) -> None:
-    """What was replicated goes on: the lease holds, the view is known to be broken, the waiting job is claimed."""
+    """Replicated jobs go on: the lease holds, the view is known to be broken, the waiting job is claimed."""
     (running,) = await submit(store, 1)
     (held,) = await _claim(store)
     (waiting,) = await submit(store, 1)
@@ -52,18 +52,19 @@ async def test_jobs_survive_the_death_of_the_master(servers: Servers, store: Job
     assert [one.job_id for one in await claimed_anew(store, "w2", 10)] == [waiting]
 
 
-async def _rings(store: JobStore) -> bool:
-    """Whether somebody hears the bell that is rung on the master."""
+async def _notified(store: JobStore) -> bool:
+    """Whether a listener receives the notification published on the master."""
     return bool(await repeated(lambda: store._reads.execute("PUBLISH", store.keys.job_channel("job"), "x")))
 
 
 async def test_nobody_waits_on_a_master_that_is_gone_without_a_word(servers: Servers, store: JobStore) -> None:
-    """The old master stands still, its connections open: commands, the sleeping worker and the bell all move over."""
+    """The old master stands still, its connections open: commands, the sleeping worker and the subscriber all move
+    over."""
     assert await store.wait_for_work(1) is WakeUp.NONE
-    sleeping = asyncio.create_task(_next_ring(store))
+    sleeping = asyncio.create_task(_next_notification(store))
     async with store.subscriber.listen(store.keys.job_channel("job")) as listener:
         await listener.wait(5)
-        assert await _rings(store)
+        assert await _notified(store)
         await servers.in_sync()
         old = await servers.master()
         old.pause()
@@ -71,21 +72,21 @@ async def test_nobody_waits_on_a_master_that_is_gone_without_a_word(servers: Ser
         began = time.monotonic()
         await repeated(lambda: store.submit(new_job()))
         assert await asyncio.wait_for(sleeping, 60) is WakeUp.JOB
-        while not await _rings(store):
+        while not await _notified(store):
             await asyncio.sleep(0.05)
         assert time.monotonic() - began < 60
         old.resume()
     assert len(await _claim(store)) == 1
 
 
-async def _next_ring(store: JobStore) -> WakeUp:
-    while (ring := await repeated(lambda: store.wait_for_work(60_000))) is WakeUp.NONE:
+async def _next_notification(store: JobStore) -> WakeUp:
+    while (wake_up := await repeated(lambda: store.wait_for_work(60_000))) is WakeUp.NONE:
         pass
-    return ring
+    return wake_up
 
 
 async def test_everything_follows_a_master_that_hands_over(servers: Servers, store: JobStore) -> None:
-    """The old master lives on as a replica: the commands find the new one, and take the bell with them."""
+    """The old master lives on as a replica: the commands find the new one, and the subscriber follows."""
     async with store.subscriber.listen(store.keys.job_channel("job")) as listener:
         await listener.wait(5)
         (job_id,) = await submit(store, 1)
@@ -93,7 +94,7 @@ async def test_everything_follows_a_master_that_hands_over(servers: Servers, sto
         await servers.hand_over()
         await repeated(lambda: store.submit(new_job()))
         async with asyncio.timeout(30):
-            while not await _rings(store):
+            while not await _notified(store):
                 await asyncio.sleep(0.05)
     claims = await _claim(store)
     assert job_id in {held.job_id for held in claims}

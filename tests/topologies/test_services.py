@@ -14,8 +14,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 @pytest.mark.parametrize("kind", RUNNING)
 async def test_no_confirmed_job_is_lost_by_a_fail_over_under_load(kind: str, tmp_path: Path) -> None:
-    """Under 30 jobs/s the replicas are cut off for half a second, then master and worker are killed: what happened in
-    that time is lost, and with DURABILITY=replicated every job that was answered with 202 ends once all the same."""
+    """Under 30 jobs/s the replicas are cut off for half a second, then master and worker are killed: the writes of
+    that time are lost, and with DURABILITY=replicated every job that was answered with 202 still ends once."""
     async with (
         RUNNING[kind](tmp_path / "servers", replicas=2) as servers,
         services_on(servers, tmp_path, workers=2, DURABILITY="replicated") as running,

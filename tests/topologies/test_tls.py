@@ -62,7 +62,7 @@ async def _opened(url: str) -> AsyncIterator[JobStore]:
 
 
 async def _lives(store: JobStore) -> None:
-    """A job from its submit to its end, heard over the bell and read from its log."""
+    """A job from its submit to its end, notified over pub/sub and read from its log."""
     life = JobLife(store)
     async with store.subscriber.listen(store.keys.job_channel(life.id)) as listener:
         await (await life.submit()).start()
@@ -99,7 +99,8 @@ async def test_the_services_over_tls(servers: Servers, tmp_path: Path) -> None:
 
 
 async def test_a_server_that_wants_a_certificate(tmp_path: Path, authority: Authority) -> None:
-    """A client's certificate and key are options of the URL; without them no call is served, and one line tells."""
+    """A client's certificate and key are options of the URL; without them no call is served, and one line reports
+    it."""
     port = free_port()
     options = (*authority.options(port), "--tls-auth-clients", "yes")
     url = f"rediss://127.0.0.1:{port}{authority.query}"
@@ -113,7 +114,7 @@ async def test_a_server_that_wants_a_certificate(tmp_path: Path, authority: Auth
     assert [line["event"] for line in lines] == ["redis_not_reached"]
 
 
-async def test_an_authority_nobody_knows_is_told_once(servers: Servers) -> None:
+async def test_an_unknown_authority_is_reported_once(servers: Servers) -> None:
     """Without the private authority no call is sent; one line says why, without the URL, and calls fail in time."""
     stranger = servers.url.partition("?")[0].replace("://", "://user:the-secret@")
     with capture_logs() as lines:

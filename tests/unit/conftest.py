@@ -1,4 +1,4 @@
-"""What tests of logging change for their whole process, and put back."""
+"""State of logging that tests change for their whole process, put back afterwards."""
 
 from __future__ import annotations
 
