@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from shared.settings import StoreSettings
@@ -13,6 +14,10 @@ from shared.store.connection.connector import RedisSettings, new_connection
 from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import JobStore, open_store
 from tests.support.llm import LlmServer, llm_server_at, llm_server_process
+from tests.support.upstash import Upstash, running_upstash
+
+hypothesis.settings.register_profile("presswork", deadline=None)  # a busy machine is no finding
+hypothesis.settings.load_profile("presswork")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -63,3 +68,10 @@ async def llm(llm_port: int) -> AsyncIterator[LlmServer]:
     """Our own stand-in as if just started."""
     async with llm_server_at(llm_port) as server:
         yield server
+
+
+@pytest.fixture
+async def upstash(redis_url: str) -> AsyncIterator[Upstash]:
+    """An endpoint of Redis over REST, before an empty server."""
+    async with running_upstash(redis_url) as running:
+        yield running

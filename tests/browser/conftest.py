@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from http.server import ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -32,12 +33,22 @@ from tests.support.stack import Stack
 
 __all__ = ["fleet", "stack"]
 
+HERE = Path(__file__).parent
+
 FLAGS = (
     # Names of foreign sites lead to this machine.
     "--host-resolver-rules=MAP *.example 127.0.0.1",
     # Of newer browsers this would stop some attempts of foreign pages before they reach us.
     "--disable-features=LocalNetworkAccessChecks,BlockInsecurePrivateNetworkRequests",
 )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the tests of this folder in one event loop: the browser is theirs together."""
+    for item in items:
+        if item.path.parent == HERE:
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
 
 RECORD = """
 window.seen = {text: [], status: []};

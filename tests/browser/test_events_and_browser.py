@@ -26,8 +26,6 @@ from tests.browser.service import (
     streamed,
 )  # fmt: skip
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 
 @pytest.mark.parametrize(
     ("events", "status", "text"),

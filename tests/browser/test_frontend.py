@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import itertools
 
-import pytest
-
 from shared.store.keys import Keys
 from tests.browser.conftest import Browsing, BrowsingMaker
 from tests.support.checks import RawRedis
-
-pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 SLOW = {"DEMO_TOKENS_PER_SECOND": "40"}
 """About 5 s for a long text."""

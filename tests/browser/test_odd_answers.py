@@ -24,8 +24,6 @@ from tests.browser.service import (
     streamed,
 )  # fmt: skip
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
 
 async def test_a_refusal_is_still_shown_while_an_earlier_job_goes_on(seen: Seen) -> None:
     """The next event of the job before does not wipe the message away."""
@@ -125,6 +123,7 @@ async def test_a_submit_answered_oddly_is_sent_again_under_its_key(seen: Seen, o
 async def test_a_poll_answered_oddly_is_not_the_end(seen: Seen, odd: Answer) -> None:
     """It is asked again after a pause, never in a tight loop, until there is an answer about this job."""
     seen.service.answers |= {"events": [said({"title": "No"}, 403)], "status": [odd, said(STATUS)]}
+    await seen.hurry(10)
     await seen.write()
     await seen.status("completed")
     await seen.shows("Hello world")

@@ -11,7 +11,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-import pytest
 import pytest_asyncio
 
 from shared.settings import StoreSettings
@@ -19,8 +18,6 @@ from shared.store.embedded.server import EmbeddedServer
 from tests.support.chromium import Page
 from tests.support.gateway import body, running_gateway
 from tests.support.notifier import running_notifier
-
-pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 EVIL, FRIEND = "evil.example", "friend.example"
 """Names of foreign sites, which lead to this machine; the second is allowed."""

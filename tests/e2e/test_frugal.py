@@ -15,7 +15,7 @@ from tests.e2e.conftest import StackMaker
 from tests.support.checks import RawRedis
 from tests.support.stack import Stack, running_stack
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 
 CONNECTING = frozenset({"client|setname", "info"})
 WAIT_MAX, STREAM_MAX = 18, 19
@@ -31,7 +31,7 @@ async def commands(raw: RawRedis) -> Counter[str]:
         return Counter({name: int(rest.split(",")[0]) for name, rest in lines if name not in CONNECTING})
 
     found: Counter[str] = Counter()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while (later := await now()) != found:
             found = later
             await asyncio.sleep(0.4)

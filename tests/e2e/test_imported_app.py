@@ -27,7 +27,7 @@ from tests.support.processes import ROOT, ServiceProcess, free_port
 from tests.support.sse import follow
 from tests.support.upstash import TOKEN, running_upstash
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 GATEWAY = "services/gateway/asgi.py"
 WITH_STREAMS = "deploy/vercel/with_streams.py"
@@ -100,7 +100,7 @@ async def test_a_wrong_setting_found_late_is_logged_alone(tmp_path: Path) -> Non
     process = ServiceProcess("gateway", {"ALLOW_ANONYMOUS": "1"}, log, command=command)
     process.start()
     try:
-        async with httpx.AsyncClient(verify=NO_TLS, base_url=f"http://127.0.0.1:{port}") as client, asyncio.timeout(15):
+        async with httpx.AsyncClient(verify=NO_TLS, base_url=f"http://127.0.0.1:{port}") as client, asyncio.timeout(30):
             while True:
                 try:
                     answer = await client.get("/api/ai/queue-stats")

@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.conftest import StackMaker
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 async def test_a_job_streams_its_text_and_the_status_has_the_same(stack: StackMaker) -> None:

@@ -21,7 +21,7 @@ from tests.support.stack import Stack
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed"),
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(300),
 ]
 
 WITHOUT_DATA = {"fleet:presswork_redis_commands:budget30d > 0"}
@@ -46,7 +46,7 @@ class Prometheus:
 
     async def ready(self) -> None:
         """Wait until it answers queries."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while True:
                 try:
                     if (await self._client.get(f"{self.url}/-/ready")).status_code == 200:
@@ -93,7 +93,7 @@ async def watching(running: Stack, folder: Path) -> AsyncIterator[Prometheus]:
         yield prometheus
     finally:
         process.terminate()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             await process.wait()
 
 

@@ -20,7 +20,7 @@ from tests.support.processes import ServiceProcess
 from tests.support.readings import Reading
 from tests.support.upstash import TOKEN, Upstash, running_upstash
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 class RestStack:
@@ -94,7 +94,7 @@ async def test_cancelling_a_waiting_and_a_running_job(tmp_path: Path) -> None:
         delayed = (await client.post(SUBMIT, json=body(delaySeconds=600))).json()
         assert (await client.post(delayed["links"]["cancel"])).json()["status"] == "cancelled"
         job = (await client.post(SUBMIT, json=body(parameters={"length": "long"}))).json()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while (await client.get(job["links"]["status"])).json()["status"] != "processing":
                 await asyncio.sleep(0.05)
         assert (await client.post(job["links"]["cancel"])).json()["status"] == "cancelled"

@@ -18,7 +18,7 @@ from tests.support.llm_behaviour import Behaviour, Refusal
 from tests.support.llm_dialects import CACHED_TOKENS, INPUT_TOKENS
 from tests.support.stack import Stack
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 GROQ, ROUTER, CLAUDE = "groq:llama-3.3-70b", "open_router-2:meta-llama/llama-4:free", "house:claude-haiku-5-5"
 RELOADED = ((INPUT_TOKENS - CACHED_TOKENS) * 10 + 10 * 20) / 1e6
@@ -59,7 +59,7 @@ async def _cost(running: Stack, gate: str) -> float | None:
 
 async def _said(running: Stack, folder: Path, event: str, times: int) -> None:
     """Wait until the worker's log has an event so often."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while _logs(folder).count(f'"event":"{event}"') < times:
             assert all(service.process.poll() is None for service in running.services)
             await asyncio.sleep(0.02)

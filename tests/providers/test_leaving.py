@@ -20,7 +20,7 @@ SLOW = {
 
 async def _left(llm: LlmServer) -> None:
     """Wait until the stand-in has seen its only client go."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (await llm.stats()).open:
             await asyncio.sleep(0.01)
     (call,) = await llm.calls()
@@ -29,7 +29,7 @@ async def _left(llm: LlmServer) -> None:
 
 async def _opened(llm: LlmServer, tokens: int = 0) -> None:
     """Wait until a stream is open and so many tokens were sent in the last one."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not (await llm.stats()).open or (await llm.calls())[-1].tokens < tokens:
             await asyncio.sleep(0.01)
 

@@ -199,7 +199,7 @@ async def test_a_server_that_does_not_say_that_it_is_over(
     would throw it away."""
     monkeypatch.setattr("services.worker.providers.replies.stream_reader.END_SECONDS", 0.2)
     await llm.behave(Behaviour(raw=raw, cut="stall"))
-    async with open_provider(name, url(llm, name), read_timeout_s=30.0) as provider, asyncio.timeout(10):
+    async with open_provider(name, url(llm, name), read_timeout_s=30.0) as provider, asyncio.timeout(30):
         seen = await collect(provider, request(name))
     assert (seen.text, seen.done.finish_reason, seen.whole) == ("Hi you", "stop", True)
 

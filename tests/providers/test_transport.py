@@ -156,14 +156,14 @@ async def test_leaving_before_the_head() -> None:
     """A call that is cancelled while the server still thinks closes its connection at once."""
     async with serving(b"", stay=True) as served, opened() as client:
         calling = asyncio.create_task(client.get(served.url, timeout=60))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not any(served.heads):
                 await asyncio.sleep(0.01)
         calling.cancel()
         with pytest.raises(asyncio.CancelledError):
             await calling
         # The server reads until we go: that it ends proves that we went, well before any time-out of the client.
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await served.gone()
 
 

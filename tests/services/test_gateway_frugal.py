@@ -116,7 +116,7 @@ async def test_an_end_during_a_broken_subscription_is_read(redis_url: str) -> No
         began = time.monotonic()
         assert (await _waited(client, cut_before)).json()["status"] == "completed"
         assert (await waiting).json()["status"] == "completed"
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 25
 
 
 async def test_another_tenant_waits_for_nothing(redis_url: str) -> None:
@@ -126,7 +126,7 @@ async def test_another_tenant_waits_for_nothing(redis_url: str) -> None:
         await client.get(STATUS, params={"jobId": "ai-job-1737465123456-0bc123def", "wait": 0.1}, headers=alice)
         answer = await client.post(SUBMIT, json=body(organizationId="alice"), headers=alice)
         job_id = answer.raise_for_status().json()["jobId"]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             problem(await _waited(client, job_id, headers=bob), 404, "not-found")
         waiting = asyncio.create_task(_waited(client, job_id, headers=alice))
         await complete(store, await _claimed(store))
@@ -238,7 +238,7 @@ async def test_an_idle_gateway_listens_for_nobody(redis_url: str) -> None:
             expected = AwaitedJobs(store, kept_s=0.1)
             await expected.submit(job)
             assert expected._jobs
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(30):
                 while expected._jobs:
                     await asyncio.sleep(0.02)
         assert not store.subscriber._subscriptions.channels

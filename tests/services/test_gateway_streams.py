@@ -61,7 +61,7 @@ async def test_streams_end_when_the_gateway_stops(redis_url: str, store: JobStor
         await stream.__aenter__()
         await stream.take(1)
         began = loop.time()
-    assert loop.time() - began < 4
+    assert loop.time() - began < 30
     assert await stream.rest() == []
     stream.cut()
 

@@ -31,7 +31,7 @@ async def test_each_job_runs_where_its_model_is(store: JobStore, gated: bool) ->
             providers = {name: Scripted(answers, gated=gated) for name in names}
             await stack.enter_async_context(running_worker(settings, providers, worker_concurrency=2))
         await asyncio.gather(*(store.submit(job) for job in jobs))
-        found = [await ended(store, job.id, seconds=20.0) for job in jobs]
+        found = [await ended(store, job.id) for job in jobs]
     assert {(job.status, job.attempt) for job in found} == {(JobStatus.COMPLETED, 1)}
     for job, snapshot in zip(jobs, found, strict=True):
         assert snapshot.outcome is not None
@@ -86,7 +86,7 @@ async def test_a_missing_model_ends_a_job_and_a_coming_one_is_waited_for(store: 
         await until(throttled)
         async with running_worker(hasty, {"a": Scripted(answers, gated=True)}):
             assert (await ended(store, soon.id)).status is JobStatus.COMPLETED
-        failed = await ended(store, never.id, seconds=20.0)
+        failed = await ended(store, never.id)
     assert failed.outcome is not None
     assert failed.outcome.error is not None
     assert (failed.outcome.error.type, failed.attempt) == ("ProviderNotConfigured", 0)

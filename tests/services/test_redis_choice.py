@@ -13,16 +13,9 @@ from shared.settings import RestEndpoint, StoreSettings, read_store
 from shared.store.connection.select_transport import COPY_THE_URL, Probe, probe_tcp, select
 from tests.support.checks import RawRedis
 from tests.support.processes import ROOT, free_port
-from tests.support.upstash import TOKEN, Upstash, running_upstash
+from tests.support.upstash import TOKEN, Upstash
 
 PASSWORD = "correct-horse"
-
-
-@pytest.fixture
-async def upstash(redis_url: str) -> AsyncIterator[Upstash]:
-    """An endpoint before an empty server."""
-    async with running_upstash(redis_url) as running:
-        yield running
 
 
 @pytest.fixture
@@ -98,7 +91,7 @@ async def _stops(service: str, environment: Mapping[str, str]) -> str:
         sys.executable, "-m", f"services.{service}",
         cwd=ROOT, env=dict(environment), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         output, _ = await process.communicate()
     assert process.returncode in (1, 2)
     return output.decode()

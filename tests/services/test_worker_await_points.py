@@ -199,7 +199,7 @@ async def _free(worker: Worker) -> bool:
     return worker._pool.free == SLOTS and not worker._pool.attempts
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_a_fault_at_every_await_costs_an_attempt_at_most(store: JobStore, redis_url: str) -> None:
     """Any await may raise or hang, for every kind of attempt: the job ends as it would, or is tried again and
     does then; each attempt ends within its time-out plus a lease, with one line; all slots are free again, also when

@@ -83,10 +83,10 @@ async def test_a_cancelled_job_keeps_its_text_and_costs_an_estimate(store: JobSt
     patient = StoreSettings(redis_url=store.settings.redis_url, lease_seconds=60.0)
     async with running_worker(patient, {"p": Scripted(waits)}):
         (job_id,) = await submit(store)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await taken.wait()
         assert (await store.cancel(job_id)).state == "requested"
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await closed.wait()
         job = await ended(store, job_id)
     assert (job.status, job.outcome is not None) == (JobStatus.CANCELLED, True)

@@ -15,7 +15,16 @@ from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import JobStore
 from tests.support.checks import RawRedis, leaks
 from tests.support.store import submit
-from tests.support.worker import DONE, Scripted, answers, ended, running_worker, until, waits_for_ever
+from tests.support.worker import (
+    DONE,
+    Scripted,
+    answers,
+    ended,
+    running_worker,
+    until,
+    waits_for_ever,
+    waits_until_closed,
+)
 
 BUSY = JobError(type="ProviderUnavailable", message="the provider is busy", retryable=True)
 
@@ -52,33 +61,25 @@ async def test_a_drain_is_over_when_the_last_job_has_ended(store: JobStore) -> N
         yield DONE
 
     provider = Scripted(waits)
-    async with running_worker(_patient(store), {"p": provider}, drain_seconds=12.0) as (_, stop):
+    async with running_worker(_patient(store), {"p": provider}, drain_seconds=100.0) as (_, stop):
         await submit(store)
         await provider.called()
         stop.set()
         release.set()
-        stopped = time.monotonic()
-    assert time.monotonic() - stopped < 10.0
+        told = time.monotonic()
+    assert time.monotonic() - told < 50.0
 
 
 async def test_a_worker_whose_lease_was_taken_stops_paying(store: JobStore) -> None:
     """When another one ended the job, the renewal reports it, and the provider's stream is closed."""
     closed = asyncio.Event()
-
-    async def waits(_: GenerationRequest) -> AsyncIterator[str | Completion]:
-        try:
-            await asyncio.Event().wait()
-            yield DONE
-        finally:
-            closed.set()
-
     quick = StoreSettings(redis_url=store.settings.redis_url, lease_seconds=1.0)
-    provider = Scripted(waits)
+    provider = Scripted(waits_until_closed(closed))
     async with running_worker(quick, {"p": provider}):
         (job_id,) = await submit(store)
         await provider.called()
         await store.cancel(job_id, force=True)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await closed.wait()
 
 
@@ -147,7 +148,7 @@ async def test_a_claim_in_flight_at_the_drain_is_not_left_to_its_lease(store: Jo
 
         scripts._transport.execute = slow  # type: ignore[method-assign]  # a slow network
         await submit(store)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             await delivered.wait()
         stop.set()
         await asyncio.sleep(0.05)
@@ -218,13 +219,13 @@ async def test_suspects_are_isolated_and_all_of_them_run_in_the_end(
         for job_id in ids:
             await raw("HSET", store.keys.job(job_id), "losses", losses - 1)
     recovered = 0
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while recovered < 10:
             found = await store.maintenance.recover("finder", [])
             recovered += found.requeued
             await asyncio.sleep((found.next_ms or 0) / 1000)
     async with running_worker(_patient(store), {"p": Scripted(counts)}, worker_concurrency=16):
         for job_id in ids:
-            await ended(store, job_id, seconds=20.0)
+            await ended(store, job_id)
     # A first loss makes no suspect: how many then run at once is a question of time alone.
     assert most == beside or (losses == 1 and most > 2)

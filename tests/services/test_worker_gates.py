@@ -61,7 +61,7 @@ async def test_a_rate_limit_stops_the_fleet_and_frees_its_slots(store: JobStore,
             await unblock_gate(raw, "p:p")
         ids += await submit(store)  # whoever is woken by it sees the others
         for job_id in ids:
-            snapshot = await ended(store, job_id, seconds=20.0)
+            snapshot = await ended(store, job_id)
             assert (snapshot.status, snapshot.attempt) == (JobStatus.COMPLETED, 1)
     # A slow start: nine at once, and eight a second, doubled each second, until the first refusal was heard of.
     assert early <= 12 + 8 * (2 ** (calls[early - 1] - calls[0]) - 1) / math.log(2)
@@ -207,7 +207,7 @@ async def test_a_gate_that_failed_is_probed_and_opens_again(store: JobStore, red
         async with RawRedis(redis_url) as raw:
             await unblock_gate(raw, "a:a")
         for job_id in [*ids, *await submit(store)]:
-            assert (await ended(store, job_id, seconds=20.0)).status is JobStatus.COMPLETED
+            assert (await ended(store, job_id)).status is JobStatus.COMPLETED
     assert [gate.blocked_ms for gate in await store.queries.gates()] == [0]
 
 

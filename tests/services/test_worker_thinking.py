@@ -109,7 +109,7 @@ async def test_a_cancelled_thought_is_paid(store: JobStore) -> None:
 
     async with running_worker(store.settings, {"p": Scripted(thinks)}):
         (job_id,) = await submit(store)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await begun.wait()
         await store.cancel(job_id)
         job = await ended(store, job_id)

@@ -44,7 +44,7 @@ def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 async def _take_all_slots(url: str) -> None:
     async with RawRedis(url) as raw:
         await raw("CLUSTER", "ADDSLOTSRANGE", 0, SLOTS - 1)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while b"cluster_state:ok" not in await raw("CLUSTER", "INFO"):
                 await asyncio.sleep(0.02)
 

@@ -53,7 +53,7 @@ async def test_commands_go_on_after_a_session_that_broke_on_the_unforeseen(redis
     """Reader, writer or connector raise an error that is not of Redis, three times: the next command is answered."""
     connect, raised = _breaking(redis_url, method, 3)
     with structlog.testing.capture_logs() as lines:
-        async with aclosing(Multiplexer(connect, timeout=0.5)) as socket, asyncio.timeout(10):
+        async with aclosing(Multiplexer(connect, timeout=0.5)) as socket, asyncio.timeout(30):
             reply = None
             while reply is None:
                 with contextlib.suppress(StoreUnavailable):

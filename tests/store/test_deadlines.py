@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
+from functools import partial
 
 import pytest
 
@@ -15,13 +15,24 @@ from shared.store.results import CallReport
 from shared.store.transitions import Requeue, Reroute
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, block, routing, throttle_all
-from tests.support.store import KEYS, breaches, claim, complete, error_of, make_overdue, new_job, status_of, submit
+from tests.support.store import (
+    KEYS,
+    breaches,
+    claim,
+    complete,
+    error_of,
+    make_overdue,
+    new_job,
+    repeated,
+    status_of,
+    submit,
+)
 
 
 async def _promote_all(store: JobStore, *, heads: bool = False) -> int:
     """As a worker's loop does: call after call until nothing more is due now. How many calls."""
     calls = 1
-    while (await store.maintenance.promote(heads=heads)).next_ms == 0:
+    while (await repeated(partial(store.maintenance.promote, heads=heads))).next_ms == 0:
         calls += 1
     return calls
 
@@ -34,10 +45,8 @@ async def test_all_that_end_at_once_end_in_time(two: JobStore, raw: RawRedis) ->
         ids += await submit(two, 25, route=route, deadline_ms=3_600_000)
     await throttle_all(two)
     await make_overdue(raw, *ids)
-    began = time.monotonic()
-    calls = await _promote_all(two)
-    assert time.monotonic() - began < two.settings.lease_seconds + 2.0
-    assert calls >= 400 / 64
+    # One call ends 64 at most; how long that takes is for the machine to say.
+    assert 400 / 64 <= await _promote_all(two) <= 400 / 32
     assert Counter([await error_of(two, job_id) for job_id in ids]) == {"DeadlineExceeded": 400}
     assert await breaches(two, raw, ids) == []
 

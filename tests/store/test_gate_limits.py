@@ -22,7 +22,7 @@ async def test_a_gate_that_opens_lets_go_one_by_one_in_order(one: JobStore, raw:
     assert await claim(one) == []
     seen = list[str]()
     await unblock_gate(raw, A)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while len(seen) < 10:
             claims = await claim(one)
             assert len(claims) <= 1 or seen
@@ -94,7 +94,7 @@ async def test_a_token_limit_reserves_before_and_settles_after(url: str) -> None
         assert 25_000 < claimed.next_ms < 35_000
         assert await claim(store) == []
         await store.report(A, CallReport.NONE, tokens=100 - held.reserved)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not await claim(store):
                 await asyncio.sleep(0.02)
 

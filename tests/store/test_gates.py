@@ -69,7 +69,7 @@ async def test_a_refused_call_goes_to_the_next_gate(two: JobStore, raw: RawRedis
     assert await reroute(two, second, CallReport.LIMITED, gate=B, retry_ms=9_000) == ("throttled", "")
     assert await reroute(two, third, CallReport.REFUSED, B) == ("throttled", "")
     await unblock_gate(raw, B)
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(30):
         while not (found := [held for held in await claim(two) if held.job_id == third.job_id]):
             await asyncio.sleep(0.02)
     assert found[0].gate == B

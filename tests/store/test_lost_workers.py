@@ -229,7 +229,7 @@ async def test_one_worker_polls_for_all_and_is_replaced(url: str, raw: RawRedis)
         await make_stale(raw, held)
         refused = await other.maintenance.recover("b", [])
         assert (refused.requeued, refused.isolated, refused.unfinished) == (0, None, True)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not (await other.maintenance.recover("b", [])).requeued:
                 await asyncio.sleep(0.05)
         assert await drain(other) == 1

@@ -57,7 +57,7 @@ async def _receive(store: JobStore, job_id: str, counted: Counter[str], *, unsub
         await listener.wait(5)
         await store.events.read(job_id, None)
     if unsubscribes:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while not counted["UNSUBSCRIBE"]:
                 await asyncio.sleep(0.01)
 

@@ -119,7 +119,7 @@ async def _no_snapshot(scene: Scene) -> AsyncIterator[None]:
 
 async def _save(raw: RawRedis, wanted: bytes) -> None:
     await raw("BGSAVE")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while wanted not in (found := await raw("INFO", "persistence")) or b"bgsave_in_progress:1" in found:
             await asyncio.sleep(0.01)
 

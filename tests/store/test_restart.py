@@ -14,8 +14,8 @@ from shared.settings import StoreSettings
 from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import JobStore, open_store
 from tests.support.checks import RawRedis
+from tests.support.fail_over import claimed_anew
 from tests.support.store import KEYS, breaches, claim, complete, repeated, submit
-from tests.support.topologies import claimed_anew
 
 AOF = "appendonlydir"
 

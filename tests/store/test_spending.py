@@ -15,7 +15,7 @@ from shared.store.reading.usage import UsageRow
 from shared.store.routing import Routing
 from shared.store.transitions import Finish, Requeue
 from tests.support.checks import RawRedis
-from tests.support.store import claim, complete, make_stale, submit, usage_rows
+from tests.support.store import claim, complete, lose, submit, usage_rows
 
 GATE = "openai:gpt-a"
 INPUT, OUTPUT = 37.5, 150.0
@@ -26,22 +26,19 @@ SPENT = Spent(
 )
 
 
-def _settings(url: str) -> StoreSettings:
-    return StoreSettings(redis_url=url, lease_seconds=2.0)
-
-
 @pytest.fixture
 async def store(url: str) -> AsyncIterator[JobStore]:
     """A store of a worker that knows the price of its only model."""
     routing = Routing(chain=(GATE,), prices={GATE: (INPUT, OUTPUT)})
-    async with open_store(_settings(url), client_name="test", routing=routing) as opened:
+    async with open_store(StoreSettings(redis_url=url, lease_seconds=2.0), client_name="t", routing=routing) as opened:
         yield opened
 
 
 @pytest.fixture
 async def unpriced(url: str) -> AsyncIterator[JobStore]:
     """A store that knows the fleet's chain and no price, as a gateway's."""
-    async with open_store(_settings(url), client_name="test", routing=Routing(chain=(GATE,))) as opened:
+    routing = Routing(chain=(GATE,))
+    async with open_store(StoreSettings(redis_url=url, lease_seconds=2.0), client_name="t", routing=routing) as opened:
         yield opened
 
 
@@ -72,12 +69,6 @@ async def _ended(store: JobStore, job_id: str) -> JobSnapshot:
     return job
 
 
-async def _lose(store: JobStore, raw: RawRedis, held: Claim) -> None:
-    await make_stale(raw, held)
-    await store.renew("finder", [])
-    await store.maintenance.recover("finder", [])
-
-
 async def _settled(store: JobStore, delay_ms: int) -> str:
     """A job that failed once, whose attempt was settled, and that is to be tried again."""
     (job_id,) = await submit(store)
@@ -93,7 +84,7 @@ async def test_a_job_that_lost_all_its_workers_costs_what_they_wrote(store: JobS
         (held,) = await claim(store, consumer=f"w{life}")
         assert held.lost_bytes == 10 * life
         await store.append(held, 2, "ten bytes.")
-        await _lose(store, raw, held)
+        await lose(store, raw, held)
     job = await _ended(store, job_id)
     assert job.outcome is not None
     assert job.outcome.error is not None
@@ -107,7 +98,7 @@ async def test_a_job_whose_workers_wrote_nothing_cost_nothing_that_is_known(stor
     (job_id,) = await submit(store)
     for life in range(1 + LOSSES_MAX):
         (held,) = await claim(store, consumer=f"w{life}")
-        await _lose(store, raw, held)
+        await lose(store, raw, held)
     assert (await _ended(store, job_id)).status == "failed"
 
 
@@ -142,7 +133,7 @@ async def test_lost_text_without_a_price_has_no_cost(unpriced: JobStore, raw: Ra
     (job_id,) = await submit(unpriced)
     (held,) = await claim(unpriced)
     await unpriced.append(held, 2, "four")
-    await _lose(unpriced, raw, held)
+    await lose(unpriced, raw, held)
     await unpriced.cancel(job_id)
     job = await _ended(unpriced, job_id)
     assert job.outcome is not None
@@ -157,7 +148,7 @@ async def test_a_cancelled_job_that_lost_its_worker_keeps_its_text_and_cost(stor
     await store.append(held, 2, "The harbour at ")
     await store.append(held, 3, "dawn")
     await store.cancel(job_id)
-    await _lose(store, raw, held)
+    await lose(store, raw, held)
     job = await _ended(store, job_id)
     assert job.outcome is not None
     assert (job.status, job.outcome.result) == ("cancelled", "The harbour at dawn")
@@ -172,7 +163,7 @@ async def test_prices_that_changed_count_for_jobs_that_end_later(store: JobStore
         await store.append(held, 2, "dawn")
         await store.cancel(held.job_id)
         store.maintenance.reprice(Routing(prices=prices))
-        await _lose(store, raw, held)
+        await lose(store, raw, held)
         job = await store.status(held.job_id)
         assert job is not None
         assert job.outcome is not None

@@ -87,7 +87,7 @@ async def test_a_large_job_is_not_starved_by_small_ones(url: str, raw: RawRedis)
         seconds, micros = await raw("TIME")
         soon = int(seconds) * 1000 + int(micros) // 1000 + 900
         await raw("HSET", KEYS.fixed("gates"), A, f"0 0 0 0 1 {soon} 0 {soon} 0 0 0 0 0")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not (claims := await claim(store)):
                 await asyncio.sleep(0.02)
         assert claims[0].job_id == large

@@ -11,7 +11,8 @@ import pytest
 
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
-from tests.support.topologies import Servers, running_cluster, running_sentinels
+from tests.support.fail_over import Servers
+from tests.support.topologies import running_cluster, running_sentinels
 
 RUNNING: Final[dict[str, Callable[..., AbstractAsyncContextManager[Servers]]]] = {
     "cluster": running_cluster,

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.checks import counts, leaks
+from tests.support.fail_over import Servers
 from tests.support.gateway import body
 from tests.support.pace import beats
 from tests.support.readings import Reading, contradictions
 from tests.support.sse import TERMINAL
 from tests.support.stack import Stack, running_stack
-from tests.support.topologies import Servers
 
 SETTINGS = {"LEASE_SECONDS": "3", "DEMO_TOKENS_PER_SECOND": "100"}
 

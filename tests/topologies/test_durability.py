@@ -13,10 +13,11 @@ from shared.errors import SettingsInvalid, StoreUnavailable
 from shared.settings import StoreSettings, read
 from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import JobStore, open_store
+from tests.support.fail_over import claimed_anew
 from tests.support.gateway import STATUS, SUBMIT, body, problem, running_gateway
 from tests.support.processes import ServiceProcess
 from tests.support.store import claim, new_job, repeated, submit
-from tests.support.topologies import Pair, claimed_anew, running_pair
+from tests.support.topologies import Pair, running_pair
 
 REDIS = shutil.which("redis-server")
 
@@ -50,7 +51,7 @@ async def test_a_submit_waits_for_the_replica_and_nobody_else_does(pair: Pair, s
     await submit(store, 5)
     pair.replica.pause()
     refusal, pings = asyncio.create_task(_refused(store)), 0
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not refusal.done():
             await store.ping()
             pings += 1
@@ -89,7 +90,7 @@ async def test_an_unconfirmed_job_is_named_to_the_client(pair: Pair) -> None:
         found = (await client.get(STATUS, params={"jobId": document["jobId"]})).json()
         assert found["status"] == "queued"
         pair.replica.resume()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while (answer := await client.post(SUBMIT, json=body(), headers=headers)).status_code == 503:
                 await asyncio.sleep(0.05)
     assert (answer.status_code, answer.json()["jobId"]) == (202, document["jobId"])

@@ -14,11 +14,11 @@ from shared.settings import StoreSettings
 from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import JobStore, open_store
 from shared.store.results import WakeUp
+from tests.support.fail_over import Servers, ask, claimed_anew
 from tests.support.store import complete, new_job, repeated, submit
-from tests.support.topologies import Servers, ask, claimed_anew
 from tests.topologies.conftest import RUNNING
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 async def _claim(store: JobStore, consumer: str = "w1") -> list[Claim]:
@@ -71,10 +71,10 @@ async def test_nobody_waits_on_a_master_that_is_gone_without_a_word(servers: Ser
         await servers.master(other_than=old)
         began = time.monotonic()
         await repeated(lambda: store.submit(new_job()))
-        assert await asyncio.wait_for(sleeping, 15) is WakeUp.JOB
+        assert await asyncio.wait_for(sleeping, 60) is WakeUp.JOB
         while not await _notified(store):
             await asyncio.sleep(0.05)
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 60
         old.resume()
     assert len(await _claim(store)) == 1
 
@@ -93,7 +93,7 @@ async def test_everything_follows_a_master_that_hands_over(servers: Servers, sto
         await servers.in_sync()
         await servers.hand_over()
         await repeated(lambda: store.submit(new_job()))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while not await _notified(store):
                 await asyncio.sleep(0.05)
     claims = await _claim(store)

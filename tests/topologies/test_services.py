@@ -9,7 +9,7 @@ import pytest
 from tests.topologies.conftest import RUNNING
 from tests.topologies.load import Load, services_on
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.mark.parametrize("kind", RUNNING)

@@ -16,15 +16,16 @@ from shared.errors import SettingsInvalid, StoreUnavailable
 from shared.settings import StoreSettings
 from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import JobStore, open_store
+from tests.support.fail_over import Servers, claimed_anew
 from tests.support.job_life import JobLife
 from tests.support.processes import free_port
 from tests.support.store import claim, complete, repeated, submit
 from tests.support.tls import REDIS, Authority, why_not
-from tests.support.topologies import Servers, claimed_anew, running_cluster, running_sentinels
+from tests.support.topologies import running_cluster, running_sentinels
 from tests.topologies.conftest import kept_running
 from tests.topologies.load import services_on
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120), pytest.mark.skipif(bool(why_not()), reason=why_not())]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.skipif(bool(why_not()), reason=why_not())]
 
 
 @pytest.fixture(scope="module")

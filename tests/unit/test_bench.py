@@ -16,7 +16,7 @@ from bench.report import Report, Spread, number, percentile
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", command.NAMES)
 def test_a_benchmark_runs_and_finds_figures(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each benchmark measures the real services with tiny sizes, alone, and answers positive figures."""

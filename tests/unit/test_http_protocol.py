@@ -197,7 +197,7 @@ async def test_who_leaves_a_stream_has_left() -> None:
     async def stream() -> Stream:
         return Stream(pieces())
 
-    async with serving(serve.application([stream])) as running, asyncio.timeout(15):
+    async with serving(serve.application([stream])) as running, asyncio.timeout(30):
         connection = await running.connect()
         connection.send(b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert await connection.read(1)

@@ -95,7 +95,7 @@ async def test_ops_routes_show_the_state_of_the_service() -> None:
         assert (broken.status_code, broken.headers["content-type"]) == (500, "application/problem+json")
         assert "secret" not in broken.text
     service.stop.set()
-    await asyncio.wait_for(serving, 15)
+    await asyncio.wait_for(serving, 30)
 
 
 async def test_a_signal_lets_open_answers_finish() -> None:
@@ -106,10 +106,10 @@ async def test_a_signal_lets_open_answers_finish() -> None:
         with serve.set_by_signals(service.stop):
             serving = await service.start(client)
             slow = asyncio.create_task(client.get("/slow"))
-            await asyncio.wait_for(service.entered.wait(), 5)
+            await asyncio.wait_for(service.entered.wait(), 30)
             os.kill(os.getpid(), signal.SIGTERM)
-            assert (await asyncio.wait_for(slow, 15)).text == "done"
-            await asyncio.wait_for(serving, 15)
+            assert (await asyncio.wait_for(slow, 30)).text == "done"
+            await asyncio.wait_for(serving, 30)
     assert signal.getsignal(signal.SIGTERM) == before
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", service.port)) != 0
