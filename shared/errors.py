@@ -54,6 +54,14 @@ class JobUnreadable(PressworkError):
         self.state = state
 
 
+class KeyNotFound(PressworkError):
+    """No such API key, or it belongs to another organisation."""
+
+
+class TooManyKeys(PressworkError):
+    """The organisation has as many API keys as it may have."""
+
+
 class LeaseLost(PressworkError):
     """The lease was replaced or the job ended: whatever this worker still holds of it counts no more (I4)."""
 

@@ -20,12 +20,13 @@ from shared.errors import IdempotencyConflict, JobNotFound, LeaseLost, Presswork
 from shared.job import Claim, JobSnapshot, JobStatus, NewJob
 from shared.settings import StoreSettings
 from shared.store import backend
+from shared.store.api_keys import ApiKeys
 from shared.store.connection import server_errors
 from shared.store.connection.connector import RedisSettings
 from shared.store.connection.multiplexer import Observer
 from shared.store.engine import arguments
 from shared.store.engine.script_calls import Calls
-from shared.store.keys import Keys
+from shared.store.keys import Keys, encode_id
 from shared.store.maintenance import ServerClock, Upkeep
 from shared.store.preflight.requirements import Role
 from shared.store.pubsub.listeners import Messages
@@ -36,6 +37,7 @@ from shared.store.reading.event_log import EventLog
 from shared.store.reading.organization_events import OrganizationLog
 from shared.store.results import CallReport, CancelReply, Claimed, Renewed, Rerouted, Ring, Submitted
 from shared.store.routing import Routing
+from shared.store.tenant_jobs import TenantJobs
 from shared.store.transitions import Finish, Requeue, Reroute
 
 PING_FRESH_S: Final = 300.0
@@ -69,6 +71,7 @@ class JobStore:
         self.organization_events = OrganizationLog(self._reads, self.keys)
         self._pinged_at = -PING_FRESH_S
         self._clock = ServerClock()
+        self.api_keys = ApiKeys(self._calls, self._reads, self.keys)
         self.overview = Overview(self._calls, self._reads, self.keys)
         self.upkeep = Upkeep(self._calls, self._reads, self.keys, settings, self._clock)
 
@@ -119,9 +122,17 @@ class JobStore:
         record = records.parse(job_id, values)
         return record.snapshot if record else None
 
-    async def cancel(self, job_id: str, *, force: bool = False) -> CancelReply:
-        """End a waiting job, or ask the worker of a running one to; `force` ends it here and takes the lease away."""
-        reply = (await self._calls.run("cancel", [(job_id, int(force))]))[0]
+    def jobs_of(self, organization_id: str | None) -> TenantJobs:
+        """Jobs as this organisation may know them; None: an operator's view, of all."""
+        return TenantJobs(organization_id, status=self.status, cancel=self.cancel, events=self.events)
+
+    async def cancel(self, job_id: str, *, force: bool = False, organization_id: str | None = None) -> CancelReply:
+        """End a waiting job, or ask the worker of a running one to; `force` ends it here and takes the lease away.
+
+        JobNotFound also when the job is not of `organization_id` (None: of any).
+        """
+        owner = "" if organization_id is None else encode_id(organization_id)
+        reply = (await self._calls.run("cancel", [(job_id, int(force), owner)]))[0]
         server_errors.check_item(reply)
         code, state = reply[0].decode(), reply[1].decode()
         if code == "MISSING":

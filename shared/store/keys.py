@@ -30,10 +30,14 @@ on Redis Cluster.
 | index:<org>:<day> | list | outlives its jobs        | job ids of an organisation in order of submission             |
 | usage:<org>:<day> | hash | USAGE_TTL_DAYS           | sums of what jobs used: project and model -> packed sums       |
 | org:<org>     | stream | 24 h                       | life-cycle events of an organisation, newest 1,000            |
+| key:<key id>  | hash   | none; 30 d after its end   | an API key: hash, organisation, scopes (`api_keys.py`)         |
+| org_keys:<org> | zset  | none                       | ids of an organisation's keys, by creation (ms); `*`: all's |
+| organizations | set    | none                       | organisations that have keys or settings                      |
+| audit_trail   | stream | none; capped               | changes of keys and settings, and by whom (`audit_trail.py`)   |
 
 <org> is an organisation's id as `encode_id` makes it, here, in `org` of a record and in the ledger's lines.
 
-Channels: bell:<job id>, orgbell:<org>, control:<consumer>.
+Channels: bell:<job id>, orgbell:<org>, control:<consumer>, key_channel:changed (ids of keys that changed).
 """
 
 from __future__ import annotations
@@ -70,10 +74,12 @@ FIXED: Final = (
     "gates",
     "parked",
     "deadlines",
+    "organizations",
+    "audit_trail",
 )
 PREFIXES: Final = (
     "job", "log", "idem", "index", "usage", "org", "bell", "orgbell", "control", "lane", "throttled",
-    "wake",
+    "wake", "key", "org_keys", "key_channel",
 )  # fmt: skip
 
 
@@ -163,6 +169,19 @@ class Keys:
     def usage(self, organization_id: str, day: int) -> str:
         """Sums of what an organisation's jobs used that ended on one day (days since the epoch)."""
         return f"{self.prefix('usage')}{encode_id(organization_id)}:{day}"
+
+    def api_key(self, key_id: str) -> str:
+        """Record of an API key."""
+        return self.prefix("key") + key_id
+
+    def organization_keys(self, holder: str) -> str:
+        """Ids of the API keys of an organisation, encoded, or of the operators (`*`)."""
+        return self.prefix("org_keys") + holder
+
+    @property
+    def key_channel(self) -> str:
+        """Channel that carries the ids of API keys that were revoked or changed."""
+        return self.prefix("key_channel") + "changed"
 
     @staticmethod
     def idempotency(organization_id: str, key: str) -> str:

@@ -7,6 +7,7 @@ whatever may pass (Redis away, too many streams, shutting down) is a 200 that en
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 from urllib.parse import parse_qsl
@@ -15,18 +16,21 @@ from weakref import WeakValueDictionary
 from litestar import asgi
 from litestar.enums import ScopeType
 from litestar.handlers import ASGIRouteHandler
-from litestar.types import Receive, Scope, Send
+from litestar.types import Receive, Send
+from litestar.types import Scope as HttpScope
 
-from shared.errors import JobNotFound, JobUnreadable, StoreUnavailable
+from shared.errors import StoreUnavailable
 from shared.events import parse_event_id
-from shared.http.auth import Authenticator, Identity
+from shared.http.auth import Identity, Scope
 from shared.http.job_ids import read_job_id
 from shared.http.problems import METHOD_NOT_ALLOWED, NOT_FOUND, Problem, invalid
+from shared.identity.authenticator import Authenticator
 from shared.job import IDENTIFIER
 from shared.store.job_store import JobStore
 from shared.store.pubsub.listeners import RUNG, Listener
 from shared.streams import sse
 from shared.streams.hub import Hub
+from shared.streams.key_watch import KeyWatch
 from shared.streams.organization_feed import OrganizationFeed
 from shared.streams.response import Wire
 from shared.streams.settings import StreamSettings
@@ -59,6 +63,7 @@ class Streams:
         self._store = store
         self._hub = hub
         self._authenticator = authenticator
+        self._watch = KeyWatch(authenticator)
         self._metrics = metrics
         self._heartbeat_s = settings.notifier_heartbeat_seconds
         self._send_s = settings.notifier_send_seconds
@@ -67,27 +72,33 @@ class Streams:
         self._look_s = LOOK_S if store.settings.frugal else 0.0
         self._feeds: WeakValueDictionary[str, OrganizationFeed] = WeakValueDictionary()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: HttpScope, receive: Receive, send: Send) -> None:
         """One request."""
         if scope["type"] != ScopeType.HTTP or scope["method"] != "GET":
             raise Problem(METHOD_NOT_ALLOWED, headers={"Allow": "GET"})
         headers = scope["headers"]
-        identity = self._authenticator.identify(headers)
+        wire = Wire(scope, receive, send, send_seconds=self._send_s)
+        try:
+            identity = await self._authenticator.identify(scope)
+        except StoreUnavailable:  # its key cannot be read now: a browser comes back after 200 alone
+            await wire.only(sse.retry_later())
+            return
+        identity.require_scope(Scope.EVENTS_READ)
         query = _query(scope["query_string"])
         resume = next((value.decode("latin-1") for name, value in headers if name == b"last-event-id"), "")
         resume = resume or query.get("lastEventId", "")
-        wire = Wire(scope, receive, send, send_seconds=self._send_s)
         job_id, organization_id = query.get("jobId"), query.get("organizationId")
         if (job_id is None) == (organization_id is None):
             raise invalid("jobId", "give either jobId or organizationId")
         if job_id is not None:
-            await self._serve(self._job(job_id), _cursor(resume, parse_event_id), identity, wire)
+            await self._serve(self._job(job_id, identity), _cursor(resume, parse_event_id), identity, wire)
         elif organization_id is not None:
             source = self._organization(organization_id, identity)
             await self._serve(source, _cursor(resume, parse_stream_id), identity, wire)
 
-    def _job(self, job_id: str) -> JobSource:
-        return JobSource(self._store.events, self._store.keys, read_job_id(job_id), self._reads)
+    def _job(self, job_id: str, identity: Identity) -> JobSource:
+        jobs = self._store.jobs_of(identity.organization_id)
+        return JobSource(jobs, self._store.keys, read_job_id(job_id), self._reads)
 
     def _organization(self, organization_id: str, identity: Identity) -> OrganizationSource:
         if not self._store.settings.organization_events:
@@ -108,24 +119,29 @@ class Streams:
             source,
             wire,
             heartbeat_s=self._heartbeat_s,
-            stream_s=self._stream_s,
+            stream_s=self._seconds(identity),
             look_s=self._look_s,
             metrics=self._metrics,
         )
-        with self._hub.admitted(subscription):
+        with self._hub.admitted(subscription), self._watch.watching(identity, subscription):
             if self._store.bell.hears(source.channel):
                 async with self._store.bell.listen(source.channel) as listener:
                     await listener.wait(0)  # what rang before the first read tells nothing new
-                    await self._stream(subscription, source, cursor, identity, listener)
+                    await self._stream(subscription, source, cursor, listener)
             else:
-                await self._stream(subscription, source, cursor, identity, None)
+                await self._stream(subscription, source, cursor, None)
+
+    def _seconds(self, identity: Identity) -> float:
+        """How long a stream may last: its caller's key may end before."""
+        if identity.expires_at is None:
+            return self._stream_s
+        return max(0.0, min(self._stream_s, identity.expires_at - time.time()))
 
     async def _stream(
         self,
         subscription: Subscription[CursorT],
         source: Source[CursorT],
         cursor: CursorT | None,
-        identity: Identity,
         listener: Listener | None,
     ) -> None:
         """`listener`: it has listened since before the first read; None: listening costs, so it begins after that."""
@@ -135,12 +151,6 @@ class Streams:
         except StoreUnavailable:
             await wire.only(sse.retry_later())
             return
-        except JobUnreadable as error:
-            if not identity.may_see(error.organization_id):
-                raise JobNotFound from None
-            raise
-        if not identity.may_see(first.organization_id):
-            raise JobNotFound
         if first.ended and not first.wire:
             await wire.nothing_more()
         else:
@@ -150,7 +160,7 @@ class Streams:
         """The route, for Litestar."""
 
         @asgi(PATH, copy_scope=False)
-        async def job_events(scope: Scope, receive: Receive, send: Send) -> None:
+        async def job_events(scope: HttpScope, receive: Receive, send: Send) -> None:
             await self(scope, receive, send)
 
         return job_events

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import msgspec
 
-from shared.http.access import AccessSettings
+from shared.identity.settings import IdentitySettings
 from shared.settings import PositiveSeconds
 
 
-class StreamSettings(AccessSettings, frozen=True, kw_only=True):
+class StreamSettings(IdentitySettings, frozen=True, kw_only=True):
     """How many streams, how long and how patient.
 
     `notifier_max_connections`: beyond so many streams a new one is asked to come back later.

@@ -73,10 +73,11 @@ async def in_time() -> AsyncIterator[None]:
         raise StoreUnavailable("Redis did not answer in time", sent=True) from None
 
 
-def organization_of(identity: Identity, named: str | None) -> str:
-    """The organisation that a call is about: the one it names, else the token's. A 400 or 403 `Problem` otherwise."""
+def organization_of(identity: Identity, named: str | None, field: str = "organizationId") -> str:
+    """The organisation that a call is about: the one it names, else the token's. A 400 or 403 `Problem`, which names
+    `field`, otherwise."""
     organization = named or identity.organization_id
     if organization is None:
-        raise invalid("organizationId", "required")
-    identity.require(organization)
+        raise invalid(field, "required")
+    identity.require(organization, field)
     return organization

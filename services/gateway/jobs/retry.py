@@ -16,7 +16,7 @@ from services.gateway.jobs.finder import JobFinder
 from services.gateway.submit.admission import Admission
 from services.gateway.submit.new_jobs import JobMaker, read_traceparent
 from shared.errors import StoreUnavailable
-from shared.http.auth import Identity
+from shared.http.auth import Identity, Scope
 from shared.http.error_responses import from_error, submit_unavailable
 from shared.http.prefix import prefix_of
 from shared.http.problems import JOB_NOT_FAILED, Problem
@@ -55,7 +55,16 @@ class RetryCall:
         """The handler, for the router of `/api/ai`."""
         summary = "Make one new job from a failed or cancelled one"
 
-        @changing("/jobs/{jobId:str}/retry", summary, 400, 401, 404, 409, 503, status=202, response_headers=[LOCATION])
+        @changing(
+            "/jobs/{jobId:str}/retry",
+            summary,
+            400,
+            404,
+            409,
+            scope=Scope.JOBS_WRITE,
+            status=202,
+            response_headers=[LOCATION],
+        )
         async def retry_job(
             request: Request[Any, Any, Any],
             identity: NamedDependency[Identity],
@@ -79,7 +88,7 @@ class RetryCall:
         if job.status not in RETRIABLE:
             raise Problem(JOB_NOT_FAILED, f"it is {job.status}", job_id=job.id, job_status=job.status)
 
-        retry = self._maker.retry_of(job, traceparent)
+        retry = self._maker.retry_of(job, identity, traceparent)
         await self._admission.admit(1, len(retry.spec.prompt))
         try:
             async with in_time():

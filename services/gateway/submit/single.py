@@ -14,7 +14,7 @@ from services.gateway.http.decoding import decode
 from services.gateway.http.responses import Links
 from services.gateway.submit.admission import Admission
 from services.gateway.submit.new_jobs import JobMaker, read_key, read_traceparent
-from services.gateway.submit.schemas import JobRequest
+from services.gateway.submit.schemas import JobRequest, OperatorJobRequest
 from services.gateway.waiting.awaited_jobs import AwaitedJobs
 from shared.errors import StoreUnavailable
 from shared.http.auth import Identity
@@ -70,8 +70,9 @@ class SubmitCall:
         head = read_head(scope)
         body = await read_body(head, receive, BODY_MAX)
 
+        kind = JobRequest if identity.organization_id is not None else OperatorJobRequest
         key, traceparent = read_key(head.idempotency_key), read_traceparent(head.traceparent)
-        job = self._maker.make(decode(body, JobRequest), body, identity, key=key, traceparent=traceparent)
+        job = self._maker.make(decode(body, kind), body, identity, key=key, traceparent=traceparent)
         await self._admission.admit(1, len(body))
         try:
             submitted = await self.submit(job)

@@ -34,7 +34,10 @@ class Role(enum.Enum):
 
 
 SCRIPTS: Final = {
-    Role.GATEWAY: ("failover", "submit", "cancel", "stats", "oldest", "list", "usage", "vet"),
+    Role.GATEWAY: (
+        "failover", "submit", "cancel", "stats", "oldest", "list", "usage", "create_key", "revoke_key", "note_key_use",
+        "vet",
+    ),
     Role.WORKER: (
         "failover", "claim", "renew", "append", "finish", "requeue", "reroute", "report", "recover", "promote",
         "audit_entries", "audit_records", "oldest", "leave", "vet",
@@ -45,7 +48,18 @@ SCRIPTS: Final = {
 
 _READS: Final = ("HMGET", "HGETALL", "XRANGE", "XREVRANGE", "XLEN")
 DIRECT: Final = {
-    Role.GATEWAY: (*_READS, "TIME", "HSCAN", "LLEN", "LPOS", "LRANGE", "XGROUP CREATE", "SET"),
+    Role.GATEWAY: (
+        *_READS,
+        "TIME",
+        "HSCAN",
+        "LLEN",
+        "LPOS",
+        "LRANGE",
+        "XGROUP CREATE",
+        "SET",
+        "SMEMBERS",
+        "ZRANGE",
+    ),
     Role.WORKER: (*_READS, "TIME", "XREAD", "EXISTS", "ZRANGE", "SET", "SCAN", "ZADD", "PEXPIRE", "XGROUP CREATE"),
     Role.NOTIFIER: _READS,
 }
@@ -56,11 +70,19 @@ SCRIPTING: Final = ("EVAL", "EVALSHA", "SCRIPT LOAD")
 BLOCKING: Final = {Role.WORKER: ("BZPOPMIN",)}
 """What no script may call: tried on a connection of its own."""
 
-HEARD: Final = {Role.GATEWAY: ("bell",), Role.WORKER: ("control",), Role.NOTIFIER: ("bell", "orgbell")}
-TOLD: Final = {Role.GATEWAY: ("bell", "orgbell", "control"), Role.WORKER: ("bell", "orgbell"), Role.NOTIFIER: ()}
+HEARD: Final = {
+    Role.GATEWAY: ("bell", "key_channel"),
+    Role.WORKER: ("control",),
+    Role.NOTIFIER: ("bell", "orgbell", "key_channel"),
+}
+TOLD: Final = {
+    Role.GATEWAY: ("bell", "orgbell", "control", "key_channel"),
+    Role.WORKER: ("bell", "orgbell"),
+    Role.NOTIFIER: (),
+}
 """Channels by what precedes the id: those that each listens to, and those that it publishes to."""
 
-READ: Final = ("job", "log", "org")
+READ: Final = ("job", "log", "org", "key")
 """Kinds of keys that a service reads which changes none."""
 
 PROBED: Final = "vet"

@@ -1,0 +1,19 @@
+"""Settings of every service that asks who calls."""
+
+from __future__ import annotations
+
+from shared.http.access import AccessSettings
+
+
+class IdentitySettings(AccessSettings, frozen=True, kw_only=True):
+    """Who may call.
+
+    `api_tokens`: hashes of tokens, one per line. `api_keys`: every caller needs a key, also where API_TOKENS is empty.
+    `allow_anonymous`: without API_TOKENS and API_KEYS, callers of other machines need none.
+    `trusted_proxies`: addresses and networks, separated by commas, whose `X-Forwarded-For` is believed.
+    """
+
+    api_tokens: str = ""
+    api_keys: bool = False
+    allow_anonymous: bool = False
+    trusted_proxies: str = ""
