@@ -22,14 +22,14 @@ from bench.server import Probe, fresh_server
 from bench.services import WORKER, settings_of
 from bench.sizes import Sizes
 from bench.throttled import durations
-from shared.store.keys import LANES, Keys
+from shared.store.keys import QUEUES, Keys
 
 FILL_SECONDS: Final = 600.0
 
 
 def _fill(probe: Probe, waiting: int) -> None:
     """Enqueue until so many jobs wait."""
-    missing = waiting - sum(probe.length(Keys().fixed(lane)) for lane in LANES.values())
+    missing = waiting - sum(probe.length(Keys().fixed(queue)) for queue in QUEUES.values())
     if missing > 0:
         command = [sys.executable, "-m", "bench.producer", str(missing - 1), "200"]
         answer_of(command, {"REDIS_URL": probe.url}, FILL_SECONDS)

@@ -43,7 +43,7 @@ class Scene:
 
     async def prepare(self) -> None:
         """Write records and entries past the store: a hundred thousand claims take their time."""
-        await self.store.claim("first", 1, look=False, suspect=0)  # makes the groups
+        await self.store.claim("first", 1, poll=False, suspect=0)  # makes the groups
         stream, spec = KEYS.fixed("normal"), msgspec.json.encode(self.jobs[0].spec)
         with self.client.pipeline(transaction=False) as pipe:
             for first in range(0, self.count, JOBS_PER_WORKER):
@@ -88,11 +88,11 @@ def _record(job: NewJob, spec: bytes, entry: bytes) -> dict[str, bytes | str | i
 
 
 async def _recover(scene: Scene) -> None:
-    await scene.store.upkeep.recover("finder", [])
+    await scene.store.maintenance.recover("finder", [])
 
 
 async def _audit_entries(scene: Scene) -> None:
-    await scene.store._calls.run("audit_entries", lane="n", start="-", page=AUDIT_PAGE)
+    await scene.store._calls.run("audit_entries", queue="n", start="-", page=AUDIT_PAGE)
 
 
 async def _audit_records(scene: Scene) -> None:
@@ -111,7 +111,7 @@ async def _measure(count: int, calls: int) -> dict[str, float]:
                 "recover, nothing is lost": await scene.slowest_ms(_recover),
                 "audit, a page of entries": await scene.slowest_ms(_audit_entries),
                 "audit, a page of records": await scene.slowest_ms(_audit_records),
-                "stats": await scene.slowest_ms(lambda _: store.overview.stats()),
+                "stats": await scene.slowest_ms(lambda _: store.queries.stats()),
             }
             for job in scene.jobs[1 : 1 + min(count - 1, calls)]:
                 await store.cancel(job.id)

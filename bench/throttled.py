@@ -36,7 +36,7 @@ def _job(number: int, route: tuple[str, ...], **more: int) -> NewJob:
 
 
 async def _throttle(store: JobStore) -> None:
-    while (await store.claim("throttler", 64, look=True, suspect=True)).more:
+    while (await store.claim("throttler", 64, poll=True, suspect=True)).more:
         pass
 
 
@@ -56,7 +56,7 @@ def _steps(store: JobStore) -> dict[str, Callable[[], Awaitable[object]]]:
     several = 50
 
     async def claim() -> object:
-        return await store.claim("w", 64, look=True, suspect=True)
+        return await store.claim("w", 64, poll=True, suspect=True)
 
     async def submit() -> object:
         return await store.submit(_job(0, (OTHER,)))
@@ -74,7 +74,7 @@ def _steps(store: JobStore) -> dict[str, Callable[[], Awaitable[object]]]:
         await asyncio.gather(*(store.submit(_job(i, GATES[1:6], deadline_ms=30)) for i in range(several)))
         await claim()
         await asyncio.sleep(0.04)
-        return await store.upkeep.promote()
+        return await store.maintenance.promote()
 
     async def reroute() -> object:
         await submit()
@@ -88,7 +88,7 @@ def _steps(store: JobStore) -> dict[str, Callable[[], Awaitable[object]]]:
 
     return {
         "submit": submit, "claim, a job of a gate with room": claim, "claim, 50 jobs that are throttled": throttle,
-        "claim, a gate that has room again": let_go, "promote, nothing due": store.upkeep.promote,
+        "claim, a gate that has room again": let_go, "promote, nothing due": store.maintenance.promote,
         "promote, 50 overdue": overdue, "reroute to blocked gates": reroute,
         "report": lambda: store.report(GATES[2], CallReport.LIMITED, retry_after_ms=3_600_000),
     }  # fmt: skip

@@ -119,12 +119,12 @@ async def _ended(store: JobStore, jobs: Sequence[str], seconds: float) -> list[J
     return ended
 
 
-async def _listen(notifier: Service, job_id: str, heard: list[Arrival]) -> None:
+async def _listen(notifier: Service, job_id: str, received: list[Arrival]) -> None:
     """Read a job's events to its end, and note when each token of its deltas arrived."""
     async with Stream(f"{notifier.url}/api/ai/job-events?jobId={job_id}") as stream:
         while (event := await stream.next()) is not None:
             if event.kind == "delta":
-                heard.extend(arrivals(event.data["text"], time.time()))
+                received.extend(arrivals(event.data["text"], time.time()))
 
 
 async def _written(llm: LlmServer) -> int:
@@ -186,10 +186,10 @@ async def _measure(bench: Bench, noted: Path, sizes: Sizes, rate: float) -> Run:
         await llm.behave(Behaviour(tokens=ROUND, gap_s=1 / rate, first_spread_s=1 / rate, stamped=True, endless=True))
         await asyncio.to_thread(wait_for_quiet, sizes.quiet_wait)
         jobs = await _submit(store, sizes.token_streams)
-        heard: list[Arrival] = []
+        received: list[Arrival] = []
         async with asyncio.TaskGroup() as group:
             for job in jobs[:: max(1, len(jobs) // LISTENERS)]:
-                group.create_task(_listen(bench.notifier, job, heard))
+                group.create_task(_listen(bench.notifier, job, received))
             began, ended, counted = await _window(bench, llm, sizes)
             memory = proportional_set_size(bench.worker.process.pid)
             await llm.release()
@@ -201,7 +201,7 @@ async def _measure(bench: Bench, noted: Path, sizes: Sizes, rate: float) -> Run:
         memory_before=before,
         memory_open=memory,
         in_worker=[delay for at, delay in read_arrivals(noted) if began <= at <= ended],
-        at_client=[delay for at, delay in heard if began <= at <= ended],
+        at_client=[delay for at, delay in received if began <= at <= ended],
         lost=lost,
         repeated=_repeated(snapshots, calls),
     )

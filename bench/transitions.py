@@ -37,7 +37,7 @@ Counted = Callable[[str, Callable[[], Awaitable[object]]], Awaitable[object]]
 
 
 async def _claim(store: JobStore) -> Claim:
-    claimed = await store.claim("transitions", 50, look=False, suspect=True)
+    claimed = await store.claim("transitions", 50, poll=False, suspect=True)
     (claim,) = claimed.claims
     return claim
 
@@ -61,14 +61,14 @@ async def _life(store: JobStore, counted: Counted) -> None:
         lambda: store.finish(Finish(claims[-1], JobStatus.COMPLETED, outcome, number=2, offset=100, run_ms=1)),
     )
     await counted("status", lambda: store.status(job.id))
-    await counted("stats", store.overview.stats)
+    await counted("stats", store.queries.stats)
 
     await store.submit(new_job())
     await claim()
     await counted(
         "requeue", lambda: store.requeue(Requeue(claims[-1], RetryReason.ERROR, delay_ms=1, refund=False, error=_ERROR))
     )
-    while not (await store.upkeep.promote()).promoted:
+    while not (await store.maintenance.promote()).promoted:
         pass
     await claim()
     await store.finish(Finish(claims[-1], JobStatus.COMPLETED, outcome, number=1, offset=0, run_ms=1))

@@ -48,11 +48,11 @@ def pass_hang_ups(children: Sequence[Service], stop: threading.Event) -> None:
     nohup that is to be outlived."""
     outlives, had_terminal = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN, _has_terminal()
 
-    def heard(*_: object) -> None:
+    def received(*_: object) -> None:
         if had_terminal and not outlives and not _has_terminal():
             stop.set()
             return
         for child in children:
             child.hang_up()
 
-    signal.signal(signal.SIGHUP, heard)
+    signal.signal(signal.SIGHUP, received)

@@ -68,7 +68,7 @@ async def open_app(
     async with opened as store, authenticator.knowing(store, notes_use=True):
         await store.check()
         redis.show_quota(lambda: store.quota_exceeded)
-        stats = StatsCache(store.overview.stats, _kept_seconds(settings, store_settings))
+        stats = StatsCache(store.queries.stats, _kept_seconds(settings, store_settings))
         admission = Admission(store, stats, settings.max_queued_jobs)
         awaited, finder = AwaitedJobs(store), JobFinder(store)
         submits = SubmitMetrics(registry)

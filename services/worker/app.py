@@ -168,7 +168,7 @@ class Worker:
         self._pool.stop_all(StopReason.DRAIN)
         await self._pool.wait_empty()
         try:
-            await self._store.upkeep.leave(self.name)
+            await self._store.maintenance.leave(self.name)
         except TRANSIENT:
             _log.warning("consumer_not_removed")
 

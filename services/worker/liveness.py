@@ -46,6 +46,6 @@ class Liveness:
 
     async def _nothing_waits(self, patience_s: float) -> bool:
         try:
-            return await self._store.overview.oldest_waiting_ms() < patience_s * 1000
+            return await self._store.queries.oldest_waiting_ms() < patience_s * 1000
         except TRANSIENT:
             return True

@@ -37,7 +37,7 @@ class Reload:
                 new, given = await asyncio.to_thread(self._read_all)
                 changed = _rekey(new, providers, keys)
                 prices.replace(given)
-                store.upkeep.reprice(routing(settings, providers))
+                store.maintenance.reprice(routing(settings, providers))
             except SettingsInvalid as error:
                 _log.error("reload_refused", reason=str(error))
             except Exception as error:

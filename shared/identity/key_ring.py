@@ -95,7 +95,7 @@ class KeyRing:
         while True:
             try:
                 with contextlib.suppress(StoreUnavailable):
-                    async with self._store.bell.messages(self._store.keys.key_channel) as changes:
+                    async with self._store.subscriber.messages(self._store.keys.key_channel) as changes:
                         async for key_id in changes:
                             self.forget(key_id.decode(errors="replace"))
                 return

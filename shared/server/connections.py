@@ -62,7 +62,7 @@ class Connections:
         self._waiting: dict[Connection, None] = {}
         """Those that wait for their client, the longest waiting first."""
         self._cut = 0
-        self._told_at = -LOG_SECONDS
+        self._reported_at = -LOG_SECONDS
 
     def opened(self, connection: Connection) -> bool:
         """Count a new one, and let another give way if there are too many. False: there is room for a refusal only."""
@@ -75,7 +75,7 @@ class Connections:
             oldest.give_way()
         elif self._count > self._limit + SPARE:
             connection.give_way()
-        self._tell()
+        self._report()
         return oldest is not None
 
     def closed(self, connection: Connection) -> None:
@@ -91,9 +91,9 @@ class Connections:
         """A whole request arrived: it does not give way until it is answered."""
         self._waiting.pop(connection, None)
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         self._cut += 1
         now = time.monotonic()
-        if now - self._told_at >= LOG_SECONDS:
+        if now - self._reported_at >= LOG_SECONDS:
             _log.warning("connection_limit_reached", cut_or_refused=self._cut, limit=self._limit)
-            self._cut, self._told_at = 0, now
+            self._cut, self._reported_at = 0, now

@@ -25,7 +25,7 @@ class Reading:
     def watch(self) -> None:
         """Begin, if bytes wait and nobody watches yet."""
         if self._timer is None and (left := self._transport.get_write_buffer_size()):
-            self._timer = self._loop.call_later(READ_SECONDS, self._look, left)
+            self._timer = self._loop.call_later(READ_SECONDS, self._check, left)
 
     def stop(self) -> None:
         """Whatever waits now is little, or the connection is gone."""
@@ -33,7 +33,7 @@ class Reading:
             self._timer.cancel()
             self._timer = None
 
-    def _look(self, before: int) -> None:
+    def _check(self, before: int) -> None:
         self._timer = None
         left = self._transport.get_write_buffer_size()
         if left and left > before - READ_MIN:

@@ -15,7 +15,7 @@ import msgspec
 
 from shared.errors import KeyNotFound, StoreUnavailable, TooManyKeys
 from shared.store.audit_trail import TRAIL_LENGTH, Actor, entry
-from shared.store.engine.script_calls import Calls
+from shared.store.engine.script_calls import ScriptCalls
 from shared.store.keys import Keys, decode_id, encode_id
 from shared.store.reading.commands import Reads
 
@@ -55,7 +55,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
 class ApiKeys:
     """Of one store. Every method may raise StoreUnavailable."""
 
-    def __init__(self, calls: Calls, reads: Reads, keys: Keys) -> None:
+    def __init__(self, calls: ScriptCalls, reads: Reads, keys: Keys) -> None:
         self._calls = calls
         self._reads = reads
         self._keys = keys

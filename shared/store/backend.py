@@ -12,19 +12,19 @@ from redis.exceptions import RedisError
 from shared.errors import SettingsInvalid, StoreUnavailable
 from shared.settings import StoreSettings
 from shared.store.connection import error_advice
-from shared.store.connection.blocking_pop import Sleeper
-from shared.store.connection.confirmed_writes import DurableSocket
+from shared.store.connection.blocking_pop import BlockingPop
+from shared.store.connection.confirmed_writes import ConfirmedWrites
 from shared.store.connection.connection_log import RefusalLog
 from shared.store.connection.connector import Connect, Connector, RedisSettings
-from shared.store.connection.multiplexer import Observer, Reply, SharedSocket, Transport
+from shared.store.connection.multiplexer import Observer, Reply, Multiplexer, Transport
 from shared.store.connection.quota import Guarded, Quota
 from shared.store.engine import failover_fence
 from shared.store.keys import Keys
 from shared.store.preflight.checks import Vetted, Vetting
 from shared.store.preflight.requirements import Role
-from shared.store.pubsub.polling import PolledBell
-from shared.store.pubsub.subscriber import Bell
-from shared.store.results import Ring
+from shared.store.pubsub.polling import PollingSubscriber
+from shared.store.pubsub.subscriber import Subscriber
+from shared.store.results import WakeUp
 
 FRUGAL_SILENCE_S: Final = 3600.0
 """Cancels are heard over a connection that TCP keepalive watches (30 s), and every renewal repeats them."""
@@ -45,18 +45,18 @@ class Socket(Protocol):
     async def aclose(self) -> None: ...
 
 
-class Bed(Protocol):
+class WorkWait(Protocol):
     """Where an idle worker sleeps."""
 
-    async def sleep(self, timeout_ms: int) -> Ring: ...
+    async def sleep(self, timeout_ms: int) -> WakeUp: ...
 
     async def aclose(self) -> None: ...
 
 
-class NoSleeper:
+class NoBlockingPop:
     """Over REST nothing blocks, so nobody sleeps there."""
 
-    async def sleep(self, timeout_ms: int) -> Ring:
+    async def sleep(self, timeout_ms: int) -> WakeUp:
         """StoreUnavailable, always."""
         raise StoreUnavailable(f"REST cannot block for {timeout_ms} ms")
 
@@ -64,7 +64,7 @@ class NoSleeper:
         """Nothing is open."""
 
 
-class Wires(msgspec.Struct, frozen=True, kw_only=True):
+class Connections(msgspec.Struct, frozen=True, kw_only=True):
     """What carries a store's commands, its sleep and its rings. `transport`: the socket behind its quota.
 
     `submits` carries what must be as durable as the settings say, over `durable` when that takes more than an answer.
@@ -75,16 +75,16 @@ class Wires(msgspec.Struct, frozen=True, kw_only=True):
     socket: Socket
     transport: Guarded
     submits: Guarded
-    durable: DurableSocket | None
+    durable: ConfirmedWrites | None
     fenced: bool
     vetting: Vetting | None
     refused: Refused
     quota: Quota
-    sleeper: Bed
-    bell: Bell | PolledBell
+    blocking_pop: WorkWait
+    subscriber: Subscriber | PollingSubscriber
 
 
-def wires(
+def connections(
     settings: StoreSettings,
     redis: RedisSettings,
     keys: Keys,
@@ -92,7 +92,7 @@ def wires(
     role: Role | None = None,
     *,
     gates: Sequence[str] = (),
-) -> Wires:
+) -> Connections:
     """By `settings.redis_transport`; what `choice.settle` did not settle goes over TCP.
 
     SettingsInvalid for a URL that cannot be read, and for a durability that REST cannot wait for.
@@ -106,21 +106,21 @@ def wires(
         rest = RestTransport(settings.rest, timeout=timeout)
         vetting = role and Vetting(role, settings, keys, rest, observer=observer)
         guarded = Guarded(_vetted(rest, vetting), quota)
-        return Wires(
+        return Connections(
             socket=rest, transport=guarded, submits=guarded, durable=None, fenced=False, quota=quota, vetting=vetting,
-            refused=_refused(vetting), sleeper=NoSleeper(), bell=PolledBell(),
+            refused=_refused(vetting), blocking_pop=NoBlockingPop(), subscriber=PollingSubscriber(),
         )  # fmt: skip
     connect = Connector(redis)
     # Where commands are billed a connection that the host closes now and then would cost more than it is worth. Who
     # only reads has no fence to set up, and its Redis user may not write.
     if fenced := (role is None or role.writes) and (connect.moves or not settings.frugal):
         connect.greet = partial(failover_fence.set_up, keys)
-    socket = SharedSocket(connect, timeout=timeout)
+    socket = Multiplexer(connect, timeout=timeout)
     vetting = role and Vetting(role, settings, keys, socket, connect=connect, renew=socket.renew, observer=observer)
     guarded = Guarded(_vetted(socket, vetting), quota)
-    durable = None if settings.durability == "server" else DurableSocket(connect, settings, keys.fixed("confirmed"))
+    durable = None if settings.durability == "server" else ConfirmedWrites(connect, settings, keys.fixed("confirmed"))
     refused = _refused(vetting)
-    return Wires(
+    return Connections(
         socket=socket,
         transport=guarded,
         submits=guarded if durable is None else Guarded(_vetted(durable, vetting), quota),
@@ -129,8 +129,8 @@ def wires(
         vetting=vetting,
         refused=refused,
         quota=quota,
-        sleeper=Sleeper(connect(), keys.wake(gates), margin_s=timeout, quota=quota, observer=observer, refused=refused),
-        bell=_bell(settings, connect, keys, observer, partial(_pause_after, quota, refused)),
+        blocking_pop=BlockingPop(connect(), keys.wake(gates), margin_s=timeout, quota=quota, observer=observer, refused=refused),
+        subscriber=_subscriber(settings, connect, keys, observer, partial(_pause_after, quota, refused)),
     )
 
 
@@ -158,19 +158,19 @@ def _refused(vetting: Vetting | None) -> Refused:
     return refused
 
 
-def _bell(
+def _subscriber(
     settings: StoreSettings,
     connect: Connect,
     keys: Keys,
     observer: Observer | None,
     pause_after: Callable[[BaseException], float],
-) -> Bell:
+) -> Subscriber:
     """In the frugal profile one pattern for all jobs, and TCP's own keepalive in place of most PINGs."""
-    return Bell(
+    return Subscriber(
         connect,
         observer=_one_each(observer),
         pause_after=pause_after,
-        prefix=keys.prefix("bell") if settings.frugal else None,
+        prefix=keys.prefix("job_channel") if settings.frugal else None,
         patient_s=FRUGAL_SILENCE_S if settings.frugal else None,
     )
 

@@ -25,17 +25,17 @@ from shared.store.connection import server_errors
 from shared.store.connection.connector import RedisSettings
 from shared.store.connection.multiplexer import Observer
 from shared.store.engine import arguments
-from shared.store.engine.script_calls import Calls
+from shared.store.engine.script_calls import ScriptCalls
 from shared.store.keys import Keys, encode_id
-from shared.store.maintenance import ServerClock, Upkeep
+from shared.store.maintenance import ServerClock, Maintenance
 from shared.store.preflight.requirements import Role
 from shared.store.pubsub.listeners import Messages
-from shared.store.queries import Overview
+from shared.store.queries import Queries
 from shared.store.reading import records
 from shared.store.reading.commands import Reads
 from shared.store.reading.event_log import EventLog
 from shared.store.reading.organization_events import OrganizationLog
-from shared.store.results import CallReport, CancelReply, Claimed, Renewed, Rerouted, Ring, Submitted
+from shared.store.results import CallReport, CancelReply, Claimed, Renewed, Rerouted, WakeUp, Submitted
 from shared.store.routing import Routing
 from shared.store.tenant_jobs import TenantJobs
 from shared.store.transitions import Finish, Requeue, Reroute
@@ -60,27 +60,27 @@ class JobStore:
         self.settings = settings
         self.keys = Keys(prefix=settings.key_prefix)
         self._gates = routing.chain if routing else ()
-        wires = backend.wires(settings, redis, self.keys, observer, role, gates=self._gates)
-        self.vetting = wires.vetting
-        self._socket, self._sleeper, self.bell = wires.socket, wires.sleeper, wires.bell
-        self._quota = wires.quota
-        self._durable = wires.durable
-        self._calls = Calls(settings, self.keys, wires, observer, routing)
-        self._reads = Reads(wires.transport, observer, wires.refused)
+        connections = backend.connections(settings, redis, self.keys, observer, role, gates=self._gates)
+        self.vetting = connections.vetting
+        self._socket, self._blocking_pop, self.subscriber = connections.socket, connections.blocking_pop, connections.subscriber
+        self._quota = connections.quota
+        self._durable = connections.durable
+        self._calls = ScriptCalls(settings, self.keys, connections, observer, routing)
+        self._reads = Reads(connections.transport, observer, connections.refused)
         self.events = EventLog(self._reads, self.keys, deltas=settings.deltas)
         self.organization_events = OrganizationLog(self._reads, self.keys)
         self._pinged_at = -PING_FRESH_S
         self._clock = ServerClock()
         self.api_keys = ApiKeys(self._calls, self._reads, self.keys)
-        self.overview = Overview(self._calls, self._reads, self.keys)
-        self.upkeep = Upkeep(self._calls, self._reads, self.keys, settings, self._clock)
+        self.queries = Queries(self._calls, self._reads, self.keys)
+        self.maintenance = Maintenance(self._calls, self._reads, self.keys, settings, self._clock)
 
     async def aclose(self) -> None:
         """Send what callers still wait for, then close every connection."""
         await self._calls.aclose()
         if self.vetting is not None:
             await self.vetting.aclose()
-        await self._sleeper.aclose()
+        await self._blocking_pop.aclose()
         await self._socket.aclose()
         if self._durable is not None:
             await self._durable.aclose()
@@ -168,7 +168,7 @@ class JobStore:
         consumer: str,
         limit: int,
         *,
-        look: bool,
+        poll: bool,
         suspect: int,
         alone: bool = True,
         known: Sequence[str] | None = None,
@@ -179,7 +179,7 @@ class JobStore:
         `known` (tokens this worker holds) is given when the answer of an earlier claim was lost: those jobs come again.
         """
         reply = await self._calls.run(
-            "claim", [(token,) for token in known or ()], consumer=consumer, limit=limit, look=int(look),
+            "claim", [(token,) for token in known or ()], consumer=consumer, limit=limit, poll=int(poll),
             suspects_max=int(suspect), alone=int(alone), lost=int(known is not None),
         )  # fmt: skip
         more, now_ms, rows = bool(reply[0]), self._clock.note(reply[1]), reply[4:]
@@ -251,25 +251,25 @@ class JobStore:
         """Tell a gate what became of a call. `tokens`: how many more were used than reserved, below 0: fewer."""
         server_errors.check_item(await self._calls.report(arguments.report(gate, report, retry_after_ms, tokens)))
 
-    async def wait_for_work(self, timeout_ms: int) -> Ring:
+    async def wait_for_work(self, timeout_ms: int) -> WakeUp:
         """Sleep until somebody rings, at most `timeout_ms`, on a connection of its own."""
-        return await self._sleeper.sleep(timeout_ms)
+        return await self._blocking_pop.sleep(timeout_ms)
 
-    async def ring_look(self) -> None:
+    async def wake_to_poll(self) -> None:
         """Wake a sleeper for recovered work: a worker that is done with its suspect may take the next one."""
-        await self._reads.execute("ZADD", self.keys.fixed("wake"), -1, Ring.LOOK.value)
+        await self._reads.execute("ZADD", self.keys.fixed("wake"), -1, WakeUp.POLL.value)
 
     async def pass_on(self) -> None:
         """Wake another sleeper: this one was woken and may take nothing."""
         for key in self.keys.wake(self._gates):
-            await self._reads.execute("ZADD", key, -1, Ring.LOOK.value, 0, Ring.JOB.value)
+            await self._reads.execute("ZADD", key, -1, WakeUp.POLL.value, 0, WakeUp.JOB.value)
             if key != self.keys.fixed("wake"):
                 await self._reads.execute("PEXPIRE", key, 3_600_000)
 
     @asynccontextmanager
     async def control(self, consumer: str) -> AsyncIterator[Messages]:
         """Job ids whose cancel was requested, as they come: `async for job_id in channel`."""
-        async with self.bell.messages(self.keys.control(consumer)) as messages:
+        async with self.subscriber.messages(self.keys.control(consumer)) as messages:
             yield messages
 
 
@@ -294,7 +294,7 @@ async def open_store(
     store = JobStore(settings, redis, observer, routing, role)
     if store.vetting is not None:
         store.vetting.begin()
-    async with aclosing(store.bell):
+    async with aclosing(store.subscriber):
         try:
             yield store
         finally:

@@ -53,11 +53,11 @@ from shared.job import SHARD
 GROUP: Final = "workers"
 """The one consumer group of every stream."""
 
-LANES: Final = {"a": "again", "s": "suspect", "i": "isolated", "h": "high", "n": "normal", "l": "low"}
+QUEUES: Final = {"a": "again", "s": "suspect", "i": "isolated", "h": "high", "n": "normal", "l": "low"}
 """Lane letter (first character of a lease token) -> stream."""
 
 FIXED: Final = (
-    *LANES.values(),
+    *QUEUES.values(),
     "due_high",
     "due_normal",
     "due_low",
@@ -127,7 +127,7 @@ class Keys:
     @property
     def streams(self) -> list[str]:
         """The six streams in the order of `LANES`."""
-        return [self.fixed(name) for name in LANES.values()]
+        return [self.fixed(name) for name in QUEUES.values()]
 
     def wake(self, gates: Iterable[str]) -> list[str]:
         """Where a worker sleeps that has these gates."""
@@ -146,9 +146,9 @@ class Keys:
         """Event log of a job."""
         return self.prefix("log") + job_id
 
-    def bell(self, job_id: str) -> str:
+    def subscriber(self, job_id: str) -> str:
         """Channel that carries a job's last event id."""
-        return self.prefix("bell") + job_id
+        return self.prefix("job_channel") + job_id
 
     def control(self, consumer: str) -> str:
         """Channel over which a worker hears of cancels."""
@@ -158,9 +158,9 @@ class Keys:
         """Life-cycle events of an organisation."""
         return self.prefix("org") + encode_id(organization_id)
 
-    def organization_bell(self, organization_id: str) -> str:
+    def organization_channel(self, organization_id: str) -> str:
         """Channel that rings for every life-cycle event of an organisation."""
-        return self.prefix("orgbell") + encode_id(organization_id)
+        return self.prefix("organization_channel") + encode_id(organization_id)
 
     def index(self, organization_id: str, day: int) -> str:
         """Ids of the jobs an organisation submitted on one day (days since the epoch, Redis's clock)."""

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from shared.settings import StoreSettings
-from shared.store.engine.script_calls import Calls
-from shared.store.keys import LANES, Keys
+from shared.store.engine.script_calls import ScriptCalls
+from shared.store.keys import QUEUES, Keys
 from shared.store.reading.commands import Reads
 from shared.store.results import Audited, Promoted, Recovered, TimedWork
 from shared.store.routing import Routing
@@ -41,16 +41,16 @@ class ServerClock:
         return server_ms + round((time.monotonic() - heard_at) * 1000)
 
 
-class Upkeep:
+class Maintenance:
     """Of one store; every method may raise StoreUnavailable."""
 
-    def __init__(self, calls: Calls, reads: Reads, keys: Keys, settings: StoreSettings, clock: ServerClock) -> None:
+    def __init__(self, calls: ScriptCalls, reads: Reads, keys: Keys, settings: StoreSettings, clock: ServerClock) -> None:
         self._calls = calls
         self._reads = reads
         self._keys = keys
         self._settings = settings
         self._clock = clock
-        self._looks = 0
+        self._polls = 0
         self._cursor = ""
         self._stale_at: float | None = None
 
@@ -98,7 +98,7 @@ class Upkeep:
         """What a worker without a free slot must know, by two cheap reads: it hears of no new job otherwise."""
         first, throttled = await asyncio.gather(
             self._reads.execute("ZRANGE", self._keys.fixed("deadlines"), 0, 0, "WITHSCORES"),
-            self._reads.execute("EXISTS", self._keys.fixed("parked")),
+            self._reads.execute("EXISTS", self._keys.fixed("throttled_deadlines")),
         )
         overdue_ms = max(int(first[1]) - self._clock.believed_ms, 0) if first else None
         return TimedWork(overdue_ms, bool(throttled))
@@ -106,11 +106,11 @@ class Upkeep:
     async def unfinished(self) -> bool:
         """One cheap read: is there any unfinished job. Streams hold nothing else; delayed sets are asked every other
         time, because a due time nearer than a lease has rung somebody already; hourly where any due time has."""
-        self._looks += 1
+        self._polls += 1
         streams = self._keys.streams
         found = await self._reads.execute("XREAD", "COUNT", 1, "STREAMS", *streams, *["0"] * len(streams))
-        if not found and self._looks % (12 if self._settings.frugal else 2) == 0:
-            return bool(await self._reads.execute("EXISTS", *self._keys.due, self._keys.fixed("parked")))
+        if not found and self._polls % (12 if self._settings.frugal else 2) == 0:
+            return bool(await self._reads.execute("EXISTS", *self._keys.due, self._keys.fixed("throttled_deadlines")))
         return bool(found)
 
     async def audit(self, consumer: str) -> Audited:
@@ -135,11 +135,11 @@ class Upkeep:
 
     async def _audit_entries(self) -> tuple[int, int]:
         requeued = deleted = 0
-        for lane in LANES:
+        for queue in QUEUES:
             start = b"-"
             while start:
                 began = time.monotonic()
-                found = await self._calls.run("audit_entries", lane=lane, start=start, page=AUDIT_PAGE)
+                found = await self._calls.run("audit_entries", queue=queue, start=start, page=AUDIT_PAGE)
                 requeued, deleted, start = requeued + found[0], deleted + found[1], found[2]
                 await asyncio.sleep(9 * (time.monotonic() - began) if start else 0)
         return requeued, deleted

@@ -8,8 +8,8 @@ from typing import Final
 
 from shared.chain import split
 from shared.job import JobStatus
-from shared.store.engine.script_calls import Calls
-from shared.store.keys import LANES, Keys
+from shared.store.engine.script_calls import ScriptCalls
+from shared.store.keys import QUEUES, Keys
 from shared.store.reading.commands import Reads
 from shared.store.reading.job_index import Listing
 from shared.store.reading.usage import UsageRow
@@ -20,10 +20,10 @@ GATE_REASONS: Final = {1: "rate_limited", 2: "unavailable"}
 """Why a gate is closed, by the number that `lua/include/gates.lua` keeps."""
 
 
-class Overview:
+class Queries:
     """Of one store; every method may raise StoreUnavailable."""
 
-    def __init__(self, calls: Calls, reads: Reads, keys: Keys) -> None:
+    def __init__(self, calls: ScriptCalls, reads: Reads, keys: Keys) -> None:
         self._calls = calls
         self._reads = reads
         self._keys = keys
@@ -64,22 +64,22 @@ class Overview:
 def _stats(reply: Sequence[int]) -> QueueStats:
     """The reply of stats.lua: one number per stream in the order of LANES, then processing, delayed, parked,
     the three ends, unbooked."""
-    waiting, (processing, delayed, parked, completed, failed, cancelled, unbooked) = (
-        reply[: len(LANES)],
-        reply[len(LANES) :],
+    waiting, (processing, delayed, throttled, completed, failed, cancelled, unbooked) = (
+        reply[: len(QUEUES)],
+        reply[len(QUEUES) :],
     )
-    by_lane = dict(zip(LANES.values(), waiting, strict=True))
-    by_lane["suspect"] += by_lane.pop("isolated")
+    by_queue = dict(zip(QUEUES.values(), waiting, strict=True))
+    by_queue["suspect"] += by_queue.pop("isolated")
     return QueueStats(
-        queued=sum(waiting) + delayed + parked,
+        queued=sum(waiting) + delayed + throttled,
         processing=processing,
         completed=completed,
         failed=failed,
         cancelled=cancelled,
         delayed=delayed,
-        parked=parked,
+        throttled=throttled,
         unbooked=unbooked,
-        by_lane=by_lane,
+        by_queue=by_queue,
     )
 
 
@@ -92,8 +92,8 @@ def _gates(reply: Sequence[bytes], now_ms: int) -> list[GateState]:
         numbers = [int(part) if part.isdigit() else 0 for part in state.split()] + [0, 0]
         provider, model = split(name.decode())
         reason = GATE_REASONS.get(numbers[1], "")
-        closed_ms = max(numbers[0] - now_ms, 0)
-        found.append(GateState(provider=provider, model=model, closed_ms=closed_ms, reason=reason))
+        blocked_ms = max(numbers[0] - now_ms, 0)
+        found.append(GateState(provider=provider, model=model, blocked_ms=blocked_ms, reason=reason))
     return found
 
 

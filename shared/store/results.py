@@ -79,7 +79,7 @@ class Promoted(msgspec.Struct, frozen=True):
 
     promoted: int
     next_ms: int | None
-    lane_ms: int | None = None
+    queue_ms: int | None = None
     heads_ms: int | None = None
 
 
@@ -98,11 +98,11 @@ class CancelReply(msgspec.Struct, frozen=True):
     status: JobStatus
 
 
-class Ring(Enum):
+class WakeUp(Enum):
     """Why a sleeping worker woke: a job is claimable, a look is due (recovered or delayed work), or time ran out."""
 
     JOB = "job"
-    LOOK = "look"
+    POLL = "look"
     NONE = ""
 
 
@@ -130,14 +130,14 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     failed: int
     cancelled: int
     delayed: int
-    parked: int
-    by_lane: dict[str, int]
+    throttled: int
+    by_queue: dict[str, int]
     unbooked: int = 0
 
     @property
     def backlog(self) -> int:
         """Jobs that want a worker now: those that could be claimed and those that run. What to scale workers on."""
-        return sum(self.by_lane.values()) + self.processing
+        return sum(self.by_queue.values()) + self.processing
 
 
 class MemoryUse(msgspec.Struct, frozen=True):
@@ -153,7 +153,7 @@ class GateState(msgspec.Struct, frozen=True, kw_only=True):
 
     provider: str
     model: str
-    closed_ms: int
+    blocked_ms: int
     reason: str
 
 

@@ -55,4 +55,4 @@ class Hub:
             subscription.stop()
         await asyncio.sleep(DRAIN_S)
         for subscription in self._open:
-            subscription.wire.abort()
+            subscription.response.abort()

@@ -22,7 +22,7 @@ _encode = msgspec.json.Encoder().encode
 class News(msgspec.Struct, frozen=True):
     """Events after a cursor as they go over the wire, and the cursor after them."""
 
-    wire: bytes
+    encoded: bytes
     cursor: str
     kinds: Counter[str]
 
@@ -30,7 +30,7 @@ class News(msgspec.Struct, frozen=True):
 class _Kept(msgspec.Struct, frozen=True):
     id: str
     kind: str
-    wire: bytes
+    encoded: bytes
 
 
 def _retrieve(task: asyncio.Task[None]) -> None:
@@ -53,7 +53,7 @@ class OrganizationFeed:
         self._newest = ""
         self._reading: asyncio.Task[None] | None = None
         self._next: asyncio.Task[None] | None = None
-        self._told: dict[str, News] = {}
+        self._news: dict[str, News] = {}
 
     async def after(self, cursor: str | None) -> News:
         """What came after the cursor (None: from now on). StoreUnavailable."""
@@ -61,11 +61,11 @@ class OrganizationFeed:
         if cursor is None:
             # A reader that has seen no event yet needs a cursor all the same.
             return News(sse.position(self._newest), self._newest, Counter())
-        news = self._told.get(cursor) or self._since(cursor)
+        news = self._news.get(cursor) or self._since(cursor)
         if news is None:
             news = self._encoded(await self._log.read(self._organization_id, cursor))
         else:
-            self._told[cursor] = news
+            self._news[cursor] = news
         return news
 
     def _since(self, cursor: str) -> News | None:
@@ -80,7 +80,7 @@ class OrganizationFeed:
             if cursor != self._start:
                 return None
         fresh.reverse()
-        return News(b"".join(event.wire for event in fresh), self._newest, Counter(event.kind for event in fresh))
+        return News(b"".join(event.encoded for event in fresh), self._newest, Counter(event.kind for event in fresh))
 
     async def _refresh(self) -> None:
         """Have a read that begins after this call."""
@@ -106,10 +106,10 @@ class OrganizationFeed:
             if page is None or page.gap:
                 self._kept.clear()
                 self._start = self._newest = await self._log.newest(self._organization_id)
-                self._told.clear()
+                self._news.clear()
                 return
             if page.events:
-                self._told.clear()
+                self._news.clear()
             self._kept += [self._keep(event) for event in page.events]
             self._newest = page.cursor
             while len(self._kept) > ORGANIZATION_LENGTH:
@@ -122,9 +122,9 @@ class OrganizationFeed:
 
     def _encoded(self, page: OrganizationPage) -> News:
         kept = [self._keep(event) for event in page.events]
-        wire, kinds = b"".join(event.wire for event in kept), Counter(event.kind for event in kept)
+        encoded, kinds = b"".join(event.encoded for event in kept), Counter(event.kind for event in kept)
         if page.gap:
-            wire = sse.event(None, EventKind.GAP, _encode({"organizationId": self._organization_id}))
-            wire += sse.position(page.cursor)
+            encoded = sse.event(None, EventKind.GAP, _encode({"organizationId": self._organization_id}))
+            encoded += sse.position(page.cursor)
             kinds[EventKind.GAP] += 1
-        return News(wire, page.cursor, kinds)
+        return News(encoded, page.cursor, kinds)

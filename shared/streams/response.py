@@ -18,7 +18,7 @@ PIECE: Final = 32 * 1024
 KERNEL_BUFFER: Final = 64 * 1024
 """Send buffer of a stream's socket. Left alone it grows to megabytes for a reader that stopped reading."""
 
-UNHEARD_MS: Final = 30_000
+UNACKNOWLEDGED_MS: Final = 30_000
 """The kernel drops a connection whose peer acknowledged nothing for so long: no router keeps dead streams alive."""
 
 _TRANSPORT: Final = "presswork.transport"
@@ -46,7 +46,7 @@ class WithTransport:
         return self._app(scope, receive, send)
 
 
-class Wire:
+class StreamResponse:
     """The answer to one request."""
 
     __slots__ = ("_receive", "_send", "_send_seconds", "_transport", "_watch")
@@ -117,4 +117,4 @@ class Wire:
         with contextlib.suppress(OSError):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BUFFER // 2)  # Linux doubles it
             if hasattr(socket, "TCP_USER_TIMEOUT"):
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNHEARD_MS)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)

@@ -27,12 +27,12 @@ from shared.http.problems import METHOD_NOT_ALLOWED, NOT_FOUND, Problem, invalid
 from shared.identity.authenticator import Authenticator
 from shared.job import IDENTIFIER
 from shared.store.job_store import JobStore
-from shared.store.pubsub.listeners import RUNG, Listener
+from shared.store.pubsub.listeners import NOTIFIED, Listener
 from shared.streams import sse
 from shared.streams.hub import Hub
 from shared.streams.key_watch import KeyWatch
 from shared.streams.organization_feed import OrganizationFeed
-from shared.streams.response import Wire
+from shared.streams.response import StreamResponse
 from shared.streams.settings import StreamSettings
 from shared.streams.single_flight import SharedReads
 from shared.streams.sources import JobSource, OrganizationSource, Source, parse_stream_id
@@ -42,7 +42,7 @@ from shared.telemetry.metrics import StreamMetrics
 PATH: Final = "/api/ai/job-events"
 MAX_PARAMETERS: Final = 100
 
-LOOK_S: Final = 300.0
+CHECK_S: Final = 300.0
 """Where commands are billed: how long after a silence a stream looks whether its job is there and goes on. Elsewhere it
 does so at every heartbeat."""
 
@@ -69,7 +69,7 @@ class Streams:
         self._send_s = settings.notifier_send_seconds
         self._stream_s = settings.notifier_stream_seconds or math.inf
         self._reads = SharedReads()
-        self._look_s = LOOK_S if store.settings.frugal else 0.0
+        self._check_s = CHECK_S if store.settings.frugal else 0.0
         self._feeds: WeakValueDictionary[str, OrganizationFeed] = WeakValueDictionary()
 
     async def __call__(self, scope: HttpScope, receive: Receive, send: Send) -> None:
@@ -77,11 +77,11 @@ class Streams:
         if scope["type"] != ScopeType.HTTP or scope["method"] != "GET":
             raise Problem(METHOD_NOT_ALLOWED, headers={"Allow": "GET"})
         headers = scope["headers"]
-        wire = Wire(scope, receive, send, send_seconds=self._send_s)
+        response = StreamResponse(scope, receive, send, send_seconds=self._send_s)
         try:
             identity = await self._authenticator.identify(scope)
         except StoreUnavailable:  # its key cannot be read now: a browser comes back after 200 alone
-            await wire.only(sse.retry_later())
+            await response.only(sse.retry_later())
             return
         identity.require_scope(Scope.EVENTS_READ)
         query = _query(scope["query_string"])
@@ -91,10 +91,10 @@ class Streams:
         if (job_id is None) == (organization_id is None):
             raise invalid("jobId", "give either jobId or organizationId")
         if job_id is not None:
-            await self._serve(self._job(job_id, identity), _cursor(resume, parse_event_id), identity, wire)
+            await self._serve(self._job(job_id, identity), _cursor(resume, parse_event_id), identity, response)
         elif organization_id is not None:
             source = self._organization(organization_id, identity)
-            await self._serve(source, _cursor(resume, parse_stream_id), identity, wire)
+            await self._serve(source, _cursor(resume, parse_stream_id), identity, response)
 
     def _job(self, job_id: str, identity: Identity) -> JobSource:
         jobs = self._store.jobs_of(identity.organization_id)
@@ -111,21 +111,21 @@ class Streams:
             feed = self._feeds[organization_id] = OrganizationFeed(self._store.organization_events, organization_id)
         return OrganizationSource(feed, self._store.keys, organization_id)
 
-    async def _serve(self, source: Source[CursorT], cursor: CursorT | None, identity: Identity, wire: Wire) -> None:
+    async def _serve(self, source: Source[CursorT], cursor: CursorT | None, identity: Identity, response: StreamResponse) -> None:
         if self._hub.full:
-            await wire.only(sse.retry_later())
+            await response.only(sse.retry_later())
             return
         subscription = Subscription(
             source,
-            wire,
+            response,
             heartbeat_s=self._heartbeat_s,
             stream_s=self._seconds(identity),
-            look_s=self._look_s,
+            check_s=self._check_s,
             metrics=self._metrics,
         )
         with self._hub.admitted(subscription), self._watch.watching(identity, subscription):
-            if self._store.bell.hears(source.channel):
-                async with self._store.bell.listen(source.channel) as listener:
+            if self._store.subscriber.covers(source.channel):
+                async with self._store.subscriber.listen(source.channel) as listener:
                     await listener.wait(0)  # what rang before the first read tells nothing new
                     await self._stream(subscription, source, cursor, listener)
             else:
@@ -145,16 +145,16 @@ class Streams:
         listener: Listener | None,
     ) -> None:
         """`listener`: it has listened since before the first read; None: listening costs, so it begins after that."""
-        wire = subscription.wire
+        response = subscription.response
         try:
-            first = await source.read(cursor, RUNG)
+            first = await source.read(cursor, NOTIFIED)
         except StoreUnavailable:
-            await wire.only(sse.retry_later())
+            await response.only(sse.retry_later())
             return
-        if first.ended and not first.wire:
-            await wire.nothing_more()
+        if first.ended and not first.response:
+            await response.nothing_more()
         else:
-            await subscription.run(first, self._store.bell, listener)
+            await subscription.run(first, self._store.subscriber, listener)
 
     def route(self) -> ASGIRouteHandler:
         """The route, for Litestar."""

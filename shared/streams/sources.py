@@ -33,7 +33,7 @@ class Batch(msgspec.Struct, Generic[CursorT], frozen=True):
     already; `kinds` counts them. `organization_id` is whose events these are. `leases`, `mark`: see `EventPage`.
     """
 
-    wire: bytes
+    encoded: bytes
     cursor: CursorT
     ended: bool
     kinds: Counter[str]
@@ -48,11 +48,11 @@ class Source(Protocol[CursorT]):
 
     channel: str
 
-    async def read(self, cursor: CursorT | None, rung: bytes) -> Batch[CursorT]:
+    async def read(self, cursor: CursorT | None, notified: bytes) -> Batch[CursorT]:
         """Everything after the cursor. `rung` is the ring that caused this. StoreUnavailable, JobNotFound."""
         ...
 
-    def seen(self, rung: bytes, cursor: CursorT) -> bool:
+    def seen(self, notified: bytes, cursor: CursorT) -> bool:
         """Whether a ring tells of nothing that comes after the cursor."""
         ...
 
@@ -69,7 +69,7 @@ class JobSource:
     """The events of one job. All streams of a job that stand at the same cursor share one read and its bytes."""
 
     def __init__(self, jobs: TenantJobs, keys: Keys, job_id: str, reads: SharedReads) -> None:
-        self.channel = keys.bell(job_id)
+        self.channel = keys.job_channel(job_id)
         self._jobs = jobs
         self._job_id = job_id
         self._reads = reads
@@ -77,25 +77,25 @@ class JobSource:
         self._leases: tuple[str, ...] = ()
         self._mark = ""
 
-    async def read(self, cursor: EventId | None, rung: bytes) -> Batch[EventId]:
-        shared = (self.channel, self._jobs.organization_id, cursor, rung)
-        batch: Batch[EventId] = await self._reads.share(shared, lambda: self._read(cursor, rung))
+    async def read(self, cursor: EventId | None, notified: bytes) -> Batch[EventId]:
+        shared = (self.channel, self._jobs.organization_id, cursor, notified)
+        batch: Batch[EventId] = await self._reads.share(shared, lambda: self._read(cursor, notified))
         self._organization_id = batch.organization_id
         if batch.mark:
             self._leases, self._mark = batch.leases, batch.mark
         return batch
 
-    async def _read(self, cursor: EventId | None, rung: bytes) -> Batch[EventId]:
+    async def _read(self, cursor: EventId | None, notified: bytes) -> Batch[EventId]:
         page = None
-        named = _event_id(rung)
+        named = _event_id(notified)
         if cursor is not None and named is not None and self._organization_id:
             page = await self._jobs.deltas(self._job_id, cursor, named, self._organization_id)
         if page is None:
             page = await self._jobs.read_events(self._job_id, cursor)
         return _job_batch(page)
 
-    def seen(self, rung: bytes, cursor: EventId) -> bool:
-        named = _event_id(rung)
+    def seen(self, notified: bytes, cursor: EventId) -> bool:
+        named = _event_id(notified)
         if named is None or named == cursor or ORIGIN in (named.token, cursor.token):
             # The end of a waiting job stands outside every lease, also after earlier leases.
             return named == cursor
@@ -118,15 +118,15 @@ class OrganizationSource:
     """Life-cycle events of all jobs of an organisation; never ends."""
 
     def __init__(self, feed: OrganizationFeed, keys: Keys, organization_id: str) -> None:
-        self.channel = keys.organization_bell(organization_id)
+        self.channel = keys.organization_channel(organization_id)
         self._feed = feed
         self._organization_id = organization_id
 
-    async def read(self, cursor: str | None, rung: bytes) -> Batch[str]:  # noqa: ARG002 - it names a job, not a place
+    async def read(self, cursor: str | None, notified: bytes) -> Batch[str]:  # noqa: ARG002 - it names a job, not a place
         news = await self._feed.after(cursor)
-        return Batch(news.wire, news.cursor, ended=False, kinds=news.kinds, organization_id=self._organization_id)
+        return Batch(news.encoded, news.cursor, ended=False, kinds=news.kinds, organization_id=self._organization_id)
 
-    def seen(self, rung: bytes, cursor: str) -> bool:  # noqa: ARG002 - this bell names a job, not a place in the log
+    def seen(self, notified: bytes, cursor: str) -> bool:  # noqa: ARG002 - this bell names a job, not a place in the log
         return False
 
     async def changed(self) -> bool:
@@ -145,18 +145,18 @@ def parse_stream_id(text: str) -> str:
     return text
 
 
-def _event_id(rung: bytes) -> EventId | None:
+def _event_id(notified: bytes) -> EventId | None:
     try:
-        return parse_event_id(rung.decode())
+        return parse_event_id(notified.decode())
     except ValueError:
         return None
 
 
 def _job_batch(page: EventPage) -> Batch[EventId]:
-    wire = b"".join(
+    encoded = b"".join(
         sse.event(None if event.id is None else str(event.id), event.kind, event.data) for event in page.events
     )
     kinds = Counter(str(event.kind) for event in page.events)
     return Batch(
-        wire, page.cursor, page.ended, kinds, page.organization_id, more=page.more, leases=page.leases, mark=page.mark
+        encoded, page.cursor, page.ended, kinds, page.organization_id, more=page.more, leases=page.leases, mark=page.mark
     )

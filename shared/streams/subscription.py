@@ -9,11 +9,11 @@ from typing import Final, Generic, TypeVar
 
 from shared.errors import JobNotFound, JobUnreadable, StoreUnavailable
 from shared.events import EventKind
-from shared.store.pubsub.listeners import RUNG, Listener
-from shared.store.pubsub.polling import PolledBell
-from shared.store.pubsub.subscriber import Bell
+from shared.store.pubsub.listeners import NOTIFIED, Listener
+from shared.store.pubsub.polling import PollingSubscriber
+from shared.store.pubsub.subscriber import Subscriber
 from shared.streams import sse
-from shared.streams.response import TooSlow, Wire
+from shared.streams.response import TooSlow, StreamResponse
 from shared.streams.sources import Batch, Source
 from shared.telemetry.metrics import StreamMetrics
 
@@ -35,21 +35,21 @@ class Subscription(Generic[CursorT]):
     def __init__(
         self,
         source: Source[CursorT],
-        wire: Wire,
+        response: StreamResponse,
         *,
         heartbeat_s: float,
         stream_s: float,
-        look_s: float,
+        check_s: float,
         metrics: StreamMetrics,
     ) -> None:
         """`stream_s`: how long the stream may last; infinity: as long as its job. `look_s`: the least time between two
         looks, at a heartbeat, at whether something happened that was not heard."""
         self._source = source
-        self.wire = wire
+        self.response = response
         self._heartbeat_s = heartbeat_s
         self._until = self._clock() + stream_s
-        self._look_s = look_s
-        self._looked_at = self._clock()
+        self._check_s = check_s
+        self._checked_at = self._clock()
         self._metrics = metrics
         self._listener: Listener | None = None
         self._owed: bytes | None = None
@@ -62,35 +62,35 @@ class Subscription(Generic[CursorT]):
         """End the stream soon; the browser comes back to where it was."""
         self._stopped = True
         if self._listener is not None:
-            self._listener.heard(RUNG)
+            self._listener.received(NOTIFIED)
 
-    async def run(self, first: Batch[CursorT], bell: Bell | PolledBell, listener: Listener | None = None) -> None:
+    async def run(self, first: Batch[CursorT], subscriber: Subscriber | PollingSubscriber, listener: Listener | None = None) -> None:
         """Send everything from the first batch on, until the job or this stream ends.
 
         `listener`: one that has listened since before the first batch was read.
         """
         try:
-            await self.wire.begin()
-            self.wire.watch(self.stop)
+            await self.response.begin()
+            self.response.watch(self.stop)
             ended = await self._deliver(first, before=sse.retry())
             if not ended:
-                listening = bell.listen(self._source.channel) if listener is None else contextlib.nullcontext(listener)
+                listening = subscriber.listen(self._source.channel) if listener is None else contextlib.nullcontext(listener)
                 async with listening as self._listener:
                     ended = await self._follow(self._listener)
-            await self.wire.end(b"" if ended else sse.retry_later() if self._stopped else sse.retry_at_once())
+            await self.response.end(b"" if ended else sse.retry_later() if self._stopped else sse.retry_at_once())
         except TooSlow:
             pass  # the connection is cut; the browser resumes from its last id when it reads again
         finally:
-            self.wire.unwatch()
+            self.response.unwatch()
 
     async def _follow(self, listener: Listener) -> bool:
         """Whether the job ended; False: we were told to stop, or the stream has lasted as long as it may."""
         while not self._stopped and self._clock() < self._until:
-            rung = await listener.wait(self._patience())
+            notified = await listener.wait(self._patience())
             if self._stopped:
                 break
-            if rung is not None:
-                self._owed, self._rereads = (RUNG if self._owed == RUNG else rung), 0
+            if notified is not None:
+                self._owed, self._rereads = (NOTIFIED if self._owed == NOTIFIED else notified), 0
             if self._owed is not None and await self._read(self._owed):
                 return True
             if self._clock() - self._silent_since >= self._heartbeat_s:
@@ -101,9 +101,9 @@ class Subscription(Generic[CursorT]):
 
     async def _missed(self) -> bool:
         """Whether the job is over, or gone, though nothing told: a notification may be lost, and so may a database."""
-        if self._owed is not None or self._clock() - self._looked_at < self._look_s:
+        if self._owed is not None or self._clock() - self._checked_at < self._check_s:
             return False
-        self._looked_at = self._clock()
+        self._checked_at = self._clock()
         try:
             changed = await self._source.changed()
         except StoreUnavailable:
@@ -112,8 +112,8 @@ class Subscription(Generic[CursorT]):
             return await self._part()
         if not changed:
             return False
-        self._owed, self._rereads = RUNG, 0
-        return await self._read(RUNG)
+        self._owed, self._rereads = NOTIFIED, 0
+        return await self._read(NOTIFIED)
 
     async def _part(self) -> bool:
         """The job's record is gone, or cannot be read any more: no event of it will come."""
@@ -121,36 +121,36 @@ class Subscription(Generic[CursorT]):
         self._metrics.events.labels(str(EventKind.GAP)).inc()
         return True
 
-    async def _read(self, rung: bytes) -> bool:
+    async def _read(self, notified: bytes) -> bool:
         """Answer a ring: whatever is not sent yet. Whether the job ended with it."""
-        if rung != RUNG and self._source.seen(rung, self._cursor):
+        if notified != NOTIFIED and self._source.seen(notified, self._cursor):
             self._owed = None
             return False
         try:
-            batch = await self._source.read(self._cursor, rung)
+            batch = await self._source.read(self._cursor, notified)
         except StoreUnavailable:
             self._more = False
             return False  # still owed: heartbeats go on until Redis is back
         except (JobNotFound, JobUnreadable):
             return await self._part()
         self._rereads += 1
-        if rung == RUNG or self._source.seen(rung, batch.cursor) or self._rereads > REREADS:
+        if notified == NOTIFIED or self._source.seen(notified, batch.cursor) or self._rereads > REREADS:
             self._owed = None
         return await self._deliver(batch)
 
     async def _deliver(self, batch: Batch[CursorT], before: bytes = b"") -> bool:
         self._cursor = batch.cursor
-        if before or batch.wire:
-            await self._write(before + batch.wire)
+        if before or batch.response:
+            await self._write(before + batch.response)
         for kind, count in batch.kinds.items():
             self._metrics.events.labels(kind).inc(count)
         self._more = batch.more
         if batch.more:
-            self._owed = RUNG
+            self._owed = NOTIFIED
         return batch.ended
 
     async def _write(self, data: bytes) -> None:
-        await self.wire.write(data)
+        await self.response.write(data)
         self._silent_since = self._clock()
 
     def _patience(self) -> float:

@@ -87,7 +87,7 @@ def _print_trace(out: TextIO, exc_info: ExcInfo) -> None:
     out.write("\n" + _trace(exc_info))
 
 
-def _tell_lost(lines: int) -> None:
+def _report_lost(lines: int) -> None:
     structlog.get_logger(__name__).warning("log_lines_dropped", lines=lines)
 
 
@@ -104,7 +104,7 @@ def configure(service: str, level: str = "INFO") -> None:
         event["service"] = service
         return event
 
-    sink = Sink(sys.stderr, on_recovered=_tell_lost)
+    sink = Sink(sys.stderr, on_recovered=_report_lost)
     atexit.register(sink.drain)
     common: list[Processor] = [
         structlog.contextvars.merge_contextvars,

@@ -76,7 +76,7 @@ class QueueMetrics:
         self.delayed = Gauge(
             "presswork_queue_delayed_jobs", "The part of queued that is not due yet.", registry=registry
         )
-        self.parked = Gauge(
+        self.throttled = Gauge(
             "presswork_queue_parked_jobs", "The part of queued that waits for a provider's gate.", registry=registry
         )
         self.unbooked = Gauge(
@@ -84,7 +84,7 @@ class QueueMetrics:
             "Jobs whose usage is in no sum: it could not be written.",
             registry=registry,
         )
-        self.gate_closed = Gauge(
+        self.gate_blocked = Gauge(
             "presswork_gate_closed",
             "1 while calls of a provider's model wait; reason: rate_limited or unavailable.",
             ("provider", "model", "reason"),
@@ -100,15 +100,15 @@ class QueueMetrics:
         jobs: Mapping[str, int],
         *,
         delayed: int,
-        parked: int,
+        throttled: int,
         oldest_seconds: float,
         gates: Iterable[tuple[str, str, str, bool]],
     ) -> None:
         """Set all of them from one reading of the store. `gates`: provider, model, reason and whether it is closed."""
-        self.gate_closed.clear()
-        for provider, model, reason, closed in gates:
-            self.gate_closed.labels(provider, model, reason).set(closed)
-        self.parked.set(parked)
+        self.gate_blocked.clear()
+        for provider, model, reason, blocked in gates:
+            self.gate_blocked.labels(provider, model, reason).set(blocked)
+        self.throttled.set(throttled)
         for state, count in jobs.items():
             self.jobs.labels(state).set(count)
         self.delayed.set(delayed)
@@ -117,8 +117,8 @@ class QueueMetrics:
     def forget(self) -> None:
         """Export nothing rather than figures of long ago, while the store does not answer."""
         self.jobs.clear()
-        self.gate_closed.clear()
-        self.parked.set(math.nan)
+        self.gate_blocked.clear()
+        self.throttled.set(math.nan)
         self.delayed.set(math.nan)
         self.oldest.set(math.nan)
 

@@ -129,7 +129,7 @@ def test_both_autoscalers_follow_the_same_figure_of_the_queue() -> None:
     assert fields[0] == fields[1]
     assert set(fields[0]) == {"valueLocation", "targetValue", "authMode"}
     stats = QueueStats(
-        queued=12, processing=4, completed=0, failed=0, cancelled=0, delayed=2, parked=3, by_lane={"high": 7}
+        queued=12, processing=4, completed=0, failed=0, cancelled=0, delayed=2, throttled=3, by_queue={"high": 7}
     )
     answer: Any = msgspec.to_builtins(view_stats(stats, 0, Meter().projection))
     for step in fields[0]["valueLocation"].split("."):

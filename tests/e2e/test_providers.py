@@ -102,7 +102,7 @@ async def test_a_rate_limited_provider_hears_from_a_handful_and_no_job_fails(sta
         await llm.behave(Behaviour(fail=Failing(status=429, retry_after=4.0, seconds=4.0), tokens=4))
         began = time.monotonic()
         ids = await submit_many(running, 1000)
-        await until_stats(running, 5.0, parked=1000, processing=0)
+        await until_stats(running, 5.0, throttled=1000, processing=0)
         heard_s = time.monotonic() - began
         await until_free(running)
         assert (await running.stats())["parked"] == 1000

@@ -17,7 +17,7 @@ from shared.store.results import CallReport
 from shared.store.routing import GateLimits, Routing
 from shared.store.transitions import Finish, Requeue, Reroute
 from tests.support.checks import RawRedis
-from tests.support.store import breaches, drain, make_stale, new_job, open_gate
+from tests.support.store import breaches, drain, make_stale, new_job, unblock_gate
 
 STEPS = 120
 ERROR = JobError(type="Timeout", message="too slow", retryable=True)
@@ -54,7 +54,7 @@ class Play:
 
     async def step(self) -> None:
         """One operation of any kind that is possible."""
-        moves = [self.submit, self.submit, self.claim, self.claim, self.promote, self.open_gates, self.expire]
+        moves = [self.submit, self.submit, self.claim, self.claim, self.promote, self.unblock_gates, self.expire]
         if self.model.holders:
             moves += [self.append, self.finish, self.finish, self.retry, self.hand_back, self.lose, self.cancel]
             moves += [self.reroute, self.reroute, self.look_on]
@@ -84,7 +84,7 @@ class Play:
             return
         room = max(3 - sum(held.suspect for held in mine), 0)
         waiting = await self._queues() if self.gated else {}
-        claimed = await self.store.claim(worker, self.chance.randint(1, 20), look=True, suspect=room, alone=not mine)
+        claimed = await self.store.claim(worker, self.chance.randint(1, 20), poll=True, suspect=room, alone=not mine)
         left = await self._queues() if self.gated else {}
         for held in claimed.claims:
             if held.token[0] in "hnl" and held.gate in waiting:
@@ -112,7 +112,7 @@ class Play:
                 await self.raw("HSET", self.store.keys.job(job_id), "deadline", 1)
                 await self.raw("ZADD", index, "XX", 1, job_id)
                 self.model.states[job_id] = JobStatus.FAILED
-        while (await self.store.upkeep.promote()).next_ms == 0:
+        while (await self.store.maintenance.promote()).next_ms == 0:
             pass
 
     async def promote(self) -> None:
@@ -120,7 +120,7 @@ class Play:
         for key in self.store.keys.due:
             for member in await self.raw("ZRANGE", key, 0, self.chance.randint(0, 2)):
                 await self.raw("ZADD", key, "XX", 1, member)
-        await self.store.upkeep.promote()
+        await self.store.maintenance.promote()
 
     async def append(self) -> None:
         """A first delta."""
@@ -147,18 +147,18 @@ class Play:
         held = self._held()
         others = self.chance.choice([[], list(GATES)])
         report = self.chance.choice([CallReport.LIMITED, CallReport.FAILED, CallReport.REFUSED])
-        wish = self.chance.choice([None, 0, 60_000])
+        retry_after = self.chance.choice([None, 0, 60_000])
         found = await self.store.reroute(
-            Reroute(held, self.chance.choice(GATES), report, retry_after_ms=wish, candidates=others, spent=None)
+            Reroute(held, self.chance.choice(GATES), report, retry_after_ms=retry_after, candidates=others, spent=None)
         )
         if found.state == "parked":
             self.model.release(held, JobStatus.QUEUED)
 
-    async def open_gates(self) -> None:
+    async def unblock_gates(self) -> None:
         """Time passes for what is closed."""
         for gate in await self.raw("HKEYS", self.store.keys.fixed("gates")):
             if not gate.startswith(b"@"):
-                await open_gate(self.raw, gate.decode())
+                await unblock_gate(self.raw, gate.decode())
 
     async def hand_back(self) -> None:
         """A drain: no attempt is used up."""
@@ -173,7 +173,7 @@ class Play:
         suspects = [held for held in lost if held.suspect]
         await self._renew(besides=worker)
         await make_stale(self.raw, *lost)
-        await self.store.upkeep.recover("finder", [])
+        await self.store.maintenance.recover("finder", [])
         self.dead += 1
         self.model.losses.update(held.job_id for held in suspects or lost)
         for held in lost:
@@ -186,7 +186,7 @@ class Play:
     async def look_on(self) -> None:
         """All workers renew, and somebody looks for lost ones: there are none (I6)."""
         await self._renew(besides="")
-        found = await self.store.upkeep.recover("finder", [])
+        found = await self.store.maintenance.recover("finder", [])
         assert (found.requeued, found.failed) == (0, 0)
 
     async def _renew(self, besides: str) -> None:
@@ -233,10 +233,10 @@ async def test_the_store_agrees_with_the_model(redis_url: str, seed: int) -> Non
     settings = StoreSettings(redis_url=redis_url, lease_seconds=2.0)
     async with open_store(settings, client_name="model", routing=routing) as store, RawRedis(redis_url) as raw:
         play = Play(store, raw, seed, gated=bool(routing.limits))
-        await store.claim("finder", 1, look=True, suspect=False)
+        await store.claim("finder", 1, poll=True, suspect=False)
         for _ in range(STEPS):
             await play.step()
-            stats = await store.overview.stats()
+            stats = await store.queries.stats()
             assert {state: getattr(stats, state) for state in JobStatus} == {
                 state: list(play.model.states.values()).count(state) for state in JobStatus
             }
@@ -247,7 +247,7 @@ async def test_the_store_agrees_with_the_model(redis_url: str, seed: int) -> Non
         for key in store.keys.due:
             for member in await raw("ZRANGE", key, 0, -1):
                 await raw("ZADD", key, "XX", 1, member)
-        while (await store.overview.stats()).queued:
-            await play.open_gates()
+        while (await store.queries.stats()).queued:
+            await play.unblock_gates()
             await drain(store)
         assert await breaches(store, raw, list(play.model.states)) == []

@@ -21,7 +21,7 @@ SECONDS: Final = 300.0
 VERDICTS: Final = {0: "survived", 1: "killed"}
 """By pytest's exit status; another one is a run that told nothing: no such test, or a syntax error."""
 
-TOLD: Final = 4000
+PUBLISHES: Final = 4000
 """Characters of a run's output that are shown when it broke down."""
 
 
@@ -41,7 +41,7 @@ class Trials:
         """Whether all the tests pass on the sound tree: one that fails anyway would kill every mutation."""
         status, output = self._run(copy, ["-n", str(processes), *self._tests], None)
         if status:
-            print(output[-TOLD:], "tests fail without any damage", sep="\n", flush=True)
+            print(output[-PUBLISHES:], "tests fail without any damage", sep="\n", flush=True)
         return not status
 
     def work(self, copy: Path) -> None:
@@ -74,7 +74,7 @@ class Trials:
             path.write_text(sound, encoding="utf-8")
         verdict = "killed" if status is None else VERDICTS.get(status, "broken")
         if verdict == "broken":
-            print(output[-TOLD:], flush=True)
+            print(output[-PUBLISHES:], flush=True)
         return verdict
 
     def _run(self, copy: Path, arguments: list[str], seconds: float | None) -> tuple[int | None, str]:

@@ -46,9 +46,9 @@ def test_every_failure_has_a_verdict(failure: CallFailure) -> None:
     verdict = classify(failure)
     assert verdict.error.retryable is (verdict.action in (Action.WAIT, Action.RETRY))
     assert verdict.error.type.isidentifier()
-    wish = verdict.retry_after_s
-    assert wish is None or 0 <= wish <= RETRY_AFTER_CAP_S
-    assert wish is None or verdict.error.retryable
+    retry_after = verdict.retry_after_s
+    assert retry_after is None or 0 <= retry_after <= RETRY_AFTER_CAP_S
+    assert retry_after is None or verdict.error.retryable
 
 
 @given(body=bodies, status=st.none() | st.integers(min_value=300, max_value=600))
@@ -80,15 +80,15 @@ def test_every_body_can_be_read(body: Any, status: int | None) -> None:
         ({}, None),
     ],
 )
-def test_the_wish(given_headers: dict[str, Any], wish: float | None) -> None:
+def test_the_wish(given_headers: dict[str, Any], retry_after: float | None) -> None:
     """Seconds, milliseconds or a date; what is absurd is bounded, what cannot be read is no wish."""
-    assert retry_after_s(CallFailure(status=429, **given_headers)) == wish
+    assert retry_after_s(CallFailure(status=429, **given_headers)) == retry_after
 
 
 @pytest.mark.parametrize(("status", "wish"), [(429, 30.0), (503, None), (529, None), (None, None)])
-def test_the_reset_of_a_limit_is_a_wish_where_the_limit_is_used_up(status: int | None, wish: float | None) -> None:
+def test_the_reset_of_a_limit_is_a_wish_where_the_limit_is_used_up(status: int | None, retry_after: float | None) -> None:
     """It comes with every answer: beside another failure it says nothing of when to come back."""
-    assert retry_after_s(CallFailure(status=status, reset="30")) == wish
+    assert retry_after_s(CallFailure(status=status, reset="30")) == retry_after
 
 
 @pytest.mark.parametrize(

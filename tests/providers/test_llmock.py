@@ -50,11 +50,11 @@ async def test_a_whole_answer(llmock: LLMock, name: str) -> None:
 @pytest.mark.parametrize("shape", FAILS, ids=[str(shape[0]["status"]) for shape in FAILS])
 async def test_statuses(llmock: LLMock, name: str, shape: tuple[dict[str, Any], Action, str, float | None]) -> None:
     """Every status ends in its documented class, after one call: nothing is retried behind the worker's back."""
-    fail, action, error_type, wish = shape
+    fail, action, error_type, retry_after = shape
     llmock.script({"type": "fail", "times": 1, **fail})
     async with open_provider(name, llmock.urls[name]) as provider:
         error = (await collect(provider, request(name))).failed
-        assert (error.action, error.error.type, error.retry_after_s) == (action, error_type, wish)
+        assert (error.action, error.error.type, error.retry_after_s) == (action, error_type, retry_after)
         assert (await collect(provider, request(name))).completion is not None
 
 

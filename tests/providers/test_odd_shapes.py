@@ -138,9 +138,9 @@ async def test_wishes_in_bodies_and_resets(
     llm: LlmServer, name: str, status: int, body: Any, told: tuple[dict[str, str], float | None]
 ) -> None:
     """A time to wait counts wherever a provider tells it, its headers first."""
-    headers, wish = told
+    headers, retry_after = told
     seen = await call(llm, name, Behaviour(fail=Failing(status=status, body=body or {"x": 1}, headers=headers)))
-    assert seen.failed.retry_after_s == wish
+    assert seen.failed.retry_after_s == retry_after
 
 
 TEXT = [{"type": "text", "text": "Hi "}, {"type": "text", "text": "you"}]

@@ -46,14 +46,14 @@ async def test_too_many_calls_without_a_wish(llm: LlmServer, name: str) -> None:
 @pytest.mark.parametrize("name", BOTH)
 async def test_wishes_in_other_words(llm: LlmServer, name: str) -> None:
     """Milliseconds, a date by the server's own clock, and an absurd number of days."""
-    for headers, wish in (
+    for headers, retry_after in (
         ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
         ({"retry-after": "Wed, 25 Nov 2026 12:00:30 GMT", "date": "Wed, 25 Nov 2026 12:00:00 GMT"}, 30.0),
         ({"retry-after": "8640000"}, 3600.0),
     ):
         await llm.behave(Behaviour(fail=Failing(status=429, headers=headers)))
         async with open_provider(name, url(llm, name)) as provider:
-            assert (await collect(provider, request(name))).failed.retry_after_s == wish
+            assert (await collect(provider, request(name))).failed.retry_after_s == retry_after
 
 
 @pytest.mark.parametrize(

@@ -181,7 +181,7 @@ async def test_a_submit_whose_answer_was_lost_is_sent_once(redis_url: str) -> No
                 await store.submit(new_job())
             cut.clear()
             assert "cmdstat_evalsha:calls=1," in (await raw("INFO", "commandstats")).decode()
-            assert (await store.overview.stats()).queued == 2
+            assert (await store.queries.stats()).queued == 2
             assert await raw("XLEN", KEYS.fixed("normal")) == 2
 
 
@@ -233,7 +233,7 @@ async def test_an_idle_gateway_listens_for_nobody(redis_url: str) -> None:
     """After a while jobs are expected no longer: a subscription that nobody needs is not opened again."""
     job = new_job()
     async with _store(redis_url) as store:
-        async with store.bell.listen(store.keys.bell("any")) as first:
+        async with store.subscriber.listen(store.keys.job_channel("any")) as first:
             await first.wait(5)
             expected = AwaitedJobs(store, kept_s=0.1)
             await expected.submit(job)
@@ -241,7 +241,7 @@ async def test_an_idle_gateway_listens_for_nobody(redis_url: str) -> None:
             async with asyncio.timeout(15):
                 while expected._jobs:
                     await asyncio.sleep(0.02)
-        assert not store.bell._wishes.channels
+        assert not store.subscriber._subscriptions.channels
         waiting = asyncio.create_task(
             expected.until_ended(job.id, ANONYMOUS, 20, asyncio.Event(), lambda: store.status(job.id))
         )

@@ -9,14 +9,14 @@ import time
 from shared.job import Claim, JobError, JobStatus, Outcome, Usage
 from shared.store.job_store import JobStore
 from shared.store.transitions import Finish
-from tests.support.gateway import STATUS, SUBMIT, body, heard, problem, running_gateway
+from tests.support.gateway import STATUS, SUBMIT, body, subscribed, problem, running_gateway
 
 ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
 async def _claim(store: JobStore) -> Claim:
     """Claim as a worker does first."""
-    return (await store.claim("worker-1", 1, look=True, suspect=True)).claims[0]
+    return (await store.claim("worker-1", 1, poll=True, suspect=True)).claims[0]
 
 
 async def _end(store: JobStore, claim: Claim, status: JobStatus, outcome: Outcome) -> None:
@@ -59,7 +59,7 @@ async def test_wait_answers_as_soon_as_the_job_ends(redis_url: str, store: JobSt
         job_id = (await client.post(SUBMIT, json=body())).json()["jobId"]
         claim = await _claim(store)
         waiting = asyncio.create_task(client.get(STATUS, params={"jobId": job_id, "wait": 30}))
-        async with store.bell.listen(store.keys.bell(job_id)):
+        async with store.subscriber.listen(store.keys.job_channel(job_id)):
             for number in range(2, 12):
                 await store.append(claim, number, "word ")
                 await asyncio.sleep(0.02)
@@ -105,7 +105,7 @@ async def test_cancel_waits_for_the_worker_of_a_running_job(redis_url: str, stor
         job = (await client.post(SUBMIT, json=body())).json()
         async with store.control("worker-1") as control:
             claim = await _claim(store)
-            await heard(redis_url, store.keys.control("worker-1"))
+            await subscribed(redis_url, store.keys.control("worker-1"))
             cancelling = asyncio.create_task(client.post(job["links"]["cancel"]))
             assert await asyncio.wait_for(anext(control), 15) == job["jobId"].encode()
             partial = Outcome(result="so far", usage=Usage(input_tokens=1, output_tokens=2), finish_reason="cancelled")

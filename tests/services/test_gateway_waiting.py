@@ -28,7 +28,7 @@ async def test_a_wait_for_a_long_text_reads_now_and_then(store: JobStore, redis_
     async with RawRedis(redis_url) as raw:
         waiting = asyncio.create_task(until_ended(store, job_id, 1.0, asyncio.Event(), read))
         while not waiting.done():
-            notifications += await raw("PUBLISH", store.keys.bell(job_id), "0-0.1")
+            notifications += await raw("PUBLISH", store.keys.job_channel(job_id), "0-0.1")
             await asyncio.sleep(0.005)
     assert waiting.result() is not None
     assert notifications > 30
@@ -52,7 +52,7 @@ class _Slow:
 
 async def test_an_organisation_reads_its_sums_one_after_the_other(store: JobStore) -> None:
     """A caller that asks for a year again and again waits for itself; another organisation does not."""
-    slow = store.overview = _Slow()  # type: ignore[assignment]  # a slow server
+    slow = store.queries = _Slow()  # type: ignore[assignment]  # a slow server
     report = UsageCall(store)
     await asyncio.gather(*(report.read(Identity("o"), UsageQuery()) for _ in range(5)))
     assert slow.most == 1

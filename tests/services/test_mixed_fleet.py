@@ -81,7 +81,7 @@ async def test_what_nobody_has_ends_and_what_comes_is_waited_for(store: JobStore
         assert (await ended(store, free)).status is JobStatus.COMPLETED
 
         async def throttled() -> bool:
-            return (await store.overview.stats()).parked == 2
+            return (await store.queries.stats()).throttled == 2
 
         await until(throttled)
         async with running_worker(hasty, {"a": Scripted(answers, gated=True)}):
@@ -106,5 +106,5 @@ async def test_each_kind_of_worker_comes_back_for_its_own_gates(store: JobStore)
             await block(kinds[gate], gate, ms=wait_ms)
             await store.submit(new_job(route=(gate,)))
             await throttle_all(kinds[gate])
-        told = [(await kinds[gate].claim(gate, 1, look=True, suspect=0)).next_ms for gate in (A, B, A, B)]
+        told = [(await kinds[gate].claim(gate, 1, poll=True, suspect=0)).next_ms for gate in (A, B, A, B)]
         assert None not in told

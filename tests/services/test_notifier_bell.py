@@ -15,8 +15,8 @@ import pytest
 
 from shared.store.connection.connector import RedisSettings, new_connection
 from shared.store.embedded.server import EmbeddedServer
-from shared.store.pubsub.listeners import RUNG
-from shared.store.pubsub.subscriber import Bell
+from shared.store.pubsub.listeners import NOTIFIED
+from shared.store.pubsub.subscriber import Subscriber
 from tests.support.checks import RawRedis
 
 
@@ -32,9 +32,9 @@ class _Sent:
         self.channels[command] += channels
 
 
-def _bell(url: str, sent: _Sent | None = None, *, reply_s: float = 0.5, **more: Any) -> aclosing[Bell]:
+def _subscriber(url: str, sent: _Sent | None = None, *, reply_s: float = 0.5, **more: Any) -> aclosing[Subscriber]:
     settings = RedisSettings(url=url, client_name="bell")
-    return aclosing(Bell(lambda: new_connection(settings), observer=sent, reply_s=reply_s, **more))
+    return aclosing(Subscriber(lambda: new_connection(settings), observer=sent, reply_s=reply_s, **more))
 
 
 @pytest.fixture
@@ -53,10 +53,10 @@ async def _clients(raw: RawRedis, name: str) -> int:
 
 async def test_a_bell_nobody_listens_to_has_no_connection(redis_url: str) -> None:
     """An idle service costs no connection and no command; the first listener opens it."""
-    async with _bell(redis_url) as bell, RawRedis(redis_url) as raw:
+    async with _subscriber(redis_url) as subscriber, RawRedis(redis_url) as raw:
         assert await _clients(raw, "bell") == 0
-        async with bell.listen("a") as listener:
-            assert await listener.wait(5) == RUNG
+        async with subscriber.listen("a") as listener:
+            assert await listener.wait(5) == NOTIFIED
             assert await _clients(raw, "bell") == 1
     async with RawRedis(redis_url) as raw, asyncio.timeout(15):
         while await _clients(raw, "bell"):
@@ -65,8 +65,8 @@ async def test_a_bell_nobody_listens_to_has_no_connection(redis_url: str) -> Non
 
 async def test_a_listener_is_rung_when_it_will_hear(redis_url: str) -> None:
     """After the first ring nothing published is missed, and a message is the next one."""
-    async with _bell(redis_url) as bell, RawRedis(redis_url) as raw, bell.listen("a") as listener:
-        assert await listener.wait(5) == RUNG
+    async with _subscriber(redis_url) as subscriber, RawRedis(redis_url) as raw, subscriber.listen("a") as listener:
+        assert await listener.wait(5) == NOTIFIED
         assert await raw("PUBLISH", "a", "n1-0.2") == 1
         assert await listener.wait(5) == b"n1-0.2"
         assert await listener.wait(0.05) is None
@@ -75,10 +75,10 @@ async def test_a_listener_is_rung_when_it_will_hear(redis_url: str) -> None:
 async def test_only_the_last_ring_is_kept(redis_url: str) -> None:
     """A listener that was busy hears of the latest event alone."""
     async with (
-        _bell(redis_url) as bell,
+        _subscriber(redis_url) as subscriber,
         RawRedis(redis_url) as raw,
-        bell.listen("a") as busy,
-        bell.listen("b") as fence,
+        subscriber.listen("a") as busy,
+        subscriber.listen("b") as fence,
     ):
         await busy.wait(5)
         await fence.wait(5)
@@ -93,11 +93,11 @@ async def test_only_the_last_ring_is_kept(redis_url: str) -> None:
 async def test_listeners_of_one_channel_share_its_subscription(redis_url: str) -> None:
     """One SUBSCRIBE for all of them, a ring at once for who joins later, UNSUBSCRIBE when the last one goes."""
     sent = _Sent()
-    async with _bell(redis_url, sent) as bell, RawRedis(redis_url) as raw:
-        async with bell.listen("a") as first:
+    async with _subscriber(redis_url, sent) as subscriber, RawRedis(redis_url) as raw:
+        async with subscriber.listen("a") as first:
             await first.wait(5)
-            async with bell.listen("a") as second:
-                assert await second.wait(0) == RUNG
+            async with subscriber.listen("a") as second:
+                assert await second.wait(0) == NOTIFIED
                 await raw("PUBLISH", "a", "x")
                 assert [await first.wait(5), await second.wait(5)] == [b"x", b"x"]
             await raw("PUBLISH", "a", "y")
@@ -112,9 +112,9 @@ async def test_listeners_of_one_channel_share_its_subscription(redis_url: str) -
 async def test_one_turn_of_the_loop_is_one_command(redis_url: str) -> None:
     """2,500 listeners that come together are subscribed with three commands and all hear their own channel."""
     sent = _Sent()
-    async with _bell(redis_url, sent) as bell, RawRedis(redis_url) as raw, AsyncExitStack() as stack:
-        listeners = [await stack.enter_async_context(bell.listen(f"channel-{number}")) for number in range(2500)]
-        assert {await listener.wait(5) for listener in listeners} == {RUNG}
+    async with _subscriber(redis_url, sent) as subscriber, RawRedis(redis_url) as raw, AsyncExitStack() as stack:
+        listeners = [await stack.enter_async_context(subscriber.listen(f"channel-{number}")) for number in range(2500)]
+        assert {await listener.wait(5) for listener in listeners} == {NOTIFIED}
         assert (sent.commands["SUBSCRIBE"], sent.channels["SUBSCRIBE"]) == (3, 2500)
         for number in range(2500):
             await raw("PUBLISH", f"channel-{number}", str(number))
@@ -123,13 +123,13 @@ async def test_one_turn_of_the_loop_is_one_command(redis_url: str) -> None:
 
 async def test_coming_back_at_once_is_still_heard(redis_url: str) -> None:
     """Listeners that leave and come in quick turns never end up on a channel the server does not know of."""
-    async with _bell(redis_url) as bell, RawRedis(redis_url) as raw:
+    async with _subscriber(redis_url) as subscriber, RawRedis(redis_url) as raw:
         for turn in range(50):
-            async with bell.listen("a"):
+            async with subscriber.listen("a"):
                 for _ in range(turn % 4):
                     await asyncio.sleep(0)
-            async with bell.listen("a") as listener:
-                assert await listener.wait(5) == RUNG
+            async with subscriber.listen("a") as listener:
+                assert await listener.wait(5) == NOTIFIED
                 await raw("PUBLISH", "a", str(turn))
                 async with asyncio.timeout(15):
                     while await listener.wait(5) != b"%d" % turn:
@@ -138,14 +138,14 @@ async def test_coming_back_at_once_is_still_heard(redis_url: str) -> None:
 
 async def test_after_a_restart_every_listener_is_rung_again(own_server: EmbeddedServer) -> None:
     """The bell comes back by itself, subscribes to everything, and makes every reader read again."""
-    async with _bell(own_server.url) as bell, AsyncExitStack() as stack:
-        listeners = [await stack.enter_async_context(bell.listen(f"channel-{number}")) for number in range(20)]
+    async with _subscriber(own_server.url) as subscriber, AsyncExitStack() as stack:
+        listeners = [await stack.enter_async_context(subscriber.listen(f"channel-{number}")) for number in range(20)]
         for listener in listeners:
             await listener.wait(5)
         own_server.kill()
         assert await listeners[0].wait(0.3) is None
         own_server.start()
-        assert {await listener.wait(5) for listener in listeners} == {RUNG}
+        assert {await listener.wait(5) for listener in listeners} == {NOTIFIED}
         async with RawRedis(own_server.url) as raw:
             assert await raw("PUBLISH", "channel-7", "x") == 1
         assert await listeners[7].wait(5) == b"x"
@@ -154,40 +154,40 @@ async def test_after_a_restart_every_listener_is_rung_again(own_server: Embedded
 async def test_a_listener_may_come_while_redis_is_away(own_server: EmbeddedServer) -> None:
     """It is rung when Redis is there."""
     own_server.kill()
-    async with _bell(own_server.url) as bell, bell.listen("a") as listener:
+    async with _subscriber(own_server.url) as subscriber, subscriber.listen("a") as listener:
         assert await listener.wait(0.3) is None
         own_server.start()
-        assert await listener.wait(5) == RUNG
+        assert await listener.wait(5) == NOTIFIED
 
 
 async def test_a_bell_without_a_connection_hears_nothing_now(own_server: EmbeddedServer) -> None:
     """Who needs to know that nothing is missed, as a job's submit does, is told when a pattern is heard no more."""
-    async with _bell(own_server.url, prefix="channel-") as bell, bell.listen("channel-1") as listener:
-        assert await listener.wait(5) == RUNG
-        assert bell.hears_now("channel-2")
+    async with _subscriber(own_server.url, prefix="channel-") as subscriber, subscriber.listen("channel-1") as listener:
+        assert await listener.wait(5) == NOTIFIED
+        assert subscriber.receives_now("channel-2")
         own_server.kill()
         async with asyncio.timeout(10):
-            while bell.hears_now("channel-2"):
+            while subscriber.receives_now("channel-2"):
                 await asyncio.sleep(0.01)
 
 
 async def test_a_silent_server_is_found_out(own_server: EmbeddedServer) -> None:
     """A connection whose other end stopped answering is given up after the PING, and replaced when it answers again."""
-    async with _bell(own_server.url, quiet_s=0.2, reply_s=0.2) as bell, bell.listen("a") as listener:
+    async with _subscriber(own_server.url, quiet_s=0.2, reply_s=0.2) as subscriber, subscriber.listen("a") as listener:
         await listener.wait(5)
         os.kill(own_server.pid, signal.SIGSTOP)
         try:
             assert await listener.wait(1.0) is None
         finally:
             os.kill(own_server.pid, signal.SIGCONT)
-        assert await listener.wait(5) == RUNG
+        assert await listener.wait(5) == NOTIFIED
 
 
 async def test_no_ping_without_a_listener(redis_url: str) -> None:
     """Silence costs nothing when nobody listens, and one PING per quiet period when somebody does."""
     sent = _Sent()
-    async with _bell(redis_url, sent, quiet_s=0.05, reply_s=0.05) as bell:
-        async with bell.listen("a") as listener:
+    async with _subscriber(redis_url, sent, quiet_s=0.05, reply_s=0.05) as subscriber:
+        async with subscriber.listen("a") as listener:
             await listener.wait(5)
             async with asyncio.timeout(15):
                 while sent.commands["PING"] < 2:
@@ -196,7 +196,7 @@ async def test_no_ping_without_a_listener(redis_url: str) -> None:
             while not sent.commands["UNSUBSCRIBE"]:
                 await asyncio.sleep(0.01)
         pings = sent.commands["PING"]
-        async with bell.listen("b") as other:
+        async with subscriber.listen("b") as other:
             await other.wait(5)
         assert sent.commands["PING"] <= pings + 1
 
@@ -204,10 +204,10 @@ async def test_no_ping_without_a_listener(redis_url: str) -> None:
 async def test_messages_come_one_by_one_and_bounded(redis_url: str) -> None:
     """A channel of messages yields each payload in order; beyond its limit the oldest are dropped."""
     async with (
-        _bell(redis_url) as bell,
+        _subscriber(redis_url) as subscriber,
         RawRedis(redis_url) as raw,
-        bell.listen("control") as fence,
-        bell.messages("control", limit=3) as messages,
+        subscriber.listen("control") as fence,
+        subscriber.messages("control", limit=3) as messages,
     ):
         await fence.wait(5)
         for number in range(5):

@@ -127,7 +127,7 @@ async def test_a_reader_too_slow_is_cut_and_can_resume(store: JobStore) -> None:
 async def test_a_reader_that_leaves_is_forgotten(store: JobStore, redis_url: str) -> None:
     """When the last reader of a job goes, its stream and the subscription go too."""
     job = await JobLife(store).submit()
-    channel = store.keys.bell(job.id)
+    channel = store.keys.job_channel(job.id)
     async with running_notifier(store.settings) as notifier, RawRedis(redis_url) as raw:
         async with Stream(notifier.events(job.id)) as stream:
             await stream.take(1)
@@ -148,9 +148,9 @@ async def test_three_hundred_readers_of_one_job(store: JobStore, redis_url: str)
         readers = [asyncio.create_task(follow(notifier.events(job.id))) for _ in range(300)]
         await _until_connections(notifier, 300)
         async with asyncio.timeout(15):
-            while await _subscribers(raw, store.keys.bell(job.id)) == 0:
+            while await _subscribers(raw, store.keys.job_channel(job.id)) == 0:
                 await asyncio.sleep(0.01)
-        assert await _subscribers(raw, store.keys.bell(job.id)) == 1
+        assert await _subscribers(raw, store.keys.job_channel(job.id)) == 1
         await raw("CONFIG", "RESETSTAT")
         for word in ("one ", "two ", "three "):
             await job.write(word)

@@ -18,7 +18,7 @@ from shared.streams.organization_feed import OrganizationFeed
 from shared.streams.single_flight import SharedReads
 from shared.streams.sources import JobSource
 from tests.support.checks import RawRedis
-from tests.support.gateway import heard
+from tests.support.gateway import subscribed
 from tests.support.job_life import JobLife
 from tests.support.notifier import running_notifier
 from tests.support.sse import Stream, beats
@@ -30,7 +30,7 @@ async def test_a_reader_gets_its_end_from_a_server_whose_clock_went_back(store: 
     async with RawRedis(redis_url) as raw, running_notifier(store.settings) as notifier:
         await raw("XADD", store.keys.fixed("normal"), "99999999999999-0", "j", "nobody")
         job = await JobLife(store).submit()
-        claimed = (await store.claim("worker-1", 9, look=False, suspect=False)).claims
+        claimed = (await store.claim("worker-1", 9, poll=False, suspect=False)).claims
         job._claim = next(claim for claim in claimed if claim.job_id == job.id)
         job.events.append("processing")
         assert job.claim.token > "n9999"
@@ -106,7 +106,7 @@ async def test_a_read_that_failed_is_repeated_soon(
         job = await JobLife(store).submit()
         async with Stream(notifier.events(job.id)) as stream:
             await stream.take(1)
-            await heard(redis_url, store.keys.bell(job.id))
+            await subscribed(redis_url, store.keys.job_channel(job.id))
             monkeypatch.setattr(EventLog, "read", fails_twice)
             await job.start()
             assert [event.kind for event in await stream.take(1)] == ["processing"]
@@ -121,7 +121,7 @@ async def test_a_hundred_readers_of_an_organisation_cost_one_read(store: JobStor
         raw = await exits.enter_async_context(RawRedis(redis_url))
         url = f"{notifier.url}/api/ai/job-events?organizationId=org-1"
         streams = [await exits.enter_async_context(Stream(url)) for _ in range(100)]
-        await heard(redis_url, store.keys.organization_bell("org-1"))
+        await subscribed(redis_url, store.keys.organization_channel("org-1"))
         for stream in streams:
             while not stream.last_id:
                 stream._unparsed += await stream._piece()
@@ -131,7 +131,7 @@ async def test_a_hundred_readers_of_an_organisation_cost_one_read(store: JobStor
         for number, (entry_id, kind) in enumerate(events):
             key = store.keys.organization("org-1")
             await raw("XADD", key, entry_id, "job", f"j{number}", "kind", kind, "event", "0-0.1")
-            await raw("PUBLISH", store.keys.organization_bell("org-1"), f"j{number}")
+            await raw("PUBLISH", store.keys.organization_channel("org-1"), f"j{number}")
         taken = await asyncio.gather(*(stream.take(50) for stream in streams))
         spent = await _calls(raw) - before
     assert all([event.data["jobId"] for event in got] == [f"j{n}" for n in range(50)] for got in taken)

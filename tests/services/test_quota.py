@@ -83,7 +83,7 @@ async def test_a_sleep_never_tries_whether_the_pause_is_over(redis_url: str) -> 
         store._quota._until = 0.0  # the pause is over
         with pytest.raises(QuotaExceeded):
             await store.wait_for_work(1000)
-        await store.overview.stats()
+        await store.queries.stats()
         assert not store.quota_exceeded
         assert not (await store.wait_for_work(1)).value
 
@@ -162,7 +162,7 @@ async def test_a_full_database_over_rest_is_store_full(redis_url: str) -> None:
     async with running_quota_proxy(redis_url) as proxy:
         settings = StoreSettings(redis_url=proxy.url)
         async with open_store(settings, client_name="full") as store:
-            await store.overview.stats()
+            await store.queries.stats()
             proxy.refusal = CAPACITY
             with pytest.raises(StoreFull):
                 await store.submit(new_job())
@@ -170,4 +170,4 @@ async def test_a_full_database_over_rest_is_store_full(redis_url: str) -> None:
     away = StoreSettings(redis_url="redis://x", rest=RestEndpoint("http://127.0.0.1:1", "t"), redis_transport="rest")
     async with open_store(away, client_name="away") as store:
         with pytest.raises(StoreUnavailable):
-            await store.overview.stats()
+            await store.queries.stats()

@@ -23,9 +23,9 @@ async def test_the_first_command_after_a_freeze_goes_over_a_connection_that_is_o
     written to nobody."""
     async with open_store(StoreSettings(redis_url=redis_url), client_name="frozen") as store:
         for _ in range(3):
-            await store.overview.stats()
+            await store.queries.stats()
             closing = threading.Thread(target=_close_all_connections, args=(redis_url,))
             closing.start()
             time.sleep(IDLE_S + 0.2)  # noqa: ASYNC251 - the loop must not turn
             closing.join()
-            assert (await store.overview.stats()).queued == 0
+            assert (await store.queries.stats()).queued == 0

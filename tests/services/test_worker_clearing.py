@@ -29,7 +29,7 @@ async def _isolated(store: JobStore) -> str:
     async with RawRedis(store.settings.redis_url) as raw:
         await raw("HSET", store.keys.job(job_id), "losses", 3)
         await raw("ZADD", store.keys.fixed("due_normal"), 1, job_id)
-    await store.upkeep.promote()
+    await store.maintenance.promote()
     return job_id
 
 

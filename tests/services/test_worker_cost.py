@@ -110,8 +110,8 @@ async def test_a_lost_workers_text_is_counted_by_the_next(store: JobStore, redis
     async with RawRedis(redis_url) as raw:
         await make_stale(raw, held)
     # The first call of a process only learns the time.
-    await store.upkeep.recover("finder", [])
-    assert (await store.upkeep.recover("finder", [])).requeued + (await store.overview.stats()).queued >= 1
+    await store.maintenance.recover("finder", [])
+    assert (await store.maintenance.recover("finder", [])).requeued + (await store.queries.stats()).queued >= 1
     async with running_worker(store.settings, {"p": Scripted(answers)}) as (worker, _):
         job = await ended(store, job_id)
         waste = worker._metrics.calls.wasted.labels("worker_lost")

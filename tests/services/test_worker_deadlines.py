@@ -45,7 +45,7 @@ async def test_busy_slots_keep_no_job_from_its_deadline(store: JobStore, own: bo
         (running,) = await submit(store, 1)
         await until_processing(store, 1)
         ids = [
-            job for lane in ("high", "low") for job in await submit(store, 2, lane, deadline_ms=500, own_deadline=own)
+            job for queue in ("high", "low") for job in await submit(store, 2, queue, deadline_ms=500, own_deadline=own)
         ]
         found = [await ended(store, job_id, seconds=20.0) for job_id in ids]
         assert max(map(_lateness, found)) <= store.settings.lease_seconds + LATE_S
@@ -62,7 +62,7 @@ async def test_a_deadline_survives_the_worker_that_knew_of_it(store: JobStore) -
         await store.submit(first)
 
         async def throttled() -> bool:
-            return (await store.overview.stats()).parked == 1
+            return (await store.queries.stats()).throttled == 1
 
         await until(throttled)
         async with running_worker(store.settings, {"p": _blocked()}):

@@ -33,7 +33,7 @@ async def test_a_drain_hands_back_without_using_up_an_attempt(store: JobStore, r
         stop.set()
 
         async def waiting() -> bool:
-            return (await store.overview.stats()).queued == 1
+            return (await store.queries.stats()).queued == 1
 
         await until(waiting)
     async with running_worker(store.settings, {"p": Scripted(answers)}):
@@ -100,7 +100,7 @@ async def test_jobs_end_although_redis_was_away_when_they_should(server: Embedde
         for job_id in ids:
             seen = await ended(store, job_id)
             assert (seen.status, seen.attempt) == (JobStatus.COMPLETED, 1)
-        assert (await store.overview.stats()).completed == 20
+        assert (await store.queries.stats()).completed == 20
 
 
 async def test_a_worker_lives_through_a_full_server(store: JobStore, redis_url: str) -> None:
@@ -113,7 +113,7 @@ async def test_a_worker_lives_through_a_full_server(store: JobStore, redis_url: 
         yield DONE
 
     # The groups are there, as on every server that has worked before: making them needs memory.
-    await store.claim("earlier", 1, look=True, suspect=True)
+    await store.claim("earlier", 1, poll=True, suspect=True)
     ids = await submit(store, 5)
     async with RawRedis(redis_url) as raw:
         await raw("CONFIG", "SET", "maxmemory", 1)
@@ -147,7 +147,7 @@ async def test_a_claim_in_flight_at_the_drain_is_not_left_to_its_lease(store: Jo
         stop.set()
         await asyncio.sleep(0.05)
         answer.set()
-    stats = await store.overview.stats()
+    stats = await store.queries.stats()
     assert (stats.queued, stats.processing) == (1, 0)
 
 
@@ -177,7 +177,7 @@ async def test_a_busy_worker_makes_room_for_a_job_that_must_run_alone(store: Job
         async with RawRedis(redis_url) as raw:
             await raw("HSET", store.keys.job(isolated), "losses", 3)
             await raw("ZADD", store.keys.fixed("due_normal"), 1, isolated)
-        await store.upkeep.promote()
+        await store.maintenance.promote()
 
         async def makes_room() -> bool:
             return worker._pool.clearing
@@ -206,7 +206,7 @@ async def test_suspects_are_isolated_and_all_of_them_run_in_the_end(
         yield DONE
 
     ids = await submit(store, 10)
-    claimed = await store.claim("dead", 50, look=True, suspect=True)
+    claimed = await store.claim("dead", 50, poll=True, suspect=True)
     assert len(claimed.claims) == 10
     async with RawRedis(redis_url) as raw:
         for job_id in ids:
@@ -214,7 +214,7 @@ async def test_suspects_are_isolated_and_all_of_them_run_in_the_end(
     recovered = 0
     async with asyncio.timeout(10):
         while recovered < 10:
-            found = await store.upkeep.recover("finder", [])
+            found = await store.maintenance.recover("finder", [])
             recovered += found.requeued
             await asyncio.sleep((found.next_ms or 0) / 1000)
     async with running_worker(_patient(store), {"p": Scripted(counts)}, worker_concurrency=16):

@@ -38,14 +38,14 @@ async def test_a_rate_limit_stops_the_fleet_and_frees_its_slots(store: JobStore)
     handful of calls go out meanwhile, no slot is held, and then all jobs complete with their first attempt."""
     calls: list[float] = []
     loop = asyncio.get_running_loop()
-    opens_at = [0.0]
+    available_at = [0.0]
 
     async def limited(request: GenerationRequest) -> AsyncIterator[str | Completion]:
         calls.append(loop.time())
-        if not opens_at[0]:
-            opens_at[0] = loop.time() + 1.0
-        if loop.time() < opens_at[0]:
-            raise ProviderError(BUSY, Action.WAIT, retry_after_s=opens_at[0] - loop.time())
+        if not available_at[0]:
+            available_at[0] = loop.time() + 1.0
+        if loop.time() < available_at[0]:
+            raise ProviderError(BUSY, Action.WAIT, retry_after_s=available_at[0] - loop.time())
         yield f"done {request.attempt}"
         yield DONE
 
@@ -55,12 +55,12 @@ async def test_a_rate_limit_stops_the_fleet_and_frees_its_slots(store: JobStore)
             (await fleet.enter_async_context(running_worker(store.settings, {"p": _gated(limited)})))[0]
             for _ in range(4)
         ]
-        await until(lambda: _parked(store, 200))
+        await until(lambda: _throttled(store, 200))
         await until(lambda: _free(workers, 200))
         for job_id in ids:
             snapshot = await ended(store, job_id, seconds=20.0)
             assert (snapshot.status, snapshot.attempt) == (JobStatus.COMPLETED, 1)
-    early = sum(at < opens_at[0] for at in calls)
+    early = sum(at < available_at[0] for at in calls)
     assert early <= 12
     assert len(calls) - early == 200
     assert await leaks(store.settings.redis_url) == []
@@ -70,8 +70,8 @@ async def _free(workers: list[Worker], slots: int) -> bool:
     return sum(worker._pool.free for worker in workers) == slots
 
 
-async def _parked(store: JobStore, count: int) -> bool:
-    return (await store.overview.stats()).parked == count
+async def _throttled(store: JobStore, count: int) -> bool:
+    return (await store.queries.stats()).throttled == count
 
 
 async def test_jobs_of_open_models_pass_those_that_wait(store: JobStore) -> None:
@@ -85,7 +85,7 @@ async def test_jobs_of_open_models_pass_those_that_wait(store: JobStore) -> None
         await asyncio.gather(*(store.submit(job) for job in passing))
         for job in passing:
             assert (await ended(store, job.id)).status is JobStatus.COMPLETED
-        await until(lambda: _parked(store, 10))
+        await until(lambda: _throttled(store, 10))
 
 
 async def test_a_provider_that_is_down_is_replaced_within_the_attempt(store: JobStore) -> None:
@@ -203,11 +203,11 @@ async def test_a_gate_that_failed_is_probed_and_opens_again(store: JobStore) -> 
         down = False
         for job_id in ids:
             assert (await ended(store, job_id, seconds=20.0)).status is JobStatus.COMPLETED
-    assert [gate.closed_ms for gate in await store.overview.gates()] == [0]
+    assert [gate.blocked_ms for gate in await store.queries.gates()] == [0]
 
 
 async def _closed(store: JobStore) -> bool:
-    return any(gate.reason == "unavailable" and gate.closed_ms > 0 for gate in await store.overview.gates())
+    return any(gate.reason == "unavailable" and gate.blocked_ms > 0 for gate in await store.queries.gates())
 
 
 async def test_what_one_customer_asks_for_does_not_close_the_gate(store: JobStore) -> None:

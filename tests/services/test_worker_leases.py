@@ -14,7 +14,7 @@ from shared.errors import StoreUnavailable
 from shared.job import Claim, JobStatus
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore
-from shared.store.maintenance import Upkeep
+from shared.store.maintenance import Maintenance
 from tests.support.checks import RawRedis
 from tests.support.store import submit
 from tests.support.worker import Scripted, answers, ended, running_worker, until, until_processing, waits_for_ever
@@ -62,16 +62,16 @@ async def test_nothing_is_taken_over_before_a_lease_was_watched(
     store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker whose connection broke cannot know who was silent meanwhile: it watches a whole lease first (I6)."""
-    recover, asked = Upkeep.recover, list[float]()
+    recover, asked = Maintenance.recover, list[float]()
 
-    async def noted(self: Upkeep, consumer: str, held: list[str]) -> Any:
+    async def noted(self: Maintenance, consumer: str, held: list[str]) -> Any:
         asked.append(time.monotonic())
         return await recover(self, consumer, held)
 
     async def looked() -> bool:
         return bool(asked)
 
-    monkeypatch.setattr(Upkeep, "recover", noted)
+    monkeypatch.setattr(Maintenance, "recover", noted)
     async with running_worker(_lease(store, 1.0), {"p": Scripted(waits_for_ever)}) as (worker, _):
         await submit(store)
         await until(looked)

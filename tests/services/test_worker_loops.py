@@ -15,7 +15,7 @@ from services.worker.loops.supervision import PAUSE_LEAST_S, supervise
 from shared.job import JobStatus
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore
-from shared.store.maintenance import Upkeep
+from shared.store.maintenance import Maintenance
 from shared.store.results import Promoted
 from shared.telemetry.metrics import WorkerMetrics, new_registry
 from tests.support.faults import breaks
@@ -28,9 +28,9 @@ from tests.support.worker import Scripted, answers, ended, running_worker, until
     [
         (JobStore, "claim", {"consumer"}),
         (JobStore, "renew", {"lease_renewal", "recovery"}),
-        (Upkeep, "recover", {"recovery"}),
-        (Upkeep, "promote", {"promotion", "consumer"}),
-        (Upkeep, "audit", {"audit"}),
+        (Maintenance, "recover", {"recovery"}),
+        (Maintenance, "promote", {"promotion", "consumer"}),
+        (Maintenance, "audit", {"audit"}),
     ],
 )
 async def test_a_loop_that_failed_begins_again(
@@ -39,7 +39,7 @@ async def test_a_loop_that_failed_begins_again(
     """Every background loop goes on after what it raised; it is counted each time and logged once; a lost job and a
     delayed one still run."""
     (lost,) = await submit(store)
-    await store.claim("dead", 1, look=True, suspect=True)
+    await store.claim("dead", 1, poll=True, suspect=True)
     raised = breaks(monkeypatch, owner, name, 2)
     quick = StoreSettings(redis_url=store.settings.redis_url, lease_seconds=1.0)
     with structlog.testing.capture_logs() as lines:
@@ -72,7 +72,7 @@ async def test_a_loop_that_stands_still_fails_live(store: JobStore, monkeypatch:
 
     async with running_worker(quick, {"p": Scripted(answers)}) as (worker, _):
         assert await worker.live()
-        monkeypatch.setattr(Upkeep, "promote", hangs)
+        monkeypatch.setattr(Maintenance, "promote", hangs)
         await submit(store, delay_ms=100)
 
         async def dead() -> bool:
@@ -87,14 +87,14 @@ async def test_however_much_is_due_at_once_jobs_run_and_the_worker_lives(
     """Due jobs that take call after call for longer than two leases: others run meanwhile, and live says yes."""
     monkeypatch.setattr(liveness, "MARGIN_S", 0.0)
     quick = StoreSettings(redis_url=store.settings.redis_url, lease_seconds=1.0)
-    promote, ends_at = Upkeep.promote, time.monotonic() + 4.0
+    promote, ends_at = Maintenance.promote, time.monotonic() + 4.0
 
-    async def without_end(upkeep: Upkeep, *given: Any, **more: Any) -> Promoted:
-        promoted = await promote(upkeep, *given, **more)
+    async def without_end(maintenance: Maintenance, *given: Any, **more: Any) -> Promoted:
+        promoted = await promote(maintenance, *given, **more)
         await asyncio.sleep(0.01)
         return promoted if time.monotonic() > ends_at else msgspec.structs.replace(promoted, next_ms=0)
 
-    monkeypatch.setattr(Upkeep, "promote", without_end)
+    monkeypatch.setattr(Maintenance, "promote", without_end)
     async with running_worker(quick, {"p": Scripted(answers)}) as (worker, _):
         while time.monotonic() < ends_at:
             (job_id,) = await submit(store)

@@ -176,7 +176,7 @@ async def test_a_drain_hands_back_also_what_ignores_it(store: JobStore) -> None:
             stop.set()
             left = time.monotonic()
         assert time.monotonic() - left < 5.0
-        stats = await store.overview.stats()
+        stats = await store.queries.stats()
         assert (stats.queued, stats.processing) == (1, 0)
         (again,) = await claim(store)
         assert again.attempt == 1

@@ -13,9 +13,9 @@ import structlog
 
 from shared.errors import StoreUnavailable
 from shared.store.connection.connector import AnyConnection, RedisSettings, new_connection
-from shared.store.connection.multiplexer import SharedSocket
-from shared.store.pubsub.listeners import RUNG
-from shared.store.pubsub.subscriber import Bell
+from shared.store.connection.multiplexer import Multiplexer
+from shared.store.pubsub.listeners import NOTIFIED
+from shared.store.pubsub.subscriber import Subscriber
 from tests.support.checks import RawRedis
 
 
@@ -53,7 +53,7 @@ async def test_commands_go_on_after_a_session_that_broke_on_the_unforeseen(redis
     """Reader, writer or connector raise what is no error of Redis, three times: the next command is answered."""
     connect, raised = _breaking(redis_url, method, 3)
     with structlog.testing.capture_logs() as lines:
-        async with aclosing(SharedSocket(connect, timeout=0.5)) as socket, asyncio.timeout(10):
+        async with aclosing(Multiplexer(connect, timeout=0.5)) as socket, asyncio.timeout(10):
             reply = None
             while reply is None:
                 with contextlib.suppress(StoreUnavailable):
@@ -68,13 +68,13 @@ async def test_listeners_are_rung_after_a_connection_that_broke_on_the_unforesee
     connect, raised = _breaking(redis_url, method, 3)
     with structlog.testing.capture_logs() as lines:
         async with (
-            aclosing(Bell(connect, reply_s=0.5)) as bell,
+            aclosing(Subscriber(connect, reply_s=0.5)) as subscriber,
             RawRedis(redis_url) as raw,
-            bell.listen("channel") as listener,
+            subscriber.listen("channel") as listener,
         ):
             while raised() < 3:
                 await asyncio.sleep(0.01)
-            assert await listener.wait(10) == RUNG
+            assert await listener.wait(10) == NOTIFIED
             await raw("PUBLISH", "channel", "news")
             assert await listener.wait(10) == b"news"
     assert raised() == 3

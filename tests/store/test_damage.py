@@ -39,7 +39,7 @@ async def telling(url: str) -> AsyncIterator[JobStore]:
 
 async def _recover(store: JobStore, consumer: str = "w2") -> int:
     await store.renew(consumer, [])
-    return (await store.upkeep.recover(consumer, [])).requeued
+    return (await store.maintenance.recover(consumer, [])).requeued
 
 
 async def _suspects(store: JobStore, raw: RawRedis, count: int) -> list[str]:
@@ -65,7 +65,7 @@ async def test_a_spec_nobody_can_read_costs_its_neighbours_nothing(store: JobSto
                 await raw("ZADD", due, 0, ids[1])
         await drain(store)
     assert await raw("HGET", KEYS.job(ids[1]), "state") == b"failed"
-    stats = await store.overview.stats()
+    stats = await store.queries.stats()
     assert (stats.completed, stats.failed, stats.queued, stats.processing) == (2, 1, 0, 0)
 
 
@@ -90,7 +90,7 @@ async def test_a_broken_organisation_log_ends_no_job_twice(telling: JobStore, ra
     await raw("SET", KEYS.organization("org"), "x", "EX", 100)
     await complete(telling, held)
     await complete(telling, held)
-    stats = await telling.overview.stats()
+    stats = await telling.queries.stats()
     assert (stats.completed, stats.processing, stats.queued) == (1, 0, 0)
 
 
@@ -148,7 +148,7 @@ async def test_a_record_that_cannot_be_shown_is_shown_as_such(
     ids = await submit(store, 3)
     key = KEYS.job(ids[1])
     await (raw("HDEL", key, field) if value is None else raw("HSET", key, field, value))
-    rows = {job.id: job for job in (await store.overview.jobs("org")).jobs}
+    rows = {job.id: job for job in (await store.queries.jobs("org")).jobs}
     assert set(rows) == set(ids)
     shown = rows.pop(ids[1])
     assert all(isinstance(job, JobSnapshot) for job in rows.values())
@@ -167,11 +167,11 @@ async def test_what_is_no_record_at_all_hides_nothing(store: JobStore, raw: RawR
     """A key of another type in a record's place is a row that cannot be read; bad limits are refused."""
     ids = await submit(store, 2)
     await raw("SET", KEYS.job(ids[0]), "x", "EX", 100)
-    newest, oldest = (await store.overview.jobs("org")).jobs
+    newest, oldest = (await store.queries.jobs("org")).jobs
     assert isinstance(newest, JobSnapshot)
     assert oldest == UnreadableJob(ids[0], "")
     with pytest.raises(ValueError, match="cursor"):
-        await store.overview.jobs("org", limit=0)
+        await store.queries.jobs("org", limit=0)
 
 
 async def test_a_forged_cursor_costs_no_walk_through_the_future(store: JobStore) -> None:
@@ -179,7 +179,7 @@ async def test_a_forged_cursor_costs_no_walk_through_the_future(store: JobStore)
     (job_id,) = await submit(store)
     forged = base64.urlsafe_b64encode(f"999999 {job_id}".encode()).decode()
     with pytest.raises(ValueError, match="cursor"):
-        await store.overview.jobs("org", cursor=forged)
+        await store.queries.jobs("org", cursor=forged)
 
 
 async def test_a_worker_whose_claim_was_lost_gets_no_second_suspect(store: JobStore, raw: RawRedis) -> None:
@@ -189,7 +189,7 @@ async def test_a_worker_whose_claim_was_lost_gets_no_second_suspect(store: JobSt
     faults.lose("claim")
     with pytest.raises(StoreUnavailable, match="lost"):
         await claim(store, 50, "w1")
-    again = await store.claim("w1", 50, look=True, suspect=True, known=[])
+    again = await store.claim("w1", 50, poll=True, suspect=True, known=[])
     assert len(again.claims) == 1
     assert {held.job_id for held in [*again.claims, *await claim(store, 50, "w3")]} == set(ids)
 
@@ -214,10 +214,10 @@ async def test_audit_knows_whose_suspect_still_runs(store: JobStore, raw: RawRed
     suspect, neighbour = await claim(store, 50, "w1")
     assert neighbour.job_id == neighbour_id
     await submit(store, 1, "low")
-    (low,) = await claim(store, 50, "w1", look=False)
+    (low,) = await claim(store, 50, "w1", poll=False)
     await complete(store, low)
     store._calls.scripts._constants = {**store._calls.scripts._constants, "consumer_idle_ms": -1}
-    await store.upkeep.audit("w2")
+    await store.maintenance.audit("w2")
     await make_stale(raw, suspect, neighbour)
     assert await _recover(store) == 2
     assert [await raw("HGET", KEYS.job(one.job_id), "losses") for one in (suspect, neighbour)] == [b"3", b"0"]
@@ -229,7 +229,7 @@ async def test_events_stay_whole_after_an_audit_put_a_job_back(store: JobStore, 
     await store.append(held, 2, "lost")
     await store.append(held, 3, "words")
     await raw("XGROUP", "DELCONSUMER", KEYS.fixed("normal"), GROUP, "w1")
-    assert (await store.upkeep.audit("w2")).requeued == 1
+    assert (await store.maintenance.audit("w2")).requeued == 1
     (second,) = await claim(store, 1, "w2")
     await store.append(second, 2, "a")
     await store.requeue(Requeue(second, RetryReason.ERROR, delay_ms=0, refund=False, error=None))
@@ -272,7 +272,7 @@ async def test_a_log_that_is_no_log_ends_its_job_and_nothing_else(store: JobStor
     assert await breaches(store, raw, [damaged, healthy]) == []
     await make_stale(raw, first, second)
     await store.renew("w2", [])
-    done = await store.upkeep.recover("w2", [])
+    done = await store.maintenance.recover("w2", [])
     assert (done.requeued, done.failed) == (1, 1)
     assert await breaches(store, raw, [damaged, healthy]) == []
     assert await drain(store) == 1
@@ -288,21 +288,21 @@ async def test_what_a_full_server_refuses_as_a_whole_may_be_repeated(store: JobS
     await raw("CONFIG", "SET", "maxmemory", 1)
     try:
         with pytest.raises(StoreFull):
-            await store.upkeep.audit("w1")
+            await store.maintenance.audit("w1")
     finally:
         await raw("CONFIG", "SET", "maxmemory", 0)
-    assert (await store.upkeep.audit("w1")).ran
+    assert (await store.maintenance.audit("w1")).ran
 
 
 async def test_a_worker_can_leave_a_full_server(store: JobStore, raw: RawRedis) -> None:
     """It may also hold something everywhere, so that it deletes nothing."""
     held = await claim_one(store)
-    for lane in ("again", "suspect", "high", "low"):
-        await raw("XADD", KEYS.fixed(lane), "*", "j", "nobody")
-        await raw("XREADGROUP", "GROUP", GROUP, "w1", "STREAMS", KEYS.fixed(lane), ">")
+    for queue in ("again", "suspect", "high", "low"):
+        await raw("XADD", KEYS.fixed(queue), "*", "j", "nobody")
+        await raw("XREADGROUP", "GROUP", GROUP, "w1", "STREAMS", KEYS.fixed(queue), ">")
     await raw("CONFIG", "SET", "maxmemory", 1)
     try:
-        await store.upkeep.leave("w1")
+        await store.maintenance.leave("w1")
     finally:
         await raw("CONFIG", "SET", "maxmemory", 0)
     await complete(store, held)

@@ -21,7 +21,7 @@ from tests.support.store import KEYS, breaches, claim, complete, error_of, make_
 async def _promote_all(store: JobStore, *, heads: bool = False) -> int:
     """As a worker's loop does: call after call until nothing more is due now. How many calls."""
     calls = 1
-    while (await store.upkeep.promote(heads=heads)).next_ms == 0:
+    while (await store.maintenance.promote(heads=heads)).next_ms == 0:
         calls += 1
     return calls
 
@@ -53,10 +53,10 @@ async def test_a_job_that_nobody_was_given_ends_by_its_own_deadline(store: JobSt
     ids += await submit(store, 1, delay_ms=20, deadline_ms=3_600_000)
     unhurried = await submit(store, 1, deadline_ms=7_200_000)
     await asyncio.sleep(0.05)
-    await store.upkeep.promote()
-    assert (await store.upkeep.timed_work()).overdue_ms is not None
+    await store.maintenance.promote()
+    assert (await store.maintenance.timed_work()).overdue_ms is not None
     await make_overdue(raw, *ids)
-    assert (await store.upkeep.timed_work()).overdue_ms == 0
+    assert (await store.maintenance.timed_work()).overdue_ms == 0
     await _promote_all(store)
     ended = [job_id for job_id in ids if job_id not in (held[2].job_id, held[3].job_id)]
     assert [await error_of(store, job_id) for job_id in ended] == ["DeadlineExceeded"] * 5
@@ -76,7 +76,7 @@ async def test_deadlines_nobody_set_are_met_at_the_head_of_the_streams(store: Jo
     later = await submit(store, 1, deadline_ms=60_000, own_deadline=False)
     assert await raw("EXISTS", KEYS.fixed("deadlines")) == 0
     await asyncio.sleep(0.15)
-    promoted = await store.upkeep.promote(heads=True)
+    promoted = await store.maintenance.promote(heads=True)
     assert promoted.promoted == 6
     assert promoted.heads_ms is not None
     assert 50_000 < promoted.heads_ms <= 60_000
@@ -97,11 +97,11 @@ async def test_whoever_throttles_a_job_comes_back_for_its_deadline(url: str) -> 
         )
         assert found.wait_ms <= 8_000
         await store.submit(new_job(deadline_ms=6_000))
-        claimed = await store.claim("w1", 5, look=True, suspect=True)
+        claimed = await store.claim("w1", 5, poll=True, suspect=True)
         assert claimed.next_ms is not None
         assert claimed.next_ms <= 6_000
         assert (await store.wait_for_work(1)).value
-        promoted = await store.upkeep.promote()
+        promoted = await store.maintenance.promote()
         assert promoted.next_ms is not None
         assert promoted.next_ms <= 6_000
 
@@ -112,7 +112,7 @@ async def test_a_retry_that_is_due_near_its_deadline_is_not_overlooked(store: Jo
     (held,) = await claim(store)
     await store.requeue(Requeue(held, RetryReason.ERROR, delay_ms=1, refund=False, error=None))
     await asyncio.sleep(0.01)
-    assert (await store.upkeep.promote()).promoted == 1
+    assert (await store.maintenance.promote()).promoted == 1
     await make_overdue(raw, job_id)
     await _promote_all(store)
     assert await error_of(store, job_id) == "DeadlineExceeded"

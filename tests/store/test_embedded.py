@@ -20,7 +20,7 @@ def _job() -> NewJob:
 
 async def _queued(server: EmbeddedServer) -> int:
     async with open_store(StoreSettings(redis_url=server.url), client_name="test") as store:
-        return (await store.overview.stats()).queued
+        return (await store.queries.stats()).queued
 
 
 @pytest.mark.parametrize("ending", ["stop", "kill"])

@@ -65,20 +65,20 @@ async def test_a_reader_that_comes_back_after_each_step_misses_nothing(store: Jo
     (job_id,) = await submit(store)
     seen, cursor = [], None
 
-    async def look() -> None:
+    async def poll() -> None:
         nonlocal cursor
         page = await store.events.read(job_id, cursor)
         seen.extend(page.events)
         cursor = page.cursor
 
-    await look()
+    await poll()
     (held,) = await claim(store)
     for number in range(2, 300):
         await store.append(held, number, f"{number} ")
         if number % 7 == 0:
-            await look()
+            await poll()
     await complete(store, held, "".join(f"{number} " for number in range(2, 300)), number=299)
-    await look()
+    await poll()
     assert seen == (await store.events.read(job_id, None)).events
 
 
@@ -140,12 +140,12 @@ async def test_deltas_are_read_without_the_record(store: JobStore) -> None:
     (held,) = await claim(store)
     for number in (2, 3):
         await store.append(held, number, f"<{number}>")
-    start, rung = EventId(held.token, 1), EventId(held.token, 3)
-    page = await store.events.deltas(job_id, start, rung, "org")
+    start, notified = EventId(held.token, 1), EventId(held.token, 3)
+    page = await store.events.deltas(job_id, start, notified, "org")
     assert page is not None
     assert [json.loads(event.data)["text"] for event in page.events] == ["<2>", "<3>"]
     assert await store.events.deltas(job_id, start, EventId(held.token, 4), "org") is None
-    assert await store.events.deltas(job_id, EventId("0-0", 1), rung, "org") is None
+    assert await store.events.deltas(job_id, EventId("0-0", 1), notified, "org") is None
 
 
 async def test_an_unknown_job_has_no_events(store: JobStore) -> None:

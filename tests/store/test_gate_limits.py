@@ -12,7 +12,7 @@ from shared.store.job_store import JobStore, open_store
 from shared.store.results import CallReport
 from tests.support.checks import RawRedis
 from tests.support.gates import A, close, routing
-from tests.support.store import claim, complete, new_job, open_gate, submit
+from tests.support.store import claim, complete, new_job, unblock_gate, submit
 
 
 async def test_a_gate_that_opens_lets_go_one_by_one_in_order(one: JobStore, raw: RawRedis) -> None:
@@ -21,7 +21,7 @@ async def test_a_gate_that_opens_lets_go_one_by_one_in_order(one: JobStore, raw:
     ids = {priority: await submit(one, 3, priority) for priority in ("low", "normal", "high")}
     assert await claim(one) == []
     seen = list[str]()
-    await open_gate(raw, A)
+    await unblock_gate(raw, A)
     async with asyncio.timeout(10):
         while len(seen) < 10:
             claims = await claim(one)
@@ -34,19 +34,19 @@ async def test_a_gate_that_opens_lets_go_one_by_one_in_order(one: JobStore, raw:
     assert high == sorted(high)
     assert max(high) < 5
     assert [job_id for job_id in seen if job_id in ids["low"]] == ids["low"]
-    assert (await one.overview.stats()).parked == 0
+    assert (await one.queries.stats()).throttled == 0
 
 
 async def test_a_gate_without_limits_opens_faster_and_faster(one: JobStore, raw: RawRedis) -> None:
     """After a closure the rate ramps up: a few in the first half second, in a few seconds all 100 that wait."""
     await close(one)
     await submit(one, 100)
-    while (await one.claim("w", 64, look=True, suspect=True)).more:
+    while (await one.claim("w", 64, poll=True, suspect=True)).more:
         pass
-    await open_gate(raw, A)
+    await unblock_gate(raw, A)
     began, early, done = time.monotonic(), 0, 0
     while done < 101:
-        claimed = await one.claim("w", 64, look=True, suspect=True)
+        claimed = await one.claim("w", 64, poll=True, suspect=True)
         await asyncio.gather(*(complete(one, held) for held in claimed.claims))
         done += len(claimed.claims)
         if time.monotonic() - began < 0.4:
@@ -66,14 +66,14 @@ async def test_a_request_limit_holds_in_every_window_and_is_used(url: str, rpm: 
 
         async def work(name: str) -> None:
             while time.monotonic() < began + 2.0:
-                claimed = await store.claim(name, 10, look=True, suspect=True)
+                claimed = await store.claim(name, 10, poll=True, suspect=True)
                 starts.extend(time.monotonic() for _ in claimed.claims)
                 await asyncio.gather(*(complete(store, held) for held in claimed.claims))
                 await asyncio.sleep(0.005)
 
         await asyncio.gather(*(work(f"w{i}") for i in range(3)))
         took = time.monotonic() - began
-        assert (await store.overview.stats()).processing == 0
+        assert (await store.queries.stats()).processing == 0
     # The share of these 2 s or more, and one second that a late call may catch up; a cold gate ramps up first.
     assert len(starts) <= (took + 1.0) * rpm / 60 + 1
     assert len(starts) >= min(1.2 * rpm / 60, 20)
@@ -85,7 +85,7 @@ async def test_a_token_limit_reserves_before_and_settles_after(url: str) -> None
     async with open_store(StoreSettings(redis_url=url), client_name="t", routing=paths) as store:
         for _ in range(2):
             await store.submit(new_job(max_tokens=30_000))
-        claimed = await store.claim("w", 10, look=True, suspect=True)
+        claimed = await store.claim("w", 10, poll=True, suspect=True)
         (held,) = claimed.claims
         assert 30_000 < held.reserved < 30_200
         assert claimed.next_ms is not None
@@ -103,10 +103,10 @@ async def test_a_reservation_is_used_soon_or_asked_for_again(one: JobStore, raw:
     again when the gate has no room; so is one whose gate was blocked meanwhile, however soon it comes."""
     job_id = await close(one)
     await raw("HSET", one.keys.job(job_id), "losses", 2)
-    await open_gate(raw, A)
+    await unblock_gate(raw, A)
     # Let go into the lane of suspects, where this worker takes none.
-    assert (await one.claim("w", 5, look=True, suspect=False)).claims == []
-    assert (await one.overview.stats()).by_lane["suspect"] == 1
+    assert (await one.claim("w", 5, poll=True, suspect=False)).claims == []
+    assert (await one.queries.stats()).by_queue["suspect"] == 1
     assert (await raw("HGET", one.keys.job(job_id), "pass")).startswith(f"{A} ".encode())
     if why == "blocked":
         await one.report(A, CallReport.LIMITED, retry_after_ms=60_000)
@@ -115,7 +115,7 @@ async def test_a_reservation_is_used_soon_or_asked_for_again(one: JobStore, raw:
         now = int((await raw("TIME"))[0]) * 1000
         await raw("HSET", one.keys.fixed("gates"), A, f"0 0 0 0 {now} {now} {now + 60_000} 0 0 0 0 1 0")
     assert await claim(one) == []
-    assert (await one.overview.stats()).parked == 1
+    assert (await one.queries.stats()).throttled == 1
 
 
 @pytest.mark.parametrize("url", ["valkey"], indirect=True)
@@ -124,7 +124,7 @@ async def test_a_share_is_spread_over_more_than_its_minute(url: str) -> None:
     60 s stays within the limit."""
     async with open_store(StoreSettings(redis_url=url), client_name="t", routing=routing(A, rpm=6)) as store:
         await submit(store, 2)
-        claimed = await store.claim("w", 5, look=True, suspect=True)
+        claimed = await store.claim("w", 5, poll=True, suspect=True)
         assert len(claimed.claims) == 1
         assert claimed.next_ms is not None
         assert 9_250 < claimed.next_ms <= 9_584
@@ -134,17 +134,17 @@ async def test_a_provider_that_names_less_shortens_no_wait(one: JobStore) -> Non
     """Two calls are told to come back, one in a minute and one at once: the minute holds for both."""
     for told, least in ((60_000, 58_000), (0, 57_000)):
         await one.report(A, CallReport.LIMITED, retry_after_ms=told)
-        (gate,) = await one.overview.gates()
-        assert gate.closed_ms > least
+        (gate,) = await one.queries.gates()
+        assert gate.blocked_ms > least
 
 
 async def test_a_provider_that_names_no_time_is_left_alone_for_longer_each_time(one: JobStore, raw: RawRedis) -> None:
     """One second, then two, then four, from the end of each wait on; its first success makes it one again."""
     for expected in (1_000, 2_000, 4_000):
         await one.report(A, CallReport.LIMITED)
-        (gate,) = await one.overview.gates()
-        assert expected - 900 < gate.closed_ms <= expected
-        await open_gate(raw, A)
+        (gate,) = await one.queries.gates()
+        assert expected - 900 < gate.blocked_ms <= expected
+        await unblock_gate(raw, A)
     await one.report(A, CallReport.OK)
     await one.report(A, CallReport.LIMITED)
-    assert (await one.overview.gates())[0].closed_ms <= 1_000
+    assert (await one.queries.gates())[0].blocked_ms <= 1_000

@@ -10,7 +10,7 @@ from shared.store.job_store import JobStore, open_store
 from shared.store.results import CallReport
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, reroute, routing
-from tests.support.store import breaches, claim, claim_one, new_job, open_gate, submit
+from tests.support.store import breaches, claim, claim_one, new_job, unblock_gate, submit
 
 
 async def test_failures_in_a_row_close_a_gate_and_a_probe_reopens_it(one: JobStore, raw: RawRedis) -> None:
@@ -20,23 +20,23 @@ async def test_failures_in_a_row_close_a_gate_and_a_probe_reopens_it(one: JobSto
     held = await claim(one, 6)
     for report in (CallReport.FAILED, CallReport.FAILED, CallReport.OK, CallReport.FAILED, CallReport.FAILED):
         await one.report(A, report)
-    assert (await one.claim("w", 1, look=True, suspect=True)).doubtful == {A}
+    assert (await one.claim("w", 1, poll=True, suspect=True)).doubtful == {A}
     await submit(one)
     assert len(await claim(one)) == 1
     assert await reroute(one, held[0], CallReport.FAILED) == ("stay", A)
     await submit(one, 5)
-    claimed = await one.claim("w", 10, look=True, suspect=True)
+    claimed = await one.claim("w", 10, poll=True, suspect=True)
     assert claimed.claims == []
     assert claimed.next_ms is not None
     assert 4_000 < claimed.next_ms <= 5_000
-    await open_gate(raw, A)
+    await unblock_gate(raw, A)
     (probe,) = await claim(one)
     assert await claim(one) == []
     assert await reroute(one, probe, CallReport.FAILED) == ("stay", A)
-    claimed = await one.claim("w", 10, look=True, suspect=True)
+    claimed = await one.claim("w", 10, poll=True, suspect=True)
     assert claimed.next_ms is not None
     assert 8_000 < claimed.next_ms <= 10_000
-    await open_gate(raw, A)
+    await unblock_gate(raw, A)
     (probe,) = await claim(one)
     await one.report(A, CallReport.OK)
     assert (await one.wait_for_work(1)).value in ("job", "look")
@@ -67,7 +67,7 @@ async def test_a_refused_call_goes_to_whoever_else_may_answer(two: JobStore, raw
     assert await reroute(two, second, CallReport.REFUSED, B) == ("go", B)
     assert await reroute(two, second, CallReport.LIMITED, gate=B, retry_ms=9_000) == ("parked", "")
     assert await reroute(two, third, CallReport.REFUSED, B) == ("parked", "")
-    await open_gate(raw, B)
+    await unblock_gate(raw, B)
     async with asyncio.timeout(15):
         while not (found := [held for held in await claim(two) if held.job_id == third.job_id]):
             await asyncio.sleep(0.02)

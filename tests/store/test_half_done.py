@@ -57,7 +57,7 @@ async def test_a_broken_item_does_not_stop_its_neighbours(store: JobStore, raw: 
         await complete(store, held[1], number=2)
     else:
         await make_stale(raw, held[1])
-        await store.upkeep.recover("w2", [])
+        await store.maintenance.recover("w2", [])
         ids.remove(held[1].job_id)
     assert await breaches(store, raw, ids) == []
 
@@ -74,7 +74,7 @@ async def test_damage_to_what_recovery_notes_costs_no_job_its_end(store: JobStor
     await complete(store, suspect)
     await complete(store, suspect)
     await raw("DEL", store.keys.fixed("suspects"))
-    stats = await store.overview.stats()
+    stats = await store.queries.stats()
     assert (stats.completed, stats.queued, stats.processing) == (1, 0, 0)
     assert await breaches(store, raw, [suspect.job_id]) == []
 
@@ -103,7 +103,7 @@ async def test_a_corrupt_record_is_met_and_dropped_by_claim_and_recover(store: J
         if f"n{row[0].decode()}" not in {one.token for one in held}
     ]
     await raw("XCLAIM", store.keys.fixed("normal"), "workers", "w1", 0, pending, "IDLE", 60_000, "JUSTID")
-    await store.upkeep.recover("w2", [one.token for one in held])
+    await store.maintenance.recover("w2", [one.token for one in held])
     await raw("DEL", store.keys.job(ids[1]))
     assert await breaches(store, raw, [ids[0], ids[2]]) == []
 
@@ -115,7 +115,7 @@ async def test_an_entry_without_a_record_is_dropped_by_whoever_meets_it(store: J
     (held,) = await claim(store)
     await raw("DEL", store.keys.job(ids[1]))
     await make_stale(raw, held)
-    await store.upkeep.recover("w2", [])
+    await store.maintenance.recover("w2", [])
     assert await breaches(store, raw, []) == []
 
 
@@ -127,7 +127,7 @@ async def test_a_place_that_names_a_job_which_is_elsewhere_is_cleared(one: JobSt
         await raw("XADD", one.keys.fixed("high"), "*", "j", running)
     elif place == "due":
         await raw("ZADD", one.keys.due[1], 1, running)
-        assert (await one.upkeep.promote()).promoted == 0
+        assert (await one.maintenance.promote()).promoted == 0
     else:
         await submit(one)
         await block(one, A)
@@ -165,8 +165,8 @@ async def test_a_full_server_lets_running_jobs_end(store: JobStore, raw: RawRedi
     assert (await store.cancel(ids[7])).state == "cancelled"
     assert (await store.renew("w1", [held[4]])).lost == frozenset()
     await make_stale(raw, held[5])
-    assert (await store.upkeep.recover("w2", [held[4].token])).requeued == 1
-    assert (await store.upkeep.promote()).promoted == 1
+    assert (await store.maintenance.recover("w2", [held[4].token])).requeued == 1
+    assert (await store.maintenance.promote()).promoted == 1
     assert len(await claim(store, 5, "w2")) == 4
     assert await breaches(store, raw, ids) == []
     await raw("CONFIG", "SET", "maxmemory", 0)
@@ -201,10 +201,10 @@ async def test_audit_repairs_what_no_script_leaves(
     await raw("XACK", store.keys.fixed("normal"), "workers", held[1].token[1:])
     waiting = (await raw("HGET", store.keys.job(ids[3]), "entry")).decode()
     await raw("XDEL", store.keys.fixed("normal"), waiting[1:])
-    audited = await store.upkeep.audit("w1")
+    audited = await store.maintenance.audit("w1")
     assert (audited.ran, audited.requeued) == (True, 2)
     assert await breaches(store, raw, ids) == []
-    assert (await store.upkeep.audit("w2")).ran is False
+    assert (await store.maintenance.audit("w2")).ran is False
     await complete(store, held[0])
     assert await drain(store) == 3
 
@@ -216,7 +216,7 @@ async def test_audit_removes_consumers_that_went_away(store: JobStore, raw: RawR
     (held,) = await claim(store, 1, "empty")
     await complete(store, held)
     store._calls.scripts._constants = {**store._calls.scripts._constants, "consumer_idle_ms": -1}
-    assert (await store.upkeep.audit("empty")).consumers_deleted > 0
+    assert (await store.maintenance.audit("empty")).consumers_deleted > 0
     names = {row[1] for row in await raw("XINFO", "CONSUMERS", store.keys.fixed("normal"), "workers")}
     assert names == {b"gone"}
 

@@ -50,11 +50,11 @@ async def test_every_key_begins_with_it(url: str, raw: RawRedis) -> None:
         await one.submit(new_job(delay_ms=60_000, idempotency_key="k", fingerprint="f"))
         held = await claim(one, 1)
         await one.append(held[0], 2, "some")
-        await one.upkeep.audit("w1")
-        assert not (await other.claim("w2", 10, look=True, suspect=True)).claims
-        assert (await other.overview.stats()).queued == 0
-        await other.upkeep.audit("w2")
-        assert (await one.overview.stats()).queued == 3
+        await one.maintenance.audit("w1")
+        assert not (await other.claim("w2", 10, poll=True, suspect=True)).claims
+        assert (await other.queries.stats()).queued == 0
+        await other.maintenance.audit("w2")
+        assert (await one.queries.stats()).queued == 3
         keys = await raw("KEYS", "*")
         assert {key.decode().split("{0}")[0] for key in keys} == {"staging:", "pw:"}
         assert b"staging:{0}:job:" + held[0].job_id.encode() in keys

@@ -18,7 +18,7 @@ async def test_a_lease_is_left_to_its_worker_a_little_longer(store: JobStore, ra
     await store.renew("finder", [])
     for idle_ms, requeued in ((2_100, 0), (2_600, 1)):
         await raw("XCLAIM", KEYS.fixed("normal"), GROUP, "w1", 0, held.token[1:], "IDLE", idle_ms, "JUSTID")
-        found = await store.upkeep.recover("finder", [])
+        found = await store.maintenance.recover("finder", [])
         assert found.requeued == requeued
         assert requeued or 0 < (found.next_ms or 0) <= 400
 

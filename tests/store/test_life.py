@@ -11,7 +11,7 @@ from shared.errors import IdempotencyConflict, LeaseLost
 from shared.job import JobSnapshot, JobStatus, Outcome, RetryReason, Usage
 from shared.store.engine.script_calls import HANDBACKS_MAX
 from shared.store.job_store import JobStore
-from shared.store.results import Ring
+from shared.store.results import WakeUp
 from shared.store.transitions import Finish, Requeue
 from tests.support.checks import RawRedis
 from tests.support.store import (
@@ -80,14 +80,14 @@ async def test_a_delayed_job_waits_for_its_time(store: JobStore, raw: RawRedis) 
     low = await submit(store, 1, "low", delay_ms=60_000)
     high = await submit(store, 1, "high", delay_ms=60_000)
     assert await claim(store) == []
-    assert (await store.overview.stats()).delayed == 2
-    promoted = await store.upkeep.promote()
+    assert (await store.queries.stats()).delayed == 2
+    promoted = await store.maintenance.promote()
     assert promoted.promoted == 0
     assert 59_000 < (promoted.next_ms or 0) <= 60_000
     await raw("ZADD", store.keys.due[0], 1, high[0])
     await raw("ZADD", store.keys.due[2], 1, low[0])
-    assert (await store.upkeep.promote(1)).next_ms == 0
-    await store.upkeep.promote()
+    assert (await store.maintenance.promote(1)).next_ms == 0
+    await store.maintenance.promote()
     assert [held.job_id for held in await claim(store)] == [*high, *low]
 
 
@@ -159,15 +159,15 @@ async def test_a_cancel_request_survives_the_worker(store: JobStore, raw: RawRed
 async def test_the_ring_wakes_sleepers_for_what_they_can_do(store: JobStore) -> None:
     """A submit rings `job`, a near due time rings `look`, and a claim that leaves work behind rings on."""
     await submit(store, 1)
-    assert await store.wait_for_work(1000) is Ring.JOB
+    assert await store.wait_for_work(1000) is WakeUp.JOB
     await submit(store, 1, delay_ms=500)
-    assert await store.wait_for_work(1000) is Ring.LOOK
+    assert await store.wait_for_work(1000) is WakeUp.POLL
     await submit(store, 3)
-    assert await store.wait_for_work(1000) is Ring.JOB
+    assert await store.wait_for_work(1000) is WakeUp.JOB
     assert len(await claim(store, 1)) == 1
-    assert await store.wait_for_work(1000) is Ring.JOB
+    assert await store.wait_for_work(1000) is WakeUp.JOB
     assert len(await claim(store, 16)) == 3
-    assert await store.wait_for_work(50) is Ring.NONE
+    assert await store.wait_for_work(50) is WakeUp.NONE
 
 
 async def test_the_listing_pages_through_an_organisations_jobs(store: JobStore) -> None:
@@ -179,24 +179,24 @@ async def test_the_listing_pages_through_an_organisations_jobs(store: JobStore) 
     seen: list[str] = []
     cursor: str | None = None
     while True:
-        page = await store.overview.jobs("a", cursor=cursor, limit=3)
+        page = await store.queries.jobs("a", cursor=cursor, limit=3)
         seen += [job.id for job in page.jobs]
         await submit(store, 1, organization="a")
         cursor = page.cursor
         if cursor is None or len(seen) >= 7:
             break
     assert seen == ids[::-1]
-    completed = await store.overview.jobs("a", status=JobStatus.COMPLETED)
+    completed = await store.queries.jobs("a", status=JobStatus.COMPLETED)
     assert [job.id for job in completed.jobs] == [held.job_id]
     with pytest.raises(ValueError, match="cursor"):
-        await store.overview.jobs("a", cursor="bm90IGEgY3Vyc29y")
+        await store.queries.jobs("a", cursor="bm90IGEgY3Vyc29y")
 
 
 async def test_the_listing_remembers_the_newest_of_a_day(store: JobStore, raw: RawRedis) -> None:
     """An organisation that submits without end fills one list of bounded length, which goes by itself."""
     store._calls.scripts._constants = {**store._calls.scripts._constants, "index_length": 3}
     ids = await submit(store, 5)
-    assert [job.id for job in (await store.overview.jobs("org")).jobs] == ids[:1:-1]
+    assert [job.id for job in (await store.queries.jobs("org")).jobs] == ids[:1:-1]
     (index,) = await raw("KEYS", "*index:org:*")
     assert await raw("PTTL", index) > 0
 
@@ -220,8 +220,8 @@ async def test_the_listing_reads_no_large_texts(store: JobStore, raw: RawRedis) 
         with contextlib.suppress(LeaseLost):
             await store.finish(Finish(held, JobStatus.COMPLETED, outcome, number=1, offset=0, run_ms=1))
     before = await sent()
-    page = await store.overview.jobs("a")
-    (cancelled,) = (await store.overview.jobs("a", status=JobStatus.CANCELLED)).jobs
+    page = await store.queries.jobs("a")
+    (cancelled,) = (await store.queries.jobs("a", status=JobStatus.CANCELLED)).jobs
     assert await sent() - before < 200_000
     assert [job.id for job in page.jobs] == ids[::-1]
     for job in [*page.jobs, cancelled]:
@@ -234,7 +234,7 @@ async def test_the_listing_reads_no_large_texts(store: JobStore, raw: RawRedis) 
     # Older releases wrote no brief outcome: then there is none to show.
     await raw("HDEL", store.keys.job(ids[0]), "brief")
     before = await sent()
-    oldest = (await store.overview.jobs("a")).jobs[-1]
+    oldest = (await store.queries.jobs("a")).jobs[-1]
     assert await sent() - before < 200_000
     assert isinstance(oldest, JobSnapshot)
     assert (oldest.id, oldest.status, oldest.outcome) == (ids[0], "completed", None)

@@ -33,7 +33,7 @@ async def _losses(raw: RawRedis, job_id: str) -> int:
 async def _lost_often(store: JobStore, raw: RawRedis, times: int) -> str:
     """A job that lost so many workers."""
     (job_id,) = await submit(store)
-    (held,) = await claim(store, 1, f"last-of-{job_id}", look=False)
+    (held,) = await claim(store, 1, f"last-of-{job_id}", poll=False)
     await raw("HSET", KEYS.job(job_id), "losses", times - 1)
     await lose(store, raw, held)
     return job_id
@@ -52,7 +52,7 @@ class Fleet:
         held: list[Claim] = []
         while len(held) < 50 and not any(one.isolated for one in held):
             room = 6 - sum(one.suspect for one in held)
-            found = await self.store.claim(name, 50 - len(held), look=True, suspect=room, alone=not held)
+            found = await self.store.claim(name, 50 - len(held), poll=True, suspect=room, alone=not held)
             held += found.claims
             assert sum(one.suspect for one in held) <= 6
             assert len(held) == 1 or not any(one.isolated for one in held)
@@ -61,7 +61,7 @@ class Fleet:
         if any(one.job_id in self.poison for one in held):
             self.deaths += 1
             await make_stale(self.raw, *held)
-            while (await self.store.upkeep.recover("finder", [])).next_ms == 0:
+            while (await self.store.maintenance.recover("finder", [])).next_ms == 0:
                 pass
         else:
             for one in held:
@@ -74,7 +74,7 @@ async def test_poison_fails_and_its_neighbours_complete(store: JobStore, raw: Ra
     """Jobs that kill each worker end as WorkerLost after four counted losses; no innocent one fails (I7)."""
     ids = await submit(store, 50)
     poison = set(ids[7 : 7 + 9 * poisonous : 9])
-    await store.upkeep.recover("finder", [])
+    await store.maintenance.recover("finder", [])
     fleet = Fleet(store, raw, poison)
     while await fleet.live_once():
         pass
@@ -90,7 +90,7 @@ async def test_a_first_loss_is_taken_over_at_full_width(store: JobStore, raw: Ra
     low = await submit(store, 36, "low")
     high = await submit(store, 4, "high")
     await lose(store, raw, *await claim(store, 40, "gone"))
-    again = await claim(store, 50, "w2", look=False, suspect=False)
+    again = await claim(store, 50, "w2", poll=False, suspect=False)
     assert {one.job_id for one in again} == {*low, *high}
     assert {one.job_id for one in again[:4]} == set(high)
     assert not any(one.suspect for one in again)
@@ -114,7 +114,7 @@ async def test_what_a_later_call_finds_is_as_innocent(store: JobStore, raw: RawR
     held = await claim(store, 201, "w2")
     assert len(held) == 201
     await make_stale(raw, *held)
-    while (found := await store.upkeep.recover("finder", [])).requeued:
+    while (found := await store.maintenance.recover("finder", [])).requeued:
         assert found.requeued <= 64
     assert await _losses(raw, suspect) == 3
     assert {await _losses(raw, job_id) for job_id in ids} == {0}
@@ -130,7 +130,7 @@ async def test_several_workers_recover_one_dead_one(store: JobStore, raw: RawRed
         await other.renew("f1", [])
         for i in range(4):
             await raw("DEL", KEYS.fixed("recoverer"))
-            requeued += (await (store, other)[i % 2].upkeep.recover(f"f{i % 2}", [])).requeued
+            requeued += (await (store, other)[i % 2].maintenance.recover(f"f{i % 2}", [])).requeued
     assert requeued == 101
     assert (await _losses(raw, suspect), {await _losses(raw, job_id) for job_id in ids}) == (3, {0})
     assert await breaches(store, raw, [suspect, *ids]) == []
@@ -188,7 +188,7 @@ async def test_workers_that_died_with_suspects_are_forgotten(store: JobStore, ra
     await lose(store, raw, *await claim(store, 50, "w1"))
     assert await raw("HLEN", KEYS.fixed("suspects")) == 1
     store._calls.scripts._constants = {**store._calls.scripts._constants, "consumer_idle_ms": -1}
-    await store.upkeep.audit("w2")
+    await store.maintenance.audit("w2")
     assert await raw("HLEN", KEYS.fixed("suspects")) == 0
 
 
@@ -196,7 +196,7 @@ async def test_a_worker_never_recovers_what_it_holds(store: JobStore, raw: RawRe
     """Stale leases of the asking worker itself stay its own."""
     held = await claim_one(store)
     await make_stale(raw, held)
-    assert (await store.upkeep.recover("w1", [held.token])).requeued == 0
+    assert (await store.maintenance.recover("w1", [held.token])).requeued == 0
     await complete(store, held)
 
 
@@ -207,7 +207,7 @@ async def test_recovery_takes_thousands_in_bounded_calls(store: JobStore, raw: R
     await make_stale(raw, *held)
     calls, taken = 0, 0
     while taken < 300:
-        recovered = await store.upkeep.recover("w2", [])
+        recovered = await store.maintenance.recover("w2", [])
         taken += recovered.requeued
         calls += 1
         assert recovered.requeued <= 64
@@ -222,12 +222,12 @@ async def test_one_worker_looks_for_all_and_is_replaced(url: str, raw: RawRedis)
         (held,) = await _claimed_by(first, "gone")
         for store, name in ((first, "a"), (other, "b")):
             await store.renew(name, [])
-        assert (await first.upkeep.recover("a", [])).isolated == 0
+        assert (await first.maintenance.recover("a", [])).isolated == 0
         await make_stale(raw, held)
-        refused = await other.upkeep.recover("b", [])
+        refused = await other.maintenance.recover("b", [])
         assert (refused.requeued, refused.isolated, refused.unfinished) == (0, None, True)
         async with asyncio.timeout(10):
-            while not (await other.upkeep.recover("b", [])).requeued:
+            while not (await other.maintenance.recover("b", [])).requeued:
                 await asyncio.sleep(0.05)
         assert await drain(other) == 1
 

@@ -40,20 +40,20 @@ async def _live(store: JobStore) -> str:
     await store.cancel(held[7].job_id)
     await store.cancel(held[7].job_id, force=True)
     await store.renew("w1", held[8:])
-    await store.upkeep.recover("w2", [])
-    await store.upkeep.promote()
-    await store.upkeep.unfinished()
-    await store.overview.stats()
-    await store.overview.oldest_waiting_ms()
-    await store.overview.memory()
-    await store.overview.jobs("org", limit=5)
-    await store.upkeep.audit("w1")
+    await store.maintenance.recover("w2", [])
+    await store.maintenance.promote()
+    await store.maintenance.unfinished()
+    await store.queries.stats()
+    await store.queries.oldest_waiting_ms()
+    await store.queries.memory()
+    await store.queries.jobs("org", limit=5)
+    await store.maintenance.audit("w1")
     await store.ping()
     return jobs[0].id
 
 
 async def _hear(store: JobStore, job_id: str, counted: Counter[str], *, unsubscribes: bool) -> None:
-    async with store.bell.listen(store.keys.bell(job_id)) as listener:
+    async with store.subscriber.listen(store.keys.job_channel(job_id)) as listener:
         await listener.wait(5)
         await store.events.read(job_id, None)
     if unsubscribes:
@@ -78,7 +78,7 @@ async def test_the_meter_agrees_with_the_server(url: str, raw: RawRedis, frugal:
     before = await _served(raw)
     async with open_store(settings, client_name="metered", observer=observe) as store:
         await _hear(store, await _live(store), counted, unsubscribes=not frugal)
-        await store.upkeep.leave("w1")
+        await store.maintenance.leave("w1")
     # INFO is asked by both sides, so neither counts it.
     del counted["INFO"]
     served = await _served(raw) - before

@@ -50,39 +50,39 @@ async def test_a_recovered_job_is_the_next_claimed(store: JobStore, raw: RawRedi
 
 @pytest.mark.parametrize("look", [True, False])
 @pytest.mark.parametrize("priority", ["high", "normal"])
-async def test_what_was_handed_back_goes_before_what_waits(store: JobStore, priority: str, look: bool) -> None:
+async def test_what_was_handed_back_goes_before_what_waits(store: JobStore, priority: str, poll: bool) -> None:
     """A drained worker's job does not queue up behind 100 others, and is among the next two claimed."""
     held = await claim_one(store)
     await submit(store, 100, priority)
     for _ in range(4):
         await store.requeue(Requeue(held, RetryReason.DRAIN, delay_ms=0, refund=True, error=None))
-        found = {one.job_id: one for _ in range(2) for one in await claim(store, 1, look=look)}
+        found = {one.job_id: one for _ in range(2) for one in await claim(store, 1, poll=poll)}
         assert held.job_id in found
         held = found[held.job_id]
 
 
 @pytest.mark.parametrize("look", [True, False])
-async def test_a_high_job_does_not_wait_behind_what_was_handed_back(store: JobStore, look: bool) -> None:
+async def test_a_high_job_does_not_wait_behind_what_was_handed_back(store: JobStore, poll: bool) -> None:
     """Twenty came back, and high ones come one after the other: each is among the next two claimed (I8)."""
     await submit(store, 20)
     for held in await claim(store, 20):
         await store.requeue(Requeue(held, RetryReason.DRAIN, delay_ms=0, refund=True, error=None))
     for _ in range(4):
         (high,) = await submit(store, 1, "high")
-        assert high in {held.job_id for _ in range(2) for held in await claim(store, 1, look=look)}
+        assert high in {held.job_id for _ in range(2) for held in await claim(store, 1, poll=poll)}
 
 
 async def test_only_what_waits_makes_the_oldest_wait(store: JobStore) -> None:
     """A job that runs for long waits no more; one that came just now has not waited long."""
     await claim_one(store)
     await asyncio.sleep(0.3)
-    assert await store.overview.oldest_waiting_ms() == 0
+    assert await store.queries.oldest_waiting_ms() == 0
     await submit(store)
-    assert await store.overview.oldest_waiting_ms() < 300
+    assert await store.queries.oldest_waiting_ms() < 300
 
 
 async def test_a_claim_gives_a_thousand_at_most(store: JobStore) -> None:
     """However many its caller asks for; the rest is announced."""
     await submit(store, 1_010)
-    claimed = await store.claim("w1", 20_000, look=True, suspect=True)
+    claimed = await store.claim("w1", 20_000, poll=True, suspect=True)
     assert (len(claimed.claims), claimed.more) == (1_000, True)

@@ -12,22 +12,22 @@ from shared.store.job_store import JobStore, open_store
 from shared.store.results import CallReport
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, block, close, reroute, routing, throttle_all
-from tests.support.store import breaches, claim, complete, drain, new_job, open_gate, submit
+from tests.support.store import breaches, claim, complete, drain, new_job, unblock_gate, submit
 
 
 async def test_a_job_that_was_told_to_wait_is_parked_without_using_up_its_attempt(one: JobStore, raw: RawRedis) -> None:
     """Its slot is free, it counts as queued and parked, the stream says why and until when, and it can be claimed by
     nobody while the gate is closed."""
     job_id = await close(one)
-    stats = await one.overview.stats()
-    assert (stats.queued, stats.parked, stats.processing) == (1, 1, 0)
+    stats = await one.queries.stats()
+    assert (stats.queued, stats.throttled, stats.processing) == (1, 1, 0)
     snapshot = await one.status(job_id)
     assert snapshot is not None
     assert (snapshot.status, snapshot.attempt) == (JobStatus.QUEUED, 0)
     events = (await one.events.read(job_id, None)).events
     told = json.loads(events[-1].data)
     assert (events[-1].kind, told["reason"], "nextAttemptAt" in told) == (EventKind.RETRYING, "rate_limited", True)
-    claimed = await one.claim("w2", 10, look=True, suspect=True)
+    claimed = await one.claim("w2", 10, poll=True, suspect=True)
     assert claimed.claims == []
     assert claimed.next_ms is not None
     assert 55_000 < claimed.next_ms <= 60_000
@@ -41,7 +41,7 @@ async def test_a_call_that_was_paid_for_uses_an_attempt_up(two: JobStore, raw: R
     (held,) = await claim(two)
     await two.report(B, CallReport.LIMITED, retry_after_ms=60_000)
     assert (held.gate, await reroute(two, held, CallReport.OK, B)) == (A, ("stay", A))
-    await open_gate(raw, B)
+    await unblock_gate(raw, B)
     assert await reroute(two, held, CallReport.OK, B) == ("go", B)
     snapshot = await two.status(job_id)
     assert snapshot is not None
@@ -57,14 +57,14 @@ async def test_jobs_of_a_closed_gate_are_parked_once_and_others_pass(two: JobSto
     await two.submit(passing)
     claims, more = [], True
     while more:
-        claimed = await two.claim("w1", 50, look=False, suspect=True)
+        claimed = await two.claim("w1", 50, poll=False, suspect=True)
         claims += claimed.claims
         more = claimed.more
     assert [(held.job_id, held.gate) for held in claims] == [(passing.id, B)]
-    assert (await two.overview.stats()).parked == 101
+    assert (await two.queries.stats()).throttled == 101
     entries = await raw("HGET", two.keys.job(closed[0].id), "entry")
     for _ in range(3):
-        await two.claim("w1", 50, look=True, suspect=True)
+        await two.claim("w1", 50, poll=True, suspect=True)
     assert await raw("HGET", two.keys.job(closed[0].id), "entry") == entries == f"p{A}".encode()
     assert await breaches(two, raw, [first, passing.id, *(job.id for job in closed)]) == []
 
@@ -75,7 +75,7 @@ async def test_all_kinds_of_ends_find_parked_jobs(one: JobStore, raw: RawRedis) 
     assert await claim(one) == []
     assert (await one.cancel(ids[0])).state == "cancelled"
     await asyncio.sleep(0.15)
-    assert (await one.upkeep.promote()).promoted == 1
+    assert (await one.maintenance.promote()).promoted == 1
     assert await claim(one) == []
     snapshot = await one.status(ids[3])
     assert snapshot is not None
@@ -83,21 +83,21 @@ async def test_all_kinds_of_ends_find_parked_jobs(one: JobStore, raw: RawRedis) 
     assert snapshot.outcome.error is not None
     assert snapshot.outcome.error.type == "DeadlineExceeded"
     assert await breaches(one, raw, ids) == []
-    while (await one.overview.stats()).queued:
-        await open_gate(raw, A)
+    while (await one.queries.stats()).queued:
+        await unblock_gate(raw, A)
         await drain(one)
     assert await breaches(one, raw, ids) == []
-    assert await raw("KEYS", f"{one.keys.prefix('lane')}*") == []
+    assert await raw("KEYS", f"{one.keys.prefix('chain_set')}*") == []
 
 
 async def test_one_worker_comes_back_for_a_lane_and_not_all(one: JobStore) -> None:
     """Whoever is told first sets its timer, the others sleep on; when it leaves, the next is told."""
     await close(one)
-    told = [(await one.claim(name, 5, look=True, suspect=True)).next_ms for name in ("w1", "w2", "w3")]
-    told += [(await one.upkeep.promote()).lane_ms]
+    told = [(await one.claim(name, 5, poll=True, suspect=True)).next_ms for name in ("w1", "w2", "w3")]
+    told += [(await one.maintenance.promote()).queue_ms]
     assert sum(wait is not None for wait in told) == 1
-    await one.upkeep.leave("w1")
-    assert (await one.claim("w2", 5, look=True, suspect=True)).next_ms is not None
+    await one.maintenance.leave("w1")
+    assert (await one.claim("w2", 5, poll=True, suspect=True)).next_ms is not None
 
 
 async def test_a_lane_whose_gate_nobody_names_any_more_is_emptied(one: JobStore, url: str) -> None:
@@ -115,13 +115,13 @@ async def test_damage_to_gates_and_lanes_costs_no_job(one: JobStore, raw: RawRed
     (held,) = await claim(one)
     assert held.job_id == job_id
     await complete(one, held)
-    await raw("SET", one.keys.prefix("lane") + A, "text")
+    await raw("SET", one.keys.prefix("chain_set") + A, "text")
     await raw("HSET", one.keys.fixed("gates"), A, "0 0 0 0 0 0 0 0 1 0 0")
     (other,) = await submit(one)
     claims = await claim(one)
     if not claims:
         # Parked behind a lane that cannot be read: the write was refused, so the entry is met again.
-        await raw("DEL", one.keys.prefix("lane") + A)
+        await raw("DEL", one.keys.prefix("chain_set") + A)
         await raw("HDEL", one.keys.fixed("gates"), A)
         claims = await claim(one, known=[])
     assert [found.job_id for found in claims] == [other]
@@ -133,5 +133,5 @@ async def test_the_audit_puts_a_job_back_into_all_its_queues(two: JobStore, raw:
     (job_id,) = await submit(two, route=(A, B))
     await throttle_all(two)
     await raw("ZREM", two.keys.prefix("throttled") + B, job_id)
-    assert (await two.upkeep.audit("w")).requeued == 0
+    assert (await two.maintenance.audit("w")).requeued == 0
     assert await breaches(two, raw, [job_id]) == []

@@ -24,7 +24,7 @@ from tests.conftest import flush
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, close, routing
 from tests.support.processes import free_port
-from tests.support.store import ERROR, KEYS, claim, complete, make_stale, new_job, open_gate, submit
+from tests.support.store import ERROR, KEYS, claim, complete, make_stale, new_job, unblock_gate, submit
 
 NAMES = sorted(path.stem for path in (Path(scripts.__file__).parents[1] / "lua").glob("*.lua"))
 READING = {"list", "stats", "oldest", "usage", "vet"}
@@ -58,24 +58,24 @@ class Scene:
 Act = Callable[[Scene], Awaitable[object]]
 ACTS: dict[str, Act] = {
     "append": lambda s: s.store.append(s.held, 2, "text"),
-    "audit_entries": lambda s: s.run("audit_entries", lane="h", start="-", page=10),
+    "audit_entries": lambda s: s.run("audit_entries", queue="h", start="-", page=10),
     "audit_records": lambda s: s.run("audit_records"),
     "cancel": lambda s: s.store.cancel(s.held.job_id, force=True),
-    "claim": lambda s: s.store.claim("w2", 20, look=True, suspect=6, known=[]),
+    "claim": lambda s: s.store.claim("w2", 20, poll=True, suspect=6, known=[]),
     "failover": lambda s: s.fail_over(),
     "finish": lambda s: complete(s.store, s.held),
-    "leave": lambda s: s.store.upkeep.leave("w3"),
+    "leave": lambda s: s.store.maintenance.leave("w3"),
     "list": lambda s: s.run("list", status="", bytes_max=1, outcome_max=1),
-    "oldest": lambda s: s.store.overview.oldest_waiting_ms(),
-    "promote": lambda s: s.store.upkeep.promote(),
-    "recover": lambda s: s.store.upkeep.recover("finder", []),
+    "oldest": lambda s: s.store.queries.oldest_waiting_ms(),
+    "promote": lambda s: s.store.maintenance.promote(),
+    "recover": lambda s: s.store.maintenance.recover("finder", []),
     "renew": lambda s: s.store.renew("w1", [s.held]),
     "report": lambda s: s.store.report(A, CallReport.LIMITED),
     "requeue": lambda s: s.store.requeue(Requeue(s.held, RetryReason.ERROR, delay_ms=1, refund=False, error=ERROR)),
     "reroute": lambda s: s.store.reroute(
         Reroute(s.held, A, CallReport.LIMITED, retry_after_ms=60_000, candidates=[], chain=[A], spent=None)
     ),
-    "stats": lambda s: s.store.overview.stats(),
+    "stats": lambda s: s.store.queries.stats(),
     "submit": lambda s: s.store.submit(new_job()),
     "usage": lambda s: s.run("usage", organization="org", fields_max=1),
     "vet": lambda s: s.run("vet", calls='[["ZCARD", "wake"]]'),
@@ -154,7 +154,7 @@ async def scene(own_server: EmbeddedServer) -> AsyncIterator[Scene]:
         RawRedis(own_server.url) as raw,
     ):
         await close(store)
-        await open_gate(raw, A)
+        await unblock_gate(raw, A)
         await _fill(plain, raw)
         await store.renew("w1", [])
         (held,) = await _claims(plain, "w1", 1)
@@ -171,7 +171,7 @@ async def _fill(store: JobStore, raw: RawRedis) -> None:
         (lost,) = await _claims(store, f"gone{losses}", 1)
         await raw("HSET", KEYS.job(lost.job_id), "losses", losses)
         await make_stale(raw, lost)
-    await store.upkeep.recover("finder", [])
+    await store.maintenance.recover("finder", [])
     await make_stale(raw, *await _claims(store, "gone again", 2))
     (due,) = await submit(store, delay_ms=60_000)
     await raw("ZADD", KEYS.fixed("due_normal"), 1, due)
@@ -179,7 +179,7 @@ async def _fill(store: JobStore, raw: RawRedis) -> None:
 
 async def _claims(store: JobStore, consumer: str, count: int) -> list[Claim]:
     await submit(store, count, "high")
-    claims = await claim(store, count, consumer, look=False)
+    claims = await claim(store, count, consumer, poll=False)
     assert len(claims) == count
     return claims
 

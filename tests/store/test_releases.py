@@ -37,17 +37,17 @@ async def test_a_waiting_job_is_left_to_those_who_know_it(
     claims = await claim(store, 50, "w1")
     assert [one.job_id for one in claims] == [known]
     await complete(store, claims[0])
-    assert not (await store.claim("w1", 50, look=True, suspect=1, known=[])).claims
-    assert not (await store.claim("w2", 50, look=True, suspect=1)).more
+    assert not (await store.claim("w1", 50, poll=True, suspect=1, known=[])).claims
+    assert not (await store.claim("w2", 50, poll=True, suspect=1)).more
     await _make_stale(raw, strange, "w1")
-    found = await store.upkeep.recover("w2", [])
+    found = await store.maintenance.recover("w2", [])
     assert (found.requeued, found.failed, found.next_ms) == (0, 0, None)
-    await store.upkeep.audit("w2")
+    await store.maintenance.audit("w2")
     with pytest.raises(StoreUnavailable, match="newer release"):
         await store.cancel(strange, force=True)
     assert await _record(raw, strange) == strangely
     await raw("HSET", KEYS.job(strange), foreign[0], before[foreign[0].encode()])
-    await store.upkeep.recover("w2", [])
+    await store.maintenance.recover("w2", [])
     (held,) = await claim(store, 50, "w2")
     assert (held.job_id, held.losses, held.attempt) == (strange, 0, 1)
     await complete(store, held)
@@ -64,8 +64,8 @@ async def test_a_delayed_job_stays_delayed(store: JobStore, raw: RawRedis, forei
     await raw("HSET", KEYS.job(strange), *foreign)
     for score, job_id in enumerate([strange, known], 1):
         await raw("ZADD", KEYS.fixed("due_normal"), score, job_id)
-    promoted = await store.upkeep.promote(limit=1)
-    promoted = await store.upkeep.promote(limit=1) if promoted.next_ms == 0 else promoted
+    promoted = await store.maintenance.promote(limit=1)
+    promoted = await store.maintenance.promote(limit=1) if promoted.next_ms == 0 else promoted
     assert promoted.promoted == 1
     assert await raw("ZCARD", KEYS.fixed("due_normal")) == 1
     assert await drain(store) == 1
@@ -77,7 +77,7 @@ async def test_thousands_of_foreign_jobs_hide_no_lost_one(store: JobStore, raw: 
     ids = await submit(store, 600)
     for job_id in ids:
         await raw("HSET", KEYS.job(job_id), "v", 2)
-    while (await store.claim("old", 64, look=False, suspect=0)).more:
+    while (await store.claim("old", 64, poll=False, suspect=0)).more:
         pass
     for job_id in ids:
         await _make_stale(raw, job_id, "old")
@@ -85,7 +85,7 @@ async def test_thousands_of_foreign_jobs_hide_no_lost_one(store: JobStore, raw: 
     await make_stale(raw, held)
     calls, requeued = 0, 0
     while True:
-        found = await store.upkeep.recover("finder", [])
+        found = await store.maintenance.recover("finder", [])
         calls, requeued = calls + 1, requeued + found.requeued
         if found.next_ms != 0:
             break
@@ -103,7 +103,7 @@ async def test_what_could_never_start_ends(store: JobStore, raw: RawRedis) -> No
         stream = KEYS.fixed("normal" if entry[0] == "n" else "again")
         await raw("XCLAIM", stream, "workers", "w1", 0, entry[1:], "IDLE", 60_000, "JUSTID")
         await raw("HSET", KEYS.job(job_id), "deadline", deadline)
-        await store.upkeep.recover("finder", [])
+        await store.maintenance.recover("finder", [])
         await raw("HSET", KEYS.job(job_id), "deadline", "soon")
     record = await _record(raw, job_id)
     assert (record[b"state"], record[b"losses"]) == (b"failed", b"0")
@@ -117,8 +117,8 @@ async def test_a_lost_claim_is_answered_however_many_leases_there_are(url: str) 
         while len(held) < 1500:
             held += await claim(store, 500)
         late = await submit(store, 3)
-        assert len((await store.claim("w1", 5, look=True, suspect=1)).claims) == 3  # the answer that was lost
-        again = await store.claim("w1", 5, look=True, suspect=1, known=[one.token for one in held])
+        assert len((await store.claim("w1", 5, poll=True, suspect=1)).claims) == 3  # the answer that was lost
+        again = await store.claim("w1", 5, poll=True, suspect=1, known=[one.token for one in held])
         assert {one.job_id for one in again.claims} == set(late)
         assert len((await store.renew("w1", held)).lost) == 0
 

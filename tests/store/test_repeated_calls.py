@@ -27,7 +27,7 @@ async def _submit(store: JobStore, _: RawRedis) -> tuple[Step, list[str]]:
 
 async def _claim(store: JobStore, _: RawRedis) -> tuple[Step, list[str]]:
     ids = await submit(store, 3)
-    return lambda: store.claim("w1", 5, look=True, suspect=True, known=[]), ids
+    return lambda: store.claim("w1", 5, poll=True, suspect=True, known=[]), ids
 
 
 async def _append(store: JobStore, _: RawRedis) -> tuple[Step, list[str]]:
@@ -79,13 +79,13 @@ async def _cancel_running(store: JobStore, _: RawRedis) -> tuple[Step, list[str]
 async def _recover(store: JobStore, raw: RawRedis) -> tuple[Step, list[str]]:
     held = await claim_one(store)
     await make_stale(raw, held)
-    return lambda: store.upkeep.recover("w2", []), [held.job_id]
+    return lambda: store.maintenance.recover("w2", []), [held.job_id]
 
 
 async def _promote(store: JobStore, raw: RawRedis) -> tuple[Step, list[str]]:
     (job_id,) = await submit(store, delay_ms=60_000)
     await raw("ZADD", store.keys.due[1], 1, job_id)
-    return store.upkeep.promote, [job_id]
+    return store.maintenance.promote, [job_id]
 
 
 async def _renew(store: JobStore, _: RawRedis) -> tuple[Step, list[str]]:
@@ -95,7 +95,7 @@ async def _renew(store: JobStore, _: RawRedis) -> tuple[Step, list[str]]:
 
 async def _leave(store: JobStore, _: RawRedis) -> tuple[Step, list[str]]:
     held = await claim_one(store)
-    return lambda: store.upkeep.leave("w1"), [held.job_id]
+    return lambda: store.maintenance.leave("w1"), [held.job_id]
 
 
 SCENES = {
@@ -129,9 +129,9 @@ async def test_a_call_that_is_executed_late_changes_nothing_more(store: JobStore
     with pytest.raises(StoreUnavailable):
         await step()
     await step()
-    before = await store.overview.stats()
+    before = await store.queries.stats()
     await faults.deliver()
-    assert await store.overview.stats() == before
+    assert await store.queries.stats() == before
     assert await breaches(store, raw, accepted) == []
 
 
@@ -175,7 +175,7 @@ async def test_a_claim_that_is_executed_late_is_recovered(store: JobStore, raw: 
     await faults.deliver()
     lost = await claim(store, 0, known=[])
     await make_stale(raw, *lost)
-    recovered = await store.upkeep.recover("w1", [])
+    recovered = await store.maintenance.recover("w1", [])
     assert recovered.requeued == 2
     again = await claim(store, 5)
     assert [(held.attempt, held.losses) for held in again] == [(1, 0)] * 2
@@ -188,8 +188,8 @@ async def test_a_recovery_that_waited_out_a_stall_takes_nothing(store: JobStore,
     await make_stale(raw, held)
     server_ms, heard_at = store._clock._heard
     store._clock._heard = (server_ms - 5000, heard_at)
-    assert (await store.upkeep.recover("w2", [])).requeued == 0
-    assert (await store.upkeep.recover("w2", [])).requeued == 1
+    assert (await store.maintenance.recover("w2", [])).requeued == 0
+    assert (await store.maintenance.recover("w2", [])).requeued == 1
 
 
 @pytest.mark.parametrize("moment", ["waiting again", "run by another", "ended by another"])
@@ -197,7 +197,7 @@ async def test_a_replaced_lease_changes_nothing(store: JobStore, raw: RawRedis, 
     """Every write of a former holder, and its renewal, are refused at every later moment of the job (I4)."""
     old = await claim_one(store)
     await make_stale(raw, old)
-    await store.upkeep.recover("w2", [])
+    await store.maintenance.recover("w2", [])
     if moment != "waiting again":
         (new,) = await claim(store, 5, "w2")
         if moment == "ended by another":

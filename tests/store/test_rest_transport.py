@@ -168,7 +168,7 @@ async def test_a_whole_job_over_rest(upstash: Upstash, url: str, store: JobStore
         first = await asyncio.gather(*(over_rest.submit(job) for job in jobs))
         assert [answer.created for answer in first] == [True] * 3
         assert not (await over_rest.submit(jobs[0])).created
-        claimed = await store.claim("w", 5, look=True, suspect=True)
+        claimed = await store.claim("w", 5, poll=True, suspect=True)
         for held in claimed.claims:
             await complete(store, held, "text 😀")
         snapshot = await over_rest.status(jobs[0].id)
@@ -176,7 +176,7 @@ async def test_a_whole_job_over_rest(upstash: Upstash, url: str, store: JobStore
         assert snapshot.status is JobStatus.COMPLETED
         assert snapshot.outcome is not None
         assert snapshot.outcome.result == "text 😀"
-        assert (await over_rest.overview.stats()).completed == 3
+        assert (await over_rest.queries.stats()).completed == 3
         with pytest.raises(StoreUnavailable, match="cannot block"):
             await over_rest.wait_for_work(10)
     assert {"SUBSCRIBE", "BZPOPMIN"}.isdisjoint(upstash.commands)
@@ -186,7 +186,7 @@ async def test_a_full_database_refuses_new_jobs_alone(upstash: Upstash, url: str
     """A server without memory is StoreFull over REST too."""
     settings = StoreSettings(redis_url=url, rest=RestEndpoint(upstash.url, TOKEN), redis_transport="rest")
     async with open_store(settings, client_name="rest") as over_rest:
-        await over_rest.overview.stats()
+        await over_rest.queries.stats()
         await raw("CONFIG", "SET", "maxmemory", 1)
         with pytest.raises(StoreFull):
             await over_rest.submit(new_job())

@@ -131,7 +131,7 @@ async def test_a_worker_whose_claim_survived_goes_on(forgetful: ForgetfulServer,
 
 async def test_what_waits_keeps_its_order_through_a_restart(forgetful: ForgetfulServer, store: JobStore) -> None:
     """Waiting jobs get new entries when their turn comes, high before normal before low, each runs once."""
-    ids = {lane: await submit(store, 20, lane) for lane in ("low", "normal", "high")}
+    ids = {queue: await submit(store, 20, queue) for queue in ("low", "normal", "high")}
     forgetful.save()
     forgetful.die()
     order = []
@@ -139,7 +139,7 @@ async def test_what_waits_keeps_its_order_through_a_restart(forgetful: Forgetful
         (held,) = await claimed_anew(store, "w1")
         order.append(held.job_id)
         await complete(store, held)
-    assert sorted(order) == sorted(job_id for lane in ids.values() for job_id in lane)
+    assert sorted(order) == sorted(job_id for queue in ids.values() for job_id in queue)
     assert set(order[:10]) & set(ids["high"])
     assert len(set(order[:30]) & set(ids["high"])) >= 20
     async with RawRedis(forgetful.server.url) as raw:

@@ -11,23 +11,23 @@ import pytest
 
 from shared.errors import StoreUnavailable
 from shared.store.connection.connector import RedisSettings, new_connection
-from shared.store.connection.multiplexer import SharedSocket
+from shared.store.connection.multiplexer import Multiplexer
 from tests.support.checks import RawRedis
 
 BLOCKS = ("BLPOP", "nothing", 0)
 
 
 @pytest.fixture
-async def sockets(redis_url: str) -> AsyncIterator[tuple[SharedSocket, SharedSocket]]:
+async def sockets(redis_url: str) -> AsyncIterator[tuple[Multiplexer, Multiplexer]]:
     """An impatient one and a patient one."""
     connect = partial(new_connection, RedisSettings(url=redis_url, client_name="shared"))
-    both = SharedSocket(connect, timeout=0.3), SharedSocket(connect, timeout=20.0)
+    both = Multiplexer(connect, timeout=0.3), Multiplexer(connect, timeout=20.0)
     yield both
     for socket in both:
         await socket.aclose()
 
 
-async def test_an_overdue_answer_costs_its_connection(sockets: tuple[SharedSocket, SharedSocket]) -> None:
+async def test_an_overdue_answer_costs_its_connection(sockets: tuple[Multiplexer, Multiplexer]) -> None:
     """A server that owes an answer may be gone without a word: the next command goes over a new connection."""
     socket, _ = sockets
     with pytest.raises(StoreUnavailable) as overdue:
@@ -38,7 +38,7 @@ async def test_an_overdue_answer_costs_its_connection(sockets: tuple[SharedSocke
 
 
 async def test_a_broken_connection_fails_what_waits_for_it(
-    sockets: tuple[SharedSocket, SharedSocket], redis_url: str
+    sockets: tuple[Multiplexer, Multiplexer], redis_url: str
 ) -> None:
     """Whose command was sent hears at once that it may have taken effect, not when its time is over."""
     _, socket = sockets

@@ -75,7 +75,7 @@ async def _ended(store: JobStore, job_id: str) -> JobSnapshot:
 async def _lose(store: JobStore, raw: RawRedis, held: Claim) -> None:
     await make_stale(raw, held)
     await store.renew("finder", [])
-    await store.upkeep.recover("finder", [])
+    await store.maintenance.recover("finder", [])
 
 
 async def _settled(store: JobStore, delay_ms: int) -> str:
@@ -171,7 +171,7 @@ async def test_prices_that_changed_count_for_jobs_that_end_later(store: JobStore
         (held,) = await claim(store)
         await store.append(held, 2, "dawn")
         await store.cancel(held.job_id)
-        store.upkeep.reprice(Routing(prices=prices))
+        store.maintenance.reprice(Routing(prices=prices))
         await _lose(store, raw, held)
         job = await store.status(held.job_id)
         assert job is not None
@@ -190,7 +190,7 @@ async def test_a_job_that_never_ran_costs_nothing(store: JobStore, raw: RawRedis
     (held,) = await claim(store)
     await complete(store, held)
     assert [(row.jobs, row.unknown_cost_jobs, row.project_id) for row in await _sums(store)] == [(1, 1, "p")]
-    stats = await store.overview.stats()
+    stats = await store.queries.stats()
     assert (stats.completed, stats.failed, stats.cancelled) == (1, 2, 1)
 
 
@@ -198,7 +198,7 @@ async def _audit(store: JobStore, raw: RawRedis, job_id: str, *, ended_s_ago: in
     """The next audit, as if the job had ended so long ago."""
     await raw("HSET", store.keys.job(job_id), "ended", (int((await raw("TIME"))[0]) - ended_s_ago) * 1000)
     await raw("DEL", store.keys.fixed("audit"))
-    assert (await store.upkeep.audit("auditor")).requeued == 0
+    assert (await store.maintenance.audit("auditor")).requeued == 0
 
 
 async def _forced(gateway: JobStore, store: JobStore) -> Claim:
@@ -227,7 +227,7 @@ async def test_a_forced_cancel_whose_worker_is_dead_is_estimated(
     with pytest.raises(LeaseLost):
         await store.finish(Finish(held, JobStatus.CANCELLED, Outcome(usage=SPENT.usage), number=2, offset=0, run_ms=1))
     assert (await _ended(store, held.job_id)).outcome == job.outcome
-    assert (await store.overview.stats()).cancelled == 1
+    assert (await store.queries.stats()).cancelled == 1
 
 
 async def test_a_forced_cancel_that_its_worker_settled_is_not_estimated(

@@ -18,7 +18,7 @@ async def _as_before(raw: RawRedis, job_id: str, chain: str, priority: str = "no
     for name in names.split():
         age = int(await raw("ZSCORE", KEYS.prefix("throttled") + name, job_id)) % WIDTH
         await raw("ZREM", KEYS.prefix("throttled") + name, job_id)
-    await raw("ZADD", KEYS.prefix("lane") + chain, RANKS[priority] * WIDTH + age, job_id)
+    await raw("ZADD", KEYS.prefix("chain_set") + chain, RANKS[priority] * WIDTH + age, job_id)
     await raw("HSET", KEYS.job(job_id), "entry", f"p{chain}")
     await raw("HSET", KEYS.fixed("gates"), f"@{chain}", "99999999999999 3")
 
@@ -44,7 +44,7 @@ async def _plant(store: JobStore, raw: RawRedis) -> list[str]:
 
 
 async def _promote_all(store: JobStore) -> None:
-    while (await store.upkeep.promote()).next_ms == 0:
+    while (await store.maintenance.promote()).next_ms == 0:
         pass
 
 
@@ -53,9 +53,9 @@ async def test_they_are_moved_and_run_in_order(two: JobStore, raw: RawRedis) -> 
     finds them before and after; then they run, high first."""
     ids = await _plant(two, raw)
     assert (await two.cancel(ids[0])).state == "cancelled"
-    assert await raw("ZSCORE", KEYS.prefix("lane") + f"{A} {B}", ids[0]) is None
+    assert await raw("ZSCORE", KEYS.prefix("chain_set") + f"{A} {B}", ids[0]) is None
     await _promote_all(two)
-    assert await raw("KEYS", f"{KEYS.prefix('lane')}*") == []
+    assert await raw("KEYS", f"{KEYS.prefix('chain_set')}*") == []
     assert [name for name in await raw("HKEYS", KEYS.fixed("gates")) if name.startswith(b"@")] in (
         [b"@*"], [b"@*", b"@"], [b"@", b"@*"],
     )  # fmt: skip
@@ -67,7 +67,7 @@ async def test_they_are_moved_and_run_in_order(two: JobStore, raw: RawRedis) -> 
     for held in first:
         await complete(two, held)
     await free(raw, A, B)
-    while (await two.overview.stats()).queued:
+    while (await two.queries.stats()).queued:
         await drain(two)
     assert await breaches(two, raw, ids) == []
 
@@ -81,7 +81,7 @@ async def test_their_deadlines_hold_before_they_are_moved(one: JobStore, raw: Ra
     await make_overdue(raw, job_id)
     await _promote_all(one)
     assert await error_of(one, job_id) == "DeadlineExceeded"
-    assert await raw("KEYS", f"{KEYS.prefix('lane')}*") == []
+    assert await raw("KEYS", f"{KEYS.prefix('chain_set')}*") == []
     assert await breaches(one, raw, [job_id]) == []
 
 
@@ -93,7 +93,7 @@ async def test_the_audit_finds_those_that_nobody_lists(one: JobStore, raw: RawRe
     await _as_before(raw, before, A)
     await raw("HDEL", KEYS.fixed("gates"), f"@{A}")
     await raw("ZREM", KEYS.prefix("throttled") + A, today)
-    assert (await one.upkeep.audit("w")).requeued == 1
+    assert (await one.maintenance.audit("w")).requeued == 1
     await _promote_all(one)
     assert await breaches(one, raw, [before, today]) == []
     assert {await status_of(one, job_id) for job_id in (before, today)} == {"queued"}

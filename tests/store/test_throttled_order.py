@@ -45,7 +45,7 @@ async def test_what_came_back_keeps_its_priority_and_its_age(one: JobStore, raw:
     await one.requeue(Requeue(held[low[0]], RetryReason.ERROR, delay_ms=1, refund=False, error=None))
     await lose(one, raw, held[low[1]])
     await raw("ZADD", one.keys.fixed("due_low"), "XX", 1, low[0])
-    await one.upkeep.promote()
+    await one.maintenance.promote()
     await block(one, A)
     later = await submit(one, 12, "high")
     for _ in range(4):  # those that lost a worker come one at a time
@@ -129,9 +129,9 @@ async def test_chains_make_no_script_longer(url: str, raw: RawRedis) -> None:
             await store.submit(other)
             sent.clear()
             assert [held.job_id for held in await claim(store)] == [other.id]
-            await store.upkeep.promote()
+            await store.maintenance.promote()
             await block(store, gates[0])
-            assert (await store.overview.stats()).parked == len(chains)
+            assert (await store.queries.stats()).throttled == len(chains)
             return {verb: count for verb, count in sent if verb != "script_load"}
 
     chains: list[tuple[str, ...]] = list(permutations(gates, 4))

@@ -45,9 +45,9 @@ async def test_every_script_answers_a_refusal_and_goes_on_afterwards(
     await free(raw, A, B)
     await without_replicas()
     calls: list[Callable[[], Awaitable[object]]] = [
-        lambda: two.claim("w", 10, look=True, suspect=True), lambda: two.claim("w", 10, look=False, suspect=True),
-        lambda: two.claim("w", 10, look=True, suspect=True, known=[]), two.upkeep.promote,
-        lambda: two.upkeep.promote(heads=True), lambda: two.submit(new_job()), lambda: two.report(A, CallReport.OK),
+        lambda: two.claim("w", 10, poll=True, suspect=True), lambda: two.claim("w", 10, poll=False, suspect=True),
+        lambda: two.claim("w", 10, poll=True, suspect=True, known=[]), two.maintenance.promote,
+        lambda: two.maintenance.promote(heads=True), lambda: two.submit(new_job()), lambda: two.report(A, CallReport.OK),
         lambda: reroute(two, held[0], CallReport.LIMITED),
     ]  # fmt: skip
     for call in calls:
@@ -58,7 +58,7 @@ async def test_every_script_answers_a_refusal_and_goes_on_afterwards(
     assert await breaches(two, raw, ids) == []
     for one in held:
         await complete(two, one)
-    while (await two.overview.stats()).queued:
+    while (await two.queries.stats()).queued:
         await drain(two)
     assert [await error_of(two, job_id) for job_id in ids[42:45]] == ["DeadlineExceeded"] * 3
     assert await breaches(two, raw, ids) == []
@@ -72,12 +72,12 @@ async def test_a_full_server_lets_throttled_jobs_go_and_ends_overdue_ones(two: J
     await make_overdue(raw, *ids[4:])
     await free(raw, A)
     await raw("CONFIG", "SET", "maxmemory", 1)
-    assert (await two.upkeep.promote()).promoted == 2
+    assert (await two.maintenance.promote()).promoted == 2
     for held in await claim(two):
         await two.report(held.gate, CallReport.NONE, tokens=1)
         await complete(two, held)
     await raw("CONFIG", "SET", "maxmemory", 0)
-    stats = await two.overview.stats()
+    stats = await two.queries.stats()
     assert (stats.completed, stats.failed, stats.queued) == (4, 2, 0)
     assert await breaches(two, raw, ids) == []
 
@@ -92,7 +92,7 @@ async def test_what_was_reserved_stays_reserved_when_the_rest_of_the_claim_fails
         await raw("DEL", KEYS.fixed("high"))
         await raw("SET", KEYS.fixed("high"), "no stream")
         with pytest.raises(StoreUnavailable):
-            await store.claim("w", 20, look=True, suspect=True)
+            await store.claim("w", 20, poll=True, suspect=True)
         await raw("DEL", KEYS.fixed("high"))
         starts = len(await claim(store)) + len(await claim(store)) + len(await claim(store))
         # One share, and the second that a late call may catch up.
@@ -103,4 +103,4 @@ async def test_what_was_reserved_stays_reserved_when_the_rest_of_the_claim_fails
 async def test_a_caller_may_ask_for_any_number(two: JobStore, limit: int) -> None:
     """More than Lua can unpack: a part comes, and the rest is announced."""
     await submit(two, 40)
-    assert len((await two.claim("w", limit, look=True, suspect=True)).claims) <= 40
+    assert len((await two.claim("w", limit, poll=True, suspect=True)).claims) <= 40

@@ -9,7 +9,7 @@ import pytest
 from shared.job import JobStatus
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
-from shared.store.results import Ring
+from shared.store.results import WakeUp
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, block, free, routing, throttle_all
 from tests.support.store import (
@@ -20,7 +20,7 @@ from tests.support.store import (
     error_of,
     lose,
     make_overdue,
-    open_gate,
+    unblock_gate,
     status_of,
     submit,
 )
@@ -32,7 +32,7 @@ REQUESTS = 6
 async def _lost(store: JobStore, raw: RawRedis, times: int, **more: Any) -> str:
     """A job that lost so many workers, and waits."""
     (job_id,) = await submit(store, **more)
-    (held,) = await claim(store, 1, f"last-of-{job_id}", look=False)
+    (held,) = await claim(store, 1, f"last-of-{job_id}", poll=False)
     await raw("HSET", KEYS.job(job_id), "losses", times - 1)
     await lose(store, raw, held)
     return job_id
@@ -76,13 +76,13 @@ async def test_they_end_once_wherever_they_wait(one: JobStore, raw: RawRedis, pl
         for _ in range(3):
             # A claim takes one isolated job, and rings for the next.
             await throttle_all(one)
-        assert (await one.overview.stats()).parked == 3
+        assert (await one.queries.stats()).throttled == 3
     if place == "let go":
         await free(raw, A)
         assert await claim(one, 3, "busy", suspect=0, alone=False) == []
     assert (await one.cancel(cancelled)).state in ("cancelled", "requested")
     await make_overdue(raw, overdue)
-    await one.upkeep.promote()
+    await one.maintenance.promote()
     await free(raw, A)
     for _ in range(4):
         await drain(one)
@@ -99,7 +99,7 @@ async def test_an_isolated_job_that_ends_at_its_claim_rings_for_the_next(one: Jo
     await raw("DEL", KEYS.fixed("wake"))
     assert await claim(one) == []
     assert await error_of(one, overdue) == "DeadlineExceeded"
-    assert await one.wait_for_work(2000) is Ring.LOOK
+    assert await one.wait_for_work(2000) is WakeUp.POLL
     assert [held.job_id for held in await claim(one)] == [left]
 
 
@@ -114,7 +114,7 @@ async def test_an_isolated_job_is_not_handed_to_and_fro(url: str, raw: RawRedis)
         for _ in range(5):
             assert await claim(owner, 5, "busy", suspect=1, alone=False) == []
             assert await raw("HGET", KEYS.job(job_id), "entry") in (f"p{A}".encode(), b"p*")
-        await open_gate(raw, A)
+        await unblock_gate(raw, A)
         (held,) = await claim(owner, 5, "empty", suspect=1, alone=True)
         assert held.job_id == job_id
         assert await breaches(owner, raw, [job_id]) == []

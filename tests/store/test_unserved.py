@@ -24,9 +24,9 @@ async def test_a_job_waits_for_a_worker_that_just_left(one: JobStore, raw: RawRe
     await _heard_of(raw, 100, empty=True)
     (job_id,) = await submit(one, route=(B,))
     assert await claim(one) == []
-    promoted = await one.upkeep.promote()
+    promoted = await one.maintenance.promote()
     assert await status_of(one, job_id) is JobStatus.QUEUED
-    assert 0 < (promoted.lane_ms or SERVED_MS) <= SERVED_MS
+    assert 0 < (promoted.queue_ms or SERVED_MS) <= SERVED_MS
     assert await breaches(one, raw, [job_id]) == []
 
 
@@ -37,10 +37,10 @@ async def test_a_fleet_that_was_away_is_waited_for(one: JobStore, raw: RawRedis)
     ids = [*await submit(one, 2, route=(B,)), *await submit(one, route=(B, A))]
     await throttle_all(one)
     await _heard_of(raw, 3_600_000, empty=False)
-    await one.upkeep.promote()
+    await one.maintenance.promote()
     assert {await status_of(one, job_id) for job_id in ids} == {JobStatus.QUEUED}
     await _heard_of(raw, 100, empty=False)
-    await one.upkeep.promote()
+    await one.maintenance.promote()
     assert [await error_of(one, job_id) for job_id in ids[:2]] == ["ProviderNotConfigured"] * 2
     assert await raw("HGET", KEYS.job(ids[2]), "entry") == f"p{A}".encode()
     assert await breaches(one, raw, ids) == []

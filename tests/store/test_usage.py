@@ -69,7 +69,7 @@ async def test_what_was_not_used_or_is_not_known_makes_no_row(store: JobStore, r
     await _end(store, await claim_one(store), no_provider)
     assert await _rows(store) == []
     assert await raw("KEYS", "*ledger*") == []
-    assert (await store.overview.stats()).completed == 2
+    assert (await store.queries.stats()).completed == 2
 
 
 async def test_six_hundred_ends_sum_up_exactly_through_folds(store: JobStore, raw: RawRedis) -> None:
@@ -99,7 +99,7 @@ async def test_six_hundred_ends_sum_up_exactly_through_folds(store: JobStore, ra
         "cached_tokens": sum(n % 3 for n in range(600)), "cost_nano_usd": sum(n for n in range(600) if n % 7),
         "unknown_cost_jobs": len(range(0, 600, 7)), "estimated_jobs": 120,
     }  # fmt: skip
-    assert (await store.overview.stats()).completed == 600
+    assert (await store.queries.stats()).completed == 600
     assert await raw("LLEN", LEDGER) < 256
     hashes = await raw("KEYS", "*:usage:*")
     assert hashes
@@ -195,13 +195,13 @@ async def test_a_ledger_that_is_none_keeps_no_job_from_its_end(store: JobStore, 
     held = await claim_one(store)
     await _end(store, held, _outcome())
     await _end(store, held, _outcome())
-    assert (await store.overview.stats()).completed == 1
-    assert (await store.overview.stats()).processing == 0
+    assert (await store.queries.stats()).completed == 1
+    assert (await store.queries.stats()).processing == 0
     with pytest.raises(StoreRejected):
         await usage_rows(store, "org", today - 3, today + 1)
     await raw("DEL", LEDGER)
     await _end(store, await claim_one(store), _outcome())
-    assert (await store.overview.stats()).completed == 2
+    assert (await store.queries.stats()).completed == 2
     assert _totals(await _rows(store))["jobs"] == 1
 
 
@@ -214,7 +214,7 @@ async def test_sums_that_are_none_cost_nobody_else_anything(store: JobStore, raw
         await submit(store, 25)
         await submit(store, 25, organization="another")
         await asyncio.gather(*(_end(store, held, _outcome()) for held in await claim(store, 50)))
-    assert (await store.overview.stats()).completed == 600
+    assert (await store.queries.stats()).completed == 600
     assert _totals(await _rows(store, "another"))["jobs"] == 300
     assert await raw("LLEN", LEDGER) < 256
     with pytest.raises(StoreRejected):
@@ -298,10 +298,10 @@ async def test_a_sum_that_cannot_be_written_is_counted(store: JobStore, raw: Raw
     today = await _today(raw)
     await raw("SET", LEDGER, "x")
     await _end(store, await claim_one(store), _outcome())
-    assert (await store.overview.stats()).unbooked == 1
+    assert (await store.queries.stats()).unbooked == 1
     await raw("DEL", LEDGER)
     await raw("SET", KEYS.usage("org", today - 1), "x", "EX", 100)
     await raw("RPUSH", LEDGER, *[f"completed {today - 1} org p a:b 1 1 0 0 0"] * 255)
     await _end(store, await claim_one(store), _outcome())
-    stats = await store.overview.stats()
+    stats = await store.queries.stats()
     assert (stats.completed, stats.unbooked) == (257, 256)

@@ -14,7 +14,7 @@ from shared.store.results import CallReport
 from shared.store.transitions import Requeue
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, block, free, reroute, routing, throttle_all
-from tests.support.gateway import heard
+from tests.support.gateway import subscribed
 from tests.support.store import ERROR, KEYS, claim, claim_one, complete, lose, make_stale, submit
 
 # The members of one sorted set do not depend on the server's kind.
@@ -75,11 +75,11 @@ def _lost_often(losses: int) -> Scene:
 async def _recover(store: JobStore, raw: RawRedis) -> Step:
     held = await claim_one(store)
     await make_stale(raw, held)
-    return lambda: store.upkeep.recover("finder", [])
+    return lambda: store.maintenance.recover("finder", [])
 
 
 async def _leave(store: JobStore, _: RawRedis) -> Step:
-    return lambda: store.upkeep.leave("w1")
+    return lambda: store.maintenance.leave("w1")
 
 
 def _promote(losses: int = 0) -> Scene:
@@ -87,7 +87,7 @@ def _promote(losses: int = 0) -> Scene:
         (job_id,) = await submit(store, delay_ms=LATER_MS)
         await raw("HSET", KEYS.job(job_id), "losses", losses)
         await raw("ZADD", KEYS.fixed("due_normal"), 1, job_id)
-        return store.upkeep.promote
+        return store.maintenance.promote
 
     return scene
 
@@ -95,14 +95,14 @@ def _promote(losses: int = 0) -> Scene:
 async def _audit_dropped_lease(store: JobStore, raw: RawRedis) -> Step:
     held = await claim_one(store)
     await raw("XACK", KEYS.fixed("normal"), "workers", held.token[1:])
-    return lambda: store.upkeep.audit("w2")
+    return lambda: store.maintenance.audit("w2")
 
 
 async def _audit_dropped_entry(store: JobStore, raw: RawRedis) -> Step:
     held = await claim_one(store)
     await raw("XACK", KEYS.fixed("normal"), "workers", held.token[1:])
     await raw("XDEL", KEYS.fixed("normal"), held.token[1:])
-    return lambda: store.upkeep.audit("w2")
+    return lambda: store.maintenance.audit("w2")
 
 
 SCENES: dict[str, tuple[Scene, set[str]]] = {
@@ -165,7 +165,7 @@ async def test_throttled_jobs_wake_for_their_deadline_and_for_room(one: JobStore
     await raw("HSET", KEYS.job(suspect), "losses", 2)
     await throttle_all(one)
     await free(raw, A)
-    await _check(raw, one.upkeep.promote, "job", gate=A)
+    await _check(raw, one.maintenance.promote, "job", gate=A)
     await free(raw, A)
     await _check(raw, lambda: claim(one, 5, suspect=False), "look")
 
@@ -177,7 +177,7 @@ async def test_room_that_is_left_wakes_who_has_the_gate(one: JobStore, raw: RawR
     await throttle_all(one)
     await free(raw, A)
     await _check(raw, lambda: claim(one, 1), "job", gate=A)
-    await _check(raw, lambda: one.upkeep.leave("w1"), "job", gate=A)
+    await _check(raw, lambda: one.maintenance.leave("w1"), "job", gate=A)
 
 
 async def test_a_job_for_another_workers_gate_wakes_that_one(one: JobStore, raw: RawRedis) -> None:
@@ -193,7 +193,7 @@ async def test_a_cancel_of_a_running_job_is_told_to_its_worker(url: str, store: 
     """At once over its channel, and with every renewal until the job ends; the list of requests goes by itself."""
     held = await claim_one(store)
     async with store.control("w1") as channel:
-        await heard(url, KEYS.control("w1"))
+        await subscribed(url, KEYS.control("w1"))
         assert (await store.cancel(held.job_id)).state == "requested"
         assert await anext(channel) == held.job_id.encode()
     assert (await store.renew("w1", [held])).cancelled == {held.job_id}
@@ -206,8 +206,8 @@ async def test_an_end_is_told_with_its_own_number(url: str, store: JobStore, raw
     held = await claim_one(store)
     await store.append(held, 2, "words")
     await raw("HSET", KEYS.job(held.job_id), "losses", LOSSES_MAX)
-    async with store.bell.messages(KEYS.bell(held.job_id)) as channel:
-        await heard(url, KEYS.bell(held.job_id))
+    async with store.subscriber.messages(KEYS.job_channel(held.job_id)) as channel:
+        await subscribed(url, KEYS.job_channel(held.job_id))
         if end == "recovered":
             await lose(store, raw, held)
         elif end == "cancelled":

@@ -49,7 +49,7 @@ async def leaks(url: str) -> list[str]:
         for due in keys.due:
             if count := await raw("ZCARD", due):
                 found.append(f"{due}: {count} delayed")
-        if count := await raw("ZCARD", keys.fixed("parked")):
+        if count := await raw("ZCARD", keys.fixed("throttled_deadlines")):
             found.append(f"{count} parked")
         fixed = {keys.fixed(name) for name in FIXED}
         cursor = b"0"
@@ -65,7 +65,7 @@ async def leaks(url: str) -> list[str]:
 async def counts(url: str) -> dict[str, int]:
     """The jobs in each state by the store's own count, read past every service."""
     async with open_store(StoreSettings(redis_url=url), client_name="check") as store:
-        stats = await store.overview.stats()
+        stats = await store.queries.stats()
     return {str(status): getattr(stats, status) for status in JobStatus}
 
 

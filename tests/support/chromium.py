@@ -116,7 +116,7 @@ class Chromium:
         target = (await self.call("Target.createTarget", url="about:blank"))["targetId"]
         session = (await self.call("Target.attachToTarget", targetId=target, flatten=True))["sessionId"]
         page = Page(self, session)
-        self._hear[session] = page.heard
+        self._hear[session] = page.received
         for domain in ("Page", "Runtime", "Log"):
             await self.call(f"{domain}.enable", session=session)
         return page
@@ -131,7 +131,7 @@ class Page:
         self._loaded = asyncio.Event()
         self.complaints: list[str] = []
 
-    def heard(self, method: str, params: dict[str, Any]) -> None:
+    def received(self, method: str, params: dict[str, Any]) -> None:
         """An event of the browser."""
         if method == "Page.loadEventFired":
             self._loaded.set()

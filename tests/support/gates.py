@@ -45,7 +45,7 @@ async def throttle_all(store: JobStore) -> None:
     """Claim until nothing is left that could be delivered; all of it must have been throttled."""
     more = True
     while more:
-        claimed = await store.claim("throttler", 64, look=True, suspect=True)
+        claimed = await store.claim("throttler", 64, poll=True, suspect=True)
         assert claimed.claims == []
         more = claimed.more
 

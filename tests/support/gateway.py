@@ -55,7 +55,7 @@ async def _until_live(client: httpx.AsyncClient, serving: asyncio.Task[None]) ->
     serving.result()
 
 
-async def heard(redis_url: str, channel: str) -> None:
+async def subscribed(redis_url: str, channel: str) -> None:
     """Wait until somebody listens to a channel."""
     async with RawRedis(redis_url) as raw, asyncio.timeout(15):
         while not (await raw("PUBSUB", "NUMSUB", channel))[1]:

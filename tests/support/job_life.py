@@ -37,7 +37,7 @@ class JobLife:
 
     async def start(self) -> JobLife:
         """Claim it; it must be the only one that waits."""
-        claimed = await self._store.claim(WORKER, 1, look=True, suspect=True)
+        claimed = await self._store.claim(WORKER, 1, poll=True, suspect=True)
         (self._claim,) = claimed.claims
         self._number, self.text = 1, ""
         self.events.append("processing")

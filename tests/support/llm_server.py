@@ -117,9 +117,9 @@ class Connection(asyncio.Protocol):
         self._fresh = False
         if failing is not None:
             call.end, call.ended_at = "answered", call.at
-            wish = {} if failing.retry_after is None else {"retry-after": f"{failing.retry_after:g}"}
+            retry_after = {} if failing.retry_after is None else {"retry-after": f"{failing.retry_after:g}"}
             body = failing.body or llm_dialects.failure(dialect, failing.status)
-            self._respond(failing.status, body, wish | failing.headers)
+            self._respond(failing.status, body, retry_after | failing.headers)
         elif not asked.stream:
             self._respond(400, {"error": {"type": "invalid_request_error", "message": "this stand-in only streams"}})
         else:

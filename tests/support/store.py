@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from shared.errors import StoreUnavailable
 from shared.job import Claim, JobError, JobSpec, JobStatus, NewJob, Outcome, Priority, new_job_id
 from shared.store.job_store import JobStore
-from shared.store.keys import FIXED, GROUP, LANES, Keys
+from shared.store.keys import FIXED, GROUP, QUEUES, Keys
 from shared.store.reading.usage import UsageRow
 from shared.store.transitions import Finish
 from tests.support.checks import RawRedis
@@ -18,7 +18,7 @@ from tests.support.checks import RawRedis
 KEYS = Keys()
 AnswerT = TypeVar("AnswerT")
 STALE_MS = 60_000
-LOOK = 9
+POLL = 9
 """Place of `look` in the state of a gate."""
 ERROR = JobError(type="ProviderUnavailable", message="try later", retryable=True)
 
@@ -33,7 +33,7 @@ def new_job(priority: str = "normal", *, organization: str = "org", **more: Any)
 
 async def usage_rows(store: JobStore, organization: str, first_day: int, last_day: int) -> list[UsageRow]:
     """All rows of an organisation's days."""
-    return [row async for rows in store.overview.usage(organization, first_day, last_day) for row in rows]
+    return [row async for rows in store.queries.usage(organization, first_day, last_day) for row in rows]
 
 
 async def repeated(call: Callable[[], Awaitable[AnswerT]], seconds: float = 40.0) -> AnswerT:
@@ -75,14 +75,14 @@ async def complete(store: JobStore, held: Claim, text: str = "text", *, number: 
 async def make_stale(raw: RawRedis, *claims: Claim) -> None:
     """Make leases look as if nobody had renewed them for a minute."""
     for held in claims:
-        stream = KEYS.fixed(LANES[held.token[0]])
+        stream = KEYS.fixed(QUEUES[held.token[0]])
         await raw("XCLAIM", stream, GROUP, held.consumer, 0, held.token[1:], "IDLE", STALE_MS, "JUSTID")
 
 
 async def lose(store: JobStore, raw: RawRedis, *claims: Claim) -> None:
     """All these leases go stale and somebody else finds them."""
     await make_stale(raw, *claims)
-    await store.upkeep.recover("finder", [])
+    await store.maintenance.recover("finder", [])
 
 
 async def make_overdue(raw: RawRedis, *job_ids: str) -> None:
@@ -109,7 +109,7 @@ async def error_of(store: JobStore, job_id: str) -> str:
     return snapshot.outcome.error.type
 
 
-async def open_gate(raw: RawRedis, gate: str) -> None:
+async def unblock_gate(raw: RawRedis, gate: str) -> None:
     """Let the time pass for which a gate is closed."""
     values = (await raw("HGET", KEYS.fixed("gates"), gate)).decode().split()
     seconds, micros = await raw("TIME")
@@ -118,8 +118,8 @@ async def open_gate(raw: RawRedis, gate: str) -> None:
     # closed_until, …, ramp_from, used, requests: see gate_states.lua. Its queue is to be looked at now.
     for i in (0, 4, 6):
         values[i] = str(int(values[i]) - passed)
-    if len(values) > LOOK:
-        values[LOOK] = "0"
+    if len(values) > POLL:
+        values[POLL] = "0"
     await raw("HSET", KEYS.fixed("gates"), gate, " ".join(values))
     await raw("HDEL", KEYS.fixed("gates"), "@")
 
@@ -128,8 +128,8 @@ async def drain(store: JobStore, consumer: str = "drain") -> int:
     """Complete everything that is claimable or becomes due; how many."""
     done = 0
     while True:
-        await store.upkeep.promote()
-        claimed = await store.claim(consumer, 50, look=True, suspect=True)
+        await store.maintenance.promote()
+        claimed = await store.claim(consumer, 50, poll=True, suspect=True)
         for held in claimed.claims:
             await complete(store, held)
             done += 1
@@ -144,7 +144,7 @@ async def breaches(store: JobStore, raw: RawRedis, accepted: Sequence[str]) -> l
     nothing else; the counts of all states add up; every key of an ended job has a TTL.
     """
     found, named = [], dict[str, int]()
-    for letter, name in LANES.items():
+    for letter, name in QUEUES.items():
         for entry_id, fields in await raw("XRANGE", KEYS.fixed(name), "-", "+"):
             job = fields[1].decode()
             entry = await raw("HGET", KEYS.job(job), "entry")
@@ -169,7 +169,7 @@ async def breaches(store: JobStore, raw: RawRedis, accepted: Sequence[str]) -> l
         if snapshot.status.terminal and await raw("PTTL", KEYS.log(job_id)) == -1:
             found.append(f"{job_id} has ended and its log has no TTL")
     found += [f"{job_id} waits but was never accepted" for job_id in named]
-    stats = await store.overview.stats()
+    stats = await store.queries.stats()
     counted = {status: getattr(stats, status) for status in JobStatus}
     if counted != {status: states.get(status, 0) for status in JobStatus}:
         found.append(f"stats {counted}, records {states}")
@@ -179,7 +179,7 @@ async def breaches(store: JobStore, raw: RawRedis, accepted: Sequence[str]) -> l
 async def _in_queues(raw: RawRedis, named: dict[str, int]) -> list[str]:
     """Count the throttled jobs into `named`, once each: they wait in the queue of every gate they may pass."""
     found = list[str]()
-    listed = {job.decode() for job in await raw("ZRANGE", KEYS.fixed("parked"), 0, -1)}
+    listed = {job.decode() for job in await raw("ZRANGE", KEYS.fixed("throttled_deadlines"), 0, -1)}
     queues = dict[str, set[str]]()
     for key in await raw("KEYS", f"{KEYS.prefix('throttled')}*"):
         for job in await raw("ZRANGE", key, 0, -1):

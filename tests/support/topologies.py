@@ -32,7 +32,7 @@ async def claimed_anew(store: JobStore, consumer: str, limit: int = 1, seconds: 
     async with asyncio.timeout(seconds):
         while True:
             try:
-                claimed = await store.claim(consumer, limit, look=True, suspect=True, known=known)
+                claimed = await store.claim(consumer, limit, poll=True, suspect=True, known=known)
             except StoreUnavailable:
                 known = []
                 await asyncio.sleep(0.05)
@@ -79,7 +79,7 @@ class Servers:
             return False
         try:
             async with asyncio.timeout(1.0):
-                await ask(server, "EXISTS", Keys().fixed("turn"))  # another slot's master answers MOVED
+                await ask(server, "EXISTS", Keys().fixed("round_robin"))  # another slot's master answers MOVED
         except (RedisError, OSError, TimeoutError):
             return False
         return True

@@ -90,7 +90,7 @@ async def until_processing(store: JobStore, count: int) -> None:
     """Wait until so many jobs run at once."""
 
     async def reached() -> bool:
-        return (await store.overview.stats()).processing == count
+        return (await store.queries.stats()).processing == count
 
     await until(reached)
 

@@ -59,7 +59,7 @@ async def test_a_submit_waits_for_the_replica_and_nobody_else_does(pair: Pair, s
     assert pings > 5
     pair.replica.resume()
     await repeated(lambda: store.submit(new_job()))
-    assert (await store.overview.stats()).queued == 7
+    assert (await store.queries.stats()).queued == 7
 
 
 @pytest.mark.parametrize("key", [None, "key"])

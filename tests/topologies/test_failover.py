@@ -14,7 +14,7 @@ from shared.job import Claim, JobStatus
 from shared.settings import StoreSettings
 from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import JobStore, open_store
-from shared.store.results import Ring
+from shared.store.results import WakeUp
 from tests.support.store import complete, new_job, repeated, submit
 from tests.support.topologies import Servers, ask, claimed_anew
 from tests.topologies.conftest import RUNNING
@@ -27,7 +27,7 @@ async def _claim(store: JobStore, consumer: str = "w1") -> list[Claim]:
     """What can be claimed, as a worker does it: again while there is more."""
     claims, more = list[Claim](), True
     while more:
-        claimed = await repeated(lambda: store.claim(consumer, 10, look=True, suspect=True))
+        claimed = await repeated(lambda: store.claim(consumer, 10, poll=True, suspect=True))
         claims, more = [*claims, *claimed.claims], claimed.more
     return claims
 
@@ -68,14 +68,14 @@ async def test_jobs_survive_it_on_redis_7_0_too(kind: str, tmp_path: Path) -> No
 
 async def _rings(store: JobStore) -> bool:
     """Whether somebody hears the bell that is rung on the master."""
-    return bool(await repeated(lambda: store._reads.execute("PUBLISH", store.keys.bell("job"), "x")))
+    return bool(await repeated(lambda: store._reads.execute("PUBLISH", store.keys.job_channel("job"), "x")))
 
 
 async def test_nobody_waits_on_a_master_that_is_gone_without_a_word(servers: Servers, store: JobStore) -> None:
     """The old master stands still, its connections open: commands, the sleeping worker and the bell all move over."""
-    assert await store.wait_for_work(1) is Ring.NONE
+    assert await store.wait_for_work(1) is WakeUp.NONE
     sleeping = asyncio.create_task(_next_ring(store))
-    async with store.bell.listen(store.keys.bell("job")) as listener:
+    async with store.subscriber.listen(store.keys.job_channel("job")) as listener:
         await listener.wait(5)
         assert await _rings(store)
         await servers.in_sync()
@@ -84,7 +84,7 @@ async def test_nobody_waits_on_a_master_that_is_gone_without_a_word(servers: Ser
         await servers.master(other_than=old)
         began = time.monotonic()
         await repeated(lambda: store.submit(new_job()))
-        assert await asyncio.wait_for(sleeping, 15) is Ring.JOB
+        assert await asyncio.wait_for(sleeping, 15) is WakeUp.JOB
         while not await _rings(store):
             await asyncio.sleep(0.05)
         assert time.monotonic() - began < 15
@@ -92,15 +92,15 @@ async def test_nobody_waits_on_a_master_that_is_gone_without_a_word(servers: Ser
     assert len(await _claim(store)) == 1
 
 
-async def _next_ring(store: JobStore) -> Ring:
-    while (ring := await repeated(lambda: store.wait_for_work(60_000))) is Ring.NONE:
+async def _next_ring(store: JobStore) -> WakeUp:
+    while (ring := await repeated(lambda: store.wait_for_work(60_000))) is WakeUp.NONE:
         pass
     return ring
 
 
 async def test_everything_follows_a_master_that_hands_over(servers: Servers, store: JobStore) -> None:
     """The old master lives on as a replica: the commands find the new one, and take the bell with them."""
-    async with store.bell.listen(store.keys.bell("job")) as listener:
+    async with store.subscriber.listen(store.keys.job_channel("job")) as listener:
         await listener.wait(5)
         (job_id,) = await submit(store, 1)
         await servers.in_sync()
@@ -139,7 +139,7 @@ async def test_a_slot_on_its_way_costs_no_job(tmp_path: Path) -> None:
             (first,) = await submit(store, 1)
             old, new = await servers.master(), servers.servers[0]
             ids = [(await ask(node, "CLUSTER", "MYID")).decode() for node in (old, new)]
-            slot = await ask(old, "CLUSTER", "KEYSLOT", store.keys.fixed("turn"))
+            slot = await ask(old, "CLUSTER", "KEYSLOT", store.keys.fixed("round_robin"))
             await ask(new, "CLUSTER", "SETSLOT", slot, "IMPORTING", ids[0])
             await ask(old, "CLUSTER", "SETSLOT", slot, "MIGRATING", ids[1])
             for _ in range(3):

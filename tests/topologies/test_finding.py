@@ -60,7 +60,7 @@ async def test_a_cluster_is_known_beyond_its_seeds(tmp_path: Path) -> None:
             await ask(master, "CONFIG", "SET", "cluster-require-full-coverage", "no")
             await ask(master, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
             await repeated(lambda: store.submit(new_job()))
-            assert (await store.overview.stats()).queued == 2
+            assert (await store.queries.stats()).queued == 2
 
 
 async def test_a_host_name_that_a_node_announces_is_used(tmp_path: Path) -> None:

@@ -77,5 +77,5 @@ async def test_a_submit_that_was_lost_leaves_nothing(servers: Servers, store: Jo
     assert await repeated(lambda: store.status(lost)) is None
     with pytest.raises(LeaseLost):
         await complete(store, held)
-    stats = await store.overview.stats()
+    stats = await store.queries.stats()
     assert (stats.queued, stats.processing, stats.completed) == (1, 0, 0)

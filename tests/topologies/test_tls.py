@@ -56,7 +56,7 @@ def _opened(url: str) -> AbstractAsyncContextManager[JobStore]:
 async def _lives(store: JobStore) -> None:
     """A job from its submit to its end, heard over the bell and read from its log."""
     life = JobLife(store)
-    async with store.bell.listen(store.keys.bell(life.id)) as listener:
+    async with store.subscriber.listen(store.keys.job_channel(life.id)) as listener:
         await (await life.submit()).start()
         await life.write("a text ")
         assert await listener.wait(10) is not None
@@ -119,7 +119,7 @@ async def test_a_server_that_wants_a_certificate(tmp_path: Path, authority: Auth
         with capture_logs() as lines:
             async with _opened(url) as store:
                 with pytest.raises(StoreUnavailable):
-                    await store.overview.stats()
+                    await store.queries.stats()
     assert [line["event"] for line in lines] == ["redis_not_reached"]
 
 
@@ -130,7 +130,7 @@ async def test_an_authority_nobody_knows_is_told_once(servers: Servers) -> None:
         async with _opened(stranger) as store:
             for _ in range(2):
                 with pytest.raises(StoreUnavailable) as refused:
-                    await store.overview.stats()
+                    await store.queries.stats()
     (line,) = lines
     assert (line["event"], line["log_level"]) == ("redis_not_reached", "warning")
     assert "certificate" in line["reason"]
@@ -161,4 +161,4 @@ async def test_renewed_certificates_are_read(tmp_path: Path, monkeypatch: pytest
         for content, authority in (("", before), ("broken", before), (after.certificate.read_text(), after)):
             file.write_text(content or file.read_text())
             with EmbeddedServer(tmp_path / "server", binary=Path(str(REDIS)), options=authority.options(port)):
-                await repeated(store.overview.stats)
+                await repeated(store.queries.stats)

@@ -56,7 +56,7 @@ class CountingStore:
         """The counts."""
         self.asked += 1
         return QueueStats(
-            queued=self.queued, processing=0, completed=0, failed=0, cancelled=0, delayed=0, parked=0, by_lane={}
+            queued=self.queued, processing=0, completed=0, failed=0, cancelled=0, delayed=0, throttled=0, by_queue={}
         )
 
 

@@ -106,7 +106,7 @@ def test_the_bad_field_is_named_by_its_path(text: bytes, prefix: str, field: str
     assert 0 < len(named.message) <= 200
 
 
-class _Lane(enum.Enum):
+class _Queue(enum.Enum):
     HIGH = "high"
     LOW = "low"
 
@@ -120,8 +120,8 @@ class _Lane(enum.Enum):
         (b"true", list[str], "expected `array`, got `boolean`"),
         (b'"a b"', Annotated[str, msgspec.Meta(pattern=r"^[a-z.]+\Z")], "expected `string` matching regex '^[a-z.]+$'"),
         (b"3.5", Annotated[float, msgspec.Meta(le=2)], "expected `number` <= 2.0"),
-        (b'"str"', _Lane, "must be one of high, low"),
-        (b'"urgent"', _Lane | None, "must be one of high, low"),
+        (b'"str"', _Queue, "must be one of high, low"),
+        (b'"urgent"', _Queue | None, "must be one of high, low"),
         (b'"31.1.2026"', datetime.date, "must be a date as in 2026-01-31"),
         (b"{'a':1}", dict[str, int], "JSON is malformed: object keys must be strings (byte 1)"),
     ],

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from services.gateway.http import decoding
 from services.gateway.http.body_errors import deep_field
-from services.gateway.http.decoding import Fault, look_over, too_deep
+from services.gateway.http.decoding import Fault, scan, too_deep
 
 JSON = st.recursive(
     st.none() | st.text() | st.integers(),
@@ -51,11 +51,11 @@ def test_the_field_that_is_too_deep_is_named(fields: dict[str, Any]) -> None:
 @pytest.mark.parametrize("body", [b'"' * 99_999, b"]" * 99_999 + b"[" * 9, b'["\\' * 30_000, b'[\\"[[[[[['])
 def test_what_is_no_json_is_left_to_the_decoder(body: bytes) -> None:
     """Nonsense makes no error here, and is looked at once."""
-    assert len(list(look_over(body, 1_000_000))) <= 2
+    assert len(list(scan(body, 1_000_000))) <= 2
 
 
 @pytest.mark.parametrize(("items", "fault"), [(1, None), (500, None), (501, Fault.MANY), (100_000, Fault.MANY)])
 def test_a_list_is_counted_before_it_is_made(items: int, fault: Fault | None) -> None:
     """Items count, not their contents."""
     body = json.dumps({"jobs": [{"a": [1, 2, 3], "b": ",,,"}] * items}).encode()
-    assert next((found for found in look_over(body, 100, 500) if found), None) is fault
+    assert next((found for found in scan(body, 100, 500) if found), None) is fault

@@ -42,11 +42,11 @@ def test_a_permanent_error_is_not_tried_again() -> None:
     ],
 )
 def test_a_providers_wish_is_honoured_within_bounds(
-    wish: float, attempt: int, earliest_ms: float, window_ms: float
+    retry_after: float, attempt: int, earliest_ms: float, window_ms: float
 ) -> None:
     """Never before Retry-After, up to an hour, then spread over as long again or the back-off, at most a minute."""
     error = JobError(type="RateLimited", message="too many requests", retryable=True)
-    failed = ProviderError(error, Action.WAIT, retry_after_s=wish)
+    failed = ProviderError(error, Action.WAIT, retry_after_s=retry_after)
     draws = [failure.delay_ms or 0 for failure in (classify(failed, attempt, CHANCE) for _ in range(500))]
     assert earliest_ms <= min(draws) < earliest_ms + window_ms * 0.1
     assert earliest_ms + window_ms * 0.9 < max(draws) <= earliest_ms + window_ms

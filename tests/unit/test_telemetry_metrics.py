@@ -106,7 +106,7 @@ def test_queue_gauges_show_nothing_before_and_after_a_reading() -> None:
     registry = new_registry("gateway")
     metrics = QueueMetrics(registry)
     gates = [("openai", "gpt", "unavailable", True)]
-    metrics.show({"queued": 3, "failed": 1}, delayed=2, parked=1, oldest_seconds=1.5, gates=gates)
+    metrics.show({"queued": 3, "failed": 1}, delayed=2, throttled=1, oldest_seconds=1.5, gates=gates)
     labels = {"provider": "openai", "model": "gpt", "reason": "unavailable"}
     assert registry.get_sample_value("presswork_gate_closed", labels) == 1
     assert registry.get_sample_value("presswork_queue_jobs", {"state": "queued"}) == 3

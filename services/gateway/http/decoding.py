@@ -39,7 +39,7 @@ class Fault(Enum):
     MANY = "many"  # a list within the body's object has more items than there may be
 
 
-def look_over(body: bytes, levels: int, items: int | None = None) -> Iterator[Fault | None]:
+def scan(body: bytes, levels: int, items: int | None = None) -> Iterator[Fault | None]:
     """Whether more than `levels` brackets are open at once, or lists that are members of the body's object
     have more than `items` between them. None for each piece in which nothing is wrong, then the fault or the end: a
     caller that serves others too lets them in between the pieces."""
@@ -69,7 +69,7 @@ def look_over(body: bytes, levels: int, items: int | None = None) -> Iterator[Fa
 
 def too_deep(body: bytes, levels: int) -> bool:
     """Whether more than `levels` brackets are open at once: for bodies of bounded size."""
-    return body.count(b"[") + body.count(b"{") > levels and any(look_over(body, levels))
+    return body.count(b"[") + body.count(b"{") > levels and any(scan(body, levels))
 
 
 @cache

@@ -60,7 +60,7 @@ class ListingCall:
 
         try:
             async with in_time():
-                found = await self._store.overview.jobs(
+                found = await self._store.queries.jobs(
                     organization, status=query.status, cursor=query.cursor, limit=query.limit
                 )
         except ValueError:

@@ -54,7 +54,7 @@ class StatusCall:
     async def read(self, identity: Identity, query: StatusQuery) -> JobSnapshot:
         """The job; with `wait` as soon as it ends."""
         read_job_id(query.job_id)
-        if query.wait and self._store.bell.hears(self._store.keys.bell(query.job_id)):
+        if query.wait and self._store.subscriber.covers(self._store.keys.job_channel(query.job_id)):
             return await self._listen_first(identity, query)
 
         job = await self._finder.find(identity, query.job_id)

@@ -204,6 +204,6 @@ class UsageCall:
         async with lock:
             built = UsageBuilder(organization, first, last)
             # Not within the time of other calls: a year is many, each of which the store bounds.
-            async for rows in self._store.overview.usage(organization, *days):
+            async for rows in self._store.queries.usage(organization, *days):
                 built.add(rows)
         return built.view

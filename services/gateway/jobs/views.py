@@ -81,7 +81,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     failed: int
     cancelled: int
     delayed: int
-    parked: int
+    throttled: int
     backlog: int
     waiting: dict[str, int]
 
@@ -150,8 +150,8 @@ def view_stats(stats: QueueStats, now_ms: int, redis: Projection) -> QueueView:
         failed=stats.failed,
         cancelled=stats.cancelled,
         delayed=stats.delayed,
-        parked=stats.parked,
+        throttled=stats.throttled,
         backlog=stats.backlog,
-        waiting=stats.by_lane,
+        waiting=stats.by_queue,
     )
     return QueueView(success=True, stats=counts, timestamp=iso_time(now_ms), redis=redis)

@@ -37,7 +37,7 @@ class QueueGauges:
                 if cached is self._shown:
                     return
                 stats = cached.stats
-                oldest_ms, gates = await asyncio.gather(self._oldest_ms(stats), self._store.overview.gates())
+                oldest_ms, gates = await asyncio.gather(self._oldest_ms(stats), self._store.queries.gates())
             except PressworkError:
                 self._shown = None
                 self._metrics.forget()
@@ -47,9 +47,9 @@ class QueueGauges:
             }
             self._metrics.unbooked.set(stats.unbooked)
             self._metrics.show(
-                jobs, delayed=stats.delayed, parked=stats.parked, oldest_seconds=oldest_ms / 1000,
+                jobs, delayed=stats.delayed, throttled=stats.throttled, oldest_seconds=oldest_ms / 1000,
                 gates=[
-                    (gate.provider, gate.model, reason, gate.closed_ms > 0 and gate.reason == reason)
+                    (gate.provider, gate.model, reason, gate.blocked_ms > 0 and gate.reason == reason)
                     for gate in gates
                     for reason in GATE_REASONS.values()
                 ],
@@ -58,4 +58,4 @@ class QueueGauges:
             self._shown = cached
 
     async def _oldest_ms(self, stats: QueueStats) -> int:
-        return await self._store.overview.oldest_waiting_ms() if any(stats.by_lane.values()) else 0
+        return await self._store.queries.oldest_waiting_ms() if any(stats.by_queue.values()) else 0

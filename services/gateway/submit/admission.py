@@ -87,7 +87,7 @@ class Admission:
 
     async def _memory(self) -> MemoryUse:
         try:
-            return await self._store.overview.memory()
+            return await self._store.queries.memory()
         except StoreUnavailable:
             return MemoryUse(0, 0)  # not every host reports it
 

@@ -11,7 +11,7 @@ from litestar.handlers import ASGIRouteHandler, asgi
 from litestar.types import HTTPScope, Receive, Scope, Send
 
 from services.gateway.http.bodies import Head, Posts, read_body, read_head, send_json
-from services.gateway.http.decoding import TOO_DEEP, Fault, decode, decode_shallow, look_over
+from services.gateway.http.decoding import TOO_DEEP, Fault, decode, decode_shallow, scan
 from services.gateway.http.responses import JobId
 from services.gateway.submit.admission import Admission
 from services.gateway.submit.new_jobs import JobMaker, read_traceparent
@@ -124,7 +124,7 @@ class BatchCall:
 
 async def _open_batch(body: bytes) -> BatchRequest:
     """A batch cut into its jobs; a 400 `Problem` when it is none."""
-    for fault in look_over(body, BATCH_LEVELS, MAX_JOBS):
+    for fault in scan(body, BATCH_LEVELS, MAX_JOBS):
         if fault is not None:
             message = TOO_DEEP if fault is Fault.DEEP else f"expected `array` of length <= {MAX_JOBS}"
             raise Problem(INVALID, errors=[FieldError("jobs", message)])

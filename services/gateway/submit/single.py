@@ -52,7 +52,7 @@ class SubmitCall:
         self._admission = admission
         self._awaited = awaited
         self._links = links
-        self._submitted = {lane: metrics.submitted.labels(lane) for lane in Priority}
+        self._submitted = {queue: metrics.submitted.labels(queue) for queue in Priority}
         for kind in TRANSIENT:
             metrics.refused.labels(kind.slug)
         self._log = structlog.get_logger().bind()  # a proxy would build a new logger for every line

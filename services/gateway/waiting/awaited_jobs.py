@@ -54,10 +54,10 @@ class AwaitedJobs:
                 listener.leave()
 
     def _listen(self, job_id: str) -> Listener | None:
-        channel = self._store.keys.bell(job_id)
-        if not self._store.bell.hears_now(channel):
+        channel = self._store.keys.job_channel(job_id)
+        if not self._store.subscriber.receives_now(channel):
             return None
-        listener = self._store.bell.listen(channel, patient=True)
+        listener = self._store.subscriber.listen(channel, patient=True)
         listener.take()
         listener.forget()  # it was notified of being subscribed; there is nothing to be read yet
         return listener

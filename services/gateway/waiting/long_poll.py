@@ -8,7 +8,7 @@ from typing import Final
 
 from shared.job import JobSnapshot
 from shared.store.job_store import JobStore
-from shared.store.pubsub.listeners import RUNG, Listener
+from shared.store.pubsub.listeners import NOTIFIED, Listener
 
 PAUSE_STEP_S: Final = 0.05
 PAUSE_MAX_S: Final = 0.5
@@ -28,7 +28,7 @@ async def until_ended(
 
     `read` reads it, and may raise. Not `first`: it was read before, so that it has not ended without a notification.
     """
-    async with store.bell.listen(store.keys.bell(job_id)) as listener:
+    async with store.subscriber.listen(store.keys.job_channel(job_id)) as listener:
         return await until_ended_at(listener, seconds, stop, read, first=first)
 
 
@@ -39,7 +39,7 @@ async def until_ended_at(
     loop = asyncio.get_running_loop()
     until, pause = loop.time() + seconds, 0.0
     stopping = asyncio.create_task(stop.wait(), name="stop-waiting")
-    stopping.add_done_callback(lambda _: listener.heard(RUNG))
+    stopping.add_done_callback(lambda _: listener.received(NOTIFIED))
     try:
         while True:
             left = until - loop.time()

@@ -107,7 +107,7 @@ class Finalizer:
         """Wake a worker for the next suspect, now that this one holds none. A script could not: it wakes before we
         know."""
         with contextlib.suppress(*TRANSIENT):
-            await self._store.ring_look()
+            await self._store.wake_to_poll()
 
     async def _write(self, attempt: Attempt, decision: Decision, pause: float) -> JobStatus:
         """Write the transition once, after `pause` seconds; returns the status of the job then."""

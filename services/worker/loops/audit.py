@@ -33,7 +33,7 @@ class Audit:
         while True:
             self.heartbeat.beat(PATIENCE_S)
             try:
-                audited = await self._store.upkeep.audit(self._name)
+                audited = await self._store.maintenance.audit(self._name)
             except TRANSIENT:
                 await anyio.sleep(RETRY_S)
                 continue

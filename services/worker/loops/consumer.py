@@ -21,7 +21,7 @@ from services.worker.loops.server_watch import ServerWatch
 from services.worker.loops.supervision import Heartbeat
 from services.worker.timers import Timers
 from shared.store.job_store import JobStore
-from shared.store.results import Claimed, Ring
+from shared.store.results import Claimed, WakeUp
 
 CLAIM_MOST: Final = 64
 """Jobs a claim takes. An SDK spends 2 ms of CPU before a call is out: a thousand calls that began in one iteration of
@@ -114,7 +114,7 @@ class Consumer:
         sent = time.monotonic()
         call = asyncio.ensure_future(
             self._store.claim(
-                self._name, limit, look=scope is Scope.ALL, suspect=self._pool.suspects_room,
+                self._name, limit, poll=scope is Scope.ALL, suspect=self._pool.suspects_room,
                 alone=not self._pool.attempts, known=known,
             )
         )  # fmt: skip
@@ -149,10 +149,10 @@ class Consumer:
         woken = await self._store.wait_for_work(max(round(seconds * 1000), 1))
         self._watch.timer_fired(due, time.monotonic())
 
-        if woken is Ring.JOB:
+        if woken is WakeUp.JOB:
             return Scope.NEW
-        if woken is Ring.NONE:
-            if not self._timers.due and not await self._store.upkeep.unfinished():
+        if woken is WakeUp.NONE:
+            if not self._timers.due and not await self._store.maintenance.unfinished():
                 self.served_at = time.monotonic()
                 return Scope.NONE
             self._recovery.resume()

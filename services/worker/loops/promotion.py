@@ -40,9 +40,9 @@ class Promotion:
 
     async def promote(self, *, heads: bool = False) -> bool:
         """Promote the jobs that are due, some at a time, and note when the next job is due; True: more is due now."""
-        promoted = await self._store.upkeep.promote(heads=heads)
+        promoted = await self._store.maintenance.promote(heads=heads)
         self._timers.set_delayed(promoted.next_ms)
-        self._timers.add_throttled(promoted.lane_ms)
+        self._timers.add_throttled(promoted.queue_ms)
 
         if heads:
             left_s = HEADS_SECONDS if promoted.heads_ms is None else promoted.heads_ms / 1000
@@ -69,7 +69,7 @@ class Promotion:
 
     async def _poll(self) -> None:
         heads = time.monotonic() >= self._heads_at
-        found = await self._store.upkeep.timed_work()
+        found = await self._store.maintenance.timed_work()
 
         if heads or found.throttled or found.overdue_ms == 0:
             await self._promote_all(heads=heads)

@@ -95,12 +95,12 @@ class Recovery:
     async def _recover(self) -> float:
         sent = time.monotonic()
         held = [attempt.claim.token for attempt in self._pool.attempts]
-        recovered = await self._store.upkeep.recover(self._name, held)
+        recovered = await self._store.maintenance.recover(self._name, held)
         self._watch.answered(sent, time.monotonic(), recovered.server_ms, self._store.generation)
 
         self._report(recovered)
         self._pool.clearing = self._isolation.clears(recovered.isolated, time.monotonic())
-        if not recovered.unfinished and not self._pool.attempts and not await self._store.upkeep.unfinished():
+        if not recovered.unfinished and not self._pool.attempts and not await self._store.maintenance.unfinished():
             self._unfinished = anyio.Event()
         return _pause_s(recovered, self._lease_s)
 

@@ -13,10 +13,10 @@ from shared.store.connection import error_advice
 from shared.store.connection.connector import AnyConnection, watch_s
 from shared.store.connection.multiplexer import Observer
 from shared.store.connection.quota import Quota
-from shared.store.results import Ring
+from shared.store.results import WakeUp
 
 
-class Sleeper:
+class BlockingPop:
     """One sleeping place. `margin_s`: how long an answer may be late before the connection counts as broken.
 
     `refused` is told when the Redis user may not sleep.
@@ -39,17 +39,17 @@ class Sleeper:
         self._observer = observer
         self._refused = refused
 
-    async def sleep(self, timeout_ms: int) -> Ring:
+    async def sleep(self, timeout_ms: int) -> WakeUp:
         """Until somebody rings, at most `timeout_ms`. StoreUnavailable when the connection breaks, QuotaExceeded."""
         self._quota.enter_blocking()
         if (longest_s := watch_s(self._connection)) is not None:
             while timeout_ms > longest_s * 1000:
-                if (ring := await self._block(round(longest_s * 1000))) is not Ring.NONE:
-                    return ring
+                if (wake_up := await self._block(round(longest_s * 1000))) is not WakeUp.NONE:
+                    return wake_up
                 timeout_ms -= round(longest_s * 1000)
         return await self._block(timeout_ms)
 
-    async def _block(self, timeout_ms: int) -> Ring:
+    async def _block(self, timeout_ms: int) -> WakeUp:
         # For the server a block of 0 is one without end.
         try:
             async with asyncio.timeout(timeout_ms / 1000 + self._margin_s):
@@ -69,7 +69,7 @@ class Sleeper:
             # A block that nobody reads would swallow the next ring.
             await self.aclose()
             raise
-        return Ring(reply[1].decode()) if reply else Ring.NONE
+        return WakeUp(reply[1].decode()) if reply else WakeUp.NONE
 
     async def aclose(self) -> None:
         """Close the connection; the next sleep opens it again."""

@@ -13,7 +13,7 @@ from redis.exceptions import ResponseError
 from shared.errors import SettingsInvalid, StoreUnavailable
 from shared.settings import StoreSettings
 from shared.store.connection.connector import AnyConnection, error_code
-from shared.store.connection.multiplexer import Reply, SharedSocket
+from shared.store.connection.multiplexer import Reply, Multiplexer
 
 WAIT_SHARE: Final = 0.65
 """Part of a caller's patience that the server may wait for confirmations: with `appendfsync everysec` that must be more
@@ -25,7 +25,7 @@ BATCHES: Final = 24
 Value = bytes | str | int | float
 
 
-class DurableSocket:
+class ConfirmedWrites:
     """A `Transport` that answers a script only when enough others have what it wrote.
 
     StoreUnavailable with `sent` when they did not confirm in time: the writes are there and may stay; repeating the
@@ -35,7 +35,7 @@ class DurableSocket:
     def __init__(self, connect: Callable[[], AnyConnection], settings: StoreSettings, mark: str) -> None:
         self._connect = connect
         self._timeout = settings.timeout_seconds
-        self._idle: list[SharedSocket] = []
+        self._idle: list[Multiplexer] = []
         self._mark = mark
         replicas = settings.confirming_replicas
         wait_ms = round(settings.timeout_seconds * 1000 * WAIT_SHARE)
@@ -45,7 +45,7 @@ class DurableSocket:
 
     async def execute(self, *command: Value) -> Reply:
         """See `Transport`."""
-        socket = self._idle.pop() if self._idle else SharedSocket(self._connect, timeout=self._timeout)
+        socket = self._idle.pop() if self._idle else Multiplexer(self._connect, timeout=self._timeout)
         try:
             if command[0] == "EVALSHA":
                 return await self._confirmed(socket, command)
@@ -53,7 +53,7 @@ class DurableSocket:
         finally:
             self._idle.append(socket)
 
-    async def _confirmed(self, socket: SharedSocket, command: tuple[Value, ...]) -> Reply:
+    async def _confirmed(self, socket: Multiplexer, command: tuple[Value, ...]) -> Reply:
         # The server waits for this connection's last write, and a repeated submit may write nothing (Valkey 9 then
         # confirms at once what no replica has): the mark is a write that stands after everything before it.
         reply, marked, confirmed = await socket.execute_in_turn(command, ("SET", self._mark, ""), self._wait)

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from shared.store.connection import error_advice
 
-REFUSED_AGAIN_S: Final = 60.0
+REPEAT_LOG_S: Final = 60.0
 """A refusal that goes on is told again after so long."""
 
 _log: Final = structlog.get_logger(__name__)
@@ -49,7 +49,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-class Outage:
+class ConnectionLog:
     """Of one connection: a line when it cannot be made, and one when it could be again."""
 
     def __init__(self) -> None:
@@ -80,12 +80,12 @@ class RefusalLog:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._told: dict[str, float] = {}
+        self._reported: dict[str, float] = {}
 
     def noticed(self, error: RedisError | str) -> None:
         """The server refused a call, or one item of it."""
         words = error_advice.words(error)
-        if words is None or self._clock() < self._told.get(words, -REFUSED_AGAIN_S) + REFUSED_AGAIN_S:
+        if words is None or self._clock() < self._reported.get(words, -REPEAT_LOG_S) + REPEAT_LOG_S:
             return
-        self._told[words] = self._clock()
+        self._reported[words] = self._clock()
         _log.error("redis_refused", code=error_advice.code(error), reason=words)

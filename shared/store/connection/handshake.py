@@ -40,12 +40,12 @@ class Greets(_Tcp):
             await super().on_connect_check_health(check_health)
         except RedisConnectionError as error:
             # A server that has no room for a client says so at once and closes: often before our first word is sent.
-            if not isinstance(error, AuthenticationError) and (said := await self._told(reader)):
+            if not isinstance(error, AuthenticationError) and (said := await self._said(reader)):
                 raise RedisConnectionError(said) from error
             raise
         await self._greet_master()
 
-    async def _told(self, reader: asyncio.StreamReader | None) -> str:
+    async def _said(self, reader: asyncio.StreamReader | None) -> str:
         return await _last_words(reader)
 
     async def _greet_master(self) -> None:
@@ -111,9 +111,9 @@ class _GreetingSSLConnection(Greets, SSLConnection):
 class _GreetingUnixConnection(Greets, UnixDomainSocketConnection):
     """A socket in the file system."""
 
-    async def _told(self, reader: asyncio.StreamReader | None) -> str:
+    async def _said(self, reader: asyncio.StreamReader | None) -> str:
         """What cannot be written to such a socket takes away what could be read: a silent one hears it."""
-        if said := await super()._told(reader):
+        if said := await super()._said(reader):
             return said
         with contextlib.suppress(OSError):
             silent, writer = await asyncio.open_unix_connection(self.path)

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from shared.errors import StoreUnavailable, StoreUnfit
 from shared.store.connection import server_errors
-from shared.store.connection.connection_log import Outage, lacking
+from shared.store.connection.connection_log import ConnectionLog, lacking
 from shared.store.connection.connector import CONNECT_TIMEOUT_S, AnyConnection
 from shared.telemetry.causes import FailureLog
 
@@ -50,7 +50,7 @@ class _Call:
         self.sent = False
 
 
-class SharedSocket:
+class Multiplexer:
     """A `Transport`. Opens its connection with the first command, and again after it broke.
 
     A command is sent once and never repeated. When the connection breaks or the answer is overdue, the caller gets
@@ -67,7 +67,7 @@ class SharedSocket:
         self._ready = asyncio.Event()
         self._runner: asyncio.Task[None] | None = None
         self._session: asyncio.Task[None] | None = None
-        self._outage = Outage()
+        self._connection_log = ConnectionLog()
         self._failures = FailureLog("redis_session_failed")
         self._closed = False
         self.generation = 0
@@ -165,7 +165,7 @@ class SharedSocket:
                     raise
             except (RedisError, OSError, TimeoutError) as error:
                 if self.generation == opened:
-                    self._outage.failed(error)
+                    self._connection_log.failed(error)
                     if (missing := lacking(error)) is not None:
                         self._fail(self._outbox, missing, StoreUnfit)
             except Exception as error:
@@ -180,7 +180,7 @@ class SharedSocket:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
             self.generation += 1
-            self._outage.ended()
+            self._connection_log.ended()
             await self._pump(connection)
         finally:
             self._fail(self._inflight, "the connection to Redis broke")

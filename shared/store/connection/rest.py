@@ -127,7 +127,7 @@ class RestTransport:
                 _refuse(call, StoreUnavailable("the REST call failed", sent=call.sent))
         else:
             for call, answer in zip(batch, answers, strict=True):
-                _settle(call, answer)
+                _resolve(call, answer)
 
     async def _ask(self, batch: Sequence[_Call]) -> list[Any]:
         async def on_event(event: str, _: dict[str, Any]) -> None:
@@ -224,7 +224,7 @@ def _decoded(value: Any) -> Reply:
     raise ValueError("not a reply of Redis")
 
 
-def _settle(call: _Call, answer: dict[str, Any]) -> None:
+def _resolve(call: _Call, answer: dict[str, Any]) -> None:
     if call.done.done():
         return
     if "result" not in answer:

@@ -14,7 +14,7 @@ _UNSERVED: Final = ("access a non local key in a cluster node", "while the clust
 """How a server tells a script that its node does not serve the slot now: in mid-script it has no code of its own for
 that (`scriptVerifyClusterState` of Valkey and Redis)."""
 
-PASSING: Final = frozenset({"READONLY", "MISCONF", "LOADING", "MASTERDOWN", "NOREPLICAS", "TRYAGAIN", "CLUSTERDOWN"})
+TRANSIENT: Final = frozenset({"READONLY", "MISCONF", "LOADING", "MASTERDOWN", "NOREPLICAS", "TRYAGAIN", "CLUSTERDOWN"})
 """Refusals that a healthy server gives up again: the call may be repeated later."""
 
 
@@ -40,7 +40,7 @@ def is_quota(text: str) -> bool:
 
 def of_every_write(error: ResponseError) -> bool:
     """Whether the server refused this as it would have refused every write then, renewals of leases among them."""
-    return error_code(error) in PASSING
+    return error_code(error) in TRANSIENT
 
 
 def of_call(error: ResponseError) -> PressworkError:
@@ -62,7 +62,7 @@ def check_item(reply: Any) -> None:
         raise StoreFull("Redis has no memory left for new jobs")
     if code == "NOGROUP":
         raise LeaseLost("the consumer group was lost")
-    if code in PASSING or any(text in message for text in _UNSERVED):
+    if code in TRANSIENT or any(text in message for text in _UNSERVED):
         raise StoreUnavailable(f"Redis refuses writes: {code}")
     if error_advice.is_permission(message):
         raise StoreUnavailable("Redis refuses this user")

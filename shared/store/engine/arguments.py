@@ -79,7 +79,7 @@ def unreadable(consumer: str, job: bytes, token: bytes, delay_ms: int) -> Item:
     return (consumer, job, token, "n", RetryReason.ERROR, delay_ms, 0, end, "", "")
 
 
-def _wish(retry_after_ms: int | None) -> int:
+def _retry_after(retry_after_ms: int | None) -> int:
     return -1 if retry_after_ms is None else retry_after_ms
 
 
@@ -89,10 +89,10 @@ def reroute(reroute: Reroute) -> Item:
     chain = reroute.chain or (reroute.gate, *reroute.candidates)
     return (
         claim.consumer, claim.job_id, claim.token, claim.spec.priority[0], reroute.gate, reroute.report,
-        _wish(reroute.retry_after_ms), " ".join(reroute.candidates), " ".join(chain), _encode(spent) if spent else "",
+        _retry_after(reroute.retry_after_ms), " ".join(reroute.candidates), " ".join(chain), _encode(spent) if spent else "",
     )  # fmt: skip
 
 
-def report(gate: str, told: CallReport, wish_ms: int | None, tokens: int) -> Item:
+def report(gate: str, outcome: CallReport, retry_after_ms: int | None, tokens: int) -> Item:
     """Of report.lua; arguments as in `JobStore.report`."""
-    return (gate, told, _wish(wish_ms), tokens)
+    return (gate, outcome, _retry_after(retry_after_ms), tokens)

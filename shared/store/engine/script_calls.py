@@ -8,7 +8,7 @@ from typing import Any, Final
 from redis.exceptions import ResponseError
 
 from shared.settings import MAX_DEADLINE_SECONDS, StoreSettings
-from shared.store.backend import Wires
+from shared.store.backend import Connections
 from shared.store.connection import server_errors
 from shared.store.connection.confirmed_writes import BATCHES
 from shared.store.connection.multiplexer import Observer
@@ -60,34 +60,34 @@ def _constants(settings: StoreSettings, routing: Routing, *, fenced: bool) -> di
     }
 
 
-class Calls:
+class ScriptCalls:
     """Of one store. Each `Coalescer` here takes the ITEM of the script of its name and answers that item's reply.
 
     `refused` counts calls that were refused as every write was then.
     """
 
     def __init__(
-        self, settings: StoreSettings, keys: Keys, wires: Wires, observer: Observer | None, routing: Routing | None
+        self, settings: StoreSettings, keys: Keys, connections: Connections, observer: Observer | None, routing: Routing | None
     ) -> None:
-        self._on_refusal = wires.refused
-        constants = self._constants = _constants(settings, routing or Routing(), fenced=wires.fenced)
+        self._on_refusal = connections.refused
+        constants = self._constants = _constants(settings, routing or Routing(), fenced=connections.fenced)
         self.refused = 0
-        self.scripts = Scripts(wires.transport, keys, constants, observer)
+        self.scripts = Scripts(connections.transport, keys, constants, observer)
         self._submits = self.scripts
-        waits = wires.durable is not None
+        waits = connections.durable is not None
         if waits:
-            self._submits = Scripts(wires.submits, keys, constants, observer)
+            self._submits = Scripts(connections.submits, keys, constants, observer)
         # Who sleeps for minutes is rung for every due time, not only for those within a lease.
-        ring_within = MAX_DEADLINE_SECONDS * 1000 if settings.frugal else settings.lease_ms
+        notify_within_ms = MAX_DEADLINE_SECONDS * 1000 if settings.frugal else settings.lease_ms
         # Two at a time: the server serves one batch while this process makes the next. What waits for a submit is
         # shared out among both; the ends of jobs do better in full batches (measured with 50 callers each).
         self.submit = self._batches(
             "submit", in_flight=BATCHES if waits else 2, shares=not waits, patience_s=settings.timeout_seconds,
-            lease_ms=ring_within,
+            lease_ms=notify_within_ms,
         )  # fmt: skip
         self.append = self._batches("append", in_flight=APPENDS_IN_FLIGHT, full_only=True)
         self.finish = self._batches("finish", in_flight=2)
-        self.requeue = self._batches("requeue", lease_ms=ring_within)
+        self.requeue = self._batches("requeue", lease_ms=notify_within_ms)
         self.reroute = self._batches("reroute")
         self.report = self._batches("report")
 

@@ -1,6 +1,6 @@
 -- Adds deltas to the logs of running jobs. A field is named by token and number: done twice is done once.
--- KEYS again suspect isolated high normal low
--- PREFIX log bell
+-- KEYS requeued suspect isolated high normal low
+-- PREFIX log job_channel
 -- ITEM consumer job token number text
 -- RETURNS listeners of the job's bell, or LOST
 -- INCLUDE batch lease
@@ -9,5 +9,5 @@ return each_item(function(consumer, job, token, number, text)
   if not holds(consumer, token) then return 'LOST' end
   local event = token .. '.' .. number
   redis.call('HSET', log_prefix .. job, event, 'd' .. text)
-  return redis.call('PUBLISH', bell_prefix .. job, event)
+  return redis.call('PUBLISH', job_channel_prefix .. job, event)
 end)

@@ -1,23 +1,23 @@
 -- Requeues entries of one stream that were delivered and are pending with nobody, a page in each call. The first page
 -- also deletes consumers that went away, and forgets workers that died long ago.
--- KEYS again suspect isolated high normal low wake suspects
+-- KEYS requeued suspect isolated high normal low wake suspects
 -- PREFIX job log
--- ARGV lane start page consumer_idle_ms
+-- ARGV queue start page consumer_idle_ms
 -- RETURNS {requeued, consumers deleted, where to go on or empty}
 -- INCLUDE release lease clock replacing
 
 local FORGOTTEN_MAX = 500
-local stream, requeued, deleted = streams[lane], 0, 0
+local stream, requeued_count, deleted = streams[queue], 0, 0
 -- A write that cannot grow memory, and that nothing protects: where writes are refused the whole call is.
 redis.call('PERSIST', wake)
 
-local function put_again(entry)
+local function requeue_entry(entry)
   local id, job = entry[1], entry[2][2]
   local f = redis.call('HMGET', job_prefix .. job, 'state', 'entry', 'losses', 'v')
   if foreign(f[4], f[1]) then return end
-  if LIVE[f[1]] and f[2] == lane .. id then
+  if LIVE[f[1]] and f[2] == queue .. id then
     replace_entry(job, f[3])
-    requeued = requeued + 1
+    requeued_count = requeued_count + 1
   end
   redis.call('XDEL', stream, id)
 end
@@ -38,7 +38,7 @@ local function check_page(delivered)
   for _, entry in ipairs(entries) do
     -- Entries that were deleted while they were pending may have filled the answer: so each is asked for once more.
     if not pending[entry[1]] and #redis.call('XPENDING', stream, GROUP, entry[1], entry[1], 1) == 0 then
-      pcall(put_again, entry)
+      pcall(requeue_entry, entry)
     end
   end
   return #entries == tonumber(page) and '(' .. entries[#entries][1] or ''
@@ -67,8 +67,8 @@ local function forget_suspects()
 end
 
 if start == '-' then delete_consumers() end
-if start == '-' and is_suspect(lane) then forget_suspects() end
+if start == '-' and is_suspect(queue) then forget_suspects() end
 local delivered = last_delivered()
 local go_on = delivered and check_page(delivered) or ''
-if requeued > 0 then redis.call('ZADD', wake, -1, 'look', 0, 'job') end
-return {requeued, deleted, go_on}
+if requeued_count > 0 then redis.call('ZADD', wake, -1, 'look', 0, 'job') end
+return {requeued_count, deleted, go_on}

@@ -1,22 +1,22 @@
 -- Requeues live records that no entry names: the last net under I1, for damage from outside the scripts. Tells what a job
 -- cost that was cancelled by force and whose worker never told.
--- KEYS again suspect isolated high normal low due_high due_normal due_low wake gates parked counts ledger
--- PREFIX job log bell org orgbell lane throttled wake usage
+-- KEYS requeued suspect isolated high normal low due_high due_normal due_low wake gates throttled_deadlines counts ledger
+-- PREFIX job log job_channel org organization_channel chain_set throttled wake usage
 -- ARGV limits lease_ms result_ttl log_ttl usage_ttl organization_events chain prices
 -- ITEM job
 -- RETURNS requeued (1) or fine (0) per job
 -- INCLUDE release batch lease clock announce ending ledger spending replacing gate_states gates serving queues throttling
 
 local due_sets = {h = due_high, n = due_normal, l = due_low}
-local ring = false
+local wake_up = false
 
 -- Every queue of the job has it, and is looked at.
 local function is_throttled(job, names)
   local score
   for name in string.gmatch(names, '%S+') do score = score or redis.call('ZSCORE', throttled_prefix .. name, job) end
   if not score then
-    if not redis.call('ZSCORE', lane_prefix .. names, job) then
-      redis.call('ZREM', parked, job)
+    if not redis.call('ZSCORE', chain_set_prefix .. names, job) then
+      redis.call('ZREM', throttled_deadlines, job)
       return false
     end
     redis.call('HSETNX', gates, '@' .. names, '0 0')
@@ -25,7 +25,7 @@ local function is_throttled(job, names)
     redis.call('ZADD', throttled_prefix .. name, 'NX', score, job)
     expect_job(name, 0)
   end
-  redis.call('ZADD', parked, 'NX', redis.call('HGET', job_prefix .. job, 'deadline'), job)
+  redis.call('ZADD', throttled_deadlines, 'NX', redis.call('HGET', job_prefix .. job, 'deadline'), job)
   return true
 end
 
@@ -40,7 +40,7 @@ local function named(entry, job)
 end
 
 -- A worker gives up after two leases. Should it tell later all the same, this was told first, and it is not counted.
-local function settle_forced(job, organization, lost, ended)
+local function book_forced(job, organization, lost, ended)
   if now - tonumber(ended) < 2 * tonumber(lease_ms) then return end
   local outcome = redis.call('HGET', job_prefix .. job, 'outcome')
   local told = {finishReason = 'cancelled'}
@@ -56,13 +56,13 @@ load_gates()
 local replies = each_item(function(job)
   local f = redis.call('HMGET', job_prefix .. job, 'state', 'entry', 'losses', 'forced', 'late', 'org', 'lost', 'ended', 'v')
   if foreign(f[9], f[1]) then return 0 end
-  if f[4] and not f[5] then settle_forced(job, f[6], f[7], f[8]) end
+  if f[4] and not f[5] then book_forced(job, f[6], f[7], f[8]) end
   if not LIVE[f[1]] or named(f[2], job) then return 0 end
   replace_entry(job, f[3])
-  ring = true
+  wake_up = true
   return 1
 end)
 save_gates()
 close_books()
-if ring then redis.call('ZADD', wake, -1, 'look', 0, 'job') end
+if wake_up then redis.call('ZADD', wake, -1, 'look', 0, 'job') end
 return replies

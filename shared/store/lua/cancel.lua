@@ -1,7 +1,7 @@
 -- Ends jobs at the customer's wish. A waiting job ends at once. A running one: its worker is told and ends it; with
 -- `force` it is ended here and the lease is taken away.
--- KEYS again suspect isolated high normal low due_high due_normal due_low counts cancels parked failover ledger
--- PREFIX job log bell org orgbell control lane throttled usage
+-- KEYS requeued suspect isolated high normal low due_high due_normal due_low counts cancels throttled_deadlines failover ledger
+-- PREFIX job log job_channel org organization_channel control chain_set throttled usage
 -- ARGV result_ttl log_ttl usage_ttl organization_events fenced chain prices
 -- ITEM job force owner
 -- owner: the organisation that the job must belong to, empty: any.
@@ -30,7 +30,7 @@ local function cancel_running(job, record)
   local number = last_number(job, record)
   local outcome = {finishReason = 'cancelled'}
   local text = partial_text(job, record.entry, number)
-  number = last_told(job, record)
+  number = last_event_number(job, record)
   if text ~= '' then outcome.result = text end
   local extra = brief_fields(outcome)
   extra[#extra + 1], extra[#extra + 2] = 'forced', 1

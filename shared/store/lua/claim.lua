@@ -4,13 +4,13 @@
 -- answer the others first.
 -- quiet: nobody is rung when a job starts.
 -- Jobs that ask a gate without room are throttled; those of gates that have room are let go first.
--- KEYS again suspect isolated high normal low wake turn counts gates parked failover ledger
--- PREFIX job log bell org orgbell lane throttled wake usage
--- ARGV consumer limit look suspects_max alone lost lease_ms chain limits prices quiet fenced result_ttl log_ttl usage_ttl organization_events
+-- KEYS requeued suspect isolated high normal low wake round_robin counts gates throttled_deadlines failover ledger
+-- PREFIX job log job_channel org organization_channel chain_set throttled wake usage
+-- ARGV consumer limit poll suspects_max alone lost lease_ms chain limits prices quiet fenced result_ttl log_ttl usage_ttl organization_events
 -- ITEM known
 -- RETURNS {more, now, ms until the caller must come for throttled jobs or -1, {gates that failed lately...},
 --   {job, token, spec, attempt, created, deadline, losses, gate, route, passed over, reserved tokens, spent, lost bytes}...}
--- INCLUDE release lease clock announce ending ledger spending replacing predating gate_states gates serving queues throttling queue_order releasing overdue adopting turns delivering answering redelivering
+-- INCLUDE release lease clock announce ending ledger spending replacing predating gate_states gates serving queues throttling queue_order releasing overdue adopting round_robin delivering answering redelivering
 
 -- A caller that asks for more gets less: no script is longer for it.
 local wanted = math.min(tonumber(limit), 1000)
@@ -18,7 +18,7 @@ local gates_wait, suspects_went
 
 local function release_first()
   -- Queues of gates that nobody names any more are looked for now and then.
-  if limits == '' and look ~= '1' then return end
+  if limits == '' and poll ~= '1' then return end
   load_gates()
   mark_served(false)
   if wanted <= 0 then return end
@@ -30,13 +30,13 @@ local function run_all()
   if lost == '1' then
     -- A write that cannot grow memory first.
     redis.call('PERSIST', wake)
-    wanted = wanted - answer_again()
+    wanted = wanted - answer_lost_claim()
   end
   release_first()
-  if isolated_held then wanted = 0 elseif look == '1' then wanted = take_redelivered(wanted) end
-  deliver_in_turn(wanted)
-  local more = put_anew or not exhausted() and wanted + taken.s > 0
-  if more or gates_wait == 0 then redis.call('SET', turn, (turn_now() + total(taken)) % 16) end
+  if isolated_held then wanted = 0 elseif poll == '1' then wanted = take_redelivered(wanted) end
+  deliver_round_robin(wanted)
+  local more = redelivered_some or not exhausted() and wanted + taken.s > 0
+  if more or gates_wait == 0 then redis.call('SET', round_robin, (slot_now() + total(taken)) % 16) end
   if more then redis.call('ZADD', wake, 0, 'job') end
   if gates_wait == 0 then wake_for_room() end
   if ends_soon then redis.call('ZADD', wake, -1, 'look') end
@@ -55,7 +55,7 @@ end
 if gates_wait and gates_wait >= 0 then soonest = soonest < 0 and gates_wait or math.min(soonest, gates_wait) end
 local doubtful = {}
 for name, state in pairs(gate_states) do
-  if state.failures + state.closings > 0 then doubtful[#doubtful + 1] = name end
+  if state.failures + state.blocks_in_a_row > 0 then doubtful[#doubtful + 1] = name end
 end
 local reply = {more and 1 or 0, string.format('%d', now), promise(soonest), doubtful}
 for _, claim in ipairs(claims) do reply[#reply + 1] = claim end

@@ -1,6 +1,6 @@
 -- Ends running jobs: completed, failed or cancelled, decided by the worker that holds the lease.
--- KEYS again suspect isolated high normal low counts ledger
--- PREFIX job log bell org orgbell usage
+-- KEYS requeued suspect isolated high normal low counts ledger
+-- PREFIX job log job_channel org organization_channel usage
 -- ARGV result_ttl log_ttl organization_events usage_ttl
 -- ITEM consumer job organization token status outcome number offset final ended spec usage brief
 -- spec: what the record keeps of what was asked for. usage: what the ledger is told, or empty. brief: a long outcome
@@ -26,7 +26,7 @@ local replies = each_item(function(consumer, job, organization, token, status, o
   local extra = brief ~= '' and {'spec', spec, 'brief', brief} or {'spec', spec}
   local ok, failure = pcall(end_job, job, organization, token, status, outcome, number, offset, final, ended, extra)
   if not ok then
-    take_lease_back(consumer, token)
+    restore_lease(consumer, token)
     error(failure)
   end
   -- From here on the job has ended: it is counted, and its entry gone, whatever fails after that.

@@ -1,6 +1,6 @@
 -- A worker that ends removes its consumers, where nothing is pending: deleting one drops its pending list for good.
 -- It rings on: the ring that it popped while it went may have been somebody else's.
--- KEYS again suspect isolated high normal low wake suspects gates
+-- KEYS requeued suspect isolated high normal low wake suspects gates
 -- PREFIX wake
 -- ARGV consumer chain limits
 -- RETURNS consumers deleted

@@ -1,5 +1,5 @@
 -- How long the oldest claimable job has been waiting.
--- KEYS again suspect isolated high normal low
+-- KEYS requeued suspect isolated high normal low
 -- RETURNS ms, 0 when nothing waits
 -- INCLUDE lease clock
 

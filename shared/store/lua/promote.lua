@@ -1,8 +1,8 @@
 -- What is to be done at a time: makes due jobs claimable, high before normal before low, ends jobs whose deadline has
 -- passed, wherever they wait, and wakes workers for gates that have room. At most `limit` of each a call.
 -- heads: also look at new jobs, whose deadlines nobody wrote down.
--- KEYS again suspect isolated high normal low due_high due_normal due_low wake gates parked deadlines counts ledger
--- PREFIX job log bell org orgbell lane throttled wake usage
+-- KEYS requeued suspect isolated high normal low due_high due_normal due_low wake gates throttled_deadlines deadlines counts ledger
+-- PREFIX job log job_channel org organization_channel chain_set throttled wake usage
 -- ARGV limit heads limits chain prices lease_ms result_ttl log_ttl usage_ttl organization_events
 -- RETURNS {jobs made claimable or ended, ms until the caller must come for due jobs or deadlines (0: there are more now) or -1, ms until it
 --   must come for gates or -1, ms until the next of the new jobs is overdue or -1}
@@ -16,14 +16,14 @@ local function begin_writing()
   writing = true
 end
 
-local function promote(lane, set, job)
+local function promote(queue, set, job)
   local record = job_prefix .. job
   local f = redis.call('HMGET', record, 'state', 'entry', 'losses', 'deadline', 'v')
   -- Left to a worker that knows it; the others ask again in a lease.
   if foreign(f[5], f[1]) then return redis.call('ZADD', set, 'XX', string.format('%d', now + tonumber(lease_ms)), job) end
   redis.call('ZREM', set, job)
-  if f[1] ~= 'queued' or f[2] ~= 'd' .. lane then return end
-  local letter = lane_after(f[3])
+  if f[1] ~= 'queued' or f[2] ~= 'd' .. queue then return end
+  local letter = queue_after(f[3])
   suspects_among = suspects_among or is_suspect(letter)
   local entry = letter .. redis.call('XADD', streams[letter], '*', 'j', job)
   redis.call('HSET', record, 'entry', entry)
@@ -36,8 +36,8 @@ local soonest = -1
 local function sooner(wait) if wait >= 0 then soonest = soonest < 0 and wait or math.min(soonest, wait) end end
 
 local left = most
-for _, lane in ipairs({'h', 'n', 'l'}) do
-  local set = due_sets[lane]
+for _, queue in ipairs({'h', 'n', 'l'}) do
+  local set = due_sets[queue]
   local due = redis.call('ZRANGEBYSCORE', set, '-inf', '+inf', 'WITHSCORES', 'LIMIT', 0, math.max(left, 1) + 1)
   for i = 1, #due, 2 do
     local wait = tonumber(due[i + 1]) - now
@@ -47,17 +47,17 @@ for _, lane in ipairs({'h', 'n', 'l'}) do
     end
     begin_writing()
     -- A record that cannot be read is nobody's job: it leaves the set all the same.
-    if not pcall(promote, lane, set, due[i]) then redis.call('ZREM', set, due[i]) end
+    if not pcall(promote, queue, set, due[i]) then redis.call('ZREM', set, due[i]) end
     left = left - 1
   end
 end
 
 left = most
 local throttled, gates_wait, heads_wait = false, -1, -1
-for _, index in ipairs({deadlines, parked}) do
+for _, index in ipairs({deadlines, throttled_deadlines}) do
   local first = redis.call('ZRANGE', index, 0, 0, 'WITHSCORES')
   local wait = first[2] and tonumber(first[2]) - now or -1
-  throttled = throttled or index == parked and first[1] ~= nil
+  throttled = throttled or index == throttled_deadlines and first[1] ~= nil
   if first[2] and wait <= tonumber(lease_ms) then
     begin_writing()
     local met
@@ -65,7 +65,7 @@ for _, index in ipairs({deadlines, parked}) do
     left = left - met
   end
   -- One that is near is met by all who know of it: the one that promised to come might die.
-  if wait <= tonumber(lease_ms) then sooner(wait) elseif index == parked then gates_wait = wait end
+  if wait <= tonumber(lease_ms) then sooner(wait) elseif index == throttled_deadlines then gates_wait = wait end
 end
 
 if heads == '1' then

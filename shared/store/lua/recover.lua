@@ -2,8 +2,8 @@
 -- dies is replaced within two thirds of a lease. believed_ms: what the caller holds for this server's time. A call that
 -- waited out a stall of the server, or a clock that jumped, makes everybody look silent: then nothing is taken (I6).
 -- cursor: where the last call stopped, empty: begin anew. stale_ms: how long an entry of a silent worker was idle.
--- KEYS again suspect isolated high normal low due_high due_normal due_low wake counts suspects failover ledger recoverer
--- PREFIX job log bell org orgbell usage
+-- KEYS requeued suspect isolated high normal low due_high due_normal due_low wake counts suspects failover ledger recoverer
+-- PREFIX job log job_channel org organization_channel usage
 -- ARGV consumer believed_ms lease_ms stale_ms losses_max handbacks_max batch cursor result_ttl log_ttl usage_ttl organization_events fenced chain prices
 -- ITEM held
 -- RETURNS {requeued, failed, ms until the next suspicious entry goes stale or -1, suspicious entries, now, whether
@@ -21,10 +21,10 @@ find_occupied()
 if not next(occupied) then return nothing(0, 0) end
 if not keeps_watch() then return nothing(1, -1) end
 
-local requeued, failed = 0, 0
+local requeued_count, failed = 0, 0
 
 local function end_lost(job, token, record, status, outcome)
-  local number = last_told(job, record)
+  local number = last_event_number(job, record)
   local used = add_spending(job, record.org, outcome, record.lost)
   end_job(job, record.org, token, status, cjson.encode(outcome), number, -1, number + 1, string.format('%d', now),
     brief_fields(outcome))
@@ -37,7 +37,7 @@ local function fail(job, token, record, kind, message)
   return end_lost(job, token, record, 'failed', {error = {type = kind, message = message, retryable = false}})
 end
 
-local function take_back(token, owner)
+local function recover_lease(token, owner)
   local letter, id = string.sub(token, 1, 1), string.sub(token, 2)
   local counts_as_loss = owner ~= consumer and is_to_blame(letter, owner)
   local entry = redis.call('XRANGE', streams[letter], id, id)[1]
@@ -59,8 +59,8 @@ local function take_back(token, owner)
     return fail(job, token, record, 'WorkerLost', 'the job lost its worker too often')
   end
   if record.handbacks > tonumber(handbacks_max) then return fail(job, token, record, 'Damaged', 'no worker could begin it') end
-  put_back(job, token, record, 'worker_lost', started and math.max(record.attempt - 1, 0) or record.attempt)
-  requeued = requeued + 1
+  requeue_job(job, token, record, 'worker_lost', started and math.max(record.attempt - 1, 0) or record.attempt)
+  requeued_count = requeued_count + 1
 end
 
 -- What cannot be put back has ended; a record that cannot be read is nobody's job, then its entry alone goes.
@@ -76,12 +76,12 @@ local function give_up(token)
 end
 
 local next_stale, suspicious, stopped_at = each_stale(function(token, owner)
-  if not pcall(take_back, token, owner) then
+  if not pcall(recover_lease, token, owner) then
     pcall(give_up, token)
     pcall(release, token)
   end
-  return requeued + failed < tonumber(batch) and measured < MEASURED_MAX * 2
+  return requeued_count + failed < tonumber(batch) and measured < MEASURED_MAX * 2
 end)
-if requeued > 0 then redis.call('ZADD', wake, -1, 'look', 0, 'job') end
+if requeued_count > 0 then redis.call('ZADD', wake, -1, 'look', 0, 'job') end
 close_books()
-return {requeued, failed, next_stale, suspicious, string.format('%d', now), 1, isolated_waiting(), stopped_at}
+return {requeued_count, failed, next_stale, suspicious, string.format('%d', now), 1, isolated_waiting(), stopped_at}

@@ -1,7 +1,7 @@
 -- Renews the leases a consumer still holds, in few XCLAIMs per stream. An entry that was requeued is gone from the
 -- pending list, so its token simply isn't answered; no lease is ever taken back. Without any it is a look at the server:
 -- it takes writes, and this is its time.
--- KEYS again suspect isolated high normal low wake cancels
+-- KEYS requeued suspect isolated high normal low wake cancels
 -- ARGV consumer
 -- ITEM token job
 -- RETURNS {now, {lost token...}, {job whose cancel was requested...}}

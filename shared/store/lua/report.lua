@@ -16,11 +16,11 @@ local replies = each_item(function(name, report, retry, tokens)
   if limit and limit.tpm > 0 and tokens ~= '0' then
     state.tokens = math.max(state.tokens, now) + tonumber(tokens) * SPREAD_MS / limit.tpm
     gates_changed[name] = true
-    if look_again(name) and tonumber(tokens) < 0 then ready[name] = true end
+    if poll_now(name) and tonumber(tokens) < 0 then ready[name] = true end
   end
-  local reopened = report ~= '' and report_call(name, report, tonumber(retry))
-  if reopened and look_again(name) then ready[name] = true end
-  return reopened and 1 or 0
+  local unblocked = report ~= '' and report_call(name, report, tonumber(retry))
+  if unblocked and poll_now(name) then ready[name] = true end
+  return unblocked and 1 or 0
 end)
 save_gates()
 for name in pairs(ready) do wake_for(name, 'job') end

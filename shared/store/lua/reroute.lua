@@ -1,9 +1,9 @@
 -- A call failed before its first token: tells its gate, then finds the job another one, or throttles it until one has
 -- room. A throttled job's slot is free and its attempt is given back.
--- KEYS again suspect isolated high normal low due_high due_normal due_low wake gates parked failover
--- PREFIX job log bell org orgbell lane throttled wake
+-- KEYS requeued suspect isolated high normal low due_high due_normal due_low wake gates throttled_deadlines failover
+-- PREFIX job log job_channel org organization_channel chain_set throttled wake
 -- ARGV limits chain lease_ms failures_max organization_events fenced
--- ITEM consumer job token lane gate report retry candidates route spent
+-- ITEM consumer job token queue gate report retry candidates route spent
 -- report: limited (retry: ms, -1: the provider did not say), failed, refused, or ok (it answered, but with no text).
 -- candidates: gates that may answer instead, in order; route: the whole chain.
 -- RETURNS {code, gate, number}: GO (gate and reserved tokens), PARKED (ms until a gate has room), STAY (nobody else is
@@ -15,14 +15,14 @@ load_gates()
 local function repeated(job, token)
   local f = redis.call('HMGET', job_prefix .. job, 'past', 'due')
   if string.find(',' .. (f[1] or ''), ',' .. token .. ' rate_limited ', 1, true) then
-    return {'PARKED', '', math.max(tonumber(f[2] or 0) - now, 0)}
+    return {'THROTTLED', '', math.max(tonumber(f[2] or 0) - now, 0)}
   end
   return {'LOST', '', 0}
 end
 
 local function any_available(chain_text)
   for name in string.gmatch(chain_text, '%S+') do
-    if gate(name).closed_until <= now then return true end
+    if gate(name).blocked_until <= now then return true end
   end
   return false
 end
@@ -37,7 +37,7 @@ local function callable(chain_text)
 end
 
 local ends_soon = false
-local replies = each_item(function(consumer, job, token, lane, name, report, retry, candidates, route, spent)
+local replies = each_item(function(consumer, job, token, queue, name, report, retry, candidates, route, spent)
   if not holds(consumer, token) then return repeated(job, token) end
   report_call(name, report, tonumber(retry))
   local f = redis.call('HMGET', job_prefix .. job, 'spec', 'max_tokens', 'route', 'created')
@@ -58,10 +58,10 @@ local replies = each_item(function(consumer, job, token, lane, name, report, ret
   local record = read_record(job)
   if record.cancel then return {'STAY', '', 0} end
   local names = (f[3] or chain_text ~= chain) and chain_text or FLEET
-  local function place() return throttle(job, names, lane, token, f[4], record.deadline, wait) end
-  put_back(job, token, record, 'rate_limited', math.max(record.attempt - 1, 0), now + wait, place, spent)
+  local function place() return throttle(job, names, queue, token, f[4], record.deadline, wait) end
+  requeue_job(job, token, record, 'rate_limited', math.max(record.attempt - 1, 0), now + wait, place, spent)
   ends_soon = ends_soon or record.deadline - now <= tonumber(lease_ms)
-  return {'PARKED', '', math.min(wait, math.max(record.deadline - now, 1))}
+  return {'THROTTLED', '', math.min(wait, math.max(record.deadline - now, 1))}
 end)
 save_gates()
 -- Should the caller die, another one looks in time.

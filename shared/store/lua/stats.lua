@@ -1,10 +1,10 @@
 -- Counts every state in one call: waiting and running are derived, never counted, so they always add up (I3). Ended jobs
 -- are in `counts` or still in the ledger.
--- KEYS again suspect isolated high normal low due_high due_normal due_low counts parked ledger
+-- KEYS requeued suspect isolated high normal low due_high due_normal due_low counts throttled_deadlines ledger
 -- RETURNS {queued per stream..., processing, delayed, parked, completed, failed, cancelled, unbooked}
 
 local queued, processing = {}, 0
-for _, stream in ipairs({again, suspect, isolated, high, normal, low}) do
+for _, stream in ipairs({requeued, suspect, isolated, high, normal, low}) do
   local length = redis.call('XLEN', stream)
   local pending = length > 0 and redis.call('XPENDING', stream, GROUP)[1] or 0
   processing = processing + pending
@@ -20,7 +20,7 @@ for _, line in ipairs(redis.pcall('LRANGE', ledger, 0, -1)) do
 end
 queued[#queued + 1] = processing
 queued[#queued + 1] = delayed
-queued[#queued + 1] = redis.call('ZCARD', parked)
+queued[#queued + 1] = redis.call('ZCARD', throttled_deadlines)
 for i, status in ipairs({'completed', 'failed', 'cancelled'}) do
   queued[#queued + 1] = ended[status] + tonumber(totals[i] or 0)
 end

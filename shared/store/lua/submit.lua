@@ -1,8 +1,8 @@
 -- Takes new jobs. The record's HSETNX makes a repeated submit harmless; a caller that never repeats one saves it.
--- KEYS again suspect isolated high normal low due_high due_normal due_low wake deadlines
--- PREFIX job idem index org bell orgbell
+-- KEYS requeued suspect isolated high normal low due_high due_normal due_low wake deadlines
+-- PREFIX job idem index org job_channel organization_channel
 -- ARGV lease_ms index_ttl index_length organization_events sent_once
--- ITEM job organization spec lane delay deadline max_attempts route max_tokens idempotency fingerprint idempotency_ttl own_deadline
+-- ITEM job organization spec queue delay deadline max_attempts route max_tokens idempotency fingerprint idempotency_ttl own_deadline
 -- index_length: how many jobs of an organisation and day the listing remembers; 0: there is no listing.
 -- route: the job's own chain of gates, max_tokens: of its answer; both empty when it asks for nothing special.
 -- own_deadline: 1 when the caller set one: it is written down where it is met in time, wherever the job waits then.
@@ -10,28 +10,28 @@
 -- INCLUDE batch lease clock announce
 
 local due_sets = {h = due_high, n = due_normal, l = due_low}
-local ring_job, ring_look, made
+local wake_for_job, wake_to_poll, made
 
-local function enqueue(record, job, lane, delay, deadline, fields)
+local function enqueue(record, job, queue, delay, deadline, fields)
   local created, entry
   if delay > 0 then
-    created, entry = now_ms(), 'd' .. lane
+    created, entry = now_ms(), 'd' .. queue
     fields[#fields + 1], fields[#fields + 2] = 'due', string.format('%d', created + delay)
-    redis.call('ZADD', due_sets[lane], string.format('%d', created + delay), job)
-    ring_look = ring_look or delay <= tonumber(lease_ms)
+    redis.call('ZADD', due_sets[queue], string.format('%d', created + delay), job)
+    wake_to_poll = wake_to_poll or delay <= tonumber(lease_ms)
   else
-    made = redis.call('XADD', streams[lane], '*', 'j', job)
-    created, entry = tonumber(string.match(made, '^%d+')), lane .. made
-    ring_job = true
+    made = redis.call('XADD', streams[queue], '*', 'j', job)
+    created, entry = tonumber(string.match(made, '^%d+')), queue .. made
+    wake_for_job = true
   end
   redis.call('HSET', record, 'entry', entry, 'created', string.format('%d', created),
     'deadline', string.format('%d', created + deadline), unpack(fields))
   return created, entry
 end
 
-local function undo(record, job, lane)
-  if made then redis.call('XDEL', streams[lane], made) end
-  redis.call('ZREM', due_sets[lane], job)
+local function undo(record, job, queue)
+  if made then redis.call('XDEL', streams[queue], made) end
+  redis.call('ZREM', due_sets[queue], job)
   redis.call('ZREM', deadlines, job)
   redis.call('DEL', record)
 end
@@ -54,7 +54,7 @@ local function list(organization, created, job)
   if length > tonumber(index_length) then redis.call('LPOP', index) end
 end
 
-local replies = each_item(function(job, organization, spec, lane, delay, deadline, max_attempts, route, max_tokens,
+local replies = each_item(function(job, organization, spec, queue, delay, deadline, max_attempts, route, max_tokens,
                                    idempotency, fingerprint, idempotency_ttl, own_deadline)
   local record = job_prefix .. job
   made = nil
@@ -69,7 +69,7 @@ local replies = each_item(function(job, organization, spec, lane, delay, deadlin
   if route ~= '' then fields[#fields + 1], fields[#fields + 2] = 'route', route end
   if max_tokens ~= '' then fields[#fields + 1], fields[#fields + 2] = 'max_tokens', max_tokens end
   local ok, failure = pcall(function()
-    local created = enqueue(record, job, lane, tonumber(delay), tonumber(deadline), fields)
+    local created = enqueue(record, job, queue, tonumber(delay), tonumber(deadline), fields)
     if own_deadline == '1' then redis.call('ZADD', deadlines, string.format('%d', created + deadline), job) end
     if tonumber(index_length) > 0 then list(organization, created, job) end
     if idempotency ~= '' then
@@ -78,11 +78,11 @@ local replies = each_item(function(job, organization, spec, lane, delay, deadlin
     if organization_events == '1' then announce(job, organization, '0-0.1', 'queued') end
   end)
   if not ok then
-    undo(record, job, lane)
+    undo(record, job, queue)
     error(failure)
   end
   return {'NEW', job, 'queued'}
 end)
-if ring_look then redis.call('ZADD', wake, -1, 'look') end
-if ring_job then redis.call('ZADD', wake, 0, 'job') end
+if wake_to_poll then redis.call('ZADD', wake, -1, 'look') end
+if wake_for_job then redis.call('ZADD', wake, 0, 'job') end
 return replies

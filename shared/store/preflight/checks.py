@@ -37,7 +37,7 @@ FRUGAL_AGAIN_S: Final = 60.0
 FEW: Final = 2
 """Calls that are tried where every command is billed."""
 
-LOOK_S: Final = 10.0
+CHECK_S: Final = 10.0
 """How long looking may take: some twenty round trips. Whoever waits for it gives up sooner."""
 
 _log: Final = structlog.get_logger(__name__)
@@ -66,22 +66,22 @@ class Vetting:
         self._observe = observer or (lambda *_: None)
         self._scripts = Scripts(transport, keys, {}, observer)
         self._again_s = FRUGAL_AGAIN_S if settings.frugal else AGAIN_S
-        self._looked_at = -self._again_s
+        self._checked_at = -self._again_s
         self._missing = ""
-        self._looking: asyncio.Task[None] | None = None
+        self._checking: asyncio.Task[None] | None = None
         self._doubted = False
         self.fit = False
 
     async def passed(self) -> None:
         """Return when this Redis can do all that is needed. StoreUnfit, StoreUnavailable, ResponseError."""
-        if self._missing and time.monotonic() < self._looked_at + self._again_s:
+        if self._missing and time.monotonic() < self._checked_at + self._again_s:
             raise StoreUnfit(self._missing)
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._look(), name="redis-vetting")
-            self._looking.add_done_callback(lambda task: task.cancelled() or task.exception())
+        if self._checking is None or self._checking.done():
+            self._checking = asyncio.create_task(self._check(), name="redis-vetting")
+            self._checking.add_done_callback(lambda task: task.cancelled() or task.exception())
         try:
             async with asyncio.timeout(self._settings.timeout_seconds):
-                await asyncio.shield(self._looking)
+                await asyncio.shield(self._checking)
         except TimeoutError:
             raise StoreUnavailable(f"Redis did not answer within {self._settings.timeout_seconds:g} s") from None
         if not self.fit:
@@ -89,27 +89,27 @@ class Vetting:
 
     def begin(self) -> None:
         """Look now, without waiting for the first call."""
-        self._looking = asyncio.create_task(self._look(), name="redis-vetting")
-        self._looking.add_done_callback(lambda task: task.cancelled() or task.exception())
+        self._checking = asyncio.create_task(self._check(), name="redis-vetting")
+        self._checking.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     def doubt(self, error: RedisError | str) -> None:
         """A refusal came. If it says that the user may not do something, look again: at everything."""
-        if error_advice.is_permission(error) and time.monotonic() >= self._looked_at + self._again_s:
+        if error_advice.is_permission(error) and time.monotonic() >= self._checked_at + self._again_s:
             self.fit, self._doubted = False, True
 
     async def aclose(self) -> None:
         """Stop looking."""
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.wait([self._looking])
+        if self._checking is not None:
+            self._checking.cancel()
+            await asyncio.wait([self._checking])
 
-    async def _look(self) -> None:
+    async def _check(self) -> None:
         try:
-            async with asyncio.timeout(LOOK_S):
+            async with asyncio.timeout(CHECK_S):
                 missing = "; ".join(await self._faults())
         except TimeoutError:
-            raise StoreUnavailable(f"Redis did not answer within {LOOK_S:g} s") from None
-        self._looked_at = time.monotonic()
+            raise StoreUnavailable(f"Redis did not answer within {CHECK_S:g} s") from None
+        self._checked_at = time.monotonic()
         if missing and missing != self._missing:
             _log.error("redis_unfit", reason=missing, more=error_advice.MORE)
         elif self._missing and not missing:
@@ -165,10 +165,10 @@ class Vetting:
     async def _try_on_connection(self, connect: Connector, calls: Sequence[Call], refused: Refused) -> None:
         """Try what no script may call, and the channels, on a connection that is closed afterwards."""
         connection = connect()
-        heard = [self._keys.prefix(name) for name in requirements.HEARD[self._role]]
-        subscribing: list[Call] = [("SUBSCRIBE", prefix + PROBED) for prefix in heard]
-        if self._settings.frugal and "bell" in requirements.HEARD[self._role]:
-            subscribing.append(("PSUBSCRIBE", self._keys.prefix("bell") + "*"))
+        channels = [self._keys.prefix(name) for name in requirements.SUBSCRIBES[self._role]]
+        subscribing: list[Call] = [("SUBSCRIBE", prefix + PROBED) for prefix in channels]
+        if self._settings.frugal and "bell" in requirements.SUBSCRIBES[self._role]:
+            subscribing.append(("PSUBSCRIBE", self._keys.prefix("job_channel") + "*"))
         blocking = () if self._settings.frugal else requirements.BLOCKING.get(self._role, ())
         waiting: list[Call] = [(name, self._keys.probe, "0.001") for name in blocking]
         try:

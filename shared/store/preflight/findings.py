@@ -37,8 +37,8 @@ class Refused:
         elif "key" in str(error):
             self._of_keys[_pattern(next((str(part) for part in call[1:] if self._is_key(part)), str(call[1])))] = None
         else:
-            _, told, named = (error_advice.words(error) or "").rpartition("may not run ")
-            self._commands[named if told else name] = None
+            _, refused, named = (error_advice.words(error) or "").rpartition("may not run ")
+            self._commands[named if refused else name] = None
         return True
 
     def _is_key(self, part: Any) -> bool:

@@ -70,12 +70,12 @@ SCRIPTING: Final = ("EVAL", "EVALSHA", "SCRIPT LOAD")
 BLOCKING: Final = {Role.WORKER: ("BZPOPMIN",)}
 """What no script may call: tried on a connection of its own."""
 
-HEARD: Final = {
+SUBSCRIBES: Final = {
     Role.GATEWAY: ("bell", "key_channel"),
     Role.WORKER: ("control",),
     Role.NOTIFIER: ("bell", "orgbell", "key_channel"),
 }
-TOLD: Final = {
+PUBLISHES: Final = {
     Role.GATEWAY: ("bell", "orgbell", "control", "key_channel"),
     Role.WORKER: ("bell", "orgbell"),
     Role.NOTIFIER: (),
@@ -139,13 +139,13 @@ def tried(role: Role) -> list[str]:
 def commands(role: Role, *, frugal: bool = False) -> list[str]:
     """Every command a role needs, in alphabetical order."""
     found = {*tried(role), *CONNECTION, *(SCRIPTING if role.writes else ()), *BLOCKING.get(role, ())}
-    return sorted(found | ({"PSUBSCRIBE"} if frugal and "bell" in HEARD[role] else set()))
+    return sorted(found | ({"PSUBSCRIBE"} if frugal and "bell" in SUBSCRIBES[role] else set()))
 
 
 def acl(role: Role, keys: Keys, *, frugal: bool = False) -> list[str]:
     """The rules of the smallest Redis user of a role, to follow `ACL SETUSER <name> on ><password>`."""
     allowed = [f"~{keys.pattern}"] if role.writes else [f"%R~{keys.prefix(name)}*" for name in READ]
-    channels = dict.fromkeys((*HEARD[role], *TOLD[role]))
+    channels = dict.fromkeys((*SUBSCRIBES[role], *PUBLISHES[role]))
     rules = [f"+{command.lower().replace(' ', '|')}" for command in commands(role, frugal=frugal)]
     return ["resetchannels", "-@all", *allowed, *(f"&{keys.prefix(name)}*" for name in channels), *rules]
 
@@ -153,7 +153,7 @@ def acl(role: Role, keys: Keys, *, frugal: bool = False) -> list[str]:
 def probes(role: Role, keys: Keys) -> list[Call]:
     """Calls to try inside a script: each command once, each kind of key, each channel it publishes to."""
     key = keys.probe if role.writes else keys.prefix(READ[0]) + PROBED
-    channel = keys.prefix("bell") + PROBED
+    channel = keys.prefix("job_channel") + PROBED
     found: list[Call] = []
     for command in tried(role):
         found.append(_call(command, PROBES[command], key, channel))
@@ -166,14 +166,14 @@ def probes(role: Role, keys: Keys) -> list[Call]:
     else:
         names = [keys.prefix(name) + PROBED for name in READ]
     found += [("PING",), *(("HMGET", name, "x") for name in names)]
-    return found + [("PUBLISH", keys.prefix(name) + PROBED, "") for name in TOLD[role]]
+    return found + [("PUBLISH", keys.prefix(name) + PROBED, "") for name in PUBLISHES[role]]
 
 
 def few_probes(role: Role, keys: Keys) -> list[Call]:
     """Those that matter most, where every command is billed: may it read, or else write and publish."""
     if not role.writes:
         return [("HMGET", keys.prefix(READ[0]) + PROBED, "x")]
-    return [("PEXPIRE", keys.fixed("wake"), 1, "GT"), ("PUBLISH", keys.prefix("bell") + PROBED, "")]
+    return [("PEXPIRE", keys.fixed("wake"), 1, "GT"), ("PUBLISH", keys.prefix("job_channel") + PROBED, "")]
 
 
 def _call(command: str, arguments: Sequence[Value], key: str, channel: str) -> Call:

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
-RUNG: Final = b""
+NOTIFIED: Final = b""
 """The payload of a ring that names nothing: read again."""
 
 
-class Seat(ABC):
+class ChannelReader(ABC):
     """A place on one channel, taken and left by `async with`. Both happen at once, with no await to be cancelled in.
 
     `move` is told True when the place is taken and False when it is left. One task at a time may wait here.
@@ -23,7 +23,7 @@ class Seat(ABC):
 
     __slots__ = ("_move", "_waiter", "patient")
 
-    def __init__(self, move: Callable[[Seat, bool], None], *, patient: bool = False) -> None:
+    def __init__(self, move: Callable[[ChannelReader, bool], None], *, patient: bool = False) -> None:
         self._move = move
         self.patient = patient
         self._waiter: asyncio.Future[None] | None = None
@@ -49,7 +49,7 @@ class Seat(ABC):
         """From now on whatever is published will be heard; what was published before may have been missed."""
 
     @abstractmethod
-    def heard(self, payload: bytes) -> None:
+    def received(self, payload: bytes) -> None:
         """A message came."""
 
     def _wake(self) -> None:
@@ -68,17 +68,17 @@ class Seat(ABC):
                 timer.cancel()
 
 
-class Listener(Seat):
+class Listener(ChannelReader):
     """Keeps only the last ring of its channel, so that a slow listener costs no memory."""
 
     __slots__ = ("_payload",)
 
-    def __init__(self, move: Callable[[Seat, bool], None], *, patient: bool = False) -> None:
+    def __init__(self, move: Callable[[ChannelReader, bool], None], *, patient: bool = False) -> None:
         super().__init__(move, patient=patient)
         self._payload: bytes | None = None
 
     @property
-    def rung(self) -> bool:
+    def notified(self) -> bool:
         """Whether `wait` would answer at once."""
         return self._payload is not None
 
@@ -94,14 +94,14 @@ class Listener(Seat):
         return payload
 
     def subscribed(self) -> None:
-        self.heard(RUNG)
+        self.received(NOTIFIED)
 
-    def heard(self, payload: bytes) -> None:
+    def received(self, payload: bytes) -> None:
         self._payload = payload
         self._wake()
 
 
-class Messages(Seat):
+class Messages(ChannelReader):
     """Every payload of one channel in order; beyond `limit` unread ones the oldest are dropped.
 
     What is published while the connection is down is lost: meant for senders that say everything again.
@@ -109,7 +109,7 @@ class Messages(Seat):
 
     __slots__ = ("_unread",)
 
-    def __init__(self, move: Callable[[Seat, bool], None], limit: int) -> None:
+    def __init__(self, move: Callable[[ChannelReader, bool], None], limit: int) -> None:
         super().__init__(move, patient=True)
         self._unread: deque[bytes] = deque(maxlen=limit)
 
@@ -121,6 +121,6 @@ class Messages(Seat):
             await self._sleep()
         return self._unread.popleft()
 
-    def heard(self, payload: bytes) -> None:
+    def received(self, payload: bytes) -> None:
         self._unread.append(payload)
         self._wake()

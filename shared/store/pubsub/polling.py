@@ -10,18 +10,18 @@ import asyncio
 from typing import Final
 
 from shared.errors import StoreUnavailable
-from shared.store.pubsub.listeners import RUNG, Listener, Messages, Seat
+from shared.store.pubsub.listeners import NOTIFIED, Listener, Messages, ChannelReader
 
 FIRST_S: Final = 1.0
 GROWTH: Final = 1.5
 LONGEST_S: Final = 5.0
 
 
-class PolledBell:
+class PollingSubscriber:
     """Offers what `Bell` offers. Nobody's listening costs a command; what the rung read does."""
 
     def __init__(self) -> None:
-        self._tasks: dict[Seat, asyncio.Task[None]] = {}
+        self._tasks: dict[ChannelReader, asyncio.Task[None]] = {}
 
     async def aclose(self) -> None:
         """Ring no more."""
@@ -30,11 +30,11 @@ class PolledBell:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def hears(self, channel: str) -> bool:  # noqa: ARG002 - the clock rings for all channels alike
+    def covers(self, channel: str) -> bool:  # noqa: ARG002 - the clock rings for all channels alike
         """Listening costs no command, whatever the channel."""
         return True
 
-    def hears_now(self, channel: str) -> bool:  # noqa: ARG002 - nothing is ever heard
+    def receives_now(self, channel: str) -> bool:  # noqa: ARG002 - nothing is ever heard
         """Nothing is heard of any channel."""
         return False
 
@@ -46,15 +46,15 @@ class PolledBell:
         """StoreUnavailable: messages need a connection that lasts."""
         raise StoreUnavailable(f"nothing is heard of {channel} over REST")
 
-    def _move(self, seat: Seat, joins: bool) -> None:
+    def _move(self, reader: ChannelReader, joins: bool) -> None:
         if joins:
-            self._tasks[seat] = asyncio.get_running_loop().create_task(self._ring(seat), name="polled-bell")
-        elif (task := self._tasks.pop(seat, None)) is not None:
+            self._tasks[reader] = asyncio.get_running_loop().create_task(self._notify(reader), name="polled-bell")
+        elif (task := self._tasks.pop(reader, None)) is not None:
             task.cancel()
 
-    async def _ring(self, seat: Seat) -> None:
+    async def _notify(self, reader: ChannelReader) -> None:
         pause = FIRST_S
         while True:
-            seat.heard(RUNG)
+            reader.received(NOTIFIED)
             await asyncio.sleep(pause)
             pause = min(pause * GROWTH, LONGEST_S)

@@ -19,8 +19,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from shared.store.connection.connector import AnyConnection, watch_s
-from shared.store.pubsub.listeners import Listener, Messages, Seat
-from shared.store.pubsub.subscriptions import Wishes
+from shared.store.pubsub.listeners import Listener, Messages, ChannelReader
+from shared.store.pubsub.subscriptions import Subscriptions
 from shared.telemetry.causes import FailureLog
 
 REPLY_S: Final = 3.0
@@ -39,10 +39,10 @@ class _Session:
     """The life of one connection: sends what changed, hears what comes, and dies when the server owes an answer."""
 
     def __init__(
-        self, connection: AnyConnection, wishes: Wishes, observe: Observer | None, patience: tuple[float, float, float]
+        self, connection: AnyConnection, subscriptions: Subscriptions, observe: Observer | None, patience: tuple[float, float, float]
     ) -> None:
         self._connection = connection
-        self._wishes = wishes
+        self._subscriptions = subscriptions
         self._observe = observe
         self._reply_s, hasty_s, patient_s = patience
         longest_s = watch_s(connection) or math.inf
@@ -57,31 +57,31 @@ class _Session:
         try:
             async with asyncio.timeout(self._reply_s):
                 await self._connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
-            self._wishes.begin()
+            self._subscriptions.begin()
             async with asyncio.TaskGroup() as pair:
                 pair.create_task(self._write(), name="bell-write")
                 pair.create_task(self._read(), name="bell-read")
         finally:
-            self._wishes.deaf()
+            self._subscriptions.deaf()
             with contextlib.suppress(Exception):
                 await self._connection.disconnect(nowait=True)
 
     async def _write(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(self._next_look()):
-                    await self._wishes.changed.wait()
-            self._wishes.changed.clear()
+                async with asyncio.timeout_at(self._next_check()):
+                    await self._subscriptions.changed.wait()
+            self._subscriptions.changed.clear()
             silence = self._clock() - self._quiet_since
             if self._owed and silence >= self._reply_s:
                 raise RedisConnectionError("Redis owes an answer")
-            touched, self._wishes.touched = self._wishes.touched, set()
-            wanted = self._wishes.channels
-            covered = {name for name in touched if self._wishes.covered(name)}
+            touched, self._subscriptions.touched = self._subscriptions.touched, set()
+            wanted = self._subscriptions.channels
+            covered = {name for name in touched if self._subscriptions.covered(name)}
             touched -= covered
-            if covered and self._wishes.prefix and self._wishes.prefix not in self._asked:
-                self._asked.add(self._wishes.prefix)
-                await self._send("PSUBSCRIBE", [self._wishes.prefix + b"*"])
+            if covered and self._subscriptions.prefix and self._subscriptions.prefix not in self._asked:
+                self._asked.add(self._subscriptions.prefix)
+                await self._send("PSUBSCRIBE", [self._subscriptions.prefix + b"*"])
             await self._send("SUBSCRIBE", [name for name in touched if name in wanted and name not in self._asked])
             await self._send("UNSUBSCRIBE", [name for name in touched if name not in wanted and name in self._asked])
             if wanted and not self._owed and silence >= self._quiet_s:
@@ -89,12 +89,12 @@ class _Session:
 
     @property
     def _quiet_s(self) -> float:
-        return self._hasty_s if self._wishes.hasty else self._patient_s
+        return self._hasty_s if self._subscriptions.hasty else self._patient_s
 
-    def _next_look(self) -> float | None:
+    def _next_check(self) -> float | None:
         if self._owed:
             return self._quiet_since + self._reply_s
-        return self._quiet_since + self._quiet_s if self._wishes.channels else None
+        return self._quiet_since + self._quiet_s if self._subscriptions.channels else None
 
     async def _send(self, command: str, arguments: Sequence[bytes]) -> None:
         for first in range(0, len(arguments), _CHANNELS_A_COMMAND):
@@ -119,20 +119,20 @@ class _Session:
             kind = reply[0] if isinstance(reply, list) else reply
             if kind in (b"message", b"pmessage"):
                 name, payload = reply[-2:]
-                for seat in self._wishes.channels.get(name, ()):
-                    seat.heard(payload)
+                for reader in self._subscriptions.channels.get(name, ()):
+                    reader.received(payload)
                 continue
             self._owed -= 1
             self.answered = True
             if kind == b"psubscribe":
-                self._wishes.confirm_prefix()
+                self._subscriptions.confirm_prefix()
             elif kind == b"subscribe":
-                self._wishes.confirm(reply[1])
+                self._subscriptions.confirm(reply[1])
             elif kind == b"unsubscribe":
-                self._wishes.heard.discard(reply[1])
+                self._subscriptions.received.discard(reply[1])
 
 
-class Bell:
+class Subscriber:
     """Any number of channels and listeners over one connection, which reconnects by itself with jitter.
 
     `connect` makes a connection that is not open yet. Channels are full names. `reply_s` and `quiet_s` are for tests.
@@ -155,7 +155,7 @@ class Bell:
         self._connect = connect
         self._observe = observer
         self._patience = (reply_s, quiet_s, quiet_s if patient_s is None else patient_s)
-        self._wishes = Wishes(None if prefix is None else prefix.encode())
+        self._subscriptions = Subscriptions(None if prefix is None else prefix.encode())
         self._pause_after = pause_after  # how long an error forbids to connect again, s
         self._failures = FailureLog("redis_listening_failed")
         self._task: asyncio.Task[None] | None = None
@@ -167,13 +167,13 @@ class Bell:
             await asyncio.wait([self._task])
             self._task = None
 
-    def hears(self, channel: str) -> bool:
+    def covers(self, channel: str) -> bool:
         """Whether listening to this channel costs no command."""
-        return self._wishes.covered(channel.encode())
+        return self._subscriptions.covered(channel.encode())
 
-    def hears_now(self, channel: str) -> bool:
+    def receives_now(self, channel: str) -> bool:
         """Whether what is published there from now on is heard, at no cost, as long as the connection holds."""
-        return self._wishes.prefix_heard and self.hears(channel)
+        return self._subscriptions.prefix_confirmed and self.covers(channel)
 
     def listen(self, channel: str, *, patient: bool = False) -> Listener:
         """A listener, to be entered with `async with`; rung as soon as the channel is subscribed."""
@@ -183,20 +183,20 @@ class Bell:
         """All messages of a channel, to be entered with `async with` and then iterated."""
         return Messages(partial(self._move, channel.encode()), limit)
 
-    def _move(self, name: bytes, seat: Seat, joins: bool) -> None:
-        self._wishes.move(name, seat, joins)
+    def _move(self, name: bytes, reader: ChannelReader, joins: bool) -> None:
+        self._subscriptions.move(name, reader, joins)
         if joins and (self._task is None or self._task.done()):
             self._task = asyncio.get_running_loop().create_task(self._run(), name="bell")
 
     async def _run(self) -> None:
         failures = 0
         while True:
-            while not self._wishes.channels:
-                self._wishes.changed.clear()
-                await self._wishes.changed.wait()
+            while not self._subscriptions.channels:
+                self._subscriptions.changed.clear()
+                await self._subscriptions.changed.wait()
             session, longer_s = None, 0.0
             try:
-                session = _Session(self._connect(), self._wishes, self._observe, self._patience)
+                session = _Session(self._connect(), self._subscriptions, self._observe, self._patience)
                 await session.run()
             except* (RedisError, OSError) as broke:
                 longer_s = self._pause_after(broke) if self._pause_after else 0.0

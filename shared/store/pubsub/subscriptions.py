@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from shared.store.pubsub.listeners import Seat
+from shared.store.pubsub.listeners import ChannelReader
 
 
-class Wishes:
+class Subscriptions:
     """What the listeners want: who sits on which channel, and which channels came or went since the last look.
 
     `heard`: channels the server confirmed on the present connection and was not seen to drop since. `prefix`: channels
@@ -16,10 +16,10 @@ class Wishes:
 
     def __init__(self, prefix: bytes | None) -> None:
         self.prefix = prefix
-        self.prefix_heard = False
+        self.prefix_confirmed = False
         self.hasty = 0
-        self.channels: dict[bytes, set[Seat]] = {}
-        self.heard: set[bytes] = set()
+        self.channels: dict[bytes, set[ChannelReader]] = {}
+        self.confirmed: set[bytes] = set()
         self.touched: set[bytes] = set()
         self.changed = asyncio.Event()
 
@@ -27,41 +27,41 @@ class Wishes:
         """Whether the pattern stands for this channel."""
         return self.prefix is not None and name.startswith(self.prefix)
 
-    def move(self, name: bytes, seat: Seat, joins: bool) -> None:
-        seats = self.channels.get(name)
-        if not seat.patient:
+    def move(self, name: bytes, reader: ChannelReader, joins: bool) -> None:
+        readers = self.channels.get(name)
+        if not reader.patient:
             self.hasty += 1 if joins else -1
         if joins:
-            if seats is None:
-                seats = self.channels[name] = set()
+            if readers is None:
+                readers = self.channels[name] = set()
                 self._touch(name)
-            seats.add(seat)
-            if name in self.heard or (self.prefix_heard and self.covered(name)):
-                seat.subscribed()
-        elif seats is not None:
-            seats.discard(seat)
-            if not seats:
+            readers.add(reader)
+            if name in self.confirmed or (self.prefix_confirmed and self.covered(name)):
+                reader.subscribed()
+        elif readers is not None:
+            readers.discard(reader)
+            if not readers:
                 del self.channels[name]
                 self._touch(name)
 
     def confirm(self, name: bytes) -> None:
         """The server says that it knows of the channel: everyone on it is rung."""
-        self.heard.add(name)
-        for seat in self.channels.get(name, ()):
-            seat.subscribed()
+        self.confirmed.add(name)
+        for reader in self.channels.get(name, ()):
+            reader.subscribed()
 
     def confirm_prefix(self) -> None:
         """The server knows of the pattern: everyone whose channel it covers is rung."""
-        self.prefix_heard = True
-        for name, seats in self.channels.items():
+        self.prefix_confirmed = True
+        for name, readers in self.channels.items():
             if self.covered(name):
-                for seat in seats:
-                    seat.subscribed()
+                for reader in readers:
+                    reader.subscribed()
 
     def deaf(self) -> None:
         """There is no connection."""
-        self.heard.clear()
-        self.prefix_heard = False
+        self.confirmed.clear()
+        self.prefix_confirmed = False
 
     def begin(self) -> None:
         """A new connection knows of nothing."""

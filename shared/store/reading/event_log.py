@@ -80,11 +80,11 @@ class EventLog:
             raise JobNotFound(job_id)
         return _mark(state.decode("utf-8", "replace"), (entry or b"").decode("utf-8", "replace"))
 
-    async def deltas(self, job_id: str, cursor: EventId, rung: EventId, organization_id: str) -> EventPage | None:
+    async def deltas(self, job_id: str, cursor: EventId, notified: EventId, organization_id: str) -> EventPage | None:
         """What came between two ids of one lease, when it is all deltas: one command. None: `read` must look."""
-        if not self._deltas or rung.token != cursor.token or not 0 < rung.number - cursor.number <= WINDOW:
+        if not self._deltas or notified.token != cursor.token or not 0 < notified.number - cursor.number <= WINDOW:
             return None
-        numbers = range(cursor.number + 1, rung.number + 1)
+        numbers = range(cursor.number + 1, notified.number + 1)
         fields = await self._fields(job_id, [f"{cursor.token}.{number}" for number in numbers])
         if any(field is None or field[:1] != b"d" for field in fields):
             return None
@@ -93,7 +93,7 @@ class EventLog:
             for number, field in zip(numbers, fields, strict=True)
             if field is not None
         ]
-        return EventPage(events=events, cursor=rung, ended=False, organization_id=organization_id)
+        return EventPage(events=events, cursor=notified, ended=False, organization_id=organization_id)
 
     async def _fields(self, job_id: str, names: list[str]) -> list[bytes | None]:
         if not names:

@@ -11,7 +11,7 @@ from shared.errors import JobUnreadable, StoreRejected
 from shared.job import JOB_ID, JobSnapshot, JobStatus
 from shared.settings import MAX_DEADLINE_SECONDS
 from shared.store.connection import server_errors
-from shared.store.engine.script_calls import Calls
+from shared.store.engine.script_calls import ScriptCalls
 from shared.store.keys import Keys
 from shared.store.reading import records
 from shared.store.reading.commands import Reads
@@ -55,7 +55,7 @@ def _decode(cursor: str) -> tuple[int, str]:
 class Listing:
     """Of one store. Methods may raise StoreUnavailable."""
 
-    def __init__(self, calls: Calls, reads: Reads, keys: Keys) -> None:
+    def __init__(self, calls: ScriptCalls, reads: Reads, keys: Keys) -> None:
         self._calls = calls
         self._reads = reads
         self._keys = keys

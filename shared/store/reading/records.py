@@ -27,7 +27,7 @@ DEPTH_MAX: Final = 64
 TIME_MAX: Final = 253_402_300_799_999
 """The last ms of the year 9999: later ones are no times."""
 
-TOLD_MAX: Final = 512
+SHOWN_MAX: Final = 512
 """Characters of a damaged record's organisation and state that are told."""
 
 DAMAGE: Final = (ValueError, TypeError, RecursionError, OverflowError)
@@ -111,8 +111,8 @@ def parse(job_id: str, values: Sequence[bytes | None]) -> Record | None:
     try:
         return _parse(job_id, values)
     except DAMAGE:
-        told = [b"" if value is None else value for value in values[:2]]
-        state, org = (value.decode("ascii", "replace")[:TOLD_MAX] for value in told)
+        shown = [b"" if value is None else value for value in values[:2]]
+        state, org = (value.decode("ascii", "replace")[:SHOWN_MAX] for value in shown)
         raise JobUnreadable(job_id, decode_id(org), state) from None
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 from shared.store.connection import server_errors
-from shared.store.engine.script_calls import Calls
+from shared.store.engine.script_calls import ScriptCalls
 from shared.store.keys import Keys, encode_id
 from shared.store.reading.commands import Reads
 from shared.store.reading.usage import UsageRow, add_lines, packed_sums, parse_day, rows_of
@@ -36,7 +36,7 @@ OTHER: Final = b"other"
 class UsageDays:
     """Of one store. Methods may raise StoreUnavailable, and StoreRejected where a day is damaged."""
 
-    def __init__(self, calls: Calls, reads: Reads, keys: Keys) -> None:
+    def __init__(self, calls: ScriptCalls, reads: Reads, keys: Keys) -> None:
         self._calls = calls
         self._reads = reads
         self._keys = keys

@@ -201,8 +201,8 @@ def classify(failure: CallFailure) -> ProviderError:
     verdict = _judge(failure)
     again = verdict.action in (Action.WAIT, Action.RETRY)
     error = JobError(type=verdict.type, message=verdict.message, retryable=again)
-    wish = retry_after_s(failure) if again else None
-    return ProviderError(error, verdict.action, retry_after_s=wish, answered=verdict in _ANSWERED)
+    retry_after = retry_after_s(failure) if again else None
+    return ProviderError(error, verdict.action, retry_after_s=retry_after, answered=verdict in _ANSWERED)
 
 
 def _judge(failure: CallFailure) -> _Verdict:
@@ -242,8 +242,8 @@ def retry_after_s(failure: CallFailure) -> float | None:
     is no wish: believed, it would turn back-off into a tight loop.
     """
     reset = failure.reset if failure.status == 429 else None
-    wishes = ((failure.retry_after_ms, 1000.0), (failure.retry_after, 1.0), (failure.told, 1.0), (reset, 1.0))
-    for text, unit in wishes:
+    subscriptions = ((failure.retry_after_ms, 1000.0), (failure.retry_after, 1.0), (failure.told, 1.0), (reset, 1.0))
+    for text, unit in subscriptions:
         seconds = seconds_in(text, failure.date)
         if seconds is not None:
             return min(seconds / unit, RETRY_AFTER_CAP_S) if seconds > 0 else None

@@ -17,7 +17,7 @@ from typing import Final
 MESSAGE_CHARACTERS: Final = 2_000
 """Of a message, in which a time to wait is looked for."""
 
-WISH_CHARACTERS: Final = 64
+RETRY_AFTER_CHARACTERS: Final = 64
 """Of one time; a longer text is none."""
 
 _UNITS_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
@@ -37,7 +37,7 @@ def seconds_in(text: str | None, date: str | None, *, moments: bool = False) -> 
 
     `date`: the moment of the answer, from which dates count. `moments`: a large number is one, in s or ms since 1970.
     """
-    if text is None or len(text) > WISH_CHARACTERS:
+    if text is None or len(text) > RETRY_AFTER_CHARACTERS:
         return None
     try:
         number = float(text)
@@ -53,7 +53,7 @@ def seconds_in(text: str | None, date: str | None, *, moments: bool = False) -> 
 def seconds_in_message(message: object) -> str | None:
     """The time to wait that a message names ("Please try again in 20s"), as `seconds_in` reads it."""
     found = _IN_A_MESSAGE.search(message[:MESSAGE_CHARACTERS]) if isinstance(message, str) else None
-    return found.group(1)[:WISH_CHARACTERS] if found else None
+    return found.group(1)[:RETRY_AFTER_CHARACTERS] if found else None
 
 
 def reset_in(headers: Mapping[str, str], date: str | None) -> str | None:

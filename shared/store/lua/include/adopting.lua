@@ -2,7 +2,7 @@
 -- its gates, or nothing.
 
 local claims, soonest = {}, -1
-local suspects_held, isolated_held, put_anew, ends_soon = 0, false, false, false
+local suspects_held, isolated_held, redelivered_some, ends_soon = 0, false, false, false
 local FIELDS = {'entry', 'state', 'spec', 'attempt', 'created', 'deadline', 'losses', 'org', 'route', 'gate', 'pass',
   'max_tokens', 'spent', 'lost', 'v'}
 
@@ -21,7 +21,7 @@ local function answer(token, job, f, attempt, name, passed_over, need)
 end
 
 -- Why gates before `pass` in the chain were passed over: those that its queue did not know of failed the job.
-local function told_before(chain_text, pass, passed_over)
+local function reasons_before(chain_text, pass, passed_over)
   local reasons = {}
   for name in string.gmatch(chain_text, '%S+') do
     if name == pass then break end
@@ -44,9 +44,9 @@ local function find_gate(f, letter)
   -- now, and is reserved for a second time.
   local in_time = pass and now - tonumber(reserved_at) <= SLACK_MS
   if pass and has_gate(pass) and (in_time or letter == 'i')
-    and (gate(pass).closed_until <= now or gate(pass).probe == 1) then
+    and (gate(pass).blocked_until <= now or gate(pass).probe == 1) then
     if not in_time then admit(pass, tonumber(reserved)) end
-    return pass, told_before(chain_text, pass, passed_over), tonumber(reserved)
+    return pass, reasons_before(chain_text, pass, passed_over), tonumber(reserved)
   end
   local name, wait, reasons, tokens = ask_chain(chain_text, function() return need_of(#f.spec, f.max_tokens) end, true)
   if not name then return nil, wait end
@@ -78,7 +78,7 @@ local function adopt(token, job, repeated)
   -- this entry, or the end of a run that this consumer has done with, may have been lost with the old master. Two runs
   -- with one token would be no fence (I4), and readers would take what one tells for the rest of the other (I10).
   if running or predating then
-    put_anew = true
+    redelivered_some = true
     replace_entry(job, f.losses)
     if running and repeated then redis.call('HSET', job_prefix .. job, 'attempt', math.max(attempt - 1, 0)) end
     return release(token)

@@ -1,15 +1,15 @@
 -- The bell carries the last event id only; the log is the truth. Life-cycle events also go to the organisation.
 
 local function announce(job, organization, event, kind)
-  local heard = redis.call('PUBLISH', bell_prefix .. job, event)
+  local receivers = redis.call('PUBLISH', job_channel_prefix .. job, event)
   if organization_events == '1' and organization then
     -- An organisation's log that cannot be written must keep no job from its end, nor end it twice.
     pcall(function()
       local key = org_prefix .. organization
       redis.call('XADD', key, 'MAXLEN', '~', 1000, '*', 'job', job, 'kind', kind, 'event', event)
       redis.call('PEXPIRE', key, 86400000)
-      redis.call('PUBLISH', orgbell_prefix .. organization, job)
+      redis.call('PUBLISH', organization_channel_prefix .. organization, job)
     end)
   end
-  return heard
+  return receivers
 end

@@ -3,7 +3,7 @@
 
 local PENDING_PAGE = 500
 
-local function answer_again()
+local function answer_lost_claim()
   local known_tokens = {}
   for i = ITEM_FIRST, #ARGV do known_tokens[ARGV[i]] = true end
   for letter, stream in pairs(streams) do

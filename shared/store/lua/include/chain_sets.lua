@@ -15,11 +15,11 @@ end
 
 -- Answers how many jobs were met. A set that cannot be read is left to the audit.
 local function move_chain_set(names, most)
-  local ok, jobs = pcall(redis.call, 'ZRANGE', lane_prefix .. names, 0, most - 1, 'WITHSCORES')
+  local ok, jobs = pcall(redis.call, 'ZRANGE', chain_set_prefix .. names, 0, most - 1, 'WITHSCORES')
   if not ok then jobs = {} end
   for i = 1, #jobs, 2 do
     pcall(move, jobs[i], names, tonumber(jobs[i + 1]))
-    redis.call('ZREM', lane_prefix .. names, jobs[i])
+    redis.call('ZREM', chain_set_prefix .. names, jobs[i])
   end
   if #jobs < 2 * most then redis.call('HDEL', gates, '@' .. names) end
   return #jobs / 2

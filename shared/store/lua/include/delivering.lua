@@ -1,7 +1,7 @@
 -- Delivers entries to this consumer, in the order of turns.lua.
 
 local taken = {a = 0, h = 0, n = 0, l = 0, s = 0, i = 0}
-local letters = {[again] = 'a', [suspect] = 's', [isolated] = 'i', [high] = 'h', [normal] = 'n', [low] = 'l'}
+local letters = {[requeued] = 'a', [suspect] = 's', [isolated] = 'i', [high] = 'h', [normal] = 'n', [low] = 'l'}
 
 local function deliver(count, ...)
   local arguments = {'XREADGROUP', 'GROUP', GROUP, consumer, 'COUNT', count, 'STREAMS', ...}
@@ -13,8 +13,8 @@ local function deliver(count, ...)
 end
 
 local start
-local function turn_now()
-  start = start or tonumber(redis.call('GET', turn) or 0)
+local function slot_now()
+  start = start or tonumber(redis.call('GET', round_robin) or 0)
   return start
 end
 
@@ -22,19 +22,19 @@ end
 local open = {a = math.huge, h = math.huge, n = math.huge, l = math.huge}
 local function note_empty(letter, asked, got) if got < asked then open[letter] = taken[letter] end end
 
-local function total(counts_by_lane) return counts_by_lane.a + counts_by_lane.h + counts_by_lane.n + counts_by_lane.l end
+local function total(counts_by_queue) return counts_by_queue.a + counts_by_queue.h + counts_by_queue.n + counts_by_queue.l end
 local function exhausted() return total(open) < math.huge end
 
-local function deliver_in_turn(wanted)
+local function deliver_round_robin(wanted)
   local probe = math.floor(wanted / 16)
   if probe > 0 then
-    deliver(probe, again, high, normal, low)
+    deliver(probe, requeued, high, normal, low)
     for letter in pairs(open) do note_empty(letter, probe, taken[letter]) end
   end
 
   while total(taken) < wanted and not exhausted() do
-    local shares = allot(wanted, turn_now(), open)
-    for _, letter in ipairs(FIRST_AGAIN) do
+    local shares = allot(wanted, slot_now(), open)
+    for _, letter in ipairs(REQUEUED_FIRST) do
       local asked, before = math.min(shares[letter], wanted - total(taken) + taken[letter]) - taken[letter], taken[letter]
       if asked > 0 and open[letter] == math.huge then
         deliver(asked, streams[letter])

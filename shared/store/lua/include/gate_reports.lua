@@ -1,19 +1,19 @@
 -- What calls tell their gates. A provider that says when to come back is believed; one that does not, and one that
 -- fails, is left alone for longer each time, at most CLOSED_MAX_MS.
 
-local FAILING_MS, LIMITED_MS, LIMITED_LEAST_MS, CLOSED_MAX_MS = 5000, 1000, 250, 60000
+local FAILING_MS, LIMITED_MS, LIMITED_LEAST_MS, BLOCKED_MAX_MS = 5000, 1000, 250, 60000
 
-local function close(name, why, ms)
+local function block(name, why, ms)
   local state = gate(name)
-  if state.closed_until <= now or state.probe == 1 then state.closings = state.closings + 1 end
-  state.closed_until = math.max(state.probe == 1 and 0 or state.closed_until, now + ms)
-  state.why, state.probe, state.ramp_from = why, 0, state.closed_until
-  state.requests = math.max(state.requests, state.closed_until + SLACK_MS)
+  if state.blocked_until <= now or state.probe == 1 then state.blocks_in_a_row = state.blocks_in_a_row + 1 end
+  state.blocked_until = math.max(state.probe == 1 and 0 or state.blocked_until, now + ms)
+  state.why, state.probe, state.slow_start_from = why, 0, state.blocked_until
+  state.requests = math.max(state.requests, state.blocked_until + SLACK_MS)
 end
 
 -- What a gate learns may change when its jobs may go; answers whether any may wait for it.
-local function look_again(name)
-  gate(name).look, gates_changed[name] = now, true
+local function poll_now(name)
+  gate(name).poll_at, gates_changed[name] = now, true
   return has_queue(name)
 end
 
@@ -22,22 +22,22 @@ end
 local function report_call(name, report, retry)
   local state = gate(name)
   gates_changed[name] = true
-  look_again(name)
+  poll_now(name)
   if report == 'ok' then
-    local reopened = state.why == 2
-    state.failures, state.closings, state.probe = 0, 0, 0
-    if reopened then state.why, state.closed_until, state.ramp_from, state.requests = 0, 0, now, now + SLACK_MS end
-    return reopened
+    local unblocked = state.why == 2
+    state.failures, state.blocks_in_a_row, state.probe = 0, 0, 0
+    if unblocked then state.why, state.blocked_until, state.slow_start_from, state.requests = 0, 0, now, now + SLACK_MS end
+    return unblocked
   end
   if report == 'limited' then
-    close(name, 1, retry >= 0 and math.max(retry, LIMITED_LEAST_MS) or
-      math.min(LIMITED_MS * 2 ^ state.closings, CLOSED_MAX_MS))
+    block(name, 1, retry >= 0 and math.max(retry, LIMITED_LEAST_MS) or
+      math.min(LIMITED_MS * 2 ^ state.blocks_in_a_row, BLOCKED_MAX_MS))
     return false
   end
   state.failures = state.failures + 1
-  local told_to_wait = state.why == 1 and state.closed_until > now
-  if state.probe == 1 or (state.failures >= tonumber(failures_max) and state.closed_until <= now and not told_to_wait) then
-    close(name, 2, math.min(FAILING_MS * 2 ^ state.closings, CLOSED_MAX_MS))
+  local asked_to_wait = state.why == 1 and state.blocked_until > now
+  if state.probe == 1 or (state.failures >= tonumber(failures_max) and state.blocked_until <= now and not asked_to_wait) then
+    block(name, 2, math.min(FAILING_MS * 2 ^ state.blocks_in_a_row, BLOCKED_MAX_MS))
   end
   return false
 end

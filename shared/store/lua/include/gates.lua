@@ -4,15 +4,15 @@
 -- late one may catch up by SLACK_MS. So a minute's share is spread over their sum.
 local SPREAD_MS, SLACK_MS = 63500, 1000
 -- A gate that nobody used for COLD_MS or that was blocked starts slowly: RAMP_START calls a second, doubled each second.
-local COLD_MS, NOTE_MS, RAMP_START, RAMP_MS = 60000, 20000, 8, 7000
+local COLD_MS, NOTE_MS, SLOW_START_RATE, SLOW_START_MS = 60000, 20000, 8, 7000
 local PROBE_MS = 30000
 
 -- ms from one call to the next, and whether that is because the gate starts slowly.
 local function spacing(state, limit)
-  local since, gap = now - state.ramp_from, limit.rpm > 0 and SPREAD_MS / limit.rpm or 0
+  local since, gap = now - state.slow_start_from, limit.rpm > 0 and SPREAD_MS / limit.rpm or 0
   if state.used + COLD_MS < now then since = math.min(since, 0) end
-  local ramp = since < RAMP_MS and 1000 / (RAMP_START * 2 ^ (math.max(since, 0) / 1000)) or 0
-  return math.max(ramp, gap), ramp > gap
+  local slow_start = since < SLOW_START_MS and 1000 / (SLOW_START_RATE * 2 ^ (math.max(since, 0) / 1000)) or 0
+  return math.max(slow_start, gap), slow_start > gap
 end
 
 -- How long until a call of `need` tokens may pass, in ms (0: now), and why not at once: limit, ramp (it starts slowly),
@@ -21,13 +21,13 @@ local function wait_of(name, need)
   local limit = gate_limits[name]
   if not limit then return 0 end
   local state = gate(name)
-  if state.closed_until > now then return state.closed_until - now, WHY[state.why] end
-  local gap, ramping = spacing(state, limit)
+  if state.blocked_until > now then return state.blocked_until - now, WHY[state.why] end
+  local gap, starting_slowly = spacing(state, limit)
   local wait = gap > 0 and state.requests - SLACK_MS - now or 0
   if limit.tpm > 0 then
     wait = math.max(wait, state.tokens - math.max(SLACK_MS - need * SPREAD_MS / limit.tpm, 0) - now)
   end
-  return math.max(math.ceil(wait), 0), ramping and 'ramp' or WHY[0]
+  return math.max(math.ceil(wait), 0), starting_slowly and 'slow_start' or WHY[0]
 end
 
 -- Reserves what one call needs of a gate that has room.
@@ -35,13 +35,13 @@ local function admit(name, need)
   local limit = gate_limits[name]
   if not limit then return end
   local state = gate(name)
-  if state.used + COLD_MS < now then state.ramp_from = now end
+  if state.used + COLD_MS < now then state.slow_start_from = now end
   -- It starts when the first call passes, however late that comes: until then nobody knows that it is available.
-  if state.why == 1 then state.why, state.ramp_from, state.requests = 0, now, now + SLACK_MS end
+  if state.why == 1 then state.why, state.slow_start_from, state.requests = 0, now, now + SLACK_MS end
   local gap = spacing(state, limit)
   if gap > 0 then state.requests = math.max(state.requests, now) + gap end
   if limit.tpm > 0 then state.tokens = math.max(state.tokens, now) + need * SPREAD_MS / limit.tpm end
-  if state.why == 2 then state.closed_until, state.probe = now + PROBE_MS, 1 end
+  if state.why == 2 then state.blocked_until, state.probe = now + PROBE_MS, 1 end
   if gap > 0 or limit.tpm > 0 or state.why == 2 or state.used + NOTE_MS < now then
     state.used, gates_changed[name] = now, true
   end

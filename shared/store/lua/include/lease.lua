@@ -1,11 +1,11 @@
 -- Lease tokens: a lane letter and the id of the stream entry. An entry id has one life: every requeue makes a new
 -- entry and nothing is ever claimed for another consumer, so holding the entry proves the lease (I4).
 
-local streams = {a = again, s = suspect, i = isolated, h = high, n = normal, l = low}
+local streams = {a = requeued, s = suspect, i = isolated, h = high, n = normal, l = low}
 
 -- Where a job goes that comes back. Its first loss of a worker proves nothing; after the second it is a suspect, few of
 -- which run in one worker; after the third it runs alone, so that its fourth is nobody else's fault.
-local function lane_after(losses)
+local function queue_after(losses)
   losses = tonumber(losses or 0) or 0
   return losses >= 3 and 'i' or losses == 2 and 's' or 'a'
 end
@@ -25,7 +25,7 @@ local function give_up_lease(token)
   return stream ~= nil and redis.call('XACK', stream, GROUP, string.sub(token, 2)) == 1
 end
 
-local function take_lease_back(consumer, token)
+local function restore_lease(consumer, token)
   redis.call('XCLAIM', streams[string.sub(token, 1, 1)], GROUP, consumer, 0, string.sub(token, 2), 'FORCE', 'JUSTID')
 end
 

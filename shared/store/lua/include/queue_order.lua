@@ -21,8 +21,8 @@ end
 local function next_for(name)
   local passed = skipped[name] or {count = 0}
   skipped[name] = passed
-  local turn = gate(name).turn % 16
-  local first = turn == 14 and 2 or (turn == 2 or turn == 6 or turn == 10) and 1 or 0
+  local slot = gate(name).slot % 16
+  local first = slot == 14 and 2 or (slot == 2 or slot == 6 or slot == 10) and 1 or 0
   local own_rank = {string.format('%.0f', first * RANK_WIDTH), string.format('(%.0f', (first + 1) * RANK_WIDTH)}
   for _, range in ipairs(first > 0 and {own_rank, EVERY_RANK} or {EVERY_RANK}) do
     local best, best_score, best_queue

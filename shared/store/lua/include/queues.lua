@@ -5,6 +5,6 @@
 local function leave_queues(job, names)
   local found = 0
   for name in string.gmatch(names, '%S+') do found = found + redis.call('ZREM', throttled_prefix .. name, job) end
-  if found == 0 then redis.call('ZREM', lane_prefix .. names, job) end
-  redis.call('ZREM', parked, job)
+  if found == 0 then redis.call('ZREM', chain_set_prefix .. names, job) end
+  redis.call('ZREM', throttled_deadlines, job)
 end

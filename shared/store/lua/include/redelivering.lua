@@ -2,7 +2,7 @@
 
 -- A single slot, and a worker that would take nothing else, is offered to high first at odd turns, or suspects would keep
 -- it waiting (I8).
-local function offer_to_high() if turn_now() % 2 == 1 then deliver(1, high) end end
+local function offer_to_high() if slot_now() % 2 == 1 then deliver(1, high) end end
 
 local function take_isolated()
   offer_to_high()
@@ -13,7 +13,7 @@ local function take_isolated()
     return
   end
   -- What woke this worker is left to the others.
-  redis.call('SET', turn, (turn_now() + 1) % 16)
+  redis.call('SET', round_robin, (slot_now() + 1) % 16)
   redis.call('ZADD', wake, -1, 'look', 0, 'job')
 end
 
@@ -23,7 +23,7 @@ local function take_suspects(wanted)
   local room = math.min(tonumber(suspects_max) - suspects_held, math.max(math.floor(wanted / 2), 1), wanted - taken.h)
   if room > 0 then deliver(room, suspect) end
   wanted = wanted - taken.s
-  if taken.s > 0 and (wanted == 0 or turn_now() % 2 == 0) then start = turn_now() + 1 end
+  if taken.s > 0 and (wanted == 0 or slot_now() % 2 == 0) then start = slot_now() + 1 end
   if taken.s + taken.h > 0 then redis.call('ZADD', wake, -1, 'look') end
   return wanted
 end

@@ -5,8 +5,8 @@ local STEPS, RETRY_MS = 64, 50
 -- Gates whose next job needs more room than there is; gates with jobs that wait for another one to start.
 local stuck, starting = {}, {}
 
-local function look_later(name, wait)
-  gate(name).look, gates_changed[name] = now + wait, true
+local function poll_later(name, wait)
+  gate(name).poll_at, gates_changed[name] = now + wait, true
   return false
 end
 
@@ -15,13 +15,13 @@ local function release_one(name)
   if wait_of(name, 0) > 0 then return false end
   local job, queue = next_for(name)
   if not job then
-    if has_queue(name) then return look_later(name, starting[name] and RETRY_MS or tonumber(lease_ms)) end
+    if has_queue(name) then return poll_later(name, starting[name] and RETRY_MS or tonumber(lease_ms)) end
     return false
   end
   local record = job_prefix .. job
   local f = redis.call('HMGET', record, 'state', 'entry', 'losses', 'max_tokens', 'v')
   -- Left to a worker that knows it.
-  if foreign(f[5], f[1]) then return skip(name, job) or look_later(name, tonumber(lease_ms)) end
+  if foreign(f[5], f[1]) then return skip(name, job) or poll_later(name, tonumber(lease_ms)) end
   local names = string.match(f[2] or '', '^p(.+)$')
   if f[1] ~= 'queued' or not names or not string.find(' ' .. names .. ' ', ' ' .. queue .. ' ', 1, true) then
     redis.call('ZREM', throttled_prefix .. queue, job)
@@ -32,18 +32,18 @@ local function release_one(name)
   local found, soonest, reasons, need_or_why = ask_chain(chain_text, function()
     return need_of(redis.call('HSTRLEN', record, 'spec'), f[4])
   end, false, name, stuck)
-  if not found and need_or_why == 'ramp' and wait_of(name, 0) == 0 then
+  if not found and need_or_why == 'slow_start' and wait_of(name, 0) == 0 then
     starting[name] = true
-    return skip(name, job) or look_later(name, RETRY_MS)
+    return skip(name, job) or poll_later(name, RETRY_MS)
   end
   if not found then
     stuck[name] = true
-    return look_later(name, soonest)
+    return poll_later(name, soonest)
   end
   local pass = gate_limits[found] and string.format('%s %.0f %d %s', found, now, need_or_why, table.concat(reasons, ','))
   -- Reserved first: what fails after it may cost a share, never a limit.
   admit(found, need_or_why)
-  gate(name).turn, gates_changed[name] = (gate(name).turn + 1) % 16, true
+  gate(name).slot, gates_changed[name] = (gate(name).slot + 1) % 16, true
   return true, true, is_suspect(let_go(job, f[2], f[3], pass))
 end
 
@@ -55,19 +55,19 @@ local function release_throttled(left)
     if (queue_wait(name) or 1) <= 0 then due[#due + 1] = name end
   end
   -- A write that cannot grow memory: a refusal fails the whole call before anything went.
-  if #due > 0 then redis.call('PERSIST', parked) end
+  if #due > 0 then redis.call('PERSIST', throttled_deadlines) end
   while #due > 0 and left > 0 and steps > 0 do
-    local again_due = {}
+    local still_due = {}
     for _, name in ipairs(due) do
       local ok, more, went, suspect = true, true, false, false
       if left > 0 and steps > 0 then ok, more, went, suspect = pcall(release_one, name) end
       steps = steps - 1
       -- A queue that cannot be read waits for an operator.
-      if not ok then more = look_later(name, COLD_MS) end
+      if not ok then more = poll_later(name, COLD_MS) end
       if ok and went then left, suspects_among = left - 1, suspects_among or suspect end
-      if more then again_due[#again_due + 1] = name end
+      if more then still_due[#still_due + 1] = name end
     end
-    due = again_due
+    due = still_due
   end
   local soonest = -1
   for _, name in ipairs(own_gates) do

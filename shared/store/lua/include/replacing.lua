@@ -2,7 +2,7 @@
 -- past: readers of it get a gap.
 
 local function replace_entry(job, losses)
-  local letter = lane_after(losses)
+  local letter = queue_after(losses)
   local entry = letter .. redis.call('XADD', streams[letter], '*', 'j', job)
   -- What the lost lease logged is none of the next one's; a log that cannot be read is met by recover.
   local base = redis.pcall('HLEN', log_prefix .. job)

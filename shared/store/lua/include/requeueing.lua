@@ -34,33 +34,33 @@ end
 
 -- The number that the next event follows. Events of a lease from before a fail-over may be lost that were read: a hole
 -- makes that a gap for its readers, and no number names two events (I10).
-local function last_told(job, record)
+local function last_event_number(job, record)
   local number = last_number(job, record)
   return predates(record.entry) and number + LOST_EVENTS or number
 end
 
-local function ready_again(job, record)
-  local letter = lane_after(record.losses)
+local function make_claimable(job, record)
+  local letter = queue_after(record.losses)
   return letter .. redis.call('XADD', streams[letter], '*', 'j', job)
 end
 
 -- Where a job waits that is due later: a place for put_back.
-local function delayed_in(lane, job, due)
+local function delayed_in(queue, job, due)
   return function()
-    redis.call('ZADD', due_sets[lane], string.format('%d', due), job)
-    return 'd' .. lane
+    redis.call('ZADD', due_sets[queue], string.format('%d', due), job)
+    return 'd' .. queue
   end
 end
 
 -- Puts a job whose lease is `token` back: at once, or where `place` says, until `due`. spent: what earlier attempts cost
 -- (JSON, empty: as before), lost: bytes of text that were lost with their workers and are not in it yet.
-local function put_back(job, token, record, reason, attempt, due, place, spent)
-  local number = last_told(job, record) + 1
+local function requeue_job(job, token, record, reason, attempt, due, place, spent)
+  local number = last_event_number(job, record) + 1
   local event = {reason = reason, attempt = record.attempt}
   if due then event.nextAttemptMs = due end
   -- First, for it alone can be refused: a log that is no log.
   redis.call('HSET', log_prefix .. job, token .. '.' .. number, 'r' .. cjson.encode(event))
-  local entry = place and place() or ready_again(job, record)
+  local entry = place and place() or make_claimable(job, record)
   local past = (record.past and record.past .. ',' or '') ..
     table.concat({token, reason, record.attempt, string.format('%d', record.started), number}, ' ')
   local base = redis.call('HLEN', log_prefix .. job)

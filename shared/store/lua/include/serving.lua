@@ -11,7 +11,7 @@ end
 
 -- How long until a job that waits for a gate may go, in ms; nil: none waits.
 local function queue_wait(name)
-  return has_queue(name) and math.max(gate(name).look - now, (wait_of(name, 0))) or nil
+  return has_queue(name) and math.max(gate(name).poll_at - now, (wait_of(name, 0))) or nil
 end
 
 -- The caller's worker has these gates: others hand jobs to it. Written now and then, for all of them where something else
@@ -40,9 +40,9 @@ local function wake_for_room()
 end
 
 -- A gate is to be looked at in `wait` ms at the latest.
-local function look_in(name, wait)
+local function poll_in(name, wait)
   local state = gate(name)
-  if state.look > now + wait then state.look, gates_changed[name] = now + wait, true end
+  if state.poll_at > now + wait then state.poll_at, gates_changed[name] = now + wait, true end
 end
 
 -- A job has come into the queue of a gate. When the caller has not that gate, those who have are woken; the first job there
@@ -56,5 +56,5 @@ local function expect_job(name, wait)
     wake_for(name, 'look')
   end
   if state.empty ~= 0 or not gates_changed[name] then state.empty, gates_changed[name] = 0, true end
-  look_in(name, wait)
+  poll_in(name, wait)
 end

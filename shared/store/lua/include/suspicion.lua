@@ -1,13 +1,13 @@
 -- Which of a lost worker's jobs are to blame: its suspects when it held any, else all. `suspects` remembers workers that
 -- died with suspects, as their other jobs may be found by a later call.
 
-local SUSPECT_LANES = {'i', 's'}
+local SUSPECT_QUEUES = {'i', 's'}
 local held_suspects = {}
 
 local function died_with_suspects(owner)
   local noted = redis.pcall('HGET', suspects, owner)
   if type(noted) == 'string' then return true end
-  for _, letter in ipairs(SUSPECT_LANES) do
+  for _, letter in ipairs(SUSPECT_QUEUES) do
     if occupied[letter] and #redis.call('XPENDING', streams[letter], GROUP, '-', '+', 1, owner) > 0 then
       redis.pcall('HSET', suspects, owner, string.format('%d', now))
       return true

@@ -36,7 +36,7 @@ local function ask_chain(chain_text, need, first_come, last, stuck)
       local behind = wait == 0 and limit and first_come and has_queue(name)
       if wait == 0 and not behind and not (stuck and stuck[name]) then return name, 0, reasons, tokens end
       soonest = math.min(soonest or math.huge, math.max(wait, 1))
-      if behind or why == 'ramp' or name == last then break end
+      if behind or why == 'slow_start' or name == last then break end
     end
     reasons[#reasons + 1] = name .. ' ' .. why
   end
@@ -57,12 +57,12 @@ local function throttle(job, names, letter, token, created, deadline, wait, rest
   for name in string.gmatch(names, '%S+') do
     redis.call('ZADD', throttled_prefix .. name, score, job)
     expect_job(name, wait)
-    if rest and redis.call('ZCARD', throttled_prefix .. name) == 1 then gate(name).look = now + wait end
+    if rest and redis.call('ZCARD', throttled_prefix .. name) == 1 then gate(name).poll_at = now + wait end
   end
   if names == FLEET then
-    for name in pairs(in_chain) do look_in(name, wait) end
+    for name in pairs(in_chain) do poll_in(name, wait) end
   end
-  redis.call('ZADD', parked, string.format('%.0f', deadline), job)
+  redis.call('ZADD', throttled_deadlines, string.format('%.0f', deadline), job)
   return 'p' .. names
 end
 
@@ -70,8 +70,8 @@ end
 -- it; empty: it must ask. Answers the letter of its new entry.
 local function let_go(job, entry, losses, pass)
   leave_queues(job, string.sub(entry, 2))
-  local letter = lane_after(losses)
-  local anew = letter .. redis.call('XADD', streams[letter], '*', 'j', job)
-  redis.call('HSET', job_prefix .. job, 'entry', anew, 'pass', pass or '')
+  local letter = queue_after(losses)
+  local new_entry = letter .. redis.call('XADD', streams[letter], '*', 'j', job)
+  redis.call('HSET', job_prefix .. job, 'entry', new_entry, 'pass', pass or '')
   return letter
 end

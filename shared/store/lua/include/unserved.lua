@@ -5,14 +5,14 @@ local PASS_STEPS, PASS_FIELDS = 8, 256
 local NOT_SERVED = 'no worker has this provider and model'
 
 -- Every field of the hash: gates are read into what is known of them, `lane` is called with each set of the commit before.
-local function read_fleet(lane)
+local function read_fleet(queue)
   local cursor = '0'
   for _ = 1, PASS_STEPS do
     local page = redis.call('HSCAN', gates, cursor, 'COUNT', PASS_FIELDS)
     for i = 1, #page[2], 2 do
       local name = page[2][i]
       if string.sub(name, 1, 1) == '@' then
-        if name ~= FLEET_FIELD and name ~= PROMISED then lane(string.sub(name, 2)) end
+        if name ~= FLEET_FIELD and name ~= PROMISED then queue(string.sub(name, 2)) end
       elseif not gate_states[name] then
         parse_gate(name, page[2][i + 1])
       end
