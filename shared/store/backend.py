@@ -16,7 +16,7 @@ from shared.store.connection.blocking_pop import BlockingPop
 from shared.store.connection.confirmed_writes import ConfirmedWrites
 from shared.store.connection.connection_log import RefusalLog
 from shared.store.connection.connector import Connect, Connector, RedisSettings
-from shared.store.connection.multiplexer import Observer, Reply, Multiplexer, Transport
+from shared.store.connection.multiplexer import Multiplexer, Observer, Reply, Transport
 from shared.store.connection.quota import Guarded, Quota
 from shared.store.engine import failover_fence
 from shared.store.keys import Keys
@@ -129,7 +129,9 @@ def connections(
         vetting=vetting,
         refused=refused,
         quota=quota,
-        blocking_pop=BlockingPop(connect(), keys.wake(gates), margin_s=timeout, quota=quota, observer=observer, refused=refused),
+        blocking_pop=BlockingPop(
+            connect(), keys.wake(gates), margin_s=timeout, quota=quota, observer=observer, refused=refused
+        ),
         subscriber=_subscriber(settings, connect, keys, observer, partial(_pause_after, quota, refused)),
     )
 

@@ -27,7 +27,7 @@ from shared.store.connection.multiplexer import Observer
 from shared.store.engine import arguments
 from shared.store.engine.script_calls import ScriptCalls
 from shared.store.keys import Keys, encode_id
-from shared.store.maintenance import ServerClock, Maintenance
+from shared.store.maintenance import Maintenance, ServerClock
 from shared.store.preflight.requirements import Role
 from shared.store.pubsub.listeners import Messages
 from shared.store.queries import Queries
@@ -35,7 +35,7 @@ from shared.store.reading import records
 from shared.store.reading.commands import Reads
 from shared.store.reading.event_log import EventLog
 from shared.store.reading.organization_events import OrganizationLog
-from shared.store.results import CallReport, CancelReply, Claimed, Renewed, Rerouted, WakeUp, Submitted
+from shared.store.results import CallReport, CancelReply, Claimed, Renewed, Rerouted, Submitted, WakeUp
 from shared.store.routing import Routing
 from shared.store.tenant_jobs import TenantJobs
 from shared.store.transitions import Finish, Requeue, Reroute
@@ -62,7 +62,11 @@ class JobStore:
         self._gates = routing.chain if routing else ()
         connections = backend.connections(settings, redis, self.keys, observer, role, gates=self._gates)
         self.vetting = connections.vetting
-        self._socket, self._blocking_pop, self.subscriber = connections.socket, connections.blocking_pop, connections.subscriber
+        self._socket, self._blocking_pop, self.subscriber = (
+            connections.socket,
+            connections.blocking_pop,
+            connections.subscriber,
+        )
         self._quota = connections.quota
         self._durable = connections.durable
         self._calls = ScriptCalls(settings, self.keys, connections, observer, routing)
@@ -232,7 +236,7 @@ class JobStore:
     async def reroute(self, reroute: Reroute) -> Rerouted:
         """Report a call that failed before its first token to its gate, and ask the candidates in order for room.
 
-        A job that only closed gates of its `chain` can run is parked: no attempt is used up, the lease is over.
+        A job that only blocked gates of its `chain` can run is throttled: no attempt is used up, the lease is over.
         """
         reply = await self._calls.reroute(arguments.reroute(reroute))
         server_errors.check_item(reply)
@@ -241,8 +245,8 @@ class JobStore:
             raise LeaseLost(reroute.claim.job_id)
         if code == "GO":
             return Rerouted("go", name, reserved=number)
-        if code == "PARKED":
-            return Rerouted("parked", name, wait_ms=number)
+        if code == "THROTTLED":
+            return Rerouted("throttled", name, wait_ms=number)
         return Rerouted("stay", reroute.gate)
 
     async def report(

@@ -1,25 +1,25 @@
 """Every key of a shard: the only place with key names. All of them share one hash tag, so that the same scripts run
-on Redis Cluster.
+on Redis Cluster. The table has the names as Redis stores them; `_STORED` has those that the code calls otherwise.
 
 | name          | type   | TTL                        | purpose                                                      |
 |---------------|--------|----------------------------|--------------------------------------------------------------|
 | job:<id>      | hash   | none; RESULT_TTL at the end | the record: specification, state, lease, outcome             |
 | log:<id>      | hash   | none; LOG_TTL at the end    | deltas and retries, one field per event: <token>.<number>    |
-| again         | stream | none                       | what came back (handed back, due), claimed first              |
+| again         | stream | none                       | requeued jobs (released, due): claimed first                  |
 | suspect       | stream | none                       | jobs that lost a worker twice, few per worker at a time       |
 | isolated      | stream | none                       | jobs that lost a worker three times: run alone in a worker    |
 | high, normal, low | stream | none                   | jobs waiting for their first claim                            |
 | due_high, due_normal, due_low | zset | none         | delayed jobs and retries by due time (ms)                     |
-| wake          | zset   | none                       | the ring: members `job` and `look`, popped by sleeping workers |
+| wake          | zset   | none                       | wake-up markers `job` and `look`, popped by idle workers      |
 | wake:<gate>   | zset   | 1 h                        | the same for workers that have this provider:model            |
-| turn          | string | none                       | position in the 16 turns of the priority pattern              |
+| turn          | string | none                       | round-robin slot, one of 16, of the priority pattern          |
 | counts        | hash   | none                       | ended jobs by outcome, over all time, less those in `ledger`   |
 | ledger        | list   | none                       | jobs that ended last and what they used, up to 255 lines       |
 | suspects      | hash   | none; audited              | consumer that died with suspects -> when that was found (ms)  |
 | recoverer     | string | 2/3 of a lease             | the worker that looks for lost leases, and until when (ms)    |
 | cancels       | zset   | 1 h after the last request | running jobs whose cancel was requested, by time (ms)         |
 | audit         | string | AUDIT_SECONDS, nearly      | lock: one worker audits                                       |
-| failover      | hash   | none                       | term of the master; last entry of each lane when it began     |
+| failover      | hash   | none                       | term of the master; last entry of each queue when it began     |
 | confirmed     | string | none                       | written before every WAIT (`confirmed_writes.py`)             |
 | gates         | hash   | none                       | state of each provider:model's gate and of its queue          |
 | parked        | zset   | none                       | throttled jobs, by deadline (ms)                              |
@@ -53,8 +53,18 @@ from shared.job import SHARD
 GROUP: Final = "workers"
 """The one consumer group of every stream."""
 
-QUEUES: Final = {"a": "again", "s": "suspect", "i": "isolated", "h": "high", "n": "normal", "l": "low"}
-"""Lane letter (first character of a lease token) -> stream."""
+QUEUES: Final = {"a": "requeued", "s": "suspect", "i": "isolated", "h": "high", "n": "normal", "l": "low"}
+"""Queue letter (first character of a lease token) -> name of its stream."""
+
+_STORED: Final = {
+    "requeued": "again",
+    "round_robin": "turn",
+    "throttled_deadlines": "parked",
+    "job_channel": "bell",
+    "organization_channel": "orgbell",
+    "chain_set": "lane",
+}
+"""Name in the code -> name in Redis, where it differs: data of earlier releases bears these."""
 
 FIXED: Final = (
     *QUEUES.values(),
@@ -62,7 +72,7 @@ FIXED: Final = (
     "due_normal",
     "due_low",
     "wake",
-    "turn",
+    "round_robin",
     "counts",
     "ledger",
     "suspects",
@@ -72,14 +82,14 @@ FIXED: Final = (
     "failover",
     "confirmed",
     "gates",
-    "parked",
+    "throttled_deadlines",
     "deadlines",
     "organizations",
     "audit_trail",
 )
 PREFIXES: Final = (
-    "job", "log", "idem", "index", "usage", "org", "bell", "orgbell", "control", "lane", "throttled",
-    "wake", "key", "org_keys", "key_channel",
+    "job", "log", "idem", "index", "usage", "org", "job_channel", "organization_channel", "control", "chain_set",
+    "throttled", "wake", "key", "org_keys", "key_channel",
 )  # fmt: skip
 
 
@@ -116,21 +126,21 @@ class Keys:
         """The full name of a key that exists once per shard; KeyError for a name that is not listed above."""
         if name not in FIXED:
             raise KeyError(name)
-        return self._start + name
+        return self._start + _STORED.get(name, name)
 
     def prefix(self, name: str) -> str:
         """What precedes the id in a key that exists once per job, organisation or consumer."""
         if name not in PREFIXES:
             raise KeyError(name)
-        return f"{self._start}{name}:"
+        return f"{self._start}{_STORED.get(name, name)}:"
 
     @property
     def streams(self) -> list[str]:
-        """The six streams in the order of `LANES`."""
+        """The six streams in the order of `QUEUES`."""
         return [self.fixed(name) for name in QUEUES.values()]
 
     def wake(self, gates: Iterable[str]) -> list[str]:
-        """Where a worker sleeps that has these gates."""
+        """The wake-up sets of a worker that has these gates."""
         return [self.fixed("wake"), *(self.prefix("wake") + gate for gate in gates)]
 
     @property
@@ -146,12 +156,12 @@ class Keys:
         """Event log of a job."""
         return self.prefix("log") + job_id
 
-    def subscriber(self, job_id: str) -> str:
+    def job_channel(self, job_id: str) -> str:
         """Channel that carries a job's last event id."""
         return self.prefix("job_channel") + job_id
 
     def control(self, consumer: str) -> str:
-        """Channel over which a worker hears of cancels."""
+        """Channel of a worker's cancel requests."""
         return self.prefix("control") + consumer
 
     def organization(self, organization_id: str) -> str:
@@ -159,7 +169,7 @@ class Keys:
         return self.prefix("org") + encode_id(organization_id)
 
     def organization_channel(self, organization_id: str) -> str:
-        """Channel that rings for every life-cycle event of an organisation."""
+        """Channel of every life-cycle event of an organisation."""
         return self.prefix("organization_channel") + encode_id(organization_id)
 
     def index(self, organization_id: str, day: int) -> str:

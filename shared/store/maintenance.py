@@ -44,7 +44,9 @@ class ServerClock:
 class Maintenance:
     """Of one store; every method may raise StoreUnavailable."""
 
-    def __init__(self, calls: ScriptCalls, reads: Reads, keys: Keys, settings: StoreSettings, clock: ServerClock) -> None:
+    def __init__(
+        self, calls: ScriptCalls, reads: Reads, keys: Keys, settings: StoreSettings, clock: ServerClock
+    ) -> None:
         self._calls = calls
         self._reads = reads
         self._keys = keys

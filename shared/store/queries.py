@@ -17,7 +17,7 @@ from shared.store.reading.usage_days import UsageDays
 from shared.store.results import GateState, JobPage, MemoryUse, QueueStats
 
 GATE_REASONS: Final = {1: "rate_limited", 2: "unavailable"}
-"""Why a gate is closed, by the number that `lua/include/gates.lua` keeps."""
+"""Why a gate is blocked, by the number that `lua/include/gates.lua` keeps."""
 
 
 class Queries:
@@ -62,7 +62,7 @@ class Queries:
 
 
 def _stats(reply: Sequence[int]) -> QueueStats:
-    """The reply of stats.lua: one number per stream in the order of LANES, then processing, delayed, parked,
+    """The reply of stats.lua: one number per stream in the order of QUEUES, then processing, delayed, throttled,
     the three ends, unbooked."""
     waiting, (processing, delayed, throttled, completed, failed, cancelled, unbooked) = (
         reply[: len(QUEUES)],

@@ -19,9 +19,9 @@ class Submitted(msgspec.Struct, frozen=True):
 
 
 class Claimed(msgspec.Struct, frozen=True):
-    """`more`: work was left behind. `server_ms`: Redis's clock at the claim. `next_ms`: when the caller must look after
-    parked jobs, None when none wait or another worker will. `doubtful`: gates whose calls failed lately: they want to
-    hear of one that is answered."""
+    """`more`: work was left behind. `server_ms`: Redis's clock at the claim. `next_ms`: when the caller must poll for
+    throttled jobs, None when none wait or another worker will. `doubtful`: gates whose calls failed lately: an answered
+    call is reported to them."""
 
     claims: list[Claim]
     more: bool
@@ -31,10 +31,10 @@ class Claimed(msgspec.Struct, frozen=True):
 
 
 class Rerouted(msgspec.Struct, frozen=True):
-    """What becomes of a job whose call failed before its first token. `go`: run on at `gate`, which holds `reserved`
-    tokens for it; `parked`: the lease is over, a gate opens in `wait_ms`; `stay`: nobody else may answer."""
+    """The answer for a job whose call failed before its first token. `go`: run on at `gate`, which holds `reserved`
+    tokens for it; `throttled`: the lease is over, a gate has room in `wait_ms`; `stay`: nobody else may answer."""
 
-    state: Literal["go", "parked", "stay"]
+    state: Literal["go", "throttled", "stay"]
     gate: str
     reserved: int = 0
     wait_ms: int = 0
@@ -121,8 +121,8 @@ class JobPage(msgspec.Struct, frozen=True):
 
 
 class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
-    """Exact counts of one moment. `queued` includes `delayed` and `parked` (waiting for a provider's gate); `by_lane`
-    splits the rest of it. `unbooked`: jobs that ended and whose usage is in no sum, for it could not be written."""
+    """Exact counts of one moment. `queued` includes `delayed` and `throttled` (waiting for a provider's gate);
+    `by_queue` splits the rest of it. `unbooked`: ended jobs whose usage is in no sum, as it could not be written."""
 
     queued: int
     processing: int

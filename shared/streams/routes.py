@@ -111,7 +111,9 @@ class Streams:
             feed = self._feeds[organization_id] = OrganizationFeed(self._store.organization_events, organization_id)
         return OrganizationSource(feed, self._store.keys, organization_id)
 
-    async def _serve(self, source: Source[CursorT], cursor: CursorT | None, identity: Identity, response: StreamResponse) -> None:
+    async def _serve(
+        self, source: Source[CursorT], cursor: CursorT | None, identity: Identity, response: StreamResponse
+    ) -> None:
         if self._hub.full:
             await response.only(sse.retry_later())
             return
@@ -151,7 +153,7 @@ class Streams:
         except StoreUnavailable:
             await response.only(sse.retry_later())
             return
-        if first.ended and not first.response:
+        if first.ended and not first.encoded:
             await response.nothing_more()
         else:
             await subscription.run(first, self._store.subscriber, listener)

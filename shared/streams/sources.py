@@ -158,5 +158,12 @@ def _job_batch(page: EventPage) -> Batch[EventId]:
     )
     kinds = Counter(str(event.kind) for event in page.events)
     return Batch(
-        encoded, page.cursor, page.ended, kinds, page.organization_id, more=page.more, leases=page.leases, mark=page.mark
+        encoded,
+        page.cursor,
+        page.ended,
+        kinds,
+        page.organization_id,
+        more=page.more,
+        leases=page.leases,
+        mark=page.mark,
     )

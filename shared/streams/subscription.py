@@ -13,7 +13,7 @@ from shared.store.pubsub.listeners import NOTIFIED, Listener
 from shared.store.pubsub.polling import PollingSubscriber
 from shared.store.pubsub.subscriber import Subscriber
 from shared.streams import sse
-from shared.streams.response import TooSlow, StreamResponse
+from shared.streams.response import StreamResponse, TooSlow
 from shared.streams.sources import Batch, Source
 from shared.telemetry.metrics import StreamMetrics
 
@@ -29,8 +29,8 @@ REREADS: Final = 5
 class Subscription(Generic[CursorT]):
     """A stream from its first batch to its end."""
 
-    __slots__ = ("_cursor", "_heartbeat_s", "_listener", "_look_s", "_looked_at", "_metrics", "_more", "_owed",
-                 "_rereads", "_silent_since", "_source", "_stopped", "_until", "wire")  # fmt: skip
+    __slots__ = ("_check_s", "_checked_at", "_cursor", "_heartbeat_s", "_listener", "_metrics", "_more", "_owed",
+                 "_rereads", "_silent_since", "_source", "_stopped", "_until", "response")  # fmt: skip
 
     def __init__(
         self,
@@ -42,8 +42,8 @@ class Subscription(Generic[CursorT]):
         check_s: float,
         metrics: StreamMetrics,
     ) -> None:
-        """`stream_s`: how long the stream may last; infinity: as long as its job. `look_s`: the least time between two
-        looks, at a heartbeat, at whether something happened that was not heard."""
+        """`stream_s`: how long the stream may last; infinity: as long as its job. `check_s`: the least time
+        between two checks, at a heartbeat, whether something happened without a notification."""
         self._source = source
         self.response = response
         self._heartbeat_s = heartbeat_s
@@ -64,7 +64,9 @@ class Subscription(Generic[CursorT]):
         if self._listener is not None:
             self._listener.received(NOTIFIED)
 
-    async def run(self, first: Batch[CursorT], subscriber: Subscriber | PollingSubscriber, listener: Listener | None = None) -> None:
+    async def run(
+        self, first: Batch[CursorT], subscriber: Subscriber | PollingSubscriber, listener: Listener | None = None
+    ) -> None:
         """Send everything from the first batch on, until the job or this stream ends.
 
         `listener`: one that has listened since before the first batch was read.
@@ -74,7 +76,9 @@ class Subscription(Generic[CursorT]):
             self.response.watch(self.stop)
             ended = await self._deliver(first, before=sse.retry())
             if not ended:
-                listening = subscriber.listen(self._source.channel) if listener is None else contextlib.nullcontext(listener)
+                listening = (
+                    subscriber.listen(self._source.channel) if listener is None else contextlib.nullcontext(listener)
+                )
                 async with listening as self._listener:
                     ended = await self._follow(self._listener)
             await self.response.end(b"" if ended else sse.retry_later() if self._stopped else sse.retry_at_once())
@@ -140,8 +144,8 @@ class Subscription(Generic[CursorT]):
 
     async def _deliver(self, batch: Batch[CursorT], before: bytes = b"") -> bool:
         self._cursor = batch.cursor
-        if before or batch.response:
-            await self._write(before + batch.response)
+        if before or batch.encoded:
+            await self._write(before + batch.encoded)
         for kind, count in batch.kinds.items():
             self._metrics.events.labels(kind).inc(count)
         self._more = batch.more

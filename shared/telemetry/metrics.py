@@ -77,7 +77,7 @@ class QueueMetrics:
             "presswork_queue_delayed_jobs", "The part of queued that is not due yet.", registry=registry
         )
         self.throttled = Gauge(
-            "presswork_queue_parked_jobs", "The part of queued that waits for a provider's gate.", registry=registry
+            "presswork_queue_throttled_jobs", "The part of queued that waits for a provider's gate.", registry=registry
         )
         self.unbooked = Gauge(
             "presswork_usage_unbooked_jobs",
@@ -85,7 +85,7 @@ class QueueMetrics:
             registry=registry,
         )
         self.gate_blocked = Gauge(
-            "presswork_gate_closed",
+            "presswork_gate_blocked",
             "1 while calls of a provider's model wait; reason: rate_limited or unavailable.",
             ("provider", "model", "reason"),
             registry=registry,

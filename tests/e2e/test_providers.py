@@ -105,7 +105,7 @@ async def test_a_rate_limited_provider_hears_from_a_handful_and_no_job_fails(sta
         await until_stats(running, 5.0, throttled=1000, processing=0)
         heard_s = time.monotonic() - began
         await until_free(running)
-        assert (await running.stats())["parked"] == 1000
+        assert (await running.stats())["throttled"] == 1000
         await until_stats(running, 40.0, completed=1000)
         ends = [await running.end(job_id) for job_id in ids[::100]]
         calls = await llm.calls()

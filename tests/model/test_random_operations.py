@@ -151,7 +151,7 @@ class Play:
         found = await self.store.reroute(
             Reroute(held, self.chance.choice(GATES), report, retry_after_ms=retry_after, candidates=others, spent=None)
         )
-        if found.state == "parked":
+        if found.state == "throttled":
             self.model.release(held, JobStatus.QUEUED)
 
     async def unblock_gates(self) -> None:

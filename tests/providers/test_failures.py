@@ -60,7 +60,7 @@ def test_every_body_can_be_read(body: Any, status: int | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given_headers", "wish"),
+    ("given_headers", "retry_after"),
     [
         ({"retry_after": "2"}, 2.0),
         ({"retry_after": "0.25"}, 0.25),
@@ -80,13 +80,15 @@ def test_every_body_can_be_read(body: Any, status: int | None) -> None:
         ({}, None),
     ],
 )
-def test_the_wish(given_headers: dict[str, Any], retry_after: float | None) -> None:
+def test_the_retry_after(given_headers: dict[str, Any], retry_after: float | None) -> None:
     """Seconds, milliseconds or a date; what is absurd is bounded, what cannot be read is no wish."""
     assert retry_after_s(CallFailure(status=429, **given_headers)) == retry_after
 
 
-@pytest.mark.parametrize(("status", "wish"), [(429, 30.0), (503, None), (529, None), (None, None)])
-def test_the_reset_of_a_limit_is_a_wish_where_the_limit_is_used_up(status: int | None, retry_after: float | None) -> None:
+@pytest.mark.parametrize(("status", "retry_after"), [(429, 30.0), (503, None), (529, None), (None, None)])
+def test_the_reset_of_a_limit_is_a_retry_after_where_the_limit_is_used_up(
+    status: int | None, retry_after: float | None
+) -> None:
     """It comes with every answer: beside another failure it says nothing of when to come back."""
     assert retry_after_s(CallFailure(status=status, reset="30")) == retry_after
 

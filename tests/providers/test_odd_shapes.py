@@ -134,7 +134,7 @@ async def test_a_key_problem_behind_another_status(llm: LlmServer, name: str, bo
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("name", BOTH)
-async def test_wishes_in_bodies_and_resets(
+async def test_retry_afters_in_bodies_and_resets(
     llm: LlmServer, name: str, status: int, body: Any, told: tuple[dict[str, str], float | None]
 ) -> None:
     """A time to wait counts wherever a provider tells it, its headers first."""

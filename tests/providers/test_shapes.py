@@ -35,7 +35,7 @@ async def test_the_token_limit_is_a_finish_reason(llm: LlmServer, name: str) -> 
 
 
 @pytest.mark.parametrize("name", BOTH)
-async def test_too_many_calls_without_a_wish(llm: LlmServer, name: str) -> None:
+async def test_too_many_calls_without_a_retry_after(llm: LlmServer, name: str) -> None:
     """A 429 without Retry-After waits for no stated time."""
     await llm.behave(Behaviour(fail=Failing(status=429)))
     async with open_provider(name, url(llm, name)) as provider:
@@ -44,7 +44,7 @@ async def test_too_many_calls_without_a_wish(llm: LlmServer, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BOTH)
-async def test_wishes_in_other_words(llm: LlmServer, name: str) -> None:
+async def test_retry_afters_in_other_words(llm: LlmServer, name: str) -> None:
     """Milliseconds, a date by the server's own clock, and an absurd number of days."""
     for headers, retry_after in (
         ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),

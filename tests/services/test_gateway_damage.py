@@ -10,7 +10,7 @@ from shared.http.auth import hash_token
 from shared.settings import StoreSettings
 from shared.store.keys import Keys
 from tests.support.checks import RawRedis
-from tests.support.gateway import STATUS, SUBMIT, body, subscribed, problem, running_gateway
+from tests.support.gateway import STATUS, SUBMIT, body, problem, running_gateway, subscribed
 from tests.support.notifier import RunningNotifier, running_notifier
 from tests.support.sse import Stream
 
@@ -65,9 +65,9 @@ async def test_a_job_that_goes_while_its_end_is_waited_for_is_not_found(redis_ur
     async with running_gateway(redis_url) as client, RawRedis(redis_url) as raw:
         job_id = (await client.post(SUBMIT, json=body(delaySeconds=60))).json()["jobId"]
         waiting = asyncio.create_task(client.get(STATUS, params={"jobId": job_id, "wait": 20}))
-        await subscribed(redis_url, Keys().subscriber(job_id))
+        await subscribed(redis_url, Keys().job_channel(job_id))
         await raw("FLUSHALL")
-        await raw("PUBLISH", Keys().subscriber(job_id), "0-0.2")
+        await raw("PUBLISH", Keys().job_channel(job_id), "0-0.2")
         problem(await waiting, 404, "not-found")
 
 

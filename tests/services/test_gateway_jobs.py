@@ -9,7 +9,7 @@ import time
 from shared.job import Claim, JobError, JobStatus, Outcome, Usage
 from shared.store.job_store import JobStore
 from shared.store.transitions import Finish
-from tests.support.gateway import STATUS, SUBMIT, body, subscribed, problem, running_gateway
+from tests.support.gateway import STATUS, SUBMIT, body, problem, running_gateway, subscribed
 
 ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 

@@ -11,7 +11,7 @@ import httpx
 from shared.job import JOB_ID
 from shared.store.embedded.server import EmbeddedServer
 from shared.store.keys import Keys
-from tests.support.gateway import BATCH, STATUS, SUBMIT, body, subscribed, problem, running_gateway
+from tests.support.gateway import BATCH, STATUS, SUBMIT, body, problem, running_gateway, subscribed
 from tests.support.plain import NO_TLS
 from tests.support.processes import ServiceProcess
 
@@ -103,7 +103,7 @@ async def test_sigterm_answers_who_waits_and_exits_0(redis_url: str, tmp_path: P
     async with gateway, httpx.AsyncClient(verify=NO_TLS, base_url=gateway.url, timeout=35) as client:
         job = (await client.post(SUBMIT, json=body())).json()
         waiting = asyncio.create_task(client.get(f"{job['links']['status']}&wait=30"))
-        await subscribed(redis_url, Keys().subscriber(job["jobId"]))
+        await subscribed(redis_url, Keys().job_channel(job["jobId"]))
         began = time.monotonic()
         assert await gateway.stop() == 0
         assert time.monotonic() - began < 15

@@ -26,7 +26,6 @@ from tests.support.worker import (
     ended,
     running_worker,
     until,
-    until_processing,
     waits_for_ever,
 )
 
@@ -88,8 +87,9 @@ async def test_many_free_slots_are_filled_in_several_claims(store: JobStore, mon
 
     monkeypatch.setattr(JobStore, "claim", noting)
     await submit(store, 200)
-    async with running_worker(store.settings, {"p": Scripted(waits_for_ever)}, worker_concurrency=200):
-        await until_processing(store, 200)
+    provider = Scripted(waits_for_ever)
+    async with running_worker(store.settings, {"p": provider}, worker_concurrency=200):
+        await provider.called(200)
     assert max(limits) == CLAIM_MOST
 
 

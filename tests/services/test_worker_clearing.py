@@ -14,7 +14,7 @@ from shared.settings import StoreSettings
 from shared.store.job_store import JobStore
 from tests.support.checks import RawRedis, leaks
 from tests.support.store import make_overdue, submit
-from tests.support.worker import DONE, Scripted, ended, running_worker, until, until_processing
+from tests.support.worker import DONE, Scripted, ended, running_worker, until
 
 
 async def _long_or_short(request: GenerationRequest) -> AsyncIterator[str | Completion]:
@@ -46,8 +46,9 @@ async def test_what_comes_between_costs_no_job(store: JobStore, redis_url: str, 
     overdue, it claims again beside the job that it still holds."""
     quick = StoreSettings(redis_url=redis_url, lease_seconds=1.0)
     (long,) = await submit(store, prompt="long")
-    async with running_worker(quick, {"p": Scripted(_long_or_short)}, worker_concurrency=4) as (worker, stop):
-        await until_processing(store, 1)
+    provider = Scripted(_long_or_short)
+    async with running_worker(quick, {"p": provider}, worker_concurrency=4) as (worker, stop):
+        await provider.called()
         isolated = await _isolated(store)
         await _until_clearing(worker)
         (later,) = await submit(store)

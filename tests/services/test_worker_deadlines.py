@@ -11,7 +11,7 @@ from shared.job import JobError, JobSnapshot, JobStatus
 from shared.store.job_store import JobStore
 from tests.support.checks import leaks
 from tests.support.store import error_of, new_job, submit
-from tests.support.worker import Scripted, ended, raises, running_worker, until, until_processing, waits_for_ever
+from tests.support.worker import Scripted, ended, raises, running_worker, until, waits_for_ever
 
 BUSY = JobError(type="RateLimited", message="the provider is busy", retryable=True)
 LATE_S = 2.0
@@ -41,9 +41,10 @@ async def test_no_gate_is_worth_waiting_for_after_the_deadline(store: JobStore) 
 async def test_busy_slots_keep_no_job_from_its_deadline(store: JobStore, own: bool) -> None:
     """Every slot is held for longer: jobs that wait end in time, with a deadline of their own or the fleet's; the job
     that runs goes on."""
-    async with running_worker(store.settings, {"p": Scripted(waits_for_ever)}, worker_concurrency=1):
+    provider = Scripted(waits_for_ever)
+    async with running_worker(store.settings, {"p": provider}, worker_concurrency=1):
         (running,) = await submit(store, 1)
-        await until_processing(store, 1)
+        await provider.called()
         ids = [
             job for queue in ("high", "low") for job in await submit(store, 2, queue, deadline_ms=500, own_deadline=own)
         ]

@@ -15,7 +15,7 @@ from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import JobStore
 from tests.support.checks import RawRedis, leaks
 from tests.support.store import submit
-from tests.support.worker import DONE, Scripted, answers, ended, running_worker, until, until_processing, waits_for_ever
+from tests.support.worker import DONE, Scripted, answers, ended, running_worker, until, waits_for_ever
 
 BUSY = JobError(type="ProviderUnavailable", message="the provider is busy", retryable=True)
 
@@ -27,9 +27,10 @@ def _patient(store: JobStore) -> StoreSettings:
 
 async def test_a_drain_hands_back_without_using_up_an_attempt(store: JobStore, redis_url: str) -> None:
     """A worker told to stop gives its running job back long before its lease ends; the next starts it as attempt 1."""
-    async with running_worker(_patient(store), {"p": Scripted(waits_for_ever)}) as (_, stop):
+    provider = Scripted(waits_for_ever)
+    async with running_worker(_patient(store), {"p": provider}) as (_, stop):
         (job_id,) = await submit(store)
-        await until_processing(store, 1)
+        await provider.called()
         stop.set()
 
         async def waiting() -> bool:
@@ -50,9 +51,10 @@ async def test_a_drain_is_over_when_the_last_job_has_ended(store: JobStore) -> N
         await release.wait()
         yield DONE
 
-    async with running_worker(_patient(store), {"p": Scripted(waits)}, drain_seconds=12.0) as (_, stop):
+    provider = Scripted(waits)
+    async with running_worker(_patient(store), {"p": provider}, drain_seconds=12.0) as (_, stop):
         await submit(store)
-        await until_processing(store, 1)
+        await provider.called()
         stop.set()
         release.set()
         told = time.monotonic()
@@ -71,9 +73,10 @@ async def test_a_worker_whose_lease_was_taken_stops_paying(store: JobStore) -> N
             closed.set()
 
     quick = StoreSettings(redis_url=store.settings.redis_url, lease_seconds=1.0)
-    async with running_worker(quick, {"p": Scripted(waits)}):
+    provider = Scripted(waits)
+    async with running_worker(quick, {"p": provider}):
         (job_id,) = await submit(store)
-        await until_processing(store, 1)
+        await provider.called()
         await store.cancel(job_id, force=True)
         async with asyncio.timeout(10):
             await closed.wait()
@@ -88,9 +91,10 @@ async def test_jobs_end_although_redis_was_away_when_they_should(server: Embedde
         yield "text"
         yield DONE
 
-    async with running_worker(store.settings, {"p": Scripted(waits)}):
+    provider = Scripted(waits)
+    async with running_worker(store.settings, {"p": provider}):
         ids = await submit(store, 20)
-        await until_processing(store, 20)
+        await provider.called(20)
         server.pause()
         try:
             gate.set()
@@ -171,8 +175,9 @@ async def test_a_busy_worker_makes_room_for_a_job_that_must_run_alone(store: Job
 
     settings = StoreSettings(redis_url=redis_url, lease_seconds=1.0)
     await submit(store, 1, prompt="long")
-    async with running_worker(settings, {"p": Scripted(counts)}, worker_concurrency=4) as (worker, _):
-        await until_processing(store, 1)
+    provider = Scripted(counts)
+    async with running_worker(settings, {"p": provider}, worker_concurrency=4) as (worker, _):
+        await provider.called()
         (isolated,) = await submit(store, 1, prompt="alone", delay_ms=3_600_000)
         async with RawRedis(redis_url) as raw:
             await raw("HSET", store.keys.job(isolated), "losses", 3)

@@ -17,7 +17,7 @@ from shared.store.job_store import JobStore
 from shared.store.maintenance import Maintenance
 from tests.support.checks import RawRedis
 from tests.support.store import submit
-from tests.support.worker import Scripted, answers, ended, running_worker, until, until_processing, waits_for_ever
+from tests.support.worker import Scripted, answers, ended, running_worker, until, waits_for_ever
 
 
 def _lease(store: JobStore, seconds: float) -> StoreSettings:
@@ -51,9 +51,10 @@ async def test_a_cancel_that_was_not_heard_is_told_by_a_renewal(
 ) -> None:
     """The message on the worker's channel got lost: its next renewal ends the job all the same."""
     monkeypatch.setattr(Pool, "stop_job", lambda *_: None)
-    async with running_worker(_lease(store, 1.0), {"p": Scripted(waits_for_ever)}):
+    provider = Scripted(waits_for_ever)
+    async with running_worker(_lease(store, 1.0), {"p": provider}):
         (job_id,) = await submit(store)
-        await until_processing(store, 1)
+        await provider.called()
         await store.cancel(job_id)
         assert (await ended(store, job_id)).status is JobStatus.CANCELLED
 
@@ -121,7 +122,7 @@ async def test_an_end_that_was_not_confirmed_is_written_again(store: JobStore, m
 
 async def test_a_ring_that_cannot_be_used_is_passed_on(store: JobStore, redis_url: str) -> None:
     """A sleeping worker must claim nothing more when it is rung for a job: another one that sleeps is rung instead."""
-    slow, patient = {"p": Scripted(waits_for_ever)}, _lease(store, 60.0)
+    slow, patient = Scripted(waits_for_ever), _lease(store, 60.0)
 
     async def asleep(workers: int) -> None:
         async def reached() -> bool:
@@ -130,15 +131,15 @@ async def test_a_ring_that_cannot_be_used_is_passed_on(store: JobStore, redis_ur
 
         await until(reached)
 
-    async with RawRedis(redis_url) as raw, running_worker(patient, slow) as (clearing, _):
+    async with RawRedis(redis_url) as raw, running_worker(patient, {"p": slow}) as (clearing, _):
         await submit(store)
-        await until_processing(store, 1)
+        await slow.called()
         await asleep(1)
-        async with running_worker(patient, slow):
+        async with running_worker(patient, {"p": slow}):
             await asleep(2)
             clearing._pool.clearing = True
             await submit(store)
-            await until_processing(store, 2)
+            await slow.called(2)
             assert len(clearing._pool.attempts) == 1
 
 
@@ -151,9 +152,10 @@ async def test_ends_that_are_not_confirmed_are_bounded(store: JobStore, monkeypa
         await finish(self, *arguments, **more)
 
     monkeypatch.setattr(JobStore, "finish", waits)
-    async with running_worker(_lease(store, 60.0), {"p": Scripted(answers)}, worker_concurrency=2) as (worker, _):
+    provider = Scripted(answers)
+    async with running_worker(_lease(store, 60.0), {"p": provider}, worker_concurrency=2) as (worker, _):
         ids = await submit(store, 12)
-        await until_processing(store, 4)
+        await provider.called(4)
         await asyncio.sleep(0.3)
         assert len(worker._pool.attempts) == 4
         confirmed.set()

@@ -10,7 +10,7 @@ from shared.store.job_store import open_store
 from shared.store.keys import GROUP, Keys
 from tests.support.checks import RawRedis
 from tests.support.store import submit
-from tests.support.worker import Scripted, running_worker, until, until_processing, waits_for_ever
+from tests.support.worker import Scripted, running_worker, until, waits_for_ever
 
 KEYS = Keys()
 LEASE_MS = 1000
@@ -49,16 +49,16 @@ async def _refuse_for_a_lease(raw: RawRedis, looking: Worker) -> None:
 async def test_jobs_whose_renewals_were_refused_stay_with_their_worker(redis_url: str) -> None:
     """The renewals of one worker are refused for a whole lease; one that looks on was refused too, and waits."""
     settings = StoreSettings(redis_url=redis_url, lease_seconds=LEASE_MS / 1000)
-    slow = {"p": Scripted(waits_for_ever)}
+    slow = Scripted(waits_for_ever)
     async with (
         open_store(settings, client_name="test") as store,
         RawRedis(redis_url) as raw,
-        running_worker(settings, slow),
+        running_worker(settings, {"p": slow}),
     ):
         ids = await submit(store, 10)
-        await until_processing(store, 10)
+        await slow.called(10)
         entries = [await raw("HGET", KEYS.job(job_id), "entry") for job_id in ids]
-        async with running_worker(settings, slow) as (looking, _):
+        async with running_worker(settings, {"p": slow}) as (looking, _):
             for _ in range(2):
                 await asyncio.sleep(2.5 * LEASE_MS / 1000)
                 await _refuse_for_a_lease(raw, looking)

@@ -20,7 +20,7 @@ from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import JobStore
 from tests.support.faults import breaks
 from tests.support.store import claim, submit
-from tests.support.worker import DONE, Scripted, answers, ended, running_worker, until, until_processing
+from tests.support.worker import DONE, Scripted, answers, ended, running_worker, until
 
 RAISED = [
     RuntimeError("a prompt"), MemoryError(), RecursionError(), SystemExit(3), KeyboardInterrupt(),
@@ -170,9 +170,10 @@ async def test_a_drain_hands_back_also_what_ignores_it(store: JobStore) -> None:
     patient = StoreSettings(redis_url=store.settings.redis_url, lease_seconds=60.0)
     deaf = _Deaf()
     try:
-        async with running_worker(patient, {"p": Scripted(deaf.stream)}) as (_, stop):
+        provider = Scripted(deaf.stream)
+        async with running_worker(patient, {"p": provider}) as (_, stop):
             await submit(store)
-            await until_processing(store, 1)
+            await provider.called()
             stop.set()
             left = time.monotonic()
         assert time.monotonic() - left < 5.0
@@ -200,14 +201,14 @@ async def test_after_two_leases_without_a_renewal_nothing_is_paid_for(
         finally:
             closed.set()
 
-    async with running_worker(quick, {"p": Scripted(waits)}):
+    provider = Scripted(waits)
+    async with running_worker(quick, {"p": provider}) as (worker, _):
         await submit(store)
-        await until_processing(store, 1)
+        await provider.called()
         server.pause()
         try:
-            away = time.monotonic()
             async with asyncio.timeout(10):
                 await closed.wait()
-            assert time.monotonic() - away >= 1.9
+            assert time.monotonic() - worker._renewal._renewed_at >= 2.0
         finally:
             server.resume()

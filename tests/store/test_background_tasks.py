@@ -63,7 +63,9 @@ async def test_commands_go_on_after_a_session_that_broke_on_the_unforeseen(redis
 
 
 @pytest.mark.parametrize("method", ["connect", "read_response", "send_packed_command"])
-async def test_listeners_are_rung_after_a_connection_that_broke_on_the_unforeseen(redis_url: str, method: str) -> None:
+async def test_listeners_are_notified_after_a_connection_that_broke_on_the_unforeseen(
+    redis_url: str, method: str
+) -> None:
     """The same of the connection that listens: it is made anew, and whoever listens is rung."""
     connect, raised = _breaking(redis_url, method, 3)
     with structlog.testing.capture_logs() as lines:

@@ -297,7 +297,7 @@ async def test_what_a_full_server_refuses_as_a_whole_may_be_repeated(store: JobS
 async def test_a_worker_can_leave_a_full_server(store: JobStore, raw: RawRedis) -> None:
     """It may also hold something everywhere, so that it deletes nothing."""
     held = await claim_one(store)
-    for queue in ("again", "suspect", "high", "low"):
+    for queue in ("requeued", "suspect", "high", "low"):
         await raw("XADD", KEYS.fixed(queue), "*", "j", "nobody")
         await raw("XREADGROUP", "GROUP", GROUP, "w1", "STREAMS", KEYS.fixed(queue), ">")
     await raw("CONFIG", "SET", "maxmemory", 1)

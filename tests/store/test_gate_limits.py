@@ -12,7 +12,7 @@ from shared.store.job_store import JobStore, open_store
 from shared.store.results import CallReport
 from tests.support.checks import RawRedis
 from tests.support.gates import A, close, routing
-from tests.support.store import claim, complete, new_job, unblock_gate, submit
+from tests.support.store import claim, complete, new_job, submit, unblock_gate
 
 
 async def test_a_gate_that_opens_lets_go_one_by_one_in_order(one: JobStore, raw: RawRedis) -> None:

@@ -10,7 +10,7 @@ from shared.store.job_store import JobStore, open_store
 from shared.store.results import CallReport
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, reroute, routing
-from tests.support.store import breaches, claim, claim_one, new_job, unblock_gate, submit
+from tests.support.store import breaches, claim, claim_one, new_job, submit, unblock_gate
 
 
 async def test_failures_in_a_row_close_a_gate_and_a_probe_reopens_it(one: JobStore, raw: RawRedis) -> None:
@@ -65,8 +65,8 @@ async def test_a_refused_call_goes_to_whoever_else_may_answer(two: JobStore, raw
     first, second, third = await claim(two, 3)
     assert await reroute(two, first, CallReport.REFUSED) == ("stay", A)
     assert await reroute(two, second, CallReport.REFUSED, B) == ("go", B)
-    assert await reroute(two, second, CallReport.LIMITED, gate=B, retry_ms=9_000) == ("parked", "")
-    assert await reroute(two, third, CallReport.REFUSED, B) == ("parked", "")
+    assert await reroute(two, second, CallReport.LIMITED, gate=B, retry_ms=9_000) == ("throttled", "")
+    assert await reroute(two, third, CallReport.REFUSED, B) == ("throttled", "")
     await unblock_gate(raw, B)
     async with asyncio.timeout(15):
         while not (found := [held for held in await claim(two) if held.job_id == third.job_id]):

@@ -215,7 +215,7 @@ async def test_recovery_takes_thousands_in_bounded_calls(store: JobStore, raw: R
     assert calls == 5
 
 
-async def test_one_worker_looks_for_all_and_is_replaced(url: str, raw: RawRedis) -> None:
+async def test_one_worker_polls_for_all_and_is_replaced(url: str, raw: RawRedis) -> None:
     """The others make one write and read one key; who looked is followed by another two thirds of a lease later."""
     settings = StoreSettings(redis_url=url, lease_seconds=1.0)
     async with open_store(settings, client_name="first") as first, open_store(settings, client_name="other") as other:

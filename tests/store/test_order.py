@@ -48,7 +48,7 @@ async def test_a_recovered_job_is_the_next_claimed(store: JobStore, raw: RawRedi
     assert [one.job_id for one in await claim(store, 1)] == [held.job_id]
 
 
-@pytest.mark.parametrize("look", [True, False])
+@pytest.mark.parametrize("poll", [True, False])
 @pytest.mark.parametrize("priority", ["high", "normal"])
 async def test_what_was_handed_back_goes_before_what_waits(store: JobStore, priority: str, poll: bool) -> None:
     """A drained worker's job does not queue up behind 100 others, and is among the next two claimed."""
@@ -61,7 +61,7 @@ async def test_what_was_handed_back_goes_before_what_waits(store: JobStore, prio
         held = found[held.job_id]
 
 
-@pytest.mark.parametrize("look", [True, False])
+@pytest.mark.parametrize("poll", [True, False])
 async def test_a_high_job_does_not_wait_behind_what_was_handed_back(store: JobStore, poll: bool) -> None:
     """Twenty came back, and high ones come one after the other: each is among the next two claimed (I8)."""
     await submit(store, 20)

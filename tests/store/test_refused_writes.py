@@ -24,7 +24,7 @@ from tests.conftest import flush
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, close, routing
 from tests.support.processes import free_port
-from tests.support.store import ERROR, KEYS, claim, complete, make_stale, new_job, unblock_gate, submit
+from tests.support.store import ERROR, KEYS, claim, complete, make_stale, new_job, submit, unblock_gate
 
 NAMES = sorted(path.stem for path in (Path(scripts.__file__).parents[1] / "lua").glob("*.lua"))
 READING = {"list", "stats", "oldest", "usage", "vet"}

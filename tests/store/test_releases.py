@@ -100,7 +100,7 @@ async def test_what_could_never_start_ends(store: JobStore, raw: RawRedis) -> No
     for _ in range(21):
         assert await claim(store, 50, "w1") == []
         entry = (await raw("HGET", KEYS.job(job_id), "entry")).decode()
-        stream = KEYS.fixed("normal" if entry[0] == "n" else "again")
+        stream = KEYS.fixed("normal" if entry[0] == "n" else "requeued")
         await raw("XCLAIM", stream, "workers", "w1", 0, entry[1:], "IDLE", 60_000, "JUSTID")
         await raw("HSET", KEYS.job(job_id), "deadline", deadline)
         await store.maintenance.recover("finder", [])

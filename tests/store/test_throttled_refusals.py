@@ -47,8 +47,8 @@ async def test_every_script_answers_a_refusal_and_goes_on_afterwards(
     calls: list[Callable[[], Awaitable[object]]] = [
         lambda: two.claim("w", 10, poll=True, suspect=True), lambda: two.claim("w", 10, poll=False, suspect=True),
         lambda: two.claim("w", 10, poll=True, suspect=True, known=[]), two.maintenance.promote,
-        lambda: two.maintenance.promote(heads=True), lambda: two.submit(new_job()), lambda: two.report(A, CallReport.OK),
-        lambda: reroute(two, held[0], CallReport.LIMITED),
+        lambda: two.maintenance.promote(heads=True), lambda: two.submit(new_job()),
+        lambda: two.report(A, CallReport.OK), lambda: reroute(two, held[0], CallReport.LIMITED),
     ]  # fmt: skip
     for call in calls:
         async with asyncio.timeout(ANSWER_S):

@@ -20,9 +20,9 @@ from tests.support.store import (
     error_of,
     lose,
     make_overdue,
-    unblock_gate,
     status_of,
     submit,
+    unblock_gate,
 )
 
 REQUESTS = 6
@@ -92,7 +92,7 @@ async def test_they_end_once_wherever_they_wait(one: JobStore, raw: RawRedis, pl
     assert await breaches(one, raw, ids) == []
 
 
-async def test_an_isolated_job_that_ends_at_its_claim_rings_for_the_next(one: JobStore, raw: RawRedis) -> None:
+async def test_an_isolated_job_that_ends_at_its_claim_notifies_for_the_next(one: JobStore, raw: RawRedis) -> None:
     """A claim takes one of them: when that was none to run, somebody comes for the others at once."""
     overdue, left = [await _lost(one, raw, 3) for _ in range(2)]
     await make_overdue(raw, overdue)

@@ -31,7 +31,7 @@ async def close(store: JobStore, *, ms: int = 60_000, consumer: str = "closer") 
     """Close gate A by a job that was told to wait; its id."""
     (job_id,) = await submit(store)
     (held,) = await claim(store, 1, consumer)
-    assert await reroute(store, held, CallReport.LIMITED, retry_ms=ms) == ("parked", "")
+    assert await reroute(store, held, CallReport.LIMITED, retry_ms=ms) == ("throttled", "")
     return job_id
 
 

@@ -57,7 +57,7 @@ async def submit(store: JobStore, count: int = 1, priority: str = "normal", **mo
 
 async def claim(store: JobStore, limit: int = 50, consumer: str = "w1", **more: Any) -> list[Claim]:
     """Claim as a worker that holds nothing and looks everywhere."""
-    options = {"look": True, "suspect": True, **more}
+    options = {"poll": True, "suspect": True, **more}
     return (await store.claim(consumer, limit, **options)).claims
 
 
@@ -89,7 +89,7 @@ async def make_overdue(raw: RawRedis, *job_ids: str) -> None:
     """Let the time pass for which jobs that brought their own deadline, or are throttled, may wait."""
     for job_id in job_ids:
         await raw("HSET", KEYS.job(job_id), "deadline", 1)
-        for index in ("deadlines", "parked"):
+        for index in ("deadlines", "throttled_deadlines"):
             await raw("ZADD", KEYS.fixed(index), "XX", 1, job_id)
 
 

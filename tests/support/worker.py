@@ -21,12 +21,29 @@ Stream = Callable[[GenerationRequest], AsyncIterator[Item]]
 
 
 class Scripted:
-    """A provider made of one async generator function; `price`: nano-USD a token, None: unknown."""
+    """A provider made of one async generator function; `price`: nano-USD a token, None: unknown; `calls` so far."""
 
     def __init__(self, stream: Stream, *, gated: bool = False) -> None:
-        self.stream = stream
+        self._stream = stream
         self.gated = gated
         self.price: float | None = 10_000_000 / 3
+        self.calls = 0
+
+    def stream(self, request: GenerationRequest) -> AsyncIterator[Item]:
+        """See `Provider`."""
+        self.calls += 1
+        return self._stream(request)
+
+    async def called(self, times: int = 1) -> None:
+        """Wait until it has been called so often.
+
+        A job that is processing in Redis may be one whose claim is not answered yet: the worker does not know of it.
+        """
+
+        async def reached() -> bool:
+            return self.calls >= times
+
+        await until(reached)
 
     def cost(self, _: str, usage: Usage) -> int | None:
         """See `Provider`."""
@@ -84,15 +101,6 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 10.0)
     async with asyncio.timeout(seconds):
         while not await condition():
             await asyncio.sleep(0.01)
-
-
-async def until_processing(store: JobStore, count: int) -> None:
-    """Wait until so many jobs run at once."""
-
-    async def reached() -> bool:
-        return (await store.queries.stats()).processing == count
-
-    await until(reached)
 
 
 async def ended(store: JobStore, job_id: str, seconds: float = 10.0) -> JobSnapshot:

@@ -55,8 +55,10 @@ def _read(descriptor: int, size: int) -> bytes:
 
 
 def _dropped() -> float:
-    ((_, _, value, *_),) = next(iter(DROPPED.collect())).samples
-    return value
+    (total,) = (
+        sample.value for family in DROPPED.collect() for sample in family.samples if sample.name.endswith("_total")
+    )
+    return total
 
 
 def test_what_cannot_be_written_is_counted_and_told_later() -> None:

@@ -32,7 +32,7 @@ def test_a_permanent_error_is_not_tried_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "attempt", "earliest_ms", "window_ms"),
+    ("retry_after", "attempt", "earliest_ms", "window_ms"),
     [
         (2.5, 1, 2500, 2500),
         (2.5, 4, 2500, 8000),
@@ -41,7 +41,7 @@ def test_a_permanent_error_is_not_tried_again() -> None:
         (1e9, 1, RETRY_AFTER_CAP_S * 1000, 60_000),
     ],
 )
-def test_a_providers_wish_is_honoured_within_bounds(
+def test_a_providers_retry_after_is_honoured_within_bounds(
     retry_after: float, attempt: int, earliest_ms: float, window_ms: float
 ) -> None:
     """Never before Retry-After, up to an hour, then spread over as long again or the back-off, at most a minute."""

@@ -39,9 +39,9 @@ DOCUMENTED = {
     "presswork_worker_loop_failures": ("loop",),
     "presswork_queue_jobs": ("state",),
     "presswork_queue_delayed_jobs": (),
-    "presswork_queue_parked_jobs": (),
+    "presswork_queue_throttled_jobs": (),
     "presswork_usage_unbooked_jobs": (),
-    "presswork_gate_closed": ("provider", "model", "reason"),
+    "presswork_gate_blocked": ("provider", "model", "reason"),
     "presswork_queue_oldest_waiting_seconds": (),
     "presswork_sse_connections": (),
     "presswork_sse_connections_limit": (),
@@ -108,7 +108,7 @@ def test_queue_gauges_show_nothing_before_and_after_a_reading() -> None:
     gates = [("openai", "gpt", "unavailable", True)]
     metrics.show({"queued": 3, "failed": 1}, delayed=2, throttled=1, oldest_seconds=1.5, gates=gates)
     labels = {"provider": "openai", "model": "gpt", "reason": "unavailable"}
-    assert registry.get_sample_value("presswork_gate_closed", labels) == 1
+    assert registry.get_sample_value("presswork_gate_blocked", labels) == 1
     assert registry.get_sample_value("presswork_queue_jobs", {"state": "queued"}) == 3
     assert registry.get_sample_value("presswork_queue_oldest_waiting_seconds") == 1.5
     metrics.forget()

@@ -66,11 +66,11 @@ class JobList(msgspec.Struct, frozen=True):
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Exact counts of one moment. The first five add up to all jobs accepted; `delayed` (not due yet) and `parked` (a
-    provider has no room for it) are parts of `queued`.
+    """Exact counts of one moment. The first five add up to all jobs accepted; `delayed` (not due yet) and `throttled`
+    (no provider has room for it yet) are parts of `queued`.
 
-    `waiting` splits the rest of `queued` by lane: `again` came back from a retry or a delay, `suspect` lost
-    two workers or three.
+    `waiting` splits the rest of `queued` by queue: `requeued` jobs return from a retry or a delay, `suspect` ones lost
+    two or three workers.
     `backlog` is the figure to scale workers on: jobs that could be claimed and jobs that run. It is 0 only when there
     is no work.
     """

@@ -124,7 +124,7 @@ class AttemptRunner:
                 self._shared.gates.failed(fallback.gate, result)
                 return result
             rerouted = await self._reroute(result)
-            if rerouted.state == "parked":
+            if rerouted.state == "throttled":
                 return Throttled(rerouted.wait_ms)
             if rerouted.state == "stay":
                 return result

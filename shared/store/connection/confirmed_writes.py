@@ -13,7 +13,7 @@ from redis.exceptions import ResponseError
 from shared.errors import SettingsInvalid, StoreUnavailable
 from shared.settings import StoreSettings
 from shared.store.connection.connector import AnyConnection, error_code
-from shared.store.connection.multiplexer import Reply, Multiplexer
+from shared.store.connection.multiplexer import Multiplexer, Reply
 
 WAIT_SHARE: Final = 0.65
 """Part of a caller's patience that the server may wait for confirmations: with `appendfsync everysec` that must be more

@@ -89,7 +89,8 @@ def reroute(reroute: Reroute) -> Item:
     chain = reroute.chain or (reroute.gate, *reroute.candidates)
     return (
         claim.consumer, claim.job_id, claim.token, claim.spec.priority[0], reroute.gate, reroute.report,
-        _retry_after(reroute.retry_after_ms), " ".join(reroute.candidates), " ".join(chain), _encode(spent) if spent else "",
+        _retry_after(reroute.retry_after_ms), " ".join(reroute.candidates), " ".join(chain),
+        _encode(spent) if spent else "",
     )  # fmt: skip
 
 

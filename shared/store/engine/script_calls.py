@@ -67,7 +67,12 @@ class ScriptCalls:
     """
 
     def __init__(
-        self, settings: StoreSettings, keys: Keys, connections: Connections, observer: Observer | None, routing: Routing | None
+        self,
+        settings: StoreSettings,
+        keys: Keys,
+        connections: Connections,
+        observer: Observer | None,
+        routing: Routing | None,
     ) -> None:
         self._on_refusal = connections.refused
         constants = self._constants = _constants(settings, routing or Routing(), fenced=connections.fenced)

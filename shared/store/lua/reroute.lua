@@ -6,7 +6,7 @@
 -- ITEM consumer job token queue gate report retry candidates route spent
 -- report: limited (retry: ms, -1: the provider did not say), failed, refused, or ok (it answered, but with no text).
 -- candidates: gates that may answer instead, in order; route: the whole chain.
--- RETURNS {code, gate, number}: GO (gate and reserved tokens), PARKED (ms until a gate has room), STAY (nobody else is
+-- RETURNS {code, gate, number}: GO (gate and reserved tokens), THROTTLED (ms until a gate has room), STAY (nobody else is
 -- there, or a cancel was requested: an ordinary retry, or the end), LOST
 -- INCLUDE batch lease clock announce predating requeueing gate_states gates serving gate_reports queues throttling
 

@@ -1,7 +1,7 @@
 -- Counts every state in one call: waiting and running are derived, never counted, so they always add up (I3). Ended jobs
 -- are in `counts` or still in the ledger.
 -- KEYS requeued suspect isolated high normal low due_high due_normal due_low counts throttled_deadlines ledger
--- RETURNS {queued per stream..., processing, delayed, parked, completed, failed, cancelled, unbooked}
+-- RETURNS {queued per stream..., processing, delayed, throttled, completed, failed, cancelled, unbooked}
 
 local queued, processing = {}, 0
 for _, stream in ipairs({requeued, suspect, isolated, high, normal, low}) do

@@ -167,7 +167,7 @@ class Vetting:
         connection = connect()
         channels = [self._keys.prefix(name) for name in requirements.SUBSCRIBES[self._role]]
         subscribing: list[Call] = [("SUBSCRIBE", prefix + PROBED) for prefix in channels]
-        if self._settings.frugal and "bell" in requirements.SUBSCRIBES[self._role]:
+        if self._settings.frugal and "job_channel" in requirements.SUBSCRIBES[self._role]:
             subscribing.append(("PSUBSCRIBE", self._keys.prefix("job_channel") + "*"))
         blocking = () if self._settings.frugal else requirements.BLOCKING.get(self._role, ())
         waiting: list[Call] = [(name, self._keys.probe, "0.001") for name in blocking]

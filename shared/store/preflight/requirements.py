@@ -71,13 +71,13 @@ BLOCKING: Final = {Role.WORKER: ("BZPOPMIN",)}
 """What no script may call: tried on a connection of its own."""
 
 SUBSCRIBES: Final = {
-    Role.GATEWAY: ("bell", "key_channel"),
+    Role.GATEWAY: ("job_channel", "key_channel"),
     Role.WORKER: ("control",),
-    Role.NOTIFIER: ("bell", "orgbell", "key_channel"),
+    Role.NOTIFIER: ("job_channel", "organization_channel", "key_channel"),
 }
 PUBLISHES: Final = {
-    Role.GATEWAY: ("bell", "orgbell", "control", "key_channel"),
-    Role.WORKER: ("bell", "orgbell"),
+    Role.GATEWAY: ("job_channel", "organization_channel", "control", "key_channel"),
+    Role.WORKER: ("job_channel", "organization_channel"),
     Role.NOTIFIER: (),
 }
 """Channels by what precedes the id: those that each listens to, and those that it publishes to."""
@@ -139,7 +139,7 @@ def tried(role: Role) -> list[str]:
 def commands(role: Role, *, frugal: bool = False) -> list[str]:
     """Every command a role needs, in alphabetical order."""
     found = {*tried(role), *CONNECTION, *(SCRIPTING if role.writes else ()), *BLOCKING.get(role, ())}
-    return sorted(found | ({"PSUBSCRIBE"} if frugal and "bell" in SUBSCRIBES[role] else set()))
+    return sorted(found | ({"PSUBSCRIBE"} if frugal and "job_channel" in SUBSCRIBES[role] else set()))
 
 
 def acl(role: Role, keys: Keys, *, frugal: bool = False) -> list[str]:

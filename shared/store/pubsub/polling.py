@@ -10,7 +10,7 @@ import asyncio
 from typing import Final
 
 from shared.errors import StoreUnavailable
-from shared.store.pubsub.listeners import NOTIFIED, Listener, Messages, ChannelReader
+from shared.store.pubsub.listeners import NOTIFIED, ChannelReader, Listener, Messages
 
 FIRST_S: Final = 1.0
 GROWTH: Final = 1.5
@@ -48,7 +48,9 @@ class PollingSubscriber:
 
     def _move(self, reader: ChannelReader, joins: bool) -> None:
         if joins:
-            self._tasks[reader] = asyncio.get_running_loop().create_task(self._notify(reader), name="polled-bell")
+            self._tasks[reader] = asyncio.get_running_loop().create_task(
+                self._notify(reader), name="polling-subscriber"
+            )
         elif (task := self._tasks.pop(reader, None)) is not None:
             task.cancel()
 

@@ -19,7 +19,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from shared.store.connection.connector import AnyConnection, watch_s
-from shared.store.pubsub.listeners import Listener, Messages, ChannelReader
+from shared.store.pubsub.listeners import ChannelReader, Listener, Messages
 from shared.store.pubsub.subscriptions import Subscriptions
 from shared.telemetry.causes import FailureLog
 
@@ -39,7 +39,11 @@ class _Session:
     """The life of one connection: sends what changed, hears what comes, and dies when the server owes an answer."""
 
     def __init__(
-        self, connection: AnyConnection, subscriptions: Subscriptions, observe: Observer | None, patience: tuple[float, float, float]
+        self,
+        connection: AnyConnection,
+        subscriptions: Subscriptions,
+        observe: Observer | None,
+        patience: tuple[float, float, float],
     ) -> None:
         self._connection = connection
         self._subscriptions = subscriptions
@@ -59,8 +63,8 @@ class _Session:
                 await self._connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
             self._subscriptions.begin()
             async with asyncio.TaskGroup() as pair:
-                pair.create_task(self._write(), name="bell-write")
-                pair.create_task(self._read(), name="bell-read")
+                pair.create_task(self._write(), name="subscriber-write")
+                pair.create_task(self._read(), name="subscriber-read")
         finally:
             self._subscriptions.deaf()
             with contextlib.suppress(Exception):
@@ -85,7 +89,7 @@ class _Session:
             await self._send("SUBSCRIBE", [name for name in touched if name in wanted and name not in self._asked])
             await self._send("UNSUBSCRIBE", [name for name in touched if name not in wanted and name in self._asked])
             if wanted and not self._owed and silence >= self._quiet_s:
-                await self._send("PING", [b"bell"])
+                await self._send("PING", [b"subscriber"])
 
     @property
     def _quiet_s(self) -> float:
@@ -129,7 +133,7 @@ class _Session:
             elif kind == b"subscribe":
                 self._subscriptions.confirm(reply[1])
             elif kind == b"unsubscribe":
-                self._subscriptions.received.discard(reply[1])
+                self._subscriptions.confirmed.discard(reply[1])
 
 
 class Subscriber:
@@ -186,7 +190,7 @@ class Subscriber:
     def _move(self, name: bytes, reader: ChannelReader, joins: bool) -> None:
         self._subscriptions.move(name, reader, joins)
         if joins and (self._task is None or self._task.done()):
-            self._task = asyncio.get_running_loop().create_task(self._run(), name="bell")
+            self._task = asyncio.get_running_loop().create_task(self._run(), name="subscriber")
 
     async def _run(self) -> None:
         failures = 0

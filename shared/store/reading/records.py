@@ -52,8 +52,8 @@ class PastLease(msgspec.Struct, frozen=True):
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """A record as it stands. `token` is the current or last lease (`d…` while delayed, `p…` while parked, 0-0 when it
-    ended without one); `last` the last event in the log at the end; `offset` the characters its deltas hold (-1:
+    """A record as it stands. `token` is the current or last lease (`d…` while delayed, `p…` while throttled, 0-0 when
+    it ended without one); `last` the last event in the log at the end; `offset` the characters its deltas hold (-1:
     all)."""
 
     snapshot: JobSnapshot

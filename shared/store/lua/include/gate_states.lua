@@ -1,12 +1,13 @@
 -- What is known of gates, one per provider and model, stands in one hash. A script reads those that its caller's worker
 -- has, and any other one by its name: how many there are besides costs nothing.
--- closed_until: ms; why: 0 available, 1 the provider told us to wait, 2 too many failures in a row; failures, closings:
--- in a row; ramp_from: when it became available; used: ms; requests, tokens: when the reserved share is used up (ms);
--- probe: 1 while one call tests a failing provider. For its queue (throttling.lua): look: not before (ms); turn: its place in
--- the 16 turns; empty: 1 when no job is in it; served_until: ms, as far as live workers are known to have it.
+-- blocked_until: ms; why: 0 available, 1 the provider asked to wait, 2 too many failures in a row; failures,
+-- blocks_in_a_row: counts; slow_start_from: when it became available (ms); used: ms; requests, tokens: when the reserved
+-- share is used up (ms); probe: 1 while one call tests a failing provider (half-open). For its queue (throttling.lua):
+-- poll_at: not before (ms); slot: its place in the 16 round-robin slots; empty: 1 when no job is in it; served_until: ms,
+-- as far as live workers are known to have it. They are stored in this order.
 
-local GATE_FIELDS = {'closed_until', 'why', 'failures', 'closings', 'ramp_from', 'used', 'requests', 'tokens', 'probe',
-  'look', 'turn', 'empty', 'served_until'}
+local GATE_FIELDS = {'blocked_until', 'why', 'failures', 'blocks_in_a_row', 'slow_start_from', 'used', 'requests',
+  'tokens', 'probe', 'poll_at', 'slot', 'empty', 'served_until'}
 local WHY = {[0] = 'limit', 'rate_limited', 'unavailable'}
 -- The queue of jobs that name no chain. Fields of the hash that are no gates: what is known of that queue, and when a worker
 -- comes back for queues.

@@ -3,7 +3,8 @@
 -- A limit holds in any 60 s as the provider sees them: calls arrive up to 2.5 s later than they were reserved, and a
 -- late one may catch up by SLACK_MS. So a minute's share is spread over their sum.
 local SPREAD_MS, SLACK_MS = 63500, 1000
--- A gate that nobody used for COLD_MS or that was blocked starts slowly: RAMP_START calls a second, doubled each second.
+-- A gate that nobody used for COLD_MS or that was blocked starts slowly: SLOW_START_RATE calls a second,
+-- doubled each second.
 local COLD_MS, NOTE_MS, SLOW_START_RATE, SLOW_START_MS = 60000, 20000, 8, 7000
 local PROBE_MS = 30000
 
@@ -15,7 +16,7 @@ local function spacing(state, limit)
   return math.max(slow_start, gap), slow_start > gap
 end
 
--- How long until a call of `need` tokens may pass, in ms (0: now), and why not at once: limit, ramp (it starts slowly),
+-- How long until a call of `need` tokens may pass, in ms (0: now), and why not at once: limit, slow_start,
 -- rate_limited or unavailable.
 local function wait_of(name, need)
   local limit = gate_limits[name]

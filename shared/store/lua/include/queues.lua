@@ -1,5 +1,5 @@
 -- Where throttled jobs wait: in the queue of each gate of their chain, those that name no chain in the fleet's. The entry
--- of such a job is `p` and the names of its queues. `parked` names all of them by deadline.
+-- of such a job is `p` and the names of its queues. `throttled_deadlines` names all of them by deadline.
 
 -- Takes a job out of the queues that `names` has. Jobs of the commit before waited in one set for the whole chain.
 local function leave_queues(job, names)

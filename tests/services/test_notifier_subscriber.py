@@ -51,7 +51,7 @@ async def _clients(raw: RawRedis, name: str) -> int:
     return listed.decode().count(f"name={name} ")
 
 
-async def test_a_bell_nobody_listens_to_has_no_connection(redis_url: str) -> None:
+async def test_a_subscriber_nobody_listens_to_has_no_connection(redis_url: str) -> None:
     """An idle service costs no connection and no command; the first listener opens it."""
     async with _subscriber(redis_url) as subscriber, RawRedis(redis_url) as raw:
         assert await _clients(raw, "bell") == 0
@@ -63,7 +63,7 @@ async def test_a_bell_nobody_listens_to_has_no_connection(redis_url: str) -> Non
             await asyncio.sleep(0.01)
 
 
-async def test_a_listener_is_rung_when_it_will_hear(redis_url: str) -> None:
+async def test_a_listener_is_notified_when_it_will_hear(redis_url: str) -> None:
     """After the first ring nothing published is missed, and a message is the next one."""
     async with _subscriber(redis_url) as subscriber, RawRedis(redis_url) as raw, subscriber.listen("a") as listener:
         assert await listener.wait(5) == NOTIFIED
@@ -136,7 +136,7 @@ async def test_coming_back_at_once_is_still_heard(redis_url: str) -> None:
                         pass
 
 
-async def test_after_a_restart_every_listener_is_rung_again(own_server: EmbeddedServer) -> None:
+async def test_after_a_restart_every_listener_is_notified_again(own_server: EmbeddedServer) -> None:
     """The bell comes back by itself, subscribes to everything, and makes every reader read again."""
     async with _subscriber(own_server.url) as subscriber, AsyncExitStack() as stack:
         listeners = [await stack.enter_async_context(subscriber.listen(f"channel-{number}")) for number in range(20)]
@@ -160,7 +160,7 @@ async def test_a_listener_may_come_while_redis_is_away(own_server: EmbeddedServe
         assert await listener.wait(5) == NOTIFIED
 
 
-async def test_a_bell_without_a_connection_hears_nothing_now(own_server: EmbeddedServer) -> None:
+async def test_a_subscriber_without_a_connection_hears_nothing_now(own_server: EmbeddedServer) -> None:
     """Who needs to know that nothing is missed, as a job's submit does, is told when a pattern is heard no more."""
     async with _subscriber(own_server.url, prefix="channel-") as subscriber, subscriber.listen("channel-1") as listener:
         assert await listener.wait(5) == NOTIFIED

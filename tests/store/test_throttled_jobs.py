@@ -12,10 +12,10 @@ from shared.store.job_store import JobStore, open_store
 from shared.store.results import CallReport
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, block, close, reroute, routing, throttle_all
-from tests.support.store import breaches, claim, complete, drain, new_job, unblock_gate, submit
+from tests.support.store import breaches, claim, complete, drain, new_job, submit, unblock_gate
 
 
-async def test_a_job_that_was_told_to_wait_is_parked_without_using_up_its_attempt(one: JobStore, raw: RawRedis) -> None:
+async def test_a_job_asked_to_wait_is_throttled_and_keeps_its_attempt(one: JobStore, raw: RawRedis) -> None:
     """Its slot is free, it counts as queued and parked, the stream says why and until when, and it can be claimed by
     nobody while the gate is closed."""
     job_id = await close(one)
@@ -48,7 +48,7 @@ async def test_a_call_that_was_paid_for_uses_an_attempt_up(two: JobStore, raw: R
     assert snapshot.attempt == 1
 
 
-async def test_jobs_of_a_closed_gate_are_parked_once_and_others_pass(two: JobStore, raw: RawRedis) -> None:
+async def test_jobs_of_a_closed_gate_are_throttled_once_and_others_pass(two: JobStore, raw: RawRedis) -> None:
     """A hundred jobs that only the closed gate may run are moved once; a job for the open one is claimed at once."""
     first = await close(two)
     closed = [new_job(route=(A,)) for _ in range(100)]
@@ -69,7 +69,7 @@ async def test_jobs_of_a_closed_gate_are_parked_once_and_others_pass(two: JobSto
     assert await breaches(two, raw, [first, passing.id, *(job.id for job in closed)]) == []
 
 
-async def test_all_kinds_of_ends_find_parked_jobs(one: JobStore, raw: RawRedis) -> None:
+async def test_all_kinds_of_ends_find_throttled_jobs(one: JobStore, raw: RawRedis) -> None:
     """A cancel ends one at once, its deadline another; the rest complete, and nothing is left in any lane."""
     ids = [await close(one), *(await submit(one, 2)), *(await submit(one, deadline_ms=100))]
     assert await claim(one) == []
@@ -90,7 +90,7 @@ async def test_all_kinds_of_ends_find_parked_jobs(one: JobStore, raw: RawRedis) 
     assert await raw("KEYS", f"{one.keys.prefix('chain_set')}*") == []
 
 
-async def test_one_worker_comes_back_for_a_lane_and_not_all(one: JobStore) -> None:
+async def test_one_worker_comes_back_for_a_queue_and_not_all(one: JobStore) -> None:
     """Whoever is told first sets its timer, the others sleep on; when it leaves, the next is told."""
     await close(one)
     told = [(await one.claim(name, 5, poll=True, suspect=True)).next_ms for name in ("w1", "w2", "w3")]
@@ -100,7 +100,7 @@ async def test_one_worker_comes_back_for_a_lane_and_not_all(one: JobStore) -> No
     assert (await one.claim("w2", 5, poll=True, suspect=True)).next_ms is not None
 
 
-async def test_a_lane_whose_gate_nobody_names_any_more_is_emptied(one: JobStore, url: str) -> None:
+async def test_a_queue_whose_gate_nobody_names_any_more_is_emptied(one: JobStore, url: str) -> None:
     """The model was taken out of the settings: its jobs run on the chain of today."""
     job_id = await close(one)
     async with open_store(StoreSettings(redis_url=url), client_name="t", routing=routing(B)) as store:
@@ -108,7 +108,7 @@ async def test_a_lane_whose_gate_nobody_names_any_more_is_emptied(one: JobStore,
         assert (held.job_id, held.gate) == (job_id, B)
 
 
-async def test_damage_to_gates_and_lanes_costs_no_job(one: JobStore, raw: RawRedis) -> None:
+async def test_damage_to_gates_and_queues_costs_no_job(one: JobStore, raw: RawRedis) -> None:
     """A gate that is no gate, a lane that is no lane, a lane that lost its mark: claims go on, the audit repairs."""
     job_id = await close(one)
     await raw("HSET", one.keys.fixed("gates"), A, "nonsense")
