@@ -35,7 +35,8 @@ from tests.support.store import new_job, repeated
 REDIS = shutil.which("redis-server")
 KEYS = Keys()
 BROAD = (
-    "~pw:{0}:*", "&pw:{0}:bell:*", "&pw:{0}:orgbell:*", "&pw:{0}:control:*", "+@all", "-@admin", "-@dangerous", "+info",
+    "~pw:{0}:*", "&pw:{0}:bell:*", "&pw:{0}:orgbell:*", "&pw:{0}:control:*",
+    "&pw:{0}:key_channel:*", "+@all", "-@admin", "-@dangerous", "+info",
 )  # fmt: skip
 """One user for all services."""
 
