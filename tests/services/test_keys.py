@@ -279,3 +279,10 @@ async def test_anonymous_callers_may_present_a_key(redis_url: str) -> None:
         problem(await client.post(SUBMIT, json=body(), headers=key), 403, "insufficient-scope")
         problem(await client.get("/api/ai/jobs", headers=bearer("pw_nonsense")), 401, "unauthorized")
         assert (await client.post(SUBMIT, json=body(), headers=bearer("whatever"))).status_code == 202
+
+
+async def test_options_name_every_method_of_a_path(redis_url: str) -> None:
+    """Two calls share a path: OPTIONS tells of both."""
+    async with running_gateway(redis_url) as client:
+        answer = await client.options(KEYS)
+        assert sorted(answer.headers["allow"].split(", ")) == ["GET", "HEAD", "OPTIONS", "POST"]
