@@ -6,7 +6,7 @@
 -- ITEM job force owner
 -- owner: the organisation that the job must belong to, empty: any.
 -- RETURNS {code, state}: CANCELLED, REQUESTED, ENDED (before this call), MISSING, FOREIGN (for another release to end)
--- INCLUDE release batch lease clock announce ending ledger spending predating requeueing queues deltas
+-- INCLUDE release batch lease clock ending ledger spending requeueing queues deltas
 
 -- Requests of an hour ago that one call forgets.
 local FORGOTTEN_MAX = 64
