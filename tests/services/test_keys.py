@@ -183,15 +183,23 @@ async def test_open_streams_of_a_revoked_key_end(
     ):
         made = await make_key(client, "alice")
         job = (await client.post(SUBMIT, json=body(organizationId="alice"), headers=bearer(made["key"]))).json()
-        for origin in (str(client.base_url), notifier.url):
+        for listening, origin in enumerate((str(client.base_url), notifier.url), 1):
             url = f"{origin}/api/ai/job-events?jobId={job['jobId']}"
             key = made if origin != notifier.url else (made := await make_key(client, "alice"))
             async with client.stream("GET", url, headers=bearer(key["key"])) as stream, asyncio.timeout(20):
                 pieces = stream.aiter_text()
                 assert "event: queued" in await anext(pieces)
+                await _listeners(redis_url, listening)
                 await client.delete(f"{KEYS}/{key['id']}", headers=bearer(OPERATOR))
                 assert "retry:" in "".join([piece async for piece in pieces])
             assert (await client.get(url, headers=bearer(key["key"]))).status_code == 401
+
+
+async def _listeners(redis_url: str, count: int) -> None:
+    """Wait until so many processes hear of changes of keys."""
+    async with RawRedis(redis_url) as raw, asyncio.timeout(15):
+        while (await raw("PUBSUB", "NUMSUB", NAMES.key_channel))[1] < count:
+            await asyncio.sleep(0.01)
 
 
 async def test_a_stream_ends_with_its_key(redis_url: str) -> None:
