@@ -16,6 +16,7 @@ from services.gateway.docs.page import page_routes
 from services.gateway.http.bodies import Posts
 from services.gateway.http.responses import Links
 from services.gateway.jobs.cancel import CancelCall
+from services.gateway.jobs.event_tickets import EventTicketsCall
 from services.gateway.jobs.finder import JobFinder
 from services.gateway.jobs.listing import ListingCall
 from services.gateway.jobs.retry import RetryCall
@@ -65,7 +66,7 @@ async def open_app(
         routing=Routing(chain=settings.chain),
     )  # fmt: skip
 
-    async with opened as store, authenticator.knowing(store, notes_use=True):
+    async with opened as store, authenticator.knowing(store, writes=True) as signer:
         await store.check()
         redis.show_quota(lambda: store.quota_exceeded)
         stats = StatsCache(store.queries.stats, _kept_seconds(settings, store_settings))
@@ -74,7 +75,9 @@ async def open_app(
         submits = SubmitMetrics(registry)
 
         posts = Posts(authenticator, submits.refused)
-        single = SubmitCall(posts, maker=maker, admission=admission, awaited=awaited, metrics=submits, links=links)
+        single = SubmitCall(
+            posts, maker=maker, admission=admission, awaited=awaited, metrics=submits, links=links, signer=signer
+        )
         raw = Router(
             document.API,
             route_handlers=[single.route(), BatchCall(single, posts, maker, admission, submits).route()],
@@ -87,7 +90,10 @@ async def open_app(
                 QueueStatsCall(stats, redis.meter).route(),
                 UsageCall(store).route(),
                 CancelCall(store, finder, stop).route(),
-                RetryCall(store, finder, maker=maker, admission=admission, metrics=submits, links=links).route(),
+                RetryCall(
+                    store, finder, maker=maker, admission=admission, metrics=submits, links=links, signer=signer
+                ).route(),
+                EventTicketsCall(finder, signer, links, organization_events=store_settings.organization_events).route(),
             ],
             dependencies={"identity": authenticator.provide()},
             response_headers=[NO_STORE],

@@ -45,6 +45,10 @@ def _parser() -> argparse.ArgumentParser:
     listing = commands.add_parser("list", help="print the keys, without their secrets")
     listing.add_argument("--organization", help="id of the organization; '*' for operators' keys; left out: all")
 
+    commands.add_parser(
+        "rotate-ticket-secret", help="sign event tickets with a new secret; those of the last stay valid"
+    )
+
     revoke = commands.add_parser("revoke", help="end a key at once")
     revoke.add_argument("id", help="id of the key: the 12 characters after pw_")
     return parser
@@ -85,6 +89,9 @@ async def _run(wanted: argparse.Namespace, mapping: Mapping[str, str]) -> int:
         elif wanted.command == "revoke":
             await store.api_keys.revoke(wanted.id, _ACTOR, owner=None)
             lines = [f"revoked {wanted.id}"]
+        elif wanted.command == "rotate-ticket-secret":
+            await store.ticket_secrets.rotate()
+            lines = ["tickets of the secret before the last are void"]
         else:
             lines = await _list(store, wanted.organization)
     return 0 if say(sys.stdout, "\n".join(lines)) else 1

@@ -71,7 +71,7 @@ async def open_app(settings: NotifierSettings, store_settings: StoreSettings) ->
     opened = open_store(store_settings, client_name="presswork-notifier", role=Role.NOTIFIER, observer=redis.observe)
     async with (
         opened as store,
-        authenticator.knowing(store, notes_use=False),
+        authenticator.knowing(store, writes=False),
         reported(redis.meter, **store_settings.profile),
     ):
         redis.show_quota(lambda: store.quota_exceeded)

@@ -38,7 +38,7 @@ class Identity(msgspec.Struct, frozen=True):
 
     `name`: of its key, token or subject, for the audit trail. `key_id`: the key that it stands and falls with, empty
     when there is none. `models`: those it may use, empty: all. `expires_at`: when it ends, s since the epoch.
-    `job_id`: the one job that a ticket is for.
+    `ticket_for`: the one job that a ticket is for, or `*`: its organisation's events; empty: there is no ticket.
     """
 
     organization_id: str | None = None
@@ -47,7 +47,7 @@ class Identity(msgspec.Struct, frozen=True):
     key_id: str = ""
     models: frozenset[str] = frozenset()
     expires_at: float | None = None
-    job_id: str | None = None
+    ticket_for: str = ""
 
     def may_see(self, organization_id: str) -> bool:
         """Whether this identity may know of that organisation's jobs (I9)."""

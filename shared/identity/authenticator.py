@@ -24,10 +24,13 @@ from shared.identity.key_ring import KeyRing
 from shared.identity.key_use import KeyUse
 from shared.identity.refusals import Reason, Refusals, Refused
 from shared.identity.settings import IdentitySettings
+from shared.identity.ticket_signer import TicketSigner, read_secrets, ticket_of
+from shared.identity.tickets import Ticket
 from shared.store.api_keys import ApiKey
 from shared.store.job_store import JobStore
 
 _DAY: Final = "%Y-%m-%d"
+_READER: Final = frozenset({Scope.EVENTS_READ})
 
 
 class Authenticator:
@@ -50,16 +53,24 @@ class Authenticator:
         self._refusals = Refusals(self.addresses, registry)
         # On loopback alone every caller may administer: where others call without a token nobody may.
         self._anonymous = msgspec.structs.replace(ANONYMOUS, scopes=ALL) if is_loopback(host) else ANONYMOUS
+        self._ticket_secrets = read_secrets(settings.ticket_secret)
+        self._ticket_seconds = settings.ticket_seconds
+        self._signer: TicketSigner | None = None
         self._ring: KeyRing | None = None
         self._use: KeyUse | None = None
 
     @asynccontextmanager
-    async def knowing(self, store: JobStore, *, notes_use: bool) -> AsyncIterator[None]:
-        """Know the keys of this store for the length of the block. `notes_use`: write the days of their use."""
+    async def knowing(self, store: JobStore, *, writes: bool) -> AsyncIterator[TicketSigner]:
+        """Know the keys of this store for the length of the block. `writes`: the days of their use are noted, and the
+        secret of tickets is made."""
         self._ring = KeyRing(store)
-        self._use = KeyUse(store.api_keys) if notes_use else None
+        self._use = KeyUse(store.api_keys) if writes else None
+        self._signer = TicketSigner(
+            self._ticket_secrets, store.ticket_secrets, seconds=self._ticket_seconds, makes=writes,
+            frugal=store.settings.frugal,
+        )  # fmt: skip
         try:
-            yield
+            yield self._signer
         finally:
             await self._ring.aclose()
             if self._use is not None:
@@ -74,6 +85,35 @@ class Authenticator:
         except Refused as refused:
             raise self._refusals.problem(refused, scope) from None
         return self._anonymous
+
+    async def identify_reader(self, scope: Mapping[str, Any]) -> Identity:
+        """The caller of a request for events, who may show a ticket in place of a token; errors as above."""
+        ticket = ticket_of(scope["query_string"])
+        if not ticket or self._signer is None or _authorization(scope["headers"]):
+            return await self.identify(scope)
+        try:
+            return await self._ticket_holder(await self._signer.open(ticket))
+        except Refused as refused:
+            raise self._refusals.problem(refused, scope) from None
+
+    async def _ticket_holder(self, ticket: Ticket) -> Identity:
+        """The identity of a ticket; Refused when the caller that it was made for is none any more."""
+        expires_at: float = ticket.expires_at
+        if ticket.key_id:
+            key = None if self._ring is None else await self._ring.find(ticket.key_id)
+            if key is None:
+                raise Refused(Reason.UNKNOWN)
+            held = self.identity_of(key)
+            expires_at = min(expires_at, held.expires_at or expires_at)
+        elif ticket.name == ANONYMOUS.name:
+            if self.required:
+                raise Refused(Reason.BAD_TICKET)
+        elif self._tokens.named(ticket.name) is None:
+            raise Refused(Reason.REVOKED)
+        return Identity(
+            ticket.organization_id, scopes=_READER, name=ticket.name, key_id=ticket.key_id, expires_at=expires_at,
+            ticket_for=ticket.about,
+        )  # fmt: skip
 
     async def holds(self, identity: Identity) -> bool:
         """Whether an identity that was found earlier is one still: its key may have ended since."""

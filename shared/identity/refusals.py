@@ -27,6 +27,7 @@ class Reason(StrEnum):
     UNKNOWN = "unknown"
     EXPIRED = "expired"
     REVOKED = "revoked"
+    BAD_TICKET = "bad_ticket"
 
 
 class Refused(Exception):

@@ -38,6 +38,7 @@ from shared.store.reading.organization_events import OrganizationLog
 from shared.store.results import CallReport, CancelReply, Claimed, Renewed, Rerouted, Submitted, WakeUp
 from shared.store.routing import Routing
 from shared.store.tenant_jobs import TenantJobs
+from shared.store.ticket_secrets import TicketSecrets
 from shared.store.transitions import Finish, Requeue, Reroute
 
 PING_FRESH_S: Final = 300.0
@@ -75,6 +76,7 @@ class JobStore:
         self.organization_events = OrganizationLog(self._reads, self.keys)
         self._pinged_at = -PING_FRESH_S
         self._clock = ServerClock()
+        self.ticket_secrets = TicketSecrets(self._reads, self.keys)
         self.api_keys = ApiKeys(self._calls, self._reads, self.keys)
         self.queries = Queries(self._calls, self._reads, self.keys)
         self.maintenance = Maintenance(self._calls, self._reads, self.keys, settings, self._clock)

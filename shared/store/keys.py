@@ -33,6 +33,7 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 | key:<key id>  | hash   | none; 30 d after its end   | an API key: hash, organisation, scopes (`api_keys.py`)         |
 | org_keys:<org> | zset  | none                       | ids of an organisation's keys, by creation (ms); `*`: all's |
 | organizations | set    | none                       | organisations that have keys or settings                      |
+| ticket_secrets | string | none                      | secrets of event tickets, the newest first                     |
 | audit_trail   | stream | none; capped               | changes of keys and settings, and by whom (`audit_trail.py`)   |
 
 <org> is an organisation's id as `encode_id` makes it, here, in `org` of a record and in the ledger's lines.
@@ -86,6 +87,7 @@ FIXED: Final = (
     "deadlines",
     "organizations",
     "audit_trail",
+    "ticket_secrets",
 )
 PREFIXES: Final = (
     "job", "log", "idem", "index", "usage", "org", "job_channel", "organization_channel", "control", "chain_set",

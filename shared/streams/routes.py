@@ -19,12 +19,13 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.types import Receive, Send
 from litestar.types import Scope as HttpScope
 
-from shared.errors import StoreUnavailable
+from shared.errors import JobNotFound, StoreUnavailable
 from shared.events import parse_event_id
 from shared.http.auth import Identity, Scope
 from shared.http.job_ids import read_job_id
-from shared.http.problems import METHOD_NOT_ALLOWED, NOT_FOUND, Problem, invalid
+from shared.http.problems import FORBIDDEN, METHOD_NOT_ALLOWED, NOT_FOUND, FieldError, Problem, invalid
 from shared.identity.authenticator import Authenticator
+from shared.identity.tickets import ORGANIZATION_EVENTS
 from shared.job import IDENTIFIER
 from shared.store.job_store import JobStore
 from shared.store.pubsub.listeners import NOTIFIED, Listener
@@ -79,7 +80,7 @@ class Streams:
         headers = scope["headers"]
         response = StreamResponse(scope, receive, send, send_seconds=self._send_s)
         try:
-            identity = await self._authenticator.identify(scope)
+            identity = await self._authenticator.identify_reader(scope)
         except StoreUnavailable:  # its key cannot be read now: a browser comes back after 200 alone
             await response.only(sse.retry_later())
             return
@@ -90,6 +91,7 @@ class Streams:
         job_id, organization_id = query.get("jobId"), query.get("organizationId")
         if (job_id is None) == (organization_id is None):
             raise invalid("jobId", "give either jobId or organizationId")
+        _check_ticket(identity, job_id)
         if job_id is not None:
             await self._serve(self._job(job_id, identity), _cursor(resume, parse_event_id), identity, response)
         elif organization_id is not None:
@@ -168,13 +170,22 @@ class Streams:
         return job_events
 
 
+def _check_ticket(identity: Identity, job_id: str | None) -> None:
+    """JobNotFound, or a 403 `Problem`, for a ticket that is for something else."""
+    if identity.ticket_for in ("", job_id or ORGANIZATION_EVENTS):
+        return
+    if job_id is not None:
+        raise JobNotFound(job_id)
+    raise Problem(FORBIDDEN, errors=[FieldError("organizationId", "not what the ticket is for")])
+
+
 def _query(raw: bytes) -> dict[str, str]:
     try:
         pairs = parse_qsl(raw.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_PARAMETERS, errors="strict")
     except ValueError:
         raise invalid("query", f"not readable, or more than {MAX_PARAMETERS} parameters") from None
     query = dict(pairs)
-    for name in ("jobId", "organizationId", "lastEventId"):
+    for name in ("jobId", "organizationId", "lastEventId", "ticket"):
         if sum(given == name for given, _ in pairs) > 1:
             raise invalid(name, "given twice")
     return query

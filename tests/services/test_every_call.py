@@ -25,6 +25,7 @@ NO_IDS: Final = {
 BODIES: Final[dict[str, Any]] = {
     "/api/ai/generate-content": body(organizationId="alice"),
     "/api/ai/generate-content/batch": {"jobs": [body(organizationId="alice")]},
+    "/api/ai/event-tickets": {"jobId": UNKNOWN["jobId"]},
     "/api/admin/keys": {"organizationId": "alice", "scopes": ["admin"]},
     "/api/admin/keys/{keyId}/rotate": {},
 }
@@ -34,12 +35,14 @@ BODIES: Final[dict[str, Any]] = {
 class Call:
     """One operation of the document."""
 
-    def __init__(self, path: str, method: str, described: dict[str, Any]) -> None:
+    def __init__(self, path: str, method: str, described: dict[str, Any], schemas: dict[str, Any]) -> None:
         self.path, self.method = path, method.upper()
         (self.scope,) = (Scope(scope) for need in described["security"] for scope in need["bearer"])
         self.takes_body = "requestBody" in described
         self.statuses = {int(status) for status in described["responses"]}
         self.parameters = {held["name"]: held["in"] for held in described.get("parameters", ())}
+        for name in _fields(described.get("requestBody", {}), schemas) & {*UNKNOWN, "organizationId"}:
+            self.parameters[name] = "body"
 
     @property
     def ids(self) -> set[str]:
@@ -50,19 +53,37 @@ class Call:
         """Call it with good values, but for `ids`."""
         values = UNKNOWN | ids
         query = {name: values[name] for name in self.ids if self.parameters[name] == "query"}
-        if "organizationId" in self.parameters:
+        if self.parameters.get("organizationId") == "query":
             query["organizationId"] = ids.get("organizationId", "alice")
         path = re.sub(r"\{(\w+)\}", lambda found: values[found[1]], self.path)
         return await client.request(
-            self.method, path, params=query, headers=bearer(token), json=BODIES[self.path] if self.takes_body else None
+            self.method, path, params=query, headers=bearer(token), json=self._content(ids) if self.takes_body else None
         )
+
+    def _content(self, ids: dict[str, str]) -> dict[str, Any]:
+        """Its good body, with those of these ids that belong into it."""
+        given = {name: value for name, value in ids.items() if self.parameters.get(name) == "body"}
+        content: dict[str, Any] = dict(BODIES[self.path])
+        if "organizationId" in given and "jobId" in content:  # one or the other
+            del content["jobId"]
+        return content | given
+
+
+def _fields(request: dict[str, Any], schemas: dict[str, Any]) -> set[str]:
+    """The names of the fields of a body."""
+    names: set[str] = set()
+    for content in request.get("content", {}).values():
+        reference = content["schema"].get("$ref", "").rpartition("/")[2]
+        names |= set(schemas.get(reference, {}).get("properties", ()))
+    return names
 
 
 async def calls_of(client: httpx.AsyncClient) -> list[Call]:
     """All calls that need a token."""
-    paths = (await client.get("/openapi.json")).json()["paths"]
+    document = (await client.get("/openapi.json")).json()
+    paths, schemas = document["paths"], document["components"]["schemas"]
     return [
-        Call(path, method, described)
+        Call(path, method, described, schemas)
         for path, item in paths.items()
         if path.startswith("/api/")
         for method, described in item.items()

@@ -121,7 +121,8 @@ async def test_the_document_is_complete(redis_url: str) -> None:
     assert set(document["paths"]) == {
         "/api/ai/generate-content", "/api/ai/generate-content/batch", "/api/ai/job-status", "/api/ai/queue-stats",
         "/api/ai/jobs", "/api/ai/jobs/{jobId}/cancel", "/api/ai/jobs/{jobId}/retry", "/api/ai/job-events",
-        "/api/ai/usage", "/api/admin/keys", "/api/admin/keys/{keyId}", "/api/admin/keys/{keyId}/rotate", "/health/live",
+        "/api/ai/usage", "/api/ai/event-tickets", "/api/admin/keys",
+        "/api/admin/keys/{keyId}", "/api/admin/keys/{keyId}/rotate", "/health/live",
         "/health/ready", "/metrics",
     }  # fmt: skip
     schemas = document["components"]["schemas"]

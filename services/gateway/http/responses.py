@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Final
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Meta
@@ -52,12 +53,17 @@ class Links:
             raise SettingsInvalid("PUBLIC_EVENTS_URL is not an http(s) URL")
         self._events = public_events_url.rstrip("/")
 
-    def accepted(self, submitted: Submitted, prefix: str) -> Accepted:
-        """The body of a 202. `prefix`: the path before every path (`prefix_of`)."""
+    def events(self, prefix: str, job_id: str | None, organization_id: str = "", ticket: str | None = None) -> str:
+        """Where the events of a job, or of an organisation, are; with a ticket for browsers."""
+        about = f"jobId={job_id}" if job_id else f"organizationId={quote(organization_id, safe='')}"
+        return f"{self._events or prefix}/api/ai/job-events?{about}" + (f"&ticket={ticket}" if ticket else "")
+
+    def accepted(self, submitted: Submitted, prefix: str, ticket: str | None = None) -> Accepted:
+        """The body of a 202. `prefix`: the path before every path (`prefix_of`); `ticket`: for the link to events."""
         job = submitted.job_id
         links = JobLinks(
             status=f"{prefix}/api/ai/job-status?jobId={job}",
-            events=f"{self._events or prefix}/api/ai/job-events?jobId={job}",
+            events=self.events(prefix, job, ticket=ticket),
             cancel=f"{prefix}/api/ai/jobs/{job}/cancel",
         )
         return Accepted(job, submitted.status, links)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Final
 
 import structlog
@@ -20,7 +21,8 @@ from shared.http.auth import Identity, Scope
 from shared.http.error_responses import from_error, submit_unavailable
 from shared.http.prefix import prefix_of
 from shared.http.problems import JOB_NOT_FAILED, Problem
-from shared.job import JobStatus
+from shared.identity.ticket_signer import TicketSigner
+from shared.job import JobStatus, NewJob
 from shared.store.job_store import JobStore
 from shared.store.results import Submitted
 from shared.telemetry.metrics import SubmitMetrics
@@ -43,6 +45,7 @@ class RetryCall:
         admission: Admission,
         metrics: SubmitMetrics,
         links: Links,
+        signer: TicketSigner,
     ) -> None:
         self._store = store
         self._finder = finder
@@ -50,6 +53,7 @@ class RetryCall:
         self._admission = admission
         self._submitted, self._refused = metrics.submitted, metrics.refused
         self._links = links
+        self._signer = signer
 
     def route(self) -> HTTPRouteHandler:
         """The handler, for the router of `/api/ai`."""
@@ -73,17 +77,21 @@ class RetryCall:
         ) -> Response[Accepted]:
             traceparent = read_traceparent(request.headers.get("traceparent", "").encode())
             try:
-                submitted = await self.retry(identity, job_id, traceparent)
+                submitted, retry = await self.retry(identity, job_id, traceparent)
             except Exception as error:
                 self._refused.labels(from_error(error).kind.slug).inc()
                 raise
-            accepted = self._links.accepted(submitted, prefix_of(request.scope))
+            ticket = await self._signer.issue_for_job(
+                identity, retry.spec.organization_id, submitted.job_id, time.time() + retry.deadline_ms / 1000
+            )
+            accepted = self._links.accepted(submitted, prefix_of(request.scope), ticket)
             return Response(accepted, headers={"Location": accepted.links.status})
 
         return retry_job
 
-    async def retry(self, identity: Identity, job_id: str, traceparent: str | None) -> Submitted:
-        """Queue the one retry of a job; a 409 `Problem` when it did not fail and was not cancelled."""
+    async def retry(self, identity: Identity, job_id: str, traceparent: str | None) -> tuple[Submitted, NewJob]:
+        """Queue the one retry of a job; answers how it was taken, and what it asks for. A 409 `Problem` when
+        the job did not fail and was not cancelled."""
         job = await self._finder.find(identity, job_id)
         if job.status not in RETRIABLE:
             raise Problem(JOB_NOT_FAILED, f"it is {job.status}", job_id=job.id, job_status=job.status)
@@ -99,4 +107,4 @@ class RetryCall:
         if submitted.created:
             self._submitted.labels(retry.spec.priority).inc()
             _log.info("job_retried", job_id=retry.id, retry_of=job.id, organization=job.organization_id)
-        return submitted
+        return submitted, retry

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
 import msgspec
@@ -21,6 +22,7 @@ from shared.http.auth import Identity
 from shared.http.error_responses import submit_unavailable
 from shared.http.prefix import prefix_of
 from shared.http.problems import OVERLOADED, QUEUE_FULL, STORE_FULL, STORE_QUOTA, STORE_UNAVAILABLE
+from shared.identity.ticket_signer import TicketSigner
 from shared.job import NewJob, Priority
 from shared.store.results import Submitted
 from shared.telemetry.metrics import SubmitMetrics
@@ -46,12 +48,14 @@ class SubmitCall:
         awaited: AwaitedJobs,
         metrics: SubmitMetrics,
         links: Links,
+        signer: TicketSigner,
     ) -> None:
         self._posts = posts
         self._maker = maker
         self._admission = admission
         self._awaited = awaited
         self._links = links
+        self._signer = signer
         self._submitted = {queue: metrics.submitted.labels(queue) for queue in Priority}
         for kind in TRANSIENT:
             metrics.refused.labels(kind.slug)
@@ -79,7 +83,10 @@ class SubmitCall:
         except StoreUnavailable as error:
             raise submit_unavailable(error, job.id) from None
 
-        accepted = self._links.accepted(submitted, prefix_of(scope))
+        ticket = await self._signer.issue_for_job(
+            identity, job.spec.organization_id, submitted.job_id, time.time() + job.deadline_ms / 1000
+        )
+        accepted = self._links.accepted(submitted, prefix_of(scope), ticket)
         await send_json(send, 202, _encode(accepted), (b"location", accepted.links.status.encode()))
 
     async def submit(self, job: NewJob) -> Submitted:

@@ -61,7 +61,7 @@ DIRECT: Final = {
         "ZRANGE",
     ),
     Role.WORKER: (*_READS, "TIME", "XREAD", "EXISTS", "ZRANGE", "SET", "SCAN", "ZADD", "PEXPIRE", "XGROUP CREATE"),
-    Role.NOTIFIER: _READS,
+    Role.NOTIFIER: (*_READS, "GET"),
 }
 """What each sends outside of scripts, and what can be tried inside of one."""
 
@@ -84,6 +84,9 @@ PUBLISHES: Final = {
 
 READ: Final = ("job", "log", "org", "key")
 """Kinds of keys that a service reads which changes none."""
+
+READ_FIXED: Final = ("ticket_secrets",)
+"""Single keys that it reads."""
 
 PROBED: Final = "vet"
 """Last part of the names that are tried. No key is ever called so."""
@@ -144,7 +147,11 @@ def commands(role: Role, *, frugal: bool = False) -> list[str]:
 
 def acl(role: Role, keys: Keys, *, frugal: bool = False) -> list[str]:
     """The rules of the smallest Redis user of a role, to follow `ACL SETUSER <name> on ><password>`."""
-    allowed = [f"~{keys.pattern}"] if role.writes else [f"%R~{keys.prefix(name)}*" for name in READ]
+    allowed = (
+        [f"~{keys.pattern}"]
+        if role.writes
+        else [*(f"%R~{keys.prefix(name)}*" for name in READ), *(f"%R~{keys.fixed(name)}" for name in READ_FIXED)]
+    )
     channels = dict.fromkeys((*SUBSCRIBES[role], *PUBLISHES[role]))
     rules = [f"+{command.lower().replace(' ', '|')}" for command in commands(role, frugal=frugal)]
     return ["resetchannels", "-@all", *allowed, *(f"&{keys.prefix(name)}*" for name in channels), *rules]
@@ -164,7 +171,7 @@ def probes(role: Role, keys: Keys) -> list[Call]:
         # Greater than what there is, or than for ever: it never is, and yet it is a write.
         found += [("PEXPIRE", name, 1, "GT") for name in names]
     else:
-        names = [keys.prefix(name) + PROBED for name in READ]
+        names = [*(keys.prefix(name) + PROBED for name in READ), *map(keys.fixed, READ_FIXED)]
     found += [("PING",), *(("HMGET", name, "x") for name in names)]
     return found + [("PUBLISH", keys.prefix(name) + PROBED, "") for name in PUBLISHES[role]]
 
