@@ -27,6 +27,10 @@ class StoreUnfit(StoreUnavailable):
     """Redis, or its user, can do less than this service needs; the message names what is missing."""
 
 
+class IdentityUnavailable(StoreUnavailable):
+    """The identity provider's keys could not be fetched, so that its tokens cannot be checked now."""
+
+
 class StoreFull(PressworkError):
     """The server is out of memory for new jobs; running jobs go on."""
 

@@ -14,6 +14,7 @@ from litestar.types import ExceptionHandlersMap
 
 from shared.errors import (
     IdempotencyConflict,
+    IdentityUnavailable,
     JobNotFound,
     JobUnreadable,
     KeyNotFound,
@@ -27,6 +28,7 @@ from shared.errors import (
 from shared.http.problems import (
     FORBIDDEN,
     IDEMPOTENCY_CONFLICT,
+    IDENTITY_UNAVAILABLE,
     INTERNAL,
     INVALID,
     JOB_UNREADABLE,
@@ -76,6 +78,7 @@ _OF_STORE: Final[dict[type[Exception], Callable[[], Problem]]] = {
     StoreFull: lambda: Problem(STORE_FULL, retry_after=10),
     Overloaded: lambda: Problem(OVERLOADED, retry_after=1),
     StoreUnavailable: unavailable,
+    IdentityUnavailable: lambda: Problem(IDENTITY_UNAVAILABLE, retry_after=5),
     StoreUnfit: lambda: Problem(STORE_UNFIT, retry_after=5),
 }
 

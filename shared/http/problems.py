@@ -61,6 +61,7 @@ STORE_UNFIT: Final = Kind("store-unfit", 503, "The queue's Redis lacks something
 STORE_FULL: Final = Kind("store-full", 503, "The queue has no memory left for new jobs")
 QUEUE_FULL: Final = Kind("queue-full", 503, "Too many jobs are waiting")
 OVERLOADED: Final = Kind("overloaded", 503, "Too many requests at once")
+IDENTITY_UNAVAILABLE: Final = Kind("identity-unavailable", 503, "The identity provider cannot be reached")
 DRAINING: Final = Kind("draining", 503, "This instance is shutting down")
 NOT_LIVE: Final = Kind("not-live", 503, "The service is stuck")
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import lru_cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from litestar.di import Provide
@@ -20,6 +20,7 @@ from shared.http.auth import ALL, ANONYMOUS, ApiTokens, Identity, Scope
 from shared.http.hosts import is_loopback
 from shared.identity import key_text
 from shared.identity.client_address import ClientAddresses
+from shared.identity.jwt_settings import check_jwt
 from shared.identity.key_ring import KeyRing
 from shared.identity.key_use import KeyUse
 from shared.identity.refusals import Reason, Refusals, Refused
@@ -29,12 +30,15 @@ from shared.identity.tickets import Ticket
 from shared.store.api_keys import ApiKey
 from shared.store.job_store import JobStore
 
+if TYPE_CHECKING:
+    from shared.identity.jwt_tokens import JwtTokens
+
 _DAY: Final = "%Y-%m-%d"
 _READER: Final = frozenset({Scope.EVENTS_READ})
 
 
 class Authenticator:
-    """Checks bearer tokens: those of API_TOKENS, and keys in Redis.
+    """Checks bearer tokens: those of API_TOKENS, keys in Redis, and JWTs.
 
     Where no token is asked for, callers without one are anonymous; a key that is presented all the same is checked.
     """
@@ -42,7 +46,8 @@ class Authenticator:
     def __init__(self, settings: IdentitySettings, *, host: str, registry: CollectorRegistry) -> None:
         """SettingsInvalid when a setting is malformed, or when a service that others can reach asks for no token."""
         self._tokens = ApiTokens(settings.api_tokens)
-        self.required = bool(self._tokens) or settings.api_keys
+        self._jwt = _jwt_tokens(settings) if check_jwt(settings) else None
+        self.required = bool(self._tokens) or settings.api_keys or self._jwt is not None
         """Whether a token is asked for."""
         if not self.required and not settings.allow_anonymous and not is_loopback(host):
             raise SettingsInvalid(
@@ -73,6 +78,8 @@ class Authenticator:
             yield self._signer
         finally:
             await self._ring.aclose()
+            if self._jwt is not None:
+                await self._jwt.aclose()
             if self._use is not None:
                 await self._use.aclose()
 
@@ -108,12 +115,16 @@ class Authenticator:
         elif ticket.name == ANONYMOUS.name:
             if self.required:
                 raise Refused(Reason.BAD_TICKET)
-        elif self._tokens.named(ticket.name) is None:
+        elif not self._stands(ticket.name):
             raise Refused(Reason.REVOKED)
         return Identity(
             ticket.organization_id, scopes=_READER, name=ticket.name, key_id=ticket.key_id, expires_at=expires_at,
             ticket_for=ticket.about,
         )  # fmt: skip
+
+    def _stands(self, name: str) -> bool:
+        """Whether a token, or a subject's issuer, is one still."""
+        return self._tokens.named(name) is not None or (self._jwt is not None and self._jwt.issued(name))
 
     async def holds(self, identity: Identity) -> bool:
         """Whether an identity that was found earlier is one still: its key may have ended since."""
@@ -150,6 +161,8 @@ class Authenticator:
         text = token.decode("latin-1")
         if text.startswith(key_text.START):
             return await self._holder(text)
+        if self._jwt is not None and text.count(".") == 2:
+            return await self._jwt.identify(text)
         raise Refused(Reason.UNKNOWN)
 
     async def _holder(self, text: str) -> Identity:
@@ -180,6 +193,12 @@ class Authenticator:
             models=frozenset(key.models),
             expires_at=None if key.expires_ms is None else key.expires_ms / 1000,
         )
+
+
+def _jwt_tokens(settings: IdentitySettings) -> JwtTokens:
+    from shared.identity.jwt_tokens import JwtTokens  # noqa: PLC0415 - only who accepts JWTs needs the library
+
+    return JwtTokens(settings)
 
 
 @lru_cache(maxsize=256)

@@ -28,6 +28,7 @@ class Reason(StrEnum):
     EXPIRED = "expired"
     REVOKED = "revoked"
     BAD_TICKET = "bad_ticket"
+    BAD_JWT = "bad_jwt"
 
 
 class Refused(Exception):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from shared.http.access import AccessSettings
+from shared.identity.jwt_settings import JwtSettings
 from shared.settings import PositiveSeconds
 
 
-class IdentitySettings(AccessSettings, frozen=True, kw_only=True):
+class IdentitySettings(JwtSettings, frozen=True, kw_only=True):
     """Who may call.
 
     `api_tokens`: hashes of tokens, one per line. `api_keys`: every caller needs a key, also where API_TOKENS is empty.
