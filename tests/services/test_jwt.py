@@ -7,6 +7,7 @@ import base64
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import Any
 
 import httpx
@@ -88,11 +89,10 @@ async def test_a_good_token_is_its_organization(client: httpx.AsyncClient, key: 
         ({"scope": None}, False),
         ({"scope": ["jobs:reads"], "scp": {"jobs:read": True}}, False),
         ({"aud": ["other", AUDIENCE]}, True),
-        ({"exp": int(time.time()) - 10}, True),
     ],
 )
 async def test_scopes_and_lists(client: httpx.AsyncClient, content: dict[str, Any], granted: bool) -> None:
-    """Words or lists, under three names; without any there are no rights. Clocks may differ a little."""
+    """Words or lists, under three names; without any there are no rights."""
     answer = await client.get(LISTING, headers=bearer(token(claims(**content))))
     if granted:
         assert answer.status_code == 200
@@ -164,6 +164,11 @@ async def test_only_a_setting_makes_an_administrator(redis_url: str) -> None:
         assert made.json()["organizationId"] == "alice"
 
 
+async def test_clocks_may_differ_a_little(client: httpx.AsyncClient) -> None:
+    """A token that ended a moment ago by our clock is taken."""
+    assert (await client.get(LISTING, headers=bearer(token(claims(exp=int(time.time()) - 3))))).status_code == 200
+
+
 async def test_the_last_good_set_survives_an_outage(client: httpx.AsyncClient, provider: Provider) -> None:
     """Known keys go on; an unknown one asks, once in 10 s; before there is any set the answer is 503."""
     fresh = token(key=OTHER, kid="new")
@@ -221,10 +226,14 @@ async def test_a_new_key_is_found_and_an_old_one_forgotten() -> None:
     await keys.aclose()
 
 
+def _say(document: bytes, _: str) -> bytes:
+    return document
+
+
 async def test_without_any_set_nothing_is_judged() -> None:
     """A provider that answers nonsense leaves no set: the caller is told to come back."""
     for nonsense in (b"", b"[]", b"{}", b'{"keys": 5}', b"x" * 100):
-        keys = KeySet("https://id.example.com/", fetched=lambda _, said=nonsense: said)
+        keys = KeySet("https://id.example.com/", fetched=partial(_say, nonsense))
         with pytest.raises(IdentityUnavailable):
             await keys.find("a")
 

@@ -54,7 +54,8 @@ def described(kid: str, key: Any, **more: Any) -> dict[str, Any]:
     """A public key as a key set holds it."""
     kind: Any = {rsa.RSAPrivateKey: RSAAlgorithm, ec.EllipticCurvePrivateKey: ECAlgorithm}
     algorithm = next((made for base, made in kind.items() if isinstance(key, base)), OKPAlgorithm)
-    return json.loads(algorithm.to_jwk(key.public_key())) | {"kid": kid} | more
+    held: dict[str, Any] = json.loads(algorithm.to_jwk(key.public_key()))
+    return held | {"kid": kid} | more
 
 
 class Provider:
