@@ -15,10 +15,11 @@ from shared.http.auth import Scope
 from shared.identity.key_text import KEY_ID, new_key
 from shared.job import IDENTIFIER
 from shared.settings import read_store
-from shared.store.api_keys import OPERATORS, ApiKey
+from shared.store.api_keys import ApiKey
 from shared.store.audit_trail import Actor
 from shared.store.connection import select_transport
 from shared.store.job_store import JobStore, open_store
+from shared.store.keys import OPERATORS
 from shared.store.preflight.requirements import Role
 from shared.telemetry.log_sink import say
 

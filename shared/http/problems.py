@@ -37,6 +37,7 @@ UNAUTHORIZED: Final = Kind("unauthorized", 401, "A valid bearer token is needed"
 FORBIDDEN: Final = Kind("forbidden", 403, "This token may not act for that organization")
 INSUFFICIENT_SCOPE: Final = Kind("insufficient-scope", 403, "This key does not have the scope that the call needs")
 MODEL_NOT_ALLOWED: Final = Kind("model-not-allowed", 403, "This key may not use that model")
+OPERATORS_ONLY: Final = Kind("operators-only", 403, "Only an operator's key may change this")
 FOREIGN_ORIGIN: Final = Kind("foreign-origin", 403, "Pages of this origin may not call this service")
 NOT_FOUND: Final = Kind("not-found", 404, "There is nothing here")
 LISTING_OFF: Final = Kind("listing-off", 404, "Jobs are not listed here")

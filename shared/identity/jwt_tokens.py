@@ -21,7 +21,7 @@ from shared.identity.jwt_settings import JwtSettings
 from shared.identity.refusals import Reason, Refused
 from shared.job import IDENTIFIER
 from shared.settings import entries
-from shared.store.api_keys import OPERATORS
+from shared.store.keys import OPERATORS
 
 ALGORITHMS: Final = (
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",

@@ -16,11 +16,8 @@ import msgspec
 from shared.errors import KeyNotFound, StoreUnavailable, TooManyKeys
 from shared.store.audit_trail import TRAIL_LENGTH, Actor, entry
 from shared.store.engine.script_calls import ScriptCalls
-from shared.store.keys import Keys, decode_id, encode_id
+from shared.store.keys import OPERATORS, Keys, decode_id, encode_id
 from shared.store.reading.commands import Reads
-
-OPERATORS: Final = "*"
-"""The organisation of a key that is bound to none. No organisation is encoded so."""
 
 KEYS_MAX: Final = 1000
 """Keys of one organisation, those included that ended lately."""
@@ -111,7 +108,7 @@ class ApiKeys:
 
     async def all(self) -> list[ApiKey]:
         """The keys of the operators and of all organisations."""
-        holders = await self._reads.execute("SMEMBERS", self._keys.fixed("organizations"))
+        holders = await self._reads.execute("SMEMBERS", self._keys.fixed("tenants"))
         found = await self.of(None)
         for holder in sorted(holders):
             found += await self.of(decode_id(holder.decode()))

@@ -5,9 +5,13 @@ The scripts that make the changes write the entries: there is no change without 
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import msgspec
+
+from shared.store.keys import OPERATORS, Keys, decode_id, encode_id
+from shared.store.reading.commands import Reads
 
 TRAIL_LENGTH: Final = 100_000
 """Entries that are kept, about: older ones go."""
@@ -48,3 +52,70 @@ def entry(action: str, actor: Actor, **details: Any) -> bytes:
         a=action, k=actor.key_id, o=actor.organization_id, ip=actor.address, rq=actor.request_id, d=details
     )
     return _encode(stored)
+
+
+class WrittenEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry as it is read. `id` names its place, `at_ms` its time; `organization_id`: the one that it is about,
+    None: the operators."""
+
+    id: str
+    at_ms: int
+    organization_id: str | None
+    entry: AuditEntry
+
+
+class AuditPage(msgspec.Struct, frozen=True):
+    """Entries, newest first. `cursor` continues; None at the end."""
+
+    entries: list[WrittenEntry]
+    cursor: str | None
+
+
+PIECE: Final = 500
+SCANNED_MAX: Final = 10_000
+"""Entries that one page reads at most: it may be shorter than asked, its cursor goes on."""
+
+_CURSOR: Final = re.compile(r"\d{1,20}-\d{1,20}\Z")
+_decoder: Final = msgspec.json.Decoder(AuditEntry)
+
+
+class AuditTrail:
+    """The reader of one store's trail. May raise StoreUnavailable."""
+
+    def __init__(self, reads: Reads, keys: Keys) -> None:
+        self._reads = reads
+        self._key = keys.fixed("audit_trail")
+
+    async def page(self, organization_id: str | None, *, every: bool, cursor: str | None, limit: int) -> AuditPage:
+        """Up to `limit` entries before `cursor`. `every`: of all organisations, whatever `organization_id` says; None:
+        the operators'. ValueError for a cursor that was not made here."""
+        if cursor is not None and _CURSOR.match(cursor) is None:
+            raise ValueError("not a cursor of the audit trail")
+        wanted = OPERATORS if organization_id is None else encode_id(organization_id)
+        found: list[WrittenEntry] = []
+        before = "+" if cursor is None else f"({cursor}"
+        for _ in range(SCANNED_MAX // PIECE):
+            rows = await self._reads.execute("XREVRANGE", self._key, before, "-", "COUNT", PIECE)
+            for raw, flat in rows:
+                entry_id, fields = raw.decode(), dict(zip(flat[::2], flat[1::2], strict=True))
+                before = f"({entry_id}"
+                if every or fields.get(b"o", b"").decode() == wanted:
+                    found += _written(entry_id, fields)
+                if len(found) == limit:
+                    return AuditPage(found, entry_id)
+            if len(rows) < PIECE:
+                return AuditPage(found, None)
+        return AuditPage(found, before[1:])
+
+
+def _written(entry_id: str, fields: dict[bytes, bytes]) -> list[WrittenEntry]:
+    """The entry; none for one that cannot be read."""
+    try:
+        stored = _decoder.decode(fields[b"e"])
+        holder = fields[b"o"].decode()
+    except (KeyError, ValueError, msgspec.MsgspecError):
+        return []
+    organization = None if holder == OPERATORS else decode_id(holder)
+    return [
+        WrittenEntry(id=entry_id, at_ms=int(entry_id.partition("-")[0]), organization_id=organization, entry=stored)
+    ]

@@ -21,6 +21,7 @@ from shared.job import Claim, JobSnapshot, JobStatus, NewJob
 from shared.settings import StoreSettings
 from shared.store import backend
 from shared.store.api_keys import ApiKeys
+from shared.store.audit_trail import AuditTrail
 from shared.store.connection import server_errors
 from shared.store.connection.connector import RedisSettings
 from shared.store.connection.multiplexer import Observer
@@ -38,6 +39,7 @@ from shared.store.reading.organization_events import OrganizationLog
 from shared.store.results import CallReport, CancelReply, Claimed, Renewed, Rerouted, Submitted, WakeUp
 from shared.store.routing import Routing
 from shared.store.tenant_jobs import TenantJobs
+from shared.store.tenant_settings import Tenants
 from shared.store.ticket_secrets import TicketSecrets
 from shared.store.transitions import Finish, Requeue, Reroute
 
@@ -76,6 +78,8 @@ class JobStore:
         self.organization_events = OrganizationLog(self._reads, self.keys)
         self._pinged_at = -PING_FRESH_S
         self._clock = ServerClock()
+        self.tenants = Tenants(self._calls, self._reads, self.keys)
+        self.audit_trail = AuditTrail(self._reads, self.keys)
         self.ticket_secrets = TicketSecrets(self._reads, self.keys)
         self.api_keys = ApiKeys(self._calls, self._reads, self.keys)
         self.queries = Queries(self._calls, self._reads, self.keys)

@@ -32,7 +32,8 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 | org:<org>     | stream | 24 h                       | life-cycle events of an organisation, newest 1,000            |
 | key:<key id>  | hash   | none; 30 d after its end   | an API key: hash, organisation, scopes (`api_keys.py`)         |
 | org_keys:<org> | zset  | none                       | ids of an organisation's keys, by creation (ms); `*`: all's |
-| organizations | set    | none                       | organisations that have keys or settings                      |
+| settings:<org> | hash  | none                       | what operators settled for it (`tenant_settings.py`)          |
+| tenants       | set    | none                       | organisations that have keys or settings                      |
 | ticket_secrets | string | none                      | secrets of event tickets, the newest first                     |
 | audit_trail   | stream | none; capped               | changes of keys and settings, and by whom (`audit_trail.py`)   |
 
@@ -50,6 +51,9 @@ from typing import Final
 from urllib.parse import quote, unquote
 
 from shared.job import SHARD
+
+OPERATORS: Final = "*"
+"""In the place of an organisation's id: of none. No organisation is encoded so."""
 
 GROUP: Final = "workers"
 """The one consumer group of every stream."""
@@ -85,13 +89,13 @@ FIXED: Final = (
     "gates",
     "throttled_deadlines",
     "deadlines",
-    "organizations",
+    "tenants",
     "audit_trail",
     "ticket_secrets",
 )
 PREFIXES: Final = (
     "job", "log", "idem", "index", "usage", "org", "job_channel", "organization_channel", "control", "chain_set",
-    "throttled", "wake", "key", "org_keys", "key_channel",
+    "throttled", "wake", "key", "org_keys", "key_channel", "settings",
 )  # fmt: skip
 
 
@@ -189,6 +193,10 @@ class Keys:
     def organization_keys(self, holder: str) -> str:
         """Ids of the API keys of an organisation, encoded, or of the operators (`*`)."""
         return self.prefix("org_keys") + holder
+
+    def settings(self, organization_id: str) -> str:
+        """What operators settled for an organisation."""
+        return self.prefix("settings") + encode_id(organization_id)
 
     @property
     def key_channel(self) -> str:

@@ -122,7 +122,8 @@ async def test_the_document_is_complete(redis_url: str) -> None:
         "/api/ai/generate-content", "/api/ai/generate-content/batch", "/api/ai/job-status", "/api/ai/queue-stats",
         "/api/ai/jobs", "/api/ai/jobs/{jobId}/cancel", "/api/ai/jobs/{jobId}/retry", "/api/ai/job-events",
         "/api/ai/usage", "/api/ai/event-tickets", "/api/admin/keys",
-        "/api/admin/keys/{keyId}", "/api/admin/keys/{keyId}/rotate", "/health/live",
+        "/api/admin/keys/{keyId}", "/api/admin/keys/{keyId}/rotate",
+        "/api/admin/organizations", "/api/admin/organizations/{id}", "/api/admin/audit", "/health/live",
         "/health/ready", "/metrics",
     }  # fmt: skip
     schemas = document["components"]["schemas"]
@@ -131,7 +132,13 @@ async def test_the_document_is_complete(redis_url: str) -> None:
     assert schemas["JobRequest"]["additionalProperties"] is False
     assert schemas["JobRequest"]["properties"]["model"]["enum"] == ["gpt-x", None]
     assert schemas["BatchJob"]["properties"]["providers"]["items"]["enum"] == ["openai:gpt-x"]
-    assert {name for item in document["paths"].values() for name in item} == {"get", "post", "delete", "servers"}
+    assert {name for item in document["paths"].values() for name in item} == {
+        "get",
+        "post",
+        "patch",
+        "delete",
+        "servers",
+    }
     location = document["paths"]["/api/ai/generate-content"]["post"]["responses"]["202"]["headers"]["Location"]
     assert location["schema"] == {"type": "string"}
     parameters = document["paths"]["/api/ai/jobs"]["get"]["parameters"]

@@ -1,1 +1,1 @@
-"""Administration: API keys, and by whom they were changed."""
+"""Administration: API keys, settings of organisations, and the audit trail."""

@@ -12,7 +12,8 @@ from services.gateway.submit.schemas import Identifier
 from shared.events import iso_time
 from shared.http.auth import Scope
 from shared.identity.key_text import PATTERN
-from shared.store.api_keys import OPERATORS, ApiKey
+from shared.store.api_keys import ApiKey
+from shared.store.keys import OPERATORS
 
 LABEL_MAX: Final = 100
 MODELS_MAX: Final = 64

@@ -35,8 +35,9 @@ from shared.http.auth import Identity, Scope
 from shared.http.problems import KEY_ENDED, Problem, invalid
 from shared.identity.client_address import ClientAddresses
 from shared.identity.key_text import KEY_ID, new_key
-from shared.store.api_keys import OPERATORS, ApiKey, ApiKeys
+from shared.store.api_keys import ApiKey, ApiKeys
 from shared.store.audit_trail import Actor
+from shared.store.keys import OPERATORS
 
 AnyRequest = Request[Any, Any, Any]
 KeyIdInPath = Annotated[str, PathParameter(name="keyId", description="Id of the key")]

@@ -7,7 +7,9 @@ from typing import Final
 from litestar import HttpMethod, Router
 from litestar.routes import HTTPRoute
 
+from services.gateway.admin.audit import AuditCall
 from services.gateway.admin.keys import KeyCalls
+from services.gateway.admin.organizations import OrganizationCalls
 from shared.http.health import NO_STORE
 from shared.identity.authenticator import Authenticator
 from shared.store.job_store import JobStore
@@ -19,7 +21,11 @@ def admin_router(store: JobStore, authenticator: Authenticator) -> Router:
     """All calls that administer."""
     router = Router(
         PATH,
-        route_handlers=KeyCalls(store.api_keys, authenticator.addresses).routes(),
+        route_handlers=[
+            *KeyCalls(store.api_keys, authenticator.addresses).routes(),
+            *OrganizationCalls(store.tenants, authenticator.addresses).routes(),
+            AuditCall(store.audit_trail).route(),
+        ],
         dependencies={"identity": authenticator.provide()},
         response_headers=[NO_STORE],
         tags=["administration"],

@@ -1,5 +1,5 @@
 -- Makes an API key. One that takes the place of another ends that one after an overlap.
--- KEYS audit_trail organizations
+-- KEYS audit_trail tenants
 -- PREFIX key org_keys key_channel
 -- ARGV id organization record expires keys_max kept replaced overlap owner entry trail_length
 -- record: a JSON array of fields and values. expires: ms since the epoch, 0: never. kept: how long the record of a key
@@ -36,6 +36,6 @@ if expires ~= '0' then
   redis.call('PEXPIRE', made, string.format('%d', math.max(1, tonumber(expires) - now + tonumber(kept))))
 end
 redis.call('ZADD', list, created, id)
-if organization ~= '*' then redis.call('SADD', organizations, organization) end
+if organization ~= '*' then redis.call('SADD', tenants, organization) end
 append_entry(organization, entry)
 return {'NEW', created}

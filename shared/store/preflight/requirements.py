@@ -36,6 +36,7 @@ class Role(enum.Enum):
 SCRIPTS: Final = {
     Role.GATEWAY: (
         "failover", "submit", "cancel", "stats", "oldest", "list", "usage", "create_key", "revoke_key", "note_key_use",
+        "put_settings",
         "vet",
     ),
     Role.WORKER: (
