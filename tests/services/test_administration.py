@@ -66,10 +66,12 @@ async def test_what_is_given_changes_and_the_rest_stays(client: httpx.AsyncClien
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"weight": 0}, "weight"), ({"weight": 17}, "weight"), ({"weight": 1.5}, "weight"), ({"slotShare": 101}, "slotShare"),
+        ({"weight": 0}, "weight"), ({"weight": 17}, "weight"), ({"weight": 1.5}, "weight"),
+        ({"slotShare": 101}, "slotShare"),
         ({"limits": {"queuedJobs": -1}}, "limits.queuedJobs"), ({"limits": None}, "limits"),
         ({"limits": {"queued": 1}}, "limits.queued"), ({"budget": {"monthUsd": -0.01}}, "budget.monthUsd"),
-        ({"retention": {"usageDays": 0}}, "retention.usageDays"), ({"paused": None}, "paused"), ({"color": "red"}, "color"),
+        ({"retention": {"usageDays": 0}}, "retention.usageDays"), ({"paused": None}, "paused"),
+        ({"color": "red"}, "color"),
     ],
     ids=str,
 )  # fmt: skip
