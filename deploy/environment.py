@@ -14,13 +14,13 @@ PROVIDER_SECRET: Final = re.compile(r"(?:\w+_)?API_KEY(?:_FILE)?|PROVIDER_\w+_KE
 
 
 def of_service(name: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment of one service. The gateway has no key, so it is told which providers and models they stand for.
+    """The environment of one service. The gateway has no key, so it gets the `provider:model` names.
 
     SettingsInvalid when the worker's settings are wrong.
     """
     if name == "worker":
         return dict(environment)
-    told = {key: value for key, value in environment.items() if not PROVIDER_SECRET.fullmatch(key)}
+    own = {key: value for key, value in environment.items() if not PROVIDER_SECRET.fullmatch(key)}
     if not environment.get("PROVIDERS", "").strip():
-        told["PROVIDERS"] = ",".join(read(environment, WorkerSettings, servers=()).chain)
-    return told
+        own["PROVIDERS"] = ",".join(read(environment, WorkerSettings, servers=()).chain)
+    return own

@@ -83,7 +83,7 @@ def _check(wanted: argparse.Namespace) -> None:
 
 
 async def _run(wanted: argparse.Namespace, mapping: Mapping[str, str]) -> int:
-    settings = await select_transport.settle(read_store(mapping), may_use_rest=True)
+    settings = await select_transport.select(read_store(mapping), may_use_rest=True)
     async with open_store(settings, client_name="presswork-keys", role=Role.GATEWAY) as store:
         if wanted.command == "create":
             lines = [await _create(store, wanted)]

@@ -50,11 +50,11 @@ class Identity(msgspec.Struct, frozen=True):
     ticket_for: str = ""
 
     def may_see(self, organization_id: str) -> bool:
-        """Whether this identity may know of that organisation's jobs (I9)."""
+        """Whether this identity may learn of that organisation's jobs (I9)."""
         return self.organization_id is None or self.organization_id == organization_id
 
     def require(self, organization_id: str, field: str = "organizationId") -> None:
-        """Raise a 403 `Problem` that names `field`, unless this identity may know of that organisation's jobs."""
+        """Raise a 403 `Problem` that names `field`, unless this identity may learn of that organisation's jobs."""
         if not self.may_see(organization_id):
             raise Problem(FORBIDDEN, errors=[FieldError(field, "not the token's organization")])
 

@@ -16,8 +16,8 @@ from litestar.types import Scope as HttpScope
 from prometheus_client import CollectorRegistry
 
 from shared.errors import SettingsInvalid, StoreUnavailable
+from shared.http.access import is_loopback
 from shared.http.auth import ALL, ANONYMOUS, ApiTokens, Identity, Scope
-from shared.http.hosts import is_loopback
 from shared.identity import key_text
 from shared.identity.client_address import ClientAddresses
 from shared.identity.jwt_settings import check_jwt

@@ -18,7 +18,7 @@ import jwt
 import structlog
 
 from shared.errors import IdentityUnavailable, SettingsInvalid
-from shared.http.hosts import is_loopback
+from shared.http.access import is_loopback
 
 FRESH_S: Final = 600.0
 """Age of a set from which on it is fetched anew, beside the requests."""

@@ -15,9 +15,8 @@ import msgspec
 
 from shared.errors import KeyNotFound, StoreUnavailable, TooManyKeys
 from shared.store.audit_trail import TRAIL_LENGTH, Actor, entry
-from shared.store.engine.script_calls import ScriptCalls
+from shared.store.engine.calls import Reads, ScriptCalls
 from shared.store.keys import OPERATORS, Keys, decode_id, encode_id
-from shared.store.reading.commands import Reads
 
 KEYS_MAX: Final = 1000
 """Keys of one organisation, those included that ended lately."""

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
+from shared.store.engine.calls import Reads
 from shared.store.keys import OPERATORS, Keys, decode_id, encode_id
-from shared.store.reading.commands import Reads
 
 TRAIL_LENGTH: Final = 100_000
 """Entries that are kept, about: older ones go."""

@@ -13,9 +13,8 @@ from typing import Any, Final
 import msgspec
 
 from shared.store.audit_trail import TRAIL_LENGTH, Actor, entry
-from shared.store.engine.script_calls import ScriptCalls
+from shared.store.engine.calls import Reads, ScriptCalls
 from shared.store.keys import Keys, decode_id, encode_id
-from shared.store.reading.commands import Reads
 
 _encode: Final = msgspec.json.Encoder().encode
 

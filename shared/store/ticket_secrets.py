@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import secrets
 
+from shared.store.engine.calls import Reads
 from shared.store.keys import Keys
-from shared.store.reading.commands import Reads
 
 
 class TicketSecrets:

@@ -9,8 +9,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from shared.errors import SettingsInvalid
+from shared.http.access import is_loopback
 from shared.http.auth import ALL, ALL_BUT_ADMIN, Identity, Scope, hash_token
-from shared.http.hosts import is_loopback
 from shared.http.problems import Problem
 from shared.identity import key_text
 from shared.identity.authenticator import Authenticator

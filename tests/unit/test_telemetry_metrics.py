@@ -8,10 +8,10 @@ from prometheus_client import CollectorRegistry
 
 from shared.identity.refusals import Reason
 from shared.telemetry.auth_metrics import AuthMetrics
+from shared.telemetry.command_budget import RedisMetrics
 from shared.telemetry.metrics import (
     JOB_BUCKETS,
     QueueMetrics,
-    RedisMetrics,
     StreamMetrics,
     SubmitMetrics,
     WorkerMetrics,

@@ -18,8 +18,8 @@ from services.gateway.jobs.finder import JobFinder
 from services.gateway.submit.schemas import Identifier
 from shared.events import iso_time
 from shared.http.auth import Identity, Scope
-from shared.http.prefix import prefix_of
 from shared.http.problems import NOT_FOUND, Problem, invalid
+from shared.http.urls import prefix_of
 from shared.identity.ticket_signer import TicketSigner
 from shared.identity.tickets import ORGANIZATION_EVENTS
 

@@ -19,16 +19,17 @@ from services.gateway.submit.new_jobs import JobMaker, read_traceparent
 from shared.errors import StoreUnavailable
 from shared.http.auth import Identity, Scope
 from shared.http.error_responses import from_error, submit_unavailable
-from shared.http.prefix import prefix_of
 from shared.http.problems import JOB_NOT_FAILED, Problem
+from shared.http.urls import prefix_of
 from shared.identity.ticket_signer import TicketSigner
-from shared.job import JobStatus, NewJob
+from shared.job import JobStatus
 from shared.store.job_store import JobStore
 from shared.store.results import Submitted
+from shared.store.transitions import Submit
 from shared.telemetry.metrics import SubmitMetrics
 
 RETRIABLE: Final = (JobStatus.FAILED, JobStatus.CANCELLED)
-"""Jobs that ended without their text: they can be asked for once more."""
+"""States of jobs that ended without their text: they can be retried."""
 
 _log: Final = structlog.get_logger(__name__)
 
@@ -89,7 +90,7 @@ class RetryCall:
 
         return retry_job
 
-    async def retry(self, identity: Identity, job_id: str, traceparent: str | None) -> tuple[Submitted, NewJob]:
+    async def retry(self, identity: Identity, job_id: str, traceparent: str | None) -> tuple[Submitted, Submit]:
         """Queue the one retry of a job; answers how it was taken, and what it asks for. A 409 `Problem` when
         the job did not fail and was not cancelled."""
         job = await self._finder.find(identity, job_id)

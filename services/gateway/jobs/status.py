@@ -18,7 +18,7 @@ from services.gateway.jobs.views import JobView, view_job
 from services.gateway.waiting.awaited_jobs import AwaitedJobs
 from services.gateway.waiting.long_poll import until_ended
 from shared.http.auth import Identity, Scope
-from shared.http.job_ids import read_job_id
+from shared.http.urls import read_job_id
 from shared.job import JobSnapshot
 from shared.store.job_store import JobStore
 
