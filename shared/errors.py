@@ -27,6 +27,10 @@ class StoreUnfit(StoreUnavailable):
     """Redis, or its user, can do less than this service needs; the message names everything missing."""
 
 
+class IdentityUnavailable(StoreUnavailable):
+    """The identity provider's keys could not be fetched, so that its tokens cannot be checked now."""
+
+
 class StoreFull(PressworkError):
     """The server is out of memory for new jobs; running jobs go on."""
 
@@ -52,6 +56,14 @@ class JobUnreadable(PressworkError):
         self.job_id = job_id
         self.organization_id = organization_id
         self.state = state
+
+
+class KeyNotFound(PressworkError):
+    """No such API key, or it belongs to another organisation."""
+
+
+class TooManyKeys(PressworkError):
+    """The organisation has as many API keys as it may have."""
 
 
 class LeaseLost(PressworkError):

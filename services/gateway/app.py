@@ -9,12 +9,14 @@ from contextlib import asynccontextmanager
 from litestar import Router
 from litestar.types import ASGIApp, ControllerRouterHandler
 
+from services.gateway.admin.routes import admin_router
 from services.gateway.docs import document
 from services.gateway.docs.openapi import OpenApiCall
 from services.gateway.docs.page import page_routes
 from services.gateway.http.bodies import Posts
 from services.gateway.http.responses import Links
 from services.gateway.jobs.cancel import CancelCall
+from services.gateway.jobs.event_tickets import EventTicketsCall
 from services.gateway.jobs.finder import JobFinder
 from services.gateway.jobs.listing import ListingCall
 from services.gateway.jobs.retry import RetryCall
@@ -30,9 +32,9 @@ from services.gateway.submit.new_jobs import JobMaker
 from services.gateway.submit.single import SubmitCall
 from services.gateway.waiting.awaited_jobs import AwaitedJobs
 from shared.http import access
-from shared.http.auth import Authenticator
 from shared.http.health import NO_STORE, ops_routes
 from shared.http.problems import DRAINING, Problem
+from shared.identity.authenticator import Authenticator
 from shared.server import serve
 from shared.server.connections import capacity
 from shared.settings import StoreSettings, read, read_store
@@ -53,12 +55,10 @@ async def open_app(
     settings: GatewaySettings, mapping: Mapping[str, str], stop: asyncio.Event
 ) -> AsyncIterator[ASGIApp]:
     """The application, for the length of the block. `stop` ends waiting calls; SettingsInvalid for a bad setting."""
-    authenticator = Authenticator(
-        settings.api_tokens, host=settings.gateway_host, allow_anonymous=settings.allow_anonymous
-    )
+    registry = new_registry("gateway")
+    authenticator = Authenticator(settings, host=settings.gateway_host, registry=registry)
     access.check(settings, host=settings.gateway_host)
     links, maker = Links(settings.public_events_url), JobMaker(settings)
-    registry = new_registry("gateway")
     redis = RedisMetrics(registry)
     store_settings = await select_transport.select(read_store(mapping), may_use_rest=True)
     opened = open_store(
@@ -66,7 +66,7 @@ async def open_app(
         routing=Routing(chain=settings.chain),
     )  # fmt: skip
 
-    async with opened as store:
+    async with opened as store, authenticator.knowing(store, writes=True) as signer:
         await store.check()
         redis.show_quota(lambda: store.quota_exceeded)
         stats = StatsCache(store.queries.stats, _kept_seconds(settings, store_settings))
@@ -76,7 +76,9 @@ async def open_app(
 
         posts = Posts(authenticator, submits.refused)
         submit = awaited.submit if store_settings.frugal else store.submit
-        single = SubmitCall(posts, maker=maker, admission=admission, submit=submit, metrics=submits, links=links)
+        single = SubmitCall(
+            posts, maker=maker, admission=admission, submit=submit, metrics=submits, links=links, signer=signer
+        )
         raw = Router(
             document.API,
             route_handlers=[single.route(), BatchCall(single, posts, maker, admission, submits).route()],
@@ -89,21 +91,27 @@ async def open_app(
                 QueueStatsCall(stats, redis.meter).route(),
                 UsageCall(store).route(),
                 CancelCall(store, finder, stop).route(),
-                RetryCall(store, finder, maker=maker, admission=admission, metrics=submits, links=links).route(),
+                RetryCall(
+                    store, finder, maker=maker, admission=admission, metrics=submits, links=links, signer=signer
+                ).route(),
+                EventTicketsCall(finder, signer, links, organization_events=store_settings.organization_events).route(),
             ],
             dependencies={"identity": authenticator.provide()},
             response_headers=[NO_STORE],
             tags=["jobs"],
-            security=[{"bearer": []}] if authenticator.required else None,
         )
+        admin = admin_router(store, authenticator)
         gauges = QueueGauges(store, stats, QueueMetrics(registry))
         ops = ops_routes(ready=_ready(store, stop), live=_live, registry=registry, before_scrape=gauges.refresh)
-        api = document.generate(typed, ops, settings.models, settings.public_events_url)
+        api = document.generate(
+            [typed, admin], ops, settings.models, settings.public_events_url, secured=authenticator.required
+        )
 
         hub = Hub(_streams(settings), stream_metrics := StreamMetrics(registry))
         routers: list[ControllerRouterHandler] = [
             raw,
             typed,
+            admin,
             *ops,
             OpenApiCall(api).route(),
             *page_routes(),

@@ -23,8 +23,6 @@ class GatewaySettings(StreamSettings, frozen=True, kw_only=True):
 
     gateway_host: str = "127.0.0.1"
     gateway_port: Port = 8000
-    api_tokens: str = ""
-    allow_anonymous: bool = False
     public_events_url: str = ""
     providers: str = ""
     openai_api_key: str = ""

@@ -11,9 +11,9 @@ from prometheus_client import CollectorRegistry
 
 from services.notifier.settings import NotifierSettings
 from shared.http import access
-from shared.http.auth import Authenticator
 from shared.http.health import ops_routes
 from shared.http.problems import DRAINING, Problem
+from shared.identity.authenticator import Authenticator
 from shared.server.connections import capacity
 from shared.server.serve import application, serve
 from shared.settings import StoreSettings
@@ -62,17 +62,16 @@ def _streams(wanted: int) -> int:
 @asynccontextmanager
 async def open_app(settings: NotifierSettings, store_settings: StoreSettings) -> AsyncIterator[tuple[ASGIApp, Hub]]:
     """The application and the hub that ends its streams, for the length of the block. SettingsInvalid."""
-    authenticator = Authenticator(
-        settings.api_tokens, host=settings.notifier_host, allow_anonymous=settings.allow_anonymous
-    )
-    access.check(settings, host=settings.notifier_host)
     registry = new_registry("notifier")
+    authenticator = Authenticator(settings, host=settings.notifier_host, registry=registry)
+    access.check(settings, host=settings.notifier_host)
     metrics = StreamMetrics(registry)
     hub = Hub(_streams(settings.notifier_max_connections), metrics)
     redis = RedisMetrics(registry)
     opened = open_store(store_settings, client_name="presswork-notifier", role=Role.NOTIFIER, observer=redis.observe)
     async with (
         opened as store,
+        authenticator.knowing(store, writes=False),
         reported(redis.meter, **store_settings.profile),
     ):
         redis.show_quota(lambda: store.quota_exceeded)

@@ -11,6 +11,4 @@ class NotifierSettings(StreamSettings, frozen=True, kw_only=True):
 
     notifier_host: str = "127.0.0.1"
     notifier_port: Port = 8001
-    api_tokens: str = ""
-    allow_anonymous: bool = False
     log_level: str = "INFO"

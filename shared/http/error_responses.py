@@ -14,17 +14,21 @@ from litestar.types import ExceptionHandlersMap
 
 from shared.errors import (
     IdempotencyConflict,
+    IdentityUnavailable,
     JobNotFound,
     JobUnreadable,
+    KeyNotFound,
     Overloaded,
     QuotaExceeded,
     StoreFull,
     StoreUnavailable,
     StoreUnfit,
+    TooManyKeys,
 )
 from shared.http.problems import (
     FORBIDDEN,
     IDEMPOTENCY_CONFLICT,
+    IDENTITY_UNAVAILABLE,
     INTERNAL,
     INVALID,
     JOB_UNREADABLE,
@@ -37,6 +41,7 @@ from shared.http.problems import (
     STORE_UNAVAILABLE,
     STORE_UNFIT,
     TOO_LARGE,
+    TOO_MANY_KEYS,
     UNAUTHORIZED,
     UNSUPPORTED_MEDIA_TYPE,
     FieldError,
@@ -67,10 +72,13 @@ def unavailable(job_id: str | None = None) -> Problem:
 
 _OF_STORE: Final[dict[type[Exception], Callable[[], Problem]]] = {
     JobNotFound: lambda: Problem(NOT_FOUND, "no such job"),
+    KeyNotFound: lambda: Problem(NOT_FOUND, "no such key"),
+    TooManyKeys: lambda: Problem(TOO_MANY_KEYS),
     IdempotencyConflict: lambda: Problem(IDEMPOTENCY_CONFLICT),
     StoreFull: lambda: Problem(STORE_FULL, retry_after=10),
     Overloaded: lambda: Problem(OVERLOADED, retry_after=1),
     StoreUnavailable: unavailable,
+    IdentityUnavailable: lambda: Problem(IDENTITY_UNAVAILABLE, retry_after=5),
     StoreUnfit: lambda: Problem(STORE_UNFIT, retry_after=5),
 }
 
@@ -118,14 +126,19 @@ EXCEPTION_HANDLERS: Final[ExceptionHandlersMap] = {Exception: to_response, HTTPE
 _REASONS: Final = {
     400: "The request is not valid; `errors` names each bad field",
     401: "A valid bearer token is needed",
-    403: "The token belongs to another organization",
-    404: "No such job, or it belongs to another organization",
+    403: "The key lacks a scope, which `detail` names, or belongs to another organization",
+    404: "There is none, or it belongs to another organization",
     408: "The body did not arrive in time",
     409: "It conflicts with the present state; `type` says how",
     413: "The body is too large",
     415: "The body is not application/json",
+    429: "Too many bad tokens came from this address; come back after `Retry-After` seconds",
     503: "Come back after `Retry-After` seconds; `jobId` names a job that may have been accepted nevertheless",
 }
+
+
+CALLER_ERRORS: Final = (401, 403, 429, 503)
+"""Of every call that asks who calls: no token, a right that is lacking, too many bad tokens, an unread key."""
 
 
 def documented(*statuses: int) -> dict[int, ResponseSpec]:

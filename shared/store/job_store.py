@@ -18,12 +18,14 @@ import msgspec
 from shared.errors import JobNotFound, LeaseLost, PressworkError, StoreUnavailable
 from shared.job import Claim, JobSnapshot, JobStatus
 from shared.settings import StoreSettings
+from shared.store.api_keys import ApiKeys
+from shared.store.audit_trail import AuditTrail
 from shared.store.backend import Connections, connections
 from shared.store.connection import server_errors
 from shared.store.connection.multiplexer import Observer
 from shared.store.engine.calls import Reads, ScriptCalls
 from shared.store.engine.items import AppendItem, CancelItem, KnownItem, RenewItem, ReportItem
-from shared.store.keys import Keys
+from shared.store.keys import Keys, encode_id
 from shared.store.maintenance import Maintenance
 from shared.store.preflight.requirements import Role
 from shared.store.pubsub.listeners import Messages
@@ -33,6 +35,9 @@ from shared.store.reading.event_log import EventLog
 from shared.store.reading.organization_events import OrganizationLog
 from shared.store.results import CallReport, CancelReply, Claimed, Renewed, Rerouted, Submitted, WakeUp
 from shared.store.routing import Routing
+from shared.store.tenant_jobs import TenantJobs
+from shared.store.tenant_settings import Tenants
+from shared.store.ticket_secrets import TicketSecrets
 from shared.store.transitions import Finish, Requeue, Reroute, Submit, requeue_unreadable
 
 PING_FRESH_S: Final = 300.0
@@ -61,6 +66,10 @@ class JobStore:
         self.events = EventLog(self._reads, self.keys, deltas=settings.deltas)
         self.organization_events = OrganizationLog(self._reads, self.keys)
         self._pinged_at = -PING_FRESH_S
+        self.tenants = Tenants(self._calls, self._reads, self.keys)
+        self.audit_trail = AuditTrail(self._reads, self.keys)
+        self.ticket_secrets = TicketSecrets(self._reads, self.keys)
+        self.api_keys = ApiKeys(self._calls, self._reads, self.keys)
         self.queries = Queries(self._calls, self._reads, self.keys)
         self.maintenance = Maintenance(self._calls, self._reads, self.keys, settings, routing.chain if routing else ())
 
@@ -100,9 +109,17 @@ class JobStore:
         record = records.parse(job_id, values)
         return record.snapshot if record else None
 
-    async def cancel(self, job_id: str, *, force: bool = False) -> CancelReply:
-        """End a waiting job, or ask the worker of a running one to; `force` ends it here and takes the lease away."""
-        (reply,) = await self._calls.run("cancel", [CancelItem(job_id, int(force))])
+    def jobs_of(self, organization_id: str | None) -> TenantJobs:
+        """Jobs as this organisation may know them; None: an operator's view, of all."""
+        return TenantJobs(organization_id, status=self.status, cancel=self.cancel, events=self.events)
+
+    async def cancel(self, job_id: str, *, force: bool = False, organization_id: str | None = None) -> CancelReply:
+        """End a waiting job, or ask the worker of a running one to; `force` ends it here and takes the lease away.
+
+        JobNotFound also when the job is not of `organization_id` (None: of any).
+        """
+        owner = "" if organization_id is None else encode_id(organization_id)
+        (reply,) = await self._calls.run("cancel", [CancelItem(job_id, int(force), owner)])
         server_errors.check_item(reply)
         code, state = reply[0].decode(), reply[1].decode()
         if code == "MISSING":

@@ -30,10 +30,16 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 | index:<org>:<day> | list | outlives its jobs        | job ids of an organisation in order of submission             |
 | usage:<org>:<day> | hash | USAGE_TTL_DAYS           | sums of usage: project and model -> packed sums                |
 | org:<org>     | stream | 24 h                       | life-cycle events of an organisation, newest 1,000            |
+| key:<key id>  | hash   | none; 30 d after its end   | an API key: hash, organisation, scopes (`api_keys.py`)         |
+| org_keys:<org> | zset  | none                       | ids of an organisation's keys, by creation (ms); `*`: all's |
+| settings:<org> | hash  | none                       | what operators settled for it (`tenant_settings.py`)          |
+| tenants       | set    | none                       | organisations that have keys or settings                      |
+| ticket_secrets | string | none                      | secrets of event tickets, the newest first                     |
+| audit_trail   | stream | none; capped               | changes of keys and settings, and by whom (`audit_trail.py`)   |
 
 <org> is an organisation's id as `encode_id` makes it, here, in `org` of a record and in the ledger's lines.
 
-Channels: bell:<job id>, orgbell:<org>, control:<consumer>.
+Channels: bell:<job id>, orgbell:<org>, control:<consumer>, key_channel:changed (ids of keys that changed).
 """
 
 from __future__ import annotations
@@ -45,6 +51,9 @@ from typing import Final
 from urllib.parse import quote, unquote
 
 from shared.job import SHARD
+
+OPERATORS: Final = "*"
+"""In the place of an organisation's id: of none. No organisation is encoded so."""
 
 GROUP: Final = "workers"
 """The one consumer group of every stream."""
@@ -80,10 +89,13 @@ FIXED: Final = (
     "gates",
     "throttled_deadlines",
     "deadlines",
+    "tenants",
+    "audit_trail",
+    "ticket_secrets",
 )
 PREFIXES: Final = (
     "job", "log", "idem", "index", "usage", "org", "job_channel", "organization_channel", "control", "chain_set",
-    "throttled", "wake",
+    "throttled", "wake", "key", "org_keys", "key_channel", "settings",
 )  # fmt: skip
 
 
@@ -173,6 +185,23 @@ class Keys:
     def usage(self, organization_id: str, day: int) -> str:
         """Sums of an organisation's usage by jobs that ended on one day (days since the epoch)."""
         return f"{self.prefix('usage')}{encode_id(organization_id)}:{day}"
+
+    def api_key(self, key_id: str) -> str:
+        """Record of an API key."""
+        return self.prefix("key") + key_id
+
+    def organization_keys(self, holder: str) -> str:
+        """Ids of the API keys of an organisation, encoded, or of the operators (`*`)."""
+        return self.prefix("org_keys") + holder
+
+    def settings(self, organization_id: str) -> str:
+        """What operators settled for an organisation."""
+        return self.prefix("settings") + encode_id(organization_id)
+
+    @property
+    def key_channel(self) -> str:
+        """Channel that carries the ids of API keys that were revoked or changed."""
+        return self.prefix("key_channel") + "changed"
 
     @staticmethod
     def idempotency(organization_id: str, key: str) -> str:

@@ -7,6 +7,7 @@ every state that may pass (Redis away, too many streams, shutting down) is a 200
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 from urllib.parse import parse_qsl
@@ -15,17 +16,21 @@ from weakref import WeakValueDictionary
 from litestar import asgi
 from litestar.enums import ScopeType
 from litestar.handlers import ASGIRouteHandler
-from litestar.types import Receive, Scope, Send
+from litestar.types import Receive, Send
+from litestar.types import Scope as HttpScope
 
-from shared.errors import JobNotFound, JobUnreadable, StoreUnavailable
+from shared.errors import JobNotFound, StoreUnavailable
 from shared.events import parse_event_id
-from shared.http.auth import Authenticator, Identity
-from shared.http.problems import METHOD_NOT_ALLOWED, NOT_FOUND, Problem, invalid
+from shared.http.auth import Identity, Scope
+from shared.http.problems import FORBIDDEN, METHOD_NOT_ALLOWED, NOT_FOUND, FieldError, Problem, invalid
 from shared.http.urls import read_job_id
+from shared.identity.authenticator import Authenticator
+from shared.identity.tickets import ORGANIZATION_EVENTS
 from shared.job import IDENTIFIER
 from shared.store.job_store import JobStore
 from shared.store.pubsub.listeners import NOTIFIED, Listener
 from shared.streams import sse
+from shared.streams.key_watch import KeyWatch
 from shared.streams.organization_feed import OrganizationFeed
 from shared.streams.settings import StreamSettings
 from shared.streams.sources import JobSource, OrganizationSource, SharedReads, Source, parse_stream_id
@@ -57,6 +62,7 @@ class Streams:
         self._store = store
         self._hub = hub
         self._authenticator = authenticator
+        self._watch = KeyWatch(authenticator)
         self._metrics = metrics
         self._heartbeat_s = settings.notifier_heartbeat_seconds
         self._send_s = settings.notifier_send_seconds
@@ -65,27 +71,34 @@ class Streams:
         self._check_s = CHECK_S if store.settings.frugal else 0.0
         self._feeds: WeakValueDictionary[str, OrganizationFeed] = WeakValueDictionary()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: HttpScope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         if scope["type"] != ScopeType.HTTP or scope["method"] != "GET":
             raise Problem(METHOD_NOT_ALLOWED, headers={"Allow": "GET"})
         headers = scope["headers"]
-        identity = self._authenticator.identify(headers)
+        response = StreamResponse(scope, receive, send, send_seconds=self._send_s)
+        try:
+            identity = await self._authenticator.identify_reader(scope)
+        except StoreUnavailable:  # its key cannot be read now: a browser comes back after 200 alone
+            await response.only(sse.retry_later())
+            return
+        identity.require_scope(Scope.EVENTS_READ)
         query = _query(scope["query_string"])
         resume = next((value.decode("latin-1") for name, value in headers if name == b"last-event-id"), "")
         resume = resume or query.get("lastEventId", "")
-        response = StreamResponse(scope, receive, send, send_seconds=self._send_s)
         job_id, organization_id = query.get("jobId"), query.get("organizationId")
         if (job_id is None) == (organization_id is None):
             raise invalid("jobId", "give either jobId or organizationId")
+        _check_ticket(identity, job_id)
         if job_id is not None:
-            await self._serve(self._job(job_id), _cursor(resume, parse_event_id), identity, response)
+            await self._serve(self._job(job_id, identity), _cursor(resume, parse_event_id), identity, response)
         elif organization_id is not None:
             source = self._organization(organization_id, identity)
             await self._serve(source, _cursor(resume, parse_stream_id), identity, response)
 
-    def _job(self, job_id: str) -> JobSource:
-        return JobSource(self._store.events, self._store.keys, read_job_id(job_id), self._reads)
+    def _job(self, job_id: str, identity: Identity) -> JobSource:
+        jobs = self._store.jobs_of(identity.organization_id)
+        return JobSource(jobs, self._store.keys, read_job_id(job_id), self._reads)
 
     def _organization(self, organization_id: str, identity: Identity) -> OrganizationSource:
         if not self._store.settings.organization_events:
@@ -108,24 +121,29 @@ class Streams:
             source,
             response,
             heartbeat_s=self._heartbeat_s,
-            stream_s=self._stream_s,
+            stream_s=self._seconds(identity),
             check_s=self._check_s,
             metrics=self._metrics,
         )
-        with self._hub.admitted(subscription):
+        with self._hub.admitted(subscription), self._watch.watching(identity, subscription):
             if self._store.subscriber.covers(source.channel):
                 async with self._store.subscriber.listen(source.channel) as listener:
                     await listener.wait(0)  # the first read has everything notified before it
-                    await self._stream(subscription, source, cursor, identity, listener)
+                    await self._stream(subscription, source, cursor, listener)
             else:
-                await self._stream(subscription, source, cursor, identity, None)
+                await self._stream(subscription, source, cursor, None)
+
+    def _seconds(self, identity: Identity) -> float:
+        """How long a stream may last: its caller's key may end before."""
+        if identity.expires_at is None:
+            return self._stream_s
+        return max(0.0, min(self._stream_s, identity.expires_at - time.time()))
 
     async def _stream(
         self,
         subscription: Subscription[CursorT],
         source: Source[CursorT],
         cursor: CursorT | None,
-        identity: Identity,
         listener: Listener | None,
     ) -> None:
         """Serve one stream. `listener`: it has listened since before the first read; None: listening costs a command,
@@ -136,12 +154,6 @@ class Streams:
         except StoreUnavailable:
             await response.only(sse.retry_later())
             return
-        except JobUnreadable as error:
-            if not identity.may_see(error.organization_id):
-                raise JobNotFound from None
-            raise
-        if not identity.may_see(first.organization_id):
-            raise JobNotFound
         if first.ended and not first.encoded:
             await response.nothing_more()
         else:
@@ -151,10 +163,19 @@ class Streams:
         """The route, for Litestar."""
 
         @asgi(PATH, copy_scope=False)
-        async def job_events(scope: Scope, receive: Receive, send: Send) -> None:
+        async def job_events(scope: HttpScope, receive: Receive, send: Send) -> None:
             await self(scope, receive, send)
 
         return job_events
+
+
+def _check_ticket(identity: Identity, job_id: str | None) -> None:
+    """JobNotFound, or a 403 `Problem`, for a ticket that is for something else."""
+    if identity.ticket_for in ("", job_id or ORGANIZATION_EVENTS):
+        return
+    if job_id is not None:
+        raise JobNotFound(job_id)
+    raise Problem(FORBIDDEN, errors=[FieldError("organizationId", "not what the ticket is for")])
 
 
 def _query(raw: bytes) -> dict[str, str]:
@@ -163,7 +184,7 @@ def _query(raw: bytes) -> dict[str, str]:
     except ValueError:
         raise invalid("query", f"not readable, or more than {MAX_PARAMETERS} parameters") from None
     query = dict(pairs)
-    for name in ("jobId", "organizationId", "lastEventId"):
+    for name in ("jobId", "organizationId", "lastEventId", "ticket"):
         if sum(given == name for given, _ in pairs) > 1:
             raise invalid(name, "given twice")
     return query

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import msgspec
 
-from shared.http.access import AccessSettings
+from shared.identity.settings import IdentitySettings
 from shared.settings import PositiveSeconds
 
 
-class StreamSettings(AccessSettings, frozen=True, kw_only=True):
+class StreamSettings(IdentitySettings, frozen=True, kw_only=True):
     """Bounds of streams: number, seconds, patience.
 
     `notifier_max_connections`: with more streams a new one is asked to come back later. `notifier_heartbeat_seconds`:

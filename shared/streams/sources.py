@@ -15,7 +15,8 @@ import msgspec
 
 from shared.events import ORIGIN, EventId, EventKind, parse_event_id
 from shared.store.keys import Keys
-from shared.store.reading.event_log import EventLog, EventPage
+from shared.store.reading.event_log import EventPage
+from shared.store.tenant_jobs import TenantJobs
 from shared.streams import sse
 from shared.streams.organization_feed import OrganizationFeed
 
@@ -97,9 +98,9 @@ class Source(Protocol[CursorT]):
 class JobSource:
     """The events of one job. All streams of a job at the same cursor share one read and its bytes."""
 
-    def __init__(self, log: EventLog, keys: Keys, job_id: str, reads: SharedReads) -> None:
+    def __init__(self, jobs: TenantJobs, keys: Keys, job_id: str, reads: SharedReads) -> None:
         self.channel = keys.job_channel(job_id)
-        self._log = log
+        self._jobs = jobs
         self._job_id = job_id
         self._reads = reads
         self._organization_id = ""
@@ -107,9 +108,8 @@ class JobSource:
         self._mark = ""
 
     async def read(self, cursor: EventId | None, notified: bytes) -> Batch[EventId]:
-        batch: Batch[EventId] = await self._reads.share(
-            (self.channel, cursor, notified), lambda: self._read(cursor, notified)
-        )
+        shared = (self.channel, self._jobs.organization_id, cursor, notified)
+        batch: Batch[EventId] = await self._reads.share(shared, lambda: self._read(cursor, notified))
         self._organization_id = batch.organization_id
         if batch.mark:
             self._leases, self._mark = batch.leases, batch.mark
@@ -119,9 +119,9 @@ class JobSource:
         page = None
         named = _event_id(notified)
         if cursor is not None and named is not None and self._organization_id:
-            page = await self._log.deltas(self._job_id, cursor, named, self._organization_id)
+            page = await self._jobs.deltas(self._job_id, cursor, named, self._organization_id)
         if page is None:
-            page = await self._log.read(self._job_id, cursor)
+            page = await self._jobs.read_events(self._job_id, cursor)
         return _job_batch(page)
 
     def seen(self, notified: bytes, cursor: EventId) -> bool:
@@ -137,7 +137,7 @@ class JobSource:
         return False
 
     async def changed(self) -> bool:
-        mark: str = await self._reads.share((self.channel, "mark"), lambda: self._log.mark(self._job_id))
+        mark: str = await self._reads.share((self.channel, "mark"), lambda: self._jobs.mark(self._job_id))
         return mark != self._mark
 
     def farewell(self) -> bytes:

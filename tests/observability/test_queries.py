@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import inspect
 import json
+import pkgutil
+from importlib import import_module
 
 import pytest
 from prometheus_client import CollectorRegistry
 
+from shared import telemetry
 from shared.telemetry import metrics
 from tests.support.dashboards import DASHBOARDS, Query, dashboard_queries, grouping, rule_queries, rules, selectors
 
@@ -18,10 +21,12 @@ OF_A_SCRAPE = {"job", "instance"}
 def exported() -> dict[str, set[str]]:
     """Sample names and their labels, of every group of instruments the services make."""
     registry = metrics.new_registry("gateway")
+    modules = [import_module(f"{telemetry.__name__}.{found.name}") for found in pkgutil.iter_modules(telemetry.__path__)]
     groups = [
         group
-        for name, group in inspect.getmembers(metrics, inspect.isclass)
-        if name.endswith("Metrics") and group.__module__ == metrics.__name__
+        for module in modules
+        for name, group in inspect.getmembers(module, inspect.isclass)
+        if name.endswith("Metrics") and group.__module__ == module.__name__
     ]
     for group in groups:
         group(registry)  # type: ignore[call-arg]  # found by name: mypy takes it for any class

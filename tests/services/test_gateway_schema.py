@@ -35,6 +35,11 @@ include-name = "GET /api/ai/jobs"
 checks.positive_data_acceptance.enabled = false
 
 [[operations]]
+include-name = "POST /api/admin/keys"
+# An expiry must be in the future, models and organisations are named in more ways than a schema says.
+checks.positive_data_acceptance.enabled = false
+
+[[operations]]
 include-name = "GET /api/ai/usage"
 # How far apart two days may be, and in which order, a schema cannot say.
 checks.positive_data_acceptance.enabled = false

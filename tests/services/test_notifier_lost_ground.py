@@ -52,7 +52,7 @@ async def test_leases_are_distinguished_by_their_order_in_the_record(store: JobS
     first = job.claim.token
     await job.retry()
     await job.start()
-    source = JobSource(store.events, store.keys, job.id, SharedReads())
+    source = JobSource(store.jobs_of(None), store.keys, job.id, SharedReads())
     cursor = (await source.read(None, b"")).cursor
     assert cursor.token == job.claim.token
     assert source.seen(f"{first}.9".encode(), cursor)

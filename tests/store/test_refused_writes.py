@@ -14,6 +14,8 @@ import pytest
 from shared.errors import StoreFull, StoreUnavailable
 from shared.job import Claim, RetryReason
 from shared.settings import StoreSettings
+from shared.store.api_keys import ApiKey
+from shared.store.audit_trail import Actor
 from shared.store.embedded.server import EmbeddedServer
 from shared.store.engine import scripts
 from shared.store.engine.items import Item
@@ -55,6 +57,13 @@ class Scene:
         await self.store._reads.execute("EVAL", script.source, len(names), *names, term)
 
 
+ACTOR = Actor(key_id="test")
+
+
+def _key(key_id: str = "k1") -> ApiKey:
+    return ApiKey(id=key_id, digest="0" * 64, organization_id="org", scopes=("jobs:read",))
+
+
 Act = Callable[[Scene], Awaitable[object]]
 ACTS: dict[str, Act] = {
     "append": lambda s: s.store.append(s.held, 2, "text"),
@@ -62,12 +71,15 @@ ACTS: dict[str, Act] = {
     "audit_records": lambda s: s.run("audit_records"),
     "cancel": lambda s: s.store.cancel(s.held.job_id, force=True),
     "claim": lambda s: s.store.claim("w2", 20, poll=True, suspect=6, known=[]),
+    "create_key": lambda s: s.store.api_keys.create(_key(), ACTOR, replaces="k0"),
     "failover": lambda s: s.fail_over(),
     "finish": lambda s: complete(s.store, s.held),
     "leave": lambda s: s.store.maintenance.leave("w3"),
     "list": lambda s: s.run("list", status="", bytes_max=1, outcome_max=1),
+    "note_key_use": lambda s: s.store.api_keys.note_use("k0", "2026-11-29"),
     "oldest": lambda s: s.store.queries.oldest_waiting_ms(),
     "promote": lambda s: s.store.maintenance.promote(),
+    "put_settings": lambda s: s.store.tenants.change("org", {"weight": 3, "paused": None}, ACTOR),
     "recover": lambda s: s.store.maintenance.recover("finder", []),
     "renew": lambda s: s.store.renew("w1", [s.held]),
     "report": lambda s: s.store.report(A, CallReport.LIMITED),
@@ -75,6 +87,7 @@ ACTS: dict[str, Act] = {
     "reroute": lambda s: s.store.reroute(
         Reroute(s.held, A, CallReport.LIMITED, retry_after_ms=60_000, candidates=[], chain=[A], spent=None)
     ),
+    "revoke_key": lambda s: s.store.api_keys.revoke("k0", ACTOR, owner=None),
     "stats": lambda s: s.store.queries.stats(),
     "submit": lambda s: s.store.submit(new_job()),
     "usage": lambda s: s.run("usage", organization="org", fields_max=1),
@@ -156,6 +169,7 @@ async def scene(own_server: EmbeddedServer) -> AsyncIterator[Scene]:
         await close(store)
         await unblock_gate(raw, A)
         await _fill(plain, raw)
+        await plain.api_keys.create(_key("k0"), ACTOR)
         await store.renew("w1", [])
         (held,) = await _claims(plain, "w1", 1)
         (dropped,) = await _claims(plain, "gone", 1)

@@ -16,7 +16,8 @@ from tests.support.checks import RawRedis
 
 KEYS = Keys()
 BROAD = (
-    "~pw:{0}:*", "&pw:{0}:bell:*", "&pw:{0}:orgbell:*", "&pw:{0}:control:*", "+@all", "-@admin", "-@dangerous", "+info",
+    "~pw:{0}:*", "&pw:{0}:bell:*", "&pw:{0}:orgbell:*", "&pw:{0}:control:*", "&pw:{0}:key_channel:*",
+    "+@all", "-@admin", "-@dangerous", "+info",
 )  # fmt: skip
 """One user for all services."""
 

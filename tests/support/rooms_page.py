@@ -22,6 +22,7 @@ PARTS: Final = {
     "services.worker": "worker",
     "services.notifier": "notifier",
     "shared.streams": "event streams",
+    "shared.identity": "callers",
     "shared.server": "HTTP server",
     "shared.http": "HTTP",
     "shared.store": "store",

@@ -10,9 +10,10 @@ import msgspec
 from litestar.types import HTTPScope, Receive, Send
 from prometheus_client import Counter
 
-from shared.http.auth import Authenticator, Identity
+from shared.http.auth import Identity, Scope
 from shared.http.error_responses import from_error
 from shared.http.problems import METHOD_NOT_ALLOWED, TOO_LARGE, TOO_SLOW, UNSUPPORTED_MEDIA_TYPE, Problem
+from shared.identity.authenticator import Authenticator
 
 ALLOW: Final = "OPTIONS, POST"
 
@@ -62,19 +63,21 @@ RawCall = Callable[[HTTPScope, Receive, Send, Identity], Awaitable[None]]
 
 
 class Posts:
-    """Answers the calls that take a body; their errors are counted by type in `refused`."""
+    """Answers the calls that submit jobs; their errors are counted by type in `refused`."""
 
     def __init__(self, authenticator: Authenticator, refused: Counter) -> None:
         self._authenticator = authenticator
         self._refused = refused
 
     async def answer(self, call: RawCall, scope: Any, receive: Receive, send: Send) -> None:
-        """Let `call` answer a POST; a 405 `Problem` for other methods, 401 without an identity."""
+        """Let `call` answer a POST; a 405 `Problem` for other methods, 401 without an identity, 403 for one that may
+        submit no jobs."""
         if scope["method"] != "POST":
             await _other_method(scope["method"], send)
             return
 
-        identity = self._authenticator.identify(scope["headers"])
+        identity = await self._authenticator.identify(scope)
+        identity.require_scope(Scope.JOBS_WRITE)
         try:
             await call(scope, receive, send, identity)
         except ClientGone:

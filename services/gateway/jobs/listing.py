@@ -14,7 +14,7 @@ from services.gateway.http.calls import reading
 from services.gateway.http.responses import in_time, organization_of
 from services.gateway.jobs.views import JobList, view_row
 from services.gateway.submit.schemas import Identifier
-from shared.http.auth import Identity
+from shared.http.auth import Identity, Scope
 from shared.http.problems import LISTING_OFF, Problem, invalid
 from shared.job import JobStatus
 from shared.store.job_store import JobStore
@@ -46,7 +46,7 @@ class ListingCall:
         """The handler, for the router of `/api/ai`."""
         summary = "Jobs of an organization, newest first, without their texts"
 
-        @reading("/jobs", summary, 400, 401, 403, 404, 503, query=ListQuery)
+        @reading("/jobs", summary, 400, 404, scope=Scope.JOBS_READ, query=ListQuery)
         async def list_jobs(identity: NamedDependency[Identity], params: NamedDependency[ListQuery]) -> JobList:
             return await self.read(identity, params)
 

@@ -17,8 +17,7 @@ from services.gateway.jobs.finder import JobFinder
 from services.gateway.jobs.views import JobView, view_job
 from services.gateway.waiting.awaited_jobs import AwaitedJobs
 from services.gateway.waiting.long_poll import until_ended
-from shared.errors import JobNotFound
-from shared.http.auth import Identity
+from shared.http.auth import Identity, Scope
 from shared.http.urls import read_job_id
 from shared.job import JobSnapshot
 from shared.store.job_store import JobStore
@@ -46,7 +45,7 @@ class StatusCall:
     def route(self) -> HTTPRouteHandler:
         """The handler, for the router of `/api/ai`."""
 
-        @reading("/job-status", "How a job stands", 400, 401, 404, 409, 503, query=StatusQuery)
+        @reading("/job-status", "How a job stands", 400, 404, 409, scope=Scope.JOBS_READ, query=StatusQuery)
         async def job_status(identity: NamedDependency[Identity], params: NamedDependency[StatusQuery]) -> JobView:
             return view_job(await self.read(identity, params))
 
@@ -60,10 +59,8 @@ class StatusCall:
 
         job = await self._finder.find(identity, query.job_id)
         if query.wait and not job.status.terminal:
-            waited = await until_ended(self._store, job.id, query.wait, self._stop)
-            if waited is None:  # its record was deleted during the wait
-                raise JobNotFound(job.id)
-            return waited
+            read = partial(self._store.jobs_of(identity.organization_id).status, job.id)
+            return await until_ended(self._store, job.id, query.wait, self._stop, read, first=False) or job
         return job
 
     async def _listen_first(self, identity: Identity, query: StatusQuery) -> JobSnapshot:

@@ -19,7 +19,7 @@ from msgspec import Meta
 from services.gateway.http.calls import reading
 from services.gateway.http.responses import organization_of
 from services.gateway.jobs.listing import OfOrganization
-from shared.http.auth import Identity
+from shared.http.auth import Identity, Scope
 from shared.http.problems import invalid
 from shared.job import NANO
 from shared.store.job_store import JobStore
@@ -184,7 +184,7 @@ class UsageCall:
         """The handler, for the router of `/api/ai`."""
         summary = "Usage and cost of an organization's jobs, by the day they ended, project and model"
 
-        @reading("/usage", summary, 400, 401, 403, 503, query=UsageQuery)
+        @reading("/usage", summary, 400, scope=Scope.USAGE_READ, query=UsageQuery)
         async def usage(identity: NamedDependency[Identity], params: NamedDependency[UsageQuery]) -> UsageView:
             return await self.read(identity, params)
 

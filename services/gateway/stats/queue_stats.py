@@ -11,6 +11,7 @@ from services.gateway.http.queries import NoQuery
 from services.gateway.http.responses import in_time
 from services.gateway.stats.stats_cache import StatsCache
 from shared.events import iso_time
+from shared.http.auth import Scope
 from shared.store.results import QueueStats
 from shared.telemetry.command_budget import Meter, Projection
 
@@ -58,7 +59,7 @@ class QueueStatsCall:
     def route(self) -> HTTPRouteHandler:
         """The handler, for the router of `/api/ai`."""
 
-        @reading("/queue-stats", "How many jobs are in each state", 400, 401, 503)
+        @reading("/queue-stats", "How many jobs are in each state", 400, scope=Scope.STATS_READ)
         async def queue_stats(_params: NamedDependency[NoQuery]) -> QueueView:
             async with in_time():
                 cached = await self._stats.latest()

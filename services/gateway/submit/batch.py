@@ -15,7 +15,7 @@ from services.gateway.http.decoding import TOO_DEEP, Fault, decode, decode_shall
 from services.gateway.http.responses import JobId
 from services.gateway.submit.admission import Admission
 from services.gateway.submit.new_jobs import JobMaker, read_traceparent
-from services.gateway.submit.schemas import MAX_JOBS, BatchJob, BatchRequest
+from services.gateway.submit.schemas import MAX_JOBS, BatchJob, BatchRequest, OperatorBatchJob
 from services.gateway.submit.single import BODY_MAX, SubmitCall
 from shared.errors import PressworkError, StoreUnavailable
 from shared.http.auth import Identity
@@ -98,7 +98,8 @@ class BatchCall:
         if len(bytes(raw)) > BODY_MAX:
             return Problem(TOO_LARGE, f"{prefix}: at most {BODY_MAX} bytes")
         try:
-            request = decode(raw, BatchJob, prefix)
+            kind = BatchJob if identity.organization_id is not None else OperatorBatchJob
+            request = decode(raw, kind, prefix)
             return self._maker.make(
                 request,
                 raw,

@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from services.gateway.http.responses import organization_of
 from services.gateway.settings import GatewaySettings
 from services.gateway.submit.schemas import MAX_KEY, BatchJob, JobRequest, faults
 from shared.chain import route_of
@@ -69,12 +70,13 @@ class JobMaker:
 
         `body` is the JSON that `request` came from, `prefix` the path under which a problem names its fields.
         """
-        identity.require(request.organization_id, f"{prefix}organizationId")
+        organization = organization_of(identity, request.organization_id, f"{prefix}organizationId")
         if found := faults(request, bytes(body), self._models):
             raise Problem(INVALID, errors=[FieldError(prefix + fault.field, fault.message) for fault in found])
         settings, delay = self._settings, request.delay_seconds
         deadline = request.deadline_seconds or min(settings.deadline_seconds + delay, MAX_DEADLINE_SECONDS)
-        spec = self._spec(request, traceparent)
+        spec = self._permitted(self._spec(request, organization, traceparent), identity, prefix)
+        named = msgspec.structs.replace(request, organization_id=organization)
         return Submit(
             id=new_job_id(),
             spec=spec,
@@ -83,14 +85,26 @@ class JobMaker:
             deadline_ms=round(deadline * 1000),
             own_deadline=bool(request.deadline_seconds),
             idempotency_key=key,
-            fingerprint=_fingerprint(request) if key is not None else "",
+            fingerprint=_fingerprint(named) if key is not None else "",
         )
 
-    def _spec(self, request: JobRequest, traceparent: str | None) -> JobSpec:
+    def _permitted(self, spec: JobSpec, identity: Identity, prefix: str = "") -> JobSpec:
+        """The job with those of its models alone that its caller may use; a 403 `Problem` when there is none."""
+        if not identity.models:
+            return spec
+        asked = route_of(spec, self._chain)
+        for i, name in enumerate(spec.providers or ()):
+            identity.require_model(name, f"{prefix}providers[{i}]")
+        allowed = [name for name in asked or self._chain if name in identity.models]
+        if not allowed:
+            identity.require_model((asked or self._chain)[0], f"{prefix}model")
+        return msgspec.structs.replace(spec, provider=None, model=None, providers=allowed)
+
+    def _spec(self, request: JobRequest, organization: str, traceparent: str | None) -> JobSpec:
         return JobSpec(
             project_id=request.project_id,
             user_id=request.user_id,
-            organization_id=request.organization_id,
+            organization_id=organization,
             prompt=request.prompt,
             parameters=request.parameters,
             priority=request.priority,
@@ -106,9 +120,11 @@ class JobMaker:
             traceparent=traceparent,
         )
 
-    def retry_of(self, ended: JobSnapshot, traceparent: str | None) -> Submit:
-        """A new job that asks for the same as one that ended, with a deadline of its own."""
-        spec = msgspec.structs.replace(ended.spec, retry_of=ended.id, traceparent=traceparent)
+    def retry_of(self, ended: JobSnapshot, identity: Identity, traceparent: str | None) -> Submit:
+        """A new job that asks for the same as one that ended, with a deadline of its own; a 403 `Problem` when the
+        caller may use none of its models."""
+        asked = msgspec.structs.replace(ended.spec, retry_of=ended.id, traceparent=traceparent)
+        spec = self._permitted(asked, identity)
         deadline_ms = round(self._settings.deadline_seconds * 1000)
         return Submit(
             id=new_job_id(), spec=spec, route=route_of(spec, self._chain), deadline_ms=deadline_ms, own_deadline=False

@@ -43,13 +43,16 @@ class JobRequest(
 ):
     """Body of `POST /api/ai/generate-content`. None: the gateway's setting decides.
 
+    `organization_id` may be left out by callers that are bound to one.
     `providers`: `provider:model` names in order of preference, instead of `provider` and `model`. `effort`: how hard a
     model thinks before it writes; left out: the least that it has, none if possible.
     """
 
     project_id: Identifier
     user_id: Identifier
-    organization_id: Identifier
+    organization_id: Annotated[
+        Identifier | None, Meta(description="May be left out by a key that is bound to an organization")
+    ] = None
     prompt: Annotated[str, Meta(min_length=1, max_length=MAX_PROMPT)]
     parameters: Parameters = {}
     priority: Priority = Priority.NORMAL
@@ -70,6 +73,22 @@ class BatchJob(JobRequest, frozen=True, kw_only=True, forbid_unknown_fields=True
     """One job of a batch: the same, and it may carry its own idempotency key."""
 
     idempotency_key: Annotated[str, Meta(min_length=1, max_length=MAX_KEY, pattern=r"^[\x20-\x7e]+\Z")] | None = None
+
+
+class OperatorJobRequest(
+    JobRequest, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True
+):
+    """The same of a caller that is bound to no organisation: it must name one."""
+
+    organization_id: Identifier
+
+
+class OperatorBatchJob(
+    BatchJob, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True
+):
+    """The same for one job of a batch."""
+
+    organization_id: Identifier
 
 
 class BatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -15,12 +16,13 @@ from services.gateway.http.decoding import decode
 from services.gateway.http.responses import Links
 from services.gateway.submit.admission import Admission
 from services.gateway.submit.new_jobs import JobMaker, read_key, read_traceparent
-from services.gateway.submit.schemas import JobRequest
+from services.gateway.submit.schemas import JobRequest, OperatorJobRequest
 from shared.errors import StoreUnavailable
 from shared.http.auth import Identity
 from shared.http.error_responses import submit_unavailable
 from shared.http.problems import OVERLOADED, QUEUE_FULL, STORE_FULL, STORE_QUOTA, STORE_UNAVAILABLE
 from shared.http.urls import prefix_of
+from shared.identity.ticket_signer import TicketSigner
 from shared.job import Priority
 from shared.store.results import Submitted
 from shared.store.transitions import Submit
@@ -47,12 +49,14 @@ class SubmitCall:
         submit: Callable[[Submit], Awaitable[Submitted]],
         metrics: SubmitMetrics,
         links: Links,
+        signer: TicketSigner,
     ) -> None:
         self._posts = posts
         self._maker = maker
         self._admission = admission
         self._submit = submit
         self._links = links
+        self._signer = signer
         self._submitted = {queue: metrics.submitted.labels(queue) for queue in Priority}
         for kind in TRANSIENT:
             metrics.refused.labels(kind.slug)
@@ -71,15 +75,19 @@ class SubmitCall:
         head = read_head(scope)
         body = await read_body(head, receive, BODY_MAX)
 
+        kind = JobRequest if identity.organization_id is not None else OperatorJobRequest
         key, traceparent = read_key(head.idempotency_key), read_traceparent(head.traceparent)
-        job = self._maker.make(decode(body, JobRequest), body, identity, key=key, traceparent=traceparent)
+        job = self._maker.make(decode(body, kind), body, identity, key=key, traceparent=traceparent)
         await self._admission.admit(1, len(body))
         try:
             submitted = await self.submit(job)
         except StoreUnavailable as error:
             raise submit_unavailable(error, job.id) from None
 
-        accepted = self._links.accepted(submitted, prefix_of(scope))
+        ticket = await self._signer.issue_for_job(
+            identity, job.spec.organization_id, submitted.job_id, time.time() + job.deadline_ms / 1000
+        )
+        accepted = self._links.accepted(submitted, prefix_of(scope), ticket)
         await send_json(send, 202, _encode(accepted), (b"location", accepted.links.status.encode()))
 
     async def submit(self, job: Submit) -> Submitted:

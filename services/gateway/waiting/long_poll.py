@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Final
 
 from shared.job import JobSnapshot
@@ -23,14 +22,13 @@ Read = Callable[[], Awaitable[JobSnapshot | None]]
 
 
 async def until_ended(
-    store: JobStore, job_id: str, seconds: float, stop: asyncio.Event, read: Read | None = None
+    store: JobStore, job_id: str, seconds: float, stop: asyncio.Event, read: Read, *, first: bool = True
 ) -> JobSnapshot | None:
     """The job as it stands when it has ended, or after `seconds`, or when `stop` is set; None: there is no such job.
 
-    `read` reads it (default: the store's status) and may raise; given, the job was not read before.
+    `read` reads it, and may raise. Not `first`: it was read before, so that it has not ended without a notification.
     """
     async with store.subscriber.listen(store.keys.job_channel(job_id)) as listener:
-        first, read = read is not None, read or partial(store.status, job_id)
         return await until_ended_at(listener, seconds, stop, read, first=first)
 
 

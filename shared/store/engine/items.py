@@ -95,10 +95,11 @@ class ReportItem(NamedTuple):
 
 
 class CancelItem(NamedTuple):
-    """A job to end. `force` 0 or 1."""
+    """A job to end. `force` 0 or 1; `owner`: the organisation that it must belong to, encoded, empty: any."""
 
     job: str
     force: int
+    owner: str
 
 
 class RenewItem(NamedTuple):

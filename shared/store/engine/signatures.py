@@ -80,6 +80,40 @@ class RunScript(Protocol):
     @overload
     def __call__(self, script: Literal["stats", "oldest"]) -> Awaitable[Any]: ...
     @overload
+    def __call__(
+        self,
+        script: Literal["create_key"],
+        *,
+        id: str,
+        organization: str,
+        record: bytes,
+        expires: int,
+        keys_max: int,
+        kept: int,
+        replaced: str,
+        overlap: int,
+        owner: str,
+        entry: bytes,
+        trail_length: int,
+    ) -> Awaitable[Any]: ...
+    @overload
+    def __call__(
+        self, script: Literal["revoke_key"], *, id: str, owner: str, kept: int, entry: bytes, trail_length: int
+    ) -> Awaitable[Any]: ...
+    @overload
+    def __call__(self, script: Literal["note_key_use"], *, id: str, day: str) -> Awaitable[Any]: ...
+    @overload
+    def __call__(
+        self,
+        script: Literal["put_settings"],
+        *,
+        organization: str,
+        given: bytes,
+        gone: bytes,
+        entry: bytes,
+        trail_length: int,
+    ) -> Awaitable[Any]: ...
+    @overload
     def __call__(self, script: Literal["vet"], *, calls: bytes) -> Awaitable[Any]: ...
     @overload
     def __call__(self, script: Literal["failover"], *, term: str) -> Awaitable[Any]: ...

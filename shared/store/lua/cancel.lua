@@ -3,7 +3,8 @@
 -- KEYS requeued suspect isolated high normal low due_high due_normal due_low counts cancels throttled_deadlines failover ledger
 -- PREFIX job log job_channel org organization_channel control chain_set throttled usage
 -- ARGV result_ttl log_ttl usage_ttl organization_events fenced chain prices
--- ITEM job force
+-- ITEM job force owner
+-- owner: the organisation that the job must belong to, empty: any.
 -- RETURNS {code, state}: CANCELLED, REQUESTED, ENDED (before this call), MISSING, FOREIGN (for another release to end)
 -- INCLUDE release batch lease clock ending ledger spending requeueing queues deltas
 
@@ -41,11 +42,11 @@ local function cancel_running(job, record)
   return {'CANCELLED', 'cancelled'}
 end
 
-local replies = each_item(function(job, force)
+local replies = each_item(function(job, force, owner)
   -- A write that cannot grow memory, so that a cancel passes on a full server.
   redis.call('PERSIST', cancels)
   local record = read_record(job)
-  if not record.state then return {'MISSING', ''} end
+  if not record.state or owner ~= '' and record.org ~= owner then return {'MISSING', ''} end
   if foreign(record.v, record.state) then return {'FOREIGN', record.state} end
   if record.state == 'queued' then return cancel_waiting(job, record) end
   if record.state ~= 'processing' then return {'ENDED', record.state} end

@@ -34,7 +34,11 @@ class Role(enum.Enum):
 
 
 SCRIPTS: Final = {
-    Role.GATEWAY: ("failover", "submit", "cancel", "stats", "oldest", "list", "usage", "vet"),
+    Role.GATEWAY: (
+        "failover", "submit", "cancel", "stats", "oldest", "list", "usage", "create_key", "revoke_key", "note_key_use",
+        "put_settings",
+        "vet",
+    ),
     Role.WORKER: (
         "failover", "claim", "renew", "append", "finish", "requeue", "reroute", "report", "recover", "promote",
         "audit_entries", "audit_records", "oldest", "leave", "vet",
@@ -45,9 +49,20 @@ SCRIPTS: Final = {
 
 _READS: Final = ("HMGET", "HGETALL", "XRANGE", "XREVRANGE", "XLEN")
 DIRECT: Final = {
-    Role.GATEWAY: (*_READS, "TIME", "HSCAN", "LLEN", "LPOS", "LRANGE", "XGROUP CREATE", "SET"),
+    Role.GATEWAY: (
+        *_READS,
+        "TIME",
+        "HSCAN",
+        "LLEN",
+        "LPOS",
+        "LRANGE",
+        "XGROUP CREATE",
+        "SET",
+        "SMEMBERS",
+        "ZRANGE",
+    ),
     Role.WORKER: (*_READS, "TIME", "XREAD", "EXISTS", "ZRANGE", "SET", "SCAN", "ZADD", "PEXPIRE", "XGROUP CREATE"),
-    Role.NOTIFIER: _READS,
+    Role.NOTIFIER: (*_READS, "GET"),
 }
 """Commands that each service sends outside of scripts, and that can be tried inside of one."""
 
@@ -57,19 +72,22 @@ BLOCKING: Final = {Role.WORKER: ("BZPOPMIN",)}
 """Commands that no script may call: tried on a connection of their own."""
 
 SUBSCRIBES: Final = {
-    Role.GATEWAY: ("job_channel",),
+    Role.GATEWAY: ("job_channel", "key_channel"),
     Role.WORKER: ("control",),
-    Role.NOTIFIER: ("job_channel", "organization_channel"),
+    Role.NOTIFIER: ("job_channel", "organization_channel", "key_channel"),
 }
 PUBLISHES: Final = {
-    Role.GATEWAY: ("job_channel", "organization_channel", "control"),
+    Role.GATEWAY: ("job_channel", "organization_channel", "control", "key_channel"),
     Role.WORKER: ("job_channel", "organization_channel"),
     Role.NOTIFIER: (),
 }
 """Channels by the part before the id: those that each service subscribes to, and those that it publishes to."""
 
-READ: Final = ("job", "log", "org")
+READ: Final = ("job", "log", "org", "key")
 """Kinds of keys that a service without writes reads."""
+
+READ_FIXED: Final = ("ticket_secrets",)
+"""Single keys that it reads."""
 
 PROBED: Final = "vet"
 """Last part of the names that are tried. No key has it."""
@@ -130,7 +148,11 @@ def commands(role: Role, *, frugal: bool = False) -> list[str]:
 
 def acl(role: Role, keys: Keys, *, frugal: bool = False) -> list[str]:
     """The rules of the smallest Redis user of a role, to follow `ACL SETUSER <name> on ><password>`."""
-    allowed = [f"~{keys.pattern}"] if role.writes else [f"%R~{keys.prefix(name)}*" for name in READ]
+    allowed = (
+        [f"~{keys.pattern}"]
+        if role.writes
+        else [*(f"%R~{keys.prefix(name)}*" for name in READ), *(f"%R~{keys.fixed(name)}" for name in READ_FIXED)]
+    )
     channels = dict.fromkeys((*SUBSCRIBES[role], *PUBLISHES[role]))
     rules = [f"+{command.lower().replace(' ', '|')}" for command in commands(role, frugal=frugal)]
     return ["resetchannels", "-@all", *allowed, *(f"&{keys.prefix(name)}*" for name in channels), *rules]
@@ -150,7 +172,7 @@ def probes(role: Role, keys: Keys) -> list[Call]:
         # With GT: a TTL greater than the present one, or than none. It never is, and yet the command is a write.
         found += [("PEXPIRE", name, 1, "GT") for name in names]
     else:
-        names = [keys.prefix(name) + PROBED for name in READ]
+        names = [*(keys.prefix(name) + PROBED for name in READ), *map(keys.fixed, READ_FIXED)]
     found += [("PING",), *(("HMGET", name, "x") for name in names)]
     return found + [("PUBLISH", keys.prefix(name) + PROBED, "") for name in PUBLISHES[role]]
 
