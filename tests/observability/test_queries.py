@@ -21,7 +21,8 @@ OF_A_SCRAPE = {"job", "instance"}
 def exported() -> dict[str, set[str]]:
     """Sample names and their labels, of every group of instruments the services make."""
     registry = metrics.new_registry("gateway")
-    modules = [import_module(f"{telemetry.__name__}.{found.name}") for found in pkgutil.iter_modules(telemetry.__path__)]
+    names = [found.name for found in pkgutil.iter_modules(telemetry.__path__)]
+    modules = [import_module(f"{telemetry.__name__}.{name}") for name in names]
     groups = [
         group
         for module in modules
