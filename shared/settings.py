@@ -17,6 +17,8 @@ SettingsT = TypeVar("SettingsT", bound=msgspec.Struct)
 
 PositiveSeconds = Annotated[float, msgspec.Meta(gt=0)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Quota = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+"""A limit of each organisation; 0: none."""
 
 FRUGAL: Final = {"lease_seconds": 300.0, "deltas": False, "listing": False, "audit_seconds": 86_400.0}
 """What else the frugal profile sets. Workers sleep for a lease at most and renew every third of one; an audit reads

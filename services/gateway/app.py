@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from litestar import Router
 from litestar.types import ASGIApp, ControllerRouterHandler
+from prometheus_client import CollectorRegistry
 
 from services.gateway.docs import document
 from services.gateway.docs.openapi import OpenApiCall
@@ -32,6 +33,7 @@ from services.gateway.waiting.awaited_jobs import AwaitedJobs
 from shared.http import access
 from shared.http.auth import Authenticator
 from shared.http.health import NO_STORE, ops_routes
+from shared.http.organization_limits import BODY_BYTES, LONG_POLLS, STREAMS, InUse
 from shared.http.problems import DRAINING, Problem
 from shared.server import serve
 from shared.server.connections import capacity
@@ -45,7 +47,14 @@ from shared.streams.response import WithTransport
 from shared.streams.routes import Streams
 from shared.telemetry import logs
 from shared.telemetry.command_budget import reported
-from shared.telemetry.metrics import QueueMetrics, RedisMetrics, StreamMetrics, SubmitMetrics, new_registry
+from shared.telemetry.metrics import (
+    LimitMetrics,
+    QueueMetrics,
+    RedisMetrics,
+    StreamMetrics,
+    SubmitMetrics,
+    new_registry,
+)
 
 
 @asynccontextmanager
@@ -74,7 +83,8 @@ async def open_app(
         awaited, finder = AwaitedJobs(store), JobFinder(store)
         submits = SubmitMetrics(registry)
 
-        posts = Posts(authenticator, submits.refused)
+        streams, polls, bodies = _in_use(settings, registry)
+        posts = Posts(authenticator, submits.refused, bodies)
         single = SubmitCall(posts, maker=maker, admission=admission, awaited=awaited, metrics=submits, links=links)
         raw = Router(
             document.API,
@@ -83,7 +93,7 @@ async def open_app(
         typed = Router(
             document.API,
             route_handlers=[
-                StatusCall(store, finder, awaited, stop).route(),
+                StatusCall(store, finder, awaited, stop, polls).route(),
                 ListingCall(store).route(),
                 QueueStatsCall(stats, redis.meter).route(),
                 UsageCall(store).route(),
@@ -106,7 +116,7 @@ async def open_app(
             *ops,
             OpenApiCall(api).route(),
             *page_routes(),
-            Streams(store, hub, authenticator, stream_metrics, settings).route(),
+            Streams(store, hub, authenticator, stream_metrics, settings, open_streams=streams).route(),
         ]
         draining = asyncio.create_task(_drain(stop, hub), name="drain")
         try:
@@ -115,6 +125,16 @@ async def open_app(
         finally:
             draining.cancel()
             await admission.aclose()
+
+
+def _in_use(settings: GatewaySettings, registry: CollectorRegistry) -> tuple[InUse, InUse, InUse]:
+    """Streams, long polls and bytes of bodies of each organisation, with their limits."""
+    refusals = LimitMetrics(registry).refusals
+    return (
+        InUse(STREAMS, lambda _: settings.organization_streams, refusals),
+        InUse(LONG_POLLS, lambda _: settings.organization_long_polls, refusals),
+        InUse(BODY_BYTES, lambda _: settings.organization_body_bytes, refusals),
+    )
 
 
 def _streams(settings: GatewaySettings) -> int:

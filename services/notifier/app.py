@@ -13,6 +13,7 @@ from services.notifier.settings import NotifierSettings
 from shared.http import access
 from shared.http.auth import Authenticator
 from shared.http.health import ops_routes
+from shared.http.organization_limits import STREAMS, InUse
 from shared.http.problems import DRAINING, Problem
 from shared.server.connections import capacity
 from shared.server.serve import application, serve
@@ -23,7 +24,7 @@ from shared.streams.hub import Hub
 from shared.streams.response import WithTransport
 from shared.streams.routes import Streams
 from shared.telemetry.command_budget import reported
-from shared.telemetry.metrics import RedisMetrics, StreamMetrics, new_registry
+from shared.telemetry.metrics import LimitMetrics, RedisMetrics, StreamMetrics, new_registry
 
 REQUESTS = 100
 """Connections besides the streams: health, metrics, and what asks for a stream and hears that there are too many."""
@@ -49,7 +50,8 @@ def _application(
     async def live() -> bool:
         return True  # whoever reads this was served by the loop that serves the streams
 
-    streams = Streams(store, hub, authenticator, metrics, settings)
+    open_streams = InUse(STREAMS, lambda _: settings.organization_streams, LimitMetrics(registry).refusals)
+    streams = Streams(store, hub, authenticator, metrics, settings, open_streams=open_streams)
     handlers = [streams.route(), *ops_routes(ready=ready, live=live, registry=registry)]
     return WithTransport(application(handlers, settings, host=settings.notifier_host))
 

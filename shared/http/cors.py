@@ -21,7 +21,7 @@ HEADERS: Final = (
 )  # fmt: skip
 """Of a request: ours, and those that tracing (W3C, Sentry), `fetch` wrappers and EventSource polyfills add unasked."""
 
-EXPOSED: Final = b"location, retry-after, www-authenticate, allow"
+EXPOSED: Final = b"location, retry-after, ratelimit, ratelimit-policy, www-authenticate, allow"
 MAX_AGE: Final = b"7200"
 """Seconds for which a browser need not ask again; Chromium takes no more."""
 

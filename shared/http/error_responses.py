@@ -124,6 +124,7 @@ _REASONS: Final = {
     409: "It collides with what is there; `type` says how",
     413: "The body is too large",
     415: "The body is not application/json",
+    429: "The organization has reached a limit of its own, `limit` names it; come back after `Retry-After` seconds",
     503: "Come back after `Retry-After` seconds; `jobId` names a job that may have been accepted nevertheless",
 }
 

@@ -48,6 +48,7 @@ IDEMPOTENCY_CONFLICT: Final = Kind("idempotency-conflict", 409, "This idempotenc
 TOO_LARGE: Final = Kind("body-too-large", 413, "The body is too large")
 UNSUPPORTED_MEDIA_TYPE: Final = Kind("unsupported-media-type", 415, "The body must be application/json")
 MISDIRECTED: Final = Kind("misdirected-request", 421, "This service does not answer to this host")
+ORGANIZATION_LIMIT: Final = Kind("organization-limit", 429, "This organization has reached a limit of its own")
 HEAD_TOO_LARGE: Final = Kind("head-too-large", 431, "The head of the request is too large")
 INTERNAL: Final = Kind("internal-error", 500, "Something went wrong on our side")
 STORE_UNAVAILABLE: Final = Kind("store-unavailable", 503, "The queue cannot be reached")
@@ -71,7 +72,7 @@ class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True, rename="camel", 
     """Problem Details of RFC 9457; `type` is stable. `errors` name the bad fields of a request.
 
     `job_id`, `job_status`: of the job that the problem is about. `jobs`: the answers of a batch none of which was
-    accepted.
+    accepted. `limit`: the organisation's limit that was reached.
     """
 
     type: str
@@ -82,6 +83,7 @@ class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True, rename="camel", 
     job_id: str | None = None
     job_status: str | None = None
     jobs: list[Any] = []
+    limit: str | None = None
 
 
 class Problem(Exception):
@@ -98,6 +100,7 @@ class Problem(Exception):
         job_id: str | None = None,
         job_status: str | None = None,
         jobs: Sequence[Any] = (),
+        limit: str | None = None,
     ) -> None:
         super().__init__(kind.slug)
         self.kind = kind
@@ -114,6 +117,7 @@ class Problem(Exception):
             job_id=job_id,
             job_status=job_status,
             jobs=list(jobs),
+            limit=limit,
         )
 
     def body(self) -> bytes:

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 
 from shared.http.access import AccessSettings
-from shared.settings import PositiveSeconds
+from shared.settings import PositiveSeconds, Quota
 
 
 class StreamSettings(AccessSettings, frozen=True, kw_only=True):
@@ -17,9 +17,11 @@ class StreamSettings(AccessSettings, frozen=True, kw_only=True):
     `notifier_heartbeat_seconds`: the longest silence on a stream. `notifier_send_seconds`: a reader that takes nothing
     for so long is disconnected. `notifier_stream_seconds`: a stream is closed after so long and its browser comes back
     to where it was, for platforms that cut every answer after a time; 0: it lasts as long as its job.
+    `organization_streams`: how many streams one organisation may have open here; 0: no limit.
     """
 
     notifier_max_connections: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10_000
     notifier_heartbeat_seconds: PositiveSeconds = 15.0
     notifier_send_seconds: PositiveSeconds = 10.0
     notifier_stream_seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    organization_streams: Quota = 0

@@ -14,6 +14,7 @@ from shared.store.pubsub.polling import PollingSubscriber
 from shared.store.pubsub.subscriber import Subscriber
 from shared.streams import sse
 from shared.streams.response import StreamResponse, TooSlow
+from shared.streams.round_robin import RoundRobin
 from shared.streams.sources import Batch, Source
 from shared.telemetry.metrics import StreamMetrics
 
@@ -29,8 +30,9 @@ REREADS: Final = 5
 class Subscription(Generic[CursorT]):
     """A stream from its first batch to its end."""
 
-    __slots__ = ("_check_s", "_checked_at", "_cursor", "_heartbeat_s", "_listener", "_metrics", "_more", "_owed",
-                 "_rereads", "_silent_since", "_source", "_stopped", "_until", "response")  # fmt: skip
+    __slots__ = ("_check_s", "_checked_at", "_cursor", "_heartbeat_s", "_listener", "_metrics", "_more",
+                 "_organization_id", "_owed", "_rereads", "_round_robin", "_silent_since", "_source", "_stopped",
+                 "_until", "response")  # fmt: skip
 
     def __init__(
         self,
@@ -41,9 +43,11 @@ class Subscription(Generic[CursorT]):
         stream_s: float,
         check_s: float,
         metrics: StreamMetrics,
+        round_robin: RoundRobin,
     ) -> None:
         """`stream_s`: how long the stream may last; infinity: as long as its job. `check_s`: the least time
-        between two checks, at a heartbeat, whether something happened without a notification."""
+        between two checks, at a heartbeat, whether something happened without a notification. `round_robin`: of all
+        streams here."""
         self._source = source
         self.response = response
         self._heartbeat_s = heartbeat_s
@@ -51,6 +55,8 @@ class Subscription(Generic[CursorT]):
         self._check_s = check_s
         self._checked_at = self._clock()
         self._metrics = metrics
+        self._round_robin = round_robin
+        self._organization_id = ""
         self._listener: Listener | None = None
         self._owed: bytes | None = None
         self._more = False
@@ -71,6 +77,7 @@ class Subscription(Generic[CursorT]):
 
         `listener`: one that has listened since before the first batch was read.
         """
+        self._organization_id = first.organization_id
         try:
             await self.response.begin()
             self.response.watch(self.stop)
@@ -91,6 +98,7 @@ class Subscription(Generic[CursorT]):
         """Whether the job ended; False: we were told to stop, or the stream has lasted as long as it may."""
         while not self._stopped and self._clock() < self._until:
             notified = await listener.wait(self._patience())
+            await self._round_robin.turn(self._organization_id)
             if self._stopped:
                 break
             if notified is not None:

@@ -82,7 +82,7 @@ def _shown(bodies: dict[str, Example]) -> type[Operation]:
     status_code=202,
     response_description="Queued, or the job that this key made before",
     response_headers=[LOCATION],
-    responses=documented(400, 401, 403, 408, 409, 413, 415, 503),
+    responses=documented(400, 401, 403, 408, 409, 413, 415, 429, 503),
     operation_class=_shown(examples.JOBS),
 )
 async def submit_job(data: Body[JobRequest], idempotency_key: IdempotencyKey) -> Accepted:
@@ -95,7 +95,7 @@ async def submit_job(data: Body[JobRequest], idempotency_key: IdempotencyKey) ->
     summary=f"Submit up to {MAX_JOBS} jobs; each is accepted or rejected by itself",
     status_code=202,
     response_description="One answer per job, in order",
-    responses=documented(400, 401, 408, 413, 415, 503),
+    responses=documented(400, 401, 408, 413, 415, 429, 503),
     operation_class=_shown(examples.BATCHES),
 )
 async def submit_batch(data: Body[BatchRequest]) -> BatchAnswer:
@@ -109,7 +109,7 @@ async def submit_batch(data: Body[BatchRequest]) -> BatchAnswer:
     media_type="text/event-stream",
     response_description="Events until the job has ended",
     responses={204: ResponseSpec(None, description="The reader has the last event already; it need not come back")}
-    | documented(400, 401, 404, 409),
+    | documented(400, 401, 404, 409, 429),
     operation_class=query_operation(EventsQuery),
 )
 async def job_events(last_event_id: LastEventId) -> str:

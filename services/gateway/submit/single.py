@@ -9,7 +9,7 @@ import structlog
 from litestar.handlers import ASGIRouteHandler, asgi
 from litestar.types import HTTPScope, Receive, Scope, Send
 
-from services.gateway.http.bodies import Posts, read_body, read_head, send_json
+from services.gateway.http.bodies import Posts, read_head, send_json
 from services.gateway.http.decoding import decode
 from services.gateway.http.responses import Links
 from services.gateway.submit.admission import Admission
@@ -68,7 +68,7 @@ class SubmitCall:
 
     async def _answer(self, scope: HTTPScope, receive: Receive, send: Send, identity: Identity) -> None:
         head = read_head(scope)
-        body = await read_body(head, receive, BODY_MAX)
+        body = await self._posts.read(head, receive, BODY_MAX, identity)
 
         key, traceparent = read_key(head.idempotency_key), read_traceparent(head.traceparent)
         job = self._maker.make(decode(body, JobRequest), body, identity, key=key, traceparent=traceparent)
