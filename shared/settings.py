@@ -55,7 +55,8 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     the event log while it grows. `listing`: an organisation's jobs can be listed. `audit_seconds`:
     how often one worker goes through all records.
     `durability`: what a submit is confirmed by; `wait_replicas`: by how many replicas. `sentinel_username`,
-    `sentinel_password`: what the sentinels ask for.
+    `sentinel_password`: what the sentinels ask for. `organization_submits_per_minute`: how many jobs one organisation
+    may submit in a minute over all gateways; 0: no limit.
     """
 
     redis_url: str
@@ -76,6 +77,7 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     log_ttl_seconds: PositiveSeconds = 900.0
     usage_ttl_days: Annotated[float, msgspec.Meta(ge=1, le=36_500)] = 400.0
     organization_events: bool = False
+    organization_submits_per_minute: Quota = 0
     timeout_seconds: PositiveSeconds = 1.8
 
     def __post_init__(self) -> None:

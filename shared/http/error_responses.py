@@ -16,12 +16,14 @@ from shared.errors import (
     IdempotencyConflict,
     JobNotFound,
     JobUnreadable,
+    OrganizationLimited,
     Overloaded,
     QuotaExceeded,
     StoreFull,
     StoreUnavailable,
     StoreUnfit,
 )
+from shared.http.organization_limits import LIMITS, Limit, limit_reached
 from shared.http.problems import (
     FORBIDDEN,
     IDEMPOTENCY_CONFLICT,
@@ -83,6 +85,9 @@ def from_error(error: Exception) -> Problem:
         return _from_litestar(error)
     if isinstance(error, QuotaExceeded):
         return Problem(STORE_QUOTA, retry_after=math.ceil(error.retry_after_s))
+    if isinstance(error, OrganizationLimited):
+        limit = LIMITS.get(error.limit) or Limit(error.limit)
+        return limit_reached(limit, error.quota, retry_after_s=math.ceil(error.retry_after_s))
     if isinstance(error, JobUnreadable):
         return Problem(JOB_UNREADABLE, job_id=error.job_id, job_status=error.state)
     make = _OF_STORE.get(type(error))

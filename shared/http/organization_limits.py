@@ -44,7 +44,7 @@ def limit_reached(limit: Limit, quota: int, *, left: int = 0, retry_after_s: int
         "RateLimit-Policy": f'"{limit.name}";q={quota}{unit}{window}',
         "RateLimit": f'"{limit.name}";r={left};t={retry_after_s}',
     }
-    detail = f"{limit.name}: {quota} at once" if limit.window_s is None else f"{limit.name}: {quota}"
+    detail = f"{limit.name}: {quota}" if quota else limit.name
     return Problem(ORGANIZATION_LIMIT, detail, headers=headers, retry_after=retry_after_s, limit=limit.name)
 
 

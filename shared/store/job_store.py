@@ -99,7 +99,8 @@ class JobStore:
     async def submit(self, job: NewJob) -> Submitted:
         """Queue a job; the same id or the same idempotency key with the same body again makes no second one.
 
-        IdempotencyConflict: the key came with another body. StoreFull: no memory. Overloaded: too many callers wait.
+        IdempotencyConflict: the key came with another body. OrganizationLimited: its organisation may submit no more
+        now. StoreFull: no memory. Overloaded: too many callers wait.
         """
         key, key_ttl = "", 0
         if job.idempotency_key is not None:
@@ -110,6 +111,8 @@ class JobStore:
         code, job_id, state = (part.decode() for part in reply)
         if code == "CONFLICT":
             raise IdempotencyConflict("this idempotency key came with another body before")
+        if code == "LIMIT":
+            raise server_errors.of_limit(state)
         return Submitted(job_id, code == "NEW", _STATES.get(state, JobStatus.QUEUED))
 
     async def submit_retry_of(self, job_id: str, job: NewJob) -> Submitted:

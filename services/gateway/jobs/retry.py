@@ -55,7 +55,9 @@ class RetryCall:
         """The handler, for the router of `/api/ai`."""
         summary = "Make one new job from a failed or cancelled one"
 
-        @changing("/jobs/{jobId:str}/retry", summary, 400, 401, 404, 409, 503, status=202, response_headers=[LOCATION])
+        @changing(
+            "/jobs/{jobId:str}/retry", summary, 400, 401, 404, 409, 429, 503, status=202, response_headers=[LOCATION]
+        )
         async def retry_job(
             request: Request[Any, Any, Any],
             identity: NamedDependency[Identity],

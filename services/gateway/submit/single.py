@@ -20,7 +20,7 @@ from shared.errors import StoreUnavailable
 from shared.http.auth import Identity
 from shared.http.error_responses import submit_unavailable
 from shared.http.prefix import prefix_of
-from shared.http.problems import OVERLOADED, QUEUE_FULL, STORE_FULL, STORE_QUOTA, STORE_UNAVAILABLE
+from shared.http.problems import ORGANIZATION_LIMIT, OVERLOADED, QUEUE_FULL, STORE_FULL, STORE_QUOTA, STORE_UNAVAILABLE
 from shared.job import NewJob, Priority
 from shared.store.results import Submitted
 from shared.telemetry.metrics import SubmitMetrics
@@ -28,7 +28,7 @@ from shared.telemetry.metrics import SubmitMetrics
 PATH: Final = "/generate-content"
 BODY_MAX: Final = 256 * 1024
 
-TRANSIENT: Final = (OVERLOADED, QUEUE_FULL, STORE_FULL, STORE_QUOTA, STORE_UNAVAILABLE)
+TRANSIENT: Final = (ORGANIZATION_LIMIT, OVERLOADED, QUEUE_FULL, STORE_FULL, STORE_QUOTA, STORE_UNAVAILABLE)
 """Problems of good submits: counted from 0, so that the first one is seen as an increase."""
 
 _encode: Final = msgspec.json.Encoder().encode

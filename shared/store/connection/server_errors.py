@@ -6,7 +6,15 @@ from typing import Any, Final
 
 from redis.exceptions import AskError, ClusterDownError, OutOfMemoryError, ReadOnlyError, ResponseError
 
-from shared.errors import LeaseLost, PressworkError, QuotaExceeded, StoreFull, StoreRejected, StoreUnavailable
+from shared.errors import (
+    LeaseLost,
+    OrganizationLimited,
+    PressworkError,
+    QuotaExceeded,
+    StoreFull,
+    StoreRejected,
+    StoreUnavailable,
+)
 from shared.store.connection import error_advice
 from shared.store.connection.connector import error_code
 
@@ -33,6 +41,10 @@ CAPACITY_TEXT: Final = "db capacity quota exceeded"
 QUOTA_RETRY_S: Final = 30.0
 
 
+LIMIT_RETRY_MS: Final = 5000
+"""Of a limit that no clock ends."""
+
+
 def is_quota(text: str) -> bool:
     """Whether the host says that the quota of commands is used up."""
     return any(words in text.lower() for words in QUOTA_TEXTS)
@@ -48,6 +60,13 @@ def of_call(error: ResponseError) -> PressworkError:
     if isinstance(error, OutOfMemoryError) or CAPACITY_TEXT in str(error).lower():
         return StoreFull("Redis is out of memory")
     return StoreUnavailable(f"Redis refused: {error_code(error)}")
+
+
+def of_limit(refusal: str) -> OrganizationLimited:
+    """Of a job that a script refused with `<limit> <its value> <ms until there is room>`; numbers may be missing."""
+    limit, *numbers = refusal.split()
+    quota, left_ms = map(int, numbers) if len(numbers) == 2 else (0, LIMIT_RETRY_MS)
+    return OrganizationLimited(limit, quota, left_ms / 1000)
 
 
 def check_item(reply: Any) -> None:

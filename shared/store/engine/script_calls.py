@@ -51,6 +51,7 @@ def _constants(settings: StoreSettings, routing: Routing, *, fenced: bool) -> di
         "index_length": INDEX_LENGTH if settings.listing else 0,
         # Nothing below a submit sends it twice: in the frugal profile that is trusted, for one command.
         "sent_once": int(settings.frugal),
+        "submits_max": settings.organization_submits_per_minute,
         "losses_max": LOSSES_MAX,
         "handbacks_max": HANDBACKS_MAX,
         "stale_ms": settings.lease_ms + min(settings.lease_ms // 4, STALE_SLACK_MS),
