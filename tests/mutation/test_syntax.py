@@ -26,12 +26,7 @@ def _scripts_with(path: Path) -> list[str]:
     """The scripts that a source file is a part of."""
     if path.parent.name != "include":
         return [path.stem]
-    headers = {name: scripts._HEADER.findall((path.parents[1] / f"{name}.lua").read_text()) for name in scripts.names()}
-    return [
-        name
-        for name, header in headers.items()
-        if any(kind == "INCLUDE" and path.stem in words.split() for kind, words in header)
-    ]
+    return [name for name in scripts.names() if path.stem in scripts.load(name).fragments]
 
 
 async def _compile(raw: RawRedis, copy: Path, mutation: Mutation) -> None:

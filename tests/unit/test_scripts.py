@@ -12,6 +12,7 @@ from shared.store.keys import FIXED, PREFIXES, Keys
 
 FOLDER = Path(scripts.__file__).parents[1] / "lua"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.lua"))
+ARGUMENTS = {name for script in NAMES for name in (*scripts.load(script).argv, *scripts.load(script).item)}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -30,6 +31,46 @@ def test_scripts_stay_small_and_say_what_they_do(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert text.startswith("-- ")
     assert text.count("\n") <= 110
+
+
+def _names(pattern: str, text: str) -> set[str]:
+    return {name.strip() for found in re.findall(pattern, text, re.MULTILINE) for name in found.split(",")}
+
+
+def _given(text: str) -> set[str]:
+    """Names that a fragment gives to those that include it."""
+    return _names(r"^local (?:function )?([\w, ]+?)\s*(?:=|\(|$)", text)
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.lua")), ids=lambda path: path.stem)
+def test_every_file_names_the_fragments_that_it_uses(path: Path) -> None:
+    """No fragment relies on one that only its includer names; none is named that is not used."""
+    given = {home.stem: _given(home.read_text(encoding="utf-8")) for home in (FOLDER / "include").glob("*.lua")}
+    text = path.read_text(encoding="utf-8")
+    named = set(scripts._header(text).get("INCLUDE", ()))
+    code = re.sub(r"--.*|'[^'\n]*'", "", text)
+    words = set(re.findall(r"(?<![.\w])\w+", re.sub(r"([{,]\s*)\w+ =(?!=)", r"\1", code)))
+    assert {name for name in named if not given[name] & words} == set()
+
+    own = _names(r"local (?:function )?([\w, ]+)", code) | _names(r"function ?\w*\(([\w,. ]*)\)", code)
+    for word in words - own - _names(r"for ([\w, ]+) in", code) - ARGUMENTS:
+        homes = {name for name in given if word in given[name]}
+        assert not homes or homes & named, word
+
+
+def test_a_fragment_is_loaded_once_after_what_it_uses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loader orders fragments; a circle is an error that names it."""
+    (tmp_path / "include").mkdir()
+    (tmp_path / "top.lua").write_text("-- RETURNS 1\n-- INCLUDE b a\n")
+    (tmp_path / "include" / "a.lua").write_text("-- A.\n")
+    (tmp_path / "include" / "b.lua").write_text("-- B.\n-- INCLUDE c a\n")
+    (tmp_path / "include" / "c.lua").write_text("-- C.\n-- INCLUDE a\n")
+    monkeypatch.setattr(scripts, "_folder", lambda: tmp_path)
+    assert scripts.load.__wrapped__("top").fragments == ("a", "c", "b")
+
+    (tmp_path / "include" / "a.lua").write_text("-- A.\n-- INCLUDE b\n")
+    with pytest.raises(ValueError, match="includes itself"):
+        scripts.load.__wrapped__("top")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -64,7 +64,8 @@ class CallMetrics:
         read, written, cached = counts
         read.inc(usage.input_tokens)
         written.inc(usage.output_tokens)
-        cached.inc(usage.cached_tokens)
+        if usage.cached_tokens:
+            cached.inc(usage.cached_tokens)
         if cost:
             paid = self._cost.get(gate)
             if paid is None:

@@ -7,7 +7,9 @@ A script's header declares what it takes; the loader binds those names to KEYS a
     -- ARGV consumer limit    one value per call
     -- ITEM job token         one group of values per item of the batch, ITEM_FIRST and ITEM_WIDTH tell where
     -- RETURNS ...            prose
-    -- INCLUDE batch lease    fragments of include/, in this order
+    -- INCLUDE batch lease    fragments of include/ that it uses
+
+A fragment names those it uses in the same way; each is loaded once, after what it uses.
 
 In a script `redis` is a table with `call` and `pcall` that count.
 """
@@ -57,10 +59,31 @@ class Script(msgspec.Struct, frozen=True):
     prefixes: tuple[str, ...]
     argv: tuple[str, ...]
     item: tuple[str, ...]
+    fragments: tuple[str, ...]
 
 
 def _folder() -> Traversable:
     return resources.files("shared.store") / "lua"
+
+
+def _header(text: str) -> dict[str, tuple[str, ...]]:
+    return {kind: tuple(names.split()) for kind, names in _HEADER.findall(text)}
+
+
+def _fragments(user: str, text: str, found: dict[str, str], open_ones: tuple[str, ...] = ()) -> None:
+    """Add the texts of the fragments that `user` names, and of those that they name, to `found`: each once, after the
+    ones it uses. ValueError for one that does not exist, or that uses itself."""
+    for name in _header(text).get("INCLUDE", ()):
+        if name in open_ones:
+            raise ValueError(f"{name}.lua includes itself by way of {user}.lua")
+        if name in found:
+            continue
+        path = _folder() / "include" / f"{name}.lua"
+        if not path.is_file():
+            raise ValueError(f"{user}.lua includes {name}, which does not exist")
+        fragment = path.read_text(encoding="utf-8")
+        _fragments(name, fragment, found, (*open_ones, name))
+        found[name] = fragment
 
 
 def _bind(names: Iterable[str], source: str, first: int, suffix: str = "") -> str:
@@ -70,16 +93,18 @@ def _bind(names: Iterable[str], source: str, first: int, suffix: str = "") -> st
 
 @cache
 def load(name: str) -> Script:
-    """Read one script of `lua/`, once in a process. ValueError when its header lacks RETURNS or names a fragment that
-    isn't there."""
-    folder = _folder()
-    text = (folder / f"{name}.lua").read_text(encoding="utf-8")
-    header = {kind: tuple(names.split()) for kind, names in _HEADER.findall(text)}
+    """Read one script of `lua/`, once in a process. ValueError when its header lacks RETURNS or its fragments cannot be
+    put in an order."""
+    text = (_folder() / f"{name}.lua").read_text(encoding="utf-8")
+    header = _header(text)
     if "-- RETURNS " not in text:
         raise ValueError(f"{name}.lua does not say what it RETURNS")
     keys, prefixes = header.get("KEYS", ()), header.get("PREFIX", ())
     argv, item = header.get("ARGV", ()), header.get("ITEM", ())
     first = len(prefixes) + len(argv) + 1
+    fragments: dict[str, str] = {}
+    _fragments(name, text, fragments)
+
     parts = [
         _bind(keys, "KEYS", 1),
         _bind(prefixes, "ARGV", 1, "_prefix"),
@@ -88,14 +113,9 @@ def load(name: str) -> Script:
         # What is bound stands outside: a function of Lua has 200 local names at most, and finds those of others faster.
         "local function run()",
     ]
-    for fragment in header.get("INCLUDE", ()):
-        path = folder / "include" / f"{fragment}.lua"
-        if not path.is_file():
-            raise ValueError(f"{name}.lua includes {fragment}, which does not exist")
-        parts.append(path.read_text(encoding="utf-8"))
-    source = "\n".join([_COUNTING, *parts, text, _COUNTED])
+    source = "\n".join([_COUNTING, *parts, *fragments.values(), text, _COUNTED])
     sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
-    return Script(name, source, sha, keys, prefixes, argv, item)
+    return Script(name, source, sha, keys, prefixes, argv, item, tuple(fragments))
 
 
 @cache

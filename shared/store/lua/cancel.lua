@@ -5,7 +5,7 @@
 -- ARGV result_ttl log_ttl usage_ttl organization_events fenced chain prices
 -- ITEM job force
 -- RETURNS {code, state}: CANCELLED, REQUESTED, ENDED (before this call), MISSING, FOREIGN (for another release to end)
--- INCLUDE release batch lease clock announce ending ledger spending predating requeueing queues deltas
+-- INCLUDE release batch lease clock ending ledger spending requeueing queues deltas
 
 -- Requests of an hour ago that one call forgets.
 local FORGOTTEN_MAX = 64

@@ -10,48 +10,72 @@
 -- ITEM known
 -- RETURNS {more, now, ms until the caller must come for throttled jobs or -1, {gates that failed lately...},
 --   {job, token, spec, attempt, created, deadline, losses, gate, route, passed over, reserved tokens, spent, lost bytes}...}
--- INCLUDE release lease clock announce ending ledger spending replacing predating gate_states gates serving queues throttling queue_order releasing overdue adopting round_robin delivering answering redelivering
+-- INCLUDE now ledger gate_states serving releasing adopting delivering answering redelivering
 
 -- A caller that asks for more gets less: no script is longer for it.
 local wanted = math.min(tonumber(limit), 1000)
-local gates_wait, suspects_went
+local gates_wait, more
 
-local function release_first()
-  -- Queues of gates that nobody names any more are looked for now and then.
+-- 1. What an earlier claim took goes first.
+local function repeat_lost_answer()
+  if lost ~= '1' then return end
+  -- A write that cannot grow memory first.
+  redis.call('PERSIST', wake)
+  wanted = wanted - answer_lost_claim()
+end
+
+-- 2. Queues of gates that nobody names any more are looked for now and then.
+local function release_from_gates()
   if limits == '' and poll ~= '1' then return end
   load_gates()
   mark_served(false)
   if wanted <= 0 then return end
+
+  local suspects_went
   gates_wait, suspects_went = release_throttled(wanted)
   if suspects_went then redis.call('ZADD', wake, -1, 'look') end
 end
 
-local function run_all()
-  if lost == '1' then
-    -- A write that cannot grow memory first.
-    redis.call('PERSIST', wake)
-    wanted = wanted - answer_lost_claim()
+-- 3. A worker that runs an isolated job takes nothing beside it.
+local function deliver_redelivered()
+  if isolated_held then
+    wanted = 0
+  elseif poll == '1' then
+    wanted = take_redelivered(wanted)
   end
-  release_first()
-  if isolated_held then wanted = 0 elseif poll == '1' then wanted = take_redelivered(wanted) end
+end
+
+-- 4. All others.
+local function deliver_waiting()
   deliver_round_robin(wanted)
-  local more = redelivered_some or not exhausted() and wanted + taken.s > 0
+  more = redelivered_some or not exhausted() and wanted + taken.s > 0
   if more or gates_wait == 0 then redis.call('SET', round_robin, (slot_now() + total(taken)) % 16) end
+end
+
+-- 5. Work that is left wakes the next worker.
+local function wake_others()
   if more then redis.call('ZADD', wake, 0, 'job') end
   if gates_wait == 0 then wake_for_room() end
   if ends_soon then redis.call('ZADD', wake, -1, 'look') end
-  close_books()
-  return more or gates_wait == 0
+  more = more or gates_wait == 0
 end
 
-local ok, more = pcall(run_all)
+local ok, failure = pcall(function()
+  repeat_lost_answer()
+  release_from_gates()
+  deliver_redelivered()
+  deliver_waiting()
+  wake_others()
+  close_books()
+end)
 -- What was reserved stays reserved, whatever failed after it.
 if next(gates_changed) then mark_served(true) end
 save_gates()
 if not ok then
-  local message = type(more) == 'table' and more.err or tostring(more)
+  local message = type(failure) == 'table' and failure.err or tostring(failure)
   return {err = string.match(message, '^%u+ ') and message or 'ERR ' .. message}
 end
+
 if gates_wait and gates_wait >= 0 then soonest = soonest < 0 and gates_wait or math.min(soonest, gates_wait) end
 local doubtful = {}
 for name, state in pairs(gate_states) do

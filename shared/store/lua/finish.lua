@@ -6,7 +6,7 @@
 -- spec: what the record keeps of what was asked for. usage: what the ledger is told, or empty. brief: a long outcome
 -- without its text, else empty.
 -- RETURNS OK, ALREADY (this lease ended it before), LATE (a cancel was forced; usage and cost were kept), LOST
--- INCLUDE batch lease clock announce ending ledger
+-- INCLUDE batch lease clock ending ledger
 
 local function refused(job, token, status, outcome, usage, brief)
   local record = job_prefix .. job

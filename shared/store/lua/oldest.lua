@@ -1,7 +1,7 @@
 -- How long the oldest claimable job has been waiting.
 -- KEYS requeued suspect isolated high normal low
 -- RETURNS ms, 0 when nothing waits
--- INCLUDE lease clock
+-- INCLUDE clock lease
 
 local now, oldest = now_ms(), 0
 for _, stream in pairs(streams) do

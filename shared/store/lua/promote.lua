@@ -6,7 +6,7 @@
 -- ARGV limit heads limits chain prices lease_ms result_ttl log_ttl usage_ttl organization_events
 -- RETURNS {jobs made claimable or ended, ms until the caller must come for due jobs or deadlines (0: there are more now) or -1, ms until it
 --   must come for gates or -1, ms until the next of the new jobs is overdue or -1}
--- INCLUDE release lease clock announce ending ledger spending gate_states gates serving queues throttling overdue deadlines unserved chain_sets
+-- INCLUDE release lease now ledger gate_states serving deadlines unserved chain_sets
 
 local promoted, suspects_among, most, writing = 0, false, tonumber(limit), false
 

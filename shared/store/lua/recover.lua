@@ -8,7 +8,7 @@
 -- ITEM held
 -- RETURNS {requeued, failed, ms until the next suspicious entry goes stale or -1, suspicious entries, now, whether
 --   there is unfinished work (1, 0), isolated jobs that wait, or -1 when another worker looks, cursor}
--- INCLUDE release batch lease clock announce ending ledger spending predating requeueing deltas stale_entries suspicion
+-- INCLUDE release lease now ending ledger spending requeueing deltas stale_entries suspicion
 
 -- A write that cannot grow memory, so that recovery goes on when the server is full; and one that nothing protects:
 -- while writes are refused nobody can renew, and the caller must know.

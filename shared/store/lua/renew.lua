@@ -5,7 +5,7 @@
 -- ARGV consumer
 -- ITEM token job
 -- RETURNS {now, {lost token...}, {job whose cancel was requested...}}
--- INCLUDE lease clock
+-- INCLUDE clock lease
 
 local PAGE = 500
 local ids, jobs, held = {}, {}, {}

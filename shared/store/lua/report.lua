@@ -5,7 +5,7 @@
 -- ITEM gate report retry tokens
 -- report: ok, limited or failed, or empty. tokens: how many more were used than reserved (below 0: fewer).
 -- RETURNS 1 when the gate opened again, else 0
--- INCLUDE batch clock gate_states gates serving gate_reports
+-- INCLUDE batch now gate_states gates serving gate_reports
 
 -- A write that cannot grow memory first, so that a full server still learns of it.
 redis.call('PERSIST', gates)

@@ -6,7 +6,7 @@
 -- ITEM consumer job token queue reason delay refund outcome spent usage
 -- spent: what the job's attempts cost so far, as JSON; usage: the same for the ledger, for one that ends.
 -- RETURNS {code, state}: OK, ALREADY (this lease gave it back before), LOST
--- INCLUDE batch lease clock announce ending predating requeueing ledger
+-- INCLUDE batch lease clock ending ledger requeueing
 
 local wake_for_job, wake_to_poll
 

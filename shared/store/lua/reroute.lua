@@ -8,7 +8,7 @@
 -- candidates: gates that may answer instead, in order; route: the whole chain.
 -- RETURNS {code, gate, number}: GO (gate and reserved tokens), THROTTLED (ms until a gate has room), STAY (nobody else is
 -- there, or a cancel was requested: an ordinary retry, or the end), LOST
--- INCLUDE batch lease clock announce predating requeueing gate_states gates serving gate_reports queues throttling
+-- INCLUDE batch lease now requeueing gate_states gates serving throttling gate_reports
 
 load_gates()
 

@@ -1,15 +1,16 @@
 -- What becomes of an entry that was delivered to this consumer: a claim, an end, a place in the queues of
 -- its gates, or nothing.
+-- INCLUDE release lease announce now gate_states serving throttling choosing overdue predating replacing
 
 local claims, soonest = {}, -1
 local suspects_held, isolated_held, redelivered_some, ends_soon = 0, false, false, false
-local FIELDS = {'entry', 'state', 'spec', 'attempt', 'created', 'deadline', 'losses', 'org', 'route', 'gate', 'pass',
-  'max_tokens', 'spent', 'lost', 'v'}
 
+-- Written out: it is done for each job.
 local function read_entry(job)
-  local values, f = redis.call('HMGET', job_prefix .. job, unpack(FIELDS)), {}
-  for i, name in ipairs(FIELDS) do f[name] = values[i] end
-  return f
+  local f = redis.call('HMGET', job_prefix .. job, 'entry', 'state', 'spec', 'attempt', 'created', 'deadline', 'losses',
+    'org', 'route', 'gate', 'pass', 'max_tokens', 'spent', 'lost', 'v')
+  return {entry = f[1], state = f[2], spec = f[3], attempt = f[4], created = f[5], deadline = f[6], losses = f[7],
+    org = f[8], route = f[9], gate = f[10], pass = f[11], max_tokens = f[12], spent = f[13], lost = f[14], v = f[15]}
 end
 
 local function answer(token, job, f, attempt, name, passed_over, need)
@@ -18,40 +19,6 @@ local function answer(token, job, f, attempt, name, passed_over, need)
   local letter = string.sub(token, 1, 1)
   suspects_held = suspects_held + (is_suspect(letter) and 1 or 0)
   isolated_held = isolated_held or letter == 'i'
-end
-
--- Why gates before `pass` in the chain were passed over: those that its queue did not know of failed the job.
-local function reasons_before(chain_text, pass, passed_over)
-  local reasons = {}
-  for name in string.gmatch(chain_text, '%S+') do
-    if name == pass then break end
-    local why = string.match(',' .. passed_over .. ',', ',' .. string.gsub(name, '%p', '%%%0') .. ' ([^,]+),')
-    local _, shut = wait_of(name, 0)
-    why = why or not has_gate(name) and NOT_HERE or shut == 'rate_limited' and shut or 'unavailable'
-    reasons[#reasons + 1] = name .. ' ' .. why
-  end
-  return table.concat(reasons, ',')
-end
-
--- A gate that has room for a job, why those before it had none, and what was reserved there. Without one: nil, and how
--- long until one has (nil: this worker has none of its gates).
-local function find_gate(f, letter)
-  local chain_text = f.route or chain
-  if chain_text == '' then return '', '', 0 end
-  local pass, reserved_at, reserved, passed_over = string.match(f.pass or '', '^(%S+) (%d+) (%d+) (.*)$')
-  -- A reservation is as old as calls may be late (gates.lua); after that it must be asked for again. Not by a job that runs
-  -- alone: until a worker holds nothing its turn is long over, and it would go round for ever behind a busy gate. It goes
-  -- now, and is reserved for a second time.
-  local in_time = pass and now - tonumber(reserved_at) <= SLACK_MS
-  if pass and has_gate(pass) and (in_time or letter == 'i')
-    and (gate(pass).blocked_until <= now or gate(pass).probe == 1) then
-    if not in_time then admit(pass, tonumber(reserved)) end
-    return pass, reasons_before(chain_text, pass, passed_over), tonumber(reserved)
-  end
-  local name, wait, reasons, tokens = ask_chain(chain_text, function() return need_of(#f.spec, f.max_tokens) end, true)
-  if not name then return nil, wait end
-  admit(name, tokens)
-  return name, table.concat(reasons, ','), tokens
 end
 
 local function start(token, job, f, attempt, name)

@@ -1,5 +1,6 @@
 -- Answers what claims took whose answer was lost: what was delivered to this consumer of late and is not known to it. What
 -- has not been renewed for longer is for recover to find.
+-- INCLUDE adopting lease
 
 local PENDING_PAGE = 500
 

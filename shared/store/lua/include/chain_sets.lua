@@ -1,5 +1,6 @@
 -- Jobs that the commit before throttled stand in one set for each chain of gates, `lane:` and its names, which the hash of
 -- gates lists. They are moved into the queues of today as they are met; while releases are mixed, again and again.
+-- INCLUDE gate_states throttling
 
 local function move(job, names, score)
   local f = redis.call('HMGET', job_prefix .. job, 'state', 'entry', 'route', 'spec', 'created', 'deadline')

@@ -1,4 +1,5 @@
 -- Looks for waiting jobs whose deadline has passed, in a bounded number of steps.
+-- INCLUDE release lease now overdue queues
 
 local ended = 0
 local due_sets = {h = due_high, n = due_normal, l = due_low}

@@ -1,4 +1,5 @@
 -- Delivers entries to this consumer, in the order of turns.lua.
+-- INCLUDE adopting lease round_robin
 
 local taken = {a = 0, h = 0, n = 0, l = 0, s = 0, i = 0}
 local letters = {[requeued] = 'a', [suspect] = 's', [isolated] = 'i', [high] = 'h', [normal] = 'n', [low] = 'l'}

@@ -1,5 +1,6 @@
 -- The one way a job ends: state, outcome and terminal event in one HSET; both keys get their TTL. Whoever ends it counts
 -- it, once.
+-- INCLUDE announce
 
 local tally = {}
 

@@ -1,5 +1,6 @@
 -- What calls tell their gates. A provider that says when to come back is believed; one that does not, and one that
 -- fails, is left alone for longer each time, at most CLOSED_MAX_MS.
+-- INCLUDE now gate_states gates serving
 
 local FAILING_MS, LIMITED_MS, LIMITED_LEAST_MS, BLOCKED_MAX_MS = 5000, 1000, 250, 60000
 

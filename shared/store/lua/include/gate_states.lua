@@ -5,6 +5,7 @@
 -- share is used up (ms); probe: 1 while one call tests a failing provider (half-open). For its queue (throttling.lua):
 -- poll_at: not before (ms); slot: its place in the 16 round-robin slots; empty: 1 when no job is in it; served_until: ms,
 -- as far as live workers are known to have it. They are stored in this order.
+-- INCLUDE now
 
 local GATE_FIELDS = {'blocked_until', 'why', 'failures', 'blocks_in_a_row', 'slow_start_from', 'used', 'requests',
   'tokens', 'probe', 'poll_at', 'slot', 'empty', 'served_until'}
@@ -13,7 +14,7 @@ local WHY = {[0] = 'limit', 'rate_limited', 'unavailable'}
 -- comes back for queues.
 local FLEET, FLEET_FIELD, PROMISED = '*', '@*', '@'
 
-local now, gate_states, gate_limits, gates_changed, promised = now_ms(), {}, {}, {}, 0
+local gate_states, gate_limits, gates_changed, promised = {}, {}, {}, 0
 -- The gates that the caller's worker has, in its order; those that jobs without a chain may pass.
 local own_gates, is_own, in_chain = {}, {}, {}
 

@@ -1,4 +1,5 @@
 -- What a gate lets pass. A call passes when its gate is available and its limits have room; then its share is reserved.
+-- INCLUDE now gate_states
 
 -- A limit holds in any 60 s as the provider sees them: calls arrive up to 2.5 s later than they were reserved, and a
 -- late one may catch up by SLACK_MS. So a minute's share is spread over their sum.

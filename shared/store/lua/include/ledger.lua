@@ -2,6 +2,7 @@
 -- A list that grew long is summed up: into `counts`, and into a hash per organisation and day (`usage`). So a job costs
 -- about one command, and a day of an organisation a few fields.
 -- Numbers are integers below 2^53, exact in Lua: 9 million USD a day in nano-USD. %.0f never writes an exponent.
+-- INCLUDE ending
 
 local FOLD_AT = 256
 -- Projects and models that a day of an organisation tells apart. Those that come after are summed up, by model, as the

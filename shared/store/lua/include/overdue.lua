@@ -1,5 +1,6 @@
 -- Ends waiting jobs whose time is over, wherever they wait. `deadlines` names, by deadline, those whose caller set one; the
 -- others stand in the order of their deadlines in the streams of new jobs.
+-- INCLUDE now ending ledger spending
 
 -- Ends a job that no worker holds; its place is for the caller to clear. lost: bytes of text that went down with workers.
 local function end_unrun(job, organization, lost, kind, message)

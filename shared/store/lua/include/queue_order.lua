@@ -1,5 +1,6 @@
 -- Which job is the next for a gate: over all that wait for it, high before normal before low with the turns of turns.lua,
 -- the oldest first.
+-- INCLUDE gate_states throttling
 
 local SKIPS_MAX, EVERY_RANK = 16, {'-inf', '+inf'}
 -- Jobs that wait for another gate to start, by gate: the next behind them is taken.

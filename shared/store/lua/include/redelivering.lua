@@ -1,4 +1,5 @@
 -- Suspects, the jobs that lost their worker more than once: few in one worker, and those that lost it three times alone.
+-- INCLUDE adopting delivering
 
 -- A single slot, and a worker that would take nothing else, is offered to high first at odd turns, or suspects would keep
 -- it waiting (I8).

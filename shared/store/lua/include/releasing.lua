@@ -1,5 +1,6 @@
 -- Lets throttled jobs of gates that have room go where claims find them: one of each gate at a time, in the order of its
 -- queue, at the rate the gate allows, no more than the caller can take, and in a bounded number of steps.
+-- INCLUDE release lease now gate_states gates serving throttling queue_order
 
 local STEPS, RETRY_MS = 64, 50
 -- Gates whose next job needs more room than there is; gates with jobs that wait for another one to start.

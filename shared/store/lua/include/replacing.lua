@@ -1,5 +1,6 @@
 -- Gives a live job whose lease vanished an entry, and with it a token, of its own. The lost lease is not part of its
 -- past: readers of it get a gap.
+-- INCLUDE lease
 
 local function replace_entry(job, losses)
   local letter = queue_after(losses)

@@ -1,5 +1,6 @@
 -- The one way back into the queue. The record's `past` tells of every earlier lease what a reader needs to replay it:
 -- token, reason, attempt, start and the number of its last event, the `retrying` written here.
+-- INCLUDE lease announce predating
 
 local LOST_EVENTS = 1000
 local due_sets = {h = due_high, n = due_normal, l = due_low}

@@ -1,4 +1,5 @@
 -- Which gates have a queue, and which of them live workers have.
+-- INCLUDE now gate_states gates
 
 local NOT_HERE = 'ProviderNotConfigured'
 -- So long a worker counts as there after it was heard of, and a job waits for one that may come.

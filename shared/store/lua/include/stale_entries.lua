@@ -1,10 +1,11 @@
 -- Finds the entries that were not renewed, a bounded number in each call.
+-- INCLUDE lease now
 
 local PAGE_ROWS, ROWS_MAX, TAKEN_MAX = 128, 1024, 256
 -- Suspects first, so that their worker is known for having held one; then by priority: so they stand in `again`.
 local SEARCHED = {'i', 's', 'h', 'a', 'n', 'l'}
 
-local now, lease, stale = now_ms(), tonumber(lease_ms), tonumber(stale_ms)
+local lease, stale = tonumber(lease_ms), tonumber(stale_ms)
 local held_tokens, occupied = {}, {}
 for i = ITEM_FIRST, #ARGV do held_tokens[ARGV[i]] = true end
 

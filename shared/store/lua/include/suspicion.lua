@@ -1,5 +1,6 @@
 -- Which of a lost worker's jobs are to blame: its suspects when it held any, else all. `suspects` remembers workers that
 -- died with suspects, as their other jobs may be found by a later call.
+-- INCLUDE lease now stale_entries
 
 local SUSPECT_QUEUES = {'i', 's'}
 local held_suspects = {}

@@ -1,6 +1,7 @@
 -- Makes a job wait until one of its gates has room. A queue is a sorted set by priority, then by age of the job, whatever
 -- became of it meanwhile: its first is the next for the gate. So a caller's choice of a chain makes no queue, and no
 -- script longer: what counts is how many gates the fleet has.
+-- INCLUDE lease now gate_states gates queues serving
 
 local RANKS, RANK_WIDTH = {h = 0, n = 1, l = 2}, 3e15
 local LETTERS = {high = 'h', normal = 'n', low = 'l'}

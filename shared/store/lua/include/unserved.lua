@@ -1,5 +1,6 @@
 -- Jobs that wait for gates which no worker has: a release that knew them is gone, or never came. Each pass goes over the
 -- gates of the whole fleet, few as they are, in a bounded number of steps.
+-- INCLUDE release now gate_states serving queues throttling overdue
 
 local PASS_STEPS, PASS_FIELDS = 8, 256
 local NOT_SERVED = 'no worker has this provider and model'
