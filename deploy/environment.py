@@ -9,8 +9,10 @@ from typing import Final
 from services.worker.settings import WorkerSettings
 from shared.settings import read
 
-PROVIDER_SECRET: Final = re.compile(r"(?:\w+_)?API_KEY(?:_FILE)?|PROVIDER_\w+_KEY(?:_FILE)?|PROVIDER_PROXY(?:_FILE)?")
-"""Names whose values buy something at a provider. The worker alone calls one."""
+PROVIDER_SECRET: Final = re.compile(
+    r"(?:(?:\w+_)?API_KEY|PROVIDER_\w+_KEY|PROVIDER_PROXY|ATTRIBUTION_SECRET)(?:_FILE)?"
+)
+"""Names whose values buy something at a provider, or name end users to it. The worker alone calls one."""
 
 
 def of_service(name: str, environment: Mapping[str, str]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -19,6 +19,7 @@ _LIMIT: Final = re.compile(r"(\S+)=(\d{1,9})(?:/(\d{1,9}))?\Z")
 
 _TAG: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 TAGS_MAX: Final = 8
+SECRET_MIN: Final = 32
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +36,8 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     `anthropic_priced`: whether the vendor's price list holds at the base URL, or whose; by default that of the vendor
     whose address it is. `prices`: a file of prices, which come before any list. `servers`: those with settings of their
     own (`read_worker`). `provider_proxy`: URL of an HTTP proxy for all calls of providers; the environment's proxies
-    are ignored.
+    are ignored. `attribution`: who is told an identifier of the end user: the vendors, all servers, or nobody;
+    `attribution_secret`: the key of that identifier, one for the whole fleet; empty: one that is kept in Redis.
     """
 
     worker_concurrency: Annotated[int, msgspec.Meta(ge=1, le=2_000)] = 50
@@ -58,11 +60,17 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     anthropic_base_url: str = ""
     anthropic_priced: str = ""
     prices: str = ""
+    attribution: Literal["vendors", "all", "off"] = "vendors"
+    attribution_secret: str = ""
     servers: tuple[Server, ...] = ()
     demo_first_token_ms: Annotated[float, msgspec.Meta(ge=0)] = 200.0
     demo_tokens_per_second: Annotated[float, msgspec.Meta(ge=0)] = 80.0
     demo_failure_rate: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
     log_level: str = "INFO"
+
+    def __post_init__(self) -> None:
+        if 0 < len(self.attribution_secret) < SECRET_MIN:
+            raise SettingsInvalid(f"ATTRIBUTION_SECRET: must have at least {SECRET_MIN} characters")
 
     def __repr__(self) -> str:
         return "WorkerSettings(...)"  # there are keys in it

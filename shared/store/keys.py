@@ -20,6 +20,7 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 | cancels       | zset   | 1 h after the last request | running jobs whose cancel was requested, by time (ms)         |
 | audit         | string | AUDIT_SECONDS, nearly      | lock: one worker audits                                       |
 | failover      | hash   | none                       | term of the master; last entry of each queue when it began     |
+| attribution   | string | none                       | key of the identifiers that vendors are told of end users      |
 | confirmed     | string | none                       | written before every WAIT (`confirmed_writes.py`)             |
 | gates         | hash   | none                       | state of each provider:model's gate and of its queue          |
 | parked        | zset   | none                       | throttled jobs, by deadline (ms)                              |
@@ -78,6 +79,7 @@ FIXED: Final = (
     "audit",
     "failover",
     "confirmed",
+    "attribution",
     "gates",
     "throttled_deadlines",
     "deadlines",

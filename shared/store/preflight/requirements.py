@@ -46,9 +46,11 @@ SCRIPTS: Final = {
 _READS: Final = ("HMGET", "HGETALL", "XRANGE", "XREVRANGE", "XLEN")
 DIRECT: Final = {
     Role.GATEWAY: (*_READS, "TIME", "HSCAN", "LLEN", "LPOS", "LRANGE", "XGROUP CREATE", "SET"),
-    Role.WORKER: (*_READS, "TIME", "XREAD", "EXISTS", "ZRANGE", "SET", "SCAN", "ZADD", "PEXPIRE", "XGROUP CREATE"),
+    Role.WORKER: (
+        *_READS, "TIME", "XREAD", "EXISTS", "ZRANGE", "GET", "SET", "SCAN", "ZADD", "PEXPIRE", "XGROUP CREATE",
+    ),
     Role.NOTIFIER: _READS,
-}
+}  # fmt: skip
 """What each sends outside of scripts, and what can be tried inside of one."""
 
 CONNECTION: Final = ("CLIENT SETNAME", "INFO", "PING", "SUBSCRIBE", "UNSUBSCRIBE")
