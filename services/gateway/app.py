@@ -37,6 +37,7 @@ from shared.http.organization_limits import BODY_BYTES, LONG_POLLS, STREAMS, InU
 from shared.http.problems import DRAINING, Problem
 from shared.server import serve
 from shared.server.connections import capacity
+from shared.server.metrics_port import metrics_apart
 from shared.settings import StoreSettings, read, read_store
 from shared.store.connection import select_transport
 from shared.store.job_store import JobStore, open_store
@@ -106,7 +107,8 @@ async def open_app(
             security=[{"bearer": []}] if authenticator.required else None,
         )
         gauges = QueueGauges(store, stats, QueueMetrics(registry))
-        ops = ops_routes(ready=_ready(store, stop), live=_live, registry=registry, before_scrape=gauges.refresh)
+        shown = registry if settings.metrics_port is None else None
+        ops = ops_routes(ready=_ready(store, stop), live=_live, registry=shown, before_scrape=gauges.refresh)
         api = document.generate(typed, ops, settings.models, settings.public_events_url)
 
         hub = Hub(_streams(settings), stream_metrics := StreamMetrics(registry))
@@ -120,7 +122,10 @@ async def open_app(
         ]
         draining = asyncio.create_task(_drain(stop, hub), name="drain")
         try:
-            async with reported(redis.meter, **store_settings.profile):
+            async with (
+                metrics_apart(settings, registry, gauges.refresh),
+                reported(redis.meter, **store_settings.profile),
+            ):
                 yield WithTransport(serve.application(routers, settings, host=settings.gateway_host))
         finally:
             draining.cancel()

@@ -16,6 +16,7 @@ from shared.http.health import ops_routes
 from shared.http.organization_limits import STREAMS, InUse
 from shared.http.problems import DRAINING, Problem
 from shared.server.connections import capacity
+from shared.server.metrics_port import metrics_apart
 from shared.server.serve import application, serve
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
@@ -52,7 +53,8 @@ def _application(
 
     open_streams = InUse(STREAMS, lambda _: settings.organization_streams, LimitMetrics(registry).refusals)
     streams = Streams(store, hub, authenticator, metrics, settings, open_streams=open_streams)
-    handlers = [streams.route(), *ops_routes(ready=ready, live=live, registry=registry)]
+    shown = registry if settings.metrics_port is None else None
+    handlers = [streams.route(), *ops_routes(ready=ready, live=live, registry=shown)]
     return WithTransport(application(handlers, settings, host=settings.notifier_host))
 
 
@@ -75,6 +77,7 @@ async def open_app(settings: NotifierSettings, store_settings: StoreSettings) ->
     opened = open_store(store_settings, client_name="presswork-notifier", role=Role.NOTIFIER, observer=redis.observe)
     async with (
         opened as store,
+        metrics_apart(settings, registry),
         reported(redis.meter, **store_settings.profile),
     ):
         redis.show_quota(lambda: store.quota_exceeded)

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import msgspec
 
-from shared.http.access import AccessSettings
+from shared.server.metrics_port import MetricsSettings
 from shared.settings import PositiveSeconds, Quota
 
 
-class StreamSettings(AccessSettings, frozen=True, kw_only=True):
+class StreamSettings(MetricsSettings, frozen=True, kw_only=True):
     """How many streams, how long and how patient.
 
     `notifier_max_connections`: beyond so many streams a new one is asked to come back later.
