@@ -16,6 +16,7 @@ from services.gateway.docs.page import page_routes
 from services.gateway.http.bodies import Posts
 from services.gateway.http.responses import Links
 from services.gateway.jobs.cancel import CancelCall
+from services.gateway.jobs.delete import DeleteCall
 from services.gateway.jobs.finder import JobFinder
 from services.gateway.jobs.listing import ListingCall
 from services.gateway.jobs.retry import RetryCall
@@ -91,6 +92,7 @@ async def open_app(
             document.API,
             route_handlers=[single.route(), BatchCall(single, posts, maker, admission, submits).route()],
         )
+        cancel = CancelCall(store, finder, stop)
         typed = Router(
             document.API,
             route_handlers=[
@@ -98,7 +100,8 @@ async def open_app(
                 ListingCall(store).route(),
                 QueueStatsCall(stats, redis.meter).route(),
                 UsageCall(store).route(),
-                CancelCall(store, finder, stop).route(),
+                cancel.route(),
+                DeleteCall(store, finder, cancel).route(),
                 RetryCall(store, finder, maker=maker, admission=admission, metrics=submits, links=links).route(),
             ],
             dependencies={"identity": authenticator.provide()},

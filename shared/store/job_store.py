@@ -25,7 +25,7 @@ from shared.store.connection.connector import RedisSettings
 from shared.store.connection.multiplexer import Observer
 from shared.store.engine import arguments
 from shared.store.engine.script_calls import ScriptCalls
-from shared.store.keys import Keys
+from shared.store.keys import Keys, encode_id
 from shared.store.maintenance import Maintenance, ServerClock
 from shared.store.preflight.requirements import Role
 from shared.store.pubsub.listeners import Messages
@@ -138,6 +138,19 @@ class JobStore:
         if code == "ENDED":
             return CancelReply("ended", JobStatus(state))
         return CancelReply("cancelled" if code == "CANCELLED" else "requested", JobStatus(state))
+
+    async def delete(self, job_id: str, organization_id: str | None = None) -> bool:
+        """Delete a job that has ended, with all that is kept of it; False: it has not ended.
+
+        JobNotFound: there is none, or it is not of that organisation (None: of any). A job that was deleted within
+        RESULT_TTL_SECONDS is answered as when it was.
+        """
+        owner = "" if organization_id is None else encode_id(organization_id)
+        reply = (await self._calls.run("delete", [(job_id, owner)]))[0]
+        server_errors.check_item(reply)
+        if reply == b"MISSING":
+            raise JobNotFound(job_id)
+        return bool(reply == b"DELETED")
 
     @property
     def quota_exceeded(self) -> bool:

@@ -31,6 +31,7 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 | index:<org>:<day> | list | outlives its jobs        | job ids of an organisation in order of submission             |
 | usage:<org>:<day> | hash | USAGE_TTL_DAYS           | sums of what jobs used: project and model -> packed sums       |
 | submits:<org> | string | 1 min                      | submits of an organisation in its present minute             |
+| deleted:<id>  | string | RESULT_TTL                 | whose job it was that was deleted                            |
 | org:<org>     | stream | 24 h                       | life-cycle events of an organisation, newest 1,000            |
 
 <org> is an organisation's id as `encode_id` makes it, here, in `org` of a record and in the ledger's lines.
@@ -86,7 +87,7 @@ FIXED: Final = (
 )
 PREFIXES: Final = (
     "job", "log", "idem", "index", "usage", "org", "job_channel", "organization_channel", "control", "chain_set",
-    "throttled", "wake", "submits",
+    "throttled", "wake", "submits", "deleted",
 )  # fmt: skip
 
 

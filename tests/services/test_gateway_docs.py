@@ -123,7 +123,7 @@ async def test_the_document_is_complete(redis_url: str) -> None:
     assert document["openapi"] == "3.1.0"
     assert set(document["paths"]) == {
         "/api/ai/generate-content", "/api/ai/generate-content/batch", "/api/ai/job-status", "/api/ai/queue-stats",
-        "/api/ai/jobs", "/api/ai/jobs/{jobId}/cancel", "/api/ai/jobs/{jobId}/retry", "/api/ai/job-events",
+        "/api/ai/jobs", "/api/ai/jobs/{jobId}", "/api/ai/jobs/{jobId}/cancel", "/api/ai/jobs/{jobId}/retry", "/api/ai/job-events",
         "/api/ai/usage", "/health/live", "/health/ready", "/metrics",
     }  # fmt: skip
     schemas = document["components"]["schemas"]
@@ -132,7 +132,7 @@ async def test_the_document_is_complete(redis_url: str) -> None:
     assert schemas["JobRequest"]["additionalProperties"] is False
     assert schemas["JobRequest"]["properties"]["model"]["enum"] == ["gpt-x", None]
     assert schemas["BatchJob"]["properties"]["providers"]["items"]["enum"] == ["openai:gpt-x"]
-    assert {name for item in document["paths"].values() for name in item} == {"get", "post", "servers"}
+    assert {name for item in document["paths"].values() for name in item} == {"get", "post", "delete", "servers"}
     location = document["paths"]["/api/ai/generate-content"]["post"]["responses"]["202"]["headers"]["Location"]
     assert location["schema"] == {"type": "string"}
     parameters = document["paths"]["/api/ai/jobs"]["get"]["parameters"]

@@ -35,7 +35,7 @@ async def test_every_api_call_needs_a_token(redis_url: str, header: str | None) 
     async with running_gateway(redis_url, API_TOKENS=TOKENS) as client:
         described = (await client.get("/openapi.json")).json()["paths"]
         api = {path: item for path, item in described.items() if path.startswith("/api/")}
-        calls = [(path, method) for path, item in api.items() for method in ("get", "post") if method in item]
+        calls = [(path, method) for path, item in api.items() for method in ("get", "post", "delete") if method in item]
         assert set(api) == {path for path, _ in calls}
         assert {SUBMIT, BATCH, STATUS, "/api/ai/usage", "/api/ai/jobs/{jobId}/cancel"} < {path for path, _ in calls}
         for path, method in calls:

@@ -87,7 +87,7 @@ def _complete(document: OpenAPI, events_url: str) -> None:
         item.head = None
         if path == f"{API}/job-events":
             item.servers = [Server(url=events_url or "/")]
-        for response, status in _responses(item.get or item.post):
+        for response, status in _responses(item.get or item.post or item.delete):
             if status in _HEADERS:
                 kinds = _HEADERS[status]
                 response.headers = {name: OpenAPIHeader(schema=Schema(type=kind)) for name, kind in kinds.items()}

@@ -44,6 +44,11 @@ def changing(
     return _call(path, NoQuery, errors, methods=[HttpMethod.POST], status_code=status, summary=summary, **more)
 
 
+def deleting(path: str, summary: str, *errors: int) -> Callable[[Any], HTTPRouteHandler]:
+    """A DELETE that answers 204. `errors`: the statuses that it answers besides."""
+    return _call(path, NoQuery, errors, methods=[HttpMethod.DELETE], status_code=204, summary=summary)
+
+
 def _call(
     path: str, query: type[msgspec.Struct], errors: tuple[int, ...], *, methods: list[HttpMethod], **more: Any
 ) -> Callable[[Any], HTTPRouteHandler]:

@@ -34,7 +34,7 @@ class Role(enum.Enum):
 
 
 SCRIPTS: Final = {
-    Role.GATEWAY: ("failover", "submit", "cancel", "stats", "oldest", "list", "usage", "vet"),
+    Role.GATEWAY: ("failover", "submit", "cancel", "delete", "stats", "oldest", "list", "usage", "vet"),
     Role.WORKER: (
         "failover", "claim", "renew", "append", "finish", "requeue", "reroute", "report", "recover", "promote",
         "audit_entries", "audit_records", "oldest", "leave", "vet",
