@@ -24,9 +24,12 @@ $(VENV)/dev.stamp: requirements/dev.txt | $(BIN)/python
 	$(PIP) -r requirements/dev.txt
 	@touch $@ $(VENV)/runtime.stamp
 
-.venv-bench/stamp: requirements/bench.txt
+# Node's queue stands beside the others where npm is there.
+.venv-bench/stamp: requirements/bench.txt bench/peers/bullmq/package-lock.json
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r requirements/bench.txt
+	@if command -v npm >/dev/null; then \
+		cp bench/peers/bullmq/package*.json .venv-bench/ && npm ci --silent --no-audit --no-fund --prefix .venv-bench; fi
 	@touch $@
 
 install: $(VENV)/runtime.stamp ## Make .venv with what the services need

@@ -1,4 +1,4 @@
-"""A fresh server per measurement, and what it tells of the commands and the memory it was used for."""
+"""A fresh server per measurement, and its own counts of commands and memory."""
 
 from __future__ import annotations
 
@@ -64,9 +64,13 @@ class Probe:
         """Entries of a stream, 0 when it isn't there."""
         return int(self._client.xlen(stream))
 
+    def members(self, sorted_set: str) -> int:
+        """Members of a sorted set, 0 when it isn't there."""
+        return int(self._client.zcard(sorted_set))
+
     def completed(self) -> int:
         """Jobs that ended, where none fails: counted, or still a line in the ledger. Never too many: a fold between the
-        two readings moves lines to where was looked already."""
+        two readings moves lines to places that were searched already."""
         keys = Keys()
         return int(self._client.hget(keys.fixed("counts"), "completed") or 0) + int(
             self._client.llen(keys.fixed("ledger"))

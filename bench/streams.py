@@ -99,7 +99,7 @@ class Run:
 
 async def _measure(probe: Probe, notifier: Service, ends: Records, sizes: Sizes) -> Run:
     async with open_store(StoreSettings(redis_url=probe.url), client_name="bench-streams") as store:
-        # What the first streams allocate once (buffers, code, caches) belongs to the process, not to a stream.
+        # Memory that the first streams allocate once (buffers, code, caches) belongs to the process, not to a stream.
         first = await _open_idle(store, notifier, min(50, sizes.streams))
         await asyncio.sleep(SETTLE_S)
         before = proportional_set_size(notifier.process.pid)

@@ -19,16 +19,16 @@ ONE_EACH: Final = ("METRICS_HOST", "METRICS_PORT")
 
 
 def of_service(name: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment of one service. The gateway has no key, so it is told which providers and models they stand for.
+    """The environment of one service. The gateway has no key, so it gets the `provider:model` names.
 
     METRICS_PORT is left out: two services of one machine cannot share it. SettingsInvalid when the worker's settings
     are wrong.
     """
     if name == "worker":
         return dict(environment)
-    told = {
+    own = {
         key: value for key, value in environment.items() if not PROVIDER_SECRET.fullmatch(key) and key not in ONE_EACH
     }
     if not environment.get("PROVIDERS", "").strip():
-        told["PROVIDERS"] = ",".join(read(environment, WorkerSettings, servers=()).chain)
-    return told
+        own["PROVIDERS"] = ",".join(read(environment, WorkerSettings, servers=()).chain)
+    return own

@@ -1,4 +1,4 @@
-"""Every domain error, one class each, so that a caller can name what it handles."""
+"""Domain errors, one class each, so that a caller can name those it handles."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class StoreUnavailable(PressworkError):
 
 
 class QuotaExceeded(StoreUnavailable):
-    """The host counts commands and none are left. `retry_after_s`: when this process will ask again."""
+    """The host counts commands and the quota is used up. `retry_after_s`: seconds until this process will ask again."""
 
     def __init__(self, message: str, *, retry_after_s: float) -> None:
         super().__init__(message)
@@ -24,7 +24,7 @@ class QuotaExceeded(StoreUnavailable):
 
 
 class StoreUnfit(StoreUnavailable):
-    """Redis, or its user, can do less than this service needs; the message names what is missing."""
+    """Redis, or its user, can do less than this service needs; the message names everything missing."""
 
 
 class StoreFull(PressworkError):
@@ -55,8 +55,8 @@ class JobNotFound(PressworkError):
 
 
 class JobUnreadable(PressworkError):
-    """There is a record, and it cannot be shown: it is damaged, or of another release. What can be told of it all the
-    same is here: whose it is and its state as it stands there, empty when not even that can be read."""
+    """The record exists and cannot be shown: it is damaged, or of another release. `organization_id` and `state` are as
+    the record has them, empty when not even they can be read."""
 
     def __init__(self, job_id: str, organization_id: str, state: str) -> None:
         super().__init__(job_id)
@@ -66,7 +66,7 @@ class JobUnreadable(PressworkError):
 
 
 class LeaseLost(PressworkError):
-    """The lease was replaced or the job ended: whatever this worker still holds of it counts no more (I4)."""
+    """The lease was replaced or the job ended: nothing that this worker still has of it counts (I4)."""
 
 
 class SettingsInvalid(PressworkError):

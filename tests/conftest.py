@@ -12,6 +12,7 @@ from shared.settings import StoreSettings
 from shared.store.connection.connector import RedisSettings, new_connection
 from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import JobStore, open_store
+from tests.support.llm import LlmServer, llm_server_at, llm_server_process
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -48,3 +49,17 @@ async def store(redis_url: str) -> AsyncIterator[JobStore]:
     """A store on an empty server, with a lease of 2 s."""
     async with open_store(StoreSettings(redis_url=redis_url, lease_seconds=2.0), client_name="test") as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def llm_port() -> Iterator[int]:
+    """Our stand-in for language models, one for all tests of this test worker."""
+    with llm_server_process() as port:
+        yield port
+
+
+@pytest.fixture
+async def llm(llm_port: int) -> AsyncIterator[LlmServer]:
+    """Our own stand-in as if just started."""
+    async with llm_server_at(llm_port) as server:
+        yield server

@@ -44,19 +44,12 @@ from shared.store.connection import select_transport
 from shared.store.job_store import JobStore, open_store
 from shared.store.preflight.requirements import Role
 from shared.store.routing import Routing
-from shared.streams.hub import Hub
-from shared.streams.response import WithTransport
 from shared.streams.routes import Streams
+from shared.streams.sse import WithTransport
+from shared.streams.subscription import Hub
 from shared.telemetry import logs
-from shared.telemetry.command_budget import reported
-from shared.telemetry.metrics import (
-    LimitMetrics,
-    QueueMetrics,
-    RedisMetrics,
-    StreamMetrics,
-    SubmitMetrics,
-    new_registry,
-)
+from shared.telemetry.command_budget import RedisMetrics, reported
+from shared.telemetry.metrics import LimitMetrics, QueueMetrics, StreamMetrics, SubmitMetrics, new_registry
 
 
 @asynccontextmanager
@@ -71,7 +64,7 @@ async def open_app(
     links, maker = Links(settings.public_events_url), JobMaker(settings)
     registry = new_registry("gateway")
     redis = RedisMetrics(registry)
-    store_settings = await select_transport.settle(read_store(mapping), may_use_rest=True)
+    store_settings = await select_transport.select(read_store(mapping), may_use_rest=True)
     opened = open_store(
         store_settings, client_name="presswork-gateway", role=Role.GATEWAY, observer=redis.observe,
         routing=Routing(chain=settings.chain),
@@ -87,7 +80,8 @@ async def open_app(
 
         streams, polls, bodies = _in_use(settings, registry)
         posts = Posts(authenticator, submits.refused, bodies)
-        single = SubmitCall(posts, maker=maker, admission=admission, awaited=awaited, metrics=submits, links=links)
+        submit = awaited.submit if store_settings.frugal else store.submit
+        single = SubmitCall(posts, maker=maker, admission=admission, submit=submit, metrics=submits, links=links)
         raw = Router(
             document.API,
             route_handlers=[single.route(), BatchCall(single, posts, maker, admission, submits).route()],
@@ -146,7 +140,7 @@ def _in_use(settings: GatewaySettings, registry: CollectorRegistry) -> tuple[InU
 
 
 def _streams(settings: GatewaySettings) -> int:
-    """Limit of event streams: half of all connections, so that they never keep calls out."""
+    """Most event streams: half of all connections, so that they never keep calls out."""
     return min(settings.notifier_max_connections, max(1, capacity(settings.gateway_max_connections) // 2))
 
 
@@ -171,12 +165,12 @@ def _ready(store: JobStore, stop: asyncio.Event) -> Callable[[], Awaitable[None]
 
 
 async def _live() -> bool:
-    """The gateway has no loop that could be stuck without this answer being stuck too."""
+    """Answer that the gateway is alive: it has no loop that could be stuck without this answer being stuck too."""
     return True
 
 
 async def run(mapping: Mapping[str, str]) -> None:
-    """Serve until SIGTERM or SIGINT. SettingsInvalid with one line when something is set wrong."""
+    """Serve until SIGTERM or SIGINT. SettingsInvalid with one line for a bad setting."""
     settings = read(mapping, GatewaySettings)
     logs.configure("gateway", settings.log_level)
     stop = asyncio.Event()

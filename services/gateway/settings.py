@@ -16,11 +16,11 @@ class GatewaySettings(StreamSettings, frozen=True, kw_only=True):
 
     `public_events_url`: origin of the notifier as browsers reach it; empty: the links to events are relative.
     `providers`: `provider:model` entries separated by commas, in order of preference; empty: the default models of the
-    providers whose keys are set, else the demo. The keys are used for nothing else.
-    `gateway_max_connections`: beyond so many the longest silent one gives way to a new one.
-    `max_queued_jobs`: beyond so many waiting jobs new ones are refused. `stats_kept_seconds`: how old counts may be;
-    None: exact, in the frugal profile a minute. `organization_long_polls`, `organization_body_bytes`: how many calls of
-    one organisation may wait at once, and how many bytes of its bodies may be read at once; 0: no limit.
+    providers whose keys are set, else the demo. The keys are used for nothing else. `gateway_max_connections`: beyond
+    these a new one closes the one that was silent longest. `max_queued_jobs`: number of waiting jobs from which on new
+    ones are refused. `stats_kept_seconds`: largest age of counts; None: exact, in the pay-per-command profile a minute.
+    `organization_long_polls`, `organization_body_bytes`: how many calls of one organisation may wait at once, and how
+    many bytes of its bodies may be read at once; 0: no limit.
     """
 
     gateway_host: str = "127.0.0.1"

@@ -1,4 +1,4 @@
-"""Composition root of the notifier: builds everything from settings and serves until it is told to stop."""
+"""Composition root of the notifier: builds everything from settings and serves until it is asked to stop."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from shared.server.serve import application, serve
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.preflight.requirements import Role
-from shared.streams.hub import Hub
-from shared.streams.response import WithTransport
 from shared.streams.routes import Streams
-from shared.telemetry.command_budget import reported
-from shared.telemetry.metrics import LimitMetrics, RedisMetrics, StreamMetrics, new_registry
+from shared.streams.sse import WithTransport
+from shared.streams.subscription import Hub
+from shared.telemetry.command_budget import RedisMetrics, reported
+from shared.telemetry.metrics import LimitMetrics, StreamMetrics, new_registry
 
 REQUESTS = 100
-"""Connections besides the streams: health, metrics, and what asks for a stream and hears that there are too many."""
+"""Connections besides the streams: health, metrics, and requests that are refused for too many streams."""
 
 GRACE_SECONDS = 2
-"""How long other answers may take after SIGTERM; the streams end by themselves before that."""
+"""Time for other responses after SIGTERM, in s; the streams end by themselves before that."""
 
 
 def _application(
@@ -49,7 +49,7 @@ def _application(
         await store.ping()
 
     async def live() -> bool:
-        return True  # whoever reads this was served by the loop that serves the streams
+        return True  # its reader was served by the loop that serves the streams
 
     open_streams = InUse(STREAMS, lambda _: settings.organization_streams, LimitMetrics(registry).refusals)
     streams = Streams(store, hub, authenticator, metrics, settings, open_streams=open_streams)
@@ -59,7 +59,7 @@ def _application(
 
 
 def _streams(wanted: int) -> int:
-    """How many streams there may be: every one is an open file."""
+    """Most streams at once: each is an open file."""
     return min(wanted, max(1, capacity(wanted + REQUESTS) - REQUESTS))
 
 

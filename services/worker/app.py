@@ -18,8 +18,8 @@ from prometheus_client import CollectorRegistry
 
 from services.worker.attribution import Attribution
 from services.worker.execution.attempt import TRANSIENT, StopReason
+from services.worker.execution.attempt_cost import CallMetrics
 from services.worker.execution.attempt_runner import Dependencies
-from services.worker.execution.call_metrics import CallMetrics
 from services.worker.execution.finalization import Finalizer
 from services.worker.execution.gate_reports import GateReports
 from services.worker.execution.pool import Pool
@@ -46,11 +46,11 @@ from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.preflight.requirements import Role
 from shared.store.routing import Routing
-from shared.telemetry.command_budget import reported
-from shared.telemetry.metrics import RedisMetrics, WorkerMetrics, new_registry
+from shared.telemetry.command_budget import RedisMetrics, reported
+from shared.telemetry.metrics import WorkerMetrics, new_registry
 
 RELEASE_SECONDS: Final = 1.2
-"""How long releasing the jobs may take after the drain: platforms kill 10 s after SIGTERM (Cloud Run)."""
+"""Time to release the jobs after the drain, in s: platforms kill 10 s after SIGTERM (Cloud Run)."""
 
 METRICS_CONNECTIONS: Final = 100
 """Of probes and scrapers: however many connect, the worker keeps its files for Redis and providers."""
@@ -106,7 +106,7 @@ class Worker:
 
     @property
     def stuck(self) -> int:
-        """How many tasks live on although their jobs were taken from them."""
+        """Number of tasks that live on although their jobs were taken from them."""
         return len(self._pool.stuck)
 
     async def run(self, stop: asyncio.Event, stop_now: asyncio.Event | None = None) -> None:

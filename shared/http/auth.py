@@ -1,4 +1,4 @@
-"""Turns a request into an `Identity`: the one place where keys and tickets of tenants will come in."""
+"""Turns a request into an `Identity`: the only place that reads keys and tickets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from litestar.di import Provide
 from litestar.types import Scope
 
 from shared.errors import SettingsInvalid
-from shared.http.hosts import is_loopback
+from shared.http.access import is_loopback
 from shared.http.problems import FORBIDDEN, FieldError, Problem, unauthorized
 from shared.job import IDENTIFIER
 
@@ -21,16 +21,16 @@ _HASH: Final = re.compile(r"[0-9a-f]{64}\Z")
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """The caller. `organization_id` None: any organisation (an operator's token, or no token is asked for here)."""
+    """The caller. `organization_id` None: any organisation (an operator's token, or no token is required here)."""
 
     organization_id: str | None = None
 
     def may_see(self, organization_id: str) -> bool:
-        """Whether this identity may know of that organisation's jobs (I9)."""
+        """Whether this identity may learn of that organisation's jobs (I9)."""
         return self.organization_id is None or self.organization_id == organization_id
 
     def require(self, organization_id: str, field: str = "organizationId") -> None:
-        """Raise a 403 `Problem` that names `field`, unless this identity may know of that organisation's jobs."""
+        """Raise a 403 `Problem` that names `field`, unless this identity may learn of that organisation's jobs."""
         if not self.may_see(organization_id):
             raise Problem(FORBIDDEN, errors=[FieldError(field, "not the token's organization")])
 
@@ -66,7 +66,7 @@ class Authenticator:
     """Checks bearer tokens against the hashes of API_TOKENS; without any, all callers are `ANONYMOUS`."""
 
     def __init__(self, api_tokens: str, *, host: str, allow_anonymous: bool) -> None:
-        """SettingsInvalid when a line is malformed, or when a service that others can reach has none."""
+        """Read the lines. SettingsInvalid when one is malformed, or when a service that others can reach has none."""
         self._tokens = _read(api_tokens)
         if not self._tokens and not allow_anonymous and not is_loopback(host):
             raise SettingsInvalid(
@@ -75,11 +75,11 @@ class Authenticator:
 
     @property
     def required(self) -> bool:
-        """Whether a token is asked for."""
+        """Whether a token is required."""
         return bool(self._tokens)
 
     def identify(self, headers: Iterable[tuple[bytes, bytes]]) -> Identity:
-        """The identity behind raw ASGI headers; raises a 401 `Problem` when there is none."""
+        """The identity in raw ASGI headers; raises a 401 `Problem` when there is none."""
         if not self._tokens:
             return ANONYMOUS
         given = next((value for name, value in headers if name == b"authorization"), b"")

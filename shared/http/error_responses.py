@@ -56,12 +56,12 @@ _BY_STATUS: Final = {
 
 
 def submit_unavailable(error: StoreUnavailable, job_id: str) -> Problem:
-    """The 503 of a submit; it names the job that may have been accepted nevertheless."""
+    """The 503 of a submit; it names the job that may have been accepted."""
     return unavailable(job_id) if error.sent else from_error(error)
 
 
 def unavailable(job_id: str | None = None) -> Problem:
-    """A 503 because Redis did not answer; `job_id` names the job that may have been accepted nevertheless."""
+    """A 503 because Redis did not answer; `job_id` names the job that may have been accepted."""
     if job_id is None:
         return Problem(STORE_UNAVAILABLE, retry_after=1)
     return Problem(STORE_UNAVAILABLE, "the job may have been accepted", retry_after=1, job_id=job_id)
@@ -118,7 +118,7 @@ def to_response(request: Request[Any, Any, Any], error: Exception) -> Response[b
 
 
 EXCEPTION_HANDLERS: Final[ExceptionHandlersMap] = {Exception: to_response, HTTPException: to_response}
-"""For `Litestar(exception_handlers=...)`: every error becomes a problem document."""
+"""Handlers for `Litestar(exception_handlers=...)`: every error becomes a problem document."""
 
 _REASONS: Final = {
     400: "The request is not valid; `errors` names each bad field",
@@ -126,7 +126,7 @@ _REASONS: Final = {
     403: "The token belongs to another organization",
     404: "No such job, or it belongs to another organization",
     408: "The body did not arrive in time",
-    409: "It collides with what is there; `type` says how",
+    409: "It conflicts with the present state; `type` says how",
     413: "The body is too large",
     415: "The body is not application/json",
     429: "The organization has reached a limit of its own, `limit` names it; come back after `Retry-After` seconds",

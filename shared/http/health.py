@@ -22,7 +22,7 @@ NO_STORE: Final = ResponseHeader(name="Cache-Control", value="no-store")
 
 
 class Health(msgspec.Struct, frozen=True):
-    """An answer of a health check: `live` or `ready`."""
+    """The response of a health check: `live` or `ready`."""
 
     status: str
 
@@ -41,10 +41,10 @@ def ops_routes(
     registry: CollectorRegistry | None,
     before_scrape: Callable[[], Awaitable[None]] | None = None,
 ) -> list[HTTPRouteHandler]:
-    """`/health/live`, `/health/ready`, and `/metrics` unless `registry` is None: then it is elsewhere.
+    """Routes `/health/live`, `/health/ready`, and `/metrics` unless `registry` is None: then it is elsewhere.
 
-    `ready` raises the error that keeps the service from serving (StoreUnavailable: 503). `live` answers False
-    when only a restart helps. `before_scrape` may refresh gauges; it must not raise.
+    `ready` raises the error that keeps the service from serving (StoreUnavailable: 503). `live` returns False when only
+    a restart helps. `before_scrape` may refresh gauges; it must not raise.
     """
 
     @_reading("/health/live", "Whether a restart is of no use", 400, 503)

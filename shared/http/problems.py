@@ -1,4 +1,4 @@
-"""Errors as Problem Details (RFC 9457): the catalogue of their types, the document, and its answer over raw ASGI."""
+"""Errors as Problem Details (RFC 9457): the catalogue of their types, the document, and its response over raw ASGI."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from litestar.types import Send
 
 MEDIA_TYPE: Final = "application/problem+json"
 MAX_ERRORS: Final = 20
-"""Fields one document names at most, its `detail` says how many there are besides: a body with 10,000 bad ones must not
-be answered with a megabyte."""
+"""Fields that one document names at most; its `detail` gives the number of the others. A body with 10,000 bad ones must
+not be answered with a megabyte."""
 
 MAX_NAME: Final = 100
 """Characters of a bad field's name, or of its message, that a document repeats."""
@@ -71,7 +71,7 @@ class FieldError(msgspec.Struct, frozen=True):
 class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """Problem Details of RFC 9457; `type` is stable. `errors` name the bad fields of a request.
 
-    `job_id`, `job_status`: of the job that the problem is about. `jobs`: the answers of a batch none of which was
+    `job_id`, `job_status`: of the job that the problem is about. `jobs`: the results of a batch of which no job was
     accepted. `limit`: the organisation's limit that was reached.
     """
 
@@ -126,7 +126,7 @@ class Problem(Exception):
 
 
 def _in_short(errors: Sequence[FieldError]) -> str:
-    """The first bad field, and how many there are besides: for clients that show `detail` alone."""
+    """The first bad field, and the number of others: for clients that show `detail` alone."""
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return f"{errors[0].field}: {errors[0].message}{more}"
 
@@ -142,7 +142,7 @@ def unauthorized() -> Problem:
 
 
 async def send_problem(send: Send, problem: Problem) -> None:
-    """Answer a raw ASGI request."""
+    """Send it as the response to a raw ASGI request."""
     body = problem.body()
     headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
     headers += [(name.lower().encode(), value.encode()) for name, value in problem.headers.items()]

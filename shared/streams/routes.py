@@ -1,8 +1,8 @@
-"""`GET /api/ai/job-events`: from a request to a stream, or to the status that tells EventSource what to do.
+"""`GET /api/ai/job-events`: from a request to a stream, or to the status by which EventSource goes on or ends.
 
 EventSource comes back after a 200 that ended, and never again after any other status: 204 and problems are final, and
-whatever may pass (Redis away, too many streams, shutting down) is a 200 that ends at once with a `retry:`. So is the
-limit of its organisation for an EventSource; other clients get a 429.
+every state that may pass (Redis away, too many streams, shutting down) is a 200 that ends at once with a `retry:`.
+So is the limit of its organisation for an EventSource; other clients get a 429.
 """
 
 from __future__ import annotations
@@ -21,35 +21,33 @@ from litestar.types import Receive, Scope, Send
 from shared.errors import JobNotFound, JobUnreadable, StoreUnavailable
 from shared.events import parse_event_id
 from shared.http.auth import Authenticator, Identity
-from shared.http.job_ids import read_job_id
 from shared.http.organization_limits import InUse
 from shared.http.problems import METHOD_NOT_ALLOWED, NOT_FOUND, ORGANIZATION_LIMIT, Problem, invalid
+from shared.http.urls import read_job_id
 from shared.job import IDENTIFIER
 from shared.store.job_store import JobStore
 from shared.store.pubsub.listeners import NOTIFIED, Listener
 from shared.streams import sse
-from shared.streams.hub import Hub
 from shared.streams.organization_feed import OrganizationFeed
-from shared.streams.response import StreamResponse
 from shared.streams.round_robin import RoundRobin
 from shared.streams.settings import StreamSettings
-from shared.streams.single_flight import SharedReads
-from shared.streams.sources import JobSource, OrganizationSource, Source, parse_stream_id
-from shared.streams.subscription import Subscription
+from shared.streams.sources import JobSource, OrganizationSource, SharedReads, Source, parse_stream_id
+from shared.streams.sse import StreamResponse
+from shared.streams.subscription import Hub, Subscription
 from shared.telemetry.metrics import StreamMetrics
 
 PATH: Final = "/api/ai/job-events"
 MAX_PARAMETERS: Final = 100
 
 CHECK_S: Final = 300.0
-"""Where commands are billed: how long after a silence a stream looks whether its job is there and goes on. Elsewhere it
-does so at every heartbeat."""
+"""Seconds of silence after which a stream checks that its job exists and goes on, where commands are billed. Elsewhere
+it checks at every heartbeat."""
 
 CursorT = TypeVar("CursorT")
 
 
 class Streams:
-    """Answers requests for event streams."""
+    """Serves requests for event streams."""
 
     def __init__(
         self,
@@ -76,7 +74,7 @@ class Streams:
         self._feeds: WeakValueDictionary[str, OrganizationFeed] = WeakValueDictionary()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Handle one request."""
         if scope["type"] != ScopeType.HTTP or scope["method"] != "GET":
             raise Problem(METHOD_NOT_ALLOWED, headers={"Allow": "GET"})
         headers = scope["headers"]
@@ -137,7 +135,7 @@ class Streams:
         with self._hub.admitted(subscription):
             if self._store.subscriber.covers(source.channel):
                 async with self._store.subscriber.listen(source.channel) as listener:
-                    await listener.wait(0)  # what rang before the first read tells nothing new
+                    await listener.wait(0)  # the first read has everything notified before it
                     await self._stream(subscription, source, cursor, identity, listener)
             else:
                 await self._stream(subscription, source, cursor, identity, None)
@@ -150,7 +148,8 @@ class Streams:
         identity: Identity,
         listener: Listener | None,
     ) -> None:
-        """`listener`: it has listened since before the first read; None: listening costs, so it begins after that."""
+        """Serve one stream. `listener`: it has listened since before the first read; None: listening costs a command,
+        so it begins after the read."""
         response = subscription.response
         try:
             first = await source.read(cursor, NOTIFIED)

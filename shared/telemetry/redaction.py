@@ -12,7 +12,7 @@ _NAMED: Final = re.compile(
 )
 _SCHEME: Final = re.compile(r"(?i)\b(bearer|basic)\s+[a-z0-9._~+/=-]{6,}")
 _KEY: Final = re.compile(r"\bsk-[A-Za-z0-9_-]{6,}")
-"""As OpenAI, Anthropic and many others begin their keys. Every repetition is bounded: the time grows with the text."""
+"""Keys as OpenAI, Anthropic and many others begin them. Every repetition is bounded: the time grows with the text."""
 
 
 def redacted(text: str) -> str:

@@ -1,4 +1,4 @@
-"""`make chaos`: a minute of random faults under load. Prints what happened; exit status 1 when an invariant broke."""
+"""`make chaos`: a minute of random faults under load. Prints a report; exit status 1 when an invariant broke."""
 
 from __future__ import annotations
 

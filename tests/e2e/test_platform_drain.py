@@ -21,7 +21,7 @@ def _settings(manifest: Manifest) -> dict[str, str]:
     return {name: value for name, value in environment(container).items() if isinstance(value, str)}
 
 
-async def test_a_full_worker_of_cloud_run_hands_everything_back_in_time(stack: StackMaker) -> None:
+async def test_a_full_worker_of_cloud_run_releases_everything_in_time(stack: StackMaker) -> None:
     """All 50 slots busy with jobs that take minutes: after SIGTERM it exits 0 within 10 s, every job waits
     again and has used no attempt, and another worker completes them."""
     settings = _settings(cloud_run()["worker"])
@@ -45,7 +45,8 @@ async def test_a_full_worker_of_cloud_run_hands_everything_back_in_time(stack: S
 
 
 async def test_an_idle_worker_of_cloud_run_leaves_at_once(stack: StackMaker) -> None:
-    """Scaling in costs nothing when there is nothing to do: it sleeps on a ring and still ends before a drain would."""
+    """Scaling in costs nothing when there is nothing to do: it sleeps until a wake-up and still ends before a drain
+    would."""
     async with stack(workers=1, **_settings(cloud_run()["worker"])) as running:
         (worker,) = running.workers
         began = time.monotonic()

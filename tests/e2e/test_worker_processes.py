@@ -1,4 +1,4 @@
-"""Processes that meet what nobody foresaw: a release that vanishes under them, tasks that do not end (I12)."""
+"""Processes that meet unforeseen faults: a release that vanishes under them, tasks that do not end (I12)."""
 
 from __future__ import annotations
 

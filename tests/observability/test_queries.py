@@ -1,4 +1,4 @@
-"""Dashboard, rules and alerts ask only for what the services export."""
+"""Dashboard, rules and alerts ask only for metrics that the services export."""
 
 from __future__ import annotations
 
@@ -58,13 +58,15 @@ def test_every_query_selects_metrics_and_labels_that_exist(query: Query) -> None
 
 @pytest.mark.parametrize("rule", [rule for rule in rules() if "record" in rule], ids=lambda rule: rule["record"])
 def test_a_recorded_name_tells_its_labels(rule: dict[str, str]) -> None:
-    """The level in front of a recorded name is exactly what the rule groups by, or what it keeps of another rule's."""
+    """The level in front of a recorded name is exactly the rule's grouping, or the part that it keeps of another
+    rule's."""
     if by := grouping(rule["expr"]):
         assert by == recorded()[rule["record"]]
 
 
 def test_every_own_metric_is_watched() -> None:
-    """What a service exports for its operator is on the dashboard or in a rule, histograms by their buckets."""
+    """Every metric that a service exports for its operator is on the dashboard or in a rule, histograms by their
+    buckets."""
     read = {s.metric for query in dashboard_queries() + rule_queries() for s in selectors(query.expression)}
     own = {name for name in exported() if name.startswith("presswork_") and not name.endswith(("_count", "_sum"))}
     assert own - read == set()

@@ -67,7 +67,7 @@ WHOLE: dict[str, dict[str, Any]] = {
 async def test_a_whole_answer_although_a_stream_was_asked_for(
     llm: LlmServer, name: str, indent: int | None, kind: str | None
 ) -> None:
-    """One piece of JSON is an answer, whatever its head says, with blank lines in it, and cut anywhere."""
+    """One piece of JSON is an answer, with any head, with blank lines in it, and cut anywhere."""
     body = "\ufeff" * (kind is None) + "\n\n" + json.dumps(WHOLE[name], indent=indent).replace("\n", "\n\n")
     raw = [body[start : start + 40] for start in range(0, len(body), 40)]
     seen = await call(llm, name, Behaviour(raw=raw, content_type=kind))
@@ -89,7 +89,7 @@ async def test_a_whole_answer_although_a_stream_was_asked_for(
 )
 @pytest.mark.parametrize("framed", [True, False])
 async def test_errors_of_any_shape_under_a_200(llm: LlmServer, body: Any, error_type: str, framed: bool) -> None:
-    """As an event or as the whole body, an error is what it says."""
+    """As an event or as the whole body, an error is read by its own words."""
     seen = await call(llm, "openai", Behaviour(raw=[event(body) if framed else json.dumps(body)]))
     expected = "StreamTruncated" if framed and error_type == "StreamMalformed" else error_type
     assert seen.failed.error.type == expected
@@ -117,7 +117,7 @@ async def test_a_key_problem_behind_another_status(llm: LlmServer, name: str, bo
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "told"),
+    ("status", "body", "sent"),
     [
         (429, [{"error": GEMINI_RATE}], ({}, 34.07)),
         (429, {"error": {**GEMINI_RATE, "details": []}}, ({}, 34.07)),
@@ -135,10 +135,10 @@ async def test_a_key_problem_behind_another_status(llm: LlmServer, name: str, bo
 )  # fmt: skip
 @pytest.mark.parametrize("name", BOTH)
 async def test_retry_afters_in_bodies_and_resets(
-    llm: LlmServer, name: str, status: int, body: Any, told: tuple[dict[str, str], float | None]
+    llm: LlmServer, name: str, status: int, body: Any, sent: tuple[dict[str, str], float | None]
 ) -> None:
-    """A time to wait counts wherever a provider tells it, its headers first."""
-    headers, retry_after = told
+    """A time to wait counts wherever a provider puts it, its headers first."""
+    headers, retry_after = sent
     seen = await call(llm, name, Behaviour(fail=Failing(status=status, body=body or {"x": 1}, headers=headers)))
     assert seen.failed.retry_after_s == retry_after
 
@@ -191,7 +191,7 @@ async def test_texts_of_any_shape(llm: LlmServer, name: str, raw: list[str]) -> 
     ],
 )
 async def test_a_refusal_is_no_text(llm: LlmServer, raw: list[str]) -> None:
-    """What a model says when it declines is not published."""
+    """The text of a model that declines is not published."""
     seen = await call(llm, "openai", Behaviour(raw=raw))
     assert (seen.text, seen.failed.error.type) == ("", "ContentFiltered")
 
@@ -284,13 +284,13 @@ async def test_no_more_is_cached_than_was_asked(llm: LlmServer) -> None:
 )
 @pytest.mark.parametrize("name", BOTH)
 async def test_an_event_that_is_called_error(llm: LlmServer, name: str, data: str, error_type: str) -> None:
-    """Its name says what its data may not."""
+    """Its name makes it an error even if its data does not."""
     seen = await call(llm, name, Behaviour(raw=[f"id: 1\nevent: error\ndata: {data}\n\n"]))
     assert seen.failed.error.type == error_type
 
 
 async def test_a_text_about_errors_is_a_text(llm: LlmServer) -> None:
-    """What stands in the data names no event."""
+    """Text in the data names no event."""
     written = "event: error\ndata: errors"
     seen = await call(llm, "openai", Behaviour(raw=["event: message\n" + choice(written, "stop")]))
     assert seen.text == written

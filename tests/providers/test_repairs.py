@@ -1,4 +1,4 @@
-"""What a server refuses of a request: repaired within the attempt, remembered for its model, told in the result."""
+"""Refused parameters: repaired within the attempt, remembered for their model, named in the result."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def said(message: str, **more: Any) -> dict[str, Any]:
 
 def violations(*names: str) -> list[Any]:
     """A refusal as Gemini writes it: a list, with a sentence for each field."""
-    told = [f'Invalid JSON payload received. Unknown name "{name}": Cannot find field.' for name in names]
+    sent = [f'Invalid JSON payload received. Unknown name "{name}": Cannot find field.' for name in names]
     details = [
-        {"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": [{"description": t} for t in told]}
+        {"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": [{"description": t} for t in sent]}
     ]
-    return [{"error": {"code": 400, "message": "\n".join(told), "status": "INVALID_ARGUMENT", "details": details}}]
+    return [{"error": {"code": 400, "message": "\n".join(sent), "status": "INVALID_ARGUMENT", "details": details}}]
 
 
 def forbidden(name: str) -> dict[str, Any]:
@@ -135,7 +135,7 @@ def _anthropic_draft() -> Draft:
 
 @pytest.mark.parametrize(("body", "parameter", "how"), OPENAI)
 def test_what_servers_of_openais_dialect_say(body: Any, parameter: str, how: str) -> None:
-    """Each real refusal is read for the one parameter it is about; the request differs afterwards, and tells so."""
+    """Each real refusal is read for the one parameter it is about; the request differs afterwards, and reports it."""
     draft = _openai_draft()
     before = json.dumps(draft.sent)
     (fix,) = find_fixes(body, draft)
@@ -184,7 +184,7 @@ def test_several_at_once() -> None:
     "text", ["role " * 14_000, "system " * 9_000, "1" * 65_000, "'loc': (" * 9_000, "no " * 20_000]
 )
 def test_a_hostile_refusal_takes_no_time(text: str) -> None:
-    """Whatever 64 KiB of a refusal hold, it is read in a few milliseconds."""
+    """Any refusal of 64 KiB is read in a few milliseconds."""
     wide = [[["temperature"] * 100] * 100] * 100
     began = time.process_time()
     find_fixes(said(text) | {"detail": [text, {"loc": [text]}] * 20, "loc": wide}, _openai_draft())
@@ -203,7 +203,7 @@ async def _run(llm: LlmServer, name: str, *refusals: Refusal, jobs: int = 1, **c
 
 
 async def test_one_repair_and_it_is_remembered(llm: LlmServer) -> None:
-    """A refused parameter costs one more call, once for all jobs of a model; every result says what it lacks."""
+    """A refused parameter costs one more call, once for all jobs of a model; every result names it."""
     refusal = Refusal(parameter="temperature", status=400, body=said("'temperature' is not supported"))
     seen, calls = await _run(llm, "openai", refusal, jobs=3, temperature=0.2)
     assert [call.status for call in calls] == [400, 200, 200, 200]
@@ -220,7 +220,7 @@ async def test_a_limit_under_its_other_name(llm: LlmServer) -> None:
 
 
 async def test_servers_that_name_one_after_the_other(llm: LlmServer) -> None:
-    """Each repair is of another parameter; what was learned before the last one counts too."""
+    """Each repair is of another parameter; fixes learned before the last one count too."""
     refusals = [
         Refusal(parameter="stream_options", status=422, body={"detail": [forbidden("stream_options")]}),
         Refusal(parameter="temperature", status=422, body={"detail": [forbidden("temperature")]}),
@@ -252,7 +252,7 @@ async def test_thinking_that_cannot_be_stopped(llm: LlmServer) -> None:
 
 @pytest.mark.parametrize("name", ["openai", "anthropic"])
 async def test_a_refusal_that_stays_fails_the_job(llm: LlmServer, name: str) -> None:
-    """A server that refuses everything, whatever it says, gets a few calls and no more."""
+    """A server that refuses everything in any words gets a few calls and no more."""
     await llm.behave(Behaviour(fail=Failing(status=400, body=said("temperature, max_tokens, system role unsupported"))))
     url = {"openai": llm.openai_url, "anthropic": llm.anthropic_url}[name]
     async with open_provider(name, url, briefing=lambda _: Brief(max_tokens=300)) as provider:
@@ -270,7 +270,7 @@ async def test_other_failures_are_not_repaired(llm: LlmServer, status: int) -> N
     assert len(await llm.calls()) == 1
 
 
-async def test_what_was_learned_is_bounded(llm: LlmServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_learned_fixes_are_bounded(llm: LlmServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many models a process meets, it remembers the last few; a new key asks for everything again."""
     monkeypatch.setattr(adjustments, "MODELS_MAX", 8)
     refusal = Refusal(parameter="temperature", status=400, body=said("'temperature' is not supported"))

@@ -1,4 +1,4 @@
-"""`make rolling`: restart every service under load. Prints what happened; exit status 1 when somebody noticed."""
+"""`make rolling`: restart every service under load. Prints a report; exit status 1 when a client noticed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bad input: always a problem document that names what is wrong, never a 500, and nothing is written."""
+"""Bad input: always a problem document that names the fault, never a 500, and nothing is written."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ async def test_a_bad_idempotency_key_is_named(client: httpx.AsyncClient, key: st
 @pytest.mark.parametrize("media", ["text/plain", "application/x-www-form-urlencoded", "application/jsonx", ""])
 @pytest.mark.parametrize("path", [SUBMIT, BATCH])
 async def test_another_media_type_is_415_before_parsing(client: httpx.AsyncClient, path: str, media: str) -> None:
-    """A body that does not call itself JSON is not looked at, however good or bad it is."""
+    """A body that does not call itself JSON is not read, good or bad."""
     headers = {"content-type": media} if media else {}
     for content in (json.dumps(body()).encode(), b"{"):
         problem(await client.post(path, content=content, headers=headers), 415, "unsupported-media-type")
@@ -194,11 +194,11 @@ async def test_a_compressed_body_is_415_and_not_called_bad_json(client: httpx.As
             "must be one of queued, processing, completed, failed, cancelled",
         ),
         ("/api/ai/usage?organizationId=a&from=31.1.2026", "from: must be a date as in 2026-01-31"),
-        ("/api/ai/usage?organizationId=a&to=2024-01-31", "and 2024-01-31, what is left out is of this month"),
+        ("/api/ai/usage?organizationId=a&to=2024-01-31", "and 2024-01-31, a missing day is of this month"),
     ],
 )
 async def test_a_bad_query_is_explained(client: httpx.AsyncClient, query: str, message: str) -> None:
-    """The detail says what may stand there, also of what the caller left out."""
+    """The detail names the allowed values, also of fields that the caller left out."""
     assert message in problem(await client.get(query), 400, "invalid-request")["detail"]
 
 
@@ -214,14 +214,14 @@ async def test_bad_bodies_are_explained(client: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize("job_id", ["x", "ai-job-0000000000000-000000000", "../../x", "%7Bx%7D", "*"])
 async def test_an_unknown_job_is_404_everywhere(client: httpx.AsyncClient, job_id: str) -> None:
-    """An id that names no job is 404, whatever it looks like."""
+    """An id that names no job is 404 in any form."""
     problem(await client.get(f"{STATUS}?jobId={job_id}"), 404, "not-found")
     problem(await client.post(f"/api/ai/jobs/{job_id}/cancel"), 404, "not-found")
     problem(await client.post(f"/api/ai/jobs/{job_id}/retry"), 404, "not-found")
 
 
 @pytest.mark.parametrize("job_id", ["", "%20", "+", "%00", "ai-job-0000000000000-00000000%0a", "x" * 65])
-async def test_what_nobody_means_as_a_job_id_is_400(client: httpx.AsyncClient, job_id: str) -> None:
+async def test_a_malformed_job_id_is_400(client: httpx.AsyncClient, job_id: str) -> None:
     """Empty, blank, with control characters or too long: the caller's code is wrong, and the answer says so."""
     for query in (f"{STATUS}?jobId={job_id}", f"{STATUS}?jobId={job_id}&wait=1"):
         assert fields(problem(await client.get(query), 400, "invalid-request")) == {"jobId"}

@@ -123,8 +123,8 @@ async def test_the_document_is_complete(redis_url: str) -> None:
     assert document["openapi"] == "3.1.0"
     assert set(document["paths"]) == {
         "/api/ai/generate-content", "/api/ai/generate-content/batch", "/api/ai/job-status", "/api/ai/queue-stats",
-        "/api/ai/jobs", "/api/ai/jobs/{jobId}", "/api/ai/jobs/{jobId}/cancel", "/api/ai/jobs/{jobId}/retry", "/api/ai/job-events",
-        "/api/ai/usage", "/health/live", "/health/ready", "/metrics",
+        "/api/ai/jobs", "/api/ai/jobs/{jobId}", "/api/ai/jobs/{jobId}/cancel", "/api/ai/jobs/{jobId}/retry",
+        "/api/ai/job-events", "/api/ai/usage", "/health/live", "/health/ready", "/metrics",
     }  # fmt: skip
     schemas = document["components"]["schemas"]
     references = {reference.rpartition("/")[2] for reference in _references(document)}

@@ -1,4 +1,4 @@
-"""Tokens, and what one organisation may know of another (I9)."""
+"""Tokens, and the isolation of organisations (I9)."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def test_a_bound_token_acts_for_its_organization_alone(redis_url: str) -> 
 
 
 async def test_a_foreign_job_is_as_good_as_none(redis_url: str) -> None:
-    """Another organisation's job answers exactly what an unknown id answers, and is not changed."""
+    """Another organisation's job gets exactly the answer of an unknown id, and is not changed."""
     unknown = "ai-job-1737465123456-0bc123def"
     async with running_gateway(redis_url, API_TOKENS=TOKENS) as client:
         job = await _submit(client, ALICE, "alice")

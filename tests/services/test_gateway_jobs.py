@@ -100,7 +100,7 @@ async def test_cancel_ends_a_waiting_job_at_once_and_twice_is_the_same(redis_url
 
 
 async def test_cancel_waits_for_the_worker_of_a_running_job(redis_url: str, store: JobStore) -> None:
-    """The worker hears of the cancel and ends the job with its partial text; the caller gets just that."""
+    """The worker receives the cancel request and ends the job with its partial text; the caller gets just that."""
     async with running_gateway(redis_url) as client:
         job = (await client.post(SUBMIT, json=body())).json()
         async with store.control("worker-1") as control:
@@ -115,7 +115,7 @@ async def test_cancel_waits_for_the_worker_of_a_running_job(redis_url: str, stor
         assert (answer.json()["status"], answer.json()["result"]) == ("cancelled", "so far")
 
 
-async def test_cancel_ends_a_job_whose_worker_does_not_hear(redis_url: str, store: JobStore) -> None:
+async def test_cancel_ends_a_job_whose_worker_does_not_react(redis_url: str, store: JobStore) -> None:
     """Without any answer of the worker the job ends by force, and keeps the text that was logged."""
     async with running_gateway(redis_url) as client:
         job = (await client.post(SUBMIT, json=body())).json()
@@ -127,7 +127,7 @@ async def test_cancel_ends_a_job_whose_worker_does_not_hear(redis_url: str, stor
 
 
 async def test_a_completion_that_came_first_wins_over_cancel(redis_url: str, store: JobStore) -> None:
-    """Cancelling a completed job is 409 and tells how it ended."""
+    """Cancelling a completed job is 409 and names its end."""
     async with running_gateway(redis_url) as client:
         job = (await client.post(SUBMIT, json=body())).json()
         await _end(store, await _claim(store), JobStatus.COMPLETED, Outcome(result="text"))
@@ -172,7 +172,7 @@ async def test_a_cancelled_job_can_be_retried_an_unfinished_one_cannot(redis_url
 
 
 async def test_the_listing_pages_through_all_jobs_newest_first(redis_url: str) -> None:
-    """Pages follow each other without a hole or a repetition, whatever is submitted meanwhile; texts are left out."""
+    """Pages follow each other without a hole or a repetition while jobs are submitted; texts are left out."""
     async with running_gateway(redis_url) as client:
         made = [(await client.post(SUBMIT, json=body())).json()["jobId"] for _ in range(7)]
         await client.post(SUBMIT, json=body(organizationId="another"))

@@ -155,20 +155,20 @@ async def _failed(client: httpx.AsyncClient, store: JobStore) -> str:
     return f"/api/ai/jobs/{job['jobId']}/retry"
 
 
-async def test_a_full_queue_is_looked_at_now_and_then(redis_url: str) -> None:
+async def test_a_full_queue_is_checked_now_and_then(redis_url: str) -> None:
     """However many submits are refused, Redis is asked for the figures every two seconds at most."""
     async with running_gateway(redis_url, MAX_QUEUED_JOBS="1") as client, RawRedis(redis_url) as raw:
 
-        async def looks() -> int:
+        async def checks() -> int:
             lines = (await raw("INFO", "commandstats")).decode().splitlines()
             return int(next(line for line in lines if line.startswith("cmdstat_info:")).split("=")[1].split(",")[0])
 
         await _refused(client, SUBMIT, body())
-        before, began = await looks(), asyncio.get_running_loop().time()
+        before, began = await checks(), asyncio.get_running_loop().time()
         for _ in range(20):
             problem(await client.post(SUBMIT, json=body()), 503, "queue-full")
         spent_s = asyncio.get_running_loop().time() - began
-        assert await looks() - before <= 2 + spent_s / 2  # the test itself asked once
+        assert await checks() - before <= 2 + spent_s / 2  # the test itself asked once
 
 
 async def test_a_full_queue_refuses_retries_too(

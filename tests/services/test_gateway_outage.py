@@ -68,7 +68,7 @@ async def test_a_silent_redis_is_503_in_time_on_every_call(server: EmbeddedServe
 
 
 async def test_a_503_after_sending_names_the_job_that_may_exist(server: EmbeddedServer, redis_url: str) -> None:
-    """When the command had left already, the document names the job, and that id tells later what became of it."""
+    """When the command had left already, the document names the job, and that id shows its fate later."""
     async with running_gateway(redis_url) as client:
         await client.post(SUBMIT, json=body())
         server.pause()

@@ -46,7 +46,7 @@ async def test_a_service_that_hangs_is_not_waited_for() -> None:
 
 
 @pytest.mark.parametrize("arguments", [[], ["http"], ["0"], ["70000"], ["80", "81"], ["-1"]])
-def test_a_wrong_argument_is_told(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_argument_is_reported(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Exit status 2 and the usage."""
     assert main(arguments) == 2
     assert "PORT" in capsys.readouterr().err

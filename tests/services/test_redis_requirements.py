@@ -1,5 +1,5 @@
-"""The matrix of docs/redis-requirements.md: what a Redis user or server lacks is named, nothing is served meanwhile,
-and once it is there nothing needs a restart. On Valkey and, where it is installed, on Debian's Redis 7.0."""
+"""The matrix of docs/redis-requirements.md: faults of a Redis user or server are named, nothing is served until they
+are gone, and once it is there nothing needs a restart. On Valkey and, where it is installed, on Debian's Redis 7.0."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ async def opened(server: EmbeddedServer, role: Role, **settings: object) -> Asyn
 
 
 async def missing(server: EmbeddedServer, role: Role, **settings: object) -> str:
-    """What is named; empty when the service is ready."""
+    """The named fault; empty when the service is ready."""
     async with opened(server, role, **settings) as store:
         try:
             await repeated_unless_unfit(store)
@@ -100,14 +100,14 @@ async def repeated_unless_unfit(store: JobStore) -> None:
 
 
 def test_the_page_is_that_of_the_rows() -> None:
-    """`make docs` writes it: its tables are what is tried here, its lists what the scripts need."""
+    """`make docs` writes it: its tables are the rows tried here, its lists the scripts' commands."""
     text = PATH.read_text(encoding="utf-8")
     assert text == written(text)
     assert " ".join(BROAD) in text
 
 
 @pytest.mark.parametrize("row", USERS, ids=lambda row: row.lacks)
-async def test_what_a_user_lacks_is_named(row: UserRow, shared_server: EmbeddedServer, raw: RawRedis) -> None:
+async def test_missing_rights_of_a_user_are_named(row: UserRow, shared_server: EmbeddedServer, raw: RawRedis) -> None:
     """Every service that needs it names it; one that does not need it is ready."""
     for role in Role:
         await user(raw, role, *row.rules)
@@ -128,7 +128,7 @@ async def test_every_single_command_is_named(shared_server: EmbeddedServer, raw:
 
 
 @pytest.mark.parametrize("row", SERVERS, ids=lambda row: row.what)
-async def test_what_a_server_lacks_is_named(row: ServerRow, shared_server: EmbeddedServer, raw: RawRedis) -> None:
+async def test_faults_of_a_server_are_named(row: ServerRow, shared_server: EmbeddedServer, raw: RawRedis) -> None:
     """For all services, with all rights."""
     for role in Role:
         await user(raw, role)
@@ -186,7 +186,7 @@ def test_every_command_of_the_scripts_can_be_tried() -> None:
 
 
 def test_every_command_outside_of_scripts_is_listed() -> None:
-    """A read that somebody adds is one that the smallest users must be allowed."""
+    """A new read must be allowed to the smallest users."""
     sources = (path.read_text(encoding="utf-8") for path in (ROOT / "shared" / "store").rglob("*.py"))
     sent = {name for text in sources for name in re.findall(r"execute\(\s*\"([A-Z]+)\"", text)}
     listed = {command.split()[0] for role in Role for command in commands(role)}
@@ -194,7 +194,7 @@ def test_every_command_outside_of_scripts_is_listed() -> None:
 
 
 async def test_a_start_costs_little_where_commands_are_billed(shared_server: EmbeddedServer, raw: RawRedis) -> None:
-    """The frugal profile tries what matters most; what is refused later makes it look at everything."""
+    """The pay-per-command profile tries the most important rights; a later refusal makes it check everything."""
     for role in Role:
         await user(raw, role, frugal=True)
         await missing(shared_server, role, frugal=True)
@@ -211,7 +211,7 @@ async def test_a_start_costs_little_where_commands_are_billed(shared_server: Emb
 async def test_rights_that_are_taken_away_and_given_back(
     shared_server: EmbeddedServer, raw: RawRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A refusal at run time makes a service look again: it is not ready and says why, until it may again."""
+    """A refusal at run time makes a service check again: it is not ready and gives the reason, until it may again."""
     monkeypatch.setattr(checks, "AGAIN_S", 0.1)
     await user(raw, Role.GATEWAY)
     async with opened(shared_server, Role.GATEWAY) as store:
@@ -234,7 +234,7 @@ async def test_rights_that_are_taken_away_and_given_back(
 async def test_only_who_writes_marks_a_new_master(
     shared_server: EmbeddedServer, raw: RawRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The notifier runs no script, whatever its user may do. A gateway that could not do it at first does it as soon as
+    """The notifier runs no script, even if its user may. A gateway that could not do it at first does it as soon as
     it may: before anything else is served."""
     monkeypatch.setattr(checks, "AGAIN_S", 0.05)
     await raw("CONFIG", "RESETSTAT")
@@ -252,8 +252,8 @@ async def test_only_who_writes_marks_a_new_master(
         assert await raw("EXISTS", KEYS.fixed("failover")) == 1
 
 
-async def test_what_is_refused_later_is_one_line_each(shared_server: EmbeddedServer, raw: RawRedis) -> None:
-    """Out of memory, no replica, a replica now: what it is, and what to do."""
+async def test_later_refusals_are_one_line_each(shared_server: EmbeddedServer, raw: RawRedis) -> None:
+    """Out of memory, no replica, a replica now: the line gives the fault and the remedy."""
     await user(raw, Role.GATEWAY)
     said = {}
     async with opened(shared_server, Role.GATEWAY) as store:
@@ -286,7 +286,7 @@ def _breaking() -> list[tuple[str, list[tuple[str, ...]], list[tuple[str, ...]]]
 
 
 async def test_a_disk_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
-    """The server refuses writes because it could not save: what it is, and where to look."""
+    """The server refuses writes because it could not save: the line gives the fault and the place to check."""
     server = EmbeddedServer(tmp_path / "gone", port=free_port(), aof=False)
     server.start()
     url = f"redis://127.0.0.1:{server.port}"
@@ -311,7 +311,7 @@ async def test_a_disk_that_cannot_be_written_is_one_line(tmp_path: Path) -> None
 async def test_channels_that_are_taken_away_are_missed(
     shared_server: EmbeddedServer, raw: RawRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who only listens and sleeps hears of it too, and looks at everything again."""
+    """A service that only listens and sleeps notices it too, and checks everything again."""
     monkeypatch.setattr(checks, "AGAIN_S", 0.1)
     await user(raw, Role.WORKER)
     async with opened(shared_server, Role.WORKER) as store:
@@ -346,7 +346,7 @@ async def test_no_room_for_a_client_is_named(way: str, tmp_path: Path) -> None:
 async def test_three_services_live_with_the_smallest_users(
     shared_server: EmbeddedServer, raw: RawRedis, tmp_path: Path
 ) -> None:
-    """A job goes from submit to its last event with what the page allows and no more; and a service that started with
+    """A job goes from submit to its last event with the rights of the page and no more; and a service that started with
     less is not ready, takes and claims nothing, names it in its log, and is ready without a restart once it has it."""
     for role in Role:
         await user(raw, role)

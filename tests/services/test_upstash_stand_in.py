@@ -1,4 +1,4 @@
-"""The REST endpoint of the tests is what Upstash documents: its official clients are content with it."""
+"""The REST endpoint of the tests follows the documentation of Upstash: its official clients accept it."""
 
 from __future__ import annotations
 

@@ -11,8 +11,9 @@ from services.worker.attribution import Attribution
 from services.worker.providers import Completion, GenerationRequest
 from services.worker.settings import read_worker
 from shared.errors import SettingsInvalid
-from shared.job import JobSpec, NewJob, new_job_id
+from shared.job import JobSpec, new_job_id
 from shared.store.job_store import JobStore
+from shared.store.transitions import Submit
 from tests.support.checks import RawRedis
 from tests.support.worker import DONE, Scripted, ended, running_worker
 
@@ -37,7 +38,7 @@ async def _run(store: JobStore, user: tuple[str, str], *, gated: bool = True, **
     vendor = _Vendor(gated=gated)
     spec = JobSpec(organization_id=user[0], project_id="p", user_id=user[1], prompt="write")
     async with running_worker(store.settings, {"p": vendor.provider}, **settings):
-        submitted = await store.submit(NewJob(id=new_job_id(), spec=spec))
+        submitted = await store.submit(Submit(id=new_job_id(), spec=spec))
         await ended(store, submitted.job_id)
     (told,) = vendor.told
     return told

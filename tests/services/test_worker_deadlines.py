@@ -1,4 +1,4 @@
-"""Real workers and deadlines: at most a lease and 2 s late, whatever keeps a job from its start (I12)."""
+"""Real workers and deadlines: at most a lease and 2 s late, for any reason that keeps a job from its start (I12)."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def test_busy_slots_keep_no_job_from_its_deadline(store: JobStore, own: bo
 
 
 async def test_a_deadline_survives_the_worker_that_knew_of_it(store: JobStore) -> None:
-    """Who throttled the job promised to come back for it, and dies: another one ends it in time."""
+    """The worker that throttled the job is to return for it, and dies: another one ends it in time."""
     async with running_worker(store.settings, {"p": _blocked()}) as (_, stop):
         first = new_job(deadline_ms=3000)
         await store.submit(first)

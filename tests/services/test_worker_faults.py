@@ -1,4 +1,4 @@
-"""A worker that is told to stop, loses its lease or its server, or is given what kills workers."""
+"""A worker that is stopped, loses its lease or its server, or gets a job that kills workers."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ BUSY = JobError(type="ProviderUnavailable", message="the provider is busy", retr
 
 
 def _patient(store: JobStore) -> StoreSettings:
-    """Leases of a minute: what happens sooner does not wait for one to end."""
+    """Leases of a minute: an earlier event does not wait for one to end."""
     return StoreSettings(redis_url=store.settings.redis_url, lease_seconds=60.0)
 
 
-async def test_a_drain_hands_back_without_using_up_an_attempt(store: JobStore, redis_url: str) -> None:
-    """A worker told to stop gives its running job back long before its lease ends; the next starts it as attempt 1."""
+async def test_a_drain_releases_without_using_up_an_attempt(store: JobStore, redis_url: str) -> None:
+    """A worker that is stopped releases its running job long before its lease ends; the next starts it as attempt 1."""
     provider = Scripted(waits_for_ever)
     async with running_worker(_patient(store), {"p": provider}) as (_, stop):
         (job_id,) = await submit(store)
@@ -57,12 +57,12 @@ async def test_a_drain_is_over_when_the_last_job_has_ended(store: JobStore) -> N
         await provider.called()
         stop.set()
         release.set()
-        told = time.monotonic()
-    assert time.monotonic() - told < 10.0
+        stopped = time.monotonic()
+    assert time.monotonic() - stopped < 10.0
 
 
 async def test_a_worker_whose_lease_was_taken_stops_paying(store: JobStore) -> None:
-    """When another one ended the job, the renewal tells, and the provider's stream is closed."""
+    """When another one ended the job, the renewal reports it, and the provider's stream is closed."""
     closed = asyncio.Event()
 
     async def waits(_: GenerationRequest) -> AsyncIterator[str | Completion]:
@@ -108,7 +108,8 @@ async def test_jobs_end_although_redis_was_away_when_they_should(server: Embedde
 
 
 async def test_a_worker_lives_through_a_full_server(store: JobStore, redis_url: str) -> None:
-    """Redis has no memory left: a worker that starts then still runs and retries what waits, and goes on afterwards."""
+    """Redis has no memory left: a worker that starts then still runs and retries waiting jobs, and goes on
+    afterwards."""
 
     async def fails_once(request: GenerationRequest) -> AsyncIterator[str | Completion]:
         if request.attempt == 1:
@@ -130,7 +131,7 @@ async def test_a_worker_lives_through_a_full_server(store: JobStore, redis_url: 
 
 
 async def test_a_claim_in_flight_at_the_drain_is_not_left_to_its_lease(store: JobStore) -> None:
-    """Told to stop between the server's delivery and its answer, the worker hands back what was delivered, at once."""
+    """Stopped between the server's delivery and its answer, the worker releases the delivered jobs at once."""
     delivered, answer = asyncio.Event(), asyncio.Event()
     async with running_worker(_patient(store), {"p": Scripted(waits_for_ever)}) as (worker, stop):
         scripts = worker._store._calls.scripts

@@ -33,7 +33,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedS
 
 @pytest.fixture(scope="session")
 def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A cluster of one node: what it refuses (keys of another slot, database numbers) a larger one refuses too."""
+    """A cluster of one node: its refusals (keys of another slot, database numbers) are those of a larger one."""
     port, bus = free_port(), free_port()
     options = ("--cluster-enabled", "yes", "--cluster-port", str(bus))
     with EmbeddedServer(Path(tmp_path_factory.mktemp("cluster")), port=port, aof=False, options=options) as running:

@@ -43,7 +43,7 @@ async def test_all_that_end_at_once_end_in_time(two: JobStore, raw: RawRedis) ->
 
 
 async def test_a_job_that_nobody_was_given_ends_by_its_own_deadline(store: JobStore, raw: RawRedis) -> None:
-    """New, handed back, retried, delayed and lost ones wait behind busy slots: their callers' deadlines are written
+    """New, released, retried, delayed and lost ones wait behind busy slots: their callers' deadlines are written
     down. One that runs is left to its worker, one that has ended costs nothing more."""
     ids = await submit(store, 6, deadline_ms=3_600_000)
     held = await claim(store, 4)
@@ -69,7 +69,7 @@ async def test_a_job_that_nobody_was_given_ends_by_its_own_deadline(store: JobSt
 
 
 async def test_deadlines_nobody_set_are_met_at_the_head_of_the_streams(store: JobStore, raw: RawRedis) -> None:
-    """The fleet's default is short and all slots are busy: such jobs cost no command more, and end all the same."""
+    """The fleet's default is short and all slots are busy: such jobs cost no command more, and still end."""
     ids = []
     for priority in ("high", "normal", "low"):
         ids += await submit(store, 2, priority, deadline_ms=100, own_deadline=False)
@@ -85,8 +85,8 @@ async def test_deadlines_nobody_set_are_met_at_the_head_of_the_streams(store: Jo
 
 
 @pytest.mark.parametrize("url", ["valkey"], indirect=True)
-async def test_whoever_throttles_a_job_comes_back_for_its_deadline(url: str) -> None:
-    """The gate is blocked for an hour: the claim, the reroute and the promotion tell when to come all the same."""
+async def test_the_worker_that_throttles_a_job_returns_for_its_deadline(url: str) -> None:
+    """The gate is blocked for an hour: the claim, the reroute and the promotion still name the time to return."""
     async with open_store(
         StoreSettings(redis_url=url, lease_seconds=10.0), client_name="t", routing=routing(A)
     ) as store:
@@ -107,7 +107,7 @@ async def test_whoever_throttles_a_job_comes_back_for_its_deadline(url: str) -> 
 
 
 async def test_a_retry_that_is_due_near_its_deadline_is_not_overlooked(store: JobStore, raw: RawRedis) -> None:
-    """Its deadline was written nowhere, and among what came back it stands behind others with more time."""
+    """Its deadline was written nowhere, and among requeued jobs it is behind others with more time."""
     (job_id,) = await submit(store, deadline_ms=3_500, own_deadline=False)
     (held,) = await claim(store)
     await store.requeue(Requeue(held, RetryReason.ERROR, delay_ms=1, refund=False, error=None))

@@ -40,7 +40,7 @@ async def test_an_overdue_answer_costs_its_connection(sockets: tuple[Multiplexer
 async def test_a_broken_connection_fails_what_waits_for_it(
     sockets: tuple[Multiplexer, Multiplexer], redis_url: str
 ) -> None:
-    """Whose command was sent hears at once that it may have taken effect, not when its time is over."""
+    """The caller of a sent command learns at once that it may have taken effect, not when its time is over."""
     _, socket = sockets
     waiting = asyncio.create_task(socket.execute(*BLOCKS))
     async with RawRedis(redis_url) as raw, asyncio.timeout(10):

@@ -16,7 +16,7 @@ from shared.job import Claim, RetryReason
 from shared.settings import StoreSettings
 from shared.store.embedded.server import EmbeddedServer
 from shared.store.engine import scripts
-from shared.store.engine.script_calls import Item
+from shared.store.engine.items import Item
 from shared.store.job_store import JobStore, open_store
 from shared.store.results import CallReport
 from shared.store.transitions import Requeue, Reroute
@@ -29,7 +29,7 @@ from tests.support.store import ERROR, KEYS, claim, complete, make_stale, new_jo
 NAMES = sorted(path.stem for path in (Path(scripts.__file__).parents[1] / "lua").glob("*.lua"))
 READING = {"list", "stats", "oldest", "usage", "vet"}
 SLOWEST_MS = 50.0
-"""What a refusal may take the server, by its own count."""
+"""Time that a refusal may take the server, by its own count."""
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Scene:
     async def run(self, name: str, **argv: str | int) -> None:
         """A script by its name."""
         items: dict[str, list[Item]] = {"audit_records": [(self.job_id,)], "usage": [(1,)], "list": [("nobody",)]}
-        await self.store._calls.run(name, items.get(name, []), **argv)
+        await self.store._calls.call(name, items.get(name, []), argv)
 
     async def fail_over(self) -> None:
         """As the greeting of a connection does, with a term of its own."""
@@ -102,7 +102,7 @@ async def _replica(scene: Scene) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _no_snapshot(scene: Scene) -> AsyncIterator[None]:
-    """Where the snapshot should go stands a folder."""
+    """A folder is in the place of the snapshot."""
     obstacle = scene.folder / "dump.rdb"
     obstacle.unlink(missing_ok=True)
     (obstacle / "in the way").mkdir(parents=True)
@@ -203,7 +203,7 @@ def test_every_script_is_tried() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_a_refused_write_is_told_at_once_and_leaves_nothing(scene: Scene, name: str) -> None:
+async def test_a_refused_write_is_reported_at_once_and_leaves_nothing(scene: Scene, name: str) -> None:
     """In the server's words, within 50 ms of its time, nothing half-written; and the same call passes afterwards."""
     before = await _everything(scene.raw)
     for refusal, refusing in REFUSALS.items():

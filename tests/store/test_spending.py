@@ -1,4 +1,4 @@
-"""Jobs that end without a worker cost what their attempts cost: in the result as in the sums."""
+"""Jobs that end without a worker have the cost of their attempts, in the result as in the sums."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from shared.errors import LeaseLost
 from shared.job import Claim, JobSnapshot, JobStatus, Outcome, RetryReason, Spent, Usage
 from shared.settings import StoreSettings
-from shared.store.engine.script_calls import LOSSES_MAX
+from shared.store.engine.calls import LOSSES_MAX
 from shared.store.job_store import JobStore, open_store
 from shared.store.reading.usage import UsageRow
 from shared.store.routing import Routing
@@ -32,7 +32,7 @@ def _settings(url: str) -> StoreSettings:
 
 @pytest.fixture
 async def store(url: str) -> AsyncIterator[JobStore]:
-    """A store of a worker that knows what its only model costs."""
+    """A store of a worker that knows the price of its only model."""
     routing = Routing(chain=(GATE,), prices={GATE: (INPUT, OUTPUT)})
     async with open_store(_settings(url), client_name="test", routing=routing) as opened:
         yield opened
@@ -112,7 +112,7 @@ async def test_a_job_whose_workers_wrote_nothing_cost_nothing_that_is_known(stor
 
 
 async def test_a_deadline_that_passed_after_an_attempt_forgets_none_of_its_cost(store: JobStore, raw: RawRedis) -> None:
-    """What the attempt had reported is told to the nano-USD, by the claim that finds the job too late."""
+    """The reported usage is exact to the nano-USD, written by the claim that finds the job too late."""
     job_id = await _settled(store, 0)
     await raw("HSET", store.keys.job(job_id), "deadline", 1)
     assert await claim(store) == []
@@ -151,7 +151,7 @@ async def test_lost_text_without_a_price_has_no_cost(unpriced: JobStore, raw: Ra
 
 
 async def test_a_cancelled_job_that_lost_its_worker_keeps_its_text_and_cost(store: JobStore, raw: RawRedis) -> None:
-    """The worker died before it could answer the cancel: recovery ends the job with what came so far."""
+    """The worker died before it could answer the cancel: recovery ends the job with the text so far."""
     (job_id,) = await submit(store)
     (held,) = await claim(store)
     await store.append(held, 2, "The harbour at ")
@@ -165,7 +165,7 @@ async def test_a_cancelled_job_that_lost_its_worker_keeps_its_text_and_cost(stor
 
 
 async def test_prices_that_changed_count_for_jobs_that_end_later(store: JobStore, raw: RawRedis) -> None:
-    """A worker that read its prices again tells the scripts the new ones; a gate without a price has none any more."""
+    """A worker that read its prices again gives the scripts the new ones; a gate without a price has none any more."""
     for prices, expected in (({GATE: (2 * INPUT, 2 * OUTPUT)}, 2 * (INPUT + OUTPUT) / 1e9), ({}, None)):
         await submit(store)
         (held,) = await claim(store)
@@ -181,7 +181,7 @@ async def test_prices_that_changed_count_for_jobs_that_end_later(store: JobStore
 
 async def test_a_job_that_never_ran_costs_nothing(store: JobStore, raw: RawRedis) -> None:
     """Cancelled or too late while it waited, it is in no sum. One that was paid for and whose record cannot be read
-    ends all the same, and is told as a job of unknown cost."""
+    still ends, and counts as a job of unknown cost."""
     waiting, late, damaged = await submit(store, 3)
     await store.cancel(waiting)
     await raw("HSET", store.keys.job(late), "deadline", 1)
@@ -213,7 +213,8 @@ async def _forced(gateway: JobStore, store: JobStore) -> Claim:
 async def test_a_forced_cancel_whose_worker_is_dead_is_estimated(
     unpriced: JobStore, store: JobStore, raw: RawRedis
 ) -> None:
-    """Not before the worker must have given up; then once, however often is looked; and the worker counts no more."""
+    """Not before the worker must have given up; then once, however often recovery runs; and the worker counts no
+    more."""
     held = await _forced(unpriced, store)
     await _audit(store, raw, held.job_id, ended_s_ago=2)
     assert (await _ended(store, held.job_id)).outcome == Outcome(result="ten bytes.", finish_reason="cancelled")
@@ -233,11 +234,11 @@ async def test_a_forced_cancel_whose_worker_is_dead_is_estimated(
 async def test_a_forced_cancel_that_its_worker_settled_is_not_estimated(
     unpriced: JobStore, store: JobStore, raw: RawRedis
 ) -> None:
-    """What the worker told late is what the job cost."""
+    """The worker's late report is the cost of the job."""
     held = await _forced(unpriced, store)
-    told = Outcome(usage=SPENT.usage, cost_usd=0.5, provider="openai", model="gpt-a")
+    late = Outcome(usage=SPENT.usage, cost_usd=0.5, provider="openai", model="gpt-a")
     with pytest.raises(LeaseLost):
-        await store.finish(Finish(held, JobStatus.CANCELLED, told, number=2, offset=0, run_ms=1))
+        await store.finish(Finish(held, JobStatus.CANCELLED, late, number=2, offset=0, run_ms=1))
     await _audit(store, raw, held.job_id, ended_s_ago=60)
     job = await _ended(store, held.job_id)
     assert job.outcome is not None
@@ -247,7 +248,7 @@ async def test_a_forced_cancel_that_its_worker_settled_is_not_estimated(
 async def test_a_forced_cancel_after_an_attempt_keeps_its_cost(
     unpriced: JobStore, store: JobStore, raw: RawRedis
 ) -> None:
-    """What earlier attempts cost is told too when the last worker is dead and wrote nothing."""
+    """The cost of earlier attempts is reported too when the last worker is dead and wrote nothing."""
     job_id = await _settled(unpriced, 0)
     await claim(store)
     await unpriced.cancel(job_id, force=True)

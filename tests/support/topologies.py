@@ -43,7 +43,7 @@ async def claimed_anew(store: JobStore, consumer: str, limit: int = 1, seconds: 
 
 
 async def ask(server: EmbeddedServer, *command: str | int) -> Any:
-    """One command to one server over its own socket, whatever its role."""
+    """One command to one server over its own socket, in any role."""
     async with RawRedis(server.url) as raw:
         return await raw(*command)
 
@@ -51,19 +51,30 @@ async def ask(server: EmbeddedServer, *command: str | int) -> Any:
 async def info(server: EmbeddedServer, section: str) -> dict[str, str]:
     """One section of INFO; {} while the server is away."""
     try:
-        text = (await ask(server, "INFO", section)).decode()
+        async with asyncio.timeout(5):
+            text = (await ask(server, "INFO", section)).decode()
     except (RedisError, OSError, TimeoutError):
         return {}
     return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
 
 
-class Servers:
-    """Servers of which one is the master of all jobs. `url` is what REDIS_URL must be."""
+def _online(replication: dict[str, str], offset: str = "") -> int:
+    """Number of a master's replicas; `offset`: of those that have got so far."""
+    lines = [line for name, line in replication.items() if name.startswith("slave")]
+    return sum(f"state=online{offset}" in line for line in lines)
 
-    def __init__(self, url: str, servers: list[EmbeddedServer], sentinels: list[Sentinel] | None = None) -> None:
+
+class Servers:
+    """Servers of which one is the master of all jobs, with so many `replicas`. `url` is what REDIS_URL must be."""
+
+    def __init__(
+        self, url: str, servers: list[EmbeddedServer], sentinels: list[Sentinel] | None = None, replicas: int = 0
+    ) -> None:
         self.url = url
         self.servers = servers
         self.sentinels = sentinels or []
+        self._count = replicas
+        self._cut_from: EmbeddedServer | None = None
 
     async def master(self, *, other_than: EmbeddedServer | None = None, seconds: float = 80.0) -> EmbeddedServer:
         """The server that serves the jobs, once it does. TimeoutError when none does."""
@@ -86,7 +97,9 @@ class Servers:
 
     async def replicas(self) -> list[EmbeddedServer]:
         """The master's replicas."""
-        master = await self.master()
+        return await self._replicas_of(await self.master())
+
+    async def _replicas_of(self, master: EmbeddedServer) -> list[EmbeddedServer]:
         found = []
         for server in self.servers:
             if server is not master and (await info(server, "replication")).get("master_port") == str(master.port):
@@ -100,35 +113,87 @@ class Servers:
             while True:
                 replication = await info(master, "replication")
                 offset = replication.get("master_repl_offset", "")
-                lines = [replication.get(f"slave{i}", "") for i in range(len(self.servers))]
-                if sum(f"state=online,offset={offset}," in line for line in lines) >= count:
+                if _online(replication, f",offset={offset},") >= count:
                     return
+                await asyncio.sleep(0.05)
+
+    async def attached(self, count: int, seconds: float = 40.0) -> None:
+        """Wait until so many replicas follow the master."""
+        master = await self.master()
+        async with asyncio.timeout(seconds):
+            while _online(await info(master, "replication")) < count:
                 await asyncio.sleep(0.05)
 
     async def cut_off(self) -> None:
         """From now on the master's writes reach no replica, although everybody lives. `kill_master` ends that."""
-        for replica in await self.replicas():
+        self._cut_from = master = await self.master()
+        for replica in await self._replicas_of(master):
             replica.pause()
         # What is sent to a stopped process is still read later; a link that is gone is not.
-        await ask(await self.master(), "CLIENT", "KILL", "TYPE", "replica")
+        await ask(master, "CLIENT", "KILL", "TYPE", "replica")
 
-    async def kill_master(self) -> EmbeddedServer:
-        """Kill it, let the replicas go on, and answer the new master once it serves."""
-        old = await self.master()
+    async def kill_master(self, *, detected: bool = False) -> EmbeddedServer:
+        """Kill it, let the replicas go on, and answer the new master once it serves.
+
+        It is named at once, or by those who watch the master, within seconds: `detected`.
+        """
+        old, self._cut_from = self._cut_from or await self.master(), None  # paused servers answer nobody
         old.kill()
         for server in self.servers:
             if server.running:
                 server.resume()
+        if not detected:
+            await self._name_another((await self._replicas_of(old))[0])
         return await self.master(other_than=old)
+
+    async def restore(self) -> None:
+        """All servers run again, one as the master of the others; all are empty."""
+        master = await self._named_master() if self.sentinels else await self.master()
+        for server in self.servers:
+            if server.running:
+                server.resume()
+            else:
+                server.start()
+            if self.sentinels and server is not master:
+                await ask(server, "REPLICAOF", "127.0.0.1", master.port)  # the sentinels would wait for a while
+
+        await ask(await self.master(), "FLUSHALL")
+        await self.attached(self._count)
+        async with asyncio.timeout(40):
+            for sentinel in self.sentinels:
+                while not await sentinel.knows_all(self._count):
+                    await asyncio.sleep(0.05)
+
+    async def _named_master(self) -> EmbeddedServer:
+        """The server that the sentinels agreed on last."""
+        named = [await sentinel.master() for sentinel in self.sentinels]
+        _, port = max(named)
+        return next(server for server in self.servers if server.port == port)
+
+    async def _name_another(self, replica: EmbeddedServer) -> None:
+        async with asyncio.timeout(40):
+            while True:
+                try:
+                    if self.sentinels:
+                        await self.sentinels[0].ask("SENTINEL", "FAILOVER", MASTER_NAME)
+                    else:
+                        await ask(replica, "CLUSTER", "FAILOVER", "FORCE")
+                    return
+                except RedisError as error:
+                    if "INPROG" in str(error) or "replica" in str(error):  # it was detected meanwhile
+                        return
+                    await asyncio.sleep(0.05)  # the replica was paused, and is not trusted yet
 
     async def hand_over(self) -> EmbeddedServer:
         """Make a replica the master while the old one lives on as its replica; answers the old one."""
         old = await self.master()
         if self.sentinels:
             await self.sentinels[0].ask("SENTINEL", "FAILOVER", MASTER_NAME)
+            new = await self.master(other_than=old)
+            await ask(old, "REPLICAOF", "127.0.0.1", new.port)  # the sentinels would wait for a while
         else:
             await ask((await self.replicas())[0], "CLUSTER", "FAILOVER")
-        await self.master(other_than=old)
+            await self.master(other_than=old)
         async with asyncio.timeout(40):
             while (await info(old, "replication")).get("role") != "slave":
                 await asyncio.sleep(0.05)
@@ -146,7 +211,7 @@ def _url(kind: str, tls: Authority | None, rest: str) -> str:
 
 
 class Pair(NamedTuple):
-    """A master and its replica, with nobody who would let the replica take over."""
+    """A master and its replica, without a process that would let the replica take over."""
 
     master: EmbeddedServer
     replica: EmbeddedServer
@@ -177,7 +242,7 @@ async def running_cluster(
             node = _server(folder / f"node-{number}", binary, *options, tls=tls)
             nodes.append((running.enter_context(node), bus))
         hosts = ",".join(f"127.0.0.1:{node.port}" for node, _ in nodes)
-        servers = Servers(_url("cluster", tls, hosts), [node for node, _ in nodes])
+        servers = Servers(_url("cluster", tls, hosts), [node for node, _ in nodes], replicas=replicas)
         await _make_cluster(nodes, masters)
         await servers.in_sync(replicas)
         yield servers
@@ -200,7 +265,7 @@ async def _make_cluster(nodes: list[tuple[EmbeddedServer, int]], masters: int) -
                 try:
                     await ask(replica, "CLUSTER", "REPLICATE", owner_id)
                     break
-                except RedisError:  # it has not heard of the owner yet
+                except RedisError:  # it does not know the owner yet
                     await asyncio.sleep(0.05)
         for node, _ in nodes:
             while (await _cluster_info(node)) != ("ok", str(len(nodes))):
@@ -248,7 +313,7 @@ async def running_sentinels(
                     await asyncio.sleep(0.05)
         hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in sentinels)
         url = _url("sentinel", tls, f"{user}{hosts}/{MASTER_NAME}")
-        servers = Servers(url, [master, *followers], sentinels)
+        servers = Servers(url, [master, *followers], sentinels, replicas)
         if not password:
             await servers.in_sync(replicas)
         yield servers

@@ -81,7 +81,7 @@ def raises(error: Exception) -> Stream:
 async def running_worker(
     settings: StoreSettings, providers: Mapping[str, Provider], **more: object
 ) -> AsyncIterator[tuple[Worker, asyncio.Event]]:
-    """A worker on a connection of its own; on leaving it is told to stop and waited for. `more`: worker settings."""
+    """A worker on a connection of its own; on leaving it is stopped and waited for. `more`: worker settings."""
     chain = ",".join(f"{name}:{name}" for name in providers)
     worker_settings = WorkerSettings(**{"providers": chain, "drain_seconds": 0.2, **more})  # type: ignore[arg-type]  # names of fields
     stop = asyncio.Event()

@@ -1,4 +1,4 @@
-"""How the master is found: passwords, names, seeds that are gone, and servers that know nothing."""
+"""Finding the master: passwords, names, seeds that are gone, and servers that know nothing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def test_servers_and_sentinels_have_passwords_of_their_own(tmp_path: Path)
                 with pytest.raises(StoreUnavailable) as refused:
                     await store.submit(new_job())
     assert [(line["event"], line["reason"]) for line in lines] == [
-        ("redis_not_reached", "the server wants a password and was given none")
+        ("redis_not_reached", "the server needs a password: add it to REDIS_URL")
     ]
     assert PASSWORD not in str(refused.value)
 

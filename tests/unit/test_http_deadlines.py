@@ -1,4 +1,5 @@
-"""Connections on which nothing is answered end in time, whatever trickles in, and give way when there are too many."""
+"""Connections on which nothing is answered end in time, also with a trickle of bytes, and give way when there are too
+many."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from litestar import HttpMethod, asgi, get, route
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from shared.http.problems import UNAUTHORIZED, Problem
-from shared.server import connections, http11, serve, slow_readers
+from shared.server import connections, http11, serve
 from tests.support.connections import Connection, Serving, serving
 
 SOON = 0.4
@@ -48,7 +49,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serve, "KEEP_ALIVE_SECONDS", SOON)
     monkeypatch.setattr(http11, "HEAD_SECONDS", SOON)
     monkeypatch.setattr(http11, "BODY_SECONDS", SOON)
-    monkeypatch.setattr(slow_readers, "READ_SECONDS", SOON)
+    monkeypatch.setattr(connections, "READ_SECONDS", SOON)
 
 
 class Application:
@@ -203,7 +204,7 @@ async def test_the_longest_silent_connection_gives_way() -> None:
 
 
 async def test_who_is_being_answered_does_not_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With every place at work a new request hears that there are too many, and health is answered nevertheless;
+    """With every place at work a new request gets 503, and health is answered nevertheless;
     beyond that connections are cut."""
     monkeypatch.setattr(connections, "SPARE", 4)
     async with _running(connections=8) as (running, application):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from shared.errors import SettingsInvalid
+from shared.http.access import is_loopback
 from shared.http.auth import ANONYMOUS, Authenticator, Identity, hash_token
-from shared.http.hosts import is_loopback
 from shared.http.problems import Problem
 
 

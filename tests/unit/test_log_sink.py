@@ -1,4 +1,4 @@
-"""A log line costs its writer nothing: no error, no wait, no secret, whatever becomes of it."""
+"""A log line costs its writer nothing: no error, no wait, no secret, even if it is lost."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ def _dropped() -> float:
     return total
 
 
-def test_what_cannot_be_written_is_counted_and_told_later() -> None:
-    """A full disk, a dead reader, a stream that was closed or never there: the line is lost, and how many were is told
+def test_lines_that_cannot_be_written_are_counted_and_reported_later() -> None:
+    """A full disk, a dead reader, a stream that was closed or never there: the line is lost, and the number is reported
     with the first one that is not."""
-    told: list[int] = []
+    lost: list[int] = []
     before = _dropped()
     with open("/dev/full", "w", encoding="utf-8", buffering=1) as full:
         assert not Sink(full).write("lost\n")
@@ -73,7 +73,7 @@ def test_what_cannot_be_written_is_counted_and_told_later() -> None:
     closed.close()
     assert not Sink(closed).write("lost\n")
     with _pipe() as (reader, stream):
-        sink = Sink(stream, on_recovered=told.append)
+        sink = Sink(stream, on_recovered=lost.append)
         os.close(reader)
         assert [sink.write("lost\n") for _ in range(3)] == [False] * 3
         again, new = os.pipe()
@@ -82,7 +82,7 @@ def test_what_cannot_be_written_is_counted_and_told_later() -> None:
         assert sink.write("kept\n")
         assert _read(again, 5) == b"kept\n"
         os.close(again)
-    assert told == [3]
+    assert lost == [3]
     assert _dropped() == before + 6
 
 
@@ -141,7 +141,7 @@ SECRETS = {
 
 
 def test_secrets_are_taken_out_of_the_text_of_others() -> None:
-    """Passwords in URLs, bearer tokens and keys; what only looks a little like one stays. Long texts take no long
+    """Passwords in URLs, bearer tokens and keys; texts that only resemble one stay. Long texts take no long
     time."""
     assert {text: redacted(text) for text in SECRETS} == SECRETS
     written = io.StringIO()

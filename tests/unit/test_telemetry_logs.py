@@ -44,7 +44,7 @@ def test_a_line_is_json_with_time_level_and_service(capsys: pytest.CaptureFixtur
 
 
 def test_sensitive_keys_are_dropped_and_named(capsys: pytest.CaptureFixture[str]) -> None:
-    """A prompt or a secret that somebody logs by mistake does not reach the line; its key does."""
+    """A prompt or a secret that is logged by mistake does not reach the line; its key does."""
     logs.configure("worker", "INFO")
     structlog.get_logger().warning("oops", prompt="Buy shoes", api_key="sk-1", authorization="Bearer x", kept=1)
     text = capsys.readouterr().err

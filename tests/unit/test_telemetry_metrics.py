@@ -6,10 +6,10 @@ import math
 
 from prometheus_client import CollectorRegistry
 
+from shared.telemetry.command_budget import RedisMetrics
 from shared.telemetry.metrics import (
     JOB_BUCKETS,
     QueueMetrics,
-    RedisMetrics,
     StreamMetrics,
     SubmitMetrics,
     WorkerMetrics,

@@ -18,10 +18,11 @@ from shared.http.problems import METHOD_NOT_ALLOWED, TOO_LARGE, TOO_SLOW, UNSUPP
 ALLOW: Final = "OPTIONS, POST"
 
 LENGTH_DIGITS: Final = 20
-"""Of a `Content-Length`: a longer number is not worth reading, and Python does not read thousands of digits."""
+"""Most digits of a `Content-Length`: a longer number is too large anyway, and Python does not read thousands of
+digits."""
 
 BODY_SECONDS: Final = 10.0
-"""Time for the rest of a body after its first piece."""
+"""Time for the rest of a body after its first piece, in s."""
 
 _MARK: Final = b"\xef\xbb\xbf"
 """UTF-8's byte order mark, which some editors and .NET put before a text: no part of it."""
@@ -115,7 +116,7 @@ async def read_body(head: Head, receive: Receive, limit: int, held: Held | None 
         raise Problem(UNSUPPORTED_MEDIA_TYPE)
     if head.content_encoding.lower() not in (b"", b"identity"):
         raise Problem(
-            UNSUPPORTED_MEDIA_TYPE, "not compressed, without Content-Encoding", headers={"Accept-Encoding": "identity"}
+            UNSUPPORTED_MEDIA_TYPE, "send it without Content-Encoding", headers={"Accept-Encoding": "identity"}
         )
     if (
         len(head.content_length) > LENGTH_DIGITS

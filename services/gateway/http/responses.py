@@ -1,4 +1,4 @@
-"""Parts of the responses of `/api/ai`: their time, the links of a job, and the organisation that they are about."""
+"""Parts of the responses of `/api/ai`: their time limit, the links of a job, and the organisation of the caller."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shared.job import JobStatus
 from shared.store.results import Submitted
 
 STORE_SECONDS: Final = 1.9
-"""Bound of the store's time, however often it asks Redis: a client learns of a Redis that is away within 2 s."""
+"""Most time of the store in s, for all its calls of Redis together: a client learns of an absent Redis within 2 s."""
 
 JOB_ID_PATTERN: Final = r"^ai-job-[0-9]{13}-[0-9a-z]{9}$"
 JobId = Annotated[str, Meta(extra_json_schema={"pattern": JOB_ID_PATTERN})]
@@ -49,7 +49,7 @@ class Links:
     def __init__(self, public_events_url: str) -> None:
         """SettingsInvalid when the notifier's origin is not an http(s) URL."""
         if public_events_url and _ORIGIN.match(public_events_url) is None:
-            raise SettingsInvalid("PUBLIC_EVENTS_URL is not an http(s) URL")
+            raise SettingsInvalid("PUBLIC_EVENTS_URL is not an http(s) URL: give one like https://events.example.com")
         self._events = public_events_url.rstrip("/")
 
     def accepted(self, submitted: Submitted, prefix: str) -> Accepted:

@@ -15,7 +15,7 @@ from services.gateway.jobs.cancel import CancelCall
 from services.gateway.jobs.finder import JobFinder
 from shared.errors import StoreUnavailable
 from shared.http.auth import Identity
-from shared.http.job_ids import read_job_id
+from shared.http.urls import read_job_id
 from shared.store.job_store import JobStore
 
 _log: Final = structlog.get_logger(__name__)

@@ -53,10 +53,10 @@ class ListingCall:
         return list_jobs
 
     async def read(self, identity: Identity, query: ListQuery) -> JobList:
-        """One page. A 404 `Problem` where listings are off, 400 for a cursor that is none."""
+        """One page. A 404 `Problem` where listings are off, 400 for an invalid cursor."""
         organization = organization_of(identity, query.organization_id)
         if not self._store.settings.listing:
-            raise Problem(LISTING_OFF, "LISTING is off, as it is in the frugal profile unless it is set")
+            raise Problem(LISTING_OFF, "LISTING is off: set LISTING=1 to turn it on")
 
         try:
             async with in_time():
@@ -64,5 +64,7 @@ class ListingCall:
                     organization, status=query.status, cursor=query.cursor, limit=query.limit
                 )
         except ValueError:
-            raise invalid("cursor", "not a cursor of this listing") from None
+            raise invalid(
+                "cursor", "not a cursor of this listing: take it from the page before, or leave it out"
+            ) from None
         return JobList([view_row(job) for job in found.jobs], found.cursor)

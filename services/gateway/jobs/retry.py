@@ -18,15 +18,15 @@ from services.gateway.submit.new_jobs import JobMaker, read_traceparent
 from shared.errors import StoreUnavailable
 from shared.http.auth import Identity
 from shared.http.error_responses import from_error, submit_unavailable
-from shared.http.prefix import prefix_of
 from shared.http.problems import JOB_NOT_FAILED, Problem
+from shared.http.urls import prefix_of
 from shared.job import JobStatus
 from shared.store.job_store import JobStore
 from shared.store.results import Submitted
 from shared.telemetry.metrics import SubmitMetrics
 
 RETRIABLE: Final = (JobStatus.FAILED, JobStatus.CANCELLED)
-"""Jobs that ended without their text: they can be asked for once more."""
+"""States of jobs that ended without their text: they can be retried."""
 
 _log: Final = structlog.get_logger(__name__)
 

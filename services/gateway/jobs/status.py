@@ -19,8 +19,8 @@ from services.gateway.waiting.awaited_jobs import AwaitedJobs
 from services.gateway.waiting.long_poll import until_ended
 from shared.errors import JobNotFound
 from shared.http.auth import Identity
-from shared.http.job_ids import read_job_id
 from shared.http.organization_limits import InUse
+from shared.http.urls import read_job_id
 from shared.job import JobSnapshot
 from shared.store.job_store import JobStore
 
@@ -67,7 +67,7 @@ class StatusCall:
             with self._waits.held(job.organization_id) as held:
                 held.grow()
                 waited = await until_ended(self._store, job.id, query.wait, self._stop)
-            if waited is None:  # its record went while we waited
+            if waited is None:  # its record was deleted during the wait
                 raise JobNotFound(job.id)
             return waited
         return job

@@ -21,14 +21,15 @@ from shared.errors import PressworkError, StoreUnavailable
 from shared.http.auth import Identity
 from shared.http.error_responses import from_error, submit_unavailable
 from shared.http.problems import INVALID, STORE_UNAVAILABLE, TOO_LARGE, FieldError, Problem, ProblemDetails
-from shared.job import JobStatus, NewJob
+from shared.job import JobStatus
+from shared.store.transitions import Submit
 from shared.telemetry.metrics import SubmitMetrics
-from shared.yielding import Turns
+from shared.yielding import Yields
 
 PATH: Final = "/generate-content/batch"
 BATCH_BODY_MAX: Final = 8 * 1024 * 1024
 BATCH_LEVELS: Final = 500
-"""A batch that is nested deeper is not cut into its jobs: every decoder goes this deep, and not every one deeper."""
+"""Most levels of a batch that is cut into its jobs: every decoder goes this deep, and not every one deeper."""
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -41,13 +42,13 @@ class BatchAccepted(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class BatchRejected(msgspec.Struct, frozen=True):
-    """A job of a batch that is not in the queue, or may not be."""
+    """A job of a batch that was rejected, or whose submit failed and may have been written."""
 
     error: ProblemDetails
 
 
 class BatchCall:
-    """Takes batches in: one answer per job, in order; a bad one spoils no other."""
+    """Takes batches in: one answer per job, in order; a bad one does not affect the others."""
 
     def __init__(
         self,
@@ -76,12 +77,12 @@ class BatchCall:
         head = read_head(scope)
         body = await self._posts.read(head, receive, BATCH_BODY_MAX, identity)
 
-        jobs, turns = [], Turns()
+        jobs, yields = [], Yields()
         for i, raw in enumerate((await _open_batch(body)).jobs):
             jobs.append(self._prepare(i, raw, head, identity))
-            await turns.give()
+            await yields.give()
 
-        sound = [job for job in jobs if isinstance(job, NewJob)]
+        sound = [job for job in jobs if isinstance(job, Submit)]
         await self._admission.admit(len(sound), len(body))
         answers = await asyncio.gather(*(self._submit(job) for job in jobs))
 
@@ -92,7 +93,7 @@ class BatchCall:
             self._refused.labels(reason).inc()
         await send_json(send, 202, _encode({"jobs": answers}))
 
-    def _prepare(self, index: int, raw: msgspec.Raw, head: Head, identity: Identity) -> NewJob | Problem:
+    def _prepare(self, index: int, raw: msgspec.Raw, head: Head, identity: Identity) -> Submit | Problem:
         prefix = f"jobs[{index}]"
         if len(bytes(raw)) > BODY_MAX:
             return Problem(TOO_LARGE, f"{prefix}: at most {BODY_MAX} bytes")
@@ -109,7 +110,7 @@ class BatchCall:
         except Problem as problem:
             return problem
 
-    async def _submit(self, job: NewJob | Problem) -> BatchAccepted | BatchRejected:
+    async def _submit(self, job: Submit | Problem) -> BatchAccepted | BatchRejected:
         if isinstance(job, Problem):
             return BatchRejected(job.details)
         try:

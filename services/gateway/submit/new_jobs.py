@@ -13,8 +13,9 @@ from services.gateway.submit.schemas import MAX_KEY, BatchJob, JobRequest, fault
 from shared.chain import route_of
 from shared.http.auth import Identity
 from shared.http.problems import INVALID, FieldError, Problem, invalid
-from shared.job import JobSnapshot, JobSpec, NewJob, new_job_id
+from shared.job import JobSnapshot, JobSpec, new_job_id
 from shared.settings import MAX_DEADLINE_SECONDS
+from shared.store.transitions import Submit
 
 _TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}\Z")
 _KEY: Final = re.compile(rf"[\x20-\x7e]{{1,{MAX_KEY}}}\Z")
@@ -32,7 +33,7 @@ def read_key(header: bytes | None) -> str | None:
 
 
 def read_traceparent(header: bytes | None) -> str | None:
-    """A W3C trace context that can be continued; an ill-formed one counts as none, as its standard wants."""
+    """A W3C trace context that can be continued; a malformed one counts as none, as its standard requires."""
     if header is None:
         return None
     text = header.decode("latin-1")
@@ -40,7 +41,7 @@ def read_traceparent(header: bytes | None) -> str | None:
 
 
 def _fingerprint(request: JobRequest) -> str:
-    """Fingerprint of a body: two that mean the same, written differently, have one."""
+    """Fingerprint of a body: equal for two that mean the same and are written differently."""
     if isinstance(request, BatchJob):
         request = msgspec.structs.replace(request, idempotency_key=None)
     return hashlib.blake2b(_encode(request), digest_size=16).hexdigest()
@@ -63,7 +64,7 @@ class JobMaker:
         key: str | None,
         traceparent: str | None,
         prefix: str = "",
-    ) -> NewJob:
+    ) -> Submit:
         """The job, with a fresh id; a `Problem` when the request may not have it.
 
         `body` is the JSON that `request` came from, `prefix` the path under which a problem names its fields.
@@ -74,7 +75,7 @@ class JobMaker:
         settings, delay = self._settings, request.delay_seconds
         deadline = request.deadline_seconds or min(settings.deadline_seconds + delay, MAX_DEADLINE_SECONDS)
         spec = self._spec(request, traceparent)
-        return NewJob(
+        return Submit(
             id=new_job_id(),
             spec=spec,
             route=route_of(spec, self._chain),
@@ -105,10 +106,10 @@ class JobMaker:
             traceparent=traceparent,
         )
 
-    def retry_of(self, ended: JobSnapshot, traceparent: str | None) -> NewJob:
+    def retry_of(self, ended: JobSnapshot, traceparent: str | None) -> Submit:
         """A new job that asks for the same as one that ended, with a deadline of its own."""
         spec = msgspec.structs.replace(ended.spec, retry_of=ended.id, traceparent=traceparent)
         deadline_ms = round(self._settings.deadline_seconds * 1000)
-        return NewJob(
+        return Submit(
             id=new_job_id(), spec=spec, route=route_of(spec, self._chain), deadline_ms=deadline_ms, own_deadline=False
         )

@@ -44,7 +44,7 @@ class JobRequest(
     """Body of `POST /api/ai/generate-content`. None: the gateway's setting decides.
 
     `providers`: `provider:model` names in order of preference, instead of `provider` and `model`. `effort`: how hard a
-    model thinks before it writes; left out: not at all where that can be, else as little as it can.
+    model thinks before it writes; left out: the least that it has, none if possible.
     """
 
     project_id: Identifier
@@ -73,7 +73,7 @@ class BatchJob(JobRequest, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class BatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Body of the batch call; its jobs are decoded one by one, so that a bad one spoils no other."""
+    """Body of the batch call; its jobs are decoded one by one, so that a bad one does not affect the others."""
 
     jobs: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=MAX_JOBS)]
 
@@ -82,7 +82,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 def _too_long(text: str, limit: int) -> bool:
-    # A character takes at most four bytes: most texts are settled without encoding them.
+    # A character takes at most four bytes: most texts need not be encoded to be measured.
     return len(text) * 4 > limit and len(text.encode()) > limit
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
@@ -15,14 +16,14 @@ from services.gateway.http.responses import Links
 from services.gateway.submit.admission import Admission
 from services.gateway.submit.new_jobs import JobMaker, read_key, read_traceparent
 from services.gateway.submit.schemas import JobRequest
-from services.gateway.waiting.awaited_jobs import AwaitedJobs
 from shared.errors import StoreUnavailable
 from shared.http.auth import Identity
 from shared.http.error_responses import submit_unavailable
-from shared.http.prefix import prefix_of
 from shared.http.problems import ORGANIZATION_LIMIT, OVERLOADED, QUEUE_FULL, STORE_FULL, STORE_QUOTA, STORE_UNAVAILABLE
-from shared.job import NewJob, Priority
+from shared.http.urls import prefix_of
+from shared.job import Priority
 from shared.store.results import Submitted
+from shared.store.transitions import Submit
 from shared.telemetry.metrics import SubmitMetrics
 
 PATH: Final = "/generate-content"
@@ -35,7 +36,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 class SubmitCall:
-    """Takes jobs in: body to job to store to answer."""
+    """Takes jobs in: body to job to store to answer. `submit`: the store's, or one that does more."""
 
     def __init__(
         self,
@@ -43,14 +44,14 @@ class SubmitCall:
         *,
         maker: JobMaker,
         admission: Admission,
-        awaited: AwaitedJobs,
+        submit: Callable[[Submit], Awaitable[Submitted]],
         metrics: SubmitMetrics,
         links: Links,
     ) -> None:
         self._posts = posts
         self._maker = maker
         self._admission = admission
-        self._awaited = awaited
+        self._submit = submit
         self._links = links
         self._submitted = {queue: metrics.submitted.labels(queue) for queue in Priority}
         for kind in TRANSIENT:
@@ -81,9 +82,9 @@ class SubmitCall:
         accepted = self._links.accepted(submitted, prefix_of(scope))
         await send_json(send, 202, _encode(accepted), (b"location", accepted.links.status.encode()))
 
-    async def submit(self, job: NewJob) -> Submitted:
+    async def submit(self, job: Submit) -> Submitted:
         """Put a job into the queue, count it and log it. The errors are the store's."""
-        submitted = await self._awaited.submit(job)
+        submitted = await self._submit(job)
         if submitted.created:
             spec = job.spec
             self._submitted[spec.priority].inc()

@@ -13,11 +13,11 @@ from shared.store.pubsub.listeners import NOTIFIED, Listener
 
 PAUSE_STEP_S: Final = 0.05
 PAUSE_MAX_S: Final = 0.5
-"""A job that streams notifies with every delta. Each read lengthens the pause before the next one: the end is found at
-most half a second late, and a long stream costs two reads a second."""
+"""Pauses between reads, in s: a job that streams notifies with every delta. Each read lengthens the next pause: the end
+is found at most half a second late, and a long stream costs two reads a second."""
 
 FIRST_NOTIFICATION_S: Final = 0.05
-"""The first read, where listening costs nothing, comes after the first notification, or this long."""
+"""Delay in s of the first read, where listening costs nothing, unless a notification comes first."""
 
 Read = Callable[[], Awaitable[JobSnapshot | None]]
 
@@ -25,7 +25,7 @@ Read = Callable[[], Awaitable[JobSnapshot | None]]
 async def until_ended(
     store: JobStore, job_id: str, seconds: float, stop: asyncio.Event, read: Read | None = None
 ) -> JobSnapshot | None:
-    """The job as it stands when it has ended, or after `seconds`, or when `stop` is set; None: there is none.
+    """The job as it stands when it has ended, or after `seconds`, or when `stop` is set; None: there is no such job.
 
     `read` reads it (default: the store's status) and may raise; given, the job was not read before.
     """

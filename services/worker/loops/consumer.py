@@ -25,14 +25,14 @@ from shared.store.job_store import JobStore
 from shared.store.results import Claimed, WakeUp
 
 CLAIM_MOST: Final = 64
-"""Jobs a claim takes. An SDK spends 2 ms of CPU before a call is out: a thousand calls that began in one iteration of
+"""Most jobs of a claim. An SDK spends 2 ms of CPU before a call is out: a thousand calls that began in one iteration of
 the event loop would keep it from Redis' answers until these count as lost."""
 
 _log: Final = structlog.get_logger(__name__)
 
 
 class Scope(Enum):
-    """Which jobs the next claim may take."""
+    """Jobs that the next claim may take."""
 
     NONE = "none"  # nothing waits
     NEW = "new"  # a new job woke this worker
@@ -104,7 +104,7 @@ class Consumer:
             if scope is Scope.NONE:
                 return
             if limit <= 0:
-                await self._store.pass_on()
+                await self._store.maintenance.pass_on()
                 self._more = True
                 return
 
@@ -138,7 +138,8 @@ class Consumer:
         self._start(claimed)
         self._watch.answered(sent, time.monotonic(), claimed.server_ms, self._store.generation)
         self._gates.doubt(claimed.doubtful)
-        self._timers.add_throttled(claimed.next_ms)
+        if claimed.next_ms is not None:
+            self._timers.add_throttled(claimed.next_ms)
         return claimed.more
 
     def _start(self, claimed: Claimed) -> None:

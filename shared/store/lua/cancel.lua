@@ -1,5 +1,5 @@
--- Ends jobs at the customer's wish. A waiting job ends at once. A running one: its worker is told and ends it; with
--- `force` it is ended here and the lease is taken away.
+-- Ends jobs at a customer's request. A waiting job ends at once. For a running one its worker is notified and ends it; with
+-- `force` it is ended here and the lease is void.
 -- KEYS requeued suspect isolated high normal low due_high due_normal due_low counts cancels throttled_deadlines failover ledger
 -- PREFIX job log job_channel org organization_channel control chain_set throttled usage
 -- ARGV result_ttl log_ttl usage_ttl organization_events fenced chain prices
@@ -7,7 +7,7 @@
 -- RETURNS {code, state}: CANCELLED, REQUESTED, ENDED (before this call), MISSING, FOREIGN (for another release to end)
 -- INCLUDE release batch lease clock ending ledger spending requeueing queues deltas
 
--- Requests of an hour ago that one call forgets.
+-- Cancel requests older than an hour that one call removes, at most.
 local FORGOTTEN_MAX = 64
 
 local function cancel_waiting(job, record)

@@ -1,4 +1,4 @@
--- How long the oldest claimable job has been waiting.
+-- Finds the age of the oldest claimable job.
 -- KEYS requeued suspect isolated high normal low
 -- RETURNS ms, 0 when nothing waits
 -- INCLUDE clock lease

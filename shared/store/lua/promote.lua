@@ -1,16 +1,16 @@
--- What is to be done at a time: makes due jobs claimable, high before normal before low, ends jobs whose deadline has
--- passed, wherever they wait, and wakes workers for gates that have room. At most `limit` of each a call.
--- heads: also look at new jobs, whose deadlines nobody wrote down.
+-- Does all that is due: makes delayed jobs claimable, high before normal before low, ends waiting jobs whose deadline has
+-- passed, and wakes workers for gates that have room. At most `limit` of each a call.
+-- heads: also check the first new jobs of each stream, whose deadlines are in no index.
 -- KEYS requeued suspect isolated high normal low due_high due_normal due_low wake gates throttled_deadlines deadlines counts ledger
 -- PREFIX job log job_channel org organization_channel chain_set throttled wake usage
 -- ARGV limit heads limits chain prices lease_ms result_ttl log_ttl usage_ttl organization_events
--- RETURNS {jobs made claimable or ended, ms until the caller must come for due jobs or deadlines (0: there are more now) or -1, ms until it
---   must come for gates or -1, ms until the next of the new jobs is overdue or -1}
+-- RETURNS {jobs made claimable or ended, ms until the next call for due jobs or deadlines (0: there are more now) or -1, ms until
+--   the next call for gates or -1, ms until the next of the new jobs is overdue or -1}
 -- INCLUDE release lease now ledger gate_states serving deadlines unserved chain_sets
 
 local promoted, suspects_among, most, writing = 0, false, tonumber(limit), false
 
--- A write that cannot grow memory first: a refusal fails the whole call, in the server's words.
+-- A write that cannot grow memory first: a refusal fails the whole call, with the server's error.
 local function begin_writing()
   if not writing then redis.call('PERSIST', wake) end
   writing = true
@@ -19,7 +19,7 @@ end
 local function promote(queue, set, job)
   local record = job_prefix .. job
   local f = redis.call('HMGET', record, 'state', 'entry', 'losses', 'deadline', 'v')
-  -- Left to a worker that knows it; the others ask again in a lease.
+  -- Left to a worker of the release that knows it; the others check again in a lease.
   if foreign(f[5], f[1]) then return redis.call('ZADD', set, 'XX', string.format('%d', now + tonumber(lease_ms)), job) end
   redis.call('ZREM', set, job)
   if f[1] ~= 'queued' or f[2] ~= 'd' .. queue then return end
@@ -27,7 +27,7 @@ local function promote(queue, set, job)
   suspects_among = suspects_among or is_suspect(letter)
   local entry = letter .. redis.call('XADD', streams[letter], '*', 'j', job)
   redis.call('HSET', record, 'entry', entry)
-  -- Behind what came back with more time it would be overlooked.
+  -- In the stream it may be behind jobs with more time, where no check of the first jobs would find it.
   if tonumber(f[4]) <= now + 2 * tonumber(lease_ms) then redis.call('ZADD', deadlines, f[4], job) end
   promoted = promoted + 1
 end
@@ -46,7 +46,7 @@ for _, queue in ipairs({'h', 'n', 'l'}) do
       break
     end
     begin_writing()
-    -- A record that cannot be read is nobody's job: it leaves the set all the same.
+    -- A record that cannot be read is no job: it still leaves the set.
     if not pcall(promote, queue, set, due[i]) then redis.call('ZREM', set, due[i]) end
     left = left - 1
   end
@@ -64,7 +64,7 @@ for _, index in ipairs({deadlines, throttled_deadlines}) do
     met, wait = expire_due(index, left)
     left = left - met
   end
-  -- One that is near is met by all who know of it: the one that promised to come might die.
+  -- For a deadline that is near every caller comes back: the one that promised to might die.
   if wait <= tonumber(lease_ms) then sooner(wait) elseif index == throttled_deadlines then gates_wait = wait end
 end
 

@@ -1,11 +1,12 @@
--- Takes new jobs. The record's HSETNX makes a repeated submit harmless; a caller that never repeats one saves it.
+-- Takes new jobs. The record's HSETNX makes a repeated submit harmless; `sent_once`: the caller never repeats one, and saves it.
 -- KEYS requeued suspect isolated high normal low due_high due_normal due_low wake deadlines
 -- PREFIX job idem index org job_channel organization_channel submits
 -- ARGV lease_ms index_ttl index_length organization_events sent_once submits_max
 -- ITEM job organization spec queue delay deadline max_attempts route max_tokens idempotency fingerprint idempotency_ttl own_deadline
--- index_length: how many jobs of an organisation and day the listing remembers; 0: there is no listing.
--- route: the job's own chain of gates, max_tokens: of its answer; both empty when it asks for nothing special.
--- own_deadline: 1 when the caller set one: it is written down where it is met in time, wherever the job waits then.
+-- index_length: jobs of an organisation and day that the listing keeps, at most; 0: there is no listing.
+-- route: the job's own chain of gates; max_tokens: of its reply; both empty when the job does not set them.
+-- own_deadline: 1 when the caller set the deadline: it is added to `deadlines`, so that it is met in time wherever the job
+-- waits.
 -- submits_max: of an organisation in a minute, 0: no limit.
 -- RETURNS {code, job, state}: NEW, ALREADY (this id was taken before), SAME (an earlier job of this key), CONFLICT, or
 --   LIMIT with `<limit> <its value> <ms until there is room>` in place of the state

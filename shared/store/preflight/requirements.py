@@ -1,8 +1,8 @@
-"""What each service asks of its Redis: commands, keys and channels. Pure.
+"""Needs of each service: commands, keys and channels of its Redis. Pure.
 
-The commands inside scripts are read from the scripts, so that this page cannot forget one; `PROBES` has a harmless form
-of each. An ACL checks a command's name, keys and channels before anything else, so a form that a server answers with
-an error of syntax or of type has passed it all the same.
+The commands inside scripts are read from the scripts, so that none can be forgotten here; `PROBES` has a harmless form
+of each. An ACL checks a command's name, keys and channels before anything else, so a form that the server answers with
+an error of syntax or of type has still passed it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Call = tuple[Value, ...]
 
 
 class Role(enum.Enum):
-    """A service, as Redis sees it."""
+    """A service as a user of Redis."""
 
     GATEWAY = "gateway"
     WORKER = "worker"
@@ -41,7 +41,7 @@ SCRIPTS: Final = {
     ),
     Role.NOTIFIER: (),
 }  # fmt: skip
-"""What each calls. Those of the lists that a release does not have are passed over."""
+"""Scripts that each service calls. Names of the lists that a release does not have are skipped."""
 
 _READS: Final = ("HMGET", "HGETALL", "XRANGE", "XREVRANGE", "XLEN")
 DIRECT: Final = {
@@ -51,12 +51,12 @@ DIRECT: Final = {
     ),
     Role.NOTIFIER: _READS,
 }  # fmt: skip
-"""What each sends outside of scripts, and what can be tried inside of one."""
+"""Commands that each service sends outside of scripts, and that can be tried inside of one."""
 
 CONNECTION: Final = ("CLIENT SETNAME", "INFO", "PING", "SUBSCRIBE", "UNSUBSCRIBE")
 SCRIPTING: Final = ("EVAL", "EVALSHA", "SCRIPT LOAD")
 BLOCKING: Final = {Role.WORKER: ("BZPOPMIN",)}
-"""What no script may call: tried on a connection of its own."""
+"""Commands that no script may call: tried on a connection of their own."""
 
 SUBSCRIBES: Final = {
     Role.GATEWAY: ("job_channel",),
@@ -68,13 +68,13 @@ PUBLISHES: Final = {
     Role.WORKER: ("job_channel", "organization_channel"),
     Role.NOTIFIER: (),
 }
-"""Channels by what precedes the id: those that each listens to, and those that it publishes to."""
+"""Channels by the part before the id: those that each service subscribes to, and those that it publishes to."""
 
 READ: Final = ("job", "log", "org")
-"""Kinds of keys that a service reads which changes none."""
+"""Kinds of keys that a service without writes reads."""
 
 PROBED: Final = "vet"
-"""Last part of the names that are tried. No key is ever called so."""
+"""Last part of the names that are tried. No key has it."""
 
 _K: Final = "\0key"
 PROBES: Final[dict[str, Call]] = {
@@ -96,11 +96,11 @@ PROBES: Final[dict[str, Call]] = {
     "ZRANGEBYSCORE": (_K, 0, 0), "ZRANK": (_K, "x"), "ZREM": (_K, "x"), "ZREMRANGEBYRANK": (_K, 0, 0),
     "ZREMRANGEBYSCORE": (_K, 0, 0), "ZREVRANGE": (_K, 0, 0), "ZREVRANGEBYSCORE": (_K, 0, 0), "ZSCAN": (_K, 0),
     "ZSCORE": (_K, "x"), "SCAN": (0, "MATCH", _K, "COUNT", 1), "TIME": (), "PUBLISH": ("\0channel", ""),
-    # These make something where nothing was: a value that cannot be added to, or what the next command takes away.
+    # These create a key where there was none: a value that cannot be added to, or one that the next command removes.
     "HSETNX": (_K, "x", ""), "RPUSH": (_K, ""), "LPUSH": (_K, ""), "SADD": (_K, ""),
 }  # fmt: skip
 _UNDONE: Final = {"HSETNX": ("HDEL", "x"), "RPUSH": ("LPOP",), "LPUSH": ("LPOP",), "SADD": ("SREM", "")}
-"""How what a probe makes is taken away at once, in the same script."""
+"""Commands that undo a probe at once, in the same script."""
 
 _CONTAINERS: Final = re.compile(r"'(XGROUP|XINFO|OBJECT)', '([A-Z]+)'")
 _WORD: Final = re.compile(r"'([A-Z]{2,})'")
@@ -149,7 +149,7 @@ def probes(role: Role, keys: Keys) -> list[Call]:
             found.append(_call(_UNDONE[command][0], (_K, *_UNDONE[command][1:]), key, channel))
     names = [*map(keys.fixed, FIXED), *(keys.prefix(name) + PROBED for name in PREFIXES)]
     if role.writes:
-        # Greater than what there is, or than for ever: it never is, and yet it is a write.
+        # With GT: a TTL greater than the present one, or than none. It never is, and yet the command is a write.
         found += [("PEXPIRE", name, 1, "GT") for name in names]
     else:
         names = [keys.prefix(name) + PROBED for name in READ]
@@ -158,7 +158,7 @@ def probes(role: Role, keys: Keys) -> list[Call]:
 
 
 def few_probes(role: Role, keys: Keys) -> list[Call]:
-    """Those that matter most, where every command is billed: may it read, or else write and publish."""
+    """The most important calls, where every command is billed: may it read, or else write and publish."""
     if not role.writes:
         return [("HMGET", keys.prefix(READ[0]) + PROBED, "x")]
     return [("PEXPIRE", keys.fixed("wake"), 1, "GT"), ("PUBLISH", keys.prefix("job_channel") + PROBED, "")]

@@ -1,5 +1,5 @@
--- What becomes of an entry that was delivered to this consumer: a claim, an end, a place in the queues of
--- its gates, or nothing.
+-- Decides on an entry that was delivered to this consumer: it becomes a claim, ends, goes to the queues of its gates, or is
+-- left.
 -- INCLUDE release lease announce now gate_states serving throttling choosing overdue predating replacing
 
 local claims, soonest = {}, -1
@@ -30,10 +30,10 @@ local function start(token, job, f, attempt, name)
   if quiet ~= '1' then announce(job, f.org, token .. '.1', 'processing') end
 end
 
--- repeated: the entry was delivered to this consumer by an earlier claim, whose answer was lost.
+-- repeated: the entry was delivered to this consumer by an earlier claim, whose reply was lost.
 local function adopt(token, job, repeated)
   local f = read_entry(job)
-  -- It stays pending: a worker that knows it recovers it, and this one asks no second time.
+  -- It stays pending: a worker of the release that knows it recovers it.
   if foreign(f.v, f.state) then return end
   if f.entry ~= token or not LIVE[f.state] then return release(token) end
   local attempt = tonumber(f.attempt or 0)
@@ -41,9 +41,9 @@ local function adopt(token, job, repeated)
   if running and repeated and not predating then
     return answer(token, job, f, attempt, f.gate or string.match(chain, '^%S*'))
   end
-  -- Running, and yet delivered anew: the group was lost and every lease with it. Or from before a fail-over: a claim of
-  -- this entry, or the end of a run that this consumer has done with, may have been lost with the old master. Two runs
-  -- with one token would be no fence (I4), and readers would take what one tells for the rest of the other (I10).
+  -- Running, and yet delivered again: the group was lost and every lease with it. Or from before a fail-over: a claim of
+  -- this entry, or the end of an attempt of this consumer, may have been lost with the old master. Two attempts with one
+  -- token would break the fence (I4), and readers would take the text of one for the rest of the other (I10).
   if running or predating then
     redelivered_some = true
     replace_entry(job, f.losses)
@@ -61,7 +61,8 @@ local function adopt(token, job, repeated)
   end
   local wait, left = passed_over or SERVED_MS, tonumber(f.deadline) - now
   local names = f.route or FLEET
-  -- Workers that have its gate, but hold others, and this one would hand a job that runs alone to and fro without a pause.
+  -- Without `rest`, an isolated job would go without a pause between this worker, which lacks its gate, and workers that
+  -- have the gate but hold other jobs.
   local entry = throttle(job, names, priority_of(token, f.spec), token, f.created, f.deadline, wait,
     not passed_over and string.sub(token, 1, 1) == 'i')
   redis.call('HSET', job_prefix .. job, 'entry', entry, 'due', string.format('%.0f', now + wait))
@@ -70,7 +71,7 @@ local function adopt(token, job, repeated)
   return release(token)
 end
 
--- A corrupt record must not cost its neighbours their answer: what fails here stays pending and is met by recover.
+-- A corrupt record must not cost the other entries their claims: one that fails stays pending, and recover finds it.
 local function adopt_all(letter, entries, repeated)
   for _, entry in ipairs(entries) do pcall(adopt, letter .. entry[1], entry[2] and entry[2][2] or '', repeated) end
   return #entries

@@ -1,4 +1,4 @@
--- Delivers entries to this consumer, in the order of turns.lua.
+-- Delivers entries to this consumer, in the order of round_robin.lua.
 -- INCLUDE adopting lease round_robin
 
 local taken = {a = 0, h = 0, n = 0, l = 0, s = 0, i = 0}
@@ -19,7 +19,7 @@ local function slot_now()
   return start
 end
 
--- One call probes all lanes as long as each may give that many in any case; what gave less than asked is empty.
+-- One call reads all streams as long as each may give that many in any case; one that gave less than asked is empty.
 local open = {a = math.huge, h = math.huge, n = math.huge, l = math.huge}
 local function note_empty(letter, asked, got) if got < asked then open[letter] = taken[letter] end end
 

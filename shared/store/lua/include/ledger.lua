@@ -1,12 +1,12 @@
--- Counts jobs that ended, and what they used: a line for each in one list (`ledger`), all lines of a call in one command.
--- A list that grew long is summed up: into `counts`, and into a hash per organisation and day (`usage`). So a job costs
+-- Counts jobs that ended, and their usage: a line for each in one list (`ledger`), all lines of a call in one command.
+-- At FOLD_AT lines they are summed up: in `counts`, and in a hash per organisation and day (`usage`). So a job costs
 -- about one command, and a day of an organisation a few fields.
 -- Numbers are integers below 2^53, exact in Lua: 9 million USD a day in nano-USD. %.0f never writes an exponent.
 -- INCLUDE ending
 
 local FOLD_AT = 256
--- Projects and models that a day of an organisation tells apart. Those that come after are summed up, by model, as the
--- project `other`: nobody's sums grow with the names that a caller thinks up.
+-- Projects and models that a day of an organisation has fields for. Those that come after are summed up, by model, as the
+-- project `other`: a caller that makes up names cannot make the hash grow.
 local FIELDS_MAX = 1000
 local LINE = '^%S+ (%d+) (%S+) (%S+ %S+) (%d+) (%d+) (%d+) (%S+) ([01])$'
 local PACKED = '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$'
@@ -15,7 +15,7 @@ local ENDS = {completed = true, failed = true, cancelled = true}
 
 local booked, booked_as = {}, {}
 
--- Once for every end, after the record says so; status '-': it was counted before. line: `<organization> <project>
+-- Adds a line for an end, once, after it was written to the record; status '-': counted before. line: `<organization> <project>
 -- <provider:model> <input> <output> <cached> <nano-USD or -> <estimated 0|1>`; empty: nothing was used.
 local function book(status, ended_ms, line)
   if line == '' then return count(status) end
@@ -24,8 +24,8 @@ local function book(status, ended_ms, line)
   booked_as[#booked_as + 1] = status
 end
 
--- Sums of lines by organisation and day, in each by project and model in the order of PACKED; and ends by status. What is
--- no line of usage adds nothing to the sums.
+-- Sums of lines by organisation and day, in each by project and model in the order of PACKED; and ends by status. A line
+-- without usage adds nothing to the sums.
 local function sum_lines(lines)
   local days, statuses = {}, {}
   for _, line in ipairs(lines) do
@@ -70,12 +70,12 @@ local function add_to_day(key, sums, bounded)
     for j, value in ipairs({string.match(before or '', PACKED)}) do total[j] = total[j] + tonumber(value) end
     packed[2 * i - 1], packed[2 * i] = fields[i], string.format('%.0f %.0f %.0f %.0f %.0f %.0f %.0f', unpack(total))
   end
-  -- A field that is new may be the first of its hash.
+  -- A new field may be the first one, of a hash without a TTL.
   if redis.call('HSET', hash, unpack(packed)) > 0 then redis.call('PEXPIRE', hash, usage_ttl) end
 end
 
--- Out of the list first: damage in one organisation's hash loses that sum, and is not met again at every end. How many
--- jobs were lost to the sums is counted beside those that ended, as `unbooked`.
+-- The lines leave the list first: so damage in one organisation's hash loses that sum once, and does not fail every later
+-- call. Jobs that are missing in the sums are counted as `unbooked`.
 local function fold()
   local lines = redis.call('LRANGE', ledger, 0, FOLD_AT - 1)
   redis.call('LTRIM', ledger, #lines, -1)
@@ -90,7 +90,7 @@ local function fold()
   end
 end
 
--- The last thing a call does. A ledger that cannot be written keeps no job from its end, nor from being counted.
+-- Writes the lines, as the last step of a call. If the ledger cannot be written, jobs still end and are still counted.
 local function close_books()
   if #booked > 0 then
     local ok, length = pcall(redis.call, 'RPUSH', ledger, unpack(booked))

@@ -1,9 +1,9 @@
--- Which job is the next for a gate: over all that wait for it, high before normal before low with the turns of turns.lua,
--- the oldest first.
+-- Finds the next job for a gate among all that wait for it: high before normal before low with the slots of
+-- round_robin.lua, the oldest first.
 -- INCLUDE gate_states throttling
 
 local SKIPS_MAX, EVERY_RANK = 16, {'-inf', '+inf'}
--- Jobs that wait for another gate to start, by gate: the next behind them is taken.
+-- By gate, jobs that wait for the slow start of an earlier gate of their chain: the next one behind them is taken.
 local skipped = {}
 
 local function note_emptied(queue)
@@ -18,7 +18,8 @@ local function first_in(queue, from, to, passed)
   if from == '-inf' and #found == 0 then note_emptied(queue) end
 end
 
--- The next job for a gate, from its own queue or the fleet's; of 16 turns three look for normal first and one for low.
+-- Returns the next job for a gate, and its queue: the gate's own or the fleet's. Of 16 slots three begin at normal and one
+-- at low.
 local function next_for(name)
   local passed = skipped[name] or {count = 0}
   skipped[name] = passed

@@ -1,7 +1,7 @@
--- Where throttled jobs wait: in the queue of each gate of their chain, those that name no chain in the fleet's. The entry
--- of such a job is `p` and the names of its queues. `throttled_deadlines` names all of them by deadline.
+-- Throttled jobs wait in the queue of each gate of their chain, those that name no chain in the fleet's. The entry of such
+-- a job is `p` and the names of its queues. `throttled_deadlines` has all of them by deadline.
 
--- Takes a job out of the queues that `names` has. Jobs of the commit before waited in one set for the whole chain.
+-- Removes a job from the queues that `names` lists. Jobs of an older release wait in one set for the whole chain.
 local function leave_queues(job, names)
   local found = 0
   for name in string.gmatch(names, '%S+') do found = found + redis.call('ZREM', throttled_prefix .. name, job) end

@@ -1,12 +1,12 @@
--- Who is served next. Of 16 turns 12 follow high > normal > low, 3 begin at normal and 1 at low, never two of these
--- in a row. What came back goes first at every even turn; the odd ones offer high its chance before it, so that a
--- waiting high job is always among the next two (I8).
+-- Decides which stream is served next. Of 16 slots 12 follow high > normal > low, 3 begin at normal and 1 at low, never two
+-- of these in a row. Requeued jobs go first in every even slot; in odd slots high goes before them, so that a waiting high
+-- job is always among the next two (I8).
 
 local REQUEUED_FIRST = {'a', 'h', 'n', 'l'}
--- Those of the other turns. A table of all sixteen would be made anew by each claim.
+-- Orders of the other slots. A table of all sixteen would be built again by each claim.
 local ORDERS = {odd = {'h', 'a', 'n', 'l'}, normal = {'a', 'n', 'h', 'l'}, low = {'a', 'l', 'h', 'n'}}
 
--- How many of `wanted` jobs each lane gives, beginning at `turn`; available[lane] is what it can give at most.
+-- Returns how many of `wanted` jobs each stream gives, beginning at `slot`; available[queue]: the most it can give.
 local function allot(wanted, slot, available)
   local shares = {a = 0, h = 0, n = 0, l = 0}
   for _ = 1, wanted do

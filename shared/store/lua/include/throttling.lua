@@ -1,29 +1,29 @@
--- Makes a job wait until one of its gates has room. A queue is a sorted set by priority, then by age of the job, whatever
--- became of it meanwhile: its first is the next for the gate. So a caller's choice of a chain makes no queue, and no
--- script longer: what counts is how many gates the fleet has.
+-- Makes a job wait until one of its gates has room. A queue is a sorted set by priority, then by the job's age since its
+-- submit: its first job is the next for the gate. There is one queue for each gate of the fleet, however many different
+-- chains callers choose.
 -- INCLUDE lease now gate_states gates queues serving
 
 local RANKS, RANK_WIDTH = {h = 0, n = 1, l = 2}, 3e15
 local LETTERS = {high = 'h', normal = 'n', low = 'l'}
 local OUTPUT_TOKENS = 1000
 
--- Tokens to reserve for a call: four bytes are about one token, and the answer may be as long as it is allowed to be.
+-- Tokens to reserve for a call: four bytes are about one token, and the reply may use all of max_tokens.
 local function need_of(spec_length, max_tokens)
   return math.ceil(spec_length / 4) + (tonumber(max_tokens or '') or OUTPUT_TOKENS)
 end
 
--- What came back stands in a stream of its own, which does not tell its priority.
+-- Requeued jobs are in a stream of their own, whose letter does not show the priority.
 local function priority_of(token, spec)
   local letter = string.sub(token, 1, 1)
   if RANKS[letter] then return letter end
   if not string.find(spec, '"priority":"', 1, true) then return 'n' end
-  local ok, told = pcall(cjson.decode, spec)
-  return ok and LETTERS[told.priority] or 'n'
+  local ok, asked = pcall(cjson.decode, spec)
+  return ok and LETTERS[asked.priority] or 'n'
 end
 
--- Asks the gates of a chain in order, up to `last` if it is given. The first that has room: its name, 0, why those
--- before had none, tokens to reserve. None: nil, ms until one has (nil: this worker has none of them), and why not. A
--- gate that only starts slowly is waited for: that is no reason to go elsewhere. first_come: jobs that wait for a gate go
+-- Asks the gates of a chain in order, up to `last` if it is given. Returns the first that has room: its name, 0, the reasons
+-- of those before, tokens to reserve. If none has: nil, ms until one has (nil: this worker has none of them), the reasons,
+-- the last reason. A slow start is waited for: it is no reason for a fallback. first_come: jobs that wait for a gate go
 -- before this one. stuck: gates with jobs that need more room than there is.
 local function ask_chain(chain_text, need, first_come, last, stuck)
   local soonest, reasons, why = nil, {}, nil
@@ -44,15 +44,15 @@ local function ask_chain(chain_text, need, first_come, last, stuck)
   return nil, soonest, reasons, why
 end
 
--- By priority, then by age: of jobs of one ms the id of the first entry tells which came first.
+-- The score in a queue, by priority, then by age: jobs of one ms are ordered by the id of their first entry.
 local function place_in_queue(letter, token, created)
   local ms, seq = string.match(token, '^[hnl](%d+)-(%d+)$')
   local within = ms == created and math.min(tonumber(seq), 999) or 0
   return string.format('%.0f', RANKS[letter] * RANK_WIDTH + tonumber(created) * 1000 + within)
 end
 
--- Adds a job to the queues of `names`, to be looked at in `wait` ms; the caller releases its entry. Answers the new one.
--- rest: no sooner, where it is the only one.
+-- Adds a job to the queues of `names`, to be polled in `wait` ms; the caller releases its entry. Returns the new entry.
+-- rest: not polled sooner, where it is the only job.
 local function throttle(job, names, letter, token, created, deadline, wait, rest)
   local score = place_in_queue(letter, token, created)
   for name in string.gmatch(names, '%S+') do
@@ -67,8 +67,8 @@ local function throttle(job, names, letter, token, created, deadline, wait, rest
   return 'p' .. names
 end
 
--- Takes a job out of its queues and puts it where claims find it. `pass`: of the gate that let it go, as find_gate reads
--- it; empty: it must ask. Answers the letter of its new entry.
+-- Makes a throttled job claimable. `pass`: the gate that released it and the reservation, as find_gate reads it; empty: the
+-- claim asks the gates. Returns the letter of its new entry.
 local function let_go(job, entry, losses, pass)
   leave_queues(job, string.sub(entry, 2))
   local letter = queue_after(losses)

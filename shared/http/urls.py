@@ -1,4 +1,4 @@
-"""A path in front of all paths: ROOT_PATH, or that of a proxy in `X-Forwarded-Prefix`.
+"""Parts of URLs: the path in front of all paths (ROOT_PATH, or that of a proxy in `X-Forwarded-Prefix`), and job ids.
 
 Both kinds of proxy work: those that take the prefix off a path and those that leave it there.
 """
@@ -8,9 +8,12 @@ from __future__ import annotations
 import re
 from typing import Any, Final, cast
 
-from shared.errors import SettingsInvalid
+from shared.errors import JobNotFound, SettingsInvalid
+from shared.http.problems import invalid
+from shared.job import JOB_ID
 
-LENGTH_MAX: Final = 200
+PREFIX_MAX: Final = 200
+JOB_ID_MAX: Final = 64
 _PREFIX: Final = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~-]+)+")
 _KEY: Final = "presswork.prefix"
 
@@ -24,8 +27,8 @@ def read_root_path(text: str) -> str:
 
 
 def _sound(prefix: str) -> str | None:
-    """The prefix if it is safe in any link: it is put into answers, and any client can send a header."""
-    return prefix if len(prefix) <= LENGTH_MAX and _PREFIX.fullmatch(prefix) else None
+    """The prefix if it is safe in any link: it is put into responses, and any client can send a header."""
+    return prefix if len(prefix) <= PREFIX_MAX and _PREFIX.fullmatch(prefix) else None
 
 
 def take_off(scope: Any, root_path: str, forwarded: list[bytes]) -> None:
@@ -49,3 +52,20 @@ def take_off(scope: Any, root_path: str, forwarded: list[bytes]) -> None:
 def prefix_of(scope: Any) -> str:
     """The path before every path of this service, as its clients see it; empty for none."""
     return cast("str", scope.get(_KEY, ""))
+
+
+def read_job_id(text: str) -> str:
+    """A text that may become part of a key. JobNotFound for a text that is no id of ours.
+
+    A 400 `Problem` for a text that is not meant as an id (empty, blank, with control characters, too long): it is a
+    fault of the caller's code, while a wrong id may be one of a job that is long gone.
+    """
+    if not text.strip():
+        raise invalid("jobId", "is empty")
+    if len(text) > JOB_ID_MAX:
+        raise invalid("jobId", f"longer than {JOB_ID_MAX} characters")
+    if not text.isprintable():
+        raise invalid("jobId", "must not hold control characters")
+    if JOB_ID.match(text) is None:
+        raise JobNotFound(text)
+    return text
