@@ -43,6 +43,17 @@ class IdempotencyConflict(PressworkError):
     """The same idempotency key came with another body."""
 
 
+class OrganizationLimited(PressworkError):
+    """A submit would be beyond a limit of its organisation: `limit` is its name, `quota` its value (0: not known), and
+    `retry_after_s` the time until there may be room."""
+
+    def __init__(self, limit: str, quota: int, retry_after_s: float) -> None:
+        super().__init__(limit)
+        self.limit = limit
+        self.quota = quota
+        self.retry_after_s = retry_after_s
+
+
 class JobNotFound(PressworkError):
     """No such job, or it belongs to another organisation."""
 

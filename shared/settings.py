@@ -17,6 +17,8 @@ SettingsT = TypeVar("SettingsT", bound=msgspec.Struct)
 
 PositiveSeconds = Annotated[float, msgspec.Meta(gt=0)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Quota = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+"""A limit of each organisation; 0: none."""
 
 FRUGAL: Final = {"lease_seconds": 300.0, "deltas": False, "listing": False, "audit_seconds": 86_400.0}
 """Further settings of the pay-per-command profile. Workers sleep for a lease at most and renew every third of one; an
@@ -53,6 +55,8 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     to the event log while it grows. `listing`: an organisation's jobs can be listed. `audit_seconds`: how often one
     worker reads all records. `durability`: where a submit must be before it is confirmed; `wait_replicas`: on how many
     replicas. `sentinel_username`, `sentinel_password`: credentials for the sentinels.
+    `organization_submits_per_minute`: how many jobs one organisation may submit in a minute over all gateways; 0: no
+    limit.
     """
 
     redis_url: str
@@ -73,6 +77,7 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     log_ttl_seconds: PositiveSeconds = 900.0
     usage_ttl_days: Annotated[float, msgspec.Meta(ge=1, le=36_500)] = 400.0
     organization_events: bool = False
+    organization_submits_per_minute: Quota = 0
     timeout_seconds: PositiveSeconds = 1.8
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from litestar import Router
 from litestar.types import ASGIApp, ControllerRouterHandler
+from prometheus_client import CollectorRegistry
 
 from services.gateway.admin.routes import admin_router
 from services.gateway.docs import document
@@ -16,6 +17,7 @@ from services.gateway.docs.page import page_routes
 from services.gateway.http.bodies import Posts
 from services.gateway.http.responses import Links
 from services.gateway.jobs.cancel import CancelCall
+from services.gateway.jobs.delete import DeleteCall
 from services.gateway.jobs.event_tickets import EventTicketsCall
 from services.gateway.jobs.finder import JobFinder
 from services.gateway.jobs.listing import ListingCall
@@ -33,10 +35,12 @@ from services.gateway.submit.single import SubmitCall
 from services.gateway.waiting.awaited_jobs import AwaitedJobs
 from shared.http import access
 from shared.http.health import NO_STORE, ops_routes
+from shared.http.organization_limits import BODY_BYTES, LONG_POLLS, STREAMS, InUse
 from shared.http.problems import DRAINING, Problem
 from shared.identity.authenticator import Authenticator
 from shared.server import serve
 from shared.server.connections import capacity
+from shared.server.metrics_port import metrics_apart
 from shared.settings import StoreSettings, read, read_store
 from shared.store.connection import select_transport
 from shared.store.job_store import JobStore, open_store
@@ -47,7 +51,7 @@ from shared.streams.sse import WithTransport
 from shared.streams.subscription import Hub
 from shared.telemetry import logs
 from shared.telemetry.command_budget import RedisMetrics, reported
-from shared.telemetry.metrics import QueueMetrics, StreamMetrics, SubmitMetrics, new_registry
+from shared.telemetry.metrics import LimitMetrics, QueueMetrics, StreamMetrics, SubmitMetrics, new_registry
 
 
 @asynccontextmanager
@@ -74,7 +78,8 @@ async def open_app(
         awaited, finder = AwaitedJobs(store), JobFinder(store)
         submits = SubmitMetrics(registry)
 
-        posts = Posts(authenticator, submits.refused)
+        streams, polls, bodies = _in_use(settings, registry)
+        posts = Posts(authenticator, submits.refused, bodies)
         submit = awaited.submit if store_settings.frugal else store.submit
         single = SubmitCall(
             posts, maker=maker, admission=admission, submit=submit, metrics=submits, links=links, signer=signer
@@ -83,14 +88,16 @@ async def open_app(
             document.API,
             route_handlers=[single.route(), BatchCall(single, posts, maker, admission, submits).route()],
         )
+        cancel = CancelCall(store, finder, stop)
         typed = Router(
             document.API,
             route_handlers=[
-                StatusCall(store, finder, awaited, stop).route(),
+                StatusCall(store, finder, awaited, stop, polls).route(),
                 ListingCall(store).route(),
                 QueueStatsCall(stats, redis.meter).route(),
                 UsageCall(store).route(),
-                CancelCall(store, finder, stop).route(),
+                cancel.route(),
+                DeleteCall(store, finder, cancel).route(),
                 RetryCall(
                     store, finder, maker=maker, admission=admission, metrics=submits, links=links, signer=signer
                 ).route(),
@@ -102,7 +109,8 @@ async def open_app(
         )
         admin = admin_router(store, authenticator)
         gauges = QueueGauges(store, stats, QueueMetrics(registry))
-        ops = ops_routes(ready=_ready(store, stop), live=_live, registry=registry, before_scrape=gauges.refresh)
+        shown = registry if settings.metrics_port is None else None
+        ops = ops_routes(ready=_ready(store, stop), live=_live, registry=shown, before_scrape=gauges.refresh)
         api = document.generate(
             [typed, admin], ops, settings.models, settings.public_events_url, secured=authenticator.required
         )
@@ -115,15 +123,28 @@ async def open_app(
             *ops,
             OpenApiCall(api).route(),
             *page_routes(),
-            Streams(store, hub, authenticator, stream_metrics, settings).route(),
+            Streams(store, hub, authenticator, stream_metrics, settings, open_streams=streams).route(),
         ]
         draining = asyncio.create_task(_drain(stop, hub), name="drain")
         try:
-            async with reported(redis.meter, **store_settings.profile):
+            async with (
+                metrics_apart(settings, registry, gauges.refresh),
+                reported(redis.meter, **store_settings.profile),
+            ):
                 yield WithTransport(serve.application(routers, settings, host=settings.gateway_host))
         finally:
             draining.cancel()
             await admission.aclose()
+
+
+def _in_use(settings: GatewaySettings, registry: CollectorRegistry) -> tuple[InUse, InUse, InUse]:
+    """Streams, long polls and bytes of bodies of each organisation, with their limits."""
+    refusals = LimitMetrics(registry).refusals
+    return (
+        InUse(STREAMS, lambda _: settings.organization_streams, refusals),
+        InUse(LONG_POLLS, lambda _: settings.organization_long_polls, refusals),
+        InUse(BODY_BYTES, lambda _: settings.organization_body_bytes, refusals),
+    )
 
 
 def _streams(settings: GatewaySettings) -> int:

@@ -12,9 +12,11 @@ from prometheus_client import CollectorRegistry
 from services.notifier.settings import NotifierSettings
 from shared.http import access
 from shared.http.health import ops_routes
+from shared.http.organization_limits import STREAMS, InUse
 from shared.http.problems import DRAINING, Problem
 from shared.identity.authenticator import Authenticator
 from shared.server.connections import capacity
+from shared.server.metrics_port import metrics_apart
 from shared.server.serve import application, serve
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
@@ -23,7 +25,7 @@ from shared.streams.routes import Streams
 from shared.streams.sse import WithTransport
 from shared.streams.subscription import Hub
 from shared.telemetry.command_budget import RedisMetrics, reported
-from shared.telemetry.metrics import StreamMetrics, new_registry
+from shared.telemetry.metrics import LimitMetrics, StreamMetrics, new_registry
 
 REQUESTS = 100
 """Connections besides the streams: health, metrics, and requests that are refused for too many streams."""
@@ -49,8 +51,10 @@ def _application(
     async def live() -> bool:
         return True  # its reader was served by the loop that serves the streams
 
-    streams = Streams(store, hub, authenticator, metrics, settings)
-    handlers = [streams.route(), *ops_routes(ready=ready, live=live, registry=registry)]
+    open_streams = InUse(STREAMS, lambda _: settings.organization_streams, LimitMetrics(registry).refusals)
+    streams = Streams(store, hub, authenticator, metrics, settings, open_streams=open_streams)
+    shown = registry if settings.metrics_port is None else None
+    handlers = [streams.route(), *ops_routes(ready=ready, live=live, registry=shown)]
     return WithTransport(application(handlers, settings, host=settings.notifier_host))
 
 
@@ -72,6 +76,7 @@ async def open_app(settings: NotifierSettings, store_settings: StoreSettings) ->
     async with (
         opened as store,
         authenticator.knowing(store, writes=False),
+        metrics_apart(settings, registry),
         reported(redis.meter, **store_settings.profile),
     ):
         redis.show_quota(lambda: store.quota_exceeded)

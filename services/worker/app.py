@@ -16,6 +16,7 @@ import structlog
 from litestar.types import ASGIApp
 from prometheus_client import CollectorRegistry
 
+from services.worker.attribution import Attribution
 from services.worker.execution.attempt import TRANSIENT, StopReason
 from services.worker.execution.attempt_cost import CallMetrics
 from services.worker.execution.attempt_runner import Dependencies
@@ -81,8 +82,9 @@ class Worker:
 
         lease_s = store.settings.lease_seconds
         timers, gates, calls = Timers(lease_s), GateReports(store, paths), CallMetrics(metrics.calls)
+        attribution = _attribution(settings, store, providers)
         shared = Dependencies(
-            providers=providers, store=store, gates=gates, metrics=calls,
+            providers=providers, store=store, gates=gates, metrics=calls, attribution=attribution,
             finalizer=Finalizer(store, metrics, calls, timers, patience_s=3 * lease_s + 2.0),
             silence=SilenceLimits(settings.first_token_seconds, settings.token_gap_seconds, settings.thinking_seconds),
         )  # fmt: skip
@@ -96,7 +98,7 @@ class Worker:
         self._audit = Audit(store, self.name)
         self._consumer = Consumer(
             store, self.name, pool=pool, gates=gates, timers=timers, watch=watch, recovery=self._recovery,
-            promotion=self._promotion,
+            promotion=self._promotion, attribution=attribution,
         )  # fmt: skip
         loops = (self._renewal, self._recovery, self._promotion, self._audit)
         self._liveness = Liveness(store, pool, self._consumer, [loop.heartbeat for loop in loops])
@@ -171,6 +173,14 @@ class Worker:
             await self._store.maintenance.leave(self.name)
         except TRANSIENT:
             _log.warning("consumer_not_removed")
+
+
+def _attribution(settings: WorkerSettings, store: JobStore, providers: Mapping[str, Provider]) -> Attribution:
+    """Nothing is asked of Redis where no call leaves this process."""
+    wanted = settings.attribution != "off" and any(provider.gated for provider in providers.values())
+    return Attribution(
+        settings.attribution_secret if wanted else "", load=store.maintenance.attribution_secret if wanted else None
+    )
 
 
 def _operations(settings: WorkerSettings, worker: Worker, store: JobStore, registry: CollectorRegistry) -> ASGIApp:

@@ -22,7 +22,7 @@ HEADERS: Final = (
 """Allowed request headers: ours, and those that tracing (W3C, Sentry), `fetch` wrappers and EventSource polyfills add
 by themselves."""
 
-EXPOSED: Final = b"location, retry-after, www-authenticate, allow"
+EXPOSED: Final = b"location, retry-after, ratelimit, ratelimit-policy, www-authenticate, allow"
 MAX_AGE: Final = b"7200"
 """Seconds for which a browser need not ask again; Chromium takes no more."""
 
@@ -82,7 +82,7 @@ class Cors:
         """
         granted: Headers = [
             (b"access-control-allow-origin", b"*" if self._all else origin),
-            (b"access-control-allow-methods", b"GET, HEAD, POST"),
+            (b"access-control-allow-methods", b"GET, HEAD, POST, DELETE"),
             (b"access-control-allow-headers", wanted if self._any_header and wanted else self._headers),
             (b"access-control-max-age", MAX_AGE),
             (b"vary", b"Access-Control-Request-Headers, Access-Control-Request-Private-Network"),

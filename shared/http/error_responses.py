@@ -18,6 +18,7 @@ from shared.errors import (
     JobNotFound,
     JobUnreadable,
     KeyNotFound,
+    OrganizationLimited,
     Overloaded,
     QuotaExceeded,
     StoreFull,
@@ -25,6 +26,7 @@ from shared.errors import (
     StoreUnfit,
     TooManyKeys,
 )
+from shared.http.organization_limits import LIMITS, Limit, limit_reached
 from shared.http.problems import (
     FORBIDDEN,
     IDEMPOTENCY_CONFLICT,
@@ -91,6 +93,9 @@ def from_error(error: Exception) -> Problem:
         return _from_litestar(error)
     if isinstance(error, QuotaExceeded):
         return Problem(STORE_QUOTA, retry_after=math.ceil(error.retry_after_s))
+    if isinstance(error, OrganizationLimited):
+        limit = LIMITS.get(error.limit) or Limit(error.limit)
+        return limit_reached(limit, error.quota, retry_after_s=math.ceil(error.retry_after_s))
     if isinstance(error, JobUnreadable):
         return Problem(JOB_UNREADABLE, job_id=error.job_id, job_status=error.state)
     make = _OF_STORE.get(type(error))
@@ -132,7 +137,8 @@ _REASONS: Final = {
     409: "It conflicts with the present state; `type` says how",
     413: "The body is too large",
     415: "The body is not application/json",
-    429: "Too many bad tokens came from this address; come back after `Retry-After` seconds",
+    429: "Too many bad tokens came from this address, or the organization has reached a limit of its own (`limit` names "
+    "it); come back after `Retry-After` seconds",
     503: "Come back after `Retry-After` seconds; `jobId` names a job that may have been accepted nevertheless",
 }
 

@@ -38,10 +38,10 @@ def ops_routes(
     *,
     ready: Callable[[], Awaitable[None]],
     live: Callable[[], Awaitable[bool]],
-    registry: CollectorRegistry,
+    registry: CollectorRegistry | None,
     before_scrape: Callable[[], Awaitable[None]] | None = None,
 ) -> list[HTTPRouteHandler]:
-    """Routes `/health/live`, `/health/ready` and `/metrics`.
+    """Routes `/health/live`, `/health/ready`, and `/metrics` unless `registry` is None: then it is elsewhere.
 
     `ready` raises the error that keeps the service from serving (StoreUnavailable: 503). `live` returns False when only
     a restart helps. `before_scrape` may refresh gauges; it must not raise.
@@ -60,6 +60,15 @@ def ops_routes(
         await ready()
         return Health("ready")
 
+    routes = [health_live, health_ready]
+    return routes if registry is None else [*routes, metrics_route(registry, before_scrape)]
+
+
+def metrics_route(
+    registry: CollectorRegistry, before_scrape: Callable[[], Awaitable[None]] | None = None
+) -> HTTPRouteHandler:
+    """`/metrics`."""
+
     @_reading("/metrics", "Figures for Prometheus", 400, media_type=CONTENT_TYPE)
     async def metrics(request: _AnyRequest) -> bytes:
         _exactly(request)
@@ -67,7 +76,7 @@ def ops_routes(
             await before_scrape()
         return exposition(registry)
 
-    return [health_live, health_ready, metrics]
+    return metrics
 
 
 def _reading(

@@ -54,6 +54,7 @@ TOO_LARGE: Final = Kind("body-too-large", 413, "The body is too large")
 UNSUPPORTED_MEDIA_TYPE: Final = Kind("unsupported-media-type", 415, "The body must be application/json")
 MISDIRECTED: Final = Kind("misdirected-request", 421, "This service does not answer to this host")
 TOO_MANY_FAILURES: Final = Kind("too-many-failures", 429, "Too many bad tokens came from this address")
+ORGANIZATION_LIMIT: Final = Kind("organization-limit", 429, "This organization has reached a limit of its own")
 HEAD_TOO_LARGE: Final = Kind("head-too-large", 431, "The head of the request is too large")
 INTERNAL: Final = Kind("internal-error", 500, "Something went wrong on our side")
 STORE_UNAVAILABLE: Final = Kind("store-unavailable", 503, "The queue cannot be reached")
@@ -78,7 +79,7 @@ class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True, rename="camel", 
     """Problem Details of RFC 9457; `type` is stable. `errors` name the bad fields of a request.
 
     `job_id`, `job_status`: of the job that the problem is about. `jobs`: the results of a batch of which no job was
-    accepted.
+    accepted. `limit`: the organisation's limit that was reached.
     """
 
     type: str
@@ -89,6 +90,7 @@ class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True, rename="camel", 
     job_id: str | None = None
     job_status: str | None = None
     jobs: list[Any] = []
+    limit: str | None = None
 
 
 class Problem(Exception):
@@ -105,6 +107,7 @@ class Problem(Exception):
         job_id: str | None = None,
         job_status: str | None = None,
         jobs: Sequence[Any] = (),
+        limit: str | None = None,
     ) -> None:
         super().__init__(kind.slug)
         self.kind = kind
@@ -121,6 +124,7 @@ class Problem(Exception):
             job_id=job_id,
             job_status=job_status,
             jobs=list(jobs),
+            limit=limit,
         )
 
     def body(self) -> bytes:

@@ -24,7 +24,7 @@ from shared.store.backend import Connections, connections
 from shared.store.connection import server_errors
 from shared.store.connection.multiplexer import Observer
 from shared.store.engine.calls import Reads, ScriptCalls
-from shared.store.engine.items import AppendItem, CancelItem, KnownItem, RenewItem, ReportItem
+from shared.store.engine.items import AppendItem, CancelItem, DeleteItem, KnownItem, RenewItem, ReportItem
 from shared.store.keys import Keys, encode_id
 from shared.store.maintenance import Maintenance
 from shared.store.preflight.requirements import Role
@@ -92,7 +92,8 @@ class JobStore:
     async def submit(self, submit: Submit) -> Submitted:
         """Queue a job; the same id or the same idempotency key with the same body again makes no second one.
 
-        IdempotencyConflict: the key came with another body. StoreFull: no memory. Overloaded: too many callers wait.
+        IdempotencyConflict: the key came with another body. OrganizationLimited: its organisation may submit no more
+        now. StoreFull: no memory. Overloaded: too many callers wait.
         """
         reply = await self._calls.submit(*submit.item(round(self.settings.result_ttl_seconds * 1000)))
         return submit.read(server_errors.check_item(reply))
@@ -129,6 +130,19 @@ class JobStore:
         if code == "ENDED":
             return CancelReply("ended", JobStatus(state))
         return CancelReply("cancelled" if code == "CANCELLED" else "requested", JobStatus(state))
+
+    async def delete(self, job_id: str, organization_id: str | None = None) -> bool:
+        """Delete a job that has ended, with all that is kept of it; False: it has not ended.
+
+        JobNotFound: there is none, or it is not of that organisation (None: of any). A job that was deleted within
+        RESULT_TTL_SECONDS is answered as when it was.
+        """
+        owner = "" if organization_id is None else encode_id(organization_id)
+        (reply,) = await self._calls.run("delete", [DeleteItem(job_id, owner)])
+        server_errors.check_item(reply)
+        if reply == b"MISSING":
+            raise JobNotFound(job_id)
+        return bool(reply == b"DELETED")
 
     @property
     def quota_exceeded(self) -> bool:

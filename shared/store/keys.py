@@ -20,6 +20,7 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 | cancels       | zset   | 1 h after the last request | running jobs whose cancel was requested, by time (ms)         |
 | audit         | string | AUDIT_SECONDS, nearly      | lock: one worker audits                                       |
 | failover      | hash   | none                       | term of the master; last entry of each queue when it began     |
+| attribution   | string | none                       | key of the identifiers of end users, for vendors              |
 | confirmed     | string | none                       | written before every WAIT (`confirmed_writes.py`)             |
 | gates         | hash   | none                       | state of each provider:model's gate and of its queue          |
 | parked        | zset   | none                       | throttled jobs, by deadline (ms)                              |
@@ -29,6 +30,8 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 | idem:<org>:<digest> | string | deadline + RESULT_TTL | idempotency key -> job id and fingerprint                     |
 | index:<org>:<day> | list | outlives its jobs        | job ids of an organisation in order of submission             |
 | usage:<org>:<day> | hash | USAGE_TTL_DAYS           | sums of usage: project and model -> packed sums                |
+| submits:<org> | string | 1 min                      | submits of an organisation in its present minute             |
+| deleted:<id>  | string | RESULT_TTL                 | whose job it was that was deleted                            |
 | org:<org>     | stream | 24 h                       | life-cycle events of an organisation, newest 1,000            |
 | key:<key id>  | hash   | none; 30 d after its end   | an API key: hash, organisation, scopes (`api_keys.py`)         |
 | org_keys:<org> | zset  | none                       | ids of an organisation's keys, by creation (ms); `*`: all's |
@@ -86,6 +89,7 @@ FIXED: Final = (
     "audit",
     "failover",
     "confirmed",
+    "attribution",
     "gates",
     "throttled_deadlines",
     "deadlines",
@@ -95,7 +99,7 @@ FIXED: Final = (
 )
 PREFIXES: Final = (
     "job", "log", "idem", "index", "usage", "org", "job_channel", "organization_channel", "control", "chain_set",
-    "throttled", "wake", "key", "org_keys", "key_channel", "settings",
+    "throttled", "wake", "key", "org_keys", "key_channel", "settings", "submits", "deleted",
 )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ no leader."""
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -39,6 +40,12 @@ class Maintenance:
         self._polls = 0
         self._cursor = ""
         self._stale_at: float | None = None
+
+    async def attribution_secret(self) -> str:
+        """The key of the identifiers of end users for vendors: the first worker that asks makes it."""
+        key = self._keys.fixed("attribution")
+        await self._reads.execute("SET", key, secrets.token_hex(32), "NX")
+        return str((await self._reads.execute("GET", key)).decode())
 
     def reprice(self, routing: Routing) -> None:
         """Use these prices from now on for jobs that end without a worker; the rest of `routing` stays."""

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from shared.chain import split
-from shared.errors import IdempotencyConflict, LeaseLost
+from shared.errors import IdempotencyConflict, LeaseLost, OrganizationLimited
 from shared.job import NANO, Claim, JobError, JobSpec, JobStatus, Outcome, RetryReason, Spent
 from shared.store.engine.items import FinishItem, RequeueItem, RerouteItem, SubmitItem
 from shared.store.keys import Keys, encode_id
@@ -27,6 +27,17 @@ _STATES: Final[dict[str, JobStatus]] = {status.value: status for status in JobSt
 """States of a job that a repeated submit found; a state that this release does not know counts as waiting."""
 
 _encode: Final = msgspec.json.Encoder().encode
+
+
+LIMIT_RETRY_MS: Final = 5000
+"""Of a limit that no clock ends."""
+
+
+def _limited(refusal: str) -> OrganizationLimited:
+    """A refusal of submit.lua: `<limit> <its value> <ms until there is room>`; numbers may be missing."""
+    limit, *numbers = refusal.split()
+    quota, left_ms = map(int, numbers) if len(numbers) == 2 else (0, LIMIT_RETRY_MS)
+    return OrganizationLimited(limit, quota, left_ms / 1000)
 
 
 class Submit(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,10 +76,12 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True):
         return item, len(body)
 
     def read(self, reply: Sequence[bytes]) -> Submitted:
-        """The job that is queued now, or was before. IdempotencyConflict."""
+        """The job that is queued now, or was before. IdempotencyConflict, OrganizationLimited."""
         code, job_id, state = (part.decode() for part in reply)
         if code == "CONFLICT":
             raise IdempotencyConflict("this idempotency key came with another body before")
+        if code == "LIMIT":
+            raise _limited(state)
         return Submitted(job_id, code == "NEW", _STATES.get(state, JobStatus.QUEUED))
 
 

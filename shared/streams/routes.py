@@ -2,13 +2,14 @@
 
 EventSource comes back after a 200 that ended, and never again after any other status: 204 and problems are final, and
 every state that may pass (Redis away, too many streams, shutting down) is a 200 that ends at once with a `retry:`.
+So is the limit of its organisation for an EventSource; other clients get a 429.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, TypeVar
 from urllib.parse import parse_qsl
 from weakref import WeakValueDictionary
@@ -22,7 +23,16 @@ from litestar.types import Scope as HttpScope
 from shared.errors import JobNotFound, StoreUnavailable
 from shared.events import parse_event_id
 from shared.http.auth import Identity, Scope
-from shared.http.problems import FORBIDDEN, METHOD_NOT_ALLOWED, NOT_FOUND, FieldError, Problem, invalid
+from shared.http.organization_limits import InUse
+from shared.http.problems import (
+    FORBIDDEN,
+    METHOD_NOT_ALLOWED,
+    NOT_FOUND,
+    ORGANIZATION_LIMIT,
+    FieldError,
+    Problem,
+    invalid,
+)
 from shared.http.urls import read_job_id
 from shared.identity.authenticator import Authenticator
 from shared.identity.tickets import ORGANIZATION_EVENTS
@@ -32,6 +42,7 @@ from shared.store.pubsub.listeners import NOTIFIED, Listener
 from shared.streams import sse
 from shared.streams.key_watch import KeyWatch
 from shared.streams.organization_feed import OrganizationFeed
+from shared.streams.round_robin import RoundRobin
 from shared.streams.settings import StreamSettings
 from shared.streams.sources import JobSource, OrganizationSource, SharedReads, Source, parse_stream_id
 from shared.streams.sse import StreamResponse
@@ -58,7 +69,10 @@ class Streams:
         authenticator: Authenticator,
         metrics: StreamMetrics,
         settings: StreamSettings,
+        *,
+        open_streams: InUse,
     ) -> None:
+        """`open_streams`: how many each organisation has open."""
         self._store = store
         self._hub = hub
         self._authenticator = authenticator
@@ -67,6 +81,8 @@ class Streams:
         self._heartbeat_s = settings.notifier_heartbeat_seconds
         self._send_s = settings.notifier_send_seconds
         self._stream_s = settings.notifier_stream_seconds or math.inf
+        self._open_streams = open_streams
+        self._round_robin = RoundRobin()
         self._reads = SharedReads()
         self._check_s = CHECK_S if store.settings.frugal else 0.0
         self._feeds: WeakValueDictionary[str, OrganizationFeed] = WeakValueDictionary()
@@ -86,6 +102,17 @@ class Streams:
         query = _query(scope["query_string"])
         resume = next((value.decode("latin-1") for name, value in headers if name == b"last-event-id"), "")
         resume = resume or query.get("lastEventId", "")
+        response = StreamResponse(scope, receive, send, send_seconds=self._send_s)
+        try:
+            await self._answer(query, resume, identity, response)
+        except Problem as problem:
+            if problem.kind is not ORGANIZATION_LIMIT or not _is_event_source(headers):
+                raise
+            await response.only(sse.retry_limited())
+
+    async def _answer(
+        self, query: Mapping[str, str], resume: str, identity: Identity, response: StreamResponse
+    ) -> None:
         job_id, organization_id = query.get("jobId"), query.get("organizationId")
         if (job_id is None) == (organization_id is None):
             raise invalid("jobId", "give either jobId or organizationId")
@@ -117,6 +144,7 @@ class Streams:
         if self._hub.full:
             await response.only(sse.retry_later())
             return
+        self._open_streams.check(identity.organization_id)
         subscription = Subscription(
             source,
             response,
@@ -124,6 +152,7 @@ class Streams:
             stream_s=self._seconds(identity),
             check_s=self._check_s,
             metrics=self._metrics,
+            round_robin=self._round_robin,
         )
         with self._hub.admitted(subscription), self._watch.watching(identity, subscription):
             if self._store.subscriber.covers(source.channel):
@@ -156,7 +185,9 @@ class Streams:
             return
         if first.ended and not first.encoded:
             await response.nothing_more()
-        else:
+            return
+        with self._open_streams.held(first.organization_id) as held:
+            held.grow()
             await subscription.run(first, self._store.subscriber, listener)
 
     def route(self) -> ASGIRouteHandler:
@@ -176,6 +207,11 @@ def _check_ticket(identity: Identity, job_id: str | None) -> None:
     if job_id is not None:
         raise JobNotFound(job_id)
     raise Problem(FORBIDDEN, errors=[FieldError("organizationId", "not what the ticket is for")])
+
+
+def _is_event_source(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a browser's EventSource asks, or a client like it: it comes back after a 200 alone."""
+    return any(name == b"accept" and b"text/event-stream" in value.lower() for name, value in headers)
 
 
 def _query(raw: bytes) -> dict[str, str]:

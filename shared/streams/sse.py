@@ -20,6 +20,9 @@ AT_ONCE_MS: Final = (50, 250)
 AWAY_MS: Final = (1000, 5000)
 """The same when this notifier cannot serve it now; random, so that not all come back at once."""
 
+LIMITED_MS: Final = (5000, 15_000)
+"""The same when its organisation has as many streams as it may have."""
+
 HEARTBEAT: Final = b":\n\n"
 """A comment: keeps proxies from closing a silent stream, moves no cursor."""
 
@@ -57,6 +60,11 @@ def retry_at_once() -> bytes:
 def retry_later() -> bytes:
     """The same for a stream that ends because of us, not of the job."""
     return retry(random.randint(*AWAY_MS))  # noqa: S311 - spreads load, keeps no secret
+
+
+def retry_limited() -> bytes:
+    """The same for a stream that is one too many of its organisation."""
+    return retry(random.randint(*LIMITED_MS))  # noqa: S311 - spreads load, keeps no secret
 
 
 PIECE: Final = 32 * 1024

@@ -16,6 +16,7 @@ from shared.store.pubsub.listeners import NOTIFIED, Listener
 from shared.store.pubsub.polling import PollingSubscriber
 from shared.store.pubsub.subscriber import Subscriber
 from shared.streams import sse
+from shared.streams.round_robin import RoundRobin
 from shared.streams.sources import Batch, Source
 from shared.streams.sse import StreamResponse, TooSlow
 from shared.telemetry.metrics import StreamMetrics
@@ -33,8 +34,9 @@ REREADS: Final = 5
 class Subscription(Generic[CursorT]):
     """A stream from its first batch to its end."""
 
-    __slots__ = ("_check_s", "_checked_at", "_cursor", "_heartbeat_s", "_listener", "_metrics", "_more", "_owed",
-                 "_rereads", "_silent_since", "_source", "_stopped", "_until", "response")  # fmt: skip
+    __slots__ = ("_check_s", "_checked_at", "_cursor", "_heartbeat_s", "_listener", "_metrics", "_more",
+                 "_organization_id", "_owed", "_rereads", "_round_robin", "_silent_since", "_source", "_stopped",
+                 "_until", "response")  # fmt: skip
 
     def __init__(
         self,
@@ -45,9 +47,11 @@ class Subscription(Generic[CursorT]):
         stream_s: float,
         check_s: float,
         metrics: StreamMetrics,
+        round_robin: RoundRobin,
     ) -> None:
         """`stream_s`: how long the stream may last; infinity: as long as its job. `check_s`: the least time
-        between two checks, at a heartbeat, whether something happened without a notification."""
+        between two checks, at a heartbeat, whether something happened without a notification. `round_robin`: of all
+        streams here."""
         self._source = source
         self.response = response
         self._heartbeat_s = heartbeat_s
@@ -55,6 +59,8 @@ class Subscription(Generic[CursorT]):
         self._check_s = check_s
         self._checked_at = self._clock()
         self._metrics = metrics
+        self._round_robin = round_robin
+        self._organization_id = ""
         self._listener: Listener | None = None
         self._owed: bytes | None = None
         self._more = False
@@ -75,6 +81,7 @@ class Subscription(Generic[CursorT]):
 
         `listener`: one that has listened since before the first batch was read.
         """
+        self._organization_id = first.organization_id
         try:
             await self.response.begin()
             self.response.watch(self.stop)
@@ -95,6 +102,7 @@ class Subscription(Generic[CursorT]):
         """Whether the job ended; False: the service stops, or the stream has lasted as long as it may."""
         while not self._stopped and self._clock() < self._until:
             notified = await listener.wait(self._patience())
+            await self._round_robin.turn(self._organization_id)
             if self._stopped:
                 break
             if notified is not None:

@@ -65,6 +65,18 @@ class SubmitMetrics:
         )
 
 
+class LimitMetrics:
+    """Of each service that knows limits of organisations."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.refusals = Counter(
+            "presswork_organization_limit_refusals_total",
+            "Requests refused because an organization had reached a limit of its own, by limit.",
+            ("limit",),
+            registry=registry,
+        )
+
+
 class QueueMetrics:
     """The queue as the store counts it; the gateway alone exports it, else a sum over services would count it twice."""
 

@@ -57,12 +57,15 @@ def test_pods_run_with_the_least_privilege(deployment: Manifest) -> None:
 def test_pods_are_probed_where_the_services_answer(deployment: Manifest) -> None:
     """Liveness asks the process, readiness asks Redis too, both on the port on which the service listens."""
     container = _one(deployment)
-    (port,) = container["ports"]
+    port, *others = container["ports"]
     settings = environment(container)
     assert str(port["containerPort"]) in {value for name, value in settings.items() if name.endswith("_PORT")}
     assert container["livenessProbe"]["httpGet"] == {"path": "/health/live", "port": port["name"]}
     assert container["startupProbe"]["httpGet"] == {"path": "/health/live", "port": port["name"]}
     assert container["readinessProbe"]["httpGet"] == {"path": "/health/ready", "port": port["name"]}
+    metrics = (others or [port])[-1]
+    assert (metrics["name"], metrics["containerPort"]) == ("metrics", 9100)
+    assert "9100" in (settings.get("METRICS_PORT"), settings.get("WORKER_METRICS_PORT"))
 
 
 @by_name
@@ -117,6 +120,30 @@ def test_a_redis_in_the_namespace_is_reached_by_presswork_and_by_nobody_else() -
             "ingress": [{"from": [{"podSelector": policies["names-and-redis"]["podSelector"]}], "ports": out["ports"]}],
         }
     ]
+
+
+def test_metrics_are_reached_by_monitoring_and_by_nobody_else() -> None:
+    """They are on a port that neither the edge nor the autoscaler may call."""
+    policies = {policy["metadata"]["name"]: policy["spec"] for policy in of_kind(base(), "NetworkPolicy")}
+    reached = {
+        name: {port["port"] for rule in spec.get("ingress", []) for port in rule["ports"]}
+        for name, spec in policies.items()
+        if spec["podSelector"] != {"matchLabels": {"app.kubernetes.io/name": "redis"}}
+    }
+    assert {name for name, ports in reached.items() if 9100 in ports} == {"monitoring-to-metrics"}
+    assert reached["monitoring-to-metrics"] == {9100}
+    assert set().union(*reached.values()) == {9100, "http"}
+
+
+def test_each_service_has_a_redis_user_of_its_own() -> None:
+    """Kubernetes and Cloud Run give every service another URL, and none that of another."""
+    for deployment in DEPLOYMENTS:
+        (volume,) = deployment["spec"]["template"]["spec"]["volumes"]
+        keys = [item["key"] for item in volume["secret"]["items"] if item["path"] == "redis-url"]
+        assert keys == [f"redis-url-{deployment['metadata']['name']}"]
+    for name, manifest in cloud_run().items():
+        url = environment(_one(manifest))["REDIS_URL"]
+        assert url["secretKeyRef"]["name"] == f"presswork-redis-url-{name}"
 
 
 def test_both_autoscalers_follow_the_same_figure_of_the_queue() -> None:

@@ -120,8 +120,8 @@ async def test_the_document_is_complete(redis_url: str) -> None:
     assert document["openapi"] == "3.1.0"
     assert set(document["paths"]) == {
         "/api/ai/generate-content", "/api/ai/generate-content/batch", "/api/ai/job-status", "/api/ai/queue-stats",
-        "/api/ai/jobs", "/api/ai/jobs/{jobId}/cancel", "/api/ai/jobs/{jobId}/retry", "/api/ai/job-events",
-        "/api/ai/usage", "/api/ai/event-tickets", "/api/admin/keys",
+        "/api/ai/jobs", "/api/ai/jobs/{jobId}", "/api/ai/jobs/{jobId}/cancel", "/api/ai/jobs/{jobId}/retry",
+        "/api/ai/job-events", "/api/ai/usage", "/api/ai/event-tickets", "/api/admin/keys",
         "/api/admin/keys/{keyId}", "/api/admin/keys/{keyId}/rotate",
         "/api/admin/organizations", "/api/admin/organizations/{id}", "/api/admin/audit", "/health/live",
         "/health/ready", "/metrics",

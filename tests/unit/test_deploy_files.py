@@ -91,8 +91,12 @@ def test_secrets_are_files_and_their_default_is_none() -> None:
     )
     names = {name for service in SERVICES.values() for name in service.get("environment", {})}
     assert not [name for name in names if re.search("KEY|TOKEN|PASSWORD", name) and not name.endswith("FILE")]
-    assert SERVICES["worker"]["secrets"] == ["openai_api_key", "anthropic_api_key"]
-    assert SERVICES["gateway"]["secrets"] == SERVICES["notifier"]["secrets"] == ["api_tokens"]
+    more = {"worker": ["openai_api_key", "anthropic_api_key"], "gateway": ["api_tokens"], "notifier": ["api_tokens"]}
+    for name, others in more.items():
+        url = {"source": f"redis_url_{name}", "target": "redis_url"}
+        assert SERVICES[name]["secrets"] == [url, *others]
+        assert SERVICES[name]["environment"]["REDIS_URL_FILE"] == "/run/secrets/redis_url"
+    assert SERVICES["valkey"]["secrets"] == ["redis_users"]
 
 
 def test_the_store_keeps_what_it_accepted() -> None:

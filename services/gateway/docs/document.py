@@ -40,9 +40,13 @@ _DESCRIPTION: Final = (
     "one beyond 64 KiB with 431, and a change that a page of another origin asks for, unless it is allowed, with 403."
 )
 _HEADERS: Final = {
-    "401": ("WWW-Authenticate", OpenAPIType.STRING),
-    "429": ("Retry-After", OpenAPIType.INTEGER),
-    "503": ("Retry-After", OpenAPIType.INTEGER),
+    "401": {"WWW-Authenticate": OpenAPIType.STRING},
+    "429": {
+        "Retry-After": OpenAPIType.INTEGER,
+        "RateLimit": OpenAPIType.STRING,
+        "RateLimit-Policy": OpenAPIType.STRING,
+    },
+    "503": {"Retry-After": OpenAPIType.INTEGER},
 }
 
 
@@ -93,8 +97,8 @@ def _complete(document: OpenAPI, events_url: str) -> None:
             item.servers = [Server(url=events_url or "/")]
         for response, status in _responses(item.get, item.post, item.patch, item.delete):
             if status in _HEADERS:
-                name, kind = _HEADERS[status]
-                response.headers = {name: OpenAPIHeader(schema=Schema(type=kind))}
+                kinds = _HEADERS[status]
+                response.headers = {name: OpenAPIHeader(schema=Schema(type=kind)) for name, kind in kinds.items()}
 
 
 def _responses(*operations: Operation | None) -> Iterator[tuple[OpenAPIResponse, str]]:

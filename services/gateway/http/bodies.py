@@ -12,6 +12,7 @@ from prometheus_client import Counter
 
 from shared.http.auth import Identity, Scope
 from shared.http.error_responses import from_error
+from shared.http.organization_limits import Held, InUse
 from shared.http.problems import METHOD_NOT_ALLOWED, TOO_LARGE, TOO_SLOW, UNSUPPORTED_MEDIA_TYPE, Problem
 from shared.identity.authenticator import Authenticator
 
@@ -65,9 +66,11 @@ RawCall = Callable[[HTTPScope, Receive, Send, Identity], Awaitable[None]]
 class Posts:
     """Answers the calls that submit jobs; their errors are counted by type in `refused`."""
 
-    def __init__(self, authenticator: Authenticator, refused: Counter) -> None:
+    def __init__(self, authenticator: Authenticator, refused: Counter, bodies: InUse) -> None:
+        """`bodies`: how many bytes of bodies are being read for each organisation."""
         self._authenticator = authenticator
         self._refused = refused
+        self._bodies = bodies
 
     async def answer(self, call: RawCall, scope: Any, receive: Receive, send: Send) -> None:
         """Let `call` answer a POST; a 405 `Problem` for other methods, 401 without an identity, 403 for one that may
@@ -86,6 +89,11 @@ class Posts:
             self._refused.labels(from_error(error).kind.slug).inc()
             raise
 
+    async def read(self, head: Head, receive: Receive, limit: int, identity: Identity) -> bytes:
+        """The whole body, see `read_body`; a 429 `Problem` when too many bytes are being read for its organisation."""
+        with self._bodies.held(identity.organization_id) as held:
+            return await read_body(head, receive, limit, held)
+
 
 async def _other_method(method: str, send: Send) -> None:
     if method != "OPTIONS":
@@ -101,10 +109,11 @@ async def send_json(send: Send, status: int, body: bytes, *headers: tuple[bytes,
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-async def read_body(head: Head, receive: Receive, limit: int) -> bytes:
+async def read_body(head: Head, receive: Receive, limit: int, held: Held | None = None) -> bytes:
     """The whole body. 415 and 413 `Problem`s come before anything is read, 413 also while it arrives in pieces.
 
-    408 when it is too slow; ClientGone when the client hung up.
+    `held` grows by what is announced, else by what arrives, and may raise. 408 when the body is too slow; ClientGone
+    when the client hung up.
     """
     if head.content_type.partition(b";")[0].strip().lower() != b"application/json":
         raise Problem(UNSUPPORTED_MEDIA_TYPE)
@@ -118,6 +127,10 @@ async def read_body(head: Head, receive: Receive, limit: int) -> bytes:
         or int(head.content_length) > limit
     ):
         raise Problem(TOO_LARGE, f"at most {limit} bytes")
+    announced = int(head.content_length)
+    if held is not None and announced:
+        held.grow(announced)
+
     piece, more = await _piece(receive)  # the first has the server's deadline
     pieces, size = [piece], len(piece)
     if not more and size <= limit:
@@ -125,6 +138,8 @@ async def read_body(head: Head, receive: Receive, limit: int) -> bytes:
     try:
         async with asyncio.timeout(BODY_SECONDS):
             while size <= limit and more:
+                if held is not None and not announced:
+                    held.grow(len(piece))
                 piece, more = await _piece(receive)
                 pieces.append(piece)
                 size += len(piece)

@@ -59,6 +59,11 @@ def changing(
     return _call(path, NoQuery, errors, scope, methods=[method], status_code=status, summary=summary, body=body, **more)
 
 
+def deleting(path: str, summary: str, *errors: int, scope: Scope) -> Callable[[Any], HTTPRouteHandler]:
+    """A DELETE that answers 204. The rest as for `reading`."""
+    return _call(path, NoQuery, errors, scope, methods=[HttpMethod.DELETE], status_code=204, summary=summary)
+
+
 def _call(
     path: str,
     query: type[msgspec.Struct],

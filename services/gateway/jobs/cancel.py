@@ -48,15 +48,19 @@ class CancelCall:
         """End a job and answer it as it ended; a 409 `Problem` when it had ended otherwise."""
         job = await self._finder.find(identity, job_id)
         if not job.status.terminal:
-            async with in_time():
-                reply = await self._store.jobs_of(identity.organization_id).cancel(job_id)
-            if reply.state == "requested":
-                await self._until_ended(identity, job)
+            await self.end(identity, job)
             job = await self._finder.find(identity, job_id)
 
         if job.status is not JobStatus.CANCELLED:
             raise Problem(JOB_ENDED, f"it is {job.status}", job_id=job.id, job_status=job.status)
         return job
+
+    async def end(self, identity: Identity, job: JobSnapshot) -> None:
+        """End a job that is not known to have ended, and return when it has."""
+        async with in_time():
+            reply = await self._store.jobs_of(identity.organization_id).cancel(job.id)
+        if reply.state == "requested":
+            await self._until_ended(identity, job)
 
     async def _until_ended(self, identity: Identity, job: JobSnapshot) -> None:
         """Give the job's worker its time, then end the job without it."""

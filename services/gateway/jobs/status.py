@@ -18,6 +18,7 @@ from services.gateway.jobs.views import JobView, view_job
 from services.gateway.waiting.awaited_jobs import AwaitedJobs
 from services.gateway.waiting.long_poll import until_ended
 from shared.http.auth import Identity, Scope
+from shared.http.organization_limits import InUse
 from shared.http.urls import read_job_id
 from shared.job import JobSnapshot
 from shared.store.job_store import JobStore
@@ -35,9 +36,12 @@ class StatusQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, renam
 class StatusCall:
     """Answers how a job stands."""
 
-    def __init__(self, store: JobStore, finder: JobFinder, awaited: AwaitedJobs, stop: asyncio.Event) -> None:
-        """`stop` ends waiting."""
+    def __init__(
+        self, store: JobStore, finder: JobFinder, awaited: AwaitedJobs, stop: asyncio.Event, waits: InUse
+    ) -> None:
+        """`stop` ends waiting; `waits`: how many calls wait for each organisation."""
         self._store = store
+        self._waits = waits
         self._finder = finder
         self._awaited = awaited
         self._stop = stop
@@ -60,11 +64,15 @@ class StatusCall:
         job = await self._finder.find(identity, query.job_id)
         if query.wait and not job.status.terminal:
             read = partial(self._store.jobs_of(identity.organization_id).status, job.id)
-            return await until_ended(self._store, job.id, query.wait, self._stop, read, first=False) or job
+            with self._waits.held(job.organization_id) as held:
+                held.grow()
+                return await until_ended(self._store, job.id, query.wait, self._stop, read, first=False) or job
         return job
 
     async def _listen_first(self, identity: Identity, query: StatusQuery) -> JobSnapshot:
         """Listen before the first read, which it saves where listening costs nothing."""
         find = partial(self._finder.find, identity, query.job_id)
-        found = await self._awaited.until_ended(query.job_id, identity, query.wait, self._stop, find)
+        with self._waits.held(identity.organization_id) as held:
+            held.grow()
+            found = await self._awaited.until_ended(query.job_id, identity, query.wait, self._stop, find)
         return found or await find()

@@ -10,7 +10,7 @@ import msgspec
 from litestar.handlers import ASGIRouteHandler, asgi
 from litestar.types import HTTPScope, Receive, Scope, Send
 
-from services.gateway.http.bodies import Head, Posts, read_body, read_head, send_json
+from services.gateway.http.bodies import Head, Posts, read_head, send_json
 from services.gateway.http.decoding import TOO_DEEP, Fault, decode, decode_shallow, scan
 from services.gateway.http.responses import JobId
 from services.gateway.submit.admission import Admission
@@ -75,7 +75,7 @@ class BatchCall:
 
     async def _answer(self, scope: HTTPScope, receive: Receive, send: Send, identity: Identity) -> None:
         head = read_head(scope)
-        body = await read_body(head, receive, BATCH_BODY_MAX)
+        body = await self._posts.read(head, receive, BATCH_BODY_MAX, identity)
 
         jobs, yields = [], Yields()
         for i, raw in enumerate((await _open_batch(body)).jobs):

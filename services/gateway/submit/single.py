@@ -11,7 +11,7 @@ import structlog
 from litestar.handlers import ASGIRouteHandler, asgi
 from litestar.types import HTTPScope, Receive, Scope, Send
 
-from services.gateway.http.bodies import Posts, read_body, read_head, send_json
+from services.gateway.http.bodies import Posts, read_head, send_json
 from services.gateway.http.decoding import decode
 from services.gateway.http.responses import Links
 from services.gateway.submit.admission import Admission
@@ -20,7 +20,7 @@ from services.gateway.submit.schemas import JobRequest, OperatorJobRequest
 from shared.errors import StoreUnavailable
 from shared.http.auth import Identity
 from shared.http.error_responses import submit_unavailable
-from shared.http.problems import OVERLOADED, QUEUE_FULL, STORE_FULL, STORE_QUOTA, STORE_UNAVAILABLE
+from shared.http.problems import ORGANIZATION_LIMIT, OVERLOADED, QUEUE_FULL, STORE_FULL, STORE_QUOTA, STORE_UNAVAILABLE
 from shared.http.urls import prefix_of
 from shared.identity.ticket_signer import TicketSigner
 from shared.job import Priority
@@ -31,7 +31,7 @@ from shared.telemetry.metrics import SubmitMetrics
 PATH: Final = "/generate-content"
 BODY_MAX: Final = 256 * 1024
 
-TRANSIENT: Final = (OVERLOADED, QUEUE_FULL, STORE_FULL, STORE_QUOTA, STORE_UNAVAILABLE)
+TRANSIENT: Final = (ORGANIZATION_LIMIT, OVERLOADED, QUEUE_FULL, STORE_FULL, STORE_QUOTA, STORE_UNAVAILABLE)
 """Problems of good submits: counted from 0, so that the first one is seen as an increase."""
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -73,7 +73,7 @@ class SubmitCall:
 
     async def _answer(self, scope: HTTPScope, receive: Receive, send: Send, identity: Identity) -> None:
         head = read_head(scope)
-        body = await read_body(head, receive, BODY_MAX)
+        body = await self._posts.read(head, receive, BODY_MAX, identity)
 
         kind = JobRequest if identity.organization_id is not None else OperatorJobRequest
         key, traceparent = read_key(head.idempotency_key), read_traceparent(head.traceparent)

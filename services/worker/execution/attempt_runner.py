@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from services.worker.attribution import Attribution
 from services.worker.execution import outcomes
 from services.worker.execution.attempt import Attempt, Interrupted, StopReason, Unforeseen
 from services.worker.execution.attempt_cost import AttemptCost, CallMetrics
@@ -40,6 +41,7 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     gates: GateReports
     finalizer: Finalizer
     metrics: CallMetrics
+    attribution: Attribution
     silence: SilenceLimits
 
 
@@ -161,6 +163,7 @@ class AttemptRunner:
         request = GenerationRequest(
             job_id=claim.job_id, attempt=claim.attempt, prompt=spec.prompt, parameters=spec.parameters,
             model=model, max_tokens=spec.max_tokens, temperature=spec.temperature, effort=spec.effort,
+            end_user=self._shared.attribution.end_user(spec.organization_id, spec.user_id),
         )  # fmt: skip
         return provider, request
 

@@ -12,6 +12,7 @@ from typing import Final
 import anyio
 import structlog
 
+from services.worker.attribution import Attribution
 from services.worker.execution.attempt import TRANSIENT
 from services.worker.execution.gate_reports import GateReports
 from services.worker.execution.pool import Pool
@@ -58,6 +59,7 @@ class Consumer:
         watch: ServerWatch,
         recovery: Recovery,
         promotion: Promotion,
+        attribution: Attribution,
     ) -> None:
         self._store = store
         self._name = name
@@ -67,6 +69,7 @@ class Consumer:
         self._watch = watch
         self._recovery = recovery
         self._promotion = promotion
+        self._attribution = attribution
         self._more = True
         self._answer_lost = False
         self._failures = 0
@@ -94,6 +97,7 @@ class Consumer:
 
     async def _iterate(self) -> None:
         """Sleep unless work was left behind, then claim."""
+        await self._attribution.prepare()
         scope, limit = Scope.ALL, min(self._pool.free, self._pool.half)
         if not self._more:
             scope, limit = await self._sleep(), self._pool.free

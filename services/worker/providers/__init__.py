@@ -29,7 +29,8 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     price list holds there, by name; True: that of the server's own vendor, False: none; None: that of the vendor whose
     address it is. `proxy`: URL of an HTTP proxy. `read_timeout_s` is the last resort: the worker's own limits for the
     first token and between tokens are shorter, and know which of the two it was. `think_tags`: names of the tags in
-    which a model may write its thoughts before its text.
+    which a model may write its thoughts before its text. `names_end_users`: whether calls name their end user;
+    None: to the vendors themselves.
     """
 
     api_key: str
@@ -40,13 +41,15 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     proxy: str | None = None
     read_timeout_s: float = 600.0
     think_tags: tuple[str, ...] = THINK_TAGS
+    names_end_users: bool | None = None
 
     def __repr__(self) -> str:
         return "Access(...)"
 
 
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt at one job, as a provider sees it."""
+    """One attempt at one job, as a provider sees it. `end_user`: a stable identifier that is no id of ours, for those
+    servers that are told one."""
 
     job_id: str
     attempt: int
@@ -56,6 +59,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: int | None = None
     temperature: float | None = None
     effort: Effort | None = None
+    end_user: str | None = None
 
 
 class BilledUsage(Usage, frozen=True, kw_only=True):

@@ -45,6 +45,7 @@ class AnthropicProvider:
         self._access = access
         address = read_address(access.base_url or BASE_URL, "anthropic")
         self._own = urlsplit(address.base_url).hostname == urlsplit(BASE_URL).hostname
+        self._names_end_users = self._own if access.names_end_users is None else access.names_end_users
         self._price_list = price_list(access, address.base_url, "anthropic")
         self._briefing = briefing
         self._adjustments = Adjustments(access.name or "anthropic")
@@ -80,6 +81,8 @@ class AnthropicProvider:
             sent["thinking"] = {"type": "adaptive"}
         elif effort is None and model.thinking is Thinking.BY_DEFAULT:
             sent["thinking"] = {"type": model.off}
+        if request.end_user is not None and self._names_end_users:
+            sent["metadata"] = {"user_id": request.end_user}
         draft = Draft(sent, left_out(request, sent), cut(request, model), limit_required=True)
         self._adjustments.prepare(request.model, draft)
         return draft

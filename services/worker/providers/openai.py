@@ -47,6 +47,7 @@ class OpenAIProvider:
         self._address = read_address(access.base_url or BASE_URL, "openai")
         host = urlsplit(self._address.base_url).hostname or ""
         self._own = host.endswith(_OWN_HOSTS)
+        self._names_end_users = self._own if access.names_end_users is None else access.names_end_users
         self._price_list = price_list(access, self._address.base_url, "openai")
         self._briefing = briefing
         self._adjustments = Adjustments(access.name or "openai")
@@ -85,6 +86,8 @@ class OpenAIProvider:
             sent["max_completion_tokens" if self._own else "max_tokens"] = model.limit(limit, effort)
         if request.temperature is not None and model.takes_temperature(effort):
             sent["temperature"] = request.temperature
+        if request.end_user is not None and self._names_end_users:
+            sent["safety_identifier"] = request.end_user
         draft = Draft(sent, left_out(request, sent), cut(request, model))
         self._adjustments.prepare(request.model, draft)
         return draft

@@ -19,6 +19,7 @@ from shared.job import Usage
 from shared.store.routing import GateLimits, Routing
 
 _PRINTABLE: Final = re.compile(r"[!-~]+")
+_NAMED_TO: Final = {"vendors": None, "all": True, "off": False}
 PRICED_TOKENS: Final = 10_000
 """Tokens that are priced to find the price of one: enough for fractions of a nano-USD, below long-context rates."""
 
@@ -46,6 +47,7 @@ def _access(server: Server, settings: ProviderSettings, prices: PriceBook | None
     return Access(
         name=server.name, api_key=server.key, base_url=server.base_url or None, priced=priced, prices=prices,
         proxy=settings.provider_proxy or None, think_tags=settings.tags,
+        names_end_users=_NAMED_TO[settings.attribution],
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -19,6 +19,7 @@ RESERVED: Final = (*VENDORS, "demo")
 """Names with a meaning of their own, which no other server can have."""
 
 TAGS_MAX: Final = 8
+SECRET_MIN: Final = 32
 _TAG: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _LIMIT: Final = re.compile(r"(\S+)=(\d{1,9})(?:/(\d{1,9}))?\Z")
 
@@ -70,7 +71,8 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     whether the vendor's price list holds at the base URL, or whose; by default that of the vendor whose address it is.
     `prices`: a file of prices, which come before any list. `servers`: those with settings of their own
     (`read_servers`). `provider_proxy`: URL of an HTTP proxy for all calls of providers; the environment's proxies are
-    ignored.
+    ignored. `attribution`: who is told an identifier of the end user: the vendors, all servers, or nobody;
+    `attribution_secret`: the key of that identifier, one for the whole fleet; empty: one that is kept in Redis.
     """
 
     providers: str = ""
@@ -85,10 +87,16 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     anthropic_base_url: str = ""
     anthropic_priced: str = ""
     prices: str = ""
+    attribution: Literal["vendors", "all", "off"] = "vendors"
+    attribution_secret: str = ""
     servers: tuple[Server, ...] = ()
     demo_first_token_ms: Annotated[float, msgspec.Meta(ge=0)] = 200.0
     demo_tokens_per_second: Annotated[float, msgspec.Meta(ge=0)] = 80.0
     demo_failure_rate: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+
+    def __post_init__(self) -> None:
+        if 0 < len(self.attribution_secret) < SECRET_MIN:
+            raise SettingsInvalid(f"ATTRIBUTION_SECRET: must have at least {SECRET_MIN} characters")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(...)"  # there are keys in it

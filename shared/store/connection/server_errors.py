@@ -6,7 +6,14 @@ from typing import Any, Final
 
 from redis.exceptions import AskError, ClusterDownError, OutOfMemoryError, ReadOnlyError, ResponseError
 
-from shared.errors import LeaseLost, PressworkError, QuotaExceeded, StoreFull, StoreRejected, StoreUnavailable
+from shared.errors import (
+    LeaseLost,
+    PressworkError,
+    QuotaExceeded,
+    StoreFull,
+    StoreRejected,
+    StoreUnavailable,
+)
 from shared.store.connection import error_advice
 from shared.store.connection.connector import error_code
 

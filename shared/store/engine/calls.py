@@ -62,6 +62,7 @@ def _constants(settings: StoreSettings, routing: Routing, *, fenced: bool) -> di
         "index_length": INDEX_LENGTH if settings.listing else 0,
         # No layer below a submit sends it twice: the pay-per-command profile relies on that, and saves one command.
         "sent_once": int(settings.frugal),
+        "submits_max": settings.organization_submits_per_minute,
         "losses_max": LOSSES_MAX,
         "releases_max": RELEASES_MAX,
         "stale_ms": settings.lease_ms + min(settings.lease_ms // 4, STALE_SLACK_MS),

@@ -55,6 +55,13 @@ class FinishItem(NamedTuple):
     brief: bytes
 
 
+class DeleteItem(NamedTuple):
+    """A job to delete. `organization`: whose it must be; empty: anybody's."""
+
+    job: str
+    organization: str
+
+
 class RequeueItem(NamedTuple):
     """A running job that waits again. `delay` in ms, `refund` 0 or 1."""
 

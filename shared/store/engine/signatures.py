@@ -16,6 +16,7 @@ from shared.store.engine.items import (
     BATCHED,
     CancelItem,
     DayItem,
+    DeleteItem,
     HeldItem,
     Item,
     JobItem,
@@ -33,6 +34,8 @@ class RunScript(Protocol):
     def __call__(self, script: Literal["requeue"], items: Sequence[RequeueItem]) -> Awaitable[Any]: ...
     @overload
     def __call__(self, script: Literal["cancel"], items: Sequence[CancelItem]) -> Awaitable[Any]: ...
+    @overload
+    def __call__(self, script: Literal["delete"], items: Sequence[DeleteItem]) -> Awaitable[Any]: ...
     @overload
     def __call__(
         self,

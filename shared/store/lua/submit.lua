@@ -1,14 +1,16 @@
 -- Takes new jobs. The record's HSETNX makes a repeated submit harmless; `sent_once`: the caller never repeats one, and saves it.
 -- KEYS requeued suspect isolated high normal low due_high due_normal due_low wake deadlines
--- PREFIX job idem index org job_channel organization_channel
--- ARGV lease_ms index_ttl index_length organization_events sent_once
+-- PREFIX job idem index org job_channel organization_channel submits
+-- ARGV lease_ms index_ttl index_length organization_events sent_once submits_max
 -- ITEM job organization spec queue delay deadline max_attempts route max_tokens idempotency fingerprint idempotency_ttl own_deadline
 -- index_length: jobs of an organisation and day that the listing keeps, at most; 0: there is no listing.
 -- route: the job's own chain of gates; max_tokens: of its reply; both empty when the job does not set them.
 -- own_deadline: 1 when the caller set the deadline: it is added to `deadlines`, so that it is met in time wherever the job
 -- waits.
--- RETURNS {code, job, state}: NEW, ALREADY (this id was taken before), SAME (an earlier job of this key), CONFLICT
--- INCLUDE batch lease clock announce
+-- submits_max: of an organisation in a minute, 0: no limit.
+-- RETURNS {code, job, state}: NEW, ALREADY (this id was taken before), SAME (an earlier job of this key), CONFLICT, or
+--   LIMIT with `<limit> <its value> <ms until there is room>` in place of the state
+-- INCLUDE batch lease clock announce submit_rate
 
 local due_sets = {h = due_high, n = due_normal, l = due_low}
 local wake_for_job, wake_to_poll, made
@@ -66,6 +68,11 @@ local replies = each_item(function(job, organization, spec, queue, delay, deadli
   if sent_once ~= '1' and redis.call('HSETNX', record, 'v', 1) == 0 then
     return {'ALREADY', job, redis.call('HGET', record, 'state') or 'queued'}
   end
+  local refusal = rate_refusal(organization, tonumber(submits_max))
+  if refusal then
+    if sent_once ~= '1' then redis.call('DEL', record) end
+    return {'LIMIT', job, refusal}
+  end
   local fields = {'v', 1, 'org', organization, 'state', 'queued', 'spec', spec, 'max_attempts', max_attempts}
   if route ~= '' then fields[#fields + 1], fields[#fields + 2] = 'route', route end
   if max_tokens ~= '' then fields[#fields + 1], fields[#fields + 2] = 'max_tokens', max_tokens end
@@ -82,8 +89,10 @@ local replies = each_item(function(job, organization, spec, queue, delay, deadli
     undo(record, job, queue)
     error(failure)
   end
+  note_submit(organization, tonumber(submits_max))
   return {'NEW', job, 'queued'}
 end)
+save_submits()
 if wake_to_poll then redis.call('ZADD', wake, -1, 'look') end
 if wake_for_job then redis.call('ZADD', wake, 0, 'job') end
 return replies

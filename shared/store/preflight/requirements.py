@@ -35,9 +35,8 @@ class Role(enum.Enum):
 
 SCRIPTS: Final = {
     Role.GATEWAY: (
-        "failover", "submit", "cancel", "stats", "oldest", "list", "usage", "create_key", "revoke_key", "note_key_use",
-        "put_settings",
-        "vet",
+        "failover", "submit", "cancel", "delete", "stats", "oldest", "list", "usage", "create_key", "revoke_key",
+        "note_key_use", "put_settings", "vet",
     ),
     Role.WORKER: (
         "failover", "claim", "renew", "append", "finish", "requeue", "reroute", "report", "recover", "promote",
@@ -49,21 +48,12 @@ SCRIPTS: Final = {
 
 _READS: Final = ("HMGET", "HGETALL", "XRANGE", "XREVRANGE", "XLEN")
 DIRECT: Final = {
-    Role.GATEWAY: (
-        *_READS,
-        "TIME",
-        "HSCAN",
-        "LLEN",
-        "LPOS",
-        "LRANGE",
-        "XGROUP CREATE",
-        "SET",
-        "SMEMBERS",
-        "ZRANGE",
+    Role.GATEWAY: (*_READS, "TIME", "HSCAN", "LLEN", "LPOS", "LRANGE", "XGROUP CREATE", "SET", "SMEMBERS", "ZRANGE"),
+    Role.WORKER: (
+        *_READS, "TIME", "XREAD", "EXISTS", "ZRANGE", "GET", "SET", "SCAN", "ZADD", "PEXPIRE", "XGROUP CREATE",
     ),
-    Role.WORKER: (*_READS, "TIME", "XREAD", "EXISTS", "ZRANGE", "SET", "SCAN", "ZADD", "PEXPIRE", "XGROUP CREATE"),
     Role.NOTIFIER: (*_READS, "GET"),
-}
+}  # fmt: skip
 """Commands that each service sends outside of scripts, and that can be tried inside of one."""
 
 CONNECTION: Final = ("CLIENT SETNAME", "INFO", "PING", "SUBSCRIBE", "UNSUBSCRIBE")

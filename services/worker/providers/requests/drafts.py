@@ -21,6 +21,10 @@ LABELS: Final = {"max_completion_tokens": "max_tokens", "reasoning_effort": "eff
 """Names of parameters in `metadata`, where those in requests differ."""
 
 
+UNTOLD: Final = frozenset({"safety_identifier", "metadata"})
+"""Parameters that no job asked for: `metadata` of a result tells nothing of them."""
+
+
 class Fix(msgspec.Struct, frozen=True):
     """One change of a request. `lasting`: it holds for every request to this model, not for this one's values alone."""
 
@@ -53,7 +57,7 @@ class Draft:
 
     def apply(self, fix: Fix) -> None:
         """Change the request; a fix for an absent parameter changes nothing."""
-        if _apply(self.sent, fix):
+        if _apply(self.sent, fix) and fix.parameter not in UNTOLD:
             changed = self.ignored if fix.how == "drop" else self.adjusted
             if (label := LABELS.get(fix.parameter, fix.parameter)) not in changed:
                 changed.append(label)

@@ -28,6 +28,8 @@ _SPELLINGS: Final = {
     "stream_options": re.compile(r"stream_?options|include_usage", re.IGNORECASE),
     "reasoning_effort": re.compile(r"reasoning|\bthink(ing)?\b", re.IGNORECASE),
     "thinking": re.compile(r"thinking", re.IGNORECASE),
+    "safety_identifier": re.compile(r"safety_?identifier", re.IGNORECASE),
+    "metadata": re.compile(r"\bmetadata\b|user_id", re.IGNORECASE),
     "output_config": re.compile(r"output_config|\beffort\b", re.IGNORECASE),
     "system": re.compile(
         r"(system|developer) (role|message|prompt|instruction)|role:? ['\"`]?(system|developer)|"
