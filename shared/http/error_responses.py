@@ -137,8 +137,8 @@ _REASONS: Final = {
     409: "It conflicts with the present state; `type` says how",
     413: "The body is too large",
     415: "The body is not application/json",
-    429: "Too many bad tokens came from this address, or the organization has reached a limit of its own (`limit` names "
-    "it); come back after `Retry-After` seconds",
+    429: "Too many bad tokens came from this address, or the organization has reached a limit of its own (see "
+    "`limit`); come back after `Retry-After` seconds",
     503: "Come back after `Retry-After` seconds; `jobId` names a job that may have been accepted nevertheless",
 }
 
