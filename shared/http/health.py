@@ -12,13 +12,22 @@ from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from prometheus_client import CollectorRegistry
 
+from shared.http.access import AccessSettings
 from shared.http.error_responses import documented
 from shared.http.problems import NOT_LIVE, Problem
+from shared.settings import Port
 from shared.telemetry.metrics import CONTENT_TYPE, exposition
 
 READING: Final = [HttpMethod.GET, HttpMethod.HEAD]
 _AnyRequest = Request[Any, Any, Any]
 NO_STORE: Final = ResponseHeader(name="Cache-Control", value="no-store")
+
+
+class MetricsSettings(AccessSettings, frozen=True, kw_only=True):
+    """`metrics_port`: of `/metrics`; None: the service's own. `metrics_host`: address of that port."""
+
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Port | None = None
 
 
 class Health(msgspec.Struct, frozen=True):

@@ -7,11 +7,11 @@ from typing import Annotated
 import msgspec
 
 from shared.errors import SettingsInvalid
-from shared.http.access import AccessSettings
+from shared.http.health import MetricsSettings
 from shared.settings import entries
 
 
-class JwtSettings(AccessSettings, frozen=True, kw_only=True):
+class JwtSettings(MetricsSettings, frozen=True, kw_only=True):
     """Whose JWTs are accepted, and for whom. Off without `jwt_issuer`.
 
     `jwt_issuer`, `jwt_audience`: what `iss` must be, and `aud` must hold. `jwt_jwks_url`: where the issuer's keys are;

@@ -10,19 +10,11 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 
 from shared.http.access import AccessSettings
-from shared.http.health import metrics_route
+from shared.http.health import MetricsSettings, metrics_route
 from shared.server import serve
-from shared.settings import Port
 
 CONNECTIONS: Final = 16
 """Scrapers."""
-
-
-class MetricsSettings(AccessSettings, frozen=True, kw_only=True):
-    """`metrics_port`: of `/metrics`; None: the service's own. `metrics_host`: where that port is."""
-
-    metrics_host: str = "127.0.0.1"
-    metrics_port: Port | None = None
 
 
 @asynccontextmanager

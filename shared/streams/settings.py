@@ -7,11 +7,10 @@ from typing import Annotated
 import msgspec
 
 from shared.identity.settings import IdentitySettings
-from shared.server.metrics_port import MetricsSettings
 from shared.settings import PositiveSeconds, Quota
 
 
-class StreamSettings(IdentitySettings, MetricsSettings, frozen=True, kw_only=True):
+class StreamSettings(IdentitySettings, frozen=True, kw_only=True):
     """Bounds of streams: number, seconds, patience.
 
     `notifier_max_connections`: with more streams a new one is asked to come back later. `notifier_heartbeat_seconds`:
