@@ -40,7 +40,7 @@ _READER: Final = frozenset({Scope.EVENTS_READ})
 class Authenticator:
     """Checks bearer tokens: those of API_TOKENS, keys in Redis, and JWTs.
 
-    Where no token is asked for, callers without one are anonymous; a key that is presented all the same is checked.
+    Where no token is asked for, callers without one are anonymous; a key that is presented there is checked too.
     """
 
     def __init__(self, settings: IdentitySettings, *, host: str, registry: CollectorRegistry) -> None:

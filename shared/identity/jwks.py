@@ -21,7 +21,7 @@ from shared.errors import IdentityUnavailable, SettingsInvalid
 from shared.http.access import is_loopback
 
 FRESH_S: Final = 600.0
-"""Age of a set from which on it is fetched anew, beside the requests."""
+"""Age of a set from which on it is fetched again, beside the requests."""
 
 UNKNOWN_S: Final = 10.0
 FETCH_S: Final = 5.0

@@ -12,7 +12,7 @@ from shared.settings import entries
 
 
 class JwtSettings(MetricsSettings, frozen=True, kw_only=True):
-    """Whose JWTs are accepted, and for whom. Off without `jwt_issuer`.
+    """The issuer whose JWTs are accepted, and for whom. Off without `jwt_issuer`.
 
     `jwt_issuer`, `jwt_audience`: what `iss` must be, and `aud` must hold. `jwt_jwks_url`: where the issuer's keys are;
     or `jwt_public_key`: one key, as PEM. `jwt_types`: accepted `typ` headers. `jwt_organization_claim`: the claim that

@@ -1,4 +1,4 @@
-"""API keys as this process knows them: read from Redis when they come, trusted for 5 s, told of by notifications.
+"""API keys as this process knows them: read from Redis when they come, trusted for 5 s, forgotten at a notification.
 
 A notification that a key changed acts at once where pub/sub works; elsewhere a revoked key is known for at most as long
 as it is trusted. While Redis is away keys that are known live on for a minute.
@@ -22,10 +22,10 @@ from shared.telemetry.causes import FailureLog
 
 FRESH_S: Final = 5.0
 FRUGAL_FRESH_S: Final = 60.0
-"""How long a key is trusted without asking again; the second where every command is billed."""
+"""Time for which a key is trusted without asking again; the second where every command is billed."""
 
 OUTAGE_S: Final = 60.0
-"""How long after its last read a key is known while Redis does not answer."""
+"""Time after its last read for which a key is known while Redis does not answer."""
 
 KNOWN_MAX: Final = 10_000
 """Keys, and ids that are none, that are known at once: about half a KiB each."""
@@ -51,7 +51,7 @@ class KeyRing:
         self.on_change: list[Callable[[], None]] = []
 
     async def aclose(self) -> None:
-        """Hear of no changes any more."""
+        """Listen for changes no longer."""
         if self._listening is not None:
             self._listening.cancel()
             await asyncio.wait([self._listening])
@@ -80,7 +80,7 @@ class KeyRing:
         mine = asyncio.current_task()
         try:
             key = await self._store.api_keys.read(key_id)
-            if self._reading.get(key_id) is mine:  # else it changed meanwhile, and the next caller reads it anew
+            if self._reading.get(key_id) is mine:  # else it changed meanwhile, and the next caller reads it again
                 self._known[key_id] = _Known(key, began_at)
                 self._known.move_to_end(key_id)
                 if len(self._known) > KNOWN_MAX:
@@ -91,7 +91,7 @@ class KeyRing:
                 del self._reading[key_id]
 
     async def _listen(self) -> None:
-        """Forget each key that a notification names. Over REST nothing is heard."""
+        """Forget each key that a notification names. REST has no notifications."""
         while True:
             try:
                 with contextlib.suppress(StoreUnavailable):
@@ -104,7 +104,7 @@ class KeyRing:
                 await asyncio.sleep(self._fresh_s)
 
     def forget(self, key_id: str) -> None:
-        """Read a key anew the next time it comes."""
+        """Read a key again the next time it comes."""
         self._known.pop(key_id, None)
         self._reading.pop(key_id, None)
         for told in self.on_change:

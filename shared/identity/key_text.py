@@ -1,6 +1,6 @@
 """The text of an API key: `pw_<id>_<secret><checksum>`. Pure.
 
-The id is public, the secret has 190 random bits, and the checksum tells typing errors and look-alikes from guesses
+The id is public, the secret has 190 random bits, and the checksum separates typing errors and look-alikes from guesses
 before anything is asked of Redis. A key is stored as its SHA-256 alone.
 """
 

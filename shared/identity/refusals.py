@@ -19,7 +19,7 @@ _log: Final = structlog.get_logger(__name__)
 
 
 class Reason(StrEnum):
-    """Why a caller could not be told."""
+    """Reasons for which a caller is not known."""
 
     MISSING = "missing"
     MALFORMED = "malformed"

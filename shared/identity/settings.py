@@ -7,7 +7,7 @@ from shared.settings import PositiveSeconds
 
 
 class IdentitySettings(JwtSettings, frozen=True, kw_only=True):
-    """Who may call.
+    """Callers that are served.
 
     `api_tokens`: hashes of tokens, one per line. `api_keys`: every caller needs a key, also where API_TOKENS is empty.
     `allow_anonymous`: without API_TOKENS and API_KEYS, callers of other machines need none.

@@ -20,7 +20,7 @@ SECRET_MIN: Final = 32
 
 FRESH_S: Final = 300.0
 FRUGAL_FRESH_S: Final = 3600.0
-"""How long the secrets are used without asking again: after a rotation the old one signs on for so long."""
+"""Time for which the secrets are used without asking again: after a rotation the old one signs on for so long."""
 
 UNKNOWN_S: Final = 10.0
 """A ticket of a secret that is not known makes a process ask, at most so often."""
@@ -69,7 +69,7 @@ class TicketSigner:
 
     async def issue_for_job(self, identity: Identity, organization_id: str, job_id: str, until: float) -> str | None:
         """A ticket for the links of a submit; None for a caller that needs none or may read no events, and while no
-        ticket can be made: the job is taken all the same."""
+        ticket can be made: the job is taken nevertheless."""
         if identity.name == ANONYMOUS.name or Scope.EVENTS_READ not in identity.scopes:
             return None
         try:

@@ -44,7 +44,7 @@ def secret_name(secret: str) -> str:
 
 
 def sign(ticket: Ticket, secret: str) -> str:
-    """The ticket as it stands in an address."""
+    """The ticket as part of an address."""
     start = f"v1.{secret_name(secret)}.{_base64(_encode(ticket))}"
     return f"{start}.{_signature(start, secret)}"
 

@@ -22,7 +22,7 @@ KEYS_MAX: Final = 1000
 """Keys of one organisation, those included that ended lately."""
 
 KEPT_MS: Final = 30 * 86_400_000
-"""How long listings show a key that ended."""
+"""Time for which listings show a key that ended."""
 
 _FIELDS: Final = ("hash", "org", "scopes", "label", "models", "created", "expires", "revoked", "used")
 _encode: Final = msgspec.json.Encoder().encode

@@ -199,7 +199,7 @@ class Keys:
         return self.prefix("org_keys") + holder
 
     def settings(self, organization_id: str) -> str:
-        """What operators settled for an organisation."""
+        """Settings of an organisation."""
         return self.prefix("settings") + encode_id(organization_id)
 
     @property

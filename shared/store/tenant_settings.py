@@ -1,4 +1,4 @@
-"""What operators settle for single organisations, and which organisations there are: those with keys or settings.
+"""Settings of single organisations, made by operators, and which organisations there are: those with keys or settings.
 
 `settings:<org>` holds a field for each setting that differs from the fleet's default, by the names of `TenantSettings`,
 as whole numbers; amounts in nano-USD. The engine's part of it (weight, shares, caps, pause) has the same names there.
@@ -56,7 +56,7 @@ class Tenants:
         self._keys = keys
 
     async def read(self, organization_id: str) -> TenantSettings:
-        """What is settled for an organisation."""
+        """The settings of an organisation."""
         return _parse(await self._reads.execute("HGETALL", self._keys.settings(organization_id)))
 
     async def change(self, organization_id: str, changes: Mapping[str, int | None], actor: Actor) -> TenantSettings:

@@ -14,7 +14,7 @@ from shared.streams.subscription import Subscription
 from shared.telemetry.causes import FailureLog
 
 CHECK_S: Final = 10.0
-"""How often the keys of open streams are checked; a notification that a key changed checks them at once."""
+"""Time between two checks of the keys of open streams; a notification that a key changed checks them at once."""
 
 
 class KeyWatch:

@@ -163,7 +163,7 @@ class Streams:
                 await self._stream(subscription, source, cursor, None)
 
     def _seconds(self, identity: Identity) -> float:
-        """How long a stream may last: its caller's key may end before."""
+        """Longest time that a stream may last: its caller's key may end before."""
         if identity.expires_at is None:
             return self._stream_s
         return max(0.0, min(self._stream_s, identity.expires_at - time.time()))

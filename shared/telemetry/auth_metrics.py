@@ -13,7 +13,7 @@ class AuthMetrics:
     def __init__(self, registry: CollectorRegistry, reasons: Iterable[str]) -> None:
         self.failures = Counter(
             "presswork_auth_failures_total",
-            "Requests whose caller could not be told: no token, or a bad one.",
+            "Requests without a known caller: no token, or a bad one.",
             ("reason",),
             registry=registry,
         )

@@ -51,7 +51,7 @@ async def test_a_key_is_shown_once_and_stored_as_a_hash(redis_url: str) -> None:
 
 
 async def test_rights_of_a_key(redis_url: str) -> None:
-    """Its organisation stands in for the one of the body; another one is 403, as is a call without its scope."""
+    """Its organisation is taken where the body names none; another one is 403, as is a call without its scope."""
     async with running_gateway(redis_url, API_TOKENS=TOKENS) as client:
         key = bearer((await make_key(client, "alice", "jobs:write"))["key"])
         own = {name: value for name, value in body().items() if name != "organizationId"}
@@ -279,7 +279,7 @@ async def test_known_keys_outlive_an_outage_for_a_minute(tmp_path: Path) -> None
 
 
 async def test_anonymous_callers_may_present_a_key(redis_url: str) -> None:
-    """On a laptop that asks for no token a key is checked all the same, and holds its bearer to its rights."""
+    """On a laptop that asks for no token a key is checked too, and holds its bearer to its rights."""
     async with running_gateway(redis_url) as client:
         answer = await client.post(KEYS, json={"organizationId": "alice", "scopes": ["jobs:read"]})
         key = bearer(answer.json()["key"])

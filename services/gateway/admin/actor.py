@@ -16,7 +16,7 @@ _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z")
 
 
 def actor_of(identity: Identity, request: Request[Any, Any, Any], addresses: ClientAddresses) -> Actor:
-    """Who asks, from where. A request without a sound `X-Request-Id` gets an id of ours."""
+    """The caller, and its address. A request without a sound `X-Request-Id` gets an id of ours."""
     given = request.headers.get("x-request-id", "")
     return Actor(
         key_id=identity.name,

@@ -26,7 +26,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 class AuditQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """Whose entries. A bound key reads its own organisation's; an operator's all when it names none."""
+    """Entries of an organisation. A bound key reads its own organisation's; an operator's all when it names none."""
 
     organization_id: Annotated[Identifier | None, Meta(description=f"May be left out; {OPERATORS_MEANING}")] = None
     cursor: Annotated[Annotated[str, Meta(max_length=64)] | None, Meta(description="From the page before")] = None

@@ -36,7 +36,7 @@ class KeyRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class RotateRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """How long the old key goes on beside the new one, in s."""
+    """Time that the old key goes on beside the new one, in s."""
 
     overlap_seconds: Annotated[float, Meta(ge=0, le=OVERLAP_MAX)] = 0
 

@@ -44,7 +44,7 @@ KeyIdInPath = Annotated[str, PathParameter(name="keyId", description="Id of the 
 
 
 class KeysQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """Whose keys. A bound key lists its own organisation's; an operator's all when it names none."""
+    """Keys of an organisation. A bound key lists its own organisation's; an operator's all when it names none."""
 
     organization_id: Annotated[Identifier | None, Meta(description=f"May be left out; {OPERATORS_MEANING}")] = None
 

@@ -21,7 +21,7 @@ Days = Annotated[int, Meta(ge=1, le=36_500)] | None | UnsetType
 class _Change(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True
 ):
-    """What is left out stays as it is; null is the fleet's default again."""
+    """A change: a field that is left out stays as it is; null is the fleet's default again."""
 
 
 class LimitsChange(_Change, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
@@ -44,7 +44,7 @@ class BudgetChange(_Change, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class RetentionChange(_Change, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """How long prompts, results, event logs and sums of usage are kept."""
+    """Lifetimes of prompts, results, event logs and sums of usage."""
 
     prompt_seconds: Seconds = UNSET
     result_seconds: Seconds = UNSET
@@ -83,7 +83,7 @@ class BudgetView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class RetentionView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """How long things are kept; null: the fleet's default."""
+    """Lifetimes; null: the fleet's default."""
 
     prompt_seconds: int | None
     result_seconds: int | None

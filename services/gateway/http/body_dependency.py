@@ -14,7 +14,7 @@ from shared.http.auth import Identity
 
 BODY_MAX: Final = 64 * 1024
 BODY_ERRORS: Final = (400, 408, 413, 415)
-"""What is answered to a body that cannot be read."""
+"""Statuses for a body that cannot be read."""
 
 
 def provide_body(kind: type[msgspec.Struct]) -> Provide:

@@ -54,7 +54,7 @@ class Links:
         self._events = public_events_url.rstrip("/")
 
     def events(self, prefix: str, job_id: str | None, organization_id: str = "", ticket: str | None = None) -> str:
-        """Where the events of a job, or of an organisation, are; with a ticket for browsers."""
+        """Address of the events of a job, or of an organisation; with a ticket for browsers."""
         about = f"jobId={job_id}" if job_id else f"organizationId={quote(organization_id, safe='')}"
         return f"{self._events or prefix}/api/ai/job-events?{about}" + (f"&ticket={ticket}" if ticket else "")
 

@@ -1,4 +1,4 @@
--- Ends an API key at once. Processes that know the key are told.
+-- Ends an API key at once. Processes that know the key are notified.
 -- KEYS audit_trail
 -- PREFIX key key_channel
 -- ARGV id owner kept entry trail_length
