@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter
 class AuthMetrics:
     """Of the gateway and the notifier."""
 
-    def __init__(self, registry: CollectorRegistry, reasons: Iterable[str]) -> None:
+    def __init__(self, registry: CollectorRegistry, reasons: Iterable[str] = ()) -> None:
         self.failures = Counter(
             "presswork_auth_failures_total",
             "Requests without a known caller: no token, or a bad one.",

@@ -44,6 +44,7 @@ class Scene:
     folder: Path
     held: Claim
     job_id: str
+    ended_id: str
 
     async def run(self, name: str, **argv: str | int) -> None:
         """A script by its name."""
@@ -72,6 +73,7 @@ ACTS: dict[str, Act] = {
     "cancel": lambda s: s.store.cancel(s.held.job_id, force=True),
     "claim": lambda s: s.store.claim("w2", 20, poll=True, suspect=6, known=[]),
     "create_key": lambda s: s.store.api_keys.create(_key(), ACTOR, replaces="k0"),
+    "delete": lambda s: s.store.delete(s.ended_id),
     "failover": lambda s: s.fail_over(),
     "finish": lambda s: complete(s.store, s.held),
     "leave": lambda s: s.store.maintenance.leave("w3"),
@@ -171,11 +173,13 @@ async def scene(own_server: EmbeddedServer) -> AsyncIterator[Scene]:
         await _fill(plain, raw)
         await plain.api_keys.create(_key("k0"), ACTOR)
         await store.renew("w1", [])
+        (over,) = await _claims(plain, "w1", 1)
+        await complete(plain, over)
         (held,) = await _claims(plain, "w1", 1)
         (dropped,) = await _claims(plain, "gone", 1)
         await raw("XACK", KEYS.fixed("high"), "workers", dropped.token[1:])
         await raw("HSET", KEYS.job(dropped.job_id), "entry", "n1-1")
-        yield Scene(store, plain, raw, own_server.folder, held, dropped.job_id)
+        yield Scene(store, plain, raw, own_server.folder, held, dropped.job_id, over.job_id)
 
 
 async def _fill(store: JobStore, raw: RawRedis) -> None:
