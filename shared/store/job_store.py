@@ -36,7 +36,6 @@ from shared.store.reading.organization_events import OrganizationLog
 from shared.store.results import CallReport, CancelReply, Claimed, Renewed, Rerouted, Submitted, WakeUp
 from shared.store.routing import Routing
 from shared.store.tenant_jobs import TenantJobs
-from shared.store.tenant_settings import Tenants
 from shared.store.ticket_secrets import TicketSecrets
 from shared.store.transitions import Finish, Requeue, Reroute, Submit, requeue_unreadable
 
@@ -66,7 +65,6 @@ class JobStore:
         self.events = EventLog(self._reads, self.keys, deltas=settings.deltas)
         self.organization_events = OrganizationLog(self._reads, self.keys)
         self._pinged_at = -PING_FRESH_S
-        self.tenants = Tenants(self._calls, self._reads, self.keys)
         self.audit_trail = AuditTrail(self._reads, self.keys)
         self.ticket_secrets = TicketSecrets(self._reads, self.keys)
         self.api_keys = ApiKeys(self._calls, self._reads, self.keys)

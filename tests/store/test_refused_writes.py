@@ -81,7 +81,6 @@ ACTS: dict[str, Act] = {
     "note_key_use": lambda s: s.store.api_keys.note_use("k0", "2026-11-29"),
     "oldest": lambda s: s.store.queries.oldest_waiting_ms(),
     "promote": lambda s: s.store.maintenance.promote(),
-    "put_settings": lambda s: s.store.tenants.change("org", {"weight": 3, "paused": None}, ACTOR),
     "recover": lambda s: s.store.maintenance.recover("finder", []),
     "renew": lambda s: s.store.renew("w1", [s.held]),
     "report": lambda s: s.store.report(A, CallReport.LIMITED),

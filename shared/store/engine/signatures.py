@@ -106,17 +106,6 @@ class RunScript(Protocol):
     @overload
     def __call__(self, script: Literal["note_key_use"], *, id: str, day: str) -> Awaitable[Any]: ...
     @overload
-    def __call__(
-        self,
-        script: Literal["put_settings"],
-        *,
-        organization: str,
-        given: bytes,
-        gone: bytes,
-        entry: bytes,
-        trail_length: int,
-    ) -> Awaitable[Any]: ...
-    @overload
     def __call__(self, script: Literal["vet"], *, calls: bytes) -> Awaitable[Any]: ...
     @overload
     def __call__(self, script: Literal["failover"], *, term: str) -> Awaitable[Any]: ...
