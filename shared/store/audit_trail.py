@@ -75,7 +75,10 @@ PIECE: Final = 500
 SCANNED_MAX: Final = 10_000
 """Entries that one page reads at most: it may be shorter than asked, its cursor goes on."""
 
-_CURSOR: Final = re.compile(r"\d{1,20}-\d{1,20}\Z")
+CURSOR_PATTERN: Final = r"^[1-9]\d{0,15}-\d{1,15}$"
+"""Ids of a stream's entries; one below the first possible, or too long for the server, is none."""
+
+_CURSOR: Final = re.compile(CURSOR_PATTERN.removesuffix("$") + r"\Z", re.ASCII)
 _decoder: Final = msgspec.json.Decoder(AuditEntry)
 
 

@@ -17,7 +17,7 @@ from services.gateway.submit.schemas import Identifier
 from shared.events import iso_time
 from shared.http.auth import Identity, Scope
 from shared.http.problems import invalid
-from shared.store.audit_trail import AuditTrail, WrittenEntry
+from shared.store.audit_trail import CURSOR_PATTERN, AuditTrail, WrittenEntry
 from shared.store.keys import OPERATORS
 
 PAGE_MAX: Final = 1000
@@ -25,11 +25,14 @@ LINES: Final = "application/x-ndjson"
 _encode: Final = msgspec.json.Encoder().encode
 
 
+Cursor = Annotated[str, Meta(extra_json_schema={"pattern": CURSOR_PATTERN})]
+
+
 class AuditQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """Entries of an organisation. A bound key reads its own organisation's; an operator's all when it names none."""
 
     organization_id: Annotated[Identifier | None, Meta(description=f"May be left out; {OPERATORS_MEANING}")] = None
-    cursor: Annotated[Annotated[str, Meta(max_length=64)] | None, Meta(description="From the page before")] = None
+    cursor: Annotated[Cursor | None, Meta(description="From the page before")] = None
     limit: Annotated[int, Meta(ge=1, le=PAGE_MAX, description="Default 100")] = 100
     format: Annotated[Literal["json", "lines"], Meta(description="`lines`: an entry a line, for exports")] = "json"
 
@@ -64,7 +67,7 @@ class AuditCall:
     def route(self) -> HTTPRouteHandler:
         """The handler, for the router of `/api/admin`."""
 
-        @reading("/audit", "Changes of keys and settings, newest first", 400, scope=Scope.ADMIN, query=AuditQuery)
+        @reading("/audit", "Changes of keys, newest first", 400, scope=Scope.ADMIN, query=AuditQuery, lines=LINES)
         async def audit(
             identity: NamedDependency[Identity], params: NamedDependency[AuditQuery]
         ) -> Response[AuditView]:

@@ -117,7 +117,7 @@ def _of_route(route: BaseRoute) -> list[HTTPRouteHandler]:
 
 
 def _name_scopes(paths: dict[str, Any], handlers: Mapping[str, HTTPRouteHandler], *, secured: bool) -> None:
-    """Say of each call which right it needs."""
+    """Say of each call which right it needs, and in which form besides JSON it answers."""
     for item in paths.values():
         for call in item.values():
             handler = handlers.get(call["operationId"]) if isinstance(call, dict) else None
@@ -125,6 +125,8 @@ def _name_scopes(paths: dict[str, Any], handlers: Mapping[str, HTTPRouteHandler]
                 continue
             scope = str(handler.opt["scope"])
             call["description"] = f"Scope: `{scope}`."
+            if lines := handler.opt.get("lines"):
+                call["responses"]["200"]["content"][lines] = {"schema": {"type": "string"}}
             if secured:
                 call["security"] = [{"bearer": [scope]}]
 

@@ -34,11 +34,11 @@ LOCATION: Final = ResponseHeader(
 
 
 def reading(
-    path: str, summary: str, *errors: int, scope: Scope, query: type[msgspec.Struct] = NoQuery
+    path: str, summary: str, *errors: int, scope: Scope, query: type[msgspec.Struct] = NoQuery, lines: str = ""
 ) -> Callable[[Any], HTTPRouteHandler]:
     """A GET, and HEAD, that answers 200. `scope`: the right it needs; `errors`: the statuses that it answers besides
-    those of a caller without it."""
-    return _call(path, query, errors, scope, methods=READING, status_code=200, summary=summary)
+    those of a caller without it; `lines`: a media type that it may answer with instead of JSON."""
+    return _call(path, query, errors, scope, lines=lines, methods=READING, status_code=200, summary=summary)
 
 
 def changing(
@@ -72,6 +72,7 @@ def _call(
     *,
     methods: list[HttpMethod],
     body: type[msgspec.Struct] | None = None,
+    lines: str = "",
     dependencies: dict[str, Provide] | None = None,
     **more: Any,
 ) -> Callable[[Any], HTTPRouteHandler]:
@@ -82,6 +83,6 @@ def _call(
         responses=documented(*sorted({*CALLER_ERRORS, *errors})),
         dependencies={**named, **(dependencies or {})},
         operation_class=described_operation(query, body),
-        opt={"scope": scope, "body": body},
+        opt={"scope": scope, "body": body, "lines": lines},
         **more,
     )

@@ -68,8 +68,12 @@ def described_operation(query: type[msgspec.Struct], body: type[msgspec.Struct] 
 
 
 def body_components(bodies: Iterable[type[msgspec.Struct]]) -> Json:
-    """The components of bodies, by name, and of what they refer to."""
-    _, components = msgspec.json.schema_components(list(bodies), ref_template=_TEMPLATE)
+    """The components of bodies, by name, and of the structs they refer to. A body's `SCHEMA`, if it has one, adds what
+    msgspec cannot say of a struct."""
+    kinds = list(bodies)
+    _, components = msgspec.json.schema_components(kinds, ref_template=_TEMPLATE)
+    for kind in kinds:
+        components[kind.__name__] |= getattr(kind, "SCHEMA", {})
     found: Json = _as_ecma(components)
     return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from litestar import Request
@@ -26,6 +26,12 @@ from shared.identity.tickets import ORGANIZATION_EVENTS
 
 class TicketRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
     """A job, or an organisation whose events are to be read: one of them."""
+
+    SCHEMA: ClassVar[dict[str, Any]] = {
+        "oneOf": [
+            {"required": [name], "properties": {name: {"type": "string"}}} for name in ("jobId", "organizationId")
+        ]
+    }
 
     job_id: Annotated[JobId, Meta(description="Id of the job")] | None = None
     organization_id: Annotated[Identifier, Meta(description="Instead of a job")] | None = None
