@@ -142,7 +142,7 @@ async def test_jobs_complete_on_the_next_provider_while_the_first_is_down(stack:
         ends = [await running.end(job_id) for job_id in ids]
     assert {(job["status"], job["provider"], job["attempt"]) for job in ends} == {("completed", "anthropic", 1)}
     reasons = {passed["reason"] for job in ends for passed in job["passedOver"]}
-    assert reasons <= {"unavailable", "ProviderUnavailable"}
+    assert reasons <= {"unavailable", "ProviderUnreachable"}
     assert {passed["provider"] for job in ends for passed in job["passedOver"]} == {"openai"}
 
 
