@@ -130,7 +130,7 @@ async def test_a_limit_a_minute_holds_over_three_workers(stack: StackMaker, llm:
         calls = await llm.calls()
     # A share of 60 s is spread over 63.5 s, so calls may be 3.5 s late and keep it.
     assert most_within(calls, 4.0) <= (4.0 + 3.5) * 600 / 63.5 + 1
-    assert max(call.at for call in calls) - calls[0].at < 3 * 100 * 63.5 / 600
+    assert max(call.at for call in calls) - calls[0].at < 10 * 100 * 63.5 / 600
 
 
 async def test_jobs_complete_on_the_next_provider_while_the_first_is_down(stack: StackMaker, llm: LlmServer) -> None:

@@ -38,7 +38,7 @@ def _refused(answer: httpx.Response, limit: str) -> None:
 async def _retry_ms(url: str, headers: dict[str, str]) -> int:
     """The `retry:` of a stream that ends at once."""
     async with Stream(url, headers=headers) as stream:
-        body = (await asyncio.wait_for(stream.body(), 5)).decode()
+        body = (await asyncio.wait_for(stream.body(), 60)).decode()
     assert (stream.status, stream.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
     return int(body.removeprefix("retry: "))
 

@@ -80,7 +80,7 @@ class Chromium:
         self._transport.close()
         os.close(self._to_browser)
 
-    async def call(self, method: str, *, session: str = "", seconds: float = 15, **params: Any) -> dict[str, Any]:
+    async def call(self, method: str, *, session: str = "", seconds: float = 60, **params: Any) -> dict[str, Any]:
         """Send a command, answer its result. BrowserError when it is refused."""
         number = next(self._numbers)
         message: dict[str, Any] = {"id": number, "method": method, "params": params}
