@@ -72,7 +72,7 @@ async def test_ended_jobs_are_read_as_before(taking_over: JobStore, dump: Dump) 
 
 
 async def test_sums_go_on(taking_over: JobStore, raw: RawRedis, dump: Dump) -> None:
-    """What was booked before is in the sums, with the ends since."""
+    """Usage that was booked before is in the sums, and listings go on."""
     today = int((await raw("TIME"))[0]) // 86_400
     (before,) = await usage_rows(taking_over, "org", today - 1, today)
     assert (before.jobs, before.input_tokens, before.output_tokens) == (2, 20, 10)
