@@ -15,8 +15,12 @@ from typing import Final
 from urllib.parse import urlsplit
 
 RULES: Final = Path(__file__).resolve().parent / "redis" / "rules.acl"
-DEFAULT: Final = "user default on nopass resetchannels -@all +ping"
-"""Callers without a password: health checks."""
+DEFAULT: Final = "user default off resetpass ~* &* +@all"
+"""Nobody may be it, and it may do all: a server that starts runs its append-only file as this user, and would drop each
+transaction of which it may not run a command."""
+
+HEALTH: Final = "user health on nopass resetchannels -@all +ping"
+"""Health checks, with any password."""
 
 
 def rules() -> dict[str, str]:
@@ -29,7 +33,7 @@ def rules() -> dict[str, str]:
 def write(folder: Path, host: str = "valkey:6379") -> None:
     """Write all files, with the passwords that are there already. The users of containers are others than ours: the
     files can be read by all, the folder should be its owner's alone."""
-    lines = [DEFAULT]
+    lines = [DEFAULT, HEALTH]
     for name, words in rules().items():
         path = folder / f"redis-url-{name}"
         password = urlsplit(path.read_text(encoding="utf-8").strip()).password if path.exists() else None
