@@ -13,6 +13,7 @@ from shared.identity import tickets
 from shared.identity.refusals import Reason, Refused
 from shared.identity.tickets import Ticket
 from shared.store.ticket_secrets import TicketSecrets
+from shared.telemetry.causes import FailureLog
 
 SECRETS_MAX: Final = 2
 SECRET_MIN: Final = 32
@@ -57,6 +58,7 @@ class TicketSigner:
         self._clock = clock
         self._secrets = configured
         self._read_at = -self._fresh_s
+        self._failures = FailureLog("ticket_failed")
 
     async def issue(self, identity: Identity, organization_id: str, about: str, until: float) -> tuple[str, int]:
         """A ticket for this caller, and when it expires (s since the epoch): TICKET_SECONDS after `until`, or with its
@@ -69,12 +71,15 @@ class TicketSigner:
 
     async def issue_for_job(self, identity: Identity, organization_id: str, job_id: str, until: float) -> str | None:
         """A ticket for the links of a submit; None for a caller that needs none or may read no events, and while no
-        ticket can be made: the job is taken nevertheless."""
+        ticket can be made. Raises nothing: the job is accepted by now, and its caller must learn the id."""
         if identity.name == ANONYMOUS.name or Scope.EVENTS_READ not in identity.scopes:
             return None
         try:
             return (await self.issue(identity, organization_id, job_id, until))[0]
         except StoreUnavailable:
+            return None
+        except Exception as unforeseen:
+            self._failures.failed(unforeseen)
             return None
 
     async def open(self, text: str) -> Ticket:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 
+from shared.errors import StoreUnavailable
 from shared.store.engine.calls import Reads
 from shared.store.keys import Keys
 
@@ -21,7 +22,10 @@ class TicketSecrets:
     async def read(self) -> list[str]:
         """The secrets, the newest first; none: no gateway has made one yet."""
         found = await self._reads.execute("GET", self._key)
-        return [] if found is None else str(found.decode()).split()
+        try:
+            return [] if found is None else str(found.decode()).split()
+        except UnicodeDecodeError:
+            raise StoreUnavailable("the secrets of tickets are damaged") from None
 
     async def make(self) -> list[str]:
         """The secrets; one is made when there is none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import time
 from pathlib import Path
 from typing import Any
@@ -85,13 +86,25 @@ async def test_a_ticket_is_made_for_a_job_that_runs_already(redis_url: str) -> N
         made = answer.json()
         assert answer.status_code == 201
         assert made["events"].endswith(f"jobId={submitted['jobId']}&ticket={made['ticket']}")
-        assert made["expiresAt"] > submitted["jobId"][:0]
+        assert datetime.datetime.fromisoformat(made["expiresAt"]) > datetime.datetime.now(datetime.UTC)
         assert (await _first_event(client, made["events"]))[0] == 200
         for wanted in ({}, {"jobId": submitted["jobId"], "organizationId": "alice"}):
             problem(await client.post(TICKETS, json=wanted, headers=bearer(alice["key"])), 400, "invalid-request")
         foreign = await client.post(TICKETS, json={"jobId": submitted["jobId"]}, headers=bearer(bob["key"]))
         problem(foreign, 404, "not-found")
         problem(await client.post(TICKETS, json=made, headers=bearer(writer["key"])), 403, "insufficient-scope")
+
+
+@pytest.mark.parametrize("damage", [("RPUSH", "x"), ("SET", b"\xff\xfe")], ids=["of another kind", "no text"])
+async def test_a_job_is_taken_though_no_ticket_can_be_made(redis_url: str, damage: tuple[str, str | bytes]) -> None:
+    """It is accepted and will be paid for: whatever is wrong with the secrets costs the ticket alone."""
+    async with running_gateway(redis_url, API_TOKENS=TOKENS) as client, RawRedis(redis_url) as raw:
+        alice = await make_key(client, "alice")
+        command, value = damage
+        await raw(command, NAMES.fixed("ticket_secrets"), value)
+        submitted = await _submit(client, alice)
+        assert submitted["status"] == "queued"
+        assert "ticket" not in submitted["links"]["events"]
 
 
 async def test_a_ticket_for_an_organization_opens_its_events_alone(redis_url: str) -> None:
