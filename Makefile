@@ -24,9 +24,12 @@ $(VENV)/dev.stamp: requirements/dev.txt | $(BIN)/python
 	$(PIP) -r requirements/dev.txt
 	@touch $@ $(VENV)/runtime.stamp
 
-.venv-bench/stamp: requirements/bench.txt
+# Node's queue stands beside the others where npm is there.
+.venv-bench/stamp: requirements/bench.txt bench/peers/bullmq/package-lock.json
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r requirements/bench.txt
+	@if command -v npm >/dev/null; then \
+		cp bench/peers/bullmq/package*.json .venv-bench/ && npm ci --silent --no-audit --no-fund --prefix .venv-bench; fi
 	@touch $@
 
 install: $(VENV)/runtime.stamp ## Make .venv with what the services need
@@ -36,16 +39,20 @@ install-dev: $(VENV)/dev.stamp
 run: install ## Embedded server, gateway, notifier and worker on this machine; Ctrl-C drains and stops
 	@exec $(BIN)/python -m deploy.local
 
-up: $(if $(OBSERVE),.data/secrets/grafana-password) ## Docker Compose: build, start, wait until ready; OBSERVE=1 adds Prometheus and Grafana
-	docker compose $(if $(OBSERVE),--profile observability) up --build --detach --wait
+up: .data/secrets $(if $(OBSERVE),.data/secrets/grafana-password) ## Docker Compose: build, start, wait until ready; OBSERVE=1 adds Prometheus and Grafana
+	@$(PYTHON) -m deploy.redis_users .data/secrets
+	REDIS_USERS_VERSION=$$(cksum <.data/secrets/redis-users.acl) \
+		docker compose $(if $(OBSERVE),--profile observability) up --build --detach --wait
 	@echo "Presswork is at http://127.0.0.1:$${EDGE_PORT:-8080} (API, /docs, event streams)"
 
 down: ## Docker Compose: drain and stop; the data stays in its volumes
 	docker compose --profile observability down
 
-# Readable for Grafana's user inside its container; the folder keeps others on this machine out.
-.data/secrets/grafana-password:
+# Its files are readable for the users inside the containers; the folder keeps others on this machine out.
+.data/secrets:
 	@mkdir -p -m 700 .data && mkdir -p .data/secrets && chmod 700 .data/secrets
+
+.data/secrets/grafana-password: | .data/secrets
 	@$(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(18))' >$@ && chmod 644 $@
 
 observe: ## This machine's Prometheus beside `make run`

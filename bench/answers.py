@@ -1,4 +1,4 @@
-"""(i) Large answers: what they take of the gateway, and how long a neighbour's submits wait meanwhile."""
+"""(i) Large answers: their load on the gateway, and the wait of a neighbour's submits beside them."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class _Neighbour(threading.Thread):
 
 
 def _during(gateway: Service, path: str, calls: int) -> tuple[int, list[float], float, list[float]]:
-    """Bytes of the answer, s of each call, s of CPU a call, and what the neighbour waited (ms)."""
+    """Bytes of the answer, s of each call, s of CPU a call, and the neighbour's wait (ms)."""
     neighbour = _Neighbour(gateway.url)
     neighbour.start()
     size, took, cpu = 0, [], cpu_seconds(gateway.process.pid)

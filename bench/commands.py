@@ -1,6 +1,6 @@
 """(d) All Redis commands of a job at an even rate, those inside scripts included, and round trips per job.
 
-The real gateway and the real worker, jobs of one delta, job events on, nobody listening.
+The real gateway and the real worker, jobs of one delta, job events on, without a listener.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""(a) Enqueue and drain of no-op jobs in one worker process, beside taskiq and dramatiq, and round trips under load.
+"""(a) Enqueue and drain of no-op jobs in one worker process, beside taskiq, dramatiq and BullMQ, and round trips.
 
 A drain ends when the last result is stored, and begins when the first job starts. Every measurement has a fresh server
 of the same binary without a file on disk.
@@ -17,7 +17,7 @@ import msgspec
 
 from bench.load import PAYLOAD, Records
 from bench.machine import CpuMeter, wait_for_quiet
-from bench.processes import PEER_PYTHON, answer_of, free_port, running, wait_until
+from bench.processes import PEER_MODULES, PEER_PYTHON, answer_of, free_port, running, wait_until
 from bench.report import Report, Spread
 from bench.server import Probe, fresh_server, sent_by_us
 from bench.services import WORKER, settings_of
@@ -57,14 +57,7 @@ def _ours(name: str, sizes: Sizes, *, organization_events: bool) -> Contestant:
     )
 
 
-def contestants(sizes: Sizes) -> list[Contestant]:
-    """Ours, and the peers when their environment is there."""
-    ours = [
-        _ours("presswork", sizes, organization_events=False),
-        _ours("presswork + organisation events", sizes, organization_events=True),
-    ]
-    if not PEER_PYTHON.exists():
-        return ours
+def _python_peers(sizes: Sizes) -> list[Contestant]:
     python, number = str(PEER_PYTHON), str(sizes.jobs)
     taskiq = Contestant(
         "taskiq + taskiq-redis",
@@ -81,7 +74,28 @@ def contestants(sizes: Sizes) -> list[Contestant]:
         {},
         lambda probe: probe.keys() - 1,
     )
-    return [*ours, taskiq, dramatiq]
+    return [taskiq, dramatiq]
+
+
+def _bullmq(sizes: Sizes) -> Contestant:
+    script, slots = "bench/peers/bullmq/queue.cjs", str(sizes.concurrency)
+    return Contestant(
+        "BullMQ",
+        ["node", script, "enqueue", str(sizes.jobs), slots],
+        ["node", script, "work", slots],
+        {"NODE_PATH": str(PEER_MODULES)},
+        lambda probe: probe.members("bull:bench:completed"),
+    )
+
+
+def contestants(sizes: Sizes) -> list[Contestant]:
+    """Ours, and the peers whose environments are there."""
+    return [
+        _ours("presswork", sizes, organization_events=False),
+        _ours("presswork + organisation events", sizes, organization_events=True),
+        *(_python_peers(sizes) if PEER_PYTHON.exists() else ()),
+        *([_bullmq(sizes)] if PEER_MODULES.exists() else ()),
+    ]
 
 
 def measure(contestant: Contestant, sizes: Sizes) -> Run:

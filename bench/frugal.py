@@ -1,4 +1,4 @@
-"""(h) The frugal profile: all Redis commands of one job and of a day without jobs, and what that is in jobs a day.
+"""(h) The pay-per-command profile: all Redis commands of one job and of a day without jobs, and the jobs a day.
 
 The real services with FRUGAL=1 and jobs of half a second; commands inside scripts counted, as a host bills them.
 """
@@ -41,7 +41,7 @@ def by_wait(gateway: Service, _: Service) -> None:
 
 
 def by_stream(gateway: Service, notifier: Service) -> None:
-    """Submit, then the event stream to its end, and the reconnect of a browser that is told 204."""
+    """Submit, then the event stream to its end, and the reconnect of a browser, which gets 204."""
     job_id = _call(f"{gateway.url}/api/ai/generate-content", JOB)["jobId"]
     url, last = f"{notifier.url}/api/ai/job-events?jobId={job_id}", ""
     with urllib.request.urlopen(url, timeout=40) as stream:  # noqa: S310 - loopback
@@ -75,7 +75,7 @@ def _settled(probe: Probe) -> Counter[str]:
 
 def run(sizes: Sizes) -> Report:
     """Each way `repetitions` times after a warm-up, then a window without jobs."""
-    report = Report(name="frugal", title="Redis commands in the frugal profile, inside scripts too")
+    report = Report(name="frugal", title="Redis commands in the pay-per-command profile, inside scripts too")
     with (
         fresh_server() as probe,
         service("gateway", probe.url, FRUGAL="1") as gateway,

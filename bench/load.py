@@ -8,7 +8,8 @@ from typing import Final
 
 import msgspec
 
-from shared.job import JobSpec, NewJob, new_job_id
+from shared.job import JobSpec, new_job_id
+from shared.store.transitions import Submit
 
 RESULT: Final = "r" * 600
 PAYLOAD_BYTES: Final = 300
@@ -29,12 +30,12 @@ def _spec(prompt: str) -> JobSpec:
 
 SPEC: Final = _spec("p" * (PAYLOAD_BYTES - len(msgspec.json.encode(_spec("")))))
 PAYLOAD: Final = msgspec.json.encode(SPEC).decode()
-"""The same as JSON: what a peer gets as its argument, and what is posted to a gateway."""
+"""The same as JSON: the argument of a peer, and the body for a gateway."""
 
 
-def new_job(*, delay_ms: int = 0) -> NewJob:
+def new_job(*, delay_ms: int = 0) -> Submit:
     """A job of this load."""
-    return NewJob(id=new_job_id(), spec=SPEC, delay_ms=delay_ms)
+    return Submit(id=new_job_id(), spec=SPEC, delay_ms=delay_ms)
 
 
 class Records:

@@ -1,4 +1,4 @@
-"""Reads what processes cost from /proc, and waits until nobody else needs the machine."""
+"""Reads the cost of processes from /proc, and waits until no other process needs the machine."""
 
 from __future__ import annotations
 

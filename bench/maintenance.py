@@ -16,11 +16,12 @@ from bench.load import new_job
 from bench.report import Report
 from bench.server import Probe, fresh_server
 from bench.sizes import Sizes
-from shared.job import NewJob
 from shared.settings import StoreSettings
+from shared.store.engine.items import JobItem
 from shared.store.job_store import JobStore, open_store
 from shared.store.keys import GROUP, Keys
 from shared.store.maintenance import AUDIT_PAGE
+from shared.store.transitions import Submit
 
 JOBS_PER_WORKER: Final = 50
 LEASE_S: Final = 300.0
@@ -60,7 +61,7 @@ class Scene:
             pipe.execute()
 
     async def make_stale(self) -> None:
-        """Nobody renewed any of the leases for an hour."""
+        """Age all leases by an hour without renewal."""
         stream, start = KEYS.fixed("line"), "-"
         with self.client.pipeline(transaction=False) as pipe:
             while rows := self.client.xpending_range(stream, GROUP, start, "+", 1000):
@@ -79,7 +80,7 @@ class Scene:
         return slowest
 
 
-def _record(job: NewJob, spec: bytes, entry: bytes) -> dict[str, bytes | str | int]:
+def _record(job: Submit, spec: bytes, entry: bytes) -> dict[str, bytes | str | int]:
     ms = entry.split(b"-")[0]
     return {
         "v": 1, "org": job.spec.organization_id, "state": "processing", "spec": spec, "max_attempts": 3,
@@ -96,7 +97,7 @@ async def _audit_entries(scene: Scene) -> None:
 
 
 async def _audit_records(scene: Scene) -> None:
-    items = [(job.id,) for job in scene.jobs[:64]]
+    items = [JobItem(job.id) for job in scene.jobs[:64]]
     await scene.store._calls.run("audit_records", items)
 
 

@@ -1,4 +1,4 @@
-"""Starts what is measured in processes of its own and always ends it."""
+"""Starts measured code in processes of its own and always ends them."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 PEER_PYTHON: Final = ROOT / ".venv-bench" / "bin" / "python"
 """The peers live in an environment of their own (`make bench` makes it): their pins are not ours."""
 
+PEER_MODULES: Final = ROOT / ".venv-bench" / "node_modules"
+"""Those of Node's peers, which are there where npm is."""
+
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 12.0
 
@@ -33,7 +36,7 @@ def free_port() -> int:
 
 
 def _environment(extra: Mapping[str, str]) -> dict[str, str]:
-    # Nothing of this machine's environment may change what is measured.
+    # Nothing of this machine's environment may change the measurement.
     return {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "PYTHONPATH": str(ROOT), **extra}
 
 

@@ -45,7 +45,7 @@ def percentile(values: Iterable[float], share: float) -> float:
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """One benchmark's tables. `figures` are what a later run is compared with; `notes` say what to read with care."""
+    """One benchmark's tables. `figures` are compared with those of a later run; `notes` are caveats."""
 
     name: str
     title: str

@@ -1,4 +1,4 @@
-"""A fresh server per measurement, and what it tells of the commands and the memory it was used for."""
+"""A fresh server per measurement, and its own counts of commands and memory."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ class Probe:
         return int(self._client.xlen(stream))
 
     def members(self, pattern: str) -> int:
-        """Members of all sorted sets that match."""
+        """Members of all sorted sets whose names match."""
         return sum(int(self._client.zcard(name)) for name in self._client.scan_iter(pattern, count=1000))
 
     def completed(self) -> int:
         """Jobs that ended, where none fails: counted, or still a line in the ledger. Never too many: a fold between the
-        two readings moves lines to where was looked already."""
+        two readings moves lines to places that were searched already."""
         keys = Keys()
         return int(self._client.hget(keys.fixed("counts"), "completed") or 0) + int(
             self._client.llen(keys.fixed("ledger"))

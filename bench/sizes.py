@@ -32,6 +32,8 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     """frugal: the window without jobs, of two sleeps at least."""
     memory_jobs: int = 20_000
     streams: int = 2_000
+    settle: float = 2.0
+    """streams: how long open streams rest before memory is read, and how long their CPU is measured."""
     stream_jobs: int = 300
     """streams: jobs whose end is timed at the client while the other streams idle."""
     token_streams: int = 1_000
@@ -40,18 +42,18 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     token_window: float = 12.0
     """tokens: how long is measured while all are open."""
     depths: tuple[int, ...] = (1_000, 100_000, 1_000_000)
-    throttled: tuple[int, ...] = (10, 1_000, 100_000)
+    throttled: tuple[int, ...] = (10, 1_000, 10_000, 100_000)
     """growth: jobs that wait before gates."""
-    maintained: tuple[int, ...] = (10, 1_000, 100_000)
+    maintained: tuple[int, ...] = (10, 1_000, 10_000, 100_000)
     """maintenance: running jobs, and deltas of one of them."""
     script_calls: int = 30
     """growth, maintenance: calls of a script of which the longest counts."""
 
 
 QUICK: Final = Sizes(
-    repetitions=1, jobs=300, quiet_wait=0.0, http_seconds=0.5, paced_jobs=10, idle_warm_up=0.5, idle_seconds=1.0,
-    frugal_seconds=1.0, memory_jobs=300, streams=20, stream_jobs=10, token_streams=20, token_rates=(20.0,),
-    token_window=1.0, depths=(100, 500), throttled=(10, 100), maintained=(10, 100),
+    repetitions=1, jobs=200, quiet_wait=0.0, http_seconds=0.3, paced_jobs=10, rate=100.0, idle_warm_up=0.5,
+    idle_seconds=1.0, frugal_seconds=1.0, memory_jobs=100, streams=20, stream_jobs=10, settle=0.2, token_streams=20,
+    token_rates=(20.0,), token_window=1.0, depths=(100, 500), throttled=(10, 100), maintained=(10, 100),
     script_calls=2,
 )  # fmt: skip
 """Sizes that only show that everything runs."""

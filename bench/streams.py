@@ -30,8 +30,6 @@ OPEN_AT_ONCE: Final = 64
 RUN_MS: Final = 150
 """Running time of a timed job: its stream is open long before it ends."""
 
-SETTLE_S: Final = 2.0
-
 
 class Stream:
     """One browser's connection: HTTP/1.1 over a socket, as little memory here as possible."""
@@ -99,16 +97,16 @@ class Run:
 
 async def _measure(probe: Probe, notifier: Service, ends: Records, sizes: Sizes) -> Run:
     async with open_store(StoreSettings(redis_url=probe.url), client_name="bench-streams") as store:
-        # What the first streams allocate once (buffers, code, caches) belongs to the process, not to a stream.
+        # Memory that the first streams allocate once (buffers, code, caches) belongs to the process, not to a stream.
         first = await _open_idle(store, notifier, min(50, sizes.streams))
-        await asyncio.sleep(SETTLE_S)
+        await asyncio.sleep(sizes.settle)
         before = proportional_set_size(notifier.process.pid)
         idle = await _open_idle(store, notifier, sizes.streams)
-        await asyncio.sleep(SETTLE_S)
+        await asyncio.sleep(sizes.settle)
         after = proportional_set_size(notifier.process.pid)
         cpu = cpu_seconds(notifier.process.pid)
-        await asyncio.sleep(SETTLE_S)
-        cpu = (cpu_seconds(notifier.process.pid) - cpu) / SETTLE_S
+        await asyncio.sleep(sizes.settle)
+        cpu = (cpu_seconds(notifier.process.pid) - cpu) / sizes.settle
         arrived = await _ends(store, notifier, sizes)
         for stream in (*first, *idle):
             stream.writer.close()

@@ -13,13 +13,13 @@ from typing import Final
 from bench.load import RESULT
 from bench.report import Spread
 from bench.server import fresh_server
-from shared.job import JobSpec, NewJob, new_job_id
+from shared.job import JobSpec, new_job_id
 from shared.settings import StoreSettings
 from shared.store.engine import scripts
 from shared.store.job_store import JobStore, open_store
 from shared.store.results import CallReport
 from shared.store.routing import GateLimits, Routing
-from shared.store.transitions import Reroute
+from shared.store.transitions import Reroute, Submit
 
 GATES: Final = tuple(f"vendor:model-{i}" for i in range(8))
 OTHER: Final = "vendor:other"
@@ -30,9 +30,9 @@ def _routing() -> Routing:
     return Routing(chain=(*GATES, OTHER), limits=tuple(GateLimits(gate=gate) for gate in (*GATES, OTHER)))
 
 
-def _job(number: int, route: tuple[str, ...], **more: int) -> NewJob:
+def _job(number: int, route: tuple[str, ...], **more: int) -> Submit:
     spec = JobSpec(project_id=f"p-{number}", user_id="u", organization_id=f"o-{number}", prompt=RESULT[:300])
-    return NewJob(id=new_job_id(), spec=spec, route=route, **more)  # type: ignore[arg-type]  # fields of NewJob
+    return Submit(id=new_job_id(), spec=spec, route=route, **more)  # type: ignore[arg-type]  # fields of Submit
 
 
 async def _throttle(store: JobStore) -> None:
@@ -52,7 +52,7 @@ async def _fill(store: JobStore, count: int) -> None:
 
 
 def _steps(store: JobStore) -> dict[str, Callable[[], Awaitable[object]]]:
-    """One call of each script, and what it meets."""
+    """One call of each script, and the state that it meets."""
     several = 50
 
     async def claim() -> object:

@@ -1,4 +1,4 @@
-"""(h) One worker process that streams from a thousand calls at once: what a token costs and how long it takes.
+"""(h) One worker process that streams from a thousand calls at once: the cost and the delay of a token.
 
 The calls go over HTTP to a stand-in for the vendor, whose text is the moment each token was written. A token's delay is
 from there to where it leaves the adapter in the worker, and to where its event is read by a client of a real notifier:
@@ -8,45 +8,40 @@ the window in which deltas are merged is in the second.
 from __future__ import annotations
 
 import asyncio
-import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import uvloop
 
+from bench import plain_streams
 from bench.load import SPEC
 from bench.machine import CpuMeter, proportional_set_size, wait_for_quiet
-from bench.processes import free_port, running, wait_for_http
+from bench.processes import PEER_PYTHON
 from bench.report import Report, Spread, percentile
 from bench.server import Probe, fresh_server
 from bench.services import Service, service
 from bench.sizes import Sizes
 from bench.stamps import Arrival, arrivals, read_arrivals
-from shared.job import JobSnapshot, JobStatus, NewJob, new_job_id
+from bench.stand_in import OPEN_SECONDS, endless, stand_in, until, until_open, written
+from shared.job import JobSnapshot, JobStatus, new_job_id
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
+from shared.store.transitions import Submit
 from tests.support.llm import LlmServer, llm_server_at
 from tests.support.llm_behaviour import Behaviour, Call
 from tests.support.llm_dialects import STAMP
 from tests.support.sse import Stream
 
 WARM_UP: Final = 8
-"""Jobs before the first reading of memory: what is allocated once belongs to the process, not to a stream."""
+"""Jobs before the first reading of memory: memory that is allocated once belongs to the process, not to a stream."""
 
 LISTENERS: Final = 20
 """Jobs that a client listens to."""
-
-OPEN_SECONDS: Final = 40.0
-"""All calls must be open by then; a gate that was idle opens over eight seconds."""
-
-ROUND: Final = 100
-"""Tokens that a call writes again and again: none ends before all are open and were measured."""
 
 END_SECONDS: Final = 60.0
 
@@ -81,26 +76,9 @@ class Bench(msgspec.Struct, frozen=True):
     stand_in: Service
 
 
-@contextmanager
-def _stand_in() -> Iterator[Service]:
-    port = free_port()
-    with running([sys.executable, "-m", "tests.support.llm_server", "--port", str(port)], {}) as process:
-        wait_for_http(f"http://127.0.0.1:{port}/_stats", process)
-        yield Service(process, port)
-
-
 async def _submit(store: JobStore, jobs: int) -> list[str]:
-    submitted = await asyncio.gather(*(store.submit(NewJob(id=new_job_id(), spec=SPEC)) for _ in range(jobs)))
+    submitted = await asyncio.gather(*(store.submit(Submit(id=new_job_id(), spec=SPEC)) for _ in range(jobs)))
     return [one.job_id for one in submitted]
-
-
-async def _until(condition: Callable[[], object], what: str, seconds: float) -> None:
-    """Wait until the awaited condition is true; RuntimeError when it takes longer."""
-    deadline = time.monotonic() + seconds
-    while not await condition():  # type: ignore[misc]  # the callers' conditions are coroutine functions
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"{what}: not within {seconds:g} s")
-        await asyncio.sleep(0.05)
 
 
 async def _ended(store: JobStore, jobs: Sequence[str], seconds: float) -> list[JobSnapshot]:
@@ -115,7 +93,7 @@ async def _ended(store: JobStore, jobs: Sequence[str], seconds: float) -> list[J
                 return True
             return False
 
-        await _until(over, "all jobs end", seconds)
+        await until(over, "all jobs end", seconds)
     return ended
 
 
@@ -125,10 +103,6 @@ async def _listen(notifier: Service, job_id: str, received: list[Arrival]) -> No
         while (event := await stream.next()) is not None:
             if event.kind == "delta":
                 received.extend(arrivals(event.data["text"], time.time()))
-
-
-async def _written(llm: LlmServer) -> int:
-    return sum(call.tokens for call in await llm.calls())
 
 
 def _lost(worker: Service) -> float:
@@ -141,23 +115,19 @@ def _lost(worker: Service) -> float:
 
 async def _window(bench: Bench, llm: LlmServer, sizes: Sizes) -> tuple[float, float, dict[str, float]]:
     """Measure while all calls are open: when it began and ended, and everything that is counted."""
-
-    async def all_open() -> bool:
-        return (await llm.stats()).open == sizes.token_streams
-
-    await _until(all_open, "all calls are open", OPEN_SECONDS)
-    began, written, commands = time.time(), await _written(llm), bench.probe.commands().total()
+    await until_open(llm, sizes.token_streams)
+    began, before, commands = time.time(), await written(llm), bench.probe.commands().total()
     meter = CpuMeter(
         [bench.worker.process.pid, bench.probe.pid, bench.stand_in.process.pid, bench.notifier.process.pid]
     )
     await asyncio.sleep(sizes.token_window)
     (worker, redis, stand_in, _), others = meter.cores()
     ended = time.time()
-    if not await all_open():
+    if (await llm.stats()).open != sizes.token_streams:
         raise RuntimeError("calls ended while they were measured")
     seconds = ended - began
     return began, ended, {
-        "tokens": (await _written(llm) - written) / seconds,
+        "tokens": (await written(llm) - before) / seconds,
         "commands": (bench.probe.commands().total() - commands) / seconds,
         "worker": worker, "redis": redis, "stand_in": stand_in, "others": others,
     }  # fmt: skip
@@ -182,8 +152,7 @@ async def _measure(bench: Bench, noted: Path, sizes: Sizes, rate: float) -> Run:
         await _ended(store, await _submit(store, WARM_UP), OPEN_SECONDS)
         await llm.reset()
         before = proportional_set_size(bench.worker.process.pid)
-        # Vendors' tokens do not come in step: without a spread, calls that began together would stay together.
-        await llm.behave(Behaviour(tokens=ROUND, gap_s=1 / rate, first_spread_s=1 / rate, stamped=True, endless=True))
+        await llm.behave(endless(rate))
         await asyncio.to_thread(wait_for_quiet, sizes.quiet_wait)
         jobs = await _submit(store, sizes.token_streams)
         received: list[Arrival] = []
@@ -208,7 +177,7 @@ async def _measure(bench: Bench, noted: Path, sizes: Sizes, rate: float) -> Run:
 
 
 def _run(sizes: Sizes, rate: float) -> Run:
-    with tempfile.TemporaryDirectory(prefix="presswork-bench-") as folder, fresh_server() as probe, _stand_in() as llm:
+    with tempfile.TemporaryDirectory(prefix="presswork-bench-") as folder, fresh_server() as probe, stand_in() as llm:
         noted = Path(folder) / "arrivals"
         worker = service(
             "worker", probe.url, WORKER_CONCURRENCY=str(sizes.token_streams), PROVIDERS="openai:gpt-6-luna",
@@ -224,11 +193,14 @@ def _delays(runs: Sequence[Run], what: str) -> list[Spread]:
 
 
 def run(sizes: Sizes) -> Report:
-    """A fresh server, worker, notifier and stand-in for each rate; rates in turns."""
+    """A fresh server, worker, notifier and stand-in for each rate; rates, and the peer if it is there, in turns."""
     found: dict[float, list[Run]] = {rate: [] for rate in sizes.token_rates}
+    plain: dict[float, list[plain_streams.PlainRun]] = {rate: [] for rate in sizes.token_rates}
     for _ in range(sizes.repetitions):
         for rate, runs in found.items():
             runs.append(_run(sizes, rate))
+            if PEER_PYTHON.exists():
+                plain[rate].append(plain_streams.measure(sizes, rate))
     report = Report(name="tokens", title=f"{sizes.token_streams:,} streams in one worker, {sizes.token_window:g} s")
     costs, delays, trouble = [], [], []
     for rate, runs in found.items():
@@ -250,6 +222,8 @@ def run(sizes: Sizes) -> Report:
     columns = ["in worker p50 ms", "p99", "at client p50 ms", "p99", "KiB a stream", "worker MiB"]
     report.add_table(["each stream", *columns], delays)
     report.add_table(["each stream", "leases lost", "jobs attempted twice"], trouble)
+    if PEER_PYTHON.exists():
+        plain_streams.add_to(report, plain)
     return report
 
 

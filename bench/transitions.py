@@ -51,7 +51,7 @@ async def _life(store: JobStore, counted: Counted) -> None:
 
     job = new_job()
     await counted("submit", lambda: store.submit(job))
-    await counted("ring (BZPOPMIN)", lambda: store.wait_for_work(1000))
+    await counted("wake-up (BZPOPMIN)", lambda: store.wait_for_work(1000))
     await counted("claim", claim)
     await counted("append", lambda: store.append(claims[-1], 2, RESULT[:100]))
     await counted("renew", lambda: store.renew("transitions", claims[-1:]))

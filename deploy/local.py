@@ -80,7 +80,7 @@ class Child:
         )
 
     def ready(self) -> bool:
-        """Whether /health/ready answers 200; `obstacle` is what it says if not.
+        """Whether /health/ready answers 200; `obstacle` is the answer if not.
 
         RuntimeError: the process has ended; SettingsInvalid: because something is set wrong.
         """
@@ -220,7 +220,7 @@ def main() -> int:
         if redis_url(environment) is None:
             server = _start_server(data_folder.named(places.data_dir, environment))
             environment["REDIS_URL"] = server.url
-        read_store(environment)  # what all services read: wrong, it is said once
+        read_store(environment)  # read by all services: a fault is reported once
         # On a laptop the browser reaches the notifier directly.
         environment.setdefault("PUBLIC_EVENTS_URL", f"http://{_reach(places.notifier_host)}:{places.notifier_port}")
         children += _children(places, environment)
@@ -229,7 +229,7 @@ def main() -> int:
         say(sys.stderr, f"presswork: {error}")
         return WRONG_SETTING if isinstance(error, SettingsInvalid) else 1
     finally:
-        # The worker first: what it hands back needs the store, and readers should still see it.
+        # The worker first: releasing jobs needs the store, and readers should still see it.
         for child in reversed(children):
             child.stop()
         if server is not None:

@@ -18,7 +18,7 @@ class Service(Protocol):
 
 
 def prepared() -> Callable[[], None]:
-    """For `preexec_fn`: a service dies with the supervisor, and hears no SIGHUP before it can."""
+    """For `preexec_fn`: a service dies with the supervisor, and gets no SIGHUP before it handles it."""
     bound = die_with_parent()
 
     def prepare() -> None:
@@ -44,8 +44,8 @@ def _has_terminal() -> bool:
 
 
 def pass_hang_ups(children: Sequence[Service], stop: threading.Event) -> None:
-    """SIGHUP is passed on: services read again what they can. From a terminal that was closed it sets `stop`; with
-    nohup that is to be outlived."""
+    """SIGHUP is passed on: services read their prices and keys again. From a terminal that was closed it sets `stop`;
+    with nohup that is to be outlived."""
     outlives, had_terminal = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN, _has_terminal()
 
     def received(*_: object) -> None:

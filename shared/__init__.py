@@ -1,1 +1,1 @@
-"""What two services need, or what is part of the state machine of a job."""
+"""Code that two services need, or that is part of the state machine of a job."""

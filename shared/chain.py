@@ -1,4 +1,4 @@
-"""Who may answer: chains of `provider:model` names in order of preference. Pure.
+"""Chains of providers that may answer: `provider:model` names in order of preference. Pure.
 
 A name is also the name of a gate: one per provider and model.
 """
@@ -14,7 +14,7 @@ from shared.errors import SettingsInvalid
 from shared.job import JobSpec
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}:[^\s,=]{1,128}\Z")
-"""A provider's name stands in upper case in the names of its settings (`groq`: PROVIDER_GROQ_KEY). A model's name may
+"""A provider's name appears in upper case in the names of its settings (`groq`: PROVIDER_GROQ_KEY). A model's name may
 hold nearly anything (`llama3.1:8b`, `vendor/model:free`), but nothing that separates names."""
 
 DEFAULT_MODELS: Final[Mapping[str, str]] = {"openai": "gpt-6-luna", "anthropic": "claude-haiku-5-5"}
@@ -23,7 +23,7 @@ DEFAULT_MODELS: Final[Mapping[str, str]] = {"openai": "gpt-6-luna", "anthropic":
 
 
 def parse_chain(text: str) -> tuple[str, ...]:
-    """Entries `provider:model` separated by commas; openai, anthropic and demo alone stand for their default model.
+    """Parse entries `provider:model` separated by commas; openai, anthropic and demo alone mean their default model.
 
     SettingsInvalid for an entry that is no name, and for one that comes twice.
     """
@@ -41,7 +41,7 @@ def parse_chain(text: str) -> tuple[str, ...]:
 
 
 def _complaint(name: str) -> str:
-    """What is wrong with an entry, which itself is shown where it can hold no key."""
+    """The complaint about an entry, which is itself shown where it cannot hold a key."""
     provider, _, model = name.partition(":")
     if model and _NAME.match(name.lower()):
         return f"PROVIDERS: a provider's name is written in lower case: {provider.lower()}"
@@ -53,7 +53,7 @@ def _complaint(name: str) -> str:
 def fleet_chain(providers: str, keys: Mapping[str, str]) -> tuple[str, ...]:
     """The chain of jobs that name none: PROVIDERS, else the providers whose keys are set, else the demo.
 
-    `keys`: provider -> its API key, empty when there is none.
+    `keys`: API key by provider, empty when there is none.
     """
     if providers.strip():
         return parse_chain(providers)
@@ -69,8 +69,8 @@ def split(name: str) -> tuple[str, str]:
 
 
 def route_of(spec: JobSpec, chain: Sequence[str]) -> tuple[str, ...]:
-    """The chain a job asked for: its own, or the entries of `chain` that fit its provider and model; () when it asked
-    for nothing special. What `chain` does not have is kept as it was asked for: another release may have it."""
+    """The chain that a job asked for: its own, or the entries of `chain` that fit its provider and model; () when it
+    asked for nothing special. A model that `chain` does not have is kept: another release may have it."""
     if spec.providers:
         return tuple(spec.providers)
     if spec.provider is None and spec.model is None:

@@ -1,4 +1,4 @@
-"""Every domain error, one class each, so that a caller can name what it handles."""
+"""Domain errors, one class each, so that a caller can name those it handles."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class StoreUnavailable(PressworkError):
 
 
 class QuotaExceeded(StoreUnavailable):
-    """The host counts commands and none are left. `retry_after_s`: when this process will ask again."""
+    """The host counts commands and the quota is used up. `retry_after_s`: seconds until this process will ask again."""
 
     def __init__(self, message: str, *, retry_after_s: float) -> None:
         super().__init__(message)
@@ -24,7 +24,11 @@ class QuotaExceeded(StoreUnavailable):
 
 
 class StoreUnfit(StoreUnavailable):
-    """Redis, or its user, can do less than this service needs; the message names what is missing."""
+    """Redis, or its user, can do less than this service needs; the message names everything missing."""
+
+
+class IdentityUnavailable(StoreUnavailable):
+    """The identity provider's keys could not be fetched, so that its tokens cannot be checked now."""
 
 
 class StoreFull(PressworkError):
@@ -40,11 +44,14 @@ class IdempotencyConflict(PressworkError):
 
 
 class OrganizationLimited(PressworkError):
-    """A limit of the job's organisation refuses it. `limit`: its name, as operators set it."""
+    """A submit would be beyond a limit of its organisation: `limit` is its name, `quota` its value (0: not known), and
+    `retry_after_s` the time until there may be room."""
 
-    def __init__(self, limit: str) -> None:
-        super().__init__(f"the organisation's limit {limit} is reached")
+    def __init__(self, limit: str, quota: int, retry_after_s: float) -> None:
+        super().__init__(limit)
         self.limit = limit
+        self.quota = quota
+        self.retry_after_s = retry_after_s
 
 
 class OrganizationPaused(PressworkError):
@@ -56,8 +63,8 @@ class JobNotFound(PressworkError):
 
 
 class JobUnreadable(PressworkError):
-    """There is a record, and it cannot be shown: it is damaged, or of another release. What can be told of it all the
-    same is here: whose it is and its state as it stands there, empty when not even that can be read."""
+    """The record exists and cannot be shown: it is damaged, or of another release. `organization_id` and `state` are as
+    the record has them, empty when not even they can be read."""
 
     def __init__(self, job_id: str, organization_id: str, state: str) -> None:
         super().__init__(job_id)
@@ -66,8 +73,16 @@ class JobUnreadable(PressworkError):
         self.state = state
 
 
+class KeyNotFound(PressworkError):
+    """No such API key, or it belongs to another organisation."""
+
+
+class TooManyKeys(PressworkError):
+    """The organisation has as many API keys as it may have."""
+
+
 class LeaseLost(PressworkError):
-    """The lease was replaced or the job ended: whatever this worker still holds of it counts no more (I4)."""
+    """The lease was replaced or the job ended: nothing that this worker still has of it counts (I4)."""
 
 
 class SettingsInvalid(PressworkError):

@@ -1,4 +1,4 @@
-"""What a job is: its specification, its states, and what a worker or a reader holds of it. Pure data, no I/O."""
+"""Jobs as data: their specification, their states, and the views that workers and readers have. Pure, no I/O."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ it becomes part of a key it is encoded (`shared/store/keys.py`)."""
 
 SUSPECT_LOSSES: Final = 2
 ISOLATED_LOSSES: Final = 3
-"""Losses of a worker from which on a job is isolated, more and more (`lane_after` in `lua/include/lease.lua`)."""
+"""Losses of a worker from which on a job is isolated, more and more (`queue_after` in `lua/include/lease.lua`)."""
 
 _BASE36: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -51,7 +51,7 @@ TERMINAL: Final = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CA
 
 
 class Priority(StrEnum):
-    """The lane a job waits in."""
+    """The priority by which a job is queued."""
 
     HIGH = "high"
     NORMAL = "normal"
@@ -59,7 +59,7 @@ class Priority(StrEnum):
 
 
 class Effort(StrEnum):
-    """How hard a model is to think before it writes."""
+    """Amount of thinking by a model before it writes."""
 
     LOW = "low"
     MEDIUM = "medium"
@@ -76,11 +76,10 @@ class RetryReason(StrEnum):
 
 
 class JobSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """What the customer asked for; immutable, stored as JSON in the job's record.
+    """The customer's request; immutable, stored as JSON in the job's record.
 
-    `timeout_seconds` bounds one attempt, `max_attempts` counts attempts that used up a try. `providers`: the job's own
-    chain of `provider:model` names in order of preference, instead of the fleet's. `effort`: None: as little as the
-    model can.
+    `timeout_seconds` bounds one attempt, `max_attempts` the attempts that count. `providers`: the job's own chain of
+    `provider:model` names in order of preference, instead of the fleet's. `effort`: None: as little as the model can.
     """
 
     project_id: str
@@ -102,37 +101,15 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     traceparent: str | None = None
 
 
-DEADLINE_MS: Final = 86_400_000
-
-
-class NewJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A job to submit. Durations in ms, from the moment Redis takes it.
-
-    `route`: the gates (`provider:model`) it may pass, in order of preference; empty: the fleet's chain.
-    `own_deadline`: whether its caller set the deadline; None: when it is another one than `DEADLINE_MS`.
-    `idempotency_key` is the client's key; `fingerprint` is a digest of the body it came with.
-    """
-
-    id: str
-    spec: JobSpec
-    route: tuple[str, ...] = ()
-    delay_ms: int = 0
-    deadline_ms: int = DEADLINE_MS
-    own_deadline: bool | None = None
-    idempotency_key: str | None = None
-    fingerprint: str = ""
-
-
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """The right to run one job once: made by `JobStore.claim` alone, every worker transition takes one.
 
-    `token` is the lease: a lane letter and the stream entry id; it has one life (docs/adr/0015). `consumer` is
-    the worker it was made for. `attempt` is a count from 1 and proves nothing. Times are Redis's clock, ms since 1970.
+    `token` is the lease: the letter of a stream and the entry's id; it has one life (docs/adr/0015). `consumer` is the
+    worker it was made for. `attempt` is a count from 1 and proves nothing. Times are Redis's clock, ms since 1970.
     `losses`: how often the job lost its worker, as far as that counts. `gate`: the `provider:model` that has room for
     it, `reserved` its tokens there; `route`: the job's own chain, () for the fleet's; `passed_over`: the gates before
-    it in the chain that had none. `spent`: what earlier attempts cost, `lost_bytes` of text besides that went down with
-    their workers. `logged`: the log holds events of earlier leases; `capped`: its organisation
-    has a cap on running jobs.
+    it in the chain that had none. `spent`: cost of earlier attempts, without `lost_bytes` of text that were lost with
+    their workers. `logged`: the log has events of earlier leases; `capped`: its organisation has a cap on running jobs.
     """
 
     job_id: str
@@ -156,18 +133,18 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def suspect(self) -> bool:
-        """Whether it may be the job that its workers died of: it lost two."""
+        """Whether it may be the job that ended its workers: it lost two."""
         return self.losses >= SUSPECT_LOSSES
 
     @property
     def isolated(self) -> bool:
-        """Whether it runs alone in its worker: it lost three, and a fourth loss must be nobody else's fault."""
+        """Whether it runs alone in its worker: it lost three, and no other job may cause a fourth loss."""
         return self.losses >= ISOLATED_LOSSES
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Tokens of one call. `estimated` when the provider did not report them. `reasoning_tokens`: of the output, those
-    that were thought and are in no text; left out where nobody knows of any."""
+    """Tokens of one call. `estimated` when the provider did not report them. `reasoning_tokens`: the part of the output
+    that was thought and is in no text; left out where it is unknown."""
 
     input_tokens: int
     output_tokens: int
@@ -177,7 +154,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 def reasoning(tokens: int) -> int | msgspec.UnsetType:
-    """For `Usage.reasoning_tokens`: nothing is left out."""
+    """The value for `Usage.reasoning_tokens`: left out when it is 0."""
     return tokens or msgspec.UNSET
 
 
@@ -186,7 +163,7 @@ NANO: Final = 10**9
 
 
 class Spent(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What a job's attempts cost so far. `cost` in nano-USD (1e-9 USD), None when a part of it is unknown."""
+    """Cost of a job's attempts so far. `cost` in nano-USD (1e-9 USD), None when a part of it is unknown."""
 
     usage: Usage
     cost: int | None
@@ -194,7 +171,7 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 class PassedOver(msgspec.Struct, frozen=True, kw_only=True):
     """A provider that came earlier in the chain and did not answer. `reason`: limit (our own), rate_limited (the
-    provider told us to wait), unavailable (too many failures in a row), or the type of the error it answered with."""
+    provider asked to wait), unavailable (too many failures in a row), or the type of its error."""
 
     provider: str
     model: str
@@ -210,10 +187,10 @@ class JobError(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """How a job ended; stored as JSON, part of the terminal event and of job-status.
+    """The end of a job; stored as JSON, part of the terminal event and of job-status.
 
-    `result` is the whole text (of a cancelled job: what came so far). `usage` and `cost_usd` are those of all attempts
-    together, None when unknown. `passed_over`: who should have answered before `provider` and why it did not.
+    `result` is the whole text (of a cancelled job: the text so far). `usage` and `cost_usd` are those of all attempts
+    together, None when unknown. `passed_over`: providers before `provider` in the chain, and why they did not answer.
     """
 
     result: str | None = None
@@ -228,7 +205,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
 
 
 class JobSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """What a record says at one moment. Times are Redis's clock, ms since the epoch."""
+    """A job's state at one moment, from its record. Times are Redis's clock, ms since the epoch."""
 
     id: str
     organization_id: str

@@ -1,4 +1,4 @@
-"""What an operator is told of a setting that is wrong. Pure."""
+"""Messages to an operator about a wrong setting. Pure."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ def complaint(kind: type[msgspec.Struct], field: str, what: str, value: object) 
 
 
 def _service_link(field: str, value: object) -> str:
-    """Kubernetes, and Docker's links, set NAME_PORT=tcp://… in every container beside a service called NAME."""
+    """Advice for an address that Kubernetes, or Docker's links, set as NAME_PORT=tcp://… in every container beside a
+    service called NAME; else empty."""
     if not isinstance(value, str) or not value.startswith(("tcp://", "udp://", "sctp://")):
         return ""
     return (
-        "; it holds the address of a service that is called so, as Kubernetes and Docker set it: turn service links "
+        "; it holds the address of a service with that name, as Kubernetes and Docker set it: turn service links "
         f"off (enableServiceLinks: false), or set {field.upper()} yourself"
     )

@@ -17,22 +17,24 @@ SettingsT = TypeVar("SettingsT", bound=msgspec.Struct)
 
 PositiveSeconds = Annotated[float, msgspec.Meta(gt=0)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Quota = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+"""A limit of each organisation; 0: none."""
 
 FRUGAL: Final = {"lease_seconds": 300.0, "deltas": False, "listing": False, "audit_seconds": 86_400.0}
-"""What else the frugal profile sets. Workers sleep for a lease at most and renew every third of one; an audit reads
-every record once."""
+"""Further settings of the pay-per-command profile. Workers sleep for a lease at most and renew every third of one; an
+audit reads every record once."""
 
 MAX_DEADLINE_SECONDS: Final = 8 * 86_400
 """Longest life of a job before its end: a delay of 7 days and a day to run."""
 
 KEY_PREFIX: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}\Z")
-"""Nothing of it means anything in a pattern of channels or ACL rules, or is a hash tag of a cluster."""
+"""Characters that mean nothing in a pattern of channels or ACL rules, nor in a hash tag of a cluster."""
 
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
 class RestEndpoint(msgspec.Struct, frozen=True):
-    """A Redis that is spoken to over HTTP (Upstash REST). The token never shows, neither here nor in a URL."""
+    """A Redis over HTTP (Upstash REST). The token never shows, neither here nor in a URL."""
 
     url: str
     token: str
@@ -41,23 +43,21 @@ class RestEndpoint(msgspec.Struct, frozen=True):
         return "RestEndpoint(...)"
 
 
-Limit = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
-
-
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What the engine needs to know. Durations in s.
+    """Settings of the engine. Durations in s.
 
-    `key_prefix`: how every key and channel begins; environments that differ in it share a server and nothing else.
-    `lease_seconds`: a worker silent for so long loses its jobs. `result_ttl_seconds`, `log_ttl_seconds`: how long an
-    ended job's record and its deltas stay. `usage_ttl_days`: how long the sums of what an organisation used stay.
-    `timeout_seconds`: how long a caller waits for Redis. `rest`: the REST pair when it is set; `redis_transport`: how
-    the store talks, `auto` is settled at the start (`select_transport.py`). `redis_url_derived`: nobody set the URL, it
-    was made from the pair. `frugal`: the host bills every command (docs/upstash.md). `deltas`: the text is written to
-    the event log while it grows. `listing`: an organisation's jobs can be listed. `audit_seconds`:
-    how often one worker goes through all records.
-    `durability`: what a submit is confirmed by; `wait_replicas`: by how many replicas. `sentinel_username`,
-    `sentinel_password`: what the sentinels ask for. `slot_share`: % of what runs, above which an organisation starts
-    nothing while others may; the limits of each organisation: 0 is none.
+    `key_prefix`: the beginning of every key and channel; environments that differ in it share a server and nothing
+    else. `lease_seconds`: a worker silent for this long loses its jobs. `result_ttl_seconds`, `log_ttl_seconds`: life
+    of an ended job's record and of its deltas. `usage_ttl_days`: life of the sums of an organisation's usage.
+    `timeout_seconds`: how long a caller waits for Redis. `rest`: the REST pair when it is set; `redis_transport`: the
+    transport of the store, `auto` is decided at the start (`select_transport.py`). `redis_url_derived`: the URL was not
+    set, but made from the pair. `frugal`: the host bills every command (docs/upstash.md). `deltas`: the text is written
+    to the event log while it grows. `listing`: an organisation's jobs can be listed. `audit_seconds`: how often one
+    worker reads all records. `durability`: where a submit must be before it is confirmed; `wait_replicas`: on how many
+    replicas. `sentinel_username`, `sentinel_password`: credentials for the sentinels.
+    `organization_submits_per_minute`: how many jobs one organisation may submit in a minute over all gateways; the
+    other limits of each organisation: jobs that run, wait or are delayed, bytes of prompts that wait; 0: no limit.
+    `slot_share`: % of the running jobs above which an organisation starts none while others may; 0: no limit.
     """
 
     redis_url: str
@@ -78,12 +78,13 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     log_ttl_seconds: PositiveSeconds = 900.0
     usage_ttl_days: Annotated[float, msgspec.Meta(ge=1, le=36_500)] = 400.0
     organization_events: bool = False
+    organization_submits_per_minute: Quota = 0
     timeout_seconds: PositiveSeconds = 1.8
     slot_share: Annotated[int, msgspec.Meta(ge=0, le=100)] = 50
-    organization_running_jobs: Limit = 0
-    organization_queued_jobs: Limit = 0
-    organization_queued_bytes: Limit = 0
-    organization_delayed_jobs: Limit = 0
+    organization_running_jobs: Quota = 0
+    organization_queued_jobs: Quota = 0
+    organization_queued_bytes: Quota = 0
+    organization_delayed_jobs: Quota = 0
 
     def __post_init__(self) -> None:
         if not KEY_PREFIX.match(self.key_prefix):
@@ -93,14 +94,14 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def confirming_replicas(self) -> int:
-        """How many replicas must have a submit: one when nothing is said; with `fsync` the master's disk is enough."""
+        """Number of replicas that must have a submit: one by default; with `fsync` the master's disk is enough."""
         if self.wait_replicas is not None:
             return self.wait_replicas
         return int(self.durability == "replicated")
 
     @property
     def profile(self) -> dict[str, object]:
-        """What an operator should know of how Redis is used; no secret in it."""
+        """Facts for an operator on how Redis is used; no secret in them."""
         return {
             "transport": self.redis_transport,
             "frugal": self.frugal,
@@ -111,7 +112,7 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def quiet(self) -> bool:
-        """Nobody is rung when a job starts, only when it ends: without deltas there is nothing to show before."""
+        """Whether starts of jobs are not published, only ends: without deltas there is nothing to show before."""
         return self.frugal and not self.deltas and not self.organization_events
 
     @property
@@ -127,9 +128,9 @@ def _value(mapping: Mapping[str, str], name: str) -> str | None:
 
 def _text(mapping: Mapping[str, str], name: str) -> str | None:
     text = mapping.get(name, "").strip()
-    # Some readers of .env files hand quotes on. A key with quotes would only be refused by its vendor, job by job.
+    # Some readers of .env files keep quotes. A key with quotes would only be refused by its vendor, job by job.
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
-        raise SettingsInvalid(f"{name} stands in quotes: they are part of the value here, leave them out")
+        raise SettingsInvalid(f"remove the quotes around {name}: they are read as part of its value")
     return text or None
 
 
@@ -145,15 +146,15 @@ def _content(mapping: Mapping[str, str], file: str, name: str) -> str | None:
 
 
 def setting(mapping: Mapping[str, str], name: str) -> str | None:
-    """The text of one setting whose name is made of others, read like all of them; None: it is not set.
+    """The text of one setting with a composed name, read like all of them; None: it is not set.
 
-    SettingsInvalid when it stands in quotes, or its file cannot be read.
+    SettingsInvalid when it is in quotes, or its file cannot be read.
     """
     return _value(mapping, name)
 
 
 def entries(text: str) -> list[str]:
-    """What a setting of several values holds: separated by commas, without blanks around them, none empty."""
+    """The values of a setting with several: separated by commas, without blanks around them, none empty."""
     return [entry for part in text.split(",") if (entry := part.strip())]
 
 
@@ -211,7 +212,7 @@ def _given_url(mapping: Mapping[str, str]) -> str | None:
 
 
 def redis_url(mapping: Mapping[str, str]) -> str | None:
-    """Where Redis is: REDIS_URL, KV_URL, else derived from the REST pair; None: nothing is set.
+    """The URL of Redis: REDIS_URL, KV_URL, else derived from the REST pair; None: nothing is set.
 
     Upstash's TCP endpoint is the REST host on port 6379 with TLS and user `default` (its documentation, "Connect Your
     Client"); SettingsInvalid when only half of the pair is there.
@@ -232,7 +233,7 @@ def read_store(mapping: Mapping[str, str]) -> StoreSettings:
     rest = rest_endpoint(mapping)
     _host(url)
     settings = read(mapping, StoreSettings, redis_url=url, rest=rest, redis_url_derived=_given_url(mapping) is None)
-    return _thrifty(mapping, settings)
+    return _pay_per_command(mapping, settings)
 
 
 def _host(url: str) -> str:
@@ -242,8 +243,9 @@ def _host(url: str) -> str:
         raise SettingsInvalid("REDIS_URL cannot be read: are user and password percent-encoded?") from None
 
 
-def _thrifty(mapping: Mapping[str, str], settings: StoreSettings) -> StoreSettings:
-    """The frugal profile: on by itself where the host is known to bill commands. What is set by hand stays as set."""
+def _pay_per_command(mapping: Mapping[str, str], settings: StoreSettings) -> StoreSettings:
+    """Apply the pay-per-command profile: on by itself where the host is known to bill commands. Settings set by hand
+    are kept."""
     if _value(mapping, "FRUGAL") is None:
         settings = msgspec.structs.replace(settings, frugal=_host(settings.redis_url).endswith(".upstash.io"))
     if not settings.frugal:

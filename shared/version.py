@@ -1,4 +1,4 @@
-"""The release that this tree is; pyproject.toml says the same."""
+"""The release of this tree, as in pyproject.toml."""
 
 from __future__ import annotations
 

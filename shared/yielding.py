@@ -1,4 +1,4 @@
-"""Long work in pieces: others on the event loop have their turn in between."""
+"""Long work in pieces: other tasks of the event loop run in between."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import time
 from typing import Final
 
 PIECE_S: Final = 0.005
-"""Work goes on for so long at a time."""
+"""Seconds for which work goes on before it yields."""
 
 
-class Turns:
-    """Of one piece of long work, which awaits `give` between steps that are short themselves."""
+class Yields:
+    """Yields of one piece of long work, which awaits `give` between steps that are short themselves."""
 
     __slots__ = ("_began",)
 

@@ -6,12 +6,18 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from shared.settings import StoreSettings
 from shared.store.connection.connector import RedisSettings, new_connection
 from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import JobStore, open_store
+from tests.support.llm import LlmServer, llm_server_at, llm_server_process
+from tests.support.upstash import Upstash, running_upstash
+
+hypothesis.settings.register_profile("presswork", deadline=None)  # a busy machine is no finding
+hypothesis.settings.load_profile("presswork")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -48,3 +54,24 @@ async def store(redis_url: str) -> AsyncIterator[JobStore]:
     """A store on an empty server, with a lease of 2 s."""
     async with open_store(StoreSettings(redis_url=redis_url, lease_seconds=2.0), client_name="test") as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def llm_port() -> Iterator[int]:
+    """Our stand-in for language models, one for all tests of this test worker."""
+    with llm_server_process() as port:
+        yield port
+
+
+@pytest.fixture
+async def llm(llm_port: int) -> AsyncIterator[LlmServer]:
+    """Our own stand-in as if just started."""
+    async with llm_server_at(llm_port) as server:
+        yield server
+
+
+@pytest.fixture
+async def upstash(redis_url: str) -> AsyncIterator[Upstash]:
+    """An endpoint of Redis over REST, before an empty server."""
+    async with running_upstash(redis_url) as running:
+        yield running

@@ -1,7 +1,7 @@
 """`deploy.vercel.with_streams:app`: gateway and event streams in one function, so that everything has one origin.
 
 A function may answer for so long and no longer. The streams are closed before that, on purpose, and go on where they
-were in the next request. Needs a Redis that speaks TCP: what the bell hears does not come over REST.
+were in the next request. Needs a Redis that speaks TCP: notifications do not come over REST.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ const WORDS = { queued: 'Waiting', processing: 'Writing', completed: 'Done', fai
 const element = (id) => document.getElementById(id);
 let job = null;
 let following = new AbortController();
-// What the user's last click came to, when that is no good: it stays while an earlier job goes on.
+// The error of the user's last click: it stays while an earlier job goes on.
 let problem = '';
 // The job that is being cancelled.
 let cancelling = null;
@@ -57,7 +57,7 @@ function watch(next) {
   if (job) follow(job, api, show, following.signal);
 }
 
-// The address of a job's stream: what the gateway said, else where this page expects it.
+// The address of a job's stream: the gateway's link, else the one that this page expects.
 function eventsUrl(path) {
   return new URL(path, events || api || location.origin).href;
 }
@@ -88,24 +88,24 @@ element('cancel').addEventListener('click', async () => {
   cancelling = asked;
   complain('');
   const answer = await fetch(`${api}/api/ai/jobs/${asked.id}/cancel`, { method: 'POST' }).catch(() => null);
-  // Whether it was cancelled or had just ended (409), the stream or the next poll tells.
+  // The stream or the next poll shows whether it was cancelled or had just ended (409).
   if (answer?.ok || answer?.status === 409 || job !== asked || asked.ended) return;
   cancelling = null;
   complain(`It could not be cancelled (${answer?.status ?? 'no answer'})`);
 });
 
-// A reload, the back button, an address that was typed in or handed on: it says which job is shown.
+// A reload, the back button, an address that was typed in or shared: it names the job to show.
 function openAddress(saved = null) {
   const id = location.hash.slice(1);
   if (id === (job?.id ?? '')) return;
   if (!JOB_ID.test(id)) return watch(null);
-  // Without what was saved the stream begins at the job's first event: nothing is lost either way.
+  // Without saved state the stream begins at the job's first event: nothing is lost either way.
   watch(saved?.id === id ? new Job(id, saved.eventsUrl, saved) : new Job(id, eventsUrl(`/api/ai/job-events?jobId=${id}`)));
 }
 
 window.addEventListener('pagehide', () => keep(SAVED, job?.save() ?? null));
 window.addEventListener('hashchange', () => openAddress());
-// Back from the browser's cache of whole pages: whatever was open then is closed now.
+// Back from the browser's cache of whole pages: connections that were open then are closed now.
 window.addEventListener('pageshow', (event) => {
   if (event.persisted && job && !job.ended) watch(job);
 });

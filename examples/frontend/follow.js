@@ -3,16 +3,16 @@
 import { KINDS } from './job.js';
 import { pause, retryAfter } from './patience.js';
 
-// So many connections in a row that brought nothing, and the stream is given up for the length of a poll.
+// Connections in a row without an event after which the page polls once instead of streaming.
 const PATIENCE = 3;
 
-// A connection that held for so long was one, though it may have been silent.
+// Time in ms after which a silent connection counts as a good one.
 const HELD_MS = 5000;
 
-// job-status answers as soon as the job ends, or after so many seconds.
+// Seconds after which job-status answers at the latest; it answers earlier when the job ends.
 const WAIT_SECONDS = 20;
 
-// So often in a row must a job be unknown: a replica of the database may not have heard of a new one yet.
+// Answers in a row by which a job counts as unknown: a replica of the database may not have a new one yet.
 const UNKNOWN = 2;
 
 // Calls `show` after every change. `signal` stops it.
@@ -59,7 +59,7 @@ function stream(job, show, signal) {
 async function poll(job, api, show, signal) {
   const answer = await fetch(`${api}/api/ai/job-status?jobId=${job.id}&wait=${WAIT_SECONDS}`, { signal }).catch(() => null);
   if (signal.aborted) return;
-  const known = answer?.ok === true && job.look(await answer.json().catch(() => null));
+  const known = answer?.ok === true && job.update(await answer.json().catch(() => null));
   job.unknown = answer?.status === 404 ? job.unknown + 1 : 0;
   if (job.unknown >= UNKNOWN) {
     job.finish('failed', { error: { message: 'There is no such job any more' } });

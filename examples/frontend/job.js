@@ -23,7 +23,7 @@ export class Job {
     // Whether `text` may lack something that the result has: after a gap, or when the end came by polling.
     this.partial = saved.partial ?? false;
     this.end = saved.end ?? null;
-    // How often in a row job-status knew of no such job.
+    // Answers in a row by which job-status knew no such job.
     this.unknown = 0;
   }
 
@@ -54,9 +54,9 @@ export class Job {
     }
   }
 
-  // What job-status says. It has no text before the end. Whether it was an answer about this job at all: what stands
-  // between may answer 200 with something else.
-  look(view) {
+  // Takes an answer of job-status, which has no text before the end. False when it is not about this job: a proxy
+  // may answer 200 with something else.
+  update(view) {
     if (view?.jobId !== this.id || !STATUSES.includes(view.status)) return false;
     if (ENDS.includes(view.status)) {
       this.partial = true;

@@ -1,4 +1,4 @@
-// What this tab keeps over a reload. A browser may forbid it: then a reload forgets, and nothing else breaks.
+// State that this tab keeps over a reload. A browser may forbid it: then a reload forgets it, and nothing else breaks.
 
 export function keep(name, value) {
   try {

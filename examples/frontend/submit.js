@@ -6,7 +6,7 @@ import { keep, recall } from './session.js';
 const KEYS = 'presswork-key';
 const TRIES = 4;
 
-// The service, or what stands before it, cannot tell now. So does an acceptance that was cut off. All else is final.
+// Statuses of a service, or a proxy before it, that is away for now: sent again, as is a lost answer. All else is final.
 const AGAIN = [502, 503, 504];
 
 // The key under which this body is sent until its fate is known: also after a reload, and when the user tries again.
@@ -18,8 +18,8 @@ function keyOf(text) {
   return key;
 }
 
-// The gateway's answer. An error's message is for the user; `tell` gets what there is to say meanwhile.
-export async function send(api, body, tell) {
+// The gateway's answer. An error's message is for the user; `report` gets messages before the answer.
+export async function send(api, body, report) {
   const text = JSON.stringify(body);
   const headers = { 'Content-Type': 'application/json', 'Idempotency-Key': keyOf(text) };
   for (let tries = 1; ; tries += 1) {
@@ -32,7 +32,7 @@ export async function send(api, body, tell) {
     if (refused || tries === TRIES) {
       throw new Error([content?.title ?? reason(answer), content?.detail].filter(Boolean).join(': '));
     }
-    tell('The service does not answer; it is tried again');
+    report('The service does not answer; it is tried again');
     await pause(retryAfter(answer, tries));
   }
 }

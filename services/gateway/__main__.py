@@ -1,10 +1,11 @@
-"""`python -m services.gateway` serves; `python -m services.gateway hash-token` makes a line for API_TOKENS."""
+"""`python -m services.gateway` serves; `… hash-token` makes a line for API_TOKENS; `… keys` administers API keys."""
 
 from __future__ import annotations
 
 import os
 import sys
 
+from services.gateway import key_command
 from services.gateway.app import run
 from shared.http.auth import hash_token
 from shared.server import serve
@@ -23,8 +24,10 @@ def main(arguments: list[str]) -> int:
     """The exit status: 0 after a clean stop, 2 with one line for a bad setting or argument."""
     if arguments == ["hash-token"]:
         return _hash_token()
+    if arguments[:1] == ["keys"]:
+        return key_command.main(arguments[1:], os.environ)
     if arguments:
-        say(sys.stderr, "usage: python -m services.gateway [hash-token]")
+        say(sys.stderr, "usage: python -m services.gateway [hash-token | keys create|list|revoke …]")
         return 2
     return serve.run("gateway", run(os.environ))
 

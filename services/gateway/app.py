@@ -6,46 +6,33 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
-from litestar import Router
 from litestar.types import ASGIApp, ControllerRouterHandler
 
+from services.gateway.admin.routes import admin_router
 from services.gateway.docs import document
 from services.gateway.docs.openapi import OpenApiCall
 from services.gateway.docs.page import page_routes
-from services.gateway.http.bodies import Posts
-from services.gateway.http.responses import Links
-from services.gateway.jobs.cancel import CancelCall
-from services.gateway.jobs.finder import JobFinder
-from services.gateway.jobs.listing import ListingCall
-from services.gateway.jobs.retry import RetryCall
-from services.gateway.jobs.status import StatusCall
-from services.gateway.jobs.usage import UsageCall
+from services.gateway.routers import Calls
 from services.gateway.settings import GatewaySettings
 from services.gateway.stats.gauges import QueueGauges
-from services.gateway.stats.queue_stats import QueueStatsCall
-from services.gateway.stats.stats_cache import FRUGAL_KEPT_S, StatsCache
-from services.gateway.submit.admission import Admission
-from services.gateway.submit.batch import BatchCall
-from services.gateway.submit.new_jobs import JobMaker
-from services.gateway.submit.single import SubmitCall
-from services.gateway.waiting.awaited_jobs import AwaitedJobs
 from shared.http import access
-from shared.http.auth import Authenticator
-from shared.http.health import NO_STORE, ops_routes
+from shared.http.health import ops_routes
 from shared.http.problems import DRAINING, Problem
+from shared.identity.authenticator import Authenticator
 from shared.server import serve
 from shared.server.connections import capacity
-from shared.settings import StoreSettings, read, read_store
+from shared.server.metrics_port import metrics_apart
+from shared.settings import read, read_store
 from shared.store.connection import select_transport
 from shared.store.job_store import JobStore, open_store
 from shared.store.preflight.requirements import Role
 from shared.store.routing import Routing
-from shared.streams.hub import Hub
-from shared.streams.response import WithTransport
 from shared.streams.routes import Streams
+from shared.streams.sse import WithTransport
+from shared.streams.subscription import Hub
 from shared.telemetry import logs
-from shared.telemetry.command_budget import reported
-from shared.telemetry.metrics import QueueMetrics, RedisMetrics, StreamMetrics, SubmitMetrics, new_registry
+from shared.telemetry.command_budget import RedisMetrics, reported
+from shared.telemetry.metrics import QueueMetrics, StreamMetrics, new_registry
 
 
 @asynccontextmanager
@@ -53,84 +40,51 @@ async def open_app(
     settings: GatewaySettings, mapping: Mapping[str, str], stop: asyncio.Event
 ) -> AsyncIterator[ASGIApp]:
     """The application, for the length of the block. `stop` ends waiting calls; SettingsInvalid for a bad setting."""
-    authenticator = Authenticator(
-        settings.api_tokens, host=settings.gateway_host, allow_anonymous=settings.allow_anonymous
-    )
-    access.check(settings, host=settings.gateway_host)
-    links, maker = Links(settings.public_events_url), JobMaker(settings)
     registry = new_registry("gateway")
+    authenticator = Authenticator(settings, host=settings.gateway_host, registry=registry)
+    access.check(settings, host=settings.gateway_host)
     redis = RedisMetrics(registry)
-    store_settings = await select_transport.settle(read_store(mapping), may_use_rest=True)
+    store_settings = await select_transport.select(read_store(mapping), may_use_rest=True)
     opened = open_store(
         store_settings, client_name="presswork-gateway", role=Role.GATEWAY, observer=redis.observe,
         routing=Routing(chain=settings.chain),
     )  # fmt: skip
 
-    async with opened as store:
+    async with opened as store, authenticator.knowing(store, writes=True) as signer:
         await store.check()
         redis.show_quota(lambda: store.quota_exceeded)
-        stats = StatsCache(store.queries.stats, _kept_seconds(settings, store_settings))
-        admission = Admission(store, stats, settings.max_queued_jobs)
-        awaited, finder = AwaitedJobs(store), JobFinder(store)
-        submits = SubmitMetrics(registry)
-
-        posts = Posts(authenticator, submits.refused)
-        single = SubmitCall(posts, maker=maker, admission=admission, awaited=awaited, metrics=submits, links=links)
-        raw = Router(
-            document.API,
-            route_handlers=[single.route(), BatchCall(single, posts, maker, admission, submits).route()],
-        )
-        typed = Router(
-            document.API,
-            route_handlers=[
-                StatusCall(store, finder, awaited, stop).route(),
-                ListingCall(store).route(),
-                QueueStatsCall(stats, redis.meter).route(),
-                UsageCall(store).route(),
-                CancelCall(store, finder, stop).route(),
-                RetryCall(store, finder, maker=maker, admission=admission, metrics=submits, links=links).route(),
-            ],
-            dependencies={"identity": authenticator.provide()},
-            response_headers=[NO_STORE],
-            tags=["jobs"],
-            security=[{"bearer": []}] if authenticator.required else None,
-        )
-        gauges = QueueGauges(store, stats, QueueMetrics(registry))
-        ops = ops_routes(ready=_ready(store, stop), live=_live, registry=registry, before_scrape=gauges.refresh)
-        api = document.generate(typed, ops, settings.models, settings.public_events_url)
-
+        calls = Calls(store, settings, authenticator=authenticator, signer=signer, registry=registry, stop=stop)
+        gauges = QueueGauges(store, calls.stats, QueueMetrics(registry))
         hub = Hub(_streams(settings), stream_metrics := StreamMetrics(registry))
-        routers: list[ControllerRouterHandler] = [
-            raw,
-            typed,
-            *ops,
-            OpenApiCall(api).route(),
-            *page_routes(),
-            Streams(store, hub, authenticator, stream_metrics, settings).route(),
-        ]
+        streams = Streams(store, hub, authenticator, stream_metrics, settings, open_streams=calls.streams)
+
+        typed, admin = calls.typed(redis.meter), admin_router(store, authenticator)
+        shown = registry if settings.metrics_port is None else None
+        ops = ops_routes(ready=_ready(store, stop), live=_live, registry=shown, before_scrape=gauges.refresh)
+        api = document.generate(
+            [typed, admin], ops, settings.models, settings.public_events_url, secured=authenticator.required
+        )
+        pages: list[ControllerRouterHandler] = [OpenApiCall(api).route(), *page_routes(), streams.route()]
+        routers = [calls.raw(), typed, admin, *ops, *pages]
+
         draining = asyncio.create_task(_drain(stop, hub), name="drain")
+        scraped = metrics_apart(settings, registry, gauges.refresh)
         try:
-            async with reported(redis.meter, **store_settings.profile):
+            async with scraped, reported(redis.meter, **store_settings.profile):
                 yield WithTransport(serve.application(routers, settings, host=settings.gateway_host))
         finally:
             draining.cancel()
-            await admission.aclose()
+            await calls.admission.aclose()
 
 
 def _streams(settings: GatewaySettings) -> int:
-    """Limit of event streams: half of all connections, so that they never keep calls out."""
+    """Most event streams: half of all connections, so that they never keep calls out."""
     return min(settings.notifier_max_connections, max(1, capacity(settings.gateway_max_connections) // 2))
 
 
 async def _drain(stop: asyncio.Event, hub: Hub) -> None:
     await stop.wait()
     await hub.drain()
-
-
-def _kept_seconds(settings: GatewaySettings, store: StoreSettings) -> float:
-    if settings.stats_kept_seconds is not None:
-        return settings.stats_kept_seconds
-    return FRUGAL_KEPT_S if store.frugal else 0.0
 
 
 def _ready(store: JobStore, stop: asyncio.Event) -> Callable[[], Awaitable[None]]:
@@ -143,12 +97,12 @@ def _ready(store: JobStore, stop: asyncio.Event) -> Callable[[], Awaitable[None]
 
 
 async def _live() -> bool:
-    """The gateway has no loop that could be stuck without this answer being stuck too."""
+    """Answer that the gateway is alive: it has no loop that could be stuck without this answer being stuck too."""
     return True
 
 
 async def run(mapping: Mapping[str, str]) -> None:
-    """Serve until SIGTERM or SIGINT. SettingsInvalid with one line when something is set wrong."""
+    """Serve until SIGTERM or SIGINT. SettingsInvalid with one line for a bad setting."""
     settings = read(mapping, GatewaySettings)
     logs.configure("gateway", settings.log_level)
     stop = asyncio.Event()

@@ -17,8 +17,8 @@ from shared.settings import read
 from shared.telemetry import logs
 
 STREAM_SECONDS: Final = "50"
-"""Below the 60 s that such a function may take (`maxDuration` in deploy/vercel/gateway/vercel.json): its event streams
-are closed before that, and their browsers come back to where they were."""
+"""Longest event stream in s, below the 60 s of such a function (`maxDuration` in deploy/vercel/gateway/vercel.json):
+the browser reconnects and goes on where it was."""
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 
 from shared.chain import fleet_chain, split
-from shared.settings import MAX_DEADLINE_SECONDS, Port
+from shared.settings import MAX_DEADLINE_SECONDS, Port, Quota
 from shared.streams.settings import StreamSettings
 
 
@@ -16,16 +16,15 @@ class GatewaySettings(StreamSettings, frozen=True, kw_only=True):
 
     `public_events_url`: origin of the notifier as browsers reach it; empty: the links to events are relative.
     `providers`: `provider:model` entries separated by commas, in order of preference; empty: the default models of the
-    providers whose keys are set, else the demo. The keys are used for nothing else.
-    `gateway_max_connections`: beyond so many the longest silent one gives way to a new one.
-    `max_queued_jobs`: beyond so many waiting jobs new ones are refused. `stats_kept_seconds`: how old counts may be;
-    None: exact, in the frugal profile a minute.
+    providers whose keys are set, else the demo. The keys are used for nothing else. `gateway_max_connections`: beyond
+    these a new one closes the one that was silent longest. `max_queued_jobs`: number of waiting jobs from which on new
+    ones are refused. `stats_kept_seconds`: largest age of counts; None: exact, in the pay-per-command profile a minute.
+    `organization_long_polls`, `organization_body_bytes`: how many calls of one organisation may wait at once, and how
+    many bytes of its bodies may be read at once; 0: no limit.
     """
 
     gateway_host: str = "127.0.0.1"
     gateway_port: Port = 8000
-    api_tokens: str = ""
-    allow_anonymous: bool = False
     public_events_url: str = ""
     providers: str = ""
     openai_api_key: str = ""
@@ -36,6 +35,8 @@ class GatewaySettings(StreamSettings, frozen=True, kw_only=True):
     max_attempts: Annotated[int, msgspec.Meta(ge=1, le=10)] = 3
     job_timeout_seconds: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 300.0
     deadline_seconds: Annotated[float, msgspec.Meta(ge=1, le=MAX_DEADLINE_SECONDS)] = 86_400.0
+    organization_long_polls: Quota = 0
+    organization_body_bytes: Quota = 0
     log_level: str = "INFO"
 
     @property

@@ -20,7 +20,7 @@ async def main() -> None:
     logs.configure("notifier", settings.log_level)
     stop = asyncio.Event()
     with set_by_signals(stop):
-        await app.run(settings, await select_transport.settle(read_store(os.environ), may_use_rest=False), stop)
+        await app.run(settings, await select_transport.select(read_store(os.environ), may_use_rest=False), stop)
 
 
 if __name__ == "__main__":

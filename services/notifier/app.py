@@ -1,4 +1,4 @@
-"""Composition root of the notifier: builds everything from settings and serves until it is told to stop."""
+"""Composition root of the notifier: builds everything from settings and serves until it is asked to stop."""
 
 from __future__ import annotations
 
@@ -11,25 +11,27 @@ from prometheus_client import CollectorRegistry
 
 from services.notifier.settings import NotifierSettings
 from shared.http import access
-from shared.http.auth import Authenticator
 from shared.http.health import ops_routes
+from shared.http.organization_limits import STREAMS, InUse
 from shared.http.problems import DRAINING, Problem
+from shared.identity.authenticator import Authenticator
 from shared.server.connections import capacity
+from shared.server.metrics_port import metrics_apart
 from shared.server.serve import application, serve
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.preflight.requirements import Role
-from shared.streams.hub import Hub
-from shared.streams.response import WithTransport
 from shared.streams.routes import Streams
-from shared.telemetry.command_budget import reported
-from shared.telemetry.metrics import RedisMetrics, StreamMetrics, new_registry
+from shared.streams.sse import WithTransport
+from shared.streams.subscription import Hub
+from shared.telemetry.command_budget import RedisMetrics, reported
+from shared.telemetry.metrics import LimitMetrics, StreamMetrics, new_registry
 
 REQUESTS = 100
-"""Connections besides the streams: health, metrics, and what asks for a stream and hears that there are too many."""
+"""Connections besides the streams: health, metrics, and requests that are refused for too many streams."""
 
 GRACE_SECONDS = 2
-"""How long other answers may take after SIGTERM; the streams end by themselves before that."""
+"""Time for other responses after SIGTERM, in s; the streams end by themselves before that."""
 
 
 def _application(
@@ -47,32 +49,34 @@ def _application(
         await store.ping()
 
     async def live() -> bool:
-        return True  # whoever reads this was served by the loop that serves the streams
+        return True  # its reader was served by the loop that serves the streams
 
-    streams = Streams(store, hub, authenticator, metrics, settings)
-    handlers = [streams.route(), *ops_routes(ready=ready, live=live, registry=registry)]
+    open_streams = InUse(STREAMS, lambda _: settings.organization_streams, LimitMetrics(registry).refusals)
+    streams = Streams(store, hub, authenticator, metrics, settings, open_streams=open_streams)
+    shown = registry if settings.metrics_port is None else None
+    handlers = [streams.route(), *ops_routes(ready=ready, live=live, registry=shown)]
     return WithTransport(application(handlers, settings, host=settings.notifier_host))
 
 
 def _streams(wanted: int) -> int:
-    """How many streams there may be: every one is an open file."""
+    """Most streams at once: each is an open file."""
     return min(wanted, max(1, capacity(wanted + REQUESTS) - REQUESTS))
 
 
 @asynccontextmanager
 async def open_app(settings: NotifierSettings, store_settings: StoreSettings) -> AsyncIterator[tuple[ASGIApp, Hub]]:
     """The application and the hub that ends its streams, for the length of the block. SettingsInvalid."""
-    authenticator = Authenticator(
-        settings.api_tokens, host=settings.notifier_host, allow_anonymous=settings.allow_anonymous
-    )
-    access.check(settings, host=settings.notifier_host)
     registry = new_registry("notifier")
+    authenticator = Authenticator(settings, host=settings.notifier_host, registry=registry)
+    access.check(settings, host=settings.notifier_host)
     metrics = StreamMetrics(registry)
     hub = Hub(_streams(settings.notifier_max_connections), metrics)
     redis = RedisMetrics(registry)
     opened = open_store(store_settings, client_name="presswork-notifier", role=Role.NOTIFIER, observer=redis.observe)
     async with (
         opened as store,
+        authenticator.knowing(store, writes=False),
+        metrics_apart(settings, registry),
         reported(redis.meter, **store_settings.profile),
     ):
         redis.show_quota(lambda: store.quota_exceeded)

@@ -22,7 +22,7 @@ async def open_notifier(mapping: Mapping[str, str] = os.environ) -> AsyncIterato
     logs.configure("notifier")  # as the settings say once they are read
     settings = read(mapping, NotifierSettings, notifier_host=ANYWHERE)
     logs.configure("notifier", settings.log_level)
-    store_settings = await select_transport.settle(read_store(mapping), may_use_rest=False)
+    store_settings = await select_transport.select(read_store(mapping), may_use_rest=False)
     async with open_app(settings, store_settings) as (opened, _):
         yield opened
 

@@ -7,10 +7,8 @@ from shared.streams.settings import StreamSettings
 
 
 class NotifierSettings(StreamSettings, frozen=True, kw_only=True):
-    """Where it listens and whom it serves."""
+    """Address, callers and limits of streams."""
 
     notifier_host: str = "127.0.0.1"
     notifier_port: Port = 8001
-    api_tokens: str = ""
-    allow_anonymous: bool = False
     log_level: str = "INFO"

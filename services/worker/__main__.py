@@ -34,7 +34,7 @@ async def main() -> None:
     logs.configure("worker", settings.log_level)
     for name in unused_servers(os.environ, settings.chain):
         structlog.get_logger(__name__).warning("provider_unused", settings=f"PROVIDER_{name}_…")
-    store_settings = await select_transport.settle(read_store(os.environ), may_use_rest=False)
+    store_settings = await select_transport.select(read_store(os.environ), may_use_rest=False)
     app.leave(await app.run(settings, store_settings, stop, stop_now=stop_now, reload=reload))
 
 

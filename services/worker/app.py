@@ -16,9 +16,10 @@ import structlog
 from litestar.types import ASGIApp
 from prometheus_client import CollectorRegistry
 
+from services.worker.attribution import Attribution
 from services.worker.execution.attempt import TRANSIENT, StopReason
+from services.worker.execution.attempt_cost import CallMetrics
 from services.worker.execution.attempt_runner import Dependencies
-from services.worker.execution.call_metrics import CallMetrics
 from services.worker.execution.finalization import Finalizer
 from services.worker.execution.gate_reports import GateReports
 from services.worker.execution.pool import Pool
@@ -45,11 +46,11 @@ from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.preflight.requirements import Role
 from shared.store.routing import Routing
-from shared.telemetry.command_budget import reported
-from shared.telemetry.metrics import RedisMetrics, WorkerMetrics, new_registry
+from shared.telemetry.command_budget import RedisMetrics, reported
+from shared.telemetry.metrics import WorkerMetrics, new_registry
 
 RELEASE_SECONDS: Final = 1.2
-"""How long releasing the jobs may take after the drain: platforms kill 10 s after SIGTERM (Cloud Run)."""
+"""Time to release the jobs after the drain, in s: platforms kill 10 s after SIGTERM (Cloud Run)."""
 
 METRICS_CONNECTIONS: Final = 100
 """Of probes and scrapers: however many connect, the worker keeps its files for Redis and providers."""
@@ -81,8 +82,9 @@ class Worker:
 
         lease_s = store.settings.lease_seconds
         timers, gates, calls = Timers(lease_s), GateReports(store, paths), CallMetrics(metrics.calls)
+        attribution = _attribution(settings, store, providers)
         shared = Dependencies(
-            providers=providers, store=store, gates=gates, metrics=calls,
+            providers=providers, store=store, gates=gates, metrics=calls, attribution=attribution,
             finalizer=Finalizer(store, metrics, calls, timers, patience_s=3 * lease_s + 2.0),
             silence=SilenceLimits(settings.first_token_seconds, settings.token_gap_seconds, settings.thinking_seconds),
         )  # fmt: skip
@@ -96,7 +98,7 @@ class Worker:
         self._audit = Audit(store, self.name)
         self._consumer = Consumer(
             store, self.name, pool=pool, gates=gates, timers=timers, watch=watch, recovery=self._recovery,
-            promotion=self._promotion,
+            promotion=self._promotion, attribution=attribution,
         )  # fmt: skip
         loops = (self._renewal, self._recovery, self._promotion, self._audit)
         self._liveness = Liveness(store, pool, self._consumer, [loop.heartbeat for loop in loops])
@@ -104,7 +106,7 @@ class Worker:
 
     @property
     def stuck(self) -> int:
-        """How many tasks live on although their jobs were taken from them."""
+        """Number of tasks that live on although their jobs were taken from them."""
         return len(self._pool.stuck)
 
     async def run(self, stop: asyncio.Event, stop_now: asyncio.Event | None = None) -> None:
@@ -171,6 +173,14 @@ class Worker:
             await self._store.maintenance.leave(self.name)
         except TRANSIENT:
             _log.warning("consumer_not_removed")
+
+
+def _attribution(settings: WorkerSettings, store: JobStore, providers: Mapping[str, Provider]) -> Attribution:
+    """Nothing is asked of Redis where no call leaves this process."""
+    wanted = settings.attribution != "off" and any(provider.gated for provider in providers.values())
+    return Attribution(
+        settings.attribution_secret if wanted else "", load=store.maintenance.attribution_secret if wanted else None
+    )
 
 
 def _operations(settings: WorkerSettings, worker: Worker, store: JobStore, registry: CollectorRegistry) -> ASGIApp:

@@ -13,11 +13,11 @@ from services.worker.loops.supervision import Heartbeat
 from shared.store.job_store import JobStore
 
 MARGIN_S: Final = 5.0
-"""How late a loop may be beyond two leases before the worker counts as dead."""
+"""Delay of a loop, in s beyond two leases, from which on the worker counts as dead."""
 
 
 class Liveness:
-    """Of one worker. `draining`: it claims nothing any more."""
+    """Liveness of one worker. `draining`: it claims nothing any more."""
 
     def __init__(self, store: JobStore, pool: Pool, consumer: Consumer, heartbeats: Sequence[Heartbeat]) -> None:
         self._store = store

@@ -28,7 +28,7 @@ class Reload:
     async def serve(
         self, settings: WorkerSettings, providers: Mapping[str, Provider], prices: OwnPrices, store: JobStore
     ) -> None:
-        """Reload whenever it is wanted, for ever. `settings` are those that the worker was built from."""
+        """Reload whenever `wanted` is set, until cancelled. `settings` are those that the worker was built from."""
         keys = {name: server.key for name, server in settings.known_servers.items()}
         while True:
             await self.wanted.wait()
@@ -56,7 +56,8 @@ class Reload:
 
 
 def _rekey(new: WorkerSettings, providers: Mapping[str, Provider], keys: dict[str, str]) -> list[str]:
-    """Hand out the keys that changed; whose they are. One that is gone stays as it was: a file may be late."""
+    """Distribute the keys that changed; returns their providers. A missing key stays as it was: its file may be
+    late."""
     changed = []
     for name, server in new.known_servers.items():
         provider = providers.get(name)

@@ -1,4 +1,4 @@
-"""When jobs that wait for a time fall due: delayed and throttled ones, and their deadlines."""
+"""Due times of waiting jobs: delayed and throttled ones, and deadlines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Timers:
         self._throttled_at: float | None = None
 
     def set_delayed(self, next_ms: int | None) -> None:
-        """Take over when the next delayed job is due by a poll of Redis: in `next_ms`; None: no job is delayed.
+        """Take over the due time of the next delayed job from a poll of Redis: in `next_ms`; None: no job is delayed.
 
         The same poll served the throttled jobs that were due.
         """
@@ -31,11 +31,9 @@ class Timers:
         """Note a job that this worker requeued, due in `delay_ms`. Beyond a lease no worker was woken for it."""
         self._delayed_at = _earlier(self._delayed_at, delay_ms)
 
-    def add_throttled(self, wait_ms: int | None) -> None:
-        """Note that a provider may have room for a throttled job in `wait_ms`, which this worker is to promote; None:
-        no job is throttled, or another worker promotes it."""
-        if wait_ms is not None:
-            self._throttled_at = _earlier(self._throttled_at, wait_ms)
+    def add_throttled(self, wait_ms: int) -> None:
+        """Note that a provider may have room for a throttled job in `wait_ms`, which this worker is to promote."""
+        self._throttled_at = _earlier(self._throttled_at, wait_ms)
 
     @property
     def due(self) -> bool:

@@ -1,46 +1,76 @@
-"""Turns a request into an `Identity`: the one place where keys and tickets of tenants will come in."""
+"""`Identity`: who calls, for which organisation, with which rights. `shared/identity` finds it for a request."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable
+from enum import StrEnum
 from typing import Final
 
 import msgspec
-from litestar.di import Provide
-from litestar.types import Scope
 
 from shared.errors import SettingsInvalid
-from shared.http.hosts import is_loopback
-from shared.http.problems import FORBIDDEN, FieldError, Problem, unauthorized
+from shared.http.problems import FORBIDDEN, INSUFFICIENT_SCOPE, MODEL_NOT_ALLOWED, FieldError, Problem
 from shared.job import IDENTIFIER
 
 _HASH: Final = re.compile(r"[0-9a-f]{64}\Z")
 
 
+class Scope(StrEnum):
+    """A right. Each call asks for one."""
+
+    JOBS_WRITE = "jobs:write"
+    JOBS_READ = "jobs:read"
+    JOBS_CANCEL = "jobs:cancel"
+    EVENTS_READ = "events:read"
+    USAGE_READ = "usage:read"
+    STATS_READ = "stats:read"
+    ADMIN = "admin"
+
+
+ALL: Final = frozenset(Scope)
+ALL_BUT_ADMIN: Final = ALL - {Scope.ADMIN}
+
+
 class Identity(msgspec.Struct, frozen=True):
-    """The caller. `organization_id` None: any organisation (an operator's token, or no token is asked for here)."""
+    """The caller. `organization_id` None: any organisation (an operator's token, or no token is asked for here).
+
+    `name`: of its key, token or subject, for the audit trail. `key_id`: the key that it stands and falls with, empty
+    when there is none. `models`: those it may use, empty: all. `expires_at`: when it ends, s since the epoch.
+    `ticket_for`: the one job that a ticket is for, or `*`: its organisation's events; empty: there is no ticket.
+    """
 
     organization_id: str | None = None
+    scopes: frozenset[Scope] = ALL_BUT_ADMIN
+    name: str = "anonymous"
+    key_id: str = ""
+    models: frozenset[str] = frozenset()
+    expires_at: float | None = None
+    ticket_for: str = ""
 
     def may_see(self, organization_id: str) -> bool:
-        """Whether this identity may know of that organisation's jobs (I9)."""
+        """Whether this identity may learn of that organisation's jobs (I9)."""
         return self.organization_id is None or self.organization_id == organization_id
 
     def require(self, organization_id: str, field: str = "organizationId") -> None:
-        """Raise a 403 `Problem` that names `field`, unless this identity may know of that organisation's jobs."""
+        """Raise a 403 `Problem` that names `field`, unless this identity may learn of that organisation's jobs."""
         if not self.may_see(organization_id):
             raise Problem(FORBIDDEN, errors=[FieldError(field, "not the token's organization")])
 
+    def require_scope(self, scope: Scope) -> None:
+        """Raise a 403 `Problem` that names the scope, unless this identity has it."""
+        if scope not in self.scopes:
+            challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
+            raise Problem(INSUFFICIENT_SCOPE, f"{scope} is needed", headers={"WWW-Authenticate": challenge})
+
+    def require_model(self, name: str, field: str = "model") -> None:
+        """Raise a 403 `Problem` that names `field`, unless this identity may use `provider:model`."""
+        if self.models and name not in self.models:
+            raise Problem(MODEL_NOT_ALLOWED, errors=[FieldError(field, f"{name} is not a model of this key")])
+
 
 ANONYMOUS: Final = Identity()
-
-
-class _Token(msgspec.Struct, frozen=True):
-    digest: str
-    identity: Identity
 
 
 def hash_token(token: str) -> str:
@@ -48,57 +78,41 @@ def hash_token(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def _read(lines: str) -> list[_Token]:
-    tokens = []
-    for number, line in enumerate(lines.splitlines(), 1):
-        words = line.split()
-        if not words:
-            continue
-        if len(words) > 2 or _HASH.match(words[0].lower()) is None:
+class ApiTokens:
+    """The tokens of API_TOKENS. One that is bound to no organisation is an operator's."""
+
+    def __init__(self, lines: str) -> None:
+        """SettingsInvalid for a malformed line."""
+        self._known: list[tuple[str, Identity]] = []
+        for number, line in enumerate(lines.splitlines(), 1):
+            words = line.split()
+            if words:
+                self._add(number, words)
+
+    def _add(self, number: int, words: list[str]) -> None:
+        digest = words[0].lower()
+        if len(words) > 2 or _HASH.match(digest) is None:
             raise SettingsInvalid(f"API_TOKENS line {number} is not `<sha256 in hex> [organization]`")
         if len(words) == 2 and IDENTIFIER.match(words[1]) is None:
             raise SettingsInvalid(f"API_TOKENS line {number} names an organization that cannot be one")
-        tokens.append(_Token(words[0].lower(), Identity(words[1] if len(words) == 2 else None)))
-    return tokens
+        bound = len(words) == 2
+        identity = Identity(
+            words[1] if bound else None, scopes=ALL_BUT_ADMIN if bound else ALL, name=f"token:{digest[:12]}"
+        )
+        self._known.append((digest, identity))
 
+    def __bool__(self) -> bool:
+        return bool(self._known)
 
-class Authenticator:
-    """Checks bearer tokens against the hashes of API_TOKENS; without any, all callers are `ANONYMOUS`."""
-
-    def __init__(self, api_tokens: str, *, host: str, allow_anonymous: bool) -> None:
-        """SettingsInvalid when a line is malformed, or when a service that others can reach has none."""
-        self._tokens = _read(api_tokens)
-        if not self._tokens and not allow_anonymous and not is_loopback(host):
-            raise SettingsInvalid(
-                f"API_TOKENS is not set and {host} is not loopback: set it, or ALLOW_ANONYMOUS=1 to serve all callers"
-            )
-
-    @property
-    def required(self) -> bool:
-        """Whether a token is asked for."""
-        return bool(self._tokens)
-
-    def identify(self, headers: Iterable[tuple[bytes, bytes]]) -> Identity:
-        """The identity behind raw ASGI headers; raises a 401 `Problem` when there is none."""
-        if not self._tokens:
-            return ANONYMOUS
-        given = next((value for name, value in headers if name == b"authorization"), b"")
-        scheme, _, token = given.partition(b" ")
-        if scheme.lower() != b"bearer" or not token:
-            raise unauthorized()
-        digest = hashlib.sha256(token.strip()).hexdigest()
-        found: Identity | None = None
-        for known in self._tokens:  # all of them, so that the time shows nothing
-            if hmac.compare_digest(known.digest, digest):
-                found = known.identity
-        if found is None:
-            raise unauthorized()
+    def find(self, token: bytes) -> Identity | None:
+        """The identity of a token."""
+        digest = hashlib.sha256(token).hexdigest()
+        found = None
+        for known, identity in self._known:  # all of them, so that the time shows nothing
+            if hmac.compare_digest(known, digest):
+                found = identity
         return found
 
-    def provide(self) -> Provide:
-        """The dependency `identity` of typed handlers."""
-
-        def identity(scope: Scope) -> Identity:
-            return self.identify(scope["headers"])
-
-        return Provide(identity, sync_to_thread=False)
+    def named(self, name: str) -> Identity | None:
+        """The identity of that name, if its token is still one."""
+        return next((identity for _, identity in self._known if identity.name == name), None)

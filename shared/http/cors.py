@@ -1,7 +1,7 @@
 """Sites whose pages may call a service: CORS_ALLOWED_ORIGINS and CORS_ALLOWED_HEADERS as every service reads them.
 
-CORS itself forbids reading. A call that changes something is refused before it is looked at: browsers send
-simple ones without asking first.
+CORS itself forbids reading. A call that changes something is refused before it is handled: browsers send simple ones
+without asking first.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ HEADERS: Final = (
     "idempotency-key", "last-event-id", "pragma", "sentry-trace", "traceparent", "tracestate", "x-request-id",
     "x-requested-with",
 )  # fmt: skip
-"""Of a request: ours, and those that tracing (W3C, Sentry), `fetch` wrappers and EventSource polyfills add unasked."""
+"""Allowed request headers: ours, and those that tracing (W3C, Sentry), `fetch` wrappers and EventSource polyfills add
+by themselves."""
 
-EXPOSED: Final = b"location, retry-after, www-authenticate, allow"
+EXPOSED: Final = b"location, retry-after, ratelimit, ratelimit-policy, www-authenticate, allow"
 MAX_AGE: Final = b"7200"
 """Seconds for which a browser need not ask again; Chromium takes no more."""
 
@@ -54,34 +55,34 @@ class Cors:
     """Permissions of pages of other origins. No cookies: tokens alone identify a caller."""
 
     def __init__(self, origins: str, headers: str = "") -> None:
-        """SettingsInvalid for an origin or a header that no browser sends."""
+        """Read the settings. SettingsInvalid for an origin or a header that no browser sends."""
         found, names = allowed_origins(origins), allowed_headers(headers)
         self._all = "*" in found
         self._origins = {origin.encode() for origin in found}
         self._any_header = "*" in names
         self._headers = ", ".join(names).encode()
         self.varies: Headers = [(b"vary", b"Origin")] if found and not self._all else []
-        """For every answer, so that no cache gives one origin's permission to another."""
+        """Sent with every response, so that no cache gives one origin's permission to another."""
 
     def allows(self, origin: bytes) -> bool:
         """Whether pages of this origin may call and read."""
         return self._all or origin in self._origins
 
     def simple(self, origin: bytes) -> Headers:
-        """Headers of an answer that a page of an allowed origin reads."""
+        """Headers of a response that a page of an allowed origin reads."""
         return [
             (b"access-control-allow-origin", b"*" if self._all else origin),
             (b"access-control-expose-headers", EXPOSED),
         ]
 
     def preflight(self, origin: bytes, wanted: bytes, *, private_network: bool) -> Headers:
-        """Headers of the answer to a browser that asks before it calls; `wanted`: the headers it would send.
+        """Headers of the response to a browser that asks before it calls; `wanted`: the headers it would send.
 
-        A page of the internet may call this machine or network only if its origin was named: `*` does not.
+        A page of the internet may call this machine or network only if its origin was named: `*` does not allow that.
         """
         granted: Headers = [
             (b"access-control-allow-origin", b"*" if self._all else origin),
-            (b"access-control-allow-methods", b"GET, HEAD, POST"),
+            (b"access-control-allow-methods", b"GET, HEAD, POST, DELETE"),
             (b"access-control-allow-headers", wanted if self._any_header and wanted else self._headers),
             (b"access-control-max-age", MAX_AGE),
             (b"vary", b"Access-Control-Request-Headers, Access-Control-Request-Private-Network"),

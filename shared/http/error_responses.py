@@ -14,8 +14,10 @@ from litestar.types import ExceptionHandlersMap
 
 from shared.errors import (
     IdempotencyConflict,
+    IdentityUnavailable,
     JobNotFound,
     JobUnreadable,
+    KeyNotFound,
     OrganizationLimited,
     OrganizationPaused,
     Overloaded,
@@ -23,17 +25,19 @@ from shared.errors import (
     StoreFull,
     StoreUnavailable,
     StoreUnfit,
+    TooManyKeys,
 )
+from shared.http.organization_limits import LIMITS, Limit, limit_reached
 from shared.http.problems import (
     FORBIDDEN,
     IDEMPOTENCY_CONFLICT,
+    IDENTITY_UNAVAILABLE,
     INTERNAL,
     INVALID,
     JOB_UNREADABLE,
     MEDIA_TYPE,
     METHOD_NOT_ALLOWED,
     NOT_FOUND,
-    ORGANIZATION_LIMIT,
     OVERLOADED,
     PAUSED,
     STORE_FULL,
@@ -41,6 +45,7 @@ from shared.http.problems import (
     STORE_UNAVAILABLE,
     STORE_UNFIT,
     TOO_LARGE,
+    TOO_MANY_KEYS,
     UNAUTHORIZED,
     UNSUPPORTED_MEDIA_TYPE,
     FieldError,
@@ -51,9 +56,6 @@ from shared.http.problems import (
 
 _log: Final = structlog.get_logger(__name__)
 
-LIMIT_RETRY_S: Final = 5
-"""Its jobs have to start or to end first, which nobody can foresee."""
-
 _BY_STATUS: Final = {
     kind.status: kind
     for kind in (INVALID, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, METHOD_NOT_ALLOWED, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE)
@@ -61,12 +63,12 @@ _BY_STATUS: Final = {
 
 
 def submit_unavailable(error: StoreUnavailable, job_id: str) -> Problem:
-    """The 503 of a submit; it names the job that may have been accepted nevertheless."""
+    """The 503 of a submit; it names the job that may have been accepted."""
     return unavailable(job_id) if error.sent else from_error(error)
 
 
 def unavailable(job_id: str | None = None) -> Problem:
-    """A 503 because Redis did not answer; `job_id` names the job that may have been accepted nevertheless."""
+    """A 503 because Redis did not answer; `job_id` names the job that may have been accepted."""
     if job_id is None:
         return Problem(STORE_UNAVAILABLE, retry_after=1)
     return Problem(STORE_UNAVAILABLE, "the job may have been accepted", retry_after=1, job_id=job_id)
@@ -74,11 +76,14 @@ def unavailable(job_id: str | None = None) -> Problem:
 
 _OF_STORE: Final[dict[type[Exception], Callable[[], Problem]]] = {
     JobNotFound: lambda: Problem(NOT_FOUND, "no such job"),
+    KeyNotFound: lambda: Problem(NOT_FOUND, "no such key"),
+    TooManyKeys: lambda: Problem(TOO_MANY_KEYS),
     IdempotencyConflict: lambda: Problem(IDEMPOTENCY_CONFLICT),
     StoreFull: lambda: Problem(STORE_FULL, retry_after=10),
     OrganizationPaused: lambda: Problem(PAUSED, "an operator paused it; its jobs wait"),
     Overloaded: lambda: Problem(OVERLOADED, retry_after=1),
     StoreUnavailable: unavailable,
+    IdentityUnavailable: lambda: Problem(IDENTITY_UNAVAILABLE, retry_after=5),
     StoreUnfit: lambda: Problem(STORE_UNFIT, retry_after=5),
 }
 
@@ -92,7 +97,8 @@ def from_error(error: Exception) -> Problem:
     if isinstance(error, QuotaExceeded):
         return Problem(STORE_QUOTA, retry_after=math.ceil(error.retry_after_s))
     if isinstance(error, OrganizationLimited):
-        return Problem(ORGANIZATION_LIMIT, f"{error.limit} is reached", retry_after=LIMIT_RETRY_S)
+        limit = LIMITS.get(error.limit) or Limit(error.limit)
+        return limit_reached(limit, error.quota, retry_after_s=math.ceil(error.retry_after_s))
     if isinstance(error, JobUnreadable):
         return Problem(JOB_UNREADABLE, job_id=error.job_id, job_status=error.state)
     make = _OF_STORE.get(type(error))
@@ -123,20 +129,26 @@ def to_response(request: Request[Any, Any, Any], error: Exception) -> Response[b
 
 
 EXCEPTION_HANDLERS: Final[ExceptionHandlersMap] = {Exception: to_response, HTTPException: to_response}
-"""For `Litestar(exception_handlers=...)`: every error becomes a problem document."""
+"""Handlers for `Litestar(exception_handlers=...)`: every error becomes a problem document."""
 
 _REASONS: Final = {
     400: "The request is not valid; `errors` names each bad field",
     401: "A valid bearer token is needed",
-    403: "The token belongs to another organization, or an operator paused this one",
-    404: "No such job, or it belongs to another organization",
+    403: "The key lacks a scope, which `detail` names, or belongs to another organization, or an operator has paused "
+    "this one",
+    404: "There is none, or it belongs to another organization",
     408: "The body did not arrive in time",
-    409: "It collides with what is there; `type` says how",
+    409: "It conflicts with the present state; `type` says how",
     413: "The body is too large",
     415: "The body is not application/json",
-    429: "A limit of the organization is reached; come back after `Retry-After` seconds",
+    429: "Too many bad tokens came from this address, or the organization has reached a limit of its own (see "
+    "`limit`); come back after `Retry-After` seconds",
     503: "Come back after `Retry-After` seconds; `jobId` names a job that may have been accepted nevertheless",
 }
+
+
+CALLER_ERRORS: Final = (401, 403, 429, 503)
+"""Of every call that asks who calls: no token, a right that is lacking, too many bad tokens, an unread key."""
 
 
 def documented(*statuses: int) -> dict[int, ResponseSpec]:

@@ -13,7 +13,7 @@ from shared.job import IDENTIFIER_MAX
 _PLACE: Final = " - at `"
 _NAMED_FIELD: Final = re.compile(r"Object (contains unknown|missing required) field `(.*)`\Z", re.DOTALL)
 _TEXT_MAX: Final = 4 * MAX_NAME
-"""Characters of an error's text, and of the path at its end, that are looked at: it may quote the whole request."""
+"""Characters of an error's text, and of the path at its end, that are read: it may quote the whole request."""
 
 _IDENTIFIER: Final = r"'^[!-~]+\\Z'"
 """The pattern of an id as msgspec shows it."""

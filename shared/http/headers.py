@@ -1,4 +1,4 @@
-"""Headers of every answer, of the application or of the server."""
+"""Headers of every response, of the application or of the server."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ POLICY: Final = b"content-security-policy"
 SAFE: Final[list[tuple[bytes, bytes]]] = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
-    # Other sites' pages read through CORS or not at all: no answer is a script, an image or a style sheet of theirs.
+    # Pages of other sites read through CORS or not at all: no response is a script, an image or a style sheet of
+    # theirs.
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
 
 NOTHING_LOADS: Final = (POLICY, b"default-src 'none'; frame-ancestors 'none'")
-"""For answers that are no page: a browser that shows one runs nothing in it, and no page frames it."""
+"""Headers of responses that are no page: a browser that shows one runs nothing in it, and no page frames it."""

@@ -12,8 +12,10 @@ from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from prometheus_client import CollectorRegistry
 
+from shared.http.access import AccessSettings
 from shared.http.error_responses import documented
 from shared.http.problems import NOT_LIVE, Problem
+from shared.settings import Port
 from shared.telemetry.metrics import CONTENT_TYPE, exposition
 
 READING: Final = [HttpMethod.GET, HttpMethod.HEAD]
@@ -21,8 +23,15 @@ _AnyRequest = Request[Any, Any, Any]
 NO_STORE: Final = ResponseHeader(name="Cache-Control", value="no-store")
 
 
+class MetricsSettings(AccessSettings, frozen=True, kw_only=True):
+    """`metrics_port`: of `/metrics`; None: the service's own. `metrics_host`: address of that port."""
+
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Port | None = None
+
+
 class Health(msgspec.Struct, frozen=True):
-    """An answer of a health check: `live` or `ready`."""
+    """The response of a health check: `live` or `ready`."""
 
     status: str
 
@@ -38,13 +47,13 @@ def ops_routes(
     *,
     ready: Callable[[], Awaitable[None]],
     live: Callable[[], Awaitable[bool]],
-    registry: CollectorRegistry,
+    registry: CollectorRegistry | None,
     before_scrape: Callable[[], Awaitable[None]] | None = None,
 ) -> list[HTTPRouteHandler]:
-    """`/health/live`, `/health/ready` and `/metrics`.
+    """Routes `/health/live`, `/health/ready`, and `/metrics` unless `registry` is None: then it is elsewhere.
 
-    `ready` raises the error that keeps the service from serving (StoreUnavailable: 503). `live` answers False
-    when only a restart helps. `before_scrape` may refresh gauges; it must not raise.
+    `ready` raises the error that keeps the service from serving (StoreUnavailable: 503). `live` returns False when only
+    a restart helps. `before_scrape` may refresh gauges; it must not raise.
     """
 
     @_reading("/health/live", "Whether a restart is of no use", 400, 503)
@@ -60,6 +69,15 @@ def ops_routes(
         await ready()
         return Health("ready")
 
+    routes = [health_live, health_ready]
+    return routes if registry is None else [*routes, metrics_route(registry, before_scrape)]
+
+
+def metrics_route(
+    registry: CollectorRegistry, before_scrape: Callable[[], Awaitable[None]] | None = None
+) -> HTTPRouteHandler:
+    """`/metrics`."""
+
     @_reading("/metrics", "Figures for Prometheus", 400, media_type=CONTENT_TYPE)
     async def metrics(request: _AnyRequest) -> bytes:
         _exactly(request)
@@ -67,7 +85,7 @@ def ops_routes(
             await before_scrape()
         return exposition(registry)
 
-    return [health_live, health_ready, metrics]
+    return metrics
 
 
 def _reading(

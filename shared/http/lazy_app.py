@@ -34,7 +34,7 @@ class EntryPoint:
         self._opening = asyncio.Lock()
 
     async def __call__(self, scope: Scope | Any, receive: Receive | Any, send: Send | Any) -> None:
-        """One ASGI connection, or the process's lifespan."""
+        """Handle one ASGI connection, or the process's lifespan."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return

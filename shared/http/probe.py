@@ -11,7 +11,7 @@ from http.client import HTTPConnection, HTTPException
 from typing import Final
 
 SECONDS: Final = 3.0
-"""Time for the answer: the service asks Redis first, and gives up on that within 2 s."""
+"""Seconds for the response: the service asks Redis first, with a time-out of 2 s."""
 
 
 def ready(port: int) -> bool:
@@ -27,7 +27,7 @@ def ready(port: int) -> bool:
 
 
 def main(arguments: list[str]) -> int:
-    """0: ready; 1: not ready; 2: the port is missing or no port."""
+    """Run the probe. Exit status 0: ready; 1: not ready; 2: the port is missing or no port."""
     if len(arguments) != 1 or not arguments[0].isdecimal() or not 0 < int(arguments[0]) < 65_536:
         with contextlib.suppress(OSError, AttributeError):  # standard error may be closed
             sys.stderr.write("usage: python -m shared.http.probe PORT\n")

@@ -1,4 +1,4 @@
-"""Errors as Problem Details (RFC 9457): the catalogue of their types, the document, and its answer over raw ASGI."""
+"""Errors as Problem Details (RFC 9457): the catalogue of their types, the document, and its response over raw ASGI."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from litestar.types import Send
 
 MEDIA_TYPE: Final = "application/problem+json"
 MAX_ERRORS: Final = 20
-"""Fields one document names at most, its `detail` says how many there are besides: a body with 10,000 bad ones must not
-be answered with a megabyte."""
+"""Fields that one document names at most; its `detail` gives the number of the others. A body with 10,000 bad ones must
+not be answered with a megabyte."""
 
 MAX_NAME: Final = 100
 """Characters of a bad field's name, or of its message, that a document repeats."""
@@ -36,6 +36,9 @@ INVALID: Final = Kind("invalid-request", 400, "The request is not valid")
 UNAUTHORIZED: Final = Kind("unauthorized", 401, "A valid bearer token is needed")
 FORBIDDEN: Final = Kind("forbidden", 403, "This token may not act for that organization")
 PAUSED: Final = Kind("organization-paused", 403, "This organization is paused")
+INSUFFICIENT_SCOPE: Final = Kind("insufficient-scope", 403, "This key does not have the scope that the call needs")
+MODEL_NOT_ALLOWED: Final = Kind("model-not-allowed", 403, "This key may not use that model")
+OPERATORS_ONLY: Final = Kind("operators-only", 403, "Only an operator's key may change this")
 FOREIGN_ORIGIN: Final = Kind("foreign-origin", 403, "Pages of this origin may not call this service")
 NOT_FOUND: Final = Kind("not-found", 404, "There is nothing here")
 LISTING_OFF: Final = Kind("listing-off", 404, "Jobs are not listed here")
@@ -46,10 +49,13 @@ JOB_ENDED: Final = Kind("job-ended", 409, "The job has ended")
 JOB_UNREADABLE: Final = Kind("job-unreadable", 409, "The record of this job cannot be read by this release")
 JOB_NOT_FAILED: Final = Kind("job-not-failed", 409, "Only a failed or cancelled job can be retried")
 IDEMPOTENCY_CONFLICT: Final = Kind("idempotency-conflict", 409, "This idempotency key came with another body")
+KEY_ENDED: Final = Kind("key-ended", 409, "The key has ended")
+TOO_MANY_KEYS: Final = Kind("too-many-keys", 409, "The organization has as many keys as it may have")
 TOO_LARGE: Final = Kind("body-too-large", 413, "The body is too large")
 UNSUPPORTED_MEDIA_TYPE: Final = Kind("unsupported-media-type", 415, "The body must be application/json")
 MISDIRECTED: Final = Kind("misdirected-request", 421, "This service does not answer to this host")
-ORGANIZATION_LIMIT: Final = Kind("organization-limit", 429, "A limit of this organization is reached")
+TOO_MANY_FAILURES: Final = Kind("too-many-failures", 429, "Too many bad tokens came from this address")
+ORGANIZATION_LIMIT: Final = Kind("organization-limit", 429, "This organization has reached a limit of its own")
 HEAD_TOO_LARGE: Final = Kind("head-too-large", 431, "The head of the request is too large")
 INTERNAL: Final = Kind("internal-error", 500, "Something went wrong on our side")
 STORE_UNAVAILABLE: Final = Kind("store-unavailable", 503, "The queue cannot be reached")
@@ -58,6 +64,7 @@ STORE_UNFIT: Final = Kind("store-unfit", 503, "The queue's Redis lacks something
 STORE_FULL: Final = Kind("store-full", 503, "The queue has no memory left for new jobs")
 QUEUE_FULL: Final = Kind("queue-full", 503, "Too many jobs are waiting")
 OVERLOADED: Final = Kind("overloaded", 503, "Too many requests at once")
+IDENTITY_UNAVAILABLE: Final = Kind("identity-unavailable", 503, "The identity provider cannot be reached")
 DRAINING: Final = Kind("draining", 503, "This instance is shutting down")
 NOT_LIVE: Final = Kind("not-live", 503, "The service is stuck")
 
@@ -72,8 +79,8 @@ class FieldError(msgspec.Struct, frozen=True):
 class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """Problem Details of RFC 9457; `type` is stable. `errors` name the bad fields of a request.
 
-    `job_id`, `job_status`: of the job that the problem is about. `jobs`: the answers of a batch none of which was
-    accepted.
+    `job_id`, `job_status`: of the job that the problem is about. `jobs`: the results of a batch of which no job was
+    accepted. `limit`: the organisation's limit that was reached.
     """
 
     type: str
@@ -84,6 +91,7 @@ class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True, rename="camel", 
     job_id: str | None = None
     job_status: str | None = None
     jobs: list[Any] = []
+    limit: str | None = None
 
 
 class Problem(Exception):
@@ -100,6 +108,7 @@ class Problem(Exception):
         job_id: str | None = None,
         job_status: str | None = None,
         jobs: Sequence[Any] = (),
+        limit: str | None = None,
     ) -> None:
         super().__init__(kind.slug)
         self.kind = kind
@@ -116,6 +125,7 @@ class Problem(Exception):
             job_id=job_id,
             job_status=job_status,
             jobs=list(jobs),
+            limit=limit,
         )
 
     def body(self) -> bytes:
@@ -124,7 +134,7 @@ class Problem(Exception):
 
 
 def _in_short(errors: Sequence[FieldError]) -> str:
-    """The first bad field, and how many there are besides: for clients that show `detail` alone."""
+    """The first bad field, and the number of others: for clients that show `detail` alone."""
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return f"{errors[0].field}: {errors[0].message}{more}"
 
@@ -140,7 +150,7 @@ def unauthorized() -> Problem:
 
 
 async def send_problem(send: Send, problem: Problem) -> None:
-    """Answer a raw ASGI request."""
+    """Send it as the response to a raw ASGI request."""
     body = problem.body()
     headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
     headers += [(name.lower().encode(), value.encode()) for name, value in problem.headers.items()]

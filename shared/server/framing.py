@@ -1,6 +1,5 @@
-"""What stands around the body of a request: its head before it, and within and behind it chunk sizes, their extensions
-and trailers. All of it is bounded, and of the latter nothing is kept: uvicorn puts trailers among the headers, where
-they would have a say in who asks."""
+"""Framing of a request's body: the head before it, chunk sizes, their extensions and trailers. All of it is bounded,
+and of the latter nothing is kept: uvicorn puts trailers among the headers, where they could change the identity."""
 
 from __future__ import annotations
 
@@ -9,15 +8,15 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_MAX: Final = 64 * 1024
-"""Bytes of a request's line and headers; those that came with its first piece are not counted. As many may stand
-between a body's pieces or behind it, beside what short pieces need."""
+"""Bytes of a request's line and headers; those that came with its first piece are not counted. The same bound holds for
+bytes between a body's pieces or behind it, beside those that short pieces need."""
 
 _ROOM: Final = 8
 """Bytes around each byte of a body that count for nothing: a chunk of one byte has five."""
 
 
 class Framed(HttpToolsProtocol):
-    """Counts what is no body."""
+    """Counts the bytes that are not body."""
 
     __slots__ = ("_around_body", "_head_bytes")
 
@@ -25,10 +24,10 @@ class Framed(HttpToolsProtocol):
         super().__init__(*args, **options)
         self._around_body = 0
         self._head_bytes: int | None = None
-        """Of the head that has begun; None: none has, or it is complete."""
+        """Bytes of the head that has begun; None: none has, or it is complete."""
 
     def _count(self, length: int) -> None:
-        """So many bytes came; `on_body` takes off those of a body."""
+        """Count bytes that came; `on_body` takes off those of a body."""
         if self._head_bytes is not None:
             self._head_bytes += length
         else:
@@ -36,30 +35,30 @@ class Framed(HttpToolsProtocol):
 
     @property
     def _endless(self) -> bool:
-        """Whether there is too much beside the body."""
+        """Whether there are too many bytes beside the body."""
         return max(self._head_bytes or 0, self._around_body) > HEAD_MAX
 
     def on_message_begin(self) -> None:
-        """A head begins."""
+        """Begin a head."""
         self._around_body = self._head_bytes = 0
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header, without the blanks that the parser leaves behind its value; a trailer is dropped."""
+        """Take a header, without the blanks that the parser leaves behind its value; a trailer is dropped."""
         if self._head_bytes is not None:
             super().on_header(name, value.rstrip(b" \t"))
 
     def on_headers_complete(self) -> None:
-        """A head is complete."""
+        """End a head."""
         self._head_bytes = None
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """A piece of a body."""
+        """Take a piece of a body."""
         self._around_body = max(0, self._around_body - (1 + _ROOM) * len(body))
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """A request is complete."""
+        """End a request."""
         self._around_body = 0
         super().on_message_complete()

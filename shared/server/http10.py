@@ -1,4 +1,4 @@
-"""Answers for HTTP/1.0, which knows no chunks: a body of unknown length ends with its connection."""
+"""Responses for HTTP/1.0, which knows no chunks: a body of unknown length ends with its connection."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 
 class _Unframed:
-    """Takes the place of a cycle's `send`. uvicorn writes chunk sizes unless it knows the length of a body."""
+    """Replaces a cycle's `send`. uvicorn writes chunk sizes unless it knows the length of a body."""
 
     __slots__ = ("_cycle", "_of_unknown_length")
 
@@ -20,7 +20,7 @@ class _Unframed:
 
     @property
     def transport(self) -> asyncio.Transport:
-        """The connection, for who must cut it."""
+        """The connection, for callers that must cut it."""
         return self._cycle.transport
 
     def send(self, message: Any) -> Awaitable[None]:

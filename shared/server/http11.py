@@ -1,8 +1,9 @@
-"""HTTP/1.1 as uvicorn speaks it, without what it leaves open.
+"""HTTP/1.1 of uvicorn, with bounds that it lacks.
 
 While we wait for a client there is a deadline, and bytes do not move it: for a head, for a body, for the next request,
-for an answer that is to be read. A head has limits as a body has. What is no HTTP is answered with a problem document
-too, and a client that offers another protocol (Java's offers HTTP/2 at first, with a body behind it) in this one.
+for a response that is to be read. A head has limits as a body has. Bytes that are no HTTP get a problem document too,
+and a client that offers another protocol (Java's offers HTTP/2 at first, with a body behind it) is answered in this
+one.
 """
 
 from __future__ import annotations
@@ -14,18 +15,17 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from shared.http.problems import HEAD_TOO_LARGE, HEAD_TOO_SLOW, INVALID, METHOD_NOT_ALLOWED, TOO_SLOW, Problem
-from shared.server.connections import Connections
+from shared.server.connections import Connections, Reading
 from shared.server.framing import HEAD_MAX, Framed
 from shared.server.http10 import without_chunks
 from shared.server.plain_responses import as_response, overloaded
-from shared.server.slow_readers import Reading
 from shared.server.upgrade_offers import without_offer
 
 HEAD_SECONDS: Final = 10.0
-"""How long the rest of a head may take after its first piece."""
+"""Seconds for the rest of a head after its first piece."""
 
 BODY_SECONDS: Final = 15.0
-"""How long a body may take after its head, also when the answer was given before it."""
+"""Seconds for a body after its head, also when the response was sent before it."""
 
 PIPELINE_MAX: Final = 32
 """Requests that are read while one before them is answered."""
@@ -36,7 +36,7 @@ class _PipelineFull(Exception):
 
 
 class Http(Framed):
-    """One connection."""
+    """Protocol of one connection."""
 
     # Slots, because a dictionary of more than 30 names costs a kilobyte more, and uvicorn has 28.
     __slots__ = (
@@ -48,7 +48,7 @@ class Http(Framed):
         self._others = connections_of_server
         self._active: RequestResponseCycle | None = None  # is being answered, or was last; `cycle` was read last
         self._body_due = False
-        """A head is complete and its body is not."""
+        """Whether a head is complete and its body is not."""
 
         self._due = ""
         self._due_timer: asyncio.TimerHandle | None = None
@@ -57,7 +57,7 @@ class Http(Framed):
         """The head of a request that offers another protocol, without the offer."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """A client connected; one that says nothing is left as one that says nothing more."""
+        """Begin; a client that sends nothing gets the deadline of one that sends nothing more."""
         super().connection_made(transport)
         self._reading = Reading(transport, self.loop, self.give_way)
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
@@ -65,7 +65,7 @@ class Http(Framed):
         self._others.waits_for_client(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is gone."""
+        """Clean up after a lost connection."""
         self._others.closed(self)
         self._unset_keepalive_if_required()
         self._reading.stop()
@@ -78,25 +78,26 @@ class Http(Framed):
         self.transport.abort()
 
     def _hang_up(self) -> None:
-        """Tell who answers that nobody listens."""
+        """Notify the application that the client is gone."""
         if self._active is not None:
             self._active.disconnected = True
             self._active.message_event.set()
         self.flow.resume_writing()
 
     def timeout_keep_alive_handler(self) -> None:
-        """Nothing was asked for too long. What the client has not read by now it does not read."""
+        """Close a connection on which nothing was requested for too long, even if the client has not read everything
+        yet."""
         self.transport.close()
         self._reading.watch()
 
     def pause_writing(self) -> None:
-        """The client does not read as fast as it is answered."""
+        """Note that the client reads more slowly than it is answered."""
         super().pause_writing()
         self._others.waits_for_client(self)
         self._reading.watch()
 
     def resume_writing(self) -> None:
-        """It does again."""
+        """Note that the client reads again."""
         super().resume_writing()
         self._reading.stop()
         if self._answering:
@@ -104,7 +105,7 @@ class Http(Framed):
 
     @property
     def _late_body(self) -> bool:
-        """Whether what still comes is the body of a request that was answered without it."""
+        """Whether the bytes that still come are the body of a request that was answered without it."""
         return self._body_due and self.cycle is self._active
 
     @property
@@ -112,7 +113,7 @@ class Http(Framed):
         return self._active is not None and not self._active.response_complete
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of the client."""
+        """Take bytes of the client."""
         if self._full:
             return
         self._count(len(data))
@@ -127,7 +128,7 @@ class Http(Framed):
         self._set_due()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn's hangs up
-        """The client sends no more: what it asked for is answered; who was reading a stream has left."""
+        """Handle the end of the client's bytes: its requests are answered; a reader of a stream has left."""
         active = self._active
         waits = active is not None and not active.response_started and not self._late_body
         if waits:
@@ -135,7 +136,7 @@ class Http(Framed):
         return waits
 
     def _feed(self, data: bytes) -> bytes:
-        """Parse; what is left is to be parsed again."""
+        """Parse; the rest is to be parsed again."""
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as stopped:  # behind the head: its body was not looked at
@@ -154,7 +155,7 @@ class Http(Framed):
         self._refuse(Problem(INVALID, "not HTTP; in a URL, are all characters but ASCII percent-encoded?"))
 
     def on_message_begin(self) -> None:
-        """A head begins."""
+        """Begin a head."""
         if len(self.pipeline) >= PIPELINE_MAX:
             self._full = True
             raise _PipelineFull
@@ -162,7 +163,7 @@ class Http(Framed):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """A head is complete; one that offers another protocol is read again without the offer."""
+        """End a head; one that offers another protocol is read again without the offer."""
         if self.parser.should_upgrade():
             self._head_bytes = None
             version = self.parser.get_http_version()
@@ -172,7 +173,7 @@ class Http(Framed):
             super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """A request is complete."""
+        """End a request."""
         if not self.parser.should_upgrade():
             self._body_due = False
             super().on_message_complete()
@@ -188,7 +189,8 @@ class Http(Framed):
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
-        """An answer is complete; who gets it instead of `100 Continue` may send the body or not: nothing can follow."""
+        """Handle the end of a response; a client that gets it instead of `100 Continue` may send the body or not:
+        nothing can follow."""
         super().on_response_complete()
         if self.expect_100_continue and self.cycle.response_complete and self.cycle.more_body:
             self.transport.close()
@@ -200,7 +202,7 @@ class Http(Framed):
         self._reading.watch()
 
     def _set_due(self) -> None:
-        """Give what is due now its time; what was due before and still is keeps its own."""
+        """Set the deadline of the present wait; a wait that was there before keeps its own."""
         due = "head" if self._head_bytes is not None else "body" if self._body_due else ""
         if due != self._due:
             self._stop_due()
@@ -217,7 +219,7 @@ class Http(Framed):
             self._due_timer = None
 
     def _overdue(self) -> None:
-        """What is due behind a request that is being answered has time until it is."""
+        """Handle a deadline that passed; one behind a request that is being answered waits until it is."""
         active = self._active
         if active is None or active.response_complete:
             self._refuse(Problem(HEAD_TOO_SLOW if self._due == "head" else TOO_SLOW))
@@ -225,7 +227,7 @@ class Http(Framed):
             self._refuse(Problem(TOO_SLOW))
 
     def _refuse(self, problem: Problem) -> None:
-        """Answer what never reaches the application, unless another answer is under way, and close."""
+        """Answer a request that never reaches the application, unless another response is under way, and close."""
         if self.transport.is_closing():
             return
         active = self._active

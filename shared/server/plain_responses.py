@@ -1,4 +1,4 @@
-"""Answers of the server itself, which no application gives."""
+"""Responses of the server itself, without an application."""
 
 from __future__ import annotations
 

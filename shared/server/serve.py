@@ -1,5 +1,5 @@
 """Makes a service's application and serves it with uvicorn until a stop event; signals set that event and cut no
-answer."""
+response."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from shared.telemetry import crashes, logs
 from shared.telemetry.log_sink import occupy_closed_descriptors, say
 
 KEEP_ALIVE_SECONDS: Final = 30
-"""How long a connection on which nothing is asked is kept."""
+"""Seconds for which a connection without a request is kept."""
 
 CONNECTIONS: Final = 10_000
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -38,7 +38,7 @@ _log: Final = structlog.get_logger(__name__)
 
 def run(name: str, main: Coroutine[Any, Any, None]) -> int:
     """Run a service's main coroutine on uvloop; the exit status: 0 after a clean stop, 2 with one line, which begins
-    with `name`, for a bad setting. SIGHUP ends no service: who does something about it says so when it is up."""
+    with `name`, for a bad setting. SIGHUP ends no service; one that handles it sets its own handler once it is up."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     occupy_closed_descriptors()
     logs.configure(name)  # as the settings say once they are read
@@ -58,9 +58,9 @@ async def _watched(main: Coroutine[Any, Any, None]) -> None:
 def application(
     handlers: Sequence[ControllerRouterHandler], access: AccessSettings | None = None, *, host: str = "127.0.0.1"
 ) -> ASGIApp:
-    """A service's application: every error is a problem document, and it writes no log and no document of its own.
+    """Make a service's application: every error is a problem document, and it writes no log and no document of its own.
 
-    `access`: whom it lets in, `host`: where it listens. SettingsInvalid for what `access` cannot mean.
+    `access`: whom it admits, `host`: where it listens. SettingsInvalid for a combination that `access` cannot mean.
     """
     app = Litestar(handlers, exception_handlers=EXCEPTION_HANDLERS, openapi_config=None, logging_config=None)
     return Access(app, access or AccessSettings(), host=host)
@@ -68,7 +68,7 @@ def application(
 
 @contextlib.contextmanager
 def set_by_signals(stop: asyncio.Event) -> Iterator[None]:
-    """For the length of the block SIGTERM and SIGINT set `stop`. To be entered inside the running loop."""
+    """Set `stop` on SIGTERM and SIGINT for the length of the block, which is entered inside the running loop."""
     loop = asyncio.get_running_loop()
     for number in SIGNALS:
         loop.add_signal_handler(number, stop.set)
@@ -80,14 +80,15 @@ def set_by_signals(stop: asyncio.Event) -> Iterator[None]:
 
 
 def _calm_collector() -> None:
-    """What lives after the start lives on: the collector need not look at it again (p99 of 36 ms became 12)."""
+    """Keep objects that exist after the start out of the collector's way: they live as long as the process (p99 of 36
+    ms became 12)."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 1000)
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers (they make the exit status -15), telling when it serves."""
+    """uvicorn without its signal handlers (they make the exit status -15), and with a callback once it serves."""
 
     def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
         super().__init__(config)
@@ -130,14 +131,13 @@ async def serve(
     calm_collector: bool = True,
     connections: int = CONNECTIONS,
 ) -> None:
-    """Serve until `stop` is set, then finish open answers for at most `grace_seconds` and return.
+    """Serve until `stop` is set, then finish open responses for at most `grace_seconds` and return.
 
-    Long answers should watch `stop` themselves. `connections`: at most so many, fewer where the limit of open files
-    leaves no room for them. SettingsInvalid when the address cannot be used, RuntimeError when the application's
+    Long responses should watch `stop` themselves. `connections`: the most there may be, fewer where the limit of open
+    files leaves no room for them. SettingsInvalid when the address cannot be used, RuntimeError when the application's
     start-up failed.
     """
-    limit = capacity(connections)
-    bound = listen(host, port)
+    limit, bound = capacity(connections), listen(host, port)
 
     def started() -> None:
         if calm_collector:

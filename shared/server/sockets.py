@@ -1,4 +1,4 @@
-"""Listening sockets: one for each address that a host name stands for."""
+"""Listening sockets: one for each address of a host name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shared.errors import SettingsInvalid
 
 BACKLOG: Final = 2048
 _ABSENT: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-"""What a machine without IPv6 says of `::1`, also when its `localhost` names it."""
+"""Errors for `::1` of a machine without IPv6, also when its `localhost` names it."""
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
@@ -50,6 +50,7 @@ def _addresses(host: str) -> list[tuple[socket.AddressFamily, str]]:
 def _bind(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
     both = address == "::" and socket.has_dualstack_ipv6()
     bound = socket.create_server((address, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
-    # Connections inherit it. asyncio's own loop would not set it on them: an answer's body would wait 40 ms for an ACK.
+    # Connections inherit it. asyncio's own loop would not set it on them: a response's body would wait 40 ms for an
+    # ACK.
     bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return bound

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 _OFFERS: Final = (b"upgrade", b"http2-settings")
-"""Headers that offer another protocol, and what stands for them in `Connection`."""
+"""Headers that offer another protocol, and their names in `Connection`."""
 
 
 def without_offer(method: bytes, url: bytes, version: str, headers: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -1,4 +1,4 @@
-"""What a store is wired to: a lasting connection of each kind, or REST for who only sends commands."""
+"""Parts that a store uses: a lasting connection of each kind, or REST where only commands are sent."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ import msgspec
 from redis.exceptions import RedisError
 
 from shared.errors import SettingsInvalid, StoreUnavailable
-from shared.settings import StoreSettings
+from shared.settings import RestEndpoint, StoreSettings
 from shared.store.connection import error_advice
 from shared.store.connection.blocking_pop import BlockingPop
 from shared.store.connection.confirmed_writes import ConfirmedWrites
 from shared.store.connection.connection_log import RefusalLog
 from shared.store.connection.connector import Connect, Connector, RedisSettings
-from shared.store.connection.multiplexer import Multiplexer, Observer, Reply, Transport
+from shared.store.connection.multiplexer import Multiplexer, Observer, Reply
 from shared.store.connection.quota import Guarded, Quota
 from shared.store.engine import failover_fence
 from shared.store.keys import Keys
-from shared.store.preflight.checks import Vetted, Vetting
+from shared.store.preflight.checks import Vetting
 from shared.store.preflight.requirements import Role
 from shared.store.pubsub.polling import PollingSubscriber
 from shared.store.pubsub.subscriber import Subscriber
 from shared.store.results import WakeUp
 
 FRUGAL_SILENCE_S: Final = 3600.0
-"""Cancels are heard over a connection that TCP keepalive watches (30 s), and every renewal repeats them."""
+"""Seconds. Cancel requests arrive on a connection that TCP keepalive watches (30 s), and every renewal repeats them."""
 
 
 Refused = Callable[[RedisError | str], None]
-"""Told what the server refuses."""
+"""Called with each refusal of the server."""
 
 
 class Socket(Protocol):
@@ -46,7 +46,7 @@ class Socket(Protocol):
 
 
 class WorkWait(Protocol):
-    """Where an idle worker sleeps."""
+    """Wait of an idle worker for work."""
 
     async def sleep(self, timeout_ms: int) -> WakeUp: ...
 
@@ -54,22 +54,23 @@ class WorkWait(Protocol):
 
 
 class NoBlockingPop:
-    """Over REST nothing blocks, so nobody sleeps there."""
+    """The wait of a store over REST, where no command may block."""
 
     async def sleep(self, timeout_ms: int) -> WakeUp:
-        """StoreUnavailable, always."""
+        """Raise StoreUnavailable, always."""
         raise StoreUnavailable(f"REST cannot block for {timeout_ms} ms")
 
     async def aclose(self) -> None:
-        """Nothing is open."""
+        """Close nothing: no connection is open."""
 
 
 class Connections(msgspec.Struct, frozen=True, kw_only=True):
-    """What carries a store's commands, its sleep and its rings. `transport`: the socket behind its quota.
+    """Connections for a store's commands, its blocking waits and its notifications. `transport`: the socket behind its
+    quota.
 
-    `submits` carries what must be as durable as the settings say, over `durable` when that takes more than an answer.
-    `fenced`: a master that took over, or came back, is told of it (`failover_fence.py`). `vetting`: checks whether
-    Redis can do what the service needs, when it is known which one that is. `refused` is told what the server refuses.
+    `submits` carries writes that must be as durable as the settings say: over `durable` where a reply alone does not
+    prove that. `fenced`: a master that took over, or restarted, is noted on it (`failover_fence.py`). `vetting`: checks
+    whether Redis can do all that the service needs, when the service is known. `refused`: called with each refusal.
     """
 
     socket: Socket
@@ -83,70 +84,90 @@ class Connections(msgspec.Struct, frozen=True, kw_only=True):
     blocking_pop: WorkWait
     subscriber: Subscriber | PollingSubscriber
 
+    async def aclose(self) -> None:
+        """Close them all, but the subscriber's."""
+        if self.vetting is not None:
+            await self.vetting.aclose()
+        await self.blocking_pop.aclose()
+        await self.socket.aclose()
+        if self.durable is not None:
+            await self.durable.aclose()
+
 
 def connections(
     settings: StoreSettings,
-    redis: RedisSettings,
+    client_name: str,
     keys: Keys,
     observer: Observer | None,
     role: Role | None = None,
     *,
     gates: Sequence[str] = (),
 ) -> Connections:
-    """By `settings.redis_transport`; what `choice.settle` did not settle goes over TCP.
+    """Make the connections that `settings.redis_transport` asks for; a transport not selected yet means TCP.
 
     SettingsInvalid for a URL that cannot be read, and for a durability that REST cannot wait for.
     """
-    timeout, quota = settings.timeout_seconds, Quota()
     if settings.redis_transport == "rest" and settings.rest is not None:
-        from shared.store.connection.rest import RestTransport  # noqa: PLC0415 - only who uses REST needs its HTTP client
+        return _over_rest(settings, settings.rest, keys, observer, role)
+    redis = RedisSettings(
+        url=settings.redis_url, client_name=client_name,
+        sentinel_username=settings.sentinel_username, sentinel_password=settings.sentinel_password,
+    )  # fmt: skip
+    return _over_sockets(settings, Connector(redis), keys, observer, role, gates=gates)
 
-        if settings.durability != "server":
-            raise SettingsInvalid("DURABILITY: REST has no connection to wait on, set REDIS_URL")
-        rest = RestTransport(settings.rest, timeout=timeout)
-        vetting = role and Vetting(role, settings, keys, rest, observer=observer)
-        guarded = Guarded(_vetted(rest, vetting), quota)
-        return Connections(
-            socket=rest, transport=guarded, submits=guarded, durable=None, fenced=False, quota=quota, vetting=vetting,
-            refused=_refused(vetting), blocking_pop=NoBlockingPop(), subscriber=PollingSubscriber(),
-        )  # fmt: skip
-    connect = Connector(redis)
-    # Where commands are billed a connection that the host closes now and then would cost more than it is worth. Who
-    # only reads has no fence to set up, and its Redis user may not write.
+
+def _over_rest(
+    settings: StoreSettings, endpoint: RestEndpoint, keys: Keys, observer: Observer | None, role: Role | None
+) -> Connections:
+    from shared.store.connection.rest import RestTransport  # noqa: PLC0415 - only REST needs its HTTP client
+
+    if settings.durability != "server":
+        raise SettingsInvalid("DURABILITY: REST has no connection to wait on, set REDIS_URL")
+    quota, rest = Quota(), RestTransport(endpoint, timeout=settings.timeout_seconds)
+    vetting = role and Vetting(role, settings, keys, rest, observer=observer)
+    guarded = Guarded(rest, quota, vetting)
+    return Connections(
+        socket=rest, transport=guarded, submits=guarded, durable=None, fenced=False, quota=quota, vetting=vetting,
+        refused=_refused(vetting), blocking_pop=NoBlockingPop(), subscriber=PollingSubscriber(),
+    )  # fmt: skip
+
+
+def _over_sockets(
+    settings: StoreSettings,
+    connect: Connector,
+    keys: Keys,
+    observer: Observer | None,
+    role: Role | None,
+    *,
+    gates: Sequence[str],
+) -> Connections:
+    # Where commands are billed, a host closes idle connections now and then, and each new one would cost a fence. A
+    # service that only reads has no fence to set up, and its Redis user may not write.
     if fenced := (role is None or role.writes) and (connect.moves or not settings.frugal):
         connect.greet = partial(failover_fence.set_up, keys)
+
+    timeout, quota = settings.timeout_seconds, Quota()
     socket = Multiplexer(connect, timeout=timeout)
     vetting = role and Vetting(role, settings, keys, socket, connect=connect, renew=socket.renew, observer=observer)
-    guarded = Guarded(_vetted(socket, vetting), quota)
+    guarded, refused = Guarded(socket, quota, vetting), _refused(vetting)
     durable = None if settings.durability == "server" else ConfirmedWrites(connect, settings, keys.fixed("confirmed"))
-    refused = _refused(vetting)
     return Connections(
-        socket=socket,
-        transport=guarded,
-        submits=guarded if durable is None else Guarded(_vetted(durable, vetting), quota),
-        durable=durable,
-        fenced=fenced,
-        vetting=vetting,
-        refused=refused,
-        quota=quota,
+        socket=socket, transport=guarded, submits=guarded if durable is None else Guarded(durable, quota, vetting),
+        durable=durable, fenced=fenced, vetting=vetting, refused=refused, quota=quota,
         blocking_pop=BlockingPop(
             connect(), keys.wake(gates), margin_s=timeout, quota=quota, observer=observer, refused=refused
         ),
         subscriber=_subscriber(settings, connect, keys, observer, partial(_pause_after, quota, refused)),
-    )
+    )  # fmt: skip
 
 
 def _pause_after(quota: Quota, refused: Refused, error: BaseException) -> float:
-    """How long a bell's connection must not be opened again after this error, s."""
+    """Seconds for which the subscriber must not connect again after this error."""
     if isinstance(error, BaseExceptionGroup):
         return max((_pause_after(quota, refused, part) for part in error.exceptions), default=0.0)
     if isinstance(error, RedisError) and error_advice.is_permission(error):
         refused(error)
     return quota.left_s if quota.noticed(error) else 0.0
-
-
-def _vetted(transport: Transport, vetting: Vetting | None) -> Transport:
-    return transport if vetting is None else Vetted(transport, vetting)
 
 
 def _refused(vetting: Vetting | None) -> Refused:
@@ -167,16 +188,12 @@ def _subscriber(
     observer: Observer | None,
     pause_after: Callable[[BaseException], float],
 ) -> Subscriber:
-    """In the frugal profile one pattern for all jobs, and TCP's own keepalive in place of most PINGs."""
+    """Make the subscriber; in the pay-per-command profile with one pattern for all jobs, and TCP's own keepalive
+    instead of most PINGs."""
     return Subscriber(
         connect,
-        observer=_one_each(observer),
+        observer=observer,
         pause_after=pause_after,
         prefix=keys.prefix("job_channel") if settings.frugal else None,
         patient_s=FRUGAL_SILENCE_S if settings.frugal else None,
     )
-
-
-def _one_each(observer: Observer | None) -> Observer | None:
-    """A bell tells how many channels a command carries; it is one command all the same."""
-    return None if observer is None else lambda command, _: observer(command, 1)

@@ -1,5 +1,5 @@
 """Every key of a shard: the only place with key names. All of them share one hash tag, so that the same scripts run
-on Redis Cluster. The table has the names as Redis stores them; `_STORED` has those that the code calls otherwise.
+on Redis Cluster. The table has the names as Redis stores them; `_STORED` has those that have another name in the code.
 
 | name          | type   | TTL                        | purpose                                                      |
 |---------------|--------|----------------------------|--------------------------------------------------------------|
@@ -23,28 +23,36 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 | wake:<gate>   | zset   | 1 h                        | the same for workers that have this provider:model            |
 | turn          | string | none                       | round-robin slot: whether the line or suspects go first        |
 | counts        | hash   | none                       | ended jobs by outcome, over all time, less those in `ledger`   |
-| ledger        | list   | none                       | jobs that ended last and what they used, up to 255 lines       |
+| ledger        | list   | none                       | jobs that ended last and their usage, up to 255 lines          |
 | suspects      | hash   | none; audited              | consumer that died with suspects -> when that was found (ms)  |
-| recoverer     | string | 2/3 of a lease             | the worker that looks for lost leases, and until when (ms)    |
+| recoverer     | string | 2/3 of a lease             | the worker that searches for lost leases, and until when (ms) |
 | cancels       | zset   | 1 h after the last request | running jobs whose cancel was requested, by time (ms)         |
 | audit         | string | AUDIT_SECONDS, nearly      | lock: one worker audits                                       |
 | failover      | hash   | none                       | term of the master; last entry of each queue when it began     |
+| attribution   | string | none                       | key of the identifiers of end users, for vendors              |
 | confirmed     | string | none                       | written before every WAIT (`confirmed_writes.py`)             |
 | gates         | hash   | none                       | state of each provider:model's gate and of its queue          |
 | parked        | zset   | none                       | throttled jobs, by deadline (ms)                              |
 | deadlines     | zset   | none                       | jobs that brought a deadline of their own, by deadline (ms)   |
-| throttled:<gate> <org> | zset | none; gone when empty | jobs that wait for this gate (`*`: for any), by priority, age |
+| throttled:<gate> <org> | zset | none; gone when empty | jobs that wait for this gate (`*`: any), by priority, age  |
 | throttled_by:<gate> | zset | none; gone when empty  | organisations that wait there, by what they were served       |
-| throttled:<gate> | zset | none; gone when empty     | the same of the commit before, all organisations in one       |
-| lane:<chain>  | zset   | none; gone when empty      | the same of the commit before, one for each chain             |
+| throttled:<gate> | zset | none; gone when empty     | jobs that wait for this gate in an older release, of all      |
+| lane:<chain>  | zset   | none; gone when empty      | the same of a release before, one for each chain              |
 | idem:<org>:<digest> | string | deadline + RESULT_TTL | idempotency key -> job id and fingerprint                     |
 | index:<org>:<day> | list | outlives its jobs        | job ids of an organisation in order of submission             |
-| usage:<org>:<day> | hash | USAGE_TTL_DAYS           | sums of what jobs used: project and model -> packed sums       |
+| usage:<org>:<day> | hash | USAGE_TTL_DAYS           | sums of usage: project and model -> packed sums                |
+| submits:<org> | string | 1 min                      | submits of an organisation in its present minute             |
+| deleted:<id>  | string | RESULT_TTL                 | whose job it was that was deleted                            |
 | org:<org>     | stream | 24 h                       | life-cycle events of an organisation, newest 1,000            |
+| key:<key id>  | hash   | none; 30 d after its end   | an API key: hash, organisation, scopes (`api_keys.py`)         |
+| org_keys:<org> | zset  | none                       | ids of an organisation's keys, by creation (ms); `*`: all's |
+| tenants       | set    | none                       | organisations that have keys                                  |
+| ticket_secrets | string | none                      | secrets of event tickets, the newest first                     |
+| audit_trail   | stream | none; capped               | changes of keys and settings, and by whom (`audit_trail.py`)   |
 
 <org> is an organisation's id as `encode_id` makes it, here, in `org` of a record and in the ledger's lines.
 
-Channels: bell:<job id>, orgbell:<org>, control:<consumer>.
+Channels: bell:<job id>, orgbell:<org>, control:<consumer>, key_channel:changed (ids of keys that changed).
 """
 
 from __future__ import annotations
@@ -56,6 +64,9 @@ from typing import Final
 from urllib.parse import quote, unquote
 
 from shared.job import SHARD
+
+OPERATORS: Final = "*"
+"""In the place of an organisation's id: of none. No organisation is encoded so."""
 
 GROUP: Final = "workers"
 """The one consumer group of every stream."""
@@ -90,6 +101,7 @@ FIXED: Final = (
     "audit",
     "failover",
     "confirmed",
+    "attribution",
     "gates",
     "throttled_deadlines",
     "deadlines",
@@ -99,17 +111,21 @@ FIXED: Final = (
     "backlogs",
     "held_organizations",
     "due",
+    "tenants",
+    "audit_trail",
+    "ticket_secrets",
 )
 PREFIXES: Final = (
     "job", "log", "idem", "index", "usage", "org", "job_channel", "organization_channel", "control", "chain_set",
-    "throttled", "throttled_by", "wake", "backlog", "delayed", "ended",
+    "throttled", "throttled_by", "wake", "backlog", "delayed", "ended", "key", "org_keys", "key_channel", "submits",
+    "deleted",
 )  # fmt: skip
 
 
 @lru_cache(maxsize=4096)  # asked for twice in each job
 def encode_id(text: str) -> str:
-    """An organisation's id as part of a key, of a channel, or of a line of the ledger: percent-encoded, so that no two
-    are one and none holds what separates parts. Letters, digits and `_.-~` stand for themselves."""
+    """Encode an organisation's id as part of a key, of a channel, or of a line of the ledger: percent-encoded, so that
+    ids stay different and contain no separator. Letters, digits and `_.-~` are kept."""
     return quote(text, safe="")
 
 
@@ -127,7 +143,7 @@ class Keys:
 
     @property
     def pattern(self) -> str:
-        """What all keys and channels match, as ACL rules have it."""
+        """Pattern that all keys and channels match, in the form of ACL rules."""
         return f"{self._start}*"
 
     @property
@@ -142,7 +158,7 @@ class Keys:
         return self._start + _STORED.get(name, name)
 
     def prefix(self, name: str) -> str:
-        """What precedes the id in a key that exists once per job, organisation or consumer."""
+        """Part before the id in a key that exists once per job, organisation or consumer."""
         if name not in PREFIXES:
             raise KeyError(name)
         return f"{self._start}{_STORED.get(name, name)}:"
@@ -190,8 +206,21 @@ class Keys:
         return f"{self.prefix('index')}{encode_id(organization_id)}:{day}"
 
     def usage(self, organization_id: str, day: int) -> str:
-        """Sums of what an organisation's jobs used that ended on one day (days since the epoch)."""
+        """Sums of an organisation's usage by jobs that ended on one day (days since the epoch)."""
         return f"{self.prefix('usage')}{encode_id(organization_id)}:{day}"
+
+    def api_key(self, key_id: str) -> str:
+        """Record of an API key."""
+        return self.prefix("key") + key_id
+
+    def organization_keys(self, holder: str) -> str:
+        """Ids of the API keys of an organisation, encoded, or of the operators (`*`)."""
+        return self.prefix("org_keys") + holder
+
+    @property
+    def key_channel(self) -> str:
+        """Channel that carries the ids of API keys that were revoked or changed."""
+        return self.prefix("key_channel") + "changed"
 
     @staticmethod
     def idempotency(organization_id: str, key: str) -> str:

@@ -1,17 +1,19 @@
-"""What keeps the queue going beside the jobs: lost leases, due times, damage. Any worker does it, without a leader."""
+"""Maintenance of the queue: lost leases, due times, wake-ups that are passed on, damage. Any worker calls it; there is
+no leader."""
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Sequence
 from typing import Final
 
 from shared.settings import StoreSettings
-from shared.store.engine.script_calls import ScriptCalls
+from shared.store.engine.calls import Reads, ScriptCalls
+from shared.store.engine.items import HeldItem, JobItem
 from shared.store.keys import QUEUES, Keys
-from shared.store.reading.commands import Reads
-from shared.store.results import Audited, Promoted, Recovered, TimedWork
+from shared.store.results import Audited, Promoted, Recovered, TimedWork, WakeUp
 from shared.store.routing import Routing
 
 AUDIT_SLACK_S: Final = 100.0
@@ -23,59 +25,49 @@ AUDIT_COUNTED: Final = 20_000
 """Entries, throttled jobs and organisations that one call counts at most: tens of ms."""
 
 BATCH: Final = 64
-"""Jobs that one call takes back, or makes claimable, at most."""
-
-
-class ServerClock:
-    """What this process holds for the server's time."""
-
-    def __init__(self) -> None:
-        self._heard = (0, 0.0)
-
-    def note(self, server_ms: bytes) -> int:
-        """An answer named the time; it, in ms since the epoch."""
-        self._heard = (int(server_ms), time.monotonic())
-        return int(server_ms)
-
-    @property
-    def believed_ms(self) -> int:
-        """The last answer's time, and what went by here since."""
-        server_ms, heard_at = self._heard
-        return server_ms + round((time.monotonic() - heard_at) * 1000)
+"""Jobs that one call recovers, or makes claimable, at most."""
 
 
 class Maintenance:
-    """Of one store; every method may raise StoreUnavailable."""
+    """Maintenance calls of one store; every method may raise StoreUnavailable."""
 
     def __init__(
-        self, calls: ScriptCalls, reads: Reads, keys: Keys, settings: StoreSettings, clock: ServerClock
+        self, calls: ScriptCalls, reads: Reads, keys: Keys, settings: StoreSettings, gates: Sequence[str]
     ) -> None:
+        """`gates`: those of this worker."""
         self._calls = calls
         self._reads = reads
         self._keys = keys
         self._settings = settings
-        self._clock = clock
+        self._gates = gates
         self._polls = 0
         self._cursor = ""
         self._stale_at: float | None = None
 
+    async def attribution_secret(self) -> str:
+        """The key of the identifiers of end users for vendors: the first worker that asks makes it."""
+        key = self._keys.fixed("attribution")
+        await self._reads.execute("SET", key, secrets.token_hex(32), "NX")
+        return str((await self._reads.execute("GET", key)).decode())
+
     def reprice(self, routing: Routing) -> None:
-        """What jobs cost that end without a worker follows these prices from now on; the rest of `routing` stays."""
+        """Use these prices from now on for jobs that end without a worker; the rest of `routing` stays."""
         self._calls.reprice(routing)
 
     async def recover(self, consumer: str, held: Sequence[str]) -> Recovered:
-        """Requeue what was not renewed for a lease, except what this worker itself holds; one worker does it for all.
+        """Requeue jobs that were not renewed for a lease, except those of this worker; one worker does it for all.
 
-        Takes nothing when the server's clock is not where earlier answers put it (within 1 s): this call may have
-        waited out a stall in which nobody could renew (I6). The first call of a process only learns the time. Every
-        call includes a write: it is refused when a renewal is.
+        Takes nothing when the server's clock differs from earlier replies by more than 1 s: this call may have waited
+        for a stall in which no worker could renew (I6). The first call of a process only learns the time. Every call
+        includes a write: it is refused when a renewal would be.
         """
+        clock = self._calls.clock
         reply = await self._calls.run(
-            "recover", [(token,) for token in held], consumer=consumer, believed_ms=self._clock.believed_ms,
+            "recover", [HeldItem(token) for token in held], consumer=consumer, believed_ms=clock.believed_ms,
             batch=BATCH, cursor=self._cursor,
         )  # fmt: skip
         requeued, failed, next_ms, pending = (int(part) for part in reply[:4])
-        now_ms = self._clock.note(reply[4])
+        now_ms = clock.note(reply[4])
         unfinished, isolated = bool(reply[5]), int(reply[6])
         self._cursor = reply[7].decode()
         return Recovered(
@@ -84,7 +76,8 @@ class Maintenance:
         )  # fmt: skip
 
     def _next_ms(self, found_ms: int) -> int | None:
-        """When to call again, over all calls since the last that began anew: 0 while there is more to do now."""
+        """Time until the next call (ms), over all calls since the last that started from the beginning: 0 while there
+        is more to do now."""
         now = time.monotonic()
         if found_ms >= 0:
             at = now + found_ms / 1000
@@ -100,17 +93,17 @@ class Maintenance:
         return Promoted(promoted, *(None if wait < 0 else wait for wait in waits))
 
     async def timed_work(self) -> TimedWork:
-        """What a worker without a free slot must know, by two cheap reads: it hears of no new job otherwise."""
+        """Find work at a time by two cheap reads, for a worker without a free slot, which gets no wake-up marker."""
         first, throttled = await asyncio.gather(
             self._reads.execute("ZRANGE", self._keys.fixed("deadlines"), 0, 0, "WITHSCORES"),
             self._reads.execute("EXISTS", self._keys.fixed("throttled_deadlines")),
         )
-        overdue_ms = max(int(first[1]) - self._clock.believed_ms, 0) if first else None
+        overdue_ms = max(int(first[1]) - self._calls.clock.believed_ms, 0) if first else None
         return TimedWork(overdue_ms, bool(throttled))
 
     async def unfinished(self) -> bool:
-        """One cheap read: is there any unfinished job. Streams hold nothing else; sets are asked besides, and
-        hourly in the frugal profile, where any due time has woken a worker."""
+        """Find out by one cheap read whether any job is unfinished. Streams hold nothing else; sets are read
+        besides, but only now and then in the pay-per-command profile, where every due time sets a wake-up marker."""
         self._polls += 1
         streams = self._keys.streams
         found = await self._reads.execute("XREAD", "COUNT", 1, "STREAMS", *streams, *["0"] * len(streams))
@@ -120,9 +113,9 @@ class Maintenance:
         return bool(found)
 
     async def audit(self, consumer: str) -> Audited:
-        """Repair what no script could have left: entries pending with nobody, live records that no entry names.
+        """Repair damage that no script could leave: entries pending for no consumer, live records that no entry names.
 
-        Goes through all entries and records, so it takes a tenth of the time at most and leaves the rest to the jobs.
+        Reads all entries and records, so it uses a tenth of the time at most and leaves the rest to the jobs.
         """
         lock, lock_ms = self._keys.fixed("audit"), round(max(self._settings.audit_seconds - AUDIT_SLACK_S, 1) * 1000)
         if await self._reads.execute("SET", lock, consumer, "NX", "PX", lock_ms) is None:
@@ -134,7 +127,8 @@ class Maintenance:
             began = time.monotonic()
             cursor, found = await self._reads.execute("SCAN", cursor, "MATCH", f"{prefix}*", "COUNT", 64)
             if found:
-                replies = await self._calls.run("audit_records", [(key.decode()[len(prefix) :],) for key in found])
+                items = [JobItem(key.decode()[len(prefix) :]) for key in found]
+                replies = await self._calls.run("audit_records", items)
                 requeued += sum(reply for reply in replies if isinstance(reply, int))
             if cursor == b"0":
                 await self._calls.run("audit_organizations", entries_max=AUDIT_COUNTED)
@@ -155,3 +149,14 @@ class Maintenance:
     async def leave(self, consumer: str) -> None:
         """Remove this worker's consumers from the group, where nothing is pending with them."""
         await self._calls.run("leave", consumer=consumer)
+
+    async def wake_to_poll(self) -> None:
+        """Wake a worker for recovered work: one that has finished its suspect may take the next."""
+        await self._reads.execute("ZADD", self._keys.fixed("wake"), -1, WakeUp.POLL.value)
+
+    async def pass_on(self) -> None:
+        """Wake another worker: this one was woken and may take nothing."""
+        for key in self._keys.wake(self._gates):
+            await self._reads.execute("ZADD", key, -1, WakeUp.POLL.value, 0, WakeUp.JOB.value)
+            if key != self._keys.fixed("wake"):
+                await self._reads.execute("PEXPIRE", key, 3_600_000)

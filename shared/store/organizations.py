@@ -6,9 +6,8 @@ from typing import Annotated, Final
 
 import msgspec
 
-from shared.store.engine.script_calls import ScriptCalls
+from shared.store.engine.calls import Reads, ScriptCalls
 from shared.store.keys import Keys, encode_id
-from shared.store.reading.commands import Reads
 
 Bound = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)] | None
 

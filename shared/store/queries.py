@@ -1,4 +1,4 @@
-"""What the store tells of many jobs at once: counts, gates, lists and sums. Read only: nothing here changes a job."""
+"""Figures of many jobs at once: counts, gates, lists and sums. Read only: nothing here changes a job."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ from typing import Final
 
 from shared.chain import split
 from shared.job import JobStatus
-from shared.store.engine.script_calls import ScriptCalls
+from shared.store.engine.calls import Reads, ScriptCalls
 from shared.store.keys import QUEUES, Keys
-from shared.store.reading.commands import Reads
 from shared.store.reading.job_index import Listing
 from shared.store.reading.usage import UsageRow
 from shared.store.reading.usage_days import UsageDays
 from shared.store.results import GateState, JobPage, MemoryUse, QueueStats
 
 GATE_REASONS: Final = {1: "rate_limited", 2: "unavailable"}
-"""Why a gate is blocked, by the number that `lua/include/gates.lua` keeps."""
+"""Reasons of a blocked gate, by the number that `lua/include/gate_states.lua` stores."""
 
 
 class Queries:
-    """Of one store; every method may raise StoreUnavailable."""
+    """Queries of one store; every method may raise StoreUnavailable."""
 
     def __init__(self, calls: ScriptCalls, reads: Reads, keys: Keys) -> None:
         self._calls = calls
@@ -39,14 +38,14 @@ class Queries:
         return int(await self._calls.run("oldest"))
 
     async def gates(self) -> list[GateState]:
-        """The gates of all providers that jobs asked for."""
+        """Read the gates of all providers that jobs asked for."""
         flat, clock = await asyncio.gather(
             self._reads.execute("HGETALL", self._keys.fixed("gates")), self._reads.execute("TIME")
         )
         return _gates(flat, int(clock[0]) * 1000 + int(clock[1]) // 1000)
 
     async def memory(self) -> MemoryUse:
-        """What the server says of its memory."""
+        """Read how much memory the server uses."""
         return _memory(await self._reads.execute("INFO", "memory"))
 
     async def jobs(
@@ -56,8 +55,9 @@ class Queries:
         return await self._listing.page(organization_id, status=status, cursor=cursor, limit=limit)
 
     def usage(self, organization_id: str, first_day: int, last_day: int) -> AsyncIterator[list[UsageRow]]:
-        """What an organisation's jobs used that ended from `first_day` to `last_day` (days since the epoch, Redis's
-        clock): the rows of each day that has any, by project and model. StoreRejected: a day of it is damaged."""
+        """Read the usage of an organisation's jobs that ended from `first_day` to `last_day` (days since the epoch,
+        Redis's clock): the rows of each day that has any, by project and model. StoreRejected: a day of it is
+        damaged."""
         return self._usage.read(organization_id, first_day, last_day)
 
 
@@ -84,7 +84,7 @@ def _stats(reply: Sequence[int]) -> QueueStats:
 
 
 def _gates(reply: Sequence[bytes], now_ms: int) -> list[GateState]:
-    """The hash that `lua/include/gates.lua` keeps; what cannot be read counts as open."""
+    """Parse the hash that `lua/include/gate_states.lua` keeps; damage counts as available."""
     found = []
     for name, state in zip(reply[::2], reply[1::2], strict=True):
         if b":" not in name or name.startswith(b"@"):  # of queues, and of the commit before
@@ -98,6 +98,6 @@ def _gates(reply: Sequence[bytes], now_ms: int) -> list[GateState]:
 
 
 def _memory(info: bytes) -> MemoryUse:
-    """The reply of INFO memory; what is not in it counts as 0."""
+    """Parse the reply of INFO memory; a missing field counts as 0."""
     values = dict(line.split(":", 1) for line in info.decode().splitlines() if ":" in line)
     return MemoryUse(used=int(values.get("used_memory", 0)), limit=int(values.get("maxmemory", 0)))

@@ -1,4 +1,4 @@
-"""What the methods of `JobStore` answer."""
+"""Results of the methods of `JobStore`."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Submitted(msgspec.Struct, frozen=True):
 
 
 class Claimed(msgspec.Struct, frozen=True):
-    """`more`: work was left behind. `server_ms`: Redis's clock at the claim. `next_ms`: when the caller must poll for
-    throttled jobs, None when none wait or another worker will. `doubtful`: gates whose calls failed lately: an answered
-    call is reported to them."""
+    """Result of a claim. `more`: work was left behind. `server_ms`: Redis's clock at the claim. `next_ms`: ms until the
+    caller must poll for throttled jobs, None when none wait or another worker will. `doubtful`: gates whose calls
+    failed lately: to these an answered call is reported."""
 
     claims: list[Claim]
     more: bool
@@ -31,8 +31,8 @@ class Claimed(msgspec.Struct, frozen=True):
 
 
 class Rerouted(msgspec.Struct, frozen=True):
-    """The answer for a job whose call failed before its first token. `go`: run on at `gate`, which holds `reserved`
-    tokens for it; `throttled`: the lease is over, a gate has room in `wait_ms`; `stay`: nobody else may answer."""
+    """Decision on a job whose call failed before its first token. `go`: run on at `gate`, which holds `reserved` tokens
+    for it; `throttled`: the lease is over, a gate has room in `wait_ms`; `stay`: no other gate may answer."""
 
     state: Literal["go", "throttled", "stay"]
     gate: str
@@ -41,7 +41,7 @@ class Rerouted(msgspec.Struct, frozen=True):
 
 
 class CallReport(StrEnum):
-    """What became of a call, for its gate."""
+    """Result of a call, for its gate."""
 
     OK = "ok"
     LIMITED = "limited"
@@ -51,7 +51,7 @@ class CallReport(StrEnum):
 
 
 class Renewed(msgspec.Struct, frozen=True):
-    """`lost`: tokens whose lease is gone. `cancelled`: job ids whose cancel was requested."""
+    """Result of a renewal. `lost`: tokens whose lease is gone. `cancelled`: job ids whose cancel was requested."""
 
     lost: frozenset[str]
     cancelled: frozenset[str]
@@ -59,9 +59,10 @@ class Renewed(msgspec.Struct, frozen=True):
 
 
 class Recovered(msgspec.Struct, frozen=True):
-    """`next_ms`: when the next suspicious entry (idle for more than half a lease) goes stale, 0: there is more to do,
-    None: there is none. `pending`: how many suspicious entries other workers hold. `unfinished`: whether any job waits
-    or runs. `isolated`: jobs that wait for a worker that holds no other, None when another worker looks after all."""
+    """Result of a recovery. `next_ms`: ms until the next suspicious entry (idle for more than half a lease) goes stale,
+    0: there is more to do, None: there is none. `pending`: number of suspicious entries that other workers hold.
+    `unfinished`: whether any job waits or runs. `isolated`: number of isolated jobs that wait, None when another worker
+    searches for all."""
 
     requeued: int
     failed: int
@@ -73,9 +74,9 @@ class Recovered(msgspec.Struct, frozen=True):
 
 
 class Promoted(msgspec.Struct, frozen=True):
-    """`next_ms`: until the next job is due or overdue (0: more are now), None when none is known. `lane_ms`: when the
-    caller must look after throttled jobs, None when none wait or another worker will. `heads_ms`: until the first of
-    the new jobs is overdue, None when none waits or they were not looked at."""
+    """Result of a promotion. `next_ms`: ms until the next job is due or overdue (0: more are now), None when none is
+    known. `queue_ms`: ms until the caller must poll for throttled jobs, None when none wait or another worker will.
+    `heads_ms`: ms until the first of the new jobs is overdue, None when none waits or they were not checked."""
 
     promoted: int
     next_ms: int | None
@@ -84,22 +85,24 @@ class Promoted(msgspec.Struct, frozen=True):
 
 
 class TimedWork(msgspec.Struct, frozen=True):
-    """`overdue_ms`: until a job that brought its own deadline is overdue (0: one is), None when there is none.
-    `throttled`: whether jobs wait for a gate."""
+    """Work at a time. `overdue_ms`: ms until a job with a deadline of its own is overdue (0: one is), None when there
+    is none. `throttled`: whether jobs wait for a gate."""
 
     overdue_ms: int | None
     throttled: bool
 
 
 class CancelReply(msgspec.Struct, frozen=True):
-    """`cancelled`: ended by this call; `requested`: its worker was told; `ended`: it had ended before, see `status`."""
+    """Result of a cancel request. `cancelled`: ended by this call; `requested`: its worker was notified; `ended`: it
+    had ended before, see `status`."""
 
     state: Literal["cancelled", "requested", "ended"]
     status: JobStatus
 
 
 class WakeUp(Enum):
-    """Why a sleeping worker woke: a job is claimable, a look is due (recovered or delayed work), or time ran out."""
+    """Reason why a waiting worker woke: a job is claimable, a poll is due (recovered or delayed work), or time ran
+    out."""
 
     JOB = "job"
     POLL = "look"
@@ -107,7 +110,7 @@ class WakeUp(Enum):
 
 
 class UnreadableJob(msgspec.Struct, frozen=True):
-    """A job whose record is damaged, or of another release. `state`: what stands there, empty when nothing does."""
+    """A job whose record is damaged, or of another release. `state`: the record's text, empty when it has none."""
 
     id: str
     state: str
@@ -136,20 +139,20 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def backlog(self) -> int:
-        """Jobs that want a worker now: those that could be claimed and those that run. What to scale workers on."""
+        """Jobs that need a worker now: claimable and running ones. The figure to scale workers on."""
         return sum(self.by_queue.values()) + self.processing
 
 
 class MemoryUse(msgspec.Struct, frozen=True):
-    """Bytes the server uses and may use (0: no limit, or it does not tell)."""
+    """Bytes the server uses and may use (0: no limit, or it does not say)."""
 
     used: int
     limit: int
 
 
 class GateState(msgspec.Struct, frozen=True, kw_only=True):
-    """Of the gate of one provider and model. `closed_ms`: how long it will be closed yet, 0: open; `reason`:
-    rate_limited (the provider told us to wait) or unavailable (failures in a row)."""
+    """State of the gate of one provider and model. `blocked_ms`: ms until it is available again, 0: it is; `reason`:
+    rate_limited (the provider asked to wait) or unavailable (failures in a row)."""
 
     provider: str
     model: str
@@ -158,7 +161,7 @@ class GateState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Audited(msgspec.Struct, frozen=True):
-    """What an audit repaired; `ran` is False when another worker audits."""
+    """Result of an audit; `ran` is False when another worker audits."""
 
     ran: bool
     requeued: int

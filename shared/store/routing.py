@@ -1,4 +1,4 @@
-"""Which gates the fleet's jobs may pass, and what each lets through: what the scripts are told of it. Pure."""
+"""Gates that the fleet's jobs may pass, and their limits, in the form the scripts read. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import msgspec
 
 
 class GateLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Of one `provider:model`, for the whole fleet. 0: no limit of our own, only the provider's answers close it."""
+    """Limits of one `provider:model`, for the whole fleet. 0: no limit of our own, only the provider's replies block
+    it."""
 
     gate: str
     requests_per_minute: int = 0
@@ -14,9 +15,9 @@ class GateLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Routing(msgspec.Struct, frozen=True, kw_only=True):
-    """`chain`: gates in order of preference, for jobs that name none. `limits`: of those that are gated; a gate that is
-    not among them always lets pass. `failures`: so many in a row close a gate. `prices`: nano-USD (1e-9 USD) per input
-    and per output token, of gates whose price is known: for jobs that end without a worker."""
+    """Routes of jobs. `chain`: gates in order of preference, for jobs that name none. `limits`: limits of gates; a gate
+    that is not among them lets every call pass. `failures`: this many in a row block a gate. `prices`: nano-USD (1e-9
+    USD) per input and per output token, of gates whose price is known: for jobs that end without a worker."""
 
     chain: tuple[str, ...] = ()
     limits: tuple[GateLimits, ...] = ()
@@ -25,7 +26,7 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def constants(self) -> dict[str, str | int]:
-        """As the scripts' headers name them."""
+        """Values by the names in the scripts' headers."""
         rows = [f"{row.gate} {row.requests_per_minute} {row.tokens_per_minute}" for row in self.limits]
         prices = [f"{gate} {used:f} {made:f}" for gate, (used, made) in self.prices.items()]
         return {

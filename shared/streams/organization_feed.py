@@ -1,4 +1,4 @@
-"""The life of an organisation's jobs, read once for all who follow it here, and encoded once."""
+"""Life-cycle events of an organisation's jobs, read and encoded once for all readers here."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class News(msgspec.Struct, frozen=True):
-    """Events after a cursor as they go over the wire, and the cursor after them."""
+    """Encoded events after a cursor, and the cursor after them."""
 
     encoded: bytes
     cursor: str
@@ -34,15 +34,15 @@ class _Kept(msgspec.Struct, frozen=True):
 
 
 def _retrieve(task: asyncio.Task[None]) -> None:
-    """Those who asked may all be gone: then nobody else hears of the error."""
+    """Take the error of a read whose callers may all be gone."""
     if not task.cancelled():
         task.exception()
 
 
 class OrganizationFeed:
-    """Keeps the newest events; however many ask for what is new, one read is under way, and one that begins after it.
+    """Keeps the newest events; however many readers ask for news, one read is under way, and one that begins after it.
 
-    Who comes with a cursor from before what is kept reads the log for himself, once.
+    A reader with a cursor from before the kept events reads the log for itself, once.
     """
 
     def __init__(self, log: OrganizationLog, organization_id: str) -> None:
@@ -56,10 +56,10 @@ class OrganizationFeed:
         self._news: dict[str, News] = {}
 
     async def after(self, cursor: str | None) -> News:
-        """What came after the cursor (None: from now on). StoreUnavailable."""
+        """Events after the cursor (None: from now on). StoreUnavailable."""
         await self._refresh()
         if cursor is None:
-            # A reader that has seen no event yet needs a cursor all the same.
+            # A reader that has seen no event yet needs a cursor too.
             return News(sse.position(self._newest), self._newest, Counter())
         news = self._news.get(cursor) or self._since(cursor)
         if news is None:

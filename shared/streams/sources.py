@@ -1,26 +1,56 @@
-"""What a stream is made of: the events of one job, or the life of an organisation's jobs.
+"""Sources of streams: the events of one job, or the life-cycle events of an organisation's jobs.
 
-A source reads everything after a cursor, already encoded for the wire. Replay and live are the same call.
+A source reads everything after a cursor, already encoded. Replay and live are the same call.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import Counter
-from typing import Final, Generic, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
 
 from shared.events import ORIGIN, EventId, EventKind, parse_event_id
 from shared.store.keys import Keys
-from shared.store.reading.event_log import EventLog, EventPage
+from shared.store.reading.event_log import EventPage
+from shared.store.tenant_jobs import TenantJobs
 from shared.streams import sse
 from shared.streams.organization_feed import OrganizationFeed
-from shared.streams.single_flight import SharedReads
+
+ResultT = TypeVar("ResultT")
+
+
+class SharedReads:
+    """Reads that callers share. A caller joins a read before it is sent, so that every caller sees the change it was
+    notified of."""
+
+    def __init__(self) -> None:
+        self._gathering: dict[Hashable, asyncio.Task[Any]] = {}
+
+    async def share(self, key: Hashable, read: Callable[[], Awaitable[ResultT]]) -> ResultT:
+        """Return the result of `read`, or of the one another caller began with the same key in this iteration; errors
+        likewise.
+
+        A caller that is cancelled does not cancel the read of the others.
+        """
+        task = self._gathering.get(key)
+        if task is None:
+            task = self._gathering[key] = asyncio.create_task(self._once(key, read))
+        result: ResultT = await asyncio.shield(task)
+        return result
+
+    async def _once(self, key: Hashable, read: Callable[[], Awaitable[ResultT]]) -> ResultT:
+        await asyncio.sleep(0)
+        del self._gathering[key]
+        return await read()
+
 
 _STREAM_ID: Final = re.compile(r"([0-9]{1,20})-([0-9]{1,20})\Z")
 _NUMBER_MAX: Final = 2**64 - 1
-"""Of the two halves of a stream's id: Redis reads no greater ones."""
+"""Largest value of either half of a stream's id: Redis reads no greater ones."""
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -28,9 +58,9 @@ CursorT = TypeVar("CursorT")
 
 
 class Batch(msgspec.Struct, Generic[CursorT], frozen=True):
-    """Events ready to be sent. `cursor` continues after them; `ended`: nothing will follow; `more`: some are there
-    already; `kinds` counts them. `organization_id` is whose events these are. `leases`, `mark`: see `EventPage`.
-    """
+    """Events ready to be sent. `cursor` continues after them; `ended`: nothing will follow; `more`: some that follow
+    are there already; `kinds` counts them by kind. `organization_id`: the owner of the events. `leases`, `mark`: see
+    `EventPage`."""
 
     encoded: bytes
     cursor: CursorT
@@ -43,33 +73,34 @@ class Batch(msgspec.Struct, Generic[CursorT], frozen=True):
 
 
 class Source(Protocol[CursorT]):
-    """Where one stream's events come from, and the channel that rings for them."""
+    """Source of one stream's events, and the channel that notifies of them."""
 
     channel: str
 
     async def read(self, cursor: CursorT | None, notified: bytes) -> Batch[CursorT]:
-        """Everything after the cursor. `rung` is the ring that caused this. StoreUnavailable, JobNotFound."""
+        """Read everything after the cursor. `notified`: payload of the notification that caused this. StoreUnavailable,
+        JobNotFound."""
         ...
 
     def seen(self, notified: bytes, cursor: CursorT) -> bool:
-        """Whether a ring tells of nothing that comes after the cursor."""
+        """Whether a notification names nothing after the cursor."""
         ...
 
     async def changed(self) -> bool:
-        """Whether anything happened since the last read that did not ring. StoreUnavailable, JobNotFound."""
+        """Whether anything happened since the last read without a notification. StoreUnavailable, JobNotFound."""
         ...
 
     def farewell(self) -> bytes:
-        """What is sent last when there is nothing to be read any more."""
+        """The last bytes to send when there is nothing to be read any more."""
         ...
 
 
 class JobSource:
-    """The events of one job. All streams of a job that stand at the same cursor share one read and its bytes."""
+    """The events of one job. All streams of a job at the same cursor share one read and its bytes."""
 
-    def __init__(self, log: EventLog, keys: Keys, job_id: str, reads: SharedReads) -> None:
+    def __init__(self, jobs: TenantJobs, keys: Keys, job_id: str, reads: SharedReads) -> None:
         self.channel = keys.job_channel(job_id)
-        self._log = log
+        self._jobs = jobs
         self._job_id = job_id
         self._reads = reads
         self._organization_id = ""
@@ -77,9 +108,8 @@ class JobSource:
         self._mark = ""
 
     async def read(self, cursor: EventId | None, notified: bytes) -> Batch[EventId]:
-        batch: Batch[EventId] = await self._reads.share(
-            (self.channel, cursor, notified), lambda: self._read(cursor, notified)
-        )
+        shared = (self.channel, self._jobs.organization_id, cursor, notified)
+        batch: Batch[EventId] = await self._reads.share(shared, lambda: self._read(cursor, notified))
         self._organization_id = batch.organization_id
         if batch.mark:
             self._leases, self._mark = batch.leases, batch.mark
@@ -89,15 +119,15 @@ class JobSource:
         page = None
         named = _event_id(notified)
         if cursor is not None and named is not None and self._organization_id:
-            page = await self._log.deltas(self._job_id, cursor, named, self._organization_id)
+            page = await self._jobs.deltas(self._job_id, cursor, named, self._organization_id)
         if page is None:
-            page = await self._log.read(self._job_id, cursor)
+            page = await self._jobs.read_events(self._job_id, cursor)
         return _job_batch(page)
 
     def seen(self, notified: bytes, cursor: EventId) -> bool:
         named = _event_id(notified)
         if named is None or named == cursor or ORIGIN in (named.token, cursor.token):
-            # The end of a waiting job stands outside every lease, also after earlier leases.
+            # The end of a waiting job belongs to no lease, even after earlier leases.
             return named == cursor
         if named.token == cursor.token:
             return named.number <= cursor.number
@@ -107,7 +137,7 @@ class JobSource:
         return False
 
     async def changed(self) -> bool:
-        mark: str = await self._reads.share((self.channel, "mark"), lambda: self._log.mark(self._job_id))
+        mark: str = await self._reads.share((self.channel, "mark"), lambda: self._jobs.mark(self._job_id))
         return mark != self._mark
 
     def farewell(self) -> bytes:
@@ -126,11 +156,11 @@ class OrganizationSource:
         news = await self._feed.after(cursor)
         return Batch(news.encoded, news.cursor, ended=False, kinds=news.kinds, organization_id=self._organization_id)
 
-    def seen(self, notified: bytes, cursor: str) -> bool:  # noqa: ARG002 - this bell names a job, not a place in the log
+    def seen(self, notified: bytes, cursor: str) -> bool:  # noqa: ARG002 - the payload names a job, not an event
         return False
 
     async def changed(self) -> bool:
-        """An organisation's log may go and come back: its next event tells."""
+        """Return False: an organisation's log may go and come back, and its next event shows that."""
         return False
 
     def farewell(self) -> bytes:

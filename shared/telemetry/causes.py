@@ -1,4 +1,4 @@
-"""Tells of exceptions that nobody foresaw, as far as a log may know them."""
+"""Logs unforeseen exceptions, without texts that may hold secrets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _log: Final = structlog.get_logger(__name__)
 
 
 def cause_of(error: BaseException) -> str:
-    """Its type and the place in our code that met it. Never its text, which may hold a prompt or a key."""
+    """The error's type and its place in our code. Never its text, which may hold a prompt or a key."""
     name = type(error).__name__
     if isinstance(error, BaseExceptionGroup):
         name = f"{name}[{', '.join(sorted({type(one).__name__ for one in error.exceptions}))}]"
@@ -27,8 +27,8 @@ def cause_of(error: BaseException) -> str:
 
 
 class FailureLog:
-    """Of one background task that goes on after what it raised: a line for each failure, but one alone while the same
-    comes again and again within a minute."""
+    """Log of one background task that goes on after it raised: a line for each failure, but only one a minute while the
+    same comes again and again."""
 
     def __init__(self, event: str, **more: object) -> None:
         self._event = event
@@ -36,7 +36,7 @@ class FailureLog:
         self._last = ("", 0.0)
 
     def failed(self, error: BaseException) -> None:
-        """The task failed, and goes on."""
+        """Note that the task failed, and goes on."""
         cause, now = cause_of(error), time.monotonic()
         known, at = self._last
         self._last = (cause, now)

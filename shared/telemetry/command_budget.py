@@ -1,8 +1,9 @@
-"""How many commands this process asks of Redis, projected to a day and a month: on pay-per-command hosts that is money.
+"""Number of commands this process asks of Redis, projected to a day and a month: on pay-per-command hosts that is
+money.
 
-What is counted: every command sent and every command inside a script, as the host bills them. Scripts count themselves,
-so the count of those that answered is exact. Not counted: the handshake of a connection (one CLIENT SETNAME each) and
-what a script sent whose answer was lost. PING and INFO are counted although Upstash says that they are free.
+It counts every command sent and every command inside a script, as the host bills them. Scripts count themselves, so the
+count of those that answered is exact. Not counted: the handshake of a connection (one CLIENT SETNAME each) and the
+commands of a script whose reply was lost. PING and INFO are counted although Upstash says that they are free.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from typing import Final
 
 import msgspec
 import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 DAY_S: Final = 86_400.0
 MONTH_DAYS: Final = 30
 MARK_S: Final = 60.0
 LEAST_S: Final = 60.0
-"""A projection from less than this would tell more of the start than of the load."""
+"""Seconds; a projection from a shorter time would show the start rather than the load."""
 
 FIRST_REPORT_S: Final = 120.0
 REPORT_S: Final = 3600.0
@@ -46,7 +48,7 @@ class Meter:
         self._marks: deque[tuple[float, int]] = deque([(clock(), 0)], maxlen=round(DAY_S / MARK_S))
 
     def add(self, commands: int) -> None:
-        """So many were sent."""
+        """Add commands that were sent."""
         self._mark()
         self._total += commands
 
@@ -57,7 +59,7 @@ class Meter:
 
     @property
     def projection(self) -> Projection:
-        """At the rate of the last 24 h, or since the start."""
+        """Projection at the rate of the last 24 h, or since the start."""
         now = self._clock()
         # The newest mark that is a day old or older, else the oldest there is; rare senders leave few marks.
         since, before = next((mark for mark in reversed(self._marks) if now - mark[0] >= DAY_S), self._marks[0])
@@ -71,10 +73,43 @@ class Meter:
         )
 
 
+class RedisMetrics:
+    """Metrics of commands to Redis. `observe` is the store's observer: `open_store(..., observer=metrics.observe)`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.meter = Meter()
+        self._commands = Counter(
+            "presswork_redis_commands_total",
+            "Commands sent to Redis, by script or command: a script counts as itself and each command inside it.",
+            ("verb",),
+            registry=registry,
+        )
+        self._round_trips = Counter(
+            "presswork_redis_round_trips_total", "Calls sent to Redis: a batch counts 1.", registry=registry
+        )
+        self._exceeded = Gauge(
+            "presswork_redis_quota_exceeded", "1 while Redis refuses commands: a quota is used up.", registry=registry
+        )
+        self._by_verb: dict[str, Counter] = {}
+
+    def show_quota(self, exceeded: Callable[[], bool]) -> None:
+        """Ask for the quota's state at each scrape."""
+        self._exceeded.set_function(exceeded)
+
+    def observe(self, verb: str, commands: int) -> None:
+        """Count one round trip of a script or command (a name from the code, so there are few), and the commands a host
+        bills for it."""
+        counter = self._by_verb.get(verb)
+        if counter is None:
+            counter = self._by_verb[verb] = self._commands.labels(verb.lower())
+        counter.inc(commands)
+        self._round_trips.inc()
+        self.meter.add(commands)
+
+
 @asynccontextmanager
 async def reported(meter: Meter, **profile: object) -> AsyncIterator[None]:
-    """For the length of the block: a log line with the profile, one with the projection after two minutes, then each
-    hour."""
+    """Log the profile at the start of the block, a projection after two minutes, then one each hour."""
 
     async def report() -> None:
         _log.info("redis", **profile)
@@ -93,4 +128,4 @@ async def reported(meter: Meter, **profile: object) -> AsyncIterator[None]:
         yield
     finally:
         task.cancel()
-        await asyncio.gather(task, return_exceptions=True)  # what it raised is not how the service ends
+        await asyncio.gather(task, return_exceptions=True)  # its error does not end the service

@@ -1,4 +1,4 @@
-"""What nobody caught is one log line like any other: its traceback without locals, and without secrets in its text."""
+"""Uncaught errors as one log line like any other: the traceback without locals, and without secrets in its text."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ _log: Final = structlog.get_logger(__name__)
 
 
 def install() -> None:
-    """From now on errors that reach the interpreter, a thread's end or a finalizer are logged."""
+    """Log errors that reach the interpreter, a thread's end or a finalizer, from now on."""
     sys.excepthook = _uncaught
     threading.excepthook = _in_thread
     sys.unraisablehook = _unraisable
 
 
 def watch(loop: asyncio.AbstractEventLoop) -> None:
-    """Errors that reach this event loop are logged. Its own report shows what a task or a callback was given."""
+    """Log errors that reach this event loop, without its own report, which shows the arguments of a task or a
+    callback."""
     loop.set_exception_handler(_in_loop)
 
 

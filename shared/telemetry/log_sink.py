@@ -1,8 +1,8 @@
-"""Where log lines leave the process: whatever becomes of them, nobody who writes one waits for it or hears an error.
+"""The way of log lines out of the process: no caller that writes one waits for it or gets an error.
 
-A line goes out at once where there is room for it. Where the reader of a pipe is slow a thread writes what waits, in
-order and within bounds. A line that cannot be written (the reader died, the disk is full, the stream was closed) is
-lost; how many were is told by a metric, and by a line as soon as one can be written again.
+A line goes out at once where there is room for it. Where the reader of a pipe is slow a thread writes the waiting
+lines, in order and within bounds. A line that cannot be written (the reader died, the disk is full, the stream was
+closed) is lost; a metric counts them, and so does a line as soon as one can be written again.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from prometheus_client import Counter
 from shared.telemetry.redaction import redacted
 
 WAITING_BYTES: Final = 256 * 1024
-"""What may wait for a slow reader; beyond that lines are lost."""
+"""Bytes that may wait for a slow reader; beyond that lines are lost."""
 
 DRAIN_S: Final = 1.0
-"""How long the end of a process may wait for a slow reader."""
+"""Seconds that the end of a process may wait for a slow reader."""
 
 DROPPED: Final = Counter("presswork_log_lines_dropped_total", "Log lines that could not be written.", registry=None)
 """Lines this process could not write; on every registry that `metrics.new_registry` makes."""
@@ -33,7 +33,7 @@ DROPPED: Final = Counter("presswork_log_lines_dropped_total", "Log lines that co
 class Sink:
     """A stream of text that takes whole lines. `stream` None: it was closed before the process began.
 
-    `on_recovered` is told how many lines were lost, once one could be written again.
+    `on_recovered`: called with the number of lost lines, once one could be written again.
     """
 
     def __init__(self, stream: TextIO | None, *, on_recovered: Callable[[int], None] | None = None) -> None:
@@ -47,7 +47,7 @@ class Sink:
         self._changed = threading.Condition()
 
     def write(self, text: str) -> bool:
-        """Take one line with its end; whether it was taken. Secrets are taken out of it. Never raises, never waits."""
+        """Write one line with its end; whether it was taken. Secrets are removed from it. Never raises, never waits."""
         data = redacted(text).encode(self._encoding, "backslashreplace")
         with self._changed:
             taken = self._take(data)
@@ -59,10 +59,10 @@ class Sink:
         return taken
 
     def flush(self) -> None:
-        """Nothing is kept that could leave now."""
+        """Do nothing: every line leaves as soon as it can."""
 
     def drain(self, seconds: float = DRAIN_S) -> None:
-        """Wait until a slow reader took what waits for it, at most so long."""
+        """Wait until a slow reader has taken the waiting bytes, at most `seconds`."""
         with self._changed:
             self._changed.wait_for(lambda: not self._waiting, seconds)
 
@@ -90,7 +90,7 @@ class Sink:
         return True
 
     def _has_room(self, size: int) -> bool:
-        """Whether so many bytes can be written at once. A pipe that can take anything takes PIPE_BUF bytes (POSIX)."""
+        """Whether `size` bytes can be written at once. A pipe that can take anything takes PIPE_BUF bytes (POSIX)."""
         if self._descriptor is None or _is_file(self._descriptor):
             return True
         return size <= select.PIPE_BUF and _writable(self._descriptor, 0)
@@ -141,8 +141,8 @@ def say(stream: TextIO | None, line: str) -> bool:
 
 
 def occupy_closed_descriptors() -> None:
-    """Put the null device where standard streams were closed: else the next socket would get such a number, and what a
-    library writes to "standard error" would reach a customer."""
+    """Put the null device where standard streams were closed: else the next socket would get such a number, and text
+    that a library writes to "standard error" would reach a customer."""
     for number in range(3):
         try:
             os.fstat(number)

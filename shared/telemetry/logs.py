@@ -34,7 +34,8 @@ SENSITIVE: Final = frozenset(
 
 
 def drop_sensitive(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Remove what must not be logged; the names of removed keys stay, under `dropped`. Costs one set test per line."""
+    """Remove values that must not be logged; the names of removed keys stay, under `dropped`. Costs one set test per
+    line."""
     if SENSITIVE.isdisjoint(event):
         return event
     found = sorted(SENSITIVE.intersection(event))
@@ -63,7 +64,7 @@ def _shown(value: object) -> str:
 
 
 def _on_terminal(renderer: structlog.dev.ConsoleRenderer) -> Processor:
-    """The renderer, whose failure is a plainer line."""
+    """The renderer, which falls back to a plainer line when it fails."""
 
     def render(logger: WrappedLogger, name: str, event: EventDict) -> str:
         plain = _to_json(event) if "exc_info" not in event else ""
@@ -94,7 +95,7 @@ def _report_lost(lines: int) -> None:
 def configure(service: str, level: str = "INFO") -> None:
     """Set up logging for this process, once; again replaces it. SettingsInvalid when `level` is not in `LEVELS`.
 
-    What nobody catches is logged too, see `crashes.py`.
+    Uncaught errors are logged too, see `crashes.py`.
     """
     number = LEVELS.get(level.upper())
     if number is None:
@@ -143,7 +144,7 @@ class _Handler(logging.Handler):
         self._sink = sink
 
     def emit(self, record: logging.LogRecord) -> None:
-        """One line; one that cannot be made is counted as lost."""
+        """Write one line; one that cannot be made is counted as lost."""
         try:
             line = self.format(record)
         except Exception:
@@ -153,7 +154,8 @@ class _Handler(logging.Handler):
 
 
 def _route_standard_library(sink: Sink, common: list[Processor], ending: list[Processor], level: int) -> None:
-    """Libraries (uvicorn, asyncio) log through the standard library; below WARNING they have nothing to tell us."""
+    """Route libraries (uvicorn, asyncio) that log through the standard library; their lines below WARNING are
+    dropped."""
     handler = _Handler(sink)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

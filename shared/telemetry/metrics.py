@@ -6,7 +6,7 @@ No label has unbounded values: a job, an organisation or a customer's text is ne
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from prometheus_client import (
@@ -20,15 +20,14 @@ from prometheus_client import (
     generate_latest,
 )
 
-from shared.telemetry.command_budget import Meter
 from shared.telemetry.log_sink import DROPPED
 from shared.version import VERSION
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST.removesuffix("; charset=utf-8")
-"""Of `/metrics`; Litestar adds the charset to every text."""
+"""Media type of `/metrics`; Litestar adds the charset to every text."""
 
 JOB_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800)
-"""50 ms to 30 min: from the demo to the longest time-out that customers ask for."""
+"""Buckets from 50 ms to 30 min: from the demo to the longest time-out that customers ask for."""
 
 FIRST_TOKEN_BUCKETS: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 30, 60)
 
@@ -39,7 +38,7 @@ def new_registry(service: str) -> CollectorRegistry:
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     info = Gauge(
-        "presswork_build_info", "Always 1; the labels tell what runs.", ("service", "version"), registry=registry
+        "presswork_build_info", "Always 1; labels: service, version.", ("service", "version"), registry=registry
     )
     info.labels(service, VERSION).set(1)
     registry.register(DROPPED)
@@ -47,12 +46,12 @@ def new_registry(service: str) -> CollectorRegistry:
 
 
 def exposition(registry: CollectorRegistry) -> bytes:
-    """What `/metrics` answers, of media type `CONTENT_TYPE`."""
+    """The body of `/metrics`, of media type `CONTENT_TYPE`."""
     return generate_latest(registry)
 
 
 class SubmitMetrics:
-    """Of the gateway."""
+    """Metrics of the gateway."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.submitted = Counter(
@@ -62,6 +61,18 @@ class SubmitMetrics:
             "presswork_submits_refused_total",
             "Submits and retries refused, batches also when a part was; reason: the problem's name.",
             ("reason",),
+            registry=registry,
+        )
+
+
+class LimitMetrics:
+    """Of each service that knows limits of organisations."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.refusals = Counter(
+            "presswork_organization_limit_refusals_total",
+            "Requests refused because an organization had reached a limit of its own, by limit.",
+            ("limit",),
             registry=registry,
         )
 
@@ -104,7 +115,7 @@ class QueueMetrics:
         oldest_seconds: float,
         gates: Iterable[tuple[str, str, str, bool]],
     ) -> None:
-        """Set all of them from one reading of the store. `gates`: provider, model, reason and whether it is closed."""
+        """Set all of them from one reading of the store. `gates`: provider, model, reason and whether it is blocked."""
         self.gate_blocked.clear()
         for provider, model, reason, blocked in gates:
             self.gate_blocked.labels(provider, model, reason).set(blocked)
@@ -115,7 +126,7 @@ class QueueMetrics:
         self.oldest.set(oldest_seconds)
 
     def forget(self) -> None:
-        """Export nothing rather than figures of long ago, while the store does not answer."""
+        """Remove all figures, which would be old, while the store does not answer."""
         self.jobs.clear()
         self.gate_blocked.clear()
         self.throttled.set(math.nan)
@@ -124,7 +135,7 @@ class QueueMetrics:
 
 
 class ProviderCalls:
-    """Of a worker's calls of providers: how they ended, and what they cost."""
+    """Metrics of a worker's calls of providers: how they ended, and their cost."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.first_token = Histogram(
@@ -135,7 +146,7 @@ class ProviderCalls:
         )
         self.requests = Counter(
             "presswork_provider_requests_total",
-            "Calls of providers: ok, adjusted (made again), limited, failed, refused, rejected, or why we cut them.",
+            "Calls of providers: ok, adjusted (made again), limited, failed, refused, rejected, or why cut.",
             ("provider", "model", "outcome"),
             registry=registry,
         )
@@ -159,14 +170,14 @@ class ProviderCalls:
         )
         self.wasted = Counter(
             "presswork_wasted_tokens_total",
-            "Tokens paid for text that nobody got, by reason.",
+            "Tokens paid for text that was not delivered, by reason.",
             ("reason",),
             registry=registry,
         )
 
 
 class WorkerMetrics:
-    """Of a worker: how jobs ended, how long they took, and how busy it is; `calls`: what their providers did."""
+    """Metrics of a worker: ends and durations of jobs, and its load; `calls`: results of their provider calls."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.finished = Counter(
@@ -174,12 +185,12 @@ class WorkerMetrics:
         )
         self.retries = Counter(
             "presswork_job_retries_total",
-            "Jobs that went back to the queue, by reason.",
+            "Jobs that this worker requeued, by reason.",
             ("reason",),
             registry=registry,
         )
         self.recoveries = Counter(
-            "presswork_recoveries_total", "Jobs this worker took back from a lost one.", registry=registry
+            "presswork_recoveries_total", "Jobs this worker recovered from lost ones.", registry=registry
         )
         self.wait = Histogram(
             "presswork_job_wait_seconds", "From claimable to claimed.", buckets=JOB_BUCKETS, registry=registry
@@ -201,49 +212,16 @@ class WorkerMetrics:
         )
         self.loop_failures = Counter(
             "presswork_worker_loop_failures_total",
-            "Unforeseen errors that ended a background loop, which was begun again.",
+            "Unforeseen errors that ended a background loop, which was restarted.",
             ("loop",),
             registry=registry,
         )
 
 
 class StreamMetrics:
-    """Of the notifier."""
+    """Metrics of the notifier."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.connections = Gauge("presswork_sse_connections", "Open event streams.", registry=registry)
-        self.limit = Gauge("presswork_sse_connections_limit", "Streams it holds at most.", registry=registry)
+        self.limit = Gauge("presswork_sse_connections_limit", "Most event streams at once.", registry=registry)
         self.events = Counter("presswork_sse_events_total", "Events sent, by kind.", ("kind",), registry=registry)
-
-
-class RedisMetrics:
-    """What a process asks of Redis. `observe` is the store's observer: `open_store(..., observer=metrics.observe)`."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.meter = Meter()
-        self._commands = Counter(
-            "presswork_redis_commands_total",
-            "Commands sent to Redis, by script or command: a script counts as itself and each command inside it.",
-            ("verb",),
-            registry=registry,
-        )
-        self._round_trips = Counter(
-            "presswork_redis_round_trips_total", "Calls sent to Redis: a batch counts 1.", registry=registry
-        )
-        self._exceeded = Gauge(
-            "presswork_redis_quota_exceeded", "1 while Redis refuses commands: a quota is used up.", registry=registry
-        )
-        self._by_verb: dict[str, Counter] = {}
-
-    def show_quota(self, exceeded: Callable[[], bool]) -> None:
-        """Ask for the quota's state at each scrape."""
-        self._exceeded.set_function(exceeded)
-
-    def observe(self, verb: str, commands: int) -> None:
-        """One round trip of a script or command (a name from the code, so there are few): what a host bills for it."""
-        counter = self._by_verb.get(verb)
-        if counter is None:
-            counter = self._by_verb[verb] = self._commands.labels(verb.lower())
-        counter.inc(commands)
-        self._round_trips.inc()
-        self.meter.add(commands)

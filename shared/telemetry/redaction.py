@@ -12,15 +12,21 @@ _NAMED: Final = re.compile(
 )
 _SCHEME: Final = re.compile(r"(?i)\b(bearer|basic)\s+[a-z0-9._~+/=-]{6,}")
 _KEY: Final = re.compile(r"\bsk-[A-Za-z0-9_-]{6,}")
-"""As OpenAI, Anthropic and many others begin their keys. Every repetition is bounded: the time grows with the text."""
+"""Keys as OpenAI, Anthropic and many others begin them. Every repetition is bounded: the time grows with the text."""
+
+
+_OURS: Final = re.compile(
+    r"\b(?:pw_[0-9a-z]{12}_[0-9A-Za-z]{1,64}|v1\.[0-9a-f]{8}\.[A-Za-z0-9_-]{1,2000}\.[A-Za-z0-9_-]{1,64})"
+)
+"""API keys and event tickets of ours (`shared/identity`)."""
 
 
 def redacted(text: str) -> str:
-    """The text without passwords in URLs, bearer tokens and keys of providers."""
+    """The text without passwords in URLs, bearer tokens, keys of providers, and keys and tickets of ours."""
     if "://" in text and "@" in text:
         text = _without_users(text)
     text = _NAMED.sub(r"\1\2***", text)
-    return _KEY.sub("sk-***", _SCHEME.sub(r"\1 ***", text))
+    return _OURS.sub("***", _KEY.sub("sk-***", _SCHEME.sub(r"\1 ***", text)))
 
 
 def _without_users(text: str) -> str:

@@ -12,6 +12,7 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from tests.browser.service import (
     COMPLETED,
@@ -26,11 +27,28 @@ from tests.browser.service import (
     running,
     streamed,
 )
-from tests.e2e.conftest import StackMaker, stack
+from tests.e2e.conftest import StackMaker, fleet, stack
 from tests.support.chromium import BINARY, Chromium, Page
 from tests.support.stack import Stack
 
-__all__ = ["stack"]
+__all__ = ["fleet", "stack"]
+
+HERE = Path(__file__).parent
+
+FLAGS = (
+    # Names of foreign sites lead to this machine.
+    "--host-resolver-rules=MAP *.example 127.0.0.1",
+    # Of newer browsers this would stop some attempts of foreign pages before they reach us.
+    "--disable-features=LocalNetworkAccessChecks,BlockInsecurePrivateNetworkRequests",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the tests of this folder in one event loop: the browser is theirs together."""
+    for item in items:
+        if item.path.parent == HERE:
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
 
 RECORD = """
 window.seen = {text: [], status: []};
@@ -77,7 +95,7 @@ class Browsing:
 BrowsingMaker = Callable[..., AbstractAsyncContextManager[Browsing]]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def static() -> Iterator[tuple[str, type[StaticFiles]]]:
     """Address of the front end, and the handler whose `config` it serves."""
     handler = type("Configured", (StaticFiles,), {})
@@ -89,19 +107,32 @@ def static() -> Iterator[tuple[str, type[StaticFiles]]]:
         thread.join()
 
 
-@pytest.fixture
-def browsing(stack: StackMaker, static: tuple[str, type[StaticFiles]], tmp_path: Path) -> BrowsingMaker:
-    """`async with browsing(DEMO_TOKENS_PER_SECOND="30") as b`: the page is open; nothing is submitted yet."""
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def chromium(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Chromium]:
+    """One browser for all tests of this test worker; each has a page of its own, with nothing saved."""
     if BINARY is None:
         pytest.skip("Chromium is not installed")
+    async with Chromium(tmp_path_factory.mktemp("profile"), *FLAGS) as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(chromium: Chromium) -> AsyncIterator[Page]:
+    """An empty page."""
+    async with chromium.page() as opened:
+        yield opened
+
+
+@pytest.fixture
+def browsing(stack: StackMaker, static: tuple[str, type[StaticFiles]], chromium: Chromium) -> BrowsingMaker:
+    """`async with browsing(DEMO_TOKENS_PER_SECOND="30") as b`: the page is open; nothing is submitted yet."""
     origin, handler = static
 
     @asynccontextmanager
     async def make(workers: int = 1, **settings: str) -> AsyncIterator[Browsing]:
         cors = {"CORS_ALLOWED_ORIGINS": origin}
-        async with stack(workers, **cors, **settings) as running, Chromium(tmp_path / "profile") as browser:
+        async with stack(workers, **cors, **settings) as running, chromium.page() as page:
             handler.config = f"window.PRESSWORK = {{api: '{running.gateway.url}', events: '{running.notifier.url}'}};"
-            page = await browser.page()
             await page.before_scripts(RECORD)
             await page.open(f"{origin}/")
             yield Browsing(page, running, origin)
@@ -111,18 +142,14 @@ def browsing(stack: StackMaker, static: tuple[str, type[StaticFiles]], tmp_path:
     return make
 
 
-@pytest.fixture
-async def seen(tmp_path: Path) -> AsyncIterator[Seen]:
+@pytest_asyncio.fixture(loop_scope="session")
+async def seen(page: Page) -> AsyncIterator[Seen]:
     """The page is open, nothing is submitted yet."""
-    if BINARY is None:
-        pytest.skip("Chromium is not installed")
     with running() as service:
-        async with Chromium(tmp_path / "profile") as browser:
-            page = await browser.page()
-            service.answers = {
-                "submit": [accepted()],
-                "events": [streamed(QUEUED, PROCESSING, HELLO, WORLD, COMPLETED)],
-            }
-            await page.open(f"{service.origin}/")
-            yield Seen(page, service)
-            assert page.complaints == []
+        service.answers = {
+            "submit": [accepted()],
+            "events": [streamed(QUEUED, PROCESSING, HELLO, WORLD, COMPLETED)],
+        }
+        await page.open(f"{service.origin}/")
+        yield Seen(page, service)
+        assert page.complaints == []

@@ -1,4 +1,4 @@
-"""A service that answers the example front end with whatever a test says, on the page's own origin."""
+"""A service that answers the example front end with the answers of a test, on the page's own origin."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def said(content: Any, status: int = 200, **headers: str) -> Answer:
 
 
 def accepted(job_id: str = JOB) -> Answer:
-    """What a submit answers."""
+    """The answer to a submit."""
     links = {"status": "", "events": f"/api/ai/job-events?jobId={job_id}", "cancel": ""}
     return said({"jobId": job_id, "status": "queued", "links": links}, 202)
 
@@ -84,7 +84,7 @@ def streamed(*events: tuple[str, dict[str, Any]], until: threading.Event | None 
 
 
 class Request(NamedTuple):
-    """What the page asked."""
+    """A request of the page."""
 
     key: str
     body: str
@@ -92,14 +92,14 @@ class Request(NamedTuple):
 
 @dataclass
 class Service:
-    """`answers` of a route are given in turn, the last one for ever. `asked`: what came, by route."""
+    """`answers` of a route are given in turn, the last one repeatedly. `asked`: the requests, by route."""
 
     origin: str = ""
     answers: dict[str, list[Answer]] = field(default_factory=dict)
     asked: dict[str, list[Request]] = field(default_factory=lambda: defaultdict(list))
 
     def next(self, route: str, request: Request) -> Answer:
-        """Note a request; what it is answered."""
+        """Note a request; returns its answer."""
         self.asked[route].append(request)
         left = self.answers.get(route) or [Answer(404)]
         return left.pop(0) if len(left) > 1 else left[0]
@@ -115,6 +115,12 @@ class Seen(NamedTuple):
         """Fill in the form and send it."""
         await self.page.fill("#prompt", prompt)
         await self.page.click("#submit")
+
+    async def hurry(self, times: float) -> None:
+        """Shorten every pause that the page makes from now on."""
+        await self.page.evaluate(
+            f"{{const real = setTimeout; window.setTimeout = (call, ms) => real(call, ms / {times});}}"
+        )
 
     async def status(self, wanted: str, seconds: float = 20) -> None:
         """Wait until the page shows a job of this status."""

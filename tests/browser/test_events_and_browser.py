@@ -1,4 +1,4 @@
-"""The example front end through events in every order, and through what its user does with the browser."""
+"""The example front end through events in every order, and through its user's actions in the browser."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from tests.browser.service import (
 async def test_events_in_every_order_lead_to_the_end(
     seen: Seen, events: list[tuple[str, dict[str, Any]]], status: str, text: str
 ) -> None:
-    """Whatever came before, the end's status and result are what the page shows last."""
+    """After any events the page shows the end's status and result."""
     seen.service.answers["events"] = [streamed(*events)]
     await seen.write()
     await seen.status(status)
@@ -61,7 +61,7 @@ async def test_a_stream_cut_after_each_event_loses_none(seen: Seen) -> None:
 
 
 async def test_the_back_button_and_an_address_typed_in_show_the_right_job(seen: Seen) -> None:
-    """What is shown is always the job of the address."""
+    """The page always shows the job of the address."""
     seen.service.answers["submit"] = [accepted(JOB), accepted(OTHER)]
     other = ("completed", {"jobId": OTHER, "result": "Another"})
     seen.service.answers["events"] = [
@@ -96,7 +96,7 @@ async def test_a_page_that_comes_back_from_the_browsers_cache_asks_for_its_strea
     never.set()
 
 
-async def test_a_cancel_that_is_refused_is_told_and_may_be_repeated(seen: Seen) -> None:
+async def test_a_cancel_that_is_refused_is_shown_and_may_be_repeated(seen: Seen) -> None:
     """403 says so and the button comes back; 409 is left to the stream, which brings the end that came first."""
     more = threading.Event()
     seen.service.answers |= {
@@ -115,7 +115,7 @@ async def test_a_cancel_that_is_refused_is_told_and_may_be_repeated(seen: Seen) 
 
 
 async def test_hostile_results_errors_and_names_are_text(seen: Seen) -> None:
-    """Markup in whatever a service says makes no element and runs nothing."""
+    """Markup in any text of a service makes no element and runs nothing."""
     markup = "<img src=x onerror=hacked=1><script>hacked=1</script>"
     usage = {"inputTokens": markup, "outputTokens": 1}
     end = {"jobId": JOB, "result": markup, "error": {"message": markup}, "provider": markup, "usage": usage}
@@ -128,7 +128,7 @@ async def test_hostile_results_errors_and_names_are_text(seen: Seen) -> None:
 
 
 async def test_a_tab_whose_storage_holds_rubbish_works(seen: Seen) -> None:
-    """What was kept cannot be read: the address is enough."""
+    """The stored state cannot be read: the address is enough."""
     await seen.write()
     await seen.status("completed")
     await seen.page.evaluate(

@@ -1,4 +1,4 @@
-"""The example front end in Chromium: what a user sees, also while services come and go."""
+"""The example front end in Chromium, as a user sees it, also while services come and go."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ async def test_the_address_of_a_job_is_enough(browsing: BrowsingMaker) -> None:
 
 
 async def test_streams_closed_on_purpose_are_nothing_to_the_user(browsing: BrowsingMaker) -> None:
-    """Where answers may last half a second, the text arrives whole, once and in order, over many streams."""
+    """Streams cut every half a second: the text arrives whole, once and in order, over many streams."""
     async with browsing(NOTIFIER_STREAM_SECONDS="0.5", **SLOW) as user:
         job_id = await user.submit("Write about the harbour")
         await user.status("completed")
@@ -110,7 +110,7 @@ async def test_streams_closed_on_purpose_are_nothing_to_the_user(browsing: Brows
 
 
 async def test_a_lost_worker_clears_the_text_and_another_writes_it_anew(browsing: BrowsingMaker) -> None:
-    """What a dead worker had written disappears at the next `processing`; the page ends with one whole text."""
+    """The text of a dead worker disappears at the next `processing`; the page ends with one whole text."""
     async with browsing(workers=1, LEASE_SECONDS="1", **SLOW) as user:
         job_id = await user.submit("Write about the harbour")
         await user.some_text(30)
@@ -127,7 +127,7 @@ async def test_a_lost_worker_clears_the_text_and_another_writes_it_anew(browsing
     assert result.startswith(shrank[0])
 
 
-async def test_what_was_missed_for_good_is_owned_up_to_and_the_end_is_whole(browsing: BrowsingMaker) -> None:
+async def test_lost_events_are_admitted_and_the_end_is_whole(browsing: BrowsingMaker) -> None:
     """The log of the deltas is lost while the stream is cut: the page says so and ends with the whole text."""
     async with browsing(DEMO_TOKENS_PER_SECOND="4") as user, RawRedis(user.stack.server.url) as raw:
         job_id = await user.submit("Write about the harbour")
@@ -180,7 +180,7 @@ async def test_a_job_that_fails_says_so(browsing: BrowsingMaker) -> None:
 
 
 async def test_markup_in_a_prompt_is_text(browsing: BrowsingMaker) -> None:
-    """A prompt full of HTML is shown as what it is; no element of it comes into being and nothing of it runs."""
+    """A prompt full of HTML is shown as text; no element of it comes into being and nothing of it runs."""
     hostile = "Write about <img src=x onerror=hacked=1><script>hacked=1</script>"
     async with browsing(DEMO_TOKENS_PER_SECOND="0") as user:
         job_id = await user.submit(hostile, "short")
@@ -193,7 +193,7 @@ async def test_markup_in_a_prompt_is_text(browsing: BrowsingMaker) -> None:
     assert "<script>hacked=1</script>" in result
 
 
-async def test_what_the_gateway_refuses_is_told(browsing: BrowsingMaker) -> None:
+async def test_a_refusal_of_the_gateway_is_shown(browsing: BrowsingMaker) -> None:
     """A bad request is not repeated: its problem document is shown, and the form can be sent again."""
     async with browsing(DEMO_TOKENS_PER_SECOND="0") as user:
         await user.page.evaluate("document.querySelector('[name=priority] option').value = 'urgent'")

@@ -25,7 +25,7 @@ from tests.browser.service import (
 )  # fmt: skip
 
 
-async def test_a_refusal_is_still_told_while_an_earlier_job_goes_on(seen: Seen) -> None:
+async def test_a_refusal_is_still_shown_while_an_earlier_job_goes_on(seen: Seen) -> None:
     """The next event of the job before does not wipe the message away."""
     more, over = threading.Event(), threading.Event()
     seen.service.answers["submit"] = [accepted(), said({"title": "Too many jobs"}, 429)]
@@ -72,7 +72,7 @@ async def test_a_reload_while_the_job_is_being_sent_finds_it(seen: Seen) -> None
 
 
 async def test_trying_again_after_giving_up_is_the_same_job(seen: Seen) -> None:
-    """The service did not tell whether it took the job; the same text is sent under the same key until it does."""
+    """The service did not answer whether it took the job; the same text is sent under the same key until it does."""
     away = said({"title": "Away"}, 503, retry_after="1")
     seen.service.answers["submit"] = [away, Answer(502, b"<html>", "text/html"), away, away, accepted()]
     await seen.write()
@@ -96,7 +96,7 @@ async def test_trying_again_after_giving_up_is_the_same_job(seen: Seen) -> None:
     ids=["cut", "html", "date"],
 )
 async def test_a_submit_answered_oddly_is_sent_again_under_its_key(seen: Seen, odd: Answer) -> None:
-    """Nobody knows what became of it, so it is repeated, and is one job."""
+    """Its fate is unknown, so it is repeated, and is one job."""
     seen.service.answers["submit"] = [odd, accepted()]
     await seen.write()
     await seen.status("completed")
@@ -123,6 +123,7 @@ async def test_a_submit_answered_oddly_is_sent_again_under_its_key(seen: Seen, o
 async def test_a_poll_answered_oddly_is_not_the_end(seen: Seen, odd: Answer) -> None:
     """It is asked again after a pause, never in a tight loop, until there is an answer about this job."""
     seen.service.answers |= {"events": [said({"title": "No"}, 403)], "status": [odd, said(STATUS)]}
+    await seen.hurry(10)
     await seen.write()
     await seen.status("completed")
     await seen.shows("Hello world")
@@ -151,8 +152,8 @@ async def test_a_page_that_may_not_see_its_job_says_so(seen: Seen) -> None:
     assert await seen.page.text("#status") == "Done"
 
 
-async def test_a_job_that_is_gone_is_told(seen: Seen) -> None:
-    """Twice in a row nobody knows it: it is over."""
+async def test_a_job_that_is_gone_is_shown(seen: Seen) -> None:
+    """Twice in a row it is unknown: it is over."""
     seen.service.answers |= {"events": [Answer(404)], "status": [Answer(404)]}
     await seen.write()
     await seen.status("failed")

@@ -1,4 +1,4 @@
-"""What pages of other origins can do, in Chromium: nothing, also when their name was pointed at us."""
+"""Pages of other origins, in Chromium, can do nothing, also when their name was pointed at us."""
 
 from __future__ import annotations
 
@@ -11,28 +11,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-import pytest
 import pytest_asyncio
 
 from shared.settings import StoreSettings
 from shared.store.embedded.server import EmbeddedServer
-from tests.support.chromium import BINARY, Chromium, Page
+from tests.support.chromium import Page
 from tests.support.gateway import body, running_gateway
 from tests.support.notifier import running_notifier
-
-pytestmark = [
-    pytest.mark.skipif(BINARY is None, reason="Chromium is not installed"),
-    pytest.mark.asyncio(loop_scope="module"),
-]
 
 EVIL, FRIEND = "evil.example", "friend.example"
 """Names of foreign sites, which lead to this machine; the second is allowed."""
 
-FLAGS = (
-    "--host-resolver-rules=MAP *.example 127.0.0.1",
-    # Of newer browsers this would stop some of the attempts before they reach us.
-    "--disable-features=LocalNetworkAccessChecks,BlockInsecurePrivateNetworkRequests",
-)
 SECRET = "a prompt that is nobody else's business"
 
 READS = """
@@ -99,10 +88,10 @@ class _Blank(SimpleHTTPRequestHandler):
 
 
 class _Site:
-    """A gateway, a notifier and a browser; `foreign` is the port of a site with one empty page."""
+    """A gateway and a notifier; `foreign` is the port of a site with one empty page."""
 
-    def __init__(self, client: httpx.AsyncClient, notifier: str, browser: Chromium, foreign: int) -> None:
-        self.client, self.browser, self.foreign = client, browser, foreign
+    def __init__(self, client: httpx.AsyncClient, notifier: str, foreign: int) -> None:
+        self.client, self.foreign = client, foreign
         self.gateway, self.notifier = str(client.base_url).rstrip("/"), notifier
 
     async def submit(self) -> str:
@@ -127,8 +116,8 @@ class _Site:
         return f"var URLS = {json.dumps(named)}; var BODY = {json.dumps(json.dumps(body()))};\n{script}"
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[_Site]:
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def site(server: EmbeddedServer) -> AsyncIterator[_Site]:
     """One for all tests: each has its own job and page."""
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Blank)) as blank:
         threading.Thread(target=blank.serve_forever, daemon=True).start()
@@ -136,9 +125,8 @@ async def site(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory)
         async with (
             running_gateway(server.url, CORS_ALLOWED_ORIGINS=friend) as client,
             running_notifier(StoreSettings(redis_url=server.url), cors_allowed_origins=friend) as notifier,
-            Chromium(tmp_path_factory.mktemp("profile"), *FLAGS) as browser,
         ):
-            yield _Site(client, notifier.url, browser, blank.server_port)
+            yield _Site(client, notifier.url, blank.server_port)
         blank.shutdown()
 
 
@@ -146,9 +134,9 @@ async def _read(page: Page, attack: str) -> dict[str, Any]:
     return dict(json.loads(await page.evaluate(attack)))
 
 
-async def test_a_foreign_page_neither_reads_nor_changes(site: _Site) -> None:
+async def test_a_foreign_page_neither_reads_nor_changes(site: _Site, page: Page) -> None:
     """Another port of this machine and another site: no answer is read, no script or stream loads, nothing changes."""
-    job, page = await site.submit(), await site.browser.page()
+    job = await site.submit()
     before = await site.counts()
     for host in (EVIL, "127.0.0.1"):
         await page.open(f"http://{host}:{site.foreign}/")
@@ -158,9 +146,9 @@ async def test_a_foreign_page_neither_reads_nor_changes(site: _Site) -> None:
     assert await site.counts() == before
 
 
-async def test_a_page_whose_name_was_pointed_at_us_reads_nothing(site: _Site) -> None:
+async def test_a_page_whose_name_was_pointed_at_us_reads_nothing(site: _Site, page: Page) -> None:
     """After a rebind the page is of the same origin as the service: the name alone tells, and is refused."""
-    job, page = await site.submit(), await site.browser.page()
+    job = await site.submit()
     before = await site.counts()
     for service in (site.gateway, site.notifier):
         await page.pretend(f"http://{EVIL}:{urlsplit(service).port}/")
@@ -172,9 +160,9 @@ async def test_a_page_whose_name_was_pointed_at_us_reads_nothing(site: _Site) ->
     assert await site.counts() == before
 
 
-async def test_an_allowed_page_reads_and_changes(site: _Site) -> None:
+async def test_an_allowed_page_reads_and_changes(site: _Site, page: Page) -> None:
     """The same attempts from an origin that is allowed succeed, so the failures above prove something."""
-    job, page = await site.submit(), await site.browser.page()
+    job = await site.submit()
     await page.open(f"http://{FRIEND}:{site.foreign}/")
     seen = await _read(page, site.attack(READS, job))
     assert all(job in seen[name] for name in ("status", "events")), seen
@@ -184,9 +172,8 @@ async def test_an_allowed_page_reads_and_changes(site: _Site) -> None:
     assert await page.evaluate(site.attack(code, job)) == 200
 
 
-async def test_an_example_is_executed_as_it_is_offered(site: _Site) -> None:
+async def test_an_example_is_executed_as_it_is_offered(site: _Site, page: Page) -> None:
     """The page at /docs: Try it out, Execute, 202; its policy stops nothing that it needs."""
-    page = await site.browser.page()
     await page.open(f"{site.gateway}/docs")
     block = "#operations-jobs-submitJob"
     for step in (".opblock-summary-control", ".try-out__btn", ".execute"):

@@ -17,13 +17,13 @@ from tests.chaos.server_clock import ServerClock, find_library
 from tests.support.checks import unsettled
 from tests.support.gateway import body
 from tests.support.pace import beats
-from tests.support.readings import Reading, told_otherwise
+from tests.support.readings import Reading, contradictions
 from tests.support.stack import Stack, running_stack
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run does. Durations in s; `watched` jobs are followed over SSE, every `cancel_every`th is cancelled."""
+    """Size of a run. Durations in s; `watched` jobs are followed over SSE, every `cancel_every`th is cancelled."""
 
     jobs: int = 2000
     seconds: float = 60.0
@@ -42,7 +42,7 @@ class Plan:
 
 @dataclass
 class Report:
-    """What happened. `problems` is empty when every invariant held."""
+    """Results of a run. `problems` is empty when every invariant held."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
@@ -132,7 +132,7 @@ class Chaos:
         report.gaps = sum(reading.gaps for reading in readings)
         if len(ends) != self._plan.jobs:
             report.problems.append(f"{self._plan.jobs} submits made {len(ends)} jobs")
-        report.problems += told_otherwise(readings, ends)
+        report.problems += contradictions(readings, ends)
         report.problems += [
             f"{job_id}: {end['attempt']} attempts" for job_id, end in ends.items() if end.get("attempt", 0) > 5
         ]

@@ -1,6 +1,6 @@
 """The faults of a chaos run: processes die or freeze, the server dies, stalls, refuses writes or steps its clock.
 
-Each is what an operator meets."""
+Operators meet each of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CLOCK_STEP_S = 4.0
 class Faults:
     """Breaks a running stack at random for `seconds`, about twenty times; kills the server once, in the middle.
 
-    `clock` None: its clock is left alone. `happened` counts what was done. A frozen process or server stays so for up
+    `clock` None: its clock is left alone. `happened` counts them. A frozen process or server stays so for up
     to two and a half, writes are refused for up to one and a half leases.
     """
 
@@ -79,7 +79,7 @@ class Faults:
             await asyncio.to_thread(self._stack.server.start)
 
     async def _let_the_disk_catch_up(self) -> None:
-        # While a disk is slow to save, a server with `everysec` keeps up to 2 s of what it confirmed in memory, and
+        # While a disk is slow to save, a server with `everysec` keeps up to 2 s of confirmed writes in memory, and
         # loses that with its process. Nobody promises more (docs/durability.md); this is about everything else.
         async with RawRedis(self._stack.server.url) as raw:
             await raw("CONFIG", "SET", "appendfsync", "always")

@@ -9,7 +9,7 @@ LIBRARIES = ("/usr/lib", "/usr/lib64", "/opt/homebrew/lib")
 
 
 class ServerClock:
-    """Wraps a server's binary so that libfaketime tells it the time; `binary` is what to start.
+    """Wraps a server's binary so that libfaketime sets its clock; `binary` is the file to start.
 
     Its steady clock is left alone: no machine's jumps. `step` acts within a second.
     """

@@ -10,7 +10,7 @@ from tests.chaos.driver import Chaos, Plan
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 async def test_no_job_is_lost_or_ended_twice_while_processes_die(tmp_path: Path) -> None:
     """Under 200 jobs processes die and freeze, the server dies, stalls, refuses writes and changes its clock: each job
     ends once, counts add up, nothing is left over."""

@@ -18,11 +18,11 @@ GZIP: Final = b"\x1f\x8b"
 
 
 class DockerFailed(Exception):
-    """A docker command ended with another status than 0; the text is what it said."""
+    """A docker command ended with another status than 0; the text is its error output."""
 
 
 def docker(*arguments: str) -> str:
-    """What a docker command prints. DockerFailed with its error output."""
+    """Output of a docker command. DockerFailed with its error output."""
     return _run(["docker", *arguments], None)
 
 
@@ -34,14 +34,14 @@ def _run(command: list[str], environment: Mapping[str, str] | None) -> str:
 
 
 class Project:
-    """One Compose project. `variables` are what the Compose file interpolates."""
+    """One Compose project. `variables` are those that the Compose file interpolates."""
 
     def __init__(self, name: str, variables: Mapping[str, str]) -> None:
         self.name = name
         self._environment = {**os.environ, **variables}
 
     async def compose(self, *arguments: str) -> str:
-        """What a docker compose command prints. DockerFailed with its error output."""
+        """Output of a docker compose command. DockerFailed with its error output."""
         return await asyncio.to_thread(_run, ["docker", "compose", "-p", self.name, *arguments], self._environment)
 
     async def containers(self, service: str = "", *, running: bool = True) -> list[dict[str, Any]]:
@@ -78,7 +78,7 @@ def image_size(image: str) -> int:
 
 
 def planted_in_image(image: str, planted: bytes) -> list[str]:
-    """Where a text stands in an image: names of layer files, or `history`. [] is right."""
+    """Places of a text in an image: names of layer files, or `history`. [] is right."""
     found = ["history"] if planted.decode() in docker("history", "--no-trunc", image) else []
     saved = subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE)
     stream = cast("IO[bytes]", saved.stdout)

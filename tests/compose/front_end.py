@@ -1,4 +1,4 @@
-"""What a product does with Presswork through the edge: the guide's calls, a stream, and many jobs at once."""
+"""The use of Presswork by a product through the edge: the guide's calls, a stream, and many jobs at once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GUIDE: dict[str, Any] = {
 
 
 class FrontEnd:
-    """One origin, and nothing else, is what it knows."""
+    """It knows one origin and nothing else."""
 
     def __init__(self, client: httpx.AsyncClient, origin: str) -> None:
         self.client = client

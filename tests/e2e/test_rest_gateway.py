@@ -20,7 +20,7 @@ from tests.support.processes import ServiceProcess
 from tests.support.readings import Reading
 from tests.support.upstash import TOKEN, Upstash, running_upstash
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 class RestStack:
@@ -94,7 +94,7 @@ async def test_cancelling_a_waiting_and_a_running_job(tmp_path: Path) -> None:
         delayed = (await client.post(SUBMIT, json=body(delaySeconds=600))).json()
         assert (await client.post(delayed["links"]["cancel"])).json()["status"] == "cancelled"
         job = (await client.post(SUBMIT, json=body(parameters={"length": "long"}))).json()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while (await client.get(job["links"]["status"])).json()["status"] != "processing":
                 await asyncio.sleep(0.05)
         assert (await client.post(job["links"]["cancel"])).json()["status"] == "cancelled"
@@ -123,15 +123,15 @@ async def test_an_endpoint_that_is_slow_or_refuses_is_503_in_time(tmp_path: Path
     """Latency, a revoked token, errors of a proxy: 503 in time; all goes on by itself afterwards."""
     async with rest_stack(tmp_path, workers=0) as running:
         client, upstash = running.client, running.upstash
-        for name, value, calm in [("latency_s", 20.0, 0.0), ("token", "rotated", TOKEN), ("status", 502, 0)]:
+        for name, value, calm in [("latency_s", 120.0, 0.0), ("token", "rotated", TOKEN), ("status", 502, 0)]:
             setattr(upstash, name, value)
             began = asyncio.get_running_loop().time()
             for answer in await asyncio.gather(
                 client.get("/api/ai/queue-stats"), client.post(SUBMIT, json=body()), client.get("/health/ready")
             ):
                 problem(answer, 503, "store-unavailable")
-            assert asyncio.get_running_loop().time() - began < 8
+            assert asyncio.get_running_loop().time() - began < 30
             setattr(upstash, name, calm)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while (await client.post(SUBMIT, json=body())).status_code != 202:
                     await asyncio.sleep(0.05)

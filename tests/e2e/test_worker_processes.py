@@ -1,4 +1,4 @@
-"""Processes that meet what nobody foresaw: a release that vanishes under them, tasks that do not end (I12)."""
+"""Processes that meet unforeseen faults: a release that vanishes under them, tasks that do not end (I12)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from tests.support.plain import NO_TLS
 from tests.support.processes import ROOT, ServiceProcess
 from tests.support.stack import Stack
 
-pytestmark = pytest.mark.timeout(120)
+BUSY = 20.0
+"""Time that a busy machine may add to a promised one, in s."""
+pytestmark = pytest.mark.timeout(300)
 
 
 @asynccontextmanager
@@ -72,11 +74,11 @@ async def test_a_worker_leaves_although_its_tasks_do_not(stack: StackMaker, tmp_
             deaf = await running.submit(0, prompt="deaf", timeoutSeconds=1, maxAttempts=1)
             next_one = await running.submit(1, prompt="harmless")
             assert (await running.end(deaf))["error"]["type"] == "Timeout"
-            assert time.monotonic() - began < 1 + 3 + 4
+            assert time.monotonic() - began < 1 + 3 + BUSY
             assert (await running.end(next_one))["status"] == "completed"
             stopped = time.monotonic()
             assert await worker.stop() == 0
-            assert time.monotonic() - stopped < 5
+            assert time.monotonic() - stopped < 1 + BUSY
     finalized = [line for line in log.read_text().splitlines() if "attempt_finalized" in line]
     assert [("stuck" in line) for line in finalized] == [True, False]
     assert "stuck_tasks_abandoned" in log.read_text()

@@ -28,7 +28,7 @@ async def _attack(folder: Path, count: int, number: int) -> Findings:
 
 
 def main() -> int:
-    """Attack, and print what was found; 1 when something gave way."""
+    """Attack, and print the findings; 1 when a bound broke."""
     parser = argparse.ArgumentParser(prog="python -m tests.hostile", description=__doc__)
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=7)

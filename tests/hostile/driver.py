@@ -1,4 +1,4 @@
-"""Sends hostile requests to a gateway process, while a neighbour submits, and tells what became of both."""
+"""Sends hostile requests to a gateway process, while a neighbour submits, and reports on both."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def _negative(document: dict[str, Any], each: int, number: int) -> Iterator[Send
 
 
 def hostile_requests(document: dict[str, Any], count: int, number: int = 7) -> Iterator[Send]:
-    """About `count` requests to a gateway with this OpenAPI document; `number` seeds what is generated.
+    """About `count` requests to a gateway with this OpenAPI document; `number` seeds the generator.
 
     Those that were made by hand come once in a thousand, and once at least.
     """

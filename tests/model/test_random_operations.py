@@ -11,7 +11,7 @@ import pytest
 from shared.errors import LeaseLost
 from shared.job import Claim, JobError, JobStatus, Outcome, RetryReason
 from shared.settings import StoreSettings
-from shared.store.engine.script_calls import LOSSES_MAX
+from shared.store.engine.calls import LOSSES_MAX
 from shared.store.job_store import JobStore, open_store
 from shared.store.results import CallReport
 from shared.store.routing import GateLimits, Routing
@@ -30,7 +30,7 @@ LIMITS = tuple(GateLimits(gate=gate, requests_per_minute=60_000, tokens_per_minu
 
 @dataclass
 class Model:
-    """What must be true: the state of every job, and which claim may still write."""
+    """The model: the state of every job, and the claim that may still write."""
 
     states: dict[str, JobStatus] = field(default_factory=dict)
     holders: dict[str, Claim] = field(default_factory=dict)
@@ -58,8 +58,8 @@ class Play:
         """One operation of any kind that is possible."""
         moves = [self.submit, self.submit, self.claim, self.claim, self.promote, self.unblock_gates, self.expire]
         if self.model.holders:
-            moves += [self.append, self.finish, self.finish, self.retry, self.hand_back, self.lose, self.cancel]
-            moves += [self.reroute, self.reroute, self.look_on]
+            moves += [self.append, self.finish, self.finish, self.retry, self.drain_job, self.lose, self.cancel]
+            moves += [self.reroute, self.reroute, self.recover_nothing]
         if self.model.former:
             moves.append(self.write_as_former_holder)
         await self.chance.choice(moves)()
@@ -159,19 +159,19 @@ class Play:
             self.model.release(held, JobStatus.QUEUED)
 
     async def unblock_gates(self) -> None:
-        """Time passes for what is closed."""
+        """Time passes for blocked gates."""
         for gate in await self.raw("HKEYS", self.store.keys.fixed("gates")):
             if not gate.startswith(b"@"):
                 await unblock_gate(self.raw, gate.decode())
 
-    async def hand_back(self) -> None:
+    async def drain_job(self) -> None:
         """A drain: no attempt is used up."""
         held = self._held()
         state = await self.store.requeue(Requeue(held, RetryReason.DRAIN, delay_ms=0, refund=True, error=None))
         self.model.release(held, state)
 
     async def lose(self) -> None:
-        """A worker dies with all it holds; somebody recovers."""
+        """A worker dies with all it holds; another one recovers."""
         worker = self._held().consumer
         lost = [held for held in self.model.holders.values() if held.consumer == worker]
         suspects = [held for held in lost if held.suspect]
@@ -187,8 +187,8 @@ class Play:
             assert snapshot.status is expected
             self.model.release(held, expected)
 
-    async def look_on(self) -> None:
-        """All workers renew, and somebody looks for lost ones: there are none (I6)."""
+    async def recover_nothing(self) -> None:
+        """All workers renew, and a recovery finds no lost ones (I6)."""
         await self._renew(besides="")
         found = await self.store.maintenance.recover("finder", [])
         assert (found.requeued, found.failed) == (0, 0)
@@ -220,7 +220,7 @@ class Play:
                 self.model.former.append(self.model.holders.pop(job_id))
 
     async def write_as_former_holder(self) -> None:
-        """Whoever lost its lease changes nothing; whoever ended the job itself may say so again."""
+        """A worker without its lease changes nothing; the one that ended the job may repeat it."""
         old = self.chance.choice(self.model.former)
         before = await self.store.status(old.job_id)
         with pytest.raises(LeaseLost):

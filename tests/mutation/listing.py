@@ -1,11 +1,11 @@
-"""The list of mutations: what is damaged, and which tests must notice.
+"""The list of mutations: the damaged lines, and the tests that must notice.
 
 A file of `mutations/` has one table per mutation:
 
     [[mutation]]
-    name = "recover_does_not_notify"       what the damage is, once in all files
+    name = "recover_does_not_notify"       the damage, once in all files
     file = "shared/store/lua/recover.lua"
-    old = "…"                               stands exactly once in the file
+    old = "…"                               exactly once in the file
     new = "…"
     tests = ["tests/store/test_lost_workers.py"]
     survives = "…"                          why no test can notice, where none can

@@ -8,7 +8,7 @@ from tests.mutation.listing import ROOT, mutations
 
 
 def test_each_mutation_changes_one_place_and_names_tests_that_exist() -> None:
-    """No mutation went stale: its line stands in its file once, its tests are there, and its name is its own."""
+    """No mutation went stale: its line is in its file once, its tests are there, and its name is its own."""
     listed = list(mutations())
     assert len(listed) >= 60
     assert [name for name, times in Counter(mutation.name for mutation in listed).items() if times > 1] == []

@@ -1,4 +1,4 @@
-"""What is damaged still runs: a test that fails of a syntax error has noticed nothing."""
+"""Damaged code still runs: a test that fails by a syntax error has noticed nothing."""
 
 from __future__ import annotations
 

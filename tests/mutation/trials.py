@@ -19,7 +19,7 @@ SECONDS: Final = 300.0
 """Patience with the tests of one mutation; damage that makes them hang is noticed too."""
 
 VERDICTS: Final = {0: "survived", 1: "killed"}
-"""By pytest's exit status; another one is a run that told nothing: no such test, or a syntax error."""
+"""By pytest's exit status; another one is a run without a result: no such test, or a syntax error."""
 
 PUBLISHES: Final = 4000
 """Characters of a run's output that are shown when it broke down."""
@@ -78,7 +78,7 @@ class Trials:
         return verdict
 
     def _run(self, copy: Path, arguments: list[str], seconds: float | None) -> tuple[int | None, str]:
-        """pytest's exit status, None: it took too long; and what it printed."""
+        """pytest's exit status, None: it took too long; and its output."""
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--no-header", *arguments]
         # Bytecode of the copies is kept: without it each run would compile the whole tree.
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}

@@ -1,1 +1,1 @@
-"""What Prometheus and Grafana are told."""
+"""The configuration of Prometheus and Grafana."""

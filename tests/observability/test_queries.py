@@ -1,13 +1,16 @@
-"""Dashboard, rules and alerts ask only for what the services export."""
+"""Dashboard, rules and alerts ask only for metrics that the services export."""
 
 from __future__ import annotations
 
 import inspect
 import json
+import pkgutil
+from importlib import import_module
 
 import pytest
 from prometheus_client import CollectorRegistry
 
+from shared import telemetry
 from shared.telemetry import metrics
 from tests.support.dashboards import DASHBOARDS, Query, dashboard_queries, grouping, rule_queries, rules, selectors
 
@@ -18,10 +21,13 @@ OF_A_SCRAPE = {"job", "instance"}
 def exported() -> dict[str, set[str]]:
     """Sample names and their labels, of every group of instruments the services make."""
     registry = metrics.new_registry("gateway")
+    names = [found.name for found in pkgutil.iter_modules(telemetry.__path__)]
+    modules = [import_module(f"{telemetry.__name__}.{name}") for name in names]
     groups = [
         group
-        for name, group in inspect.getmembers(metrics, inspect.isclass)
-        if name.endswith("Metrics") and group.__module__ == metrics.__name__
+        for module in modules
+        for name, group in inspect.getmembers(module, inspect.isclass)
+        if name.endswith("Metrics") and group.__module__ == module.__name__
     ]
     for group in groups:
         group(registry)  # type: ignore[call-arg]  # found by name: mypy takes it for any class
@@ -58,13 +64,15 @@ def test_every_query_selects_metrics_and_labels_that_exist(query: Query) -> None
 
 @pytest.mark.parametrize("rule", [rule for rule in rules() if "record" in rule], ids=lambda rule: rule["record"])
 def test_a_recorded_name_tells_its_labels(rule: dict[str, str]) -> None:
-    """The level in front of a recorded name is exactly what the rule groups by, or what it keeps of another rule's."""
+    """The level in front of a recorded name is exactly the rule's grouping, or the part that it keeps of another
+    rule's."""
     if by := grouping(rule["expr"]):
         assert by == recorded()[rule["record"]]
 
 
 def test_every_own_metric_is_watched() -> None:
-    """What a service exports for its operator is on the dashboard or in a rule, histograms by their buckets."""
+    """Every metric that a service exports for its operator is on the dashboard or in a rule, histograms by their
+    buckets."""
     read = {s.metric for query in dashboard_queries() + rule_queries() for s in selectors(query.expression)}
     own = {name for name in exported() if name.startswith("presswork_") and not name.endswith(("_count", "_sum"))}
     assert own - read == set()

@@ -36,7 +36,7 @@ def test_the_configuration_for_compose_is_valid() -> None:
 
 @needs_promtool
 def test_the_configuration_for_a_laptop_is_valid(tmp_path: Path) -> None:
-    """What `make observe` writes is accepted, with the same rules."""
+    """The configuration that `make observe` writes is accepted, with the same rules."""
     path = tmp_path / "prometheus.yml"
     path.write_text(configuration({"gateway": ["127.0.0.1:8000"], "worker": ["127.0.0.1:9100", "127.0.0.1:9101"]}))
     assert f"{len(list(RULES.glob('*.yml')))} rule files found" in promtool("check", "config", str(path))

@@ -1,1 +1,1 @@
-"""The adapters against stand-ins on real sockets, and what is pure about them."""
+"""The adapters against simulated servers on real sockets, and their pure parts."""

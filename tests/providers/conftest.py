@@ -1,18 +1,18 @@
-"""Two stand-ins per test worker: llmock, written by others, and our own for the shapes that it cannot make."""
+"""llmock, a stand-in for providers that others wrote, beside our own (tests/conftest.py)."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.support.llm import LlmServer, llm_server_at, llm_server_process, wait_until_up
+from tests.support.llm import wait_until_up
 from tests.support.plain import NO_TLS
 from tests.support.processes import free_port
 
@@ -62,17 +62,3 @@ def llmock(llmock_process: LLMock) -> LLMock:
     """llmock as if just started."""
     llmock_process.reset()
     return llmock_process
-
-
-@pytest.fixture(scope="session")
-def llm_port() -> Iterator[int]:
-    """Our own stand-in, for all tests of this worker."""
-    with llm_server_process() as port:
-        yield port
-
-
-@pytest.fixture
-async def llm(llm_port: int) -> AsyncIterator[LlmServer]:
-    """Our own stand-in as if just started."""
-    async with llm_server_at(llm_port) as server:
-        yield server

@@ -19,7 +19,7 @@ lines = st.text(st.characters(exclude_characters="\r\n", codec="utf-8"), max_siz
     cuts=st.lists(st.integers(min_value=1, max_value=9), max_size=20),
 )
 def test_chunks_may_be_cut_anywhere(events: list[list[str]], ending: str, cuts: list[int]) -> None:
-    """The same events come out, whatever the line ends and wherever the network cuts, also inside a character."""
+    """The same events come out with any line ends and any cuts by the network, also inside a character."""
     body = "".join("".join(f"data: {line}{ending}" for line in event) + f": hm{ending}{ending}" for event in events)
     rest, reader, found = body.encode(), EventReader(), []
     for cut in cuts:
@@ -30,7 +30,7 @@ def test_chunks_may_be_cut_anywhere(events: list[list[str]], ending: str, cuts: 
     assert [data.decode() for data in found] == ["\n".join(event) for event in events if event != [""]]
 
 
-def test_what_is_no_event() -> None:
+def test_lines_that_are_no_event() -> None:
     """Events without data, as some servers keep a connection alive, and a byte order mark are not data."""
     reader = EventReader()
     assert reader.feed(b"\xef\xbb\xbfdata: 1\n\ndata:\n\ndata: \n\ndata\n\nevent: ping\nid: 7\n\n") == [b"1"]
@@ -49,7 +49,7 @@ def test_lines_without_blanks_between_them() -> None:
 
 
 def test_a_body_that_is_no_stream() -> None:
-    """JSON from its first byte on is kept whole, whatever is in it, up to a bound."""
+    """JSON from its first byte on is kept whole with any content, up to a bound."""
     reader = EventReader()
     for chunk in (b"\n", b' {"a":\n\n', b'"data: 1\n\n"}'):
         assert reader.feed(chunk) == []

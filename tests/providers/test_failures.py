@@ -1,4 +1,4 @@
-"""The classifier: total, bounded, consistent, and what the docs say of it."""
+"""The classifier: total, bounded, consistent, and as the docs have it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ bodies = json | st.dictionaries(st.sampled_from(["type", "code", "message", "det
 
 @given(failures)
 def test_every_failure_has_a_verdict(failure: CallFailure) -> None:
-    """Whatever happened is classified; `retryable` follows the action; a wish is bounded, and there for who retries."""
+    """Every failure is classified; `retryable` follows the action; a retry-after is bounded, and set only with a
+    retry."""
     verdict = classify(failure)
     assert verdict.error.retryable is (verdict.action in (Action.WAIT, Action.RETRY))
     assert verdict.error.type.isidentifier()
@@ -81,7 +82,7 @@ def test_every_body_can_be_read(body: Any, status: int | None) -> None:
     ],
 )
 def test_the_retry_after(given_headers: dict[str, Any], retry_after: float | None) -> None:
-    """Seconds, milliseconds or a date; what is absurd is bounded, what cannot be read is no wish."""
+    """Seconds, milliseconds or a date; an absurd time is bounded, an unreadable one is none."""
     assert retry_after_s(CallFailure(status=429, **given_headers)) == retry_after
 
 
@@ -98,7 +99,7 @@ def test_the_reset_of_a_limit_is_a_retry_after_where_the_limit_is_used_up(
     [(Hint.KEY, "ProviderKeyRejected"), (Hint.REGION, "ProviderForbidden"), (Hint.MODEL, "ModelNotFound")],
 )
 def test_a_vague_hint_counts_where_the_status_blames_the_request(hint: Hint, error_type: str) -> None:
-    """A 503 whose message speaks of a model is a 503: few words tell what they are about."""
+    """A 503 whose message speaks of a model is a 503: only few words decide."""
     for status in (None, 400, 403, 404, 422):
         assert classify(CallFailure(status=status, hint=hint)).error.type == error_type
     for status in (408, 429, 500, 503):
@@ -142,13 +143,13 @@ def test_hints() -> None:
         (CallFailure(status=429, hint=Hint.OVER_LIMIT), CallReport.OK),
     ],
 )
-def test_what_a_failure_tells_its_gate(failure: CallFailure, report: CallReport) -> None:
-    """Only what the provider did counts against it, not what the request brought upon itself."""
+def test_failures_that_count_against_a_gate(failure: CallFailure, report: CallReport) -> None:
+    """Only the provider's own failures count against it, not those that the request caused."""
     assert report_of(classify(failure)) is report
 
 
 def test_types_say_one_thing_each() -> None:
-    """A front end may tell failures apart by `type` alone: each has one action and one message."""
+    """A front end can distinguish failures by `type` alone: each has one action and one message."""
     verdicts = {(v.error.type, v.action, v.error.message) for v in (classify(failure) for _, failure in SHAPES)}
     assert len({error_type for error_type, _, _ in verdicts}) == len(verdicts)
 
@@ -161,19 +162,19 @@ def test_every_fault_and_hint_is_in_the_table() -> None:
 
 
 def test_the_page_is_up_to_date() -> None:
-    """docs/provider-failures.md is what the code says; `make docs` writes it."""
+    """docs/provider-failures.md matches the code; `make docs` writes it."""
     assert (ROOT / "docs" / "provider-failures.md").read_text(encoding="utf-8") == page()
 
 
 @pytest.mark.parametrize("status", range(400, 500))
 def test_only_what_is_about_the_request_ends_a_job(status: int) -> None:
-    """Of all 4xx three blame the request; whatever else a server answers, in a standard or not, others are asked."""
+    """Of all 4xx three blame the request; after any other, in a standard or not, the next provider is asked."""
     about_it = status in (400, 413, 422)
     assert (classify(CallFailure(status=status)).action is Action.FAIL) is about_it
 
 
 @pytest.mark.parametrize("status", [420, 424, 425, 498, 499])
-def test_what_may_pass_is_tried_again(status: int) -> None:
+def test_passing_failures_are_tried_again(status: int) -> None:
     """No capacity, or something behind the server that failed: the same call may be answered later."""
     assert classify(CallFailure(status=status)).action is Action.RETRY
 
@@ -190,7 +191,7 @@ def test_what_may_pass_is_tried_again(status: int) -> None:
     ],
 )
 def test_a_filter_before_the_answer_is_one(status: int, body: Any) -> None:
-    """What a server filters is told as that, whatever status it comes with, and says nothing against the provider."""
+    """A filtered answer is classified as that with any status, and does not count against the provider."""
     refusal = classify(reported(body, status=status))
     assert (refusal.error.type, report_of(refusal)) == ("ContentFiltered", CallReport.NONE)
 

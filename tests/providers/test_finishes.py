@@ -1,4 +1,4 @@
-"""Finish reasons: the table, and what becomes of an answer that ends with each."""
+"""Finish reasons: the table, and the outcome of an answer that ends with each."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.worker.providers import Action
+from services.worker.providers.failures.error_bodies import squash
 from services.worker.providers.replies.finish_reasons import (
     SHOWN_CHARACTERS,
     SOURCES,
@@ -15,7 +16,6 @@ from services.worker.providers.replies.finish_reasons import (
     finish_of,
     said,
     shown,
-    squash,
 )
 from tests.support.adapters import BOTH, collect, open_provider, request
 from tests.support.llm import LlmServer
@@ -61,8 +61,8 @@ def test_case_and_separators_do_not_matter(change: object) -> None:
 
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda one: st.lists(one) | st.dictionaries(
     st.sampled_from(["type", "reason"]), one)))  # fmt: skip
-def test_whatever_stands_there_is_a_word_or_none(reason: object) -> None:
-    """Any JSON can be looked up, and what is shown of it is short and printable."""
+def test_any_reason_is_a_word_or_none(reason: object) -> None:
+    """Any JSON can be looked up, and the shown part is short and printable."""
     word = said(reason)
     text = shown(finish_of(word), word)
     assert len(text) <= SHOWN_CHARACTERS
@@ -86,7 +86,7 @@ def test_whatever_stands_there_is_a_word_or_none(reason: object) -> None:
     ],
 )
 @pytest.mark.parametrize("name", BOTH)
-async def test_what_is_not_whole_is_no_result(
+async def test_a_broken_answer_is_no_result(
     llm: LlmServer, name: str, reason: object, error_type: str, action: Action
 ) -> None:
     """Half a text is not published: an end that is not one is a failure, and so is no reason at all."""
@@ -113,8 +113,8 @@ async def test_what_is_not_whole_is_no_result(
     ],
 )
 @pytest.mark.parametrize("name", BOTH)
-async def test_what_is_whole(llm: LlmServer, name: str, reason: object, shown_as: str) -> None:
-    """A reason that is known is `stop` or `length`; one that nobody knows completes and stays what it is."""
+async def test_whole_answers(llm: LlmServer, name: str, reason: object, shown_as: str) -> None:
+    """A reason that is known is `stop` or `length`; an unknown one completes and stays as it is."""
     await llm.behave(Behaviour(raw=whole(name, reason)))
     async with open_provider(name, url(llm, name)) as provider:
         seen = await collect(provider, request(name))
@@ -125,7 +125,7 @@ async def test_what_is_whole(llm: LlmServer, name: str, reason: object, shown_as
     ("native", "error_type"), [("SAFETY", "ContentFiltered"), ("network_error", "StreamFailed"), ("STOP", None)]
 )
 async def test_the_word_of_the_server_behind(llm: LlmServer, native: str, error_type: str | None) -> None:
-    """OpenRouter tells both its own word and the one behind it: what is wrong counts."""
+    """OpenRouter sends both its own word and the one behind it: the word for a fault counts."""
     end = event({"choices": [{"delta": {}, "finish_reason": "stop", "native_finish_reason": native}]})
     await llm.behave(Behaviour(raw=[choice("Hi you"), end]))
     async with open_provider("openai", llm.openai_url) as provider:

@@ -1,4 +1,4 @@
-"""A stream that nobody wants any more is closed at once, wherever it is."""
+"""A stream without a reader is closed at once, in every state."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.adapters import BOTH, collect, open_provider, request
 from tests.support.llm import LlmServer
 from tests.support.llm_behaviour import Behaviour
 
-# Whatever is not closed at once goes on for a minute.
+# A stream that is not closed at once goes on for a minute.
 SLOW = {
     "before the first token": (0, Behaviour(first_token_s=60)),
     "between tokens": (3, Behaviour(tokens=1200, gap_s=0.05)),
@@ -20,7 +20,7 @@ SLOW = {
 
 async def _left(llm: LlmServer) -> None:
     """Wait until the stand-in has seen its only client go."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (await llm.stats()).open:
             await asyncio.sleep(0.01)
     (call,) = await llm.calls()
@@ -29,7 +29,7 @@ async def _left(llm: LlmServer) -> None:
 
 async def _opened(llm: LlmServer, tokens: int = 0) -> None:
     """Wait until a stream is open and so many tokens were sent in the last one."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not (await llm.stats()).open or (await llm.calls())[-1].tokens < tokens:
             await asyncio.sleep(0.01)
 
@@ -37,7 +37,7 @@ async def _opened(llm: LlmServer, tokens: int = 0) -> None:
 @pytest.mark.parametrize(("tokens", "behaviour"), SLOW.values(), ids=SLOW.keys())
 @pytest.mark.parametrize("name", BOTH)
 async def test_cancelling(llm: LlmServer, name: str, tokens: int, behaviour: Behaviour) -> None:
-    """The provider sees a cancelled call end at once: what nobody reads is not paid for."""
+    """The provider sees a cancelled call end at once: unread text is not paid for."""
     await llm.behave(behaviour)
     async with open_provider(name, {"openai": llm.openai_url, "anthropic": llm.anthropic_url}[name]) as provider:
         calling = asyncio.create_task(collect(provider, request(name)))

@@ -63,7 +63,7 @@ async def test_statuses(llmock: LLMock, name: str, shape: tuple[dict[str, Any], 
     [("openai", Action.RETRY, "ProviderUnavailable"), ("anthropic", Action.WAIT, "ProviderOverloaded")],
 )
 async def test_service_unavailable(llmock: LLMock, name: str, action: Action, error_type: str) -> None:
-    """A 503 is retried, after the time it names; Anthropic's says `overloaded_error`, and that is what counts."""
+    """A 503 is retried, after the time it names; Anthropic's says `overloaded_error`, and that decides."""
     llmock.script({"type": "fail", "status": 503, "retry_after": 3})
     async with open_provider(name, llmock.urls[name]) as provider:
         error = (await collect(provider, request(name))).failed
@@ -85,7 +85,7 @@ async def test_out_of_credit_is_no_rate_limit(llmock: LLMock) -> None:
     [("disconnect", "StreamBroken"), ("truncate", "StreamTruncated"), ("malformed", "StreamMalformed")],
 )
 async def test_broken_streams(llmock: LLMock, name: str, kind: str, error_type: str) -> None:
-    """A stream that breaks in the middle fails the attempt; what came before was handed on."""
+    """A stream that breaks in the middle fails the attempt; the text before it was passed on."""
     after = {"openai": 4, "anthropic": 6}[name]
     llmock.script({"type": "stream_fault", "kind": kind, "after_chunks": after})
     async with open_provider(name, llmock.urls[name]) as provider:

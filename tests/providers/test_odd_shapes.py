@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from services.worker.providers import Action
-from tests.support.adapters import BOTH, Collected, collect, open_provider, request
+from tests.providers.odd_streams import block, call, half, part
+from tests.support.adapters import BOTH
 from tests.support.llm import LlmServer
 from tests.support.llm_behaviour import Behaviour, Failing
-from tests.support.llm_bodies import START, choice, delta, event, stop, usage
+from tests.support.llm_bodies import START, choice, delta, event, stop
 
 EMOJI = "\U0001f680"
 HIGH, LOW = r"\ud83d", r"\ude80"
@@ -23,29 +24,6 @@ GEMINI_RATE = {
     "code": 429, "message": "You exceeded your current quota.\nPlease retry in 34.07s.", "status": "RESOURCE_EXHAUSTED",
     "details": [{"violations": []}, {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34.07s"}],
 }  # fmt: skip
-
-
-async def call(llm: LlmServer, name: str, behaviour: Behaviour, **more: Any) -> Collected:
-    """One call that the stand-in answers so."""
-    await llm.behave(behaviour)
-    url = {"openai": llm.openai_url, "anthropic": llm.anthropic_url}[name]
-    async with open_provider(name, url, **more) as provider:
-        return await collect(provider, request(name))
-
-
-def part(content: Any, finish: str | None = None, **more: Any) -> str:
-    """A chunk whose content is of any kind."""
-    return event({"choices": [{"delta": {"content": content}, "finish_reason": finish, **more}]})
-
-
-def block(**content: Any) -> str:
-    """The start of a block of a message."""
-    return event({"type": "content_block_start", "index": 0, "content_block": content})
-
-
-def half(escaped: str, name: str = "openai") -> str:
-    """A piece of text that is this JSON escape."""
-    return (choice("@") if name == "openai" else delta("@")).replace("@", escaped)
 
 
 MESSAGE = {"role": "assistant", "content": "Hi you"}
@@ -67,7 +45,7 @@ WHOLE: dict[str, dict[str, Any]] = {
 async def test_a_whole_answer_although_a_stream_was_asked_for(
     llm: LlmServer, name: str, indent: int | None, kind: str | None
 ) -> None:
-    """One piece of JSON is an answer, whatever its head says, with blank lines in it, and cut anywhere."""
+    """One piece of JSON is an answer, with any head, with blank lines in it, and cut anywhere."""
     body = "\ufeff" * (kind is None) + "\n\n" + json.dumps(WHOLE[name], indent=indent).replace("\n", "\n\n")
     raw = [body[start : start + 40] for start in range(0, len(body), 40)]
     seen = await call(llm, name, Behaviour(raw=raw, content_type=kind))
@@ -89,7 +67,7 @@ async def test_a_whole_answer_although_a_stream_was_asked_for(
 )
 @pytest.mark.parametrize("framed", [True, False])
 async def test_errors_of_any_shape_under_a_200(llm: LlmServer, body: Any, error_type: str, framed: bool) -> None:
-    """As an event or as the whole body, an error is what it says."""
+    """As an event or as the whole body, an error is read by its own words."""
     seen = await call(llm, "openai", Behaviour(raw=[event(body) if framed else json.dumps(body)]))
     expected = "StreamTruncated" if framed and error_type == "StreamMalformed" else error_type
     assert seen.failed.error.type == expected
@@ -117,7 +95,7 @@ async def test_a_key_problem_behind_another_status(llm: LlmServer, name: str, bo
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "told"),
+    ("status", "body", "sent"),
     [
         (429, [{"error": GEMINI_RATE}], ({}, 34.07)),
         (429, {"error": {**GEMINI_RATE, "details": []}}, ({}, 34.07)),
@@ -135,10 +113,10 @@ async def test_a_key_problem_behind_another_status(llm: LlmServer, name: str, bo
 )  # fmt: skip
 @pytest.mark.parametrize("name", BOTH)
 async def test_retry_afters_in_bodies_and_resets(
-    llm: LlmServer, name: str, status: int, body: Any, told: tuple[dict[str, str], float | None]
+    llm: LlmServer, name: str, status: int, body: Any, sent: tuple[dict[str, str], float | None]
 ) -> None:
-    """A time to wait counts wherever a provider tells it, its headers first."""
-    headers, retry_after = told
+    """A time to wait counts wherever a provider puts it, its headers first."""
+    headers, retry_after = sent
     seen = await call(llm, name, Behaviour(fail=Failing(status=status, body=body or {"x": 1}, headers=headers)))
     assert seen.failed.retry_after_s == retry_after
 
@@ -191,7 +169,7 @@ async def test_texts_of_any_shape(llm: LlmServer, name: str, raw: list[str]) -> 
     ],
 )
 async def test_a_refusal_is_no_text(llm: LlmServer, raw: list[str]) -> None:
-    """What a model says when it declines is not published."""
+    """The text of a model that declines is not published."""
     seen = await call(llm, "openai", Behaviour(raw=raw))
     assert (seen.text, seen.failed.error.type) == ("", "ContentFiltered")
 
@@ -217,62 +195,6 @@ async def test_half_a_character(llm: LlmServer, name: str, pieces: list[str], te
     assert (await call(llm, name, Behaviour(raw=raw))).text == text
 
 
-BAD = ["12", 1.5, None, -3, 1 << 62, {"n": 1}, [3], True, "x" * 1_000]
-
-
-@pytest.mark.parametrize("bad", BAD)
-@pytest.mark.parametrize("name", BOTH)
-async def test_a_bad_usage_costs_the_usage(llm: LlmServer, name: str, bad: Any) -> None:
-    """One field that is no number of tokens is estimated; the text and the other fields stay."""
-    if name == "openai":
-        raw = [choice("Hi you", "stop"), usage(70, bad, cached_tokens=bad)]
-    else:
-        start = event({"type": "message_start", "message": {"usage": {"input_tokens": 70, "output_tokens": bad}}})
-        end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": bad}}
-        raw = [start, delta("Hi you"), event(end), event({"type": "message_stop"})]
-    seen = await call(llm, name, Behaviour(raw=raw))
-    found = seen.done.usage
-    assert (seen.text, found.input_tokens, found.output_tokens, found.estimated) == ("Hi you", 70, 2, True)
-
-
-@pytest.mark.parametrize("bad", BAD)
-@pytest.mark.parametrize("name", BOTH)
-async def test_a_usage_that_is_none(llm: LlmServer, name: str, bad: Any) -> None:
-    """Neither is the text lost when the whole usage is something else."""
-    raw = [choice("Hi you", "stop"), event({"choices": [], "usage": bad})]
-    if name == "anthropic":
-        end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": bad}
-        raw = [event({"type": "message_start", "message": {"usage": bad}}), delta("Hi you"), event(end)]
-        raw.append(event({"type": "message_stop"}))
-    seen = await call(llm, name, Behaviour(raw=raw))
-    assert (seen.text, seen.done.usage.estimated) == ("Hi you", True)
-
-
-@pytest.mark.parametrize(
-    ("counts", "made", "thought"),
-    [
-        ({"completion_tokens": 9, "completion_tokens_details": {"reasoning_tokens": 7}, "total_tokens": 14}, 9, 7),
-        ({"completion_tokens": 2, "completion_tokens_details": {"reasoning_tokens": 7}, "total_tokens": 14}, 9, 7),
-        ({"completion_tokens": 2, "total_tokens": 14}, 9, 7),
-        ({"completion_tokens": 2, "total_tokens": 1 << 30}, 2, 0),
-        ({"completion_tokens": 2, "completion_tokens_details": {"reasoning_tokens": "x"}, "total_tokens": 7}, 2, 0),
-        ({"completion_tokens": 2, "completion_tokens_details": {"reasoning_tokens": 99}, "total_tokens": 7}, 2, 2),
-    ],
-)
-async def test_thoughts_are_part_of_what_was_made(llm: LlmServer, counts: Any, made: int, thought: int) -> None:
-    """Also where a server leaves them out of its count of the output, and in its total alone."""
-    report = event({"choices": [], "usage": {"prompt_tokens": 5, **counts}})
-    found = (await call(llm, "openai", Behaviour(raw=[choice("Hi you", "stop"), report]))).done.usage
-    assert (found.output_tokens, found.reasoning_tokens or 0, found.estimated) == (made, thought, False)
-
-
-async def test_no_more_is_cached_than_was_asked(llm: LlmServer) -> None:
-    """A part that is greater than its whole is shown as it is priced: cut."""
-    raw = [choice("Hi you", "stop"), usage(5, 2, cached_tokens=99)]
-    found = (await call(llm, "openai", Behaviour(raw=raw))).done.usage
-    assert (found.input_tokens, found.cached_tokens, found.estimated) == (5, 5, False)
-
-
 @pytest.mark.parametrize(
     ("data", "error_type"),
     [
@@ -284,13 +206,13 @@ async def test_no_more_is_cached_than_was_asked(llm: LlmServer) -> None:
 )
 @pytest.mark.parametrize("name", BOTH)
 async def test_an_event_that_is_called_error(llm: LlmServer, name: str, data: str, error_type: str) -> None:
-    """Its name says what its data may not."""
+    """Its name makes it an error even if its data does not."""
     seen = await call(llm, name, Behaviour(raw=[f"id: 1\nevent: error\ndata: {data}\n\n"]))
     assert seen.failed.error.type == error_type
 
 
 async def test_a_text_about_errors_is_a_text(llm: LlmServer) -> None:
-    """What stands in the data names no event."""
+    """Text in the data names no event."""
     written = "event: error\ndata: errors"
     seen = await call(llm, "openai", Behaviour(raw=["event: message\n" + choice(written, "stop")]))
     assert seen.text == written

@@ -36,7 +36,7 @@ def test_prices(provider: str, model: str, usage: tuple[int, int, int], usd: flo
 
 
 def test_a_cache_that_took_more_than_there_was() -> None:
-    """Counts that do not add up are cut to what was sent: a wrong part must not make the whole unknown."""
+    """Counts that do not add up are cut to the tokens that were sent: a wrong part must not make the whole unknown."""
     usage = BilledUsage(
         input_tokens=1000, output_tokens=0, cached_tokens=900, cache_write_tokens=500, cache_write_1h_tokens=900
     )
@@ -53,7 +53,7 @@ def test_an_unknown_price_is_none(provider: str, model: str) -> None:
 
 
 def test_the_default_models_have_prices() -> None:
-    """What runs when the operator names no model is accounted for."""
+    """The default models have prices."""
     for provider, model in DEFAULT_MODELS.items():
         assert cost_nano_usd(provider, model, Usage(input_tokens=MILLION, output_tokens=MILLION))
 
@@ -81,7 +81,7 @@ def test_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )  # fmt: skip
 def test_own_prices(tmp_path: Path, content: str, priced: dict[str, int | None]) -> None:
-    """JSON or TOML, USD per million tokens; a `*` stands for what follows, and the most exact name counts."""
+    """JSON or TOML, USD per million tokens; a `*` matches any rest, and the most exact name counts."""
     file = tmp_path / "prices"
     file.write_text(content)
     prices = OwnPrices(read_prices(str(file)))
@@ -105,14 +105,14 @@ def test_own_prices(tmp_path: Path, content: str, priced: dict[str, int | None])
         ('{"groq:a": {"input": 1, "output": 1, "cache": 1}}', "unknown field `cache`"),
         ('["groq:a"]\ninput = nan\noutput = 1', "'groq:a' input"),
         ('{"a":' * 20_000, "not a JSON object"),
-        ('{"groq:a": {"input": 1, "output": 1}, "groq:a": {"input": 2, "output": 2}}', "'groq:a' stands there twice"),
-        ('{"groq:a": {"input": 1, "input": 2, "output": 1}}', "'input' stands there twice"),
+        ('{"groq:a": {"input": 1, "output": 1}, "groq:a": {"input": 2, "output": 2}}', "'groq:a' is there twice"),
+        ('{"groq:a": {"input": 1, "input": 2, "output": 1}}', "'input' is there twice"),
         ("\n", "empty"),
         ("#" * (1 << 20) + "#", "larger than 1 MiB"),
     ],
 )
 def test_a_wrong_file_is_one_line(tmp_path: Path, content: str, complaint: str) -> None:
-    """The line says what is wrong, and where."""
+    """The line names the fault and its place."""
     file = tmp_path / "prices"
     file.write_text(content)
     with pytest.raises(SettingsInvalid, match=complaint) as raised:

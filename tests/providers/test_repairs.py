@@ -1,4 +1,4 @@
-"""What a server refuses of a request: repaired within the attempt, remembered for its model, told in the result."""
+"""Bodies of both dialects that refuse a parameter, and the repair that is read out of them."""
 
 from __future__ import annotations
 
@@ -8,46 +8,9 @@ from typing import Any
 
 import pytest
 
-from services.worker.providers import GenerationRequest
-from services.worker.providers.requests import adjustments
 from services.worker.providers.requests.drafts import Draft
 from services.worker.providers.requests.repairs import find_fixes
-from tests.support.adapters import Brief, collect, open_provider, request
-from tests.support.llm import LlmServer
-from tests.support.llm_behaviour import Behaviour, Call, Failing, Refusal
-
-OPENAI_PARAM = {
-    "error": {
-        "message": "Unsupported parameter: 'max_tokens' is not supported with this model. "
-        "Use 'max_completion_tokens' instead.",
-        "type": "invalid_request_error", "param": "max_tokens", "code": "unsupported_parameter",
-    }
-}  # fmt: skip
-
-
-def said(message: str, **more: Any) -> dict[str, Any]:
-    """A refusal in OpenAI's shape, of which the message says all."""
-    return {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": None} | more}
-
-
-def violations(*names: str) -> list[Any]:
-    """A refusal as Gemini writes it: a list, with a sentence for each field."""
-    told = [f'Invalid JSON payload received. Unknown name "{name}": Cannot find field.' for name in names]
-    details = [
-        {"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": [{"description": t} for t in told]}
-    ]
-    return [{"error": {"code": 400, "message": "\n".join(told), "status": "INVALID_ARGUMENT", "details": details}}]
-
-
-def forbidden(name: str) -> dict[str, Any]:
-    """One item of pydantic's list of faults."""
-    return {
-        "type": "extra_forbidden",
-        "loc": ["body", name],
-        "msg": "Extra inputs are not permitted",
-        "input": {"a": 1},
-    }
-
+from tests.providers.refusals import NO_DISABLED, OPENAI_PARAM, forbidden, said, violations
 
 OPENAI = [
     (OPENAI_PARAM, "max_tokens", "rename"),
@@ -104,10 +67,6 @@ OPENAI = [
     ("Failed to deserialize the JSON body: unknown field `stream_options`", "stream_options", "drop"),
 ]  # fmt: skip
 
-NO_DISABLED = (
-    '"thinking.type.disabled" is not supported for this model. Use "thinking.type.adaptive" and '
-    '"output_config.effort" to control thinking behavior.'
-)
 ANTHROPIC = [
     (NO_DISABLED, "thinking", "thinking"),
     ("max_tokens: 20000 > 8192, which is the maximum allowed number of output tokens", "max_tokens", "cap"),
@@ -135,7 +94,7 @@ def _anthropic_draft() -> Draft:
 
 @pytest.mark.parametrize(("body", "parameter", "how"), OPENAI)
 def test_what_servers_of_openais_dialect_say(body: Any, parameter: str, how: str) -> None:
-    """Each real refusal is read for the one parameter it is about; the request differs afterwards, and tells so."""
+    """Each real refusal is read for the one parameter it is about; the request differs afterwards, and reports it."""
     draft = _openai_draft()
     before = json.dumps(draft.sent)
     (fix,) = find_fixes(body, draft)
@@ -184,101 +143,8 @@ def test_several_at_once() -> None:
     "text", ["role " * 14_000, "system " * 9_000, "1" * 65_000, "'loc': (" * 9_000, "no " * 20_000]
 )
 def test_a_hostile_refusal_takes_no_time(text: str) -> None:
-    """Whatever 64 KiB of a refusal hold, it is read in a few milliseconds."""
+    """Any refusal of 64 KiB is read in a few milliseconds."""
     wide = [[["temperature"] * 100] * 100] * 100
     began = time.process_time()
     find_fixes(said(text) | {"detail": [text, {"loc": [text]}] * 20, "loc": wide}, _openai_draft())
     assert time.process_time() - began < 0.1
-
-
-async def _run(llm: LlmServer, name: str, *refusals: Refusal, jobs: int = 1, **changes: Any) -> tuple[Any, list[Call]]:
-    """The last of some jobs, and all calls that they made."""
-    await llm.behave(Behaviour(keep_bodies=True, refuses=list(refusals)))
-    url = {"openai": llm.openai_url, "anthropic": llm.anthropic_url}[name]
-    asked: GenerationRequest = request(name, **changes)
-    async with open_provider(name, url, briefing=lambda _: Brief(max_tokens=300)) as provider:
-        for _ in range(jobs):
-            seen = await collect(provider, asked)
-    return seen, await llm.calls()
-
-
-async def test_one_repair_and_it_is_remembered(llm: LlmServer) -> None:
-    """A refused parameter costs one more call, once for all jobs of a model; every result says what it lacks."""
-    refusal = Refusal(parameter="temperature", status=400, body=said("'temperature' is not supported"))
-    seen, calls = await _run(llm, "openai", refusal, jobs=3, temperature=0.2)
-    assert [call.status for call in calls] == [400, 200, 200, 200]
-    assert seen.done.metadata == {"ignored": ["temperature"]}
-    assert "temperature" not in calls[-1].body
-
-
-async def test_a_limit_under_its_other_name(llm: LlmServer) -> None:
-    """The limit itself stays."""
-    seen, calls = await _run(llm, "openai", Refusal(parameter="max_tokens", status=400, body=OPENAI_PARAM))
-    assert [call.status for call in calls] == [400, 200]
-    assert (calls[-1].body["max_completion_tokens"], "max_tokens" in calls[-1].body) == (300, False)
-    assert seen.done.metadata == {"adjusted": ["max_tokens"]}
-
-
-async def test_servers_that_name_one_after_the_other(llm: LlmServer) -> None:
-    """Each repair is of another parameter; what was learned before the last one counts too."""
-    refusals = [
-        Refusal(parameter="stream_options", status=422, body={"detail": [forbidden("stream_options")]}),
-        Refusal(parameter="temperature", status=422, body={"detail": [forbidden("temperature")]}),
-    ]
-    seen, calls = await _run(llm, "openai", *refusals, jobs=2, temperature=0.2)
-    assert [call.status for call in calls] == [422, 422, 200, 200]
-    assert seen.done.metadata == {"ignored": ["stream_options", "temperature"]}
-    assert seen.done.usage.estimated is False
-
-
-async def test_a_model_without_a_system_role(llm: LlmServer) -> None:
-    """Instructions and prompt go out as one message of the user."""
-    refusal = Refusal(parameter="system", status=400, body=said("System role not supported"))
-    seen, calls = await _run(llm, "openai", refusal)
-    (message,) = calls[-1].body["messages"]
-    assert (message["role"], message["content"]) == ("user", "Write for a feed.\n\nWrite a post")
-    assert seen.done.metadata == {"adjusted": ["system"]}
-
-
-async def test_thinking_that_cannot_be_stopped(llm: LlmServer) -> None:
-    """A model that refuses `disabled` thinks with little effort, and gets room for it."""
-    body = {"type": "error", "error": {"type": "invalid_request_error", "message": NO_DISABLED}}
-    refusal = Refusal(parameter="thinking", status=400, body=body)
-    seen, calls = await _run(llm, "anthropic", refusal, model="claude-opus-5", max_tokens=100)
-    assert calls[0].body["thinking"] == {"type": "disabled"}
-    assert (calls[-1].body["output_config"], calls[-1].body["max_tokens"]) == ({"effort": "low"}, 100 + 4096)
-    assert seen.done.metadata == {"adjusted": ["thinking"]}
-
-
-@pytest.mark.parametrize("name", ["openai", "anthropic"])
-async def test_a_refusal_that_stays_fails_the_job(llm: LlmServer, name: str) -> None:
-    """A server that refuses everything, whatever it says, gets a few calls and no more."""
-    await llm.behave(Behaviour(fail=Failing(status=400, body=said("temperature, max_tokens, system role unsupported"))))
-    url = {"openai": llm.openai_url, "anthropic": llm.anthropic_url}[name]
-    async with open_provider(name, url, briefing=lambda _: Brief(max_tokens=300)) as provider:
-        seen = await collect(provider, request(name, temperature=0.5))
-    assert seen.failed.error.type == "RequestRejected"
-    assert len(await llm.calls()) <= 5
-
-
-@pytest.mark.parametrize("status", [401, 404, 429, 500])
-async def test_other_failures_are_not_repaired(llm: LlmServer, status: int) -> None:
-    """Only a refusal of the request itself is worth a second call."""
-    await llm.behave(Behaviour(fail=Failing(status=status, body=said("temperature is not supported"))))
-    async with open_provider("openai", llm.openai_url) as provider:
-        await collect(provider, request("openai", temperature=0.5))
-    assert len(await llm.calls()) == 1
-
-
-async def test_what_was_learned_is_bounded(llm: LlmServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many models a process meets, it remembers the last few; a new key asks for everything again."""
-    monkeypatch.setattr(adjustments, "MODELS_MAX", 8)
-    refusal = Refusal(parameter="temperature", status=400, body=said("'temperature' is not supported"))
-    await llm.behave(Behaviour(refuses=[refusal]))
-    async with open_provider("openai", llm.openai_url) as provider:
-        for i in (*range(12), 11, 0):
-            await collect(provider, request("openai", model=f"m{i}", temperature=0.5))
-        assert len(await llm.calls()) == 12 * 2 + 1 + 2
-        provider.rekey("another")
-        await collect(provider, request("openai", model="m0", temperature=0.5))
-    assert len(await llm.calls()) == 12 * 2 + 1 + 2 + 2

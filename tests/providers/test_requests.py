@@ -1,4 +1,4 @@
-"""What the adapters send."""
+"""Requests of the adapters."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ ROOM = THINKING_TOKENS[Effort.LOW]
 async def test_anthropic_models_that_think(
     llm: LlmServer, model: str, thinking: str | None, effort: str | None, limit: int
 ) -> None:
-    """Who can be kept from thinking is; who cannot does it with little effort and gets room for it, for its thoughts
-    count in the limit."""
+    """A model that can be kept from thinking is; others think with little effort and get room for it, for their
+    thoughts count in the limit."""
     body = (await sent(llm, "anthropic", model=model, max_tokens=100)).body
     assert (body.get("thinking", {}).get("type"), body["max_tokens"]) == (thinking, limit)
     assert body.get("output_config", {}).get("effort") == effort
@@ -154,7 +154,7 @@ async def test_a_compatible_server_gets_what_it_knows(llm: LlmServer) -> None:
 )
 async def test_what_a_model_accepts_is_known_by_its_name(llm: LlmServer, model: str, expected: dict[str, Any]) -> None:
     """No reasoning where it can be stopped, little where not, no temperature beside it; at OpenAI's own address, where
-    the limit has its new name, as at that of whoever hands calls on to it."""
+    the limit has its new name, as at that of a gateway to it."""
     limit = 9 + (ROOM if expected.get("reasoning_effort") == "low" else 0)
     for url, name in (("https://api.openai.com/v1", "max_completion_tokens"), (llm.openai_url, "max_tokens")):
         async with open_provider("openai", url) as provider:
@@ -203,7 +203,7 @@ async def test_the_key_goes_where_it_belongs(llm: LlmServer, name: str) -> None:
 
 @pytest.mark.parametrize("name", BOTH)
 async def test_nothing_in_between_is_to_compress(llm: LlmServer, name: str) -> None:
-    """What compresses a stream holds its tokens back."""
+    """A proxy that compresses a stream holds its tokens back."""
     headers = (await sent(llm, name)).headers or {}
     assert headers["accept-encoding"] == "identity"
 
@@ -218,7 +218,7 @@ async def test_an_address_may_end_in_a_slash(llm: LlmServer, name: str) -> None:
 
 @pytest.mark.parametrize("name", BOTH)
 async def test_the_environment_changes_nothing(llm: LlmServer, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Proxies, keys and addresses of the environment are not looked at: settings say where prompts go."""
+    """Proxies, keys and addresses of the environment are ignored: settings alone decide where prompts go."""
     for variable in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(variable, "http://127.0.0.1:9")
     for variable in ("OPENAI_BASE_URL", "ANTHROPIC_BASE_URL"):

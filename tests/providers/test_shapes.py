@@ -68,7 +68,7 @@ async def test_retry_afters_in_other_words(llm: LlmServer, name: str) -> None:
     ],
 )
 async def test_out_of_credit(llm: LlmServer, name: str, status: int, body: dict[str, Any]) -> None:
-    """An empty account is recognised at whatever status it comes."""
+    """An empty account is recognised with any status."""
     await llm.behave(Behaviour(fail=Failing(status=status, body=body)))
     async with open_provider(name, url(llm, name)) as provider:
         error = (await collect(provider, request(name))).failed
@@ -123,7 +123,7 @@ async def test_an_error_of_another_shape(llm: LlmServer, name: str, status: int)
 async def test_failures_inside_a_stream(
     llm: LlmServer, name: str, raw: list[str], action: str, error_type: str | None
 ) -> None:
-    """What fails inside a 200 stream ends in its documented class, Anthropic's errors by type, never by status."""
+    """A failure inside a 200 stream ends in its documented class, Anthropic's errors by type, never by status."""
     await llm.behave(Behaviour(raw=raw))
     async with open_provider(name, url(llm, name)) as provider:
         error = (await collect(provider, request(name))).failed
@@ -137,7 +137,7 @@ async def test_failures_inside_a_stream(
         ("anthropic", START + delta("Hi") + failed("overloaded_error")),
     ],
 )
-async def test_text_before_an_error_is_handed_on(llm: LlmServer, name: str, raw: str) -> None:
+async def test_text_before_an_error_is_passed_on(llm: LlmServer, name: str, raw: str) -> None:
     """Text that arrives in one piece with the error after it is not lost: it was paid for, and the job has begun."""
     await llm.behave(Behaviour(raw=[raw]))
     async with open_provider(name, url(llm, name)) as provider:
@@ -179,7 +179,7 @@ async def test_unusual_but_whole_answers(llm: LlmServer, name: str, raw: list[st
     ],
 )
 async def test_a_break_after_the_end_costs_nothing(llm: LlmServer, name: str, raw: list[str]) -> None:
-    """An answer that has its finish reason is whole, whatever becomes of its connection."""
+    """An answer that has its finish reason is whole, however its connection ends."""
     await llm.behave(Behaviour(raw=raw, cut="drop"))
     async with open_provider(name, url(llm, name)) as provider:
         assert (await collect(provider, request(name))).done.finish_reason == "stop"
@@ -199,7 +199,7 @@ async def test_a_server_that_does_not_say_that_it_is_over(
     would throw it away."""
     monkeypatch.setattr("services.worker.providers.replies.stream_reader.END_SECONDS", 0.2)
     await llm.behave(Behaviour(raw=raw, cut="stall"))
-    async with open_provider(name, url(llm, name), read_timeout_s=30.0) as provider, asyncio.timeout(10):
+    async with open_provider(name, url(llm, name), read_timeout_s=30.0) as provider, asyncio.timeout(30):
         seen = await collect(provider, request(name))
     assert (seen.text, seen.done.finish_reason, seen.whole) == ("Hi you", "stop", True)
 

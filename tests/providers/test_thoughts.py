@@ -1,4 +1,4 @@
-"""Thoughts: told beside the text, in tags before it, and counted in both."""
+"""Thoughts: in fields of their own or in tags before the text, and counted in both."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ MISTRAL = [{"type": "thinking", "thinking": [{"type": "text", "text": "abcd"}]}]
 
 
 @pytest.mark.parametrize(
-    "told",
+    "sent",
     [
         thinking(reasoning_content="abcd"),
         thinking(reasoning="abcd"),
@@ -83,9 +83,9 @@ MISTRAL = [{"type": "thinking", "thinking": [{"type": "text", "text": "abcd"}]}]
         choice("<think>") + choice("abcd") + choice("</think>"),
     ],
 )
-async def test_thoughts_of_chat_completions(llm: LlmServer, told: str) -> None:
-    """Each way in which a thought is told counts its characters once, and none of them is text."""
-    await llm.behave(Behaviour(raw=[told, choice("Hi you", "stop")]))
+async def test_thoughts_of_chat_completions(llm: LlmServer, sent: str) -> None:
+    """Each form of a thought counts its characters once, and none of them is text."""
+    await llm.behave(Behaviour(raw=[sent, choice("Hi you", "stop")]))
     async with open_provider("openai", llm.openai_url) as provider:
         seen = await collect(provider, request("openai"))
     usage = seen.done.usage
@@ -105,7 +105,7 @@ async def test_thoughts_that_are_not_shown(llm: LlmServer) -> None:
 
 
 async def test_thoughts_of_messages(llm: LlmServer) -> None:
-    """A block that thinks is counted from its start, what the API reports wins, and a ping is no thought."""
+    """A block that thinks is counted from its start, the API's own count wins, and a ping is no thought."""
     raw = [
         START,
         event({"type": "ping"}),
@@ -128,7 +128,7 @@ async def test_thoughts_of_messages(llm: LlmServer) -> None:
 
 
 async def test_tags_are_text_when_the_setting_says_so(llm: LlmServer) -> None:
-    """Without names of tags a text is what it is."""
+    """Without names of tags a text stays as it is."""
     written = "<think>hm</think>Hi"
     await llm.behave(Behaviour(raw=[choice(written, "stop")]))
     async with open_provider("openai", llm.openai_url, think_tags=()) as provider:
@@ -137,7 +137,7 @@ async def test_tags_are_text_when_the_setting_says_so(llm: LlmServer) -> None:
 
 @pytest.mark.parametrize(("finish", "error_type"), [("stop", "EmptyAnswer"), ("length", "TokenLimitTooSmall")])
 async def test_a_thought_alone_is_no_text(llm: LlmServer, finish: str, error_type: str) -> None:
-    """An answer that was thought and never written is empty, however its thought was told."""
+    """An answer that was thought and never written is empty, in every form of its thought."""
     for raw in ([choice("<think>on and on", finish)], [thinking(reasoning="on and on"), choice(None, finish)]):
         await llm.behave(Behaviour(raw=raw))
         async with open_provider("openai", llm.openai_url) as provider:
@@ -146,7 +146,7 @@ async def test_a_thought_alone_is_no_text(llm: LlmServer, finish: str, error_typ
 
 
 async def test_a_thought_without_end_is_left(llm: LlmServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is thought is bounded like a text."""
+    """Thoughts are bounded like a text."""
     monkeypatch.setattr("services.worker.providers.replies.stream_reader.TEXT_MAX", 10_000)
     await llm.behave(Behaviour(raw=[choice("<think>"), *[choice("x" * 1_000)] * 1_000], cut="stall"))
     async with open_provider("openai", llm.openai_url) as provider:

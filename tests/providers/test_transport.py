@@ -1,4 +1,4 @@
-"""The transport under the adapters, against servers that send what we tell them byte by byte."""
+"""The transport under the adapters, against servers that send given bytes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Served:
 
 @asynccontextmanager
 async def serving(*answers: bytes, stay: bool = False, tls: ssl.SSLContext | None = None) -> AsyncIterator[Served]:
-    """Sends the next of `answers` after each request, then closes, unless told to `stay` for more."""
+    """Sends the next of `answers` after each request, then closes, unless it has to `stay` for more."""
     heads: list[list[bytes]] = []
     left = list(answers)
     handlers: set[asyncio.Task[None]] = set()
@@ -127,7 +127,7 @@ async def test_a_connection_serves_again() -> None:
     b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi and more",
 ])  # fmt: skip
 async def test_a_connection_that_must_not_serve_again(answer: bytes) -> None:
-    """One that the server wants to close, or that has bytes nobody asked for, is not used again."""
+    """One that the server wants to close, or that has unexpected bytes, is not used again."""
     async with serving(answer, answer, stay=True) as served, opened() as client:
         for _ in range(2):
             with suppress(httpx2.RemoteProtocolError):
@@ -156,19 +156,19 @@ async def test_leaving_before_the_head() -> None:
     """A call that is cancelled while the server still thinks closes its connection at once."""
     async with serving(b"", stay=True) as served, opened() as client:
         calling = asyncio.create_task(client.get(served.url, timeout=60))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not any(served.heads):
                 await asyncio.sleep(0.01)
         calling.cancel()
         with pytest.raises(asyncio.CancelledError):
             await calling
         # The server reads until we go: that it ends proves that we went, well before any time-out of the client.
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await served.gone()
 
 
 async def test_a_slow_reader_slows_its_stream() -> None:
-    """What nobody reads stays with the server: memory does not grow with the answer."""
+    """Unread text stays with the server: memory does not grow with the answer."""
     size = 64 * HIGH_WATER_BYTES
     answer = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size + b"x" * size
     async with serving(answer) as served, opened() as client, client.stream("GET", served.url) as response:
@@ -212,7 +212,7 @@ async def test_tls() -> None:
 
 
 async def test_the_certificate_is_checked() -> None:
-    """A server whose certificate nobody vouches for is never told anything."""
+    """A server with an untrusted certificate receives nothing."""
     async with serving(b"HTTP/1.1 200 OK\r\n\r\n", tls=_server_tls()) as served, opened() as client:
         with pytest.raises(httpx2.ConnectError):
             await client.get(served.url.replace("http:", "https:"))
@@ -221,7 +221,7 @@ async def test_the_certificate_is_checked() -> None:
 
 @pytest.mark.parametrize("encoding", [b"gzip", b"identity, gzip"])
 async def test_a_compressed_stream_is_read_all_the_same(encoding: bytes) -> None:
-    """Some servers compress whatever they are told; a stream that is not what it says is unreadable, not a crash."""
+    """Some servers compress against the request; a stream with a wrong encoding is unreadable, not a crash."""
     event = b'data: {"choices": [{"delta": {"content": "Hi"}, "finish_reason": "stop"}]}\n\n'
     head = CHUNKED.removesuffix(b"\r\n") + b"content-encoding: " + encoding + b"\r\n\r\n"
     for body, expected in ((gzip.compress(event), "Hi"), (event, "StreamMalformed")):

@@ -1,4 +1,4 @@
-"""Usage and cost as the two adapters tell them, whatever the server reports."""
+"""Usage and cost as the two adapters report them, for any report of the server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def url(llm: LlmServer, name: str) -> str:
 
 
 def plain(usage: Usage) -> Usage:
-    """Without what only a price needs."""
+    """Usage without the counts that only a price needs."""
     return Usage(
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
@@ -40,7 +40,7 @@ async def test_usage_counts_cached_tokens_in_and_apart(llm: LlmServer, name: str
 
 
 async def test_a_server_without_usage(llm: LlmServer) -> None:
-    """Usage that nobody reports is estimated, and says so."""
+    """Usage that is not reported is estimated, and marked so."""
     await llm.behave(Behaviour(tokens=40, usage=False))
     async with open_provider("openai", llm.openai_url) as provider:
         usage = (await collect(provider, request("openai"))).done.usage
@@ -50,7 +50,7 @@ async def test_a_server_without_usage(llm: LlmServer) -> None:
 
 
 async def test_anthropic_usage_comes_first(llm: LlmServer) -> None:
-    """What the start of a message reports is handed on at once: a stream that breaks is settled with it."""
+    """The usage in the start of a message is passed on at once: a stream that breaks is priced with it."""
     await llm.behave(Behaviour(tokens=9, cut="drop", cut_after=2))
     async with open_provider("anthropic", llm.anthropic_url) as provider:
         seen = await collect(provider, request("anthropic"))
@@ -76,7 +76,7 @@ async def test_anthropic_usage_comes_first(llm: LlmServer) -> None:
 @pytest.mark.parametrize("late", [False, True])
 async def test_usage_as_servers_report_it(llm: LlmServer, reports: list[str], expected: Usage, late: bool) -> None:
     """Once, with every piece, before or after the finish reason, as nothing or as nonsense: tokens that were used are
-    never counted as none, and what was made up says so."""
+    never counted as none, and an estimate is marked so."""
     end = [choice("Hi you", "stop")]
     await llm.behave(Behaviour(raw=[*end, *reports] if late else [*reports, *end]))
     async with open_provider("openai", llm.openai_url) as provider:
@@ -95,7 +95,7 @@ async def test_usage_as_servers_report_it(llm: LlmServer, reports: list[str], ex
 async def test_usage_as_compatible_servers_of_messages_report_it(
     llm: LlmServer, start: dict[str, int], end: dict[str, int], expected: tuple[int, int, bool]
 ) -> None:
-    """At the start or at the end: a later zero takes nothing back, and what nobody counted is estimated."""
+    """At the start or at the end: a later zero changes nothing, and missing counts are estimated."""
     begin = event({"type": "message_start", "message": {"usage": start}})
     last = event({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": end})
     await llm.behave(Behaviour(raw=[begin, delta("Hi you"), last, event({"type": "message_stop"})]))
@@ -120,7 +120,7 @@ async def test_usage_as_compatible_servers_of_messages_report_it(
 async def test_what_the_prompt_cache_was_written_for_has_its_own_price(
     llm: LlmServer, name: str, model: str, raw: dict[str, Any], usd: int
 ) -> None:
-    """100 tokens in beside what the cache took, and 2 out: the vendor takes more for a token that it keeps."""
+    """100 tokens in beside those of the cache, and 2 out: the vendor charges more for a token that it keeps."""
     if name == "anthropic":
         start = event({"type": "message_start", "message": {"usage": {"input_tokens": 100, "output_tokens": 1, **raw}}})
         body = [start, delta("Hi you"), stop("end_turn", 2)]
@@ -133,7 +133,7 @@ async def test_what_the_prompt_cache_was_written_for_has_its_own_price(
         assert provider.cost(model, found) == usd * 1000
 
 
-async def test_a_usage_before_a_break_is_handed_on(llm: LlmServer) -> None:
+async def test_a_usage_before_a_break_is_passed_on(llm: LlmServer) -> None:
     """A server that counts as it goes has its stream settled with its last count, also when it breaks."""
     await llm.behave(Behaviour(raw=[choice("Hi"), usage(70, 1)], cut="drop"))
     async with open_provider("openai", llm.openai_url) as provider:

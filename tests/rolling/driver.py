@@ -1,4 +1,4 @@
-"""Two replicas of every service under load; each is told to stop, must end well, and is started again."""
+"""Two replicas of every service under load; each gets SIGTERM, must end well, and is started again."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tests.support.checks import unsettled
 from tests.support.front_end import Seen
 from tests.support.gateway import body
 from tests.support.pace import beats
-from tests.support.readings import Reading, told_otherwise
+from tests.support.readings import Reading, contradictions
 from tests.support.stack import Stack, running_stack
 
 REPLICAS: Final = 2
 """Of each service."""
 
 SETTINGS: Final = {
-    # A job takes about 4 s, a drain 1 s: workers must hand back what they run, not only wait for it.
+    # A job takes about 4 s, a drain 1 s: workers must release their jobs, not only wait for them.
     "DRAIN_SECONDS": "1",
     "WORKER_CONCURRENCY": "300",
     "DEMO_FIRST_TOKEN_MS": "3000",
@@ -44,7 +44,7 @@ class Plan:
 
 @dataclass
 class Report:
-    """What happened. `problems` is empty when nobody outside could tell that there was a release."""
+    """Results of a run. `problems` is empty when no client noticed the release."""
 
     seen: Seen
     jobs: int = 0
@@ -140,4 +140,4 @@ class Release:
             if why == "429" or "Timeout" in why:
                 report.problems.append(f"{count} calls were sent again because of {why}")
         report.problems += [f"{reading.job_id}: {reading.gaps} gaps" for reading in self._readings if reading.gaps]
-        report.problems += told_otherwise(self._readings, self._ends)
+        report.problems += contradictions(self._readings, self._ends)

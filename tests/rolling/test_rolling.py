@@ -10,7 +10,7 @@ from tests.rolling.driver import REPLICAS, Plan, Release
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 async def test_nobody_notices_that_every_service_is_restarted(tmp_path: Path) -> None:
     """Each replica is restarted under load: a retry mends every request, no event and no job is lost."""
     plan = Plan(jobs_per_second=15.0, readers=60, calm_seconds=0.5)

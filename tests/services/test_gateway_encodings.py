@@ -78,7 +78,7 @@ async def test_whole_characters_pass(client: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize("text", [rb"\ud83d", rb"\ud83d\ude00", rb"\\", b"{", rb"\u"])
 async def test_the_search_is_linear(text: bytes) -> None:
-    """The largest body that is searched takes moments, whatever it repeats."""
+    """The largest body that is searched takes moments, with any content."""
     content = b'{"prompt":"' + text * ((SIZE_MAX - 40) // len(text)) + b'\\ude00"}'
     assert len(content) <= SIZE_MAX
     started = time.process_time()

@@ -78,7 +78,7 @@ async def test_a_job_that_was_just_taken_in_is_read_once(redis_url: str) -> None
 
 
 async def test_a_job_that_ended_before_anybody_waited_is_answered_at_once(redis_url: str) -> None:
-    """Its end was heard: it is read, not waited for."""
+    """Its end was received: it is read, not waited for."""
     async with running_gateway(redis_url, FRUGAL="1") as client, _store(redis_url) as store:
         await _listening(client)
         job_id = await _submitted(client)
@@ -88,7 +88,7 @@ async def test_a_job_that_ended_before_anybody_waited_is_answered_at_once(redis_
 
 
 async def test_who_waits_in_vain_learns_how_the_job_stands_and_may_wait_again(redis_url: str) -> None:
-    """After its seconds a wait answers the state of now; the next one hears the end."""
+    """After its seconds a wait answers the state of now; the next one receives the end."""
     async with running_gateway(redis_url, FRUGAL="1") as client, _store(redis_url) as store:
         await _listening(client)
         job_id = await _submitted(client)
@@ -100,7 +100,7 @@ async def test_who_waits_in_vain_learns_how_the_job_stands_and_may_wait_again(re
         assert [(await one).json()["status"] for one in both] == ["completed", "completed"]
 
 
-async def test_what_ended_while_nothing_could_be_heard_is_read(redis_url: str) -> None:
+async def test_an_end_during_a_broken_subscription_is_read(redis_url: str) -> None:
     """The subscription breaks, the job ends, the subscription is back: a call that waits then finds the end."""
     async with (
         running_gateway(redis_url, FRUGAL="1") as client,
@@ -116,7 +116,7 @@ async def test_what_ended_while_nothing_could_be_heard_is_read(redis_url: str) -
         began = time.monotonic()
         assert (await _waited(client, cut_before)).json()["status"] == "completed"
         assert (await waiting).json()["status"] == "completed"
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 25
 
 
 async def test_another_tenant_waits_for_nothing(redis_url: str) -> None:
@@ -126,7 +126,7 @@ async def test_another_tenant_waits_for_nothing(redis_url: str) -> None:
         await client.get(STATUS, params={"jobId": "ai-job-1737465123456-0bc123def", "wait": 0.1}, headers=alice)
         answer = await client.post(SUBMIT, json=body(organizationId="alice"), headers=alice)
         job_id = answer.raise_for_status().json()["jobId"]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             problem(await _waited(client, job_id, headers=bob), 404, "not-found")
         waiting = asyncio.create_task(_waited(client, job_id, headers=alice))
         await complete(store, await _claimed(store))
@@ -169,8 +169,8 @@ async def test_jobs_are_listed_when_that_is_asked_for(redis_url: str) -> None:
 
 
 async def test_a_submit_whose_answer_was_lost_is_sent_once(redis_url: str) -> None:
-    """The connection breaks after the server took a submit and before its answer: nobody sends it again.
-    The frugal profile relies on that: there a submit does not look whether its job exists."""
+    """The connection breaks after the server took a submit and before its answer: it is not sent again.
+    The pay-per-command profile relies on that: there a submit does not check whether its job exists."""
     async with _answers_cut(redis_url) as (url, cut), RawRedis(redis_url) as raw:
         settings = StoreSettings(redis_url=url, frugal=True, deltas=False)
         async with open_store(settings, client_name="test") as store:
@@ -231,7 +231,7 @@ def _store(redis_url: str) -> Any:
 
 
 async def test_an_idle_gateway_listens_for_nobody(redis_url: str) -> None:
-    """After a while jobs are expected no longer: a subscription that nobody needs is not opened again."""
+    """After a while jobs are expected no longer: an unneeded subscription is not opened again."""
     job = new_job()
     async with _store(redis_url) as store:
         async with store.subscriber.listen(store.keys.job_channel("any")) as first:
@@ -239,7 +239,7 @@ async def test_an_idle_gateway_listens_for_nobody(redis_url: str) -> None:
             expected = AwaitedJobs(store, kept_s=0.1)
             await expected.submit(job)
             assert expected._jobs
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(30):
                 while expected._jobs:
                     await asyncio.sleep(0.02)
         assert not store.subscriber._subscriptions.channels

@@ -1,4 +1,4 @@
-"""Ids as identity providers make them: whatever they hold, nobody sees or changes what is another's (I9)."""
+"""Ids as identity providers make them: none of them shows or changes another's jobs (I9)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ IDS = [
     "a", "a:b", "a%3Ab", "b", "{x}", "%7Bx%7D", "*", "?", "auth0|abc", "jane@example.com", "org_2x4", "\\", '"', "'",
     "[a-z]", "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed", "20786", "other", "-", "%", "%%", "~", "/../", "!" * 128,
 ]  # fmt: skip
-"""Some are what another one becomes when it is encoded, or decoded, once or twice."""
+"""Some are the result of encoding or decoding another one once or twice."""
 
 
 def _as(organization: str) -> dict[str, str]:
@@ -97,7 +97,7 @@ def _today() -> dict[str, str]:
 
 
 async def test_what_is_no_id_is_named(redis_url: str) -> None:
-    """Blanks, control characters and what is not ASCII are refused, in bodies and in queries."""
+    """Spaces, control characters and non-ASCII characters are refused, in bodies and in queries."""
     async with running_gateway(redis_url) as client:
         for bad in ("", "a b", "a\t", "\x7f", "é", "x" * 129, "\u200b", " a"):
             for field in ("organizationId", "projectId", "userId"):

@@ -15,8 +15,8 @@ from tests.support.gateway import BATCH, STATUS, SUBMIT, body, problem, running_
 from tests.support.plain import NO_TLS
 from tests.support.processes import ServiceProcess
 
-ANSWERED_S = 6.0
-"""A call gives up after 1 to 2 s on a quiet machine; one that did not would take 20 s, as it asks to wait so long."""
+ANSWERED_S = 25.0
+"""A call gives up after 1 to 2 s on a quiet machine; one that did not would take 30 s, as it asks to wait so long."""
 
 JOB = "ai-job-1737465123456-0bc123def"
 
@@ -34,7 +34,7 @@ async def _ask_all(client: httpx.AsyncClient) -> list[httpx.Response]:
         ("POST", SUBMIT, body()),
         ("POST", BATCH, {"jobs": [body(), body()]}),
         ("GET", f"{STATUS}?jobId={JOB}", None),
-        ("GET", f"{STATUS}?jobId={JOB}&wait=20", None),
+        ("GET", f"{STATUS}?jobId={JOB}&wait=30", None),
         ("GET", "/api/ai/queue-stats", None),
         ("GET", "/api/ai/jobs?organizationId=org-789", None),
         ("GET", "/api/ai/usage?organizationId=org-789", None),
@@ -46,7 +46,7 @@ async def _ask_all(client: httpx.AsyncClient) -> list[httpx.Response]:
 
 
 async def _until_taken(client: httpx.AsyncClient) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(30):
         while (await client.post(SUBMIT, json=body())).status_code != 202:
             await asyncio.sleep(0.02)
 
@@ -68,7 +68,7 @@ async def test_a_silent_redis_is_503_in_time_on_every_call(server: EmbeddedServe
 
 
 async def test_a_503_after_sending_names_the_job_that_may_exist(server: EmbeddedServer, redis_url: str) -> None:
-    """When the command had left already, the document names the job, and that id tells later what became of it."""
+    """When the command had left already, the document names the job, and that id shows its fate later."""
     async with running_gateway(redis_url) as client:
         await client.post(SUBMIT, json=body())
         server.pause()
@@ -77,7 +77,7 @@ async def test_a_503_after_sending_names_the_job_that_may_exist(server: Embedded
         finally:
             server.resume()
         assert JOB_ID.match(document["jobId"])
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while (answer := await client.get(STATUS, params={"jobId": document["jobId"]})).status_code == 503:
                 await asyncio.sleep(0.02)
         assert answer.status_code in (200, 404)
@@ -106,7 +106,7 @@ async def test_sigterm_answers_who_waits_and_exits_0(redis_url: str, tmp_path: P
         await subscribed(redis_url, Keys().job_channel(job["jobId"]))
         began = time.monotonic()
         assert await gateway.stop() == 0
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 25
         assert (await waiting).json()["status"] == "queued"
     log = gateway.log.read_text()
     assert job["jobId"] in log

@@ -21,7 +21,7 @@ workers = 1
 
 [generation]
 allow-x00 = false
-max-examples = 50
+max-examples = 30
 database = "none"
 
 [[operations]]
@@ -32,6 +32,11 @@ checks.positive_data_acceptance.enabled = false
 [[operations]]
 include-name = "GET /api/ai/jobs"
 # Only a cursor of an earlier page is one.
+checks.positive_data_acceptance.enabled = false
+
+[[operations]]
+include-name = "POST /api/admin/keys"
+# An expiry must be in the future, models and organisations are named in more ways than a schema says.
 checks.positive_data_acceptance.enabled = false
 
 [[operations]]
@@ -58,7 +63,7 @@ async def _document(url: str) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_no_call_answers_what_the_document_does_not_say(redis_url: str, tmp_path: Path) -> None:
     """Generated good and bad requests to every call, also in sequences, find no answer outside the document."""
     (tmp_path / "schemathesis.toml").write_text(CONFIG)
@@ -69,7 +74,7 @@ async def test_no_call_answers_what_the_document_does_not_say(redis_url: str, tm
             "--no-color", "--exclude-path", "/api/ai/job-events",
         ]  # fmt: skip
         done = await asyncio.to_thread(
-            subprocess.run, command, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=170
+            subprocess.run, command, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=280
         )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     assert "request_failed" not in gateway.log.read_text()

@@ -1,4 +1,4 @@
-"""Submitting: what a 202 promises, what the job gets, idempotency keys and batches."""
+"""Submitting: the promise of a 202, the fields of the job, idempotency keys and batches."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def test_settings_fill_what_a_body_leaves_out(redis_url: str, store: JobSt
 
 
 async def test_an_ill_formed_trace_context_is_left_out(redis_url: str, store: JobStore) -> None:
-    """A traceparent nobody could continue is no reason to refuse a job, and is not stored."""
+    """A malformed traceparent is no reason to refuse a job, and is not stored."""
     async with running_gateway(redis_url) as client:
         answer = await client.post(SUBMIT, json=body(), headers={"traceparent": "00-" + "0" * 32 + "-x-01"})
         job = await store.status(answer.json()["jobId"])

@@ -1,4 +1,4 @@
-"""The usage call: sums by day, project and model, and what it refuses."""
+"""The usage call: sums by day, project and model, and refused requests."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def _ask(client: httpx.AsyncClient, **query: str) -> dict[str, Any]:
 
 
 async def test_jobs_that_ended_are_in_the_sums_of_this_month(redis_url: str) -> None:
-    """Without days the call answers the current UTC month, with what jobs have just used; no job costs nothing."""
+    """Without days the call answers the current UTC month, with the latest usage; no job costs nothing."""
     settings = StoreSettings(redis_url=redis_url)
     async with running_gateway(redis_url) as client, open_store(settings, client_name="test") as store:
         empty = await _ask(client)
@@ -165,7 +165,7 @@ async def test_sums_that_cannot_be_read_are_no_zero(redis_url: str) -> None:
 
 @given(st.integers(0, 2**23 * 10**9))
 def test_a_cost_is_exact_to_the_nano(nano: int) -> None:
-    """Whatever the sum up to 8 million USD, the number in the answer shows exactly its digits."""
+    """For any sum up to 8 million USD the number in the answer has exactly its digits."""
     row = UsageRow(
         day=0, project_id="p", provider="a", model="b", jobs=1, input_tokens=1, output_tokens=1, cached_tokens=0,
         cost_nano_usd=nano, unknown_cost_jobs=0, estimated_jobs=0,

@@ -1,4 +1,4 @@
-"""Logs that cannot be written cost log lines only: every service starts, works and counts what was lost."""
+"""Logs that cannot be written cost log lines only: every service starts, works and counts lost lines."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ METRIC = "presswork_log_lines_dropped_total"
 
 
 class _Unheard(ServiceProcess):
-    """A service whose log goes to a pipe that nobody reads."""
+    """A service whose log goes to a pipe without a reader."""
 
     def start(self) -> None:
         """See `ServiceProcess`."""
@@ -36,7 +36,7 @@ class _Unheard(ServiceProcess):
             os.close(end)
 
 
-def _unheard(name: str, environment: dict[str, str], folder: Path) -> ServiceProcess:
+def _unread(name: str, environment: dict[str, str], folder: Path) -> ServiceProcess:
     return _Unheard(name, environment, folder / name)
 
 
@@ -65,7 +65,7 @@ async def _running(make: Make, redis_url: str, folder: Path) -> AsyncIterator[di
         yield services
 
 
-@pytest.mark.parametrize("make", [_unheard, _full, _closed], ids=["reader died", "no room", "closed"])
+@pytest.mark.parametrize("make", [_unread, _full, _closed], ids=["reader died", "no room", "closed"])
 async def test_a_log_that_cannot_be_written_costs_lines_only(make: Make, redis_url: str, tmp_path: Path) -> None:
     """No service ends, also not at its start; jobs are answered 202 and run; each service says how many lines it lost,
     and ends with 0."""
@@ -85,7 +85,7 @@ async def test_a_log_that_cannot_be_written_costs_lines_only(make: Make, redis_u
 
 
 async def test_make_run_outlives_who_reads_it(tmp_path: Path) -> None:
-    """`make run | head -1`, on a terminal that knows ASCII alone: it goes on, and ends when it is told to."""
+    """`make run | head -1`, on a terminal that knows ASCII alone: it goes on, and ends when it is asked to."""
     ports = {name: str(free_port()) for name in ("GATEWAY_PORT", "NOTIFIER_PORT", "WORKER_METRICS_PORT")}
     folder = str(tmp_path / "dätä")
     environment = {"PATH": os.environ["PATH"], "DATA_DIR": folder, "PYTHONIOENCODING": "ascii:strict", **ports}
@@ -101,7 +101,7 @@ async def test_make_run_outlives_who_reads_it(tmp_path: Path) -> None:
                 while not await _ready(client, port):
                     assert process.poll() is None
                     await asyncio.sleep(0.05)
-        await asyncio.sleep(0.5)  # for what is said once all are ready
+        await asyncio.sleep(0.5)  # for the lines once all are ready
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
         assert await asyncio.to_thread(process.wait, 60) == 0

@@ -32,7 +32,7 @@ async def own_server(tmp_path: Path) -> AsyncIterator[EmbeddedServer]:
 
 
 async def _until_connections(notifier: RunningNotifier, count: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while await notifier.connections() != count:
             await asyncio.sleep(0.02)
 
@@ -42,7 +42,7 @@ async def _subscribers(raw: RawRedis, channel: str) -> int:
 
 
 async def test_redis_asleep_at_connect_means_come_again(own_server: EmbeddedServer) -> None:
-    """A 200 that ends in time with a `retry:` of 1 to 5 s: any other status would stop EventSource for ever."""
+    """A 200 that ends in time with a `retry:` of 1 to 5 s: any other status would stop EventSource for good."""
     settings = StoreSettings(redis_url=own_server.url)
     async with open_store(settings, client_name="test") as store, running_notifier(settings) as notifier:
         job = await JobLife(store).submit()
@@ -55,7 +55,7 @@ async def test_redis_asleep_at_connect_means_come_again(own_server: EmbeddedServ
         finally:
             os.kill(own_server.pid, signal.SIGCONT)
         assert stream.status == 200
-        assert took < 6
+        assert took < 30
         assert stream.retry_ms is not None
         assert 1000 <= stream.retry_ms <= 5000
         async with Stream(notifier.events(job.id)) as again:
@@ -63,7 +63,7 @@ async def test_redis_asleep_at_connect_means_come_again(own_server: EmbeddedServ
 
 
 async def test_a_stream_outlives_a_restart_of_redis(own_server: EmbeddedServer) -> None:
-    """While Redis is away heartbeats go on; when it is back the same connection gets what happened."""
+    """While Redis is away heartbeats go on; when it is back the same connection gets the events since."""
     settings = StoreSettings(redis_url=own_server.url)
     async with (
         open_store(settings, client_name="test") as store,
@@ -83,7 +83,7 @@ async def test_a_stream_outlives_a_restart_of_redis(own_server: EmbeddedServer) 
 
 
 async def test_an_event_of_the_outage_is_not_missed(own_server: EmbeddedServer) -> None:
-    """What is published while the bell is deaf is read after its new subscription."""
+    """Events published while the subscriber is disconnected are read after its new subscription."""
     settings = StoreSettings(redis_url=own_server.url)
     async with open_store(settings, client_name="test") as store, running_notifier(settings) as notifier:
         job = await (await JobLife(store).submit()).start()
@@ -108,7 +108,7 @@ async def test_a_silent_stream_beats_without_an_id(store: JobStore) -> None:
 
 
 async def test_a_reader_too_slow_is_cut_and_can_resume(store: JobStore) -> None:
-    """Who takes nothing loses the connection instead of filling memory, and later gets every event once."""
+    """A client that reads nothing loses its connection instead of filling memory, and later gets every event once."""
     job = await (await JobLife(store).submit()).start()
     await asyncio.gather(*[job.write(f"{number:06d} " + "x" * 2000) for number in range(1000)])
     async with running_notifier(store.settings, notifier_send_seconds=0.3) as notifier:
@@ -132,22 +132,22 @@ async def test_a_reader_that_leaves_is_forgotten(store: JobStore, redis_url: str
         async with Stream(notifier.events(job.id)) as stream:
             await stream.take(1)
             await _until_connections(notifier, 1)
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(30):
                 while await _subscribers(raw, channel) != 1:
                     await asyncio.sleep(0.01)
         await _until_connections(notifier, 0)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while await _subscribers(raw, channel) != 0:
                 await asyncio.sleep(0.01)
 
 
 async def test_three_hundred_readers_of_one_job(store: JobStore, redis_url: str) -> None:
-    """All see the same events in the same order; one subscription and one read per ring serve them all."""
+    """All see the same events in the same order; one subscription and one read per notification serve them all."""
     job = await (await JobLife(store).submit()).start()
     async with running_notifier(store.settings) as notifier, RawRedis(redis_url) as raw:
         readers = [asyncio.create_task(follow(notifier.events(job.id))) for _ in range(300)]
         await _until_connections(notifier, 300)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while await _subscribers(raw, store.keys.job_channel(job.id)) == 0:
                 await asyncio.sleep(0.01)
         assert await _subscribers(raw, store.keys.job_channel(job.id)) == 1

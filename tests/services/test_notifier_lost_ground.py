@@ -16,8 +16,7 @@ from shared.store.keys import GROUP, Keys
 from shared.store.reading.event_log import PAGE, EventLog, EventPage
 from shared.store.reading.organization_events import ORGANIZATION_LENGTH
 from shared.streams.organization_feed import OrganizationFeed
-from shared.streams.single_flight import SharedReads
-from shared.streams.sources import JobSource
+from shared.streams.sources import JobSource, SharedReads
 from tests.support.checks import RawRedis
 from tests.support.gateway import subscribed
 from tests.support.job_life import JobLife
@@ -58,13 +57,13 @@ async def test_a_reader_gets_its_end_from_a_server_whose_clock_went_back(store: 
             assert [event.kind for event in await stream.rest()] == ["delta", "delta", "completed"]
 
 
-async def test_leases_are_told_apart_by_their_order_in_the_record(store: JobStore) -> None:
+async def test_leases_are_distinguished_by_their_order_in_the_record(store: JobStore) -> None:
     """A notification of a lease that the reader has left is old news, one of a lease it does not know yet is not."""
     job = await (await JobLife(store).submit()).start()
     first = job.claim.token
     await job.retry()
     await job.start()
-    source = JobSource(store.events, store.keys, job.id, SharedReads())
+    source = JobSource(store.jobs_of(None), store.keys, job.id, SharedReads())
     cursor = (await source.read(None, b"")).cursor
     assert cursor.token == job.claim.token
     assert source.seen(f"{first}.9".encode(), cursor)
@@ -75,14 +74,14 @@ async def test_leases_are_told_apart_by_their_order_in_the_record(store: JobStor
 
 @pytest.mark.parametrize("running", [False, True])
 async def test_a_stream_whose_job_vanished_ends(store: JobStore, redis_url: str, running: bool) -> None:
-    """After FLUSHALL a silent stream says that there is nothing left and closes; who comes back is told 404."""
+    """After FLUSHALL a silent stream reports that the job is gone and closes; a reader that returns gets 404."""
     async with running_notifier(store.settings, notifier_heartbeat_seconds=0.2) as notifier, RawRedis(redis_url) as raw:
         job = await JobLife(store).submit()
         if running:
             await job.start()
         async with Stream(notifier.events(job.id)) as stream:
             await stream.take(len(job.events))
-            await beats(stream, 5)  # what it was rung for at the start has been read again
+            await beats(stream, 5)  # the events of its first notification have been read again
             await raw("FLUSHALL")
             (last,) = await stream.rest(seconds=8)
         assert (last.kind, last.data) == ("gap", {"jobId": job.id, "status": "gone"})
@@ -90,7 +89,7 @@ async def test_a_stream_whose_job_vanished_ends(store: JobStore, redis_url: str,
             assert again.status == 404
 
 
-async def test_what_did_not_ring_is_found_at_a_heartbeat(store: JobStore, redis_url: str) -> None:
+async def test_an_event_without_a_notification_is_found_at_a_heartbeat(store: JobStore, redis_url: str) -> None:
     """A transition whose notification was lost reaches a silent reader within a heartbeat."""
     async with running_notifier(store.settings, notifier_heartbeat_seconds=0.2) as notifier, RawRedis(redis_url) as raw:
         job = await JobLife(store).submit()
@@ -104,7 +103,8 @@ async def test_what_did_not_ring_is_found_at_a_heartbeat(store: JobStore, redis_
 async def test_a_read_that_failed_is_repeated_soon(
     store: JobStore, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What rang while Redis was away for a moment is shown as soon as it is back, not at the next heartbeat."""
+    """Notifications lost while Redis was away for a moment are made up for as soon as it is back, not at the next
+    heartbeat."""
     read, failed = EventLog.read, list[int]()
 
     async def fails_twice(self: EventLog, job_id: str, cursor: EventId | None) -> EventPage:
@@ -153,7 +153,7 @@ _ADD = "for n = 1, 600 do redis.call('XADD', KEYS[1], '*', 'job', 'j', 'kind', '
 
 
 async def test_a_feed_keeps_no_more_than_its_log(store: JobStore, redis_url: str) -> None:
-    """However many events go by, the memory of an organisation's readers is bounded, and each event is told once."""
+    """However many events go by, the memory of an organisation's readers is bounded, and each event is sent once."""
     feed = OrganizationFeed(store.organization_events, "org-1")
     cursor = (await feed.after(None)).cursor
     async with RawRedis(redis_url) as raw:
@@ -166,10 +166,10 @@ async def test_a_feed_keeps_no_more_than_its_log(store: JobStore, redis_url: str
 
 
 async def _calls(raw: RawRedis) -> int:
-    """How often the logs of organisations were read."""
+    """Number of reads of organisations' logs."""
     lines = (await raw("INFO", "commandstats")).decode().splitlines()
-    told = dict(line.removeprefix("cmdstat_").split(":calls=") for line in lines if line.startswith("cmdstat_"))
-    return sum(int(told[name].split(",")[0]) for name in ("xrange", "xrevrange", "xlen") if name in told)
+    calls = dict(line.removeprefix("cmdstat_").split(":calls=") for line in lines if line.startswith("cmdstat_"))
+    return sum(int(calls[name].split(",")[0]) for name in ("xrange", "xrevrange", "xlen") if name in calls)
 
 
 async def test_a_long_log_comes_in_pages_and_whole(store: JobStore, redis_url: str) -> None:

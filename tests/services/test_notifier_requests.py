@@ -1,4 +1,4 @@
-"""Who may open a stream, and what a request for one must look like."""
+"""Requests for a stream: the right to open one, and their form."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def test_an_ill_formed_cursor_is_refused(store: JobStore) -> None:
     ],
 )
 async def test_a_request_that_names_no_stream_is_a_problem(store: JobStore, query: str, status: int) -> None:
-    """Unreadable queries are 400, unknown jobs and what is switched off 404; each a problem document."""
+    """Unreadable queries are 400, unknown jobs and disabled streams 404; each a problem document."""
     async with (
         running_notifier(store.settings) as notifier,
         Stream(f"{notifier.url}/api/ai/job-events?{query}") as stream,
@@ -57,7 +57,7 @@ async def test_a_request_that_names_no_stream_is_a_problem(store: JobStore, quer
 
 
 async def test_only_get_is_allowed(store: JobStore) -> None:
-    """Another method gets 405 and hears which one is right."""
+    """Another method gets 405 and the name of the right one."""
     async with running_notifier(store.settings) as notifier, httpx.AsyncClient(verify=NO_TLS) as client:
         answer = await client.post(notifier.events(new_job_id()), json={})
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
@@ -130,7 +130,7 @@ async def test_one_stream_too_many_is_asked_to_come_later(store: JobStore) -> No
         assert await notifier.connections() == 1
 
 
-async def test_an_organisation_hears_of_all_its_jobs(store: JobStore) -> None:
+async def test_an_organisation_receives_events_of_all_its_jobs(store: JobStore) -> None:
     """With ORGANIZATION_EVENTS its stream carries the life cycle of its own jobs only, without text, and resumes."""
     settings = msgspec.structs.replace(store.settings, organization_events=True)
     async with running_notifier(settings) as notifier, open_store(settings, client_name="test") as emitting:
@@ -186,7 +186,7 @@ async def test_an_organisations_stream_is_for_its_own_token(store: JobStore) -> 
 
 
 async def test_a_cursor_of_the_other_kind_of_stream_is_ill_formed(store: JobStore) -> None:
-    """Ids of jobs and of organisations' streams are told apart."""
+    """Ids of jobs and of organisations' streams are distinguished."""
     settings = msgspec.structs.replace(store.settings, organization_events=True)
     async with running_notifier(settings) as notifier:
         url = f"{notifier.url}/api/ai/job-events?organizationId=org-1"
@@ -219,7 +219,8 @@ async def test_a_bad_setting_stops_the_process_with_one_line(tmp_path: Path, set
     "cursor", ["18446744073709551616-0", "0-99999999999999999999", "\u0663-\u0661", "1-\u00b2", "-1-0"]
 )
 async def test_a_cursor_that_redis_could_not_read_is_no_cursor(store: JobStore, cursor: str) -> None:
-    """Digits of other scripts and numbers beyond 64 bits are 400, not a stream that is told to come back for ever."""
+    """Digits of other scripts and numbers beyond 64 bits are 400, not a stream that is asked to come back without
+    end."""
     settings = msgspec.structs.replace(store.settings, organization_events=True)
     query = httpx.QueryParams({"organizationId": "org-1", "lastEventId": cursor})
     async with (

@@ -60,7 +60,7 @@ async def test_headers_keep_proxies_from_buffering(store: JobStore) -> None:
 
 
 async def test_a_finished_job_is_replayed_at_once(store: JobStore) -> None:
-    """Who comes late gets the same events, with the same ids, and the end of the stream."""
+    """A late reader gets the same events, with the same ids, and the end of the stream."""
     job = await _whole_life(store)
     async with running_notifier(store.settings) as notifier:
         async with Stream(notifier.events(job.id)) as stream:
@@ -121,7 +121,7 @@ async def test_after_the_end_there_is_nothing_more(store: JobStore) -> None:
 
 
 async def test_the_cursor_may_be_in_the_query_and_the_header_wins(store: JobStore) -> None:
-    """A first connection can resume through `lastEventId`; what EventSource sends later is newer."""
+    """A first connection can resume through `lastEventId`; the header that EventSource sends later is newer."""
     job = await _whole_life(store)
     async with running_notifier(store.settings) as notifier:
         async with Stream(notifier.events(job.id)) as stream:
@@ -134,7 +134,8 @@ async def test_the_cursor_may_be_in_the_query_and_the_header_wins(store: JobStor
 
 
 async def test_a_running_job_whose_log_is_gone_answers_a_gap(store: JobStore, redis_url: str) -> None:
-    """When the log lost what the cursor needs, the reader gets a gap with the state of things, then goes on live."""
+    """When the log lost the events after the cursor, the reader gets a gap with the state of things, then goes on
+    live."""
     job = await (await JobLife(store).submit()).start()
     await job.write("one ")
     async with running_notifier(store.settings) as notifier:

@@ -30,7 +30,7 @@ async def test_closed_again_and_again_a_reader_sees_every_event_once_in_order(st
     """A job over streams of 0.3 s each: nothing lost, nothing twice, the text is whole (I10)."""
     job = await JobLife(store).submit()
     retries: list[int] = []
-    async with running_notifier(store.settings, notifier_stream_seconds=0.3) as notifier, asyncio.timeout(30):
+    async with running_notifier(store.settings, notifier_stream_seconds=0.3) as notifier, asyncio.timeout(100):
         reading = asyncio.create_task(_read(notifier, job.id, retries))
         await job.start()
         for word in WORDS:
@@ -52,8 +52,8 @@ async def test_a_silent_stream_is_closed_in_time_too(store: JobStore) -> None:
     async with running_notifier(store.settings, notifier_stream_seconds=0.5) as notifier:
         began = loop.time()
         async with Stream(notifier.events(job.id)) as stream:
-            assert [event.kind for event in await stream.rest(seconds=10)] == ["queued"]
-    assert 0.45 <= loop.time() - began < 8
+            assert [event.kind for event in await stream.rest(seconds=30)] == ["queued"]
+    assert 0.45 <= loop.time() - began < 30
 
 
 async def test_without_the_setting_a_stream_lasts_as_long_as_its_job(store: JobStore) -> None:
@@ -65,7 +65,7 @@ async def test_without_the_setting_a_stream_lasts_as_long_as_its_job(store: JobS
     ):
         await stream.take(1)
         reading = asyncio.create_task(stream.next())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while stream.heartbeats < 5:
                 await asyncio.sleep(0.02)
         assert not reading.done()

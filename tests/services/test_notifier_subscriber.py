@@ -1,4 +1,4 @@
-"""The bell on a real server: rings, shared subscriptions, and what happens when the connection breaks."""
+"""The subscriber on a real server: notifications, shared subscriptions, and broken connections."""
 
 from __future__ import annotations
 
@@ -21,19 +21,17 @@ from tests.support.checks import RawRedis
 
 
 class _Sent:
-    """Counts the commands a bell sends and the channels they carry."""
+    """Counts the commands a subscriber sends, as a host bills them."""
 
     def __init__(self) -> None:
         self.commands: Counter[str] = Counter()
-        self.channels: Counter[str] = Counter()
 
-    def __call__(self, command: str, channels: int) -> None:
-        self.commands[command] += 1
-        self.channels[command] += channels
+    def __call__(self, command: str, billed: int) -> None:
+        self.commands[command] += billed
 
 
 def _subscriber(url: str, sent: _Sent | None = None, *, reply_s: float = 0.5, **more: Any) -> aclosing[Subscriber]:
-    settings = RedisSettings(url=url, client_name="bell")
+    settings = RedisSettings(url=url, client_name="subscriber")
     return aclosing(Subscriber(lambda: new_connection(settings), observer=sent, reply_s=reply_s, **more))
 
 
@@ -54,17 +52,17 @@ async def _clients(raw: RawRedis, name: str) -> int:
 async def test_a_subscriber_nobody_listens_to_has_no_connection(redis_url: str) -> None:
     """An idle service costs no connection and no command; the first listener opens it."""
     async with _subscriber(redis_url) as subscriber, RawRedis(redis_url) as raw:
-        assert await _clients(raw, "bell") == 0
+        assert await _clients(raw, "subscriber") == 0
         async with subscriber.listen("a") as listener:
             assert await listener.wait(5) == NOTIFIED
-            assert await _clients(raw, "bell") == 1
-    async with RawRedis(redis_url) as raw, asyncio.timeout(15):
-        while await _clients(raw, "bell"):
+            assert await _clients(raw, "subscriber") == 1
+    async with RawRedis(redis_url) as raw, asyncio.timeout(30):
+        while await _clients(raw, "subscriber"):
             await asyncio.sleep(0.01)
 
 
-async def test_a_listener_is_notified_when_it_will_hear(redis_url: str) -> None:
-    """After the first ring nothing published is missed, and a message is the next one."""
+async def test_a_listener_is_notified_once_it_is_subscribed(redis_url: str) -> None:
+    """After the first notification nothing published is missed, and a message is the next one."""
     async with _subscriber(redis_url) as subscriber, RawRedis(redis_url) as raw, subscriber.listen("a") as listener:
         assert await listener.wait(5) == NOTIFIED
         assert await raw("PUBLISH", "a", "n1-0.2") == 1
@@ -72,8 +70,8 @@ async def test_a_listener_is_notified_when_it_will_hear(redis_url: str) -> None:
         assert await listener.wait(0.05) is None
 
 
-async def test_only_the_last_ring_is_kept(redis_url: str) -> None:
-    """A listener that was busy hears of the latest event alone."""
+async def test_only_the_last_notification_is_kept(redis_url: str) -> None:
+    """A listener that was busy is notified of the latest event alone."""
     async with (
         _subscriber(redis_url) as subscriber,
         RawRedis(redis_url) as raw,
@@ -91,7 +89,8 @@ async def test_only_the_last_ring_is_kept(redis_url: str) -> None:
 
 
 async def test_listeners_of_one_channel_share_its_subscription(redis_url: str) -> None:
-    """One SUBSCRIBE for all of them, a ring at once for who joins later, UNSUBSCRIBE when the last one goes."""
+    """One SUBSCRIBE for all of them, a notification at once for a later listener, UNSUBSCRIBE when the last one
+    goes."""
     sent = _Sent()
     async with _subscriber(redis_url, sent) as subscriber, RawRedis(redis_url) as raw:
         async with subscriber.listen("a") as first:
@@ -102,26 +101,26 @@ async def test_listeners_of_one_channel_share_its_subscription(redis_url: str) -
                 assert [await first.wait(5), await second.wait(5)] == [b"x", b"x"]
             await raw("PUBLISH", "a", "y")
             assert await first.wait(5) == b"y"
-            assert sent.channels == {"SUBSCRIBE": 1}
-        async with asyncio.timeout(15):
+            assert sent.commands == {"SUBSCRIBE": 1}
+        async with asyncio.timeout(30):
             while (await raw("PUBSUB", "NUMSUB", "a"))[1]:
                 await asyncio.sleep(0.01)
-    assert sent.channels == {"SUBSCRIBE": 1, "UNSUBSCRIBE": 1}
+    assert sent.commands == {"SUBSCRIBE": 1, "UNSUBSCRIBE": 1}
 
 
-async def test_one_turn_of_the_loop_is_one_command(redis_url: str) -> None:
-    """2,500 listeners that come together are subscribed with three commands and all hear their own channel."""
+async def test_one_iteration_of_the_loop_is_one_command(redis_url: str) -> None:
+    """2,500 listeners that come together are subscribed with three commands and all receive from their own channel."""
     sent = _Sent()
     async with _subscriber(redis_url, sent) as subscriber, RawRedis(redis_url) as raw, AsyncExitStack() as stack:
         listeners = [await stack.enter_async_context(subscriber.listen(f"channel-{number}")) for number in range(2500)]
         assert {await listener.wait(5) for listener in listeners} == {NOTIFIED}
-        assert (sent.commands["SUBSCRIBE"], sent.channels["SUBSCRIBE"]) == (3, 2500)
+        assert sent.commands["SUBSCRIBE"] == 3
         for number in range(2500):
             await raw("PUBLISH", f"channel-{number}", str(number))
         assert [await listener.wait(5) for listener in listeners] == [b"%d" % number for number in range(2500)]
 
 
-async def test_coming_back_at_once_is_still_heard(redis_url: str) -> None:
+async def test_a_listener_that_returns_at_once_still_receives(redis_url: str) -> None:
     """Listeners that leave and come in quick turns never end up on a channel the server does not know of."""
     async with _subscriber(redis_url) as subscriber, RawRedis(redis_url) as raw:
         for turn in range(50):
@@ -131,13 +130,13 @@ async def test_coming_back_at_once_is_still_heard(redis_url: str) -> None:
             async with subscriber.listen("a") as listener:
                 assert await listener.wait(5) == NOTIFIED
                 await raw("PUBLISH", "a", str(turn))
-                async with asyncio.timeout(15):
+                async with asyncio.timeout(30):
                     while await listener.wait(5) != b"%d" % turn:
                         pass
 
 
 async def test_after_a_restart_every_listener_is_notified_again(own_server: EmbeddedServer) -> None:
-    """The bell comes back by itself, subscribes to everything, and makes every reader read again."""
+    """The subscriber reconnects by itself, subscribes to everything, and makes every reader read again."""
     async with _subscriber(own_server.url) as subscriber, AsyncExitStack() as stack:
         listeners = [await stack.enter_async_context(subscriber.listen(f"channel-{number}")) for number in range(20)]
         for listener in listeners:
@@ -152,7 +151,7 @@ async def test_after_a_restart_every_listener_is_notified_again(own_server: Embe
 
 
 async def test_a_listener_may_come_while_redis_is_away(own_server: EmbeddedServer) -> None:
-    """It is rung when Redis is there."""
+    """It is notified when Redis is back."""
     own_server.kill()
     async with _subscriber(own_server.url) as subscriber, subscriber.listen("a") as listener:
         assert await listener.wait(0.3) is None
@@ -160,13 +159,14 @@ async def test_a_listener_may_come_while_redis_is_away(own_server: EmbeddedServe
         assert await listener.wait(5) == NOTIFIED
 
 
-async def test_a_subscriber_without_a_connection_hears_nothing_now(own_server: EmbeddedServer) -> None:
-    """Who needs to know that nothing is missed, as a job's submit does, is told when a pattern is heard no more."""
+async def test_a_subscriber_without_a_connection_receives_nothing_now(own_server: EmbeddedServer) -> None:
+    """A caller that must know that nothing is missed, such as a submit, learns when a pattern is no longer
+    subscribed."""
     async with _subscriber(own_server.url, prefix="channel-") as subscriber, subscriber.listen("channel-1") as listener:
         assert await listener.wait(5) == NOTIFIED
         assert subscriber.receives_now("channel-2")
         own_server.kill()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while subscriber.receives_now("channel-2"):
                 await asyncio.sleep(0.01)
 
@@ -184,15 +184,15 @@ async def test_a_silent_server_is_found_out(own_server: EmbeddedServer) -> None:
 
 
 async def test_no_ping_without_a_listener(redis_url: str) -> None:
-    """Silence costs nothing when nobody listens, and one PING per quiet period when somebody does."""
+    """Silence costs nothing without listeners, and one PING per quiet period with one."""
     sent = _Sent()
     async with _subscriber(redis_url, sent, quiet_s=0.05, reply_s=0.05) as subscriber:
         async with subscriber.listen("a") as listener:
             await listener.wait(5)
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(30):
                 while sent.commands["PING"] < 2:
                     await asyncio.sleep(0.01)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while not sent.commands["UNSUBSCRIBE"]:
                 await asyncio.sleep(0.01)
         pings = sent.commands["PING"]
@@ -212,7 +212,7 @@ async def test_messages_come_one_by_one_and_bounded(redis_url: str) -> None:
         await fence.wait(5)
         for number in range(5):
             await raw("PUBLISH", "control", str(number))
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while await fence.wait(5) != b"4":
                 pass
             assert [await anext(messages) for _ in range(3)] == [b"2", b"3", b"4"]

@@ -25,7 +25,7 @@ CAPACITY = "ERR DB capacity quota exceeded. Limit: 268435456 bytes, Usage: 26843
 
 
 class Scripted:
-    """A transport that answers as it is told and counts."""
+    """A transport that gives set answers and counts."""
 
     def __init__(self) -> None:
         self.refusal = ""
@@ -52,7 +52,7 @@ async def test_a_pause_sends_nothing_and_ends_with_one_probe(text: str) -> None:
         sent = inner.sent
         answers = await asyncio.gather(*(guarded.execute("GET", "k") for _ in range(5)), return_exceptions=True)
         assert all(isinstance(answer, QuotaExceeded) for answer in answers)
-        # The first time nobody knew: what was under way was sent.
+        # The first time it was not known: calls under way were sent.
         assert inner.sent - sent == (5 if not pauses else 1)
         pauses.append(known.left_s)
         with pytest.raises(QuotaExceeded) as refused:
@@ -77,10 +77,10 @@ async def test_a_sleep_never_tries_whether_the_pause_is_over(redis_url: str) -> 
         for _ in range(3):
             with pytest.raises(QuotaExceeded):
                 await store.wait_for_work(1000)
-        # The greeting of its connection was refused as well; what counts is the command.
+        # The greeting of its connection was refused as well; only the command counts.
         assert proxy.refused == {"EVAL": 1, "BZPOPMIN": 1}
         proxy.refusal = ""
-        store._quota._until = 0.0  # the pause is over
+        store._connections.quota._until = 0.0  # the pause is over
         with pytest.raises(QuotaExceeded):
             await store.wait_for_work(1000)
         await store.queries.stats()
@@ -101,7 +101,7 @@ async def test_free_commands_say_nothing_of_the_quota() -> None:
         await guarded.execute("GET", "k")
 
 
-def test_refusals_in_mid_script_are_told_apart() -> None:
+def test_refusals_in_mid_script_are_distinguished() -> None:
     """An item that the quota cut is passing, one without room is StoreFull, and neither is a lost lease."""
     for text in QUOTAS.values():
         with pytest.raises(QuotaExceeded):

@@ -1,4 +1,4 @@
-"""How a service comes to its Redis: probed once at the start, one clear line when there is no way, no secret in it."""
+"""The choice of Redis: probed once at the start, one clear line when there is no way, no secret in it."""
 
 from __future__ import annotations
 
@@ -10,19 +10,12 @@ import pytest
 
 from shared.errors import SettingsInvalid
 from shared.settings import RestEndpoint, StoreSettings, read_store
-from shared.store.connection.select_transport import COPY_THE_URL, Probe, probe_tcp, settle
+from shared.store.connection.select_transport import COPY_THE_URL, Probe, probe_tcp, select
 from tests.support.checks import RawRedis
 from tests.support.processes import ROOT, free_port
-from tests.support.upstash import TOKEN, Upstash, running_upstash
+from tests.support.upstash import TOKEN, Upstash
 
 PASSWORD = "correct-horse"
-
-
-@pytest.fixture
-async def upstash(redis_url: str) -> AsyncIterator[Upstash]:
-    """An endpoint before an empty server."""
-    async with running_upstash(redis_url) as running:
-        yield running
 
 
 @pytest.fixture
@@ -39,13 +32,13 @@ async def locked_url(redis_url: str) -> AsyncIterator[str]:
 
 
 def pair(upstash: Upstash, **more: str) -> StoreSettings:
-    """What the REST pair alone gives."""
+    """Settings from the REST pair alone."""
     mapping = {"UPSTASH_REDIS_REST_URL": upstash.url, "UPSTASH_REDIS_REST_TOKEN": TOKEN, **more}
     return read_store(mapping)
 
 
-async def test_a_probe_tells_what_is_wrong(locked_url: str) -> None:
-    """It works, the password is refused or missing, there is no such database, or nobody answers."""
+async def test_a_probe_names_the_fault(locked_url: str) -> None:
+    """It works, the password is refused or missing, there is no such database, or nothing answers."""
     assert await probe_tcp(f"redis://:{PASSWORD}@{locked_url}") is Probe.WORKS
     assert await probe_tcp(f"redis://default:wrong@{locked_url}") is Probe.REFUSED
     assert await probe_tcp(f"redis://{locked_url}") is Probe.LOCKED
@@ -55,25 +48,25 @@ async def test_a_probe_tells_what_is_wrong(locked_url: str) -> None:
 
 async def test_only_the_pair_and_no_tcp_means_rest_for_the_gateway(upstash: Upstash) -> None:
     """The gateway goes on over REST; worker and notifier stop and say what to do."""
-    assert (await settle(pair(upstash), may_use_rest=True)).redis_transport == "rest"
+    assert (await select(pair(upstash), may_use_rest=True)).redis_transport == "rest"
     with pytest.raises(SettingsInvalid) as raised:
-        await settle(pair(upstash), may_use_rest=False)
+        await select(pair(upstash), may_use_rest=False)
     assert COPY_THE_URL in str(raised.value)
     with pytest.raises(SettingsInvalid, match="over TCP"):
-        await settle(pair(upstash, REDIS_TRANSPORT="tcp"), may_use_rest=True)
+        await select(pair(upstash, REDIS_TRANSPORT="tcp"), may_use_rest=True)
 
 
 async def test_a_derived_password_that_is_refused_means_rest(upstash: Upstash, locked_url: str) -> None:
-    """Where the REST token is not the password, the gateway goes on over REST and a worker stops."""
+    """If the REST token is not the password, the gateway goes on over REST and a worker stops."""
     settings = StoreSettings(
         redis_url=f"redis://default:{TOKEN}@{locked_url}",
         redis_url_derived=True,
         rest=RestEndpoint(upstash.url, "other"),
     )
     with pytest.raises(SettingsInvalid, match="check the REST pair"):
-        await settle(settings, may_use_rest=True)
+        await select(settings, may_use_rest=True)
     with pytest.raises(SettingsInvalid, match="refused the password") as raised:
-        await settle(settings, may_use_rest=False)
+        await select(settings, may_use_rest=False)
     assert COPY_THE_URL in str(raised.value)
 
 
@@ -81,24 +74,24 @@ async def test_what_was_set_by_hand_is_taken(upstash: Upstash, redis_url: str, l
     """A URL that was set wins over the pair, also while it is away; REST is taken when the setting says so."""
     away = f"redis://127.0.0.1:{free_port()}"
     for url in (redis_url, away, f"redis://:{PASSWORD}@{locked_url}"):
-        assert (await settle(pair(upstash, REDIS_URL=url), may_use_rest=True)).redis_transport == "tcp"
+        assert (await select(pair(upstash, REDIS_URL=url), may_use_rest=True)).redis_transport == "tcp"
     chosen = pair(upstash, REDIS_URL=redis_url, REDIS_TRANSPORT="rest")
-    assert (await settle(chosen, may_use_rest=True)).redis_transport == "rest"
+    assert (await select(chosen, may_use_rest=True)).redis_transport == "rest"
     with pytest.raises(SettingsInvalid, match="blocking reads"):
-        await settle(chosen, may_use_rest=False)
+        await select(chosen, may_use_rest=False)
     with pytest.raises(SettingsInvalid, match="REST_URL"):
-        await settle(read_store({"REDIS_URL": away, "REDIS_TRANSPORT": "rest"}), may_use_rest=True)
+        await select(read_store({"REDIS_URL": away, "REDIS_TRANSPORT": "rest"}), may_use_rest=True)
     with pytest.raises(SettingsInvalid, match="refused the password"):
-        await settle(pair(upstash, REDIS_URL=f"redis://:wrong@{locked_url}"), may_use_rest=True)
+        await select(pair(upstash, REDIS_URL=f"redis://:wrong@{locked_url}"), may_use_rest=True)
 
 
 async def _stops(service: str, environment: Mapping[str, str]) -> str:
-    """What a service that must not start says."""
+    """The line of a service that must not start."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", f"services.{service}",
         cwd=ROOT, env=dict(environment), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         output, _ = await process.communicate()
     assert process.returncode in (1, 2)
     return output.decode()

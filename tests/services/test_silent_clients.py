@@ -21,7 +21,7 @@ from tests.support.processes import ServiceProcess
 FILES = 1024
 SILENT = 1100
 SECONDS = 35.0
-"""How long anybody may have to wait for an answer; in fact it takes moments."""
+"""Longest wait for an answer, in s; in fact it takes moments."""
 
 FIRST = (
     b"",
@@ -30,7 +30,7 @@ FIRST = (
     b"POST /api/ai/jobs/x/cancel HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n",
     b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n",
 )
-"""What the silent ones send before they are silent, in turn."""
+"""Bytes that the silent ones send before they are silent, in turn."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The REST endpoint of the tests is what Upstash documents: its official clients are content with it."""
+"""The REST endpoint of the tests follows the documentation of Upstash: its official clients accept it."""
 
 from __future__ import annotations
 
@@ -17,18 +17,11 @@ from upstash_redis.asyncio import Redis
 from upstash_redis.errors import UpstashError
 
 from tests.support.plain import NO_TLS
-from tests.support.upstash import TOKEN, Upstash, running_upstash
+from tests.support.upstash import TOKEN, Upstash
 
 CLIENT = Path(__file__).parents[1] / "support" / "upstash_client.mjs"
 NPM_PACKAGE = "@upstash/redis@1.39.0"
 INSTALL_SECONDS = 45
-
-
-@pytest.fixture
-async def upstash(redis_url: str) -> AsyncIterator[Upstash]:
-    """An endpoint before an empty server."""
-    async with running_upstash(redis_url) as running:
-        yield running
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A fault at every await of an attempt (I12): each job ends as it should, no slot is lost, one line tells of each end.
+"""A fault at every await of an attempt (I12): each job ends as it should, no slot is lost, one line reports each end.
 
 How the awaits were enumerated: `tests/support/await_points.py` drives the tasks of an attempt itself and reads off,
 each time one suspends, the chain of frames that await each other. One job of every kind in `KINDS` is run without a
@@ -22,9 +22,10 @@ import structlog
 from services.worker.app import Worker
 from services.worker.providers import Action, Completion, GenerationRequest, ProviderError
 from shared.errors import StoreUnavailable
-from shared.job import JobError, JobSnapshot, JobStatus, NewJob
+from shared.job import JobError, JobSnapshot, JobStatus
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore
+from shared.store.transitions import Submit
 from tests.support.await_points import FAULTS, Fault, Watch, written_awaits
 from tests.support.checks import leaks
 from tests.support.processes import ROOT
@@ -43,7 +44,7 @@ FILES: Final = sorted((ROOT / "services" / "worker" / "execution").glob("*.py"))
 
 NOT_REACHED: Final = {
     "await self._finalizer.offer_suspects()": "after the end, of jobs that lost a worker before",
-    "await self._store.wake_to_poll()": "the same",
+    "await self._store.maintenance.wake_to_poll()": "the same",
     "await self._store.report(gate, report, retry_after_ms=retry_after_ms, tokens=tokens)": "in a task beside the jobs",
     "await self._changed.wait()": "of the claim loop and the drain, not of an attempt",
     "await self._watchdog.close()": "at the end of the process",
@@ -52,7 +53,8 @@ NOT_REACHED: Final = {
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """One way an attempt may go. `ends`: how its job ends without a fault. `errors`: what a failed one may end with."""
+    """One course of an attempt. `ends`: its job's state without a fault. `errors`: those that a failed one may end
+    with."""
 
     name: str
     ends: JobStatus = JobStatus.COMPLETED
@@ -78,7 +80,7 @@ KINDS: Final = [
 
 
 async def _plain(request: GenerationRequest) -> AsyncIterator[str | Completion]:
-    """What the prompt, the name of a kind, asks for."""
+    """The behaviour that the prompt, the name of a kind, asks for."""
     kind = request.prompt
     if kind == "at once":
         yield "Hello"
@@ -141,19 +143,19 @@ def _break_away(worker: Worker) -> None:
         setattr(store, name, breaking(name))
 
 
-def _job(kind: Kind, number: int = 0) -> NewJob:
+def _job(kind: Kind, number: int = 0) -> Submit:
     """`number`: which of the gates it waits at, if it does: who waits at one is served slowly."""
     route = tuple(f"{name}{number}:{name}{number}" if name == "limited" else f"{name}:{name}" for name in kind.chain)
     return new_job(prompt=kind.name, route=route, max_attempts=kind.max_attempts, timeout_seconds=TIMEOUT)
 
 
-async def _submit(store: JobStore, kind: Kind) -> NewJob:
+async def _submit(store: JobStore, kind: Kind) -> Submit:
     job = _job(kind)
     await store.submit(job)
     return job
 
 
-async def _seen(store: JobStore, job: NewJob, wanted: Callable[[JobStatus], bool]) -> JobSnapshot:
+async def _seen(store: JobStore, job: Submit, wanted: Callable[[JobStatus], bool]) -> JobSnapshot:
     """The job once its status is what is wanted."""
     async with asyncio.timeout(60):
         while True:
@@ -163,14 +165,14 @@ async def _seen(store: JobStore, job: NewJob, wanted: Callable[[JobStatus], bool
             await asyncio.sleep(0.05)
 
 
-async def _cancel(store: JobStore, job: NewJob) -> None:
+async def _cancel(store: JobStore, job: Submit) -> None:
     await _seen(store, job, lambda status: status is not JobStatus.QUEUED)
     await asyncio.sleep(0.1)
     await repeated(partial(store.cancel, job.id))
 
 
-async def _ends(store: JobStore, jobs: Sequence[tuple[Kind, NewJob]]) -> list[str | None]:
-    """How each job ended, when that is not as it should."""
+async def _ends(store: JobStore, jobs: Sequence[tuple[Kind, Submit]]) -> list[str | None]:
+    """Ends of jobs that are not as they should be."""
     wrong = list[str | None]()
     cancels = [asyncio.create_task(_cancel(store, job)) for kind, job in jobs if kind.ends is JobStatus.CANCELLED]
     for kind, job in jobs:
@@ -197,11 +199,11 @@ async def _free(worker: Worker) -> bool:
     return worker._pool.free == SLOTS and not worker._pool.attempts
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_a_fault_at_every_await_costs_an_attempt_at_most(store: JobStore, redis_url: str) -> None:
-    """Whatever an await raises or hangs in, for every kind of attempt: the job ends as it would, or is tried again and
+    """Any await may raise or hang, for every kind of attempt: the job ends as it would, or is tried again and
     does then; each attempt ends within its time-out plus a lease, with one line; all slots are free again, also when
-    what hung wakes up; and the worker takes its next job. At least 50 awaits, 200 faults."""
+    the hanging await wakes up; and the worker takes its next job. At least 50 awaits, 200 faults."""
     settings = StoreSettings(redis_url=redis_url, lease_seconds=LEASE)
     limited = {f"limited{number}": _limited() for number in range(16)}
     providers = {"plain": Scripted(_plain), "down": Scripted(_down), **limited}

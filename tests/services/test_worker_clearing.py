@@ -65,7 +65,7 @@ async def test_what_comes_between_costs_no_job(store: JobStore, redis_url: str, 
             assert (await ended(store, isolated)).status.terminal
     async with running_worker(quick, {"p": Scripted(_long_or_short)}, worker_concurrency=4):
         if between == "drain":
-            # The long one would hold the slot for ever.
+            # The long one would hold the slot for good.
             await store.cancel(long)
             assert (await ended(store, isolated)).status is JobStatus.COMPLETED
         assert (await ended(store, later)).status is JobStatus.COMPLETED

@@ -1,4 +1,5 @@
-"""What jobs cost: all attempts in the result and in the sums, estimated where no provider told, once whatever dies."""
+"""Costs of jobs: all attempts in the result and in the sums, estimated where no provider reported, once whatever
+dies."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ async def sums(store: JobStore) -> tuple[int, int]:
 
 
 def nano(*jobs: JobSnapshot) -> int:
-    """The cost that the results tell."""
+    """The cost in the results."""
     return sum(round((job.outcome.cost_usd or 0) * 1e9) for job in jobs if job.outcome)
 
 
@@ -51,7 +52,7 @@ async def test_a_retried_job_costs_what_all_its_attempts_cost(store: JobStore) -
 
 
 async def test_a_job_that_fails_in_the_end_still_cost_its_attempts(store: JobStore) -> None:
-    """Finance sees what was spent on nothing."""
+    """Finance sees the wasted money."""
 
     async def breaks(_: GenerationRequest) -> AsyncIterator[str | Completion]:
         yield LONG
@@ -67,7 +68,7 @@ async def test_a_job_that_fails_in_the_end_still_cost_its_attempts(store: JobSto
 
 
 async def test_a_cancelled_job_keeps_its_text_and_costs_an_estimate(store: JobStore) -> None:
-    """What came so far is the result; the provider's stream is closed long before a renewal would tell."""
+    """The text so far is the result; the provider's stream is closed long before a renewal would find out."""
     taken, closed = asyncio.Event(), asyncio.Event()
 
     async def waits(_: GenerationRequest) -> AsyncIterator[str | Completion]:
@@ -82,10 +83,10 @@ async def test_a_cancelled_job_keeps_its_text_and_costs_an_estimate(store: JobSt
     patient = StoreSettings(redis_url=store.settings.redis_url, lease_seconds=60.0)
     async with running_worker(patient, {"p": Scripted(waits)}):
         (job_id,) = await submit(store)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await taken.wait()
         assert (await store.cancel(job_id)).state == "requested"
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await closed.wait()
         job = await ended(store, job_id)
     assert (job.status, job.outcome is not None) == (JobStatus.CANCELLED, True)
@@ -96,8 +97,8 @@ async def test_a_cancelled_job_keeps_its_text_and_costs_an_estimate(store: JobSt
 
 
 async def test_a_lost_workers_text_is_counted_by_the_next(store: JobStore, redis_url: str) -> None:
-    """The worker died in mid-stream: what it had logged is estimated, in the result, the sums and the metric of waste;
-    the new attempt begins anew."""
+    """The worker died in mid-stream: its logged text is estimated, in the result, the sums and the metric of waste;
+    the new attempt starts from nothing."""
 
     async def answers(_: GenerationRequest) -> AsyncIterator[str | Completion]:
         yield "fine"
@@ -116,7 +117,7 @@ async def test_a_lost_workers_text_is_counted_by_the_next(store: JobStore, redis
         job = await ended(store, job_id)
         waste = worker._metrics.calls.wasted.labels("worker_lost")
 
-        async def counted() -> bool:  # once the worker has heard that the end is written, which we may see first
+        async def counted() -> bool:  # once the worker knows that the end is written, which we may see first
             return bool(waste._value.get() == 111)
 
         await until(counted)

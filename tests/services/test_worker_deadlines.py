@@ -1,4 +1,4 @@
-"""Real workers and deadlines: at most a lease and 2 s late, whatever keeps a job from its start (I12)."""
+"""Real workers and deadlines: at most a lease and 2 s late, for any reason that keeps a job from its start (I12)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def test_no_gate_is_worth_waiting_for_after_the_deadline(store: JobStore) 
     async with running_worker(store.settings, {"p": _blocked(), "q": _blocked()}):
         jobs = [new_job(deadline_ms=1500, route=route) for route in ((), ("p:p",), ("q:q", "p:p"), ("q:q",)) * 50]
         await asyncio.gather(*(store.submit(job) for job in jobs))
-        found = [await ended(store, job.id, seconds=20.0) for job in jobs]
+        found = [await ended(store, job.id) for job in jobs]
     assert {await error_of(store, job.id) for job in jobs} == {"DeadlineExceeded"}
     assert max(map(_lateness, found)) <= store.settings.lease_seconds + LATE_S
 
@@ -48,7 +48,7 @@ async def test_busy_slots_keep_no_job_from_its_deadline(store: JobStore, own: bo
         ids = [
             job for queue in ("high", "low") for job in await submit(store, 2, queue, deadline_ms=500, own_deadline=own)
         ]
-        found = [await ended(store, job_id, seconds=20.0) for job_id in ids]
+        found = [await ended(store, job_id) for job_id in ids]
         assert max(map(_lateness, found)) <= store.settings.lease_seconds + LATE_S
         assert {await error_of(store, job_id) for job_id in ids} == {"DeadlineExceeded"}
         assert (await store.cancel(running)).state == "requested"
@@ -57,7 +57,7 @@ async def test_busy_slots_keep_no_job_from_its_deadline(store: JobStore, own: bo
 
 
 async def test_a_deadline_survives_the_worker_that_knew_of_it(store: JobStore) -> None:
-    """Who throttled the job promised to come back for it, and dies: another one ends it in time."""
+    """The worker that throttled the job is to return for it, and dies: another one ends it in time."""
     async with running_worker(store.settings, {"p": _blocked()}) as (_, stop):
         first = new_job(deadline_ms=3000)
         await store.submit(first)
@@ -68,4 +68,4 @@ async def test_a_deadline_survives_the_worker_that_knew_of_it(store: JobStore) -
         await until(throttled)
         async with running_worker(store.settings, {"p": _blocked()}):
             stop.set()
-            assert _lateness(await ended(store, first.id, seconds=20.0)) <= store.settings.lease_seconds + LATE_S
+            assert _lateness(await ended(store, first.id)) <= store.settings.lease_seconds + LATE_S

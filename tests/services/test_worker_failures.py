@@ -1,4 +1,4 @@
-"""The table of docs/provider-failures.md holds for a real worker: what a job ends with, and what it uses up."""
+"""The table of docs/provider-failures.md holds for a real worker: the error of a job, and its used attempts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from tests.support.worker import DONE, Scripted, ended, running_worker
 
 
 async def test_every_shape_of_failure_ends_as_documented(store: JobStore) -> None:
-    """Each known failure, for ever, or once where the job only waits: status, error and attempts are the table's."""
+    """Each known failure, at every call, or once where the job only waits: status, error and attempts are the
+    table's."""
     verdicts = [classify(failure) for _, failure in SHAPES]
     calls: Counter[int] = Counter()
 
@@ -28,7 +29,7 @@ async def test_every_shape_of_failure_ends_as_documented(store: JobStore) -> Non
             yield "fine"
             yield DONE
             return
-        # Without its wish: how long a wait lasts is tested elsewhere.
+        # Without its retry-after: the length of a wait is tested elsewhere.
         raise ProviderError(
             verdict.error, verdict.action, retry_after_s=0.05 if verdict.action is Action.WAIT else None
         )
@@ -53,7 +54,7 @@ async def test_every_shape_of_failure_ends_as_documented(store: JobStore) -> Non
             assert seen.attempt == calls[index] == ATTEMPTS[verdict.action], shape
 
 
-async def test_jobs_that_were_told_to_come_back_do_not_come_together(store: JobStore) -> None:
+async def test_jobs_with_one_retry_after_do_not_return_together(store: JobStore) -> None:
     """Forty calls fail at once with the same Retry-After: none returns before it, and they return over a while."""
     failed_at, back_at = dict[str, float](), dict[str, float]()
     busy = JobError(type="ProviderUnavailable", message="the provider is busy", retryable=True)

@@ -1,4 +1,4 @@
-"""A worker that is told to stop, loses its lease or its server, or is given what kills workers."""
+"""A worker that is stopped, loses its lease or its server, or gets a job that kills workers."""
 
 from __future__ import annotations
 
@@ -15,18 +15,27 @@ from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import JobStore
 from tests.support.checks import RawRedis, leaks
 from tests.support.store import make_due, submit
-from tests.support.worker import DONE, Scripted, answers, ended, running_worker, until, waits_for_ever
+from tests.support.worker import (
+    DONE,
+    Scripted,
+    answers,
+    ended,
+    running_worker,
+    until,
+    waits_for_ever,
+    waits_until_closed,
+)
 
 BUSY = JobError(type="ProviderUnavailable", message="the provider is busy", retryable=True)
 
 
 def _patient(store: JobStore) -> StoreSettings:
-    """Leases of a minute: what happens sooner does not wait for one to end."""
+    """Leases of a minute: an earlier event does not wait for one to end."""
     return StoreSettings(redis_url=store.settings.redis_url, lease_seconds=60.0)
 
 
-async def test_a_drain_hands_back_without_using_up_an_attempt(store: JobStore, redis_url: str) -> None:
-    """A worker told to stop gives its running job back long before its lease ends; the next starts it as attempt 1."""
+async def test_a_drain_releases_without_using_up_an_attempt(store: JobStore, redis_url: str) -> None:
+    """A worker that is stopped releases its running job long before its lease ends; the next starts it as attempt 1."""
     provider = Scripted(waits_for_ever)
     async with running_worker(_patient(store), {"p": provider}) as (_, stop):
         (job_id,) = await submit(store)
@@ -52,33 +61,25 @@ async def test_a_drain_is_over_when_the_last_job_has_ended(store: JobStore) -> N
         yield DONE
 
     provider = Scripted(waits)
-    async with running_worker(_patient(store), {"p": provider}, drain_seconds=12.0) as (_, stop):
+    async with running_worker(_patient(store), {"p": provider}, drain_seconds=100.0) as (_, stop):
         await submit(store)
         await provider.called()
         stop.set()
         release.set()
         told = time.monotonic()
-    assert time.monotonic() - told < 10.0
+    assert time.monotonic() - told < 50.0
 
 
 async def test_a_worker_whose_lease_was_taken_stops_paying(store: JobStore) -> None:
-    """When another one ended the job, the renewal tells, and the provider's stream is closed."""
+    """When another one ended the job, the renewal reports it, and the provider's stream is closed."""
     closed = asyncio.Event()
-
-    async def waits(_: GenerationRequest) -> AsyncIterator[str | Completion]:
-        try:
-            await asyncio.Event().wait()
-            yield DONE
-        finally:
-            closed.set()
-
     quick = StoreSettings(redis_url=store.settings.redis_url, lease_seconds=1.0)
-    provider = Scripted(waits)
+    provider = Scripted(waits_until_closed(closed))
     async with running_worker(quick, {"p": provider}):
         (job_id,) = await submit(store)
         await provider.called()
         await store.cancel(job_id, force=True)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await closed.wait()
 
 
@@ -108,7 +109,8 @@ async def test_jobs_end_although_redis_was_away_when_they_should(server: Embedde
 
 
 async def test_a_worker_lives_through_a_full_server(store: JobStore, redis_url: str) -> None:
-    """Redis has no memory left: a worker that starts then still runs and retries what waits, and goes on afterwards."""
+    """Redis has no memory left: a worker that starts then still runs and retries waiting jobs, and goes on
+    afterwards."""
 
     async def fails_once(request: GenerationRequest) -> AsyncIterator[str | Completion]:
         if request.attempt == 1:
@@ -130,7 +132,7 @@ async def test_a_worker_lives_through_a_full_server(store: JobStore, redis_url: 
 
 
 async def test_a_claim_in_flight_at_the_drain_is_not_left_to_its_lease(store: JobStore) -> None:
-    """Told to stop between the server's delivery and its answer, the worker hands back what was delivered, at once."""
+    """Stopped between the server's delivery and its answer, the worker releases the delivered jobs at once."""
     delivered, answer = asyncio.Event(), asyncio.Event()
     async with running_worker(_patient(store), {"p": Scripted(waits_for_ever)}) as (worker, stop):
         scripts = worker._store._calls.scripts
@@ -146,7 +148,7 @@ async def test_a_claim_in_flight_at_the_drain_is_not_left_to_its_lease(store: Jo
 
         scripts._transport.execute = slow  # type: ignore[method-assign]  # a slow network
         await submit(store)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             await delivered.wait()
         stop.set()
         await asyncio.sleep(0.05)
@@ -217,13 +219,13 @@ async def test_suspects_are_isolated_and_all_of_them_run_in_the_end(
         for job_id in ids:
             await raw("HSET", store.keys.job(job_id), "losses", losses - 1)
     recovered = 0
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while recovered < 10:
             found = await store.maintenance.recover("finder", [])
             recovered += found.requeued
             await asyncio.sleep((found.next_ms or 0) / 1000)
     async with running_worker(_patient(store), {"p": Scripted(counts)}, worker_concurrency=16):
         for job_id in ids:
-            await ended(store, job_id, seconds=20.0)
+            await ended(store, job_id)
     # A first loss makes no suspect: how many then run at once is a question of time alone.
     assert most == beside or (losses == 1 and most > 2)

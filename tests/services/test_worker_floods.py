@@ -21,8 +21,8 @@ PLAIN = b"HTTP/1.1 200 OK\r\n\r\n"
 
 
 async def test_a_text_without_end(store: JobStore, redis_url: str) -> None:
-    """Well-formed events for ever, 20 characters each: the text is cut, the job fails, jobs beside it are not held up,
-    and what Redis keeps of it goes with its log."""
+    """Well-formed events without end, 20 characters each: the text is cut, the job fails, jobs beside it are not held
+    up, and its text in Redis goes with its log."""
     head = PLAIN + choice("Hello").encode()
     flood = new_job(prompt="flood", max_attempts=1, route=("openai:openai",))
     async with (

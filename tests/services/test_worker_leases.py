@@ -1,4 +1,4 @@
-"""A worker and what it holds: renewals, claims and rings that get lost, and ends that nobody confirms."""
+"""A worker's leases: lost renewals, claims and wake-ups, and unconfirmed ends."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _lease(store: JobStore, seconds: float) -> StoreSettings:
 
 
 async def test_a_renewal_that_failed_is_repeated_soon(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It does not wait for its next turn, a third of a lease later: others would look meanwhile (I6)."""
+    """It does not wait for its next iteration, a third of a lease later: others would recover before (I6)."""
     renew, asked = JobStore.renew, list[float]()
 
     async def fails_once(self: JobStore, consumer: str, claims: list[Claim]) -> Any:
@@ -46,10 +46,8 @@ async def test_a_renewal_that_failed_is_repeated_soon(store: JobStore, monkeypat
     assert asked[1] - asked[0] < RETRY_S + 1.0
 
 
-async def test_a_cancel_that_was_not_heard_is_told_by_a_renewal(
-    store: JobStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The message on the worker's channel got lost: its next renewal ends the job all the same."""
+async def test_a_lost_cancel_request_is_found_by_a_renewal(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message on the worker's channel got lost: its next renewal still ends the job."""
     monkeypatch.setattr(Pool, "stop_job", lambda *_: None)
     provider = Scripted(waits_for_ever)
     async with running_worker(_lease(store, 1.0), {"p": provider}):
@@ -69,24 +67,24 @@ async def test_nothing_is_taken_over_before_a_lease_was_watched(
         asked.append(time.monotonic())
         return await recover(self, consumer, held)
 
-    async def looked() -> bool:
+    async def recovered() -> bool:
         return bool(asked)
 
     monkeypatch.setattr(Maintenance, "recover", noted)
     async with running_worker(_lease(store, 1.0), {"p": Scripted(waits_for_ever)}) as (worker, _):
         await submit(store)
-        await until(looked)
+        await until(recovered)
         worker._consumer._watch.restart(time.monotonic())
         broke = time.monotonic()
         asked.clear()
-        await until(looked)
+        await until(recovered)
     assert asked[0] - broke >= 1.0
 
 
 async def test_a_claim_whose_answer_was_lost_is_answered_again(
     store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the server delivered runs at once, long before its lease could run out."""
+    """A delivered job runs at once, long before its lease could run out."""
     claim, lost = JobStore.claim, list[str]()
 
     async def loses_the_first(self: JobStore, *arguments: Any, **more: Any) -> Any:
@@ -120,8 +118,8 @@ async def test_an_end_that_was_not_confirmed_is_written_again(store: JobStore, m
     assert (seen.status, seen.attempt) == (JobStatus.COMPLETED, 1)
 
 
-async def test_a_ring_that_cannot_be_used_is_passed_on(store: JobStore, redis_url: str) -> None:
-    """A sleeping worker must claim nothing more when it is rung for a job: another one that sleeps is rung instead."""
+async def test_a_wake_up_that_cannot_be_used_is_passed_on(store: JobStore, redis_url: str) -> None:
+    """A sleeping worker must claim nothing more when it is woken for a job: another sleeping one is woken instead."""
     slow, patient = Scripted(waits_for_ever), _lease(store, 60.0)
 
     async def asleep(workers: int) -> None:

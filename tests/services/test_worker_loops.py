@@ -36,7 +36,7 @@ from tests.support.worker import Scripted, answers, ended, running_worker, until
 async def test_a_loop_that_failed_begins_again(
     store: JobStore, monkeypatch: pytest.MonkeyPatch, owner: type, name: str, loops: set[str]
 ) -> None:
-    """Every background loop goes on after what it raised; it is counted each time and logged once; a lost job and a
+    """Every background loop goes on after an exception; it is counted each time and logged once; a lost job and a
     delayed one still run."""
     (lost,) = await submit(store)
     await store.claim("dead", 1, poll=True, suspect=True)
@@ -103,7 +103,7 @@ async def test_however_much_is_due_at_once_jobs_run_and_the_worker_lives(
 
 
 async def test_a_loop_that_fails_again_and_again_slows_down_and_goes_on() -> None:
-    """Whatever it raises, a cancellation that nobody asked for too; only when its task is cancelled does it end."""
+    """It survives every exception, also a cancellation without a cause; only when its task is cancelled does it end."""
     metrics, began = WorkerMetrics(new_registry("worker")), list[float]()
     raised = [RuntimeError(), asyncio.CancelledError(), SystemExit(), ValueError()]
 

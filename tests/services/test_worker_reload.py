@@ -27,10 +27,10 @@ async def test_a_key_that_cannot_work_changes_nothing(store: JobStore) -> None:
                 environment["PROVIDER_GROQ_KEY"] = key
                 reload.wanted.set()
 
-                async def told(wanted: int = number) -> bool:
+                async def reloaded(wanted: int = number) -> bool:
                     return len(lines) == wanted
 
-                await until(told)
+                await until(reloaded)
     finally:
         serving.cancel()
         for provider in providers.values():

@@ -45,7 +45,7 @@ async def test_a_model_that_thinks_is_not_silent(store: JobStore) -> None:
 
 
 async def test_a_whole_answer_is_not_silent(store: JobStore) -> None:
-    """A server that holds its connection behind the finish reason loses nobody a text that was paid for."""
+    """A server that holds its connection behind the finish reason loses no text that was paid for."""
 
     async def lingers(_: GenerationRequest) -> AsyncIterator[str | Whole | Completion]:
         yield "text"
@@ -109,7 +109,7 @@ async def test_a_cancelled_thought_is_paid(store: JobStore) -> None:
 
     async with running_worker(store.settings, {"p": Scripted(thinks)}):
         (job_id,) = await submit(store)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await begun.wait()
         await store.cancel(job_id)
         job = await ended(store, job_id)
@@ -118,8 +118,8 @@ async def test_a_cancelled_thought_is_paid(store: JobStore) -> None:
     assert job.outcome.usage == Usage(input_tokens=1, output_tokens=100, reasoning_tokens=100, estimated=True)
 
 
-async def test_an_unknown_finish_reason_is_passed_on_and_told_once(store: JobStore) -> None:
-    """Each answer counts; the log names a reason once, without what cannot be in a name."""
+async def test_an_unknown_finish_reason_is_passed_on_and_logged_once(store: JobStore) -> None:
+    """Each answer counts; the log names a reason once, without characters that cannot be in a name."""
 
     async def ends_oddly(request: GenerationRequest) -> AsyncIterator[str | Completion]:
         yield request.prompt
@@ -133,5 +133,5 @@ async def test_an_unknown_finish_reason_is_passed_on_and_told_once(store: JobSto
                 assert (job.status, job.outcome.finish_reason) == (JobStatus.COMPLETED, "new {reason}")
             counted = worker._metrics.calls.unknown_finish_reasons.labels("p", "p")
             assert counted._value.get() == 3
-    told = [line for line in logs if line["event"] == "unknown_finish_reason_received"]
-    assert [(line["provider"], line["finish_reason"]) for line in told] == [("p", "new ?reason?")]
+    found = [line for line in logs if line["event"] == "unknown_finish_reason_received"]
+    assert [(line["provider"], line["finish_reason"]) for line in found] == [("p", "new ?reason?")]

@@ -1,4 +1,4 @@
-"""A service that is told nonsense ends at once, in the same way whichever it is."""
+"""Every service with a wrong setting ends at once, in the same way."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.processes import ROOT
 
 @pytest.mark.parametrize("service", ["gateway", "notifier", "worker"])
 def test_a_wrong_setting_is_one_line_and_status_2(service: str) -> None:
-    """A supervisor can tell it from a crash; the line names the service and the setting, and not its value."""
+    """A supervisor can distinguish it from a crash; the line names the service and the setting, and not its value."""
     done = subprocess.run(
         [sys.executable, "-m", f"services.{service}"],
         env={"REDIS_URL": "redis://:pa[planted@127.0.0.1:1"},

@@ -33,7 +33,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedS
 
 @pytest.fixture(scope="session")
 def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A cluster of one node: what it refuses (keys of another slot, database numbers) a larger one refuses too."""
+    """A cluster of one node: its refusals (keys of another slot, database numbers) are those of a larger one."""
     port, bus = free_port(), free_port()
     options = ("--cluster-enabled", "yes", "--cluster-port", str(bus))
     with EmbeddedServer(Path(tmp_path_factory.mktemp("cluster")), port=port, aof=False, options=options) as running:
@@ -44,7 +44,7 @@ def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 async def _take_all_slots(url: str) -> None:
     async with RawRedis(url) as raw:
         await raw("CLUSTER", "ADDSLOTSRANGE", 0, SLOTS - 1)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while b"cluster_state:ok" not in await raw("CLUSTER", "INFO"):
                 await asyncio.sleep(0.02)
 

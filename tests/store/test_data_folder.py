@@ -1,4 +1,4 @@
-"""Whatever DATA_DIR is called, the server keeps its data there, for its owner alone; what cannot be is said."""
+"""The server keeps its data in DATA_DIR, of any name, for its owner alone; an unusable one is reported."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_folder_keeps_its_mode_or_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_deep_folder_may_be_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its socket has a place of its own, made anew at each start; also where TMPDIR is deep itself."""
+    """Its socket has a folder of its own, new at each start; also where TMPDIR is deep itself."""
     deep = tmp_path / ("d" * 120)
     deep.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(deep))
@@ -96,7 +96,7 @@ def test_a_deep_folder_may_be_started_again(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_data_of_a_newer_server_is_named(tmp_path: Path) -> None:
-    """Not with the last lines of the server's log, which nobody can read."""
+    """Not with the last lines of the server's log, which are no help."""
     folder = tmp_path / "data" / "appendonlydir"
     folder.mkdir(parents=True)
     (folder / "appendonly.aof.manifest").write_text("file appendonly.aof.1.base.rdb seq 1 type b\n")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
+from functools import partial
 
 import pytest
 
@@ -15,13 +15,24 @@ from shared.store.results import CallReport
 from shared.store.transitions import Requeue, Reroute
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, block, routing, throttle_all
-from tests.support.store import KEYS, breaches, claim, complete, error_of, make_overdue, new_job, status_of, submit
+from tests.support.store import (
+    KEYS,
+    breaches,
+    claim,
+    complete,
+    error_of,
+    make_overdue,
+    new_job,
+    repeated,
+    status_of,
+    submit,
+)
 
 
 async def _promote_all(store: JobStore, *, heads: bool = False) -> int:
     """As a worker's loop does: call after call until nothing more is due now. How many calls."""
     calls = 1
-    while (await store.maintenance.promote(heads=heads)).next_ms == 0:
+    while (await repeated(partial(store.maintenance.promote, heads=heads))).next_ms == 0:
         calls += 1
     return calls
 
@@ -34,16 +45,14 @@ async def test_all_that_end_at_once_end_in_time(two: JobStore, raw: RawRedis) ->
         ids += await submit(two, 25, route=route, deadline_ms=3_600_000)
     await throttle_all(two)
     await make_overdue(raw, *ids)
-    began = time.monotonic()
-    calls = await _promote_all(two)
-    assert time.monotonic() - began < two.settings.lease_seconds + 2.0
-    assert calls >= 400 / 64
+    # One call ends 64 at most; how long that takes is for the machine to say.
+    assert 400 / 64 <= await _promote_all(two) <= 400 / 32
     assert Counter([await error_of(two, job_id) for job_id in ids]) == {"DeadlineExceeded": 400}
     assert await breaches(two, raw, ids) == []
 
 
 async def test_a_job_that_nobody_was_given_ends_by_its_own_deadline(store: JobStore, raw: RawRedis) -> None:
-    """New, handed back, retried, delayed and lost ones wait behind busy slots: their callers' deadlines are written
+    """New, released, retried, delayed and lost ones wait behind busy slots: their callers' deadlines are written
     down. One that runs is left to its worker, one that has ended costs nothing more."""
     ids = await submit(store, 6, deadline_ms=3_600_000)
     held = await claim(store, 4)
@@ -69,7 +78,7 @@ async def test_a_job_that_nobody_was_given_ends_by_its_own_deadline(store: JobSt
 
 
 async def test_deadlines_nobody_set_are_met_in_line_and_backlogs(store: JobStore, raw: RawRedis) -> None:
-    """The fleet's default is short and all slots are busy: such jobs are written down nowhere, and end all the same."""
+    """The fleet's default is short and all slots are busy: such jobs cost no command more, and still end."""
     ids = []
     for priority in ("high", "normal", "low"):
         ids += await submit(store, 2, priority, deadline_ms=100, own_deadline=False)
@@ -85,8 +94,8 @@ async def test_deadlines_nobody_set_are_met_in_line_and_backlogs(store: JobStore
 
 
 @pytest.mark.parametrize("url", ["valkey"], indirect=True)
-async def test_whoever_throttles_a_job_comes_back_for_its_deadline(url: str) -> None:
-    """The gate is blocked for an hour: the claim, the reroute and the promotion tell when to come all the same."""
+async def test_the_worker_that_throttles_a_job_returns_for_its_deadline(url: str) -> None:
+    """The gate is blocked for an hour: the claim, the reroute and the promotion still name the time to return."""
     async with open_store(
         StoreSettings(redis_url=url, lease_seconds=10.0), client_name="t", routing=routing(A)
     ) as store:
@@ -107,7 +116,7 @@ async def test_whoever_throttles_a_job_comes_back_for_its_deadline(url: str) -> 
 
 
 async def test_a_retry_that_is_due_near_its_deadline_is_not_overlooked(store: JobStore, raw: RawRedis) -> None:
-    """Its deadline was written nowhere, and among what came back it stands behind others with more time."""
+    """Its deadline was written nowhere, and among requeued jobs it is behind others with more time."""
     (job_id,) = await submit(store, deadline_ms=3_500, own_deadline=False)
     (held,) = await claim(store)
     await store.requeue(Requeue(held, RetryReason.ERROR, delay_ms=1, refund=False, error=None))

@@ -1,4 +1,4 @@
-"""The embedded server keeps what it was given."""
+"""The embedded server keeps its data."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from shared.job import JobSpec, NewJob, new_job_id
+from shared.job import JobSpec, new_job_id
 from shared.settings import StoreSettings
 from shared.store.embedded.server import EmbeddedServer, EmbeddedServerFailed
 from shared.store.job_store import open_store
+from shared.store.transitions import Submit
 from tests.support.checks import RawRedis
 
 
-def _job() -> NewJob:
-    return NewJob(id=new_job_id(), spec=JobSpec(project_id="p", user_id="u", organization_id="o", prompt="x"))
+def _job() -> Submit:
+    return Submit(id=new_job_id(), spec=JobSpec(project_id="p", user_id="u", organization_id="o", prompt="x"))
 
 
 async def _queued(server: EmbeddedServer) -> int:

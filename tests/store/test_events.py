@@ -45,7 +45,7 @@ async def test_a_cursor_at_every_event_reads_the_rest_once(store: JobStore) -> N
         assert (page.ended, page.gap) == (True, False)
 
 
-async def test_a_late_reader_hears_of_every_attempt(store: JobStore) -> None:
+async def test_a_late_reader_sees_every_attempt(store: JobStore) -> None:
     """Three attempts failed and the fourth runs: each has its events, and the numbers of its own."""
     (job_id,) = await submit(store, max_attempts=4)
     for _ in range(3):
@@ -84,7 +84,7 @@ async def test_a_reader_that_comes_back_after_each_step_misses_nothing(store: Jo
 
 @pytest.mark.parametrize("foreign", ["n1-1.1", "n1-1.7", "0-0.2", "0-0.9"])
 async def test_a_foreign_cursor_is_a_gap(store: JobStore, foreign: str) -> None:
-    """A well-formed id that this job never had gives a gap with what is true now, then the log goes on."""
+    """A well-formed id that this job never had gives a gap with the present state, then the log goes on."""
     (job_id,) = await submit(store)
     (held,) = await claim(store)
     await store.append(held, 2, "some text")
@@ -110,7 +110,7 @@ async def test_a_log_that_is_gone_is_a_gap_for_who_was_in_the_middle(store: JobS
 
 
 async def test_a_number_that_an_ended_lease_never_had_is_a_gap(store: JobStore) -> None:
-    """A fail-over lost the end of a lease that a reader had seen: he hears of it, and not of what came after alone."""
+    """A fail-over lost the end of a lease that a reader had seen: the reader gets it, and not only the later events."""
     (job_id,) = await submit(store)
     (held,) = await claim(store)
     await store.append(held, 2, "some text")
@@ -121,7 +121,7 @@ async def test_a_number_that_an_ended_lease_never_had_is_a_gap(store: JobStore) 
 
 @pytest.mark.parametrize("ended", [False, True])
 async def test_a_hole_in_the_log_is_a_gap(store: JobStore, raw: RawRedis, ended: bool) -> None:
-    """A fail-over lost the second of three deltas: nobody is shown a text with a hole."""
+    """A fail-over lost the second of three deltas: no reader gets a text with a hole."""
     (job_id,) = await submit(store)
     (held,) = await claim(store)
     for number in (2, 3, 4):
@@ -135,7 +135,7 @@ async def test_a_hole_in_the_log_is_a_gap(store: JobStore, raw: RawRedis, ended:
 
 
 async def test_deltas_are_read_without_the_record(store: JobStore) -> None:
-    """The short way serves what the bell named when it is all deltas, and nothing else."""
+    """The short way serves the notified events when all are deltas, and nothing else."""
     (job_id,) = await submit(store)
     (held,) = await claim(store)
     for number in (2, 3):
@@ -149,12 +149,12 @@ async def test_deltas_are_read_without_the_record(store: JobStore) -> None:
 
 
 async def test_an_unknown_job_has_no_events(store: JobStore) -> None:
-    """It is told apart from a job without news."""
+    """It is distinguished from a job without news."""
     with pytest.raises(JobNotFound):
         await store.events.read("ai-job-1700000000000-0aaaaaaaa", None)
 
 
-async def test_an_organisation_hears_of_lives_not_of_texts(url: str, raw: RawRedis) -> None:
+async def test_an_organisation_sees_states_and_no_texts(url: str, raw: RawRedis) -> None:
     """With the setting on, one organisation's life-cycle events can be followed and resumed; a lost cursor is a gap.
     The log goes by itself."""
     settings = StoreSettings(redis_url=url, organization_events=True)
@@ -175,9 +175,9 @@ async def test_an_organisation_hears_of_lives_not_of_texts(url: str, raw: RawRed
         assert 0 < await raw("PTTL", store.keys.organization("org")) <= 86_400_000
 
 
-async def test_no_number_is_told_twice_after_events_were_lost(store: JobStore, raw: RawRedis) -> None:
-    """A fail-over lost some of a log: what follows has a number after the last that is there, not after as many as are
-    there (I10)."""
+async def test_no_number_is_used_twice_after_events_were_lost(store: JobStore, raw: RawRedis) -> None:
+    """A fail-over lost some of a log: the next event has a number after the last that is there, not after as many as
+    are there (I10)."""
     (job_id,) = await submit(store)
     (held,) = await claim(store)
     for number in range(2, 9):

@@ -22,7 +22,7 @@ async def test_a_gate_that_opens_lets_go_one_by_one_in_order(one: JobStore, raw:
     assert await claim(one) == []
     seen = list[str]()
     await unblock_gate(raw, A)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while len(seen) < 10:
             claims = await claim(one)
             assert len(claims) <= 1 or seen
@@ -37,6 +37,7 @@ async def test_a_gate_that_opens_lets_go_one_by_one_in_order(one: JobStore, raw:
     assert (await one.queries.stats()).throttled == 0
 
 
+@pytest.mark.parametrize("url", ["valkey"], indirect=True)
 async def test_a_gate_without_limits_opens_faster_and_faster(one: JobStore, raw: RawRedis) -> None:
     """After a closure the rate ramps up: a few in the first half second, in a few seconds all 100 that wait."""
     await close(one)
@@ -56,6 +57,7 @@ async def test_a_gate_without_limits_opens_faster_and_faster(one: JobStore, raw:
     assert early <= 20
 
 
+@pytest.mark.parametrize("url", ["valkey"], indirect=True)
 @pytest.mark.parametrize("rpm", [600, 3000])
 async def test_a_request_limit_holds_in_every_window_and_is_used(url: str, rpm: int) -> None:
     """Three workers drain as fast as they may for two seconds: never more than the limit's share, and most of it."""
@@ -80,7 +82,7 @@ async def test_a_request_limit_holds_in_every_window_and_is_used(url: str, rpm: 
 
 
 async def test_a_token_limit_reserves_before_and_settles_after(url: str) -> None:
-    """A call reserves prompt and answer; what it did not use makes room for the next at once."""
+    """A call reserves prompt and answer; the unused part makes room for the next at once."""
     paths = routing(A, tpm=60_000)
     async with open_store(StoreSettings(redis_url=url), client_name="t", routing=paths) as store:
         for _ in range(2):
@@ -92,19 +94,19 @@ async def test_a_token_limit_reserves_before_and_settles_after(url: str) -> None
         assert 25_000 < claimed.next_ms < 35_000
         assert await claim(store) == []
         await store.report(A, CallReport.NONE, tokens=100 - held.reserved)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not await claim(store):
                 await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("why", ["too old", "blocked"])
 async def test_a_reservation_is_used_soon_or_asked_for_again(one: JobStore, raw: RawRedis, why: str) -> None:
-    """A job that was let go and not claimed in time must not break the limit later: it asks anew, and is throttled
+    """A job that was let go and not claimed in time must not break the limit later: it asks again, and is throttled
     again when the gate has no room; so is one whose gate was blocked meanwhile, however soon it comes."""
     job_id = await close(one)
     await raw("HSET", one.keys.job(job_id), "losses", 2)
     await unblock_gate(raw, A)
-    # Let go into the lane of suspects, where this worker takes none.
+    # Released into the stream of suspects, where this worker takes none.
     assert (await one.claim("w", 5, poll=True, suspect=False)).claims == []
     assert (await one.queries.stats()).by_queue["suspect"] == 1
     assert (await raw("HGET", one.keys.job(job_id), "pass")).startswith(f"{A} ".encode())
@@ -120,8 +122,8 @@ async def test_a_reservation_is_used_soon_or_asked_for_again(one: JobStore, raw:
 
 @pytest.mark.parametrize("url", ["valkey"], indirect=True)
 async def test_a_share_is_spread_over_more_than_its_minute(url: str) -> None:
-    """Calls arrive up to 2.5 s after they were reserved and may catch up by one second: what the provider sees in any
-    60 s stays within the limit."""
+    """Calls arrive up to 2.5 s after they were reserved and may catch up by one second: the calls at the provider in
+    any 60 s stay within the limit."""
     async with open_store(StoreSettings(redis_url=url), client_name="t", routing=routing(A, rpm=6)) as store:
         await submit(store, 2)
         claimed = await store.claim("w", 5, poll=True, suspect=True)
@@ -131,9 +133,9 @@ async def test_a_share_is_spread_over_more_than_its_minute(url: str) -> None:
 
 
 async def test_a_provider_that_names_less_shortens_no_wait(one: JobStore) -> None:
-    """Two calls are told to come back, one in a minute and one at once: the minute holds for both."""
-    for told, least in ((60_000, 58_000), (0, 57_000)):
-        await one.report(A, CallReport.LIMITED, retry_after_ms=told)
+    """Two calls get a retry-after, one of a minute and one at once: the minute holds for both."""
+    for retry_after_ms, least in ((60_000, 58_000), (0, 57_000)):
+        await one.report(A, CallReport.LIMITED, retry_after_ms=retry_after_ms)
         (gate,) = await one.queries.gates()
         assert gate.blocked_ms > least
 

@@ -1,4 +1,4 @@
-"""Gates in the store: what closes one, what reopens it, and who answers meanwhile."""
+"""Gates in the store: what blocks one, what unblocks it, and the gate that answers until then."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_failures_in_a_row_close_a_gate_and_a_probe_reopens_it(one: JobSto
     assert probe.passed_over == ()
 
 
-async def test_a_fleet_falls_back_while_a_gate_is_closed(two: JobStore) -> None:
+async def test_a_fleet_falls_back_while_a_gate_is_blocked(two: JobStore) -> None:
     """The next of the chain takes the job at the claim, and the claim says why the first did not; a job with a chain
     of its own keeps to it."""
     await submit(two)
@@ -59,8 +59,9 @@ async def test_a_fleet_falls_back_while_a_gate_is_closed(two: JobStore) -> None:
     assert (second.job_id, second.gate, second.passed_over) == (later, B, (reason,))
 
 
-async def test_a_refused_call_goes_to_whoever_else_may_answer(two: JobStore, raw: RawRedis) -> None:
-    """Nobody else: the job stays with its worker, to fail; another gate: it runs there, or waits in its lane."""
+async def test_a_refused_call_goes_to_the_next_gate(two: JobStore, raw: RawRedis) -> None:
+    """No other gate: the job stays with its worker, to fail; another gate: it runs there, or waits in its throttle
+    set."""
     await submit(two, 3)
     first, second, third = await claim(two, 3)
     assert await reroute(two, first, CallReport.REFUSED) == ("stay", A)
@@ -68,7 +69,7 @@ async def test_a_refused_call_goes_to_whoever_else_may_answer(two: JobStore, raw
     assert await reroute(two, second, CallReport.LIMITED, gate=B, retry_ms=9_000) == ("throttled", "")
     assert await reroute(two, third, CallReport.REFUSED, B) == ("throttled", "")
     await unblock_gate(raw, B)
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(30):
         while not (found := [held for held in await claim(two) if held.job_id == third.job_id]):
             await asyncio.sleep(0.02)
     assert found[0].gate == B
@@ -76,7 +77,7 @@ async def test_a_refused_call_goes_to_whoever_else_may_answer(two: JobStore, raw
 
 
 async def test_a_job_that_is_to_be_cancelled_waits_for_no_gate(one: JobStore, raw: RawRedis) -> None:
-    """Its provider told it to wait: it stays with its worker, which ends it."""
+    """Its provider answered 429: it stays with its worker, which ends it."""
     held = await claim_one(one)
     assert (await one.cancel(held.job_id)).state == "requested"
     assert await reroute(one, held, CallReport.LIMITED, retry_ms=60_000) == ("stay", A)

@@ -76,7 +76,8 @@ async def test_a_broken_item_does_not_stop_its_neighbours(store: JobStore, raw: 
 
 
 async def test_damage_to_what_recovery_notes_costs_no_job_its_end(store: JobStore, raw: RawRedis) -> None:
-    """Who looks, and who died with suspects, cannot be read: jobs are recovered, end once, and count once."""
+    """The keys of the recovering worker and of suspects' losses cannot be read: jobs are recovered, end once, and count
+    once."""
     await raw("SET", store.keys.fixed("suspects"), "not a hash")
     await raw("SET", store.keys.fixed("recoverer"), "no such thing")
     await submit(store)
@@ -121,7 +122,7 @@ async def test_a_corrupt_record_is_met_and_dropped_by_claim_and_recover(store: J
     assert await breaches(store, raw, [ids[0], ids[2]]) == []
 
 
-async def test_an_entry_without_a_record_is_dropped_by_whoever_meets_it(store: JobStore, raw: RawRedis) -> None:
+async def test_an_entry_without_a_record_is_dropped_wherever_it_is_met(store: JobStore, raw: RawRedis) -> None:
     """Claim and recover acknowledge and delete entries whose record is gone."""
     ids = await submit(store, 2)
     await raw("DEL", store.keys.job(ids[0]))
@@ -155,7 +156,7 @@ async def test_a_place_that_names_a_job_which_is_elsewhere_is_cleared(one: JobSt
 
 
 async def _fill(raw: RawRedis) -> None:
-    """Leave no memory: the limit is below what is used already."""
+    """Leave no memory: the limit is below the used memory."""
     await raw("CONFIG", "SET", "maxmemory", 1)
 
 
@@ -195,7 +196,7 @@ async def test_a_lost_group_and_a_flushed_server_are_survived(store: JobStore, r
     await raw("XGROUP", "DESTROY", store.keys.fixed("line"), "workers")
     with pytest.raises(LeaseLost):
         await complete(store, held[0])
-    # What ran is given a token of its own first, and comes with the next claim.
+    # A running job gets a token of its own first, and comes with the next claim.
     assert {one.job_id for _ in range(2) for one in await claim(store, 5, "w2")} == set(ids)
     assert await breaches(store, raw, ids) == []
     await raw("FLUSHALL")
@@ -207,7 +208,7 @@ async def test_a_lost_group_and_a_flushed_server_are_survived(store: JobStore, r
 async def test_audit_repairs_what_no_script_leaves(
     store: JobStore, raw: RawRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Delivered entries that are pending with nobody, on whatever page, and live records that no entry names, are
+    """Delivered entries that no consumer has, on any page, and live records that no entry names, are
     queued again."""
     monkeypatch.setattr(maintenance, "AUDIT_PAGE", 1)
     ids = await submit(store, 5)
@@ -226,7 +227,7 @@ async def test_audit_repairs_what_no_script_leaves(
 
 
 async def test_audit_removes_consumers_that_went_away(store: JobStore, raw: RawRedis) -> None:
-    """Consumers idle for an hour with nothing pending go; one that holds a job stays, whatever its idle time."""
+    """Consumers idle for an hour with nothing pending go; one that holds a job stays, with any idle time."""
     await submit(store, 2)
     await claim(store, 1, "gone")
     (held,) = await claim(store, 1, "empty")
@@ -241,7 +242,7 @@ async def test_audit_removes_consumers_that_went_away(store: JobStore, raw: RawR
 async def test_a_cancel_and_a_completion_at_once_end_the_job_once(
     store: JobStore, raw: RawRedis, ending: JobStatus
 ) -> None:
-    """Whichever comes first wins, the other is told (I2)."""
+    """The first one wins, the other is informed (I2)."""
     (job_id,) = await submit(store)
     (held,) = await claim(store)
     if ending is JobStatus.COMPLETED:

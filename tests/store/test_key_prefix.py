@@ -30,7 +30,7 @@ def test_what_would_mean_something_elsewhere_is_refused(prefix: str) -> None:
 
 
 def test_no_name_is_another_environment_s() -> None:
-    """Whatever the prefixes: one that begins like another is no exception. All of one share the cluster's slot."""
+    """For all prefixes, also one that begins like another. All of one share the cluster's slot."""
     prefixes = ("pw", "pw:", "pw:staging", "pw-staging", "p", "PW")
     every = [Keys(prefix=prefix) for prefix in prefixes]
     names = [name for keys in every for name in (*map(keys.fixed, FIXED), *map(keys.prefix, PREFIXES))]
@@ -62,7 +62,7 @@ async def test_every_key_begins_with_it(url: str, raw: RawRedis) -> None:
 
 @pytest.mark.slow
 async def test_two_whole_stacks_share_a_server(server: EmbeddedServer, redis_url: str, tmp_path: Path) -> None:
-    """Production and staging, each with all its services: every job is run by its own worker, every stream tells of its
+    """Production and staging, each with all its services: every job is run by its own worker, every stream is of its
     own, and the counts are one's own."""
     assert redis_url == server.url
     async with AsyncExitStack() as exits:

@@ -1,11 +1,11 @@
-"""Leases: how long one holds without renewal, what its former holder is told, and renewals in bulk (I4, I6)."""
+"""Leases: their time without renewal, the answer to a former holder, and renewals in bulk (I4, I6)."""
 
 from __future__ import annotations
 
 import pytest
 
 from shared.errors import LeaseLost
-from shared.store.engine.script_calls import LOSSES_MAX
+from shared.store.engine.calls import LOSSES_MAX
 from shared.store.job_store import JobStore
 from shared.store.keys import GROUP
 from tests.support.checks import RawRedis
@@ -13,7 +13,7 @@ from tests.support.store import KEYS, STALE_MS, claim, claim_one, complete, erro
 
 
 async def test_a_lease_is_left_to_its_worker_a_little_longer(store: JobStore, raw: RawRedis) -> None:
-    """Renewed late by less than a quarter of a lease it holds; recovery says when to look again (I6)."""
+    """Renewed late by less than a quarter of a lease it holds; recovery returns the time of its next check (I6)."""
     held = await claim_one(store)
     await store.renew("finder", [])
     for idle_ms, requeued in ((2_100, 0), (2_600, 1)):
@@ -23,7 +23,7 @@ async def test_a_lease_is_left_to_its_worker_a_little_longer(store: JobStore, ra
         assert requeued or 0 < (found.next_ms or 0) <= 400
 
 
-async def test_who_comes_back_is_told_that_the_job_was_given_up(store: JobStore, raw: RawRedis) -> None:
+async def test_a_worker_that_returns_learns_that_its_job_was_taken(store: JobStore, raw: RawRedis) -> None:
     """The job ended as WorkerLost under its last lease: the worker's completion is no repetition of that (I2, I4)."""
     (job_id,) = await submit(store)
     (held,) = await claim(store)
@@ -39,7 +39,7 @@ async def test_who_comes_back_is_told_that_the_job_was_given_up(store: JobStore,
 
 
 async def test_hundreds_of_leases_are_renewed_in_one_call(store: JobStore, raw: RawRedis) -> None:
-    """All of them, and the cancels of all of them are told, whatever page of the call they are in."""
+    """All of them, and the cancel requests of all of them are reported, in every page of the call."""
     await submit(store, 1_100)
     held = [one for _ in range(2) for one in await claim(store, 1_000)]
     wanted = {held[place].job_id for place in (0, 600, 1_099)}

@@ -9,7 +9,7 @@ import pytest
 
 from shared.errors import IdempotencyConflict, LeaseLost
 from shared.job import JobSnapshot, JobStatus, Outcome, RetryReason, Usage
-from shared.store.engine.script_calls import HANDBACKS_MAX
+from shared.store.engine.calls import RELEASES_MAX
 from shared.store.job_store import JobStore
 from shared.store.results import WakeUp
 from shared.store.transitions import Finish, Requeue
@@ -64,10 +64,10 @@ async def test_the_prompt_is_kept_only_where_a_retry_needs_it(store: JobStore) -
     assert kept == {JobStatus.COMPLETED: "", JobStatus.FAILED: "x"}
 
 
-async def test_hand_backs_are_bounded(store: JobStore) -> None:
-    """The job that every worker hands back fails in the end, so that every job ends (I7)."""
+async def test_releases_are_bounded(store: JobStore) -> None:
+    """A job that every worker releases fails in the end, so that every job ends (I7)."""
     (job_id,) = await submit(store)
-    for _ in range(HANDBACKS_MAX):
+    for _ in range(RELEASES_MAX):
         (held,) = await claim(store)
         assert held.attempt == 1
         assert await store.requeue(Requeue(held, RetryReason.DRAIN, delay_ms=0, refund=True, error=None)) == "queued"
@@ -156,8 +156,8 @@ async def test_a_cancel_request_survives_the_worker(store: JobStore, raw: RawRed
     assert await breaches(store, raw, ids) == []
 
 
-async def test_the_ring_wakes_sleepers_for_what_they_can_do(store: JobStore) -> None:
-    """A submit rings `job`, a near due time rings `look`, and a claim that leaves work behind rings on."""
+async def test_wake_ups_reach_workers_that_can_do_the_work(store: JobStore) -> None:
+    """A submit sets the marker `job`, a near due time `look`, and a claim that leaves work behind sets it again."""
     await submit(store, 1)
     assert await store.wait_for_work(1000) is WakeUp.JOB
     await submit(store, 1, delay_ms=500)

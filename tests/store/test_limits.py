@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 import pytest
 
 from shared.errors import OrganizationLimited, OrganizationPaused
 from shared.settings import StoreSettings
+from shared.store.engine.items import SubmitItem
 from shared.store.job_store import JobStore, open_store
 from shared.store.organizations import Policy
 from tests.support.checks import RawRedis
@@ -13,7 +16,7 @@ from tests.support.store import breaches, claim, complete, miscounted, new_job, 
 
 pytestmark = pytest.mark.parametrize("url", ["valkey"], indirect=True)
 
-CASES = {
+CASES: Final[dict[str, tuple[Policy, dict[str, Any]]]] = {
     "queuedJobs": (Policy(queued_jobs=3), {}),
     "queuedBytes": (Policy(queued_bytes=30_000), {"prompt": "x" * 9_000}),
     "delayedJobs": (Policy(delayed_jobs=3), {"delay_ms": 60_000}),
@@ -67,10 +70,11 @@ async def test_a_batch_is_refused_from_where_it_is_too_much(url: str, raw: RawRe
     for frugal in (False, True):
         settings = StoreSettings(redis_url=url, organization_queued_jobs=2, frugal=frugal)
         async with open_store(settings, client_name="t") as store:
-            replies = await store._calls.run("submit", [_item(f"{frugal}-{n}", n) for n in range(4)], lease_ms=1000)
+            items = [_item(f"{frugal}-{n}", n) for n in range(4)]
+            replies = await store._calls.call("submit", items, {"lease_ms": 1000})
             assert [reply[0] for reply in replies] == [b"NEW", b"NEW", b"LIMIT", b"LIMIT"]
             assert await raw("EXISTS", *(store.keys.job(f"{frugal}-{n}") for n in range(4))) == 2
 
 
-def _item(job_id: str, number: int) -> tuple[str | int, ...]:
-    return (job_id, f"org-{job_id[0]}", "{}", "hn"[number % 2], 0, 1000, 1, "", "", "", "", 0, 0)
+def _item(job_id: str, number: int) -> SubmitItem:
+    return SubmitItem(job_id, f"org-{job_id[0]}", b"{}", "hn"[number % 2], 0, 1000, 1, "", "", "", "", 0, 0)

@@ -8,7 +8,7 @@ import pytest
 
 from shared.job import Claim, JobStatus
 from shared.settings import StoreSettings
-from shared.store.engine.script_calls import LOSSES_MAX
+from shared.store.engine.calls import LOSSES_MAX
 from shared.store.job_store import JobStore, open_store
 from tests.support.checks import RawRedis
 from tests.support.store import (
@@ -40,7 +40,8 @@ async def _lost_often(store: JobStore, raw: RawRedis, times: int) -> str:
 
 
 class Fleet:
-    """Workers of 50 slots that claim as the real one does, in which some jobs are poison: what holds one dies of it."""
+    """Workers of 50 slots that claim as the real one does, in which some jobs are poison: a worker that holds one dies
+    of it."""
 
     def __init__(self, store: JobStore, raw: RawRedis, poison: set[str]) -> None:
         self.store, self.raw, self.poison = store, raw, poison
@@ -107,7 +108,7 @@ async def test_only_suspects_count_when_their_worker_is_lost(store: JobStore, ra
     assert [await _losses(raw, job_id) for job_id in (*suspects, once, innocent)] == [3, 3, 1, 0]
 
 
-async def test_what_a_later_call_finds_is_as_innocent(store: JobStore, raw: RawRedis) -> None:
+async def test_jobs_of_a_later_call_are_as_innocent(store: JobStore, raw: RawRedis) -> None:
     """A worker of two hundred jobs dies with a suspect: calls after the one that took it count no innocent either."""
     suspect = await _lost_often(store, raw, 2)
     ids = await submit(store, 200)
@@ -121,7 +122,7 @@ async def test_what_a_later_call_finds_is_as_innocent(store: JobStore, raw: RawR
 
 
 async def test_several_workers_recover_one_dead_one(store: JobStore, raw: RawRedis) -> None:
-    """Two that look in turns take each job back once, and count alike."""
+    """Two that recover in turns recover each job once, and count alike."""
     suspect = await _lost_often(store, raw, 2)
     ids = await submit(store, 100)
     await make_stale(raw, *await claim(store, 101, "w2"))
@@ -137,7 +138,8 @@ async def test_several_workers_recover_one_dead_one(store: JobStore, raw: RawRed
 
 
 async def test_a_job_lost_three_times_runs_alone(store: JobStore, raw: RawRedis) -> None:
-    """Only a worker that holds nothing gets it, and nothing with it; what woke that worker is left to the others."""
+    """Only a worker that holds nothing gets it, and nothing with it; the wake-up of that worker is left to the
+    others."""
     isolated = await _lost_often(store, raw, 3)
     (other,) = await submit(store)
     (beside,) = await claim(store, 50, "w1", suspect=6, alone=False)
@@ -215,8 +217,9 @@ async def test_recovery_takes_thousands_in_bounded_calls(store: JobStore, raw: R
     assert calls == 5
 
 
+@pytest.mark.parametrize("url", ["valkey"], indirect=True)
 async def test_one_worker_polls_for_all_and_is_replaced(url: str, raw: RawRedis) -> None:
-    """The others make one write and read one key; who looked is followed by another two thirds of a lease later."""
+    """The others make one write and read one key; another one recovers two thirds of a lease later."""
     settings = StoreSettings(redis_url=url, lease_seconds=1.0)
     async with open_store(settings, client_name="first") as first, open_store(settings, client_name="other") as other:
         (held,) = await _claimed_by(first, "gone")
@@ -226,7 +229,7 @@ async def test_one_worker_polls_for_all_and_is_replaced(url: str, raw: RawRedis)
         await make_stale(raw, held)
         refused = await other.maintenance.recover("b", [])
         assert (refused.requeued, refused.isolated, refused.unfinished) == (0, None, True)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not (await other.maintenance.recover("b", [])).requeued:
                 await asyncio.sleep(0.05)
         assert await drain(other) == 1
@@ -238,7 +241,7 @@ async def _claimed_by(store: JobStore, consumer: str) -> list[Claim]:
 
 
 async def test_a_keeper_from_a_clock_that_went_back_is_none(store: JobStore, raw: RawRedis) -> None:
-    """The server's clock stepped back by an hour: nobody waits for the one who looked before."""
+    """The server's clock stepped back by an hour: no worker waits for the one that recovered before."""
     held = await claim_one(store)
     await raw("SET", KEYS.fixed("recoverer"), "dead 99999999999999")
     await lose(store, raw, held)

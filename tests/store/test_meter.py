@@ -1,4 +1,4 @@
-"""What the store says it sent is what the server counted: every command, those inside scripts too."""
+"""The store's count of commands is that of the server: every command, those inside scripts too."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CONNECTING = frozenset({"client|setname", "info"})
 
 
 async def _served(raw: RawRedis) -> Counter[str]:
-    """Calls by command, without those of connecting and of looking."""
+    """Calls by command, without those of connecting and of the test's checks."""
     text = (await raw("INFO", "commandstats")).decode()
     lines = [line.removeprefix("cmdstat_").split(":calls=") for line in text.splitlines() if "calls=" in line]
     counted = {name: int(rest.split(",")[0]) for name, rest in lines}
@@ -52,12 +52,12 @@ async def _live(store: JobStore) -> str:
     return jobs[0].id
 
 
-async def _hear(store: JobStore, job_id: str, counted: Counter[str], *, unsubscribes: bool) -> None:
+async def _receive(store: JobStore, job_id: str, counted: Counter[str], *, unsubscribes: bool) -> None:
     async with store.subscriber.listen(store.keys.job_channel(job_id)) as listener:
         await listener.wait(5)
         await store.events.read(job_id, None)
     if unsubscribes:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while not counted["UNSUBSCRIBE"]:
                 await asyncio.sleep(0.01)
 
@@ -73,11 +73,11 @@ async def test_the_meter_agrees_with_the_server(url: str, raw: RawRedis, frugal:
 
     settings = StoreSettings(redis_url=url, lease_seconds=2.0, frugal=frugal, deltas=not frugal)
     async with open_store(settings, client_name="first") as store:
-        await claim(store)  # a script that fails, as this one does where no group is, tells nothing of what it sent
+        await claim(store)  # a script that fails, as this one does where no group is, does not report its commands
     await raw("SCRIPT", "FLUSH")
     before = await _served(raw)
     async with open_store(settings, client_name="metered", observer=observe) as store:
-        await _hear(store, await _live(store), counted, unsubscribes=not frugal)
+        await _receive(store, await _live(store), counted, unsubscribes=not frugal)
         await store.maintenance.leave("w1")
     # INFO is asked by both sides, so neither counts it.
     del counted["INFO"]

@@ -21,7 +21,7 @@ BLOCKS = ("BLPOP", "nothing", 0)
 async def sockets(redis_url: str) -> AsyncIterator[tuple[Multiplexer, Multiplexer]]:
     """An impatient one and a patient one."""
     connect = partial(new_connection, RedisSettings(url=redis_url, client_name="shared"))
-    both = Multiplexer(connect, timeout=0.3), Multiplexer(connect, timeout=20.0)
+    both = Multiplexer(connect, timeout=0.3), Multiplexer(connect, timeout=100.0)
     yield both
     for socket in both:
         await socket.aclose()
@@ -40,10 +40,10 @@ async def test_an_overdue_answer_costs_its_connection(sockets: tuple[Multiplexer
 async def test_a_broken_connection_fails_what_waits_for_it(
     sockets: tuple[Multiplexer, Multiplexer], redis_url: str
 ) -> None:
-    """Whose command was sent hears at once that it may have taken effect, not when its time is over."""
+    """The caller of a sent command learns at once that it may have taken effect, not when its time is over."""
     _, socket = sockets
     waiting = asyncio.create_task(socket.execute(*BLOCKS))
-    async with RawRedis(redis_url) as raw, asyncio.timeout(10):
+    async with RawRedis(redis_url) as raw, asyncio.timeout(30):
         while b"cmd=blpop" not in (clients := await raw("CLIENT", "LIST")):
             await asyncio.sleep(0.01)
         line = next(line for line in clients.decode().splitlines() if "cmd=blpop" in line)
@@ -52,4 +52,4 @@ async def test_a_broken_connection_fails_what_waits_for_it(
     with pytest.raises(StoreUnavailable) as broken:
         await waiting
     assert broken.value.sent
-    assert time.monotonic() - cut < 5.0
+    assert time.monotonic() - cut < 50.0

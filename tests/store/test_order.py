@@ -1,8 +1,9 @@
-"""Which waiting job a worker gets: by priority, and what was begun before what was not."""
+"""The order of waiting jobs: by priority, and begun jobs before new ones."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 
 import pytest
@@ -14,6 +15,7 @@ from tests.support.checks import RawRedis
 from tests.support.store import claim, claim_one, lose, submit
 
 
+@pytest.mark.parametrize("url", ["valkey"], indirect=True)
 async def test_a_high_job_passes_ten_thousand_low_ones(store: JobStore) -> None:
     """10,000 low jobs wait and one high comes: it is among the next two claimed, one by one or in a batch (I8)."""
     await submit(store, 10_000, "low")
@@ -50,7 +52,7 @@ async def test_a_recovered_job_is_among_the_next_two(store: JobStore, raw: RawRe
 
 @pytest.mark.parametrize("poll", [True, False])
 @pytest.mark.parametrize("priority", ["normal", "low"])
-async def test_what_was_handed_back_goes_before_what_waits(store: JobStore, priority: str, poll: bool) -> None:
+async def test_released_jobs_go_before_waiting_ones(store: JobStore, priority: str, poll: bool) -> None:
     """A drained worker's job does not queue up behind 100 others, and is among the next two claimed."""
     held = await claim_one(store)
     await submit(store, 100, priority)
@@ -62,7 +64,7 @@ async def test_what_was_handed_back_goes_before_what_waits(store: JobStore, prio
 
 
 @pytest.mark.parametrize("poll", [True, False])
-async def test_a_high_job_does_not_wait_behind_what_was_handed_back(store: JobStore, poll: bool) -> None:
+async def test_a_high_job_does_not_wait_behind_released_ones(store: JobStore, poll: bool) -> None:
     """Twenty came back, and high ones come one after the other: each is among the next two claimed (I8)."""
     await submit(store, 20)
     for held in await claim(store, 20):
@@ -75,10 +77,12 @@ async def test_a_high_job_does_not_wait_behind_what_was_handed_back(store: JobSt
 async def test_only_what_waits_makes_the_oldest_wait(store: JobStore) -> None:
     """A job that runs for long waits no more; one that came just now has not waited long."""
     await claim_one(store)
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(0.1)
     assert await store.queries.oldest_waiting_ms() == 0
+    came = time.monotonic()
     await submit(store)
-    assert await store.queries.oldest_waiting_ms() < 300
+    oldest_ms = await store.queries.oldest_waiting_ms()
+    assert oldest_ms <= (time.monotonic() - came) * 1000 + 1
 
 
 async def test_a_claim_gives_a_thousand_at_most(store: JobStore) -> None:

@@ -14,9 +14,11 @@ import pytest
 from shared.errors import StoreFull, StoreUnavailable
 from shared.job import Claim, RetryReason
 from shared.settings import StoreSettings
+from shared.store.api_keys import ApiKey
+from shared.store.audit_trail import Actor
 from shared.store.embedded.server import EmbeddedServer
 from shared.store.engine import scripts
-from shared.store.engine.script_calls import Item
+from shared.store.engine.items import Item
 from shared.store.job_store import JobStore, open_store
 from shared.store.organizations import Policy
 from shared.store.results import CallReport
@@ -30,7 +32,7 @@ from tests.support.store import ERROR, KEYS, claim, complete, make_due, make_sta
 NAMES = sorted(path.stem for path in (Path(scripts.__file__).parents[1] / "lua").glob("*.lua"))
 READING = {"list", "stats", "oldest", "organization", "usage", "vet"}
 SLOWEST_MS = 50.0
-"""What a refusal may take the server, by its own count."""
+"""Time that a refusal may take the server, by its own count."""
 
 
 @dataclass
@@ -43,17 +45,25 @@ class Scene:
     folder: Path
     held: Claim
     job_id: str
+    ended_id: str
 
     async def run(self, name: str, **argv: str | int) -> None:
         """A script by its name."""
         items: dict[str, list[Item]] = {"audit_records": [(self.job_id,)], "usage": [(1,)], "list": [("nobody",)]}
-        await self.store._calls.run(name, items.get(name, []), **argv)
+        await self.store._calls.call(name, items.get(name, []), argv)
 
     async def fail_over(self) -> None:
         """As the greeting of a connection does, with a term of its own."""
         script = scripts.load("failover")
         names, term = [KEYS.fixed(name) for name in script.keys], time.monotonic_ns()
         await self.store._reads.execute("EVAL", script.source, len(names), *names, term)
+
+
+ACTOR = Actor(key_id="test")
+
+
+def _key(key_id: str = "k1") -> ApiKey:
+    return ApiKey(id=key_id, digest="0" * 64, organization_id="org", scopes=("jobs:read",))
 
 
 Act = Callable[[Scene], Awaitable[object]]
@@ -64,10 +74,13 @@ ACTS: dict[str, Act] = {
     "audit_records": lambda s: s.run("audit_records"),
     "cancel": lambda s: s.store.cancel(s.held.job_id, force=True),
     "claim": lambda s: s.store.claim("w2", 20, poll=True, suspect=6, known=[]),
+    "create_key": lambda s: s.store.api_keys.create(_key(), ACTOR, replaces="k0"),
+    "delete": lambda s: s.store.delete(s.ended_id),
     "failover": lambda s: s.fail_over(),
     "finish": lambda s: complete(s.store, s.held),
     "leave": lambda s: s.store.maintenance.leave("w3"),
     "list": lambda s: s.run("list", status="", bytes_max=1, outcome_max=1),
+    "note_key_use": lambda s: s.store.api_keys.note_use("k0", "2026-11-29"),
     "oldest": lambda s: s.store.queries.oldest_waiting_ms(),
     "organization": lambda s: s.store.organizations.stats("org"),
     "policy": lambda s: s.store.organizations.change("org", Policy(weight=2)),
@@ -79,6 +92,7 @@ ACTS: dict[str, Act] = {
     "reroute": lambda s: s.store.reroute(
         Reroute(s.held, A, CallReport.LIMITED, retry_after_ms=60_000, candidates=[], chain=[A], spent=None)
     ),
+    "revoke_key": lambda s: s.store.api_keys.revoke("k0", ACTOR, owner=None),
     "stats": lambda s: s.store.queries.stats(),
     "submit": lambda s: s.store.submit(new_job()),
     "usage": lambda s: s.run("usage", organization="org", fields_max=1),
@@ -106,7 +120,7 @@ async def _replica(scene: Scene) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _no_snapshot(scene: Scene) -> AsyncIterator[None]:
-    """Where the snapshot should go stands a folder."""
+    """A folder is in the place of the snapshot."""
     obstacle = scene.folder / "dump.rdb"
     obstacle.unlink(missing_ok=True)
     (obstacle / "in the way").mkdir(parents=True)
@@ -123,7 +137,7 @@ async def _no_snapshot(scene: Scene) -> AsyncIterator[None]:
 
 async def _save(raw: RawRedis, wanted: bytes) -> None:
     await raw("BGSAVE")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while wanted not in (found := await raw("INFO", "persistence")) or b"bgsave_in_progress:1" in found:
             await asyncio.sleep(0.01)
 
@@ -160,12 +174,15 @@ async def scene(own_server: EmbeddedServer) -> AsyncIterator[Scene]:
         await close(store)
         await unblock_gate(raw, A)
         await _fill(plain, raw)
+        await plain.api_keys.create(_key("k0"), ACTOR)
         await store.renew("w1", [])
+        (over,) = await _claims(plain, "w1", 1)
+        await complete(plain, over)
         (held,) = await _claims(plain, "w1", 1)
         (dropped,) = await _claims(plain, "gone", 1)
         await raw("XACK", KEYS.fixed("high"), "workers", dropped.token[1:])
         await raw("HSET", KEYS.job(dropped.job_id), "entry", "n1-1")
-        yield Scene(store, plain, raw, own_server.folder, held, dropped.job_id)
+        yield Scene(store, plain, raw, own_server.folder, held, dropped.job_id, over.job_id)
 
 
 async def _fill(store: JobStore, raw: RawRedis) -> None:
@@ -207,7 +224,7 @@ def test_every_script_is_tried() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_a_refused_write_is_told_at_once_and_leaves_nothing(scene: Scene, name: str) -> None:
+async def test_a_refused_write_is_reported_at_once_and_leaves_nothing(scene: Scene, name: str) -> None:
     """In the server's words, within 50 ms of its time, nothing half-written; and the same call passes afterwards."""
     before = await _everything(scene.raw)
     for refusal, refusing in REFUSALS.items():

@@ -1,4 +1,4 @@
-"""Records that another release wrote: what is newer is left alone for those who know it."""
+"""Records that another release wrote: newer ones are left to workers that know them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FOREIGN = {"newer": ("v", "2"), "no version": ("v", "two"), "unknown state": ("s
 
 @pytest.fixture(params=FOREIGN)
 def foreign(request: pytest.FixtureRequest) -> tuple[str, str]:
-    """A field of a record and what this release cannot know of it."""
+    """A field of a record and a value that this release does not know."""
     return FOREIGN[request.param]
 
 
@@ -104,8 +104,8 @@ async def test_thousands_of_foreign_jobs_hide_no_lost_one(store: JobStore, raw: 
     assert (requeued, calls <= 4) == (1, True)
 
 
-async def test_what_could_never_start_ends(store: JobStore, raw: RawRedis) -> None:
-    """A record that no claim can adopt is handed back some twenty times, blames no worker, and fails."""
+async def test_a_job_that_can_never_start_ends(store: JobStore, raw: RawRedis) -> None:
+    """A record that no claim can adopt is released some twenty times, blames no worker, and fails."""
     (job_id,) = await submit(store)
     deadline = await raw("HGET", KEYS.job(job_id), "deadline")
     await raw("HSET", KEYS.job(job_id), "deadline", "soon")
@@ -135,7 +135,7 @@ async def test_a_lost_claim_is_answered_however_many_leases_there_are(url: str) 
 
 
 async def test_a_suspect_of_this_release_stays_one(store: JobStore, raw: RawRedis) -> None:
-    """Losses are kept over a retry, a delay and a hand-back."""
+    """Losses are kept over a retry, a delay and a release."""
     held = await claim_one(store)
     await raw("HSET", KEYS.job(held.job_id), "losses", 1)
     await lose(store, raw, held)

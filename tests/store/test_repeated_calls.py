@@ -57,7 +57,7 @@ async def _requeue(store: JobStore, _: RawRedis) -> tuple[Step, list[str]]:
     ]
 
 
-async def _hand_back(store: JobStore, _: RawRedis) -> tuple[Step, list[str]]:
+async def _release(store: JobStore, _: RawRedis) -> tuple[Step, list[str]]:
     held = await claim_one(store)
     return lambda: store.requeue(Requeue(held, RetryReason.DRAIN, delay_ms=0, refund=True, error=None)), [held.job_id]
 
@@ -110,8 +110,8 @@ async def _leave(store: JobStore, _: RawRedis) -> tuple[Step, list[str]]:
 
 SCENES = {
     "submit": _submit, "claim": _claim, "append": _append, "finish": _finish, "requeue": _requeue,
-    "requeue hand-back": _hand_back, "cancel": _cancel_waiting, "cancel forced": _cancel_running,
-    "reroute parked": _reroute(CallReport.LIMITED), "reroute on": _reroute(CallReport.FAILED, "b:b"),
+    "requeue released": _release, "cancel": _cancel_waiting, "cancel forced": _cancel_running,
+    "reroute throttled": _reroute(CallReport.LIMITED), "reroute on": _reroute(CallReport.FAILED, "b:b"),
     "reroute stays": _reroute(CallReport.FAILED), "report": _report,
     "recover": _recover, "promote": _promote, "renew": _renew, "leave": _leave,
 }  # fmt: skip
@@ -119,13 +119,13 @@ SCENES = {
 
 @pytest.mark.parametrize("scene", SCENES)
 async def test_a_call_whose_answer_was_lost_can_be_repeated(store: JobStore, raw: RawRedis, scene: str) -> None:
-    """The call took effect, its caller was told otherwise and repeats it: the effect is there once."""
+    """The call took effect, its caller got an error and repeats it: the effect is there once."""
     faults = FaultyTransport(store)
     step, accepted = await SCENES[scene](store, raw)
     faults.lose(scene.split(maxsplit=1)[0])
-    with pytest.raises(StoreUnavailable) as told:
+    with pytest.raises(StoreUnavailable) as refused:
         await step()
-    assert told.value.sent
+    assert refused.value.sent
     await step()
     assert await breaches(store, raw, accepted) == []
 
@@ -160,7 +160,7 @@ async def test_a_lost_claim_answers_the_same_jobs_again(store: JobStore, raw: Ra
 
 
 async def test_a_lost_claim_answers_no_more_than_is_wanted(store: JobStore, raw: RawRedis) -> None:
-    """What it took counts as part of what the next one may take; what nobody renewed for longer is left to recovery."""
+    """Its jobs count among those that the next one may take; jobs without a renewal for longer are left to recovery."""
     faults = FaultyTransport(store)
     ids = await submit(store, 6)
     faults.lose("claim")
@@ -174,7 +174,7 @@ async def test_a_lost_claim_answers_no_more_than_is_wanted(store: JobStore, raw:
 
 
 async def test_a_claim_that_is_executed_late_is_recovered(store: JobStore, raw: RawRedis) -> None:
-    """Jobs delivered to nobody's knowledge go back uncounted once their worker looks at its own silence."""
+    """Jobs of a lost delivery are requeued uncounted once their worker recovers its own entries."""
     assert await claim(store) == []
     faults = FaultyTransport(store)
     ids = await submit(store, 2)
@@ -193,11 +193,11 @@ async def test_a_claim_that_is_executed_late_is_recovered(store: JobStore, raw: 
 
 
 async def test_a_recovery_that_waited_out_a_stall_takes_nothing(store: JobStore, raw: RawRedis) -> None:
-    """The server's clock is not where the caller put it: everybody only looks silent (I6)."""
+    """The server's clock jumped: all workers only seem silent (I6)."""
     held = await claim_one(store)
     await make_stale(raw, held)
-    server_ms, heard_at = store._clock._heard
-    store._clock._heard = (server_ms - 5000, heard_at)
+    server_ms, received_at = store._calls.clock._server_time
+    store._calls.clock._server_time = (server_ms - 5000, received_at)
     assert (await store.maintenance.recover("w2", [])).requeued == 0
     assert (await store.maintenance.recover("w2", [])).requeued == 1
 

@@ -14,8 +14,8 @@ from shared.settings import StoreSettings
 from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import JobStore, open_store
 from tests.support.checks import RawRedis
+from tests.support.fail_over import claimed_anew
 from tests.support.store import KEYS, breaches, claim, complete, repeated, submit
-from tests.support.topologies import claimed_anew
 
 AOF = "appendonlydir"
 
@@ -28,11 +28,11 @@ class ForgetfulServer:
         self.server = EmbeddedServer(folder / "data", binary=Path(binary) if binary else None)
 
     def save(self) -> None:
-        """What it knows by now will survive."""
+        """Its present data will survive."""
         shutil.copytree(self._folder / "data" / AOF, self._folder / "saved")
 
     def die(self) -> None:
-        """Kill it and start it again with what was saved."""
+        """Kill it and start it again with the saved data."""
         self.server.kill()
         shutil.rmtree(self._folder / "data" / AOF)
         shutil.move(self._folder / "saved", self._folder / "data" / AOF)
@@ -148,7 +148,7 @@ async def test_what_waits_keeps_its_order_through_a_restart(forgetful: Forgetful
 
 
 async def test_a_server_that_bills_commands_is_not_greeted(forgetful: ForgetfulServer) -> None:
-    """In the frugal profile a connection costs no command of its own: its host keeps what it confirmed."""
+    """In the pay-per-command profile a connection costs no command of its own: its host keeps confirmed writes."""
     settings = StoreSettings(redis_url=forgetful.server.url, frugal=True)
     async with open_store(settings, client_name="test") as frugal, RawRedis(forgetful.server.url) as raw:
         await raw("CONFIG", "RESETSTAT")

@@ -1,4 +1,4 @@
-"""Jobs that end without a worker cost what their attempts cost: in the result as in the sums."""
+"""Jobs that end without a worker have the cost of their attempts, in the result as in the sums."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pytest
 from shared.errors import LeaseLost
 from shared.job import Claim, JobSnapshot, JobStatus, Outcome, RetryReason, Spent, Usage
 from shared.settings import StoreSettings
-from shared.store.engine.script_calls import LOSSES_MAX
+from shared.store.engine.calls import LOSSES_MAX
 from shared.store.job_store import JobStore, open_store
 from shared.store.reading.usage import UsageRow
 from shared.store.routing import Routing
 from shared.store.transitions import Finish, Requeue
 from tests.support.checks import RawRedis
-from tests.support.store import claim, complete, make_stale, submit, usage_rows
+from tests.support.store import claim, complete, lose, submit, usage_rows
 
 GATE = "openai:gpt-a"
 INPUT, OUTPUT = 37.5, 150.0
@@ -26,22 +26,19 @@ SPENT = Spent(
 )
 
 
-def _settings(url: str) -> StoreSettings:
-    return StoreSettings(redis_url=url, lease_seconds=2.0)
-
-
 @pytest.fixture
 async def store(url: str) -> AsyncIterator[JobStore]:
-    """A store of a worker that knows what its only model costs."""
+    """A store of a worker that knows the price of its only model."""
     routing = Routing(chain=(GATE,), prices={GATE: (INPUT, OUTPUT)})
-    async with open_store(_settings(url), client_name="test", routing=routing) as opened:
+    async with open_store(StoreSettings(redis_url=url, lease_seconds=2.0), client_name="t", routing=routing) as opened:
         yield opened
 
 
 @pytest.fixture
 async def unpriced(url: str) -> AsyncIterator[JobStore]:
     """A store that knows the fleet's chain and no price, as a gateway's."""
-    async with open_store(_settings(url), client_name="test", routing=Routing(chain=(GATE,))) as opened:
+    routing = Routing(chain=(GATE,))
+    async with open_store(StoreSettings(redis_url=url, lease_seconds=2.0), client_name="t", routing=routing) as opened:
         yield opened
 
 
@@ -72,12 +69,6 @@ async def _ended(store: JobStore, job_id: str) -> JobSnapshot:
     return job
 
 
-async def _lose(store: JobStore, raw: RawRedis, held: Claim) -> None:
-    await make_stale(raw, held)
-    await store.renew("finder", [])
-    await store.maintenance.recover("finder", [])
-
-
 async def _settled(store: JobStore, delay_ms: int) -> str:
     """A job that failed once, whose attempt was settled, and that is to be tried again."""
     (job_id,) = await submit(store)
@@ -93,7 +84,7 @@ async def test_a_job_that_lost_all_its_workers_costs_what_they_wrote(store: JobS
         (held,) = await claim(store, consumer=f"w{life}")
         assert held.lost_bytes == 10 * life
         await store.append(held, 2, "ten bytes.")
-        await _lose(store, raw, held)
+        await lose(store, raw, held)
     job = await _ended(store, job_id)
     assert job.outcome is not None
     assert job.outcome.error is not None
@@ -107,12 +98,12 @@ async def test_a_job_whose_workers_wrote_nothing_cost_nothing_that_is_known(stor
     (job_id,) = await submit(store)
     for life in range(1 + LOSSES_MAX):
         (held,) = await claim(store, consumer=f"w{life}")
-        await _lose(store, raw, held)
+        await lose(store, raw, held)
     assert (await _ended(store, job_id)).status == "failed"
 
 
 async def test_a_deadline_that_passed_after_an_attempt_forgets_none_of_its_cost(store: JobStore, raw: RawRedis) -> None:
-    """What the attempt had reported is told to the nano-USD, by the claim that finds the job too late."""
+    """The reported usage is exact to the nano-USD, written by the claim that finds the job too late."""
     job_id = await _settled(store, 0)
     await raw("HSET", store.keys.job(job_id), "deadline", 1)
     assert await claim(store) == []
@@ -142,7 +133,7 @@ async def test_lost_text_without_a_price_has_no_cost(unpriced: JobStore, raw: Ra
     (job_id,) = await submit(unpriced)
     (held,) = await claim(unpriced)
     await unpriced.append(held, 2, "four")
-    await _lose(unpriced, raw, held)
+    await lose(unpriced, raw, held)
     await unpriced.cancel(job_id)
     job = await _ended(unpriced, job_id)
     assert job.outcome is not None
@@ -151,13 +142,13 @@ async def test_lost_text_without_a_price_has_no_cost(unpriced: JobStore, raw: Ra
 
 
 async def test_a_cancelled_job_that_lost_its_worker_keeps_its_text_and_cost(store: JobStore, raw: RawRedis) -> None:
-    """The worker died before it could answer the cancel: recovery ends the job with what came so far."""
+    """The worker died before it could answer the cancel: recovery ends the job with the text so far."""
     (job_id,) = await submit(store)
     (held,) = await claim(store)
     await store.append(held, 2, "The harbour at ")
     await store.append(held, 3, "dawn")
     await store.cancel(job_id)
-    await _lose(store, raw, held)
+    await lose(store, raw, held)
     job = await _ended(store, job_id)
     assert job.outcome is not None
     assert (job.status, job.outcome.result) == ("cancelled", "The harbour at dawn")
@@ -165,14 +156,14 @@ async def test_a_cancelled_job_that_lost_its_worker_keeps_its_text_and_cost(stor
 
 
 async def test_prices_that_changed_count_for_jobs_that_end_later(store: JobStore, raw: RawRedis) -> None:
-    """A worker that read its prices again tells the scripts the new ones; a gate without a price has none any more."""
+    """A worker that read its prices again gives the scripts the new ones; a gate without a price has none any more."""
     for prices, expected in (({GATE: (2 * INPUT, 2 * OUTPUT)}, 2 * (INPUT + OUTPUT) / 1e9), ({}, None)):
         await submit(store)
         (held,) = await claim(store)
         await store.append(held, 2, "dawn")
         await store.cancel(held.job_id)
         store.maintenance.reprice(Routing(prices=prices))
-        await _lose(store, raw, held)
+        await lose(store, raw, held)
         job = await store.status(held.job_id)
         assert job is not None
         assert job.outcome is not None
@@ -181,7 +172,7 @@ async def test_prices_that_changed_count_for_jobs_that_end_later(store: JobStore
 
 async def test_a_job_that_never_ran_costs_nothing(store: JobStore, raw: RawRedis) -> None:
     """Cancelled or too late while it waited, it is in no sum. One that was paid for and whose record cannot be read
-    ends all the same, and is told as a job of unknown cost."""
+    still ends, and counts as a job of unknown cost."""
     waiting, late, damaged = await submit(store, 3)
     await store.cancel(waiting)
     await raw("HSET", store.keys.job(late), "deadline", 1)
@@ -213,7 +204,8 @@ async def _forced(gateway: JobStore, store: JobStore) -> Claim:
 async def test_a_forced_cancel_whose_worker_is_dead_is_estimated(
     unpriced: JobStore, store: JobStore, raw: RawRedis
 ) -> None:
-    """Not before the worker must have given up; then once, however often is looked; and the worker counts no more."""
+    """Not before the worker must have given up; then once, however often recovery runs; and the worker counts no
+    more."""
     held = await _forced(unpriced, store)
     await _audit(store, raw, held.job_id, ended_s_ago=2)
     assert (await _ended(store, held.job_id)).outcome == Outcome(result="ten bytes.", finish_reason="cancelled")
@@ -233,11 +225,11 @@ async def test_a_forced_cancel_whose_worker_is_dead_is_estimated(
 async def test_a_forced_cancel_that_its_worker_settled_is_not_estimated(
     unpriced: JobStore, store: JobStore, raw: RawRedis
 ) -> None:
-    """What the worker told late is what the job cost."""
+    """The worker's late report is the cost of the job."""
     held = await _forced(unpriced, store)
-    told = Outcome(usage=SPENT.usage, cost_usd=0.5, provider="openai", model="gpt-a")
+    late = Outcome(usage=SPENT.usage, cost_usd=0.5, provider="openai", model="gpt-a")
     with pytest.raises(LeaseLost):
-        await store.finish(Finish(held, JobStatus.CANCELLED, told, number=2, offset=0, run_ms=1))
+        await store.finish(Finish(held, JobStatus.CANCELLED, late, number=2, offset=0, run_ms=1))
     await _audit(store, raw, held.job_id, ended_s_ago=60)
     job = await _ended(store, held.job_id)
     assert job.outcome is not None
@@ -247,7 +239,7 @@ async def test_a_forced_cancel_that_its_worker_settled_is_not_estimated(
 async def test_a_forced_cancel_after_an_attempt_keeps_its_cost(
     unpriced: JobStore, store: JobStore, raw: RawRedis
 ) -> None:
-    """What earlier attempts cost is told too when the last worker is dead and wrote nothing."""
+    """The cost of earlier attempts is reported too when the last worker is dead and wrote nothing."""
     job_id = await _settled(unpriced, 0)
     await claim(store)
     await unpriced.cancel(job_id, force=True)

@@ -100,7 +100,7 @@ async def test_the_audit_finds_those_that_nobody_lists(one: JobStore, raw: RawRe
 
 
 async def test_a_worker_of_before_may_run_beside(url: str, raw: RawRedis) -> None:
-    """It writes a gate with fewer numbers, and throws away what it does not know of queues: nothing is forgotten."""
+    """It writes a gate with fewer numbers, and drops unknown fields of queues: no job is forgotten."""
     async with open_store(StoreSettings(redis_url=url), client_name="t", routing=routing(A)) as store:
         await block(store, A)
         ids = await submit(store, 3, route=(A,))

@@ -1,4 +1,4 @@
-"""Jobs that wait for a gate in its lane: what they look like, and that none is forgotten there."""
+"""Jobs in the throttle set of a gate: their state, and that none is forgotten there."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.support.store import breaches, claim, complete, drain, new_job, submi
 
 
 async def test_a_job_asked_to_wait_is_throttled_and_keeps_its_attempt(one: JobStore, raw: RawRedis) -> None:
-    """Its slot is free, it counts as queued and parked, the stream says why and until when, and it can be claimed by
-    nobody while the gate is closed."""
+    """Its slot is free, it counts as queued and throttled, the stream has the reason and the time, and it can be
+    claimed by no worker while the gate is blocked."""
     job_id = await close(one)
     stats = await one.queries.stats()
     assert (stats.queued, stats.throttled, stats.processing) == (1, 1, 0)
@@ -25,8 +25,8 @@ async def test_a_job_asked_to_wait_is_throttled_and_keeps_its_attempt(one: JobSt
     assert snapshot is not None
     assert (snapshot.status, snapshot.attempt) == (JobStatus.QUEUED, 0)
     events = (await one.events.read(job_id, None)).events
-    told = json.loads(events[-1].data)
-    assert (events[-1].kind, told["reason"], "nextAttemptAt" in told) == (EventKind.RETRYING, "rate_limited", True)
+    data = json.loads(events[-1].data)
+    assert (events[-1].kind, data["reason"], "nextAttemptAt" in data) == (EventKind.RETRYING, "rate_limited", True)
     claimed = await one.claim("w2", 10, poll=True, suspect=True)
     assert claimed.claims == []
     assert claimed.next_ms is not None
@@ -35,8 +35,8 @@ async def test_a_job_asked_to_wait_is_throttled_and_keeps_its_attempt(one: JobSt
 
 
 async def test_a_call_that_was_paid_for_uses_an_attempt_up(two: JobStore, raw: RawRedis) -> None:
-    """A provider answered without a text: while the other's gate is closed the job is not parked with its attempt given
-    back, or it could be paid for again and again until its deadline."""
+    """A provider answered without a text: while the other's gate is blocked the job is not throttled with its attempt
+    given back, or it could be paid for again and again until its deadline."""
     (job_id,) = await submit(two)
     (held,) = await claim(two)
     await two.report(B, CallReport.LIMITED, retry_after_ms=60_000)
@@ -48,8 +48,9 @@ async def test_a_call_that_was_paid_for_uses_an_attempt_up(two: JobStore, raw: R
     assert snapshot.attempt == 1
 
 
-async def test_jobs_of_a_closed_gate_are_throttled_once_and_others_pass(two: JobStore, raw: RawRedis) -> None:
-    """A hundred jobs that only the closed gate may run are moved once; a job for the open one is claimed at once."""
+async def test_jobs_of_a_blocked_gate_are_throttled_once_and_others_pass(two: JobStore, raw: RawRedis) -> None:
+    """A hundred jobs that only the blocked gate may run are moved once; a job for the available one is claimed at
+    once."""
     first = await close(two)
     closed = [new_job(route=(A,)) for _ in range(100)]
     await asyncio.gather(*(two.submit(job) for job in closed))
@@ -70,7 +71,7 @@ async def test_jobs_of_a_closed_gate_are_throttled_once_and_others_pass(two: Job
 
 
 async def test_all_kinds_of_ends_find_throttled_jobs(one: JobStore, raw: RawRedis) -> None:
-    """A cancel ends one at once, its deadline another; the rest complete, and nothing is left in any lane."""
+    """A cancel ends one at once, its deadline another; the rest complete, and nothing is left in any throttle set."""
     ids = [await close(one), *(await submit(one, 2)), *(await submit(one, deadline_ms=100))]
     assert await claim(one) == []
     assert (await one.cancel(ids[0])).state == "cancelled"
@@ -91,11 +92,12 @@ async def test_all_kinds_of_ends_find_throttled_jobs(one: JobStore, raw: RawRedi
 
 
 async def test_one_worker_comes_back_for_a_queue_and_not_all(one: JobStore) -> None:
-    """Whoever is told first sets its timer, the others sleep on; when it leaves, the next is told."""
+    """The first worker that learns of it sets its timer, the others sleep on; when it leaves, the next one learns of
+    it."""
     await close(one)
-    told = [(await one.claim(name, 5, poll=True, suspect=True)).next_ms for name in ("w1", "w2", "w3")]
-    told += [(await one.maintenance.promote()).queue_ms]
-    assert sum(wait is not None for wait in told) == 1
+    waits = [(await one.claim(name, 5, poll=True, suspect=True)).next_ms for name in ("w1", "w2", "w3")]
+    waits += [(await one.maintenance.promote()).queue_ms]
+    assert sum(wait is not None for wait in waits) == 1
     await one.maintenance.leave("w1")
     assert (await one.claim("w2", 5, poll=True, suspect=True)).next_ms is not None
 
@@ -109,7 +111,7 @@ async def test_a_queue_whose_gate_nobody_names_any_more_is_emptied(one: JobStore
 
 
 async def test_damage_to_gates_and_queues_costs_no_job(one: JobStore, raw: RawRedis) -> None:
-    """A gate that is no gate, a lane that is no lane, a lane that lost its mark: claims go on, the audit repairs."""
+    """A gate that is no gate, a throttle set that is none, one that lost its mark: claims go on, the audit repairs."""
     job_id = await close(one)
     await raw("HSET", one.keys.fixed("gates"), A, "nonsense")
     (held,) = await claim(one)
@@ -120,7 +122,7 @@ async def test_damage_to_gates_and_queues_costs_no_job(one: JobStore, raw: RawRe
     (other,) = await submit(one)
     claims = await claim(one)
     if not claims:
-        # Parked behind a lane that cannot be read: the write was refused, so the entry is met again.
+        # Throttled behind a set that cannot be read: the write was refused, so the entry is met again.
         await raw("DEL", one.keys.prefix("chain_set") + A)
         await raw("HDEL", one.keys.fixed("gates"), A)
         claims = await claim(one, known=[])

@@ -45,7 +45,7 @@ async def _age_pass(raw: RawRedis, job_id: str) -> None:
 
 
 async def test_an_isolated_job_keeps_its_turn_at_a_gate_until_a_worker_is_empty(url: str, raw: RawRedis) -> None:
-    """No worker is empty when its turn comes, and others wait for the busy gate when one is: it runs all the same, and
+    """No worker is empty when its turn comes, and others wait for the busy gate when one is: it still runs, and
     does not go round. Another call is let through later for it."""
     settings = StoreSettings(redis_url=url)
     async with open_store(settings, client_name="limited", routing=routing(A, rpm=60)) as store:
@@ -74,7 +74,7 @@ async def test_they_end_once_wherever_they_wait(one: JobStore, raw: RawRedis, pl
     if place != "back":
         await block(one, A)
         for _ in range(3):
-            # A claim takes one isolated job, and rings for the next.
+            # A claim takes one isolated job, and wakes a worker for the next.
             await throttle_all(one)
         assert (await one.queries.stats()).throttled == 3
     if place == "let go":
@@ -93,7 +93,7 @@ async def test_they_end_once_wherever_they_wait(one: JobStore, raw: RawRedis, pl
 
 
 async def test_an_isolated_job_that_ends_at_its_claim_notifies_for_the_next(one: JobStore, raw: RawRedis) -> None:
-    """A claim takes one of them: when that was none to run, somebody comes for the others at once."""
+    """A claim takes one of them: when that one could not run, a worker comes for the others at once."""
     overdue, left = [await _lost(one, raw, 3) for _ in range(2)]
     await make_overdue(raw, overdue)
     await raw("DEL", KEYS.fixed("wake"))
@@ -103,7 +103,7 @@ async def test_an_isolated_job_that_ends_at_its_claim_notifies_for_the_next(one:
     assert [held.job_id for held in await claim(one)] == [left]
 
 
-async def test_an_isolated_job_is_not_handed_to_and_fro(url: str, raw: RawRedis) -> None:
+async def test_an_isolated_job_is_not_passed_to_and_fro(url: str, raw: RawRedis) -> None:
     """One worker has its gate but holds others, an empty one has not: it is not passed on without a pause."""
     settings = StoreSettings(redis_url=url)
     owners = open_store(settings, client_name="owner", routing=routing(A))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from shared.job import JobStatus, NewJob
+from shared.job import JobStatus
 from shared.store.job_store import JobStore
 from shared.store.keys import GROUP, encode_id
+from shared.store.transitions import Submit
 from tests.support.checks import RawRedis
 from tests.support.gates import A, block, free
 from tests.support.store import (
@@ -26,7 +27,7 @@ from tests.support.store import (
 pytestmark = pytest.mark.parametrize("url", ["valkey"], indirect=True)
 
 
-async def _record(raw: RawRedis, job: NewJob, entry: str, created: int, **more: str | int) -> str:
+async def _record(raw: RawRedis, job: Submit, entry: str, created: int, **more: str | int) -> str:
     values = {
         "v": 1, "org": encode_id(job.spec.organization_id), "state": "queued", "spec": msgspec.json.encode(job.spec),
         "max_attempts": job.spec.max_attempts, "entry": entry, "created": created,

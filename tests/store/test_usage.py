@@ -1,4 +1,4 @@
-"""What organisations used: exact sums, through folds, lost answers and damage."""
+"""Usage of organisations: exact sums, through folds, lost answers and damage."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from shared.errors import LeaseLost, StoreRejected, StoreUnavailable
 from shared.job import Claim, JobStatus, Outcome, Usage
 from shared.settings import StoreSettings
+from shared.store.engine.items import DayItem
 from shared.store.job_store import JobStore, open_store
 from shared.store.reading.usage import UsageRow
 from shared.store.transitions import Finish
@@ -36,7 +37,7 @@ async def _today(raw: RawRedis) -> int:
 
 
 async def _rows(store: JobStore, organization: str = "org") -> list[UsageRow]:
-    """All rows, whatever day they fell on: a test may run over midnight."""
+    """All rows, of any day: a test may run over midnight."""
     async with RawRedis(store.settings.redis_url) as raw:
         today = await _today(raw)
     return await usage_rows(store, organization, today - 1, today + 1)
@@ -122,7 +123,7 @@ async def test_sums_stay_integers_where_floats_would_show_an_exponent(store: Job
 
 
 async def test_a_reader_beside_folds_sees_every_end_once(store: JobStore) -> None:
-    """While ends and folds go on, each reading shows at least what had been confirmed and at most what was begun."""
+    """While ends and folds go on, each reading shows at least the confirmed ends and at most the begun ones."""
     confirmed = begun = 0
     done = asyncio.Event()
 
@@ -167,7 +168,7 @@ async def test_an_end_whose_answer_was_lost_is_counted_once(store: JobStore) -> 
 
 
 async def test_a_late_settle_after_a_forced_cancel_is_counted_once(store: JobStore) -> None:
-    """The worker of a job that was cancelled by force tells what it cost: once, however often it repeats that."""
+    """The worker of a job that was cancelled by force reports its cost: once, however often it repeats that."""
     held = await claim_one(store)
     await store.cancel(held.job_id, force=True)
     assert await _rows(store) == []
@@ -178,7 +179,7 @@ async def test_a_late_settle_after_a_forced_cancel_is_counted_once(store: JobSto
 
 
 async def test_a_replaced_lease_costs_nothing(store: JobStore) -> None:
-    """What a worker says that has lost its lease is in no sum (I4)."""
+    """The report of a worker that has lost its lease is in no sum (I4)."""
     held = await claim_one(store)
     stranger = type(held)(**{name: getattr(held, name) for name in held.__struct_fields__} | {"consumer": "w9"})
     await _end(store, held, _outcome())
@@ -188,7 +189,7 @@ async def test_a_replaced_lease_costs_nothing(store: JobStore) -> None:
 
 
 async def test_a_ledger_that_is_none_keeps_no_job_from_its_end(store: JobStore, raw: RawRedis) -> None:
-    """With a damaged list jobs end, once, and are counted; what was used is not told as if it were all."""
+    """With a damaged list jobs end, once, and are counted; the known usage is not reported as if it were all."""
     today = await _today(raw)
     await raw("SET", LEDGER, "x")
     held = await claim_one(store)
@@ -221,7 +222,7 @@ async def test_sums_that_are_none_cost_nobody_else_anything(store: JobStore, raw
 
 
 async def test_strangers_lines_and_fields_count_as_nothing(store: JobStore, raw: RawRedis) -> None:
-    """What is no line of a ledger and no packed sum spoils neither readings nor folds."""
+    """Values that are no ledger line and no packed sum spoil neither readings nor folds."""
     today = await _today(raw)
     for day in (today, today + 1):
         ill = "", b"\xff\xfe", f"completed {day} org p a:b 1 2", f"completed {day} org p a:b 1 2 3 x 0 0", "completed"
@@ -260,14 +261,14 @@ async def test_a_year_is_read_in_bounded_calls(store: JobStore, raw: RawRedis) -
 
 
 async def test_one_call_answers_a_bounded_number_of_sums(store: JobStore, raw: RawRedis) -> None:
-    """The day with which it would be more comes with the next call; it is met there first, and told as a whole."""
+    """The day with which it would be more comes with the next call; it is met there first, and returned as a whole."""
     sums = [part for project in "pq" for part in (f"{project} a:b", "1 1 1 0 0 0 0")]
     for day in (1, 2):
         await raw("HSET", KEYS.usage("org", day), *sums)
     call = partial(store._calls.run, "usage", organization="org", fields_max=3)
-    (first, lines), later = await call([(1,), (2,)])
+    (first, lines), later = await call([DayItem(1), DayItem(2)])
     assert (sorted(part.decode() for part in first), lines, later) == (sorted(sums), [], b"LATER")
-    assert (await call([(2,)]))[0][0] == first
+    assert (await call([DayItem(2)]))[0][0] == first
 
 
 async def test_names_that_a_caller_thinks_up_make_no_day_longer(store: JobStore, raw: RawRedis) -> None:
@@ -291,7 +292,7 @@ async def test_names_that_a_caller_thinks_up_make_no_day_longer(store: JobStore,
 
 
 async def test_a_sum_that_cannot_be_written_is_counted(store: JobStore, raw: RawRedis) -> None:
-    """Neither a damaged ledger nor a damaged day loses usage in silence: the statistics tell how many jobs lack it."""
+    """Neither a damaged ledger nor a damaged day loses usage in silence: the statistics count the jobs that lack it."""
     today = await _today(raw)
     await raw("SET", LEDGER, "x")
     await _end(store, await claim_one(store), _outcome())

@@ -1,4 +1,4 @@
-"""Who is woken: every script that makes work, or leaves some behind, notifies those who sleep (I1, I8, I12)."""
+"""Wake-ups: every script that makes work, or leaves some behind, wakes a sleeping worker (I1, I8, I12)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from shared.job import RetryReason
 from shared.settings import StoreSettings
-from shared.store.engine.script_calls import LOSSES_MAX
+from shared.store.engine.calls import LOSSES_MAX
 from shared.store.job_store import JobStore, open_store
 from shared.store.results import CallReport
 from shared.store.transitions import Requeue
@@ -116,8 +116,8 @@ SCENES: dict[str, tuple[Scene, set[str]]] = {
     "a retry at once": (_requeue(RetryReason.ERROR), {"job"}),
     "a retry that is due soon": (_requeue(RetryReason.ERROR, SOON_MS), {"look"}),
     "a retry that is due later": (_requeue(RetryReason.ERROR, LATER_MS), set()),
-    "a hand-back": (_requeue(RetryReason.DRAIN), {"job"}),
-    "a hand-back of a suspect": (_requeue(RetryReason.DRAIN, losses=2), {"look"}),
+    "a release": (_requeue(RetryReason.DRAIN), {"job"}),
+    "a release of a suspect": (_requeue(RetryReason.DRAIN, losses=2), {"look"}),
     "a recovery": (_recover, {"look", "job"}),
     "a worker that leaves": (_leave, {"job"}),
     "a due job": (_promote(), {"job"}),
@@ -129,14 +129,16 @@ SCENES: dict[str, tuple[Scene, set[str]]] = {
 
 @pytest.mark.parametrize("scene", SCENES)
 async def test_who_is_woken(store: JobStore, raw: RawRedis, scene: str) -> None:
-    """`job` wakes one worker for work, `look` one for what only a look finds; where nothing is to be done, nobody."""
+    """`job` wakes one worker for work, `look` one for work that only a poll finds; where nothing is to be done,
+    none."""
     prepare, expected = SCENES[scene]
     step = await prepare(store, raw)
     await _check(raw, step, *expected)
 
 
 async def test_what_a_gate_learns_wakes_for_its_jobs(one: JobStore, raw: RawRedis) -> None:
-    """A gate that failed too often opens again while a job waits for it; with nobody waiting nobody is woken."""
+    """A gate that failed too often becomes available while a job waits for it; without a waiting job no worker is
+    woken."""
     await _check(raw, lambda: one.report(A, CallReport.OK), gate=A)
     for _ in range(3):
         await one.report(A, CallReport.FAILED)
@@ -146,7 +148,7 @@ async def test_what_a_gate_learns_wakes_for_its_jobs(one: JobStore, raw: RawRedi
 
 
 async def test_tokens_that_were_not_used_wake(url: str, raw: RawRedis) -> None:
-    """What a call reserved and did not need makes room for the next, which is not left to a timer."""
+    """The part of a reservation that a call did not need makes room for the next, which is not left to a timer."""
     async with open_store(StoreSettings(redis_url=url), client_name="t", routing=routing(A, tpm=60_000)) as store:
         await submit(store, 2, max_tokens=30_000)
         (held,) = await claim(store)
@@ -154,8 +156,8 @@ async def test_tokens_that_were_not_used_wake(url: str, raw: RawRedis) -> None:
 
 
 async def test_throttled_jobs_wake_for_their_deadline_and_for_room(one: JobStore, raw: RawRedis) -> None:
-    """The deadline is nearer than a lease: whoever throttles wakes another, for it may die; a promotion that sees room
-    wakes one; and so does a claim that lets a suspect go which it may not take."""
+    """The deadline is nearer than a lease: the worker that throttles wakes another, because it may die; a promotion
+    that sees room wakes one; and so does a claim that lets a suspect go which it may not take."""
     await submit(one, deadline_ms=1_500)
     (held,) = await claim(one)
     await _check(raw, lambda: reroute(one, held, CallReport.LIMITED, retry_ms=LATER_MS), "look")
@@ -181,7 +183,7 @@ async def test_room_that_is_left_wakes_who_has_the_gate(one: JobStore, raw: RawR
 
 
 async def test_a_job_for_another_workers_gate_wakes_that_one(one: JobStore, raw: RawRedis) -> None:
-    """The caller has not the gate: who has it sleeps on a key of it, which does not stay when nobody comes."""
+    """The caller lacks the gate: workers with it sleep on its key, which expires when none comes."""
     await submit(one, route=(B,))
     assert await claim(one) == []
     assert await _wakes(raw, B) == {"look"}
@@ -189,7 +191,7 @@ async def test_a_job_for_another_workers_gate_wakes_that_one(one: JobStore, raw:
     assert await raw("PTTL", KEYS.prefix("wake") + B) > 0
 
 
-async def test_a_cancel_of_a_running_job_is_told_to_its_worker(url: str, store: JobStore, raw: RawRedis) -> None:
+async def test_a_cancel_of_a_running_job_notifies_its_worker(url: str, store: JobStore, raw: RawRedis) -> None:
     """At once over its channel, and with every renewal until the job ends; the list of requests goes by itself."""
     held = await claim_one(store)
     async with store.control("w1") as channel:
@@ -201,8 +203,8 @@ async def test_a_cancel_of_a_running_job_is_told_to_its_worker(url: str, store: 
 
 
 @pytest.mark.parametrize("end", ["recovered", "cancelled", "completed"])
-async def test_an_end_is_told_with_its_own_number(url: str, store: JobStore, raw: RawRedis, end: str) -> None:
-    """A reader that has all events but the last hears of one that it has not."""
+async def test_an_end_notifies_with_its_own_number(url: str, store: JobStore, raw: RawRedis, end: str) -> None:
+    """A reader that has all events but the last is notified of one that it has not."""
     held = await claim_one(store)
     await store.append(held, 2, "words")
     await raw("HSET", KEYS.job(held.job_id), "losses", LOSSES_MAX)
@@ -214,5 +216,5 @@ async def test_an_end_is_told_with_its_own_number(url: str, store: JobStore, raw
             await store.cancel(held.job_id, force=True)
         else:
             await complete(store, held, number=2)
-        told = (await anext(channel)).decode()
-    assert told == str((await store.events.read(held.job_id, None)).events[-1].id)
+        published = (await anext(channel)).decode()
+    assert published == str((await store.events.read(held.job_id, None)).events[-1].id)

@@ -1,1 +1,1 @@
-"""What several test files need."""
+"""Parts that several test files need."""

@@ -58,7 +58,7 @@ async def open_provider(
 
 
 class Collected(msgspec.Struct):
-    """What a call brought. Exactly one of `completion` and `error` is set."""
+    """Items of a call. Exactly one of `completion` and `error` is set."""
 
     text: str = ""
     thoughts: list[int] = []

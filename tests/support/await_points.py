@@ -35,7 +35,7 @@ class Point(msgspec.Struct, frozen=True):
 
 
 class Fault(msgspec.Struct):
-    """What is to happen when a job comes to a point for the first time. `met`: it has happened."""
+    """The fault for the first job that comes to a point. `met`: it has happened."""
 
     point: Point
     kind: str
@@ -43,7 +43,7 @@ class Fault(msgspec.Struct):
 
 
 class Boom(Exception):
-    """What nobody foresaw."""
+    """An unforeseen error."""
 
 
 @Coroutine.register
@@ -101,7 +101,7 @@ class Watch:
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
-        """Watch the running loop for the length of the block; at its end nobody is deaf any more."""
+        """Watch the running loop for the length of the block; at its end no task is deaf any more."""
         loop = asyncio.get_running_loop()
         loop.set_task_factory(self._make)
         try:
@@ -123,7 +123,7 @@ class Watch:
         return task
 
     def reached(self, task: str, job_id: str, frames: tuple[tuple[str, str, int], ...]) -> str | None:
-        """A job suspends here; what is to happen."""
+        """Note that a job suspends here; returns its fault."""
         point = Point(task, frames)
         self.points.setdefault(job_id, {})[point] = None
         fault = self.faults.get(job_id)
@@ -133,7 +133,7 @@ class Watch:
         return fault.kind
 
     async def release(self) -> None:
-        """Let those that are deaf hear, and wait for their end."""
+        """End the deafness of tasks, and wait for their end."""
         self.released = True
         for task in self.deaf:
             task.cancel()
@@ -154,7 +154,7 @@ def _frames(coroutine: Any) -> tuple[tuple[str, str, int], ...]:
         if frame is not None:
             found.append((frame.f_code.co_filename, frame.f_code.co_qualname, frame.f_lineno))
         inner = getattr(coroutine, "cr_await", None) or getattr(coroutine, "ag_await", None)
-        # The step of an async generator does not tell which generator it is of: ask the frame that iterates.
+        # The step of an async generator does not name its generator: the frame that iterates does.
         if type(inner).__name__.startswith("async_generator_") and frame is not None:
             inner = frame.f_locals.get("stream")
         coroutine = inner

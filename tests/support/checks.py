@@ -1,4 +1,4 @@
-"""The invariants (I1 to I10 in the README) from the inside: what must be true of the keys when all jobs have ended."""
+"""The invariants (I1 to I10 in the README) from the inside: conditions on the keys when all jobs have ended."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shared.store.keys import FIXED, GROUP, Keys
 
 
 class RawRedis:
-    """One plain connection for looking at keys: `await raw("XLEN", key)`."""
+    """One plain connection for reading keys: `await raw("XLEN", key)`."""
 
     def __init__(self, url: str) -> None:
         self._connection = new_connection(RedisSettings(url=url, client_name="check"))
@@ -34,7 +34,7 @@ class RawRedis:
 
 
 async def leaks(url: str) -> list[str]:
-    """What is left over although every job has ended (I5): [] is right.
+    """Keys left over although every job has ended (I5): [] is right.
 
     Pending or waiting entries, delayed members, and keys without a TTL that are not among the fixed ones.
     """
@@ -50,7 +50,7 @@ async def leaks(url: str) -> list[str]:
             if count := await raw("ZCARD", due):
                 found.append(f"{due}: {count} delayed")
         if count := await raw("ZCARD", keys.fixed("throttled_deadlines")):
-            found.append(f"{count} parked")
+            found.append(f"{count} throttled")
         fixed = {keys.fixed(name) for name in FIXED}
         cursor = b"0"
         while True:
@@ -70,7 +70,7 @@ async def counts(url: str) -> dict[str, int]:
 
 
 async def unsettled(url: str, outcomes: Mapping[str, int]) -> list[str]:
-    """What is wrong with counts and keys although every job has ended, with these outcomes (I3, I5): [] is right."""
+    """Faults of counts and keys although every job has ended, with these outcomes (I3, I5): [] is right."""
     counted = await counts(url)
     expected = dict.fromkeys(counted, 0) | dict(outcomes)
     wrong = [] if counted == expected else [f"stats say {counted}, the jobs say {expected}"]

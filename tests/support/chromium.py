@@ -12,7 +12,8 @@ import itertools
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -41,7 +42,7 @@ class Chromium:
         self._flags = [*flags, *FLAGS]
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
-        self._hear: dict[str, Callable[[str, dict[str, Any]], None]] = {}
+        self._receivers: dict[str, Callable[[str, dict[str, Any]], None]] = {}
 
     async def __aenter__(self) -> Chromium:
         from_us, to_browser = os.pipe()
@@ -79,7 +80,7 @@ class Chromium:
         self._transport.close()
         os.close(self._to_browser)
 
-    async def call(self, method: str, *, session: str = "", seconds: float = 15, **params: Any) -> dict[str, Any]:
+    async def call(self, method: str, *, session: str = "", seconds: float = 60, **params: Any) -> dict[str, Any]:
         """Send a command, answer its result. BrowserError when it is refused."""
         number = next(self._numbers)
         message: dict[str, Any] = {"id": number, "method": method, "params": params}
@@ -105,25 +106,31 @@ class Chromium:
                 answer = self._waiting.pop(message["id"])
                 if not answer.done():
                     answer.set_result(message)
-            elif (hear := self._hear.get(message.get("sessionId", ""))) is not None:
-                hear(message["method"], message["params"])
+            elif (receive := self._receivers.get(message.get("sessionId", ""))) is not None:
+                receive(message["method"], message["params"])
         for answer in self._waiting.values():
             if not answer.done():
                 answer.set_exception(BrowserError("the browser ended"))
 
-    async def page(self) -> Page:
-        """A new empty page."""
-        target = (await self.call("Target.createTarget", url="about:blank"))["targetId"]
+    @asynccontextmanager
+    async def page(self) -> AsyncIterator[Page]:
+        """A new empty page with storage, cookies and caches of its own, until the end of the block."""
+        context = (await self.call("Target.createBrowserContext"))["browserContextId"]
+        target = (await self.call("Target.createTarget", url="about:blank", browserContextId=context))["targetId"]
         session = (await self.call("Target.attachToTarget", targetId=target, flatten=True))["sessionId"]
         page = Page(self, session)
-        self._hear[session] = page.received
+        self._receivers[session] = page.received
         for domain in ("Page", "Runtime", "Log"):
             await self.call(f"{domain}.enable", session=session)
-        return page
+        try:
+            yield page
+        finally:
+            del self._receivers[session]
+            await self.call("Target.disposeBrowserContext", browserContextId=context)
 
 
 class Page:
-    """One tab. `complaints`: exceptions, and what the page's scripts warned of."""
+    """One tab. `complaints`: exceptions, and warnings of the page's scripts."""
 
     def __init__(self, browser: Chromium, session: str) -> None:
         self._browser = browser
@@ -171,7 +178,7 @@ class Page:
         return reply["result"].get("value")
 
     async def until(self, expression: str, *, seconds: float = 20) -> Any:
-        """Wait until an expression is true; its value. TimeoutError says what the page shows."""
+        """Wait until an expression is true; its value. TimeoutError has the text of the page."""
         try:
             async with asyncio.timeout(seconds):
                 while not (value := await self.evaluate(expression)):

@@ -1,4 +1,4 @@
-"""Raw connections to a server of this process: what no client library sends."""
+"""Raw connections to a server of this process: bytes that no client library sends."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Connection:
         )
         await self.closed()
 
-    async def told_to_continue(self) -> None:
+    async def asked_to_continue(self) -> None:
         """The server wants the body."""
         async with asyncio.timeout(15):
             assert await self._reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"

@@ -1,4 +1,4 @@
-"""Every query of the dashboard, the recording rules and the alerts, and what they select."""
+"""Every query of the dashboard, the recording rules and the alerts, and their selectors."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def dashboard_queries() -> list[Query]:
 
 
 def rules() -> Iterator[dict[str, Any]]:
-    """Every recording rule and alert, as it stands in its file."""
+    """Every recording rule and alert, as it is in its file."""
     for path in sorted(RULES.glob("*.yml")):
         for group in yaml.safe_load(path.read_text())["groups"]:
             yield from group["rules"]
@@ -53,7 +53,7 @@ def rule_queries() -> list[Query]:
 
 
 def selectors(expression: str) -> set[Selector]:
-    """What an expression reads. ValueError when it is no PromQL."""
+    """Metrics that an expression reads. ValueError when it is no PromQL."""
     found: set[Selector] = set()
 
     def visit(node: promql_parser.Expr) -> None:

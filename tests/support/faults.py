@@ -1,4 +1,4 @@
-"""Makes methods raise what they should never raise."""
+"""Makes methods raise errors that they should never raise."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 
 def breaks(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, times: float) -> Callable[[], int]:
-    """The method raises so often what it should never raise; how often it did."""
+    """Make the method raise an unexpected error so often; yields the count."""
     real: Callable[..., Awaitable[Any]] = getattr(owner, name)
     raised = 0
 

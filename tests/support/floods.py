@@ -1,4 +1,4 @@
-"""Servers whose answers have no end, or are far larger than they look; and what a call of them cost this process."""
+"""Servers whose answers have no end, or are far larger than they look; and the cost of calling them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def bomb(unit: bytes, mebibytes: int, *, before: bytes = b"") -> bytes:
     """A gzip stream of a thousandth of its content, which is `before` and then `unit` again and again."""
     packer = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS | 16)
     head = packer.compress(before) + packer.flush(zlib.Z_FULL_FLUSH)
-    # After a full flush what comes depends on nothing before it, so it may come any number of times.
+    # After a full flush the next bytes depend on nothing before them, so it may come any number of times.
     block = packer.compress(unit * (MIB // len(unit))) + packer.flush(zlib.Z_FULL_FLUSH)
     return head + block * mebibytes
 
@@ -57,12 +57,13 @@ async def flooding(head: bytes, pieces: Iterable[bytes], *, gap_s: float = 0.0) 
 
 
 def endless(piece: bytes) -> Iterable[bytes]:
-    """The same piece for ever."""
+    """The same piece without end."""
     return itertools.repeat(piece)
 
 
 class Strain:
-    """What a block cost the process: `grown_mib` above its memory at the start, `stalled_s` its loop's longest stop."""
+    """Cost of a block for the process: `grown_mib` above its memory at the start, `stalled_s` its loop's longest
+    stop."""
 
     grown_mib = 0.0
     stalled_s = 0.0

@@ -22,7 +22,8 @@ from tests.support.sse import TERMINAL, until_end
 
 @dataclass
 class Seen:
-    """What a front end met. `calls` counts requests, `repeated` why some were sent again: a status or an error's name.
+    """Experience of a front end. `calls` counts requests, `repeated` the reasons for sending some again: a status or an
+    error's name.
 
     `resumed`: further connections for a stream; `slowest`: the longest submit in s, retries and all.
     """
@@ -36,9 +37,9 @@ class Seen:
 
 
 class FrontEnd:
-    """Calls to gateways and streams from notifiers, by their addresses; `seen` tells what was met.
+    """Calls to gateways and streams from notifiers, by their addresses; `seen` records the answers.
 
-    A reader whose stream broke comes back after `pause_s`; None: after the wait that the notifier told it.
+    A reader whose stream broke comes back after `pause_s`; None: after the wait that the notifier asks for.
     """
 
     def __init__(
@@ -58,7 +59,8 @@ class FrontEnd:
     async def _call(
         self, method: str, path: str, good: Collection[int], *, busy: Collection[int] = (503,), **more: Any
     ) -> httpx.Response:
-        """The first answer with a `good` status; repeats what a client may repeat. AssertionError for other answers."""
+        """The first answer with a `good` status; repeats requests that a client may repeat. AssertionError for other
+        answers."""
         while True:
             self.seen.calls += 1
             try:
@@ -86,7 +88,7 @@ class FrontEnd:
         await self._call("POST", f"/api/ai/jobs/{job_id}/cancel", (200, 202, 409))
 
     async def end_or_loss(self, job_id: str) -> dict[str, Any] | None:
-        """The job's status once it has ended; None when nobody knows the job any more."""
+        """The job's status once it has ended; None when the job is unknown."""
         while True:
             answer = await self._call("GET", "/api/ai/job-status", (200, 404), params={"jobId": job_id, "wait": 10})
             if answer.status_code == 404:

@@ -1,4 +1,4 @@
-"""Two gates, and what a worker does to them through the store."""
+"""Two gates, and a worker's calls for them through the store."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def routing(*chain: str, rpm: int = 0, tpm: int = 0, failures: int = 3) -> Routi
 async def reroute(
     store: JobStore, held: Claim, report: CallReport, *others: str, gate: str = A, retry_ms: int | None = None
 ) -> tuple[str, str]:
-    """What becomes of a job whose call failed: the state and the gate."""
+    """Outcome of a job whose call failed: the state and the gate."""
     found = await store.reroute(Reroute(held, gate, report, retry_after_ms=retry_ms, candidates=others, spent=None))
     return found.state, found.gate
 
 
 async def close(store: JobStore, *, ms: int = 60_000, consumer: str = "closer") -> str:
-    """Close gate A by a job that was told to wait; its id."""
+    """Block gate A by a job that got a retry-after; returns its id."""
     (job_id,) = await submit(store)
     (held,) = await claim(store, 1, consumer)
     assert await reroute(store, held, CallReport.LIMITED, retry_ms=ms) == ("throttled", "")
@@ -36,7 +36,7 @@ async def close(store: JobStore, *, ms: int = 60_000, consumer: str = "closer") 
 
 
 async def block(store: JobStore, *gates: str, ms: int = 60_000) -> None:
-    """The providers say when to come back; whatever waits or comes is throttled."""
+    """The providers say when to come back; waiting and new jobs are throttled."""
     for gate in gates:
         await store.report(gate, CallReport.LIMITED, retry_after_ms=ms)
 

@@ -56,7 +56,7 @@ async def _until_live(client: httpx.AsyncClient, serving: asyncio.Task[None]) ->
 
 
 async def subscribed(redis_url: str, channel: str) -> None:
-    """Wait until somebody listens to a channel."""
+    """Wait until a channel has a subscriber."""
     async with RawRedis(redis_url) as raw, asyncio.timeout(15):
         while not (await raw("PUBSUB", "NUMSUB", channel))[1]:
             await asyncio.sleep(0.01)

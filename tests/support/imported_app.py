@@ -1,7 +1,8 @@
 """Serves an application the way Vercel's Python runtime does: the module is loaded from its file, uvicorn serves it.
 
-`python -m tests.support.imported_app services/gateway/asgi.py PORT auto`. The application must pass for ASGI by what
-the runtime looks at: an async callable with three parameters (vercel/vercel, python/vercel-runtime, resolver.py).
+`python -m tests.support.imported_app services/gateway/asgi.py PORT auto`. The application must pass for ASGI by the
+properties that the runtime checks: an async callable with three parameters (vercel/vercel, python/vercel-runtime,
+resolver.py).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def load(path: Path) -> ModuleType:
 
 
 def application(path: Path) -> Any:
-    """The module's `app`, after the runtime's check of what it is."""
+    """The module's `app`, after the runtime's check of its kind."""
     app = load(path).app
     assert not hasattr(app, "asgi")
     assert inspect.iscoroutinefunction(app.__call__)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from shared.job import Claim, JobError, JobSpec, JobStatus, NewJob, Outcome, RetryReason, new_job_id
+from shared.job import Claim, JobError, JobSpec, JobStatus, Outcome, RetryReason, new_job_id
 from shared.store.job_store import JobStore
-from shared.store.transitions import Finish, Requeue
+from shared.store.transitions import Finish, Requeue, Submit
 
 WORKER = "worker-1"
 
 
 class JobLife:
-    """One job. `text` is what its present lease has written; `events` the kinds a reader must have seen so far."""
+    """One job. `text` is that of its present lease; `events` the kinds a reader must have seen so far."""
 
     def __init__(self, store: JobStore, *, organization_id: str = "org-1") -> None:
         self._store = store
@@ -31,7 +31,7 @@ class JobLife:
     async def submit(self) -> JobLife:
         """Queue it."""
         spec = JobSpec(project_id="p", user_id="u", organization_id=self.organization_id, prompt="write")
-        await self._store.submit(NewJob(id=self.id, spec=spec))
+        await self._store.submit(Submit(id=self.id, spec=spec))
         self.events.append("queued")
         return self
 

@@ -1,4 +1,4 @@
-"""Starts the stand-in of `llm_server.py` in a process of its own, tells it what to do and asks what it saw."""
+"""Starts the stand-in of `llm_server.py` in a process of its own, sets its behaviour and reads its calls."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Stats(msgspec.Struct):
 
 
 class LlmServer:
-    """A running stand-in. `openai_url` and `anthropic_url` are what OPENAI_BASE_URL and ANTHROPIC_BASE_URL take."""
+    """A running stand-in. `openai_url` and `anthropic_url` are values for OPENAI_BASE_URL and ANTHROPIC_BASE_URL."""
 
     def __init__(self, port: int, client: httpx.AsyncClient) -> None:
         self.openai_url = f"http://127.0.0.1:{port}/v1"
@@ -109,11 +109,3 @@ async def llm_server_at(port: int) -> AsyncIterator[LlmServer]:
         server = LlmServer(port, client)
         await server.reset()
         yield server
-
-
-@asynccontextmanager
-async def running_llm_server() -> AsyncIterator[LlmServer]:
-    """A stand-in of its own for the length of the block."""
-    with llm_server_process() as port:
-        async with llm_server_at(port) as server:
-            yield server

@@ -1,4 +1,4 @@
-"""What the stand-in for OpenAI and Anthropic is told, what it has seen, and how a test asks for both."""
+"""Behaviour and records of the simulated OpenAI and Anthropic server, and a test's access to both."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class Refusal(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Behaviour(msgspec.Struct, forbid_unknown_fields=True):
-    """How calls of a model are answered.
+    """Answers to calls of a model.
 
     `tokens` pieces of text, `gap_s` apart, the first after `first_token_s` and up to `first_spread_s` more, at random.
     `stamped`: each is `llm_dialects.STAMP` with the moment it is written. After `cut_after` pieces the stream ends
     as `cut` says. `raw`: send these strings as the body instead, then do as `cut` says (None: end it in order).
-    `content_type`: of an answer. `refuses`: what calls may not hold, in this order. `endless`: with a gap, the
+    `content_type`: of an answer. `refuses`: fields that calls may not have, in this order. `endless`: with a gap, the
     pieces come again and again, until `/_release`.
     """
 
@@ -78,7 +78,7 @@ class Call(msgspec.Struct):
 
 
 class State:
-    """What the server was told and what it has seen."""
+    """The server's behaviour and its records."""
 
     def __init__(self) -> None:
         self.reset()
@@ -119,7 +119,7 @@ class State:
 
 
 class Control:
-    """What a test may ask, all with POST or GET alike.
+    """Routes for a test, all with POST or GET alike.
 
     `/_behaviour?model=NAME` (none: every model) takes a `Behaviour`; `/_calls?model=NAME` answers the `Call`s;
     `/_stats` answers `calls`, streams `open` and at their `peak`, `connections`; `/_release` ends the endless streams;

@@ -1,4 +1,4 @@
-"""Bodies of answers, event by event, for what the stand-in sends as `raw`."""
+"""Bodies of answers, event by event, for answers that the simulated server sends as `raw`."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def failure(dialect: str, status: int) -> dict[str, Any]:
         400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error",
         413: "request_too_large", 429: "rate_limit_error", 529: "overloaded_error",
     }  # fmt: skip
-    error: dict[str, Any] = {"type": types.get(status, "api_error"), "message": "the stand-in was told to fail"}
+    error: dict[str, Any] = {"type": types.get(status, "api_error"), "message": "the simulated server fails on purpose"}
     if dialect == "openai":
         return {"error": {**error, "param": None, "code": None}}
     return {"type": "error", "error": error, "request_id": "req_1"}

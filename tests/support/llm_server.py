@@ -1,4 +1,4 @@
-"""A fast stand-in for OpenAI and Anthropic that does as it is told: `python -m tests.support.llm_server --port N`.
+"""A fast simulated OpenAI and Anthropic server with a set behaviour: `python -m tests.support.llm_server --port N`.
 
 Base URLs: `http://127.0.0.1:N/v1` for OpenAI (chat completions), `http://127.0.0.1:N` for Anthropic (messages); both
 stream only. Under `/_` it is controlled, see `llm_behaviour.Control`; `tests/support/llm.py` has a client.
@@ -155,11 +155,11 @@ class Connection(asyncio.Protocol):
         else:
             self._next(pieces, 0, first, behaviour, finish)
 
-    def _next(self, pieces: list[bytes], written: int, due: float, told: Behaviour, finish: partial[None]) -> None:
+    def _next(self, pieces: list[bytes], written: int, due: float, behaviour: Behaviour, finish: partial[None]) -> None:
         loop, call = asyncio.get_running_loop(), self._call
         if call is None:
             return
-        if told.gap_s == 0 or (written >= len(pieces) and not told.endless):
+        if behaviour.gap_s == 0 or (written >= len(pieces) and not behaviour.endless):
             self._write(b"".join(pieces[written:]))
             call.tokens = max(written, len(pieces))
             finish()
@@ -169,7 +169,9 @@ class Connection(asyncio.Protocol):
             written += 1
             call.tokens = written
         # Absolute times: a busy server catches up instead of slowing every stream.
-        self._timer = loop.call_at(due + told.gap_s, self._next, pieces, written, due + told.gap_s, told, finish)
+        self._timer = loop.call_at(
+            due + behaviour.gap_s, self._next, pieces, written, due + behaviour.gap_s, behaviour, finish
+        )
 
     def _write(self, pieces: bytes) -> None:
         if self._stamped:

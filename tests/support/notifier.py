@@ -27,7 +27,7 @@ class RunningNotifier:
         return f"{self.url}/api/ai/job-events?jobId={job_id}"
 
     async def connections(self) -> int:
-        """How many streams it says are open."""
+        """Number of open streams, by its metric."""
         return int(await self.metric("presswork_sse_connections"))
 
     async def metric(self, name: str) -> float:

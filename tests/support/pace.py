@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 
 async def beats(per_second: float) -> AsyncIterator[int]:
-    """0, 1, 2 and so on for ever; a caller that was late catches up."""
+    """0, 1, 2 and so on without end; a caller that was late catches up."""
     clock = asyncio.get_running_loop().time
     due, number = clock(), 0
     while True:

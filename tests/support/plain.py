@@ -1,4 +1,4 @@
-"""HTTP on loopback: nobody looks at a certificate."""
+"""HTTP on loopback: no certificate is checked."""
 
 from __future__ import annotations
 

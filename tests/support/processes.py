@@ -36,7 +36,10 @@ def free_port() -> int:
 
 
 class ServiceProcess:
-    """One service in a process of its own; its log is a file, its port stays the same over restarts."""
+    """One service in a process of its own; its log is a file, its port stays the same over restarts.
+
+    `settings`: its environment as it was given. `signalled`: it was sent a signal, ever.
+    """
 
     def __init__(
         self, name: str, environment: Mapping[str, str], log: Path, *, command: Sequence[str] | None = None
@@ -45,8 +48,10 @@ class ServiceProcess:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = log
+        self.settings = dict(environment)
+        self.signalled = False
         self._command = list(command or [sys.executable, "-m", f"services.{name}"])
-        # Nothing of this machine's environment may change what is tested.
+        # Nothing of this machine's environment may change the tested behaviour.
         self._environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),
@@ -66,6 +71,12 @@ class ServiceProcess:
     def set(self, **settings: str) -> None:
         """Change its environment, from the next start on."""
         self._environment |= settings
+        self.settings |= settings
+
+    @property
+    def started(self) -> bool:
+        """Whether it was ever started."""
+        return self._process is not None
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
@@ -92,6 +103,7 @@ class ServiceProcess:
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to a process that still runs."""
+        self.signalled = True
         if self.process.poll() is None:
             self.process.send_signal(number)
 

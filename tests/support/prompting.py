@@ -1,4 +1,4 @@
-"""What tests read out of a brief."""
+"""Parts of a brief, for tests."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import hiredis
 
 
 class QuotaProxy:
-    """`refused` counts what was answered with the refusal, by command."""
+    """`refused` counts the refused commands, by name."""
 
     def __init__(self, target: str) -> None:
         self._target = urlsplit(target)

@@ -1,4 +1,4 @@
-"""What readers saw of jobs, and what is wrong with it."""
+"""Events that readers saw of jobs, and breaches in them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.sse import TERMINAL
 
 @dataclass
 class Reading:
-    """What one reader saw of one job: (id, event, data) in order; `gaps` counts explicit gaps."""
+    """Events that one reader saw of one job: (id, event, data) in order; `gaps` counts explicit gaps."""
 
     job_id: str
     events: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
@@ -23,7 +23,7 @@ class Reading:
         return [kind for _, kind, _ in self.events]
 
     def problems(self) -> list[str]:
-        """Breaches of I2 and I10 in what was seen; [] is right."""
+        """Breaches of I2 and I10 in the seen events; [] is right."""
         found = []
         ids = [event_id for event_id, _, _ in self.events]
         if len(set(ids)) != len(ids):
@@ -41,8 +41,8 @@ class Reading:
         return found
 
 
-def told_otherwise(readings: Sequence[Reading], ends: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Breaches in what was read, and where its end differs from the job's status in `ends`; [] is right."""
+def contradictions(readings: Sequence[Reading], ends: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Breaches in the read events, and ends that differ from the job's status in `ends`; [] is right."""
     found = []
     for reading in readings:
         found += reading.problems()

@@ -1,4 +1,5 @@
-"""Writes the lists and tables of docs/redis-requirements.md: `python -m tests.support.redis_page`.
+"""Writes the lists and tables of docs/redis-requirements.md, and the rules of deploy/redis/rules.acl:
+`python -m tests.support.redis_page`.
 
 They are the rows that tests/services/test_redis_requirements.py tries.
 """
@@ -13,6 +14,10 @@ from shared.store.preflight.requirements import Role, acl
 from tests.support.processes import ROOT
 from tests.support.redis_rows import REFUSALS, SERVERS, USERS, UserRow
 
+RULES: Final = ROOT / "deploy" / "redis" / "rules.acl"
+DURABLE: Final = {Role.GATEWAY: " +wait +waitaof"}
+"""Rights for any DURABILITY: settings must not need other users."""
+
 PATH: Final = ROOT / "docs" / "redis-requirements.md"
 _BLOCK: Final = re.compile(r"(<!-- written by make docs: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -21,6 +26,13 @@ def written(text: str) -> str:
     """The page with its lists and tables as they must be."""
     blocks = {"users": _users(), "lacks": _lacks(), "servers": _servers(), "refusals": _refusals()}
     return _BLOCK.sub(lambda found: f"{found[1]}\n{blocks[found[2]]}\n{found[3]}", text)
+
+
+def rules() -> str:
+    """The users of Compose and Kubernetes without their passwords, a line each as an ACL file has them."""
+    lines = (f"user {role.value} {' '.join(acl(role, Keys()))}{DURABLE.get(role, '')}\n" for role in Role)
+    head = "# Written by make docs. The smallest rights of each service, see docs/redis-requirements.md.\n"
+    return head + "".join(lines)
 
 
 def _users() -> str:
@@ -48,3 +60,4 @@ def _refusals() -> str:
 
 if __name__ == "__main__":
     PATH.write_text(written(PATH.read_text(encoding="utf-8")), encoding="utf-8")
+    RULES.write_text(rules(), encoding="utf-8")

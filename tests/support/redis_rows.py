@@ -1,5 +1,5 @@
-"""What a Redis user or server may lack: how a test takes it away, and the words that must name it. One row of
-docs/redis-requirements.md each."""
+"""Rights and settings that a Redis user or server may lack: how a test takes each away, and the words that must name
+it. One row of docs/redis-requirements.md each."""
 
 from __future__ import annotations
 
@@ -58,4 +58,4 @@ REFUSALS: Final = {
     "READONLY": "this server is a read-only replica",
     "max number of clients reached": "the server has as many clients as its maxclients allows",
 }
-"""What a server that is fit may refuse later, and the line that tells of it."""
+"""Later refusals of a suitable server, and the line that reports each."""

@@ -22,6 +22,7 @@ PARTS: Final = {
     "services.worker": "worker",
     "services.notifier": "notifier",
     "shared.streams": "event streams",
+    "shared.identity": "callers",
     "shared.server": "HTTP server",
     "shared.http": "HTTP",
     "shared.store": "store",
@@ -81,11 +82,11 @@ def _picture(graph: grimp.ImportGraph) -> str:
 
 
 def _rooms(graph: grimp.ImportGraph) -> str:
-    """One row for each package: its purpose, its size, and the packages that it imports."""
+    """One row for each package: its purpose, and what it imports: packages, and single files of a package around it."""
     imports: dict[str, set[str]] = defaultdict(set)
     for module in graph.modules:
         for other in graph.find_modules_directly_imported_by(module):
-            imports[_room(module)].add(_room(other))
+            imports[_room(module)].add(_imported(_room(module), other))
     rooms = sorted({_room(module) for module in graph.modules if module != "services"})
     rows = (
         f"| `{_path(room)}` | {_purpose(room)} | {', '.join(f'`{_short(room, other)}`' for other in others)} |\n"
@@ -99,14 +100,22 @@ def _room(module: str) -> str:
     return module if (ROOT / module.replace(".", "/")).is_dir() else module.rpartition(".")[0]
 
 
+def _imported(room: str, other: str) -> str:
+    """The room of an imported module, or the module itself where that room is around the importer: a room may know a
+    file beside it, though not the house."""
+    around = _room(other)
+    return other if room.startswith(f"{around}.") and around not in ("shared", other) else around
+
+
 def _path(room: str) -> str:
-    return room.replace(".", "/")
+    path = room.replace(".", "/")
+    return path if (ROOT / path).is_dir() else f"{path}.py"
 
 
 def _short(room: str, other: str) -> str:
     """The name of a room without the beginning that it shares with its importer's service."""
-    own = ".".join(room.split(".")[:2])
-    return _path(other.removeprefix(f"{own}.") if other.startswith(f"{own}.") else other)
+    own = "/".join(room.split(".")[:2])
+    return _path(other).removeprefix(f"{own}/")
 
 
 def _purpose(room: str) -> str:

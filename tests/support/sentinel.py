@@ -18,7 +18,7 @@ from tests.support.tls import Authority
 
 MASTER_NAME: Final = "queue"
 DOWN_MS: Final = 1500
-"""How long a master must be silent to be replaced. A machine under load must not reach it by accident."""
+"""Silence after which a master is replaced, in ms. A machine under load must not reach it by accident."""
 
 
 def _lines(options: tuple[str, ...]) -> list[str]:
@@ -71,6 +71,12 @@ class Sentinel:
         """One command."""
         async with RawRedis(self.url) as raw:
             return await raw(*command)
+
+    async def master(self) -> tuple[int, int]:
+        """When the master that it knows was agreed on, as an epoch, and its port."""
+        flat = await self.ask("SENTINEL", "MASTER", MASTER_NAME)
+        fields = dict(zip(flat[::2], flat[1::2], strict=True))
+        return int(fields[b"config-epoch"]), int(fields[b"port"])
 
     async def knows_all(self, replicas: int) -> bool:
         """Whether it has found the replicas and both other sentinels."""

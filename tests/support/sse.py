@@ -1,4 +1,4 @@
-"""A client of server-sent events that does what EventSource does, and lets a test cut, stall and resume it."""
+"""A client of server-sent events that behaves as EventSource, and lets a test cut, stall and resume it."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ class Stream:
 async def until_end(urls: Iterable[str], *, pause_s: float | None = 0.05) -> AsyncIterator[Event]:
     """A job's events up to its end, over as many connections as it takes, resuming as EventSource does.
 
-    `urls`: one for each connection. `pause_s`: the wait between them; None: what the server told.
+    `urls`: one for each connection. `pause_s`: the wait between them; None: as the server asks.
     AssertionError for an answer that is neither a stream nor the 204 of a stream that was read to its end.
     """
     last_id, pause = "", 0.2 if pause_s is None else pause_s

@@ -21,7 +21,7 @@ from tests.support.readings import Reading
 
 @dataclass
 class Stack:
-    """A running system. `environment` is what every service got; `front` calls all gateways and notifiers in turn."""
+    """A running system. `environment` is that of every service; `front` calls all gateways and notifiers in turn."""
 
     server: EmbeddedServer
     services: list[ServiceProcess]
@@ -89,6 +89,18 @@ class Stack:
 
 
 @asynccontextmanager
+async def open_stack(
+    server: EmbeddedServer, services: list[ServiceProcess], environment: dict[str, str], *, pause_s: float | None = 0.1
+) -> AsyncIterator[Stack]:
+    """Services that run already. `pause_s`: see `FrontEnd`."""
+    # The pool looks at each connection it keeps at every call, so it keeps few.
+    limits = httpx.Limits(max_connections=400, max_keepalive_connections=20)
+    async with httpx.AsyncClient(verify=NO_TLS, timeout=15.0, limits=limits) as client:
+        urls = [[service.url for service in services if service.name == name] for name in ("gateway", "notifier")]
+        yield Stack(server, services, client, FrontEnd(client, *urls, pause_s=pause_s), environment)
+
+
+@asynccontextmanager
 async def running_stack(
     server: EmbeddedServer,
     folder: Path,
@@ -109,8 +121,4 @@ async def running_stack(
             exits.push_async_exit(service)
         for service in services:
             await service.ready()
-        # The pool looks at each connection it keeps at every call, so it keeps few.
-        limits = httpx.Limits(max_connections=400, max_keepalive_connections=20)
-        client = await exits.enter_async_context(httpx.AsyncClient(verify=NO_TLS, timeout=15.0, limits=limits))
-        urls = [[service.url for service in services if service.name == name] for name in ("gateway", "notifier")]
-        yield Stack(server, services, client, FrontEnd(client, *urls, pause_s=pause_s), environment)
+        yield await exits.enter_async_context(open_stack(server, services, environment, pause_s=pause_s))

@@ -8,11 +8,11 @@ from functools import partial
 from typing import Any, TypeVar
 
 from shared.errors import StoreUnavailable
-from shared.job import Claim, JobError, JobSpec, JobStatus, NewJob, Outcome, Priority, new_job_id
+from shared.job import Claim, JobError, JobSpec, JobStatus, Outcome, Priority, new_job_id
 from shared.store.job_store import JobStore
 from shared.store.keys import FIXED, GROUP, QUEUES, Keys
 from shared.store.reading.usage import UsageRow
-from shared.store.transitions import Finish
+from shared.store.transitions import Finish, Submit
 from tests.support.checks import RawRedis
 
 KEYS = Keys()
@@ -23,12 +23,12 @@ POLL = 9
 ERROR = JobError(type="ProviderUnavailable", message="try later", retryable=True)
 
 
-def new_job(priority: str = "normal", *, organization: str = "org", **more: Any) -> NewJob:
-    """A small job. Fields of `NewJob` (delay_ms, …) and of its spec (max_attempts, …) by name."""
+def new_job(priority: str = "normal", *, organization: str = "org", **more: Any) -> Submit:
+    """A small job. Fields of `Submit` (delay_ms, …) and of its spec (max_attempts, …) by name."""
     of_spec = {name: more.pop(name) for name in list(more) if name in JobSpec.__struct_fields__}
     of_spec = {"project_id": "p", "user_id": "u", "prompt": "x"} | of_spec
     spec = JobSpec(organization_id=organization, priority=Priority(priority), **of_spec)
-    return NewJob(id=new_job_id(), spec=spec, **more)
+    return Submit(id=new_job_id(), spec=spec, **more)
 
 
 async def usage_rows(store: JobStore, organization: str, first_day: int, last_day: int) -> list[UsageRow]:
@@ -56,7 +56,7 @@ async def submit(store: JobStore, count: int = 1, priority: str = "normal", **mo
 
 
 async def claim(store: JobStore, limit: int = 50, consumer: str = "w1", **more: Any) -> list[Claim]:
-    """Claim as a worker that holds nothing and looks everywhere."""
+    """Claim as a worker that holds nothing and polls everything."""
     options = {"poll": True, "suspect": True, **more}
     return (await store.claim(consumer, limit, **options)).claims
 
@@ -73,14 +73,14 @@ async def complete(store: JobStore, held: Claim, text: str = "text", *, number: 
 
 
 async def make_stale(raw: RawRedis, *claims: Claim) -> None:
-    """Make leases look as if nobody had renewed them for a minute."""
+    """Make leases look as if they had not been renewed for a minute."""
     for held in claims:
         stream = KEYS.fixed(QUEUES[held.token[0]])
         await raw("XCLAIM", stream, GROUP, held.consumer, 0, held.token[1:], "IDLE", STALE_MS, "JUSTID")
 
 
 async def lose(store: JobStore, raw: RawRedis, *claims: Claim) -> None:
-    """All these leases go stale and somebody else finds them."""
+    """Make all these leases stale and let another worker recover them."""
     await make_stale(raw, *claims)
     await store.maintenance.recover("finder", [])
 
@@ -127,12 +127,12 @@ async def error_of(store: JobStore, job_id: str) -> str:
 
 
 async def unblock_gate(raw: RawRedis, gate: str) -> None:
-    """Let the time pass for which a gate is closed."""
+    """Let the time pass for which a gate is blocked."""
     values = (await raw("HGET", KEYS.fixed("gates"), gate)).decode().split()
     seconds, micros = await raw("TIME")
     now = int(seconds) * 1000 + int(micros) // 1000
     passed = max(int(values[0]) - now, 0)
-    # closed_until, …, ramp_from, used, requests: see gate_states.lua. Its queue is to be looked at now.
+    # closed_until, …, ramp_from, used, requests: see gate_states.lua. Its throttle set is to be polled now.
     for i in (0, 4, 6):
         values[i] = str(int(values[i]) - passed)
     if len(values) > POLL:
@@ -155,7 +155,7 @@ async def drain(store: JobStore, consumer: str = "drain") -> int:
 
 
 async def breaches(store: JobStore, raw: RawRedis, accepted: Sequence[str]) -> list[str]:
-    """What is wrong with the keys while jobs live (I1, I3, I5): [] is right.
+    """Faults of the keys while jobs live (I1, I3, I5): [] is right.
 
     Every accepted job has a record; every live record is named by exactly one entry or delayed member, and those name
     nothing else; the counts of all states add up; every key of an ended job has a TTL.
@@ -287,7 +287,7 @@ async def _leaked(raw: RawRedis) -> list[str]:
 
 class FaultyTransport:
     """Stands before the store's socket. `lose(verb)`: the next call of that script takes effect, its answer is lost.
-    `delay(verb)`: the next call is kept and runs only at `deliver`, after its caller was told that it failed."""
+    `delay(verb)`: the next call is kept and runs only at `deliver`, after its caller got an error."""
 
     def __init__(self, store: JobStore) -> None:
         self._inner = store._calls.scripts._transport
@@ -306,7 +306,7 @@ class FaultyTransport:
         self._held.add(verb)
 
     async def deliver(self) -> list[Any]:
-        """Run what was kept back, as a server does that wakes from a stall."""
+        """Run the kept calls, as a server does that wakes from a stall."""
         kept, self._kept = self._kept, []
         return [await self._inner.execute(*command) for command in kept]
 

@@ -1,4 +1,4 @@
-"""Certificates of a private authority, made by the openssl command, and what servers need to be told of them."""
+"""Certificates of a private authority, made by the openssl command, and the servers' settings for them."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _CURVE: Final = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-
 
 
 def why_not() -> str:
-    """What this machine lacks for servers with TLS; empty when nothing."""
+    """The part that this machine lacks for servers with TLS; empty for none."""
     if REDIS is None:
         return "redis-server is not installed"
     if shutil.which("openssl") is None:
         return "the openssl command is not installed"
     # It stops at the first line that it does not know, so it starts in no case.
-    told = subprocess.run([REDIS, "-"], input=b"tls-port 0\nno-such-line\n", capture_output=True, check=False)
-    return "redis-server was built without TLS" if b"tls-port" in told.stdout + told.stderr else ""
+    process = subprocess.run([REDIS, "-"], input=b"tls-port 0\nno-such-line\n", capture_output=True, check=False)
+    return "redis-server was built without TLS" if b"tls-port" in process.stdout + process.stderr else ""
 
 
 class Authority:

@@ -6,133 +6,21 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from redis.exceptions import RedisError
 
-from shared.errors import StoreUnavailable
-from shared.job import Claim
 from shared.store.connection.url import SLOTS, slot
 from shared.store.embedded.server import EmbeddedServer
-from shared.store.job_store import JobStore
 from shared.store.keys import Keys
 from tests.support.checks import RawRedis
+from tests.support.fail_over import Servers, ask
 from tests.support.processes import free_port
 from tests.support.sentinel import DOWN_MS, MASTER_NAME, Sentinel
 from tests.support.tls import Authority
 
 _REPLICATION: Final = ("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1")
-
-
-async def claimed_anew(store: JobStore, consumer: str, limit: int = 1, seconds: float = 40.0) -> list[Claim]:
-    """The next jobs after a server came back or another took over, as a worker gets them: a lost answer is asked for
-    again, and the first claims may only give entries from before new names."""
-    known: list[str] | None = None
-    async with asyncio.timeout(seconds):
-        while True:
-            try:
-                claimed = await store.claim(consumer, limit, poll=True, suspect=True, known=known)
-            except StoreUnavailable:
-                known = []
-                await asyncio.sleep(0.05)
-                continue
-            if claimed.claims:
-                return claimed.claims
-            assert claimed.more
-
-
-async def ask(server: EmbeddedServer, *command: str | int) -> Any:
-    """One command to one server over its own socket, whatever its role."""
-    async with RawRedis(server.url) as raw:
-        return await raw(*command)
-
-
-async def info(server: EmbeddedServer, section: str) -> dict[str, str]:
-    """One section of INFO; {} while the server is away."""
-    try:
-        text = (await ask(server, "INFO", section)).decode()
-    except (RedisError, OSError, TimeoutError):
-        return {}
-    return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-
-
-class Servers:
-    """Servers of which one is the master of all jobs. `url` is what REDIS_URL must be."""
-
-    def __init__(self, url: str, servers: list[EmbeddedServer], sentinels: list[Sentinel] | None = None) -> None:
-        self.url = url
-        self.servers = servers
-        self.sentinels = sentinels or []
-
-    async def master(self, *, other_than: EmbeddedServer | None = None, seconds: float = 80.0) -> EmbeddedServer:
-        """The server that serves the jobs, once it does. TimeoutError when none does."""
-        async with asyncio.timeout(seconds):
-            while True:
-                for server in self.servers:
-                    if server is not other_than and server.running and await self._serves(server):
-                        return server
-                await asyncio.sleep(0.05)
-
-    async def _serves(self, server: EmbeddedServer) -> bool:
-        if (await info(server, "replication")).get("role") != "master":
-            return False
-        try:
-            async with asyncio.timeout(1.0):
-                await ask(server, "EXISTS", Keys().fixed("round_robin"))  # another slot's master answers MOVED
-        except (RedisError, OSError, TimeoutError):
-            return False
-        return True
-
-    async def replicas(self) -> list[EmbeddedServer]:
-        """The master's replicas."""
-        master = await self.master()
-        found = []
-        for server in self.servers:
-            if server is not master and (await info(server, "replication")).get("master_port") == str(master.port):
-                found.append(server)
-        return found
-
-    async def in_sync(self, count: int = 1, seconds: float = 40.0) -> None:
-        """Wait until so many replicas have all that the master has."""
-        master = await self.master()
-        async with asyncio.timeout(seconds):
-            while True:
-                replication = await info(master, "replication")
-                offset = replication.get("master_repl_offset", "")
-                lines = [replication.get(f"slave{i}", "") for i in range(len(self.servers))]
-                if sum(f"state=online,offset={offset}," in line for line in lines) >= count:
-                    return
-                await asyncio.sleep(0.05)
-
-    async def cut_off(self) -> None:
-        """From now on the master's writes reach no replica, although everybody lives. `kill_master` ends that."""
-        for replica in await self.replicas():
-            replica.pause()
-        # What is sent to a stopped process is still read later; a link that is gone is not.
-        await ask(await self.master(), "CLIENT", "KILL", "TYPE", "replica")
-
-    async def kill_master(self) -> EmbeddedServer:
-        """Kill it, let the replicas go on, and answer the new master once it serves."""
-        old = await self.master()
-        old.kill()
-        for server in self.servers:
-            if server.running:
-                server.resume()
-        return await self.master(other_than=old)
-
-    async def hand_over(self) -> EmbeddedServer:
-        """Make a replica the master while the old one lives on as its replica; answers the old one."""
-        old = await self.master()
-        if self.sentinels:
-            await self.sentinels[0].ask("SENTINEL", "FAILOVER", MASTER_NAME)
-        else:
-            await ask((await self.replicas())[0], "CLUSTER", "FAILOVER")
-        await self.master(other_than=old)
-        async with asyncio.timeout(40):
-            while (await info(old, "replication")).get("role") != "slave":
-                await asyncio.sleep(0.05)
-        return old
 
 
 def _server(folder: Path, binary: Path | None, *options: str, tls: Authority | None = None) -> EmbeddedServer:
@@ -146,7 +34,7 @@ def _url(kind: str, tls: Authority | None, rest: str) -> str:
 
 
 class Pair(NamedTuple):
-    """A master and its replica, with nobody who would let the replica take over."""
+    """A master and its replica, without a process that would let the replica take over."""
 
     master: EmbeddedServer
     replica: EmbeddedServer
@@ -177,7 +65,7 @@ async def running_cluster(
             node = _server(folder / f"node-{number}", binary, *options, tls=tls)
             nodes.append((running.enter_context(node), bus))
         hosts = ",".join(f"127.0.0.1:{node.port}" for node, _ in nodes)
-        servers = Servers(_url("cluster", tls, hosts), [node for node, _ in nodes])
+        servers = Servers(_url("cluster", tls, hosts), [node for node, _ in nodes], replicas=replicas)
         await _make_cluster(nodes, masters)
         await servers.in_sync(replicas)
         yield servers
@@ -200,7 +88,7 @@ async def _make_cluster(nodes: list[tuple[EmbeddedServer, int]], masters: int) -
                 try:
                     await ask(replica, "CLUSTER", "REPLICATE", owner_id)
                     break
-                except RedisError:  # it has not heard of the owner yet
+                except RedisError:  # it does not know the owner yet
                     await asyncio.sleep(0.05)
         for node, _ in nodes:
             while (await _cluster_info(node)) != ("ok", str(len(nodes))):
@@ -248,7 +136,7 @@ async def running_sentinels(
                     await asyncio.sleep(0.05)
         hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in sentinels)
         url = _url("sentinel", tls, f"{user}{hosts}/{MASTER_NAME}")
-        servers = Servers(url, [master, *followers], sentinels)
+        servers = Servers(url, [master, *followers], sentinels, replicas)
         if not password:
             await servers.in_sync(replicas)
         yield servers

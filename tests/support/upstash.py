@@ -1,6 +1,6 @@
 """A REST endpoint as Upstash documents it, in front of a real Redis, with the faults that tests want.
 
-Faults are fields of `Upstash`. What is not modelled: RESP2 answers, subscribe and monitor streams, ACL tokens.
+Faults are fields of `Upstash`. Not modelled: RESP2 answers, subscribe and monitor streams, ACL tokens.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class _Redis:
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def run(self, commands: list[list[Any]]) -> list[Any]:
-        """The answers in order; nobody else's commands come between them."""
+        """The answers in order; no other commands come between them."""
         async with self._lock:
             if self._streams is None:
                 self._streams = await self._open()
@@ -73,7 +73,7 @@ class Upstash:
     """A running endpoint. Faults: `latency_s` before anything is run; `lose` more answers are lost after their commands
     were run; `garble` more are answered with HTML; `quota` "day" or "month" is used up; `status` answers every request.
 
-    `requests` tells of every one: method, path and how many commands it carried. `sync_tokens` are those clients sent.
+    `requests` has every one: method, path and how many commands it carried. `sync_tokens` are those clients sent.
     """
 
     url: str
@@ -164,7 +164,7 @@ class Upstash:
         return await self._one(command, encode)
 
     def _refusal(self, command: list[Any]) -> str | None:
-        """What the endpoint itself says to a command."""
+        """The endpoint's own answer to a command."""
         verb = str(command[0]).upper()
         self.commands.append(verb)
         if self.quota:

@@ -67,6 +67,19 @@ async def waits_for_ever(_: GenerationRequest) -> AsyncIterator[str | Completion
     yield DONE
 
 
+def waits_until_closed(closed: asyncio.Event) -> Stream:
+    """A provider's stream that says nothing until it is closed, which it tells."""
+
+    async def waits(_: GenerationRequest) -> AsyncIterator[str | Completion]:
+        try:
+            await asyncio.Event().wait()
+            yield DONE
+        finally:
+            closed.set()
+
+    return waits
+
+
 def raises(error: Exception) -> Stream:
     """A provider's stream that fails before its first text."""
 
@@ -81,7 +94,7 @@ def raises(error: Exception) -> Stream:
 async def running_worker(
     settings: StoreSettings, providers: Mapping[str, Provider], **more: object
 ) -> AsyncIterator[tuple[Worker, asyncio.Event]]:
-    """A worker on a connection of its own; on leaving it is told to stop and waited for. `more`: worker settings."""
+    """A worker on a connection of its own; on leaving it is stopped and waited for. `more`: worker settings."""
     chain = ",".join(f"{name}:{name}" for name in providers)
     worker_settings = WorkerSettings(**{"providers": chain, "drain_seconds": 0.2, **more})  # type: ignore[arg-type]  # names of fields
     stop = asyncio.Event()
@@ -96,14 +109,14 @@ async def running_worker(
             await task
 
 
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 30.0) -> None:
     """Wait until an asynchronous condition holds; TimeoutError when it does not."""
     async with asyncio.timeout(seconds):
         while not await condition():
             await asyncio.sleep(0.01)
 
 
-async def ended(store: JobStore, job_id: str, seconds: float = 10.0) -> JobSnapshot:
+async def ended(store: JobStore, job_id: str, seconds: float = 30.0) -> JobSnapshot:
     """The job once it has ended."""
     found: list[JobSnapshot] = []
 

@@ -1,4 +1,4 @@
-"""The real services on servers that fail over in the middle of a load, and what became of every job."""
+"""The real services on servers that fail over in the middle of a load, and the outcome of every job."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.checks import counts, leaks
+from tests.support.fail_over import Servers
 from tests.support.gateway import body
 from tests.support.pace import beats
-from tests.support.readings import Reading, told_otherwise
+from tests.support.readings import Reading, contradictions
 from tests.support.sse import TERMINAL
 from tests.support.stack import Stack, running_stack
-from tests.support.topologies import Servers
 
 SETTINGS = {"LEASE_SECONDS": "3", "DEMO_TOKENS_PER_SECOND": "100"}
 
@@ -29,7 +29,7 @@ def services_on(servers: Servers, folder: Path, *, workers: int, **settings: str
 
 @dataclass
 class Report:
-    """What happened. `lost`: jobs answered with 202 that nobody knows any more; `again`: further starts of watched
+    """Results of a run. `lost`: jobs answered with 202 that are unknown now; `again`: further starts of watched
     jobs; `away_s`: longest time without a 202."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -43,7 +43,7 @@ class Report:
 class Load:
     """`jobs` submitted evenly over `seconds`; a third of the way in the master is killed, with it a worker.
 
-    For `cut_off_s` before that its replicas hear nothing of what it does. `watched` jobs are followed to their end.
+    For `cut_off_s` before that its replicas receive nothing. `watched` jobs are followed to their end.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Load:
             await asyncio.sleep(self._cut_off_s)
         worker = self._running.workers[0]
         await worker.kill()
-        await self._servers.kill_master()
+        await self._servers.kill_master(detected=True)
         worker.start()
 
     def _judge(self, ends: dict[str, dict[str, Any]], readings: list[Reading]) -> None:
@@ -112,7 +112,7 @@ class Load:
                 )
             report.gaps += reading.gaps
             report.again += max(reading.kinds.count("processing") - 1, 0)
-        report.problems += told_otherwise(readings, ends)
+        report.problems += contradictions(readings, ends)
         report.problems += [
             f"{job_id}: {end['attempt']} attempts" for job_id, end in ends.items() if end.get("attempt", 0) > 3
         ]
@@ -120,7 +120,7 @@ class Load:
     async def _check_keys(self) -> None:
         counted = await counts(self._servers.url)
         known = sum(self._report.outcomes.values())
-        # A submit that was refused, or whose answer was lost, may have made a job under an id that nobody was told.
+        # A submit that was refused, or whose answer was lost, may have made a job under an id that no client has.
         if counted["queued"] + counted["processing"] or counted["completed"] < known:
             self._report.problems.append(f"stats say {counted}, the jobs say {self._report.outcomes}")
         self._report.problems += await leaks(self._servers.url)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import time
 from pathlib import Path
 
@@ -15,16 +14,15 @@ from shared.settings import StoreSettings
 from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import JobStore, open_store
 from shared.store.results import WakeUp
+from tests.support.fail_over import Servers, ask, claimed_anew
 from tests.support.store import complete, new_job, repeated, submit
-from tests.support.topologies import Servers, ask, claimed_anew
 from tests.topologies.conftest import RUNNING
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
-REDIS = shutil.which("redis-server")
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 async def _claim(store: JobStore, consumer: str = "w1") -> list[Claim]:
-    """What can be claimed, as a worker does it: again while there is more."""
+    """Claim all that can be claimed, as a worker does it."""
     claims, more = list[Claim](), True
     while more:
         claimed = await repeated(lambda: store.claim(consumer, 10, poll=True, suspect=True))
@@ -38,76 +36,65 @@ async def _status(store: JobStore, job_id: str) -> JobStatus:
     return snapshot.status
 
 
-async def _survives(servers: Servers) -> None:
-    async with open_store(StoreSettings(redis_url=servers.url, lease_seconds=30.0), client_name="test") as store:
-        (running,) = await submit(store, 1)
-        (held,) = await _claim(store)
-        (waiting,) = await submit(store, 1)
-        generation = store.generation
-        await servers.in_sync()
-        await servers.kill_master()
-        renewed = await repeated(lambda: store.renew("w1", [held]))
-        assert (renewed.lost, store.generation > generation) == (frozenset(), True)
-        await repeated(lambda: complete(store, held))
-        assert await _status(store, running) is JobStatus.COMPLETED
-        assert [one.job_id for one in await claimed_anew(store, "w2", 10)] == [waiting]
+async def test_jobs_survive_the_death_of_the_master(servers: Servers, store: JobStore) -> None:
+    """Replicated jobs go on: the lease holds, the view is known to be broken, the waiting job is claimed."""
+    (running,) = await submit(store, 1)
+    (held,) = await _claim(store)
+    (waiting,) = await submit(store, 1)
+    generation = store.generation
+    await servers.in_sync()
+    await servers.kill_master()
+
+    renewed = await repeated(lambda: store.renew("w1", [held]))
+    assert (renewed.lost, store.generation > generation) == (frozenset(), True)
+    await repeated(lambda: complete(store, held))
+    assert await _status(store, running) is JobStatus.COMPLETED
+    assert [one.job_id for one in await claimed_anew(store, "w2", 10)] == [waiting]
 
 
-async def test_jobs_survive_the_death_of_the_master(servers: Servers) -> None:
-    """What was replicated goes on: the lease holds, the view is known to be broken, the waiting job is claimed."""
-    await _survives(servers)
-
-
-@pytest.mark.skipif(REDIS is None, reason="redis-server is not installed on this machine")
-@pytest.mark.parametrize("kind", RUNNING)
-async def test_jobs_survive_it_on_redis_7_0_too(kind: str, tmp_path: Path) -> None:
-    """The same on the oldest server that is supported."""
-    async with RUNNING[kind](tmp_path / "servers", binary=Path(str(REDIS))) as servers:
-        await _survives(servers)
-
-
-async def _rings(store: JobStore) -> bool:
-    """Whether somebody hears the bell that is rung on the master."""
+async def _notified(store: JobStore) -> bool:
+    """Whether a listener receives the notification published on the master."""
     return bool(await repeated(lambda: store._reads.execute("PUBLISH", store.keys.job_channel("job"), "x")))
 
 
 async def test_nobody_waits_on_a_master_that_is_gone_without_a_word(servers: Servers, store: JobStore) -> None:
-    """The old master stands still, its connections open: commands, the sleeping worker and the bell all move over."""
+    """The old master stands still, its connections open: commands, the sleeping worker and the subscriber all move
+    over."""
     assert await store.wait_for_work(1) is WakeUp.NONE
-    sleeping = asyncio.create_task(_next_ring(store))
+    sleeping = asyncio.create_task(_next_notification(store))
     async with store.subscriber.listen(store.keys.job_channel("job")) as listener:
         await listener.wait(5)
-        assert await _rings(store)
+        assert await _notified(store)
         await servers.in_sync()
         old = await servers.master()
         old.pause()
         await servers.master(other_than=old)
         began = time.monotonic()
         await repeated(lambda: store.submit(new_job()))
-        assert await asyncio.wait_for(sleeping, 15) is WakeUp.JOB
-        while not await _rings(store):
+        assert await asyncio.wait_for(sleeping, 60) is WakeUp.JOB
+        while not await _notified(store):
             await asyncio.sleep(0.05)
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 60
         old.resume()
     assert len(await _claim(store)) == 1
 
 
-async def _next_ring(store: JobStore) -> WakeUp:
-    while (ring := await repeated(lambda: store.wait_for_work(60_000))) is WakeUp.NONE:
+async def _next_notification(store: JobStore) -> WakeUp:
+    while (wake_up := await repeated(lambda: store.wait_for_work(60_000))) is WakeUp.NONE:
         pass
-    return ring
+    return wake_up
 
 
 async def test_everything_follows_a_master_that_hands_over(servers: Servers, store: JobStore) -> None:
-    """The old master lives on as a replica: the commands find the new one, and take the bell with them."""
+    """The old master lives on as a replica: the commands find the new one, and the subscriber follows."""
     async with store.subscriber.listen(store.keys.job_channel("job")) as listener:
         await listener.wait(5)
         (job_id,) = await submit(store, 1)
         await servers.in_sync()
         await servers.hand_over()
         await repeated(lambda: store.submit(new_job()))
-        async with asyncio.timeout(20):
-            while not await _rings(store):
+        async with asyncio.timeout(30):
+            while not await _notified(store):
                 await asyncio.sleep(0.05)
     claims = await _claim(store)
     assert job_id in {held.job_id for held in claims}

@@ -9,10 +9,10 @@ from shared.events import EventKind
 from shared.job import JobStatus
 from shared.store.job_store import JobStore
 from shared.store.reading.event_log import EventPage
+from tests.support.fail_over import Servers, claimed_anew
 from tests.support.store import claim, complete, repeated, submit
-from tests.support.topologies import Servers, claimed_anew
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def _kinds(page: EventPage) -> list[EventKind]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,16 @@ from shared.errors import SettingsInvalid, StoreUnavailable
 from shared.settings import StoreSettings
 from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import JobStore, open_store
+from tests.support.fail_over import Servers, claimed_anew
 from tests.support.job_life import JobLife
 from tests.support.processes import free_port
 from tests.support.store import claim, complete, repeated, submit
 from tests.support.tls import REDIS, Authority, why_not
-from tests.support.topologies import Servers, claimed_anew, running_cluster, running_sentinels
+from tests.support.topologies import running_cluster, running_sentinels
+from tests.topologies.conftest import kept_running
 from tests.topologies.load import services_on
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120), pytest.mark.skipif(bool(why_not()), reason=why_not())]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.skipif(bool(why_not()), reason=why_not())]
 
 
 @pytest.fixture(scope="module")
@@ -42,19 +45,24 @@ async def running_one(folder: Path, *, binary: Path, tls: Authority) -> AsyncIte
 KINDS: dict[str, Any] = {"one": running_one, "cluster": running_cluster, "sentinel": running_sentinels}
 
 
-@pytest.fixture(params=KINDS)
-async def servers(request: pytest.FixtureRequest, tmp_path: Path, authority: Authority) -> AsyncIterator[Servers]:
-    """Debian's Redis in each form."""
-    async with KINDS[request.param](tmp_path / "servers", binary=Path(str(REDIS)), tls=authority) as running:
-        yield running
+@pytest.fixture(scope="module", params=KINDS)
+def servers(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, authority: Authority
+) -> Iterator[Servers]:
+    """Debian's Redis in each form, for all tests of this file."""
+    folder = tmp_path_factory.mktemp(request.param) / "servers"
+    yield from kept_running(KINDS[request.param](folder, binary=Path(str(REDIS)), tls=authority))
 
 
-def _opened(url: str) -> AbstractAsyncContextManager[JobStore]:
-    return open_store(StoreSettings(redis_url=url, lease_seconds=30.0), client_name="test")
+@asynccontextmanager
+async def _opened(url: str) -> AsyncIterator[JobStore]:
+    async with open_store(StoreSettings(redis_url=url, lease_seconds=30.0), client_name="test") as store:
+        yield store
+    await asyncio.sleep(0.1)  # a TLS connection is closed some turns of the loop later
 
 
 async def _lives(store: JobStore) -> None:
-    """A job from its submit to its end, heard over the bell and read from its log."""
+    """A job from its submit to its end, notified over pub/sub and read from its log."""
     life = JobLife(store)
     async with store.subscriber.listen(store.keys.job_channel(life.id)) as listener:
         await (await life.submit()).start()
@@ -81,35 +89,18 @@ async def test_the_authorities_of_the_environment(servers: Servers, monkeypatch:
         await _lives(store)
 
 
-@pytest.mark.parametrize("kind", ["cluster", "sentinel"])
-async def test_a_fail_over_with_tls(kind: str, tmp_path: Path, authority: Authority) -> None:
-    """The master is killed: what it had confirmed goes on at the next one, over TLS as before."""
-    async with (
-        KINDS[kind](tmp_path / "servers", binary=Path(str(REDIS)), tls=authority) as servers,
-        _opened(servers.url) as store,
-    ):
-        running, waiting = await submit(store, 2)
-        (held,) = await claim(store, 1)
-        await servers.in_sync()
-        await servers.kill_master()
-        await repeated(partial(complete, store, held))
-        (next_one,) = await claimed_anew(store, "w2")
-        assert {held.job_id, next_one.job_id} == {running, waiting}
-
-
-async def test_the_services_over_tls(tmp_path: Path, authority: Authority) -> None:
+@pytest.mark.parametrize("servers", ["sentinel"], indirect=True)
+async def test_the_services_over_tls(servers: Servers, tmp_path: Path) -> None:
     """Gateway, notifier and worker as processes, behind sentinels: submit, stream and status."""
-    async with (
-        running_sentinels(tmp_path / "servers", binary=Path(str(REDIS)), tls=authority) as servers,
-        services_on(servers, tmp_path, workers=1) as running,
-    ):
+    async with services_on(servers, tmp_path, workers=1) as running:
         reading = await running.follow(await running.submit(1, parameters={"length": "short"}))
         assert reading.problems() == []
         assert (await running.end(reading.job_id))["status"] == "completed"
 
 
 async def test_a_server_that_wants_a_certificate(tmp_path: Path, authority: Authority) -> None:
-    """A client's certificate and key are options of the URL; without them no call is served, and one line tells."""
+    """A client's certificate and key are options of the URL; without them no call is served, and one line reports
+    it."""
     port = free_port()
     options = (*authority.options(port), "--tls-auth-clients", "yes")
     url = f"rediss://127.0.0.1:{port}{authority.query}"
@@ -123,7 +114,7 @@ async def test_a_server_that_wants_a_certificate(tmp_path: Path, authority: Auth
     assert [line["event"] for line in lines] == ["redis_not_reached"]
 
 
-async def test_an_authority_nobody_knows_is_told_once(servers: Servers) -> None:
+async def test_an_unknown_authority_is_reported_once(servers: Servers) -> None:
     """Without the private authority no call is sent; one line says why, without the URL, and calls fail in time."""
     stranger = servers.url.partition("?")[0].replace("://", "://user:the-secret@")
     with capture_logs() as lines:
@@ -162,3 +153,20 @@ async def test_renewed_certificates_are_read(tmp_path: Path, monkeypatch: pytest
             file.write_text(content or file.read_text())
             with EmbeddedServer(tmp_path / "server", binary=Path(str(REDIS)), options=authority.options(port)):
                 await repeated(store.queries.stats)
+
+
+@pytest.mark.parametrize("servers", ["cluster", "sentinel"], indirect=True)
+async def test_a_fail_over_with_tls(servers: Servers) -> None:
+    """On the oldest Redis that is supported the master is killed: what it had confirmed goes on at the next one."""
+    async with _opened(servers.url) as store:
+        running, waiting = await submit(store, 2)
+        (held,) = await claim(store, 1)
+        generation = store.generation
+        await servers.in_sync()
+        await servers.kill_master()
+
+        renewed = await repeated(lambda: store.renew("w1", [held]))
+        assert (renewed.lost, store.generation > generation) == (frozenset(), True)
+        await repeated(partial(complete, store, held))
+        (next_one,) = await claimed_anew(store, "w2")
+        assert {held.job_id, next_one.job_id} == {running, waiting}

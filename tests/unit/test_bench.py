@@ -11,23 +11,24 @@ import msgspec
 import pytest
 
 from bench import __main__ as command
-from bench import engine, http, sizes
+from bench import engine, http, sizes, tokens
 from bench.report import Report, Spread, number, percentile
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", command.NAMES)
 def test_a_benchmark_runs_and_finds_figures(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each benchmark measures the real services with tiny sizes, alone, and answers positive figures."""
     if name == "http" and shutil.which("wrk") is None:
         pytest.skip("wrk is not installed")
-    for module in (engine, http):
+    for module in (engine, http, tokens):
         monkeypatch.setattr(module, "PEER_PYTHON", Path("/nonexistent"))
+    monkeypatch.setattr(engine, "PEER_MODULES", Path("/nonexistent"))
     report = importlib.import_module(f"bench.{name}").run(sizes.QUICK)
     assert report.name == name
     assert report.tables
-    # What a process holds may as well shrink while a handful of streams open.
+    # The memory of a process may also shrink while a handful of streams open.
     figures = [figure for title, figure in report.figures.items() if title != "KiB a stream"]
     medians = [figure.median if isinstance(figure, Spread) else figure for figure in figures]
     assert medians

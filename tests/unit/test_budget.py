@@ -18,7 +18,7 @@ class Clock:
 
 
 def test_a_projection_needs_a_minute() -> None:
-    """Before that it would tell of the start; then it is the rate times a day, and 30 of these."""
+    """Before that it would reflect the start; then it is the rate times a day, and 30 of these."""
     clock = Clock()
     meter = Meter(clock)
     meter.add(50)
@@ -32,7 +32,7 @@ def test_a_projection_needs_a_minute() -> None:
 
 
 def test_what_was_before_a_day_ago_is_forgotten() -> None:
-    """A busy day is out of the projection a day later; a process that sends rarely is projected all the same."""
+    """A busy day is out of the projection a day later; a process that sends rarely is still projected."""
     clock = Clock()
     meter = Meter(clock)
     for _ in range(86_400 // 60):
@@ -82,7 +82,7 @@ async def test_a_reading_is_kept_while_it_is_good() -> None:
 
 
 async def test_exact_readings_are_asked_each_time() -> None:
-    """Without the frugal profile nobody sees old counts."""
+    """Without the pay-per-command profile no counts are old."""
     store = CountingStore()
     readings = StatsCache(store.stats, 0.0)
     for _ in range(3):

@@ -25,8 +25,8 @@ class Server:
         return list(items)
 
 
-async def test_what_gathers_while_a_call_is_in_flight_leaves_together() -> None:
-    """The first turn is one batch; whatever comes during it is the next, in order, at most 64 at a time."""
+async def test_calls_during_a_flight_leave_together() -> None:
+    """The first iteration is one batch; calls during it are the next, in order, at most 64 at a time."""
     server = Server()
     call = Coalescer(server.flush, patience_s=5.0)
     first = [asyncio.create_task(call(number)) for number in range(3)]
@@ -50,7 +50,7 @@ async def test_a_batch_is_bounded_in_bytes() -> None:
 
 
 async def test_a_caller_that_gave_up_takes_its_item_along() -> None:
-    """What was not sent yet is not sent any more."""
+    """Unsent calls are not sent any more."""
     server = Server()
     call = Coalescer(server.flush, patience_s=5.0)
     sent = asyncio.create_task(call(1))
@@ -82,7 +82,7 @@ async def test_patience_tells_whether_the_item_was_sent() -> None:
 
 
 async def test_an_error_reaches_every_caller_of_its_batch_and_nobody_else() -> None:
-    """The next batch is sent all the same."""
+    """The next batch is still sent."""
     calls = 0
 
     async def flush(items: Sequence[int]) -> list[int]:
@@ -111,7 +111,7 @@ async def test_the_queue_of_waiters_is_bounded() -> None:
 
 
 async def test_full_only_sends_nothing_but_full_batches_beside_another_call() -> None:
-    """Less than a batch waits for the answer on its way; what fills batches leaves at once, as far as it may."""
+    """Less than a batch waits for the answer on its way; full batches leave at once, as far as they may."""
     server = Server()
     call = Coalescer(server.flush, patience_s=5.0, in_flight=3, full_only=True)
     calls = [asyncio.create_task(call(0))]
@@ -131,11 +131,11 @@ async def test_full_only_sends_nothing_but_full_batches_beside_another_call() ->
 
 
 async def test_who_waits_is_answered_also_when_the_sender_is_cancelled() -> None:
-    """Nobody waits for ever, neither for the batch that was cut nor for the next one; the next call is sent."""
+    """No caller waits without end, neither for the batch that was cut nor for the next one; the next call is sent."""
     server = Server()
     call = Coalescer(server.flush, patience_s=None)
     waiting = [asyncio.create_task(call(number)) for number in range(MAX_ITEMS + 2)]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not server.batches:
             await asyncio.sleep(0)
         (sender,) = (task for task in asyncio.all_tasks() if task.get_name() == "coalescer")
@@ -147,12 +147,12 @@ async def test_who_waits_is_answered_also_when_the_sender_is_cancelled() -> None
 
 
 async def test_an_answer_of_another_length_is_an_error_of_every_caller() -> None:
-    """Nobody gets a neighbour's answer, nobody waits for ever."""
+    """No caller gets a neighbour's answer or waits without end."""
 
     async def flush(items: Sequence[int]) -> Sequence[int]:
         return items[1:]
 
     call = Coalescer(flush, patience_s=None)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         found = await asyncio.gather(*(call(number) for number in range(3)), return_exceptions=True)
     assert {type(one) for one in found} == {StoreRejected}

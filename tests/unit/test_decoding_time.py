@@ -25,7 +25,7 @@ def _problem(body: bytes) -> Problem | None:
 
 @pytest.mark.parametrize("body", list(hostile_bodies()), ids=lambda body: repr(body[:30]))
 def test_a_bad_body_costs_little(body: bytes) -> None:
-    """Whatever a body within the limit holds, it is judged in a tenth of a second, in a few kilobytes."""
+    """Any body within the limit is judged in a tenth of a second, in a few kilobytes."""
     body = body[:BODY_MAX]
     began = time.thread_time()
     problem = _problem(body)

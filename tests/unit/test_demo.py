@@ -1,4 +1,4 @@
-"""The demo provider writes the same plausible text for the same job, as fast and as often as it is told."""
+"""The demo provider writes the same plausible text for the same job, as fast and as often as it is set to."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_texts_have_the_length_they_are_asked_for(length: str, least: int) -> No
 
 
 async def test_the_stream_is_the_composed_text_and_says_that_it_is_a_demo() -> None:
-    """Without delay it comes at once; usage counts its words, the metadata says what it is."""
+    """Without delay it comes at once; usage counts its words, the metadata calls it a demo."""
     items = [item async for item in DemoProvider(tokens_per_second=0).stream(_request(length="short"))]
     assert items[:-1] == ["".join(compose("ai-job-1", PROMPT, {"length": "short"}))]
     assert isinstance(items[-1], Completion)

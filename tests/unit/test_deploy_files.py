@@ -77,13 +77,13 @@ def test_images_of_others_are_pinned(name: str) -> None:
 
 
 def test_the_drain_fits_into_the_grace_period() -> None:
-    """A worker has drained and handed back before Docker kills it."""
+    """A worker has drained and released its jobs before Docker kills it."""
     grace = float(SERVICES["worker"]["stop_grace_period"].removesuffix("s"))
     assert WorkerSettings().drain_seconds + RELEASE_SECONDS + 5 < grace
 
 
 def test_secrets_are_files_and_their_default_is_none() -> None:
-    """No secret stands in an environment that `docker inspect` shows, and without a key nothing needs to exist."""
+    """No secret is in an environment that `docker inspect` shows, and without a key nothing needs to exist."""
     secrets = COMPOSE["secrets"]
     assert all(set(secret) == {"file"} for secret in secrets.values())
     assert all(
@@ -91,8 +91,12 @@ def test_secrets_are_files_and_their_default_is_none() -> None:
     )
     names = {name for service in SERVICES.values() for name in service.get("environment", {})}
     assert not [name for name in names if re.search("KEY|TOKEN|PASSWORD", name) and not name.endswith("FILE")]
-    assert SERVICES["worker"]["secrets"] == ["openai_api_key", "anthropic_api_key"]
-    assert SERVICES["gateway"]["secrets"] == SERVICES["notifier"]["secrets"] == ["api_tokens"]
+    more = {"worker": ["openai_api_key", "anthropic_api_key"], "gateway": ["api_tokens"], "notifier": ["api_tokens"]}
+    for name, others in more.items():
+        url = {"source": f"redis_url_{name}", "target": "redis_url"}
+        assert SERVICES[name]["secrets"] == [url, *others]
+        assert SERVICES[name]["environment"]["REDIS_URL_FILE"] == "/run/secrets/redis_url"
+    assert SERVICES["valkey"]["secrets"] == ["redis_users"]
 
 
 def test_the_store_keeps_what_it_accepted() -> None:
@@ -117,7 +121,7 @@ def _passes(path: str) -> bool:
     )
 
 
-def test_the_edge_passes_on_what_is_for_the_world_and_no_more() -> None:
+def test_the_edge_passes_on_public_paths_alone() -> None:
     """By name, so that no spelling of an operator's path is among it."""
     public = (
         "/",

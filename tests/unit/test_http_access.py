@@ -12,10 +12,9 @@ from litestar import Request, Response, get, post
 from litestar.types import ASGIApp
 
 from shared.errors import SettingsInvalid
-from shared.http.access import AccessSettings
-from shared.http.hosts import Hosts
+from shared.http.access import AccessSettings, Hosts
 from shared.http.lazy_app import ANYWHERE
-from shared.http.prefix import prefix_of
+from shared.http.urls import prefix_of
 from shared.server import serve
 from tests.support.gateway import problem
 
@@ -121,13 +120,13 @@ async def test_pages_of_other_origins_change_nothing(headers: Mapping[str, str])
 
 @pytest.mark.parametrize("headers", OWN, ids=str)
 async def test_own_pages_and_what_is_no_browser_may(headers: Mapping[str, str]) -> None:
-    """Same origin by what the browser says, or by host, also behind a proxy that changes it."""
+    """Same origin by the browser's header, or by host, also behind a proxy that changes it."""
     async with _client() as client:
         assert (await client.post("/change", headers=headers)).status_code == 200
 
 
 async def test_allowed_origins_may_call_and_read() -> None:
-    """Cross-site by what their browser says, they are let in by name; caches keep permissions apart."""
+    """Cross-site by their browser's header, they are let in by name; caches keep permissions apart."""
     async with _client(cors_allowed_origins=APP) as client:
         answer = await client.post("/change", headers={"Origin": APP, "Sec-Fetch-Site": "cross-site"})
         assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, APP)
@@ -172,7 +171,7 @@ async def test_a_private_network_is_open_to_named_origins_alone() -> None:
 
 
 @pytest.mark.parametrize("path", ["/read", "/page", "/nothing", "/change"])
-async def test_every_answer_tells_browsers_what_it_is_not(path: str) -> None:
+async def test_every_answer_has_protective_headers(path: str) -> None:
     """No script, image or frame of another site, and nothing runs in it; a page's own policy stays alone."""
     async with _client() as client:
         headers = (await client.get(path)).headers
@@ -204,7 +203,7 @@ async def test_every_answer_tells_browsers_what_it_is_not(path: str) -> None:
     ],
 )  # fmt: skip
 async def test_a_path_in_front_is_taken_off_and_known(setting: str, header: str, path: str, prefix: str) -> None:
-    """Set, or sent by a proxy, which takes it off or leaves it; what cannot stand in a link is no prefix."""
+    """Set, or sent by a proxy, which takes it off or leaves it; a text that is not valid in a link is no prefix."""
     async with _client(root_path=setting) as client:
         headers = [(b"X-Forwarded-Prefix", header.encode("latin-1"))] if header else []
         answer = await client.get(path, headers=headers)

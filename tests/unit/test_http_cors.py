@@ -1,4 +1,4 @@
-"""CORS_ALLOWED_ORIGINS: what is written there is what browsers send, or the start says that it never will be."""
+"""CORS_ALLOWED_ORIGINS: its entries are those that browsers send, or the start refuses them."""
 
 from __future__ import annotations
 
@@ -29,6 +29,6 @@ def test_origins_are_read_as_browsers_write_them(text: str, origins: list[str]) 
     "text", ["localhost:3000", "app.example.com", "https://app.example.com/page", "https://", "http://a b", "null"]
 )
 def test_what_no_browser_sends_is_refused(text: str) -> None:
-    """One line that names the setting: such an entry would let nobody in."""
+    """One line that names the setting: such an entry would let no page in."""
     with pytest.raises(SettingsInvalid, match=r"^CORS_ALLOWED_ORIGINS: expected origins"):
         allowed_origins(f"https://good.example.com,{text}")

@@ -127,7 +127,7 @@ async def test_what_is_around_a_body_ends(before: bytes, endless: bytes) -> None
 
 
 async def test_trailers_are_no_headers() -> None:
-    """They are read and dropped: what comes behind a body has no say in who asks. Short chunks are no fault."""
+    """They are read and dropped: fields behind a body cannot change the identity. Short chunks are no fault."""
     async with _connection() as connection:
         connection.send(CHUNKED)
         await connection.drain()
@@ -156,7 +156,7 @@ async def test_a_refusal_instead_of_100_continue_closes() -> None:
         connection.send(_request("", expecting).replace(b"/echo", b"/refuse"))
         assert (await connection.answer())[0] == 415
         connection.send(_request("x", expecting).removesuffix(b"x"))
-        await connection.told_to_continue()
+        await connection.asked_to_continue()
         connection.send(b"x")
         assert (await connection.answer())[::2] == (200, "x")
         connection.send(_request("x", expecting).replace(b"/echo", b"/refuse").removesuffix(b"x"))
@@ -182,7 +182,7 @@ async def test_who_sends_no_more_is_answered() -> None:
 
 
 async def test_who_leaves_a_stream_has_left() -> None:
-    """Behind the first piece of a stream the end of what a client sends is the end of the stream."""
+    """Behind the first piece of a stream the end of a client's sending is the end of the stream."""
     left = asyncio.Event()
 
     async def pieces() -> AsyncIterator[str]:
@@ -197,7 +197,7 @@ async def test_who_leaves_a_stream_has_left() -> None:
     async def stream() -> Stream:
         return Stream(pieces())
 
-    async with serving(serve.application([stream])) as running, asyncio.timeout(15):
+    async with serving(serve.application([stream])) as running, asyncio.timeout(30):
         connection = await running.connect()
         connection.send(b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert await connection.read(1)

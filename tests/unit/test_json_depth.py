@@ -50,7 +50,7 @@ def test_the_field_that_is_too_deep_is_named(fields: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("body", [b'"' * 99_999, b"]" * 99_999 + b"[" * 9, b'["\\' * 30_000, b'[\\"[[[[[['])
 def test_what_is_no_json_is_left_to_the_decoder(body: bytes) -> None:
-    """Nonsense makes no error here, and is looked at once."""
+    """Nonsense makes no error here, and is read once."""
     assert len(list(scan(body, 1_000_000))) <= 2
 
 

@@ -1,4 +1,4 @@
-"""System prompts from parameters: what is in them."""
+"""System prompts from parameters: their content."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from services.worker.prompting import Brief, brief
 from services.worker.prompting.briefing import RULES, TOKENS_MAX, TOKENS_MIN
 from services.worker.prompting.platforms import PLATFORMS, find_platform
-from services.worker.prompting.values import ITEM_MAX, ITEMS_MAX, TEXT_MAX
+from services.worker.prompting.requirements import ITEM_MAX, ITEMS_MAX, TEXT_MAX
 from tests.support.processes import ROOT
 from tests.support.prompting import requirements_of
 
@@ -25,7 +25,7 @@ def test_without_parameters_there_are_the_rules_alone() -> None:
 
 
 def test_the_beginning_is_what_all_jobs_share() -> None:
-    """Rules first, then the platform, then what only this job has: a provider's cache can hold the beginning."""
+    """Rules first, then the platform, then this job's own lines: a provider's cache can hold the beginning."""
     one, other = brief({"platform": "x", "tone": "warm"}), brief({"platform": "twitter", "tone": "cold"})
     plain = brief({"platform": "X (Twitter)"})
     assert plain.system.startswith(RULES)
@@ -44,7 +44,7 @@ def test_the_beginning_is_what_all_jobs_share() -> None:
     ],
 )  # fmt: skip
 def test_platforms_are_found_however_they_are_spelled(named: Any, platform: str | None) -> None:
-    """What is not known here stays a requirement in the customer's words."""
+    """An unknown parameter stays a requirement in the customer's words."""
     made = brief({"platform": named})
     assert made.platform == platform
     assert (find_platform(named) is None) == (platform is None)

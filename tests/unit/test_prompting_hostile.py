@@ -1,4 +1,4 @@
-"""System prompts from parameters: what nobody can put into them."""
+"""System prompts from parameters: texts that cannot get into them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from services.worker.prompting import brief
 from services.worker.prompting.briefing import RULES, TOKENS_MAX, TOKENS_MIN
-from services.worker.prompting.values import ITEM_MAX, ITEMS_MAX, one_line
+from services.worker.prompting.requirements import ITEM_MAX, ITEMS_MAX, one_line
 from tests.support.prompting import requirements_of
 
 HOSTILE = [
@@ -64,8 +64,8 @@ def test_a_hostile_name_is_quoted_and_short(name: str) -> None:
 
 
 @given(PARAMETERS)
-def test_whatever_comes_the_frame_stands(parameters: dict[str, Any]) -> None:
-    """Rules and platform are word for word what they are without parameters; every requirement is a line of its own;
+def test_no_input_changes_the_frame(parameters: dict[str, Any]) -> None:
+    """Rules and platform are word for word those without parameters; every requirement is a line of its own;
     nothing is in the prompt that ends a line or cannot be seen; the order of the mapping plays no part."""
     made = brief(parameters)
     frame = brief({"platform": made.platform}).system if made.platform else RULES

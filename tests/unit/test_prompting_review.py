@@ -74,7 +74,7 @@ def test_a_label_before_nothing_is_read_in_time(line: str, blank: str) -> None:
 
 
 def test_other_counts() -> None:
-    """UTF-16 units count what is beyond the basic plane twice; display width what is twice as wide."""
+    """UTF-16 units count characters beyond the basic plane twice; display width counts wide ones twice."""
     assert (utf16_units("a👋"), utf16_units("日本")) == (3, 2)
     assert (display_width("abc"), display_width("日本"), display_width("é")) == (3, 4, 1)
 
@@ -169,7 +169,7 @@ def test_an_email_needs_a_subject_that_fits() -> None:
 
 @given(st.text(), st.sampled_from(["x", "linkedin", "instagram", "facebook", "tiktok", "email", "blog", "ad"]))
 def test_any_text_can_be_reviewed(text: str, platform: str) -> None:
-    """Whatever a model writes, the review is small, names the platform and decides."""
+    """For any text of a model the review is small, names the platform and decides."""
     found = _review(text, platform=platform)
     assert found is not None
     assert found["platform"] == platform

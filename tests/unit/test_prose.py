@@ -4,7 +4,9 @@ picture of the parts is that of the code, and docstrings begin with a verb or a 
 from __future__ import annotations
 
 import ast
+import io
 import re
+import tokenize
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -26,11 +28,23 @@ _PATH: Final = re.compile(r"`((?:services|shared|tests|bench|deploy|docs|example
 UNTRACKED: Final = {"bench/results/"}
 """Paths that a command makes."""
 
-CHECKED: Final = ("bench", "deploy")
+CHECKED: Final = ("bench", "deploy", "services", "shared", "tests")
 """Folders whose docstrings are checked."""
+
+REWORDED: Final = ("bench", "shared")
+"""Folders whose comments and docstrings have none of the words that this field has another word for."""
+
+NAMES_AS_STORED: Final = {"keys.py"}
+"""Files that list names in Redis, which stay as they are."""
 
 _BEGINNING: Final = re.compile(r"(?:What|Who|Whose|Where|How)\b")
 _WORDS: Final = re.compile(r"\b(?:whoever|somebody|stands? in|all the same)\b", re.IGNORECASE)
+_QUOTED: Final = re.compile(r"`[^`]*`")
+_REPLACED: Final = re.compile(
+    r"\b(?:bells?|rings?|rung|seats?|parked|lanes?|wish(?:es)?|hand(?:s|ed)? back|hand-backs?|upkeep|wires"
+    r"|tells?|told|hears?|heard|anew|(?:closed|open) gates?|gates? (?:is|are) (?:closed|open))\b",
+    re.IGNORECASE,
+)
 
 
 @pytest.mark.parametrize("record", records_page.RECORDS, ids=lambda record: record.stem[:4])
@@ -101,6 +115,33 @@ def test_docstrings_begin_with_a_verb_or_a_noun(folder: str) -> None:
         for path in sorted((ROOT / folder).rglob("*.py"))
         for line, text in _docstrings(path)
         if _BEGINNING.match(text) or _WORDS.search(text)
+    ]
+    assert not found
+
+
+def _comments(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and text of each comment of a Python or Lua file."""
+    source = path.read_text(encoding="utf-8")
+    if path.suffix == ".lua":
+        for line, text in enumerate(source.splitlines(), 1):
+            if "--" in text:
+                yield line, text.partition("--")[2]
+        return
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+
+
+@pytest.mark.parametrize("folder", REWORDED)
+def test_prose_has_the_words_of_the_field(folder: str) -> None:
+    """Comments and docstrings say notified, throttled, released or blocked, not the words of earlier releases."""
+    files = [path for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".lua")]
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {word[0]}"
+        for path in sorted(files)
+        if path.name not in NAMES_AS_STORED
+        for line, text in (*_comments(path), *(_docstrings(path) if path.suffix == ".py" else ()))
+        if (word := _REPLACED.search(_QUOTED.sub("", text)))
     ]
     assert not found
 

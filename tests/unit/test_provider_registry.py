@@ -37,7 +37,7 @@ GROQ = {"PROVIDERS": "groq:m", "PROVIDER_GROQ_BASE_URL": "https://api.groq.com/o
         ({"PROVIDERS": "groq:m", "PROVIDER_GROQ_BASE_URL": "planted"}, "PROVIDER_GROQ_BASE_URL is not an"),
         (GROQ | {"PROVIDER_GROQ_KEY": "planted key"}, "PROVIDER_GROQ_KEY is not a key"),
         (GROQ | {"PROVIDER_GROQ_KEY_FILE": "/planted"}, "PROVIDER_GROQ_KEY_FILE cannot be read"),
-        (GROQ | {"PROVIDER_GROQ_KEY": "'planted'"}, "PROVIDER_GROQ_KEY stands in quotes"),
+        (GROQ | {"PROVIDER_GROQ_KEY": "'planted'"}, "remove the quotes around PROVIDER_GROQ_KEY"),
         (GROQ | {"PROVIDER_GROQ_DIALECT": "planted"}, "PROVIDER_GROQ_DIALECT: expected one of openai, anthropic"),
         (GROQ | {"PROVIDER_GROQ_PRICED": "planted"}, "PROVIDER_GROQ_PRICED: expected 1, 0"),
         (GROQ | {"PROVIDER_GROQ_API_KEY": "planted"}, "PROVIDER_GROQ_API_KEY is no setting"),
@@ -49,14 +49,14 @@ GROQ = {"PROVIDERS": "groq:m", "PROVIDER_GROQ_BASE_URL": "https://api.groq.com/o
         ({"THINK_TAGS": ",".join(f"plant{i}" for i in range(9))}, "THINK_TAGS: at most"),
     ],
 )
-def test_what_cannot_work_is_refused_at_the_start(environment: dict[str, str], complaint: str) -> None:
-    """The line names the setting and what is wrong with it, and never shows a value: it may be half a key."""
+def test_faulty_settings_are_refused_at_the_start(environment: dict[str, str], complaint: str) -> None:
+    """The line names the setting and its fault, and never shows a value: it may be half a key."""
     with pytest.raises(SettingsInvalid, match=complaint) as raised:
         build_providers(read_worker(environment), {})
     assert "plant" not in str(raised.value)
 
 
-async def test_what_can_work_is_built() -> None:
+async def test_good_settings_build_providers() -> None:
     """A path or a slash at the end of the address, an address without a key, any number of servers, and a proxy are all
     fine; a server at a vendor's own address has that vendor's prices."""
     environment = {

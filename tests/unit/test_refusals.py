@@ -1,4 +1,4 @@
-"""What a refusal inside a script means for the one item that it was said of."""
+"""Meaning of a refusal inside a script for its item."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from shared.store.connection import server_errors
         ("WRONGTYPE Operation against a key holding the wrong kind of value", StoreRejected),
     ],
 )
-def test_what_may_pass_is_told_from_what_may_not(message: str, kind: type[PressworkError]) -> None:
-    """What a server takes again later is repeated; of the rest the item alone is given up."""
+def test_passing_and_lasting_refusals_are_distinguished(message: str, kind: type[PressworkError]) -> None:
+    """A refusal that passes is repeated; after another one its item alone is given up."""
     with pytest.raises(PressworkError) as raised:
         server_errors.check_item([b"ERROR", message.encode()])
     assert type(raised.value) is kind

@@ -1,4 +1,4 @@
-"""What becomes of a failed attempt."""
+"""Outcomes of failed attempts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_backoff_grows_with_full_jitter_up_to_a_minute(attempt: int, highest: in
 
 
 def test_a_permanent_error_is_not_tried_again() -> None:
-    """The provider's own class decides; its error is what the front end sees."""
+    """The provider's own class decides; its error is the one for the front end."""
     error = JobError(type="InvalidRequest", message="the provider refused the request")
     failure = classify(ProviderError(error, Action.FAIL), 1, CHANCE)
     assert (failure.error, failure.delay_ms) == (error, None)
@@ -53,7 +53,7 @@ def test_a_providers_retry_after_is_honoured_within_bounds(
 
 
 def test_the_reason_of_a_wait_is_passed_on() -> None:
-    """Readers are told whether a provider wanted fewer calls or had a problem."""
+    """Readers learn whether a provider wanted fewer calls or had a problem."""
     error = JobError(type="X", message="y", retryable=True)
     reasons = [
         classify(ProviderError(error, action, retry_after_s=1), 1, CHANCE).reason

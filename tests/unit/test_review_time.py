@@ -1,4 +1,4 @@
-"""What a review of an answer may cost: measured as CPU time, which no busy neighbour lengthens."""
+"""Cost of a review of an answer: measured as CPU time, which no busy neighbour lengthens."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ HOSTILE = {
 
 @pytest.mark.parametrize("platform", ["x", "linkedin", "googleads"])
 def test_a_review_costs_little_however_long_the_text(platform: str) -> None:
-    """An answer of 16 Mi characters is reviewed in a tenth of a second of CPU, whatever it is made of."""
-    told = brief({"platform": platform})
-    assert told.platform in PLATFORMS
+    """An answer of 16 Mi characters is reviewed in a tenth of a second of CPU, with any content."""
+    instructions = brief({"platform": platform})
+    assert instructions.platform in PLATFORMS
     for name, piece in HOSTILE.items():
         text = piece * (SIZE // len(piece))
         began = time.thread_time()
-        found = review(told, text)
+        found = review(instructions, text)
         assert time.thread_time() - began < 0.1, name
         assert found is not None
         assert not found["withinLimit"]

@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from shared.store.engine import scripts
+from shared.settings import StoreSettings
+from shared.store.engine import scripts, signatures
+from shared.store.engine.scripts import load
+from shared.store.job_store import open_store
 from shared.store.keys import FIXED, PREFIXES, Keys
 
 FOLDER = Path(scripts.__file__).parents[1] / "lua"
@@ -17,7 +21,7 @@ ARGUMENTS = {name for script in NAMES for name in (*scripts.load(script).argv, *
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_script_declares_what_it_takes(name: str) -> None:
-    """Its keys and prefixes are known ones, its name says what it does, and its text has no key of its own."""
+    """Its keys and prefixes are known ones, its name is its verb, and its text has no key of its own."""
     script = scripts.load(name)
     assert set(script.keys) <= set(FIXED)
     assert set(script.prefixes) <= set(PREFIXES)
@@ -75,15 +79,42 @@ def test_a_fragment_is_loaded_once_after_what_it_uses(tmp_path: Path, monkeypatc
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_script_keeps_clear_of_the_200_names_that_lua_allows(name: str) -> None:
-    """What one change adds compiles, and what two add that are merged."""
+    """The additions of one change compile, and those of two merged ones."""
     _, body = scripts.load(name).source.split("local function run()")
     body = re.sub(r"^do -- (\w+)$.*?^end -- \1$", "", body, flags=re.MULTILINE | re.DOTALL)
     found = re.findall(r"^local (?:function )?([\w, ]+?)\s*(?:=|\(|$)", body, re.MULTILINE)
     assert 0 < sum(names.count(",") + 1 for names in found) <= 180
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_script_has_a_signature(name: str) -> None:
+    """Calls give the values that the header takes, by name."""
+    script = scripts.load(name)
+    signatures.check(name, script.argv, script.item)
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("finish", {"item": (*load("finish").item[:-1], "renamed")}),
+        ("finish", {"item": load("finish").item[::-1]}),
+        ("finish", {"argv": (*load("finish").argv, "renamed")}),
+        ("claim", {"argv": load("claim").argv[1:]}),
+    ],
+    ids=["item", "order", "constant", "argument"],
+)
+async def test_a_store_does_not_begin_with_a_header_that_was_changed_alone(
+    name: str, changed: dict[str, tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A value that is renamed, moved, or that nothing gives, is found at the start."""
+    script = msgspec.structs.replace(load(name), **changed)
+    monkeypatch.setattr(scripts, "load", lambda wanted: script if wanted == name else load(wanted))
+    with pytest.raises(ValueError, match=f"{name}.lua"):
+        await open_store(StoreSettings(redis_url="redis://localhost:1"), client_name="test").__aenter__()
+
+
 def test_only_the_lease_fragment_acknowledges() -> None:
-    """XACK stands in one place, where XDEL follows it."""
+    """XACK is in one place, where XDEL follows it."""
     found = {path.name for path in FOLDER.rglob("*.lua") if re.search(r"'XACK'", path.read_text(encoding="utf-8"))}
     assert found == {"lease.lua"}
 

@@ -44,7 +44,7 @@ def test_a_whole_lease_must_have_been_seen() -> None:
     ids=["lost connection", "late timer", "new connection", "late answer", "server clock ahead", "server clock back"],
 )
 def test_any_break_costs_another_lease(breaking: object) -> None:
-    """A lost or new connection, a late timer or answer, a clock that jumped: the watch begins anew."""
+    """A lost or new connection, a late timer or answer, a clock that jumped: the watch starts again."""
     watch = _watched(19.0)
     assert watch.trusted(20.0)
     assert callable(breaking)

@@ -20,7 +20,7 @@ def test_defaults_and_values_come_from_the_mapping() -> None:
 
 @pytest.mark.parametrize(("name", "value"), [("WORKER_CONCURRENCY", "many"), ("DEMO_FAILURE_RATE", "2")])
 def test_a_wrong_setting_is_named_without_its_value(name: str, value: str) -> None:
-    """The line names the variable and what is expected."""
+    """The line names the variable and the expected value."""
     with pytest.raises(SettingsInvalid, match=f"^{name}: expected") as raised:
         read({name: value}, WorkerSettings)
     assert "\n" not in str(raised.value)
@@ -52,13 +52,13 @@ def test_a_value_in_quotes_is_refused(quote: str, tmp_path: Path) -> None:
     secret = tmp_path / "key"
     secret.write_text(quoted + "\n")
     for name, value in (("OPENAI_API_KEY", quoted), ("OPENAI_API_KEY_FILE", str(secret))):
-        with pytest.raises(SettingsInvalid, match=r"^OPENAI_API_KEY stands in quotes") as raised:
+        with pytest.raises(SettingsInvalid, match=r"^remove the quotes around OPENAI_API_KEY") as raised:
             read({name: value}, WorkerSettings)
         assert "secret" not in str(raised.value)
 
 
 def test_the_line_says_what_may_stand_there() -> None:
-    """An operator reads what kind of value is wanted, or which ones there are, and never the one that is wrong."""
+    """An operator reads the kind of value, or the possible ones, and never the wrong one."""
     for name, value, wanted in (
         ("LEASE_SECONDS", "soon", "expected a number"),
         ("WAIT_REPLICAS", "soon", "expected a whole number"),
@@ -113,7 +113,7 @@ def test_a_password_that_breaks_the_url_is_one_line_without_it(name: str, url: s
 
 
 def test_the_frugal_profile_is_on_where_commands_are_billed() -> None:
-    """The host or FRUGAL decides; lease, deltas and audit follow, and what is set by hand stays as set."""
+    """The host or FRUGAL decides; lease, deltas and audit follow, and values set by hand stay as set."""
     hosted = read_store({"UPSTASH_REDIS_REST_URL": "https://eu1-x.upstash.io", "UPSTASH_REDIS_REST_TOKEN": "t"})
     assert (hosted.frugal, hosted.deltas, hosted.lease_seconds, hosted.quiet) == (True, False, 300.0, True)
     assert hosted.audit_seconds == 86_400
@@ -160,6 +160,6 @@ def test_providers_are_pairs_in_order() -> None:
     ],
 )
 def test_ill_formed_providers_are_refused(text: str) -> None:
-    """What separates names elsewhere cannot be part of one, and each comes once."""
+    """A separator of names cannot be part of one, and each comes once."""
     with pytest.raises(SettingsInvalid, match="PROVIDERS"):
         fleet_chain(text, {})

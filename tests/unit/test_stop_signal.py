@@ -10,7 +10,7 @@ from services.worker.execution.attempt import Interrupted, StopReason, StopSigna
 
 
 def test_the_first_reason_counts_but_a_lost_lease_overrules_all() -> None:
-    """An attempt whose lease is gone must write nothing, whatever reason came before or comes after."""
+    """An attempt whose lease is gone must write nothing, with any reason before or after."""
     signal = StopSignal(0.0, 1.0)
     for given, reason in (
         (StopReason.DRAIN, StopReason.DRAIN),
@@ -25,7 +25,7 @@ def test_the_first_reason_counts_but_a_lost_lease_overrules_all() -> None:
 
 @pytest.mark.parametrize("inside", [False, True])
 async def test_a_task_whose_attempt_was_taken_ends_no_step(inside: bool) -> None:
-    """It cannot begin another one, nor end well the one it is in: what it would write next is not its own any more."""
+    """It cannot begin another one, nor end well the one it is in: its next write would not be its own any more."""
     signal = StopSignal(0.0, 1.0)
     entered = False
     if not inside:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-import sys
-import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,17 +13,7 @@ import structlog
 from shared.errors import SettingsInvalid
 from shared.telemetry import logs
 
-
-@pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
-    yield
-    sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
+pytestmark = pytest.mark.usefixtures("logging_restored")
 
 
 def _lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
@@ -44,7 +31,7 @@ def test_a_line_is_json_with_time_level_and_service(capsys: pytest.CaptureFixtur
 
 
 def test_sensitive_keys_are_dropped_and_named(capsys: pytest.CaptureFixture[str]) -> None:
-    """A prompt or a secret that somebody logs by mistake does not reach the line; its key does."""
+    """A prompt or a secret that is logged by mistake does not reach the line; its key does."""
     logs.configure("worker", "INFO")
     structlog.get_logger().warning("oops", prompt="Buy shoes", api_key="sk-1", authorization="Bearer x", kept=1)
     text = capsys.readouterr().err

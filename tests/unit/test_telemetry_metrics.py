@@ -6,10 +6,12 @@ import math
 
 from prometheus_client import CollectorRegistry
 
+from shared.identity.refusals import Reason
+from shared.telemetry.auth_metrics import AuthMetrics
+from shared.telemetry.command_budget import RedisMetrics
 from shared.telemetry.metrics import (
     JOB_BUCKETS,
     QueueMetrics,
-    RedisMetrics,
     StreamMetrics,
     SubmitMetrics,
     WorkerMetrics,
@@ -43,6 +45,7 @@ DOCUMENTED = {
     "presswork_usage_unbooked_jobs": (),
     "presswork_gate_blocked": ("provider", "model", "reason"),
     "presswork_queue_oldest_waiting_seconds": (),
+    "presswork_auth_failures": ("reason",),
     "presswork_sse_connections": (),
     "presswork_sse_connections_limit": (),
     "presswork_sse_events": ("kind",),
@@ -58,6 +61,7 @@ def _all(service: str = "gateway") -> CollectorRegistry:
     registry = new_registry(service)
     for group in (SubmitMetrics, QueueMetrics, WorkerMetrics, StreamMetrics, RedisMetrics):
         group(registry)
+    AuthMetrics(registry, Reason)
     return registry
 
 

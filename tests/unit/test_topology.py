@@ -1,4 +1,4 @@
-"""What REDIS_URL may say, and that nothing of it shows when it is wrong."""
+"""Forms of REDIS_URL, and that nothing of it shows when it is wrong."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_single_server_is_what_it_was() -> None:
     ],
 )
 def test_a_wrong_url_is_one_line_without_the_secret(url: str) -> None:
-    """What the operator reads names the setting and never its value."""
+    """The operator's line names the setting and never its value."""
     with pytest.raises(SettingsInvalid) as refused:
         Connector(RedisSettings(url=url))
     assert str(refused.value).startswith("REDIS_URL")

@@ -17,15 +17,15 @@ WRONG = {
     "redis+cluster://:pl4nt?ed@a,b": "%3F",
     "redis+sentinel://:pl4nt/ed@a,b/queue": "%2F",
     "redis://:pl4nted%zz@host": "%25",
-    "redis://host/pl4nted": "no database number",
-    "redis://host/-1": "no database number",
-    "redis://host?db=pl4nted": "no database number",
+    "redis://host/pl4nted": "not a database number",
+    "redis://host/-1": "not a database number",
+    "redis://host?db=pl4nted": "not a database number",
     "redis://host?decode_responses=True": "decode_responses",
     "redis://host?encoding=latin-1": "encoding",
     "unix:///run/valkey.sock?credential_provider=x": "credential_provider",
     "unix:///run/val#key.sock": "%23",
-    "redis://host?pl4nted=1": "not known",
-    "redis://host?pl4nted": "not known",
+    "redis://host?pl4nted=1": "unknown option",
+    "redis://host?pl4nted": "unknown option",
 }
 RIGHT = (
     "redis://:p@ss:w@host/2", "redis://:p%23%2F%3F%25@host", "redis://host?client_name=a@b&protocol=3", "redis://host/2/",
@@ -35,7 +35,7 @@ RIGHT = (
 
 @pytest.mark.parametrize("url", WRONG)
 def test_the_line_names_what_is_wrong(url: str) -> None:
-    """The character that must be encoded, the option, or the database; never what the URL holds."""
+    """The character that must be encoded, the option, or the database; never the content of the URL."""
     with pytest.raises(SettingsInvalid, match=r"^REDIS_URL") as refused:
         Connector(RedisSettings(url=read_store({"REDIS_URL": url}).redis_url))
     assert WRONG[url] in str(refused.value)

@@ -26,7 +26,7 @@ def _line(outcome: Outcome) -> bytes:
 
 @given(st.lists(st.tuples(COUNTS, COUNTS, COUNTS, st.none() | COUNTS, st.booleans()), max_size=20))
 def test_lines_sum_up_to_what_went_in(jobs: list[tuple[int, int, int, int | None, bool]]) -> None:
-    """Whatever the numbers, the one row of a project and model holds their sums."""
+    """For any numbers the one row of a project and model holds their sums."""
     lines = []
     for used, made, cached, nano, estimated in jobs:
         usage = Usage(input_tokens=used, output_tokens=made, cached_tokens=cached, estimated=estimated)

@@ -22,11 +22,12 @@ from litestar.openapi.spec import (
     SecurityScheme,
     Server,
 )
+from litestar.routes import BaseRoute, HTTPRoute
 from litestar.types import Method
 
 from services.gateway.docs import examples
 from services.gateway.docs.raw_calls import RAW_CALLS
-from services.gateway.http.json_schemas import StructSchemas
+from services.gateway.http.json_schemas import StructSchemas, body_components
 from services.gateway.submit.schemas import MAX_CHOICES, served_choices
 from shared.version import VERSION
 
@@ -39,20 +40,27 @@ _DESCRIPTION: Final = (
     "one beyond 64 KiB with 431, and a change that a page of another origin asks for, unless it is allowed, with 403."
 )
 _HEADERS: Final = {
-    "401": ("WWW-Authenticate", OpenAPIType.STRING),
-    "503": ("Retry-After", OpenAPIType.INTEGER),
+    "401": {"WWW-Authenticate": OpenAPIType.STRING},
+    "429": {
+        "Retry-After": OpenAPIType.INTEGER,
+        "RateLimit": OpenAPIType.STRING,
+        "RateLimit-Policy": OpenAPIType.STRING,
+    },
+    "503": {"Retry-After": OpenAPIType.INTEGER},
 }
 
 
 def generate(
-    typed: Router,
+    typed: Sequence[Router],
     ops: Sequence[HTTPRouteHandler],
     models: Mapping[str, frozenset[str]],
     events_url: str,
+    *,
+    secured: bool,
 ) -> bytes:
     """The document as JSON. `typed`: the calls of the API; `ops`: the operator's routes; `models`: the models of each
-    provider; `events_url`: the notifier's origin, or empty."""
-    raw = Router(API, route_handlers=RAW_CALLS, tags=typed.tags, security=typed.security)
+    provider; `events_url`: the notifier's origin, or empty; `secured`: whether callers need a token."""
+    raw = Router(API, route_handlers=RAW_CALLS, tags=["jobs"])
     config = OpenAPIConfig(
         title="Presswork",
         version=VERSION,
@@ -61,11 +69,16 @@ def generate(
         operation_id_creator=_operation_id,
         render_plugins=[JsonRenderPlugin()],
     )
-    app = Litestar([typed, raw, *ops], openapi_config=config, plugins=[StructSchemas()], logging_config=None)
+    app = Litestar([*typed, raw, *ops], openapi_config=config, plugins=[StructSchemas()], logging_config=None)
 
     document = app.openapi_schema
     _complete(document, events_url)
     made = document.to_schema()
+    handlers = {_operation_id(handler, HttpMethod.GET, None): handler for handler in _handlers([*typed, raw])}
+    _name_scopes(made["paths"], handlers, secured=secured)
+    made["components"]["schemas"] |= body_components(
+        [body for handler in handlers.values() if (body := handler.opt.get("body")) is not None]
+    )
     _name_models(made["components"]["schemas"], models)
     return msgspec.json.encode(made)
 
@@ -82,16 +95,40 @@ def _complete(document: OpenAPI, events_url: str) -> None:
         item.head = None
         if path == f"{API}/job-events":
             item.servers = [Server(url=events_url or "/")]
-        for response, status in _responses(item.get or item.post):
+        for response, status in _responses(item.get, item.post, item.patch, item.delete):
             if status in _HEADERS:
-                name, kind = _HEADERS[status]
-                response.headers = {name: OpenAPIHeader(schema=Schema(type=kind))}
+                kinds = _HEADERS[status]
+                response.headers = {name: OpenAPIHeader(schema=Schema(type=kind)) for name, kind in kinds.items()}
 
 
-def _responses(operation: Operation | None) -> Iterator[tuple[OpenAPIResponse, str]]:
-    for status, response in ((operation and operation.responses) or {}).items():
-        if isinstance(response, OpenAPIResponse):
-            yield response, status
+def _responses(*operations: Operation | None) -> Iterator[tuple[OpenAPIResponse, str]]:
+    for operation in operations:
+        for status, response in ((operation and operation.responses) or {}).items():
+            if isinstance(response, OpenAPIResponse):
+                yield response, status
+
+
+def _handlers(routers: Sequence[Router]) -> list[HTTPRouteHandler]:
+    return [handler for router in routers for route in router.routes for handler in _of_route(route)]
+
+
+def _of_route(route: BaseRoute) -> list[HTTPRouteHandler]:
+    return list(route.route_handlers) if isinstance(route, HTTPRoute) else []
+
+
+def _name_scopes(paths: dict[str, Any], handlers: Mapping[str, HTTPRouteHandler], *, secured: bool) -> None:
+    """Say of each call which right it needs, and in which form besides JSON it answers."""
+    for item in paths.values():
+        for call in item.values():
+            handler = handlers.get(call["operationId"]) if isinstance(call, dict) else None
+            if handler is None:
+                continue
+            scope = str(handler.opt["scope"])
+            call["description"] = f"Scope: `{scope}`."
+            if lines := handler.opt.get("lines"):
+                call["responses"]["200"]["content"][lines] = {"schema": {"type": "string"}}
+            if secured:
+                call["security"] = [{"bearer": [scope]}]
 
 
 def _name_models(schemas: dict[str, Any], models: Mapping[str, frozenset[str]]) -> None:

@@ -1,4 +1,4 @@
-"""`GET /openapi.json`: the OpenAPI document, which names where the API is."""
+"""`GET /openapi.json`: the OpenAPI document, which names the address of the API."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from litestar import Request, Response, route
 from litestar.handlers import HTTPRouteHandler
 
 from shared.http.health import READING
-from shared.http.prefix import prefix_of
+from shared.http.urls import prefix_of
 
 _HEADERS: Final = {"Cache-Control": "no-cache", "Vary": "X-Forwarded-Prefix"}
 _HERE: Final = b'"servers":[{"url":"/"}]'

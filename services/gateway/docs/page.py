@@ -17,7 +17,7 @@ from litestar.params import FromPath
 from litestar.response import Redirect
 
 from shared.http.health import READING
-from shared.http.prefix import prefix_of
+from shared.http.urls import prefix_of
 from shared.version import VERSION
 
 _AnyRequest = Request[Any, Any, Any]

@@ -19,12 +19,13 @@ from msgspec import Meta
 
 from services.gateway.docs import examples
 from services.gateway.http.calls import LOCATION
-from services.gateway.http.json_schemas import items_of, query_operation
+from services.gateway.http.json_schemas import described_operation, items_of
 from services.gateway.http.responses import Accepted, JobId
 from services.gateway.submit import batch, single
 from services.gateway.submit.batch import BatchAccepted, BatchRejected
 from services.gateway.submit.schemas import MAX_JOBS, MAX_KEY, BatchJob, JobRequest
-from shared.http.error_responses import documented
+from shared.http.auth import Scope
+from shared.http.error_responses import CALLER_ERRORS, documented
 
 NEVER_SERVED: Final = "this handler only describes a raw call"
 
@@ -82,7 +83,8 @@ def _shown(bodies: dict[str, Example]) -> type[Operation]:
     status_code=202,
     response_description="Queued, or the job that this key made before",
     response_headers=[LOCATION],
-    responses=documented(400, 401, 403, 408, 409, 413, 415, 503),
+    opt={"scope": Scope.JOBS_WRITE},
+    responses=documented(400, *CALLER_ERRORS, 408, 409, 413, 415),
     operation_class=_shown(examples.JOBS),
 )
 async def submit_job(data: Body[JobRequest], idempotency_key: IdempotencyKey) -> Accepted:
@@ -95,7 +97,8 @@ async def submit_job(data: Body[JobRequest], idempotency_key: IdempotencyKey) ->
     summary=f"Submit up to {MAX_JOBS} jobs; each is accepted or rejected by itself",
     status_code=202,
     response_description="One answer per job, in order",
-    responses=documented(400, 401, 408, 413, 415, 503),
+    opt={"scope": Scope.JOBS_WRITE},
+    responses=documented(400, *CALLER_ERRORS, 408, 413, 415),
     operation_class=_shown(examples.BATCHES),
 )
 async def submit_batch(data: Body[BatchRequest]) -> BatchAnswer:
@@ -109,8 +112,9 @@ async def submit_batch(data: Body[BatchRequest]) -> BatchAnswer:
     media_type="text/event-stream",
     response_description="Events until the job has ended",
     responses={204: ResponseSpec(None, description="The reader has the last event already; it need not come back")}
-    | documented(400, 401, 404, 409),
-    operation_class=query_operation(EventsQuery),
+    | documented(400, *CALLER_ERRORS, 404, 409),
+    opt={"scope": Scope.EVENTS_READ},
+    operation_class=described_operation(EventsQuery),
 )
 async def job_events(last_event_id: LastEventId) -> str:
     """See `shared.streams.routes.Streams`."""

@@ -10,17 +10,20 @@ import msgspec
 from litestar.types import HTTPScope, Receive, Send
 from prometheus_client import Counter
 
-from shared.http.auth import Authenticator, Identity
+from shared.http.auth import Identity, Scope
 from shared.http.error_responses import from_error
+from shared.http.organization_limits import Held, InUse
 from shared.http.problems import METHOD_NOT_ALLOWED, TOO_LARGE, TOO_SLOW, UNSUPPORTED_MEDIA_TYPE, Problem
+from shared.identity.authenticator import Authenticator
 
 ALLOW: Final = "OPTIONS, POST"
 
 LENGTH_DIGITS: Final = 20
-"""Of a `Content-Length`: a longer number is not worth reading, and Python does not read thousands of digits."""
+"""Most digits of a `Content-Length`: a longer number is too large anyway, and Python does not read thousands of
+digits."""
 
 BODY_SECONDS: Final = 10.0
-"""Time for the rest of a body after its first piece."""
+"""Time for the rest of a body after its first piece, in s."""
 
 _MARK: Final = b"\xef\xbb\xbf"
 """UTF-8's byte order mark, which some editors and .NET put before a text: no part of it."""
@@ -61,19 +64,23 @@ RawCall = Callable[[HTTPScope, Receive, Send, Identity], Awaitable[None]]
 
 
 class Posts:
-    """Answers the calls that take a body; their errors are counted by type in `refused`."""
+    """Answers the calls that submit jobs; their errors are counted by type in `refused`."""
 
-    def __init__(self, authenticator: Authenticator, refused: Counter) -> None:
+    def __init__(self, authenticator: Authenticator, refused: Counter, bodies: InUse) -> None:
+        """`bodies`: how many bytes of bodies are being read for each organisation."""
         self._authenticator = authenticator
         self._refused = refused
+        self._bodies = bodies
 
     async def answer(self, call: RawCall, scope: Any, receive: Receive, send: Send) -> None:
-        """Let `call` answer a POST; a 405 `Problem` for other methods, 401 without an identity."""
+        """Let `call` answer a POST; a 405 `Problem` for other methods, 401 without an identity, 403 for one that may
+        submit no jobs."""
         if scope["method"] != "POST":
             await _other_method(scope["method"], send)
             return
 
-        identity = self._authenticator.identify(scope["headers"])
+        identity = await self._authenticator.identify(scope)
+        identity.require_scope(Scope.JOBS_WRITE)
         try:
             await call(scope, receive, send, identity)
         except ClientGone:
@@ -81,6 +88,11 @@ class Posts:
         except Exception as error:
             self._refused.labels(from_error(error).kind.slug).inc()
             raise
+
+    async def read(self, head: Head, receive: Receive, limit: int, identity: Identity) -> bytes:
+        """The whole body, see `read_body`; a 429 `Problem` when too many bytes are being read for its organisation."""
+        with self._bodies.held(identity.organization_id) as held:
+            return await read_body(head, receive, limit, held)
 
 
 async def _other_method(method: str, send: Send) -> None:
@@ -97,16 +109,17 @@ async def send_json(send: Send, status: int, body: bytes, *headers: tuple[bytes,
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-async def read_body(head: Head, receive: Receive, limit: int) -> bytes:
+async def read_body(head: Head, receive: Receive, limit: int, held: Held | None = None) -> bytes:
     """The whole body. 415 and 413 `Problem`s come before anything is read, 413 also while it arrives in pieces.
 
-    408 when it is too slow; ClientGone when the client hung up.
+    `held` grows by what is announced, else by what arrives, and may raise. 408 when the body is too slow; ClientGone
+    when the client hung up.
     """
     if head.content_type.partition(b";")[0].strip().lower() != b"application/json":
         raise Problem(UNSUPPORTED_MEDIA_TYPE)
     if head.content_encoding.lower() not in (b"", b"identity"):
         raise Problem(
-            UNSUPPORTED_MEDIA_TYPE, "not compressed, without Content-Encoding", headers={"Accept-Encoding": "identity"}
+            UNSUPPORTED_MEDIA_TYPE, "send it without Content-Encoding", headers={"Accept-Encoding": "identity"}
         )
     if (
         len(head.content_length) > LENGTH_DIGITS
@@ -114,6 +127,10 @@ async def read_body(head: Head, receive: Receive, limit: int) -> bytes:
         or int(head.content_length) > limit
     ):
         raise Problem(TOO_LARGE, f"at most {limit} bytes")
+    announced = int(head.content_length)
+    if held is not None and announced:
+        held.grow(announced)
+
     piece, more = await _piece(receive)  # the first has the server's deadline
     pieces, size = [piece], len(piece)
     if not more and size <= limit:
@@ -121,6 +138,8 @@ async def read_body(head: Head, receive: Receive, limit: int) -> bytes:
     try:
         async with asyncio.timeout(BODY_SECONDS):
             while size <= limit and more:
+                if held is not None and not announced:
+                    held.grow(len(piece))
                 piece, more = await _piece(receive)
                 pieces.append(piece)
                 size += len(piece)

@@ -28,11 +28,11 @@ _LONE: Final = re.compile(
     rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD])[c-fC-F][0-9a-fA-F]{2})"
 )
 SIZE_MAX: Final = 2 << 20
-"""Bytes of the largest body in which half characters are searched: 2 MiB of nothing but escapes take 50 ms. Of larger
-batches the message names the place alone."""
+"""Bytes of the largest body in which half characters are searched: 2 MiB of nothing but escapes take 50 ms. In larger
+batches the message names only the position."""
 
 _MARK: Final = "\ufdd0"
-"""No character, and never will be: put in the place of each half."""
+"""Replacement for each half: never a character, by the Unicode standard."""
 
 _MARKED: Final = _MARK.encode()
 _object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -118,7 +118,7 @@ def _without_limits(kind: Any) -> Any:
 
 
 def _length_max(kind: Any) -> int:
-    """The most entries that a mapping may have; without a limit of its own none is looked at."""
+    """The most entries that a mapping may have; one without a limit is not read."""
     limits = [held.max_length for held in get_args(kind)[1:] if isinstance(held, msgspec.Meta)]
     return limits[0] or 0 if limits else 0
 

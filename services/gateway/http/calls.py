@@ -12,13 +12,16 @@ from typing import Annotated, Any, Final
 import msgspec
 from litestar import HttpMethod, route
 from litestar.datastructures import ResponseHeader
+from litestar.di import Provide
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import PathParameter
 
-from services.gateway.http.json_schemas import query_operation
+from services.gateway.http.body_dependency import BODY_ERRORS, provide_body
+from services.gateway.http.json_schemas import described_operation
 from services.gateway.http.queries import NoQuery, provide_query
 from services.gateway.http.responses import JOB_ID_PATTERN
-from shared.http.error_responses import documented
+from shared.http.auth import Scope
+from shared.http.error_responses import CALLER_ERRORS, documented
 from shared.http.health import READING
 
 JobIdInPath = Annotated[
@@ -31,27 +34,55 @@ LOCATION: Final = ResponseHeader(
 
 
 def reading(
-    path: str, summary: str, *errors: int, query: type[msgspec.Struct] = NoQuery
+    path: str, summary: str, *errors: int, scope: Scope, query: type[msgspec.Struct] = NoQuery, lines: str = ""
 ) -> Callable[[Any], HTTPRouteHandler]:
-    """A GET, and HEAD, that answers 200. `errors`: the statuses that it answers besides."""
-    return _call(path, query, errors, methods=READING, status_code=200, summary=summary)
+    """A GET, and HEAD, that answers 200. `scope`: the right it needs; `errors`: the statuses that it answers besides
+    those of a caller without it; `lines`: a media type that it may answer with instead of JSON."""
+    return _call(path, query, errors, scope, lines=lines, methods=READING, status_code=200, summary=summary)
 
 
 def changing(
-    path: str, summary: str, *errors: int, status: int = 200, **more: Any
+    path: str,
+    summary: str,
+    *errors: int,
+    scope: Scope,
+    status: int = 200,
+    method: HttpMethod = HttpMethod.POST,
+    body: type[msgspec.Struct] | None = None,
+    **more: Any,
 ) -> Callable[[Any], HTTPRouteHandler]:
-    """A POST without a body. `status`: that of its answer, `errors`: the statuses that it answers besides."""
-    return _call(path, NoQuery, errors, methods=[HttpMethod.POST], status_code=status, summary=summary, **more)
+    """A call that changes something: a POST, unless `method` says otherwise, without a body unless `body` describes
+    it, which is then the handler's `content`. `status`: that of its answer; the rest as above."""
+    if body is not None:
+        errors = (*errors, *BODY_ERRORS)
+        more["dependencies"] = {"content": provide_body(body)}
+    return _call(path, NoQuery, errors, scope, methods=[method], status_code=status, summary=summary, body=body, **more)
+
+
+def deleting(path: str, summary: str, *errors: int, scope: Scope) -> Callable[[Any], HTTPRouteHandler]:
+    """A DELETE that answers 204. The rest as for `reading`."""
+    return _call(path, NoQuery, errors, scope, methods=[HttpMethod.DELETE], status_code=204, summary=summary)
 
 
 def _call(
-    path: str, query: type[msgspec.Struct], errors: tuple[int, ...], *, methods: list[HttpMethod], **more: Any
+    path: str,
+    query: type[msgspec.Struct],
+    errors: tuple[int, ...],
+    scope: Scope,
+    *,
+    methods: list[HttpMethod],
+    body: type[msgspec.Struct] | None = None,
+    lines: str = "",
+    dependencies: dict[str, Provide] | None = None,
+    **more: Any,
 ) -> Callable[[Any], HTTPRouteHandler]:
+    named = {"_params" if query is NoQuery else "params": provide_query(query)}
     return route(
         path,
         http_method=methods,
-        responses=documented(*errors),
-        dependencies={"_params" if query is NoQuery else "params": provide_query(query)},
-        operation_class=query_operation(query),
+        responses=documented(*sorted({*CALLER_ERRORS, *errors})),
+        dependencies={**named, **(dependencies or {})},
+        operation_class=described_operation(query, body),
+        opt={"scope": scope, "body": body, "lines": lines},
         **more,
     )

@@ -1,7 +1,7 @@
-"""Decodes bodies strictly, after a look at how deep they are nested and how long their lists are: decoders, and Redis's
+"""Decodes bodies strictly, after a check of their nesting and of the length of their lists: decoders, and Redis's
 own, give up at depths of their own, and make all of a list before they count it.
 
-The look takes time proportional to the body, in pieces. A body that is no JSON may be called shallow: the decoder,
+The check takes time proportional to the body, in pieces. A body that is no JSON may be called shallow: the decoder,
 which reads it next, names the fault.
 """
 
@@ -25,7 +25,7 @@ MAX_DEPTH: Final = 16
 TOO_DEEP: Final = f"nested more than {MAX_DEPTH} deep"
 
 PIECE: Final = 64 * 1024
-"""Bytes that are looked at in one go."""
+"""Bytes that are checked in one go."""
 
 _OTHERS: Final = bytes(byte for byte in range(256) if byte not in b"[]{},")
 _OPENING: Final = frozenset(b"[{")

@@ -5,12 +5,12 @@ Litestar's own lack parts of the contract: that unknown fields are errors, and t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from litestar.openapi.spec import Operation, Parameter, Schema
+from litestar.openapi.spec import OpenAPIMediaType, Operation, Parameter, Reference, RequestBody, Schema
 from litestar.plugins import OpenAPISchemaPlugin
 from litestar.typing import FieldDefinition
 
@@ -51,16 +51,31 @@ class StructSchemas(OpenAPISchemaPlugin):
         return schema
 
 
-def query_operation(kind: type[msgspec.Struct]) -> type[Operation]:
-    """An operation whose query parameters are the fields of a struct."""
-    parameters = [_parameter(field) for field in msgspec.structs.fields(kind)]
+def described_operation(query: type[msgspec.Struct], body: type[msgspec.Struct] | None = None) -> type[Operation]:
+    """An operation whose query parameters are the fields of a struct. `body`: the struct of its body, if it has one,
+    which is to be among the components (`body_components`)."""
+    parameters = [_parameter(field) for field in msgspec.structs.fields(query)]
 
     @dataclass
-    class QueryOperation(Operation):
+    class DescribedOperation(Operation):
         def __post_init__(self) -> None:
             self.parameters = [*(self.parameters or []), *parameters] or None
+            if body is not None:
+                schema = Reference(_TEMPLATE.format(name=body.__name__))
+                self.request_body = RequestBody({"application/json": OpenAPIMediaType(schema=schema)}, required=True)
 
-    return QueryOperation
+    return DescribedOperation
+
+
+def body_components(bodies: Iterable[type[msgspec.Struct]]) -> Json:
+    """The components of bodies, by name, and of the structs they refer to. A body's `SCHEMA`, if it has one, adds what
+    msgspec cannot say of a struct."""
+    kinds = list(bodies)
+    _, components = msgspec.json.schema_components(kinds, ref_template=_TEMPLATE)
+    for kind in kinds:
+        components[kind.__name__] |= getattr(kind, "SCHEMA", {})
+    found: Json = _as_ecma(components)
+    return found
 
 
 def _parameter(field: msgspec.structs.FieldInfo) -> Parameter:

@@ -25,12 +25,12 @@ NAME_MAX: Final = 100
 
 
 class NoQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Of a call without query parameters: each is unknown."""
+    """Query of a call without parameters: each is unknown."""
 
 
 def provide_query(kind: type[msgspec.Struct]) -> Provide:
     """The dependency that decodes a query string. It comes after that of the identity: without a token the answer is
-    401, whatever is asked."""
+    401 for any query."""
 
     def query(scope: Scope, identity: NamedDependency[Identity]) -> Any:  # noqa: ARG001 - it says the order
         return decode_query(scope["query_string"], kind)
@@ -70,6 +70,6 @@ def _check(text: str, kind: Any, name: str) -> list[FieldError]:
         msgspec.convert(text, kind, strict=False)
     except msgspec.ValidationError as error:
         found = field_error(error, name, choices_of(kind))
-        # Everything in a query is text: that it is not of another type says nothing.
+        # Every value of a query is text: its type does not help the reader.
         return [FieldError(found.field, found.message.removesuffix(", got `string`"))]
     return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Final
 
 from litestar.di import NamedDependency
@@ -14,7 +15,7 @@ from services.gateway.http.responses import in_time
 from services.gateway.jobs.finder import JobFinder
 from services.gateway.jobs.views import JobView, view_job
 from services.gateway.waiting.long_poll import until_ended
-from shared.http.auth import Identity
+from shared.http.auth import Identity, Scope
 from shared.http.problems import JOB_ENDED, Problem
 from shared.job import JobSnapshot, JobStatus
 from shared.store.job_store import JobStore
@@ -35,7 +36,7 @@ class CancelCall:
     def route(self) -> HTTPRouteHandler:
         """The handler, for the router of `/api/ai`."""
 
-        @changing("/jobs/{jobId:str}/cancel", "End a waiting or running job", 400, 401, 404, 409, 503)
+        @changing("/jobs/{jobId:str}/cancel", "End a waiting or running job", 400, 404, 409, scope=Scope.JOBS_CANCEL)
         async def cancel_job(
             identity: NamedDependency[Identity], job_id: JobIdInPath, _params: NamedDependency[NoQuery]
         ) -> JobView:
@@ -47,19 +48,25 @@ class CancelCall:
         """End a job and answer it as it ended; a 409 `Problem` when it had ended otherwise."""
         job = await self._finder.find(identity, job_id)
         if not job.status.terminal:
-            async with in_time():
-                reply = await self._store.cancel(job_id)
-            if reply.state == "requested":
-                await self._until_ended(job)
+            await self.end(identity, job)
             job = await self._finder.find(identity, job_id)
 
         if job.status is not JobStatus.CANCELLED:
             raise Problem(JOB_ENDED, f"it is {job.status}", job_id=job.id, job_status=job.status)
         return job
 
-    async def _until_ended(self, job: JobSnapshot) -> None:
+    async def end(self, identity: Identity, job: JobSnapshot) -> None:
+        """End a job that is not known to have ended, and return when it has."""
+        async with in_time():
+            reply = await self._store.jobs_of(identity.organization_id).cancel(job.id)
+        if reply.state == "requested":
+            await self._until_ended(identity, job)
+
+    async def _until_ended(self, identity: Identity, job: JobSnapshot) -> None:
         """Give the job's worker its time, then end the job without it."""
-        job = await until_ended(self._store, job.id, CANCEL_SECONDS, self._stop) or job
+        jobs = self._store.jobs_of(identity.organization_id)
+        read = partial(jobs.status, job.id)
+        job = await until_ended(self._store, job.id, CANCEL_SECONDS, self._stop, read, first=False) or job
         if not job.status.terminal:
             async with in_time():
-                await self._store.cancel(job.id, force=True)
+                await jobs.cancel(job.id, force=True)

@@ -14,7 +14,7 @@ from services.gateway.http.calls import reading
 from services.gateway.http.responses import in_time, organization_of
 from services.gateway.jobs.views import JobList, view_row
 from services.gateway.submit.schemas import Identifier
-from shared.http.auth import Identity
+from shared.http.auth import Identity, Scope
 from shared.http.problems import LISTING_OFF, Problem, invalid
 from shared.job import JobStatus
 from shared.store.job_store import JobStore
@@ -46,17 +46,17 @@ class ListingCall:
         """The handler, for the router of `/api/ai`."""
         summary = "Jobs of an organization, newest first, without their texts"
 
-        @reading("/jobs", summary, 400, 401, 403, 404, 503, query=ListQuery)
+        @reading("/jobs", summary, 400, 404, scope=Scope.JOBS_READ, query=ListQuery)
         async def list_jobs(identity: NamedDependency[Identity], params: NamedDependency[ListQuery]) -> JobList:
             return await self.read(identity, params)
 
         return list_jobs
 
     async def read(self, identity: Identity, query: ListQuery) -> JobList:
-        """One page. A 404 `Problem` where listings are off, 400 for a cursor that is none."""
+        """One page. A 404 `Problem` where listings are off, 400 for an invalid cursor."""
         organization = organization_of(identity, query.organization_id)
         if not self._store.settings.listing:
-            raise Problem(LISTING_OFF, "LISTING is off, as it is in the frugal profile unless it is set")
+            raise Problem(LISTING_OFF, "LISTING is off: set LISTING=1 to turn it on")
 
         try:
             async with in_time():
@@ -64,5 +64,7 @@ class ListingCall:
                     organization, status=query.status, cursor=query.cursor, limit=query.limit
                 )
         except ValueError:
-            raise invalid("cursor", "not a cursor of this listing") from None
+            raise invalid(
+                "cursor", "not a cursor of this listing: take it from the page before, or leave it out"
+            ) from None
         return JobList([view_row(job) for job in found.jobs], found.cursor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Final
 
 import structlog
@@ -16,17 +17,19 @@ from services.gateway.jobs.finder import JobFinder
 from services.gateway.submit.admission import Admission
 from services.gateway.submit.new_jobs import JobMaker, read_traceparent
 from shared.errors import StoreUnavailable
-from shared.http.auth import Identity
+from shared.http.auth import Identity, Scope
 from shared.http.error_responses import from_error, submit_unavailable
-from shared.http.prefix import prefix_of
 from shared.http.problems import JOB_NOT_FAILED, Problem
+from shared.http.urls import prefix_of
+from shared.identity.ticket_signer import TicketSigner
 from shared.job import JobStatus
 from shared.store.job_store import JobStore
 from shared.store.results import Submitted
+from shared.store.transitions import Submit
 from shared.telemetry.metrics import SubmitMetrics
 
 RETRIABLE: Final = (JobStatus.FAILED, JobStatus.CANCELLED)
-"""Jobs that ended without their text: they can be asked for once more."""
+"""States of jobs that ended without their text: they can be retried."""
 
 _log: Final = structlog.get_logger(__name__)
 
@@ -43,6 +46,7 @@ class RetryCall:
         admission: Admission,
         metrics: SubmitMetrics,
         links: Links,
+        signer: TicketSigner,
     ) -> None:
         self._store = store
         self._finder = finder
@@ -50,12 +54,22 @@ class RetryCall:
         self._admission = admission
         self._submitted, self._refused = metrics.submitted, metrics.refused
         self._links = links
+        self._signer = signer
 
     def route(self) -> HTTPRouteHandler:
         """The handler, for the router of `/api/ai`."""
         summary = "Make one new job from a failed or cancelled one"
 
-        @changing("/jobs/{jobId:str}/retry", summary, 400, 401, 404, 409, 503, status=202, response_headers=[LOCATION])
+        @changing(
+            "/jobs/{jobId:str}/retry",
+            summary,
+            400,
+            404,
+            409,
+            scope=Scope.JOBS_WRITE,
+            status=202,
+            response_headers=[LOCATION],
+        )
         async def retry_job(
             request: Request[Any, Any, Any],
             identity: NamedDependency[Identity],
@@ -64,22 +78,26 @@ class RetryCall:
         ) -> Response[Accepted]:
             traceparent = read_traceparent(request.headers.get("traceparent", "").encode())
             try:
-                submitted = await self.retry(identity, job_id, traceparent)
+                submitted, retry = await self.retry(identity, job_id, traceparent)
             except Exception as error:
                 self._refused.labels(from_error(error).kind.slug).inc()
                 raise
-            accepted = self._links.accepted(submitted, prefix_of(request.scope))
+            ticket = await self._signer.issue_for_job(
+                identity, retry.spec.organization_id, submitted.job_id, time.time() + retry.deadline_ms / 1000
+            )
+            accepted = self._links.accepted(submitted, prefix_of(request.scope), ticket)
             return Response(accepted, headers={"Location": accepted.links.status})
 
         return retry_job
 
-    async def retry(self, identity: Identity, job_id: str, traceparent: str | None) -> Submitted:
-        """Queue the one retry of a job; a 409 `Problem` when it did not fail and was not cancelled."""
+    async def retry(self, identity: Identity, job_id: str, traceparent: str | None) -> tuple[Submitted, Submit]:
+        """Queue the one retry of a job; answers how it was taken, and what it asks for. A 409 `Problem` when
+        the job did not fail and was not cancelled."""
         job = await self._finder.find(identity, job_id)
         if job.status not in RETRIABLE:
             raise Problem(JOB_NOT_FAILED, f"it is {job.status}", job_id=job.id, job_status=job.status)
 
-        retry = self._maker.retry_of(job, traceparent)
+        retry = self._maker.retry_of(job, identity, traceparent)
         await self._admission.admit(1, len(retry.spec.prompt))
         try:
             async with in_time():
@@ -90,4 +108,4 @@ class RetryCall:
         if submitted.created:
             self._submitted.labels(retry.spec.priority).inc()
             _log.info("job_retried", job_id=retry.id, retry_of=job.id, organization=job.organization_id)
-        return submitted
+        return submitted, retry

@@ -17,9 +17,9 @@ from services.gateway.jobs.finder import JobFinder
 from services.gateway.jobs.views import JobView, view_job
 from services.gateway.waiting.awaited_jobs import AwaitedJobs
 from services.gateway.waiting.long_poll import until_ended
-from shared.errors import JobNotFound
-from shared.http.auth import Identity
-from shared.http.job_ids import read_job_id
+from shared.http.auth import Identity, Scope
+from shared.http.organization_limits import InUse
+from shared.http.urls import read_job_id
 from shared.job import JobSnapshot
 from shared.store.job_store import JobStore
 
@@ -36,9 +36,12 @@ class StatusQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, renam
 class StatusCall:
     """Answers how a job stands."""
 
-    def __init__(self, store: JobStore, finder: JobFinder, awaited: AwaitedJobs, stop: asyncio.Event) -> None:
-        """`stop` ends waiting."""
+    def __init__(
+        self, store: JobStore, finder: JobFinder, awaited: AwaitedJobs, stop: asyncio.Event, waits: InUse
+    ) -> None:
+        """`stop` ends waiting; `waits`: how many calls wait for each organisation."""
         self._store = store
+        self._waits = waits
         self._finder = finder
         self._awaited = awaited
         self._stop = stop
@@ -46,7 +49,7 @@ class StatusCall:
     def route(self) -> HTTPRouteHandler:
         """The handler, for the router of `/api/ai`."""
 
-        @reading("/job-status", "How a job stands", 400, 401, 404, 409, 503, query=StatusQuery)
+        @reading("/job-status", "How a job stands", 400, 404, 409, scope=Scope.JOBS_READ, query=StatusQuery)
         async def job_status(identity: NamedDependency[Identity], params: NamedDependency[StatusQuery]) -> JobView:
             return view_job(await self.read(identity, params))
 
@@ -60,14 +63,16 @@ class StatusCall:
 
         job = await self._finder.find(identity, query.job_id)
         if query.wait and not job.status.terminal:
-            waited = await until_ended(self._store, job.id, query.wait, self._stop)
-            if waited is None:  # its record went while we waited
-                raise JobNotFound(job.id)
-            return waited
+            read = partial(self._store.jobs_of(identity.organization_id).status, job.id)
+            with self._waits.held(job.organization_id) as held:
+                held.grow()
+                return await until_ended(self._store, job.id, query.wait, self._stop, read, first=False) or job
         return job
 
     async def _listen_first(self, identity: Identity, query: StatusQuery) -> JobSnapshot:
         """Listen before the first read, which it saves where listening costs nothing."""
         find = partial(self._finder.find, identity, query.job_id)
-        found = await self._awaited.until_ended(query.job_id, identity, query.wait, self._stop, find)
+        with self._waits.held(identity.organization_id) as held:
+            held.grow()
+            found = await self._awaited.until_ended(query.job_id, identity, query.wait, self._stop, find)
         return found or await find()

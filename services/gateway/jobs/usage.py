@@ -19,7 +19,7 @@ from msgspec import Meta
 from services.gateway.http.calls import reading
 from services.gateway.http.responses import organization_of
 from services.gateway.jobs.listing import OfOrganization
-from shared.http.auth import Identity
+from shared.http.auth import Identity, Scope
 from shared.http.problems import invalid
 from shared.job import NANO
 from shared.store.job_store import JobStore
@@ -50,7 +50,7 @@ class UsageQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename
 class UsageSums(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Sums of ended jobs that used anything: one that was cancelled while it waited is not among them.
 
-    `cost_usd` lacks `unknown_cost_jobs`; null: of no job it is known. It is exact to the nano-USD up to 8 million USD,
+    `cost_usd` lacks `unknown_cost_jobs`; null: it is known of no job. It is exact to the nano-USD up to 8 million USD,
     where a double has no digit left for it.
 
     `input_tokens` contain `cached_tokens`. `estimated_jobs`: their tokens were estimated, not reported.
@@ -66,14 +66,14 @@ class UsageSums(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class ModelUsage(UsageSums, frozen=True, kw_only=True, rename="camel"):
-    """Of one model that answered."""
+    """Usage of one model that answered."""
 
     provider: str
     model: str
 
 
 class ProjectUsage(UsageSums, frozen=True, kw_only=True, rename="camel"):
-    """Of one project."""
+    """Usage of one project."""
 
     project_id: str
     models: list[ModelUsage]
@@ -89,8 +89,8 @@ class DayUsage(msgspec.Struct, frozen=True, kw_only=True):
 class UsageView(msgspec.Struct, frozen=True, kw_only=True, rename=_NAMES):
     """Usage of an organisation from `from` to `to` (UTC, both included); days without ended jobs are left out.
 
-    `totals` are those of all days. `next`: `days` ends before this one, for they were many; ask again `from` there.
-    Projects beyond the first thousand of a day (each with a model) are summed up as the project `other`.
+    `totals` are those of all days. `next`: the day at which `days` was cut because there were many; ask again `from`
+    there. Projects beyond the first thousand of a day (each with a model) are summed up as the project `other`.
     """
 
     organization_id: str
@@ -167,7 +167,7 @@ def _days(query: UsageQuery, today: datetime.date) -> tuple[datetime.date, datet
     first = query.first or today.replace(day=1)
     last = query.last or today.replace(day=calendar.monthrange(today.year, today.month)[1])
     if first > last:
-        raise invalid("from", f"must not be after to; they are {first} and {last}, what is left out is of this month")
+        raise invalid("from", f"must not be after to; they are {first} and {last}, a missing day is of this month")
     if (last - first).days >= DAYS_MAX:
         raise invalid("to", f"at most {DAYS_MAX} days from `from`")
     return first, last
@@ -184,7 +184,7 @@ class UsageCall:
         """The handler, for the router of `/api/ai`."""
         summary = "Usage and cost of an organization's jobs, by the day they ended, project and model"
 
-        @reading("/usage", summary, 400, 401, 403, 503, query=UsageQuery)
+        @reading("/usage", summary, 400, scope=Scope.USAGE_READ, query=UsageQuery)
         async def usage(identity: NamedDependency[Identity], params: NamedDependency[UsageQuery]) -> UsageView:
             return await self.read(identity, params)
 

@@ -1,4 +1,4 @@
-"""The bodies of answers: a job, a page of jobs, the queue's counts."""
+"""The bodies of answers: a job, a page of jobs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import msgspec
 from services.gateway.http.json_schemas import items_of
 from shared.events import iso_time
 from shared.job import JobError, JobSnapshot, JobStatus, Outcome, PassedOver, Priority, Usage
-from shared.store.results import QueueStats, UnreadableJob
-from shared.telemetry.command_budget import Projection
+from shared.store.results import UnreadableJob
 
 UNREADABLE: Final = JobError(type="Unreadable", message="the record of this job cannot be read by this release")
 
@@ -18,9 +17,9 @@ UNREADABLE: Final = JobError(type="Unreadable", message="the record of this job 
 class JobView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """A job as its customer sees it; fields that do not apply are left out. Times are ISO 8601 in UTC.
 
-    `result` is the generated text (of a cancelled job: the part that came), `metadata` the provider's side's,
-    `request_metadata` the request's. `attempt` counts from 1; 0: never started. `cost_usd` is in USD,
-    of all attempts together; absent: not known. `passed_over`: who should have answered before `provider`, and why not.
+    `result` is the generated text (of a cancelled job: the part that came), `metadata` that of the result,
+    `request_metadata` that of the request. `attempt` counts from 1; 0: never started. `cost_usd` is in USD, of all
+    attempts together; absent: not known. `passed_over`: the choices before `provider`, and why each did not answer.
     """
 
     job_id: str
@@ -65,39 +64,6 @@ class JobList(msgspec.Struct, frozen=True):
     cursor: str | None
 
 
-class Counts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Exact counts of one moment. The first five add up to all jobs accepted; `delayed` (not due yet) and `throttled`
-    (no provider has room for it yet) are parts of `queued`.
-
-    `waiting` splits the rest of `queued` by queue: `requeued` jobs return from a retry or a delay, `suspect` ones lost
-    two or three workers.
-    `backlog` is the figure to scale workers on: jobs that could be claimed and jobs that run. It is 0 only when there
-    is no work.
-    """
-
-    queued: int
-    processing: int
-    completed: int
-    failed: int
-    cancelled: int
-    delayed: int
-    throttled: int
-    backlog: int
-    waiting: dict[str, int]
-
-
-class QueueView(msgspec.Struct, frozen=True):
-    """Answer of queue-stats, in the guide's shape; `timestamp` is when the counts were read.
-
-    `redis`: the commands that this gateway process sends, projected; workers and notifiers are not in it.
-    """
-
-    success: bool
-    stats: Counts
-    timestamp: str
-    redis: Projection
-
-
 def _at(ms: int | None) -> str | None:
     return None if ms is None else iso_time(ms)
 
@@ -139,19 +105,3 @@ def view_row(job: JobSnapshot | UnreadableJob) -> JobView | UnreadableView:
     if isinstance(job, UnreadableJob):
         return UnreadableView(job_id=job.id, error=UNREADABLE, job_status=job.state or None)
     return view_job(job, with_result=False)
-
-
-def view_stats(stats: QueueStats, now_ms: int, redis: Projection) -> QueueView:
-    """The counts in the guide's shape; `now_ms` is the gateway's clock when they were read."""
-    counts = Counts(
-        queued=stats.queued,
-        processing=stats.processing,
-        completed=stats.completed,
-        failed=stats.failed,
-        cancelled=stats.cancelled,
-        delayed=stats.delayed,
-        throttled=stats.throttled,
-        backlog=stats.backlog,
-        waiting=stats.by_queue,
-    )
-    return QueueView(success=True, stats=counts, timestamp=iso_time(now_ms), redis=redis)

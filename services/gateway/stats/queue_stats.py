@@ -1,16 +1,52 @@
-"""`GET /api/ai/queue-stats`: how many jobs are in each state."""
+"""`GET /api/ai/queue-stats`: the number of jobs in each state."""
 
 from __future__ import annotations
 
+import msgspec
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 
 from services.gateway.http.calls import reading
 from services.gateway.http.queries import NoQuery
 from services.gateway.http.responses import in_time
-from services.gateway.jobs.views import QueueView, view_stats
 from services.gateway.stats.stats_cache import StatsCache
-from shared.telemetry.command_budget import Meter
+from shared.events import iso_time
+from shared.http.auth import Scope
+from shared.store.results import QueueStats
+from shared.telemetry.command_budget import Meter, Projection
+
+
+class Counts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Exact counts of one moment. The first five add up to all jobs accepted; `delayed` (not due yet) and `throttled`
+    (no provider has room for it yet) are parts of `queued`.
+
+    `waiting` splits the rest of `queued` by queue: `requeued` jobs return from a retry or a delay, `suspect` ones lost
+    two or three workers.
+    `backlog` is the figure to scale workers on: jobs that could be claimed and jobs that run. It is 0 only when there
+    is no work.
+    """
+
+    queued: int
+    processing: int
+    completed: int
+    failed: int
+    cancelled: int
+    delayed: int
+    throttled: int
+    backlog: int
+    waiting: dict[str, int]
+
+
+class QueueView(msgspec.Struct, frozen=True):
+    """Answer of queue-stats, in the guide's shape; `timestamp` is when the counts were read.
+
+    `redis`: the commands that this gateway process sends, projected; workers and notifiers are not in it.
+    """
+
+    success: bool
+    stats: Counts
+    timestamp: str
+    redis: Projection
 
 
 class QueueStatsCall:
@@ -23,10 +59,26 @@ class QueueStatsCall:
     def route(self) -> HTTPRouteHandler:
         """The handler, for the router of `/api/ai`."""
 
-        @reading("/queue-stats", "How many jobs are in each state", 400, 401, 503)
+        @reading("/queue-stats", "How many jobs are in each state", 400, scope=Scope.STATS_READ)
         async def queue_stats(_params: NamedDependency[NoQuery]) -> QueueView:
             async with in_time():
                 cached = await self._stats.latest()
             return view_stats(cached.stats, cached.at_ms, self._meter.projection)
 
         return queue_stats
+
+
+def view_stats(stats: QueueStats, now_ms: int, redis: Projection) -> QueueView:
+    """The counts in the guide's shape; `now_ms` is the gateway's clock when they were read."""
+    counts = Counts(
+        queued=stats.queued,
+        processing=stats.processing,
+        completed=stats.completed,
+        failed=stats.failed,
+        cancelled=stats.cancelled,
+        delayed=stats.delayed,
+        throttled=stats.throttled,
+        backlog=stats.backlog,
+        waiting=stats.by_queue,
+    )
+    return QueueView(success=True, stats=counts, timestamp=iso_time(now_ms), redis=redis)

@@ -17,25 +17,25 @@ from shared.telemetry.causes import FailureLog
 
 FRESH_S: Final = 2.0
 STALE_S: Final = 60.0
-"""Figures younger than the first are never asked for again; older than the second they always are."""
+"""Ages in s: figures younger than the first are never read again, older than the second always."""
 
 FRUGAL_STALE_S: Final = 3600.0
-"""The same where every command is billed: the room that is left decides alone."""
+"""The same where every command is billed: only the room that is left decides."""
 
 ROOM_SHARE: Final = 50
 BYTES_MAX: Final = 8 << 20
-"""Between the two: asked for once 1/50 of the room that was left, or 8 MiB, has been submitted here."""
+"""Between the two ages: read once 1/50 of the room that was left, or 8 MiB, has been submitted here."""
 
 MEMORY_SHARE: Final = 0.85
 
 PATIENCE_S: Final = 0.1
-"""Time for which a submit that would be refused waits for fresh figures: the store's own time is bounded too."""
+"""Time in s for which a submit that would be refused waits for fresh figures: the store's own time is bounded too."""
 
 
 class Admission:
-    """Asks the store how full it is, at most every 2 s, only while submits come, and beside them, not before them.
+    """Reads the store's fill level, at most every 2 s, only while submits come, and beside them, not before them.
 
-    Only while it refuses does a submit wait for fresh figures: none is refused for figures of long ago.
+    Only while it refuses does a submit wait for fresh figures: no job is refused for old figures.
     """
 
     def __init__(self, store: JobStore, stats: StatsCache, max_queued: int) -> None:
@@ -49,7 +49,7 @@ class Admission:
         self._room = 0
         self._problem: Callable[[], Problem] | None = None
         self._refreshing: asyncio.Task[None] | None = None
-        self._failures = FailureLog("admission_look_failed")
+        self._failures = FailureLog("admission_check_failed")
 
     async def admit(self, jobs: int, size: int) -> None:
         """Let `jobs` of together `size` bytes in; a 503 `Problem` while there is no room for them."""
@@ -73,9 +73,9 @@ class Admission:
         try:
             cached, memory = await asyncio.gather(self._stats.latest(), self._memory())
         except PressworkError:
-            return  # the submits themselves find out, and say so
+            return  # the submits find out themselves, and report it
         except Exception as error:
-            self._failures.failed(error)  # the figures stay those that were; the next refresh may bring others
+            self._failures.failed(error)  # the figures stay as they were until the next refresh
             return
         finally:
             self._refreshed_at, self._jobs, self._bytes, self._refreshing = time.monotonic(), 0, 0, None

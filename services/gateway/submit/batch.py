@@ -10,25 +10,26 @@ import msgspec
 from litestar.handlers import ASGIRouteHandler, asgi
 from litestar.types import HTTPScope, Receive, Scope, Send
 
-from services.gateway.http.bodies import Head, Posts, read_body, read_head, send_json
+from services.gateway.http.bodies import Head, Posts, read_head, send_json
 from services.gateway.http.decoding import TOO_DEEP, Fault, decode, decode_shallow, scan
 from services.gateway.http.responses import JobId
 from services.gateway.submit.admission import Admission
 from services.gateway.submit.new_jobs import JobMaker, read_traceparent
-from services.gateway.submit.schemas import MAX_JOBS, BatchJob, BatchRequest
+from services.gateway.submit.schemas import MAX_JOBS, BatchJob, BatchRequest, OperatorBatchJob
 from services.gateway.submit.single import BODY_MAX, SubmitCall
 from shared.errors import PressworkError, StoreUnavailable
 from shared.http.auth import Identity
 from shared.http.error_responses import from_error, submit_unavailable
 from shared.http.problems import INVALID, STORE_UNAVAILABLE, TOO_LARGE, FieldError, Problem, ProblemDetails
-from shared.job import JobStatus, NewJob
+from shared.job import JobStatus
+from shared.store.transitions import Submit
 from shared.telemetry.metrics import SubmitMetrics
-from shared.yielding import Turns
+from shared.yielding import Yields
 
 PATH: Final = "/generate-content/batch"
 BATCH_BODY_MAX: Final = 8 * 1024 * 1024
 BATCH_LEVELS: Final = 500
-"""A batch that is nested deeper is not cut into its jobs: every decoder goes this deep, and not every one deeper."""
+"""Most levels of a batch that is cut into its jobs: every decoder goes this deep, and not every one deeper."""
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -41,13 +42,13 @@ class BatchAccepted(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class BatchRejected(msgspec.Struct, frozen=True):
-    """A job of a batch that is not in the queue, or may not be."""
+    """A job of a batch that was rejected, or whose submit failed and may have been written."""
 
     error: ProblemDetails
 
 
 class BatchCall:
-    """Takes batches in: one answer per job, in order; a bad one spoils no other."""
+    """Takes batches in: one answer per job, in order; a bad one does not affect the others."""
 
     def __init__(
         self,
@@ -74,14 +75,14 @@ class BatchCall:
 
     async def _answer(self, scope: HTTPScope, receive: Receive, send: Send, identity: Identity) -> None:
         head = read_head(scope)
-        body = await read_body(head, receive, BATCH_BODY_MAX)
+        body = await self._posts.read(head, receive, BATCH_BODY_MAX, identity)
 
-        jobs, turns = [], Turns()
+        jobs, yields = [], Yields()
         for i, raw in enumerate((await _open_batch(body)).jobs):
             jobs.append(self._prepare(i, raw, head, identity))
-            await turns.give()
+            await yields.give()
 
-        sound = [job for job in jobs if isinstance(job, NewJob)]
+        sound = [job for job in jobs if isinstance(job, Submit)]
         await self._admission.admit(len(sound), len(body))
         answers = await asyncio.gather(*(self._submit(job) for job in jobs))
 
@@ -92,12 +93,13 @@ class BatchCall:
             self._refused.labels(reason).inc()
         await send_json(send, 202, _encode({"jobs": answers}))
 
-    def _prepare(self, index: int, raw: msgspec.Raw, head: Head, identity: Identity) -> NewJob | Problem:
+    def _prepare(self, index: int, raw: msgspec.Raw, head: Head, identity: Identity) -> Submit | Problem:
         prefix = f"jobs[{index}]"
         if len(bytes(raw)) > BODY_MAX:
             return Problem(TOO_LARGE, f"{prefix}: at most {BODY_MAX} bytes")
         try:
-            request = decode(raw, BatchJob, prefix)
+            kind = BatchJob if identity.organization_id is not None else OperatorBatchJob
+            request = decode(raw, kind, prefix)
             return self._maker.make(
                 request,
                 raw,
@@ -109,7 +111,7 @@ class BatchCall:
         except Problem as problem:
             return problem
 
-    async def _submit(self, job: NewJob | Problem) -> BatchAccepted | BatchRejected:
+    async def _submit(self, job: Submit | Problem) -> BatchAccepted | BatchRejected:
         if isinstance(job, Problem):
             return BatchRejected(job.details)
         try:

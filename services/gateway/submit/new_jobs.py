@@ -8,13 +8,15 @@ from typing import Final
 
 import msgspec
 
+from services.gateway.http.responses import organization_of
 from services.gateway.settings import GatewaySettings
 from services.gateway.submit.schemas import MAX_KEY, BatchJob, JobRequest, faults
 from shared.chain import route_of
 from shared.http.auth import Identity
 from shared.http.problems import INVALID, FieldError, Problem, invalid
-from shared.job import JobSnapshot, JobSpec, NewJob, new_job_id
+from shared.job import JobSnapshot, JobSpec, new_job_id
 from shared.settings import MAX_DEADLINE_SECONDS
+from shared.store.transitions import Submit
 
 _TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}\Z")
 _KEY: Final = re.compile(rf"[\x20-\x7e]{{1,{MAX_KEY}}}\Z")
@@ -32,7 +34,7 @@ def read_key(header: bytes | None) -> str | None:
 
 
 def read_traceparent(header: bytes | None) -> str | None:
-    """A W3C trace context that can be continued; an ill-formed one counts as none, as its standard wants."""
+    """A W3C trace context that can be continued; a malformed one counts as none, as its standard requires."""
     if header is None:
         return None
     text = header.decode("latin-1")
@@ -40,7 +42,7 @@ def read_traceparent(header: bytes | None) -> str | None:
 
 
 def _fingerprint(request: JobRequest) -> str:
-    """Fingerprint of a body: two that mean the same, written differently, have one."""
+    """Fingerprint of a body: equal for two that mean the same and are written differently."""
     if isinstance(request, BatchJob):
         request = msgspec.structs.replace(request, idempotency_key=None)
     return hashlib.blake2b(_encode(request), digest_size=16).hexdigest()
@@ -63,18 +65,19 @@ class JobMaker:
         key: str | None,
         traceparent: str | None,
         prefix: str = "",
-    ) -> NewJob:
+    ) -> Submit:
         """The job, with a fresh id; a `Problem` when the request may not have it.
 
         `body` is the JSON that `request` came from, `prefix` the path under which a problem names its fields.
         """
-        identity.require(request.organization_id, f"{prefix}organizationId")
+        organization = organization_of(identity, request.organization_id, f"{prefix}organizationId")
         if found := faults(request, bytes(body), self._models):
             raise Problem(INVALID, errors=[FieldError(prefix + fault.field, fault.message) for fault in found])
         settings, delay = self._settings, request.delay_seconds
         deadline = request.deadline_seconds or min(settings.deadline_seconds + delay, MAX_DEADLINE_SECONDS)
-        spec = self._spec(request, traceparent)
-        return NewJob(
+        spec = self._permitted(self._spec(request, organization, traceparent), identity, prefix)
+        named = msgspec.structs.replace(request, organization_id=organization)
+        return Submit(
             id=new_job_id(),
             spec=spec,
             route=route_of(spec, self._chain),
@@ -82,14 +85,26 @@ class JobMaker:
             deadline_ms=round(deadline * 1000),
             own_deadline=bool(request.deadline_seconds),
             idempotency_key=key,
-            fingerprint=_fingerprint(request) if key is not None else "",
+            fingerprint=_fingerprint(named) if key is not None else "",
         )
 
-    def _spec(self, request: JobRequest, traceparent: str | None) -> JobSpec:
+    def _permitted(self, spec: JobSpec, identity: Identity, prefix: str = "") -> JobSpec:
+        """The job with those of its models alone that its caller may use; a 403 `Problem` when there is none."""
+        if not identity.models:
+            return spec
+        asked = route_of(spec, self._chain)
+        for i, name in enumerate(spec.providers or ()):
+            identity.require_model(name, f"{prefix}providers[{i}]")
+        allowed = [name for name in asked or self._chain if name in identity.models]
+        if not allowed:
+            identity.require_model((asked or self._chain)[0], f"{prefix}model")
+        return msgspec.structs.replace(spec, provider=None, model=None, providers=allowed)
+
+    def _spec(self, request: JobRequest, organization: str, traceparent: str | None) -> JobSpec:
         return JobSpec(
             project_id=request.project_id,
             user_id=request.user_id,
-            organization_id=request.organization_id,
+            organization_id=organization,
             prompt=request.prompt,
             parameters=request.parameters,
             priority=request.priority,
@@ -105,10 +120,12 @@ class JobMaker:
             traceparent=traceparent,
         )
 
-    def retry_of(self, ended: JobSnapshot, traceparent: str | None) -> NewJob:
-        """A new job that asks for the same as one that ended, with a deadline of its own."""
-        spec = msgspec.structs.replace(ended.spec, retry_of=ended.id, traceparent=traceparent)
+    def retry_of(self, ended: JobSnapshot, identity: Identity, traceparent: str | None) -> Submit:
+        """A new job that asks for the same as one that ended, with a deadline of its own; a 403 `Problem` when the
+        caller may use none of its models."""
+        asked = msgspec.structs.replace(ended.spec, retry_of=ended.id, traceparent=traceparent)
+        spec = self._permitted(asked, identity)
         deadline_ms = round(self._settings.deadline_seconds * 1000)
-        return NewJob(
+        return Submit(
             id=new_job_id(), spec=spec, route=route_of(spec, self._chain), deadline_ms=deadline_ms, own_deadline=False
         )

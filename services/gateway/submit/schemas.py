@@ -43,13 +43,16 @@ class JobRequest(
 ):
     """Body of `POST /api/ai/generate-content`. None: the gateway's setting decides.
 
+    `organization_id` may be left out by callers that are bound to one.
     `providers`: `provider:model` names in order of preference, instead of `provider` and `model`. `effort`: how hard a
-    model thinks before it writes; left out: not at all where that can be, else as little as it can.
+    model thinks before it writes; left out: the least that it has, none if possible.
     """
 
     project_id: Identifier
     user_id: Identifier
-    organization_id: Identifier
+    organization_id: Annotated[
+        Identifier | None, Meta(description="May be left out by a key that is bound to an organization")
+    ] = None
     prompt: Annotated[str, Meta(min_length=1, max_length=MAX_PROMPT)]
     parameters: Parameters = {}
     priority: Priority = Priority.NORMAL
@@ -72,8 +75,24 @@ class BatchJob(JobRequest, frozen=True, kw_only=True, forbid_unknown_fields=True
     idempotency_key: Annotated[str, Meta(min_length=1, max_length=MAX_KEY, pattern=r"^[\x20-\x7e]+\Z")] | None = None
 
 
+class OperatorJobRequest(
+    JobRequest, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True
+):
+    """The same of a caller that is bound to no organisation: it must name one."""
+
+    organization_id: Identifier
+
+
+class OperatorBatchJob(
+    BatchJob, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True
+):
+    """The same for one job of a batch."""
+
+    organization_id: Identifier
+
+
 class BatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Body of the batch call; its jobs are decoded one by one, so that a bad one spoils no other."""
+    """Body of the batch call; its jobs are decoded one by one, so that a bad one does not affect the others."""
 
     jobs: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=MAX_JOBS)]
 
@@ -82,7 +101,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 def _too_long(text: str, limit: int) -> bool:
-    # A character takes at most four bytes: most texts are settled without encoding them.
+    # A character takes at most four bytes: most texts need not be encoded to be measured.
     return len(text) * 4 > limit and len(text.encode()) > limit
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
@@ -9,33 +11,34 @@ import structlog
 from litestar.handlers import ASGIRouteHandler, asgi
 from litestar.types import HTTPScope, Receive, Scope, Send
 
-from services.gateway.http.bodies import Posts, read_body, read_head, send_json
+from services.gateway.http.bodies import Posts, read_head, send_json
 from services.gateway.http.decoding import decode
 from services.gateway.http.responses import Links
 from services.gateway.submit.admission import Admission
 from services.gateway.submit.new_jobs import JobMaker, read_key, read_traceparent
-from services.gateway.submit.schemas import JobRequest
-from services.gateway.waiting.awaited_jobs import AwaitedJobs
+from services.gateway.submit.schemas import JobRequest, OperatorJobRequest
 from shared.errors import StoreUnavailable
 from shared.http.auth import Identity
 from shared.http.error_responses import submit_unavailable
-from shared.http.prefix import prefix_of
-from shared.http.problems import OVERLOADED, QUEUE_FULL, STORE_FULL, STORE_QUOTA, STORE_UNAVAILABLE
-from shared.job import NewJob, Priority
+from shared.http.problems import ORGANIZATION_LIMIT, OVERLOADED, QUEUE_FULL, STORE_FULL, STORE_QUOTA, STORE_UNAVAILABLE
+from shared.http.urls import prefix_of
+from shared.identity.ticket_signer import TicketSigner
+from shared.job import Priority
 from shared.store.results import Submitted
+from shared.store.transitions import Submit
 from shared.telemetry.metrics import SubmitMetrics
 
 PATH: Final = "/generate-content"
 BODY_MAX: Final = 256 * 1024
 
-TRANSIENT: Final = (OVERLOADED, QUEUE_FULL, STORE_FULL, STORE_QUOTA, STORE_UNAVAILABLE)
+TRANSIENT: Final = (ORGANIZATION_LIMIT, OVERLOADED, QUEUE_FULL, STORE_FULL, STORE_QUOTA, STORE_UNAVAILABLE)
 """Problems of good submits: counted from 0, so that the first one is seen as an increase."""
 
 _encode: Final = msgspec.json.Encoder().encode
 
 
 class SubmitCall:
-    """Takes jobs in: body to job to store to answer."""
+    """Takes jobs in: body to job to store to answer. `submit`: the store's, or one that does more."""
 
     def __init__(
         self,
@@ -43,15 +46,17 @@ class SubmitCall:
         *,
         maker: JobMaker,
         admission: Admission,
-        awaited: AwaitedJobs,
+        submit: Callable[[Submit], Awaitable[Submitted]],
         metrics: SubmitMetrics,
         links: Links,
+        signer: TicketSigner,
     ) -> None:
         self._posts = posts
         self._maker = maker
         self._admission = admission
-        self._awaited = awaited
+        self._submit = submit
         self._links = links
+        self._signer = signer
         self._submitted = {queue: metrics.submitted.labels(queue) for queue in Priority}
         for kind in TRANSIENT:
             metrics.refused.labels(kind.slug)
@@ -68,22 +73,26 @@ class SubmitCall:
 
     async def _answer(self, scope: HTTPScope, receive: Receive, send: Send, identity: Identity) -> None:
         head = read_head(scope)
-        body = await read_body(head, receive, BODY_MAX)
+        body = await self._posts.read(head, receive, BODY_MAX, identity)
 
+        kind = JobRequest if identity.organization_id is not None else OperatorJobRequest
         key, traceparent = read_key(head.idempotency_key), read_traceparent(head.traceparent)
-        job = self._maker.make(decode(body, JobRequest), body, identity, key=key, traceparent=traceparent)
+        job = self._maker.make(decode(body, kind), body, identity, key=key, traceparent=traceparent)
         await self._admission.admit(1, len(body))
         try:
             submitted = await self.submit(job)
         except StoreUnavailable as error:
             raise submit_unavailable(error, job.id) from None
 
-        accepted = self._links.accepted(submitted, prefix_of(scope))
+        ticket = await self._signer.issue_for_job(
+            identity, job.spec.organization_id, submitted.job_id, time.time() + job.deadline_ms / 1000
+        )
+        accepted = self._links.accepted(submitted, prefix_of(scope), ticket)
         await send_json(send, 202, _encode(accepted), (b"location", accepted.links.status.encode()))
 
-    async def submit(self, job: NewJob) -> Submitted:
+    async def submit(self, job: Submit) -> Submitted:
         """Put a job into the queue, count it and log it. The errors are the store's."""
-        submitted = await self._awaited.submit(job)
+        submitted = await self._submit(job)
         if submitted.created:
             spec = job.spec
             self._submitted[spec.priority].inc()

@@ -1,6 +1,7 @@
 """Jobs this gateway took in and got no notification of since: they have not ended, and waiting for one needs no read.
 
-Only where one subscription covers all jobs (the frugal profile): there a place on a job's channel costs no command.
+Only where one subscription covers all jobs (the pay-per-command profile): there a listener on a job's channel costs no
+command.
 """
 
 from __future__ import annotations
@@ -11,16 +12,18 @@ from typing import Final, NamedTuple
 
 from services.gateway.waiting.long_poll import Read, until_ended, until_ended_at
 from shared.http.auth import Identity
-from shared.job import JobSnapshot, NewJob
+from shared.job import JobSnapshot
 from shared.store.job_store import JobStore
 from shared.store.pubsub.listeners import Listener
 from shared.store.results import Submitted
+from shared.store.transitions import Submit
 
 LIMIT: Final = 1000
 """Jobs remembered, at about half a KiB each; of older ones the record is read."""
 
 KEPT_S: Final = 300.0
-"""For how long a job is remembered: listeners keep the subscription open, which an idle gateway should not pay for."""
+"""Time for which a job is remembered, in s: listeners keep the subscription open, which an idle gateway should not pay
+for."""
 
 
 class _Job(NamedTuple):
@@ -38,7 +41,7 @@ class AwaitedJobs:
         self._kept_s = kept_s
         self._jobs: OrderedDict[str, _Job] = OrderedDict()
 
-    async def submit(self, job: NewJob) -> Submitted:
+    async def submit(self, job: Submit) -> Submitted:
         """`JobStore.submit`, with a listener from before."""
         listener = self._listen(job.id)
         if listener is None:
@@ -83,7 +86,7 @@ class AwaitedJobs:
         awaited, job = self._jobs.get(job_id), None
         if awaited is None or not identity.may_see(awaited.organization_id):
             return await until_ended(self._store, job_id, seconds, stop, read)
-        listener = self._take(job_id)  # one waits here; another that does reads first
+        listener = self._take(job_id)  # one caller waits here; a second one reads first
         try:
             job = await until_ended_at(listener, seconds, stop, read)
             return job

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Final
 
 from shared.job import JobSnapshot
@@ -13,24 +12,23 @@ from shared.store.pubsub.listeners import NOTIFIED, Listener
 
 PAUSE_STEP_S: Final = 0.05
 PAUSE_MAX_S: Final = 0.5
-"""A job that streams notifies with every delta. Each read lengthens the pause before the next one: the end is found at
-most half a second late, and a long stream costs two reads a second."""
+"""Pauses between reads, in s: a job that streams notifies with every delta. Each read lengthens the next pause: the end
+is found at most half a second late, and a long stream costs two reads a second."""
 
 FIRST_NOTIFICATION_S: Final = 0.05
-"""The first read, where listening costs nothing, comes after the first notification, or this long."""
+"""Delay in s of the first read, where listening costs nothing, unless a notification comes first."""
 
 Read = Callable[[], Awaitable[JobSnapshot | None]]
 
 
 async def until_ended(
-    store: JobStore, job_id: str, seconds: float, stop: asyncio.Event, read: Read | None = None
+    store: JobStore, job_id: str, seconds: float, stop: asyncio.Event, read: Read, *, first: bool = True
 ) -> JobSnapshot | None:
-    """The job as it stands when it has ended, or after `seconds`, or when `stop` is set; None: there is none.
+    """The job as it stands when it has ended, or after `seconds`, or when `stop` is set; None: there is no such job.
 
-    `read` reads it (default: the store's status) and may raise; given, the job was not read before.
+    `read` reads it, and may raise. Not `first`: it was read before, so that it has not ended without a notification.
     """
     async with store.subscriber.listen(store.keys.job_channel(job_id)) as listener:
-        first, read = read is not None, read or partial(store.status, job_id)
         return await until_ended_at(listener, seconds, stop, read, first=first)
 
 

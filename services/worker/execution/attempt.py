@@ -15,11 +15,11 @@ from shared.job import Claim
 from shared.telemetry.causes import cause_of
 
 TRANSIENT: Final = (StoreUnavailable, StoreFull, Overloaded)
-"""Refusals of the store that end by themselves: the call is repeated."""
+"""Refusals of the store that pass: the call is repeated."""
 
 STEP_MOST_S: Final = 10.0
 DRAIN_GRACE_S: Final = 0.5
-"""An attempt that is to be released gets no more: the whole drain has little over a second for it."""
+"""Longest step of an attempt that is to be released, in s: the whole drain has little over a second for it."""
 
 
 def step_s(lease_s: float) -> float:
@@ -29,7 +29,7 @@ def step_s(lease_s: float) -> float:
 
 
 class StopReason(Enum):
-    """Why an attempt is stopped before its end."""
+    """Reasons to stop an attempt before its end."""
 
     CANCELLED = "cancelled"  # the customer asked for it
     LEASE_LOST = "lost"  # the lease is gone or too old: stop paying
@@ -43,7 +43,7 @@ class Interrupted(Exception):
 
 
 class Unforeseen(Exception):
-    """Replaces an exception whose text is not ours to show; `cause` is all that is kept of it."""
+    """Replaces an exception whose text must not be shown; only its `cause` is kept."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__()
@@ -51,8 +51,8 @@ class Unforeseen(Exception):
 
 
 class StopSignal:
-    """Says why an attempt is to stop, and interrupts the step its task is in. `step` is the one place where a
-    cancellation of an attempt is asked for and undone.
+    """Holds the reason for which an attempt is to stop, and interrupts the step of its task. `step` is the one place
+    where a cancellation of an attempt is asked for and undone.
 
     `owner`: the task whose steps these are. `reason`: None until the attempt is to stop. A signal that was `revoked`
     lets no step end well: its task is given up.
@@ -121,7 +121,7 @@ class StopSignal:
         return now >= self._cut_at + (DRAIN_GRACE_S if self.reason is StopReason.DRAIN else self.grace_s)
 
     def revoke(self) -> None:
-        """Take the attempt from its task, which may write nothing any more, whenever it wakes."""
+        """Take the attempt from its task, which may not write any more, even if it wakes."""
         self.reason = StopReason.LEASE_LOST
         self.revoked = True
 

@@ -8,15 +8,14 @@ from typing import Final
 
 import msgspec
 
+from services.worker.attribution import Attribution
 from services.worker.execution import outcomes
 from services.worker.execution.attempt import Attempt, Interrupted, StopReason, Unforeseen
-from services.worker.execution.attempt_cost import AttemptCost
-from services.worker.execution.call_metrics import CallMetrics
+from services.worker.execution.attempt_cost import AttemptCost, CallMetrics
 from services.worker.execution.delta_writer import DeltaWriter
 from services.worker.execution.finalization import Finalizer
 from services.worker.execution.gate_reports import GateReports, report_of
-from services.worker.execution.outcomes import Decision
-from services.worker.execution.progress import CallResult, Fallback, Progress, Stopped, Throttled
+from services.worker.execution.outcomes import CallResult, Decision, Fallback, Progress, Stopped, Throttled
 from services.worker.execution.provider_call import ProviderCall, SilenceLimits
 from services.worker.execution.retry_policy import retry_after_ms
 from services.worker.providers import Action, Completion, GenerationRequest, Provider, ProviderError
@@ -42,11 +41,13 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     gates: GateReports
     finalizer: Finalizer
     metrics: CallMetrics
+    attribution: Attribution
     silence: SilenceLimits
 
 
 class AttemptRunner:
-    """Of one attempt; nothing else changes its progress. First `call`, then `decide`; `take_over` at any time."""
+    """Runner of one attempt; nothing else changes its progress. First `call`, then `decide`; `take_over` at any
+    time."""
 
     __slots__ = ("_attempt", "_call", "_decision", "_progress", "_shared", "_signal")
 
@@ -65,17 +66,17 @@ class AttemptRunner:
         self._decision: Decision | None = None
 
     async def call(self) -> CallResult:
-        """Call the providers of the chain until one has begun to answer; returns whatever was raised, too."""
+        """Call the providers of the chain until one has begun to answer; returns exceptions, too."""
         try:
             self._progress.cost.add_lost_call()
             return await self._call_chain()
         except GeneratorExit:
             raise
-        except BaseException as error:  # an attempt ends with what it raises, whatever that is (I12)
+        except BaseException as error:  # an attempt ends with any exception (I12)
             return Unforeseen(error)
 
     async def decide(self, result: CallResult) -> Decision:
-        """Close the log and decide how the job goes on. Whatever is raised meanwhile uses up the attempt."""
+        """Close the log and decide how the job goes on. An exception in between uses up the attempt."""
         try:
             if self._signal.reason is StopReason.LEASE_LOST:
                 self._progress.deltas.give_up()
@@ -143,7 +144,7 @@ class AttemptRunner:
             return error.with_traceback(None)
         except GeneratorExit:
             raise
-        except BaseException as error:  # an attempt ends with what it raises, whatever that is (I12)
+        except BaseException as error:  # an attempt ends with any exception (I12)
             return TimeoutError() if isinstance(error, TimeoutError) else Unforeseen(error)
 
     def _request(self) -> tuple[Provider, GenerationRequest]:
@@ -162,6 +163,7 @@ class AttemptRunner:
         request = GenerationRequest(
             job_id=claim.job_id, attempt=claim.attempt, prompt=spec.prompt, parameters=spec.parameters,
             model=model, max_tokens=spec.max_tokens, temperature=spec.temperature, effort=spec.effort,
+            end_user=self._shared.attribution.end_user(spec.organization_id, spec.user_id),
         )  # fmt: skip
         return provider, request
 
@@ -170,7 +172,7 @@ class AttemptRunner:
         self._shared.gates.answered(self._progress.fallback.gate)
 
     def _overrun(self) -> StopReason:
-        """Why a step was cut although the attempt was not to stop."""
+        """The error of a step that was cut although the attempt was not to stop."""
         overdue = time.monotonic() >= self._progress.ends_at
         return StopReason.TIMEOUT if overdue else StopReason.LOG_FAILED
 

@@ -18,7 +18,8 @@ WINDOW_S: Final = 0.08
 WINDOW_CHARACTERS: Final = 256
 UNREAD_WINDOW_S: Final = 0.5
 UNREAD_CHARACTERS: Final = 2048
-"""Deltas are merged for so long or so far; wider while no reader listens, because each piece costs four commands."""
+"""Longest time (s) and most text for which deltas are merged; more while no reader listens: a piece costs four
+commands."""
 
 
 def _clean(text: str) -> str:
@@ -47,15 +48,15 @@ class _Pump:
             with self.steps.step(math.inf):
                 await self.wake.wait()
         except Interrupted:
-            return  # it hung: the log is about to be closed
+            return  # it hung, and the log is about to be closed
 
 
 class DeltaWriter:
     """The text of one attempt. `push` as it comes; the first piece goes at once, the rest merged, one append at a time.
 
-    `number` and `offset` tell how much is in the log once `close` returned; the rest rides in the job's end.
-    `number` 1 is `processing`, which is implied. The attempt is stopped when its lease turns out to be gone, or its
-    text cannot be logged.
+    `number` and `offset` count the events and the text in the log once `close` returned; the rest is written with the
+    job's end. `number` 1 is `processing`, which is implied. The attempt is stopped when its lease turns out to be gone,
+    or its text cannot be logged.
     """
 
     def __init__(self, store: JobStore, claim: Claim, signal: StopSignal) -> None:
@@ -77,7 +78,7 @@ class DeltaWriter:
 
     @property
     def text(self) -> str:
-        """All of it so far."""
+        """The whole text so far."""
         return self._written.getvalue()
 
     def push(self, text: str) -> None:
@@ -87,7 +88,7 @@ class DeltaWriter:
         text = _clean(text)
         self._written.write(text)
         if not self._store.settings.deltas:
-            return  # all of it rides in the end
+            return  # all of it is written with the end
         self._unsent.append(text)
         self._pending += len(text)
         if not self._begun:
@@ -98,7 +99,7 @@ class DeltaWriter:
             self._pump.wake.set()
 
     async def close(self) -> None:
-        """No more text comes: wait for the append in flight, send nothing new.
+        """End the text: wait for the append in flight, send nothing new.
 
         Interrupted when the writer hangs, or the exception that it raised: how much is in the log is not known then.
         """
@@ -140,7 +141,7 @@ class DeltaWriter:
             self._pump.steps.hasten(time.monotonic() + self._signal.grace_s)
 
     def give_up(self) -> None:
-        """Send nothing more, whatever is in flight."""
+        """Send nothing more, and leave an append in flight alone."""
         self.stop()
         if self._pump is not None:
             self._pump.task.cancel()
@@ -155,7 +156,7 @@ class DeltaWriter:
             await self._send_all(pump)
         except GeneratorExit:
             raise
-        except BaseException as unforeseen:  # whatever it is, the attempt must end by it
+        except BaseException as unforeseen:  # an attempt ends with any error of its writer
             self._failure = unforeseen
             self._signal.stop(StopReason.LOG_FAILED)
 
@@ -179,7 +180,7 @@ class DeltaWriter:
                 await pump.until_woken()
 
     async def _append(self, steps: StopSignal) -> int | None:
-        """One piece into the log, repeated until it is known to be there; None when the lease is gone."""
+        """Append one piece to the log, repeated until it is known to be there; None when the lease is gone."""
         text = "".join(self._unsent)
         self._unsent.clear()
         self._pending = 0

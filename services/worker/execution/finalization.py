@@ -13,9 +13,8 @@ import structlog
 
 from services.worker.execution import outcomes
 from services.worker.execution.attempt import TRANSIENT, Attempt, Interrupted, StopReason, Unforeseen, step_s
-from services.worker.execution.call_metrics import CallMetrics
-from services.worker.execution.outcomes import Abandoned, Decision
-from services.worker.execution.progress import Throttled
+from services.worker.execution.attempt_cost import CallMetrics
+from services.worker.execution.outcomes import Abandoned, Decision, Throttled
 from services.worker.timers import Timers
 from shared.errors import LeaseLost, StoreFull, StoreRejected
 from shared.job import JobStatus, RetryReason
@@ -31,12 +30,12 @@ UNFORESEEN_MAX: Final = 3
 """Unforeseen errors after which a job is left to its lease; from the second on another transition is tried."""
 
 FULL_PAUSE_S: Final = 5.0
-"""A full server will be full for a while, and each try may be billed."""
+"""Pause after a refusal by a full server, in s: it will be full for a while, and each try may be billed."""
 
 
 class Finalizer:
-    """Of one worker. `timers` learn of retries and throttled jobs; an unconfirmed outcome is written again for
-    `patience_s`."""
+    """Writer of one worker's outcomes. `timers` learn of retries and throttled jobs; an unconfirmed outcome is written
+    again for `patience_s`."""
 
     def __init__(
         self, store: JobStore, metrics: WorkerMetrics, call_metrics: CallMetrics, timers: Timers, *, patience_s: float
@@ -73,7 +72,7 @@ class Finalizer:
                 return
             except GeneratorExit:
                 raise
-            except BaseException as error:  # an attempt ends, whatever writing its outcome raises (I12)
+            except BaseException as error:  # an attempt ends with any exception of writing its outcome (I12)
                 unforeseen += 1
                 if unforeseen > UNFORESEEN_MAX:
                     self.abandon(attempt, cause_of(error))
@@ -107,7 +106,7 @@ class Finalizer:
         """Wake a worker for the next suspect, now that this one holds none. A script could not: it wakes before we
         know."""
         with contextlib.suppress(*TRANSIENT):
-            await self._store.wake_to_poll()
+            await self._store.maintenance.wake_to_poll()
 
     async def _write(self, attempt: Attempt, decision: Decision, pause: float) -> JobStatus:
         """Write the transition once, after `pause` seconds; returns the status of the job then."""

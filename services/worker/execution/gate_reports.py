@@ -49,7 +49,7 @@ class GateReports:
         return gate in self._limits
 
     def doubt(self, gates: frozenset[str]) -> None:
-        """Note the gates that count failures: they are to learn of a call that is answered."""
+        """Note the gates that count failures: the next answered call is reported to them."""
         self._doubtful = gates
 
     def answered(self, gate: str) -> None:

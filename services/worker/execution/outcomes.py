@@ -1,4 +1,4 @@
-"""Decides how a job goes on after its calls, and makes the transition that says so. Without I/O."""
+"""Decides how a job goes on after its calls, from how they went, and makes the transition that says so. Without I/O."""
 
 from __future__ import annotations
 
@@ -10,14 +10,60 @@ from typing import Final
 import msgspec
 
 from services.worker.execution.attempt import Attempt, Interrupted, StopReason, Unforeseen
-from services.worker.execution.progress import CallResult, Progress, Throttled
+from services.worker.execution.attempt_cost import AttemptCost
+from services.worker.execution.delta_writer import DeltaWriter
 from services.worker.execution.retry_policy import Failure, classify
 from services.worker.prompting import brief, review
 from services.worker.providers import Completion
 from services.worker.providers.usage import to_usd
 from shared.chain import split
-from shared.job import JobError, JobStatus, Outcome, RetryReason, Spent
+from shared.job import Claim, JobError, JobStatus, Outcome, PassedOver, RetryReason, Spent
 from shared.store.transitions import Finish, Requeue
+
+
+class Throttled(msgspec.Struct, frozen=True):
+    """The job waits for a provider, which may have room in `wait_ms`. The store has written that already."""
+
+    wait_ms: int
+
+
+class Stopped(msgspec.Struct, frozen=True):
+    """The calls were stopped; the stop signal says why."""
+
+
+CallResult = Completion | Throttled | Stopped | Exception
+"""Results of an attempt's calls."""
+
+
+class Fallback:
+    """The place of a job in its chain: the gate it calls, its reservation there, and the providers passed over."""
+
+    def __init__(self, claim: Claim, default: str) -> None:
+        self.gate = claim.gate or default
+        self.reserved = claim.reserved
+        self.passed_over = list(claim.passed_over)
+        self.tried = {self.gate}
+
+    def advance(self, gate: str, reserved: int, reason: str) -> None:
+        """Go on with another gate that took the job."""
+        provider, model = split(self.gate)
+        self.passed_over.append(PassedOver(provider=provider, model=model, reason=reason))
+        self.gate, self.reserved = gate, reserved
+        self.tried.add(gate)
+
+
+class Progress:
+    """Progress of one attempt, changed by its runner alone. `ends_at`: when its time is over (monotonic, s)."""
+
+    __slots__ = ("cost", "deltas", "ends_at", "fallback")
+
+    def __init__(self, claim: Claim, cost: AttemptCost, deltas: DeltaWriter, fallback: Fallback) -> None:
+        self.cost = cost
+        self.deltas = deltas
+        self.fallback = fallback
+        to_deadline_s = (claim.deadline_ms - claim.started_ms) / 1000
+        self.ends_at = time.monotonic() + min(claim.spec.timeout_seconds, to_deadline_s)
+
 
 _chance: Final = random.Random()  # noqa: S311 - jitter of back-off
 
@@ -27,7 +73,7 @@ class Abandoned(msgspec.Struct, frozen=True):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """How the job of an attempt goes on.
+    """Next state of an attempt's job, or none.
 
     `spent`: all its attempts so far. `wasted`: tokens of this one that bought nothing, by reason. `cause`: the
     unforeseen exception that used the attempt up, as `cause_of` names it.
@@ -64,7 +110,7 @@ def decide(attempt: Attempt, progress: Progress, result: CallResult) -> Decision
 
 
 def requeue(attempt: Attempt, progress: Progress, reason: StopReason | None, result: CallResult) -> Decision:
-    """Give the job back, which can also be written when it is not known how much text is in the log.
+    """Release the job, which can also be written when it is not known how much text is in the log.
 
     The script ends a job whose cancel was requested, or whose attempts or time are used up.
     """
@@ -77,7 +123,7 @@ def abandon(progress: Progress) -> Decision:
 
 
 def replace(decision: Decision, attempt: Attempt, error: Exception) -> Decision:
-    """Give the job back instead of ending it: writing its end raised `error` again and again."""
+    """Release the job instead of ending it: writing its end raised `error` again and again."""
     if isinstance(decision.transition, Requeue):
         return decision
     return _requeue(attempt, None, error, decision.spent, decision.wasted)

@@ -15,7 +15,7 @@ from shared.job import Claim
 from shared.telemetry.metrics import WorkerMetrics
 
 SUSPECTS_PART: Final = 8
-"""One slot of so many may hold a suspect."""
+"""Slots among which one may hold a suspect."""
 
 
 class Pool:
@@ -40,14 +40,14 @@ class Pool:
         self._changed = asyncio.Event()
         self._watchdog = Watchdog(lambda: self.attempts, self._take_over, self._drop)
         metrics.slots.set(slots)
-        metrics.busy.set_function(lambda: len(self._executing))  # read at a scrape, not set twice in each job
+        metrics.busy.set_function(lambda: len(self._executing))  # read at a scrape, instead of set twice for each job
         metrics.stuck.set_function(lambda: len(self.stuck))
 
     # ---- room ---------------------------------------------------------------------------------------------------
 
     @property
     def free(self) -> int:
-        """How many jobs may be claimed now: none beside one that must run alone, and none while room is made for
+        """Number of jobs that may be claimed now: 0 beside one that must run alone, and 0 while room is made for
         one."""
         if self._clearing and self._attempts:
             return 0
@@ -67,7 +67,7 @@ class Pool:
 
     @property
     def suspects_room(self) -> int:
-        """How many more suspects may run here: they take an eighth of the slots at most, one at least."""
+        """Number of further suspects that may run here: they take at most an eighth of the slots, and at least one."""
         return max(max(self._slots // SUSPECTS_PART, 1) - len(self._held_suspects()), 0)
 
     @property
@@ -163,7 +163,7 @@ class Pool:
         successor.start(self._finalize(successor, decision))
 
     def _drop(self, attempt: Attempt, cause: str) -> None:
-        """Leave an attempt to its lease, of which nothing can be written: a worker takes the job over."""
+        """Leave an attempt to its lease when nothing can be written of it: another worker takes the job over."""
         attempt.signal.revoke()
         self._vacate(attempt)
         self._forget(attempt)

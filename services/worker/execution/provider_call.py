@@ -16,8 +16,8 @@ from shared.job import JobError, Usage
 
 
 class SilenceLimits(msgspec.Struct, frozen=True):
-    """How long a provider may be silent, in s: before its first text, and between two pieces of it; and how long it may
-    think at a stretch without writing any. A thought breaks the silence."""
+    """Longest silences of a provider, in s: before its first text, and between two pieces of it; and the longest time
+    it may think at a stretch without writing any. A thought breaks the silence."""
 
     first_token_s: float
     token_gap_s: float

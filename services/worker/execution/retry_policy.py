@@ -17,7 +17,7 @@ BACKOFF_CAP_S: Final = 60.0
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """Why an attempt ended, in words that are safe to show, and when to try again (None: never)."""
+    """Reason for which an attempt ended, in words that are safe to show, and the time to the next one (None: never)."""
 
     error: JobError
     delay_ms: int | None
@@ -28,8 +28,8 @@ def backoff_ms(attempt: int, chance: random.Random, *, wait_ms: int = 0) -> int:
     """Full-jitter exponential back-off in ms: uniform between 0 and 1 s, 2 s, 4 s… at most 60 s.
 
     After `wait_ms`, the provider's retry-after, it begins when that is over, and its window is at least as long: jobs
-    that were told the same at the same time must not come back at the same time. Source: "Exponential Backoff And
-    Jitter", AWS Architecture Blog, 2015: full jitter needs the fewest calls.
+    that received the same retry-after at the same time must not come back at the same time. Source: "Exponential
+    Backoff And Jitter", AWS Architecture Blog, 2015: full jitter needs the fewest calls.
     """
     window_s = max(BACKOFF_BASE_S * 2.0 ** min(attempt - 1, 10), wait_ms / 1000)
     return wait_ms + round(chance.uniform(0, min(BACKOFF_CAP_S, window_s)) * 1000)

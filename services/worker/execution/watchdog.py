@@ -11,13 +11,13 @@ from services.worker.execution.attempt import DRAIN_GRACE_S, Attempt
 from shared.telemetry.causes import cause_of
 
 CHECK_SECONDS: Final = 0.1
-"""How often attempts are checked, so how much later than it is due a time-out may come. One timer for all of them: two
-timers of its own cost a job 2 us."""
+"""Interval of the checks in s, so the delay with which a time-out may come. One timer serves all attempts: two timers
+for each job would cost it 2 us."""
 
 
 class Watchdog:
-    """Of one pool. `held`: its attempts. `take_over`: called for one whose task is stuck; `drop`: for one whose task
-    ended without an outcome, with the cause."""
+    """Watchdog of one pool. `held`: its attempts. `take_over`: called for one whose task is stuck; `drop`: for one
+    whose task ended without an outcome, with the cause."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Watchdog:
 
     @property
     def stuck(self) -> list[asyncio.Task[None]]:
-        """Tasks that do not end. Each holds what its job held, and may still be paying for it."""
+        """Tasks that do not end. Each still holds its job's memory, and its call may still cost money."""
         return list(self._stuck)
 
     def healthy(self, patience_s: float) -> bool:
@@ -67,7 +67,7 @@ class Watchdog:
     def _check_all(self) -> None:
         loop, self._checked_at = asyncio.get_running_loop(), time.monotonic()
         held = self._held()
-        # First of all: nothing that follows may end the watch. An idle worker is not woken.
+        # First, because nothing after it may end the watch. An idle worker is not woken.
         self._timer = loop.call_later(CHECK_SECONDS, self._check_all) if held else None
 
         for attempt in held:

@@ -13,7 +13,7 @@ from services.worker.loops.supervision import Heartbeat
 from shared.store.job_store import JobStore
 
 PATIENCE_S: Final = 3600.0
-"""How long one audit may take: it reads all records there are, in a tenth of its time."""
+"""Time for one audit in s: it reads all records there are, and usually takes a tenth of that."""
 
 RETRY_S: Final = 5.0
 
@@ -21,7 +21,7 @@ _log: Final = structlog.get_logger(__name__)
 
 
 class Audit:
-    """The loop of one worker."""
+    """Audit loop of one worker."""
 
     def __init__(self, store: JobStore, name: str) -> None:
         self._store = store

@@ -8,7 +8,7 @@ from shared.store.job_store import JobStore
 
 
 class CancelRequests:
-    """The loop of one worker. A request that it misses is repeated by the next renewal of the lease."""
+    """Cancel loop of one worker. A request that it misses is repeated by the next renewal of the lease."""
 
     def __init__(self, store: JobStore, name: str, pool: Pool) -> None:
         self._store = store

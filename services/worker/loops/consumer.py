@@ -12,6 +12,7 @@ from typing import Final
 import anyio
 import structlog
 
+from services.worker.attribution import Attribution
 from services.worker.execution.attempt import TRANSIENT
 from services.worker.execution.gate_reports import GateReports
 from services.worker.execution.pool import Pool
@@ -24,14 +25,14 @@ from shared.store.job_store import JobStore
 from shared.store.results import Claimed, WakeUp
 
 CLAIM_MOST: Final = 64
-"""Jobs a claim takes. An SDK spends 2 ms of CPU before a call is out: a thousand calls that began in one iteration of
+"""Most jobs of a claim. An SDK spends 2 ms of CPU before a call is out: a thousand calls that began in one iteration of
 the event loop would keep it from Redis' answers until these count as lost."""
 
 _log: Final = structlog.get_logger(__name__)
 
 
 class Scope(Enum):
-    """Which jobs the next claim may take."""
+    """Jobs that the next claim may take."""
 
     NONE = "none"  # nothing waits
     NEW = "new"  # a new job woke this worker
@@ -58,6 +59,7 @@ class Consumer:
         watch: ServerWatch,
         recovery: Recovery,
         promotion: Promotion,
+        attribution: Attribution,
     ) -> None:
         self._store = store
         self._name = name
@@ -67,6 +69,7 @@ class Consumer:
         self._watch = watch
         self._recovery = recovery
         self._promotion = promotion
+        self._attribution = attribution
         self._more = True
         self._answer_lost = False
         self._failures = 0
@@ -94,13 +97,14 @@ class Consumer:
 
     async def _iterate(self) -> None:
         """Sleep unless work was left behind, then claim."""
+        await self._attribution.prepare()
         scope, limit = Scope.ALL, min(self._pool.free, self._pool.half)
         if not self._more:
             scope, limit = await self._sleep(), self._pool.free
             if scope is Scope.NONE:
                 return
             if limit <= 0:
-                await self._store.pass_on()
+                await self._store.maintenance.pass_on()
                 self._more = True
                 return
 
@@ -134,7 +138,8 @@ class Consumer:
         self._start(claimed)
         self._watch.answered(sent, time.monotonic(), claimed.server_ms, self._store.generation)
         self._gates.doubt(claimed.doubtful)
-        self._timers.add_throttled(claimed.next_ms)
+        if claimed.next_ms is not None:
+            self._timers.add_throttled(claimed.next_ms)
         return claimed.more
 
     def _start(self, claimed: Claimed) -> None:

@@ -33,7 +33,7 @@ def leases_expired(unrenewed_s: float, lease_s: float) -> bool:
 
 
 class LeaseRenewal:
-    """The loop of one worker; while it holds leases, it also keeps `recovery` at work."""
+    """Renewal loop of one worker; while it holds leases, it also keeps `recovery` at work."""
 
     def __init__(self, store: JobStore, name: str, pool: Pool, watch: ServerWatch, recovery: Recovery) -> None:
         self._store = store

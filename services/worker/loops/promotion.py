@@ -16,13 +16,13 @@ from shared.store.job_store import JobStore
 TICK_SECONDS: Final = 0.5
 RETRY_S: Final = 0.25
 HEADS_SECONDS: Final = 600.0
-"""How often the first of the new jobs are checked, at least, while no slot is free: no set holds their deadlines, but
-they stand in order."""
+"""Longest interval between checks of the oldest new jobs while no slot is free, in s: no set holds their deadlines, but
+they are in order."""
 
 
 class Promotion:
-    """The loop of one worker, beside its claims. `timers` say when; a worker without a free slot is woken for nothing,
-    so it polls once a lease for jobs that others submitted meanwhile."""
+    """Promotion loop of one worker, beside its claims. `timers` say when; a worker without a free slot is woken for
+    nothing, so it polls once a lease for jobs that others submitted meanwhile."""
 
     def __init__(self, store: JobStore, pool: Pool, timers: Timers) -> None:
         self._store = store
@@ -42,7 +42,8 @@ class Promotion:
         """Promote the jobs that are due, some at a time, and note when the next job is due; True: more is due now."""
         promoted = await self._store.maintenance.promote(heads=heads)
         self._timers.set_delayed(promoted.next_ms)
-        self._timers.add_throttled(promoted.queue_ms)
+        if promoted.queue_ms is not None:
+            self._timers.add_throttled(promoted.queue_ms)
 
         if heads:
             left_s = HEADS_SECONDS if promoted.heads_ms is None else promoted.heads_ms / 1000

@@ -23,7 +23,7 @@ _log: Final = structlog.get_logger(__name__)
 
 
 class IsolationWait:
-    """For how long jobs that must run alone have waited for a worker that holds no other. Pure."""
+    """Time for which jobs that must run alone have waited for a worker that holds no other. Pure."""
 
     def __init__(self, lease_s: float) -> None:
         self._lease_s = lease_s
@@ -40,7 +40,7 @@ class IsolationWait:
 
 
 class Recovery:
-    """The loop of one worker; it rests while no job is unfinished."""
+    """Recovery loop of one worker; it rests while no job is unfinished."""
 
     def __init__(self, store: JobStore, name: str, pool: Pool, watch: ServerWatch, metrics: WorkerMetrics) -> None:
         self._store = store
@@ -54,7 +54,7 @@ class Recovery:
         self.heartbeat = Heartbeat()
 
     def resume(self) -> None:
-        """There are unfinished jobs: poll until there are none."""
+        """Note that there are unfinished jobs: poll until there are none."""
         self._unfinished.set()
 
     async def run(self) -> None:

@@ -1,4 +1,4 @@
-"""A failure detector for other workers: how long this one has watched the server without a break. Pure.
+"""A failure detector for other workers: the time for which this one has watched the server without a break. Pure.
 
 Times are the worker's monotonic clock, in s. Idle time in the pending list also grows while the server, the host or a
 clock stands still. Only a worker that has seen one whole lease pass normally may conclude that a silent one is gone
@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import Final
 
 SKEW_S: Final = 1.0
-"""By how much the server's clock and ours may part between two answers, and how late an answer or a timer may be; with
+"""Largest drift of the server's clock from ours between two responses, and largest delay of a response or timer; with
 leases under 2 s half a lease only, because a healthy worker's lease is up to a third of a lease old."""
 
 SECOND_ANSWER_S: Final = 1.0
-"""How long healthy workers get to renew after a silence, before anything is recovered: the server may just have
+"""Time for healthy workers to renew after a silence, in s, before anything is recovered: the server may have just
 woken."""
 
 

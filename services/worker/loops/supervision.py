@@ -1,4 +1,4 @@
-"""Restarts background loops that failed, and tells when one of them is late."""
+"""Restarts background loops that failed, and finds late ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ the pause is the least again."""
 
 
 class Heartbeat:
-    """When the next iteration of one loop is due."""
+    """Time at which the next iteration of one loop is due."""
 
     def __init__(self) -> None:
         self._due = time.monotonic()
@@ -35,7 +35,7 @@ class Heartbeat:
 
 
 async def supervise(name: str, loop: Callable[[], Awaitable[None]], failures: Counter) -> None:
-    """Run an endless loop until this task is cancelled. Whatever it raises is counted and logged, and the loop is
+    """Run an endless loop until this task is cancelled. Its exceptions are counted and logged, and the loop is
     restarted after a pause."""
     count, log = failures.labels(name), FailureLog("loop_failed", loop=name)
     pause = PAUSE_LEAST_S

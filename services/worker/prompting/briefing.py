@@ -1,27 +1,29 @@
-"""Makes the brief of a job from its parameters."""
+"""Makes the brief of a job from its parameters, and measures the finished text against it for the result's metadata."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Final
 
 import msgspec
 
 from services.worker.prompting import requirements
-from services.worker.prompting.platforms import ANYWHERE, LENGTHS, Platform, find_platform
+from services.worker.prompting.counting import code_points
+from services.worker.prompting.platforms import ANYWHERE, LENGTHS, PLATFORMS, Part, Platform, find_platform
 from shared.job import ParameterValue
 
 TOKENS_PER_WORD: Final = 8
-"""Generous: English takes 1.3 tokens a word, languages with other scripts up to 4, and this is to cut nobody off."""
+"""Tokens a word, generous: English takes 1.3, languages with other scripts up to 4, and no text should be cut off."""
 
 TOKENS_MIN: Final = 1_024
 TOKENS_MAX: Final = 8_192
-"""Room for a model that thinks before it writes, and what models of all providers in use accept."""
+"""Least and largest token limit: room for a model that thinks before it writes, and accepted by all models in use."""
 
 REMEMBERED: Final = 512
 REMEMBERED_BYTES: Final = 1_024
-"""A product asks for few combinations of parameters again and again: so many briefs of small ones are kept."""
+"""Briefs of small parameters that are kept: a product asks for few combinations again and again."""
 
 RULES: Final = """\
 You write marketing texts that are published exactly as you return them.
@@ -34,7 +36,7 @@ You write marketing texts that are published exactly as you return them.
 
 
 class Brief(msgspec.Struct, frozen=True, kw_only=True):
-    """What a provider is told beside the prompt. `max_tokens`: a generous cap, None: nothing to derive one from.
+    """Instructions and limits beside the prompt. `max_tokens`: a generous cap; None: nothing implies one.
 
     `character_limit`: of the platform, or the customer's own where that is tighter.
     """
@@ -49,7 +51,7 @@ _PLAIN: Final = Brief(system=RULES)
 
 
 def _max_tokens(length: ParameterValue, platform: Platform | None, own_limit: int | None) -> int | None:
-    """From the length asked for, else the platform's longest, else the customer's own limit at a token a character."""
+    """Token limit from the length asked for, else the platform's longest, else the customer's limit in characters."""
     if (name := requirements.length_name(length)) is not None:
         tokens = (platform or ANYWHERE).words[LENGTHS.index(name)][1] * TOKENS_PER_WORD
     elif (words := requirements.word_count(length)) is not None:
@@ -68,14 +70,14 @@ _decode: Final = msgspec.json.Decoder(dict[str, ParameterValue]).decode
 
 
 def brief(parameters: Mapping[str, ParameterValue]) -> Brief:
-    """The brief of a job with these parameters; equal parameters, in whatever order, give the same one."""
+    """The brief of a job with these parameters; equal parameters, in any order, give the same one."""
     if not parameters:
         return _PLAIN
     try:
         key = _encode(parameters)
         return _remembered(key) if len(key) <= REMEMBERED_BYTES else _write(parameters)
     except (ValueError, OverflowError, msgspec.MsgspecError):
-        # A lone surrogate, or no number of JSON: written all the same, not remembered.
+        # A lone surrogate, or a number that JSON does not have: the brief is written but not remembered.
         return _write(parameters)
 
 
@@ -102,3 +104,54 @@ def _write(parameters: Mapping[str, ParameterValue]) -> Brief:
         platform=platform.name if platform is not None else None,
         character_limit=min(limits, default=None),
     )
+
+
+_HASHTAG: Final = re.compile(r"(?<![\w&/#])#(?=\w*[^\W\d_])\w+")
+"""Hashtags as the platforms link them: at least one letter, not in the middle of a word or a URL."""
+
+MEASURED_MAX: Final = 65_536
+"""Characters of a text that are read: more than any platform's limit. Of a longer one code points are counted,
+which costs nothing, and hashtags and parts as far as this goes."""
+
+PARTS_MAX: Final = 50
+"""Parts that metadata lists at most: a text that is nothing but headlines is not repeated in numbers."""
+
+
+def _parts(text: str, platform: Platform) -> Iterator[tuple[Part, int]]:
+    """The labelled lines, as models write them: `Headline: …`, `**Headline 2:** …`."""
+    by_name = {part.name: part for part in platform.parts}
+    # Possessive: a label before a hundred thousand blanks would otherwise be tried in each of their pairs.
+    label = re.compile(rf"[\W_]*+({'|'.join(by_name)})\s*+\d*+[\s*_]*+[:\uff1a][\s*_]*+(.*)", re.IGNORECASE)
+    for line in text.splitlines():
+        if (found := label.match(line)) is not None:
+            yield by_name[found.group(1).lower()], platform.count(found.group(2).strip("* "))
+
+
+def review(brief: Brief, text: str) -> dict[str, object] | None:
+    """The text's length, as its platform counts, and whether it keeps every limit; None: the brief has none to keep."""
+    platform = PLATFORMS.get(brief.platform or "")
+    if platform is None and brief.character_limit is None:
+        return None
+    count = code_points if platform is None or len(text) > MEASURED_MAX else platform.count
+    characters = count(text)
+    text = text[:MEASURED_MAX]
+    within = brief.character_limit is None or characters <= brief.character_limit
+    found: dict[str, object] = {"characters": characters}
+    if platform is not None:
+        found = {"platform": platform.name} | found
+    if brief.character_limit is not None:
+        found["characterLimit"] = brief.character_limit
+    if platform is not None and platform.hashtags is not None:
+        hashtags = len(_HASHTAG.findall(text)) if "#" in text else 0
+        found |= {"hashtags": hashtags, "hashtagLimit": platform.hashtags}
+        within = within and hashtags <= platform.hashtags
+    if platform is not None and platform.parts:
+        parts = list(_parts(text, platform))
+        found["parts"] = [
+            {"part": part.name, "characters": size, "characterLimit": part.limit, "withinLimit": size <= part.limit}
+            for part, size in parts[:PARTS_MAX]
+        ]
+        named = {part.name for part, _ in parts}
+        within = within and named == {part.name for part in platform.parts}
+        within = within and all(size <= part.limit for part, size in parts)
+    return found | {"withinLimit": within}

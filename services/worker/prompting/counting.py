@@ -7,7 +7,7 @@ import unicodedata
 from typing import Final
 
 URL_WEIGHT: Final = 23
-"""What X counts for any URL: the length of its own short one (`transformedURLLength`)."""
+"""Characters that X counts for any URL: the length of its own short one (`transformedURLLength`)."""
 
 COMPOSED_AT_ONCE: Final = 1024
 """Characters that are composed at once: more than a post may have that keeps X's limit, but for its URLs."""
@@ -15,7 +15,7 @@ COMPOSED_AT_ONCE: Final = 1024
 _HEAVY: Final = re.compile("[^\u0000-\u10ff\u2000-\u200d\u2010-\u201f\u2032-\u2037]")
 """Code points of weight 2; those in the ranges have weight 1. From twitter-text, config/v3.json."""
 
-# X links what has a scheme, and bare domains of a real top-level domain: of those, the ones that marketing uses. A URL
+# X links addresses with a scheme, and bare domains of a real top-level domain: here, those that marketing uses. A URL
 # ends at a space, a quote, or a character of a script that sets no spaces.
 _TAIL: Final = r"[^\s<>\"\u00a0\u2000-\u206f\u3000-\u9fff\uac00-\ud7af\uff00-\uffef]"
 _URL: Final = re.compile(
@@ -45,7 +45,7 @@ def code_points(text: str) -> int:
 
 
 def utf16_units(text: str) -> int:
-    """UTF-16 code units: what JavaScript and most platforms' own editors call a character."""
+    """UTF-16 code units: the characters of JavaScript and of most platforms' own editors."""
     if text.isascii():
         return len(text)
     # A search for characters beyond the basic plane would take five times as long. A lone surrogate is one unit too.
@@ -58,14 +58,14 @@ def display_width(text: str) -> int:
 
 
 def _composed(text: str) -> str:
-    """In NFC, as far as a mark and its letter lie in one piece: a run of thousands of marks, which are sorted one by
-    one, would take seconds."""
+    """Normalise to NFC, as far as a mark and its letter lie in one piece: a run of thousands of marks, which are sorted
+    one by one, would take seconds."""
     pieces = (text[start : start + COMPOSED_AT_ONCE] for start in range(0, len(text), COMPOSED_AT_ONCE))
     return "".join(unicodedata.normalize("NFC", piece) for piece in pieces)
 
 
 def x_weight(text: str) -> int:
-    """Characters by X's weights: 23 for a URL, 2 for an emoji and most of what is not alphabetic, else 1.
+    """Characters by X's weights: 23 for a URL, 2 for an emoji and for most characters that are not alphabetic, else 1.
 
     After NFC, as docs.x.com/fundamentals/counting-characters has it. A bare domain counts as a URL when its top-level
     domain is a usual one; X knows all of them.

@@ -1,4 +1,4 @@
-"""What each platform asks of a text: its limits, each with its source, and how to write for it."""
+"""Rules of each platform for a text: its limits, each with its source, and how to write for it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True):
     parts: tuple[Part, ...] = ()
 
     def length(self, name: str) -> str:
-        """What `short`, `medium` or `long` means here."""
+        """Length that `short`, `medium` or `long` means here."""
         i = LENGTHS.index(name)
         if self.lengths is not None:
             return self.lengths[i]
@@ -46,7 +46,7 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True):
 
 
 ANYWHERE: Final = Platform(name="", title="", rules=(), words=((50, 100), (150, 250), (400, 600)))
-"""For a job that names no platform, or one that is not known here."""
+"""Rules for a job that names no platform, or an unknown one."""
 
 # 3,000 characters: LinkedIn's post composer and its partners' documentation. It does not say how it counts beyond the
 # basic plane: UTF-16 units are the strictest reading, here and for Meta's platforms.

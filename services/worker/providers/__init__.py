@@ -1,4 +1,4 @@
-"""What every provider of text is to the worker: one protocol, and the errors it may raise."""
+"""Interface between the worker and every provider of text: one protocol, and the errors it may raise."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class PriceBook(Protocol):
     """Prices that an operator gave, which come before any vendor's list."""
 
     def cost(self, gate: str, usage: Usage) -> int | None:
-        """What these tokens cost, in nano-USD; None when no price was given for this `provider:model`."""
+        """Cost of these tokens in nano-USD; None when no price was given for this `provider:model`."""
 
 
 THINK_TAGS: Final = ("think", "thinking", "thought")
@@ -23,13 +23,14 @@ THINK_TAGS: Final = ("think", "thinking", "thought")
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
-    """How calls reach a vendor, or another server that speaks its API.
+    """Access to a vendor, or to another server that speaks its API.
 
     `name`: as PROVIDERS has it; empty: the vendor's. `base_url`: None for the vendor's own address. `priced`: whose
     price list holds there, by name; True: that of the server's own vendor, False: none; None: that of the vendor whose
     address it is. `proxy`: URL of an HTTP proxy. `read_timeout_s` is the last resort: the worker's own limits for the
     first token and between tokens are shorter, and know which of the two it was. `think_tags`: names of the tags in
-    which a model may write its thoughts before its text.
+    which a model may write its thoughts before its text. `names_end_users`: whether calls name their end user;
+    None: to the vendors themselves.
     """
 
     api_key: str
@@ -40,13 +41,15 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     proxy: str | None = None
     read_timeout_s: float = 600.0
     think_tags: tuple[str, ...] = THINK_TAGS
+    names_end_users: bool | None = None
 
     def __repr__(self) -> str:
         return "Access(...)"
 
 
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt at one job, as a provider sees it."""
+    """One attempt at one job, as a provider sees it. `end_user`: a stable identifier that is no id of ours, for those
+    servers that are told one."""
 
     job_id: str
     attempt: int
@@ -56,10 +59,11 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: int | None = None
     temperature: float | None = None
     effort: Effort | None = None
+    end_user: str | None = None
 
 
 class BilledUsage(Usage, frozen=True, kw_only=True):
-    """What a provider reported, with what only its price depends on.
+    """Usage that a provider reported, with the counts on which only its price depends.
 
     `cache_write_tokens`: of `input_tokens`, those the provider put into its prompt cache, which costs more than reading
     them; `cache_write_1h_tokens`: of these, those it keeps for an hour, which costs more again.
@@ -70,19 +74,19 @@ class BilledUsage(Usage, frozen=True, kw_only=True):
 
 
 class Thought(msgspec.Struct, frozen=True):
-    """The model thinks: so many characters more, 0 when it does not show them. They are paid for, and nobody's text."""
+    """Thinking of the model: so many more characters, 0 when it does not show them. They are paid for, and not kept."""
 
     characters: int
 
 
 class Whole(msgspec.Struct, frozen=True):
-    """The finish reason is there: what may still come is the usage, and silence costs nothing any more."""
+    """Arrival of the finish reason: only the usage may still come, and silence costs nothing any more."""
 
 
 class Completion(msgspec.Struct, frozen=True, kw_only=True):
     """The last item of a stream that ended as it should.
 
-    `finish_reason`: `stop`, `length`, or the provider's own word for what is neither.
+    `finish_reason`: `stop`, `length`, or the provider's own word for another reason.
     `repairs`: calls before it that were refused for a parameter, and made again without it.
     """
 
@@ -93,13 +97,13 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Item = str | Usage | Thought | Whole | Completion
-"""What a stream brings."""
+"""Items of a stream."""
 
 
 class Provider(Protocol):
-    """Streams text. Must be safe to call many times at once and to cancel at any await.
+    """Streams text. It must be safe to call many times at once and to cancel at any await.
 
-    `gated`: many share its limits, so calls ask the gate of their model before they go out; False for what runs here.
+    `gated`: many share its limits, so calls ask the gate of their model first; False for models in this process.
     """
 
     @property
@@ -108,18 +112,18 @@ class Provider(Protocol):
     def stream(self, request: GenerationRequest) -> AsyncIterator[Item]:
         """Pieces of text, then one `Completion`. A stream that ends without one counts as broken.
 
-        A `Usage` in between says what the provider has reported so far, for a stream that will not reach its end; a
+        A `Usage` in between holds the counts reported so far, for a stream that will not reach its end; a
         `Thought`, that it is not silent although no text comes.
-        Raises `ProviderError`; whatever else it raises counts as an internal error and is retried.
+        Raises `ProviderError`; any other exception counts as an internal error and is retried.
         """
         ...
 
     def cost(self, model: str, usage: Usage) -> int | None:
-        """What these tokens cost, in nano-USD (1e-9 USD); None when the price of the model is not known."""
+        """Cost of these tokens in nano-USD (1e-9 USD); None when the price of the model is not known."""
         ...
 
     async def aclose(self) -> None:
-        """Close what the provider holds open."""
+        """Close the provider's connections."""
         ...
 
 
@@ -133,19 +137,19 @@ class Remote(Provider, Protocol):
 
 
 class Action(StrEnum):
-    """What is to be done about a failed call. All but FAIL speak of the provider, FAIL of the request."""
+    """Reactions to a failed call. FAIL is about the request, all others about the provider."""
 
-    WAIT = "wait"  # too many calls: close the gate for everybody, no attempt is used up
+    WAIT = "wait"  # too many calls: block the gate for the whole fleet, no attempt is used up
     RETRY = "retry"  # try again with back-off; before the first token another provider may take over at once
-    FALLBACK = "fallback"  # this provider will not answer us: another one may, else the job fails
-    FAIL = "fail"  # nobody would answer this request
+    FALLBACK = "fallback"  # this provider will not serve us: another one may, else the job fails
+    FAIL = "fail"  # no provider would answer this request
 
 
 class ProviderError(Exception):
-    """An attempt failed in a way the provider knows. `error` is in our own words and safe to show.
+    """Failure of a call that its provider's adapter has classified. `error` is in our own words and safe to show.
 
-    `retry_after_s`: the provider's own wish; None: back off. `answered`: the provider did its part, so that this says
-    nothing against it.
+    `retry_after_s`: the provider's retry-after; None: back off. `answered`: the provider did its part, so its gate does
+    not count this as a failure.
     """
 
     def __init__(

@@ -26,16 +26,16 @@ from shared.job import Usage
 BASE_URL: Final = "https://api.anthropic.com"
 
 DEFAULT_MAX_TOKENS: Final = 2048
-"""The limit when neither the job nor its platform says one: the API wants one. About 1,500 words."""
+"""Token limit when neither the job nor its platform has one: the API requires it. About 1,500 words."""
 
 
 class AnthropicProvider:
     """Streams from one base URL with one key; one instance per process, made inside the running loop.
 
     `briefing` turns a job's parameters into the system prompt. No temperature is ever sent: from version 2026-10-21
-    on, which the SDK speaks, the API refuses it for every model. Models that think only unless told not to are told not
-    to; those that always think do so with little effort, unless the job asks for more, and get room for it on top of a
-    token limit. What a server refuses all the same is repaired and remembered (`adjustments.py`). Finish
+    on, which the SDK speaks, the API refuses it for every model. Models that think by default are asked not to;
+    those that always think do so with little effort, unless the job asks for more, and get room for it on top of a
+    token limit. Parameters that a server still refuses are repaired and remembered (`adjustments.py`). Finish
     reasons: `finish_reasons.py`.
     """
 
@@ -45,6 +45,7 @@ class AnthropicProvider:
         self._access = access
         address = read_address(access.base_url or BASE_URL, "anthropic")
         self._own = urlsplit(address.base_url).hostname == urlsplit(BASE_URL).hostname
+        self._names_end_users = self._own if access.names_end_users is None else access.names_end_users
         self._price_list = price_list(access, address.base_url, "anthropic")
         self._briefing = briefing
         self._adjustments = Adjustments(access.name or "anthropic")
@@ -57,7 +58,7 @@ class AnthropicProvider:
             max_retries=0,
             timeout=self._http.timeout,
             http_client=self._http,
-            # Its spans could be told to carry prompts.
+            # Its spans could be configured to carry prompts.
             open_telemetry=False,
         )
         self.rekey(access.api_key)
@@ -78,14 +79,16 @@ class AnthropicProvider:
             sent["output_config"] = {"effort": effort}
         if effort is not None and model.thinking is Thinking.ON_DEMAND:
             sent["thinking"] = {"type": "adaptive"}
-        elif effort is None and model.thinking is Thinking.UNLESS_TOLD:
+        elif effort is None and model.thinking is Thinking.BY_DEFAULT:
             sent["thinking"] = {"type": model.off}
+        if request.end_user is not None and self._names_end_users:
+            sent["metadata"] = {"user_id": request.end_user}
         draft = Draft(sent, left_out(request, sent), cut(request, model), limit_required=True)
         self._adjustments.prepare(request.model, draft)
         return draft
 
     async def stream(self, request: GenerationRequest) -> AsyncIterator[Item]:
-        """See `Provider`. The pieces of text are what one read of the socket brought."""
+        """See `Provider`. A piece of text is the content of one read of the socket."""
         draft = self._draft(request)
         while True:
             reply = MessageReply(self._access.think_tags)
@@ -121,9 +124,9 @@ class AnthropicProvider:
         return cost_of(self._access, "anthropic", self._price_list, model, usage)
 
     def rekey(self, key: str) -> None:
-        """Use another key from the next call on; what the server refused is asked for again."""
+        """Use another key from the next call on, and send refused parameters again."""
         self._client.api_key = key or "none"
-        # Instead of what the SDK took from the environment all the same; the settings alone say what goes out. The key
+        # Overrides the headers that the SDK took from the environment: the settings alone decide on headers. The key
         # is sent as a bearer token; compatible servers may know its old header only.
         self._client._custom_headers = {} if self._own else {"x-api-key": key or "none"}
         self._adjustments.forget()

@@ -46,7 +46,7 @@ _TOPIC: Final = re.compile(r"\b(?:about|for|on|introducing|promoting)\s++(.{3,60
 
 
 def compose(job_id: str, prompt: str, parameters: Mapping[str, ParameterValue]) -> list[str]:
-    """The text as words with their blanks; the same for the same job."""
+    """The text as words with the spaces after them; the same for the same job."""
     chance = random.Random(job_id)  # noqa: S311 - a seeded choice of sentences
     found = _TOPIC.search(prompt)
     topic = found.group(1).strip() if found else "our latest offer"
@@ -102,7 +102,7 @@ class DemoProvider:
         )
 
     def cost(self, model: str, usage: Usage) -> int:  # noqa: ARG002 - the arguments of the protocol
-        """Nothing, whatever it wrote."""
+        """Cost of a demo text: 0."""
         return 0
 
     async def aclose(self) -> None:
@@ -114,7 +114,7 @@ class DemoProvider:
         for i, word in enumerate(words):
             if i == fails_at:
                 raise ProviderError(
-                    JobError(type="ProviderUnavailable", message="the demo failed as it was told to", retryable=True),
+                    JobError(type="ProviderUnavailable", message="the demo failed on purpose", retryable=True),
                     Action.RETRY,
                 )
             # Absolute times: a slow loop catches up instead of slowing the stream.

@@ -1,8 +1,8 @@
-"""What is known of the vendors' models by name, at whatever address they are. No vendor's package is needed to read it.
+"""Facts about the vendors' models by name, at any address. No vendor's package is needed to read them.
 
 Sources (November 2026): OpenAI's "Using GPT-6" and "Reasoning models" guides and the pages of its models; Anthropic's
 models overview, "Thinking", "Effort" and the migration guides of Claude Opus 5 and 5.5; Google's "OpenAI
-compatibility" of Gemini; the models that the SDKs list. What a server refuses all the same is repaired
+compatibility" of Gemini; the models that the SDKs list. Parameters that a server still refuses are repaired
 (`repairs.py`).
 """
 
@@ -25,13 +25,13 @@ class Thinking(Enum):
     """Whether a model thinks before it writes. A post for a feed needs none, and it costs like text."""
 
     NEVER = "never"
-    ON_DEMAND = "on demand"  # only when it is told to
-    UNLESS_TOLD = "unless told"  # and can be told not to
+    ON_DEMAND = "on demand"  # only when asked to
+    BY_DEFAULT = "by default"  # unless asked not to
     ALWAYS = "always"
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model accepts. `known`: False for a name that is in no table, of which nothing is sure.
+    """Parameters that a model accepts. `known`: False for a name that is in no table, of which nothing is sure.
 
     `temperature`: whether it takes one while it does not think, `thinking_temperature`: while it does. `max_output`:
     tokens of an answer, thoughts among them; None: not known. `off`: the type of `thinking` that
@@ -46,9 +46,9 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     known: bool = True
 
     def effort(self, asked: Effort | None) -> Effort | None:
-        """How hard it is to think: as asked, and as little as it can when nobody asked; None: not at all.
+        """Effort of its thinking: as asked, else the least that it has; None: it does not think.
 
-        What is not known gets what was asked for, and nothing else.
+        An unknown model gets the effort that was asked for, and nothing else.
         """
         if self.thinking is Thinking.NEVER:
             return None if self.known else asked
@@ -66,7 +66,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
 
 _UNKNOWN: Final = Model(thinking=Thinking.NEVER, thinking_temperature=True, known=False)
 _PREFIX: Final = re.compile(r"(?:models/|(?:[a-z]{2,6}\.)?(?:openai|anthropic|google)[./])+")
-"""How gateways (OpenRouter, LiteLLM, Bedrock, Gemini's own) name whose model it is."""
+"""Prefixes by which gateways (OpenRouter, LiteLLM, Bedrock, Gemini's own) name the vendor of a model."""
 
 _OPENAI: Final = tuple(
     (re.compile(rf"(?:{pattern})\Z"), model)
@@ -75,7 +75,7 @@ _OPENAI: Final = tuple(
         (
             # 6.1 Sol and both of 6.2 refuse `none`; 6 Astra never knew it.
             r"gpt-6\.1-terra|gpt-6-(luna|sol)|gpt-5\.6-(luna|terra|sol)|gpt-5\.[1-5](-mini|-nano)?(-\d{4}-\d\d-\d\d)?",
-            Model(thinking=Thinking.UNLESS_TOLD, max_output=128_000),
+            Model(thinking=Thinking.BY_DEFAULT, max_output=128_000),
         ),
         (r"gpt-([5-9]|\d\d).*", Model(thinking=Thinking.ALWAYS, temperature=False, max_output=128_000)),
         (r"o\d(-.*)?", Model(thinking=Thinking.ALWAYS, temperature=False, max_output=100_000)),
@@ -85,7 +85,7 @@ _OPENAI: Final = tuple(
         (r"gpt-oss-.*", Model(thinking=Thinking.ALWAYS, thinking_temperature=True)),
         (
             r"gemini-2\.5-flash.*",
-            Model(thinking=Thinking.UNLESS_TOLD, thinking_temperature=True, max_output=65_535),
+            Model(thinking=Thinking.BY_DEFAULT, thinking_temperature=True, max_output=65_535),
         ),
         (
             r"gemini-(2\.5-pro|[3-9]).*",
@@ -99,11 +99,11 @@ _ANTHROPIC: Final = tuple(
     for pattern, model in (
         (
             r"claude-haiku-5-5|claude-sonnet-5|claude-opus-5",
-            Model(thinking=Thinking.UNLESS_TOLD, temperature=False, max_output=128_000),
+            Model(thinking=Thinking.BY_DEFAULT, temperature=False, max_output=128_000),
         ),
         (
             r"claude-sonnet-5-5",
-            Model(thinking=Thinking.UNLESS_TOLD, temperature=False, max_output=128_000, off="between_tools"),
+            Model(thinking=Thinking.BY_DEFAULT, temperature=False, max_output=128_000, off="between_tools"),
         ),
         (
             r"claude-(opus|sonnet)-4-[6-9]",
@@ -111,7 +111,7 @@ _ANTHROPIC: Final = tuple(
         ),
         (r"claude-(opus|sonnet|haiku)-4-5", Model(thinking=Thinking.NEVER, temperature=False, max_output=64_000)),
         (
-            # Opus 5.5, Fable, Mythos, and whatever comes after: the newer ones think always.
+            # Opus 5.5, Fable, Mythos, and all later ones: the newer ones think always.
             r"claude-(fable|mythos)-.*|claude-(haiku|sonnet|opus)-[5-9](-.*)?",
             Model(thinking=Thinking.ALWAYS, temperature=False, max_output=128_000),
         ),
@@ -121,12 +121,12 @@ _ANTHROPIC: Final = tuple(
 
 
 def openai_model(name: str) -> Model:
-    """What a model that is asked in OpenAI's dialect accepts."""
+    """Parameters that a model accepts in OpenAI's dialect."""
     return _find(_OPENAI, name)
 
 
 def anthropic_model(name: str) -> Model:
-    """What a model that is asked in Anthropic's dialect accepts."""
+    """Parameters that a model accepts in Anthropic's dialect."""
     return _find(_ANTHROPIC, name)
 
 

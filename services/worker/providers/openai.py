@@ -1,6 +1,6 @@
 """OpenAI's chat completions, and every server that speaks them (Ollama, vLLM, LiteLLM, OpenRouter, Azure).
 
-Chat completions and not Responses: it is what the compatible servers have.
+Chat completions and not Responses: the compatible servers have only those.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _OWN_HOSTS: Final = (".openai.com", ".openai.azure.com")
 class OpenAIProvider:
     """Streams from one base URL with one key; one instance per process, made inside the running loop.
 
-    `briefing` turns a job's parameters into the system prompt. What a model accepts is decided by its name
-    (`models.py`), what its server refuses all the same is repaired and remembered (`adjustments.py`).
+    `briefing` turns a job's parameters into the system prompt. A model's name decides which
+    parameters it gets (`models.py`); those its server still refuses are repaired and remembered (`adjustments.py`).
 
     `max_tokens` goes out as `max_completion_tokens` to OpenAI and Azure, whose newer models take nothing else, and as
     `max_tokens` to all others, many of which know nothing else. Finish reasons: `finish_reasons.py`.
@@ -47,12 +47,13 @@ class OpenAIProvider:
         self._address = read_address(access.base_url or BASE_URL, "openai")
         host = urlsplit(self._address.base_url).hostname or ""
         self._own = host.endswith(_OWN_HOSTS)
+        self._names_end_users = self._own if access.names_end_users is None else access.names_end_users
         self._price_list = price_list(access, self._address.base_url, "openai")
         self._briefing = briefing
         self._adjustments = Adjustments(access.name or "openai")
         self._http = new_http_client(access)
         self._client = openai.AsyncOpenAI(
-            # Servers without keys want some header all the same, and the SDK refuses an empty key.
+            # Servers without keys still require a header, and the SDK refuses an empty key.
             api_key=access.api_key or "none",
             base_url=self._address.base_url,
             default_query=self._address.query,
@@ -60,7 +61,7 @@ class OpenAIProvider:
             timeout=self._http.timeout,
             http_client=self._http,
         )
-        # What the SDK took from the environment all the same; the settings alone say what goes out.
+        # Overrides the headers that the SDK took from the environment: the settings alone decide on headers.
         self._client.organization = self._client.project = None
         self._client._custom_headers = {}
         self.rekey(access.api_key)
@@ -78,19 +79,21 @@ class OpenAIProvider:
         effort = model.effort(request.effort)
         if effort is not None:
             sent["reasoning_effort"] = effort
-        elif model.thinking is Thinking.UNLESS_TOLD:
+        elif model.thinking is Thinking.BY_DEFAULT:
             sent["reasoning_effort"] = "none"
         limit = request.max_tokens or brief.max_tokens
         if limit is not None:
             sent["max_completion_tokens" if self._own else "max_tokens"] = model.limit(limit, effort)
         if request.temperature is not None and model.takes_temperature(effort):
             sent["temperature"] = request.temperature
+        if request.end_user is not None and self._names_end_users:
+            sent["safety_identifier"] = request.end_user
         draft = Draft(sent, left_out(request, sent), cut(request, model))
         self._adjustments.prepare(request.model, draft)
         return draft
 
     async def stream(self, request: GenerationRequest) -> AsyncIterator[Item]:
-        """See `Provider`. The pieces of text are what one read of the socket brought."""
+        """See `Provider`. A piece of text is the content of one read of the socket."""
         draft = self._draft(request)
         while True:
             reply = ChatReply(self._access.think_tags)
@@ -128,7 +131,7 @@ class OpenAIProvider:
         return cost_of(self._access, "openai", self._price_list, model, usage)
 
     def rekey(self, key: str) -> None:
-        """Use another key from the next call on; what the server refused is asked for again."""
+        """Use another key from the next call on, and send refused parameters again."""
         self._client.api_key = key or "none"
         # Azure takes a key in this header alone; as a bearer it would be a token of its directory.
         self._headers: Any = {"api-key": key, "Authorization": openai.Omit()} if key and self._address.azure else None

@@ -1,4 +1,4 @@
-"""Which providers this worker has, and which gates they stand behind: built from settings alone."""
+"""Builds this worker's providers and the gates in front of them, from settings alone."""
 
 from __future__ import annotations
 
@@ -12,46 +12,47 @@ from services.worker.providers import Access, PriceBook, Provider, Remote
 from services.worker.providers.demo import DemoProvider
 from services.worker.providers.pricing.prices import known_list
 from services.worker.providers.requests.base_urls import is_web, read_address
-from services.worker.providers.settings import VENDORS, Server, variable_of
-from services.worker.settings import WorkerSettings
+from services.worker.providers.settings import VENDORS, ProviderSettings, Server, variable_of
 from shared.chain import split
 from shared.errors import SettingsInvalid
 from shared.job import Usage
 from shared.store.routing import GateLimits, Routing
 
 _PRINTABLE: Final = re.compile(r"[!-~]+")
+_NAMED_TO: Final = {"vendors": None, "all": True, "off": False}
 PRICED_TOKENS: Final = 10_000
-"""Enough for a price per token that is no whole nano-USD, too few for the price of a long context."""
+"""Tokens that are priced to find the price of one: enough for fractions of a nano-USD, below long-context rates."""
 
 
 def check(server: Server) -> None:
-    """SettingsInvalid for what would otherwise fail every call, each time as if the provider were to blame."""
+    """Raise SettingsInvalid for a setting that would fail every call as if the provider were to blame."""
     if not server.key and not server.base_url:
         missing = "KEY" if server.name in VENDORS else "BASE_URL"
-        raise SettingsInvalid(f"{server.setting(missing)} is not set, and PROVIDERS names {server.name}")
+        raise SettingsInvalid(f"{server.setting(missing)} is not set, and PROVIDERS names {server.name}: set it")
     if server.key and not _PRINTABLE.fullmatch(server.key):
-        raise SettingsInvalid(f"{server.setting('KEY')} is not a key: it has a blank, a line end or an accent in it")
+        raise SettingsInvalid(f"{server.setting('KEY')} is not a key: remove the blanks, line ends and accents in it")
     if server.base_url:
         try:
             read_address(server.base_url, server.dialect)
         except ValueError as error:
             raise SettingsInvalid(f"{server.setting('BASE_URL')} {error}") from None
     elif server.name not in VENDORS:
-        raise SettingsInvalid(f"{server.setting('BASE_URL')} is not set, and PROVIDERS names {server.name}")
+        raise SettingsInvalid(f"{server.setting('BASE_URL')} is not set, and PROVIDERS names {server.name}: set it")
 
 
-def _access(server: Server, settings: WorkerSettings, prices: PriceBook | None) -> Access:
+def _access(server: Server, settings: ProviderSettings, prices: PriceBook | None) -> Access:
     priced = server.price_list
     if isinstance(priced, str) and (priced := known_list(priced)) is None:
-        raise SettingsInvalid(f"{server.setting('PRICED')}: expected 1, 0 or whose price list holds, such as groq")
+        raise SettingsInvalid(f"{server.setting('PRICED')}: expected 1, 0 or the name of a price list, such as groq")
     return Access(
         name=server.name, api_key=server.key, base_url=server.base_url or None, priced=priced, prices=prices,
         proxy=settings.provider_proxy or None, think_tags=settings.tags,
+        names_end_users=_NAMED_TO[settings.attribution],
     )  # fmt: skip
 
 
 def _adapter(server: Server, access: Access) -> Remote:
-    """A vendor's SDK is imported only where it is used: it costs a second and 50 MB."""
+    """Import a vendor's SDK only where it is used: it costs a second and 50 MB."""
     if server.dialect == "openai":
         from services.worker.providers.openai import OpenAIProvider  # noqa: PLC0415
 
@@ -62,7 +63,7 @@ def _adapter(server: Server, access: Access) -> Remote:
 
 
 def build_providers(
-    settings: WorkerSettings, more: Mapping[str, Provider], prices: PriceBook | None = None
+    settings: ProviderSettings, more: Mapping[str, Provider], prices: PriceBook | None = None
 ) -> dict[str, Provider]:
     """The providers of the chain by name, and `more`. SettingsInvalid for one that is not known or cannot work.
 
@@ -86,16 +87,16 @@ def build_providers(
             )
         check(servers[name])
         if proxy and not is_web(proxy):
-            raise SettingsInvalid("PROVIDER_PROXY is not an http(s) URL")
+            raise SettingsInvalid("PROVIDER_PROXY is not an http(s) URL: give one like http://proxy:3128")
         known[name] = _adapter(servers[name], _access(servers[name], settings, prices))
     return known
 
 
-def routing(settings: WorkerSettings, providers: Mapping[str, Provider]) -> Routing:
-    """The fleet's chain, and the limits of what stands behind a gate. SettingsInvalid for a limit of nothing."""
+def routing(settings: ProviderSettings, providers: Mapping[str, Provider]) -> Routing:
+    """The fleet's chain, and the limits of its gates. SettingsInvalid for a limit whose model is not in PROVIDERS."""
     limits = settings.limits
     if unknown := [gate for gate in limits if gate not in settings.chain]:
-        raise SettingsInvalid(f"PROVIDER_LIMITS names {unknown[0]}, which is not among PROVIDERS")
+        raise SettingsInvalid(f"PROVIDER_LIMITS names {unknown[0]}, which is not in PROVIDERS: remove it")
     gated = []
     for gate in settings.chain:
         if gate in limits or providers[split(gate)[0]].gated:

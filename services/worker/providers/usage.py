@@ -15,7 +15,7 @@ _NOTHING: Final = Usage(input_tokens=0, output_tokens=0)
 
 
 def estimate_tokens(length: int) -> int:
-    """Tokens of a text of so many bytes or characters; at least 1 when there is any."""
+    """Estimated tokens of a text of so many bytes or characters; at least 1 unless it is empty."""
     return -(-length // BYTES_PER_TOKEN)
 
 

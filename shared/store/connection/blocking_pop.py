@@ -1,4 +1,4 @@
-"""Where an idle worker sleeps: a blocking pop of its wake keys, on a connection of its own."""
+"""The wait of an idle worker: a blocking pop of its wake keys, on a connection of its own."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from shared.store.results import WakeUp
 
 
 class BlockingPop:
-    """One sleeping place. `margin_s`: how long an answer may be late before the connection counts as broken.
+    """One blocking pop at a time. `margin_s`: how late a reply may be before the connection counts as broken.
 
-    `refused` is told when the Redis user may not sleep.
+    `refused`: called when the Redis user may not block.
     """
 
     def __init__(
@@ -33,6 +33,7 @@ class BlockingPop:
         refused: Callable[[RedisError | str], None] = lambda _: None,
     ) -> None:
         self._connection = connection
+        self._longest_s = watch_s(connection)
         self._wake = wake
         self._margin_s = margin_s
         self._quota = quota
@@ -40,17 +41,19 @@ class BlockingPop:
         self._refused = refused
 
     async def sleep(self, timeout_ms: int) -> WakeUp:
-        """Until somebody rings, at most `timeout_ms`. StoreUnavailable when the connection breaks, QuotaExceeded."""
+        """Wait until a marker comes, at most `timeout_ms`. StoreUnavailable when the connection breaks,
+        QuotaExceeded."""
         self._quota.enter_blocking()
-        if (longest_s := watch_s(self._connection)) is not None:
-            while timeout_ms > longest_s * 1000:
-                if (wake_up := await self._block(round(longest_s * 1000))) is not WakeUp.NONE:
+        if self._longest_s is not None:
+            longest_ms = round(self._longest_s * 1000)
+            while timeout_ms > longest_ms:
+                if (wake_up := await self._block(longest_ms)) is not WakeUp.NONE:
                     return wake_up
-                timeout_ms -= round(longest_s * 1000)
+                timeout_ms -= longest_ms
         return await self._block(timeout_ms)
 
     async def _block(self, timeout_ms: int) -> WakeUp:
-        # For the server a block of 0 is one without end.
+        # To the server a block of 0 is one without end.
         try:
             async with asyncio.timeout(timeout_ms / 1000 + self._margin_s):
                 await self._connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
@@ -66,11 +69,11 @@ class BlockingPop:
                 raise exceeded from None
             raise StoreUnavailable("the connection to Redis broke while waiting for work") from None
         except BaseException:
-            # A block that nobody reads would swallow the next ring.
+            # A pop without a reader would take the next marker.
             await self.aclose()
             raise
         return WakeUp(reply[1].decode()) if reply else WakeUp.NONE
 
     async def aclose(self) -> None:
-        """Close the connection; the next sleep opens it again."""
+        """Close the connection; the next wait opens it again."""
         await self._connection.disconnect(nowait=True)

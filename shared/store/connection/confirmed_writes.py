@@ -1,6 +1,7 @@
 """Submits that count only once a replica or a disk has them: DURABILITY=replicated or fsync.
 
-WAIT blocks the connection that sends it, so every batch of submits has one of its own and nobody else waits with it.
+WAIT blocks the connection that sends it, so batches of submits have one of their own, and no other command waits with
+them.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from shared.store.connection.connector import AnyConnection, error_code
 from shared.store.connection.multiplexer import Multiplexer, Reply
 
 WAIT_SHARE: Final = 0.65
-"""Part of a caller's patience that the server may wait for confirmations: with `appendfsync everysec` that must be more
-than a second."""
+"""Part of a caller's time-out for which the server may wait for confirmations: with `appendfsync everysec` that must be
+more than a second."""
 
 BATCHES: Final = 24
 """Batches, and with them connections, that may wait at once."""
@@ -26,10 +27,10 @@ Value = bytes | str | int | float
 
 
 class ConfirmedWrites:
-    """A `Transport` that answers a script only when enough others have what it wrote.
+    """A `Transport` that returns a script's reply only when enough replicas or disks have its writes.
 
     StoreUnavailable with `sent` when they did not confirm in time: the writes are there and may stay; repeating the
-    call is safe, and asks for the confirmation again.
+    call is safe, and waits for the confirmation again.
     """
 
     def __init__(self, connect: Callable[[], AnyConnection], settings: StoreSettings, mark: str) -> None:
@@ -54,8 +55,8 @@ class ConfirmedWrites:
             self._idle.append(socket)
 
     async def _confirmed(self, socket: Multiplexer, command: tuple[Value, ...]) -> Reply:
-        # The server waits for this connection's last write, and a repeated submit may write nothing (Valkey 9 then
-        # confirms at once what no replica has): the mark is a write that stands after everything before it.
+        # WAIT covers this connection's last write, and a repeated submit may write nothing (Valkey 9 then confirms at
+        # once although no replica has the first one): the mark is a write that comes after all writes before it.
         reply, marked, confirmed = await socket.execute_in_turn(command, ("SET", self._mark, ""), self._wait)
         if isinstance(reply, ResponseError):
             raise reply
@@ -70,9 +71,9 @@ class ConfirmedWrites:
         return all(count >= wanted for count, wanted in zip(counts, self._wanted, strict=True))
 
     async def check(self) -> None:
-        """Ask once whether the server can confirm at all. SettingsInvalid when it never will.
+        """Check once whether the server can confirm at all. SettingsInvalid when it never will.
 
-        A server that is away now may be able to later: that is no reason not to start.
+        A server that cannot be reached now may be able to later, so the service starts.
         """
         if not self._local:
             return

@@ -1,4 +1,5 @@
-"""Says once, when Redis cannot be reached or refuses, why: callers only hear that it did not answer in time."""
+"""Log lines on the reason when Redis cannot be reached or refuses: callers only learn that it did not answer in
+time."""
 
 from __future__ import annotations
 
@@ -13,20 +14,20 @@ from redis.exceptions import RedisError
 from shared.store.connection import error_advice
 
 REPEAT_LOG_S: Final = 60.0
-"""A refusal that goes on is told again after so long."""
+"""Seconds after which a refusal that goes on is logged again."""
 
 _log: Final = structlog.get_logger(__name__)
 
 
 def reason_of(error: BaseException) -> str:
-    """Why a connection did not come about, in words that hold no URL and no password."""
+    """Reason why a connection failed, in words that hold no URL and no password."""
     chain = list(_chain(error))
     for one in chain:
         if isinstance(one, ssl.SSLCertVerificationError):
             return f"its certificate is not trusted: {one.verify_message}"
     for one in chain:
         if isinstance(one, ssl.SSLError):
-            return "no TLS is spoken there: redis:// is without, rediss:// with it"
+            return "the server uses no TLS there: begin REDIS_URL with redis://"
         if isinstance(one, RedisError) and (words := error_advice.words(one)) is not None:
             return words
     for one in chain:
@@ -38,7 +39,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def lacking(error: BaseException) -> str | None:
-    """What the Redis user may not do, when that is why a connection did not come about."""
+    """The permission that the Redis user lacks, when that is why a connection failed."""
     refused = (one for one in _chain(error) if isinstance(one, RedisError) and error_advice.is_permission(one))
     return next((words for one in refused if (words := error_advice.words(one)) is not None), None)
 
@@ -50,14 +51,14 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 class ConnectionLog:
-    """Of one connection: a line when it cannot be made, and one when it could be again."""
+    """Log of one connection: a line when it cannot be made, and one when it can be again."""
 
     def __init__(self) -> None:
         self._lasts = False
         self._unfit = False
 
     def failed(self, error: BaseException) -> None:
-        """A connection did not come about."""
+        """Note a connection that failed."""
         if self._lasts:
             return
         self._lasts = True
@@ -69,21 +70,21 @@ class ConnectionLog:
             _log.warning("redis_not_reached", reason=reason_of(error))
 
     def ended(self) -> None:
-        """A connection came about."""
+        """Note a connection that was made."""
         if self._lasts:
             self._lasts = False
             _log.info("redis_fit" if self._unfit else "redis_reached_again")
 
 
 class RefusalLog:
-    """Of one store: a line for each kind of refusal of a server that is reached, at most one a minute."""
+    """Log of one store: a line for each kind of refusal, at most one a minute."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._reported: dict[str, float] = {}
 
     def noticed(self, error: RedisError | str) -> None:
-        """The server refused a call, or one item of it."""
+        """Note a refusal of a call, or of one item of it."""
         words = error_advice.words(error)
         if words is None or self._clock() < self._reported.get(words, -REPEAT_LOG_S) + REPEAT_LOG_S:
             return

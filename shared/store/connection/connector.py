@@ -1,7 +1,7 @@
 """The one builder of Redis connections, with defaults that never repeat a write.
 
 redis-py's own defaults retry on time-outs and connection errors: one XADD through a slow link wrote 11 entries. Here a
-call is sent once; who wants it again repeats a transition that is safe to repeat.
+call is sent once; callers repeat only transitions that are safe to repeat.
 """
 
 from __future__ import annotations
@@ -27,20 +27,21 @@ from shared.store.connection.url import Address
 CONNECT_TIMEOUT_S: Final = 1.5
 
 TLS_FRESH_S: Final = 60.0
-"""After so long the certificates are read again: they may have been renewed. If they cannot, those known go on."""
+"""Seconds after which the certificates are read again: they may have been renewed. If that fails, the known ones are
+kept."""
 
 WATCH_S: Final = 3.0
-"""Where the master may move, no connection trusts a silence for longer: the old master's host may be gone without a
-word. Such servers are one's own and bill no commands."""
+"""Seconds of silence after which a connection is checked where the master may move: the old master's host may be gone
+without closing it. Such servers are self-hosted and bill no commands."""
 
 AnyConnection = Connection | SSLConnection | UnixDomainSocketConnection
 Connect = Callable[[], AnyConnection]
 
 
 class RedisSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where Redis is: the forms of `topology.parse`. `client_name` shows in CLIENT LIST.
+    """Address of Redis, in the forms of `url.parse`. `client_name` shows in CLIENT LIST.
 
-    `sentinel_username`, `sentinel_password`: what the sentinels ask for, when they do.
+    `sentinel_username`, `sentinel_password`: credentials for the sentinels, when they need some.
     """
 
     url: str
@@ -50,7 +51,8 @@ class RedisSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _keepalive() -> dict[int, int]:
-    """TCP keepalive after 30 s of silence: finds half-open connections without a PING that a host would bill."""
+    """Options for TCP keepalive after 30 s of silence: it finds half-open connections without a PING that a host would
+    bill."""
     wanted = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
     return {getattr(socket, name): value for name, value in wanted.items() if hasattr(socket, name)}
 
@@ -91,12 +93,12 @@ class Connector:
         return self._topology.moves
 
     def __call__(self) -> AnyConnection:
-        """A connection that is not open yet."""
+        """Make a connection that is not open yet."""
         kind: type[Any] = (MOVING if self.moves else FIXED_PLACE)[self._kind]
         try:
             connection: AnyConnection = kind(**self._options)
         except (TypeError, RedisError):
-            raise SettingsInvalid("REDIS_URL has an option that is not known") from None
+            raise SettingsInvalid("REDIS_URL has an unknown option") from None
         self._secure(connection)
         if isinstance(connection, Greets):
             connection.greet = self.greet
@@ -119,7 +121,7 @@ class Connector:
         return connection
 
     def _secure(self, connection: AnyConnection) -> None:
-        """Give it the certificates. To read a system's takes 30 ms of CPU, and a fail-over opens many connections."""
+        """Set the certificates. Reading a system's takes 30 ms of CPU, and a fail-over opens many connections."""
         if not isinstance(connection, SSLConnection):
             return
         if self._tls is None or time.monotonic() >= self._tls_until:
@@ -134,12 +136,12 @@ class Connector:
 
 
 def new_connection(settings: RedisSettings) -> AnyConnection:
-    """One connection that is not open yet. SettingsInvalid: see `Connector`."""
+    """Make one connection that is not open yet. SettingsInvalid: see `Connector`."""
     return Connector(settings)()
 
 
 def watch_s(connection: AnyConnection) -> float | None:
-    """How long a silence on this connection may last before it must be looked at; None: as long as its user likes."""
+    """Seconds of silence after which this connection must be checked; None: its user decides."""
     return WATCH_S if isinstance(connection, Moves) else None
 
 

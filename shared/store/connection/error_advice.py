@@ -1,4 +1,5 @@
-"""What a refusal of the server means and what its operator can do: one line each, without user, URL or password."""
+"""Advice on refusals of the server: what each means and how an operator mends it, one line each, without user, URL or
+password."""
 
 from __future__ import annotations
 
@@ -10,12 +11,12 @@ from redis.exceptions import RedisError
 OPEN: Final = "the server has no password: take it out of REDIS_URL"
 NO_DATABASE: Final = "the server has no database of that number"
 MORE: Final = "docs/redis-requirements.md"
-"""Where it is written what a Redis user, server and plan must allow."""
+"""The page on what a Redis user, server and plan must allow."""
 
 WORDS: Final = {
     "WRONGPASS": "user or password are refused",
-    "NOAUTH": "the server wants a password and was given none",
-    "NOPERM": "the Redis user may not do what is needed",
+    "NOAUTH": "the server needs a password: add it to REDIS_URL",
+    "NOPERM": "the Redis user lacks a permission",
     "READONLY": "this server is a read-only replica: REDIS_URL must name the master",
     "MISCONF": "the server cannot save its data and refuses writes: see its log and its disk",
     "OOM": "the server is out of memory: raise its maxmemory, or keep results for less time (RESULT_TTL_SECONDS)",
@@ -25,9 +26,9 @@ WORDS: Final = {
     "NOREPLICAS": "the master has fewer replicas than its min-replicas-to-write: bring them back, or lower it",
     "MOVED": "this server is a node of a cluster: REDIS_URL must begin with redis+cluster:// or rediss+cluster://",
     "DENIED": "the server is in protected mode: give it a password, or let it listen elsewhere",
-    "BUSY": "the server is busy with a script of somebody else",
+    "BUSY": "the server is busy with a script of another client",
 }
-"""By the code that begins the refusal."""
+"""Advice by the code at the beginning of the refusal."""
 
 _TEXTS: Final = {
     "max number of clients reached": "the server has as many clients as its maxclients allows: raise it, or end some",
@@ -38,7 +39,7 @@ _TEXTS: Final = {
     "select is not allowed in cluster mode": WORDS["MOVED"],
     "running in protected mode": WORDS["DENIED"],
 }
-"""By what a refusal holds that has no code of its own."""
+"""Advice by a part of a refusal that has no code of its own."""
 
 _IN_SCRIPT: Final = ("acl failure in script", "the user executing the script can't")
 _UNKNOWN: Final = ("unknown command", "unknown redis command", "unknown subcommand")
@@ -46,7 +47,7 @@ _NAMED: Final = re.compile(r"to run the '([a-z|]{2,40})' command")
 
 
 def words(error: RedisError | str) -> str | None:
-    """The line of a refusal; None for one that is not known."""
+    """The advice on a refusal; None for an unknown one."""
     text = str(error).lower()
     found = next((line for part, line in _TEXTS.items() if part in text), None)
     if found is not None:
@@ -67,7 +68,7 @@ def code(error: RedisError | str) -> str:
 
 
 def is_permission(error: RedisError | str) -> bool:
-    """Whether the Redis user may not do this: of a command, or of one inside a script, where it has no code."""
+    """Whether the Redis user lacks a permission: for a command, or for one inside a script, whose error has no code."""
     return code(error) == "NOPERM" or any(part in str(error).lower() for part in _IN_SCRIPT)
 
 

@@ -1,4 +1,4 @@
-"""Connections that greet their server: which says why it has no room, whether it is a master, and of which term."""
+"""Connections that greet their server: it reports a lack of room, whether it is a master, and of which term."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from shared.store.connection.master_discovery import Locator
 
 LAST_WORDS_S: Final = 0.3
-"""How long is waited for what a server said before it closed the connection."""
+"""Seconds to wait for an error that the server sent before it closed the connection."""
 
 Greeting = Callable[[Connection, str], Awaitable[None]]
-"""Says the first words on a new connection to a master: told of its replication id, which no other term of any master
-has, nor the same one after a restart."""
+"""Sends the first commands on a new connection to a master. Called with its replication id, which no other term of any
+master has, nor the same one after a restart."""
 
 
 if TYPE_CHECKING:
@@ -34,12 +34,13 @@ class Greets(_Tcp):
     greet: Greeting | None
 
     async def on_connect_check_health(self, check_health: bool = True) -> None:
-        """After redis-py's own greeting, ours."""
+        """Greet the server after redis-py's own greeting."""
         reader = self._reader
         try:
             await super().on_connect_check_health(check_health)
         except RedisConnectionError as error:
-            # A server that has no room for a client says so at once and closes: often before our first word is sent.
+            # A server that has no room for a client reports that at once and closes: often before our first command is
+            # sent.
             if not isinstance(error, AuthenticationError) and (said := await self._said(reader)):
                 raise RedisConnectionError(said) from error
             raise
@@ -76,7 +77,8 @@ async def _last_words(reader: asyncio.StreamReader | None) -> str:
 
 
 class Moves(Greets):
-    """A connection that looks for the master each time it is opened, and is cut when another one finds it elsewhere."""
+    """A connection that finds the master each time it is opened, and is cut when another connection finds it
+    elsewhere."""
 
     locator: Locator
     siblings: weakref.WeakSet[Moves]
@@ -95,7 +97,7 @@ class Moves(Greets):
             sibling.leave(self.host, self.port)
 
     def leave(self, host: str, port: int) -> None:
-        """Break a connection to another server than this: its reader sees the end and opens it anew."""
+        """Break a connection to a server other than this one: its reader sees the end and opens it again."""
         if self.is_connected and (self.host, self.port) != (host, port) and self._writer is not None:
             self._writer.transport.abort()
 
@@ -112,7 +114,8 @@ class _GreetingUnixConnection(Greets, UnixDomainSocketConnection):
     """A socket in the file system."""
 
     async def _said(self, reader: asyncio.StreamReader | None) -> str:
-        """What cannot be written to such a socket takes away what could be read: a silent one hears it."""
+        """The error that such a socket sends. A failed write discards it there, so a second connection that writes
+        nothing reads it."""
         if said := await super()._said(reader):
             return said
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Finds the server that is the master now: asks the nodes of a cluster or the sentinels, anew before every connection.
+"""Finds the present master: asks the nodes of a cluster or the sentinels again before every connection.
 
 All keys of a shard share one hash tag (`keys.py`), so of a whole cluster one server matters: the master of one slot.
 """
@@ -18,22 +18,22 @@ from shared.store.connection.url import Address, Topology, slot
 from shared.store.keys import Keys
 
 ASKED_AT_ONCE: Final = 5
-"""How many servers are asked for one answer: enough when some are down, and no storm from many clients."""
+"""Number of servers asked at once: enough when some are down, and not too many requests from many clients."""
 
 GRACE_S: Final = 0.03
-"""How long further answers are waited for after the first: a sentinel that missed a fail-over may be the fastest."""
+"""Seconds to wait for further replies after the first: a sentinel that missed a fail-over may be the fastest."""
 
 ASK_S: Final = 0.7
-"""How long one server may take: connecting to the master must still fit into the time for a connection."""
+"""Seconds one server may take: connecting to the master must still fit into the time for a connection."""
 
 Answer = tuple[int, Address]
 """Epoch of the configuration it comes from (the higher is the newer), and the master's address."""
 
 
 class Locator:
-    """Knows whom to ask. `open_one` makes a bare connection to an address, with the right credentials.
+    """Knows the servers to ask. `open_one` makes a bare connection to an address, with the right credentials.
 
-    The nodes a cluster names are remembered: the seeds of the URL may all be gone one day.
+    The nodes that a cluster names are remembered: the seeds of the URL may all be gone one day.
     """
 
     def __init__(self, topology: Topology, open_one: Callable[[Address], Connection]) -> None:
@@ -44,7 +44,7 @@ class Locator:
         self._failure: Exception | None = None
 
     async def locate(self) -> Address:
-        """The present master's address. RedisConnectionError when nobody who answers knows one."""
+        """Find the present master's address. RedisConnectionError when no server that replies knows one."""
         servers = list(dict.fromkeys((*self._known, *self._topology.seeds)))
         random.shuffle(servers)
         for first in range(0, len(servers), ASKED_AT_ONCE):
@@ -101,7 +101,7 @@ async def _call(connection: Connection, *command: str) -> Any:
 
 def _node(asked: Address, node: Sequence[Any]) -> Address | None:
     host = (node[0] or b"").decode()
-    # "?": the node is told to announce a name and has none.
+    # "?": the node is configured to announce a name and has none.
     return None if host == "?" else Address(host or asked.host, int(node[1]))
 
 

@@ -1,6 +1,6 @@
-"""One connection for all commands of a process: what gathers in a turn of the event loop leaves in one write.
+"""One connection for all commands of a process: commands of one iteration of the event loop leave in one write.
 
-An awaited command over redis-py's pool costs about 173 us of Python, over a socket shared like this about 11.
+An awaited command over redis-py's pool costs about 173 us of Python, over a shared socket like this about 11.
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ from shared.store.connection.connector import CONNECT_TIMEOUT_S, AnyConnection
 from shared.telemetry.causes import FailureLog
 
 IDLE_S: Final = 1.0
-THAW_TURNS: Final = 4
-"""After so long without a command the process may have been frozen; then its loop gets so many turns to see that the
-connection was closed meanwhile."""
+THAW_ITERATIONS: Final = 4
+"""Event-loop iterations that a process gets, after IDLE_S without a command, to see that its connection was closed: it
+may have been frozen meanwhile."""
 
 Reply = Any
-"""What the server answers: bytes, int, None or lists of these."""
+"""A reply of the server: bytes, int, None or lists of these."""
 
 Observer = Callable[[str, int], None]
-"""Told of every round trip: the verb (a script's or command's name) and how many commands a host bills for it."""
+"""Called after every round trip with the verb (a script's or command's name) and the number of commands a host bills
+for it."""
 
 
 class Transport(Protocol):
-    """Sends one command and answers its reply. ResponseError is the server's refusal, StoreUnavailable all else."""
+    """Sends one command and returns its reply. ResponseError is the server's refusal, StoreUnavailable all else."""
 
     async def execute(self, *command: bytes | str | int | float) -> Reply: ...
 
@@ -53,10 +54,10 @@ class _Call:
 class Multiplexer:
     """A `Transport`. Opens its connection with the first command, and again after it broke.
 
-    A command is sent once and never repeated. When the connection breaks or the answer is overdue, the caller gets
-    StoreUnavailable whose `sent` tells whether the command may have taken effect. `generation` counts connections:
-    a reader that saw it unchanged has had one unbroken view of the server. An answer which says that the master is
-    elsewhere ends the connection too: the next one is opened to where the master is then.
+    A command is sent once and never repeated. When the connection breaks or the reply is overdue, the caller gets
+    StoreUnavailable, whose `sent` is True if the command may have taken effect. `generation` counts connections: a
+    reader for whom it did not change has had one unbroken view of the server. A reply which says that the master is
+    elsewhere ends the connection too: the next one is opened to the new master.
     """
 
     def __init__(self, connect: Callable[[], AnyConnection], *, timeout: float = 2.0) -> None:
@@ -73,7 +74,7 @@ class Multiplexer:
         self.generation = 0
 
     async def execute(self, *command: bytes | str | int | float) -> Reply:
-        """Send one command; the socket's time-out covers connecting, waiting and the answer."""
+        """Send one command; the socket's time-out covers connecting, waiting and the reply."""
         call = self._post(command)
         try:
             async with asyncio.timeout(self._timeout):
@@ -85,11 +86,11 @@ class Multiplexer:
             self._take_back(call)
 
     async def execute_in_turn(self, *commands: Sequence[bytes | str | int | float]) -> list[Reply | ResponseError]:
-        """Send commands one right after the other over one and the same connection; a refusal is an answer of its own.
+        """Send commands one right after the other over the same connection; a refusal is a reply of its own.
 
-        What counts is what this connection did before, as for WAIT.
+        For commands whose effect depends on earlier ones of the same connection, such as WAIT.
         """
-        # One write takes all that stands in the outbox, so these cannot be parted.
+        # One write takes the whole outbox, so these cannot be parted.
         calls = [self._post(command) for command in commands]
         try:
             async with asyncio.timeout(self._timeout):
@@ -137,7 +138,7 @@ class Multiplexer:
         self._fail(self._outbox, "the store is closed")
 
     def _overdue(self, call: _Call) -> None:
-        # A server that owes an answer may be gone behind a half-open connection: the next command gets a new one.
+        # A server that owes a reply may be gone behind a half-open connection: the next command gets a new one.
         if call.sent and self._session is not None:
             self._session.cancel()
 
@@ -169,7 +170,7 @@ class Multiplexer:
                     if (missing := lacking(error)) is not None:
                         self._fail(self._outbox, missing, StoreUnfit)
             except Exception as error:
-                # Nobody else could begin anew: every command would wait for ever.
+                # No other task would open a connection again: every command would wait for ever.
                 self._failures.failed(error)
             failures = 0 if self.generation != opened else failures + 1
             await asyncio.sleep(random.uniform(0.5, 1.0) * min(0.02 * 2.0 ** min(failures, 6), 0.25))  # noqa: S311 - jitter
@@ -204,8 +205,8 @@ class Multiplexer:
             await self._ready.wait()
             if loop.time() - written > IDLE_S:
                 # A process may have been frozen, as serverless hosts do. Its reader learns now that the connection was
-                # closed meanwhile; what was written to it would be answered by nobody.
-                for _ in range(THAW_TURNS):
+                # closed meanwhile; a command written to it would get no reply.
+                for _ in range(THAW_ITERATIONS):
                     await asyncio.sleep(0)
             written = loop.time()
             self._ready.clear()

@@ -1,7 +1,7 @@
-"""Redis over HTTP, as Upstash speaks it: for a gateway whose platform has no lasting connections.
+"""Redis over HTTP, in Upstash's form: for a gateway whose platform has no lasting connections.
 
-Commands that gather in one turn of the event loop leave as one `POST /pipeline`, a single one as `POST /`. Each is sent
-once: no request is ever repeated here. (Wire format: Upstash's documentation, "REST API".)
+Commands of one iteration of the event loop leave as one `POST /pipeline`, a single one as `POST /`. Each is sent once:
+no request is ever repeated here. (Wire format: Upstash's documentation, "REST API".)
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from shared.store.connection.multiplexer import Reply
 from shared.telemetry.causes import FailureLog
 
 REQUEST_BYTES: Final = 9_000_000
-"""Of one request's body; the host refuses more than 10 MB."""
+"""Largest body of one request; the host refuses more than 10 MB."""
 
 PIPELINE_COMMANDS: Final = 128
-"""Of one request: an answer must fit in memory, and what is lost with one request should be little."""
+"""Most commands of one request: its replies must fit in memory, and few should be lost with it."""
 
 ANSWER_BYTES: Final = 64 << 20
 REQUESTS_AT_ONCE: Final = 32
@@ -46,10 +46,10 @@ class _Call:
 
 
 class RestTransport:
-    """A `Transport`. The token travels in a header only, and is in no error or log line.
+    """A `Transport`. The token is sent in a header only, and is in no error or log line.
 
-    A time-out, a broken connection or an answer that cannot be read is StoreUnavailable, whose `sent` tells whether
-    the command may have taken effect. There is no connection to lose a view of: `generation` stays 0.
+    A time-out, a broken connection or a reply that cannot be read is StoreUnavailable, whose `sent` is True if the
+    command may have taken effect. Without a connection there is no view to lose: `generation` stays 0.
     """
 
     generation: Final = 0
@@ -80,7 +80,7 @@ class RestTransport:
         )
 
     async def execute(self, *command: bytes | str | int | float) -> Reply:
-        """Send one command; the time-out covers connecting, waiting and the answer."""
+        """Send one command; the time-out covers connecting, waiting and the reply."""
         if self._closed:
             raise StoreUnavailable("the store is closed")
         call = _Call(_packed(command), asyncio.get_running_loop().create_future())
@@ -182,10 +182,10 @@ async def _read(response: httpx2.Response) -> bytes:
 
 
 def _answers(status: int, body: bytes, count: int) -> list[Any]:
-    """One `{"result"}` or `{"error"}` per command; raises what is true of the whole request.
+    """Return one `{"result"}` or `{"error"}` per command; raise an error of the whole request.
 
-    Below 500 a refused request was not run. What a proxy before the database says with 5xx, or 200 without sense, tells
-    nothing of what was run.
+    Below 500 a refused request was not run. After a 5xx of a proxy, or a 200 that cannot be read, commands may have
+    been run.
     """
     try:
         answer = msgspec.json.decode(body)

@@ -1,4 +1,4 @@
-"""Which way a service talks to Redis: the one place that decides, once, at the start.
+"""Selection of a service's transport to Redis, made here alone, once, at the start.
 
 A URL that was set is taken as it is. One that was derived from the REST pair is tried first, because whether the REST
 token is also the password depends on the database.
@@ -26,11 +26,11 @@ _log: Final = structlog.get_logger(__name__)
 
 
 class Probe(Enum):
-    """What became of one connection."""
+    """Result of one attempt to connect."""
 
     WORKS = "works"
     REFUSED = "refused the password"
-    LOCKED = "wants a password, and the URL has none"
+    LOCKED = "needs a password, and the URL has none"
     OPEN = "has no password: take it out of the URL"
     NO_DATABASE = "has no database of that number"
     AWAY = "cannot be reached"
@@ -42,7 +42,7 @@ _OF_SETTING: Final = {
     error_advice.OPEN: Probe.OPEN,
     error_advice.NO_DATABASE: Probe.NO_DATABASE,
 }
-"""What only another setting can mend: it stops the start."""
+"""Faults that only another setting can mend: they stop the start."""
 
 
 async def probe_tcp(url: str) -> Probe:
@@ -54,7 +54,7 @@ async def probe_tcp(url: str) -> Probe:
             await connection.send_command("PING")
             await connection.read_response()
     except (AuthenticationError, ResponseError) as error:
-        # Whatever else a server says, it speaks: `preflight/checks.py` names what can be mended, and waits for it.
+        # After any other error the server is there: `preflight/checks.py` names faults that can be mended, and waits.
         return _OF_SETTING.get(error_advice.words(error) or "", Probe.WORKS)
     except (RedisError, OSError, TimeoutError):
         return Probe.AWAY
@@ -64,7 +64,7 @@ async def probe_tcp(url: str) -> Probe:
 
 
 async def _rest_works(settings: StoreSettings) -> bool:
-    from shared.store.connection.rest import RestTransport  # noqa: PLC0415 - only who uses REST needs its HTTP client
+    from shared.store.connection.rest import RestTransport  # noqa: PLC0415 - only REST needs its HTTP client
 
     if settings.rest is None:
         return False
@@ -78,7 +78,7 @@ async def _rest_works(settings: StoreSettings) -> bool:
     return True
 
 
-async def settle(settings: StoreSettings, *, may_use_rest: bool) -> StoreSettings:
+async def select(settings: StoreSettings, *, may_use_rest: bool) -> StoreSettings:
     """The settings with `redis_transport` decided: tcp or rest.
 
     SettingsInvalid with one line when there is no way: REST for a service that needs blocking reads, a password that is

@@ -1,4 +1,4 @@
-"""Turns what the server refuses into the domain's errors."""
+"""Turns refusals of the server into the domain's errors."""
 
 from __future__ import annotations
 
@@ -6,20 +6,27 @@ from typing import Any, Final
 
 from redis.exceptions import AskError, ClusterDownError, OutOfMemoryError, ReadOnlyError, ResponseError
 
-from shared.errors import LeaseLost, PressworkError, QuotaExceeded, StoreFull, StoreRejected, StoreUnavailable
+from shared.errors import (
+    LeaseLost,
+    PressworkError,
+    QuotaExceeded,
+    StoreFull,
+    StoreRejected,
+    StoreUnavailable,
+)
 from shared.store.connection import error_advice
 from shared.store.connection.connector import error_code
 
 _UNSERVED: Final = ("access a non local key in a cluster node", "while the cluster is down")
-"""How a server tells a script that its node does not serve the slot now: in mid-script it has no code of its own for
-that (`scriptVerifyClusterState` of Valkey and Redis)."""
+"""Texts that a script gets when its node does not serve the slot now: inside a script such errors have no code of their
+own (`scriptVerifyClusterState` of Valkey and Redis)."""
 
 TRANSIENT: Final = frozenset({"READONLY", "MISCONF", "LOADING", "MASTERDOWN", "NOREPLICAS", "TRYAGAIN", "CLUSTERDOWN"})
-"""Refusals that a healthy server gives up again: the call may be repeated later."""
+"""Refusals that end by themselves on a healthy server: the call may be repeated later."""
 
 
 def elsewhere(error: ResponseError) -> bool:
-    """Whether this server is not the master of our keys (any more), so that another one must be looked for.
+    """Whether this server is not, or no longer, the master of our keys, so that another one must be found.
 
     READONLY, MASTERDOWN: a replica. MOVED, ASK: another node has the slot. CLUSTERDOWN: the node is cut off.
     """
@@ -28,7 +35,7 @@ def elsewhere(error: ResponseError) -> bool:
 
 QUOTA_TEXTS: Final = ("max daily request limit exceeded", "max requests limit exceeded")
 CAPACITY_TEXT: Final = "db capacity quota exceeded"
-"""Upstash's words, in whatever case: its documentation has both of the first, of now and of then."""
+"""Upstash's texts, in any case of letters: its documentation has both of the first, new and old."""
 
 QUOTA_RETRY_S: Final = 30.0
 
@@ -44,16 +51,16 @@ def of_every_write(error: ResponseError) -> bool:
 
 
 def of_call(error: ResponseError) -> PressworkError:
-    """Of a whole call: nothing of it took effect."""
+    """The error of a whole call: nothing of it took effect."""
     if isinstance(error, OutOfMemoryError) or CAPACITY_TEXT in str(error).lower():
         return StoreFull("Redis is out of memory")
     return StoreUnavailable(f"Redis refused: {error_code(error)}")
 
 
-def check_item(reply: Any) -> None:
-    """Of one item in a batch: raises what its ERROR means, returns for every other reply."""
+def check_item(reply: Any) -> Any:
+    """Raise the error of one item in a batch; return every other reply."""
     if not isinstance(reply, list) or reply[0] != b"ERROR":
-        return
+        return reply
     message = reply[1].decode(errors="replace")
     code = error_code(message)
     if is_quota(message):

@@ -1,4 +1,4 @@
-"""What REDIS_URL says of the servers: one address, or nodes that know the present master. Pure."""
+"""The servers that REDIS_URL names: one address, or nodes that know the present master. Pure."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _FORMS: Final = "a redis://, rediss://, unix://, redis+cluster:// or redis+senti
 
 
 class Address(NamedTuple):
-    """Where one server listens."""
+    """Address of one server."""
 
     host: str
     port: int
 
 
 class Topology(msgspec.Struct, frozen=True, kw_only=True):
-    """How to reach the master. `options` are those of redis-py's connection to it, credentials and TLS among them.
+    """The way to the master. `options` are those of redis-py's connection to it, credentials and TLS among them.
 
     `seeds`: the nodes or sentinels that are asked for its address; none for a single server. `master_name` is the name
     under which the sentinels know it.

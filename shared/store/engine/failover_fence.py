@@ -1,9 +1,9 @@
-"""Tells a new master, or one that was restarted, that it is one, before it serves anything else.
+"""Marks the term of a new or restarted master before it serves anything else.
 
-Replication is asynchronous, and so is the disk: a master that took over or came back may never have heard of the last
-claims. It would deliver those entries again, and two workers would hold one token, which is no fence (I4). So every
-connection of a store begins by naming the term it found; the first to find a new one marks how far each lane had come
-(`failover.lua`), and a claim gives what stood there before a new entry (`adopting.lua`).
+Replication is asynchronous, and so is the disk: a master that took over or restarted may lack the last claims. It would
+deliver those entries again, and two workers would hold one token, which is no fence (I4). So every connection of a
+store first names the term it found; the first to find a new term marks the last entry of each stream (`failover.lua`),
+and a claim replaces entries up to that mark (`adopting.lua`).
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from shared.store.keys import Keys
 
 
 async def set_up(keys: Keys, connection: Connection, term: str) -> None:
-    """Run `failover.lua` for this term of the master. RedisError when the server refuses: then it is not ready.
+    """Run `failover.lua` for this term of the master. RedisError when the server refuses: then the connection is not
+    ready.
 
-    A host whose quota is used up refuses everything: that is for the command to hear that comes next. A user who may
-    not do it is served nothing (`preflight/checks.py`), and greeted anew once it may.
+    A host whose quota is used up refuses everything: the next command gets that error. A user without permission is
+    served nothing (`preflight/checks.py`), and the connection is greeted again once it has permission.
     """
     script = scripts.load("failover")
     names = [keys.fixed(name) for name in script.keys]

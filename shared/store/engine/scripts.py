@@ -5,7 +5,7 @@ A script's header declares what it takes; the loader binds those names to KEYS a
     -- KEYS high wake         fixed keys of `keys.py`
     -- PREFIX job log         beginnings of keys, bound as job_prefix, log_prefix
     -- ARGV consumer limit    one value per call
-    -- ITEM job token         one group of values per item of the batch, ITEM_FIRST and ITEM_WIDTH tell where
+    -- ITEM job token         one group of values per item of the batch; bounds: ITEM_FIRST, ITEM_WIDTH
     -- RETURNS ...            prose
     -- INCLUDE batch lease    fragments of include/ that it uses
 
@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -32,6 +32,9 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from shared.store.connection.connector import error_code
 from shared.store.connection.multiplexer import Observer, Reply, Transport
+from shared.store.engine import signatures
+from shared.store.engine.items import Item, Value
+from shared.store.engine.signatures import RunScript
 from shared.store.keys import GROUP, Keys
 
 _COUNTING: Final = """\
@@ -43,18 +46,17 @@ local redis = {
 _COUNTED: Final = (
     "end\nlocal reply = run()\nif type(reply) == 'table' and reply.err then return reply end\nreturn {sent, reply}"
 )
-"""Around every script: hosted Redis bills each command inside, so each call tells how many it sent. Counting there
-is exact on every path; a model of the costs would have to follow each change of a script."""
+"""Code around every script: hosted Redis bills each command inside, so each call returns how many it sent. Counting
+there is exact on every path; a model of the costs would have to follow each change of a script."""
 
 _HEADER: Final = re.compile(r"^-- (KEYS|PREFIX|ARGV|ITEM|INCLUDE) (.+)$", re.MULTILINE)
 _TOP_LEVEL: Final = re.compile(r"^local (?:function (\w+)|(\w[\w, ]*?)(?: =(.*))?$)", re.MULTILINE)
 _NO_CODE: Final = re.compile(r"--[^\n]*|'[^'\n]*'")
 _WORD: Final = re.compile(r"(?<![.\w])[A-Za-z_]\w*")
-Value = bytes | str | int | float
 
 
 class Script(msgspec.Struct, frozen=True):
-    """One script ready to be sent: its text with fragments, and the names of what it takes."""
+    """One script ready to be sent: its text with fragments, and the names of its arguments."""
 
     name: str
     source: str
@@ -143,7 +145,8 @@ def load(name: str) -> Script:
         _bind(prefixes, "ARGV", 1, "_prefix"),
         _bind(argv, "ARGV", len(prefixes) + 1),
         f"local GROUP, ITEM_FIRST, ITEM_WIDTH = '{GROUP}', {first}, {len(item)}",
-        # What is bound stands outside: a function of Lua has 200 local names at most, and finds those of others faster.
+        # Arguments are bound outside: a function of Lua has 200 local names at most, and reads those of an outer one
+        # faster.
         "local function run()",
     ]
     source = "\n".join([_COUNTING, *parts, *_enclosed(fragments, text), text, _COUNTED])
@@ -153,8 +156,17 @@ def load(name: str) -> Script:
 
 @cache
 def names() -> tuple[str, ...]:
-    """All scripts there are."""
+    """Names of all scripts."""
     return tuple(path.name.removesuffix(".lua") for path in _folder().iterdir() if path.name.endswith(".lua"))
+
+
+def typed(call: Callable[[str, Sequence[Item], Mapping[str, Value]], Awaitable[Reply]]) -> RunScript:
+    """`call` with names and types for what each script takes."""
+
+    def run(script: str, items: Sequence[Item] = (), **argv: Value) -> Awaitable[Reply]:
+        return call(script, items, argv)
+
+    return run
 
 
 class Scripts:
@@ -168,45 +180,40 @@ class Scripts:
         self._keys = keys
         self._constants = constants
         self._observer = observer
+        self.run = typed(self.call)
         self._loaded = {name: self._addressed(load(name)) for name in names()}
 
     def _addressed(self, script: Script) -> tuple[Script, tuple[Value, ...]]:
+        signatures.check(script.name, script.argv, script.item)
         keys = [self._keys.fixed(key) for key in script.keys]
         prefixes = [self._keys.prefix(prefix) for prefix in script.prefixes]
         return script, (script.sha, len(keys), *keys, *prefixes)
 
-    async def call(self, name: str, items: Sequence[Sequence[Value]] = (), **argv: Value) -> Reply:
-        """Run a script once; `argv` by the names of its header, the rest comes from the constants.
-
-        TypeError for a value that is missing or of the wrong width; ResponseError when the whole script was refused.
-        """
-        script, start = self._loaded[name]
-        try:
-            values = [argv.pop(key) if key in argv else self._constants[key] for key in script.argv]
-        except KeyError as missing:
-            raise TypeError(f"{name}.lua needs {missing}") from None
-        if argv or any(len(item) != len(script.item) for item in items):
-            raise TypeError(f"{name}.lua does not take these values")
+    async def call(self, script: str, items: Sequence[Item], argv: Mapping[str, Value]) -> Reply:
+        """`run` without the types. What `argv` lacks of the header comes from the constants. ResponseError when the
+        whole script was refused."""
+        loaded, start = self._loaded[script]
+        values = [argv[name] if name in argv else self._constants[name] for name in loaded.argv]
         command = ("EVALSHA", *start, *values, *chain.from_iterable(items))
         for _ in range(3):
             try:
-                return await self._run(script, command)
+                return await self._send(loaded, command)
             except NoScriptError:
                 self._observe("script_load", 1)
-                await self._transport.execute("SCRIPT", "LOAD", script.source)
+                await self._transport.execute("SCRIPT", "LOAD", loaded.source)
             except ResponseError as error:
                 if error_code(error) != "NOGROUP" and "no such key" not in str(error):
                     raise
                 await self.create_groups()
-        return await self._run(script, command)
+        return await self._send(loaded, command)
 
-    async def _run(self, script: Script, command: tuple[Value, ...]) -> Reply:
+    async def _send(self, script: Script, command: tuple[Value, ...]) -> Reply:
         inside = 0
         try:
             inside, *replies = await self._transport.execute(*command)
             return replies[0] if replies else None
         finally:
-            # What was refused as a whole, or never answered, is known to have been one command.
+            # A call that was refused as a whole, or never answered, counts as one command.
             self._observe(script.name, 1 + inside)
 
     def _observe(self, verb: str, commands: int) -> None:

@@ -1,8 +1,8 @@
--- Adds deltas to the logs of running jobs. A field is named by token and number: done twice is done once.
+-- Adds deltas to the logs of running jobs. A field is named by token and number, so that a repeated call adds nothing.
 -- KEYS line suspect isolated requeued high normal low
 -- PREFIX log job_channel
 -- ITEM consumer job token number text
--- RETURNS listeners of the job's bell, or LOST
+-- RETURNS how many clients received the notification, or LOST
 -- INCLUDE batch lease
 
 return each_item(function(consumer, job, token, number, text)

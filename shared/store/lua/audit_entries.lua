@@ -1,14 +1,14 @@
--- Requeues entries of one stream that were delivered and are pending with nobody, a page in each call. The first page
+-- Requeues entries of one stream that were delivered and are pending for no consumer, a page in each call. The first page
 -- also deletes consumers that went away, and forgets workers that died long ago.
 -- KEYS line suspect isolated requeued high normal low wake suspects organizations policies rank_slots backlogs held_organizations ledger
 -- PREFIX job log backlog
 -- ARGV queue start page consumer_idle_ms running_max
--- RETURNS {requeued, consumers deleted, where to go on or empty}
+-- RETURNS {requeued, consumers deleted, start of the next page or empty}
 -- INCLUDE release lease clock organizations replacing
 
 local FORGOTTEN_MAX = 500
 local stream, requeued_count, deleted = streams[queue], 0, 0
--- A write that cannot grow memory, and that nothing protects: where writes are refused the whole call is.
+-- A write that cannot grow memory, outside of any pcall: a server that refuses writes refuses the whole call.
 redis.call('PERSIST', wake)
 
 local function requeue_entry(entry)
@@ -32,7 +32,7 @@ local function last_delivered()
   end
 end
 
--- Answers where the next page begins, empty: this was the last one.
+-- Returns the start of the next page; empty after the last one.
 local function check_page(delivered)
   local entries, pending = redis.call('XRANGE', stream, start, delivered, 'COUNT', page), {}
   if #entries == 0 then return '' end
@@ -40,7 +40,7 @@ local function check_page(delivered)
     pending[row[1]] = true
   end
   for _, entry in ipairs(entries) do
-    -- Entries that were deleted while they were pending may have filled the answer: so each is asked for once more.
+    -- Entries that were deleted while they were pending may have filled the page of XPENDING: so each is checked again.
     if not pending[entry[1]] and #redis.call('XPENDING', stream, GROUP, entry[1], entry[1], 1) == 0 then
       pcall(requeue_entry, entry)
     end
@@ -59,7 +59,7 @@ local function delete_consumers()
   end
 end
 
--- An entry of `suspects` is needed until all of its worker's jobs were found: no longer than its consumers.
+-- A field of `suspects` is needed until all jobs of its worker were found: no longer than the worker's consumers.
 local function forget_suspects()
   local found, old = redis.pcall('HSCAN', suspects, 0, 'COUNT', FORGOTTEN_MAX)[2] or {}, {}
   for i = 1, #found, 2 do

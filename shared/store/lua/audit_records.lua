@@ -1,5 +1,5 @@
--- Requeues live records that no entry names: the last net under I1, for damage from outside the scripts. Tells what a job
--- cost that was cancelled by force and whose worker never told.
+-- Requeues live records that no entry names: the last safety net of I1, for damage from outside the scripts. Books the
+-- cost of a job that was cancelled by force and whose worker never reported it.
 -- KEYS line suspect isolated requeued high normal low due_high due_normal due_low wake gates throttled_deadlines counts ledger organizations policies rank_slots backlogs held_organizations due
 -- PREFIX job log job_channel org organization_channel chain_set throttled throttled_by wake usage backlog delayed ended
 -- ARGV limits lease_ms result_ttl log_ttl usage_ttl organization_events chain prices running_max
@@ -10,7 +10,7 @@
 local due_sets = {h = due_high, n = due_normal, l = due_low}
 local wake_up = false
 
--- Every queue of the job has it, and is looked at.
+-- Whether the job waits in one of its queues; if so, adds it to those that lost it, and has them polled.
 local function is_throttled(job, organization, names)
   local place
   for name in string.gmatch(names, '%S+') do place = place or redis.call('ZSCORE', queue_key(name, organization), job) end
@@ -60,18 +60,18 @@ local function named(entry, job, organization, deadline)
   return stream and redis.call('XRANGE', stream, id, id)[1]
 end
 
--- A worker gives up after two leases. Should it tell later all the same, this was told first, and it is not counted.
+-- A worker gives up after two leases. If it reports later than that, this estimate was booked first and its report is not.
 local function book_forced(job, organization, lost, ended)
   if now - tonumber(ended) < 2 * tonumber(lease_ms) then return end
   local outcome = redis.call('HGET', job_prefix .. job, 'outcome')
-  local told = {finishReason = 'cancelled'}
-  local used = add_spending(job, organization, told, tonumber(lost or 0) + #(cjson.decode(outcome).result or ''))
+  local late = {finishReason = 'cancelled'}
+  local used = add_spending(job, organization, late, tonumber(lost or 0) + #(cjson.decode(outcome).result or ''))
   if used == '' then return end
-  redis.call('HSET', job_prefix .. job, 'late', cjson.encode(told))
+  redis.call('HSET', job_prefix .. job, 'late', cjson.encode(late))
   book('-', now, used, organization)
 end
 
--- A write that cannot grow memory, and that nothing protects: where writes are refused the whole call is.
+-- A write that cannot grow memory, outside of any pcall: a server that refuses writes refuses the whole call.
 redis.call('PERSIST', wake)
 load_gates()
 local replies = each_item(function(job)

@@ -1,13 +1,14 @@
--- Ends jobs at the customer's wish. A waiting job ends at once. A running one: its worker is told and ends it; with
--- `force` it is ended here and the lease is taken away.
+-- Ends jobs at a customer's request. A waiting job ends at once. For a running one its worker is notified and ends it; with
+-- `force` it is ended here and the lease is void.
 -- KEYS line suspect isolated requeued high normal low due_high due_normal due_low counts cancels throttled_deadlines failover ledger organizations policies rank_slots backlogs held_organizations due
 -- PREFIX job log job_channel org organization_channel control chain_set throttled throttled_by usage backlog delayed ended
 -- ARGV result_ttl log_ttl usage_ttl organization_events fenced chain prices running_max
--- ITEM job force
+-- ITEM job force owner
+-- owner: the organisation that the job must belong to, empty: any.
 -- RETURNS {code, state}: CANCELLED, REQUESTED, ENDED (before this call), MISSING, FOREIGN (for another release to end)
 -- INCLUDE release batch lease clock organizations ending ledger spending requeueing leaving deltas
 
--- Requests of an hour ago that one call forgets.
+-- Cancel requests older than an hour that one call removes, at most.
 local FORGOTTEN_MAX = 64
 
 local function cancel_waiting(job, record)
@@ -37,11 +38,11 @@ local function cancel_running(job, record)
   return {'CANCELLED', 'cancelled'}
 end
 
-local replies = each_item(function(job, force)
+local replies = each_item(function(job, force, owner)
   -- A write that cannot grow memory, so that a cancel passes on a full server.
   redis.call('PERSIST', cancels)
   local record = read_record(job)
-  if not record.state then return {'MISSING', ''} end
+  if not record.state or owner ~= '' and record.org ~= owner then return {'MISSING', ''} end
   if foreign(record.v, record.state) then return {'FOREIGN', record.state} end
   if record.state == 'queued' then return cancel_waiting(job, record) end
   if record.state ~= 'processing' then return {'ENDED', record.state} end

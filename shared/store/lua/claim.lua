@@ -1,22 +1,25 @@
--- The only place where an entry is delivered. Takes up to `limit` jobs for a consumer, those of one organisation by priority, organisations in turn.
--- look: also take up to `suspects_max` suspects, and for a consumer that is `alone`, which holds nothing, an isolated job:
--- then nothing else. lost: the answer of an earlier claim did not arrive, the items are the tokens the consumer knows of:
--- answer the others first.
--- quiet: nobody is rung when a job starts.
--- Jobs that ask a gate without room are throttled; those of gates that have room are let go first.
+-- The only place where an entry is delivered. Takes up to `limit` jobs for a consumer: organisations in turn, each one's by
+-- priority.
+-- poll: also take up to `suspects_max` suspects, and for a consumer that is `alone`, which holds no job, an isolated job:
+-- then nothing else. lost: the reply to an earlier claim did not arrive, the items are the tokens that the consumer knows:
+-- return the others first.
+-- quiet: no `processing` event is published.
+-- Jobs whose gates have no room are throttled; before that, throttled jobs are released whose gates have room.
 -- KEYS line suspect isolated requeued high normal low wake round_robin counts gates throttled_deadlines failover ledger organizations policies rank_slots backlogs held_organizations
 -- PREFIX job log job_channel org organization_channel chain_set throttled throttled_by wake usage backlog ended
 -- ARGV consumer limit poll suspects_max alone lost lease_ms chain limits prices quiet fenced result_ttl log_ttl usage_ttl organization_events running_max slot_share
 -- ITEM known
--- RETURNS {more, now, ms until the caller must come for throttled jobs or -1, {gates that failed lately...},
+-- RETURNS {more, now, ms until the caller must claim again for throttled jobs or -1, {gates that failed lately...},
 --   {job, token, spec, attempt, created, deadline, losses, gate, route, passed over, reserved tokens, spent, lost bytes, ready, logged, capped}...}
+-- ready: time (ms) at which the job became claimable. logged: 1 when the log has events of earlier leases. capped: 1 when
+--   the organisation has a cap on running jobs.
 -- INCLUDE now ledger gate_states serving organizations releasing adopting filling answering redelivering
 
--- A caller that asks for more gets less: no script is longer for it.
+-- More would make the script too long.
 local wanted = math.min(tonumber(limit), 1000)
 local gates_wait, more
 
--- 1. What an earlier claim took goes first.
+-- 1. Jobs of an earlier claim go first.
 local function repeat_lost_answer()
   if lost ~= '1' then return end
   -- A write that cannot grow memory first.
@@ -24,7 +27,7 @@ local function repeat_lost_answer()
   wanted = wanted - answer_lost_claim()
 end
 
--- 2. Queues of gates that nobody names any more are looked for now and then.
+-- 2. Throttled jobs go before new ones. A caller without gates releases only with `poll`: of gates that no worker names now.
 local function release_from_gates()
   if limits == '' and poll ~= '1' then return end
   load_gates()
@@ -67,7 +70,7 @@ local ok, failure = pcall(function()
   wake_others()
   close_books()
 end)
--- What was reserved stays reserved, whatever failed after it.
+-- Reservations are kept, even if a later step failed.
 if next(gates_changed) then mark_served(true) end
 save_gates()
 save_counts()

@@ -3,9 +3,9 @@
 -- PREFIX job log job_channel org organization_channel usage backlog ended
 -- ARGV result_ttl log_ttl organization_events usage_ttl running_max
 -- ITEM consumer job organization token status outcome number offset final ended spec usage brief logged capped
--- logged: 1 when the log had events before this lease. capped: 1 when the organisation has a cap on running jobs.
--- spec: what the record keeps of what was asked for. usage: what the ledger is told, or empty. brief: a long outcome
--- without its text, else empty.
+-- spec: the part of the request that the record keeps. usage: the job's line for the ledger, or empty. brief: a long
+-- outcome without its text, else empty. logged: 1 when the log had events before this lease. capped: 1 when the
+-- organisation has a cap on running jobs.
 -- RETURNS OK, ALREADY (this lease ended it before), LATE (a cancel was forced; usage and cost were kept), LOST
 -- INCLUDE batch lease clock organizations ending ledger backlog
 
@@ -33,7 +33,7 @@ local replies = each_item(function(consumer, job, organization, token, status, o
     restore_lease(consumer, token)
     error(failure)
   end
-  -- From here on the job has ended: it is counted, and its entry gone, whatever fails after that.
+  -- From here on the job has ended: it is counted, and its entry deleted, even if a later step fails.
   book(status, ended, usage, organization)
   if capped == '1' then freed[organization] = true end
   forget_entry(token)

@@ -1,5 +1,5 @@
 -- A worker that ends removes its consumers, where nothing is pending: deleting one drops its pending list for good.
--- It rings on: the ring that it popped while it went may have been somebody else's.
+-- It sets the wake-up markers again: one that it popped as it ended may have been meant for another worker.
 -- KEYS line suspect isolated requeued high normal low wake suspects gates
 -- PREFIX wake
 -- ARGV consumer chain limits
@@ -16,7 +16,7 @@ for _, stream in pairs(streams) do
   end
 end
 redis.call('HDEL', suspects, consumer)
--- What this worker promised to look at, another one must that has the same gates.
+-- Another worker with the same gates must take over the poll that this one promised.
 redis.call('HDEL', gates, '@')
 redis.call('ZADD', wake, 0, 'job')
 local names = {}

@@ -1,10 +1,10 @@
--- Reads what a listing shows of jobs: of a large outcome its `brief`, or nothing, never its text.
+-- Reads the fields of jobs that a listing shows: of a large outcome its `brief`, or nothing, never its text.
 -- KEYS counts
 -- PREFIX job
 -- ARGV status bytes_max outcome_max
 -- ITEM job
--- status: jobs of another one are left out; empty: all are wanted.
--- RETURNS per job the fields of its record in the order of `listing.FIELDS`, NONE, or, from where `bytes_max` are used up,
+-- status: only jobs with this status; empty: all.
+-- RETURNS per job the fields of its record in the order of `job_index.FIELDS`, NONE, or, once `bytes_max` are used up,
 --   LATER
 -- INCLUDE batch
 

@@ -1,4 +1,4 @@
--- How long the oldest claimable job has been waiting: the oldest of an organisation's, by priority, stands in the line.
+-- Finds the age of the oldest claimable job: the next one of each organisation is in the line.
 -- KEYS line suspect isolated requeued high normal low
 -- PREFIX job
 -- RETURNS ms, 0 when nothing waits

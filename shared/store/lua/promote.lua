@@ -1,16 +1,16 @@
--- What is to be done at a time: makes due jobs claimable, high before normal before low, ends jobs whose deadline has
+-- Does all that is due: makes delayed jobs claimable, one of each organisation in turn, ends waiting jobs whose deadline has
 -- passed, wherever they wait, and wakes workers for gates that have room. At most `limit` of each a call.
--- heads: also look at new jobs, whose deadlines nobody wrote down.
+-- heads: also check the first new jobs, whose deadlines are in no index.
 -- KEYS line suspect isolated requeued high normal low due_high due_normal due_low wake gates throttled_deadlines deadlines counts ledger organizations policies rank_slots backlogs held_organizations due
 -- PREFIX job log job_channel org organization_channel chain_set throttled throttled_by wake usage backlog delayed ended
 -- ARGV limit heads limits chain prices lease_ms result_ttl log_ttl usage_ttl organization_events running_max
--- RETURNS {jobs made claimable or ended, ms until the caller must come for due jobs or deadlines (0: there are more now) or -1, ms until it
---   must come for gates or -1, ms until the next of the new jobs is overdue or -1}
+-- RETURNS {jobs made claimable or ended, ms until the next call for due jobs or deadlines (0: there are more now) or -1, ms until
+--   the next call for gates or -1, ms until the next of the new jobs is overdue or -1}
 -- INCLUDE now ledger gate_states serving leaving deadlines unserved chain_sets delayed_jobs
 
 local most, writing = tonumber(limit), false
 
--- A write that cannot grow memory first: a refusal fails the whole call, in the server's words.
+-- A write that cannot grow memory first: a refusal fails the whole call, with the server's error.
 local function begin_writing()
   if not writing then redis.call('PERSIST', wake) end
   writing = true
@@ -24,7 +24,7 @@ for _, queue in ipairs({'h', 'n', 'l'}) do
   local due_now, wait = due_of_old_set(queue, left)
   for _, job in ipairs(due_now) do
     begin_writing()
-    -- A record that cannot be read is nobody's job: it leaves the set all the same.
+    -- A record that cannot be read is no job: it still leaves the set.
     if not pcall(promote_old, queue, job) then redis.call('ZREM', due_sets[queue], job) end
   end
   left = left - #due_now
@@ -44,7 +44,7 @@ for _, index in ipairs({deadlines, throttled_deadlines}) do
     met, wait = expire_due(index, left)
     left = left - met
   end
-  -- One that is near is met by all who know of it: the one that promised to come might die.
+  -- For a deadline that is near every caller comes back: the one that promised to might die.
   if wait <= tonumber(lease_ms) then sooner(wait) elseif index == throttled_deadlines then gates_wait = wait end
 end
 

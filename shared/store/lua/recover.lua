@@ -1,17 +1,17 @@
--- Requeues jobs whose worker went silent; never executes them. One worker at a time looks for all (`recoverer`); one that
--- dies is replaced within two thirds of a lease. believed_ms: what the caller holds for this server's time. A call that
--- waited out a stall of the server, or a clock that jumped, makes everybody look silent: then nothing is taken (I6).
--- cursor: where the last call stopped, empty: begin anew. stale_ms: how long an entry of a silent worker was idle.
+-- Requeues jobs whose worker went silent; never executes them. One worker at a time searches for all (`recoverer`); one that
+-- dies is replaced within two thirds of a lease. believed_ms: the server's time, as the caller estimates it. After a stall
+-- of the server that this call waited for, or a jump of its clock, every worker seems silent: then nothing is taken (I6).
+-- cursor: where the last call stopped, empty: start from the beginning. stale_ms: an entry that was idle for longer is lost.
 -- KEYS line suspect isolated requeued high normal low due_high due_normal due_low wake counts suspects failover ledger recoverer organizations policies rank_slots backlogs held_organizations due
 -- PREFIX job log job_channel org organization_channel usage backlog delayed ended
--- ARGV consumer believed_ms lease_ms stale_ms losses_max handbacks_max batch cursor result_ttl log_ttl usage_ttl organization_events fenced chain prices running_max
+-- ARGV consumer believed_ms lease_ms stale_ms losses_max releases_max batch cursor result_ttl log_ttl usage_ttl organization_events fenced chain prices running_max
 -- ITEM held
 -- RETURNS {requeued, failed, ms until the next suspicious entry goes stale or -1, suspicious entries, now, whether
---   there is unfinished work (1, 0), isolated jobs that wait, or -1 when another worker looks, cursor}
+--   there is unfinished work (1, 0), isolated jobs that wait, or -1 when another worker searches, cursor}
 -- INCLUDE release lease now organizations ending ledger spending requeueing deltas stale_entries suspicion
 
--- A write that cannot grow memory, so that recovery goes on when the server is full; and one that nothing protects:
--- while writes are refused nobody can renew, and the caller must know.
+-- A write that cannot grow memory, so that recovery goes on when the server is full, and outside of any pcall: while
+-- writes are refused no worker can renew its leases, and the caller must know.
 redis.call('PERSIST', wake)
 local function nothing(unfinished, isolated_jobs)
   return {0, 0, -1, 0, string.format('%d', now), unfinished, isolated_jobs, ''}
@@ -48,29 +48,29 @@ local function recover_lease(token, owner)
   if not record or record.entry ~= token or not LIVE[record.state] then return release(token) end
   local started = record.state == 'processing'
   local number = last_number(job, record)
-  -- It was paid for, and is void unless the job ends with it: the worker that runs the job next counts it.
+  -- Text that was paid for and is void, unless the job ends here: the worker that runs the job next adds its cost.
   if started then record.lost = record.lost + logged_bytes(job, token, number) end
   if record.cancel then
     local text = partial_text(job, token, number)
     return end_lost(job, token, record, 'cancelled', {finishReason = 'cancelled', result = text ~= '' and text or nil})
   end
-  -- What never started has no part in its worker's end; that it cannot start is for its hand-backs to bound.
+  -- A job that never started cannot have ended its worker: it is released, and releases are bounded by themselves.
   if not started then record.handbacks = record.handbacks + 1 elseif counts_as_loss then record.losses = record.losses + 1 end
   if record.losses > tonumber(losses_max) then
     return fail(job, token, record, 'WorkerLost', 'the job lost its worker too often')
   end
-  if record.handbacks > tonumber(handbacks_max) then return fail(job, token, record, 'Damaged', 'no worker could begin it') end
+  if record.handbacks > tonumber(releases_max) then return fail(job, token, record, 'Damaged', 'no worker could begin it') end
   requeue_job(job, token, record, 'worker_lost', started and math.max(record.attempt - 1, 0) or record.attempt)
   requeued_count = requeued_count + 1
 end
 
--- What cannot be put back has ended; a record that cannot be read is nobody's job, then its entry alone goes.
+-- Ends a job that cannot be requeued; of one whose record cannot be read only the entry is deleted.
 local function give_up(token)
   local id = string.sub(token, 2)
   local job = redis.call('XRANGE', streams[string.sub(token, 1, 1)], id, id)[1][2][2]
   local f = redis.call('HMGET', job_prefix .. job, 'entry', 'org')
   if f[1] ~= token then return end
-  end_job(job, f[2], '0-0', 'failed', '{"error":{"type":"Damaged","message":"the job could not be put back",' ..
+  end_job(job, f[2], '0-0', 'failed', '{"error":{"type":"Damaged","message":"the job could not be requeued",' ..
     '"retryable":false}}', 1, -1, 2, string.format('%d', now))
   if not is_counted(token) then note(f[2], 'running', 1) end
   book('failed', now, '', f[2])

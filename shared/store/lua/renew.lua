@@ -1,6 +1,6 @@
 -- Renews the leases a consumer still holds, in few XCLAIMs per stream. An entry that was requeued is gone from the
--- pending list, so its token simply isn't answered; no lease is ever taken back. Without any it is a look at the server:
--- it takes writes, and this is its time.
+-- pending list, so its token is missing in the reply; no lease is ever taken back. Without items it checks the server:
+-- whether it takes writes, and its time.
 -- KEYS line suspect isolated requeued high normal low wake cancels
 -- ARGV consumer
 -- ITEM token job

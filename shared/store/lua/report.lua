@@ -1,13 +1,13 @@
--- Tells gates what became of calls that got their answer, or failed after the first token.
+-- Reports to gates the calls that were answered, or failed after the first token.
 -- KEYS wake gates
 -- PREFIX throttled throttled_by wake
 -- ARGV limits chain lease_ms failures_max
 -- ITEM gate report retry tokens
--- report: ok, limited or failed, or empty. tokens: how many more were used than reserved (below 0: fewer).
--- RETURNS 1 when the gate opened again, else 0
+-- report: ok, limited or failed, or empty. tokens: tokens used less tokens reserved.
+-- RETURNS 1 when the gate became available again, else 0
 -- INCLUDE batch now gate_states gates serving gate_reports
 
--- A write that cannot grow memory first, so that a full server still learns of it.
+-- A write that cannot grow memory first, so that reports work on a full server.
 redis.call('PERSIST', gates)
 load_gates()
 local ready = {}

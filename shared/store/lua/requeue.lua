@@ -1,11 +1,11 @@
--- Gives running jobs back: after an error with a delay, at a drain at once.
--- refund: the attempt is given back. A job whose attempts, hand-backs or time are used up ends with `outcome` instead.
+-- Requeues running jobs: with a delay after an error, at once when a worker drains.
+-- refund: 1 when the attempt does not count. A job whose attempts, releases or time are used up ends with `outcome` instead.
 -- KEYS line suspect isolated requeued high normal low due_high due_normal due_low wake counts failover ledger organizations policies rank_slots backlogs held_organizations due deadlines
 -- PREFIX job log job_channel org organization_channel usage backlog delayed ended
--- ARGV lease_ms handbacks_max result_ttl log_ttl organization_events usage_ttl fenced running_max
+-- ARGV lease_ms releases_max result_ttl log_ttl organization_events usage_ttl fenced running_max
 -- ITEM consumer job token queue reason delay refund outcome spent usage
--- spent: what the job's attempts cost so far, as JSON; usage: the same for the ledger, for one that ends.
--- RETURNS {code, state}: OK, ALREADY (this lease gave it back before), LOST
+-- spent: cost of the job's attempts so far, as JSON; usage: the same as a line for the ledger, for one that ends.
+-- RETURNS {code, state}: OK, ALREADY (this lease requeued it before), LOST
 -- INCLUDE batch lease clock organizations ending ledger requeueing
 
 local wake_for_job, wake_to_poll
@@ -18,16 +18,16 @@ local function refused(job, token, reason)
 end
 
 local function used_up(record, reason, delay, refund)
-  if reason == 'drain' then return record.handbacks >= tonumber(handbacks_max) end
+  if reason == 'drain' then return record.handbacks >= tonumber(releases_max) end
   if refund == '0' and record.attempt >= record.max_attempts then return true end
   return now_ms() + delay >= record.deadline
 end
 
--- What a failed job cost was spent all the same when its customer had cancelled it.
+-- The outcome of a failed job whose customer had cancelled it: it keeps its cost.
 local function cancelled(outcome)
-  local told = cjson.decode(outcome)
-  told.error, told.finishReason = nil, 'cancelled'
-  return cjson.encode(told)
+  local ended = cjson.decode(outcome)
+  ended.error, ended.finishReason = nil, 'cancelled'
+  return cjson.encode(ended)
 end
 
 local replies = each_item(function(consumer, job, token, queue, reason, delay, refund, outcome, spent, usage)

@@ -1,13 +1,13 @@
--- A call failed before its first token: tells its gate, then finds the job another one, or throttles it until one has
--- room. A throttled job's slot is free and its attempt is given back.
+-- Moves jobs whose call failed before its first token: reports that to the gate, then finds another gate, or throttles the
+-- job until one has room. A throttled job leaves its slot, and its attempt does not count.
 -- KEYS line suspect isolated requeued high normal low due_high due_normal due_low wake gates throttled_deadlines failover organizations policies rank_slots backlogs held_organizations due ledger
 -- PREFIX job log job_channel org organization_channel chain_set throttled throttled_by wake backlog delayed
 -- ARGV limits chain lease_ms failures_max organization_events fenced running_max
 -- ITEM consumer job token queue gate report retry candidates route spent
 -- report: limited (retry: ms, -1: the provider did not say), failed, refused, or ok (it answered, but with no text).
 -- candidates: gates that may answer instead, in order; route: the whole chain.
--- RETURNS {code, gate, number}: GO (gate and reserved tokens), PARKED (ms until a gate has room), STAY (nobody else is
--- there, or a cancel was requested: an ordinary retry, or the end), LOST
+-- RETURNS {code, gate, number}: GO (gate and reserved tokens), THROTTLED (ms until a gate has room), STAY (no other
+-- gate is there, or a cancel was requested: an ordinary retry, or the end), LOST
 -- INCLUDE batch lease now organizations requeueing gate_states gates serving throttling gate_reports
 
 load_gates()
@@ -27,7 +27,7 @@ local function any_available(chain_text)
   return false
 end
 
--- Of a chain, the gates that a live worker has.
+-- Gates of a chain that a live worker has.
 local function callable(chain_text)
   local names = {}
   for name in string.gmatch(chain_text, '%S+') do
@@ -48,9 +48,9 @@ local replies = each_item(function(consumer, job, token, queue, name, report, re
     redis.call('HSET', job_prefix .. job, 'gate', other)
     return {'GO', other, tokens}
   end
-  -- A provider that told us to wait may be the first to have room again; one that failed or refused is not asked any
-  -- more. When all are down, or a call was answered and paid for, an attempt is used up, or the job would go round until
-  -- its deadline.
+  -- A provider that asked to wait may be the first to have room again; one that failed or refused is not asked again.
+  -- When all are down, or a call was answered and paid for, an attempt is used up: otherwise the job would be rerouted
+  -- until its deadline.
   local chain_text = report == 'limited' and route or callable(candidates)
   if chain_text == '' or report == 'ok' or report == 'failed' and not any_available(chain_text) then return {'STAY', '', 0} end
   local _, wait = ask_chain(chain_text, need)
@@ -67,6 +67,6 @@ local replies = each_item(function(consumer, job, token, queue, name, report, re
 end)
 save_gates()
 save_counts()
--- Should the caller die, another one looks in time.
+-- If the caller dies, another worker polls in time.
 if ends_soon then redis.call('ZADD', wake, -1, 'look') end
 return replies

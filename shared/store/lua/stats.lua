@@ -1,4 +1,4 @@
--- Counts every state in one call: waiting and running are derived, never counted, so they always add up (I3). Ended jobs
+-- Counts every state in one call: waiting and running are derived from streams, never counted, so they always add up (I3). Ended jobs
 -- are in `counts` or still in the ledger.
 -- KEYS line suspect isolated requeued high normal low due_high due_normal due_low counts throttled_deadlines ledger backlogs due
 -- PREFIX backlog delayed

@@ -1,14 +1,16 @@
--- Takes new jobs. The record's HSETNX makes a repeated submit harmless; a caller that never repeats one saves it.
+-- Takes new jobs. The record's HSETNX makes a repeated submit harmless; `sent_once`: the caller never repeats one, and saves it.
 -- KEYS line suspect isolated requeued high normal low wake deadlines organizations policies rank_slots backlogs held_organizations due ledger
--- PREFIX job idem index org job_channel organization_channel backlog delayed
--- ARGV lease_ms index_ttl index_length organization_events sent_once running_max queued_max queued_kib_max delayed_max
+-- PREFIX job idem index org job_channel organization_channel submits backlog delayed
+-- ARGV lease_ms index_ttl index_length organization_events sent_once submits_max running_max queued_max queued_kib_max delayed_max
 -- ITEM job organization spec queue delay deadline max_attempts route max_tokens idempotency fingerprint idempotency_ttl own_deadline
--- index_length: how many jobs of an organisation and day the listing remembers; 0: there is no listing.
--- route: the job's own chain of gates, max_tokens: of its answer; both empty when it asks for nothing special.
--- own_deadline: 1 when the caller set one: it is written down where it is met in time, wherever the job waits then.
--- RETURNS {code, job, state}: NEW, ALREADY (this id was taken before), SAME (an earlier job of this key), CONFLICT, or LIMIT with
---   that limit of the organisation which refuses it, or `paused`, in place of the state
--- INCLUDE batch announce organizations admitting
+-- index_length: jobs of an organisation and day that the listing keeps, at most; 0: there is no listing.
+-- route: the job's own chain of gates; max_tokens: of its reply; both empty when the job does not set them.
+-- own_deadline: 1 when the caller set the deadline: it is added to `deadlines`, so that it is met in time wherever the job
+-- waits.
+-- submits_max: of an organisation in a minute, 0: no limit. The other limits are the defaults of an organisation's own.
+-- RETURNS {code, job, state}: NEW, ALREADY (this id was taken before), SAME (an earlier job of this key), CONFLICT, or
+--   LIMIT with `<limit> <its value>`, `<limit> <its value> <ms until there is room>` or `paused` in place of the state
+-- INCLUDE batch announce organizations admitting submit_rate
 
 local function earlier(idempotency, fingerprint, job)
   local key = idem_prefix .. idempotency
@@ -28,6 +30,16 @@ local function list(organization, created, job)
   if length > tonumber(index_length) then redis.call('LPOP', index) end
 end
 
+-- Counts a job in, if its organisation may have one more; else returns the refusal.
+local function refuse(organization, bytes, delay)
+  local refusal, room = rate_refusal(organization, tonumber(submits_max)), nil
+  if refusal then return refusal end
+
+  refusal, room = count_in(organization, bytes, delay)
+  if refusal then count_out(organization, bytes, room) end
+  return refusal, room
+end
+
 local replies = each_item(function(job, organization, spec, queue, delay, deadline, max_attempts, route, max_tokens,
                                    idempotency, fingerprint, idempotency_ttl, own_deadline)
   local record = job_prefix .. job
@@ -39,16 +51,16 @@ local replies = each_item(function(job, organization, spec, queue, delay, deadli
   if sent_once ~= '1' and redis.call('HSETNX', record, 'v', 1) == 0 then
     return {'ALREADY', job, redis.call('HGET', record, 'state') or 'queued'}
   end
-  local fields = {'v', 1, 'org', organization, 'state', 'queued', 'spec', spec, 'max_attempts', max_attempts}
-  if route ~= '' then fields[#fields + 1], fields[#fields + 2] = 'route', route end
-  if max_tokens ~= '' then fields[#fields + 1], fields[#fields + 2] = 'max_tokens', max_tokens end
   delay = tonumber(delay)
-  local refusal, room = count_in(organization, #spec, delay)
+  local refusal, room = refuse(organization, #spec, delay)
   if refusal then
-    count_out(organization, #spec, room)
     if sent_once ~= '1' then redis.call('DEL', record) end
     return {'LIMIT', job, refusal}
   end
+
+  local fields = {'v', 1, 'org', organization, 'state', 'queued', 'spec', spec, 'max_attempts', max_attempts}
+  if route ~= '' then fields[#fields + 1], fields[#fields + 2] = 'route', route end
+  if max_tokens ~= '' then fields[#fields + 1], fields[#fields + 2] = 'max_tokens', max_tokens end
   local ok, failure = pcall(function()
     local created = enqueue(job, organization, queue, delay, tonumber(deadline), room, fields)
     if own_deadline == '1' then redis.call('ZADD', deadlines, string.format('%d', created + deadline), job) end
@@ -63,8 +75,10 @@ local replies = each_item(function(job, organization, spec, queue, delay, deadli
     count_out(organization, #spec, room)
     error(failure)
   end
+  note_submit(organization, tonumber(submits_max))
   return {'NEW', job, 'queued'}
 end)
+save_submits()
 save_counts()
 if wake_to_poll then redis.call('ZADD', wake, -1, 'look') end
 if wake_for_job then redis.call('ZADD', wake, 0, 'job') end

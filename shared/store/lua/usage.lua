@@ -1,11 +1,11 @@
--- Reads what an organisation used, day by day, as far as one call goes. One script sees both halves of a day: a fold
--- between two reads would lose lines or show them twice.
+-- Reads an organisation's usage, day by day, up to a bound. One script reads both parts of a day, sums and lines: a fold
+-- between two reads would lose lines or count them twice.
 -- KEYS ledger
 -- PREFIX usage
 -- ARGV organization fields_max
 -- ITEM day
--- RETURNS {fields and packed sums, lines of the ledger without status, day and organisation} per day. From the day on
---   that would make it more than `fields_max` fields: LATER. A day that has more alone: {how many, lines}; it is read in pieces
+-- RETURNS {fields and packed sums, lines of the ledger without status, day and organisation} per day. From the day
+--   that would exceed `fields_max` fields: LATER. A day that exceeds it alone: {number of fields, lines}; it is read in pieces
 -- INCLUDE batch
 
 local lines, recent = {}, redis.pcall('LRANGE', ledger, 0, -1)

@@ -1,4 +1,4 @@
--- Tries harmless forms of commands: which of them this user may not run, or this server does not have.
+-- Tries harmless forms of commands, and finds those that this user may not run or this server does not have.
 -- KEYS wake
 -- ARGV calls
 -- RETURNS index (from 0) and error of each call that was refused, one after the other

@@ -1,8 +1,8 @@
-"""Looks once, before anything else is asked of a Redis, whether it can do all that this service needs.
+"""Checks once, before anything else is asked of a Redis, that it can do all that this service needs.
 
-What is missing is named in one log line, and every call fails as if Redis were away, so that `ready` stays 503 and no
-job is accepted or claimed that could not be run. It is looked again now and then: who mends the server restarts
-nothing. A refusal at run time that says that the user may not do something makes it look anew.
+Everything missing is named in one log line, and every call fails as if Redis were away, so that `ready` stays 503 and
+no job is accepted or claimed that could not be run. The check is repeated now and then: after the server was mended no
+restart is needed. A refusal at run time for lack of permission starts it again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from shared.errors import StoreUnavailable, StoreUnfit
 from shared.settings import StoreSettings
 from shared.store.connection import error_advice
 from shared.store.connection.connector import AnyConnection, Connector
-from shared.store.connection.multiplexer import Observer, Reply, Transport
+from shared.store.connection.multiplexer import Observer, Transport
 from shared.store.engine import scripts
 from shared.store.engine.scripts import Scripts
 from shared.store.keys import Keys
@@ -32,19 +32,20 @@ from shared.store.preflight.requirements import PROBED, Call, Role
 
 AGAIN_S: Final = 5.0
 FRUGAL_AGAIN_S: Final = 60.0
-"""How long a verdict holds that something is missing; where commands are billed, longer."""
+"""Seconds for which a negative result holds; where commands are billed, longer."""
 
 FEW: Final = 2
 """Calls that are tried where every command is billed."""
 
 CHECK_S: Final = 10.0
-"""How long looking may take: some twenty round trips. Whoever waits for it gives up sooner."""
+"""Seconds a check may take: some twenty round trips. Callers that wait for it give up sooner."""
 
 _log: Final = structlog.get_logger(__name__)
 
 
 class Vetting:
-    """Of one store. `connect` None: over REST, which hears no channels. `renew` makes the transport connect anew."""
+    """The check of one store. `connect` None: over REST, which has no channels. `renew` makes the transport connect
+    again."""
 
     def __init__(
         self,
@@ -88,17 +89,17 @@ class Vetting:
             raise StoreUnfit(self._missing)
 
     def begin(self) -> None:
-        """Look now, without waiting for the first call."""
+        """Begin the check now, without waiting for the first call."""
         self._checking = asyncio.create_task(self._check(), name="redis-vetting")
         self._checking.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     def doubt(self, error: RedisError | str) -> None:
-        """A refusal came. If it says that the user may not do something, look again: at everything."""
+        """Take a refusal. If it is for lack of permission, check everything again."""
         if error_advice.is_permission(error) and time.monotonic() >= self._checked_at + self._again_s:
             self.fit, self._doubted = False, True
 
     async def aclose(self) -> None:
-        """Stop looking."""
+        """Stop checking."""
         if self._checking is not None:
             self._checking.cancel()
             await asyncio.wait([self._checking])
@@ -144,7 +145,7 @@ class Vetting:
         try:
             if len(calls) > FEW:
                 await self._try_scripting(refused)
-            reply = await self._scripts.call("vet", calls=encoded)
+            reply = await self._scripts.run("vet", calls=encoded)
         except ResponseError as error:
             if not refused.add(("EVALSHA", self._keys.pattern), error):
                 raise
@@ -153,7 +154,7 @@ class Vetting:
             refused.add(calls[int(index)], message.decode(errors="replace"))
 
     async def _try_scripting(self, refused: Refused) -> None:
-        """Where commands are billed this is seen when a script is called that the server does not have yet."""
+        """Try to load a script; where commands are billed, a script that the server does not have yet shows it."""
         for call in (("EVAL", "return 0", 0), ("SCRIPT", "LOAD", scripts.load("vet").source)):
             self._observe(str(call[0]), 1)
             try:
@@ -163,7 +164,7 @@ class Vetting:
                     raise
 
     async def _try_on_connection(self, connect: Connector, calls: Sequence[Call], refused: Refused) -> None:
-        """Try what no script may call, and the channels, on a connection that is closed afterwards."""
+        """Try commands that no script may call, and the channels, on a connection that is closed afterwards."""
         connection = connect()
         channels = [self._keys.prefix(name) for name in requirements.SUBSCRIBES[self._role]]
         subscribing: list[Call] = [("SUBSCRIBE", prefix + PROBED) for prefix in channels]
@@ -189,21 +190,3 @@ async def _try(connection: AnyConnection, call: Call, refused: Refused) -> None:
         await connection.read_response()
     except ResponseError as error:
         refused.add(call, error)
-
-
-class Vetted:
-    """A `Transport` before another one, which sends nothing to a Redis that cannot do all that is needed."""
-
-    def __init__(self, transport: Transport, vetting: Vetting) -> None:
-        self._transport = transport
-        self._vetting = vetting
-
-    async def execute(self, *command: bytes | str | int | float) -> Reply:
-        """See `Transport`; StoreUnfit without asking."""
-        if not self._vetting.fit:
-            await self._vetting.passed()
-        try:
-            return await self._transport.execute(*command)
-        except ResponseError as error:
-            self._vetting.doubt(error)
-            raise

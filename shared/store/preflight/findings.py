@@ -1,4 +1,4 @@
-"""What a Redis lacks, in words: by its own account, and by what it refused of the calls that were tried. Pure."""
+"""Shortcomings of a Redis, as text: those of its own report, and those of calls that it refused. Pure."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from shared.store.preflight import requirements
 from shared.store.preflight.requirements import PROBED, Call
 
 OLDEST: Final = (7, 0)
-"""Release of Redis from which on all is there that scripts need. Others say which one they are like."""
+"""First release of Redis with everything that scripts need. Other servers name the one they are compatible with."""
 
 
 class Refused:
-    """What was refused of the calls that were tried."""
+    """Refused calls among those that were tried."""
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
@@ -26,7 +26,7 @@ class Refused:
         self._of_channels: dict[str, None] = {}
 
     def add(self, call: Call, error: RedisError | str) -> bool:
-        """Note one answer, if it is about permission or an unknown command; whether it is."""
+        """Note one reply, if it is about permission or an unknown command; return whether it is."""
         name = _name(call)
         if error_advice.is_unknown(error):
             self._unknown[name] = None
@@ -54,7 +54,7 @@ class Refused:
 
     @property
     def lines(self) -> list[str]:
-        """What is missing, by name."""
+        """Everything missing, by name."""
         beginnings = (
             "the Redis user may not run ", "the server does not have ", "the Redis user may not use the keys ",
             "the Redis user may not use the channels ",
@@ -73,7 +73,7 @@ def _pattern(name: str) -> str:
 
 
 def server_faults(info: str, *, moves: bool) -> list[str]:
-    """What makes a server unfit by its own word (INFO); a hosted one may say little. `moves`: REDIS_URL says that it
+    """Faults that a server's own report (INFO) shows; a hosted one may report little. `moves`: REDIS_URL says that it
     is one of a cluster's nodes or watched by sentinels."""
     fields = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
     found = []

@@ -1,8 +1,8 @@
-"""What each service asks of its Redis: commands, keys and channels. Pure.
+"""Needs of each service: commands, keys and channels of its Redis. Pure.
 
-The commands inside scripts are read from the scripts, so that this page cannot forget one; `PROBES` has a harmless form
-of each. An ACL checks a command's name, keys and channels before anything else, so a form that a server answers with
-an error of syntax or of type has passed it all the same.
+The commands inside scripts are read from the scripts, so that none can be forgotten here; `PROBES` has a harmless form
+of each. An ACL checks a command's name, keys and channels before anything else, so a form that the server answers with
+an error of syntax or of type has still passed it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Call = tuple[Value, ...]
 
 
 class Role(enum.Enum):
-    """A service, as Redis sees it."""
+    """A service as a user of Redis."""
 
     GATEWAY = "gateway"
     WORKER = "worker"
@@ -34,45 +34,53 @@ class Role(enum.Enum):
 
 
 SCRIPTS: Final = {
-    Role.GATEWAY: ("failover", "submit", "cancel", "stats", "oldest", "list", "usage", "policy", "organization", "vet"),
+    Role.GATEWAY: (
+        "failover", "submit", "cancel", "delete", "stats", "oldest", "list", "usage", "policy", "organization",
+        "create_key", "revoke_key", "note_key_use", "vet",
+    ),
     Role.WORKER: (
         "failover", "claim", "renew", "append", "finish", "requeue", "reroute", "report", "recover", "promote",
         "audit_entries", "audit_organizations", "audit_records", "oldest", "leave", "vet",
     ),
     Role.NOTIFIER: (),
 }  # fmt: skip
-"""What each calls. Those of the lists that a release does not have are passed over."""
+"""Scripts that each service calls. Names of the lists that a release does not have are skipped."""
 
 _READS: Final = ("HMGET", "HGETALL", "XRANGE", "XREVRANGE", "XLEN")
 DIRECT: Final = {
-    Role.GATEWAY: (*_READS, "TIME", "HSCAN", "LLEN", "LPOS", "LRANGE", "XGROUP CREATE", "SET"),
-    Role.WORKER: (*_READS, "TIME", "XREAD", "EXISTS", "ZRANGE", "SET", "SCAN", "ZADD", "PEXPIRE", "XGROUP CREATE"),
-    Role.NOTIFIER: _READS,
-}
-"""What each sends outside of scripts, and what can be tried inside of one."""
+    Role.GATEWAY: (*_READS, "TIME", "HSCAN", "LLEN", "LPOS", "LRANGE", "XGROUP CREATE", "SET", "SMEMBERS", "ZRANGE"),
+    Role.WORKER: (
+        *_READS, "TIME", "XREAD", "EXISTS", "ZRANGE", "GET", "SET", "SCAN", "ZADD", "PEXPIRE", "XGROUP CREATE",
+    ),
+    Role.NOTIFIER: (*_READS, "GET"),
+}  # fmt: skip
+"""Commands that each service sends outside of scripts, and that can be tried inside of one."""
 
 CONNECTION: Final = ("CLIENT SETNAME", "INFO", "PING", "SUBSCRIBE", "UNSUBSCRIBE")
 SCRIPTING: Final = ("EVAL", "EVALSHA", "SCRIPT LOAD")
 BLOCKING: Final = {Role.WORKER: ("BZPOPMIN",)}
-"""What no script may call: tried on a connection of its own."""
+"""Commands that no script may call: tried on a connection of their own."""
 
 SUBSCRIBES: Final = {
-    Role.GATEWAY: ("job_channel",),
+    Role.GATEWAY: ("job_channel", "key_channel"),
     Role.WORKER: ("control",),
-    Role.NOTIFIER: ("job_channel", "organization_channel"),
+    Role.NOTIFIER: ("job_channel", "organization_channel", "key_channel"),
 }
 PUBLISHES: Final = {
-    Role.GATEWAY: ("job_channel", "organization_channel", "control"),
+    Role.GATEWAY: ("job_channel", "organization_channel", "control", "key_channel"),
     Role.WORKER: ("job_channel", "organization_channel"),
     Role.NOTIFIER: (),
 }
-"""Channels by what precedes the id: those that each listens to, and those that it publishes to."""
+"""Channels by the part before the id: those that each service subscribes to, and those that it publishes to."""
 
-READ: Final = ("job", "log", "org")
-"""Kinds of keys that a service reads which changes none."""
+READ: Final = ("job", "log", "org", "key")
+"""Kinds of keys that a service without writes reads."""
+
+READ_FIXED: Final = ("ticket_secrets",)
+"""Single keys that it reads."""
 
 PROBED: Final = "vet"
-"""Last part of the names that are tried. No key is ever called so."""
+"""Last part of the names that are tried. No key has it."""
 
 _K: Final = "\0key"
 PROBES: Final[dict[str, Call]] = {
@@ -94,11 +102,11 @@ PROBES: Final[dict[str, Call]] = {
     "ZRANGEBYSCORE": (_K, 0, 0), "ZRANK": (_K, "x"), "ZREM": (_K, "x"), "ZREMRANGEBYRANK": (_K, 0, 0),
     "ZREMRANGEBYSCORE": (_K, 0, 0), "ZREVRANGE": (_K, 0, 0), "ZREVRANGEBYSCORE": (_K, 0, 0), "ZSCAN": (_K, 0),
     "ZSCORE": (_K, "x"), "SCAN": (0, "MATCH", _K, "COUNT", 1), "TIME": (), "PUBLISH": ("\0channel", ""),
-    # These make something where nothing was: a value that cannot be added to, or what the next command takes away.
+    # These create a key where there was none: a value that cannot be added to, or one that the next command removes.
     "HSETNX": (_K, "x", ""), "RPUSH": (_K, ""), "LPUSH": (_K, ""), "SADD": (_K, ""),
 }  # fmt: skip
 _UNDONE: Final = {"HSETNX": ("HDEL", "x"), "RPUSH": ("LPOP",), "LPUSH": ("LPOP",), "SADD": ("SREM", "")}
-"""How what a probe makes is taken away at once, in the same script."""
+"""Commands that undo a probe at once, in the same script."""
 
 _CONTAINERS: Final = re.compile(r"'(XGROUP|XINFO|OBJECT)', '([A-Z]+)'")
 _WORD: Final = re.compile(r"'([A-Z]{2,})'")
@@ -130,7 +138,11 @@ def commands(role: Role, *, frugal: bool = False) -> list[str]:
 
 def acl(role: Role, keys: Keys, *, frugal: bool = False) -> list[str]:
     """The rules of the smallest Redis user of a role, to follow `ACL SETUSER <name> on ><password>`."""
-    allowed = [f"~{keys.pattern}"] if role.writes else [f"%R~{keys.prefix(name)}*" for name in READ]
+    allowed = (
+        [f"~{keys.pattern}"]
+        if role.writes
+        else [*(f"%R~{keys.prefix(name)}*" for name in READ), *(f"%R~{keys.fixed(name)}" for name in READ_FIXED)]
+    )
     channels = dict.fromkeys((*SUBSCRIBES[role], *PUBLISHES[role]))
     rules = [f"+{command.lower().replace(' ', '|')}" for command in commands(role, frugal=frugal)]
     return ["resetchannels", "-@all", *allowed, *(f"&{keys.prefix(name)}*" for name in channels), *rules]
@@ -147,16 +159,16 @@ def probes(role: Role, keys: Keys) -> list[Call]:
             found.append(_call(_UNDONE[command][0], (_K, *_UNDONE[command][1:]), key, channel))
     names = [*map(keys.fixed, FIXED), *(keys.prefix(name) + PROBED for name in PREFIXES)]
     if role.writes:
-        # Greater than what there is, or than for ever: it never is, and yet it is a write.
+        # With GT: a TTL greater than the present one, or than none. It never is, and yet the command is a write.
         found += [("PEXPIRE", name, 1, "GT") for name in names]
     else:
-        names = [keys.prefix(name) + PROBED for name in READ]
+        names = [*(keys.prefix(name) + PROBED for name in READ), *map(keys.fixed, READ_FIXED)]
     found += [("PING",), *(("HMGET", name, "x") for name in names)]
     return found + [("PUBLISH", keys.prefix(name) + PROBED, "") for name in PUBLISHES[role]]
 
 
 def few_probes(role: Role, keys: Keys) -> list[Call]:
-    """Those that matter most, where every command is billed: may it read, or else write and publish."""
+    """The most important calls, where every command is billed: may it read, or else write and publish."""
     if not role.writes:
         return [("HMGET", keys.prefix(READ[0]) + PROBED, "x")]
     return [("PEXPIRE", keys.fixed("wake"), 1, "GT"), ("PUBLISH", keys.prefix("job_channel") + PROBED, "")]

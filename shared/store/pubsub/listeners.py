@@ -1,4 +1,5 @@
-"""Who sits on a channel: a `Listener` wants to know that something happened, `Messages` wants every payload."""
+"""Readers of channels, and the channels that they want: a `Listener` learns that something happened, `Messages` has
+every payload, `Subscriptions` knows the difference between what is wanted and what the server has confirmed."""
 
 from __future__ import annotations
 
@@ -11,14 +12,15 @@ from types import TracebackType
 from typing import Final, Self
 
 NOTIFIED: Final = b""
-"""The payload of a ring that names nothing: read again."""
+"""The payload of a notification that names no event: read again."""
 
 
 class ChannelReader(ABC):
-    """A place on one channel, taken and left by `async with`. Both happen at once, with no await to be cancelled in.
+    """A place on one channel, taken and left by `async with`. Both happen at once, without an await that could be
+    cancelled.
 
-    `move` is told True when the place is taken and False when it is left. One task at a time may wait here.
-    `patient`: what is missed does little harm, so that a half-open connection may be found late.
+    `move` is called with True when the place is taken and False when it is left. One task at a time may wait here.
+    `patient`: a missed notification does little harm, so that a half-open connection may be found late.
     """
 
     __slots__ = ("_move", "_waiter", "patient")
@@ -29,11 +31,11 @@ class ChannelReader(ABC):
         self._waiter: asyncio.Future[None] | None = None
 
     def take(self) -> None:
-        """Sit down, without `async with`; `leave` is then the caller's duty."""
+        """Take the place without `async with`; the caller must call `leave`."""
         self._move(self, True)
 
     def leave(self) -> None:
-        """Stand up again."""
+        """Leave the channel."""
         self._move(self, False)
 
     async def __aenter__(self) -> Self:
@@ -45,12 +47,12 @@ class ChannelReader(ABC):
     ) -> None:
         self.leave()
 
-    def subscribed(self) -> None:  # noqa: B027 - who hears every message need not know
-        """From now on whatever is published will be heard; what was published before may have been missed."""
+    def subscribed(self) -> None:  # noqa: B027 - a reader of every message need not know
+        """Note that from now on everything published is received; earlier messages may have been missed."""
 
     @abstractmethod
     def received(self, payload: bytes) -> None:
-        """A message came."""
+        """Take a message."""
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -69,7 +71,7 @@ class ChannelReader(ABC):
 
 
 class Listener(ChannelReader):
-    """Keeps only the last ring of its channel, so that a slow listener costs no memory."""
+    """Keeps only the last notification of its channel, so that a slow listener costs no memory."""
 
     __slots__ = ("_payload",)
 
@@ -79,15 +81,16 @@ class Listener(ChannelReader):
 
     @property
     def notified(self) -> bool:
-        """Whether `wait` would answer at once."""
+        """Whether `wait` would return at once."""
         return self._payload is not None
 
     def forget(self) -> None:
-        """What rang is known."""
+        """Drop the last notification: it was handled."""
         self._payload = None
 
     async def wait(self, timeout_s: float) -> bytes | None:
-        """The payload of the last ring since the call before (`RUNG`: read again), or None after `timeout_s`."""
+        """The payload of the last notification since the call before (`NOTIFIED`: read again), or None after
+        `timeout_s`."""
         if self._payload is None:
             await self._sleep(timeout_s)
         payload, self._payload = self._payload, None
@@ -104,7 +107,7 @@ class Listener(ChannelReader):
 class Messages(ChannelReader):
     """Every payload of one channel in order; beyond `limit` unread ones the oldest are dropped.
 
-    What is published while the connection is down is lost: meant for senders that say everything again.
+    Messages published while the connection is down are lost: meant for senders that repeat them.
     """
 
     __slots__ = ("_unread",)
@@ -124,3 +127,71 @@ class Messages(ChannelReader):
     def received(self, payload: bytes) -> None:
         self._unread.append(payload)
         self._wake()
+
+
+class Subscriptions:
+    """Listeners by channel, and the channels that came or went since the last command (`touched`).
+
+    `confirmed`: channels the server confirmed on the present connection and was not seen to drop since. `prefix`:
+    channels that begin so are covered by one pattern, confirmed as a whole or not at all. `impatient`: number of
+    listeners that are not patient.
+    """
+
+    def __init__(self, prefix: bytes | None) -> None:
+        self.prefix = prefix
+        self.prefix_confirmed = False
+        self.impatient = 0
+        self.channels: dict[bytes, set[ChannelReader]] = {}
+        self.confirmed: set[bytes] = set()
+        self.touched: set[bytes] = set()
+        self.changed = asyncio.Event()
+
+    def covered(self, name: bytes) -> bool:
+        """Whether the pattern covers this channel."""
+        return self.prefix is not None and name.startswith(self.prefix)
+
+    def move(self, name: bytes, reader: ChannelReader, joins: bool) -> None:
+        readers = self.channels.get(name)
+        if not reader.patient:
+            self.impatient += 1 if joins else -1
+        if joins:
+            if readers is None:
+                readers = self.channels[name] = set()
+                self._touch(name)
+            readers.add(reader)
+            if name in self.confirmed or (self.prefix_confirmed and self.covered(name)):
+                reader.subscribed()
+        elif readers is not None:
+            readers.discard(reader)
+            if not readers:
+                del self.channels[name]
+                self._touch(name)
+
+    def confirm(self, name: bytes) -> None:
+        """Take the server's confirmation of a channel: its listeners are notified."""
+        self.confirmed.add(name)
+        for reader in self.channels.get(name, ()):
+            reader.subscribed()
+
+    def confirm_prefix(self) -> None:
+        """Take the server's confirmation of the pattern: listeners of all channels that it covers are notified."""
+        self.prefix_confirmed = True
+        for name, readers in self.channels.items():
+            if self.covered(name):
+                for reader in readers:
+                    reader.subscribed()
+
+    def disconnected(self) -> None:
+        """Note that there is no connection."""
+        self.confirmed.clear()
+        self.prefix_confirmed = False
+
+    def begin(self) -> None:
+        """Begin on a new connection, which has no subscriptions yet."""
+        self.disconnected()
+        self.touched = set(self.channels)
+        self.changed.set()
+
+    def _touch(self, name: bytes) -> None:
+        self.touched.add(name)
+        self.changed.set()

@@ -1,7 +1,8 @@
-"""Hears of changes over one pub/sub connection per process. What a bell says is a hint; the log is the truth.
+"""Notifications of changes, over one pub/sub connection per process. A notification is a hint; the log is the truth.
 
-A listener is rung once when its channel is subscribed, and again after every reconnect: whoever reads the log on each
-ring misses nothing. The connection opens when the first listener comes; a bell nobody listens to sends no command.
+A listener is notified once when its channel is subscribed, and again after every reconnect: one that reads the log on
+each notification misses nothing. The connection opens when the first listener comes; without listeners no command is
+sent.
 """
 
 from __future__ import annotations
@@ -19,24 +20,23 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from shared.store.connection.connector import AnyConnection, watch_s
-from shared.store.pubsub.listeners import ChannelReader, Listener, Messages
-from shared.store.pubsub.subscriptions import Subscriptions
+from shared.store.pubsub.listeners import ChannelReader, Listener, Messages, Subscriptions
 from shared.telemetry.causes import FailureLog
 
 REPLY_S: Final = 3.0
-"""How long the server may owe an answer, in silence, before the connection counts as dead."""
+"""Seconds the server may owe a reply, in silence, before the connection counts as dead."""
 
 QUIET_S: Final = 60.0
-"""After so long a silence with listeners one PING looks for a half-open connection."""
+"""Seconds of silence with listeners after which a PING checks for a half-open connection."""
 
 _CHANNELS_A_COMMAND: Final = 1000
 
 Observer = Callable[[str, int], None]
-"""Told of every command sent: its name and how many channels it carries."""
+"""Called for every command sent: its name and how many channels it carries."""
 
 
 class _Session:
-    """The life of one connection: sends what changed, hears what comes, and dies when the server owes an answer."""
+    """The life of one connection: sends what changed, receives messages, and ends when the server owes a reply."""
 
     def __init__(
         self,
@@ -48,9 +48,9 @@ class _Session:
         self._connection = connection
         self._subscriptions = subscriptions
         self._observe = observe
-        self._reply_s, hasty_s, patient_s = patience
+        self._reply_s, impatient_s, patient_s = patience
         longest_s = watch_s(connection) or math.inf
-        self._hasty_s, self._patient_s = min(hasty_s, longest_s), min(patient_s, longest_s)
+        self._impatient_s, self._patient_s = min(impatient_s, longest_s), min(patient_s, longest_s)
         self._clock = asyncio.get_running_loop().time
         self._quiet_since = self._clock()
         self._asked: set[bytes] = set()
@@ -66,7 +66,7 @@ class _Session:
                 pair.create_task(self._write(), name="subscriber-write")
                 pair.create_task(self._read(), name="subscriber-read")
         finally:
-            self._subscriptions.deaf()
+            self._subscriptions.disconnected()
             with contextlib.suppress(Exception):
                 await self._connection.disconnect(nowait=True)
 
@@ -93,7 +93,7 @@ class _Session:
 
     @property
     def _quiet_s(self) -> float:
-        return self._hasty_s if self._subscriptions.hasty else self._patient_s
+        return self._impatient_s if self._subscriptions.impatient else self._patient_s
 
     def _next_check(self) -> float | None:
         if self._owed:
@@ -114,7 +114,7 @@ class _Session:
             async with asyncio.timeout(self._reply_s):
                 await self._connection.send_packed_command(packed, check_health=False)
             if self._observe is not None:
-                self._observe(command, len(some))
+                self._observe(command, 1)
 
     async def _read(self) -> None:
         while True:
@@ -140,9 +140,10 @@ class Subscriber:
     """Any number of channels and listeners over one connection, which reconnects by itself with jitter.
 
     `connect` makes a connection that is not open yet. Channels are full names. `reply_s` and `quiet_s` are for tests.
-    `prefix`: one pattern covers all channels that begin so, instead of two commands for each; then this process hears
-    of them all. `patient_s`: the longest silence while only patient seats are taken; None: `quiet_s`.
-    Listeners of one channel share its subscription; what a turn of the event loop adds or drops leaves in one command.
+    `prefix`: one pattern covers all channels that begin so, instead of two commands for each; then this process
+    receives the messages of them all. `patient_s`: the longest silence while all listeners are patient; None:
+    `quiet_s`. Listeners of one channel share its subscription; changes of one iteration of the event loop leave in one
+    command.
     """
 
     def __init__(
@@ -165,7 +166,7 @@ class Subscriber:
         self._task: asyncio.Task[None] | None = None
 
     async def aclose(self) -> None:
-        """Close the connection; listeners hear nothing more."""
+        """Close the connection; listeners receive nothing more."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -176,11 +177,12 @@ class Subscriber:
         return self._subscriptions.covered(channel.encode())
 
     def receives_now(self, channel: str) -> bool:
-        """Whether what is published there from now on is heard, at no cost, as long as the connection holds."""
+        """Whether messages published there from now on are received, without a command, as long as the connection
+        holds."""
         return self._subscriptions.prefix_confirmed and self.covers(channel)
 
     def listen(self, channel: str, *, patient: bool = False) -> Listener:
-        """A listener, to be entered with `async with`; rung as soon as the channel is subscribed."""
+        """Make a listener, to be entered with `async with`; notified as soon as the channel is subscribed."""
         return Listener(partial(self._move, channel.encode()), patient=patient)
 
     def messages(self, channel: str, *, limit: int = 1000) -> Messages:
@@ -205,7 +207,7 @@ class Subscriber:
             except* (RedisError, OSError) as broke:
                 longer_s = self._pause_after(broke) if self._pause_after else 0.0
             except* Exception as unforeseen:
-                # Nobody else could begin anew: every listener would wait for ever.
+                # No other task would connect again: every listener would wait for ever.
                 self._failures.failed(unforeseen)
             failures = 0 if session is not None and session.answered else failures + 1
             await asyncio.sleep(longer_s)

@@ -11,27 +11,28 @@ from shared.errors import JobUnreadable, StoreRejected
 from shared.job import JOB_ID, JobSnapshot, JobStatus
 from shared.settings import MAX_DEADLINE_SECONDS
 from shared.store.connection import server_errors
-from shared.store.engine.script_calls import ScriptCalls
+from shared.store.engine.calls import Reads, ScriptCalls
+from shared.store.engine.items import JobItem
 from shared.store.keys import Keys
 from shared.store.reading import records
-from shared.store.reading.commands import Reads
 from shared.store.results import JobPage, UnreadableJob
-from shared.yielding import Turns
+from shared.yielding import Yields
 
 DAY_MS: Final = 86_400_000
 SCANNED_MAX: Final = 500
 PAGE_BYTES: Final = 2 << 20
-"""Records, and bytes of them, one call reads at most: a page may be shorter than asked, its cursor goes on."""
+"""Records, and bytes of them, that one call reads at most: a page may be shorter than asked, its cursor goes on."""
 
 PIECE: Final = 100
 CALL_BYTES: Final = 256 * 1024
-"""Records, and bytes of them, one script call reads at most: a longer one would hold the server for everybody."""
+"""Records, and bytes of them, that one script call reads at most: a longer one would block the server for all
+clients."""
 
 FIELDS: Final = (
     "state", "org", "spec", "attempt", "created", "deadline", "started", "ended", "entry", "cancel", "due", "v",
     "outcome", "late",
 )  # fmt: skip
-"""What `list.lua` answers of a record, in this order."""
+"""Fields of a record in the order in which `list.lua` returns them."""
 
 OUTCOME_MAX: Final = 2 * records.BRIEF_FROM
 """Bytes of an outcome that is read whole. Larger ones have a `brief`, but for those that older releases wrote."""
@@ -53,7 +54,7 @@ def _decode(cursor: str) -> tuple[int, str]:
 
 
 class Listing:
-    """Of one store. Methods may raise StoreUnavailable."""
+    """Listings of one store. Methods may raise StoreUnavailable."""
 
     def __init__(self, calls: ScriptCalls, reads: Reads, keys: Keys) -> None:
         self._calls = calls
@@ -70,9 +71,9 @@ class Listing:
             raise ValueError("not a cursor of this listing")
         oldest = today - (MAX_DEADLINE_SECONDS * 1000 // DAY_MS + 8)
         found: list[JobSnapshot | UnreadableJob] = []
-        scanned, size, turns = 0, 0, Turns()
+        scanned, size, yields = 0, 0, Yields()
         while day >= oldest:
-            # Who looks for a few among many reads on ahead.
+            # A search for a few among many reads ahead.
             piece = PIECE if status is not None else min(limit, PIECE)
             async for job_id, row in self._rows(organization_id, day, after, status, piece):
                 scanned += 1
@@ -81,14 +82,14 @@ class Listing:
                     size += sum(len(value) for value in row if value is not None)
                 if len(found) == limit or scanned >= SCANNED_MAX or size >= PAGE_BYTES:
                     return JobPage(found, _encode(day, job_id))
-                await turns.give()
+                await yields.give()
             day, after = day - 1, None
         return JobPage(found, None)
 
     async def _rows(
         self, organization_id: str, day: int, after: str | None, status: JobStatus | None, piece: int
     ) -> AsyncIterator[tuple[str, Sequence[bytes | None] | None]]:
-        """The jobs of a day before the one named, newest first, each with its record or None: not wanted, or gone."""
+        """Jobs of a day before the one named, newest first, each with its record or None: not wanted, or gone."""
         key = self._keys.index(organization_id, day)
         end = int(await self._reads.execute("LLEN", key))
         if after is not None:
@@ -99,7 +100,7 @@ class Listing:
             ids = [raw.decode() for raw in await self._reads.execute("LRANGE", key, start, end - 1)][::-1]
             while ids:
                 replies = await self._calls.run(
-                    "list", [(job_id,) for job_id in ids], status=status or "", bytes_max=CALL_BYTES,
+                    "list", [JobItem(job_id) for job_id in ids], status=status or "", bytes_max=CALL_BYTES,
                     outcome_max=OUTCOME_MAX,
                 )  # fmt: skip
                 for reply in replies:
@@ -119,7 +120,7 @@ def _fields(reply: Sequence[bytes | None]) -> Sequence[bytes | None]:
 
 
 def _job(job_id: str, row: Sequence[bytes | None]) -> JobSnapshot | UnreadableJob:
-    """A job, or that it cannot be read: it must not hide the others."""
+    """A job, or a mark that it cannot be read: it must not hide the others."""
     try:
         record = records.parse(job_id, row)
     except JobUnreadable as error:

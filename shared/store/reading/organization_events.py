@@ -10,7 +10,8 @@ from shared.store.connection.multiplexer import Transport
 from shared.store.keys import Keys
 
 ORGANIZATION_LENGTH: Final = 1000
-"""Events that an organisation's log is trimmed to (`announce.lua`): a log so long may have lost its beginning."""
+"""Number of events that an organisation's log is trimmed to (`announce.lua`): a log of that length may have lost its
+beginning."""
 
 
 class OrganizationEvent(msgspec.Struct, frozen=True):
@@ -49,7 +50,7 @@ class OrganizationLog:
         key = self._keys.organization(organization_id)
         found = await self._transport.execute("XRANGE", key, cursor, "+", "COUNT", ORGANIZATION_LENGTH + 1)
         if cursor == "0-0":
-            # A log so long may have lost its beginning.
+            # A log of that length may have lost its beginning.
             kept, gap = found, len(found) >= ORGANIZATION_LENGTH
         else:
             kept, gap = found[1:], not found or found[0][0].decode() != cursor

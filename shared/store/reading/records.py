@@ -28,13 +28,13 @@ TIME_MAX: Final = 253_402_300_799_999
 """The last ms of the year 9999: later ones are no times."""
 
 SHOWN_MAX: Final = 512
-"""Characters of a damaged record's organisation and state that are told."""
+"""Characters of a damaged record's organisation and state that are shown."""
 
 DAMAGE: Final = (ValueError, TypeError, RecursionError, OverflowError)
-"""What reading a damaged record raises; msgspec's errors and those of UTF-8 are ValueErrors."""
+"""Errors of reading a damaged record; those of msgspec and of UTF-8 are ValueErrors."""
 
 VERSION: Final = 1
-"""Of the records that this release writes and knows; see `lua/include/release.lua`."""
+"""Version of the records that this release writes and knows; see `lua/include/release.lua`."""
 
 _SPEC: Final = msgspec.json.Decoder(JobSpec)
 _OUTCOME: Final = msgspec.json.Decoder(Outcome)
@@ -52,7 +52,7 @@ class PastLease(msgspec.Struct, frozen=True):
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """A record as it stands. `token` is the current or last lease (`d…` while delayed, `p…` while throttled, 0-0 when
+    """A record as it was read. `token` is the current or last lease (`d…` while delayed, `p…` while throttled, 0-0 when
     it ended without one); `last` the last event in the log at the end; `offset` the characters its deltas hold (-1:
     all)."""
 
@@ -75,7 +75,7 @@ def _time(raw: bytes | None) -> int | None:
 
 
 def _check_depth(value: object) -> None:
-    """ValueError for what is nested too deep to be shown."""
+    """Raise ValueError for a value that is nested too deep to be shown."""
     level = [value] if isinstance(value, dict | list) else []
     for _ in range(DEPTH_MAX):
         if not level:
@@ -94,20 +94,24 @@ def _past(raw: bytes | None) -> tuple[PastLease, ...]:
 
 
 def _outcome(raw: bytes | None, late: bytes | None) -> Outcome | None:
-    """A late settle after a forced cancel may tell usage and cost, nothing else (I2)."""
+    """Decode the outcome. A finish after a forced cancel may add usage and cost, nothing else (I2)."""
     if raw is None:
         return None
     outcome = _OUTCOME.decode(raw)
     if late is None:
         return outcome
-    settled = _OUTCOME.decode(late)
+    added = _OUTCOME.decode(late)
     return msgspec.structs.replace(
-        outcome, usage=settled.usage, cost_usd=settled.cost_usd, provider=settled.provider, model=settled.model
+        outcome,
+        usage=added.usage,
+        cost_usd=added.cost_usd,
+        provider=added.provider,
+        model=added.model,
     )
 
 
 def parse(job_id: str, values: Sequence[bytes | None]) -> Record | None:
-    """The record from its `FIELDS`; None when there is none. JobUnreadable when it is corrupt."""
+    """Parse a record from its `FIELDS`; None when there is none. JobUnreadable when it is corrupt."""
     try:
         return _parse(job_id, values)
     except DAMAGE:

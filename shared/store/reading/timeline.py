@@ -89,7 +89,8 @@ def ending(record: Record) -> list[JobEvent]:
 
 
 def gap(record: Record, text: str | None) -> JobEvent:
-    """Says that events were lost to this reader, with what is true now; `text`: what the current lease wrote so far."""
+    """The event for a reader who lost events, with the present state; `text`: the text of the current lease so
+    far."""
     job = record.snapshot
     data: dict[str, Any] = {"jobId": job.id, "status": str(job.status), "attempt": job.attempt}
     if text is not None:

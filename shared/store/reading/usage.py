@@ -1,10 +1,9 @@
-"""What jobs used: the ledger's lines and the sums they are folded into by `lua/include/ledger.lua`.
+"""Usage of jobs: the ledger's lines and the sums they are folded into by `lua/include/ledger.lua`.
 
 A line is `<project> <provider:model> <input> <output> <cached> <nano-USD or -> <estimated 0|1>`, after the organisation
-and, in the ledger, the status and the day; a folded field is
-`<project> <provider:model>` with the packed sums `<jobs> <input> <output> <cached> <nano-USD> <jobs of unknown cost>
-<estimated jobs>`. Sums are exact below 2^53, Lua's integers: 9 million USD, or 9e15 tokens, of one project, model and
-day.
+and, in the ledger, the status and the day; a folded field is `<project> <provider:model>` with the packed sums `<jobs>
+<input> <output> <cached> <nano-USD> <jobs of unknown cost> <estimated jobs>`. Sums are exact below 2^53, Lua's
+integers: 9 million USD, or 9e15 tokens, of one project, model and day.
 """
 
 from __future__ import annotations
@@ -46,12 +45,12 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _bounded(number: int) -> int:
-    """What a provider reports must not spoil the sums of a day."""
+    """Bound a figure that a provider reported: it must not spoil the sums of a day."""
     return number if 0 <= number <= EXACT_MAX else max(0, min(number, EXACT_MAX))
 
 
 def nano_usd(cost_usd: float | None) -> int | None:
-    """A cost in nano-USD; None for what is not known, or no amount."""
+    """Convert a cost to nano-USD; None for an unknown one, or one that is no amount."""
     if cost_usd is None or not 0 <= cost_usd < math.inf:
         return None
     return round(min(cost_usd * NANO, EXACT_MAX))
@@ -63,9 +62,9 @@ def _name(provider: str, model: str | None) -> str:
 
 
 def line(organization_id: str, project_id: str, outcome: Outcome) -> str:
-    """What the ledger is told of a job that ended; empty when it used nothing, or nobody knows what.
+    """The line for the ledger of a job that ended; empty when nothing was used, or the provider is unknown.
 
-    The zero before the input tokens tells that the job was counted as running (`lua/include/ended_lines.lua`)."""
+    The zero before the input tokens says that the job was counted as running (`lua/include/ended_lines.lua`)."""
     used = outcome.usage
     if used is None or not outcome.provider:
         return ""
@@ -79,7 +78,7 @@ def line(organization_id: str, project_id: str, outcome: Outcome) -> str:
 
 
 def _numbers(words: Sequence[bytes]) -> Sequence[int] | None:
-    """What a line adds, in the order of packed sums; `words`: what follows its field. None: it is no line."""
+    """The numbers of a line, in the order of packed sums; `words`: those after its field. None: it is no line."""
     if len(words) != 5 or words[4] not in (b"0", b"1") or any(len(word) > DIGITS_MAX for word in words):
         return None
     *tokens, cost, estimated = words
@@ -90,7 +89,8 @@ def _numbers(words: Sequence[bytes]) -> Sequence[int] | None:
 
 
 def packed_sums(folded: Sequence[bytes]) -> dict[bytes, list[int]]:
-    """The sums of a day's hash, or of a part of it: fields and values in turn. What is no packed sum is left out."""
+    """The sums of a day's hash, or of a part of it: fields and values alternate. Values that are no packed sums are
+    left out."""
     return {
         field: [int(number) for number in packed.split()]
         for field, packed in zip(folded[::2], folded[1::2], strict=True)
@@ -99,7 +99,8 @@ def packed_sums(folded: Sequence[bytes]) -> dict[bytes, list[int]]:
 
 
 def add_lines(sums: dict[bytes, list[int]], lines: Sequence[bytes]) -> None:
-    """Add lines of the ledger, without status, day and organisation. What is no line adds nothing, as in the script."""
+    """Add lines of the ledger, without status, day and organisation. A text that is no line adds nothing, as in the
+    script."""
     for text in lines:
         words = text.split(b" ")
         numbers = _numbers(words[2:])
@@ -116,7 +117,7 @@ def rows_of(day: int, sums: Mapping[bytes, Sequence[int]]) -> list[UsageRow]:
 
 
 def parse_day(day: int, folded: Sequence[bytes], lines: Sequence[bytes]) -> list[UsageRow]:
-    """The rows of one day from its hash (fields and values in turn) and its list."""
+    """The rows of one day from its hash (fields and values alternate) and its list."""
     sums = packed_sums(folded)
     add_lines(sums, lines)
     return rows_of(day, sums)

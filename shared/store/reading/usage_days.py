@@ -1,4 +1,4 @@
-"""Reads what an organisation used, a day at a time: however much it is, in calls that hold nobody up."""
+"""Reads an organisation's usage, a day at a time: however much it is, in calls that block no other client for long."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 from shared.store.connection import server_errors
-from shared.store.engine.script_calls import ScriptCalls
+from shared.store.engine.calls import Reads, ScriptCalls
+from shared.store.engine.items import DayItem
 from shared.store.keys import Keys, encode_id
-from shared.store.reading.commands import Reads
 from shared.store.reading.usage import UsageRow, add_lines, packed_sums, parse_day, rows_of
-from shared.yielding import Turns
+from shared.yielding import Yields
 
 DAYS_PER_CALL: Final = 31
 """Days one script call reads: one or two commands each, and the ledger's lines, at most 255."""
@@ -23,7 +23,7 @@ FIELDS_PER_PIECE: Final = 500
 """The same of a day that has more fields than that. The ledger makes no such day any more (`FIELDS_MAX` there)."""
 
 ROWS_MAX: Final = 1000
-"""Projects and models of such a day that are told apart: those with the most jobs."""
+"""Projects and models of such a day that are listed on their own: those with the most jobs."""
 
 TRIES: Final = 3
 """A day read in pieces is read again when the ledger was folded meanwhile, which moves lines from one half of it to the
@@ -34,7 +34,7 @@ OTHER: Final = b"other"
 
 
 class UsageDays:
-    """Of one store. Methods may raise StoreUnavailable, and StoreRejected where a day is damaged."""
+    """Usage of one store. Methods may raise StoreUnavailable, and StoreRejected where a day is damaged."""
 
     def __init__(self, calls: ScriptCalls, reads: Reads, keys: Keys) -> None:
         self._calls = calls
@@ -44,51 +44,53 @@ class UsageDays:
     async def read(self, organization_id: str, first_day: int, last_day: int) -> AsyncIterator[list[UsageRow]]:
         """The rows of each day that has any, from `first_day` to `last_day` (days since the epoch, Redis's clock); of
         one day by project and model, at most `FIELDS_PER_CALL` and 255."""
-        day, turns = first_day, Turns()
+        day, yields = first_day, Yields()
         while day <= last_day:
             for reply in await self._call(organization_id, range(day, min(day + DAYS_PER_CALL, last_day + 1))):
                 if reply == b"LATER":
                     break
                 if isinstance(reply[0], int):
-                    rows = await self._read_large(organization_id, day, reply[1], turns)
+                    rows = await self._read_large(organization_id, day, reply[1], yields)
                 else:
                     rows = parse_day(day, *reply)
                 if rows:
                     yield rows
                 day += 1
-                await turns.give()
+                await yields.give()
 
     async def _call(self, organization_id: str, days: range) -> Sequence[Any]:
         replies: Sequence[Any] = await self._calls.run(
-            "usage", [(day,) for day in days], organization=encode_id(organization_id), fields_max=FIELDS_PER_CALL
+            "usage", [DayItem(day) for day in days], organization=encode_id(organization_id), fields_max=FIELDS_PER_CALL
         )
         for reply in replies:
             server_errors.check_item(reply)
         return replies
 
-    async def _read_large(self, organization_id: str, day: int, lines: Sequence[bytes], turns: Turns) -> list[UsageRow]:
+    async def _read_large(
+        self, organization_id: str, day: int, lines: Sequence[bytes], yields: Yields
+    ) -> list[UsageRow]:
         sums: dict[bytes, list[int]] = {}
         for _ in range(TRIES):
-            sums = await self._scan(self._keys.usage(organization_id, day), turns)
+            sums = await self._scan(self._keys.usage(organization_id, day), yields)
             (again,) = await self._call(organization_id, range(day, day + 1))
             before, lines = lines, again[1]
             if list(lines[: len(before)]) == list(before):
                 break
         add_lines(sums, lines)
-        return rows_of(day, await _with_others(sums, turns))
+        return rows_of(day, await _with_others(sums, yields))
 
-    async def _scan(self, key: str, turns: Turns) -> dict[bytes, list[int]]:
+    async def _scan(self, key: str, yields: Yields) -> dict[bytes, list[int]]:
         sums: dict[bytes, list[int]] = {}
         cursor = b"0"
         while True:
             cursor, found = await self._reads.execute("HSCAN", key, cursor, "COUNT", FIELDS_PER_PIECE)
             sums |= packed_sums(found)
-            await turns.give()
+            await yields.give()
             if int(cursor) == 0:
                 return sums
 
 
-async def _with_others(sums: dict[bytes, list[int]], turns: Turns) -> dict[bytes, list[int]]:
+async def _with_others(sums: dict[bytes, list[int]], yields: Yields) -> dict[bytes, list[int]]:
     kept = dict(heapq.nlargest(ROWS_MAX, sums.items(), key=lambda item: item[1][0]))
     for field, numbers in sums.items():
         if field in kept:
@@ -96,5 +98,5 @@ async def _with_others(sums: dict[bytes, list[int]], turns: Turns) -> dict[bytes
         total = kept.setdefault(OTHER + field[field.index(b" ") :], [0] * len(numbers))
         for i, number in enumerate(numbers):
             total[i] += number
-        await turns.give()
+        await yields.give()
     return kept

@@ -1,1 +1,1 @@
-"""Failed calls: what each of them means for the job and for the gate."""
+"""Failed calls and their meaning for the job and the gate."""

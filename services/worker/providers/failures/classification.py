@@ -1,10 +1,10 @@
-"""What every failed call to a provider means: one pure function, no vendor, no I/O.
+"""Meaning of every failed call to a provider: one pure function, no vendor, no I/O.
 
-The adapters fill a `CallFailure` with what they saw, `classify` says what becomes of the job. The whole table stands in
+The adapters fill in a `CallFailure`, `classify` decides how the job goes on. The whole table is in
 docs/provider-failures.md, made by `failures_page.py` from this code.
 
-Sources: OpenAI "Error codes" and Anthropic "Claude API errors" (their API references, November 2026), and what the
-SDKs raise for each fault, tried against real servers.
+Sources: OpenAI "Error codes" and Anthropic "Claude API errors" (their API references, November 2026), and the
+exceptions of the SDKs for each fault, tried against real servers.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Final
 import msgspec
 
 from services.worker.providers import Action, ProviderError
+from services.worker.providers.failures.error_bodies import squash
 from services.worker.providers.failures.message_hints import HINT_CHARACTERS, Hint, hint_in
 from services.worker.providers.failures.retry_after import seconds_in
-from services.worker.providers.replies.finish_reasons import squash
 from shared.job import JobError
 
 __all__ = [
@@ -25,17 +25,17 @@ __all__ = [
 ]  # fmt: skip
 
 RETRY_AFTER_CAP_S: Final = 3600.0
-"""A provider's wish is honoured up to an hour; beyond that its answer is taken for a mistake."""
+"""Longest retry-after in s that is honoured: an hour; a longer one is taken for a mistake."""
 
 
 class Fault(StrEnum):
-    """What went wrong when no HTTP status says it."""
+    """Faults of a call that no HTTP status describes."""
 
     UNREACHABLE = "unreachable"  # no connection came about: refused, no such host, TLS
     DROPPED = "dropped"  # the connection broke, before the answer or inside it
     TIMEOUT = "timeout"  # nothing came for too long
     TRUNCATED = "truncated"  # the stream ended in good order, but before its end
-    MALFORMED = "malformed"  # a piece of the stream is not what the API speaks
+    MALFORMED = "malformed"  # a piece of the stream does not follow the API
     REPORTED = "reported"  # the provider reported an error inside a stream that began with 200
     REFUSED = "refused"  # the model or a filter withheld the answer
     EMPTY = "empty"  # a complete answer without text
@@ -48,9 +48,9 @@ class CallFailure(msgspec.Struct, frozen=True, kw_only=True):
     """A failed call as the adapter saw it. Nothing in it is text of the provider, the prompt or the answer.
 
     `status`: of an answer that was an error; None for faults, also for errors inside a stream that began with 200.
-    `kind`, `code`: the `type` and `code` of the error's body. `hint`: what its message gives away. `retry_after`,
-    `retry_after_ms`, `date`: the headers of these names, as they came. `told`: the time to wait that its body tells;
-    `reset`: what headers say of the limit that is used up.
+    `kind`, `code`: the `type` and `code` of the error's body. `hint`: see `Hint`. `retry_after`,
+    `retry_after_ms`, `date`: the headers of these names, as they came. `body_wait`: the time to wait in its body;
+    `reset`: the time in its headers at which a used-up limit is reset.
     """
 
     status: int | None = None
@@ -60,7 +60,7 @@ class CallFailure(msgspec.Struct, frozen=True, kw_only=True):
     hint: Hint | None = None
     retry_after: str | None = None
     retry_after_ms: str | None = None
-    told: str | None = None
+    body_wait: str | None = None
     reset: str | None = None
     date: str | None = None
 
@@ -112,10 +112,10 @@ _BY_VAGUE_HINT: Final = {
     Hint.KEY: _KEY, Hint.ACCOUNT: _FORBIDDEN, Hint.REGION: _FORBIDDEN, Hint.MODEL: _NOT_FOUND, Hint.FILTERED: _FILTERED,
 }  # fmt: skip
 _VAGUE_STATUSES: Final = frozenset({400, 403, 404, 422})
-"""What is said to be wrong with the request, and may be wrong with us."""
+"""Types that blame the request, although the fault may be ours."""
 
 _CODES: Final = {
-    # What a body says about itself is more exact than its status: out of credit is a 429 at one, a 400 at the other.
+    # The body is more exact than the status: out of credit is a 429 at one provider, a 400 at another.
     **dict.fromkeys(
         (
             "insufficient_quota", "billing_error", "billing_hard_limit_reached", "billing_not_active",
@@ -190,11 +190,11 @@ _BY_STATUS: Final = {
 
 
 _ANSWERED: Final = (_EMPTY, _LIMITED, _OVER_LIMIT, _TOOL)
-"""The request's own doing, and enough of them would close the gate for everybody else's."""
+"""Failures that the request itself caused: a few of them would block the gate for all other jobs."""
 
 
 def classify(failure: CallFailure) -> ProviderError:
-    """What becomes of the job: the action, the error to show, and how long the provider wants us to stay away.
+    """Decide how the job goes on: the action, the error to show, and the provider's retry-after in s.
 
     Never raises. `retry_after_s` is None or above 0 up to RETRY_AFTER_CAP_S, and always None for FALLBACK and FAIL.
     """
@@ -212,7 +212,7 @@ def _judge(failure: CallFailure) -> _Verdict:
 
 
 def _by_words(failure: CallFailure) -> _Verdict | None:
-    """What a body says of itself is more exact than its status."""
+    """Find the verdict; the body is more exact than the status."""
     if failure.hint in _BY_HINT:
         return _BY_HINT[failure.hint]
     for said in (failure.code, failure.kind):
@@ -228,22 +228,22 @@ def _by_status(failure: CallFailure) -> _Verdict:
         return _BY_KIND_IN_A_STREAM.get(failure.kind or failure.code or "", _REPORTED)
     if failure.status in _BY_STATUS:
         return _BY_STATUS[failure.status]
-    # A 3xx was followed as far as it led: what is left of it is the address's fault, like a 404. A 4xx that is in no
+    # A 3xx was followed as far as it led: one that is left is the address's fault, like a 404. A 4xx that is in no
     # standard speaks of the server (498: no capacity, 499: it gave up, 424 and 425: something behind it), whatever its
-    # class says: nobody is blamed for a request that another provider may well answer.
+    # class says: the request is not blamed, because another provider may well answer it.
     return _NOT_FOUND if failure.status < 400 else _UNAVAILABLE
 
 
 def retry_after_s(failure: CallFailure) -> float | None:
-    """The provider's wish in s, above 0 up to RETRY_AFTER_CAP_S; None when it has none or it cannot be read.
+    """The provider's retry-after in s, above 0 up to RETRY_AFTER_CAP_S; None when there is none or it cannot be read.
 
-    `retry-after-ms` wins, then `retry-after`, then what the body tells; the resets of limits, which come with every
-    answer, count for a 429 alone. A date counts from the answer's own `date`: the two clocks need not agree. "At once"
-    is no wish: believed, it would turn back-off into a tight loop.
+    `retry-after-ms` wins, then `retry-after`, then the time in the body; the resets of limits, which come with every
+    answer, count for a 429 alone. A date counts from the answer's own `date`: the two clocks need not agree. A time of
+    0 counts as none: it would turn back-off into a tight loop.
     """
     reset = failure.reset if failure.status == 429 else None
-    subscriptions = ((failure.retry_after_ms, 1000.0), (failure.retry_after, 1.0), (failure.told, 1.0), (reset, 1.0))
-    for text, unit in subscriptions:
+    waits = ((failure.retry_after_ms, 1000.0), (failure.retry_after, 1.0), (failure.body_wait, 1.0), (reset, 1.0))
+    for text, unit in waits:
         seconds = seconds_in(text, failure.date)
         if seconds is not None:
             return min(seconds / unit, RETRY_AFTER_CAP_S) if seconds > 0 else None

@@ -1,4 +1,4 @@
-"""Finds the error in a body, whatever its shape. Pure.
+"""Finds the error in a body of any shape. Pure.
 
 Shapes: `{"error": {…}}` (OpenAI, Anthropic), `{"error": "…", "error_type": "…"}` (TGI, Ollama), `[{"error": {…}}]`
 (Gemini), `{"errors": […]}` (Cloudflare), `{"detail": …}` (FastAPI: vLLM, LiteLLM, Mistral), `{"message": …}` (Cohere,
@@ -8,12 +8,13 @@ Bedrock), `{"response": {"error": {…}}}` (OpenAI's Responses), `{"code": …, 
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import msgspec
 
 _DEPTH: Final = 6
-_LOOKED_AT: Final = 20
+_ITEMS_MAX: Final = 20
 _WRAPPERS: Final = ("error", "errors", "response", "detail", "base_resp", "fault")
 _MESSAGES: Final = (
     "message", "msg", "error_message", "status_msg", "faultstring", "detail", "description", "title", "error", "errors",
@@ -21,9 +22,11 @@ _MESSAGES: Final = (
 _KINDS: Final = ("type", "error_type", "status", "__type")
 _CODES: Final = ("error_code", "code")
 
+_NO_WORD: Final = re.compile(r"[\W_]+")
 
-class Told(msgspec.Struct, frozen=True):
-    """What an error says of itself, empty where it does not. `delay`: the time to wait in its details."""
+
+class ErrorFields(msgspec.Struct, frozen=True):
+    """Type, code and message of an error, empty where there is none. `delay`: the time to wait in its details."""
 
     kind: str = ""
     code: str = ""
@@ -31,8 +34,8 @@ class Told(msgspec.Struct, frozen=True):
     delay: str = ""
 
 
-def error_in(body: Any) -> Told:
-    """The error in the bytes of a body, or in what was read of them. Never raises."""
+def error_in(body: Any) -> ErrorFields:
+    """The error in the bytes of a body, or in those that were read. Never raises."""
     if isinstance(body, bytes):
         try:
             body = msgspec.json.decode(body)
@@ -41,33 +44,35 @@ def error_in(body: Any) -> Told:
     return _found(body, _DEPTH)
 
 
-def _found(body: Any, depth: int) -> Told:
+def _found(body: Any, depth: int) -> ErrorFields:
     if isinstance(body, str):
-        return Told(message=body)
+        return ErrorFields(message=body)
     if isinstance(body, list) and depth:
-        return next((told for one in body[:_LOOKED_AT] if (told := _found(one, depth - 1)) != Told()), Told())
+        return next(
+            (fields for one in body[:_ITEMS_MAX] if (fields := _found(one, depth - 1)) != ErrorFields()), ErrorFields()
+        )
     if not isinstance(body, dict) or not depth:
-        return Told()
-    told = _of(body)
+        return ErrorFields()
+    fields = _of(body)
     for name in _WRAPPERS:
         inner = body.get(name)
-        if isinstance(inner, dict | list) and (found := _found(inner, depth - 1)) != Told():
-            return Told(
-                kind=found.kind or told.kind, code=found.code or told.code,
-                message=found.message or told.message, delay=found.delay or told.delay,
+        if isinstance(inner, dict | list) and (found := _found(inner, depth - 1)) != ErrorFields():
+            return ErrorFields(
+                kind=found.kind or fields.kind, code=found.code or fields.code,
+                message=found.message or fields.message, delay=found.delay or fields.delay,
             )  # fmt: skip
-    return told
+    return fields
 
 
-def _of(error: dict[str, Any]) -> Told:
-    """What an object says itself, and in its `details`."""
+def _of(error: dict[str, Any]) -> ErrorFields:
+    """Fields of an error object, and those of its `details`."""
     code, delay = _first(error, _CODES), ""
     details = error.get("details")
-    for detail in details[:_LOOKED_AT] if isinstance(details, list) else [details]:
+    for detail in details[:_ITEMS_MAX] if isinstance(details, list) else [details]:
         if isinstance(detail, dict):
             code = _first(detail, ("error_code", "reason")) or code
             delay = _first(detail, ("retryDelay", "retry_delay")) or delay
-    return Told(kind=_first(error, _KINDS), code=code, message=_first(error, _MESSAGES), delay=delay)
+    return ErrorFields(kind=_first(error, _KINDS), code=code, message=_first(error, _MESSAGES), delay=delay)
 
 
 def _first(error: dict[str, Any], names: tuple[str, ...]) -> str:
@@ -77,3 +82,8 @@ def _first(error: dict[str, Any], names: tuple[str, ...]) -> str:
         if (isinstance(value, str) and value) or type(value) is int:
             return str(value)
     return ""
+
+
+def squash(word: str) -> str:
+    """A word as tables of errors and finish reasons have it: lower case, without separators."""
+    return _NO_WORD.sub("", word.lower())

@@ -1,4 +1,4 @@
-"""What only the message of an error says. The last resort: messages may be reworded at any time. Pure."""
+"""Reads the messages of errors: the last resort, because they may be reworded at any time. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 
 class Hint(StrEnum):
-    """What a message gives away."""
+    """Meaning of a message."""
 
     CREDIT = "credit"  # Anthropic answers an empty account, and one at a limit of its owner, with a plain 400
     TOO_LONG = "too_long"  # and a prompt beyond the context as well
@@ -16,13 +16,13 @@ class Hint(StrEnum):
     KEY = "key"  # Gemini answers a key that it does not know with a 400, others with a 403 or a 404
     REGION = "region"  # and a server in a country that it does not serve
     ACCOUNT = "account"  # Anthropic answers an organisation that it has disabled with a 400
-    FILTERED = "filtered"  # DeepSeek, Zhipu and Anthropic answer what they filter with a 400, OpenRouter with a 403
+    FILTERED = "filtered"  # DeepSeek, Zhipu and Anthropic answer filtered prompts with a 400, OpenRouter with a 403
     MODEL = "model"  # DeepSeek, Mistral and OpenRouter answer a model that they do not have with a 400
 
 
 HINT_CHARACTERS: Final = 200
-"""What a provider has to say stands first. What comes later may be quoted from the prompt, which must not get its
-author's words taken for an empty account."""
+"""Characters of a message that are read. The provider's own words come first; later ones may be quoted from the prompt,
+whose author's words must not be taken for an empty account."""
 
 _KEY_NOUN: Final = (
     r"\b(?:(?:x-)?api[ _-]?(?:key|token|secret)|access[ _-]?(?:key|token)|auth(?:entication|ori[sz]ation)?(?:[ _-]"

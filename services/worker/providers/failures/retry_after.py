@@ -1,4 +1,4 @@
-"""How long a provider wants to be left alone, in each of the ways in which they say it. Pure.
+"""Reads the retry-after of a provider, in each of its forms. Pure.
 
 Sources: RFC 9110 (Retry-After); OpenAI "Rate limits" (`x-ratelimit-reset-*: 6m0s`, `retry-after-ms`, "Please try again
 in 20s"); Google `google.rpc.RetryInfo` (`retryDelay: "34.07s"`); Groq "Rate limits" (`2m59.56s`); OpenRouter "Limits"
@@ -15,10 +15,10 @@ from datetime import UTC, datetime
 from typing import Final
 
 MESSAGE_CHARACTERS: Final = 2_000
-"""Of a message, in which a time to wait is looked for."""
+"""Characters of a message that are searched for a time to wait."""
 
 RETRY_AFTER_CHARACTERS: Final = 64
-"""Of one time; a longer text is none."""
+"""Characters of one time; a longer text is none."""
 
 _UNITS_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 _PIECE: Final = r"(\d{1,9}(?:\.\d{1,9})?) ?(milliseconds?|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|h|days?|d) ?"
@@ -57,7 +57,7 @@ def seconds_in_message(message: object) -> str | None:
 
 
 def reset_in(headers: Mapping[str, str], date: str | None) -> str | None:
-    """When what is used up of the limits is there again, by the latest of their headers; None when none says so."""
+    """Time at which all used-up limits are reset, from the latest of their headers; None when no header says so."""
     waits = []
     for name, value in headers.items():
         matched = _RESETS.match(name.lower())
@@ -68,7 +68,7 @@ def reset_in(headers: Mapping[str, str], date: str | None) -> str | None:
 
 
 def _left(headers: Mapping[str, str], name: str) -> bool:
-    """Whether something is left of the limit whose reset this header tells."""
+    """Whether something is left of the limit whose reset is in this header."""
     left = headers.get(name.replace("reset", "remaining"))
     try:
         return left is not None and float(left) > 0

@@ -1,6 +1,6 @@
-"""Bounds on what a server may make us read, whichever transport is below: of an error the first bytes, soon.
+"""Bounds on the bytes that a server makes us read, whichever transport is below: of an error the first ones, soon.
 
-What is read of an answer is bounded in answers.py, its head and its trailers in connection.py.
+The body of an answer is bounded in `stream_reader.py`, its head and its trailers in `connection.py`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ ERROR_BYTES: Final = 65_536
 """An error is some hundred bytes of JSON; of more the beginning is kept, which is then no JSON and says nothing."""
 
 ERROR_SECONDS: Final = 5.0
-"""How long the body of an error may take. Its status and headers are there, and say what becomes of the job."""
+"""Time for the body of an error, in s. Its status and headers are there, and decide how the job goes on."""
 
 _OF_THE_WIRE: Final = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 
 
 class BoundedTransport(httpx2.AsyncBaseTransport):
-    """Hands on what `inner` brings: answers as streams, errors with what could be read of their body."""
+    """Passes on the answers of `inner`: good ones as streams, errors with the part of their body that came in time."""
 
     def __init__(self, inner: httpx2.AsyncBaseTransport) -> None:
         self._inner = inner
@@ -49,7 +49,7 @@ class BoundedTransport(httpx2.AsyncBaseTransport):
 
 
 async def _beginning(response: httpx2.Response) -> bytes:
-    """What comes of a body within the bounds, however it ends."""
+    """The part of a body that comes within the bounds, however it ends."""
     body = b""
     with suppress(TimeoutError, httpx2.HTTPError):
         async with asyncio.timeout(ERROR_SECONDS), aclosing(response.aiter_bytes()) as pieces:

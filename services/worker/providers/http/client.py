@@ -1,7 +1,7 @@
-"""What both adapters need of HTTP: one client, and errors of transport and bodies as faults.
+"""Builds the HTTP client of both adapters, and describes errors of transport and bodies as faults.
 
-The SDKs sign, address and check the calls; the streams are read in answers.py. Their own readers build a pydantic model
-for each chunk: 260 us (openai 3.54) and 70 us (anthropic 2.12) of CPU per token, against 4 us here.
+The SDKs sign, address and check the calls; the streams are read in `stream_reader.py`. Their own readers build a
+pydantic model for each chunk: 260 us (openai 3.54) and 70 us (anthropic 2.12) of CPU per token, against 4 us here.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from shared.job import ParameterValue
 
 _STATUSES: Final = frozenset(map(str, range(400, 600)))
 _BUSY: Final = frozenset({None, 429, 503, 529})
-"""Statuses whose message may tell how long to wait."""
+"""Statuses whose message may name a time to wait."""
 
 _LOGGERS: Final = ("openai", "anthropic", "httpx2", "httpcore2")
 
 
 class Brief(Protocol):
-    """What the parameters of a job say to a model; the user's prompt is not part of it."""
+    """Instructions and limit that follow from a job's parameters; the user's prompt is not part of them."""
 
     @property
     def system(self) -> str:
-        """The instructions; empty for none."""
+        """Instructions for the model; empty for none."""
 
     @property
     def max_tokens(self) -> int | None:
@@ -48,12 +48,12 @@ class Briefing(Protocol):
 
 
 def new_http_client(access: Access) -> httpx2.AsyncClient:
-    """One pool for a provider and process. The environment's proxies and certificates are not looked at.
+    """One pool for a provider and process. The environment's proxies and certificates are ignored.
 
-    A proxy that somebody set for a browser would see every prompt; one that is wanted is named. The number of
+    A proxy meant for a browser would see every prompt; set PROVIDER_PROXY to use one. The number of
     connections has no bound of its own: the worker's slots are the bound.
     """
-    # The libraries log requests with their bodies at DEBUG, and URLs at INFO: nothing of it is ever ours to log.
+    # The libraries log requests with their bodies at DEBUG, and URLs at INFO: neither may be in our logs.
     for name in _LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
     transport: httpx2.AsyncBaseTransport = StreamTransport()
@@ -71,7 +71,7 @@ def new_http_client(access: Access) -> httpx2.AsyncClient:
 
 
 def fault_of(error: BaseException | None) -> Fault:
-    """What a transport error is. An error of another kind counts as a broken connection."""
+    """The fault of a transport error. An error of another kind counts as a broken connection."""
     if isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError, httpx2.UnsupportedProtocol)):
         return Fault.UNREACHABLE
     if isinstance(error, httpx2.TimeoutException):
@@ -84,23 +84,23 @@ def fault_of(error: BaseException | None) -> Fault:
 def reported(error: Any, *, status: int | None = None, headers: Mapping[str, str] | None = None) -> CallFailure:
     """The failure that a body, or the `error` in it, describes; `status` None: it came inside a stream.
 
-    `error`: the bytes, or what was read of them, in any shape (`error_in`). Reads type, code and headers; of the
-    message only what `hint_in` finds and a time to wait, for messages quote prompts.
+    `error`: the bytes, or those that were read, in any shape (`error_in`). Reads type, code and headers; of the
+    message only a hint (`hint_in`) and a time to wait, because messages quote prompts.
     """
-    told, headers = error_in(error), headers or {}
-    code = told.code
+    fields, headers = error_in(error), headers or {}
+    code = fields.code
     if status is None and code in _STATUSES:
         status = int(code)  # vLLM (a number) and LiteLLM (a text) put the status there that was too late
     date = headers.get("date") or email.utils.formatdate(usegmt=True)
     return CallFailure(
         status=status,
         fault=Fault.REPORTED if status is None else None,
-        kind=told.kind or None,
+        kind=fields.kind or None,
         code=code or None,
-        hint=hint_in(told.message),
+        hint=hint_in(fields.message),
         retry_after=headers.get("retry-after"),
         retry_after_ms=headers.get("retry-after-ms") or headers.get("x-ms-retry-after-ms"),
-        told=told.delay or (seconds_in_message(told.message) if status in _BUSY else None),
+        body_wait=fields.delay or (seconds_in_message(fields.message) if status in _BUSY else None),
         reset=reset_in(headers, date) if status == 429 else None,
         date=date,
     )

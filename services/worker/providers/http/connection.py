@@ -10,10 +10,10 @@ import httptools
 import httpx2
 
 MAX_HEAD_BYTES: Final = 65_536
-"""Of the head; and of whatever else comes without a byte of body, such as the trailers after it."""
+"""Most bytes of the head, and of all else that comes without a byte of body, such as the trailers after it."""
 
 HIGH_WATER_BYTES: Final = 262_144
-"""Beyond so much unread body the socket is not read: a slow consumer slows its own stream down."""
+"""Bytes of unread body from which on the socket is not read: a slow consumer slows its own stream down."""
 
 
 class Connection(asyncio.Protocol):
@@ -117,7 +117,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(message)
 
     def abort(self) -> None:
-        """Close the socket now, whatever is under way."""
+        """Close the socket now, also within an exchange."""
         self._transport.abort()
 
     async def head(self, timeout_s: float | None) -> None:
@@ -126,7 +126,7 @@ class Connection(asyncio.Protocol):
             await self._wait(timeout_s)
 
     async def read(self, timeout_s: float | None) -> bytes:
-        """What has come of the body, empty at its end. httpx2.TransportError."""
+        """The next bytes of the body, empty at its end. httpx2.TransportError."""
         while not self._chunks:
             if self.complete:
                 return b""
@@ -153,7 +153,7 @@ class Connection(asyncio.Protocol):
             self._waiter = None
 
     def _look(self) -> None:
-        # One timer of an exchange looks again when it must, instead of one for each token.
+        # One timer per exchange, set again when it fires, instead of one for each token.
         self._timer = None
         if self._waiter is None or self._waiter.done():
             return

@@ -1,7 +1,7 @@
 """HTTP/1.1 for streams of small pieces, as a transport of httpx2: asyncio's own sockets and a parser in C.
 
 A token is one read of a socket. httpx2's own transport spends 115 us of CPU on a read (locks, cancel scopes, a parser
-in Python), this one 30 us, most of it asyncio's. It does what the two SDKs need and no more: requests whose body is in
+in Python), this one 30 us, most of it asyncio's. It does only what the two SDKs need: requests whose body is in
 memory, no proxies, no HTTP/2, no upgrade.
 """
 
@@ -18,7 +18,7 @@ import httpx2
 from services.worker.providers.http.connection import Connection
 
 IDLE_SECONDS: Final = 30.0
-"""How long a connection waits for its next call; servers that close earlier are noticed when they do."""
+"""Time for which a connection waits for its next call, in s; servers that close earlier are noticed when they do."""
 
 MAX_IDLE: Final = 100
 
@@ -43,7 +43,7 @@ class _Body(httpx2.AsyncByteStream):
 class StreamTransport(httpx2.AsyncBaseTransport):
     """A pool of connections to any number of servers, to be used inside one event loop.
 
-    `tls`: whom to trust; by default the certificates of the system, whatever the environment says.
+    `tls`: the trusted certificates; by default those of the system, regardless of the environment.
     """
 
     def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
@@ -121,7 +121,7 @@ class StreamTransport(httpx2.AsyncBaseTransport):
             connection.abort()
         self._open.clear()
         self._idle.clear()
-        # The sockets themselves close in the next turn of the loop, which may be its last.
+        # The sockets themselves close in the next iteration of the loop, which may be its last.
         await asyncio.sleep(0)
 
 

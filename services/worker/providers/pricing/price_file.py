@@ -1,7 +1,7 @@
-"""Prices that the operator gives in a file (PRICES): for what no vendor's list has, and instead of what it says.
+"""Prices that the operator gives in a file (PRICES): for models in no vendor's list, and instead of its prices.
 
 A mapping, in JSON or TOML, from `provider:model` to `input`, `output` and, where it differs from `input`, `cached`:
-USD per million tokens. `groq:*` and `openrouter:meta-llama/*` stand for every name that begins so; the most exact one
+USD per million tokens. `groq:*` and `openrouter:meta-llama/*` match every name that begins so; the most exact one
 counts.
 """
 
@@ -21,7 +21,7 @@ from shared.errors import SettingsInvalid
 from shared.job import Usage
 
 FILE_MAX: Final = 1 << 20
-"""Bytes: some ten thousand prices."""
+"""Most bytes of a file: some ten thousand prices."""
 
 _NANO_PER_TOKEN: Final = 1_000
 """Nano-USD a token in a USD per million tokens."""
@@ -55,7 +55,7 @@ class OwnPrices:
         self.replace(prices or {})
 
     def replace(self, prices: Mapping[str, Price]) -> None:
-        """These count from now on, and no others."""
+        """Use these prices from now on, and no others."""
         self._exact = {name: price for name, price in prices.items() if not name.endswith("*")}
         beginnings = [(name[:-1], price) for name, price in prices.items() if name.endswith("*")]
         self._beginnings = sorted(beginnings, key=lambda pair: -len(pair[0]))
@@ -69,7 +69,7 @@ class OwnPrices:
 
 
 def read_prices(path: str) -> dict[str, Price]:
-    """The prices in a file; none without one. SettingsInvalid with one line that says what is wrong and where."""
+    """The prices in a file; none without one. SettingsInvalid with one line that names the fault and its place."""
     if not path:
         return {}
     try:
@@ -93,11 +93,11 @@ def _content(path: str) -> str:
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """TOML refuses a name that stands there twice, JSON takes the last of them: of two prices one is a slip."""
+    """Refuse a name that is there twice, as TOML does; JSON would take the last, and one of two prices is a slip."""
     found = dict(pairs)
     if len(found) < len(pairs):
         twice = next(name for place, (name, _) in enumerate(pairs) if name in dict(pairs[:place]))
-        raise ValueError(f"{twice[:100]!r} stands there twice")
+        raise ValueError(f"{twice[:100]!r} is there twice: remove one")
     return found
 
 
@@ -122,7 +122,7 @@ def _prices(named: Mapping[str, object]) -> dict[str, Price]:
         shown = repr(name[:100])
         provider, colon, model = name.partition(":")
         if not (provider and colon and model) or "*" in name[:-1] or not name.isprintable() or " " in name:
-            raise ValueError(f"{shown} is not a `provider:model`, nor the beginning of one and a `*`")
+            raise ValueError(f"{shown} is not a `provider:model`, nor the beginning of one and a `*`, such as `groq:*`")
         try:
             found[name] = msgspec.convert(given, Price)
         except msgspec.ValidationError as error:

@@ -1,4 +1,4 @@
-"""What a call cost: by the operator's own prices (`price_file.py`), else by the vendors' price lists as genai-prices
+"""Prices calls: by the operator's own prices (`price_file.py`), else by the vendors' price lists as genai-prices
 ships them. Offline: its updates stay off."""
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from shared.chain import DEFAULT_MODELS
 from shared.job import NANO, Usage
 
 _PUBLIC_NAME: Final = re.compile(r".*\.[a-z]{2,}\Z", re.IGNORECASE)
-"""No address in numbers and no name of one's own network: those are in no price list."""
+"""Public host names: addresses in numbers and names in a private network are in no price list."""
 
 
 @cache
 def _library() -> Any:
-    # Here and not above: a worker that runs the demo alone does not pay for it.
+    # Imported here: a worker that runs the demo alone need not load it.
     import genai_prices  # noqa: PLC0415 - see the comment
 
     return genai_prices
@@ -41,7 +41,7 @@ def known_list(name: str) -> str | None:
 
 
 def _list_at(url: str) -> str | None:
-    """The list of the vendor whose address it is. Azure's is none: its models have names that customers gave them."""
+    """The list of the vendor at this address. None for Azure: its models have names that customers gave them."""
     if not _PUBLIC_NAME.match(urlsplit(url).hostname or ""):
         return None
     try:
@@ -52,7 +52,7 @@ def _list_at(url: str) -> str | None:
 
 
 def price_list(access: Access, base_url: str, dialect: Dialect) -> str | None:
-    """Whose price list holds at this address; None: nobody's. Reads the lists now: see `load_prices`."""
+    """Name of the price list that holds at this address; None: no list does. Reads the lists now: see `load_prices`."""
     if access.priced is False:
         return None
     if isinstance(access.priced, str):
@@ -66,7 +66,7 @@ def price_list(access: Access, base_url: str, dialect: Dialect) -> str | None:
 
 
 def cost_of(access: Access, dialect: Dialect, vendor: str | None, model: str, usage: Usage) -> int | None:
-    """What a call cost in nano-USD; None when no price is known. `vendor`: as `price_list` answered."""
+    """Cost of a call in nano-USD; None when no price is known. `vendor`: as `price_list` returned it."""
     own = access.prices.cost(f"{access.name or dialect}:{model}", usage) if access.prices is not None else None
     if own is not None or vendor is None:
         return own
@@ -74,7 +74,7 @@ def cost_of(access: Access, dialect: Dialect, vendor: str | None, model: str, us
 
 
 def _of_the_cache(usage: Usage) -> dict[str, int]:
-    """Input tokens that the prompt cache had or got. What does not add up is cut: it would have no price at all."""
+    """Input tokens read from the prompt cache or written to it. Counts that do not add up are cut."""
     cached = min(usage.cached_tokens, usage.input_tokens)
     if not isinstance(usage, BilledUsage) or not usage.cache_write_tokens:
         return {"cache_read_tokens": cached}
@@ -90,7 +90,7 @@ def cost_nano_usd(provider: str, model: str, usage: Usage) -> int | None:
     """The cost of these tokens in nano-USD (1e-9 USD), half a unit rounded up; None when no price is known.
 
     `provider` as genai-prices names it (`openai`, `groq`); dated model names count as their model. Tokens that
-    were read from the prompt cache, or written to it (`BilledUsage`), cost what the vendor takes for those. Prices
+    were read from the prompt cache, or written to it (`BilledUsage`), cost the vendor's price for those. Prices
     change: this is the list of the installed version, on today's date.
     """
     library = _library()

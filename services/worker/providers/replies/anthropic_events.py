@@ -1,7 +1,7 @@
 """Reads messages, streamed or whole, as Anthropic and the servers that speak like it write them.
 
-Only what must be there has a type: a field that is not what it should be costs itself, not the answer. Source:
-Anthropic "Streaming messages" (API reference). A ping says that the connection lives, not that the model does.
+Only required fields have a type: any other field with an unexpected value is ignored, the answer is kept. Source:
+Anthropic "Streaming messages" (API reference). A ping shows that the connection lives, not that the model does.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _THOUGHTS: Final = ("thinking", "redacted_thinking", "thinking_delta", "signatur
 
 
 class MessageReply(Reply):
-    """What has come of one message."""
+    """Content of one message so far."""
 
     def take(self, data: bytes) -> str:
         """See `Reply`."""
@@ -55,7 +55,7 @@ class MessageReply(Reply):
                 raise classify(CallFailure(fault=Fault.MALFORMED))
             return self._block(event.delta)
         if kind == "error" or (kind is None and (event.error or event.errors or event.detail or event.message)):
-            # The status was 200 long before: only the type says what it is.
+            # The status was 200 long before: only the type names the error.
             raise classify(reported(data))
         if kind == "content_block_start":
             return self._block(object_in(event.content_block))
@@ -66,7 +66,7 @@ class MessageReply(Reply):
             self._end(object_in(event.delta).get("stop_reason"))
         elif kind == "message":
             return self._whole(event)
-        # The API may add events at any time ("Versioning"): what has another name is not ours to read.
+        # The API may add events at any time ("Versioning"): those with other names are skipped.
         self.done = self.done or kind == "message_stop"
         return ""
 
@@ -87,18 +87,18 @@ class MessageReply(Reply):
         self.done = True
         return text
 
-    def _count(self, told: Any) -> None:
-        # Counts are cumulative, but servers leave out or zero what they told before; input_tokens leaves out what the
-        # cache was read or written for.
-        if not isinstance(told, dict):
+    def _count(self, usage: Any) -> None:
+        # Counts are cumulative, but servers leave out or zero earlier ones; input_tokens leaves out the tokens
+        # that were read from the cache or written to it.
+        if not isinstance(usage, dict):
             return
         before = self.usage or BilledUsage(input_tokens=0, output_tokens=0)
-        read, written = count(told.get("cache_read_input_tokens")), count(told.get("cache_creation_input_tokens"))
-        output = max(before.output_tokens, count(told.get("output_tokens")))
-        thought = count(object_in(told.get("output_tokens_details")).get("thinking_tokens"))
+        read, written = count(usage.get("cache_read_input_tokens")), count(usage.get("cache_creation_input_tokens"))
+        output = max(before.output_tokens, count(usage.get("output_tokens")))
+        thought = count(object_in(usage.get("output_tokens_details")).get("thinking_tokens"))
         thoughts = reasoning(thought) if thought else before.reasoning_tokens
-        asked = count(told.get("input_tokens")) + read + written
-        if told.get("input_tokens") is None or asked < before.input_tokens:
+        asked = count(usage.get("input_tokens")) + read + written
+        if usage.get("input_tokens") is None or asked < before.input_tokens:
             self.usage = msgspec.structs.replace(before, output_tokens=output, reasoning_tokens=thoughts)
             return
         self.usage = BilledUsage(
@@ -106,6 +106,6 @@ class MessageReply(Reply):
             output_tokens=output,
             cached_tokens=read,
             cache_write_tokens=written,
-            cache_write_1h_tokens=count(object_in(told.get("cache_creation")).get("ephemeral_1h_input_tokens")),
+            cache_write_1h_tokens=count(object_in(usage.get("cache_creation")).get("ephemeral_1h_input_tokens")),
             reasoning_tokens=thoughts,
         )

@@ -1,4 +1,4 @@
-"""Why an answer ended, in the words of every server that is known: one table, pure.
+"""Finish reasons of every known server: one table, pure.
 
 A word is looked up without regard to case and separators, so `MAX_TOKENS`, `max-tokens` and `maxTokens` are one. The
 table is part of docs/provider-failures.md (`failures_page.py`).
@@ -12,12 +12,14 @@ from typing import Any, Final
 
 import msgspec
 
+from services.worker.providers.failures.error_bodies import squash
+
 SHOWN_CHARACTERS: Final = 64
-"""Of a reason that is in no table: what is longer is no word."""
+"""Most characters of a reason that is in no table: longer ones are no words."""
 
 
 class Finish(Enum):
-    """What the reason of an end means for the text."""
+    """Meaning of a finish reason for the text."""
 
     STOP = "stop"  # whole
     LENGTH = "length"  # cut at a limit of tokens, which the caller chose or the model has
@@ -159,19 +161,14 @@ STEMS: Final = (
     (Finish.BROKEN, "begins", "error abort cancel malformed"),
     (Finish.BROKEN, "ends", "error failed failure aborted cancelled canceled timeout"),
 )
-"""What begins or ends so, without separators, is of that kind in every vocabulary: `engine_error`, `safety_filter`."""
+"""Beginnings and endings that mean this kind in every vocabulary (`engine_error`, `safety_filter`), without
+separators."""
 
 UNSAID: Final = ("", "null", "none", "nil", "undefined", "finish_reason_unspecified", "unspecified")
 """Words that say that there is no reason, as missing ones do: the answer goes on, or was cut off."""
 
-_NO_WORD: Final = re.compile(r"[\W_]+")
 _PREFIX: Final = re.compile(r"(finish|stop)?reason(?=.)")
 _PARTS: Final = re.compile(r"[:./|]")
-
-
-def squash(word: str) -> str:
-    """A word as tables have it: lower case, without separators."""
-    return _NO_WORD.sub("", word.lower())
 
 
 _FINISHES: Final = {squash(reason): source.finish for source in SOURCES for reason in source.reasons}
@@ -201,7 +198,7 @@ def said(reason: Any) -> str:
 
 
 def finish_of(reason: str) -> Finish:
-    """What a reason means; OTHER for one that is in no table.
+    """Meaning of a reason; OTHER for one that is in no table.
 
     Some put two words together (`content_filter: SPII`): the first that is known counts, and so does the name of an
     enumeration before it (`FinishReason.SAFETY`).
@@ -214,14 +211,14 @@ def finish_of(reason: str) -> Finish:
 
 
 def worse(first: Finish, second: Finish) -> Finish:
-    """Of two words for one end, a normalised one and a native one, what counts: what is wrong, if one says so."""
+    """Choose between two words for one end, a normalised and a native one: a word for a fault wins."""
     order = (Finish.BROKEN, Finish.REFUSED, Finish.TOOL, Finish.LENGTH)
     return next((one for one in order if one in (first, second)), first)
 
 
 def shown(finish: Finish, reason: str) -> str:
-    """What the result's `finishReason` says of an answer that is whole: `stop`, `length`, or an unknown word as it is,
-    but for what cannot be shown."""
+    """The result's `finishReason` for a whole answer: `stop`, `length`, or an unknown word as it is, without characters
+    that cannot be shown."""
     if finish is not Finish.OTHER:
         return str(finish.value)
     return "".join(one if one.isprintable() else "?" for one in reason[:SHOWN_CHARACTERS])

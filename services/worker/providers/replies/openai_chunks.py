@@ -1,6 +1,6 @@
 """Reads chat completions, streamed or whole, as OpenAI and the servers that speak like it write them.
 
-Only what must be there has a type: a field that is not what it should be costs itself, not the answer. Sources:
+Only required fields have a type: any other field with an unexpected value is ignored, the answer is kept. Sources:
 OpenAI "Chat" and "Responses" (API references); `reasoning_content` of DeepSeek, `reasoning` and `reasoning_details` of
 vLLM and OpenRouter, `thinking` parts of Mistral, `extra_content` of Gemini, `usage` in a choice of Moonshot, `x_groq`
 of Groq.
@@ -19,7 +19,7 @@ from services.worker.providers.replies.reply import UNREADABLE, Reply, count, is
 from shared.job import reasoning
 
 HIDDEN_MAX: Final = 1 << 18
-"""Tokens of thought that a total may have beyond what it is the total of: more was not counted but made up."""
+"""Tokens of thought that a total may have beyond the sum of its parts: a larger difference is taken for a mistake."""
 
 
 class _Delta(msgspec.Struct):
@@ -51,7 +51,7 @@ class _Chunk(msgspec.Struct):
 
 
 class _Rare(msgspec.Struct):
-    """What is looked for in an event without choices. Apart from it: each name costs every token."""
+    """Fields of an event without choices. A struct of their own, because each field costs time at every token."""
 
     errors: Any = None
     detail: Any = None
@@ -68,7 +68,7 @@ _rare: Final = msgspec.json.Decoder(_Rare)
 
 
 class ChatReply(Reply):
-    """What has come of one chat completion. Of several choices the first that is seen counts."""
+    """Content of one chat completion so far. Of several choices the first that is seen counts."""
 
     _choice: Any = None
 
@@ -154,8 +154,8 @@ class ChatReply(Reply):
         return self._take_rare(event, data)
 
     def _take_rare(self, event: _Rare, data: bytes) -> str:
-        told = (event.errors, event.detail, event.message, object_in(event.base_resp).get("status_code") or None)
-        if event.type == "error" or any(one is not None for one in told):
+        errors = (event.errors, event.detail, event.message, object_in(event.base_resp).get("status_code") or None)
+        if event.type == "error" or any(one is not None for one in errors):
             raise classify(reported(data))
         if event.x_groq is not None:
             self._count(object_in(event.x_groq).get("usage"))
@@ -185,11 +185,11 @@ class ChatReply(Reply):
         asked = count(counts.get("prompt_tokens", counts.get("input_tokens")))
         made = count(counts.get("completion_tokens", counts.get("output_tokens")))
         thought = count(made_details.get("reasoning_tokens"))
-        # xAI and Gemini leave what was thought out of what was made, and count it in the total alone.
+        # xAI and Gemini leave thoughts out of the output tokens, and count them in the total alone.
         hidden = count(counts.get("total_tokens")) - asked - made if asked and made else 0
         if 0 < hidden <= HIDDEN_MAX and thought in (0, hidden):
             made, thought = made + hidden, hidden
-        # Some count as they go, and a later report may lack what an earlier one told.
+        # Some count as they go, and a later report may lack fields of an earlier one.
         before = self.usage or BilledUsage(input_tokens=0, output_tokens=0)
         asked, made = asked or before.input_tokens, made or before.output_tokens
         cached = count(details.get("cached_tokens", counts.get("prompt_cache_hit_tokens")))
@@ -203,8 +203,8 @@ class ChatReply(Reply):
 
 
 def _thought_in(delta: _Delta) -> str:
-    """What was thought. Some say it twice, under two names."""
-    for told in (delta.reasoning_content, delta.reasoning, delta.thinking, delta.reasoning_details):
-        if text := text_in(told, "summary", "content", "thinking"):
+    """The thought in a delta. Some servers send it twice, under two names."""
+    for thought in (delta.reasoning_content, delta.reasoning, delta.thinking, delta.reasoning_details):
+        if text := text_in(thought, "summary", "content", "thinking"):
             return text
     return ""

@@ -1,4 +1,4 @@
-"""One answer as it grows: its text, what was thought on the way, its usage and how it ended."""
+"""One answer as it grows: its text, its thoughts, its usage and its finish reason."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from services.worker.providers.replies.thoughts import ThoughtFilter
 from shared.job import Usage
 
 COUNT_MAX: Final = 1 << 31
-"""More tokens than any call can have: a greater count, or one below zero, was not counted but made up."""
+"""More tokens than any call can have: a greater count, or one below zero, is taken for a mistake."""
 
 UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
-"""What reading bytes raises that are not what they should be: no UTF-8, no JSON, or nested too deep, among others."""
+"""Exceptions of reading malformed bytes: no UTF-8, no JSON, or nested too deep, among others."""
 
 PARTS_MAX: Final = 1_000
-"""Parts of a content that is a list, and so deep as lists in lists are read: four."""
+"""Most parts of a content that is a list; lists in lists are read four levels deep."""
 
 _DEPTH: Final = 4
 _HALF: Final = re.compile(r"[\ud800-\udfff]")
@@ -33,7 +33,7 @@ _UNFINISHED: Final = re.compile(r"(?:[\ud800-\udbff]|(?<![\ud800-\udbff])[\udcc2
 
 
 def count(reported: Any) -> int:
-    """A number of tokens as reported; 0 for what is none."""
+    """A number of tokens as reported; 0 for any other value."""
     if isinstance(reported, float) and reported.is_integer():
         reported = int(reported)
     return reported if type(reported) is int and 0 <= reported <= COUNT_MAX else 0
@@ -76,7 +76,7 @@ def reread(data: bytes) -> list[Any]:
 
 
 def mended(text: str) -> str:
-    """With halves of characters put together, those of UTF-16 and of UTF-8; U+FFFD for one that is alone."""
+    """Put halves of characters together, those of UTF-16 and of UTF-8; U+FFFD for one that is alone."""
     text = _PAIR.sub(lambda pair: pair[0].encode("utf-16-le", "surrogatepass").decode("utf-16-le"), text)
     text = _BYTES.sub(lambda run: run[0].encode(errors="surrogateescape").decode(errors="replace"), text)
     return _HALF.sub("\ufffd", text)
@@ -88,10 +88,10 @@ def is_over(data: bytes) -> bool:
 
 
 class Reply(ABC):
-    """What has come of one answer so far.
+    """Content of one answer so far.
 
-    `size`: characters of text; `thought`: of thoughts, which nobody keeps; `signs`: how often it thought, whether or
-    not it told what. `done`: nothing comes after. `declined`: it said that it will not answer.
+    `size`: characters of text; `thought`: of thoughts, which are not kept; `signs`: number of thoughts, shown
+    or not. `done`: nothing comes after. `declined`: the model refused to answer.
     """
 
     def __init__(self, think_tags: tuple[str, ...] = ()) -> None:
@@ -106,12 +106,12 @@ class Reply(ABC):
 
     @abstractmethod
     def take(self, data: bytes, /) -> str:
-        """Take one event, or a whole answer; answers its text. ProviderError when it reports an error or cannot be
+        """Take one event, or a whole answer; returns its text. ProviderError when it reports an error or cannot be
         read."""
 
     @property
     def finish_reason(self) -> str:
-        """For the result of an answer that is whole."""
+        """Completion for the result of a whole answer."""
         return shown(self.finish or Finish.OTHER, self._reason)
 
     @property
@@ -120,7 +120,7 @@ class Reply(ABC):
         return self.size + self.thought
 
     def rest(self) -> str:
-        """The text that was held back for what might follow. Once, after the last event."""
+        """The text that was held back because more might follow. Once, after the last event."""
         text, self._half = mended(self._half), ""
         if self._filter is not None:
             text = self._filtered(text, self._filter)
@@ -140,7 +140,7 @@ class Reply(ABC):
             raise classify(CallFailure(fault=Fault.MALFORMED)) from None
 
     def _say(self, text: str) -> str:
-        """Take a piece of text; answers what can be handed on."""
+        """Take a piece of text; returns the part that can be passed on."""
         if self._odd:
             text = self._halves(text)
         if self._filter is not None:

@@ -11,13 +11,13 @@ from services.worker.providers.failures.classification import CallFailure, Fault
 from services.worker.providers.replies.reply import UNREADABLE
 
 MAX_EVENT_BYTES: Final = 1 << 20
-"""A single event of a text stream is some hundred bytes; beyond a mebibyte it is not one."""
+"""Most bytes of an event: those of a text stream have some hundred."""
 
 LINES_BYTES: Final = 65_536
-"""Beyond so much without a blank line its lines are not looked at any more, which would take longer with each read."""
+"""Bytes without a blank line from which on lines are not searched any more, which would take longer with each read."""
 
 WHOLE_MAX_BYTES: Final = 1 << 22
-"""Of an answer that is no stream but one piece of JSON."""
+"""Most bytes of an answer that is no stream but one piece of JSON."""
 
 BOM: Final = b"\xef\xbb\xbf"
 _ERROR: Final = re.compile(rb"^event: ?error\b", re.MULTILINE)
@@ -29,9 +29,9 @@ _BESIDE: Final = (b":", b"event:", b"id:", b"retry:")
 class EventReader:
     """Cuts a body into the `data` of its server-sent events (WHATWG HTML, section 9.2). One per stream.
 
-    Beside that it takes what servers make of them: a blank line left out between two pieces of JSON, and an `event:
-    error` whose data does not say that it is one. `left`: what came after the last event's end; `found`: there was an
-    event. `whole`: the body is no stream but one piece of JSON, all of it in `left`; None before its first byte.
+    It also takes two deviations of servers: no blank line between two pieces of JSON, and an `event: error` whose data
+    does not say that it is one. `left`: the bytes after the last event's end; `found`: there was an event.
+    `whole`: the body is no stream but one piece of JSON, all of it in `left`; None before its first byte.
     """
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class EventReader:
             complete, self.found = complete.removeprefix(BOM), True
         found: list[bytes] = []
         for event in complete.split(b"\n\n") if b"data:" in complete else ():
-            # What nearly every event looks like: its data on one line, alone or behind its name.
+            # Nearly every event has its data on one line, alone or behind its name.
             name, _, data = event.partition(b"data: ")
             if b"\n" not in data and data and (not name or _is_plain(name)):
                 found.append(data)
@@ -72,7 +72,7 @@ class EventReader:
         return self.feed(b"\n\n") if self.left and not self.whole else []
 
     def _is_whole(self, chunk: bytes) -> bool:
-        """Whether the body is no stream. What is a stream never begins like JSON."""
+        """Whether the body is no stream. A stream never begins like JSON."""
         if self.whole is None and (begin := chunk.removeprefix(BOM).lstrip()):
             self.whole = begin.startswith((b"{", b"["))
         return self.whole is True
@@ -90,7 +90,7 @@ class EventReader:
         return _data_of_lines(lines)
 
     def _with_plain_ends(self, chunk: bytes) -> bytes:
-        """With each line end as LF. A chunk may end between the two characters of a line end."""
+        """Replace each line end by LF. A chunk may end between the two characters of a line end."""
         chunk, self._half_line_end = self._half_line_end + chunk, b""
         if chunk.endswith(b"\r"):
             chunk, self._half_line_end = chunk[:-1], b"\r"
@@ -108,14 +108,14 @@ def _is_plain(name: bytes) -> bool:
 
 
 def _is_own(line: bytes) -> bool:
-    """Whether a line needs no other to be understood: a whole piece of JSON, or what stands beside the data."""
+    """Whether a line is complete by itself: a whole piece of JSON, or a field other than data."""
     if line.startswith(b"data:"):
         return line[5:].lstrip(b" ").startswith((b"{", b"[DONE]")) and line.endswith((b"}", b"]"))
     return not line or line.startswith(_BESIDE)
 
 
 def _data_of_lines(lines: list[bytes]) -> list[bytes]:
-    """The data of each line, with the lines before it that say what it is."""
+    """The data of each line, with the lines before it that name it."""
     found: list[bytes] = []
     event: list[bytes] = []
     for line in lines:
@@ -137,7 +137,7 @@ def _data_of(event: bytes) -> list[bytes]:
 
 
 def _as_error(data: bytes) -> bytes:
-    """As an event that says itself that it is an error, in every dialect."""
+    """Turn data into an event that is an error in every dialect."""
     try:
         msgspec.json.decode(data)
     except UNREADABLE:

@@ -1,4 +1,4 @@
-"""Reads the answer to a call: hands on text, thoughts and usage, and knows when it is whole."""
+"""Reads the answer to a call: passes on text, thoughts and usage, and knows when it is whole."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from services.worker.providers.replies.sse import BOM, MAX_EVENT_BYTES, WHOLE_MA
 from shared.job import Usage
 
 ANSWER_MAX_BYTES: Final = 1 << 28
-"""Of a whole body, unpacked: more than the largest token limit of a job makes, at 250 bytes an event."""
+"""Most bytes of a whole body, unpacked: more than the largest token limit of a job makes, at 250 bytes an event."""
 
 __all__ = ["ANSWER_MAX_BYTES", "MAX_EVENT_BYTES", "TEXT_MAX", "WHOLE_MAX_BYTES", "EventReader", "read_answer"]
 
 LONG_BYTES: Final = 65_536
-"""After so much of a longer piece the other jobs have their turn: an answer that inflates always has the next ready."""
+"""Bytes of a longer piece after which other jobs may run: an answer that inflates always has the next ones ready."""
 
 TEXT_MAX: Final = 1 << 24
-"""Characters, and bytes of the text's JSON: several times what the largest token limit of a job allows. A server that
+"""Characters, and bytes of the text's JSON: several times the largest token limit of a job. A server that
 goes on beyond it has lost its own way, and would fill the worker and Redis. The JSON is written and read in one go."""
 
 END_SECONDS: Final = 5.0
-"""How long an answer that has its finish reason may take to report its usage and to say that it is over."""
+"""Time for an answer that has its finish reason to report its usage and to end, in s."""
 
 DRAIN_SECONDS: Final = 0.5
-"""How long a finished stream may take to close, so that its connection can be used again."""
+"""Time for a finished stream to close, in s, so that its connection can be used again."""
 
 
 def take_all(reply: Reply, events: Sequence[bytes]) -> tuple[str, ProviderError | None]:
-    """The text of the events that one read brought, and the error that ended them, if one did: what came before an
-    error is handed on before it is raised. What comes after a finish reason cannot spoil the answer any more."""
+    """The text of the events that one read brought, and the error that ended them, if one did: text before an
+    error is passed on before it is raised. Nothing after a finish reason can spoil the answer any more."""
     pieces = []
     for event in events:
         try:
@@ -65,7 +65,7 @@ async def _pieces(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
 
 
 class _News:
-    """Hands on each thing of a reply once."""
+    """Passes on each item of a reply once."""
 
     def __init__(self, reply: Reply) -> None:
         self._reply = reply
@@ -73,7 +73,7 @@ class _News:
         self._usage: Usage | None = None
 
     def with_text(self, text: str) -> list[str | Usage | Thought]:
-        """What is new, in its order, and this text."""
+        """The new items, in order, and this text."""
         reply = self._reply
         news: list[str | Usage | Thought] = [text] if text else []
         if reply.signs != self._signs or reply.thought != self._thought:
@@ -93,7 +93,7 @@ def _json_bytes(text: str) -> int:
 
 
 async def read_answer(response: httpx2.Response, reply: Reply) -> AsyncIterator[str | Usage | Thought | Whole]:
-    """Text as the reads of the socket bring it, what was thought, each usage that is reported, and when it is whole,
+    """Text as the reads of the socket bring it, thoughts, each reported usage, and the moment at which it is whole,
     until `reply` has all of the answer.
 
     ProviderError when the answer reports an error, cannot be read or is none; httpx2.HTTPError when its connection
@@ -126,7 +126,7 @@ async def read_answer(response: httpx2.Response, reply: Reply) -> AsyncIterator[
 
 
 async def _rest(body: AsyncIterator[bytes], reader: EventReader, reply: Reply) -> str:
-    """What follows a finish reason, usually the usage; then the stream is read to its end, however that comes."""
+    """The rest after a finish reason, usually the usage; then the stream is read to its end, however that comes."""
     pieces = []
     try:
         async with asyncio.timeout(DRAIN_SECONDS if reply.done else END_SECONDS) as limit:
@@ -142,7 +142,7 @@ async def _rest(body: AsyncIterator[bytes], reader: EventReader, reply: Reply) -
 
 
 def _last(reader: EventReader, reply: Reply) -> tuple[str, ProviderError | None]:
-    """What is left at the end of a body: text that was held back, an event without its end, or an answer that is no
+    """The rest at the end of a body: text that was held back, an event without its end, or an answer that is no
     stream; and the error in it."""
     if not reader.whole:
         text, broken = take_all(reply, reader.end())
@@ -173,7 +173,7 @@ _FAULTS: Final = {Finish.REFUSED: Fault.REFUSED, Finish.BROKEN: Fault.BROKEN_OFF
 
 
 def _fault(reply: Reply) -> Fault | None:
-    """Why an answer, whose stream has ended, is none; None when it is one."""
+    """The fault of an answer whose stream has ended; None when it has a text."""
     if reply.finish is None:
         return Fault.TRUNCATED
     if reply.finish in _FAULTS:

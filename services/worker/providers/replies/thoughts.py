@@ -1,4 +1,4 @@
-"""Takes out of a text what a model thought before it: `<think>…</think>` at its start."""
+"""Removes the thoughts at the start of a text: `<think>…</think>`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import re
 from typing import Final
 
 BLANKS_MAX: Final = 256
-"""So many blanks before a text are held back, for what may come after them."""
+"""Most spaces before a text that are held back, because a tag may follow them."""
 
 
 class ThoughtFilter:
-    """For one answer, fed as it comes; a tag may come in pieces.
+    """Filter of one answer, fed as it comes; a tag may come in pieces.
 
-    `thinking`: inside a thought. `over`: the text has begun, and no thought comes any more: it need not be fed. What
-    is between the tags is counted and dropped, so a thought without end takes no memory. Models write one after the
-    other; blanks behind a thought belong to it.
+    `thinking`: inside a thought. `over`: the text has begun, and no thought comes any more: it need not be fed. Text
+    between the tags is counted and dropped, so a thought without end takes no memory. Models write one after the
+    other; spaces behind a thought belong to it.
     """
 
     def __init__(self, tags: tuple[str, ...]) -> None:
@@ -27,7 +27,7 @@ class ThoughtFilter:
 
     @property
     def thinking(self) -> bool:
-        """Whether what comes next is thought."""
+        """Whether the next text is thought."""
         return self._end is not None
 
     def feed(self, text: str) -> tuple[str, int]:
@@ -48,14 +48,14 @@ class ThoughtFilter:
         return text, thought
 
     def rest(self) -> tuple[str, int]:
-        """As `feed`, of what was held back when nothing comes after it."""
+        """As `feed`, of the text that was held back, when nothing comes after it."""
         text, self._held = self._held, ""
         if self.thinking:
             return "", len(text)
         return "" if self._thought_before and not text.strip() else text, 0
 
     def _begins(self) -> re.Pattern[str] | None:
-        """What ends the thought that begins with what is held; None when it is text, or too little to know."""
+        """The tag that ends the thought at the start of the held text; None when it is text, or too short to know."""
         start = self._held.lstrip()
         blanks = len(self._held) - len(start)
         if self._thought_before:
@@ -73,7 +73,7 @@ class ThoughtFilter:
         return None
 
     def _drop(self, end: re.Pattern[str]) -> tuple[int, bool]:
-        """Drop what is thought of what is held: how much, and whether the thought is over."""
+        """Drop the thought in the held text; returns its characters, and whether the thought is over."""
         found = end.search(self._held)
         if found is not None:
             self._held = self._held[found.end() :]

@@ -1,1 +1,1 @@
-"""Requests to a provider: where they go, what they say, how they are repaired."""
+"""Requests to a provider: their address, their content, their repair."""

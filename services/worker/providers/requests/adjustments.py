@@ -1,4 +1,4 @@
-"""What the servers behind one provider refuse of requests: repaired within the attempt, remembered for their model."""
+"""Remembers the parameters that the servers of one provider refuse, by model; each is repaired within the attempt."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from services.worker.providers.requests.drafts import Draft, Fix
 from services.worker.providers.requests.repairs import find_fixes
 
 REPAIRS_MAX: Final = 4
-"""Of one attempt: servers name what they refuse one by one, and a request has no more that could be refused."""
+"""Most repairs in one attempt: servers name refused parameters one by one, and a request has no more of them."""
 
 MODELS_MAX: Final = 256
 FIXES_MAX: Final = 8
-"""Of one model: one for each parameter."""
+"""Most fixes of one model: one for each parameter."""
 
 _OF_THE_REQUEST: Final = frozenset({400, 422})
 _REPAIRABLE: Final = frozenset({"RequestRejected", "RequestTooLarge", "ModelNotFound"})
-"""Too large may be the limit of tokens alone, and "not supported by this model" a parameter."""
+"""Statuses that may be about a parameter: a 413 about the token limit, "not supported by this model" about any."""
 
 _log: Final = structlog.get_logger(__name__)
 
 
 class Adjustments:
-    """By model, for one provider of one process. A fix is learned when the request that had it was answered."""
+    """Fixes by model, for one provider of one process. A fix is learned when the request that had it was answered."""
 
     def __init__(self, provider: str) -> None:
         self._provider = provider
@@ -51,7 +51,7 @@ class Adjustments:
         return True
 
     def answered(self, model: str, draft: Draft) -> None:
-        """The server took this request: remember what it did not take before."""
+        """Remember the fixes of this request, which the server took."""
         known = self._learned.get(model, [])
         new = [fix for fix in draft.applied if fix.lasting and fix not in known]
         if not new:
@@ -65,5 +65,5 @@ class Adjustments:
         )
 
     def forget(self) -> None:
-        """Ask for everything again: the server may be another now."""
+        """Forget all fixes: the server may be another now."""
         self._learned.clear()

@@ -1,4 +1,4 @@
-"""Where a server is, from the address an operator has: with or without `/v1`, the path of a call, or a query. Pure."""
+"""Finds a server's base URL in an operator's address: with or without `/v1`, the path of a call, or a query. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Dialect = Literal["openai", "anthropic"]
 
 _PRINTABLE: Final = re.compile(r"[!-~]+")
 _CALLS: Final = {"openai": "/chat/completions", "anthropic": "/v1/messages"}
-"""What the SDKs add to a base URL."""
+"""Paths that the SDKs add to a base URL."""
 
 _OTHER_CALLS: Final = re.compile(r"/(responses|completions|embeddings|messages|v1/complete)\Z")
 _AZURE: Final = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com", ".azure-api.net")
@@ -21,7 +21,7 @@ _ROOTS: Final = {
     "api.groq.com": "/openai/v1", "generativelanguage.googleapis.com": "/v1beta/openai", "openrouter.ai": "/api/v1",
     "api.fireworks.ai": "/inference/v1", "api.perplexity.ai": "", "models.github.ai": "/inference",
 }  # fmt: skip
-"""Where the API is at a host that was given alone, and is not below `/v1`."""
+"""Path of the API at hosts that were given alone, where it is not below `/v1`."""
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,12 +34,12 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_address(url: str, dialect: Dialect) -> Address:
-    """The address that somebody meant. ValueError with what is wrong with it, never with a part of it."""
+    """The address that was meant. ValueError names the fault, and never quotes the address."""
     parts = _split(url)
     if "@" in parts.netloc:
-        raise ValueError("holds a user or a password: a key has a setting of its own")
+        raise ValueError("holds a user or a password: remove it and set the key in its own setting")
     if parts.fragment:
-        raise ValueError("has a fragment (#), which is never sent")
+        raise ValueError("has a fragment (#), which is never sent: remove it")
     host = (parts.hostname or "").lower()
     path = re.sub(r"/{2,}", "/", parts.path).rstrip("/")
     if path.endswith(_CALLS[dialect]):
@@ -60,7 +60,7 @@ def read_address(url: str, dialect: Dialect) -> Address:
 
 
 def _split(url: str) -> SplitResult:
-    """The parts of a web address. ValueError for what is none."""
+    """The parts of a web address. ValueError for any other text."""
     try:
         parts = urlsplit(url)
         named = bool(parts.hostname) and parts.port != 0

@@ -1,4 +1,4 @@
-"""A request on its way to a server: what is sent, and how it changes when a part of it is refused. Pure."""
+"""A request before it is sent, and its changes when a part of it is refused. Pure."""
 
 from __future__ import annotations
 
@@ -15,10 +15,14 @@ Sent = dict[str, Any]
 """The arguments of a call, as an SDK takes them."""
 
 LIMITS: Final = ("max_tokens", "max_completion_tokens")
-"""The names of the limit of tokens: the newer one is OpenAI's own."""
+"""The names of the token limit: the newer one is OpenAI's own."""
 
 LABELS: Final = {"max_completion_tokens": "max_tokens", "reasoning_effort": "effort", "output_config": "effort"}
-"""How `metadata` names a parameter where that is not the name on the wire."""
+"""Names of parameters in `metadata`, where those in requests differ."""
+
+
+UNTOLD: Final = frozenset({"safety_identifier", "metadata"})
+"""Parameters that no job asked for: `metadata` of a result tells nothing of them."""
 
 
 class Fix(msgspec.Struct, frozen=True):
@@ -31,7 +35,7 @@ class Fix(msgspec.Struct, frozen=True):
 
 
 class Draft:
-    """A request on its way: what is sent, and what it lost on the way, as `metadata` tells it.
+    """A request as it will be sent, and the changes to it, as `metadata` names them.
 
     `limit_required`: the API wants a limit of tokens.
     """
@@ -52,38 +56,38 @@ class Draft:
         self.repairs = 0
 
     def apply(self, fix: Fix) -> None:
-        """Change the request; a fix for what is not in it changes nothing."""
-        if _apply(self.sent, fix):
-            told = self.ignored if fix.how == "drop" else self.adjusted
-            if (label := LABELS.get(fix.parameter, fix.parameter)) not in told:
-                told.append(label)
+        """Change the request; a fix for an absent parameter changes nothing."""
+        if _apply(self.sent, fix) and fix.parameter not in UNTOLD:
+            changed = self.ignored if fix.how == "drop" else self.adjusted
+            if (label := LABELS.get(fix.parameter, fix.parameter)) not in changed:
+                changed.append(label)
         self.applied.append(fix)
 
     @property
     def settled(self) -> set[str]:
-        """What was changed already. A limit under its other name may still be refused."""
+        """Parameters that were changed already. A limit under its other name may still be refused."""
         return {LABELS.get(fix.parameter, fix.parameter) for fix in self.applied if fix.how != "rename"}
 
     @property
     def metadata(self) -> dict[str, object] | None:
-        """For the result: `ignored` was left out, `adjusted` went out in another form; None: all went out as it was."""
-        told: dict[str, object] = {}
+        """Changes for the result: `ignored` was left out, `adjusted` was sent in another form; None: no change."""
+        changes: dict[str, object] = {}
         if self.ignored:
-            told["ignored"] = self.ignored
+            changes["ignored"] = self.ignored
         if self.adjusted:
-            told["adjusted"] = self.adjusted
-        return told or None
+            changes["adjusted"] = self.adjusted
+        return changes or None
 
 
 def left_out(request: GenerationRequest, sent: Sent) -> list[str]:
-    """What a job asked for and its model does not take, as `metadata` names it."""
+    """Parameters of a job that its model does not take, as `metadata` names them."""
     efforts = {"reasoning_effort", "output_config"} & sent.keys()
     found = ["temperature"] if request.temperature is not None and "temperature" not in sent else []
     return [*found, "effort"] if request.effort is not None and not efforts else found
 
 
 def cut(request: GenerationRequest, model: Model) -> list[str]:
-    """What a job asked for more of than its model has, as `metadata` names it."""
+    """Parameters of a job above the maximum of its model, as `metadata` names them."""
     asked, most = request.max_tokens, model.max_output
     return ["max_tokens"] if asked is not None and most is not None and asked > most else []
 
@@ -108,7 +112,7 @@ def _apply(sent: Sent, fix: Fix) -> bool:
 
 
 def _merge(sent: Sent) -> bool:
-    """The instructions go before the prompt, in the user's message."""
+    """Put the instructions before the prompt, into the user's message."""
     *before, user = sent["messages"]
     instructions = [message["content"] for message in before]
     if "system" in sent:
@@ -130,7 +134,7 @@ def _think(sent: Sent, fix: Fix) -> None:
 
 
 def _retype(sent: Sent, kind: str, limit: str | None) -> None:
-    """Another type of thinking; without one the model thinks as it will, but as little as it can."""
+    """Set another type of thinking; without one the model decides whether it thinks, with the least effort."""
     if kind:
         sent["thinking"] = {"type": kind}
         return

@@ -1,4 +1,4 @@
-"""What a server refuses of a request, read from its answer, and what the request becomes. Pure.
+"""Finds the refused parameters in a server's answer, and the fixes for them. Pure.
 
 The shapes are those of the servers themselves (November 2026): OpenAI's and Azure's `param`, the `loc` lists of
 pydantic (vLLM, Mistral, FastAPI), Gemini's field violations, and the sentences of Anthropic, Groq, xAI, DeepSeek,
@@ -28,6 +28,8 @@ _SPELLINGS: Final = {
     "stream_options": re.compile(r"stream_?options|include_usage", re.IGNORECASE),
     "reasoning_effort": re.compile(r"reasoning|\bthink(ing)?\b", re.IGNORECASE),
     "thinking": re.compile(r"thinking", re.IGNORECASE),
+    "safety_identifier": re.compile(r"safety_?identifier", re.IGNORECASE),
+    "metadata": re.compile(r"\bmetadata\b|user_id", re.IGNORECASE),
     "output_config": re.compile(r"output_config|\beffort\b", re.IGNORECASE),
     "system": re.compile(
         r"(system|developer) (role|message|prompt|instruction)|role:? ['\"`]?(system|developer)|"
@@ -51,7 +53,7 @@ _OF_A_VALUE: Final = re.compile(
 _LISTS: Final = re.compile(r"supported values|must be|one of|expected|allowed|available|valid|should be", re.IGNORECASE)
 _TOO_SMALL: Final = re.compile(r"at least|minimum|greater|below_min|>=|too (small|low)", re.IGNORECASE)
 LEAST_CAP: Final = 256
-"""No model has a smaller limit: a smaller number in a refusal is another."""
+"""Smallest token limit of any model: a smaller number in a refusal is another."""
 
 MOST_FLOOR: Final = 1_024
 _NUMBER: Final = re.compile(r"(?<![\w.-])(?:\d{1,3}(?:,\d{3}){1,2}|\d{1,7})(?![\w-]|\.\d)( \(exclusive)?")
@@ -61,13 +63,13 @@ _QUOTED: Final = frozenset({"input", "url", "ctx", "request_id", "type_id"})
 """Fields of a refusal that repeat the request, or say nothing."""
 
 _SAYS_NOTHING: Final = frozenset({"invalid_request_error", "invalid_argument", "badrequesterror", "bad_request_error"})
-"""Kinds of any refusal at all: the word `invalid` in them is said of nothing."""
+"""Kinds of every refusal: the word `invalid` in them says nothing about a parameter."""
 
 _NAMING: Final = frozenset({"param", "field", "parameter", "loc"})
 
 
 def find_fixes(body: object, draft: Draft) -> list[Fix]:
-    """What to change of a request that was refused with this body; nothing when it does not say, or not of these."""
+    """Fixes for a request that was refused with this body; empty when it names no parameter that can be fixed."""
     text, names = _read(body)
     named = [name for name in _SPELLINGS if _present(name, draft.sent) and _is_named(name, names)]
     if not named and not names & {"messages", "model", "prompt"} and _REFUSES.search(text):
@@ -106,7 +108,7 @@ def _fix(name: str, text: str, draft: Draft) -> Fix | None:
 
 
 def _other_effort(sent: str, text: str) -> str | None:
-    """The nearest of the efforts that a refusal lists."""
+    """The nearest effort among those that a refusal lists."""
     if not _LISTS.search(text):
         return None
     said = {word for word in re.findall(r"['\"`]([a-z]+)['\"`]", text) if word in _EFFORTS} - {sent}
@@ -136,7 +138,7 @@ def _limit_fix(text: str, draft: Draft) -> Fix | None:
 
 
 def _read(body: object) -> tuple[str, set[str]]:
-    """All that a refusal says, without what it repeats of the request, and the names in its fields for names."""
+    """The texts of a refusal, without those that repeat the request, and the names in its fields for names."""
     parts: list[str] = []
     names: set[str] = set()
     for key, text in _strings(body):
@@ -146,7 +148,7 @@ def _read(body: object) -> tuple[str, set[str]]:
         if part.lower() not in _SAYS_NOTHING:
             parts.append(part)
     text = "\n".join(parts)[:TEXT_MAX]
-    # vLLM and Mistral put the list of faults into the message, as the text of it.
+    # vLLM and Mistral put the list of faults into the message, as its text.
     for found in re.findall(r"['\"]loc['\"]: ?[(\[]([^)\]]{1,200})[)\]]", text):
         names.update(re.findall(r"[a-z_]+", found.lower()))
     names.discard("body")

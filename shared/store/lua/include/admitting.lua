@@ -1,7 +1,7 @@
--- A new job is counted, and put where it waits.
+-- Counts a new job, and puts it where it waits.
 -- INCLUDE organizations policies backlog delaying places
 
--- The entry of the job that is being submitted, where it has one in the line; whether to wake a worker for a job, or for its time.
+-- The entry of the job that is being submitted, if it has one in the line; whether to wake a worker for a job, or to poll.
 local made, wake_for_job, wake_to_poll, clock_us
 
 -- Microseconds by the server's clock, one more for each job of this call.
@@ -14,18 +14,29 @@ local function next_us()
   return clock_us
 end
 
--- Counted first, then refused if that is too many; answers the refusal, else whether there is room in the line.
+local function quota_of(organization, name, default, most)
+  local limit = limit_of(organization, name, default)
+  return limit > 0 and limit or most
+end
+
+local function refusal_of(limit, quota) return string.format('%s %.0f', limit, quota) end
+
+-- Counts a job first, then refuses it if that is one too many. Returns the refusal or nil, and whether the job has an entry in
+-- the line.
 local function count_in(organization, bytes, delay)
   note_waiting(organization, 1, bytes)
   local room = false
   if delay > 0 then save(organization) else room = reserve_entry(organization) end
-  local state, most = counts_of(organization), limit_of(organization, 'queued', queued_max)
   if policy_of(organization).paused == 1 then return 'paused', room end
-  if state.waiting > (most > 0 and most or WAITING_MAX) then return 'queuedJobs', room end
-  most = limit_of(organization, 'kib', queued_kib_max)
-  if state.kib > (most > 0 and most or KIB_MAX) then return 'queuedBytes', room end
+
+  local state, most = counts_of(organization), quota_of(organization, 'queued', queued_max, WAITING_MAX)
+  if state.waiting > most then return refusal_of('queuedJobs', most), room end
+  most = quota_of(organization, 'kib', queued_kib_max, KIB_MAX)
+  if state.kib > most then return refusal_of('queuedBytes', most * 1024), room end
   most = limit_of(organization, 'delayed', delayed_max)
-  if delay > 0 and most > 0 and redis.call('ZCARD', delayed_prefix .. organization) >= most then return 'delayedJobs', room end
+  if delay > 0 and most > 0 and redis.call('ZCARD', delayed_prefix .. organization) >= most then
+    return refusal_of('delayedJobs', most), room
+  end
   return nil, room
 end
 

@@ -1,5 +1,5 @@
--- What becomes of an entry that was delivered to this consumer: a claim, an end, a place in the queues of its gates, another
--- entry, or nothing.
+-- Decides on an entry that was delivered to this consumer: it becomes a claim, ends, goes to the queues of its gates, gets
+-- another entry, or is left.
 -- INCLUDE release lease announce now gate_states serving throttling choosing overdue predating replacing organizations policies places
 
 local claims, soonest = {}, -1
@@ -38,10 +38,10 @@ local function start(token, job, f, attempt, name)
   if quiet ~= '1' then announce(job, f.org, token .. '.1', 'processing') end
 end
 
--- Counted as one that runs, from here on.
+-- Counts a job as one that runs, from here on.
 local function note_start(letter, f, whose)
   note(f.org, 'running', 1)
-  -- An entry of the commit before names no organisation: nobody counted that it waits.
+  -- An entry of an older release names no organisation, and its job was never counted as waiting.
   if whose then note_waiting(f.org, -1, #f.spec) end
 end
 
@@ -50,12 +50,12 @@ local function note_return(f)
   note_waiting(f.org, 1, #f.spec)
 end
 
--- The fields of an entry's record when it is one to run; nil: what it is was dealt with, and whether it ran. whose: the organisation that the
--- entry names; expected: what the record says of its place. repeated: it was delivered to this consumer by an earlier claim,
--- whose answer was lost.
+-- Returns the fields of an entry's record when it is to run; nil: the entry was dealt with, and whether the job ran. whose:
+-- the organisation that the entry names; expected: the job's place by its record. repeated: the entry was delivered to this
+-- consumer by an earlier claim, whose reply was lost.
 local function examine(token, job, whose, expected, repeated)
   local f = read_entry(job)
-  -- It stays pending: a worker that knows it recovers it, and this one asks no second time.
+  -- It stays pending: a worker of the release that knows it recovers it.
   if foreign(f.v, f.state) then
     -- Out of its backlog it is found by its entry alone.
     if expected == 'b' and f.entry == 'b' then redis.call('HSET', job_prefix .. job, 'entry', token) end
@@ -69,9 +69,9 @@ local function examine(token, job, whose, expected, repeated)
     answer(token, job, f, attempt, f.gate or string.match(chain, '^%S*'))
     return nil
   end
-  -- Running, and yet delivered anew: the group was lost and every lease with it. Or from before a fail-over: a claim of
-  -- this entry, or the end of a run that this consumer has done with, may have been lost with the old master. Two runs
-  -- with one token would be no fence (I4), and readers would take what one tells for the rest of the other (I10).
+  -- Running, and yet delivered again: the group was lost and every lease with it. Or from before a fail-over: a claim of
+  -- this entry, or the end of an attempt of this consumer, may have been lost with the old master. Two attempts with one
+  -- token would break the fence (I4), and readers would take the text of one for the rest of the other (I10).
   if running or predating then
     redelivered_some = true
     if running then note_return(f) end
@@ -98,7 +98,8 @@ local function begin(token, job, f)
   end
 
   local wait, left = passed_over or SERVED_MS, tonumber(f.deadline) - now
-  -- Workers that have its gate, but hold others, and this one would hand a job that runs alone to and fro without a pause.
+  -- Without `rest`, an isolated job would go without a pause between this worker, which lacks its gate, and workers that
+  -- have the gate but hold other jobs.
   local entry = throttle(job, f.org, f.route or FLEET, f.place or place_from(token, f.spec, f.created), f.deadline, wait,
     not passed_over and string.sub(token, 1, 1) == 'i')
   redis.call('HSET', job_prefix .. job, 'entry', entry, 'due', string.format('%.0f', now + wait))

@@ -1,5 +1,5 @@
--- Answers what claims took whose answer was lost: what was delivered to this consumer of late and is not known to it. What
--- has not been renewed for longer is for recover to find.
+-- Repeats claims whose reply was lost: entries delivered to this consumer within two leases whose tokens it does not know.
+-- Older ones are left to recover.
 -- INCLUDE adopting meeting lease
 
 local PENDING_PAGE = 500

@@ -1,6 +1,6 @@
--- Runs one function per item; an item that fails answers {'ERROR', message} and does not stop the others.
+-- Runs one function per item; an item that fails returns {'ERROR', message} and does not stop the others.
 
--- Refusals of every write, whatever it is: nothing was written, and nothing will be.
+-- Errors that refuse every write: nothing was written, and nothing will be.
 local REFUSED = {READONLY = true, NOREPLICAS = true, MISCONF = true}
 
 local function each_item(run)
@@ -9,8 +9,8 @@ local function each_item(run)
     local ok, reply = pcall(run, unpack(ARGV, first, first + ITEM_WIDTH - 1))
     if not ok then
       local message = type(reply) == 'table' and (reply.err or '') or tostring(reply)
-      -- Outside of a pcall the whole call is refused, in the server's words: its caller repeats it, or its connection
-      -- looks for the new master.
+      -- A write outside of a pcall: the server refuses the whole call with its own error, and the caller repeats it or the
+      -- connection finds the new master.
       if REFUSED[string.match(message, '^%-?(%u+)')] then redis.call('PERSIST', KEYS[1]) end
       reply = {'ERROR', message}
     end

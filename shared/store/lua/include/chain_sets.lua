@@ -1,12 +1,13 @@
--- Jobs that earlier releases throttled stand in one set for each gate, or for each chain of gates: `lane:` and its names, which
--- the hash of gates lists. They are moved into the queues of today as they are met; while releases are mixed, again and again.
+-- Moves jobs that an older release throttled to the queues of today. Older releases have one set for each gate, or one for
+-- each chain of gates: `lane:` and its names, which the hash of gates lists; while releases are mixed, such sets may come
+-- again.
 -- INCLUDE gate_states throttling organizations places
 
 local function move(job, names, score)
   local f = redis.call('HMGET', job_prefix .. job, 'state', 'entry', 'route', 'spec', 'created', 'deadline', 'org')
   if f[1] == 'queued' and f[2] == 'p' .. names then
     local queues = (f[3] or names ~= chain) and names or FLEET
-    -- Within one ms it keeps its place.
+    -- Keeps the order of jobs of the same ms.
     local within = score % RANK_WIDTH - tonumber(f[5]) * 1000
     local place = place_at(priority_of('', f[4]), tonumber(f[5]) * 1000 + math.max(math.min(within, 999), 0))
     note_waiting(f[7], 1, #f[4])
@@ -14,7 +15,7 @@ local function move(job, names, score)
   end
 end
 
--- Answers how many jobs were met. A set that cannot be read is left to the audit.
+-- Returns how many jobs it processed. A set that cannot be read is left to the audit.
 local function move_chain_set(names, most)
   local ok, jobs = pcall(redis.call, 'ZRANGE', chain_set_prefix .. names, 0, most - 1, 'WITHSCORES')
   if not ok then jobs = {} end

@@ -1,28 +1,29 @@
--- Which gate a delivered job passes.
+-- Finds the gate that a delivered job passes.
 -- INCLUDE now gate_states gates serving throttling
 
--- Why gates before `pass` in the chain were passed over: those that its queue did not know of failed the job.
+-- Reasons why gates before `pass` in the chain were passed over. For a gate that `passed_over` does not name, the job's own
+-- call failed there.
 local function reasons_before(chain_text, pass, passed_over)
   local reasons = {}
   for name in string.gmatch(chain_text, '%S+') do
     if name == pass then break end
     local why = string.match(',' .. passed_over .. ',', ',' .. string.gsub(name, '%p', '%%%0') .. ' ([^,]+),')
-    local _, shut = wait_of(name, 0)
-    why = why or not has_gate(name) and NOT_HERE or shut == 'rate_limited' and shut or 'unavailable'
+    local _, blocked_by = wait_of(name, 0)
+    why = why or not has_gate(name) and NOT_HERE or blocked_by == 'rate_limited' and blocked_by or 'unavailable'
     reasons[#reasons + 1] = name .. ' ' .. why
   end
   return table.concat(reasons, ',')
 end
 
--- A gate that has room for a job, why those before it had none, and what was reserved there. Without one: nil, and how
--- long until one has (nil: this worker has none of its gates).
+-- Returns a gate that has room for a job, the reasons of those passed over, and the tokens reserved. Without one: nil, and
+-- ms until one has room (nil: this worker has none of the job's gates).
 local function find_gate(f, letter)
   local chain_text = f.route or chain
   if chain_text == '' then return '', '', 0 end
   local pass, reserved_at, reserved, passed_over = string.match(f.pass or '', '^(%S+) (%d+) (%d+) (.*)$')
-  -- A reservation is as old as calls may be late (gates.lua); after that it must be asked for again. Not by a job that runs
-  -- alone: until a worker holds nothing its turn is long over, and it would go round for ever behind a busy gate. It goes
-  -- now, and is reserved for a second time.
+  -- A reservation holds for as long as calls may be late (SLACK_MS); after that the gate must be asked again. Not for an
+  -- isolated job: until a worker is idle its reservation has always expired, so behind a busy gate it would never run. It
+  -- runs now, with a second reservation.
   local in_time = pass and now - tonumber(reserved_at) <= SLACK_MS
   if pass and has_gate(pass) and (in_time or letter == 'i')
     and (gate(pass).blocked_until <= now or gate(pass).probe == 1) then

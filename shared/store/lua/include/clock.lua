@@ -1,4 +1,4 @@
--- Redis is the only clock.
+-- The only clock: the server's time in ms.
 
 local function now_ms()
   local time = redis.call('TIME')

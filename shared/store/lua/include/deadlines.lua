@@ -1,10 +1,10 @@
--- Looks for waiting jobs whose deadline has passed, in a bounded number of steps.
+-- Ends waiting jobs whose deadline has passed, in a bounded number of steps.
 -- INCLUDE release lease now overdue leaving places
 
 local ended = 0
 
--- Ends a job of an index that is overdue, and drops one that has ended. One that runs is ended by its worker, one of another
--- release by who knows it: it is looked at again in a lease. Answers ms until the next look at one that waits, nil for the others.
+-- Ends an overdue job of an index, and removes one that has ended. One that runs is ended by its worker, one of another
+-- release by a worker of that release: both are checked again in a lease. Returns ms to the deadline of one that waits, else nil.
 local function expire(job, index)
   local f = redis.call('HMGET', job_prefix .. job, 'state', 'entry', 'org', 'lost', 'deadline', 'v')
   local left = (tonumber(f[5] or 0) or 0) - now
@@ -22,7 +22,7 @@ local function expire(job, index)
   end
 end
 
--- Looks at up to `most` members of an index that are due within a lease. Answers how many, and ms until the next is (-1:
+-- Checks up to `most` members of an index that are due within a lease. Returns how many, and ms until the next is due (-1:
 -- there is none).
 local function expire_due(index, most)
   local found = redis.call('ZRANGE', index, 0, most, 'WITHSCORES')
@@ -30,14 +30,14 @@ local function expire_due(index, most)
     local wait = tonumber(found[i + 1]) - now
     if wait > tonumber(lease_ms) or i > 2 * most then return (i - 1) / 2, math.max(wait, 0) end
     local ok, left = pcall(expire, found[i], index)
-    -- A record that cannot be read is nobody's job.
+    -- A record that cannot be read is no job.
     if not ok then redis.call('ZREM', index, found[i]) end
     if ok and left then return (i + 1) / 2, left end
   end
   return #found / 2, -1
 end
 
--- The first jobs of a stream that nobody was given yet.
+-- The first entries of a stream that were not delivered yet.
 local function undelivered(stream, most)
   local from = '-'
   -- A stream of the commit before need not be there.
@@ -49,7 +49,7 @@ local function undelivered(stream, most)
   return redis.call('XRANGE', stream, from, '+', 'COUNT', most)
 end
 
--- Ends overdue jobs at the head of a stream. Answers ms until the next one there is overdue, -1: none waits.
+-- Ends overdue jobs at the head of a stream. Returns ms until the next one there is overdue, -1: none waits.
 local function expire_heads(letter, most)
   local met = 0
   for _, entry in ipairs(undelivered(streams[letter], most)) do

@@ -1,14 +1,15 @@
--- What a lease wrote so far, from the job's log; `number`: its last event. Texts may be long: they are read for a job
--- that ends here, up to half a MiB, and of a very long log its beginning; and measured where only their length counts.
--- measured: what all that cost this call, in deltas.
+-- Reads or measures the text that a lease has written to the job's log so far; `number`: its last event. Text is read
+-- for a job that ends here, up to half a MiB and DELTAS_MAX pieces. Where only its length counts it is measured.
+-- measured: deltas that this call has read or measured.
 
 local PAGE, TEXT_MAX, MEASURED_MAX = 512, 524288, 1024
-local DELTAS_MAX, DELTAS_OF_LONG_LOG = 10240, 4096
+-- Of pieces, which a worker writes at most twelve times a second: five minutes of text, 5 ms of the server.
+local DELTAS_MAX = 4096
 local measured = 0
 
 local function partial_text(job, token, number)
   local deltas, bytes = {}, 0
-  if number > DELTAS_MAX then number = DELTAS_OF_LONG_LOG end
+  number = math.min(number, DELTAS_MAX)
   measured = measured + number
   for first = 2, number, PAGE do
     local fields = {}
@@ -27,7 +28,7 @@ local function partial_text(job, token, number)
   return table.concat(deltas)
 end
 
--- Bytes of text. Of more than MEASURED_MAX deltas every so many are measured, and stand for the others.
+-- Bytes of text. Of more than MEASURED_MAX deltas an even sample is measured.
 local function logged_bytes(job, token, number)
   local count, sum, asked = number - 1, 0, 0
   if count <= 0 then return 0 end

@@ -1,5 +1,5 @@
--- The one way a job ends: state, outcome and terminal event in one HSET; both keys get their TTL. Whoever ends it counts
--- it, once.
+-- Ends a job, the only way to: state, outcome and terminal event in one HSET; record and log get their TTL. The caller
+-- counts it, once.
 -- INCLUDE announce
 
 local tally = {}
@@ -14,11 +14,12 @@ local function end_job(job, organization, token, status, outcome, number, offset
   redis.call('HSET', record, 'state', status, 'outcome', outcome, 'entry', token, 'last', number,
     'offset', offset, 'ended', ended, 'worker', '', unpack(extra or {}))
   redis.call('PEXPIRE', record, result_ttl)
+  -- A first lease that logged nothing has no log; a job that was requeued may have one.
   if not unlogged then redis.call('PEXPIRE', log_prefix .. job, log_ttl) end
   announce(job, organization, token .. '.' .. string.format('%d', final), status)
 end
 
--- What a listing shows of an outcome with a long text (`records.BRIEF_FROM`): more fields of the record.
+-- More fields of the record for an outcome with a long text (from `records.BRIEF_FROM` bytes): the outcome without it.
 local function brief_fields(outcome)
   local text = outcome.result
   if not text or #text < 4096 then return {} end

@@ -1,16 +1,17 @@
--- Sums up a ledger that grew long: into `counts`, into a hash per organisation and day (`usage`), and what organisations ended.
+-- Sums up the lines of the ledger, at FOLD_AT of them: in `counts`, in a hash per organisation and day (`usage`), and in each
+-- organisation's ended jobs (`ended`).
 -- Numbers are integers below 2^53, exact in Lua: 9 million USD a day in nano-USD. %.0f never writes an exponent.
 -- INCLUDE ending ended_lines organizations
 
 local FOLD_AT = 256
--- Projects and models that a day of an organisation tells apart. Those that come after are summed up, by model, as the
--- project `other`: nobody's sums grow with the names that a caller thinks up.
+-- Projects and models that a day of an organisation has fields for. Those that come after are summed up, by model, as the
+-- project `other`: a caller that makes up names cannot make the hash grow.
 local FIELDS_MAX = 1000
 local LINE = '^%S+ (%d+) (%S+) (%S+ %S+) (%d+) (%d+) (%d+) (%S+) ([01])$'
 local PACKED = '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$'
 
--- Sums of lines by organisation and day, in each by project and model in the order of PACKED; and ends by status. What is
--- no line of usage adds nothing to the sums.
+-- Sums of lines by organisation and day, in each by project and model in the order of PACKED; and ends by status. A line
+-- without usage adds nothing to the sums.
 local function sum_lines(lines)
   local days, statuses = {}, {}
   for _, line in ipairs(lines) do
@@ -55,11 +56,11 @@ local function add_to_day(key, sums, bounded)
     for j, value in ipairs({string.match(before or '', PACKED)}) do total[j] = total[j] + tonumber(value) end
     packed[2 * i - 1], packed[2 * i] = fields[i], string.format('%.0f %.0f %.0f %.0f %.0f %.0f %.0f', unpack(total))
   end
-  -- A field that is new may be the first of its hash.
+  -- A new field may be the first one, of a hash without a TTL.
   if redis.call('HSET', hash, unpack(packed)) > 0 then redis.call('PEXPIRE', hash, usage_ttl) end
 end
 
--- What organisations ended, by outcome: `completed failed cancelled`, kept as long as its sums.
+-- Adds to the ended jobs of each organisation, by outcome: `completed failed cancelled`, kept as long as its sums.
 local function count_by_organization(ends)
   local keys, whose = {}, {}
   for organization in pairs(ends) do keys[#keys + 1], whose[#whose + 1] = ended_prefix .. organization, organization end
@@ -73,6 +74,7 @@ local function count_by_organization(ends)
   end
 end
 
+-- Takes the ends off the jobs that are counted as running.
 local function take_off(lines)
   local ends = {}
   for _, line_text in ipairs(lines) do
@@ -86,8 +88,8 @@ local function take_off(lines)
   pcall(count_by_organization, ends)
 end
 
--- Out of the list first: damage in one organisation's hash loses that sum, and is not met again at every end. How many
--- jobs were lost to the sums is counted beside those that ended, as `unbooked`.
+-- The lines leave the list first: so damage in one organisation's hash loses that sum once, and does not fail every later
+-- call. Jobs that are missing in the sums are counted as `unbooked`.
 local function fold()
   local lines = redis.call('LRANGE', ledger, 0, FOLD_AT - 1)
   redis.call('LTRIM', ledger, #lines, -1)

@@ -1,5 +1,5 @@
--- What calls tell their gates. A provider that says when to come back is believed; one that does not, and one that
--- fails, is left alone for longer each time, at most CLOSED_MAX_MS.
+-- Takes the reports of calls to their gates. A provider's retry-after is kept to; without one, and after failures, the gate
+-- is blocked for longer each time, at most BLOCKED_MAX_MS.
 -- INCLUDE now gate_states gates serving
 
 local FAILING_MS, LIMITED_MS, LIMITED_LEAST_MS, BLOCKED_MAX_MS = 5000, 1000, 250, 60000
@@ -12,14 +12,14 @@ local function block(name, why, ms)
   state.requests = math.max(state.requests, state.blocked_until + SLACK_MS)
 end
 
--- What a gate learns may change when its jobs may go; answers whether any may wait for it.
+-- After a report the gate's jobs may run earlier or later: its queue is polled now. Returns whether jobs may wait there.
 local function poll_now(name)
   gate(name).poll_at, gates_changed[name] = now, true
   return has_queue(name)
 end
 
--- What became of a call: limited (retry in ms, below 0: the provider did not say), failed, refused or ok.
--- Answers whether the gate opened again.
+-- report: limited (retry in ms, below 0: the provider did not say), failed, refused or ok.
+-- Returns whether the gate became available again.
 local function report_call(name, report, retry)
   local state = gate(name)
   gates_changed[name] = true

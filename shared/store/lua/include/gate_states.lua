@@ -1,5 +1,5 @@
--- What is known of gates, one per provider and model, stands in one hash. A script reads those that its caller's worker
--- has, and any other one by its name: how many there are besides costs nothing.
+-- Reads and writes the states of gates, one per provider and model, all in one hash. A script reads those that its caller's
+-- worker has, and any other one by its name, so that a fleet with many gates costs nothing.
 -- blocked_until: ms; why: 0 available, 1 the provider asked to wait, 2 too many failures in a row; failures,
 -- blocks_in_a_row: counts; slow_start_from: when it became available (ms); used: ms; requests, tokens: when the reserved
 -- share is used up (ms); probe: 1 while one call tests a failing provider (half-open). For its queue (throttling.lua):
@@ -10,8 +10,8 @@
 local GATE_FIELDS = {'blocked_until', 'why', 'failures', 'blocks_in_a_row', 'slow_start_from', 'used', 'requests',
   'tokens', 'probe', 'poll_at', 'slot', 'empty', 'served_until'}
 local WHY = {[0] = 'limit', 'rate_limited', 'unavailable'}
--- The queue of jobs that name no chain. Fields of the hash that are no gates: what is known of that queue, and when a worker
--- comes back for queues.
+-- The queue of jobs that name no chain. Fields of the hash that are no gates: the state of that queue, and when a worker
+-- polls the queues.
 local FLEET, FLEET_FIELD, PROMISED = '*', '@*', '@'
 
 local gate_states, gate_limits, gates_changed, promised = {}, {}, {}, 0
@@ -43,7 +43,7 @@ local function parse_gate(name, text)
   return state
 end
 
--- Damage here may cost what the gates know, never a claim.
+-- Damage here may lose the states of gates, never a claim.
 local function gate(name)
   if gate_states[name] then return gate_states[name] end
   local text = redis.pcall('HGET', gates, name == FLEET and FLEET_FIELD or name)
@@ -86,8 +86,8 @@ local function save_gates()
   end
 end
 
--- One worker of those with the same gates comes back for their queues, not all: answers `wait` (ms) to the caller that is
--- to come, -1 when another will by then. Should that one die, the others look once a lease.
+-- Of the workers with the same gates one polls their queues, not all: returns `wait` (ms) to the caller that must poll, -1
+-- when another one will by then. If that one dies, the others poll once a lease.
 local function promise(wait)
   if wait <= 0 or (promised > now and promised <= now + wait) then return -1 end
   promised = now + wait

@@ -1,15 +1,15 @@
--- What a gate lets pass. A call passes when its gate is available and its limits have room; then its share is reserved.
+-- Lets calls pass a gate: when it is available and its limits have room; then the call's share is reserved.
 -- INCLUDE now gate_states
 
 -- A limit holds in any 60 s as the provider sees them: calls arrive up to 2.5 s later than they were reserved, and a
--- late one may catch up by SLACK_MS. So a minute's share is spread over their sum.
+-- late one may catch up by SLACK_MS. So the calls of a minute are spread over the sum of the three.
 local SPREAD_MS, SLACK_MS = 63500, 1000
--- A gate that nobody used for COLD_MS or that was blocked starts slowly: SLOW_START_RATE calls a second,
+-- A gate that was unused for COLD_MS or blocked starts slowly: SLOW_START_RATE calls a second,
 -- doubled each second.
 local COLD_MS, NOTE_MS, SLOW_START_RATE, SLOW_START_MS = 60000, 20000, 8, 7000
 local PROBE_MS = 30000
 
--- ms from one call to the next, and whether that is because the gate starts slowly.
+-- Returns ms from one call to the next, and whether the slow start is the reason.
 local function spacing(state, limit)
   local since, gap = now - state.slow_start_from, limit.rpm > 0 and SPREAD_MS / limit.rpm or 0
   if state.used + COLD_MS < now then since = math.min(since, 0) end
@@ -17,8 +17,8 @@ local function spacing(state, limit)
   return math.max(slow_start, gap), slow_start > gap
 end
 
--- How long until a call of `need` tokens may pass, in ms (0: now), and why not at once: limit, slow_start,
--- rate_limited or unavailable.
+-- Returns ms until a call of `need` tokens may pass (0: now), and the reason to wait: limit, slow_start, rate_limited or
+-- unavailable.
 local function wait_of(name, need)
   local limit = gate_limits[name]
   if not limit then return 0 end
@@ -32,13 +32,13 @@ local function wait_of(name, need)
   return math.max(math.ceil(wait), 0), starting_slowly and 'slow_start' or WHY[0]
 end
 
--- Reserves what one call needs of a gate that has room.
+-- Reserves the share of one call at a gate that has room; `need`: tokens.
 local function admit(name, need)
   local limit = gate_limits[name]
   if not limit then return end
   local state = gate(name)
   if state.used + COLD_MS < now then state.slow_start_from = now end
-  -- It starts when the first call passes, however late that comes: until then nobody knows that it is available.
+  -- The slow start begins with the first call, however late: until then it is unknown whether the provider is back.
   if state.why == 1 then state.why, state.slow_start_from, state.requests = 0, now, now + SLACK_MS end
   local gap = spacing(state, limit)
   if gap > 0 then state.requests = math.max(state.requests, now) + gap end

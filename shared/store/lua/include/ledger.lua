@@ -1,11 +1,11 @@
--- Counts jobs that ended, and what they used: a line for each in one list (`ledger`), all lines of a call in one command.
--- A list that grew long is summed up: into `counts`, and into a hash per organisation and day (`usage`). So a job costs
+-- Counts jobs that ended, and their usage: a line for each in one list (`ledger`), all lines of a call in one command.
+-- At FOLD_AT lines they are summed up: in `counts`, and in a hash per organisation and day (`usage`). So a job costs
 -- about one command, and a day of an organisation a few fields.
 -- INCLUDE ending ended_lines organizations folding
 
 local booked, booked_as, booked_for, booked_used = {}, {}, {}, 0
 
--- Once for every end, after the record says so; status '-': it was counted before. used: `<organization> <project>
+-- Adds a line for an end, once, after it was written to the record; status '-': counted before. used: `<organization> <project>
 -- <provider:model> <input> <output> <cached> <nano-USD or -> <estimated 0|1>`; empty: nothing was used.
 local function book(status, ended_ms, used, organization)
   local day = string.format('%d', math.floor(tonumber(ended_ms) / 86400000))
@@ -14,7 +14,7 @@ local function book(status, ended_ms, used, organization)
   booked_as[#booked_as + 1], booked_for[#booked_for + 1] = status, organization
 end
 
--- The last thing a call does. A ledger that cannot be written keeps no job from its end, nor from being counted.
+-- Writes the lines, as the last step of a call. If the ledger cannot be written, jobs still end and are still counted.
 local function close_books()
   if #booked > 0 then
     local ok, length = pcall(redis.call, 'RPUSH', ledger, unpack(booked))

@@ -1,8 +1,9 @@
--- Ends waiting jobs whose time is over, wherever they wait. `deadlines` names, by deadline, those whose caller set one; the
--- others stand in the order of their deadlines in the streams of new jobs.
+-- Ends waiting jobs whose deadline has passed. `deadlines` has, by deadline, those whose caller set one; the others are in
+-- the order of their deadlines in the streams of new jobs.
 -- INCLUDE now ending ledger spending
 
--- Ends a job that no worker holds; its place is for the caller to clear. lost: bytes of text that went down with workers.
+-- Ends a job that no worker holds; the caller removes it from the place where it waited. lost: bytes of text that were lost
+-- with workers.
 local function end_unrun(job, organization, lost, kind, message)
   local outcome = {error = {type = kind, message = message, retryable = false}}
   local used = add_spending(job, organization, outcome, tonumber(lost or 0))

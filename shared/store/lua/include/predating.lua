@@ -1,4 +1,4 @@
--- Which leases began before the last fail-over or restart (`failover.lua`): what the server said of them last may be lost.
+-- Finds leases that began before the last fail-over or restart (`failover.lua`): their last transitions may be lost.
 
 local marks
 

@@ -1,9 +1,9 @@
--- Which job is the next for a gate: organisations that wait for it are served in turn, by weight; of each the next by priority,
--- the oldest first.
+-- Finds the next job for a gate: organisations that wait for it are served in turn, by weight; each one's next is chosen by
+-- priority, the oldest first.
 -- INCLUDE gate_states places queues policies
 
 local SKIPS_MAX, EVERY_RANK = 16, {'-inf', '+inf'}
--- Jobs that wait for another gate to start, by gate: the next behind them is taken.
+-- By gate, jobs that wait for the slow start of an earlier gate of their chain: the next one behind them is taken.
 local skipped = {}
 
 local function note_emptied(queue)
@@ -19,42 +19,70 @@ local function rank_ranges(served)
   return {{string.format('%.0f', first * RANK_WIDTH), string.format('(%.0f', (first + 1) * RANK_WIDTH)}, EVERY_RANK}
 end
 
-local function next_of(queue, organization, served, passed)
+-- Returns an organisation's next job in any of these queues, and its queue.
+local function next_of(organization, queues, served, passed)
   for _, range in ipairs(rank_ranges(served)) do
-    local found = redis.call('ZRANGEBYSCORE', queue_key(queue, organization), range[1], range[2], 'LIMIT', 0, passed.count + 1)
-    for _, job in ipairs(found) do
-      if not passed[job] then return job end
+    local next_job, next_queue, lowest
+    for _, queue in ipairs(queues) do
+      local found = redis.call('ZRANGEBYSCORE', queue_key(queue, organization), range[1], range[2], 'WITHSCORES',
+        'LIMIT', 0, passed.count + 1)
+      local i = 1
+      while found[i] and passed[found[i]] do i = i + 2 end
+      local place = tonumber(found[i + 1])
+      if place and (not lowest or place < lowest) then next_job, next_queue, lowest = found[i], queue, place end
+      if range == EVERY_RANK and #found == 0 then redis.call('ZREM', throttled_by_prefix .. queue, organization) end
     end
-    if range == EVERY_RANK and #found == 0 then redis.call('ZREM', throttled_by_prefix .. queue, organization) end
+    if next_job then return next_job, next_queue end
   end
 end
 
-local function next_in(queue, passed)
+-- The organisation is chosen in one of the queues, and its next job in all of them. Its slot is that of the first queue.
+local function next_in(queue, queues, passed)
   local index = redis.call('ZRANGE', throttled_by_prefix .. queue, 0, passed.count, 'WITHSCORES')
   for i = 1, #index, 2 do
-    local job = next_of(queue, index[i], tonumber(index[i + 1]) * weight_of(index[i]), passed)
-    if job then return job, queue, index[i] end
+    local organization, served = index[i], index[i + 1]
+    if queue ~= queues[1] then
+      served = redis.call('ZSCORE', throttled_by_prefix .. queues[1], organization) or served
+    end
+    local job, found_in = next_of(organization, queues, tonumber(served) * weight_of(organization), passed)
+    if job then return job, found_in, organization end
   end
   note_emptied(queue)
 end
 
--- The next job for a gate, its queue, and its organisation: from the gate's own queue and the fleet's in turn.
+-- Whether the fleet's queue is next: of 16 slots of the gate each queue has as many as its part of the organisations.
+local function is_turn_of_fleet(name)
+  local others = redis.call('ZCARD', throttled_by_prefix .. FLEET)
+  local part = others / math.max(redis.call('ZCARD', throttled_by_prefix .. name) + others, 1)
+  local slot = gate(name).slot
+  return math.floor((slot + 1) * part) > math.floor(slot * part)
+end
+
+local function queues_of(name)
+  local queues = {}
+  if gate(name).empty == 0 then queues[1] = name end
+  if in_chain[name] and gate(FLEET).empty == 0 then queues[#queues + 1] = FLEET end
+  return queues
+end
+
+-- Returns the next job for a gate, its queue and its organisation, from the gate's own queue or the fleet's.
 local function next_for(name)
-  local passed = skipped[name] or {count = 0}
+  local passed, queues = skipped[name] or {count = 0}, queues_of(name)
   skipped[name] = passed
-  local order = {name}
-  if in_chain[name] then order = gate(name).slot % 2 == 0 and {name, FLEET} or {FLEET, name} end
+  local order = queues
+  if #queues == 2 and is_turn_of_fleet(name) then order = {queues[2], queues[1]} end
   for _, queue in ipairs(order) do
-    if gate(queue).empty == 0 then
-      local job, found_in, organization = next_in(queue, passed)
-      if job then return job, found_in, organization end
-    end
+    local job, found_in, organization = next_in(queue, queues, passed)
+    if job then return job, found_in, organization end
   end
 end
 
--- An organisation was served once.
-local function note_served(queue, organization)
-  redis.call('ZINCRBY', throttled_by_prefix .. queue, 1 / weight_of(organization), organization)
+-- Counts an organisation as served once, in each queue of the gate in which it waits.
+local function note_served(name, organization)
+  local step = string.format('%.17g', 1 / weight_of(organization))
+  for _, queue in ipairs(queues_of(name)) do
+    redis.call('ZADD', throttled_by_prefix .. queue, 'XX', 'INCR', step, organization)
+  end
 end
 
 local function skip(name, job)

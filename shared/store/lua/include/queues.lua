@@ -1,7 +1,7 @@
--- Where throttled jobs wait: by gate of their chain, those that name no chain in the fleet's queue, and there by organisation.
--- `throttled_by` has the organisations of a queue by what they were served: the first is the next. The entry of such a job is
--- `t` and the names of its queues. `throttled_deadlines` names all of them by deadline.
--- Of the commit before (entry `p`) all organisations stand in one set for each gate, or for each chain.
+-- Throttled jobs wait in the queue of each gate of their chain, those that name no chain in the fleet's, and there by
+-- organisation. `throttled_by` has the organisations of a queue by what they were served: the first is the next. The entry
+-- of such a job is `t` and the names of its queues. `throttled_deadlines` has all of them by deadline.
+-- In an older release (entry `p`) the jobs of all organisations are in one set for each gate, or for each chain.
 
 local function queue_key(queue, organization) return throttled_prefix .. queue .. ' ' .. organization end
 
@@ -9,7 +9,7 @@ local function join_queue(queue, organization, place, job)
   redis.call('ZADD', queue_key(queue, organization), place, job)
   local index = throttled_by_prefix .. queue
   if redis.call('ZSCORE', index, organization) then return end
-  -- One that comes is served next to the others, neither before nor long after them.
+  -- A newcomer is served next to the others, neither before nor long after them.
   redis.call('ZADD', index, redis.call('ZRANGE', index, 0, 0, 'WITHSCORES')[2] or 0, organization)
 end
 
@@ -21,7 +21,7 @@ local function leave_queue(queue, organization, job)
   return found
 end
 
--- Takes a job out of the queues that `names` has.
+-- Removes a job from the queues that `names` lists.
 local function leave_queues(job, organization, names)
   local found = 0
   for name in string.gmatch(names, '%S+') do found = found + leave_queue(name, organization, job) end

@@ -1,4 +1,4 @@
--- Suspects, the jobs that lost their worker more than once: few in one worker, and those that lost it three times alone.
+-- Delivers jobs that lost their worker more than once: few suspects to one worker, isolated jobs (three losses) alone.
 -- INCLUDE adopting meeting delivering
 
 local slot
@@ -9,8 +9,8 @@ end
 
 local function next_slot() redis.call('SET', round_robin, (slot_now() + 1) % 16) end
 
--- A single slot, and a worker that would take nothing else, is offered to the line first at odd slots, or suspects would keep
--- it waiting.
+-- At odd slots a worker with one free slot, or one that would take an isolated job alone, is offered to the line first:
+-- suspects must not keep it waiting (I8).
 local function offer_to_line()
   if slot_now() % 2 == 0 then return false end
   local before = #claims
@@ -21,16 +21,16 @@ end
 local function take_isolated()
   if not offer_to_line() then deliver('i', 1) end
   if not isolated_held then
-    -- It was none to run, and there may be more of them.
+    -- The entry was no job to run, and there may be more of them.
     if taken.i > 0 then redis.call('ZADD', wake, -1, 'look') end
     return
   end
-  -- What woke this worker is left to the others.
+  -- The jobs that woke this worker are left to others.
   next_slot()
   redis.call('ZADD', wake, -1, 'look', 0, 'job')
 end
 
--- Half of what is wanted at most.
+-- Half of the wanted jobs at most.
 local function take_suspects(wanted)
   local before = #claims
   if wanted == 1 and #claims == 0 and offer_to_line() then
@@ -47,7 +47,7 @@ local function take_suspects(wanted)
   return wanted - (#claims - before)
 end
 
--- Answers how many other jobs are wanted then.
+-- Returns how many other jobs are still wanted.
 local function take_redelivered(wanted)
   if wanted <= 0 then return wanted end
   local before = #claims

@@ -1,9 +1,9 @@
--- Lets throttled jobs of gates that have room go where claims find them: one of each gate at a time, in the order of its
--- queue, at the rate the gate allows, no more than the caller can take, and in a bounded number of steps.
+-- Makes throttled jobs claimable whose gates have room: one of each gate at a time, in the order of its queue, at the rate
+-- of the gate, no more than the caller can take, and in a bounded number of steps.
 -- INCLUDE release now gate_states gates serving queues throttling queue_order
 
 local STEPS, RETRY_MS = 64, 50
--- Gates whose next job needs more room than there is; gates with jobs that wait for another one to start.
+-- Gates whose next job needs more room than there is; gates with jobs that wait for the slow start of another gate.
 local stuck, starting = {}, {}
 
 local function poll_later(name, wait)
@@ -11,7 +11,7 @@ local function poll_later(name, wait)
   return false
 end
 
--- Answers whether the gate is to be asked again, whether a job went, and whether it is one that lost workers.
+-- Returns whether to ask the gate again, whether a job was released, and whether it is a suspect.
 local function release_one(name)
   if wait_of(name, 0) > 0 then return false end
   local job, queue, organization = next_for(name)
@@ -21,7 +21,7 @@ local function release_one(name)
   end
   local record = job_prefix .. job
   local f = read_throttled(job)
-  -- Left to a worker that knows it.
+  -- Left to a worker of the release that knows it.
   if foreign(f.v, f.state) then return skip(name, job) or poll_later(name, tonumber(lease_ms)) end
   local names = string.match(f.entry or '', '^t(.+)$')
   if f.state ~= 'queued' or not names or not string.find(' ' .. names .. ' ', ' ' .. queue .. ' ', 1, true) then
@@ -29,7 +29,7 @@ local function release_one(name)
     return true
   end
   if has_all then
-    note_served(queue, organization)
+    note_served(name, organization)
     return true, true, let_go(job, f)
   end
   local chain_text = names == FLEET and chain or names
@@ -45,21 +45,21 @@ local function release_one(name)
     return poll_later(name, soonest)
   end
   local pass = gate_limits[found] and string.format('%s %.0f %d %s', found, now, need_or_why, table.concat(reasons, ','))
-  -- Reserved first: what fails after it may cost a share, never a limit.
+  -- Reserved first: an error after it may waste a reservation, but exceeds no limit.
   admit(found, need_or_why)
   gate(name).slot, gates_changed[name] = (gate(name).slot + 1) % 16, true
-  note_served(queue, organization)
+  note_served(name, organization)
   return true, true, let_go(job, f, pass)
 end
 
 
--- Answers ms until the next may go (-1: none waits), and whether jobs that lost workers are among those that went.
+-- Returns ms until the next job may be released (-1: none waits), and whether suspects were released.
 local function release_throttled(left)
   local suspects_among, due, steps = false, {}, left + STEPS
   for _, name in ipairs(own_gates) do
     if (queue_wait(name) or 1) <= 0 then due[#due + 1] = name end
   end
-  -- A write that cannot grow memory: a refusal fails the whole call before anything went.
+  -- A write that cannot grow memory: a refusal fails the whole call before a job was released.
   if #due > 0 then redis.call('PERSIST', throttled_deadlines) end
   while #due > 0 and left > 0 and steps > 0 do
     local still_due = {}
@@ -67,7 +67,7 @@ local function release_throttled(left)
       local ok, more, went, suspect = true, true, false, false
       if left > 0 and steps > 0 then ok, more, went, suspect = pcall(release_one, name) end
       steps = steps - 1
-      -- A queue that cannot be read waits for an operator.
+      -- A queue that cannot be read is polled rarely until an operator repairs it.
       if not ok then more = poll_later(name, COLD_MS) end
       if ok and went then left, suspects_among = left - 1, suspects_among or suspect end
       if more then still_due[#still_due + 1] = name end

@@ -1,5 +1,5 @@
--- The one way back into the queue. The record's `past` tells of every earlier lease what a reader needs to replay it:
--- token, reason, attempt, start and the number of its last event, the `retrying` written here.
+-- Requeues a job that has a lease, the only way to. The record's `past` has of every earlier lease the facts that a reader
+-- needs to replay it: token, reason, attempt, start and the number of its last event, the `retrying` written here.
 -- INCLUDE clock lease announce predating organizations backlog delaying places
 
 local LOST_EVENTS = 1000
@@ -21,8 +21,8 @@ local function last_number(job, record)
   local number = redis.call('HLEN', log) - record.base + 1
   local function logged(n) return redis.call('HEXISTS', log, record.entry .. '.' .. n) == 1 end
   if not logged(number + 1) then return number end
-  -- After a fail-over that lost events the count is short: no number may name a second event. A lease logs without
-  -- holes, so the last one is found in steps that double, and then halve.
+  -- After a fail-over that lost events the count is too low, but no number may name a second event. A lease logs without
+  -- holes, so its last event is found in steps that double, and then halve.
   local step = 1
   while logged(number + step) do number, step = number + step, step * 2 end
   while step > 1 do
@@ -32,8 +32,8 @@ local function last_number(job, record)
   return number
 end
 
--- The number that the next event follows. Events of a lease from before a fail-over may be lost that were read: a hole
--- makes that a gap for its readers, and no number names two events (I10).
+-- The number before that of the next event. Events of a lease from before a fail-over may be lost after readers had them:
+-- skipped numbers show these readers a gap, and no number names two events (I10).
 local function last_event_number(job, record)
   local number = last_number(job, record)
   return predates(record.entry) and number + LOST_EVENTS or number
@@ -47,24 +47,24 @@ local function make_claimable(job, record)
   return enter(record.org, job, place_of(job, record), record.losses, record.deadline)
 end
 
--- Where a job waits that is due later: for requeue_job.
+-- The place of a job that is due later, for requeue_job.
 local function delayed_until(job, record, due_at)
   return function() return delay_job(record.org, job, due_at) end
 end
 
--- A job that ran waits again.
+-- Counts a job that ran as one that waits again.
 local function note_requeue(job, token, organization)
   if is_counted(token) then note(organization, 'running', -1) end
   note_waiting(organization, 1, redis.call('HSTRLEN', job_prefix .. job, 'spec'))
 end
 
--- Puts a job whose lease is `token` back: at once, or where `wait` says, until `due_at`. spent: what earlier attempts cost
--- (JSON, empty: as before), lost: bytes of text that were lost with their workers and are not in it yet.
+-- Requeues a job whose lease is `token`: at once, or where `wait` says, until `due_at`. spent: cost of earlier attempts
+-- (JSON, empty: unchanged); record.lost: bytes of text that were lost with their workers and are not in it yet.
 local function requeue_job(job, token, record, reason, attempt, due_at, wait, spent)
   local number = last_event_number(job, record) + 1
   local event = {reason = reason, attempt = record.attempt}
   if due_at then event.nextAttemptMs = due_at end
-  -- First, for it alone can be refused: a log that is no log.
+  -- First, as it is the only write that can fail: on a log that is no hash.
   redis.call('HSET', log_prefix .. job, token .. '.' .. number, 'r' .. cjson.encode(event))
   note_requeue(job, token, record.org)
   local entry = wait and wait() or make_claimable(job, record)

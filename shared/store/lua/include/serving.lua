@@ -1,22 +1,22 @@
--- Which gates have a queue, and which of them live workers have.
+-- Knows which gates have jobs that wait, and which of them live workers have.
 -- INCLUDE now gate_states gates queues
 
 local NOT_HERE = 'ProviderNotConfigured'
--- So long a worker counts as there after it was heard of, and a job waits for one that may come.
+-- How long (ms) a gate counts as served after a worker with it was active, and how long a job waits for such a worker.
 local SERVED_MS = 2 * tonumber(lease_ms) + 2000
 
--- Whether jobs may wait for a gate, as far as is known.
+-- Whether jobs may wait for a gate; false only when none does.
 local function has_queue(name)
   return gate(name).empty == 0 or (in_chain[name] == true and gate(FLEET).empty == 0)
 end
 
--- How long until a job that waits for a gate may go, in ms; nil: none waits.
+-- Returns ms until a job that waits for a gate may be released; nil: none waits.
 local function queue_wait(name)
   return has_queue(name) and math.max(gate(name).poll_at - now, (wait_of(name, 0))) or nil
 end
 
--- The caller's worker has these gates: others hand jobs to it. Written now and then, for all of them where something else
--- is written anyway, else for those that jobs wait for.
+-- Notes that the caller's worker has these gates, so that other workers leave jobs to it. Written every half of SERVED_MS:
+-- for all gates when gates are saved in any case, else for those that jobs wait for.
 local function mark_served(all)
   for _, name in ipairs(own_gates) do
     local state = gate(name)
@@ -26,28 +26,28 @@ local function mark_served(all)
   end
 end
 
--- A worker that has a gate sleeps on a key of that gate too: what wakes anybody may wake one that has it not.
+-- A worker that has a gate blocks on a key of that gate too: the common marker could wake a worker without the gate.
 local function wake_for(name, member)
   if has_all then return redis.call('ZADD', wake, 0, 'job') end
   redis.call('ZADD', wake_prefix .. name, member == 'look' and -1 or 0, member)
   redis.call('PEXPIRE', wake_prefix .. name, 3600000)
 end
 
--- Wakes workers for those of the caller's gates whose next job may go.
+-- Wakes workers for those of the caller's gates whose next job may be released.
 local function wake_for_room()
   for _, name in ipairs(own_gates) do
     if (queue_wait(name) or 1) <= 0 then wake_for(name, 'job') end
   end
 end
 
--- A gate is to be looked at in `wait` ms at the latest.
+-- Has a gate polled in `wait` ms at the latest.
 local function poll_in(name, wait)
   local state = gate(name)
   if state.poll_at > now + wait then state.poll_at, gates_changed[name] = now + wait, true end
 end
 
--- A job has come into the queue of a gate. When the caller has not that gate, those who have are woken; the first job there
--- is waited for as long as a worker may take to come.
+-- Notes a job that has entered the queue of a gate. If the caller does not have that gate, workers that have it are woken;
+-- for the first job there, the gate counts as served until one of them may have come.
 local function expect_job(name, wait, organization)
   local state = gate(name)
   if name ~= FLEET and not has_gate(name) then

@@ -1,5 +1,5 @@
--- What a job had cost that ends without a worker: its earlier attempts as they were settled, and the text that was lost
--- with its workers, estimated as the next worker would have (`usage.py`).
+-- Computes usage and cost of a job that ends without a worker: earlier attempts as they were recorded, and the text that
+-- was lost with its workers, estimated as the next worker would (`usage.py`).
 -- prices: `<gate> <nano-USD per input token> <per output token>` of each gate whose price is known.
 
 local BYTES_PER_TOKEN = 4
@@ -19,20 +19,20 @@ end
 
 local function total_of(spent)
   if not spent then return {input = 0, output = 0, cached = 0, estimated = false, cost = 0} end
-  local told = cjson.decode(spent)
-  local used = told.usage
+  local recorded = cjson.decode(spent)
+  local used = recorded.usage
   return {input = used.inputTokens, output = used.outputTokens, cached = used.cachedTokens, estimated = used.estimated,
-    reasoning = used.reasoningTokens, cost = tonumber(told.cost)}
+    reasoning = used.reasoningTokens, cost = tonumber(recorded.cost)}
 end
 
--- Of a job that was paid for and whose record cannot be read: its cost is unknown, which the sums say.
+-- The line of a job that was paid for and whose record cannot be read: its cost is unknown, and counted as such.
 local function unknown_spending(organization, name, spec)
   local project = string.match(spec or '', '^{"projectId":"([^"\\%c ]+)"') or 'other'
   return string.format('%s %s %s 00 0 0 - 1', tostring(organization or '-'), project, name or ':')
 end
 
--- Adds usage and cost to `outcome`, a table; answers what the ledger is told of them. lost: bytes of text that are in no
--- sum yet. A record that cannot be read keeps no job from its end.
+-- Adds usage and cost to `outcome`, a table, and returns the line for the ledger. lost: bytes of text that are in no sum
+-- yet. A job whose record cannot be read still ends.
 local function add_spending(job, organization, outcome, lost)
   local f, name
   local ok, line = pcall(function()

@@ -1,15 +1,16 @@
--- Finds the entries that were not renewed, a bounded number in each call.
+-- Finds entries that were not renewed, a bounded number in each call.
 -- INCLUDE lease now
 
 local PAGE_ROWS, ROWS_MAX, TAKEN_MAX = 128, 1024, 256
--- Suspects first, so that their worker is known for having held one; then by priority: so they stand in `again`.
+-- Suspects first, so that it is known which workers held some; then the line, then the streams of an older release by
+-- priority.
 local SEARCHED = {'i', 's', 'q', 'h', 'a', 'n', 'l'}
 
 local lease, stale = tonumber(lease_ms), tonumber(stale_ms)
 local held_tokens, occupied = {}, {}
 for i = ITEM_FIRST, #ARGV do held_tokens[ARGV[i]] = true end
 
--- Streams hold unfinished work only: those without any need no look.
+-- Streams hold unfinished work only: empty ones are skipped.
 local function find_occupied()
   local command = {'XREAD', 'COUNT', 1, 'STREAMS'}
   for _, letter in ipairs(SEARCHED) do command[#command + 1] = streams[letter] end
@@ -21,8 +22,8 @@ local function find_occupied()
   end
 end
 
--- Whether this caller is the one that looks: it was, or nobody is. An entry from before a clock went back counts for
--- nothing.
+-- Whether this caller is the one that searches: it was, or no worker is. A term that ends too far in the future, set before
+-- the clock went back, counts as over.
 local function keeps_watch()
   local known = redis.pcall('GET', recoverer)
   local holder, ends = string.match(type(known) == 'string' and known or '', '^(%S+) (%d+)$')
@@ -34,8 +35,8 @@ local function keeps_watch()
   return true
 end
 
--- Calls `take` with token and owner of each stale entry until it answers false, or enough were met. Answers ms until the
--- next one goes stale (-1: none that was met), how many suspicious ones there are, and where it stopped: empty at the end.
+-- Calls `take` with token and owner of each stale entry until it returns false, or TAKEN_MAX were found. Returns ms until
+-- the next one goes stale (-1: none was found), the number of suspicious ones, and where it stopped: empty at the end.
 local function each_stale(take)
   local next_stale, suspicious, taken, rows = -1, 0, 0, 0
   local first, last_id = string.match(cursor, '^(%a)(.+)$')

@@ -1,5 +1,5 @@
--- Which of a lost worker's jobs are to blame: its suspects when it held any, else all. `suspects` remembers workers that
--- died with suspects, as their other jobs may be found by a later call.
+-- Decides which of a lost worker's jobs are to blame: its suspects when it held any, else all. `suspects` has the workers
+-- that died with suspects, as their other jobs may be found by a later call.
 -- INCLUDE lease now stale_entries
 
 local SUSPECT_QUEUES = {'i', 's'}
@@ -22,7 +22,7 @@ local function is_to_blame(letter, owner)
   return is_suspect(letter) or not held_suspects[owner]
 end
 
--- Jobs that may run only in a worker that holds no other.
+-- How many isolated jobs wait.
 local function isolated_waiting()
   if not occupied.i then return 0 end
   return redis.call('XLEN', isolated) - redis.call('XPENDING', isolated, GROUP)[1]

@@ -1,18 +1,18 @@
--- Makes a job wait until one of its gates has room: by gate and organisation, there by priority, then by age of the job,
--- whatever became of it meanwhile. So a caller's choice of a chain makes no queue, and no script longer: what counts is how
--- many gates the fleet has.
+-- Makes a job wait until one of its gates has room. A queue is a sorted set of one gate and organisation by priority, then
+-- by the job's age since its submit. There are as many for each organisation as the fleet has gates, however many different
+-- chains callers choose.
 -- INCLUDE lease now gate_states gates queues serving organizations backlog places
 
 local OUTPUT_TOKENS = 1000
 
--- Tokens to reserve for a call: four bytes are about one token, and the answer may be as long as it is allowed to be.
+-- Tokens to reserve for a call: four bytes are about one token, and the reply may use all of max_tokens.
 local function need_of(spec_length, max_tokens)
   return math.ceil(spec_length / 4) + (tonumber(max_tokens or '') or OUTPUT_TOKENS)
 end
 
--- Asks the gates of a chain in order, up to `last` if it is given. The first that has room: its name, 0, why those
--- before had none, tokens to reserve. None: nil, ms until one has (nil: this worker has none of them), and why not. A
--- gate that only starts slowly is waited for: that is no reason to go elsewhere. first_come: jobs that wait for a gate go
+-- Asks the gates of a chain in order, up to `last` if it is given. Returns the first that has room: its name, 0, the reasons
+-- of those before, tokens to reserve. If none has: nil, ms until one has (nil: this worker has none of them), the reasons,
+-- the last reason. A slow start is waited for: it is no reason for a fallback. first_come: jobs that wait for a gate go
 -- before this one. stuck: gates with jobs that need more room than there is.
 local function ask_chain(chain_text, need, first_come, last, stuck)
   local soonest, reasons, why = nil, {}, nil
@@ -33,8 +33,8 @@ local function ask_chain(chain_text, need, first_come, last, stuck)
   return nil, soonest, reasons, why
 end
 
--- Adds a job to the queues of `names`, to be looked at in `wait` ms; the caller releases its entry. Answers the new one.
--- rest: no sooner, where it is the only one.
+-- Adds a job to the queues of `names`, to be polled in `wait` ms; the caller releases its entry. Returns the new entry.
+-- rest: not polled sooner, where it is the only job.
 local function throttle(job, organization, names, place, deadline, wait, rest)
   for name in string.gmatch(names, '%S+') do
     join_queue(name, organization, place, job)
@@ -56,8 +56,8 @@ local function read_throttled(job)
   return f
 end
 
--- Takes a job out of its queues and puts it where claims find it. f: fields of its record. `pass`: of the gate that let it go,
--- as find_gate reads it; empty: it must ask. Answers whether it is one that lost workers.
+-- Makes a throttled job claimable. f: fields of its record. `pass`: the gate that released it and the reservation, as
+-- find_gate reads it; empty: the claim asks the gates. Returns whether it is a suspect.
 local function let_go(job, f, pass)
   leave_queues(job, f.org, string.sub(f.entry, 2))
   if not is_counted(f.entry) then note_waiting(f.org, 1, redis.call('HSTRLEN', job_prefix .. job, 'spec')) end

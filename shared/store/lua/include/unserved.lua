@@ -1,11 +1,11 @@
--- Jobs that wait for gates which no worker has: a release that knew them is gone, or never came. Each pass goes over the
--- gates of the whole fleet, few as they are, in a bounded number of steps.
+-- Moves or ends jobs that wait for gates which no worker has: the release that had them is gone, or has not come yet. Each
+-- pass reads the gates of the whole fleet, which are few, in a bounded number of steps.
 -- INCLUDE release now gate_states serving queues throttling overdue leaving
 
 local PASS_STEPS, PASS_FIELDS = 8, 256
 local NOT_SERVED = 'no worker has this provider and model'
 
--- Every field of the hash: gates are read into what is known of them, `lane` is called with each set of the commit before.
+-- Reads every field of the hash: gates into gate_states; `queue` is called with the chain of each set of an older release.
 local function read_fleet(queue)
   local cursor = '0'
   for _ = 1, PASS_STEPS do
@@ -25,10 +25,10 @@ end
 
 local function served(name) return has_gate(name) or gate(name).served_until > now end
 
--- A job whose own chain has another gate waits for that; one that names no chain asks that of today; others end.
+-- A job whose own chain has another served gate waits for that; one that names no chain uses the present one; others end.
 local function take_off(job, name, organization)
   local f = read_throttled(job)
-  -- Left to a worker that knows it.
+  -- Left to a worker of the release that knows it.
   if foreign(f.v, f.state) then return end
   local letter, names = string.match(f.entry or '', '^(t)(.+)$')
   local others = {}
@@ -60,7 +60,7 @@ local function take_all_off(name, most)
   return met, more
 end
 
--- Answers whether jobs were let go, and ms until the caller is to look again (-1: nobody waits for such a gate).
+-- Returns whether jobs were moved or ended, and ms until the caller must check again (-1: no job waits for such a gate).
 local function empty_unserved(most)
   local soonest, met, waiting = -1, 0, {}
   local function sooner(wait) soonest = soonest < 0 and wait or math.min(soonest, wait) end
@@ -72,7 +72,7 @@ local function empty_unserved(most)
     if state.served_until > now then
       sooner(state.served_until - now)
     elseif now - state.served_until > SERVED_MS then
-      -- Nobody looked for so long that workers may have gone all together: those that come are waited for.
+      -- No check for so long: the whole fleet may have been down, and its workers get time to come back.
       state.served_until, gates_changed[name] = now + SERVED_MS, true
       sooner(SERVED_MS)
     elseif met < most then

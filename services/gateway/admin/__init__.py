@@ -1,0 +1,1 @@
+"""Administration: API keys, settings of organisations, and the audit trail."""

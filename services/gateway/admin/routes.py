@@ -1,0 +1,40 @@
+"""The router of `/api/admin`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from litestar import HttpMethod, Router
+from litestar.routes import HTTPRoute
+
+from services.gateway.admin.audit import AuditCall
+from services.gateway.admin.keys import KeyCalls
+from shared.http.health import NO_STORE
+from shared.identity.authenticator import Authenticator
+from shared.store.job_store import JobStore
+
+PATH: Final = "/api/admin"
+
+
+def admin_router(store: JobStore, authenticator: Authenticator) -> Router:
+    """All calls that administer."""
+    router = Router(
+        PATH,
+        route_handlers=[
+            *KeyCalls(store.api_keys, authenticator.addresses).routes(),
+            AuditCall(store.audit_trail).route(),
+        ],
+        dependencies={"identity": authenticator.provide()},
+        response_headers=[NO_STORE],
+        tags=["administration"],
+    )
+    _forget_options(router)
+    return router
+
+
+def _forget_options(router: Router) -> None:
+    """Drop the answers to OPTIONS, which Litestar makes anew for the application: those of the router name the first
+    method of a path alone."""
+    for route in router.routes:
+        if isinstance(route, HTTPRoute):
+            route.route_handlers = [one for one in route.route_handlers if one.http_methods != {HttpMethod.OPTIONS}]

@@ -1,0 +1,1 @@
+"""Callers: the keys, tokens and tickets of requests become identities."""

@@ -1,0 +1,214 @@
+"""Turns a request into an `Identity`: the one place where tokens and keys are checked."""
+
+from __future__ import annotations
+
+import datetime
+import hmac
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from litestar.di import Provide
+from litestar.types import Scope as HttpScope
+from prometheus_client import CollectorRegistry
+
+from shared.errors import SettingsInvalid, StoreUnavailable
+from shared.http.access import is_loopback
+from shared.http.auth import ALL, ANONYMOUS, ApiTokens, Identity, Scope
+from shared.identity import key_text
+from shared.identity.client_address import ClientAddresses
+from shared.identity.jwt_settings import check_jwt
+from shared.identity.key_ring import KeyRing
+from shared.identity.key_use import KeyUse
+from shared.identity.refusals import Reason, Refusals, Refused
+from shared.identity.settings import IdentitySettings
+from shared.identity.ticket_signer import TicketSigner, read_secrets, ticket_of
+from shared.identity.tickets import Ticket
+from shared.store.api_keys import ApiKey
+from shared.store.job_store import JobStore
+
+if TYPE_CHECKING:
+    from shared.identity.jwt_tokens import JwtTokens
+
+_DAY: Final = "%Y-%m-%d"
+_READER: Final = frozenset({Scope.EVENTS_READ})
+
+
+class Authenticator:
+    """Checks bearer tokens: those of API_TOKENS, keys in Redis, and JWTs.
+
+    Where no token is asked for, callers without one are anonymous; a key that is presented there is checked too.
+    """
+
+    def __init__(self, settings: IdentitySettings, *, host: str, registry: CollectorRegistry) -> None:
+        """SettingsInvalid when a setting is malformed, or when a service that others can reach asks for no token."""
+        self._tokens = ApiTokens(settings.api_tokens)
+        self._jwt = _jwt_tokens(settings) if check_jwt(settings) else None
+        self.required = bool(self._tokens) or settings.api_keys or self._jwt is not None
+        """Whether a token is asked for."""
+        if not self.required and not settings.allow_anonymous and not is_loopback(host):
+            raise SettingsInvalid(
+                f"API_TOKENS is not set and {host} is not loopback: set it, or API_KEYS=1 to ask for keys, or "
+                "ALLOW_ANONYMOUS=1 to serve all callers"
+            )
+        self.addresses = ClientAddresses(settings.trusted_proxies)
+        self._refusals = Refusals(self.addresses, registry)
+        # On loopback alone every caller may administer: where others call without a token nobody may.
+        self._anonymous = msgspec.structs.replace(ANONYMOUS, scopes=ALL) if is_loopback(host) else ANONYMOUS
+        self._ticket_secrets = read_secrets(settings.ticket_secret)
+        self._ticket_seconds = settings.ticket_seconds
+        self._signer: TicketSigner | None = None
+        self._ring: KeyRing | None = None
+        self._use: KeyUse | None = None
+
+    @asynccontextmanager
+    async def knowing(self, store: JobStore, *, writes: bool) -> AsyncIterator[TicketSigner]:
+        """Know the keys of this store for the length of the block. `writes`: the days of their use are noted, and the
+        secret of tickets is made."""
+        self._ring = KeyRing(store)
+        self._use = KeyUse(store.api_keys) if writes else None
+        self._signer = TicketSigner(
+            self._ticket_secrets, store.ticket_secrets, seconds=self._ticket_seconds, makes=writes,
+            frugal=store.settings.frugal,
+        )  # fmt: skip
+        try:
+            yield self._signer
+        finally:
+            await self._ring.aclose()
+            if self._jwt is not None:
+                await self._jwt.aclose()
+            if self._use is not None:
+                await self._use.aclose()
+
+    async def identify(self, scope: Mapping[str, Any]) -> Identity:
+        """The caller of a request; a 401 or 429 `Problem` when there is none. StoreUnavailable: an unread key."""
+        given = _authorization(scope["headers"])
+        try:
+            if self.required or given[:3] == key_text.START.encode():
+                return await self._caller(given)
+        except Refused as refused:
+            raise self._refusals.problem(refused, scope) from None
+        return self._anonymous
+
+    async def identify_reader(self, scope: Mapping[str, Any]) -> Identity:
+        """The caller of a request for events, who may show a ticket in place of a token; errors as above."""
+        ticket = ticket_of(scope["query_string"])
+        if not ticket or self._signer is None or _authorization(scope["headers"]):
+            return await self.identify(scope)
+        try:
+            return await self._ticket_holder(await self._signer.open(ticket))
+        except Refused as refused:
+            raise self._refusals.problem(refused, scope) from None
+
+    async def _ticket_holder(self, ticket: Ticket) -> Identity:
+        """The identity of a ticket; Refused when the caller that it was made for is none any more."""
+        expires_at: float = ticket.expires_at
+        if ticket.key_id:
+            key = None if self._ring is None else await self._ring.find(ticket.key_id)
+            if key is None:
+                raise Refused(Reason.UNKNOWN)
+            held = self.identity_of(key)
+            expires_at = min(expires_at, held.expires_at or expires_at)
+        elif ticket.name == ANONYMOUS.name:
+            if self.required:
+                raise Refused(Reason.BAD_TICKET)
+        elif not self._stands(ticket.name):
+            raise Refused(Reason.REVOKED)
+        return Identity(
+            ticket.organization_id, scopes=_READER, name=ticket.name, key_id=ticket.key_id, expires_at=expires_at,
+            ticket_for=ticket.about,
+        )  # fmt: skip
+
+    def _stands(self, name: str) -> bool:
+        """Whether a token, or a subject's issuer, is one still."""
+        return self._tokens.named(name) is not None or (self._jwt is not None and self._jwt.issued(name))
+
+    async def holds(self, identity: Identity) -> bool:
+        """Whether an identity that was found earlier is one still: its key may have ended since."""
+        if identity.expires_at is not None and identity.expires_at <= time.time():
+            return False
+        if not identity.key_id or self._ring is None:
+            return True
+        try:
+            key = await self._ring.find(identity.key_id)
+        except StoreUnavailable:
+            return False
+        return key is not None and not key.ended(time.time() * 1000)
+
+    def on_change(self, told: Callable[[], None]) -> None:
+        """Call `told` whenever a key changed."""
+        if self._ring is not None:
+            self._ring.on_change.append(told)
+
+    def provide(self) -> Provide:
+        """The dependency `identity` of typed handlers: a caller with the scope that the handler names."""
+
+        async def identity(scope: HttpScope) -> Identity:
+            found = await self.identify(scope)
+            found.require_scope(scope["route_handler"].opt["scope"])
+            return found
+
+        return Provide(identity)
+
+    async def _caller(self, token: bytes) -> Identity:
+        if not token:
+            raise Refused(Reason.MISSING)
+        if (found := self._tokens.find(token)) is not None:
+            return found
+        text = token.decode("latin-1")
+        if text.startswith(key_text.START):
+            return await self._holder(text)
+        if self._jwt is not None and text.count(".") == 2:
+            return await self._jwt.identify(text)
+        raise Refused(Reason.UNKNOWN)
+
+    async def _holder(self, text: str) -> Identity:
+        key_id = key_text.id_of(text)
+        if key_id is None:
+            raise Refused(Reason.MALFORMED)
+        if key_text.is_mistyped(text):
+            raise Refused(Reason.MISTYPED)
+
+        key = None if self._ring is None else await self._ring.find(key_id)
+        if key is None or not hmac.compare_digest(key.digest, key_text.digest_of(text)):
+            raise Refused(Reason.UNKNOWN)
+        return self.identity_of(key)
+
+    def identity_of(self, key: ApiKey) -> Identity:
+        """The identity of a key that was proven; Refused when it has ended."""
+        if key.revoked_ms is not None:
+            raise Refused(Reason.REVOKED, key.id)
+        if key.ended(time.time() * 1000):
+            raise Refused(Reason.EXPIRED, key.id)
+        if self._use is not None:
+            self._use.used(key, datetime.datetime.now(datetime.UTC).strftime(_DAY))
+        return Identity(
+            key.organization_id,
+            scopes=_scopes(key.scopes),
+            name=f"key:{key.id}",
+            key_id=key.id,
+            models=frozenset(key.models),
+            expires_at=None if key.expires_ms is None else key.expires_ms / 1000,
+        )
+
+
+def _jwt_tokens(settings: IdentitySettings) -> JwtTokens:
+    from shared.identity.jwt_tokens import JwtTokens  # noqa: PLC0415 - only who accepts JWTs needs the library
+
+    return JwtTokens(settings)
+
+
+@lru_cache(maxsize=256)
+def _scopes(names: tuple[str, ...]) -> frozenset[Scope]:
+    """Known ones: a newer release may have given more."""
+    return ALL.intersection(names)
+
+
+def _authorization(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The bearer token of raw ASGI headers; empty for none, and for another scheme."""
+    given = next((value for name, value in headers if name == b"authorization"), b"")
+    scheme, _, token = given.partition(b" ")
+    return token.strip() if scheme.lower() == b"bearer" else b""

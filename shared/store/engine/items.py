@@ -1,0 +1,153 @@
+"""Items of the scripts: one group of values for each job of a batch, named and typed as in ITEM of the headers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+Value = bytes | str | int | float
+Item = tuple[Value, ...]
+
+
+class SubmitItem(NamedTuple):
+    """A new job. `queue`: first letter of its priority. Times in ms, `own_deadline` 0 or 1."""
+
+    job: str
+    organization: str
+    spec: bytes
+    queue: str
+    delay: int
+    deadline: int
+    max_attempts: int
+    route: str
+    max_tokens: int | str
+    idempotency: str
+    fingerprint: str
+    idempotency_ttl: int
+    own_deadline: int
+
+
+class AppendItem(NamedTuple):
+    """A delta of a running job."""
+
+    consumer: str
+    job: str
+    token: str
+    number: int
+    text: bytes
+
+
+class FinishItem(NamedTuple):
+    """The end of a running job. `ended` in ms since the epoch; `logged`, `capped` 0 or 1."""
+
+    consumer: str
+    job: str
+    organization: str
+    token: str
+    status: str
+    outcome: bytes
+    number: int
+    offset: int
+    final: int
+    ended: int
+    spec: bytes
+    usage: str
+    brief: bytes
+    logged: int
+    capped: int
+
+
+class DeleteItem(NamedTuple):
+    """A job to delete. `organization`: whose it must be; empty: anybody's."""
+
+    job: str
+    organization: str
+
+
+class RequeueItem(NamedTuple):
+    """A running job that waits again. `delay` in ms, `refund` 0 or 1."""
+
+    consumer: str | bytes
+    job: str | bytes
+    token: str | bytes
+    queue: str
+    reason: str
+    delay: int
+    refund: int
+    outcome: bytes
+    spent: bytes
+    usage: str
+
+
+class RerouteItem(NamedTuple):
+    """A running job whose call failed before its first token. `retry` in ms, -1: unknown."""
+
+    consumer: str
+    job: str
+    token: str
+    queue: str
+    gate: str
+    report: str
+    retry: int
+    candidates: str
+    route: str
+    spent: bytes
+
+
+class ReportItem(NamedTuple):
+    """Result of a call. `retry` in ms, -1: unknown."""
+
+    gate: str
+    report: str
+    retry: int
+    tokens: int
+
+
+class CancelItem(NamedTuple):
+    """A job to end. `force` 0 or 1; `owner`: the organisation that it must belong to, encoded, empty: any."""
+
+    job: str
+    force: int
+    owner: str
+
+
+class RenewItem(NamedTuple):
+    """A lease to renew."""
+
+    token: str
+    job: str
+
+
+class KnownItem(NamedTuple):
+    """A lease that the claiming worker knows of."""
+
+    known: str
+
+
+class HeldItem(NamedTuple):
+    """A lease that the recovering worker itself holds."""
+
+    held: str
+
+
+class JobItem(NamedTuple):
+    """A job by its id."""
+
+    job: str
+
+
+class DayItem(NamedTuple):
+    """A day, counted since the epoch."""
+
+    day: int
+
+
+BATCHED: Mapping[str, type[tuple[Any, ...]]] = {
+    "submit": SubmitItem,
+    "append": AppendItem,
+    "finish": FinishItem,
+    "requeue": RequeueItem,
+    "reroute": RerouteItem,
+    "report": ReportItem,
+}
+"""Items of the scripts that are called through a `Coalescer`."""

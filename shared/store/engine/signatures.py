@@ -1,0 +1,156 @@
+"""Names and types of the values that each script takes, as mypy checks them: the stubs of the Lua sources.
+
+ITEM of a header is a named tuple (`items.py`), ARGV are the keywords of an overload of `RunScript`; values that are the
+same in every call (`calls.py`) are left out. `check` compares both with the header when a store begins: a name that is
+changed in one place alone is refused there.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Collection, Sequence
+from functools import cache
+from typing import Any, Literal, NamedTuple, Protocol, get_args, get_overloads, get_type_hints, overload
+
+from shared.store.engine.items import (
+    BATCHED,
+    CancelItem,
+    DayItem,
+    DeleteItem,
+    HeldItem,
+    Item,
+    JobItem,
+    KnownItem,
+    RenewItem,
+    RequeueItem,
+    Value,
+)
+
+
+class RunScript(Protocol):
+    """Calls one script by its name, once, and answers what its header RETURNS. Times in ms; flags are 0 or 1."""
+
+    @overload
+    def __call__(self, script: Literal["requeue"], items: Sequence[RequeueItem]) -> Awaitable[Any]: ...
+    @overload
+    def __call__(self, script: Literal["cancel"], items: Sequence[CancelItem]) -> Awaitable[Any]: ...
+    @overload
+    def __call__(self, script: Literal["delete"], items: Sequence[DeleteItem]) -> Awaitable[Any]: ...
+    @overload
+    def __call__(
+        self,
+        script: Literal["claim"],
+        items: Sequence[KnownItem],
+        *,
+        consumer: str,
+        limit: int,
+        poll: int,
+        suspects_max: int,
+        alone: int,
+        lost: int,
+    ) -> Awaitable[Any]: ...
+    @overload
+    def __call__(self, script: Literal["renew"], items: Sequence[RenewItem], *, consumer: str) -> Awaitable[Any]: ...
+    @overload
+    def __call__(
+        self,
+        script: Literal["recover"],
+        items: Sequence[HeldItem],
+        *,
+        consumer: str,
+        believed_ms: int,
+        batch: int,
+        cursor: str,
+    ) -> Awaitable[Any]: ...
+    @overload
+    def __call__(self, script: Literal["promote"], *, limit: int, heads: int) -> Awaitable[Any]: ...
+    @overload
+    def __call__(self, script: Literal["leave"], *, consumer: str) -> Awaitable[Any]: ...
+    @overload
+    def __call__(
+        self, script: Literal["audit_entries"], *, queue: str, start: bytes | str, page: int
+    ) -> Awaitable[Any]: ...
+    @overload
+    def __call__(self, script: Literal["audit_records"], items: Sequence[JobItem]) -> Awaitable[Any]: ...
+    @overload
+    def __call__(self, script: Literal["audit_organizations"], *, entries_max: int) -> Awaitable[Any]: ...
+    @overload
+    def __call__(self, script: Literal["policy"], *, organization: str, policy: str) -> Awaitable[Any]: ...
+    @overload
+    def __call__(self, script: Literal["organization"], *, organization: str) -> Awaitable[Any]: ...
+    @overload
+    def __call__(
+        self, script: Literal["list"], items: Sequence[JobItem], *, status: str, bytes_max: int, outcome_max: int
+    ) -> Awaitable[Any]: ...
+    @overload
+    def __call__(
+        self, script: Literal["usage"], items: Sequence[DayItem], *, organization: str, fields_max: int
+    ) -> Awaitable[Any]: ...
+    @overload
+    def __call__(self, script: Literal["stats", "oldest"]) -> Awaitable[Any]: ...
+    @overload
+    def __call__(
+        self,
+        script: Literal["create_key"],
+        *,
+        id: str,
+        organization: str,
+        record: bytes,
+        expires: int,
+        keys_max: int,
+        kept: int,
+        replaced: str,
+        overlap: int,
+        owner: str,
+        entry: bytes,
+        trail_length: int,
+    ) -> Awaitable[Any]: ...
+    @overload
+    def __call__(
+        self, script: Literal["revoke_key"], *, id: str, owner: str, kept: int, entry: bytes, trail_length: int
+    ) -> Awaitable[Any]: ...
+    @overload
+    def __call__(self, script: Literal["note_key_use"], *, id: str, day: str) -> Awaitable[Any]: ...
+    @overload
+    def __call__(self, script: Literal["vet"], *, calls: bytes) -> Awaitable[Any]: ...
+    @overload
+    def __call__(self, script: Literal["failover"], *, term: str) -> Awaitable[Any]: ...
+
+    def __call__(self, script: str, items: Sequence[Item] = (), **argv: Value) -> Awaitable[Any]: ...
+
+
+class Signature(NamedTuple):
+    """Names that calls of one script give: `argv` in any order, those of each `item` in theirs."""
+
+    argv: frozenset[str]
+    item: tuple[str, ...]
+
+
+@cache
+def declared() -> dict[str, Signature]:
+    """The signature of each script."""
+    found = {name: Signature(frozenset(), _fields(item)) for name, item in BATCHED.items()}
+    for stub in get_overloads(RunScript.__call__):
+        hints = get_type_hints(stub)
+        parameters = inspect.signature(stub).parameters.values()
+        argv = frozenset(given.name for given in parameters if given.kind is inspect.Parameter.KEYWORD_ONLY)
+        item = _fields(get_args(hints["items"])[0]) if "items" in hints else ()
+        for name in get_args(hints["script"]):
+            found[name] = Signature(argv, item)
+    return found
+
+
+def _fields(item: type[tuple[Any, ...]]) -> tuple[str, ...]:
+    fields: tuple[str, ...] = getattr(item, "_fields")  # noqa: B009 - mypy knows it of NamedTuple itself alone
+    return fields
+
+
+def check(script: str, argv: Collection[str], item: Sequence[str]) -> None:
+    """ValueError when a script's header and its signature name different values."""
+    signature = declared().get(script)
+    if signature is None:
+        raise ValueError(f"{script}.lua has no signature in engine/signatures.py")
+    if unknown := signature.argv - set(argv):
+        raise ValueError(f"{script}.lua is called with {', '.join(sorted(unknown))}, which its ARGV does not name")
+    if signature.item != tuple(item):
+        raise ValueError(f"{script}.lua takes the items {' '.join(item)}, but is given {' '.join(signature.item)}")

@@ -1,0 +1,55 @@
+"""A server of each kind, for its operator; and one gateway for all bad input."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from shared.store.embedded.server import EmbeddedServer
+from tests.conftest import flush
+from tests.support.checks import RawRedis
+from tests.support.gateway import running_gateway
+from tests.support.store import KEYS
+
+REDIS = shutil.which("redis-server")
+
+
+@pytest.fixture(scope="module", params=["valkey", "redis"])
+def shared_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    """A server of each kind."""
+    if request.param == "redis" and REDIS is None:
+        pytest.skip("redis-server is not installed on this machine")
+    binary = Path(REDIS) if request.param == "redis" and REDIS else None
+    with EmbeddedServer(tmp_path_factory.mktemp("requirements"), aof=False, binary=binary) as running:
+        yield running
+
+
+@pytest.fixture
+async def raw(shared_server: EmbeddedServer) -> AsyncIterator[RawRedis]:
+    """A connection of the operator to an empty server."""
+    await flush(shared_server.url)
+    async with RawRedis(shared_server.url) as connection:
+        yield connection
+        await connection("CONFIG", "SET", "maxmemory-policy", "noeviction")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def strict_gateway(server: EmbeddedServer) -> AsyncIterator[httpx.AsyncClient]:
+    """One gateway for all bad input: its answer to one request may not depend on those before."""
+    async with running_gateway(server.url) as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def strict(strict_gateway: httpx.AsyncClient, server: EmbeddedServer) -> AsyncIterator[httpx.AsyncClient]:
+    """The gateway before an empty server, which must still be empty after the test."""
+    async with RawRedis(server.url) as raw:
+        await raw("FLUSHALL")
+        yield strict_gateway
+        # A new connection may have greeted the server (`failover_fence.py`).
+        assert set(await raw("KEYS", "*")) <= {KEYS.fixed("failover").encode()}
