@@ -11,14 +11,14 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 | delayed:<org> | zset   | none; gone when empty      | its delayed jobs and retries by due time (ms)                 |
 | due           | zset   | none                       | organisations with delayed jobs, by the first due time (ms)   |
 | organizations | hash   | none; gone at zero         | packed counts of each organisation (`organizations.lua`)       |
-| policies      | hash   | none                       | what operators settled for an organisation: weight, limits    |
+| policies      | hash   | none                       | settings of an organisation by operators: weight, limits      |
 | rank_slots    | hash   | none                       | slot of the priority pattern of organisations that need it    |
-| held_organizations | zset | none                    | organisations that may start nothing: paused, or at a cap     |
+| held_organizations | zset | none                    | organisations that may start no job: paused, or at a cap      |
 | ended:<org>   | string | USAGE_TTL_DAYS             | its ended jobs by outcome, less those in `ledger`             |
 | suspect       | stream | none                       | jobs that lost a worker twice, few per worker at a time       |
 | isolated      | stream | none                       | jobs that lost a worker three times: run alone in a worker    |
-| again, high, normal, low | stream | none            | claimable jobs of the commit before: they join the backlogs   |
-| due_high, due_normal, due_low | zset | none         | delayed jobs and retries of the commit before                 |
+| again, high, normal, low | stream | none            | claimable jobs of an older release: they join the backlogs    |
+| due_high, due_normal, due_low | zset | none         | delayed jobs and retries of an older release                  |
 | wake          | zset   | none                       | wake-up markers `job` and `look`, popped by idle workers      |
 | wake:<gate>   | zset   | 1 h                        | the same for workers that have this provider:model            |
 | turn          | string | none                       | round-robin slot: whether the line or suspects go first        |
@@ -174,7 +174,7 @@ class Keys:
 
     @property
     def due(self) -> list[str]:
-        """Whether any of these exists tells whether a job is delayed."""
+        """Sets of delayed jobs, one of which exists while any job is delayed."""
         return [self.fixed(name) for name in ("due", "due_high", "due_normal", "due_low")]
 
     def job(self, job_id: str) -> str:

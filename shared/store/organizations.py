@@ -1,4 +1,4 @@
-"""What operators settle for single organisations, and what is counted of each."""
+"""Settings of single organisations, and the counts of each."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ Bound = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)] | None
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """Of one organisation. `weight`: its part of the starts beside others'. A limit of None is the fleet's default, 0:
-    none. `slot_share`: % of what runs above which it starts nothing while others may. `paused`: nothing starts."""
+    """Of one organisation. `weight`: its part of the starts beside others. A limit of None is the fleet's default, 0:
+    none. `slot_share`: % of the running jobs above which it starts none while others may. `paused`: no job starts."""
 
     weight: Annotated[int, msgspec.Meta(ge=1, le=16)] = 1
     running_jobs: Bound = None
@@ -45,7 +45,7 @@ STORED: Final = {
 
 
 def policy_text(policy: Policy) -> str:
-    """What Redis keeps of a policy: empty for one that differs in nothing from the defaults."""
+    """The words of a policy as Redis keeps them; empty when all are defaults."""
     words = []
     for field, name in STORED.items():
         value = getattr(policy, field)
@@ -55,7 +55,7 @@ def policy_text(policy: Policy) -> str:
 
 
 def parse_policy(text: str) -> Policy:
-    """The policy that `policy_text` wrote; a word that is none is passed over."""
+    """Read the words that `policy_text` wrote; others are ignored."""
     found = {name: int(value) for name, _, value in (word.partition("=") for word in text.split()) if value.isdigit()}
     values = {field: found[name] for field, name in STORED.items() if name in found}
     if "queued_bytes" in values:
@@ -72,16 +72,16 @@ class Organizations:
         self._keys = keys
 
     async def policy(self, organization_id: str) -> Policy:
-        """What was settled for this organisation."""
+        """Read the settings of this organisation."""
         text = await self._reads.execute("HGET", self._keys.fixed("policies"), encode_id(organization_id))
         return parse_policy(text.decode(errors="replace") if text else "")
 
     async def change(self, organization_id: str, policy: Policy) -> None:
-        """Settle it from now on. Who may run now is let in; what runs already runs on."""
+        """Change its settings. An organisation that may run now is let in; running jobs go on."""
         await self._calls.run("policy", organization=encode_id(organization_id), policy=policy_text(policy))
 
     async def stats(self, organization_id: str) -> OrganizationStats:
-        """What is counted of this organisation."""
+        """Count the jobs of this organisation."""
         reply = await self._calls.run("organization", organization=encode_id(organization_id))
         queued, processing, completed, failed, cancelled, delayed, kib = (int(number) for number in reply)
         return OrganizationStats(

@@ -46,7 +46,7 @@ class Slots:
             self.starts.append(held.spec.organization_id)
 
     async def run(self, starts: int) -> Counter[str]:
-        """Let jobs end one by one until so many more have started; who they were."""
+        """Let jobs end one by one until so many more have started; their organisations in order."""
         before = len(self.starts)
         await self.fill()
         while len(self.starts) - before < starts and self.running:
@@ -107,7 +107,7 @@ async def test_slots_that_others_leave_are_used(store: JobStore) -> None:
 
 
 async def test_shares_leave_no_slot_free(url: str) -> None:
-    """Two organisations may hold a tenth of what runs each: the rest is shared out between them all the same."""
+    """Two organisations may hold a tenth of the slots each: no slot stays free, and the rest is shared between them."""
     async with open_store(StoreSettings(redis_url=url, slot_share=10), client_name="t") as store:
         for name in ("a", "b"):
             await submit(store, 100, organization=name)
@@ -117,7 +117,7 @@ async def test_shares_leave_no_slot_free(url: str) -> None:
 
 
 async def test_long_jobs_hold_no_more_than_their_share_of_the_slots(store: JobStore) -> None:
-    """One has half of what runs, and its jobs never end: it starts nothing more while the other has any."""
+    """One has half of the running jobs, which never end: it starts none while the other has any."""
     await submit(store, 100, organization="long")
     held = await claim(store, 8)
     await submit(store, 20, organization="short")
@@ -223,7 +223,7 @@ async def test_due_jobs_come_in_one_of_each_organisation(store: JobStore, raw: R
 
 
 async def test_the_audit_corrects_what_is_counted(store: JobStore, raw: RawRedis) -> None:
-    """Counts that are wrong or gone, a backlog without an entry in the line: right after one audit; all jobs run."""
+    """Counts that are wrong or gone, and a backlog without an entry in the line, are right after one audit; all jobs run."""
     ids = await submit(store, 5, organization="a") + await submit(store, 5, organization="b")
     held = await claim(store, 3)
     await raw("HDEL", KEYS.fixed("organizations"), "a")

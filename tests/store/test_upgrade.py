@@ -1,4 +1,4 @@
-"""A server that the commit before left behind: it had a stream for each priority, and no counts of organisations."""
+"""Keys of an older release, which had a stream for each priority and no counts of organisations."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def _now(raw: RawRedis) -> int:
 
 
 async def _waiting(raw: RawRedis, queue: str, organization: str, count: int, priority: str = "normal") -> list[str]:
-    """Jobs in a stream of before, the oldest first."""
+    """Jobs in a stream of an older release, the oldest first."""
     ids = []
     for _ in range(count):
         job = new_job(priority, organization=organization)
@@ -80,8 +80,8 @@ async def test_waiting_jobs_of_all_organisations_join_their_backlogs(store: JobS
 
 
 async def test_what_ran_ends_or_comes_back(store: JobStore, raw: RawRedis) -> None:
-    """A worker of before that goes on ends its job with its own words; the job of one that died runs again. Neither was
-    counted as running, so neither is taken off."""
+    """A worker of an older release ends its job in its own way; the job of one that died runs again. Neither was counted
+    as running, so neither is taken off."""
     await claim(store, 1)
     ended, lost = await _running(raw, "old"), await _running(raw, "gone")
     day = await _now(raw) // 86_400_000
@@ -103,7 +103,7 @@ async def test_what_ran_ends_or_comes_back(store: JobStore, raw: RawRedis) -> No
 
 
 async def test_delayed_and_cancelled_jobs_are_found(store: JobStore, raw: RawRedis) -> None:
-    """A due retry of before is let in; a waiting, a delayed and a running one are cancelled where they stand."""
+    """A due retry is made claimable; a waiting, a delayed and a running job are cancelled where they are."""
     await claim(store, 1)
     created = await _now(raw)
     due, later = new_job(organization="a"), new_job("low", organization="a")
@@ -123,7 +123,7 @@ async def test_delayed_and_cancelled_jobs_are_found(store: JobStore, raw: RawRed
 
 
 async def test_throttled_jobs_of_before_are_let_go(one: JobStore, raw: RawRedis) -> None:
-    """They stand in one queue for all organisations, and nobody counted them: they run once the gate has room."""
+    """They are in one queue for all organisations and were never counted: they run once the gate has room."""
     await block(one, A)
     created, ids = await _now(raw), list[str]()
     for number in range(3):

@@ -192,7 +192,7 @@ async def breaches(store: JobStore, raw: RawRedis, accepted: Sequence[str]) -> l
 
 
 async def _in_sets(raw: RawRedis, named: dict[str, int]) -> list[str]:
-    """Count the jobs of backlogs and delayed sets into `named`, once each; tell what is wrong with their indexes."""
+    """Count the jobs of backlogs and delayed sets into `named`, once each; return what is wrong with their indexes."""
     found = []
     for kind, index, entry in (("backlog", "backlogs", "b"), ("delayed", "due", "d")):
         listed = {name.decode() for name in await raw("ZRANGE", KEYS.fixed(index), 0, -1)}
@@ -212,7 +212,7 @@ async def _in_sets(raw: RawRedis, named: dict[str, int]) -> list[str]:
 
 
 async def counts_of(raw: RawRedis) -> dict[str, dict[str, int]]:
-    """What is counted of each organisation: see lua/include/organizations.lua. Ends in the ledger are taken off."""
+    """The counts of each organisation, as in lua/include/organizations.lua. Ends in the ledger are taken off."""
     ended: dict[str, int] = {}
     for line in await raw("LRANGE", KEYS.fixed("ledger"), 0, -1):
         words = line.decode().split(" ")
@@ -231,8 +231,8 @@ async def counts_of(raw: RawRedis) -> dict[str, dict[str, int]]:
 
 
 async def miscounted(raw: RawRedis, accepted: Sequence[str]) -> list[str]:
-    """What is counted of organisations, and is not so (I3 of each of them)."""
-    told = {name: counts for name, counts in (await counts_of(raw)).items() if any(counts.values())}
+    """Differences between the counts of organisations and their jobs (I3 of each of them)."""
+    kept = {name: counts for name, counts in (await counts_of(raw)).items() if any(counts.values())}
     true: dict[str, dict[str, int]] = {}
     for job_id in accepted:
         organization, state, entry, spec = await raw("HMGET", KEYS.job(job_id), "org", "state", "entry", "spec")
@@ -244,9 +244,9 @@ async def miscounted(raw: RawRedis, accepted: Sequence[str]) -> list[str]:
             counts["placed"] += entry.startswith(b"q")
             counts["kib"] += -(-len(spec) // 1024)
     return [
-        f"{name}: told {told.get(name)}, true {true.get(name)}"
-        for name in told | true
-        if told.get(name) != true.get(name)
+        f"{name}: kept {kept.get(name)}, true {true.get(name)}"
+        for name in kept | true
+        if kept.get(name) != true.get(name)
     ]
 
 

@@ -1,5 +1,5 @@
--- Counts the jobs of all organisations, and corrects what is kept of each; lets one in whose backlog has no entry in the line.
--- One call sees one moment: with more than `entries_max` entries, throttled jobs or organisations it corrects nothing.
+-- Counts the jobs of all organisations and corrects their kept counts; lets an organisation in whose backlog has no entry in
+-- the line. One call sees one moment: with more than `entries_max` entries, throttled jobs or organisations it corrects nothing.
 -- KEYS wake line suspect isolated requeued high normal low organizations policies rank_slots backlogs held_organizations due ledger throttled_deadlines
 -- PREFIX job backlog delayed
 -- ARGV entries_max running_max
@@ -7,7 +7,7 @@
 -- INCLUDE lease ended_lines organizations backlog
 
 local most, corrected = tonumber(entries_max), 0
--- A write that cannot grow memory, and that nothing protects: where writes are refused the whole call is.
+-- A write that cannot grow memory, outside of any pcall: a server that refuses writes refuses the whole call.
 redis.call('PERSIST', wake)
 
 local counted = {}

@@ -26,7 +26,7 @@ local function is_throttled(job, organization, names)
   return true
 end
 
--- Of earlier releases: promotions move it.
+-- The same for a job that an older release throttled: promotions move it.
 local function is_throttled_before(job, names)
   for name in string.gmatch(names, '%S+') do
     if redis.call('ZSCORE', throttled_prefix .. name, job) then

@@ -41,7 +41,7 @@ local replies = each_item(function(consumer, job, organization, token, status, o
 end)
 close_books()
 
--- An end lets one in that was at its cap.
+-- An end lets an organisation in that was at its cap.
 local came = false
 for organization in pairs(freed) do came = let_in(organization) or came end
 if came then

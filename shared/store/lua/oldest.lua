@@ -4,12 +4,12 @@
 -- RETURNS ms, 0 when nothing waits
 -- INCLUDE clock lease
 
--- Jobs of the line that are looked at.
+-- Entries of the line that are read.
 local PAGE = 64
 
 local now, oldest = now_ms(), 0
 
--- A job of the line waits since it was due, came back, or was submitted; it stands there for less.
+-- A job waits since it was submitted, due or requeued; it may have come to the line later.
 local function ready_at(entry)
   local f = redis.pcall('HMGET', job_prefix .. entry[2][2], 'due', 'created')
   if f.err then return now end

@@ -1,12 +1,12 @@
--- Settles what holds for one organisation, and lets it in again where it may run now.
--- policy: words as policies.lua reads them, empty: nothing but the defaults.
+-- Changes the settings of one organisation, and lets it in again if it may run now.
+-- policy: words as policies.lua reads them, empty: the defaults.
 -- KEYS wake line suspect isolated requeued high normal low organizations policies rank_slots backlogs held_organizations ledger
 -- PREFIX job backlog
 -- ARGV organization policy running_max
--- RETURNS 1 when jobs of it came into the line, else 0
+-- RETURNS 1 when entries of it were added to the line, else 0
 -- INCLUDE organizations backlog
 
--- A write that cannot grow memory first: a full server takes it too.
+-- A write that cannot grow memory first, so that it works on a full server.
 redis.call('PERSIST', wake)
 if policy == '' then
   redis.call('HDEL', policies, organization)

@@ -21,8 +21,8 @@ end
 
 local function refusal_of(limit, quota) return string.format('%s %.0f', limit, quota) end
 
--- Counts a job first, then refuses it if that is one too many. Returns the refusal or nil, and whether the job has an entry in
--- the line.
+-- Counts a job first, then refuses it if that is one too many. Returns the refusal or nil, and whether an entry in the line
+-- is reserved.
 local function count_in(organization, bytes, delay)
   note_waiting(organization, 1, bytes)
   local room = false

@@ -14,7 +14,7 @@ local function read_entry(job)
     place = f[16], due = f[17], base = f[18]}
 end
 
--- When the job began to wait: at its submit, when it was due, or when it came back.
+-- The time (ms) at which the job became claimable: of its submit, of its due time, or of its requeue.
 local function ready_at(f)
   local due = tonumber(f.due or 0)
   return due > 0 and f.due or f.created
@@ -57,7 +57,7 @@ local function examine(token, job, whose, expected, repeated)
   local f = read_entry(job)
   -- It stays pending: a worker of the release that knows it recovers it.
   if foreign(f.v, f.state) then
-    -- Out of its backlog it is found by its entry alone.
+    -- It is no longer in its backlog, and is found by its entry alone.
     if expected == 'b' and f.entry == 'b' then redis.call('HSET', job_prefix .. job, 'entry', token) end
     return nil
   end
@@ -88,7 +88,7 @@ local function examine(token, job, whose, expected, repeated)
   return f
 end
 
--- Runs a job that may run, where a gate has room; it waits there where none has.
+-- Starts a job if one of its gates has room; otherwise throttles it.
 local function begin(token, job, f)
   local name, passed_over, need = find_gate(f, string.sub(token, 1, 1))
   local attempt = tonumber(f.attempt or 0) + 1

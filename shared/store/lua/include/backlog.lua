@@ -1,12 +1,13 @@
--- The one way in: a claimable job stands in the line where its organisation has room there (as many entries as its weight),
--- else in the organisation's backlog, a sorted set by place. `backlogs` has, by organisation, when to look for deadlines there.
+-- Makes jobs claimable, the only way to: a job gets an entry in the line if its organisation has room there (as many entries
+-- as its weight), else it goes to the organisation's backlog, a sorted set by place. `backlogs` has the organisations by the
+-- time (ms) at which to check their deadlines.
 -- INCLUDE lease organizations policies quotas places rank_slots
 
 local function add_entry(letter, job, organization)
   return letter .. redis.call('XADD', streams[letter], '*', 'j', job, 'o', organization)
 end
 
--- Reserves an entry in the line, and writes what was noted before; answers whether there is room.
+-- Reserves an entry in the line, and writes the changes that were noted before. Returns whether there is room.
 local function reserve_entry(organization)
   local state = known[organization]
   local room = not state or state.placed < weight_of(organization)
@@ -27,7 +28,7 @@ local function add_to_backlog(organization, job, place, deadline)
   return 'b'
 end
 
--- Puts a job whose wait is counted where claims find it; answers its new entry.
+-- Makes a job claimable that is counted as waiting. Returns its new entry.
 local function enter(organization, job, place, losses, deadline)
   local letter = queue_after(losses)
   if letter ~= 'q' then return add_entry(letter, job, organization) end
@@ -35,7 +36,7 @@ local function enter(organization, job, place, losses, deadline)
   return add_to_backlog(organization, job, place, deadline)
 end
 
--- Lets an organisation's next job into the line. What fails leaves the job in its backlog.
+-- Moves an organisation's next job to the line. After a failure it is in the backlog again.
 local function place_next(organization)
   local found = pop(organization, 1)[1]
   if not found then return false end
@@ -49,7 +50,7 @@ local function place_next(organization)
   return true
 end
 
--- Fills up an organisation's entries in the line; answers whether any came.
+-- Fills up an organisation's entries in the line. Returns whether any were added.
 local function refill(organization)
   local came = false
   while counts_of(organization).waiting > 0 and counts_of(organization).placed < weight_of(organization) do
@@ -63,7 +64,7 @@ local function refill(organization)
   return came
 end
 
--- Lets an organisation in again that was held, if it may run.
+-- Lets an organisation in again that was held, if it may run. Returns whether entries were added.
 local function let_in(organization)
   if is_held(organization) or redis.call('ZREM', held_organizations, organization) == 0 then return false end
   return refill(organization)

@@ -37,7 +37,7 @@ local function move_from_gate(job, name, place)
   end
 end
 
--- The same for a gate's set: all organisations stood in one.
+-- The same for the set of a gate, which had the jobs of all organisations.
 local function move_gate_set(name, most)
   local ok, jobs = pcall(redis.call, 'ZRANGE', throttled_prefix .. name, 0, most - 1, 'WITHSCORES')
   if not ok then return 0 end

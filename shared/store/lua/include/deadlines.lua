@@ -40,7 +40,7 @@ end
 -- The first entries of a stream that were not delivered yet.
 local function undelivered(stream, most)
   local from = '-'
-  -- A stream of the commit before need not be there.
+  -- A stream of an older release may be missing.
   for _, group in ipairs(redis.pcall('XINFO', 'GROUPS', stream)) do
     for i = 1, #group, 2 do
       if group[i] == 'last-delivered-id' then from = '(' .. group[i + 1] end
@@ -63,12 +63,12 @@ local function expire_heads(letter, most)
       met = met + 1
     end
   end
-  -- The next in the backlog took its place.
+  -- The next job of the backlog took its entry.
   return met > 0 and met < most and expire_heads(letter, most - met) or -1
 end
 
--- Ends overdue jobs at the heads of a backlog: of one priority they stand in the order of their deadlines, but for those that
--- brought their own. Answers ms until the next one there is overdue; nil: there is none.
+-- Ends overdue jobs at the heads of a backlog: within one priority jobs are in the order of their deadlines, except for those
+-- with deadlines of their own. Returns ms until the next one there is overdue; nil: there is none.
 local function expire_backlog(organization, most)
   local soonest
   for rank = 0, 2 do
@@ -92,7 +92,7 @@ local function expire_backlog(organization, most)
   return soonest
 end
 
--- Looks at the backlogs whose first deadline is near, at most `most` of them. Answers ms until the next is, -1: there is none.
+-- Checks at most `most` backlogs whose first deadline is near. Returns ms until the next one is, -1: there is none.
 local function expire_backlogs(most, begin_writing)
   local found = redis.call('ZRANGE', backlogs, 0, most, 'WITHSCORES')
   for i = 1, #found, 2 do

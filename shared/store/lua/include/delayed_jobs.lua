@@ -1,10 +1,10 @@
--- Makes delayed jobs claimable that are due: one of each organisation in turn.
+-- Makes due jobs claimable: one of each organisation in turn.
 -- INCLUDE release lease now organizations backlog leaving places
 
 local promoted, suspects_among = 0, false
 local PROMOTED_FIELDS = {'state', 'entry', 'losses', 'deadline', 'v', 'org', 'place', 'spec', 'created'}
 
--- Answers whether the job is to be asked again later: a worker that knows it is to have it.
+-- Returns whether the job must be checked again later: it is left to a worker of the release that knows it.
 local function promote_job(job, expected)
   local values, f = redis.call('HMGET', job_prefix .. job, unpack(PROMOTED_FIELDS)), {}
   for i, name in ipairs(PROMOTED_FIELDS) do f[name] = values[i] end
@@ -16,13 +16,13 @@ local function promote_job(job, expected)
   local entry = enter(f.org, job, place, f.losses, f.deadline)
   redis.call('HSET', job_prefix .. job, 'entry', entry, 'place', place)
   suspects_among = suspects_among or is_suspect(string.sub(entry, 1, 1))
-  -- Behind what came back with more time it would be overlooked.
+  -- It may be behind jobs with more time, where no check of the first jobs would find it.
   if tonumber(f.deadline) <= now + 2 * tonumber(lease_ms) then redis.call('ZADD', deadlines, f.deadline, job) end
   promoted = promoted + 1
   return false
 end
 
--- Of the commit before: one set for each priority. Answers the jobs that are due, and ms until the next is (-1: none).
+-- An older release has one set for each priority. Returns the jobs that are due, and ms until the next is (-1: none).
 local function due_of_old_set(queue, most)
   local found, jobs = redis.call('ZRANGEBYSCORE', due_sets[queue], '-inf', '+inf', 'WITHSCORES', 'LIMIT', 0, math.max(most, 1) + 1), {}
   for i = 1, #found, 2 do
@@ -54,11 +54,11 @@ local function promote_one(organization)
   end
   local first = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
   if not first[2] then return redis.call('ZREM', due, organization) end
-  -- What is overdue goes behind the organisations that wait for longer.
+  -- One with more due jobs goes behind the organisations that wait for longer.
   redis.call('ZADD', due, string.format('%.0f', math.max(tonumber(first[2]), now)), organization)
 end
 
--- Answers ms until the next is due, 0: there are more now, -1: none.
+-- Returns ms until the next is due, 0: there are more now, -1: none.
 local function promote_organizations(most, begin_writing)
   while true do
     local found = redis.call('ZRANGE', due, 0, math.max(most - 1, 0), 'WITHSCORES')

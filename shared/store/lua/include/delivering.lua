@@ -2,10 +2,10 @@
 -- INCLUDE adopting lease meeting joining shares
 
 local letters = {[requeued] = 'a', [suspect] = 's', [isolated] = 'i', [high] = 'h', [normal] = 'n', [low] = 'l', [line] = 'q'}
--- Entries that one call looks at, at most, beyond those wanted: no script is longer for what is throttled or over.
+-- Entries beyond those wanted that one call reads, at most: throttled or deferred jobs must not make the script long.
 local STEPS = 64
 
--- Answers how many entries came.
+-- Returns the entries of each stream.
 local function read(count, ...)
   local arguments, came = {'XREADGROUP', 'GROUP', GROUP, consumer, 'COUNT', count, 'STREAMS', ...}, {}
   for _ = 1, select('#', ...) do arguments[#arguments + 1] = '>' end

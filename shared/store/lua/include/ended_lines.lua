@@ -1,11 +1,11 @@
--- Lines of the ledger (ledger.lua): which of them are ends of jobs that are still counted as running.
--- A line of this release has a zero before its input tokens, or ends with the organisation where nothing was used: those of
--- the commit before are of jobs that nobody counted.
+-- Finds the lines of the ledger (ledger.lua) whose jobs have ended and are still counted as running. Lines of this release
+-- have a zero before the input tokens, or end with the organisation if nothing was used; jobs of an older release were not
+-- counted.
 
 local ENDS = {completed = true, failed = true, cancelled = true}
 local ended_unfolded
 
--- Status and organisation of an end that takes a running job off its organisation's count.
+-- Returns status and organisation of an end whose job is counted as running, else nil.
 local function counted_end(line)
   local status, organization, rest = string.match(line, '^(%a+) %d+ (%S+)(.*)$')
   if not ENDS[status] or rest ~= '' and not string.find(rest, '^ %S+ %S+ 0%d') then return nil end
@@ -24,5 +24,5 @@ local function ended_in_ledger(organization)
   return ended_unfolded[organization] or 0
 end
 
--- After a line was added.
+-- Lines are read again after one was added.
 local function forget_ended() ended_unfolded = nil end

@@ -1,15 +1,15 @@
--- Fills the slots that are free when the line is empty: from the backlogs of the organisations that were met there, in
--- proportion to the entries that were met.
+-- Fills slots that are still free when the line is empty: from the backlogs of the organisations whose entries were
+-- delivered, in proportion to those entries.
 -- INCLUDE adopting organizations backlog rank_slots meeting delivering shares
 
--- Jobs of the backlogs for free slots, one of each organisation in turn.
+-- Moves jobs of the backlogs to the line for free slots, one of each organisation in turn. Returns how many.
 local function pop_for(sources, left, total, unshared)
   local popped, longest, wanted = {}, 0, left
   for i, organization in ipairs(sources) do
     local share = math.min(math.max(math.floor(left * entries_met[organization] / total), 1), wanted)
     local room = math.min(share, (room_for(organization, #sources > 1 and not unshared)))
     popped[i] = room > 0 and pop(organization, room) or {}
-    -- One that has reached its share of the slots is asked again when the others have no more.
+    -- An organisation at its share of the slots is asked again when the others have no more jobs.
     if #popped[i] < room or room <= 0 and (#sources == 1 or unshared) then empty[organization] = true end
     wanted, longest = wanted - #popped[i], math.max(longest, #popped[i])
   end
@@ -42,14 +42,14 @@ local function take_from_backlogs(target)
     local sources, total = sources_left()
     if #sources == 0 then return end
     local count = pop_for(sources, target - #claims, total, unshared)
-    -- No slot stays free while any job may run.
+    -- No slot stays free while any job may run (I11).
     unshared = count == 0
     steps, delivered = steps - math.max(count, 1), delivered + count
     if count > 0 then take('q', read(count, line).q or {}, true) end
   end
 end
 
--- Those over their share of the slots run while nobody else may.
+-- Starts jobs of organisations above their share of the slots: no other may run now.
 local function take_deferred(target)
   local left = deferred
   deferred = {}
@@ -63,7 +63,7 @@ local function take_deferred(target)
   end
 end
 
--- Answers whether the line has entries yet.
+-- Returns whether entries were added to the line.
 local function refill_all()
   local came = false
   for _, organization in ipairs(met) do

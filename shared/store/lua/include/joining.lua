@@ -1,7 +1,6 @@
--- Jobs of the commit before, which stood in a stream for each priority.
+-- Moves jobs of an older release, which had a stream for each priority, to the backlogs.
 -- INCLUDE adopting release lease organizations places backlog replacing
 
--- A job of the commit before joins its organisation's backlog.
 local function join(token, job)
   local f = read_entry(job)
   if foreign(f.v, f.state) then return end

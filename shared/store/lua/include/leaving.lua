@@ -1,7 +1,7 @@
--- Takes a waiting job that has ended out of the place where it stood. It counts as one that runs until the ledger is folded.
+-- Removes a waiting job that has ended from its place. It is counted as running until the ledger is folded.
 -- INCLUDE lease organizations backlog queues
 
--- Of the commit before: delayed jobs by priority.
+-- Delayed jobs of an older release, by priority.
 local due_sets = {h = due_high, n = due_normal, l = due_low}
 
 local function leave_place(job, entry, organization)

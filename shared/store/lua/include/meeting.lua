@@ -1,16 +1,16 @@
--- Takes entries that were delivered to this consumer: as many of each organisation as may start; the others go back.
+-- Takes entries that were delivered to this consumer: as many of each organisation as may start; the others are returned.
 -- INCLUDE adopting lease organizations places backlog shares
 
--- Organisations that were met in the line, in order; by organisation: entries that were met, those not taken off its count
--- yet, and whether its backlog has no more.
+-- Organisations whose entries were delivered, in order; for each: how many entries, how many of them are not off its count
+-- yet, and whether its backlog is empty.
 local met, entries_met, vacant, empty = {}, {}, {}, {}
 local exhausted, deferred, taken = false, {}, {s = 0, i = 0}
 local function note_met(organization, token, created)
   if not entries_met[organization] then met[#met + 1], entries_met[organization], vacant[organization] = organization, 0, 0 end
   entries_met[organization] = entries_met[organization] + 1
   line_seen = line_seen + 1
-  -- A job that stands in the line since its submit left no backlog behind, most likely: then its place is taken off the count
-  -- at once. For another one the next in the backlog makes up.
+  -- A job that was in the line since its submit has most likely no backlog behind it: its entry is taken off the count at
+  -- once. The entry of another one is most likely made up for by the next in the backlog.
   if created == string.match(token, '^%a(%d+)') then
     note(organization, 'placed', -1)
   else
@@ -18,7 +18,7 @@ local function note_met(organization, token, created)
   end
 end
 
--- Back to where it came from. One that is held leaves the line; one that is over its share of the slots goes to its end.
+-- Returns a job to where it waited. One that is held leaves the line; one above its share of the slots goes to its end.
 local function send_back(candidate, is_held)
   local token, job, f = candidate.token, candidate.job, candidate.f
   local letter, entry = string.sub(token, 1, 1), nil
@@ -35,7 +35,7 @@ end
 
 local function begin_safely(candidate)
   local ok = pcall(begin, candidate.token, candidate.job, candidate.f)
-  -- Recovery finds it by its entry.
+  -- Recover finds it by its entry.
   if not ok and candidate.f.entry == 'b' then redis.pcall('HSET', job_prefix .. candidate.job, 'entry', candidate.token) end
 end
 
@@ -57,8 +57,8 @@ local function examine_all(letter, entries, is_new, repeated)
   return candidates, starting
 end
 
--- Takes entries that were delivered. A corrupt record must not cost its neighbours their answer: what fails here stays pending
--- and is met by recover.
+-- Takes entries that were delivered. A corrupt record must not cost the other entries their claims: one that fails stays
+-- pending, and recover finds it.
 local function take(letter, entries, is_new, repeated)
   local candidates, starting = examine_all(letter, entries, is_new, repeated)
   for _, organization in ipairs(starting) do save(organization) end

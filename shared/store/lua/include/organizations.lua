@@ -1,14 +1,14 @@
--- What is counted of organisations: one packed number for each in one hash (`organizations`), gone at zero. From its low end:
+-- Keeps the counts of organisations: one packed number for each in one hash (`organizations`), deleted at zero. From its low end:
 -- kib: KiB of prompts that wait (22 bits); placed: entries in the line (5); running: jobs that run, or ended and are in the
--- ledger (14); policy: `policies` has something of it (1); ranked: not all of its backlog is of one priority (1); waiting: jobs
+-- ledger (14); policy: `policies` has a field of it (1); ranked: its backlog has more than one priority (1); waiting: jobs
 -- that wait, wherever (20).
 
 local UNITS = {kib = 1, placed = 2 ^ 22, running = 2 ^ 27, policy = 2 ^ 41, ranked = 2 ^ 42, waiting = 2 ^ 43}
 local RANGES = {kib = 2 ^ 22, placed = 2 ^ 5, running = 2 ^ 14, policy = 2, ranked = 2, waiting = 2 ^ 20}
--- Half of a range and more is what became of a number below zero: damage, which counts as none until the audit.
+-- The upper quarter of a range is a number below zero: damage, which counts as zero until the audit.
 local SIGNED = {placed = true, running = true}
 
--- The most of an organisation that may wait, whatever its limits: what the numbers hold.
+-- Limits of the packed numbers: the most of an organisation that may wait, whatever its own limits.
 local WAITING_MAX, KIB_MAX = 1000000, 4000000
 
 local known, changes = {}, {}
@@ -22,7 +22,7 @@ local function unpack_counts(packed)
   return state
 end
 
--- Written by save_counts, or with the next thing that is asked of the organisation.
+-- Notes a change; it is written by save_counts, or with the next read of this organisation.
 local function note(organization, field, more)
   changes[organization] = (changes[organization] or 0) + more * UNITS[field]
   local state = known[organization]
@@ -33,12 +33,12 @@ local function add_to_counts(organization, change)
   local text = string.format('%.0f', change)
   local ok, packed = pcall(redis.call, 'HINCRBY', organizations, organization, text)
   if ok then return packed end
-  -- What is no number counts nothing.
+  -- A field that is no number counts as zero.
   redis.call('HDEL', organizations, organization)
   return redis.call('HINCRBY', organizations, organization, text)
 end
 
--- Writes what was noted of an organisation; answers how it stands then.
+-- Writes the noted changes of an organisation. Returns its counts.
 local function save(organization)
   local change = changes[organization] or 0
   changes[organization] = nil
@@ -62,14 +62,14 @@ local function save_counts()
   end
 end
 
--- KiB that a job's specification counts for.
+-- KiB for which a job's specification counts.
 local function kib_of(bytes) return math.ceil(bytes / 1024) end
 
--- Whether a place is counted: the commit before had streams for each priority, and other sets for those that are delayed
--- or throttled.
+-- Whether a job at this place is counted: an older release had streams for each priority, and other sets for delayed and
+-- throttled jobs.
 local function is_counted(entry) return string.find(entry, '^[qsibt]') ~= nil or entry == 'd' end
 
--- A job begins to wait, or waits no more.
+-- Notes that a job begins to wait (1), or waits no more (-1).
 local function note_waiting(organization, more, bytes)
   note(organization, 'waiting', more)
   note(organization, 'kib', more * kib_of(bytes))

@@ -1,5 +1,5 @@
--- Where a job stands among its organisation's: by priority, then by age, whatever became of it meanwhile. Its record keeps
--- that as `place`, the score of every set in which it waits.
+-- Orders the jobs of one organisation: by priority, then by age since the submit, also after retries. The record keeps this
+-- number as `place`, the score in every set in which the job waits.
 
 local RANKS, RANK_WIDTH = {h = 0, n = 1, l = 2}, 3e15
 local LETTERS = {high = 'h', normal = 'n', low = 'l'}
@@ -10,7 +10,7 @@ end
 
 local function rank_of(place) return math.floor(tonumber(place) / RANK_WIDTH) end
 
--- What came back stands in a stream of its own, which does not tell its priority.
+-- Requeued jobs of an older release are in a stream of their own, whose letter does not show the priority.
 local function priority_of(token, spec)
   local letter = string.sub(token, 1, 1)
   if RANKS[letter] then return letter end
@@ -19,7 +19,7 @@ local function priority_of(token, spec)
   return ok and LETTERS[told.priority] or 'n'
 end
 
--- For a record of the commit before: of jobs of one ms the id of the first entry tells which came first.
+-- The place of a job of an older release: jobs of one ms are ordered by the id of their first entry.
 local function place_from(token, spec, created)
   local ms, seq = string.match(token, '^[hnl](%d+)-(%d+)$')
   local within = ms == created and math.min(tonumber(seq), 999) or 0

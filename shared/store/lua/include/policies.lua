@@ -1,6 +1,5 @@
--- What an operator settled for single organisations (`policies`): words `<name>=<number>`, read only for those whose counts
--- say that there is something. weight, running (the most at once), slot_share (%), queued, kib and delayed (the most that
--- wait), paused.
+-- Reads the settings of single organisations (`policies`): words `<name>=<number>`, read only if the organisation's counts say
+-- that there are any. weight, running (the most at once), slot_share (%), queued, kib and delayed (the most that wait), paused.
 -- INCLUDE organizations
 
 local NO_POLICY = {}
@@ -21,7 +20,7 @@ local function weight_of(organization)
   return math.min(math.max(policy_of(organization).weight or 1, 1), 16)
 end
 
--- Of an organisation and a limit: its own one, or the default (0: none).
+-- A limit of an organisation: its own one, or the default (0: none).
 local function limit_of(organization, name, default)
   return policy_of(organization)[name] or tonumber(default)
 end

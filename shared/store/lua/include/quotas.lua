@@ -1,8 +1,8 @@
--- How many of an organisation's jobs may run. Held is one that may start none: paused, at its cap or at its budget. It has no
--- entry in the line until something changes (`held_organizations`: when that may be at the earliest, in ms).
+-- Decides whether an organisation may run jobs. One that may start none is held: paused, at its cap or at its budget. It has no
+-- entry in the line until something changes (`held_organizations`: the earliest time for that, in ms).
 -- INCLUDE organizations policies ended_lines
 
--- Jobs of this organisation that run at this moment: ends that are in the ledger are in its count yet.
+-- Jobs of this organisation that run now: its count still has those whose end is in the ledger.
 local function running_of(organization)
   return math.max(counts_of(organization).running - ended_in_ledger(organization), 0)
 end

@@ -1,8 +1,8 @@
--- Which jobs of a backlog come next.
+-- Chooses the next jobs of a backlog.
 -- INCLUDE organizations places
 
--- Of 16 slots 12 serve high > normal > low, 3 begin at normal and 1 at low; a lower one only where the one before was high:
--- so a waiting high job is never passed over twice in a row.
+-- Of 16 slots 12 follow high > normal > low, 3 begin at normal and 1 at low; a lower one only after a high one, so that a
+-- waiting high job is never passed over twice in a row (I8).
 local SLOT_ORDERS = {high = {0, 1, 2}, normal = {1, 0, 2}, low = {2, 1, 0}}
 
 local function slot_order(slot, owed)

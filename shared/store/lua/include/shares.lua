@@ -1,8 +1,8 @@
--- How many of the jobs that were met may start: caps, and shares of the slots.
+-- Limits how many of the delivered jobs of an organisation may start: caps, and shares of the slots.
 -- INCLUDE organizations policies quotas
 
--- Entries of the line that this call met, and all that were delivered to it; slots that it is to fill. Entries that wait in
--- the line, and jobs that run once the slots are filled, as of when they are asked for.
+-- Entries of the line that this call took, all entries delivered to it, and slots that it must fill. Read when first needed:
+-- entries that wait in the line, and jobs that will run once the slots are filled.
 local line_seen, delivered, slots_wanted = 0, 0, 0
 local running_total, line_length
 
@@ -12,8 +12,8 @@ local function read_line()
   running_total, line_length = pending - delivered + slots_wanted, redis.call('XLEN', line) - pending
 end
 
--- While others may run, an organisation starts nothing above its part of what runs: `slot_share` per cent, or its weight's part
--- of those that wait, whichever is more. One always may.
+-- While others may run, an organisation starts no job above its part of the running jobs: `slot_share` per cent, or its
+-- weight's part of the entries in the line, whichever is more. One job always may run.
 local function slots_of(organization)
   read_line()
   local percent = limit_of(organization, 'slot_share', slot_share)
@@ -23,7 +23,7 @@ local function slots_of(organization)
   return math.max(math.ceil(share * running_total), 1)
 end
 
--- How many more may start than are counted as running, less than none when too many are; and whether the organisation is held.
+-- Returns how many more jobs may start beside those counted as running (below zero: too many run), and whether a cap decides.
 local function room_for(organization, beside_others)
   local state, cap = counts_of(organization), limit_of(organization, 'running', running_max)
   if policy_of(organization).paused == 1 then return -math.huge, true end
@@ -36,7 +36,7 @@ local function room_for(organization, beside_others)
   return most - running_of(organization), is_held
 end
 
--- Whether others than this organisation may run: others met have jobs left, or the line has entries of others.
+-- Whether other organisations may run: some whose entries were delivered have jobs left, or the line has entries of others.
 local function others_wait(organization, met, exhausted)
   for _, other in ipairs(met) do
     if other ~= organization and counts_of(other).waiting > 0 then return true end
@@ -46,7 +46,7 @@ local function others_wait(organization, met, exhausted)
   return line_length > counts_of(organization).placed
 end
 
--- Of `count` that are counted as running already: how many may start, and whether the others are held.
+-- Returns how many of `count` jobs that are already counted as running may start, and whether the others are held.
 local function room_among(organization, count, met, exhausted)
   local room, is_held = room_for(organization, others_wait(organization, met, exhausted))
   return math.max(count + math.min(room, 0), 0), room < 0 and is_held
