@@ -80,8 +80,8 @@ async def test_waiting_jobs_of_all_organisations_join_their_backlogs(store: JobS
 
 
 async def test_what_ran_ends_or_comes_back(store: JobStore, raw: RawRedis) -> None:
-    """A worker of an older release ends its job in its own way; the job of one that died runs again. Neither was counted
-    as running, so neither is taken off."""
+    """A worker of an older release ends its job in its own way; the job of one that died runs again. Neither was
+    counted as running, so neither is taken off."""
     await claim(store, 1)
     ended, lost = await _running(raw, "old"), await _running(raw, "gone")
     day = await _now(raw) // 86_400_000
