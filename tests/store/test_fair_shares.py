@@ -223,7 +223,7 @@ async def test_due_jobs_come_in_one_of_each_organisation(store: JobStore, raw: R
 
 
 async def test_the_audit_corrects_what_is_counted(store: JobStore, raw: RawRedis) -> None:
-    """Counts that are wrong or gone, and a backlog without an entry in the line: one audit repairs them; all jobs run."""
+    """Wrong or missing counts, and a backlog without an entry in the line: one audit repairs them; all jobs run."""
     ids = await submit(store, 5, organization="a") + await submit(store, 5, organization="b")
     held = await claim(store, 3)
     await raw("HDEL", KEYS.fixed("organizations"), "a")

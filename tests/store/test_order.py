@@ -43,7 +43,7 @@ async def test_low_gets_one_in_sixteen_under_an_endless_stream_of_high(store: Jo
 
 
 async def test_a_recovered_job_is_among_the_next_two(store: JobStore, raw: RawRedis) -> None:
-    """1,000 jobs wait; the one that lost its worker goes before them, but for the one that stands in the line."""
+    """1,000 jobs wait; the one that lost its worker goes before all but the one in the line."""
     held = await claim_one(store)
     await submit(store, 1000)
     await lose(store, raw, held)
