@@ -46,7 +46,8 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 | org:<org>     | stream | 24 h                       | life-cycle events of an organisation, newest 1,000            |
 | key:<key id>  | hash   | none; 30 d after its end   | an API key: hash, organisation, scopes (`api_keys.py`)         |
 | org_keys:<org> | zset  | none                       | ids of an organisation's keys, by creation (ms); `*`: all's |
-| tenants       | set    | none                       | organisations that have keys                                  |
+| settings:<org> | hash  | none                       | what operators settled for it (`tenant_settings.py`)          |
+| tenants       | set    | none                       | organisations that have keys or settings                      |
 | ticket_secrets | string | none                      | secrets of event tickets, the newest first                     |
 | audit_trail   | stream | none; capped               | changes of keys and settings, and by whom (`audit_trail.py`)   |
 
@@ -117,8 +118,8 @@ FIXED: Final = (
 )
 PREFIXES: Final = (
     "job", "log", "idem", "index", "usage", "org", "job_channel", "organization_channel", "control", "chain_set",
-    "throttled", "throttled_by", "wake", "backlog", "delayed", "ended", "key", "org_keys", "key_channel", "submits",
-    "deleted",
+    "throttled", "throttled_by", "wake", "backlog", "delayed", "ended", "key", "org_keys", "key_channel", "settings",
+    "submits", "deleted",
 )  # fmt: skip
 
 
@@ -216,6 +217,10 @@ class Keys:
     def organization_keys(self, holder: str) -> str:
         """Ids of the API keys of an organisation, encoded, or of the operators (`*`)."""
         return self.prefix("org_keys") + holder
+
+    def settings(self, organization_id: str) -> str:
+        """Settings of an organisation."""
+        return self.prefix("settings") + encode_id(organization_id)
 
     @property
     def key_channel(self) -> str:

@@ -9,7 +9,7 @@ import pytest
 from shared.job import Claim, RetryReason
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
-from shared.store.organizations import Policy
+from shared.store.organizations import OrganizationSettings
 from shared.store.transitions import Requeue
 from tests.support.checks import RawRedis
 from tests.support.store import (
@@ -23,6 +23,7 @@ from tests.support.store import (
     lose,
     make_due,
     miscounted,
+    settle,
     submit,
 )
 
@@ -69,7 +70,7 @@ async def test_ten_equal_organisations_get_equal_shares(store: JobStore, slots: 
 @pytest.mark.parametrize("slots", [1, 2, 16])
 async def test_starts_follow_the_weights(store: JobStore, slots: int) -> None:
     """Three to one, within 10 %, also when slots get free one by one."""
-    await store.organizations.change("heavy", Policy(weight=3))
+    await settle(store, "heavy", weight=3)
     for name in ("heavy", "light"):
         await submit(store, 400, organization=name)
     starts = await Slots(store, slots).run(400)
@@ -137,7 +138,7 @@ async def test_long_jobs_hold_no_more_than_their_share_of_the_slots(store: JobSt
 
 async def test_a_cap_holds_and_an_end_lets_the_next_in(store: JobStore, raw: RawRedis) -> None:
     """At most three run at once, beside others that are not concerned; an end wakes a worker for the fourth."""
-    await store.organizations.change("capped", Policy(running_jobs=3))
+    await settle(store, "capped", running_jobs=3)
     ids = await submit(store, 10, organization="capped")
     held = await claim(store, 50)
     assert len(held) == 3
@@ -150,14 +151,14 @@ async def test_a_cap_holds_and_an_end_lets_the_next_in(store: JobStore, raw: Raw
     assert await raw("ZSCORE", KEYS.fixed("wake"), "job") is not None
     assert len(await claim(store, 50, "w2")) == 1
     assert await miscounted(raw, ids) == []
-    await store.organizations.change("capped", Policy())
+    await settle(store, "capped", running_jobs=None)
     assert len(await claim(store, 50, "w3")) == 6
     assert await breaches(store, raw, ids) == []
 
 
 async def test_a_retry_frees_the_place_below_a_cap(store: JobStore, raw: RawRedis) -> None:
     """A job that goes back makes room as one that ends does."""
-    await store.organizations.change("capped", Policy(running_jobs=1))
+    await settle(store, "capped", running_jobs=1)
     ids = await submit(store, 3, organization="capped")
     (held,) = await claim(store, 50)
     await store.requeue(Requeue(held, RetryReason.ERROR, delay_ms=60_000, refund=False, error=ERROR))
@@ -170,14 +171,14 @@ async def test_a_paused_organisation_waits_and_goes_on(store: JobStore, raw: Raw
     """Nothing of it starts, its running job ends, others run; then it goes on in its order."""
     ids = await submit(store, 5, organization="paused")
     (running,) = await claim(store, 1)
-    await store.organizations.change("paused", Policy(paused=True))
+    await settle(store, "paused", paused=1)
     other = await submit(store, 1, organization="other")
     assert [held.job_id for held in await claim(store, 50, "w2")] == other
     assert await claim(store, 50, "w2") == []
     await complete(store, running)
     assert await claim(store, 50, "w2") == []
     assert await miscounted(raw, [*ids, *other]) == []
-    await store.organizations.change("paused", Policy())
+    await settle(store, "paused", paused=None)
     assert [held.job_id for held in await claim(store, 50, "w2")] == ids[1:]
     assert await breaches(store, raw, [*ids, *other]) == []
 
@@ -185,7 +186,7 @@ async def test_a_paused_organisation_waits_and_goes_on(store: JobStore, raw: Raw
 @pytest.mark.parametrize("weight", [1, 3])
 async def test_a_high_job_is_among_the_next_of_its_organisation(store: JobStore, weight: int) -> None:
     """Behind 300 low ones and with as many entries in the line as its weight; others wait too (I8)."""
-    await store.organizations.change("a", Policy(weight=weight))
+    await settle(store, "a", weight=weight)
     await submit(store, 300, "low", organization="a")
     await submit(store, 100, organization="b")
     slots = Slots(store, 1)
@@ -264,9 +265,9 @@ async def test_defaults_hold_for_all_and_policies_for_one(url: str) -> None:
     """A fleet-wide cap, and an organisation without one."""
     settings = StoreSettings(redis_url=url, organization_running_jobs=2)
     async with open_store(settings, client_name="t") as store:
-        await store.organizations.change("free", Policy(running_jobs=0))
+        await settle(store, "free", running_jobs=0)
         for name in ("free", "a"):
             await submit(store, 10, organization=name)
         shares = Counter(held.spec.organization_id for held in await claim(store, 50))
         assert shares == {"free": 10, "a": 2}
-        assert (await store.organizations.policy("free")) == Policy(running_jobs=0)
+        assert await store.organizations.read("free") == OrganizationSettings(running_jobs=0)

@@ -10,16 +10,15 @@ from shared.errors import OrganizationLimited, OrganizationPaused
 from shared.settings import StoreSettings
 from shared.store.engine.items import SubmitItem
 from shared.store.job_store import JobStore, open_store
-from shared.store.organizations import Policy
 from tests.support.checks import RawRedis
-from tests.support.store import breaches, claim, complete, miscounted, new_job, submit
+from tests.support.store import breaches, claim, complete, miscounted, new_job, settle, submit
 
 pytestmark = pytest.mark.parametrize("url", ["valkey"], indirect=True)
 
-CASES: Final[dict[str, tuple[Policy, dict[str, Any]]]] = {
-    "queuedJobs": (Policy(queued_jobs=3), {}),
-    "queuedBytes": (Policy(queued_bytes=30_000), {"prompt": "x" * 9_000}),
-    "delayedJobs": (Policy(delayed_jobs=3), {"delay_ms": 60_000}),
+CASES: Final[dict[str, tuple[dict[str, int], dict[str, Any]]]] = {
+    "queuedJobs": ({"queued_jobs": 3}, {}),
+    "queuedBytes": ({"queued_bytes": 30_000}, {"prompt": "x" * 9_000}),
+    "delayedJobs": ({"delayed_jobs": 3}, {"delay_ms": 60_000}),
 }
 
 
@@ -27,7 +26,7 @@ CASES: Final[dict[str, tuple[Policy, dict[str, Any]]]] = {
 async def test_limits_refuse_what_is_too_much(store: JobStore, raw: RawRedis, limit: str) -> None:
     """The fourth is refused by name and leaves no trace, another organisation is not; a start or a raise makes room."""
     policy, more = CASES[limit]
-    await store.organizations.change("a", policy)
+    await settle(store, "a", **policy)
     ids = await submit(store, 3, organization="a", **more)
     for _ in range(2):
         with pytest.raises(OrganizationLimited) as refused:
@@ -40,28 +39,28 @@ async def test_limits_refuse_what_is_too_much(store: JobStore, raw: RawRedis, li
     if limit != "delayedJobs":
         await complete(store, (await claim(store, 1))[0])
     else:
-        await store.organizations.change("a", Policy())
+        await settle(store, "a", delayed_jobs=None)
     ids += await submit(store, 1, organization="a", **more)
     assert await breaches(store, raw, ids) == []
 
 
 async def test_a_repeat_of_an_accepted_job_is_answered(store: JobStore) -> None:
     """Limits are checked after the idempotency key: the same job again is no new one, also of a paused organisation."""
-    await store.organizations.change("a", Policy(queued_jobs=1))
+    await settle(store, "a", queued_jobs=1)
     first = await store.submit(new_job(organization="a", idempotency_key="key", fingerprint="f"))
-    for policy in (Policy(queued_jobs=1), Policy(paused=True)):
-        await store.organizations.change("a", policy)
+    for policy in ({"queued_jobs": 1}, {"paused": 1}):
+        await settle(store, "a", **policy)
         again = await store.submit(new_job(organization="a", idempotency_key="key", fingerprint="f"))
         assert (again.job_id, again.created) == (first.job_id, False)
 
 
 async def test_a_paused_organisation_takes_no_jobs(store: JobStore) -> None:
     """Its submits are refused, also delayed ones, until it goes on."""
-    await store.organizations.change("a", Policy(paused=True))
+    await settle(store, "a", paused=1)
     for delay_ms in (0, 60_000):
         with pytest.raises(OrganizationPaused):
             await submit(store, 1, organization="a", delay_ms=delay_ms)
-    await store.organizations.change("a", Policy())
+    await settle(store, "a", paused=None)
     await submit(store, 1, organization="a")
 
 

@@ -20,7 +20,6 @@ from shared.store.embedded.server import EmbeddedServer
 from shared.store.engine import scripts
 from shared.store.engine.items import Item
 from shared.store.job_store import JobStore, open_store
-from shared.store.organizations import Policy
 from shared.store.results import CallReport
 from shared.store.transitions import Requeue, Reroute
 from tests.conftest import flush
@@ -73,6 +72,7 @@ ACTS: dict[str, Act] = {
     "audit_organizations": lambda s: s.run("audit_organizations", entries_max=10_000),
     "audit_records": lambda s: s.run("audit_records"),
     "cancel": lambda s: s.store.cancel(s.held.job_id, force=True),
+    "change_organization": lambda s: s.store.organizations.change("org", {"weight": 3, "paused": None}, ACTOR),
     "claim": lambda s: s.store.claim("w2", 20, poll=True, suspect=6, known=[]),
     "create_key": lambda s: s.store.api_keys.create(_key(), ACTOR, replaces="k0"),
     "delete": lambda s: s.store.delete(s.ended_id),
@@ -83,7 +83,6 @@ ACTS: dict[str, Act] = {
     "note_key_use": lambda s: s.store.api_keys.note_use("k0", "2026-11-29"),
     "oldest": lambda s: s.store.queries.oldest_waiting_ms(),
     "organization": lambda s: s.store.organizations.stats("org"),
-    "policy": lambda s: s.store.organizations.change("org", Policy(weight=2)),
     "promote": lambda s: s.store.maintenance.promote(),
     "recover": lambda s: s.store.maintenance.recover("finder", []),
     "renew": lambda s: s.store.renew("w1", [s.held]),

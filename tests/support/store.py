@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from shared.errors import StoreUnavailable
 from shared.job import Claim, JobError, JobSpec, JobStatus, Outcome, Priority, new_job_id
+from shared.store.audit_trail import Actor
 from shared.store.job_store import JobStore
 from shared.store.keys import FIXED, GROUP, QUEUES, Keys
 from shared.store.reading.usage import UsageRow
@@ -29,6 +30,11 @@ def new_job(priority: str = "normal", *, organization: str = "org", **more: Any)
     of_spec = {"project_id": "p", "user_id": "u", "prompt": "x"} | of_spec
     spec = JobSpec(organization_id=organization, priority=Priority(priority), **of_spec)
     return Submit(id=new_job_id(), spec=spec, **more)
+
+
+async def settle(store: JobStore, organization: str, **settings: int | None) -> None:
+    """Change settings of an organisation as an operator does; None: the default again."""
+    await store.organizations.change(organization, settings, Actor(key_id="test"))
 
 
 async def usage_rows(store: JobStore, organization: str, first_day: int, last_day: int) -> list[UsageRow]:
@@ -277,6 +283,7 @@ async def _leaked(raw: RawRedis) -> list[str]:
         KEYS.prefix("throttled_by"),
         KEYS.prefix("backlog"),
         KEYS.prefix("delayed"),
+        KEYS.prefix("settings"),
     )
     return [
         f"{name} has no TTL"

@@ -75,8 +75,6 @@ class RunScript(Protocol):
     @overload
     def __call__(self, script: Literal["audit_organizations"], *, entries_max: int) -> Awaitable[Any]: ...
     @overload
-    def __call__(self, script: Literal["policy"], *, organization: str, policy: str) -> Awaitable[Any]: ...
-    @overload
     def __call__(self, script: Literal["organization"], *, organization: str) -> Awaitable[Any]: ...
     @overload
     def __call__(
@@ -111,6 +109,17 @@ class RunScript(Protocol):
     ) -> Awaitable[Any]: ...
     @overload
     def __call__(self, script: Literal["note_key_use"], *, id: str, day: str) -> Awaitable[Any]: ...
+    @overload
+    def __call__(
+        self,
+        script: Literal["change_organization"],
+        *,
+        organization: str,
+        given: bytes,
+        gone: bytes,
+        entry: bytes,
+        trail_length: int,
+    ) -> Awaitable[Any]: ...
     @overload
     def __call__(self, script: Literal["vet"], *, calls: bytes) -> Awaitable[Any]: ...
     @overload

@@ -10,7 +10,7 @@
 -- submits_max: of an organisation in a minute, 0: no limit. The other limits are the defaults of an organisation's own.
 -- RETURNS {code, job, state}: NEW, ALREADY (this id was taken before), SAME (an earlier job of this key), CONFLICT, or
 --   LIMIT with `<limit> <its value>`, `<limit> <its value> <ms until there is room>` or `paused` in place of the state
--- INCLUDE batch announce organizations admitting submit_rate
+-- INCLUDE batch announce organizations policies admitting submit_rate
 
 local function earlier(idempotency, fingerprint, job)
   local key = idem_prefix .. idempotency
@@ -32,10 +32,8 @@ end
 
 -- Counts a job in, if its organisation may have one more; else returns the refusal.
 local function refuse(organization, bytes, delay)
-  local refusal, room = rate_refusal(organization, tonumber(submits_max)), nil
-  if refusal then return refusal end
-
-  refusal, room = count_in(organization, bytes, delay)
+  local refusal, room = count_in(organization, bytes, delay)
+  refusal = refusal or rate_refusal(organization, limit_of(organization, 'submits', submits_max))
   if refusal then count_out(organization, bytes, room) end
   return refusal, room
 end
@@ -75,7 +73,7 @@ local replies = each_item(function(job, organization, spec, queue, delay, deadli
     count_out(organization, #spec, room)
     error(failure)
   end
-  note_submit(organization, tonumber(submits_max))
+  note_submit(organization, limit_of(organization, 'submits', submits_max))
   return {'NEW', job, 'queued'}
 end)
 save_submits()

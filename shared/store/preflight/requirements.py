@@ -35,8 +35,8 @@ class Role(enum.Enum):
 
 SCRIPTS: Final = {
     Role.GATEWAY: (
-        "failover", "submit", "cancel", "delete", "stats", "oldest", "list", "usage", "policy", "organization",
-        "create_key", "revoke_key", "note_key_use", "vet",
+        "failover", "submit", "cancel", "delete", "stats", "oldest", "list", "usage", "organization",
+        "change_organization", "create_key", "revoke_key", "note_key_use", "vet",
     ),
     Role.WORKER: (
         "failover", "claim", "renew", "append", "finish", "requeue", "reroute", "report", "recover", "promote",
@@ -73,7 +73,7 @@ PUBLISHES: Final = {
 }
 """Channels by the part before the id: those that each service subscribes to, and those that it publishes to."""
 
-READ: Final = ("job", "log", "org", "key")
+READ: Final = ("job", "log", "org", "key", "settings")
 """Kinds of keys that a service without writes reads."""
 
 READ_FIXED: Final = ("ticket_secrets",)
