@@ -46,7 +46,7 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 | org:<org>     | stream | 24 h                       | life-cycle events of an organisation, newest 1,000            |
 | key:<key id>  | hash   | none; 30 d after its end   | an API key: hash, organisation, scopes (`api_keys.py`)         |
 | org_keys:<org> | zset  | none                       | ids of an organisation's keys, by creation (ms); `*`: all's |
-| settings:<org> | hash  | none                       | what operators settled for it (`tenant_settings.py`)          |
+| settings:<org> | hash  | none                       | what operators settled for it (`organizations.py`)          |
 | tenants       | set    | none                       | organisations that have keys or settings                      |
 | ticket_secrets | string | none                      | secrets of event tickets, the newest first                     |
 | audit_trail   | stream | none; capped               | changes of keys and settings, and by whom (`audit_trail.py`)   |

@@ -262,12 +262,14 @@ async def test_an_organisation_is_counted_for_itself(store: JobStore) -> None:
 
 
 async def test_defaults_hold_for_all_and_policies_for_one(url: str) -> None:
-    """A fleet-wide cap, and an organisation without one."""
+    """A fleet-wide cap, whose next job is let in by an end, and an organisation without one."""
     settings = StoreSettings(redis_url=url, organization_running_jobs=2)
     async with open_store(settings, client_name="t") as store:
         await settle(store, "free", running_jobs=0)
         for name in ("free", "a"):
             await submit(store, 10, organization=name)
-        shares = Counter(held.spec.organization_id for held in await claim(store, 50))
-        assert shares == {"free": 10, "a": 2}
+        started = await claim(store, 50)
+        assert Counter(held.spec.organization_id for held in started) == {"free": 10, "a": 2}
+        await complete(store, next(held for held in started if held.spec.organization_id == "a"))
+        assert [held.spec.organization_id for held in await claim(store, 50)] == ["a"]
         assert await store.organizations.read("free") == OrganizationSettings(running_jobs=0)

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pytest
 
-from shared.errors import OrganizationLimited, OrganizationPaused
+from shared.errors import OrganizationLimited, OrganizationPaused, StoreFull
 from shared.settings import StoreSettings
 from shared.store.engine.items import SubmitItem
 from shared.store.job_store import JobStore, open_store
@@ -73,6 +73,21 @@ async def test_a_batch_is_refused_from_where_it_is_too_much(url: str, raw: RawRe
             replies = await store._calls.call("submit", items, {"lease_ms": 1000})
             assert [reply[0] for reply in replies] == [b"NEW", b"NEW", b"LIMIT", b"LIMIT"]
             assert await raw("EXISTS", *(store.keys.job(f"{frugal}-{n}") for n in range(4))) == 2
+
+
+@pytest.mark.parametrize("frugal", [False, True])
+async def test_a_submit_that_a_full_server_refuses_changes_no_count(url: str, raw: RawRedis, frugal: bool) -> None:
+    """Counts stay right at maxmemory, also where a submit's first write is its count."""
+    async with open_store(StoreSettings(redis_url=url, frugal=frugal), client_name="t") as store:
+        ids = await submit(store, 3, organization="a")
+        await raw("CONFIG", "SET", "maxmemory", 1)
+        try:
+            with pytest.raises(StoreFull):
+                await submit(store, 1, organization="a")
+        finally:
+            await raw("CONFIG", "SET", "maxmemory", 0)
+        assert await miscounted(raw, ids) == []
+        assert await breaches(store, raw, ids) == []
 
 
 def _item(job_id: str, number: int) -> SubmitItem:

@@ -31,7 +31,7 @@ local replies = each_item(function(consumer, job, organization, token, status, o
     logged ~= '1' and tonumber(number) <= 1)
   if not ok then
     restore_lease(consumer, token)
-    error(failure)
+    error(failure, 0)
   end
   -- From here on the job has ended: it is counted, and its entry deleted, even if a later step fails.
   book(status, ended, usage, organization)

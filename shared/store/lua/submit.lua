@@ -50,9 +50,10 @@ local replies = each_item(function(job, organization, spec, queue, delay, deadli
     return {'ALREADY', job, redis.call('HGET', record, 'state') or 'queued'}
   end
   delay = tonumber(delay)
-  local refusal, room = refuse(organization, #spec, delay)
-  if refusal then
+  local counted, refusal, room = pcall(refuse, organization, #spec, delay)
+  if not counted or refusal then
     if sent_once ~= '1' then redis.call('DEL', record) end
+    if not counted then error(refusal, 0) end
     return {'LIMIT', job, refusal}
   end
 
@@ -71,7 +72,7 @@ local replies = each_item(function(job, organization, spec, queue, delay, deadli
   if not ok then
     undo(job, organization)
     count_out(organization, #spec, room)
-    error(failure)
+    error(failure, 0)
   end
   note_submit(organization, limit_of(organization, 'submits', submits_max))
   return {'NEW', job, 'queued'}

@@ -31,9 +31,10 @@ end
 
 local function add_to_counts(organization, change)
   local text = string.format('%.0f', change)
-  local ok, packed = pcall(redis.call, 'HINCRBY', organizations, organization, text)
-  if ok then return packed end
-  -- A field that is no number counts as zero.
+  local packed = redis.pcall('HINCRBY', organizations, organization, text)
+  if type(packed) == 'number' then return packed end
+  -- A field that is no number counts as zero. Other errors are refusals: the count is right.
+  if not string.find(packed.err, 'integer', 1, true) then error(packed, 0) end
   redis.call('HDEL', organizations, organization)
   return redis.call('HINCRBY', organizations, organization, text)
 end

@@ -15,8 +15,8 @@ local function priority_of(token, spec)
   local letter = string.sub(token, 1, 1)
   if RANKS[letter] then return letter end
   if not string.find(spec, '"priority":"', 1, true) then return 'n' end
-  local ok, told = pcall(cjson.decode, spec)
-  return ok and LETTERS[told.priority] or 'n'
+  local ok, asked = pcall(cjson.decode, spec)
+  return ok and LETTERS[asked.priority] or 'n'
 end
 
 -- The place of a job of an older release: jobs of one ms are ordered by the id of their first entry.

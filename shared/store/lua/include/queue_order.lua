@@ -77,11 +77,14 @@ local function next_for(name)
   end
 end
 
--- Counts an organisation as served once, in each queue of the gate in which it waits.
-local function note_served(name, organization)
+-- Counts an organisation as served once, in each queue of the gate in which it waits. found_in: one of them.
+local function note_served(name, found_in, organization)
   local step = string.format('%.17g', 1 / weight_of(organization))
   for _, queue in ipairs(queues_of(name)) do
-    redis.call('ZADD', throttled_by_prefix .. queue, 'XX', 'INCR', step, organization)
+    local index = throttled_by_prefix .. queue
+    if queue == found_in or redis.call('ZSCORE', index, organization) then
+      redis.call('ZINCRBY', index, step, organization)
+    end
   end
 end
 

@@ -29,7 +29,7 @@ local function release_one(name)
     return true
   end
   if has_all then
-    note_served(name, organization)
+    note_served(name, queue, organization)
     return true, true, let_go(job, f)
   end
   local chain_text = names == FLEET and chain or names
@@ -48,7 +48,7 @@ local function release_one(name)
   -- Reserved first: an error after it may waste a reservation, but exceeds no limit.
   admit(found, need_or_why)
   gate(name).slot, gates_changed[name] = (gate(name).slot + 1) % 16, true
-  note_served(name, organization)
+  note_served(name, queue, organization)
   return true, true, let_go(job, f, pass)
 end
 
