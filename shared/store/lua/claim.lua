@@ -13,7 +13,7 @@
 --   {job, token, spec, attempt, created, deadline, losses, gate, route, passed over, reserved tokens, spent, lost bytes, ready, logged, capped}...}
 -- ready: time (ms) at which the job became claimable. logged: 1 when the log has events of earlier leases. capped: 1 when
 --   the organisation has a cap on running jobs.
--- INCLUDE now ledger gate_states serving organizations releasing adopting filling answering redelivering
+-- INCLUDE now ledger gate_states serving organizations releasing adopting filling answering redelivering rows
 
 -- More would make the script too long.
 local wanted = math.min(tonumber(limit), 1000)

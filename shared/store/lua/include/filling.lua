@@ -1,6 +1,6 @@
 -- Fills slots that are still free when the line is empty: from the backlogs of the organisations whose entries were
 -- delivered, in proportion to those entries.
--- INCLUDE adopting organizations backlog rank_slots meeting delivering shares
+-- INCLUDE organizations backlog rank_slots meeting delivering rows shares
 
 -- Moves jobs of the backlogs to the line for free slots, one of each organisation in turn. Returns how many.
 local function pop_for(sources, left, total, unshared)
