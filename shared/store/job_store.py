@@ -236,10 +236,17 @@ class JobStore:
         return reroute.read(server_errors.check_item(reply))
 
     async def report(
-        self, gate: str, report: CallReport, *, retry_after_ms: int | None = None, tokens: int = 0
+        self,
+        gate: str,
+        report: CallReport,
+        *,
+        retry_after_ms: int | None = None,
+        tokens: int = 0,
+        organization_id: str = "",
     ) -> None:
-        """Report the result of a call to its gate. `tokens`: tokens used less tokens reserved."""
-        item = ReportItem(gate, report, -1 if retry_after_ms is None else retry_after_ms, tokens)
+        """Report the result of a call to its gate. `tokens`: tokens used less tokens reserved, by `organization_id`."""
+        retry_ms = -1 if retry_after_ms is None else retry_after_ms
+        item = ReportItem(gate, report, retry_ms, tokens, encode_id(organization_id))
         server_errors.check_item(await self._calls.report(item))
 
     async def wait_for_work(self, timeout_ms: int) -> WakeUp:

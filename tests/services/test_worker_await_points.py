@@ -45,7 +45,7 @@ FILES: Final = sorted((ROOT / "services" / "worker" / "execution").glob("*.py"))
 NOT_REACHED: Final = {
     "await self._finalizer.offer_suspects()": "after the end, of jobs that lost a worker before",
     "await self._store.maintenance.wake_to_poll()": "the same",
-    "await self._store.report(gate, report, retry_after_ms=retry_after_ms, tokens=tokens)": "in a task beside the jobs",
+    "await self._store.report(": "in a task beside the jobs",
     "await self._changed.wait()": "of the claim loop and the drain, not of an attempt",
     "await self._watchdog.close()": "at the end of the process",
     "await asyncio.wait(self._stuck, timeout=DRAIN_GRACE_S)": "the same",

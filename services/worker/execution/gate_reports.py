@@ -63,16 +63,26 @@ class GateReports:
         if self.limited(gate) and error.action is Action.WAIT:
             self._send(gate, CallReport.LIMITED, retry_after_ms=retry_after_ms(error))
 
-    def used(self, gate: str, *, reserved: int, tokens: int) -> None:
-        """Report a call that had reserved some tokens and used others."""
+    def used(self, gate: str, organization_id: str, *, reserved: int, tokens: int) -> None:
+        """Report an organisation's call that had reserved some tokens and used others."""
         limits = self._limits.get(gate)
         if limits is not None and limits.tokens_per_minute and tokens != reserved:
-            self._send(gate, CallReport.NONE, tokens=tokens - reserved)
+            self._send(gate, CallReport.NONE, tokens=tokens - reserved, organization_id=organization_id)
 
-    def _send(self, gate: str, report: CallReport, *, retry_after_ms: int | None = None, tokens: int = 0) -> None:
+    def _send(
+        self,
+        gate: str,
+        report: CallReport,
+        *,
+        retry_after_ms: int | None = None,
+        tokens: int = 0,
+        organization_id: str = "",
+    ) -> None:
         async def send() -> None:
             try:
-                await self._store.report(gate, report, retry_after_ms=retry_after_ms, tokens=tokens)
+                await self._store.report(
+                    gate, report, retry_after_ms=retry_after_ms, tokens=tokens, organization_id=organization_id
+                )
             except (*TRANSIENT, StoreRejected):
                 pass
             except Exception as error:  # a report may get lost, but not in silence

@@ -95,12 +95,13 @@ class RerouteItem(NamedTuple):
 
 
 class ReportItem(NamedTuple):
-    """Result of a call. `retry` in ms, -1: unknown."""
+    """Result of a call. `retry` in ms, -1: unknown; `organization`: whose call it was, encoded, empty: unknown."""
 
     gate: str
     report: str
     retry: int
     tokens: int
+    organization: str
 
 
 class CancelItem(NamedTuple):

@@ -2,23 +2,25 @@
 -- KEYS wake gates
 -- PREFIX throttled throttled_by wake
 -- ARGV limits chain lease_ms failures_max
--- ITEM gate report retry tokens
--- report: ok, limited or failed, or empty. tokens: tokens used less tokens reserved.
+-- ITEM gate report retry tokens organization
+-- report: ok, limited or failed, or empty. tokens: tokens used less tokens reserved. organization: whose call it was, empty:
+-- that is unknown.
 -- RETURNS 1 when the gate became available again, else 0
--- INCLUDE batch now gate_states gates serving gate_reports
+-- INCLUDE batch gate_states gate_users gates serving gate_reports
 
 -- A write that cannot grow memory first, so that reports work on a full server.
 redis.call('PERSIST', gates)
 load_gates()
 local ready = {}
-local replies = each_item(function(name, report, retry, tokens)
+local replies = each_item(function(name, report, retry, tokens, organization)
   local state, limit = gate(name), gate_limits[name]
+  if organization == '' then organization = NOBODY end
   if limit and limit.tpm > 0 and tokens ~= '0' then
-    state.tokens = math.max(state.tokens, now) + tonumber(tokens) * SPREAD_MS / limit.tpm
+    charge(state, tonumber(tokens) * SPREAD_MS / limit.tpm, organization)
     gates_changed[name] = true
     if poll_now(name) and tonumber(tokens) < 0 then ready[name] = true end
   end
-  local unblocked = report ~= '' and report_call(name, report, tonumber(retry))
+  local unblocked = report ~= '' and report_call(name, report, tonumber(retry), organization)
   if unblocked and poll_now(name) then ready[name] = true end
   return unblocked and 1 or 0
 end)

@@ -39,12 +39,13 @@ end
 local ends_soon = false
 local replies = each_item(function(consumer, job, token, queue, name, report, retry, candidates, route, spent)
   if not holds(consumer, token) then return repeated(job, token) end
-  report_call(name, report, tonumber(retry))
-  local f = redis.call('HMGET', job_prefix .. job, 'spec', 'max_tokens', 'route')
-  local function need() return need_of(#(f[1] or ''), f[2]) end
-  local other, _, _, tokens = ask_chain(candidates, need, true)
+  local f = redis.call('HMGET', job_prefix .. job, 'spec', 'max_tokens', 'route', 'org')
+  local organization = f[4] or NOBODY
+  report_call(name, report, tonumber(retry), organization)
+  local function need(limit) return need_of(limit, #(f[1] or ''), f[2]) end
+  local other, _, _, tokens = ask_chain(candidates, organization, need, true)
   if other then
-    admit(other, tokens)
+    admit(other, tokens, organization)
     redis.call('HSET', job_prefix .. job, 'gate', other)
     return {'GO', other, tokens}
   end
@@ -53,7 +54,7 @@ local replies = each_item(function(consumer, job, token, queue, name, report, re
   -- until its deadline.
   local chain_text = report == 'limited' and route or callable(candidates)
   if chain_text == '' or report == 'ok' or report == 'failed' and not any_available(chain_text) then return {'STAY', '', 0} end
-  local _, wait = ask_chain(chain_text, need)
+  local _, wait = ask_chain(chain_text, organization, need)
   wait = math.max(wait or SERVED_MS, 1)
   local record = read_record(job)
   if record.cancel then return {'STAY', '', 0} end

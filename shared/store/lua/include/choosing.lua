@@ -1,5 +1,5 @@
 -- Finds the gate that a delivered job passes.
--- INCLUDE now gate_states gates serving throttling
+-- INCLUDE now gate_states gate_users gates serving throttling
 
 -- Reasons why gates before `pass` in the chain were passed over. For a gate that `passed_over` does not name, the job's own
 -- call failed there.
@@ -26,13 +26,14 @@ local function find_gate(f, letter)
   -- runs now, with a second reservation.
   local in_time = pass and now - tonumber(reserved_at) <= SLACK_MS
   if pass and has_gate(pass) and (in_time or letter == 'i')
-    and (gate(pass).blocked_until <= now or gate(pass).probe == 1) then
-    if not in_time then admit(pass, tonumber(reserved)) end
+    and (not is_blocked_for(gate(pass), f.org) or gate(pass).probe == 1) then
+    if not in_time then admit(pass, tonumber(reserved), f.org) end
     return pass, reasons_before(chain_text, pass, passed_over), tonumber(reserved)
   end
   -- A job that was released and came too late has waited for its turn already.
-  local name, wait, reasons, tokens = ask_chain(chain_text, function() return need_of(#f.spec, f.max_tokens) end, not pass)
+  local function need(limit) return need_of(limit, #f.spec, f.max_tokens) end
+  local name, wait, reasons, tokens = ask_chain(chain_text, f.org, need, not pass)
   if not name then return nil, wait end
-  admit(name, tokens)
+  admit(name, tokens, f.org)
   return name, table.concat(reasons, ','), tokens
 end

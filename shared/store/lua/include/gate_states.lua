@@ -4,11 +4,14 @@
 -- blocks_in_a_row: counts; slow_start_from: when it became available (ms); used: ms; requests, tokens: when the reserved
 -- share is used up (ms); probe: 1 while one call tests a failing provider (half-open). For its queue (throttling.lua):
 -- poll_at: not before (ms); slot: its place in the 16 round-robin slots; empty: 1 when no job is in it; served_until: ms,
--- as far as live workers are known to have it. They are stored in this order.
+-- as far as live workers are known to have it. Of organisations (gate_users.lua), NOBODY or a name:
+-- failed_by: whose job failed last; failed_two: 1 when one of another failed in the same row; user and other: two that used
+-- it lately, and when (ms); lent_to, lent: who owes how much of `tokens` (ms). They are stored in this order, names last.
 -- INCLUDE now
 
 local GATE_FIELDS = {'blocked_until', 'why', 'failures', 'blocks_in_a_row', 'slow_start_from', 'used', 'requests',
-  'tokens', 'probe', 'poll_at', 'slot', 'empty', 'served_until'}
+  'tokens', 'probe', 'poll_at', 'slot', 'empty', 'served_until', 'failed_two', 'user_at', 'other_at', 'lent'}
+local GATE_NAMES, NOBODY = {'failed_by', 'user', 'other', 'lent_to'}, '*'
 local WHY = {[0] = 'limit', 'rate_limited', 'unavailable'}
 -- The queue of jobs that name no chain. Fields of the hash that are no gates: the state of that queue, and when a worker
 -- polls the queues.
@@ -39,6 +42,7 @@ local function has_gate(name) return has_all or is_own[name] == true end
 local function parse_gate(name, text)
   local state, values = {}, string.gmatch(text or '', '%S+')
   for _, field in ipairs(GATE_FIELDS) do state[field] = tonumber(values() or 0) or 0 end
+  for _, field in ipairs(GATE_NAMES) do state[field] = values() or NOBODY end
   gate_states[name] = state
   return state
 end
@@ -74,6 +78,7 @@ local function save_gates()
   for name in pairs(gates_changed) do
     local values = {}
     for i, field in ipairs(GATE_FIELDS) do values[i] = string.format('%.0f', gate(name)[field]) end
+    for _, field in ipairs(GATE_NAMES) do values[#values + 1] = gate(name)[field] end
     gates_changed[name] = table.concat(values, ' ')
   end
   local command = {}

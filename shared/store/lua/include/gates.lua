@@ -1,12 +1,12 @@
 -- Lets calls pass a gate: when it is available and its limits have room; then the call's share is reserved.
--- INCLUDE now gate_states
+-- INCLUDE now gate_states gate_users
 
 -- A limit holds in any 60 s as the provider sees them: calls arrive up to 2.5 s later than they were reserved, and a
 -- late one may catch up by SLACK_MS. So the calls of a minute are spread over the sum of the three.
 local SPREAD_MS, SLACK_MS = 63500, 1000
 -- A gate that was unused for COLD_MS or blocked starts slowly: SLOW_START_RATE calls a second,
 -- doubled each second.
-local COLD_MS, NOTE_MS, SLOW_START_RATE, SLOW_START_MS = 60000, 20000, 8, 7000
+local COLD_MS, SLOW_START_RATE, SLOW_START_MS = 60000, 8, 7000
 local PROBE_MS = 30000
 
 -- Returns ms from one call to the next, and whether the slow start is the reason.
@@ -18,22 +18,22 @@ local function spacing(state, limit)
 end
 
 -- Returns ms until a call of `need` tokens may pass (0: now), and the reason to wait: limit, slow_start, rate_limited or
--- unavailable.
-local function wait_of(name, need)
+-- unavailable. organization: nil: the one that waits for the shortest time.
+local function wait_of(name, need, organization)
   local limit = gate_limits[name]
   if not limit then return 0 end
   local state = gate(name)
-  if state.blocked_until > now then return state.blocked_until - now, WHY[state.why] end
+  if is_blocked_for(state, organization) then return state.blocked_until - now, WHY[state.why] end
   local gap, starting_slowly = spacing(state, limit)
   local wait = gap > 0 and state.requests - SLACK_MS - now or 0
   if limit.tpm > 0 then
-    wait = math.max(wait, state.tokens - math.max(SLACK_MS - need * SPREAD_MS / limit.tpm, 0) - now)
+    wait = math.max(wait, debt_for(state, organization) - math.max(SLACK_MS - need * SPREAD_MS / limit.tpm, 0))
   end
   return math.max(math.ceil(wait), 0), starting_slowly and 'slow_start' or WHY[0]
 end
 
 -- Reserves the share of one call at a gate that has room; `need`: tokens.
-local function admit(name, need)
+local function admit(name, need, organization)
   local limit = gate_limits[name]
   if not limit then return end
   local state = gate(name)
@@ -42,9 +42,12 @@ local function admit(name, need)
   if state.why == 1 then state.why, state.slow_start_from, state.requests = 0, now, now + SLACK_MS end
   local gap = spacing(state, limit)
   if gap > 0 then state.requests = math.max(state.requests, now) + gap end
-  if limit.tpm > 0 then state.tokens = math.max(state.tokens, now) + need * SPREAD_MS / limit.tpm end
-  if state.why == 2 then state.blocked_until, state.probe = now + PROBE_MS, 1 end
-  if gap > 0 or limit.tpm > 0 or state.why == 2 or state.used + NOTE_MS < now then
+  if limit.tpm > 0 then charge(state, need * SPREAD_MS / limit.tpm, organization) end
+  if state.why == 2 and not (is_open_to_others(state) and organization ~= state.failed_by) then
+    state.blocked_until, state.probe = now + PROBE_MS, 1
+  end
+  local is_news = note_user(state, organization)
+  if is_news or gap > 0 or limit.tpm > 0 or state.why == 2 or state.used + NOTE_MS < now then
     state.used, gates_changed[name] = now, true
   end
 end

@@ -37,14 +37,19 @@ local function next_of(organization, queues, served, passed)
 end
 
 -- The organisation is chosen in one of the queues, and its next job in all of them. Its slot is that of the first queue.
-local function next_in(queue, queues, passed)
-  local index = redis.call('ZRANGE', throttled_by_prefix .. queue, 0, passed.count, 'WITHSCORES')
+-- avoided: an organisation, or nil.
+local function next_in(queue, queues, passed, avoided)
+  local most = passed.count + (avoided and 1 or 0)
+  local index = redis.call('ZRANGE', throttled_by_prefix .. queue, 0, most, 'WITHSCORES')
   for i = 1, #index, 2 do
     local organization, served = index[i], index[i + 1]
     if queue ~= queues[1] then
       served = redis.call('ZSCORE', throttled_by_prefix .. queues[1], organization) or served
     end
-    local job, found_in = next_of(organization, queues, tonumber(served) * weight_of(organization), passed)
+    local job, found_in
+    if organization ~= avoided then
+      job, found_in = next_of(organization, queues, tonumber(served) * weight_of(organization), passed)
+    end
     if job then return job, found_in, organization end
   end
   note_emptied(queue)
@@ -65,16 +70,18 @@ local function queues_of(name)
   return queues
 end
 
--- Returns the next job for a gate, its queue and its organisation, from the gate's own queue or the fleet's.
-local function next_for(name)
+-- Returns the next job for a gate, its queue and its organisation, from the gate's own queue or the fleet's. avoided: an
+-- organisation that others go before, or nil.
+local function next_for(name, avoided)
   local passed, queues = skipped[name] or {count = 0}, queues_of(name)
   skipped[name] = passed
   local order = queues
   if #queues == 2 and is_turn_of_fleet(name) then order = {queues[2], queues[1]} end
   for _, queue in ipairs(order) do
-    local job, found_in, organization = next_in(queue, queues, passed)
+    local job, found_in, organization = next_in(queue, queues, passed, avoided)
     if job then return job, found_in, organization end
   end
+  if avoided then return next_for(name) end
 end
 
 -- Counts an organisation as served once, in each queue of the gate in which it waits. found_in: one of them.

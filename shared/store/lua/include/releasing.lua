@@ -1,6 +1,6 @@
 -- Makes throttled jobs claimable whose gates have room: one of each gate at a time, in the order of its queue, at the rate
 -- of the gate, no more than the caller can take, and in a bounded number of steps.
--- INCLUDE release now gate_states gates serving queues throttling queue_order
+-- INCLUDE release now gate_states gate_users gates serving queues throttling queue_order
 
 local STEPS, RETRY_MS = 64, 50
 -- Gates whose next job needs more room than there is; gates with jobs that wait for the slow start of another gate.
@@ -14,7 +14,7 @@ end
 -- Returns whether to ask the gate again, whether a job was released, and whether it is a suspect.
 local function release_one(name)
   if wait_of(name, 0) > 0 then return false end
-  local job, queue, organization = next_for(name)
+  local job, queue, organization = next_for(name, last_in_turn(gate(name)))
   if not job then
     if has_queue(name) then return poll_later(name, starting[name] and RETRY_MS or tonumber(lease_ms)) end
     return false
@@ -33,8 +33,8 @@ local function release_one(name)
     return true, true, let_go(job, f)
   end
   local chain_text = names == FLEET and chain or names
-  local found, soonest, reasons, need_or_why = ask_chain(chain_text, function()
-    return need_of(redis.call('HSTRLEN', record, 'spec'), f.max_tokens)
+  local found, soonest, reasons, need_or_why = ask_chain(chain_text, organization, function(limit)
+    return need_of(limit, redis.call('HSTRLEN', record, 'spec'), f.max_tokens)
   end, false, name, stuck)
   if not found and need_or_why == 'slow_start' and wait_of(name, 0) == 0 then
     starting[name] = true
@@ -46,7 +46,7 @@ local function release_one(name)
   end
   local pass = gate_limits[found] and string.format('%s %.0f %d %s', found, now, need_or_why, table.concat(reasons, ','))
   -- Reserved first: an error after it may waste a reservation, but exceeds no limit.
-  admit(found, need_or_why)
+  admit(found, need_or_why, organization)
   gate(name).slot, gates_changed[name] = (gate(name).slot + 1) % 16, true
   note_served(name, queue, organization)
   return true, true, let_go(job, f, pass)

@@ -5,25 +5,28 @@
 
 local OUTPUT_TOKENS = 1000
 
--- Tokens to reserve for a call: four bytes are about one token, and the reply may use all of max_tokens.
-local function need_of(spec_length, max_tokens)
-  return math.ceil(spec_length / 4) + (tonumber(max_tokens or '') or OUTPUT_TOKENS)
+-- Tokens to reserve for a call: four bytes are about one token, and the reply may use all of max_tokens. At most the prompt
+-- or a tenth of the gate's minute, whichever is more: what is used above it is charged when the call ends.
+local function need_of(limit, spec_length, max_tokens)
+  local prompt = math.ceil(spec_length / 4)
+  local all = prompt + (tonumber(max_tokens or '') or OUTPUT_TOKENS)
+  return math.max(prompt, math.min(all, math.floor(limit.tpm / 10)))
 end
 
 -- Asks the gates of a chain in order, up to `last` if it is given. Returns the first that has room: its name, 0, the reasons
 -- of those before, tokens to reserve. If none has: nil, ms until one has (nil: this worker has none of them), the reasons,
 -- the last reason. A slow start is waited for: it is no reason for a fallback. first_come: jobs that wait for a gate go
--- before this one. stuck: gates with jobs that need more room than there is.
-local function ask_chain(chain_text, need, first_come, last, stuck)
+-- before this one, unless it may test a gate that they may not. stuck: gates with jobs that need more room than there is.
+local function ask_chain(chain_text, organization, need, first_come, last, stuck)
   local soonest, reasons, why = nil, {}, nil
   for name in string.gmatch(chain_text, '%S+') do
     if not has_gate(name) then
       why = NOT_HERE
     else
       local limit, wait = gate_limits[name], 0
-      local tokens = limit and limit.tpm > 0 and need() or 0
-      wait, why = wait_of(name, tokens)
-      local behind = wait == 0 and limit and first_come and has_queue(name)
+      local tokens = limit and limit.tpm > 0 and need(limit) or 0
+      wait, why = wait_of(name, tokens, organization)
+      local behind = wait == 0 and limit and first_come and has_queue(name) and gate(name).blocked_until <= now
       if wait == 0 and not behind and not (stuck and stuck[name]) then return name, 0, reasons, tokens end
       soonest = math.min(soonest or math.huge, math.max(wait, 1))
       if behind or why == 'slow_start' or name == last then break end
