@@ -139,11 +139,12 @@ async def test_a_reservation_is_a_tenth_of_the_minute_or_the_prompt(
 
 @pytest.mark.parametrize("used", [0, 200_000])
 @pytest.mark.parametrize("url", ["valkey"], indirect=True)
-async def test_a_long_call_holds_up_its_own_organisation(url: str, used: int) -> None:
+async def test_a_long_call_holds_up_its_own_organisation(url: str, raw: RawRedis, used: int) -> None:
     """An organisation pays back what it took beyond a second's share before its next call; another's job, which comes
     later, starts within two seconds."""
     paths = routing(A, tpm=60_000)
     async with open_store(StoreSettings(redis_url=url), client_name="t", routing=paths) as store:
+        await free(raw, A)
         await submit(store, 3, organization="a", max_tokens=1_000_000)
         (held,) = await claim(store)
         if used:

@@ -36,7 +36,7 @@ local function release_one(name)
   local found, soonest, reasons, need_or_why = ask_chain(chain_text, organization, function(limit)
     return need_of(limit, redis.call('HSTRLEN', record, 'spec'), f.max_tokens)
   end, false, name, stuck)
-  if not found and need_or_why == 'slow_start' and wait_of(name, 0) == 0 then
+  if not found and need_or_why == 'slow_start' and wait_of(name, 0, organization) == 0 then
     starting[name] = true
     return skip(name, job) or poll_later(name, RETRY_MS)
   end
