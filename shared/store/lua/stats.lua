@@ -1,8 +1,12 @@
 -- Counts every state in one call: waiting and running are derived from streams, never counted, so they always add up (I3). Ended jobs
--- are in `counts` or still in the ledger.
--- KEYS line suspect isolated requeued high normal low due_high due_normal due_low counts throttled_deadlines ledger backlogs due
+-- are in `counts` or still in the ledger. Of many backlogs the counts that are kept are summed up: one command, not thousands.
+-- KEYS line suspect isolated requeued high normal low due_high due_normal due_low counts throttled_deadlines ledger backlogs due organizations
 -- PREFIX backlog delayed
 -- RETURNS {queued per stream..., in backlogs, processing, delayed, throttled, completed, failed, cancelled, unbooked}
+-- INCLUDE organizations
+
+-- Backlogs that are counted one by one, at most.
+local COUNTED_MAX = 1000
 
 local queued, processing = {}, 0
 for _, stream in ipairs({line, suspect, isolated, requeued, high, normal, low}) do
@@ -23,6 +27,24 @@ local function members(index, prefix)
 end
 
 local delayed = members(due, delayed_prefix)
+
+-- All jobs that wait, by the counts of organisations, less those that wait elsewhere.
+local function in_many_backlogs(elsewhere)
+  local waiting = 0
+  for _, packed in ipairs(redis.call('HVALS', organizations)) do
+    waiting = waiting + math.floor((tonumber(packed) or 0) / UNITS.waiting) % RANGES.waiting
+  end
+  return math.max(waiting - elsewhere, 0)
+end
+
+local throttled = redis.call('ZCARD', throttled_deadlines)
+local in_backlogs
+if redis.call('ZCARD', backlogs) <= COUNTED_MAX then
+  in_backlogs = members(backlogs, backlog_prefix)
+else
+  in_backlogs = in_many_backlogs(queued[1] + queued[2] + queued[3] + delayed + throttled)
+end
+
 for _, set in ipairs({due_high, due_normal, due_low}) do delayed = delayed + redis.call('ZCARD', set) end
 
 local ended = {completed = 0, failed = 0, cancelled = 0}
@@ -32,10 +54,10 @@ for _, line_text in ipairs(redis.pcall('LRANGE', ledger, 0, -1)) do
   if ended[status] then ended[status] = ended[status] + 1 end
 end
 
-queued[#queued + 1] = members(backlogs, backlog_prefix)
+queued[#queued + 1] = in_backlogs
 queued[#queued + 1] = processing
 queued[#queued + 1] = delayed
-queued[#queued + 1] = redis.call('ZCARD', throttled_deadlines)
+queued[#queued + 1] = throttled
 for i, status in ipairs({'completed', 'failed', 'cancelled'}) do
   queued[#queued + 1] = ended[status] + tonumber(totals[i] or 0)
 end
