@@ -71,6 +71,7 @@ ACTS: dict[str, Act] = {
     "audit_entries": lambda s: s.run("audit_entries", queue="h", start="-", page=10),
     "audit_organizations": lambda s: s.run("audit_organizations", entries_max=10_000),
     "audit_records": lambda s: s.run("audit_records"),
+    "block_user": lambda s: s.store.organizations.block("org", "someone", ACTOR),
     "cancel": lambda s: s.store.cancel(s.held.job_id, force=True),
     "change_organization": lambda s: s.store.organizations.change("org", {"weight": 3, "paused": None}, ACTOR),
     "claim": lambda s: s.store.claim("w2", 20, poll=True, suspect=6, known=[]),

@@ -8,6 +8,7 @@ from litestar import HttpMethod, Router
 from litestar.routes import HTTPRoute
 
 from services.gateway.admin.audit import AuditCall
+from services.gateway.admin.blocked_users import BlockedUserCalls
 from services.gateway.admin.keys import KeyCalls
 from services.gateway.admin.organizations import OrganizationCalls
 from shared.http.health import NO_STORE
@@ -24,6 +25,7 @@ def admin_router(store: JobStore, authenticator: Authenticator) -> Router:
         route_handlers=[
             *KeyCalls(store.api_keys, authenticator.addresses).routes(),
             *OrganizationCalls(store.organizations, authenticator.addresses).routes(),
+            *BlockedUserCalls(store.organizations, authenticator.addresses).routes(),
             AuditCall(store.audit_trail).route(),
         ],
         dependencies={"identity": authenticator.provide()},

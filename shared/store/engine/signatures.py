@@ -112,6 +112,18 @@ class RunScript(Protocol):
     @overload
     def __call__(
         self,
+        script: Literal["block_user"],
+        *,
+        organization: str,
+        user: str,
+        blocked: int,
+        users_max: int,
+        entry: bytes,
+        trail_length: int,
+    ) -> Awaitable[Any]: ...
+    @overload
+    def __call__(
+        self,
         script: Literal["change_organization"],
         *,
         organization: str,

@@ -36,7 +36,7 @@ class Role(enum.Enum):
 SCRIPTS: Final = {
     Role.GATEWAY: (
         "failover", "submit", "cancel", "delete", "stats", "oldest", "list", "usage", "organization",
-        "change_organization", "create_key", "revoke_key", "note_key_use", "vet",
+        "change_organization", "block_user", "create_key", "revoke_key", "note_key_use", "vet",
     ),
     Role.WORKER: (
         "failover", "claim", "renew", "append", "finish", "requeue", "reroute", "report", "recover", "promote",
