@@ -101,7 +101,7 @@ class RetryCall:
         await self._admission.admit(1, len(retry.spec.prompt))
         try:
             async with in_time():
-                submitted = await self._store.submit_retry_of(job.id, retry)
+                submitted = await self._store.submit_retry_of(job, retry)
         except StoreUnavailable as error:
             raise submit_unavailable(error, retry.id) from None
 

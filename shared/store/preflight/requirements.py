@@ -36,11 +36,12 @@ class Role(enum.Enum):
 SCRIPTS: Final = {
     Role.GATEWAY: (
         "failover", "submit", "cancel", "delete", "stats", "oldest", "list", "usage", "create_key", "revoke_key",
-        "note_key_use", "vet",
+        "note_key_use", "create_task", "vet",
     ),
     Role.WORKER: (
         "failover", "claim", "renew", "append", "finish", "requeue", "reroute", "report", "recover", "promote",
-        "audit_entries", "audit_records", "oldest", "leave", "vet",
+        "audit_entries", "audit_records", "oldest", "leave", "vet", "submit", "discard", "take_task",
+        "advance_task",
     ),
     Role.NOTIFIER: (),
 }  # fmt: skip
@@ -63,11 +64,11 @@ BLOCKING: Final = {Role.WORKER: ("BZPOPMIN",)}
 
 SUBSCRIBES: Final = {
     Role.GATEWAY: ("job_channel", "key_channel"),
-    Role.WORKER: ("control",),
+    Role.WORKER: ("control", "task_channel"),
     Role.NOTIFIER: ("job_channel", "organization_channel", "key_channel"),
 }
 PUBLISHES: Final = {
-    Role.GATEWAY: ("job_channel", "organization_channel", "control", "key_channel"),
+    Role.GATEWAY: ("job_channel", "organization_channel", "control", "key_channel", "task_channel"),
     Role.WORKER: ("job_channel", "organization_channel"),
     Role.NOTIFIER: (),
 }
@@ -85,7 +86,7 @@ PROBED: Final = "vet"
 _K: Final = "\0key"
 PROBES: Final[dict[str, Call]] = {
     "DEL": (_K,), "UNLINK": (_K,), "EXISTS": (_K,), "GET": (_K,), "GETDEL": (_K,), "SET": (_K, "", "XX"),
-    "INCR": (_K, "", ""), "INCRBY": (_K, "x"), "EXPIRE": (_K, 1), "PEXPIRE": (_K, 1), "PERSIST": (_K,), "PTTL": (_K,),
+    "INCR": (_K, "", ""), "INCRBY": (_K, "x"), "EXPIRE": (_K, 1), "PEXPIRE": (_K, 1), "PEXPIREAT": (_K, 1), "PERSIST": (_K,), "PTTL": (_K,),
     "TTL": (_K,), "TYPE": (_K,), "HDEL": (_K, "x"), "HEXISTS": (_K, "x"), "HGET": (_K, "x"), "HGETALL": (_K,),
     "HINCRBY": (_K, "x", "x"), "HINCRBYFLOAT": (_K, "x", "x"), "HKEYS": (_K,), "HLEN": (_K,), "HMGET": (_K, "x"),
     "HSCAN": (_K, 0), "HSET": (_K, "x", "x", "x"), "HSTRLEN": (_K, "x"), "HVALS": (_K,), "LINDEX": (_K, 0),

@@ -30,7 +30,7 @@ clients."""
 
 FIELDS: Final = (
     "state", "org", "spec", "attempt", "created", "deadline", "started", "ended", "entry", "cancel", "due", "v",
-    "outcome", "late",
+    "outcome", "late", "retried_as",
 )  # fmt: skip
 """Fields of a record in the order in which `list.lua` returns them."""
 
