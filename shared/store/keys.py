@@ -32,11 +32,11 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 | usage:<org>:<day> | hash | USAGE_TTL_DAYS           | sums of usage: project and model -> packed sums                |
 | submits:<org> | string | 1 min                      | submits of an organisation in its present minute             |
 | deleted:<id>  | string | RESULT_TTL                 | whose job it was that was deleted                            |
-| failures:<org> | stream | FAILED_TTL               | failed jobs of an organisation, `*`: of all (`failure_index.lua`) |
+| failures:<org> | stream | FAILED_TTL               | failed jobs, `*`: of all organisations (`failure_index.lua`)  |
 | cancellations:<org> | stream | RESULT_TTL          | cancelled jobs, in the same form                             |
-| failure_totals:<org> | hash | FAILED_TTL           | bytes of its failed jobs; how many were dropped for newer ones |
+| failure_totals:<org> | hash | FAILED_TTL           | bytes of its failed jobs, and how many were dropped          |
 | task:<id>     | hash   | 14 d                       | a redrive or a discard of many failed jobs (`tasks.py`)        |
-| tasks         | zset   | none                       | tasks that are not done, by the end of a worker's lease (ms)    |
+| tasks         | zset   | none                       | tasks that are not done, by the end of a lease (ms)            |
 | org:<org>     | stream | 24 h                       | life-cycle events of an organisation, newest 1,000            |
 | key:<key id>  | hash   | none; 30 d after its end   | an API key: hash, organisation, scopes (`api_keys.py`)         |
 | org_keys:<org> | zset  | none                       | ids of an organisation's keys, by creation (ms); `*`: all's |

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from shared.errors import TaskNotFound
+from shared.errors import Overloaded, TaskNotFound
 from shared.store.audit_trail import TRAIL_LENGTH, Actor, entry
 from shared.store.connection import server_errors
 from shared.store.engine.calls import Reads, ScriptCalls
@@ -21,6 +21,8 @@ from shared.store.reading.ended_jobs import EndedFilter, EndedJob
 
 KEPT_MS: Final = 14 * 86_400_000
 """Life of a task's record, from its acceptance and from its end."""
+
+TASKS_MAX: Final = 1000
 
 TASK_ID: Final = r"^[0-9a-f]{16}$"
 
@@ -77,14 +79,16 @@ class Tasks:
         return self._keys.prefix("task_channel") + "new"
 
     async def create(self, plan: TaskPlan, count: int, actor: Actor) -> str:
-        """Accept a task of `count` jobs; answers its id."""
+        """Accept a task of `count` jobs; answers its id. Overloaded: too many are not done."""
         task_id = secrets.token_hex(8)
         details: dict[str, Any] = {"task": task_id, "count": count, "filter": msgspec.to_builtins(plan.wanted)}
         whose = OPERATORS if plan.organization_id is None else encode_id(plan.organization_id)
-        await self._calls.run(
-            "create_task", id=task_id, plan=_encode(plan), count=count, kept=KEPT_MS, organization=whose,
-            entry=entry(f"failures.{plan.kind}", actor, **details), trail_length=TRAIL_LENGTH,
+        code = await self._calls.run(
+            "create_task", id=task_id, plan=_encode(plan), count=count, kept=KEPT_MS, tasks_max=TASKS_MAX,
+            organization=whose, entry=entry(f"failures.{plan.kind}", actor, **details), trail_length=TRAIL_LENGTH,
         )  # fmt: skip
+        if code == b"FULL":
+            raise Overloaded(f"{TASKS_MAX} tasks are not done")
         return task_id
 
     async def read(self, task_id: str) -> Task:

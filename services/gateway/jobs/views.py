@@ -19,7 +19,8 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
 
     `result` is the generated text (of a cancelled job: the part that came), `metadata` that of the result,
     `request_metadata` that of the request. `attempt` counts from 1; 0: never started. `cost_usd` is in USD, of all
-    attempts together; absent: not known. `retried_as`: the job that was made from this one. `passed_over`: the choices before `provider`, and why each did not answer.
+    attempts together; absent: not known. `passed_over`: the choices before `provider`, and why each did not answer.
+    `retried_as`: the job that was made from this one.
     """
 
     job_id: str

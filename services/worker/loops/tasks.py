@@ -14,8 +14,10 @@ from shared.errors import LeaseLost
 from shared.store.job_store import JobStore
 
 RETRY_S: Final = 1.0
+POLL_S: Final = 60.0
 FRUGAL_POLL_S: Final = 3600.0
-"""Longest time between two looks for a task, in s, where every command is billed: workers are notified of new ones."""
+"""Longest time between two looks for a task, in s; the second where every command is billed. Workers are notified of
+new ones."""
 
 _log: Final = structlog.get_logger(__name__)
 
@@ -27,6 +29,7 @@ class Tasks:
         self._store = store
         self._name = name
         self._lease_s = store.settings.lease_seconds
+        self._poll_s = FRUGAL_POLL_S if store.settings.frugal else POLL_S
         self.heartbeat = Heartbeat()
 
     async def run(self) -> None:
@@ -39,8 +42,7 @@ class Tasks:
                 except TRANSIENT:
                     await anyio.sleep(RETRY_S)
                     continue
-                frugal = self._store.settings.frugal and not some_are_held
-                await accepted.wait(FRUGAL_POLL_S if frugal else self._lease_s)
+                await accepted.wait(self._lease_s if some_are_held else self._poll_s)
 
     async def _do_all(self) -> bool:
         """Do every task that can be taken; answers whether there are others, which other workers hold."""

@@ -113,6 +113,7 @@ class RunScript(Protocol):
         plan: bytes,
         count: int,
         kept: int,
+        tasks_max: int,
         organization: str,
         entry: bytes,
         trail_length: int,

@@ -86,7 +86,8 @@ PROBED: Final = "vet"
 _K: Final = "\0key"
 PROBES: Final[dict[str, Call]] = {
     "DEL": (_K,), "UNLINK": (_K,), "EXISTS": (_K,), "GET": (_K,), "GETDEL": (_K,), "SET": (_K, "", "XX"),
-    "INCR": (_K, "", ""), "INCRBY": (_K, "x"), "EXPIRE": (_K, 1), "PEXPIRE": (_K, 1), "PEXPIREAT": (_K, 1), "PERSIST": (_K,), "PTTL": (_K,),
+    "INCR": (_K, "", ""), "INCRBY": (_K, "x"), "EXPIRE": (_K, 1), "PEXPIRE": (_K, 1), "PEXPIREAT": (_K, 1),
+    "PERSIST": (_K,), "PTTL": (_K,),
     "TTL": (_K,), "TYPE": (_K,), "HDEL": (_K, "x"), "HEXISTS": (_K, "x"), "HGET": (_K, "x"), "HGETALL": (_K,),
     "HINCRBY": (_K, "x", "x"), "HINCRBYFLOAT": (_K, "x", "x"), "HKEYS": (_K,), "HLEN": (_K,), "HMGET": (_K, "x"),
     "HSCAN": (_K, 0), "HSET": (_K, "x", "x", "x"), "HSTRLEN": (_K, "x"), "HVALS": (_K,), "LINDEX": (_K, 0),

@@ -1,5 +1,5 @@
-"""Reads the indexes of failed and of cancelled jobs that `lua/include/failure_index.lua` writes: of one organisation, or
-of all. Read only."""
+"""Reads the indexes of failed and of cancelled jobs, of one organisation or of all, that
+`lua/include/failure_index.lua` writes. Read only."""
 
 from __future__ import annotations
 
@@ -59,14 +59,15 @@ class EndedFilter(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
     to_ms: int | None = None
 
     def matches(self, job: EndedJob) -> bool:
-        """Whether an entry of the right time is wanted."""
+        """Whether an entry is wanted that is not older than `from_ms`."""
         wanted = (
             (self.error_type, job.error_type),
             (self.provider, job.provider),
             (self.project_id, job.project_id),
             (self.user_id, job.user_id),
         )
-        return all(asked in (None, held) for asked, held in wanted)
+        in_time = self.to_ms is None or job.at_ms <= self.to_ms
+        return in_time and all(asked in (None, held) for asked, held in wanted)
 
 
 class EndedJobs:
@@ -81,14 +82,20 @@ class EndedJobs:
         }
 
     async def newest(
-        self, kind: EndedAs, organization_id: str | None, wanted: EndedFilter, *, before: str | None = None
+        self,
+        kind: EndedAs,
+        organization_id: str | None,
+        wanted: EndedFilter,
+        *,
+        before: str | None = None,
+        until: str | None = None,
     ) -> AsyncIterator[list[EndedJob]]:
-        """Pieces of the index before the entry of that id, newest first: the entries that are wanted. Records of these
-        jobs may be gone."""
+        """Pieces of the index, newest first: the entries that are wanted, before one entry, or up to another. Records
+        of these jobs may be gone."""
         now = await self._reads.execute("TIME")
         oldest_ms = int(now[0]) * 1000 - self._kept_ms[kind]
         first = f"{max(wanted.from_ms or 0, oldest_ms, 0)}-0"
-        last = _LAST if wanted.to_ms is None else str(wanted.to_ms)
+        last = until or (_LAST if wanted.to_ms is None else str(wanted.to_ms))
         if before is not None:
             last = f"({before}"
 
@@ -111,8 +118,7 @@ class EndedJobs:
         key, yields = self._key(kind, organization_id), Yields()
         while True:
             rows = await self._reads.execute("XRANGE", key, first, until, "COUNT", PIECE)
-            found = [job for job in map(_parse, rows) if job is not None and wanted.matches(job)]
-            yield [job for job in found if wanted.to_ms is None or job.at_ms <= wanted.to_ms]
+            yield [job for job in map(_parse, rows) if job is not None and wanted.matches(job)]
             if len(rows) < PIECE:
                 return
             first = f"({rows[-1][0].decode()}"
