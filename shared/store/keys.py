@@ -30,6 +30,7 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 | idem:<org>:<digest> | string | deadline + RESULT_TTL | idempotency key -> job id and fingerprint                     |
 | index:<org>:<day> | list | outlives its jobs        | job ids of an organisation in order of submission             |
 | usage:<org>:<day> | hash | USAGE_TTL_DAYS           | sums of usage: project and model -> packed sums                |
+| usage_organizations | zset | none; as the sums       | organisations with usage, by its last day; `*`: all are there |
 | submits:<org> | string | 1 min                      | submits of an organisation in its present minute             |
 | deleted:<id>  | string | RESULT_TTL                 | whose job it was that was deleted                            |
 | failures:<org> | stream | FAILED_TTL               | failed jobs, `*`: of all organisations (`failure_index.lua`)  |
@@ -102,6 +103,7 @@ FIXED: Final = (
     "audit_trail",
     "ticket_secrets",
     "tasks",
+    "usage_organizations",
 )
 PREFIXES: Final = (
     "job", "log", "idem", "index", "usage", "org", "job_channel", "organization_channel", "control", "chain_set",

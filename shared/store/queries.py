@@ -70,6 +70,10 @@ class Queries:
         damaged."""
         return self._usage.read(organization_id, first_day, last_day)
 
+    async def usage_organizations(self, first_day: int) -> list[str]:
+        """The organisations that may have usage from that day (since the epoch) on."""
+        return await self._usage.organizations(first_day)
+
 
 def _stats(reply: Sequence[int]) -> QueueStats:
     """The reply of stats.lua: one number per stream in the order of QUEUES, then processing, delayed, throttled,

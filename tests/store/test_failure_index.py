@@ -50,8 +50,11 @@ async def _opened(url: str, **settings: Any) -> AsyncIterator[JobStore]:
 async def _found(
     store: JobStore, organization: str | None = "org", kind: EndedAs = EndedAs.FAILED, **wanted: Any
 ) -> list[EndedJob]:
-    found = store.ended_jobs.newest(kind, organization, EndedFilter(**wanted))
-    return [job async for jobs in found for job in jobs]
+    found, cursor = await store.ended_jobs.page(
+        kind, organization, EndedFilter(**wanted), before=None, limit=1000, searched_max=1000
+    )
+    assert cursor is None
+    return found
 
 
 async def _fail(store: JobStore, count: int, **more: Any) -> list[str]:

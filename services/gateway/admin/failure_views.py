@@ -9,9 +9,10 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from services.gateway.http.responses import JOB_ID_PATTERN
+from services.gateway.http.responses import JOB_ID_PATTERN, organization_of
 from services.gateway.submit.schemas import Identifier
 from shared.events import iso_time
+from shared.http.auth import Identity
 from shared.http.problems import invalid
 from shared.store.reading.ended_jobs import EndedFilter, EndedJob
 
@@ -21,7 +22,7 @@ EXAMPLES: Final = 3
 GROUPS: Final = ("errorType", "provider", "organizationId")
 
 _ONE: Final = "|".join(GROUPS)
-_NAMES: Final = {
+FILTER_NAMES: Final = {
     "organization_id": "organizationId", "error_type": "errorType", "project_id": "projectId", "user_id": "userId",
     "from_": "from", "group_by": "groupBy",
 }  # fmt: skip
@@ -32,12 +33,8 @@ At = Annotated[datetime.datetime, Meta(tz=True)]
 EntryCursor = Annotated[str, Meta(pattern=r"^\d{1,15}-\d{1,15}\Z")]
 JobIdText = Annotated[str, Meta(pattern=JOB_ID_PATTERN.replace("$", r"\Z"))]
 
-OfFailures = Annotated[
-    Identifier | None, Meta(description="May be left out: then a bound key's own, or all organizations'")
-]
 
-
-class FailureFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=_NAMES):
+class FailureFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=FILTER_NAMES):
     """Failures that agree in each field that is given, by the time of their end."""
 
     organization_id: Identifier | None = None
@@ -48,6 +45,12 @@ class FailureFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     from_: At | None = None
     to: At | None = None
 
+    def of(self, identity: Identity) -> str | None:
+        """The organisation that is meant; None: all. A 403 `Problem` for a foreign one."""
+        if identity.organization_id is None and self.organization_id is None:
+            return None
+        return organization_of(identity, self.organization_id)
+
     @property
     def wanted(self) -> EndedFilter:
         """The filter of the index."""
@@ -57,7 +60,7 @@ class FailureFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         )  # fmt: skip
 
 
-class FailuresQuery(FailureFilter, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=_NAMES):
+class FailuresQuery(FailureFilter, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=FILTER_NAMES):
     """Failures, grouped. A bound key groups its own organisation's; an operator's those of all when it names none."""
 
     group_by: Annotated[GroupBy, Meta(description=f"One or more of {', '.join(GROUPS)}, separated by commas")] = (

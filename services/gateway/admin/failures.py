@@ -23,7 +23,7 @@ from services.gateway.admin.failure_views import (
 )
 from services.gateway.http.calls import changing, reading
 from services.gateway.http.queries import NoQuery
-from services.gateway.http.responses import in_time, organization_of
+from services.gateway.http.responses import in_time
 from services.gateway.settings import GatewaySettings
 from shared.errors import TaskNotFound
 from shared.http.auth import Identity, Scope
@@ -106,19 +106,15 @@ class FailureCalls:
 
     async def groups(self, identity: Identity, query: FailuresQuery) -> FailureGroups:
         """The failures of an organisation, or of all, by cause."""
-        organization, fields = _organization(identity, query), query.fields
-        grouping, seen, cursor = Grouping(fields), 0, None
-        found = self._store.ended_jobs.newest(EndedAs.FAILED, organization, query.wanted, before=query.cursor)
+        organization, grouping = query.of(identity), Grouping(query.fields)
         async with in_time():
-            async for jobs in found:
-                if seen >= GROUPED_MAX:
-                    break
-                for job in jobs:
-                    grouping.add(job)
-                seen, cursor = seen + len(jobs), jobs[-1].id if jobs else cursor
-            else:
-                cursor = None
+            found, cursor = await self._store.ended_jobs.page(
+                EndedAs.FAILED, organization, query.wanted, before=query.cursor, limit=GROUPED_MAX,
+                searched_max=GROUPED_MAX,
+            )  # fmt: skip
             dropped = await self._store.ended_jobs.dropped(organization)
+        for job in found:
+            grouping.add(job)
         return FailureGroups(grouping.groups, cursor, dropped)
 
     async def accept(self, kind: Kind, identity: Identity, wanted: FailuresRequest, actor: Actor) -> AcceptedTask:
@@ -148,7 +144,7 @@ class FailureCalls:
         organization, asked, until = identity.organization_id, EndedFilter(), ""
         ids: tuple[str, ...] = ()
         if isinstance(wanted.filter, FailureFilter):
-            organization, asked = _organization(identity, wanted.filter), wanted.filter.wanted
+            organization, asked = wanted.filter.of(identity), wanted.filter.wanted
             async with in_time():
                 until = await self._store.ended_jobs.last_id(EndedAs.FAILED, organization) or "0-0"
         elif isinstance(wanted.job_ids, list):
@@ -165,8 +161,7 @@ class FailureCalls:
         """The jobs of a plan. Not within the time of other calls: there may be many, each read is bounded."""
         if plan.job_ids:
             return await self._count_named(plan.job_ids, plan.organization_id)
-        found = self._store.ended_jobs.newest(EndedAs.FAILED, plan.organization_id, plan.wanted, until=plan.until)
-        return sum([len(jobs) async for jobs in found])
+        return await self._store.ended_jobs.count(EndedAs.FAILED, plan.organization_id, plan.wanted, until=plan.until)
 
     async def _count_named(self, ids: Sequence[str], organization: str | None) -> int:
         count = 0
@@ -176,13 +171,6 @@ class FailureCalls:
             )
             count += sum(await asyncio.gather(*asked))
         return count
-
-
-def _organization(identity: Identity, named: FailureFilter) -> str | None:
-    """The organisation whose failures are meant; None: all organisations'. A 403 `Problem` for a foreign one."""
-    if identity.organization_id is None and named.organization_id is None:
-        return None
-    return organization_of(identity, named.organization_id)
 
 
 def _is_id(task_id: str) -> bool:

@@ -9,7 +9,9 @@ from litestar.routes import HTTPRoute
 
 from services.gateway.admin.audit import AuditCall
 from services.gateway.admin.failures import FailureCalls
+from services.gateway.admin.jobs import AdminJobsCall
 from services.gateway.admin.keys import KeyCalls
+from services.gateway.admin.usage import AdminUsageCall
 from services.gateway.settings import GatewaySettings
 from shared.http.health import NO_STORE
 from shared.identity.authenticator import Authenticator
@@ -25,6 +27,8 @@ def admin_router(store: JobStore, settings: GatewaySettings, authenticator: Auth
         route_handlers=[
             *KeyCalls(store.api_keys, authenticator.addresses).routes(),
             AuditCall(store.audit_trail).route(),
+            AdminJobsCall(store).route(),
+            AdminUsageCall(store).route(),
             *FailureCalls(store, settings, authenticator.addresses).routes(),
         ],
         dependencies={"identity": authenticator.provide()},

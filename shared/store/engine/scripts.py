@@ -9,9 +9,9 @@ A script's header declares what it takes; the loader binds those names to KEYS a
     -- RETURNS ...            prose
     -- INCLUDE batch lease    fragments of include/ that it uses
 
-A fragment names those it uses in the same way; each is loaded once, after what it uses. PREFIX and ARGV of a fragment
-are added to those of each script that uses it: values that are the same in every call, so that no caller need know
-them.
+A fragment names those it uses in the same way; each is loaded once, after what it uses. KEYS, PREFIX and ARGV of a
+fragment are added to those of each script that uses it: values that are the same in every call, so that no caller need
+know them.
 
 In a script `redis` is a table with `call` and `pcall` that count.
 """
@@ -111,8 +111,8 @@ def load(name: str) -> Script:
     fragments: dict[str, str] = {}
     _fragments(name, text, fragments)
     headers = [header, *map(_header, fragments.values())]
-    keys, item = header.get("KEYS", ()), header.get("ITEM", ())
-    prefixes, argv = _all_of("PREFIX", headers), _all_of("ARGV", headers)
+    item = header.get("ITEM", ())
+    keys, prefixes, argv = (_all_of(kind, headers) for kind in ("KEYS", "PREFIX", "ARGV"))
     first = len(prefixes) + len(argv) + 1
 
     parts = [

@@ -49,9 +49,12 @@ SCRIPTS: Final = {
 
 _READS: Final = ("HMGET", "HGETALL", "XRANGE", "XREVRANGE", "XLEN")
 DIRECT: Final = {
-    Role.GATEWAY: (*_READS, "TIME", "HSCAN", "LLEN", "LPOS", "LRANGE", "XGROUP CREATE", "SET", "SMEMBERS", "ZRANGE"),
+    Role.GATEWAY: (*_READS, "TIME", "HSCAN", "LLEN", "LPOS", "LRANGE", "XGROUP CREATE", "SET", "SMEMBERS", "ZRANGE",
+        "ZRANGEBYSCORE",
+    ),
     Role.WORKER: (
-        *_READS, "TIME", "XREAD", "EXISTS", "ZRANGE", "GET", "SET", "SCAN", "ZADD", "PEXPIRE", "XGROUP CREATE",
+        *_READS, "TIME", "XREAD", "EXISTS", "ZRANGE", "GET", "SET", "SCAN", "ZADD", "ZSCORE", "PEXPIRE",
+        "XGROUP CREATE",
     ),
     Role.NOTIFIER: (*_READS, "GET"),
 }  # fmt: skip

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from enum import Enum
 from typing import Final
@@ -17,6 +18,8 @@ from shared.yielding import Yields
 
 PIECE: Final = 500
 """Entries that one command reads: a ms of the server, and a few of this process."""
+
+ENTRY_ID: Final = re.compile(r"\d{1,15}-\d{1,15}\Z", re.ASCII)
 
 _FIRST, _LAST = "-", "+"
 _UNKNOWN: Final = "-"
@@ -81,7 +84,37 @@ class EndedJobs:
             EndedAs.CANCELLED: round(settings.result_ttl_seconds * 1000),
         }
 
-    async def newest(
+    async def page(
+        self,
+        kind: EndedAs,
+        organization_id: str | None,
+        wanted: EndedFilter,
+        *,
+        before: str | None,
+        limit: int,
+        searched_max: int,
+    ) -> tuple[list[EndedJob], str | None]:
+        """The newest entries that are wanted, before one entry: up to `limit` of them, and of about `searched_max` that
+        are searched; with the id to go on before, None at the end. Records of these jobs may be gone."""
+        found: list[EndedJob] = []
+        searched = 0
+        async for rows in self._newest(kind, organization_id, wanted, before=before):
+            for entry_id, job in rows:
+                if job is not None:
+                    found.append(job)
+                if len(found) == limit:
+                    return found, entry_id
+            searched += len(rows)
+            if rows and searched >= searched_max:
+                return found, rows[-1][0]
+        return found, None
+
+    async def count(self, kind: EndedAs, organization_id: str | None, wanted: EndedFilter, *, until: str) -> int:
+        """How many entries are wanted, up to one entry."""
+        pieces = self._newest(kind, organization_id, wanted, until=until)
+        return sum([sum(job is not None for _, job in rows) async for rows in pieces])
+
+    async def _newest(
         self,
         kind: EndedAs,
         organization_id: str | None,
@@ -89,9 +122,8 @@ class EndedJobs:
         *,
         before: str | None = None,
         until: str | None = None,
-    ) -> AsyncIterator[list[EndedJob]]:
-        """Pieces of the index, newest first: the entries that are wanted, before one entry, or up to another. Records
-        of these jobs may be gone."""
+    ) -> AsyncIterator[list[tuple[str, EndedJob | None]]]:
+        """Pieces of the index, newest first: ids of entries, with those that are wanted."""
         now = await self._reads.execute("TIME")
         oldest_ms = int(now[0]) * 1000 - self._kept_ms[kind]
         first = f"{max(wanted.from_ms or 0, oldest_ms, 0)}-0"
@@ -102,7 +134,7 @@ class EndedJobs:
         key, yields = self._key(kind, organization_id), Yields()
         while True:
             rows = await self._reads.execute("XREVRANGE", key, last, first, "COUNT", PIECE)
-            yield [job for job in map(_parse, rows) if job is not None and wanted.matches(job)]
+            yield [(row[0].decode(), _wanted(row, wanted)) for row in rows]
             if len(rows) < PIECE:
                 return
             last = f"({rows[-1][0].decode()}"
@@ -111,14 +143,14 @@ class EndedJobs:
     async def oldest(
         self, kind: EndedAs, organization_id: str | None, wanted: EndedFilter, *, after: str | None, until: str
     ) -> AsyncIterator[list[EndedJob]]:
-        """The same after the entry of that id, up to the entry `until`, oldest first."""
+        """Pieces of the index after one entry, up to another, oldest first: the entries that are wanted."""
         first = _FIRST if wanted.from_ms is None else f"{wanted.from_ms}-0"
         if after:
             first = f"({after}"
         key, yields = self._key(kind, organization_id), Yields()
         while True:
             rows = await self._reads.execute("XRANGE", key, first, until, "COUNT", PIECE)
-            yield [job for job in map(_parse, rows) if job is not None and wanted.matches(job)]
+            yield [job for row in rows if (job := _wanted(row, wanted)) is not None]
             if len(rows) < PIECE:
                 return
             first = f"({rows[-1][0].decode()}"
@@ -149,6 +181,11 @@ class EndedJobs:
     def _of(self, prefix: str, organization_id: str | None) -> str:
         whose = OPERATORS if organization_id is None else encode_id(organization_id)
         return self._keys.prefix(prefix) + whose
+
+
+def _wanted(row: tuple[bytes, list[bytes]], wanted: EndedFilter) -> EndedJob | None:
+    job = _parse(row)
+    return job if job is not None and wanted.matches(job) else None
 
 
 def _parse(row: tuple[bytes, list[bytes]]) -> EndedJob | None:

@@ -2,7 +2,7 @@
 -- At FOLD_AT lines they are summed up: in `counts`, and in a hash per organisation and day (`usage`). So a job costs
 -- about one command, and a day of an organisation a few fields.
 -- Numbers are integers below 2^53, exact in Lua: 9 million USD a day in nano-USD. %.0f never writes an exponent.
--- INCLUDE ending
+-- INCLUDE ending usage_index
 
 local FOLD_AT = 256
 -- Projects and models that a day of an organisation has fields for. Those that come after are summed up, by model, as the
@@ -71,7 +71,9 @@ local function add_to_day(key, sums, bounded)
     packed[2 * i - 1], packed[2 * i] = fields[i], string.format('%.0f %.0f %.0f %.0f %.0f %.0f %.0f', unpack(total))
   end
   -- A new field may be the first one, of a hash without a TTL.
-  if redis.call('HSET', hash, unpack(packed)) > 0 then redis.call('PEXPIRE', hash, usage_ttl) end
+  if redis.call('HSET', hash, unpack(packed)) == 0 then return end
+  redis.call('PEXPIRE', hash, usage_ttl)
+  index_usage(string.match(key, '^(.*):(%d+)$'))
 end
 
 -- The lines leave the list first: so damage in one organisation's hash loses that sum once, and does not fail every later
