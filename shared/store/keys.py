@@ -48,7 +48,7 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 <org> is an organisation's id as `encode_id` makes it, here, in `org` of a record and in the ledger's lines.
 
 Channels: bell:<job id>, orgbell:<org>, control:<consumer>, key_channel:changed (ids of keys that changed),
-task_channel:new (ids of tasks).
+control:tasks (ids of new tasks).
 """
 
 from __future__ import annotations
@@ -63,6 +63,9 @@ from shared.job import SHARD
 
 OPERATORS: Final = "*"
 """In the place of an organisation's id: of none. No organisation is encoded so."""
+
+TASKS: Final = "tasks"
+"""In the place of a consumer's name: of all workers. No consumer is called so."""
 
 GROUP: Final = "workers"
 """The one consumer group of every stream."""
@@ -108,7 +111,7 @@ FIXED: Final = (
 PREFIXES: Final = (
     "job", "log", "idem", "index", "usage", "org", "job_channel", "organization_channel", "control", "chain_set",
     "throttled", "wake", "key", "org_keys", "key_channel", "submits", "deleted",
-    "failures", "cancellations", "failure_totals", "task", "task_channel",
+    "failures", "cancellations", "failure_totals", "task",
 )  # fmt: skip
 
 
@@ -180,7 +183,7 @@ class Keys:
         return self.prefix("job_channel") + job_id
 
     def control(self, consumer: str) -> str:
-        """Channel of a worker's cancel requests."""
+        """Channel of a worker's cancel requests; of new tasks: `TASKS`."""
         return self.prefix("control") + consumer
 
     def organization(self, organization_id: str) -> str:

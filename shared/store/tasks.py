@@ -16,7 +16,7 @@ from shared.store.audit_trail import TRAIL_LENGTH, Actor, entry
 from shared.store.connection import server_errors
 from shared.store.engine.calls import Reads, ScriptCalls
 from shared.store.engine.items import DiscardItem
-from shared.store.keys import OPERATORS, Keys, encode_id
+from shared.store.keys import OPERATORS, TASKS, Keys, encode_id
 from shared.store.reading.ended_jobs import EndedFilter, EndedJob
 
 KEPT_MS: Final = 14 * 86_400_000
@@ -76,7 +76,7 @@ class Tasks:
     @property
     def channel(self) -> str:
         """Channel on which workers learn of a new task."""
-        return self._keys.prefix("task_channel") + "new"
+        return self._keys.control(TASKS)
 
     async def create(self, plan: TaskPlan, count: int, actor: Actor) -> str:
         """Accept a task of `count` jobs; answers its id. Overloaded: too many are not done."""

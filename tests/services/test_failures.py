@@ -64,7 +64,7 @@ async def _done(client: httpx.AsyncClient, task_id: str, seconds: float = 60.0) 
 
 
 async def _origins(client: httpx.AsyncClient, organization: str) -> Counter[str]:
-    """How many jobs of an organisation name each job as the one they retry."""
+    """The number of jobs of an organisation that name each job as the one they retry."""
     origins: Counter[str] = Counter()
     cursor: str | None = None
     while True:
@@ -209,7 +209,7 @@ async def test_a_redrive_goes_on_after_its_worker_is_gone(client: httpx.AsyncCli
 
 
 async def test_limits_hold_for_a_redrive(client: httpx.AsyncClient, store: JobStore) -> None:
-    """What its organisation may not submit now is redriven later."""
+    """Jobs that their organisation may not submit now are redriven later."""
     ids = await _fail(store, 3, TIMEOUT)
     settings = StoreSettings(redis_url=store.settings.redis_url, lease_seconds=2.0, organization_submits_per_minute=2)
     order = {"filter": {}, "expected": 3}

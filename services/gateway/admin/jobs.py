@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Annotated, Final
 
@@ -17,12 +18,15 @@ from services.gateway.jobs.views import JobList, view_row
 from shared.http.auth import Identity, Scope
 from shared.http.problems import LISTING_OFF, Problem, invalid
 from shared.job import JobSnapshot, JobStatus
+from shared.store.audit_trail import CURSOR_PATTERN
 from shared.store.job_store import JobStore
-from shared.store.reading.ended_jobs import ENTRY_ID, EndedAs, EndedFilter
+from shared.store.reading.ended_jobs import EndedAs, EndedFilter
 from shared.store.results import JobPage
 
 SEARCHED_MAX: Final = 20_000
 """Entries of the index that one page searches, about: it may be shorter than asked, its cursor goes on."""
+
+_ENTRY: Final = re.compile(CURSOR_PATTERN.replace("$", r"\Z"), re.ASCII)
 
 INDEXED: Final = {JobStatus.FAILED: EndedAs.FAILED, JobStatus.CANCELLED: EndedAs.CANCELLED}
 """Statuses with an index over all organisations."""
@@ -67,7 +71,7 @@ class AdminJobsCall:
         return JobList([view_row(job) for job in page.jobs], page.cursor)
 
     async def _indexed(self, kind: EndedAs, organization: str | None, query: AdminJobsQuery) -> JobPage:
-        if query.cursor is not None and ENTRY_ID.match(query.cursor) is None:
+        if query.cursor is not None and _ENTRY.match(query.cursor) is None:
             raise _bad_cursor()
         entries, cursor = await self._store.ended_jobs.page(
             kind, organization, query.wanted, before=query.cursor, limit=query.limit, searched_max=SEARCHED_MAX

@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class TaskRun:
-    """The work on one task. Errors of the store end it; whoever takes the task then goes on where it stopped."""
+    """The work on one task. Errors of the store end it; the worker that takes the task then goes on from there."""
 
     def __init__(self, store: JobStore, task: Task, holder: str) -> None:
         self._store = store

@@ -1,6 +1,6 @@
 -- Accepts a task for the workers.
 -- KEYS audit_trail tasks
--- PREFIX task task_channel
+-- PREFIX task control
 -- ARGV id plan count kept tasks_max organization entry trail_length
 -- organization: encoded; `*`: all. kept: how long its record stays, ms.
 -- tasks_max: of all that are not done.
@@ -16,5 +16,5 @@ redis.call('HSET', task, 'state', 'running', 'count', count, 'done', 0, 'positio
 redis.call('PEXPIRE', task, kept)
 append_entry(organization, entry)
 redis.call('ZADD', tasks, string.format('%.0f', now_ms()), id)
-redis.call('PUBLISH', task_channel_prefix .. 'new', id)
+redis.call('PUBLISH', control_prefix .. 'tasks', id)
 return 'OK'

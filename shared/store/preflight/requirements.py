@@ -67,11 +67,11 @@ BLOCKING: Final = {Role.WORKER: ("BZPOPMIN",)}
 
 SUBSCRIBES: Final = {
     Role.GATEWAY: ("job_channel", "key_channel"),
-    Role.WORKER: ("control", "task_channel"),
+    Role.WORKER: ("control",),
     Role.NOTIFIER: ("job_channel", "organization_channel", "key_channel"),
 }
 PUBLISHES: Final = {
-    Role.GATEWAY: ("job_channel", "organization_channel", "control", "key_channel", "task_channel"),
+    Role.GATEWAY: ("job_channel", "organization_channel", "control", "key_channel"),
     Role.WORKER: ("job_channel", "organization_channel"),
     Role.NOTIFIER: (),
 }

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
 from enum import Enum
 from typing import Final
@@ -18,8 +17,6 @@ from shared.yielding import Yields
 
 PIECE: Final = 500
 """Entries that one command reads: a ms of the server, and a few of this process."""
-
-ENTRY_ID: Final = re.compile(r"\d{1,15}-\d{1,15}\Z", re.ASCII)
 
 _FIRST, _LAST = "-", "+"
 _UNKNOWN: Final = "-"
@@ -110,7 +107,7 @@ class EndedJobs:
         return found, None
 
     async def count(self, kind: EndedAs, organization_id: str | None, wanted: EndedFilter, *, until: str) -> int:
-        """How many entries are wanted, up to one entry."""
+        """Count the entries that are wanted, up to one entry."""
         pieces = self._newest(kind, organization_id, wanted, until=until)
         return sum([sum(job is not None for _, job in rows) async for rows in pieces])
 
@@ -162,7 +159,7 @@ class EndedJobs:
         return rows[0][0].decode() if rows else None
 
     async def dropped(self, organization_id: str | None) -> int:
-        """How many failed jobs were dropped for newer ones, since that happened first."""
+        """The number of failed jobs that were dropped for newer ones, since that happened first."""
         (count,) = await self._reads.execute("HMGET", self._of("failure_totals", organization_id), "dropped")
         return int(count) if count is not None and count.isdigit() else 0
 
