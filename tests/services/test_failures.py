@@ -10,17 +10,14 @@ from typing import Any
 import httpx
 import pytest
 
-from shared.job import JobError
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from tests.support.callers import OPERATOR, TOKENS, bearer, make_key
 from tests.support.checks import RawRedis
+from tests.support.failures import FAILURES, fail_jobs, origins, task_done
 from tests.support.gateway import problem, running_gateway
-from tests.support.store import KEYS, claim, fail, submit
+from tests.support.store import KEYS, claim, submit
 from tests.support.worker import Scripted, answers, ended, running_worker, until
-
-FAILURES = "/api/admin/failures"
-TIMEOUT, AUTH, BUSY = (JobError(type=name, message="no") for name in ("Timeout", "Authentication", "Busy"))
 
 
 @pytest.fixture
@@ -40,47 +37,11 @@ async def store(redis_url: str) -> AsyncIterator[JobStore]:
         yield opened
 
 
-async def _fail(store: JobStore, count: int, error: JobError, organization: str = "alice", **more: Any) -> list[str]:
-    ids = await submit(store, count, organization=organization, **more)
-    left = set(ids)
-    while left:
-        held = [one for one in await claim(store, 50) if one.job_id in left]
-        await asyncio.gather(*(fail(store, one, error) for one in held))
-        left -= {one.job_id for one in held}
-    return ids
-
-
-async def _done(client: httpx.AsyncClient, task_id: str, seconds: float = 60.0) -> dict[str, Any]:
-    found: list[dict[str, Any]] = []
-
-    async def over() -> bool:
-        answer = await client.get(f"/api/admin/tasks/{task_id}")
-        if answer.status_code == 200 and answer.json()["state"] == "done":
-            found.append(answer.json())
-        return bool(found)
-
-    await until(over, seconds)
-    return found[0]
-
-
-async def _origins(client: httpx.AsyncClient, organization: str) -> Counter[str]:
-    """The number of jobs of an organisation that name each job as the one they retry."""
-    origins: Counter[str] = Counter()
-    cursor: str | None = None
-    while True:
-        params = {"organizationId": organization, "limit": "100"} | ({"cursor": cursor} if cursor else {})
-        page = (await client.get("/api/ai/jobs", params=params)).json()
-        origins.update(job["retryOf"] for job in page["jobs"] if "retryOf" in job)
-        cursor = page["cursor"]
-        if cursor is None:
-            return origins
-
-
 async def test_a_group_is_redriven_exactly_and_once(client: httpx.AsyncClient, store: JobStore) -> None:
     """Three causes make three groups; two calls at once redrive one of them, each job once, and no other job."""
-    redriven = await _fail(store, 40, TIMEOUT)
-    others = [*await _fail(store, 20, AUTH), *await _fail(store, 10, BUSY)]
-    foreign = await _fail(store, 5, TIMEOUT, "bob")
+    redriven = await fail_jobs(store, 40, "Timeout")
+    others = [*await fail_jobs(store, 20, "Authentication"), *await fail_jobs(store, 10, "Busy")]
+    foreign = await fail_jobs(store, 5, "Timeout", "bob")
     found = (await client.get(FAILURES, params={"organizationId": "alice"})).json()
     assert [(group["errorType"], group["count"]) for group in found["groups"]] == [
         ("Timeout", 40), ("Authentication", 20), ("Busy", 10)
@@ -95,11 +56,11 @@ async def test_a_group_is_redriven_exactly_and_once(client: httpx.AsyncClient, s
     assert changed["count"] == 40
     async with running_worker(store.settings, {"p": Scripted(answers)}):
         twice = await asyncio.gather(*(client.post(f"{FAILURES}/redrive", json=order) for _ in range(2)))
-        done = [await _done(client, answer.json()["taskId"]) for answer in twice if answer.status_code == 202]
+        done = [await task_done(client, answer.json()["taskId"]) for answer in twice if answer.status_code == 202]
         assert twice[0].status_code == 202 or twice[1].status_code == 202
         assert sum(task["done"] for task in done) == 40
-    assert await _origins(client, "alice") == Counter(redriven)
-    assert await _origins(client, "bob") == Counter()
+    assert await origins(client, "alice") == Counter(redriven)
+    assert await origins(client, "bob") == Counter()
     left = (await client.get(FAILURES, params={"groupBy": "organizationId,errorType"})).json()["groups"]
     counts = {(group["organizationId"], group["errorType"]): group["count"] for group in left}
     assert counts == {("alice", "Authentication"): 20, ("alice", "Busy"): 10, ("bob", "Timeout"): 5}
@@ -109,7 +70,7 @@ async def test_a_group_is_redriven_exactly_and_once(client: httpx.AsyncClient, s
 
 async def test_failures_are_discarded_by_their_ids(client: httpx.AsyncClient, store: JobStore) -> None:
     """Those that were named leave the groups and are not retried; of foreign ids nothing is touched or told."""
-    mine, theirs = await _fail(store, 3, TIMEOUT), await _fail(store, 1, TIMEOUT, "bob")
+    mine, theirs = await fail_jobs(store, 3, "Timeout"), await fail_jobs(store, 1, "Timeout", "bob")
     alice = bearer((await make_key(client, "alice", "admin"))["key"])
     order = {"jobIds": [*mine[:2], *theirs], "expected": 3}
     assert (
@@ -118,7 +79,7 @@ async def test_failures_are_discarded_by_their_ids(client: httpx.AsyncClient, st
     accepted = await client.post(f"{FAILURES}/discard", json=order | {"expected": 2}, headers=alice)
     assert accepted.status_code == 202
     async with running_worker(store.settings, {"p": Scripted(answers)}):
-        task = await _done(client, accepted.json()["taskId"])
+        task = await task_done(client, accepted.json()["taskId"])
     assert (task["kind"], task["done"], task["count"]) == ("discard", 2, 2)
     left = (await client.get(FAILURES)).json()["groups"]
     assert [(group["count"], set(group["jobIds"])) for group in left] == [(2, {mine[2], *theirs})]
@@ -129,8 +90,8 @@ async def test_failures_are_discarded_by_their_ids(client: httpx.AsyncClient, st
 
 async def test_a_bound_key_sees_its_own_failures_alone(client: httpx.AsyncClient, store: JobStore) -> None:
     """Groups, redrives by filter and tasks of others are out of its reach."""
-    await _fail(store, 1, TIMEOUT)
-    theirs = await _fail(store, 2, AUTH, "bob")
+    await fail_jobs(store, 1, "Timeout")
+    theirs = await fail_jobs(store, 2, "Authentication", "bob")
     alice = bearer((await make_key(client, "alice", "admin"))["key"])
     groups = (await client.get(FAILURES, headers=alice, params={"groupBy": "errorType,organizationId"})).json()
     assert [(one["errorType"], one["organizationId"], one["count"]) for one in groups["groups"]] == [
@@ -156,6 +117,7 @@ async def test_a_bound_key_sees_its_own_failures_alone(client: httpx.AsyncClient
         ({"filter": {"error": "x"}, "expected": 1}, "filter"),
         ({"jobIds": ["no job"], "expected": 1}, "jobIds"),
         ({"filter": {}}, "expected"),
+        ({"filter": {"from": "yesterday"}, "expected": 1}, "from"),
     ],
 )
 async def test_an_order_that_is_not_clear_is_refused(client: httpx.AsyncClient, order: Any, field: str) -> None:
@@ -166,7 +128,7 @@ async def test_an_order_that_is_not_clear_is_refused(client: httpx.AsyncClient, 
 
 async def test_a_retried_job_answers_the_same_id_for_ever(client: httpx.AsyncClient, store: JobStore) -> None:
     """Also when the new job is gone, to a retry and to a redrive; a retried job is no failure any more."""
-    (job_id,) = await _fail(store, 1, TIMEOUT)
+    (job_id,) = await fail_jobs(store, 1, "Timeout")
     retry = f"/api/ai/jobs/{job_id}/retry"
     first = (await client.post(retry)).json()["jobId"]
     assert (await client.get("/api/ai/job-status", params={"jobId": job_id})).json()["retriedAs"] == first
@@ -191,26 +153,9 @@ async def test_a_cancelled_job_is_retried_with_its_prompt(client: httpx.AsyncCli
     assert outcome.result == "Hello say hello"
 
 
-async def test_a_redrive_goes_on_after_its_worker_is_gone(client: httpx.AsyncClient, store: JobStore) -> None:
-    """The lease of a worker that stopped in the middle ends, another one does the rest: every job is redriven once."""
-    ids = await _fail(store, 60, TIMEOUT)
-    order = {"filter": {"errorType": "Timeout"}, "expected": 60}
-    task_id = (await client.post(f"{FAILURES}/redrive", json=order)).json()["taskId"]
-
-    async def begun() -> bool:
-        return bool((await client.get(f"/api/admin/tasks/{task_id}")).json()["done"] > 0)
-
-    async with running_worker(store.settings, {"p": Scripted(answers)}):
-        await until(begun)
-    async with running_worker(store.settings, {"p": Scripted(answers)}):
-        task = await _done(client, task_id)
-    assert (task["done"], task["count"]) == (60, 60)
-    assert await _origins(client, "alice") == Counter(ids)
-
-
 async def test_limits_hold_for_a_redrive(client: httpx.AsyncClient, store: JobStore) -> None:
     """Jobs that their organisation may not submit now are redriven later."""
-    ids = await _fail(store, 3, TIMEOUT)
+    ids = await fail_jobs(store, 3, "Timeout")
     settings = StoreSettings(redis_url=store.settings.redis_url, lease_seconds=2.0, organization_submits_per_minute=2)
     order = {"filter": {}, "expected": 3}
     task_id = (await client.post(f"{FAILURES}/redrive", json=order)).json()["taskId"]
@@ -223,5 +168,5 @@ async def test_limits_hold_for_a_redrive(client: httpx.AsyncClient, store: JobSt
         async with RawRedis(store.settings.redis_url) as raw:
             await raw("DEL", KEYS.prefix("submits") + "alice")
     async with running_worker(store.settings, {"p": Scripted(answers)}):
-        assert (await _done(client, task_id))["done"] == 3
-    assert await _origins(client, "alice") == Counter(ids)
+        assert (await task_done(client, task_id))["done"] == 3
+    assert await origins(client, "alice") == Counter(ids)
