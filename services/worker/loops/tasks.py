@@ -8,7 +8,6 @@ import anyio
 import structlog
 
 from services.worker.execution.attempt import TRANSIENT
-from services.worker.loops.supervision import Heartbeat
 from services.worker.loops.task_run import TaskRun
 from shared.errors import LeaseLost
 from shared.store.job_store import JobStore
@@ -30,13 +29,11 @@ class Tasks:
         self._name = name
         self._lease_s = store.settings.lease_seconds
         self._poll_s = FRUGAL_POLL_S if store.settings.frugal else POLL_S
-        self.heartbeat = Heartbeat()
 
     async def run(self) -> None:
         """Do the tasks there are, at the start and when one is accepted; those of a lost worker within a lease."""
         async with self._store.subscriber.listen(self._store.tasks.channel, patient=True) as accepted:
             while True:
-                self.heartbeat.beat()
                 try:
                     some_are_held = await self._do_all()
                 except TRANSIENT:
