@@ -35,13 +35,13 @@ class Role(enum.Enum):
 
 SCRIPTS: Final = {
     Role.GATEWAY: (
-        "failover", "submit", "cancel", "delete", "stats", "oldest", "list", "usage", "create_key", "revoke_key",
-        "note_key_use", "create_task", "vet",
+        "failover", "submit", "cancel", "delete", "stats", "oldest", "list", "usage", "policy", "organization",
+        "create_key", "revoke_key", "note_key_use", "create_task", "vet",
     ),
     Role.WORKER: (
         "failover", "claim", "renew", "append", "finish", "requeue", "reroute", "report", "recover", "promote",
-        "audit_entries", "audit_records", "oldest", "leave", "vet", "submit", "discard", "take_task",
-        "advance_task",
+        "audit_entries", "audit_organizations", "audit_records", "oldest", "leave", "vet", "submit", "discard",
+        "take_task", "advance_task",
     ),
     Role.NOTIFIER: (),
 }  # fmt: skip
@@ -88,7 +88,7 @@ PROBED: Final = "vet"
 
 _K: Final = "\0key"
 PROBES: Final[dict[str, Call]] = {
-    "DEL": (_K,), "UNLINK": (_K,), "EXISTS": (_K,), "GET": (_K,), "GETDEL": (_K,), "SET": (_K, "", "XX"),
+    "DEL": (_K,), "UNLINK": (_K,), "EXISTS": (_K,), "GET": (_K,), "GETDEL": (_K,), "MGET": (_K,), "SET": (_K, "", "XX"),
     "INCR": (_K, "", ""), "INCRBY": (_K, "x"), "EXPIRE": (_K, 1), "PEXPIRE": (_K, 1), "PEXPIREAT": (_K, 1),
     "PERSIST": (_K,), "PTTL": (_K,),
     "TTL": (_K,), "TYPE": (_K,), "HDEL": (_K, "x"), "HEXISTS": (_K, "x"), "HGET": (_K, "x"), "HGETALL": (_K,),
