@@ -29,9 +29,9 @@ class SubmitItem(NamedTuple):
     fingerprint: str
     idempotency_ttl: int
     own_deadline: int
-    ended: str
-    kept: bytes
-    task: str
+    ended: str = ""
+    kept: bytes = b""
+    task: str = ""
 
 
 class AppendItem(NamedTuple):
