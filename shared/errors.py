@@ -85,6 +85,10 @@ class KeyNotFound(PressworkError):
     """No such API key, or it belongs to another organisation."""
 
 
+class TaskNotFound(PressworkError):
+    """No such task, or it belongs to another organisation."""
+
+
 class TooManyKeys(PressworkError):
     """The organisation has as many API keys as it may have."""
 

@@ -25,6 +25,7 @@ from shared.errors import (
     StoreFull,
     StoreUnavailable,
     StoreUnfit,
+    TaskNotFound,
     TooManyBlocked,
     TooManyKeys,
     UserBlocked,
@@ -81,6 +82,7 @@ def unavailable(job_id: str | None = None) -> Problem:
 _OF_STORE: Final[dict[type[Exception], Callable[[], Problem]]] = {
     JobNotFound: lambda: Problem(NOT_FOUND, "no such job"),
     KeyNotFound: lambda: Problem(NOT_FOUND, "no such key"),
+    TaskNotFound: lambda: Problem(NOT_FOUND, "no such task"),
     TooManyKeys: lambda: Problem(TOO_MANY_KEYS),
     IdempotencyConflict: lambda: Problem(IDEMPOTENCY_CONFLICT),
     StoreFull: lambda: Problem(STORE_FULL, retry_after=10),

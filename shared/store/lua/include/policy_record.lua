@@ -1,6 +1,5 @@
 -- Settings of an organisation as operators made them (`settings:`), and the words of them that scripts obey (`policies`).
--- PREFIX settings
--- INCLUDE organizations policies
+-- INCLUDE organizations
 
 -- Fields that scripts obey, and their words in policies.lua.
 local WORDS = {weight = 'weight', slot_share = 'slot_share', running_jobs = 'running', queued_jobs = 'queued',
