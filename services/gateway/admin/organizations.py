@@ -71,7 +71,7 @@ class OrganizationCalls:
             organization_id: OrganizationInPath,
             _params: NamedDependency[NoQuery],
         ) -> OrganizationView:
-            _require(identity, organization_id)
+            require_organization(identity, organization_id)
             return await self._view(organization_id)
 
         return read_organization
@@ -95,9 +95,7 @@ class OrganizationCalls:
             _params: NamedDependency[NoQuery],
             content: NamedDependency[OrganizationChange],
         ) -> OrganizationView:
-            _require(identity, organization_id)
-            if identity.organization_id is not None:
-                raise Problem(OPERATORS_ONLY)
+            require_operator(identity, organization_id)
             actor = actor_of(identity, request, self._addresses)
             return await self.change(organization_id, content, actor)
 
@@ -128,7 +126,14 @@ class OrganizationCalls:
         return view_organization(organization_id, settings, stats)
 
 
-def _require(identity: Identity, organization_id: str) -> None:
+def require_organization(identity: Identity, organization_id: str) -> None:
     """Raise a 404 `Problem` for another organisation, and for a text that is no id."""
     if IDENTIFIER.match(organization_id) is None or not identity.may_see(organization_id):
         raise Problem(NOT_FOUND, "no such organization")
+
+
+def require_operator(identity: Identity, organization_id: str) -> None:
+    """The same; raise a 403 `Problem` for a bound administrator of this organisation."""
+    require_organization(identity, organization_id)
+    if identity.organization_id is not None:
+        raise Problem(OPERATORS_ONLY)
