@@ -16,7 +16,7 @@ from presswork_client.exchange import Call, Pause, Steps
 from presswork_client.following import EVENT_MAX, Follower, Known
 from presswork_client.models import JobView, UsageReport
 from presswork_client.operations import WAIT_S, Accepted, Operations
-from presswork_client.requests import JobOptions, JobRequest, batch_item, batches
+from presswork_client.requests import JobOptions, JobRequest, batch_item, batches, with_defaults
 from presswork_client.settings import read_settings
 from presswork_client.transport import PATIENCE_S, Requests, options
 
@@ -59,8 +59,13 @@ class Presswork:
     def submit_many(self, jobs: Iterable[str | JobRequest]) -> list[Job | Problem]:
         """Submit prompts, or jobs with options, in batches; one answer for each, in order. A job that was refused is
         answered by its error, which is not raised."""
+        return self.submit_bodies(batch_item(self._operations.settings, job) for job in jobs)
+
+    def submit_bodies(self, bodies: Iterable[Mapping[str, Any]]) -> list[Job | Problem]:
+        """The same for bodies as the API has them (`maxTokens`), such as lines of a file; each should have an
+        `idempotencyKey`."""
         answers: list[Job | Problem] = []
-        for batch in batches(batch_item(self._operations.settings, job) for job in jobs):
+        for batch in batches(with_defaults(self._operations.settings, body) for body in bodies):
             found = self._drive(self._operations.submit_batch(batch))
             answers += [one if isinstance(one, Problem) else self._job(one) for one in found]
         return answers
