@@ -15,7 +15,7 @@ from presswork_client.events import Event
 from presswork_client.exchange import Call, Pause, Steps
 from presswork_client.following import EVENT_MAX, Follower, Known
 from presswork_client.models import JobView, UsageReport
-from presswork_client.operations import WAIT_S, Accepted, Operations
+from presswork_client.operations import Accepted, Operations
 from presswork_client.requests import JobOptions, JobRequest, batch_item, batches, with_defaults
 from presswork_client.settings import read_settings
 from presswork_client.transport import PATIENCE_S, Requests, options
@@ -149,7 +149,7 @@ class AsyncPresswork:
         """The events of a job to its end."""
         while not follower.ended:
             if follower.polls:
-                view = await self._drive(self._operations.status(job_id, WAIT_S))
+                view = await self._drive(self._operations.glance(job_id))
                 for followed in follower.polled(view):
                     yield followed
                 continue

@@ -15,7 +15,7 @@ from presswork_client.events import Event
 from presswork_client.exchange import Call, Pause, Steps
 from presswork_client.following import EVENT_MAX, Follower, Known
 from presswork_client.models import JobView, UsageReport
-from presswork_client.operations import WAIT_S, Accepted, Operations
+from presswork_client.operations import Accepted, Operations
 from presswork_client.requests import JobOptions, JobRequest, batch_item, batches, with_defaults
 from presswork_client.settings import read_settings
 from presswork_client.transport import PATIENCE_S, Requests, options
@@ -148,7 +148,7 @@ class Presswork:
         """The events of a job to its end."""
         while not follower.ended:
             if follower.polls:
-                yield from follower.polled(self._drive(self._operations.status(job_id, WAIT_S)))
+                yield from follower.polled(self._drive(self._operations.glance(job_id)))
                 continue
             try:
                 with self._http.stream(**self._requests.of_stream(follower)) as response:

@@ -16,8 +16,8 @@ from presswork_client.reading import time_of, view_of
 class Event:
     """One event; of a kind that this release does not know when it is of none of the classes below.
 
-    `id` resumes a stream after it (`events(after=…)`); a gap has that of the event before. `so_far`: the text of the
-    running attempt, up to and with this event. `raw`: its JSON.
+    `id` resumes a stream after it (`events(after=…)`); a gap has that of the event before, and an end that no stream
+    brought has none. `so_far`: the text of the running attempt, up to and with this event. `raw`: its JSON.
     """
 
     kind: str

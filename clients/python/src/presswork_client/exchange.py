@@ -17,7 +17,7 @@ from presswork_client.problems import REPEATED, error_of, json_of, retry_after
 READ_S: Final = 30.0
 """Seconds for an answer: the service bounds its own time by far less."""
 
-_UNSENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+UNSENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 """Errors of a request that did not reach the service: any call may be repeated after them."""
 
 _FINAL: Final = (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, httpx2.DecodingError)
@@ -60,7 +60,7 @@ def exchange(call: Call, patience_s: float) -> Steps[dict[str, Any]]:
             response: httpx2.Response = yield call
         except httpx2.RequestError as raised:
             error: PressworkError = unreachable(raised)
-            again = not final(raised) and (call.repeatable or isinstance(raised, _UNSENT))
+            again = not final(raised) and (call.repeatable or isinstance(raised, UNSENT))
             cause: Exception | None = raised
         else:
             if response.is_success:

@@ -1,8 +1,9 @@
 """A job's stream over as many connections as it takes. Pure: it decides where to connect, from which event, how long to
 wait before that, and when it is over; the clients connect.
 
-A stream that ended or broke is resumed with the id of the last event. After three connections in a row without an event
-the job's status is asked for once, for there are proxies that let no stream through.
+A stream that ended or broke is resumed with the id of the last event. After three requests in a row that gave no event
+the job's status is asked for, as there are proxies that let no stream through; its end counts when three more gave
+none either.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import httpx2
 
 from presswork_client.errors import PressworkError, UnexpectedAnswer, Unreachable
 from presswork_client.events import ENDS, Event, EventReader
-from presswork_client.exchange import final, may_pass, unreachable
+from presswork_client.exchange import UNSENT, final, may_pass, unreachable
 from presswork_client.models import JobView
 from presswork_client.patience import Backoff, spread
 from presswork_client.problems import error_of, retry_after
@@ -29,7 +30,7 @@ HELD_S: Final = 5.0
 """Seconds after which a connection that ended without an event counts as a good one: there was nothing to send."""
 
 FRUITLESS_MAX: Final = 3
-"""Connections in a row without an event after which the status is asked for."""
+"""Requests in a row that reached the service and gave no event, after which the status is asked for."""
 
 EVENT_MAX: Final = 64 * 1024 * 1024
 """Most bytes of one event: the last one carries the whole text."""
@@ -58,6 +59,7 @@ class Follower:
         self._cursor = known.after
         self._backoff = Backoff(patience_s)
         self._fruitless = 0
+        self._known_ended = False
         self._opened_at = 0.0
         self._eventful = False
         self._retry_s: float | None = None
@@ -130,33 +132,37 @@ class Follower:
         """Seconds to wait after a connection that could not be opened, or broke. Unreachable when patience is over."""
         if final(error):
             raise unreachable(error) from error
-        if self.foreign and self._fruitless:
+        if self.foreign and not self._eventful:
             self._url = self._own
         if isinstance(error, httpx2.ReadTimeout):
             self._fruitless = FRUITLESS_MAX
         elif self._held:
             self._backoff.succeeded()
-        return self._failed(unreachable(error), None)
+        return self._failed(unreachable(error), None, sent=not isinstance(error, UNSENT))
 
-    def polled(self, view: JobView) -> Iterator[Event]:
-        """The events that follow from a status: none, or the end, after a gap when text is missing."""
-        self._fruitless = 0
+    def polled(self, view: JobView | None) -> Iterator[Event]:
+        """The events that follow from a status: none, or the end, after a gap when text is missing. None: it did not
+        come either."""
+        if view is None:
+            self._fruitless = 0
+            return
         self._backoff.succeeded()
-        if not view.ended:
+        if not view.ended or not self._known_ended:
+            self._known_ended, self._fruitless = view.ended, 0
             return
         if self._reader.text != (view.text or ""):
             gap = {"jobId": view.job_id, "status": view.status, "text": view.text}
             yield self._reader.read("gap", self._cursor, gap)
         self.ended = True
-        yield self._reader.read(view.status, self._cursor, dict(view.raw))
+        yield self._reader.read(view.status, "", dict(view.raw))
 
     @property
     def _held(self) -> bool:
         return self._opened_at > 0 and time.monotonic() - self._opened_at >= HELD_S
 
-    def _failed(self, error: PressworkError, asked_s: float | None) -> float:
-        self._fruitless += 1
-        self._opened_at = 0.0
+    def _failed(self, error: PressworkError, asked_s: float | None, *, sent: bool = True) -> float:
+        self._fruitless += sent
+        self._opened_at, self._eventful = 0.0, False
         wait = self._backoff.next(asked_s)
         if wait is None:
             raise error

@@ -8,7 +8,16 @@ from datetime import date
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
-from presswork_client.errors import JobCancelled, JobFailed, OrganizationLimit, Problem, UnexpectedAnswer, WaitTimeout
+from presswork_client.errors import (
+    JobCancelled,
+    JobFailed,
+    OrganizationLimit,
+    Problem,
+    Unavailable,
+    UnexpectedAnswer,
+    Unreachable,
+    WaitTimeout,
+)
 from presswork_client.exchange import READ_S, Call, Pause, Steps, exchange
 from presswork_client.models import JobView, UsageReport
 from presswork_client.patience import Backoff
@@ -75,11 +84,19 @@ class Operations:
             left = again
             yield Pause(wait)
 
-    def status(self, job_id: str, wait_s: float = 0.0) -> Steps[JobView]:
+    def status(self, job_id: str, wait_s: float = 0.0, *, patience_s: float | None = None) -> Steps[JobView]:
         """How a job stands, or as soon as it has ended."""
         params: dict[str, Any] = {"jobId": job_id} | ({"wait": round(wait_s, 3)} if wait_s else {})
         call = Call(path=f"{_API}/job-status", params=params, read_s=READ_S + wait_s)
-        return view_of((yield from self.call(call)))
+        patience_s = self.patience_s if patience_s is None else patience_s
+        return view_of((yield from exchange(call, patience_s)))
+
+    def glance(self, job_id: str) -> Steps[JobView | None]:
+        """The same, waiting for its end, tried once; None when the service does not answer."""
+        try:
+            return (yield from self.status(job_id, WAIT_S, patience_s=0.0))
+        except (Unreachable, Unavailable):
+            return None
 
     def end(self, job_id: str, timeout_s: float | None) -> Steps[JobView]:
         """The job once it has ended. WaitTimeout."""

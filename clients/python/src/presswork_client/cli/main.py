@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 from presswork_client.cli import jobs, keys, operators, redrive, submit, usage
 from presswork_client.cli import run as running
@@ -27,7 +27,7 @@ _BROKEN_PIPE: Final = 141
 
 def application() -> App:
     """All commands."""
-    app = App(name="presswork", help=_HELP, version=VERSION)
+    app = App(name="presswork", help=_HELP, version=VERSION, default_parameter=Parameter(show_default=False))
     for part in (running, submit, jobs, operators, redrive, keys, usage):
         part.add_to(app)
     return app
