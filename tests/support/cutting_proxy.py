@@ -40,7 +40,8 @@ class CuttingProxy:
 
         async def requests() -> None:
             while data := await reader.read(1 << 16):
-                life[0] = self._lives(data)
+                if b" HTTP/1.1\r\n" in data:  # a body may come by itself
+                    life[0] = self._lives(data)
                 ahead.write(data)
 
         async def answers() -> None:
