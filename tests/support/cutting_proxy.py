@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 class CuttingProxy:
     """`lives`: from a request to the bytes of answers that may follow it before its connection is cut; None: no matter
-    how many. `cuts` counts the connections that were cut, `connections` all."""
+    how many. `target`: where connections lead. `cuts` counts the connections that were cut, `connections` all."""
 
     def __init__(self, target: str, lives: Callable[[bytes], int | None]) -> None:
-        self._target = urlsplit(target)
+        self.target = target
         self._tasks: set[asyncio.Task[None]] = set()
         self._lives = lives
         self.url = ""
@@ -35,7 +35,8 @@ class CuttingProxy:
             self._tasks.discard(task)
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        behind, ahead = await asyncio.open_connection(self._target.hostname, self._target.port)
+        target = urlsplit(self.target)
+        behind, ahead = await asyncio.open_connection(target.hostname, target.port)
         life: list[int | None] = [None]
 
         async def requests() -> None:

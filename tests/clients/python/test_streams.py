@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import random
+import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -12,6 +14,7 @@ from presswork_client import AsyncPresswork, Completed, Delta, Event, Gap, NotFo
 
 from tests.clients.python.reading import BOTH, PROMPT, first, followed, reading_of
 from tests.e2e.conftest import StackMaker
+from tests.support.callers import OPERATOR, TOKENS
 from tests.support.cutting_proxy import running_cutting_proxy
 from tests.support.processes import free_port
 from tests.support.stack import Stack
@@ -129,6 +132,28 @@ async def test_the_gateway_serves_where_links_lead_nowhere(stack: StackMaker) ->
         job = await client.submit(PROMPT, length="short")
         reading = reading_of(job.id, await _collected(job.events()))
     assert reading.problems() == []
+
+
+async def test_a_stream_elsewhere_gets_a_ticket_and_no_key(stack: StackMaker, caplog: pytest.LogCaptureFixture) -> None:
+    """The notifier on an origin of its own is asked with the link's ticket, which is in no log, and without the key."""
+    seen: list[bytes] = []
+    caplog.set_level(logging.INFO)
+
+    def lives(request: bytes) -> None:
+        seen.append(request)
+
+    async with running_cutting_proxy("", lives) as proxy:
+        settings = {"API_TOKENS": TOKENS, "PUBLIC_EVENTS_URL": proxy.url}
+        async with stack(**settings) as running, AsyncPresswork(running.gateway.url, OPERATOR) as client:
+            proxy.target = running.notifier.url
+            job = await client.submit(PROMPT, organization="alice", length="short")
+            reading = reading_of(job.id, await _collected(job.events()))
+    assert reading.problems() == []
+    assert [b"ticket=" in request for request in seen] == [True]
+    assert OPERATOR.encode() not in seen[0]
+    logged = [record.getMessage() for record in caplog.records]
+    assert any("ticket=…" in line for line in logged)
+    assert not any(re.search("ticket=[^…]", line) for line in logged)
 
 
 @pytest.mark.parametrize("kind", BOTH)

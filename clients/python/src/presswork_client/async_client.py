@@ -46,8 +46,8 @@ class AsyncPresswork:
         settings = read_settings(given)
         self._operations = Operations(settings, patience)
         self._requests = Requests(settings)
-        self._own = httpx2.AsyncClient(**options(settings)) if http is None else None
-        self._http = http or self._own or httpx2.AsyncClient()
+        self._own = http is None
+        self._http = httpx2.AsyncClient(**options(settings)) if http is None else http
 
     async def submit(self, prompt: str, *, idempotency_key: str | None = None, **job: Unpack[JobOptions]) -> AsyncJob:
         """Submit a job. It is one job, however often it has to be sent.
@@ -111,8 +111,8 @@ class AsyncPresswork:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        if self._own is not None:
-            await self._own.aclose()
+        if self._own:
+            await self._http.aclose()
 
     async def __aenter__(self) -> Self:
         return self

@@ -46,8 +46,8 @@ class Presswork:
         settings = read_settings(given)
         self._operations = Operations(settings, patience)
         self._requests = Requests(settings)
-        self._own = httpx2.Client(**options(settings)) if http is None else None
-        self._http = http or self._own or httpx2.Client()
+        self._own = http is None
+        self._http = httpx2.Client(**options(settings)) if http is None else http
 
     def submit(self, prompt: str, *, idempotency_key: str | None = None, **job: Unpack[JobOptions]) -> Job:
         """Submit a job. It is one job, however often it has to be sent.
@@ -110,8 +110,8 @@ class Presswork:
 
     def close(self) -> None:
         """Close the connections."""
-        if self._own is not None:
-            self._own.close()
+        if self._own:
+            self._http.close()
 
     def __enter__(self) -> Self:
         return self

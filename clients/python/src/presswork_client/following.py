@@ -55,7 +55,7 @@ class Follower:
         self._reader = EventReader(job_id, known.so_far)
         self._base = base
         self._own = f"{base}{_PATH}?jobId={job_id}"
-        self._url = self._own if link is None else urljoin(base, link)
+        self._url = self._own if link is None or _origin(urljoin(base, link)) == _origin(base) else link
         self._cursor = known.after
         self._backoff = Backoff(patience_s)
         self._fruitless = 0
@@ -79,7 +79,7 @@ class Follower:
     @property
     def foreign(self) -> bool:
         """Whether the next connection leads to another origin than the gateway's, which must not see the key."""
-        return urlsplit(self._url)[:2] != urlsplit(self._base)[:2]
+        return _origin(self._url) != _origin(self._base)
 
     @property
     def polls(self) -> bool:
@@ -167,6 +167,11 @@ class Follower:
         if wait is None:
             raise error
         return wait
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc
 
 
 def _json(text: str) -> object:

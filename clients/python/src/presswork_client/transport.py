@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
+import re
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -20,13 +22,30 @@ CONNECT_S: Final = 10.0
 LIMITS: Final = httpx2.Limits(max_connections=None, max_keepalive_connections=20)
 """No bound on connections: each open stream has one, and a call must not wait for a stream to end."""
 
+_TICKET: Final = re.compile(r"(?<=[?&]ticket=)[^&\s]+")
 _AGENT: Final = f"presswork-client-python/{VERSION}"
+
+
+class _WithoutTickets(logging.Filter):
+    """Takes tickets out of the addresses that the HTTP client logs: each opens a stream to its reader."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple) and any("ticket=" in str(value) for value in record.args):
+            record.args = tuple(
+                _TICKET.sub("…", str(value)) if isinstance(value, (str, httpx2.URL)) else value for value in record.args
+            )
+        return True
+
+
+_HTTP_LOG: Final = logging.getLogger("httpx2")
+_WITHOUT_TICKETS: Final = _WithoutTickets()
 
 
 class Requests:
     """Makes the arguments of an HTTP client's `request` and `stream`."""
 
     def __init__(self, settings: Settings) -> None:
+        _HTTP_LOG.addFilter(_WITHOUT_TICKETS)
         self._base = settings.url
         self._headers = {"User-Agent": _AGENT, "Accept": "application/json"}
         self._key = {"Authorization": f"Bearer {settings.key}"} if settings.key else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -38,6 +39,9 @@ def run(arguments: Sequence[str]) -> int:
     waits = logging.getLogger("presswork_client")
     waits.setLevel(logging.INFO)
     waits.addHandler(logging.StreamHandler())
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # not every terminal can show every character
     words = [*arguments[1:], "--json"] if arguments[:1] == ["--json"] else list(arguments)
     try:
         status = application()(words, exit_on_error=False, print_error=False, result_action="return_value")
