@@ -113,7 +113,7 @@ async def test_a_job_that_is_gone_is_an_error(stack: StackMaker) -> None:
 
 @pytest.mark.parametrize("kind", BOTH)
 async def test_without_streams_the_status_is_asked(stack: StackMaker, kind: str) -> None:
-    """Where no stream gets through, a gap brings the text, and the end comes as it does otherwise."""
+    """A proxy that lets no stream through: a gap brings the text, and the end comes as it does otherwise."""
     async with stack(DEMO_TOKENS_PER_SECOND="200") as running:
         blocked = lambda request: 1 if b"/job-events" in request else None  # noqa: E731 - a choice in one line
         async with running_cutting_proxy(running.gateway.url, blocked) as proxy:
