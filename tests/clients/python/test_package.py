@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from presswork_client import AsyncJob, AsyncPresswork, Job, Presswork
 
 from tests.support.processes import ROOT
 
@@ -99,3 +101,21 @@ def test_wheel_and_source_archive_install_into_empty_environments(tmp_path: Path
     files = _run(plain / "python", "-m", "pip", "show", "--files", "presswork_client").stdout
     for name in ("py.typed", "LICENSE", "client.py"):
         assert name in files
+
+
+@pytest.mark.parametrize("pair", [(Presswork, AsyncPresswork), (Job, AsyncJob)], ids=lambda pair: pair[0].__name__)
+def test_both_clients_have_the_same_methods(pair: tuple[type, type]) -> None:
+    """With the same parameters and the same words; only the names of closing differ."""
+
+    def methods(kind: type) -> dict[str, tuple[list[str], str | None]]:
+        public = {name: value for name, value in vars(kind).items() if callable(value) and not name.startswith("_")}
+        return {
+            name.removeprefix("a") if name == "aclose" else name: (
+                list(inspect.signature(value).parameters),
+                value.__doc__,
+            )
+            for name, value in public.items()
+        }
+
+    ordinary, coroutines = map(methods, pair)
+    assert ordinary == coroutines

@@ -205,7 +205,7 @@ class AsyncJob:
         return self._client._follow(follower, self.id)
 
     async def status(self, *, wait: float = 0.0) -> JobView:
-        """How the job stands; with `wait` (s, at most 30) as soon as it has ended."""
+        """Return the job as it stands; with `wait` (s, at most 30) as soon as it has ended."""
         return await self._client._drive(self._operations.status(self.id, wait))
 
     async def cancel(self) -> JobView:

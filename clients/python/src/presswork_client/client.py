@@ -202,7 +202,7 @@ class Job:
         return self._client._follow(follower, self.id)
 
     def status(self, *, wait: float = 0.0) -> JobView:
-        """How the job stands; with `wait` (s, at most 30) as soon as it has ended."""
+        """Return the job as it stands; with `wait` (s, at most 30) as soon as it has ended."""
         return self._client._drive(self._operations.status(self.id, wait))
 
     def cancel(self) -> JobView:

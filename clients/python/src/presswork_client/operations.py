@@ -85,7 +85,7 @@ class Operations:
             yield Pause(wait)
 
     def status(self, job_id: str, wait_s: float = 0.0, *, patience_s: float | None = None) -> Steps[JobView]:
-        """How a job stands, or as soon as it has ended."""
+        """The job as it stands, or as soon as it has ended."""
         params: dict[str, Any] = {"jobId": job_id} | ({"wait": round(wait_s, 3)} if wait_s else {})
         call = Call(path=f"{_API}/job-status", params=params, read_s=READ_S + wait_s)
         patience_s = self.patience_s if patience_s is None else patience_s
