@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from cyclopts import App
 
 from presswork_client.cli.caller import ANYBODY, Caller
 from presswork_client.cli.exits import OF_STATUS, OK
-from presswork_client.cli.output import Output, columns_of
+from presswork_client.cli.output import Output
 from presswork_client.models import JobView
 
-SHOWN = ("jobId", "status", "priority", "provider", "model", "attempt", "costUsd", "createdAt", "endedAt")
+SHOWN: Final = ("jobId", "status", "provider", "model", "costUsd", "createdAt", "endedAt")
 
 
 def add_to(app: App) -> None:
@@ -38,7 +38,7 @@ def jobs(
     """
     with caller.client() as client:
         rows = [_row(view) for view in islice(client.jobs(status=status), limit)]
-    caller.output.table(columns_of(rows, SHOWN) if caller.json else SHOWN, rows)
+    caller.output.table(SHOWN, rows)
     return OK
 
 

@@ -15,8 +15,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from presswork_client.reading import snake
+
 _CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """Characters that move the cursor, colour or turn text around: a terminal would obey them."""
+
+_NAMES: Final = frozenset({"jobId", "id", "taskId"})
+"""Columns that are copied: they stay on one line."""
+
+_MOMENT: Final = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)\.\d+Z$")
+"""A time in UTC; a person needs no parts of a second."""
 
 Row = Mapping[str, Any]
 
@@ -83,10 +91,13 @@ class Output:
     def _drawn(self, columns: Sequence[str], rows: Iterable[Row]) -> None:
         table = Table(box=None, pad_edge=False, header_style="bold")
         for column in columns:
-            table.add_column(column, overflow="fold")
+            table.add_column(snake(column).replace("_", " "), overflow="fold", no_wrap=column in _NAMES)
         for row in rows:
-            table.add_row(*(Text(clean(_cell(row.get(column)))) for column in columns))
-        console().print(table)
+            table.add_row(*(Text(_MOMENT.sub(r"\1 \2", clean(_cell(row.get(column))))) for column in columns))
+        if table.row_count:
+            console().print(table)
+        else:
+            note("None")
 
 
 def columns_of(rows: Sequence[Row], first: Sequence[str] = ()) -> list[str]:
