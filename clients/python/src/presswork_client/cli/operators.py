@@ -16,6 +16,7 @@ from presswork_client.errors import NotFound, PressworkError
 
 ADMIN: Final = "/api/admin"
 
+EXAMPLES: Final = 3
 FAILURES: Final = ("errorType", "provider", "organizationId", "count", "firstAt", "lastAt", "jobIds")
 GATES: Final = ("gate", "state", "reason", "until", "waiting", "requestsLeft", "tokensLeft")
 WORKERS: Final = ("name", "state", "host", "release", "slots", "busy", "lastSeenAt")
@@ -128,16 +129,23 @@ def organizations(
 def failure_groups(
     client: Presswork, group_by: str, since: str | None = None, organization: str | None = None
 ) -> list[dict[str, Any]]:
-    """All groups of failed jobs, over all pages."""
-    params = {"groupBy": group_by, "from": since, "organizationId": organization}
-    params = {name: value for name, value in params.items() if value is not None}
-    rows: list[dict[str, Any]] = []
+    """All groups of failed jobs; those of several pages are one, the newest examples first."""
+    given = {"groupBy": group_by, "from": since, "organizationId": organization}
+    params = {name: value for name, value in given.items() if value is not None}
+    groups: dict[tuple[Any, ...], dict[str, Any]] = {}
     while True:
         page = admin(client, "GET", "failures", params=params)
-        rows += listed(page, "groups")
+        for group in listed(page, "groups"):
+            key = tuple(group.get(name) for name in group_by.split(","))
+            groups[key] = _together(groups[key], group) if key in groups else group
         if not page.get("cursor"):
-            return rows
+            return list(groups.values())
         params["cursor"] = page["cursor"]
+
+
+def _together(newer: dict[str, Any], older: dict[str, Any]) -> dict[str, Any]:
+    examples = [*newer["jobIds"], *older["jobIds"]][:EXAMPLES]
+    return newer | {"count": newer["count"] + older["count"], "firstAt": older["firstAt"], "jobIds": examples}
 
 
 def admin(client: Presswork, method: str, path: str, **more: Any) -> dict[str, Any]:
