@@ -54,6 +54,16 @@ class OrganizationLimited(PressworkError):
         self.retry_after_s = retry_after_s
 
 
+class BudgetExceeded(PressworkError):
+    """A submit would be beyond its organisation's budget: `period` is `month` or `day`, and `retry_after_s` the time until
+    the next one; or it is `job`, when this job alone may cost more than a whole period allows."""
+
+    def __init__(self, period: str, retry_after_s: float) -> None:
+        super().__init__(period)
+        self.period = period
+        self.retry_after_s = retry_after_s
+
+
 class OrganizationPaused(PressworkError):
     """An operator paused the job's organisation: it takes no new jobs."""
 

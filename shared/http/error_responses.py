@@ -13,6 +13,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import ExceptionHandlersMap
 
 from shared.errors import (
+    BudgetExceeded,
     IdempotencyConflict,
     IdentityUnavailable,
     JobNotFound,
@@ -29,6 +30,7 @@ from shared.errors import (
 )
 from shared.http.organization_limits import LIMITS, Limit, limit_reached
 from shared.http.problems import (
+    BUDGET_EXCEEDED,
     FORBIDDEN,
     IDEMPOTENCY_CONFLICT,
     IDENTITY_UNAVAILABLE,
@@ -99,10 +101,21 @@ def from_error(error: Exception) -> Problem:
     if isinstance(error, OrganizationLimited):
         limit = LIMITS.get(error.limit) or Limit(error.limit)
         return limit_reached(limit, error.quota, retry_after_s=math.ceil(error.retry_after_s))
+    if isinstance(error, BudgetExceeded):
+        return _budget_exceeded(error)
     if isinstance(error, JobUnreadable):
         return Problem(JOB_UNREADABLE, job_id=error.job_id, job_status=error.state)
     make = _OF_STORE.get(type(error))
     return make() if make is not None else Problem(INTERNAL)
+
+
+def _budget_exceeded(error: BudgetExceeded) -> Problem:
+    if error.period == "job":
+        return Problem(BUDGET_EXCEEDED, "this job alone may cost more than the budget: set a lower maxTokens", limit="job")
+    return Problem(
+        BUDGET_EXCEEDED, f"what the {error.period} allows is spent", retry_after=math.ceil(error.retry_after_s),
+        limit=error.period,
+    )  # fmt: skip
 
 
 def _from_litestar(error: HTTPException) -> Problem:
@@ -134,6 +147,8 @@ EXCEPTION_HANDLERS: Final[ExceptionHandlersMap] = {Exception: to_response, HTTPE
 _REASONS: Final = {
     400: "The request is not valid; `errors` names each bad field",
     401: "A valid bearer token is needed",
+    402: "The organization has spent its budget, or this job alone may cost more than a whole period allows; `limit` says "
+    "which",
     403: "The key lacks a scope, which `detail` names, or belongs to another organization, or an operator has paused "
     "this one",
     404: "There is none, or it belongs to another organization",

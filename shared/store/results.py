@@ -32,12 +32,13 @@ class Claimed(msgspec.Struct, frozen=True):
 
 class Rerouted(msgspec.Struct, frozen=True):
     """Decision on a job whose call failed before its first token. `go`: run on at `gate`, which holds `reserved` tokens
-    for it; `throttled`: the lease is over, a gate has room in `wait_ms`; `stay`: no other gate may answer."""
+    for it, and which may cost `bound` (nano-USD, None: anything); `throttled`: the lease is over, a gate has room in `wait_ms`; `stay`: no other gate may answer."""
 
     state: Literal["go", "throttled", "stay"]
     gate: str
     reserved: int = 0
     wait_ms: int = 0
+    bound: int | None = None
 
 
 class CallReport(StrEnum):

@@ -10,7 +10,7 @@ Item = tuple[Value, ...]
 
 
 class SubmitItem(NamedTuple):
-    """A new job. `queue`: first letter of its priority. Times in ms, `own_deadline` 0 or 1."""
+    """A new job. `queue`: first letter of its priority. Times in ms, `own_deadline` 0 or 1, `max_cost` in nano-USD."""
 
     job: str
     organization: str
@@ -25,6 +25,7 @@ class SubmitItem(NamedTuple):
     fingerprint: str
     idempotency_ttl: int
     own_deadline: int
+    max_cost: int | str
 
 
 class AppendItem(NamedTuple):
@@ -38,7 +39,7 @@ class AppendItem(NamedTuple):
 
 
 class FinishItem(NamedTuple):
-    """The end of a running job. `ended` in ms since the epoch; `logged`, `capped` 0 or 1."""
+    """The end of a running job. `ended` in ms since the epoch; `logged`, `capped`, `budgeted` 0 or 1."""
 
     consumer: str
     job: str
@@ -55,6 +56,7 @@ class FinishItem(NamedTuple):
     brief: bytes
     logged: int
     capped: int
+    budgeted: int
 
 
 class DeleteItem(NamedTuple):

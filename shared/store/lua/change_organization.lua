@@ -1,14 +1,15 @@
 -- Changes the settings of one organisation, and lets it in again if it may run now.
--- KEYS wake line suspect isolated requeued high normal low organizations policies rank_slots backlogs held_organizations ledger audit_trail tenants
--- PREFIX job backlog settings
--- ARGV organization given gone entry trail_length running_max
+-- KEYS wake line suspect isolated requeued high normal low organizations policies rank_slots backlogs held_organizations ledger audit_trail tenants counts
+-- PREFIX job backlog settings budget usage ended
+-- ARGV organization given gone entry trail_length running_max usage_ttl
 -- given: a JSON array of fields and values; gone: a JSON array of fields that go back to the fleet's defaults.
 -- RETURNS the whole record: fields and values
--- INCLUDE organizations backlog audit_trail
+-- INCLUDE organizations backlog audit_trail budgets budget_start ending
 
 -- Fields that scripts obey, and their words in `policies` (policies.lua).
 local WORDS = {weight = 'weight', slot_share = 'slot_share', running_jobs = 'running', queued_jobs = 'queued',
-  delayed_jobs = 'delayed', submits_per_minute = 'submits', paused = 'paused'}
+  delayed_jobs = 'delayed', submits_per_minute = 'submits', paused = 'paused',
+  month_nano_usd = 'month', day_nano_usd = 'day'}
 
 local function words_of(record)
   local words = {}
@@ -29,6 +30,8 @@ local function write_record()
   return redis.call('HGETALL', record)
 end
 
+local function names_budget(words) return string.find(' ' .. words, ' month=') or string.find(' ' .. words, ' day=') end
+
 local function write_policy(text)
   if text == '' then
     redis.call('HDEL', policies, organization)
@@ -36,13 +39,20 @@ local function write_policy(text)
     redis.call('HSET', policies, organization, text)
   end
   note(organization, 'policy', (text == '' and 0 or 1) - save(organization).policy)
+  forget_policy(organization)
 end
 
 -- A write that cannot grow memory first, so that an organisation can be paused on a full server.
 redis.call('PERSIST', wake)
 local record = write_record()
-write_policy(words_of(record))
+local words = words_of(record)
+-- While it had no budget, nobody kept account of it.
+if names_budget(words) and not has_budget(organization) then pcall(begin_budget, organization) end
+write_policy(words)
+if has_budget(organization) then drop_hold(organization) end
 redis.call('ZREM', held_organizations, organization)
 if refill(organization) then redis.call('ZADD', wake, 0, 'job') end
 save(organization)
+count_ended()
+save_budgets()
 return record

@@ -1,15 +1,17 @@
 -- Takes new jobs. The record's HSETNX makes a repeated submit harmless; `sent_once`: the caller never repeats one, and saves it.
--- KEYS line suspect isolated requeued high normal low wake deadlines organizations policies rank_slots backlogs held_organizations due ledger
--- PREFIX job idem index org job_channel organization_channel submits backlog delayed
--- ARGV lease_ms index_ttl index_length organization_events sent_once submits_max running_max queued_max queued_kib_max delayed_max
--- ITEM job organization spec queue delay deadline max_attempts route max_tokens idempotency fingerprint idempotency_ttl own_deadline
+-- KEYS line suspect isolated requeued high normal low wake deadlines organizations policies rank_slots backlogs held_organizations due ledger gate_bounds
+-- PREFIX job idem index org job_channel organization_channel submits backlog delayed budget
+-- ARGV lease_ms index_ttl index_length organization_events sent_once submits_max running_max queued_max queued_kib_max delayed_max chain bounds
+-- ITEM job organization spec queue delay deadline max_attempts route max_tokens idempotency fingerprint idempotency_ttl own_deadline max_cost
 -- index_length: jobs of an organisation and day that the listing keeps, at most; 0: there is no listing.
--- route: the job's own chain of gates; max_tokens: of its reply; both empty when the job does not set them.
+-- route: the job's own chain of gates; max_tokens: of its reply; max_cost: nano-USD of all its attempts; each
+-- empty when the job does not set it.
 -- own_deadline: 1 when the caller set the deadline: it is added to `deadlines`, so that it is met in time wherever the job
 -- waits.
 -- submits_max: of an organisation in a minute, 0: no limit. The other limits are the defaults of an organisation's own.
 -- RETURNS {code, job, state}: NEW, ALREADY (this id was taken before), SAME (an earlier job of this key), CONFLICT, or
---   LIMIT with `<limit> <its value>`, `<limit> <its value> <ms until there is room>` or `paused` in place of the state
+--   LIMIT with `<limit> <its value>`, `<limit> <its value> <ms until there is room>`, `paused` or `budget <month, day or job> <ms
+--   until the next period>` in place of the state
 -- INCLUDE batch announce organizations policies admitting submit_rate
 
 local function earlier(idempotency, fingerprint, job)
@@ -31,15 +33,15 @@ local function list(organization, created, job)
 end
 
 -- Counts a job in, if its organisation may have one more; else returns the refusal.
-local function refuse(organization, bytes, delay)
-  local refusal, room = count_in(organization, bytes, delay)
+local function refuse(organization, spec, delay, route, max_tokens)
+  local refusal, room = count_in(organization, spec, delay, route, max_tokens)
   refusal = refusal or rate_refusal(organization, limit_of(organization, 'submits', submits_max))
-  if refusal then count_out(organization, bytes, room) end
+  if refusal then count_out(organization, #spec, room) end
   return refusal, room
 end
 
 local replies = each_item(function(job, organization, spec, queue, delay, deadline, max_attempts, route, max_tokens,
-                                   idempotency, fingerprint, idempotency_ttl, own_deadline)
+                                   idempotency, fingerprint, idempotency_ttl, own_deadline, max_cost)
   local record = job_prefix .. job
   made = nil
   if idempotency ~= '' then
@@ -50,7 +52,7 @@ local replies = each_item(function(job, organization, spec, queue, delay, deadli
     return {'ALREADY', job, redis.call('HGET', record, 'state') or 'queued'}
   end
   delay = tonumber(delay)
-  local counted, refusal, room = pcall(refuse, organization, #spec, delay)
+  local counted, refusal, room = pcall(refuse, organization, spec, delay, route, max_tokens)
   if not counted or refusal then
     if sent_once ~= '1' then redis.call('DEL', record) end
     if not counted then error(refusal, 0) end
@@ -60,6 +62,7 @@ local replies = each_item(function(job, organization, spec, queue, delay, deadli
   local fields = {'v', 1, 'org', organization, 'state', 'queued', 'spec', spec, 'max_attempts', max_attempts}
   if route ~= '' then fields[#fields + 1], fields[#fields + 2] = 'route', route end
   if max_tokens ~= '' then fields[#fields + 1], fields[#fields + 2] = 'max_tokens', max_tokens end
+  if max_cost ~= '' then fields[#fields + 1], fields[#fields + 2] = 'max_cost', max_cost end
   local ok, failure = pcall(function()
     local created = enqueue(job, organization, queue, delay, tonumber(deadline), room, fields)
     if own_deadline == '1' then redis.call('ZADD', deadlines, string.format('%d', created + deadline), job) end

@@ -1,6 +1,6 @@
 -- Decides on an entry that was delivered to this consumer: it becomes a claim, ends, goes to the queues of its gates, gets
 -- another entry, or is left.
--- INCLUDE release lease announce now gate_states serving throttling choosing overdue predating replacing organizations policies places
+-- INCLUDE release lease announce now gate_states serving throttling choosing overdue predating replacing organizations policies places reserving
 
 local claims, soonest = {}, -1
 local suspects_held, isolated_held, redelivered_some, ends_soon = 0, false, false, false
@@ -8,10 +8,10 @@ local suspects_held, isolated_held, redelivered_some, ends_soon = 0, false, fals
 -- Written out: it is done for each job.
 local function read_entry(job)
   local f = redis.call('HMGET', job_prefix .. job, 'entry', 'state', 'spec', 'attempt', 'created', 'deadline', 'losses',
-    'org', 'route', 'gate', 'pass', 'max_tokens', 'spent', 'lost', 'v', 'place', 'due', 'base')
+    'org', 'route', 'gate', 'pass', 'max_tokens', 'spent', 'lost', 'v', 'place', 'due', 'base', 'reserved', 'max_cost')
   return {entry = f[1], state = f[2], spec = f[3], attempt = f[4], created = f[5], deadline = f[6], losses = f[7],
     org = f[8], route = f[9], gate = f[10], pass = f[11], max_tokens = f[12], spent = f[13], lost = f[14], v = f[15],
-    place = f[16], due = f[17], base = f[18]}
+    place = f[16], due = f[17], base = f[18], reserved = f[19], max_cost = f[20]}
 end
 
 -- The time (ms) at which the job became claimable: of its submit, of its due time, or of its requeue.
@@ -23,7 +23,8 @@ end
 local function answer(token, job, f, attempt, name, passed_over, need)
   local capped = limit_of(f.org, 'running', running_max) > 0
   claims[#claims + 1] = {job, token, f.spec, attempt, f.created, f.deadline, f.losses or '0', name, f.route or '',
-    passed_over or '', need or 0, f.spent or '', f.lost or '0', ready_at(f), f.base and 1 or 0, capped and 1 or 0}
+    passed_over or '', need or 0, f.spent or '', f.lost or '0', ready_at(f), f.base and 1 or 0, capped and 1 or 0,
+    f.bound and string.format('%.0f', f.bound) or '', f.budgeted and 1 or 0}
   local letter = string.sub(token, 1, 1)
   suspects_held = suspects_held + (is_suspect(letter) and 1 or 0)
   isolated_held = isolated_held or letter == 'i'
@@ -34,6 +35,10 @@ local function start(token, job, f, attempt, name)
   if name ~= string.match(chain, '^%S*') or f.gate then extra = {'gate', name} end
   if f.pass and f.pass ~= '' then extra[#extra + 1], extra[#extra + 2] = 'pass', '' end
   if f.entry ~= token then extra[#extra + 1], extra[#extra + 2] = 'entry', token end
+  -- One that was settled under a budget which is gone says nothing about the next one.
+  if f.budgeted or (f.reserved or '') ~= '' then
+    extra[#extra + 1], extra[#extra + 2] = 'reserved', f.budgeted and f.reserved or ''
+  end
   redis.call('HSET', job_prefix .. job, 'state', 'processing', 'attempt', attempt, 'started', string.format('%d', now),
     'worker', consumer, unpack(extra))
   if quiet ~= '1' then announce(job, f.org, token .. '.1', 'processing') end
@@ -67,6 +72,7 @@ local function examine(token, job, whose, expected, repeated)
   local attempt = tonumber(f.attempt or 0)
   local running, predating = f.state == 'processing', predates(token)
   if running and repeated and not predating then
+    read_reservation(f)
     answer(token, job, f, attempt, f.gate or string.match(chain, '^%S*'))
     return nil
   end
@@ -89,11 +95,19 @@ local function examine(token, job, whose, expected, repeated)
   return f
 end
 
--- Starts a job if one of its gates has room; otherwise throttles it.
+-- Starts a job if its budget and one of its gates have room; otherwise throttles it, or returns 'held'.
 local function begin(token, job, f)
+  local lacking = check_budget(f)
+  if lacking == 'held' then return lacking end
+  if lacking then
+    end_unrun(job, f.org, f.lost, 'BudgetExceeded', TOO_DEAR)
+    return release(token)
+  end
+
   local name, passed_over, need = find_gate(f, string.sub(token, 1, 1))
   local attempt = tonumber(f.attempt or 0) + 1
   if name then
+    if reserve(f, name) then return 'held' end
     start(token, job, f, attempt, name)
     return answer(token, job, f, attempt, name, passed_over, need)
   end

@@ -1,7 +1,7 @@
 -- Sums up the lines of the ledger, at FOLD_AT of them: in `counts`, in a hash per organisation and day (`usage`), and in each
 -- organisation's ended jobs (`ended`).
 -- Numbers are integers below 2^53, exact in Lua: 9 million USD a day in nano-USD. %.0f never writes an exponent.
--- INCLUDE ending ended_lines organizations
+-- INCLUDE ending ended_lines organizations budgets
 
 local FOLD_AT = 256
 -- Projects and models that a day of an organisation has fields for. Those that come after are summed up, by model, as the
@@ -89,7 +89,7 @@ local function take_off(lines)
 end
 
 -- The lines leave the list first: so damage in one organisation's hash loses that sum once, and does not fail every later
--- call. Jobs that are missing in the sums are counted as `unbooked`.
+-- call. Jobs that are missing in the sums are counted as `unbooked`. Returns the lines.
 local function fold()
   local lines = redis.call('LRANGE', ledger, 0, FOLD_AT - 1)
   redis.call('LTRIM', ledger, #lines, -1)
@@ -103,4 +103,5 @@ local function fold()
     if not pcall(add_to_day, key, sums) then tally.unbooked = (tally.unbooked or 0) + jobs end
   end
   take_off(lines)
+  return lines
 end

@@ -10,6 +10,8 @@ local function leave_place(job, entry, organization)
   if is_counted(entry) then note_waiting(organization, -1, redis.call('HSTRLEN', job_prefix .. job, 'spec')) end
   if letter == 'b' then
     redis.call('ZREM', backlog_prefix .. organization, job)
+    -- It may be the job for which there is no room.
+    if has_budget(organization) then redis.call('ZADD', held_organizations, 'XX', 0, organization) end
   elseif letter == 't' or letter == 'p' then
     leave_queues(job, organization, string.sub(entry, 2))
   elseif entry == 'd' then
