@@ -111,7 +111,9 @@ def from_error(error: Exception) -> Problem:
 
 def _budget_exceeded(error: BudgetExceeded) -> Problem:
     if error.period == "job":
-        return Problem(BUDGET_EXCEEDED, "this job alone may cost more than the budget: set a lower maxTokens", limit="job")
+        return Problem(
+            BUDGET_EXCEEDED, "this job alone may cost more than the budget: set a lower maxTokens", limit="job"
+        )
     return Problem(
         BUDGET_EXCEEDED, f"what the {error.period} allows is spent", retry_after=math.ceil(error.retry_after_s),
         limit=error.period,

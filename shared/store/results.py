@@ -167,3 +167,14 @@ class Audited(msgspec.Struct, frozen=True):
     ran: bool
     requeued: int
     consumers_deleted: int
+
+
+class BudgetReached(msgspec.Struct, frozen=True):
+    """A budget of which `percent` (80 or 100) have been spent, for the first time in its `period` (month or day); amounts
+    in nano-USD."""
+
+    organization_id: str
+    period: str
+    percent: int
+    spent: int
+    allowed: int

@@ -25,7 +25,7 @@ class SubmitItem(NamedTuple):
     fingerprint: str
     idempotency_ttl: int
     own_deadline: int
-    max_cost: int | str
+    max_cost: int | str = ""
 
 
 class AppendItem(NamedTuple):

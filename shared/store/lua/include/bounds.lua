@@ -5,7 +5,7 @@ local EFFORTS = {'high', 'medium', 'low'}
 -- Instructions that a prompt is sent with, in tokens; and the most that an unknown gate writes.
 local BRIEFING, OUTPUT_MOST = 256, 128000
 local BOUND = '^(%S+) (%S+) (%d+) (%d+) (%d+) (%d+) (%d+)$'
-local gate_bounds, dearest
+local known_bounds, dearest
 
 local function parse_bound(row)
   local read, written, most, none, small, medium, large = string.match(row or '', BOUND)
@@ -16,15 +16,15 @@ end
 
 -- A gate that this caller does not know is taken for the dearest.
 local function find_bound(name)
-  if not gate_bounds then
-    gate_bounds, dearest = {}, {read = 0, written = 0, most = OUTPUT_MOST, thoughts = {none = 0, low = 0, medium = 0, high = 0}}
+  if not known_bounds then
+    known_bounds, dearest = {}, {read = 0, written = 0, most = OUTPUT_MOST, thoughts = {none = 0, low = 0, medium = 0, high = 0}}
     for known, row in string.gmatch(bounds, '(%S+) (%S+ %S+ %d+ %d+ %d+ %d+ %d+)') do
       local found = parse_bound(row)
-      gate_bounds[known] = found
+      known_bounds[known] = found
       dearest.read, dearest.written = math.max(dearest.read, found.read), math.max(dearest.written, found.written)
     end
   end
-  return gate_bounds[name] or dearest
+  return known_bounds[name] or dearest
 end
 
 local function effort_of(spec)
