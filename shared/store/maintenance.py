@@ -39,7 +39,7 @@ class Maintenance:
         self._keys = keys
         self._settings = settings
         self._routing = routing
-        self._gates = routing.chain
+        self._published: dict[str, str] = {}
         self._polls = 0
         self._cursor = ""
         self._stale_at: float | None = None
@@ -56,11 +56,13 @@ class Maintenance:
         self._calls.reprice(routing)
 
     async def publish_bounds(self) -> None:
-        """Tell gateways what the calls of this worker's gates cost at most (`bounds.lua`): submits that no budget allows
-        are refused by it."""
-        bounds = [part for pair in self._routing.bounds.items() for part in pair]
-        if bounds:
-            await self._reads.execute("HSET", self._keys.fixed("gate_bounds"), *bounds)
+        """Tell gateways what the calls of this worker's gates cost at most (`bounds.lua`), unless they were told: submits
+        that no budget allows are refused by it."""
+        bounds = self._routing.bounds
+        if bounds != self._published:
+            flat = [part for pair in bounds.items() for part in pair]
+            await self._reads.execute("HSET", self._keys.fixed("gate_bounds"), *flat)
+            self._published = bounds
 
     async def watch_budgets(self) -> list[BudgetReached]:
         """Find the budgets of which 80 or 100 % have been spent, each once in its period; the audit trail gets them."""
@@ -173,7 +175,7 @@ class Maintenance:
 
     async def pass_on(self) -> None:
         """Wake another worker: this one was woken and may take nothing."""
-        for key in self._keys.wake(self._gates):
+        for key in self._keys.wake(self._routing.chain):
             await self._reads.execute("ZADD", key, -1, WakeUp.POLL.value, 0, WakeUp.JOB.value)
             if key != self._keys.fixed("wake"):
                 await self._reads.execute("PEXPIRE", key, 3_600_000)
