@@ -55,8 +55,8 @@ class OrganizationLimited(PressworkError):
 
 
 class BudgetExceeded(PressworkError):
-    """A submit would be beyond its organisation's budget: `period` is `month` or `day`, and `retry_after_s` the time until
-    the next one; or it is `job`, when this job alone may cost more than a whole period allows."""
+    """A submit would be beyond its organisation's budget. `period`: `month` or `day`, with the time until the next one;
+    or `job`: it alone may cost more than a whole period allows."""
 
     def __init__(self, period: str, retry_after_s: float) -> None:
         super().__init__(period)

@@ -112,8 +112,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     it, `reserved` its tokens there; `route`: the job's own chain, () for the fleet's; `passed_over`: the gates before
     it in the chain that had none. `spent`: cost of earlier attempts, without `lost_bytes` of text that were lost with
     their workers. `logged`: the log has events of earlier leases; `capped`: its organisation has a cap on running jobs.
-    `bound`: nano-USD that the attempt may cost at its gate, None: anything; `budgeted`: that is reserved in the budget of
-    its organisation.
+    `bound`: nano-USD that the attempt may cost, None: anything; `budgeted`: its organisation has reserved that.
     """
 
     job_id: str

@@ -51,13 +51,13 @@ class Maintenance:
         return str((await self._reads.execute("GET", key)).decode())
 
     def reprice(self, routing: Routing) -> None:
-        """Use these prices from now on for budgets and for jobs that end without a worker; the rest of `routing` stays."""
+        """Use these prices from now on for budgets and for jobs that end without a worker; the rest stays."""
         self._routing = routing
         self._calls.reprice(routing)
 
     async def publish_bounds(self) -> None:
-        """Tell gateways what the calls of this worker's gates cost at most (`bounds.lua`), unless they were told: submits
-        that no budget allows are refused by it."""
+        """Tell gateways what calls of this worker's gates cost at most (`bounds.lua`), unless they were told: so they
+        can refuse what no budget allows."""
         bounds = self._routing.bounds
         if bounds != self._published:
             flat = [part for pair in bounds.items() for part in pair]

@@ -24,8 +24,8 @@ class OrganizationSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     `weight`: its part of the starts beside others (1 to 16). `slot_share`: % of the running jobs above which it starts
     none while others may. `submits_per_minute`, `queued_jobs`, `queued_bytes`, `delayed_jobs`, `running_jobs`,
-    `streams`: a minute or at once. `month_nano_usd`, `day_nano_usd`: budgets in nano-USD, UTC; None: none. `paused`: 1: none
-    of its jobs starts or is taken.
+    `streams`: a minute or at once. `month_nano_usd`, `day_nano_usd`: budgets in nano-USD, UTC; None: none. `paused`: 1:
+    none of its jobs starts or is taken.
     """
 
     weight: int | None = None
@@ -44,8 +44,8 @@ class OrganizationSettings(msgspec.Struct, frozen=True, kw_only=True):
 class OrganizationStats(msgspec.Struct, frozen=True, kw_only=True):
     """Exact counts of one organisation's jobs at one moment (I3); ends count for as long as its sums are kept.
 
-    Of its budget, in nano-USD: `spent_month`, `spent_day` in the present periods, `reserved` by jobs that run; 0 without
-    one.
+    Of its budget, in nano-USD: `spent_month`, `spent_day` in the present periods, `reserved` by jobs that run; 0
+    without one.
     """
 
     queued: int

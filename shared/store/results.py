@@ -32,7 +32,8 @@ class Claimed(msgspec.Struct, frozen=True):
 
 class Rerouted(msgspec.Struct, frozen=True):
     """Decision on a job whose call failed before its first token. `go`: run on at `gate`, which holds `reserved` tokens
-    for it, and which may cost `bound` (nano-USD, None: anything); `throttled`: the lease is over, a gate has room in `wait_ms`; `stay`: no other gate may answer."""
+    for it, and where the call may cost `bound` (nano-USD, None: anything); `throttled`: the lease is over, a gate or
+    the budget has room in `wait_ms`; `stay`: no other gate may answer."""
 
     state: Literal["go", "throttled", "stay"]
     gate: str
@@ -170,8 +171,8 @@ class Audited(msgspec.Struct, frozen=True):
 
 
 class BudgetReached(msgspec.Struct, frozen=True):
-    """A budget of which `percent` (80 or 100) have been spent, for the first time in its `period` (month or day); amounts
-    in nano-USD."""
+    """A budget of which `percent` (80 or 100) have been spent, for the first time in its `period` (month or day).
+    Amounts in nano-USD."""
 
     organization_id: str
     period: str

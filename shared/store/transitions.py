@@ -34,8 +34,8 @@ LIMIT_RETRY_MS: Final = 5000
 
 
 def _refused(refusal: str) -> BudgetExceeded | OrganizationLimited | OrganizationPaused:
-    """A refusal of submit.lua: `paused`, `budget <period, or job> <ms to the next one>`, or `<limit> <its value> <ms until there is room>`, the last only where a clock
-    ends the limit."""
+    """A refusal of submit.lua: `paused`, `budget <period, or job> <ms to the next period>`, or `<limit> <its value> <ms
+    until there is room>`, the last only where a clock ends the limit."""
     limit, *numbers = refusal.split()
     if limit == "budget":
         period, left_ms = numbers

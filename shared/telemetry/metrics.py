@@ -170,7 +170,7 @@ class ProviderCalls:
         )
         self.cut = Counter(
             "presswork_cut_calls_total",
-            "Calls that a provider reported to have cost more than the most that was reserved for them, and were cut to it.",
+            "Calls whose reported cost was above what was reserved for them, and was cut to it.",
             ("provider", "model"),
             registry=registry,
         )

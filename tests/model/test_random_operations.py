@@ -17,7 +17,7 @@ from shared.store.job_store import JobStore, open_store
 from shared.store.results import CallReport
 from shared.store.routing import GateLimits, Routing
 from shared.store.transitions import Finish, Requeue, Reroute
-from tests.support.budgets import CALL, Sums, end, priced, today_of, true_sums, used
+from tests.support.budgets import CALL, end, priced, today_of, true_sums, used
 from tests.support.checks import RawRedis
 from tests.support.store import (
     all_delayed,

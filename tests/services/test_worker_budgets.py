@@ -12,7 +12,7 @@ from services.worker.loops import budget_watch
 from services.worker.providers import Action, Completion, GenerationRequest, ProviderError
 from shared.job import JobError, Usage
 from shared.settings import StoreSettings
-from shared.store.job_store import JobStore, open_store
+from shared.store.job_store import open_store
 from tests.support.budgets import Sums, today_of, true_sums
 from tests.support.checks import RawRedis
 from tests.support.store import error_of, new_job, settle, submit
@@ -47,7 +47,7 @@ def settings(redis_url: str) -> StoreSettings:
 
 
 async def test_two_hundred_at_once_do_not_pass_a_budget_for_ten(settings: StoreSettings) -> None:
-    """Two workers run as many as fit; at no time may what is spent and reserved be more, and the results say the same."""
+    """Two workers run as many as fit; at no time is more spent and reserved, and the results have the same sum."""
     provider = _provider()
     async with (
         open_store(settings, client_name="t") as store,
@@ -132,7 +132,7 @@ async def test_workers_report_a_spent_budget(settings: StoreSettings, monkeypatc
     """With a log line, once; and they tell gateways what their gates cost."""
     monkeypatch.setattr(budget_watch, "PAUSE_S", 0.05)
     async with open_store(settings, client_name="t") as store, RawRedis(settings.redis_url) as raw:
-        await settle(store, "org", day_nano_usd=60_000)
+        await settle(store, "org", day_nano_usd=50_000)
         with capture_logs() as logs:
             async with running_worker(settings, {"p": _provider()}):
                 (job_id,) = await submit(store, max_tokens=TOKENS // 10)

@@ -1,26 +1,22 @@
-"""Budgets: what an attempt may cost is reserved at its claim and settled at its end, whatever end that is."""
+"""Budgets: jobs start for as long as there is room, and the others wait."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 
 from shared.errors import BudgetExceeded
-from shared.job import Claim, JobStatus, RetryReason
+from shared.job import JobStatus
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
-from shared.store.results import CallReport
-from shared.store.transitions import Requeue, Reroute
-from tests.support.budgets import CALL, Sums, end, priced, sums_of, today_of, used
+from tests.support.budgets import CALL, Sums, end, priced, requeue, sums_of, today_of
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B
 from tests.support.store import (
-    ERROR,
     KEYS,
     claim,
     error_of,
-    lose,
     make_overdue,
     make_stale,
     settle,
@@ -38,20 +34,6 @@ async def store(url: str) -> AsyncIterator[JobStore]:
     async with open_store(settings, client_name="t", routing=priced(A, B)) as opened:
         await settle(opened, "org", day_nano_usd=10 * CALL)
         yield opened
-
-
-@pytest.fixture
-async def gated(url: str) -> AsyncIterator[JobStore]:
-    """The same with gates that can be blocked."""
-    settings = StoreSettings(redis_url=url, lease_seconds=2.0)
-    async with open_store(settings, client_name="t", routing=priced(A, B, gated=True)) as opened:
-        await settle(opened, "org", day_nano_usd=10 * CALL)
-        yield opened
-
-
-async def _requeue(store: JobStore, held: Claim, cost: int | None, delay_ms: int = 0, *, drain: bool = False) -> None:
-    reason = RetryReason.DRAIN if drain else RetryReason.ERROR
-    await store.requeue(Requeue(held, reason, delay_ms=delay_ms, refund=drain, error=ERROR, spent=used(cost)))
 
 
 async def test_a_claim_reserves_the_bound_and_an_end_leaves_the_cost(store: JobStore, raw: RawRedis) -> None:
@@ -73,148 +55,6 @@ async def test_an_organisation_without_a_budget_keeps_no_sums(store: JobStore, r
     await end(store, held, 5)
     assert await raw("EXISTS", KEYS.prefix("budget") + "other") == 0
     assert await raw("HEXISTS", KEYS.job(held.job_id), "reserved") == 0
-
-
-async def _finish(store: JobStore, raw: RawRedis, held: Claim) -> int:
-    await end(store, held, 700, JobStatus.FAILED)
-    return 700
-
-
-async def _finish_unknown(store: JobStore, raw: RawRedis, held: Claim) -> int:
-    await end(store, held, None)
-    return CALL
-
-
-async def _retry(store: JobStore, raw: RawRedis, held: Claim) -> int:
-    await _requeue(store, held, 300)
-    (again,) = await claim(store)
-    assert await today_of(raw) == Sums(300, CALL)
-    await end(store, again, 450)
-    return 450
-
-
-async def _retry_later(store: JobStore, raw: RawRedis, held: Claim) -> int:
-    await _requeue(store, held, 300, 3_600_000)
-    return 300
-
-
-async def _drain(store: JobStore, raw: RawRedis, held: Claim) -> int:
-    await _requeue(store, held, 40, drain=True)
-    return 40
-
-
-async def _last_attempt(store: JobStore, raw: RawRedis, held: Claim) -> int:
-    await _requeue(store, held, 10)
-    (again,) = await claim(store)
-    await _requeue(store, again, 30)
-    (last,) = await claim(store)
-    await _requeue(store, last, 60)
-    assert await status_of(store, held.job_id) is JobStatus.FAILED
-    return 60
-
-
-async def _rerouted(store: JobStore, raw: RawRedis, held: Claim) -> int:
-    reroute = Reroute(held, A, CallReport.LIMITED, retry_after_ms=60_000, candidates=[], chain=[A], spent=used(20))
-    assert (await store.reroute(reroute)).state == "throttled"
-    return 20
-
-
-async def _lost(store: JobStore, raw: RawRedis, held: Claim) -> int:
-    """Eight bytes are two tokens."""
-    await store.append(held, 2, "8 bytes.")
-    await lose(store, raw, held)
-    return 2000
-
-
-async def _lost_and_run_again(store: JobStore, raw: RawRedis, held: Claim) -> int:
-    """The next worker adds the lost text to its own cost: it counts once."""
-    await _lost(store, raw, held)
-    (again,) = await claim(store)
-    await end(store, again, 2000 + 500)
-    return 2500
-
-
-async def _lost_cancelled(store: JobStore, raw: RawRedis, held: Claim) -> int:
-    await store.append(held, 2, "8 bytes.")
-    await store.cancel(held.job_id)
-    await lose(store, raw, held)
-    assert await status_of(store, held.job_id) is JobStatus.CANCELLED
-    return 2000
-
-
-async def _forced(store: JobStore, raw: RawRedis, held: Claim) -> int:
-    """While nothing is known, the bound counts."""
-    await store.cancel(held.job_id, force=True)
-    return CALL
-
-
-async def _forced_and_settled(store: JobStore, raw: RawRedis, held: Claim) -> int:
-    """The worker's late report corrects it, once."""
-    await store.cancel(held.job_id, force=True)
-    for _ in range(2):
-        with pytest.raises(Exception, match=held.job_id):
-            await end(store, held, 80)
-    return 80
-
-
-async def _forced_and_audited(store: JobStore, raw: RawRedis, held: Claim) -> int:
-    """A worker that never reports is estimated by its text."""
-    await store.append(held, 2, "8 bytes.")
-    await store.cancel(held.job_id, force=True)
-    await raw("HSET", KEYS.job(held.job_id), "ended", 1)
-    await store.maintenance.audit("w1")
-    return 2000
-
-
-async def _forced_deleted(store: JobStore, raw: RawRedis, held: Claim) -> int:
-    await store.cancel(held.job_id, force=True)
-    assert await store.delete(held.job_id)
-    return CALL
-
-
-async def _overdue(store: JobStore, raw: RawRedis, held: Claim) -> int:
-    """A deadline that passes after an attempt."""
-    await _requeue(store, held, 90)
-    await raw("HSET", KEYS.job(held.job_id), "deadline", 1)
-    assert await claim(store) == []
-    assert await error_of(store, held.job_id) == "DeadlineExceeded"
-    return 90
-
-
-async def _cancelled_waiting(store: JobStore, raw: RawRedis, held: Claim) -> int:
-    await _requeue(store, held, 90, 3_600_000)
-    assert (await store.cancel(held.job_id)).state == "cancelled"
-    return 90
-
-
-async def _entry_without_lease(store: JobStore, raw: RawRedis, held: Claim) -> int:
-    """The audit gives it a new entry: what it cost is not known to anybody."""
-    await raw("XACK", KEYS.fixed("line"), "workers", held.token[1:])
-    await store.maintenance.audit("w1")
-    assert await status_of(store, held.job_id) is JobStatus.QUEUED
-    return 0
-
-
-ENDS: dict[str, Callable[[JobStore, RawRedis, Claim], Awaitable[int]]] = {
-    end_.__name__.strip("_"): end_
-    for end_ in (
-        _finish, _finish_unknown, _retry, _retry_later, _drain, _last_attempt, _rerouted, _lost, _lost_and_run_again,
-        _lost_cancelled, _forced, _forced_and_settled, _forced_and_audited, _forced_deleted, _overdue,
-        _cancelled_waiting, _entry_without_lease,
-    )
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("how", ENDS)
-async def test_a_reservation_ends_with_its_lease(store: JobStore, raw: RawRedis, how: str) -> None:
-    """Whatever ended it, nothing stays reserved, and the sums have what is known of the cost."""
-    await submit(store)
-    (held,) = await claim(store)
-    spent = await ENDS[how](store, raw, held)
-    assert await today_of(raw) == Sums(spent, 0)
-    # The audit finds nothing to correct.
-    assert await store._calls.run("audit_budgets", entries_max=1000) == 0
-    assert await today_of(raw) == Sums(spent, 0)
 
 
 async def test_jobs_start_for_as_long_as_there_is_room(store: JobStore, raw: RawRedis) -> None:
@@ -359,7 +199,7 @@ async def test_a_submit_is_refused_once_the_budget_is_spent(store: JobStore) -> 
 
 
 async def test_a_job_that_no_period_allows_is_refused(store: JobStore) -> None:
-    """As soon as workers have told what their gates cost: the least of its chain counts. Until then its claim ends it."""
+    """By the least bound of its chain, once workers have told what their gates cost. Until then its claim ends it."""
     await settle(store, "org", day_nano_usd=CALL // 2)
     (job_id,) = await submit(store)
     assert await claim(store) == []
@@ -373,90 +213,13 @@ async def test_a_job_that_no_period_allows_is_refused(store: JobStore) -> None:
         await submit(store, max_tokens=50, route=(B,))
 
 
-async def test_a_dearer_fallback_raises_the_reservation(store: JobStore, raw: RawRedis) -> None:
-    """What the failed call cost stays in it; the end settles all."""
-    await submit(store)
-    (held,) = await claim(store)
-    found = await store.reroute(
-        Reroute(held, A, CallReport.FAILED, retry_after_ms=None, candidates=[B], spent=used(1000))
-    )
-    assert (found.state, found.gate, found.bound) == ("go", B, 3 * CALL)
-    assert await today_of(raw) == Sums(0, 1000 + 3 * CALL)
-    await end(store, held, 1000 + 2 * CALL)
-    assert await today_of(raw) == Sums(1000 + 2 * CALL, 0)
-
-
-async def test_a_job_waits_whose_fallback_finds_no_room(store: JobStore, raw: RawRedis) -> None:
-    """It is in its backlog, without an attempt less, and comes again when there is room."""
-    await submit(store, 9)
-    held = await claim(store, 50)
-    found = await store.reroute(
-        Reroute(held[0], A, CallReport.FAILED, retry_after_ms=None, candidates=[B], spent=used(7))
-    )
-    assert found.state == "throttled"
-    assert await today_of(raw) == Sums(7, 8 * CALL)
-    assert await claim(store) == []
-    await end(store, held[1], 0)
-    assert await claim(store) == []
-    await end(store, held[2], 0)
-    (again,) = await claim(store)
-    assert (again.job_id, again.attempt) == (held[0].job_id, 1)
-
-
-async def test_a_claim_at_a_dearer_gate_reserves_its_price(gated: JobStore, raw: RawRedis) -> None:
-    """Or waits for the budget, if it has too little left for that."""
-    await submit(gated, 1, route=(A,))
-    (held,) = await claim(gated)
-    await gated.reroute(Reroute(held, A, CallReport.LIMITED, retry_after_ms=60_000, candidates=[], chain=[A]))
-    await submit(gated, 4)
-    claims = await claim(gated, 50)
-    assert [(one.gate, one.bound) for one in claims] == [(B, 3 * CALL)] * 3
-    assert await today_of(raw) == Sums(0, 9 * CALL)
-
-
-async def test_a_gate_of_unknown_price_counts_as_the_dearest(url: str, raw: RawRedis) -> None:
-    """Unless it is marked as unpriced."""
-    known = priced(A, B)
-    for unpriced, bound in (((), 3 * CALL), (("x:y",), 0)):
-        paths = type(known)(
-            chain=("x:y", A, B), prices=known.prices, outputs={"x:y": known.outputs[A]}, unpriced=unpriced
-        )
-        async with open_store(StoreSettings(redis_url=url), client_name="t", routing=paths) as opened:
-            await settle(opened, "org", day_nano_usd=10 * CALL)
-            await submit(opened)
-            (held,) = await claim(opened)
-            assert (held.gate, held.bound, held.budgeted) == ("x:y", bound, True)
-            await end(opened, held, 1)
-
-
-async def test_input_and_thoughts_count(url: str) -> None:
-    """A token for each byte of the specification, the limit asked for, and the thoughts of the effort; never more than
-    the model writes."""
-    known = priced(A)
-    output = type(known.outputs[A])(most=1000, thoughts=(1, 20, 300, 900))
-    paths = type(known)(chain=(A,), prices={A: (1.0, 1000.0)}, outputs={A: output})
-    async with open_store(StoreSettings(redis_url=url), client_name="t", routing=paths) as opened:
-        await settle(opened, "org", day_nano_usd=10**12)
-        for asked, written in (
-            ({}, 1000), ({"max_tokens": 50}, 51), ({"max_tokens": 50, "effort": "medium"}, 350),
-            ({"max_tokens": 500, "effort": "high"}, 1000), ({"max_tokens": 50, "prompt": '"effort":"high"'}, 51),
-        ):  # fmt: skip
-            await submit(opened, prompt=asked.pop("prompt", "x" * 5000), **asked)
-            (held,) = await claim(opened)
-            assert held.bound is not None
-            size, exact = divmod(held.bound - written * 1000, 1)
-            assert exact == 0
-            assert len(held.spec.prompt) < size < len(held.spec.prompt) + 600
-            await end(opened, held, 1)
-
-
 async def test_a_budget_begins_with_what_was_spent_before(store: JobStore, raw: RawRedis) -> None:
     """From the sums of usage and from the ledger's tail; then jobs that ran when it was set are added at their end, and
     those that waited for a retry at their next claim."""
     await submit(store, 3, organization="a")
     ended, running, retried = await claim(store, 50)
     await end(store, ended, 111)
-    await _requeue(store, retried, 5)
+    await requeue(store, retried, 5)
     await settle(store, "a", month_nano_usd=10 * CALL)
     assert await today_of(raw, "a") == Sums(111, 0)
     (again,) = await claim(store)
@@ -493,33 +256,6 @@ async def test_a_lost_answer_to_a_claim_reserves_once(store: JobStore, raw: RawR
     (again,) = await claim(store, known=[])
     assert (again.token, again.bound, again.budgeted) == (held.token, CALL, True)
     assert await today_of(raw) == Sums(0, CALL)
-
-
-async def test_a_job_has_a_limit_of_its_own(store: JobStore) -> None:
-    """Attempts that do not fit into what is left of it are not made: the job fails and keeps its cost."""
-    (job_id,) = await submit(store, max_cost_usd=2 * CALL / 1e9, organization="free")
-    (held,) = await claim(store)
-    assert (held.bound, held.budgeted) == (CALL, False)
-    await _requeue(store, held, CALL)
-    (held,) = await claim(store)
-    await _requeue(store, held, CALL + 1)
-    assert await claim(store) == []
-    assert await error_of(store, job_id) == "BudgetExceeded"
-    ended = await store.status(job_id)
-    assert ended is not None
-    assert ended.outcome is not None
-    assert ended.outcome.cost_usd == pytest.approx((CALL + 1) / 1e9, abs=1e-12)
-
-
-async def test_a_limited_job_passes_cheap_gates_alone(store: JobStore) -> None:
-    """A gate that its limit does not allow is no fallback, neither at the claim nor for a call that failed."""
-    await submit(store, max_cost_usd=2 * CALL / 1e9)
-    (held,) = await claim(store)
-    assert held.route == (A,)
-    found = await store.reroute(Reroute(held, A, CallReport.FAILED, retry_after_ms=None, candidates=[B], spent=used(5)))
-    assert found.state == "stay"
-    await submit(store, max_cost_usd=2 * CALL / 1e9, route=(B, A))
-    assert [one.gate for one in await claim(store)] == [A]
 
 
 async def test_levels_are_noted_once_a_period(store: JobStore) -> None:

@@ -164,8 +164,8 @@ def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedSer
 
 @pytest.fixture
 async def scene(own_server: EmbeddedServer) -> AsyncIterator[Scene]:
-    """Jobs that run, wait, are due, wait for a gate that has room, lost their worker, or are named by no entry; all of an
-    organisation that has a budget."""
+    """Jobs that run, wait, are due, wait for a gate that has room, lost their worker, or are named by no entry; their
+    organisation has a budget."""
     await flush(own_server.url)
     settings = StoreSettings(redis_url=own_server.url, lease_seconds=2.0)
     async with (

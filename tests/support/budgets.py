@@ -6,16 +6,16 @@ import json
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from shared.job import Claim, JobStatus, Outcome, Spent, Usage
+from shared.job import Claim, JobStatus, Outcome, RetryReason, Spent, Usage
 from shared.store.job_store import JobStore
 from shared.store.routing import OutputBound, Routing
-from shared.store.transitions import Finish
+from shared.store.transitions import Finish, Requeue
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, routing
-from tests.support.store import KEYS
+from tests.support.store import ERROR, KEYS
 
 CALL: Final = 100_000
-"""Nano-USD of a reply's bound at gate A: its prices are per token of the reply alone. At gate B it is three times that."""
+"""Nano-USD of the bound of a call at gate A, where the reply alone has a price. At gate B it is three times that."""
 
 
 class Sums(NamedTuple):
@@ -53,7 +53,7 @@ async def today_of(raw: RawRedis, organization: str = "org") -> Sums:
 
 
 async def true_sums(raw: RawRedis, accepted: Sequence[str], organization: str) -> Sums:
-    """The sums as the records say: reservations of jobs that run, costs of results, and of other jobs what was counted."""
+    """The sums by the records: reservations of jobs that run, costs of results, and of other jobs what was counted."""
     reserved = spent = 0
     for job_id in accepted:
         fields = ("org", "state", "reserved", "outcome", "forced", "late")
@@ -84,3 +84,9 @@ async def end(
         cost_usd=None if cost is None else cost / 1e9,
     )  # fmt: skip
     await store.finish(Finish(held, status, outcome, number=number, offset=0, run_ms=1))
+
+
+async def requeue(store: JobStore, held: Claim, cost: int | None, delay_ms: int = 0, *, drain: bool = False) -> None:
+    """Release a job after an attempt, or at a drain; `cost`: of all its attempts in nano-USD."""
+    reason = RetryReason.DRAIN if drain else RetryReason.ERROR
+    await store.requeue(Requeue(held, reason, delay_ms=delay_ms, refund=drain, error=ERROR, spent=used(cost)))

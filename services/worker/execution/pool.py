@@ -19,8 +19,8 @@ SUSPECTS_PART: Final = 8
 
 
 class Pool:
-    """`slots` jobs run at once. `budgeted`: jobs of organisations with a budget so far. A slot is free when its job's text is done; outcomes not yet confirmed by Redis are
-    bounded by as many again.
+    """`slots` jobs run at once. A slot is free when its job's text is done; outcomes not yet confirmed by Redis are
+    bounded by as many again. `budgeted`: attempts so far of organisations with a budget.
 
     The task of an attempt is not trusted to end (I12): a watchdog cuts overdue steps; when a task does not let
     itself be cut, the attempt is taken from it and another task finalizes the job.

@@ -40,13 +40,14 @@ local function correct(organization)
   end
 
   local is_right = kind == 'hash'
-  for _, field in ipairs(kind == 'hash' and redis.call('HKEYS', key) or {}) do
-    if string.find(field, '^[dm]%d+$') then sums[field] = sums[field] or 0 end
+  local kept = redis.call('HGETALL', key)
+  for i = 1, #kept, 2 do
+    if string.find(kept[i], '^[dm]%d+$') then sums[kept[i]] = sums[kept[i]] or 0 end
   end
   for field, reserved in pairs(sums) do
-    local kept = amounts_of(organization, field)[2]
-    if kept ~= reserved then
-      change_amounts(organization, field, 0, reserved - kept)
+    local before = amounts_of(organization, field)[2]
+    if before ~= reserved then
+      change_amounts(organization, field, 0, reserved - before)
       is_right = false
     end
   end

@@ -40,7 +40,8 @@ SCRIPTS: Final = {
     ),
     Role.WORKER: (
         "failover", "claim", "renew", "append", "finish", "requeue", "reroute", "report", "recover", "promote",
-        "audit_entries", "audit_organizations", "audit_records", "audit_budgets", "watch_budgets", "oldest", "leave", "vet",
+        "audit_entries", "audit_organizations", "audit_records", "audit_budgets", "watch_budgets", "oldest", "leave",
+        "vet",
     ),
     Role.NOTIFIER: (),
 }  # fmt: skip

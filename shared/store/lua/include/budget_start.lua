@@ -5,8 +5,9 @@
 -- Nano-USD of jobs that ended on a day.
 local function spent_on(organization, day)
   local sum = 0
-  for _, packed in ipairs(redis.pcall('HVALS', usage_prefix .. organization .. ':' .. string.format('%d', day))) do
-    sum = sum + (tonumber(string.match(packed, '^%d+ %d+ %d+ %d+ (%d+) ')) or 0)
+  local flat = redis.pcall('HGETALL', usage_prefix .. organization .. ':' .. string.format('%d', day))
+  for i = 2, #flat, 2 do
+    sum = sum + (tonumber(string.match(flat[i], '^%d+ %d+ %d+ %d+ (%d+) ')) or 0)
   end
   return sum
 end

@@ -181,7 +181,9 @@ end
 local function forget_old_periods(organization)
   local key, old = budget_prefix .. organization, {}
   local first_day = day_now() - DAYS_KEPT
-  for _, field in ipairs(redis.call('HKEYS', key)) do
+  local flat = redis.call('HGETALL', key)
+  for i = 1, #flat, 2 do
+    local field = flat[i]
     local letter, number = string.match(field, '(%a)(%d+)$')
     if letter == 'd' and tonumber(number) < first_day or letter == 'm' and 'm' .. number < month_field(first_day) then
       old[#old + 1] = field
