@@ -38,8 +38,7 @@ def _refused(refusal: str) -> BudgetExceeded | OrganizationLimited | Organizatio
     until there is room>`, the last only where a clock ends the limit."""
     limit, *numbers = refusal.split()
     if limit == "budget":
-        period, left_ms = numbers
-        return BudgetExceeded(period, int(left_ms) / 1000)
+        return BudgetExceeded(numbers[0], int(numbers[1]) / 1000)
     if limit == "paused":
         return OrganizationPaused("an operator paused the organisation")
     quota, left_ms = (*map(int, numbers), LIMIT_RETRY_MS)[:2]

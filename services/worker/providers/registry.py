@@ -16,7 +16,7 @@ from services.worker.providers.requests.base_urls import is_web, read_address
 from services.worker.providers.settings import VENDORS, ProviderSettings, Server, variable_of
 from shared.chain import split
 from shared.errors import SettingsInvalid
-from shared.job import Usage
+from shared.job import Effort, Usage
 from shared.store.routing import OUTPUT_MOST, GateLimits, OutputBound, Routing
 
 _PRINTABLE: Final = re.compile(r"[!-~]+")
@@ -126,8 +126,13 @@ def _output_bound(gate: str, settings: ProviderSettings) -> OutputBound:
     if server is None:
         return OutputBound()
     model = anthropic_model(model_name) if server.dialect == "anthropic" else openai_model(model_name)
-    thoughts = [THINKING_TOKENS.get(model.effort(asked), 0) for asked in (None, *THINKING_TOKENS)]  # type: ignore[arg-type]
-    return OutputBound(most=model.max_output or OUTPUT_MOST, thoughts=tuple(thoughts))
+
+    def thoughts(asked: Effort | None) -> int:
+        effort = model.effort(asked)
+        return 0 if effort is None else THINKING_TOKENS[effort]
+
+    beside = thoughts(None), thoughts(Effort.LOW), thoughts(Effort.MEDIUM), thoughts(Effort.HIGH)
+    return OutputBound(most=model.max_output or OUTPUT_MOST, thoughts=beside)
 
 
 def _price(gate: str, providers: Mapping[str, Provider]) -> tuple[float, float] | None:

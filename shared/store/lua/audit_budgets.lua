@@ -4,7 +4,7 @@
 -- PREFIX job budget usage ended
 -- ARGV entries_max usage_ttl
 -- RETURNS budgets corrected, -1: there are too many entries
--- INCLUDE lease organizations budgets budget_holders budget_start ending
+-- INCLUDE lease organizations budgets budget_holders budget_start ending saving_budgets budget_periods
 
 local most, corrected = tonumber(entries_max), 0
 -- A write that cannot grow memory, outside of any pcall: a server that refuses writes refuses the whole call.

@@ -4,7 +4,7 @@
 -- PREFIX job log backlog budget
 -- ARGV queue start page consumer_idle_ms running_max
 -- RETURNS {requeued, consumers deleted, start of the next page or empty}
--- INCLUDE release lease clock organizations replacing
+-- INCLUDE release lease clock organizations replacing saving_budgets
 
 local FORGOTTEN_MAX = 500
 local stream, requeued_count, deleted = streams[queue], 0, 0

@@ -6,7 +6,7 @@
 -- ITEM job force owner
 -- owner: the organisation that the job must belong to, empty: any.
 -- RETURNS {code, state}: CANCELLED, REQUESTED, ENDED (before this call), MISSING, FOREIGN (for another release to end)
--- INCLUDE release batch lease clock organizations ending ledger spending requeueing leaving deltas
+-- INCLUDE release batch lease clock organizations ending ledger spending requeueing leaving deltas settling
 
 -- Cancel requests older than an hour that one call removes, at most.
 local FORGOTTEN_MAX = 64

@@ -4,7 +4,7 @@
 -- ARGV organization given gone entry trail_length running_max usage_ttl
 -- given: a JSON array of fields and values; gone: a JSON array of fields that go back to the fleet's defaults.
 -- RETURNS the whole record: fields and values
--- INCLUDE organizations backlog audit_trail budgets budget_start ending
+-- INCLUDE organizations backlog audit_trail budgets budget_start ending saving_budgets policies
 
 -- Fields that scripts obey, and their words in `policies` (policies.lua).
 local WORDS = {weight = 'weight', slot_share = 'slot_share', running_jobs = 'running', queued_jobs = 'queued',

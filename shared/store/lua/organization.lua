@@ -4,7 +4,7 @@
 -- ARGV organization
 -- RETURNS {queued, processing, completed, failed, cancelled, delayed, KiB of prompts that wait, nano-USD spent
 --   this month, today, reserved}; the last three are 0 without a budget
--- INCLUDE organizations ended_lines budgets
+-- INCLUDE organizations ended_lines budgets budget_periods
 
 local state = unpack_counts(tonumber(redis.call('HGET', organizations, organization) or 0) or 0)
 local folded = redis.pcall('GET', ended_prefix .. organization)

@@ -6,7 +6,7 @@
 -- ITEM consumer job token queue reason delay refund outcome spent usage
 -- spent: cost of the job's attempts so far, as JSON; usage: the same as a line for the ledger, for one that ends.
 -- RETURNS {code, state}: OK, ALREADY (this lease requeued it before), LOST
--- INCLUDE batch lease clock organizations ending ledger requeueing
+-- INCLUDE batch lease clock organizations ending ledger requeueing backlog settling
 
 local wake_for_job, wake_to_poll
 

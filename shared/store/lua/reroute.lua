@@ -8,7 +8,7 @@
 -- candidates: gates that may answer instead, in order; route: the whole chain.
 -- RETURNS {code, gate, number, bound}: GO (gate and reserved tokens; nano-USD that the attempt may cost, empty: anything), THROTTLED (ms until a gate has room), STAY (no other
 -- gate is there, or a cancel was requested: an ordinary retry, or the end), LOST
--- INCLUDE batch lease now organizations requeueing gate_states gates serving throttling gate_reports reserving
+-- INCLUDE batch lease now organizations requeueing gate_states gates serving throttling gate_reports reserving budgets backlog saving_budgets
 
 load_gates()
 

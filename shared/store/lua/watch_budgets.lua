@@ -3,7 +3,7 @@
 -- PREFIX budget
 -- ARGV trail_length
 -- RETURNS {organization, month or day, percent that was reached, nano-USD spent, nano-USD allowed}...
--- INCLUDE organizations budgets budget_holders audit_trail
+-- INCLUDE budgets budget_holders audit_trail policies budget_periods
 
 local LEVELS = {100, 80}
 local found = {}

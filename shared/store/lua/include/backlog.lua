@@ -1,7 +1,7 @@
 -- Makes jobs claimable, the only way to: a job gets an entry in the line if its organisation has room there (as many entries
 -- as its weight), else it goes to the organisation's backlog, a sorted set by place. `backlogs` has the organisations by the
 -- time (ms) at which to check their deadlines.
--- INCLUDE lease organizations policies quotas places rank_slots
+-- INCLUDE lease organizations policies quotas places rank_slots budgets
 
 local function add_entry(letter, job, organization)
   return letter .. redis.call('XADD', streams[letter], '*', 'j', job, 'o', organization)

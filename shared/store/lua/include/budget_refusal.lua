@@ -1,6 +1,6 @@
 -- Refuses a new job whose organisation has spent its budget, or that no whole period allows. `gate_bounds` has what workers know of
 -- their gates; a job with a gate that none told of is taken.
--- INCLUDE budgets bounds
+-- INCLUDE budgets bounds clock policies budget_periods
 
 -- The least that an attempt costs at most, at any of the job's gates; 0: that is not known.
 local function least_bound(names, spec, max_tokens)

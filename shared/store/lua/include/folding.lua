@@ -1,7 +1,7 @@
 -- Sums up the lines of the ledger, at FOLD_AT of them: in `counts`, in a hash per organisation and day (`usage`), and in each
 -- organisation's ended jobs (`ended`).
 -- Numbers are integers below 2^53, exact in Lua: 9 million USD a day in nano-USD. %.0f never writes an exponent.
--- INCLUDE ending ended_lines organizations budgets
+-- INCLUDE ending ended_lines organizations
 
 local FOLD_AT = 256
 -- Projects and models that a day of an organisation has fields for. Those that come after are summed up, by model, as the

@@ -1,7 +1,7 @@
 -- Counts jobs that ended, and their usage: a line for each in one list (`ledger`), all lines of a call in one command.
 -- At FOLD_AT lines they are summed up: in `counts`, and in a hash per organisation and day (`usage`). So a job costs
 -- about one command, and a day of an organisation a few fields.
--- INCLUDE ending ended_lines organizations folding budgets
+-- INCLUDE ending ended_lines organizations folding settling saving_budgets
 
 local booked, booked_as, booked_for, booked_used = {}, {}, {}, 0
 

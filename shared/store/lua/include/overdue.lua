@@ -1,6 +1,6 @@
 -- Ends waiting jobs whose deadline has passed. `deadlines` has, by deadline, those whose caller set one; the others are in
 -- the order of their deadlines in the streams of new jobs.
--- INCLUDE now ending ledger spending budgets
+-- INCLUDE now ending ledger spending settling
 
 -- Ends a job that no worker holds; the caller removes it from the place where it waited. lost: bytes of text that were lost
 -- with workers.

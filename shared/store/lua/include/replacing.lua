@@ -1,6 +1,6 @@
 -- Gives a live job whose lease vanished a new entry, and with it a new token. The lost lease is not part of its past: its
 -- readers get a gap.
--- INCLUDE backlog places budgets
+-- INCLUDE backlog places settling
 
 -- f: fields of the job's record.
 local function replace_entry(job, f)

@@ -1,5 +1,5 @@
 -- Reserves the bound of an attempt before it starts, for a job whose organisation has a budget or that has a limit of its own.
--- INCLUDE budgets bounds gate_states
+-- INCLUDE budgets bounds settling
 
 local TOO_DEAR = 'another attempt may cost more than the budget allows'
 

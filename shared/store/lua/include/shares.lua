@@ -1,5 +1,5 @@
 -- Limits how many of the delivered jobs of an organisation may start: caps, and shares of the slots.
--- INCLUDE organizations policies quotas
+-- INCLUDE organizations policies quotas budgets
 
 -- Entries of the line that this call took, all entries delivered to it, and slots that it must fill. Read when first needed:
 -- entries that wait in the line, and jobs that will run once the slots are filled.
