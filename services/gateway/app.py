@@ -60,7 +60,7 @@ async def open_app(
             store, hub, authenticator, stream_metrics, settings, open_streams=calls.streams, quotas=calls.stream_quotas
         )
 
-        typed, admin = calls.typed(redis.meter), admin_router(store, authenticator)
+        typed, admin = calls.typed(redis.meter), admin_router(store, settings, authenticator)
         shown = registry if settings.metrics_port is None else None
         ops = ops_routes(ready=_ready(store, stop), live=_live, registry=shown, before_scrape=gauges.refresh)
         api = document.generate(

@@ -26,7 +26,10 @@ from shared.errors import (
     StoreFull,
     StoreUnavailable,
     StoreUnfit,
+    TaskNotFound,
+    TooManyBlocked,
     TooManyKeys,
+    UserBlocked,
 )
 from shared.http.organization_limits import LIMITS, Limit, limit_reached
 from shared.http.problems import (
@@ -47,9 +50,11 @@ from shared.http.problems import (
     STORE_UNAVAILABLE,
     STORE_UNFIT,
     TOO_LARGE,
+    TOO_MANY_BLOCKED,
     TOO_MANY_KEYS,
     UNAUTHORIZED,
     UNSUPPORTED_MEDIA_TYPE,
+    USER_BLOCKED,
     FieldError,
     Kind,
     Problem,
@@ -79,10 +84,13 @@ def unavailable(job_id: str | None = None) -> Problem:
 _OF_STORE: Final[dict[type[Exception], Callable[[], Problem]]] = {
     JobNotFound: lambda: Problem(NOT_FOUND, "no such job"),
     KeyNotFound: lambda: Problem(NOT_FOUND, "no such key"),
+    TaskNotFound: lambda: Problem(NOT_FOUND, "no such task"),
     TooManyKeys: lambda: Problem(TOO_MANY_KEYS),
     IdempotencyConflict: lambda: Problem(IDEMPOTENCY_CONFLICT),
     StoreFull: lambda: Problem(STORE_FULL, retry_after=10),
     OrganizationPaused: lambda: Problem(PAUSED, "an operator paused it; its jobs wait"),
+    UserBlocked: lambda: Problem(USER_BLOCKED, errors=[FieldError("userId", "blocked by an operator")]),
+    TooManyBlocked: lambda: Problem(TOO_MANY_BLOCKED),
     Overloaded: lambda: Problem(OVERLOADED, retry_after=1),
     StoreUnavailable: unavailable,
     IdentityUnavailable: lambda: Problem(IDENTITY_UNAVAILABLE, retry_after=5),
@@ -152,7 +160,7 @@ _REASONS: Final = {
     401: "A valid bearer token is needed",
     402: "The organization has spent its budget (`limit`: month or day), or this job may cost more than all of it",
     403: "The key lacks a scope, which `detail` names, or belongs to another organization, or an operator has paused "
-    "this one",
+    "this one or blocked the user",
     404: "There is none, or it belongs to another organization",
     408: "The body did not arrive in time",
     409: "It conflicts with the present state; `type` says how",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter, deque
 
 import pytest
@@ -65,6 +66,20 @@ async def test_ten_equal_organisations_get_equal_shares(store: JobStore, slots: 
     assert len(starts) == 10
     assert max(starts.values()) <= 42
     assert min(starts.values()) >= 38
+
+
+@pytest.mark.parametrize("slots", [16, 24])
+async def test_slots_that_get_free_together_are_shared_too(store: JobStore, slots: int) -> None:
+    """The rest that ten organisations cannot share equally goes to others in each round."""
+    for number in range(10):
+        await submit(store, 60, organization=f"org-{number}")
+    starts: Counter[str] = Counter()
+    for _ in range(10):
+        started = await claim(store, slots, poll=False)
+        starts.update(held.spec.organization_id for held in started)
+        await asyncio.gather(*(complete(store, held) for held in started))
+    assert starts.total() == 10 * slots
+    assert set(starts.values()) == {slots}
 
 
 @pytest.mark.parametrize("slots", [1, 2, 16])

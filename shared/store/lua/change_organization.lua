@@ -4,22 +4,7 @@
 -- ARGV organization given gone entry trail_length running_max usage_ttl
 -- given: a JSON array of fields and values; gone: a JSON array of fields that go back to the fleet's defaults.
 -- RETURNS the whole record: fields and values
--- INCLUDE organizations backlog audit_trail budgets budget_start ending saving_budgets policies
-
--- Fields that scripts obey, and their words in `policies` (policies.lua).
-local WORDS = {weight = 'weight', slot_share = 'slot_share', running_jobs = 'running', queued_jobs = 'queued',
-  delayed_jobs = 'delayed', submits_per_minute = 'submits', paused = 'paused',
-  month_nano_usd = 'month', day_nano_usd = 'day'}
-
-local function words_of(record)
-  local words = {}
-  for i = 1, #record, 2 do
-    local name, value = record[i], record[i + 1]
-    if WORDS[name] then words[#words + 1] = WORDS[name] .. '=' .. value end
-    if name == 'queued_bytes' then words[#words + 1] = 'kib=' .. math.ceil(tonumber(value) / 1024) end
-  end
-  return table.concat(words, ' ')
-end
+-- INCLUDE organizations backlog audit_trail policy_record budgets budget_start ending saving_budgets
 
 local function write_record()
   local record, fields, names = settings_prefix .. organization, cjson.decode(given), cjson.decode(gone)
@@ -30,25 +15,12 @@ local function write_record()
   return redis.call('HGETALL', record)
 end
 
-local function names_budget(words) return string.find(' ' .. words, ' month=') or string.find(' ' .. words, ' day=') end
-
-local function write_policy(text)
-  if text == '' then
-    redis.call('HDEL', policies, organization)
-  else
-    redis.call('HSET', policies, organization, text)
-  end
-  note(organization, 'policy', (text == '' and 0 or 1) - save(organization).policy)
-  forget_policy(organization)
-end
-
 -- A write that cannot grow memory first, so that an organisation can be paused on a full server.
 redis.call('PERSIST', wake)
 local record = write_record()
-local words = words_of(record)
 -- While it had no budget, nobody kept account of it.
-if names_budget(words) and not has_budget(organization) then pcall(begin_budget, organization) end
-write_policy(words)
+if names_budget(record) and not has_budget(organization) then pcall(begin_budget, organization) end
+write_policy(organization, record)
 if has_budget(organization) then drop_hold(organization) end
 redis.call('ZREM', held_organizations, organization)
 if refill(organization) then redis.call('ZADD', wake, 0, 'job') end

@@ -14,7 +14,7 @@
 -- ready: time (ms) at which the job became claimable. logged: 1 when the log has events of earlier leases. capped: 1 when
 --   the organisation has a cap on running jobs. bound: nano-USD that the attempt may cost, empty: anything. budgeted: 1 when
 --   that is reserved in the budget of its organisation.
--- INCLUDE now ledger gate_states serving organizations releasing adopting filling answering redelivering saving_budgets
+-- INCLUDE now ledger gate_states serving organizations releasing adopting filling answering redelivering rows saving_budgets
 
 -- More would make the script too long.
 local wanted = math.min(tonumber(limit), 1000)

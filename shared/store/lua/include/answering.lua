@@ -1,6 +1,6 @@
 -- Repeats claims whose reply was lost: entries delivered to this consumer within two leases whose tokens it does not know.
 -- Older ones are left to recover.
--- INCLUDE adopting meeting lease
+-- INCLUDE meeting lease rows
 
 local PENDING_PAGE = 500
 

@@ -1,5 +1,5 @@
 -- Starts jobs that were delivered and may run.
--- INCLUDE adopting now lease choosing reserving throttling gate_states places overdue serving
+-- INCLUDE adopting now lease choosing reserving throttling gate_states places overdue serving rows
 
 -- Starts a job if its budget and one of its gates have room; otherwise throttles it, or returns 'held'.
 local function begin(token, job, f)

@@ -1,5 +1,5 @@
 -- Delivers entries of the line to this consumer.
--- INCLUDE adopting lease meeting joining shares
+-- INCLUDE lease meeting joining rows shares
 
 local letters = {[requeued] = 'a', [suspect] = 's', [isolated] = 'i', [high] = 'h', [normal] = 'n', [low] = 'l', [line] = 'q'}
 -- Entries beyond those wanted that one call reads, at most: throttled or deferred jobs must not make the script long.

@@ -1,6 +1,9 @@
 -- Fills slots that are still free when the line is empty: from the backlogs of the organisations whose entries were
 -- delivered, in proportion to those entries.
--- INCLUDE adopting organizations backlog rank_slots meeting delivering shares
+-- INCLUDE organizations backlog rank_slots meeting delivering rows shares
+
+-- By organisation: jobs that it got out of its backlog in this call, for each of its entries.
+local filled = {}
 
 -- Moves jobs of the backlogs to the line for free slots, one of each organisation in turn. Returns how many.
 local function pop_for(sources, left, total, unshared)
@@ -12,6 +15,7 @@ local function pop_for(sources, left, total, unshared)
     -- An organisation at its share of the slots is asked again when the others have no more jobs.
     if #popped[i] < room or room <= 0 and (#sources == 1 or unshared) then empty[organization] = true end
     wanted, longest = wanted - #popped[i], math.max(longest, #popped[i])
+    filled[organization] = (filled[organization] or 0) + #popped[i] / entries_met[organization]
   end
   local count = 0
   for row = 1, longest do
@@ -63,10 +67,22 @@ local function take_deferred(target)
   end
 end
 
+-- Those that got least come first: what the free slots are not divisible by goes to others in the next call.
+local function order_of_return()
+  local order, position = {}, {}
+  for i, organization in ipairs(met) do order[i], position[organization] = organization, i end
+  table.sort(order, function(one, other)
+    local least, more = filled[one] or 0, filled[other] or 0
+    if least ~= more then return least < more end
+    return position[one] < position[other]
+  end)
+  return order
+end
+
 -- Returns whether entries were added to the line.
 local function refill_all()
   local came = false
-  for _, organization in ipairs(met) do
+  for _, organization in ipairs(order_of_return()) do
     note(organization, 'placed', -vacant[organization])
     vacant[organization] = 0
     came = refill(organization) or came

@@ -1,5 +1,5 @@
 -- Moves jobs of an older release, which had a stream for each priority, to the backlogs.
--- INCLUDE adopting release lease organizations places backlog replacing
+-- INCLUDE release lease organizations places backlog replacing rows
 
 local function join(token, job)
   local f = read_entry(job)

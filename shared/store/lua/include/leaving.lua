@@ -16,6 +16,7 @@ local function leave_place(job, entry, organization)
     leave_queues(job, organization, string.sub(entry, 2))
   elseif entry == 'd' then
     redis.call('ZREM', delayed_prefix .. organization, job)
+    if redis.call('EXISTS', delayed_prefix .. organization) == 0 then redis.call('ZREM', due, organization) end
   elseif letter == 'd' then
     redis.call('ZREM', due_sets[string.sub(entry, 2)], job)
   else

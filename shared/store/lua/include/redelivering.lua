@@ -1,5 +1,5 @@
 -- Delivers jobs that lost their worker more than once: few suspects to one worker, isolated jobs (three losses) alone.
--- INCLUDE adopting meeting delivering
+-- INCLUDE meeting delivering rows
 
 local slot
 local function slot_now()
