@@ -54,6 +54,16 @@ class OrganizationLimited(PressworkError):
         self.retry_after_s = retry_after_s
 
 
+class BudgetExceeded(PressworkError):
+    """A submit would be beyond its organisation's budget. `period`: `month` or `day`, with the time until the next one;
+    or `job`: it alone may cost more than a whole period allows."""
+
+    def __init__(self, period: str, retry_after_s: float) -> None:
+        super().__init__(period)
+        self.period = period
+        self.retry_after_s = retry_after_s
+
+
 class UserBlocked(PressworkError):
     """An operator blocked this user of the organisation: nothing was accepted."""
 

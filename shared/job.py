@@ -80,6 +80,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
 
     `timeout_seconds` bounds one attempt, `max_attempts` the attempts that count. `providers`: the job's own chain of
     `provider:model` names in order of preference, instead of the fleet's. `effort`: None: as little as the model can.
+    `max_cost_usd` bounds all attempts together.
     """
 
     project_id: str
@@ -96,6 +97,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     effort: Effort | None = None
     timeout_seconds: float = 300.0
     max_attempts: int = 3
+    max_cost_usd: float | None = None
     metadata: dict[str, object] | None = None
     retry_of: str | None = None
     traceparent: str | None = None
@@ -110,6 +112,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     it, `reserved` its tokens there; `route`: the job's own chain, () for the fleet's; `passed_over`: the gates before
     it in the chain that had none. `spent`: cost of earlier attempts, without `lost_bytes` of text that were lost with
     their workers. `logged`: the log has events of earlier leases; `capped`: its organisation has a cap on running jobs.
+    `bound`: nano-USD that the attempt may cost, None: anything; `budgeted`: its organisation has reserved that.
     """
 
     job_id: str
@@ -130,6 +133,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     lost_bytes: int = 0
     logged: bool = False
     capped: bool = False
+    bound: int | None = None
+    budgeted: bool = False
 
     @property
     def suspect(self) -> bool:

@@ -26,6 +26,7 @@ from services.worker.execution.pool import Pool
 from services.worker.execution.provider_call import SilenceLimits
 from services.worker.liveness import Liveness
 from services.worker.loops.audit import Audit
+from services.worker.loops.budget_watch import BudgetWatch
 from services.worker.loops.cancel_requests import CancelRequests
 from services.worker.loops.consumer import Consumer
 from services.worker.loops.lease_renewal import LeaseRenewal
@@ -97,6 +98,7 @@ class Worker:
         self._renewal = LeaseRenewal(store, self.name, pool, watch, self._recovery)
         self._promotion = Promotion(store, pool, timers)
         self._audit = Audit(store, self.name)
+        self._budgets = BudgetWatch(store, pool, metrics)
         self._tasks = Tasks(store, self.name)
         self._consumer = Consumer(
             store, self.name, pool=pool, gates=gates, timers=timers, watch=watch, recovery=self._recovery,
@@ -141,6 +143,7 @@ class Worker:
             "recovery": self._recovery.run,
             "promotion": self._promotion.run,
             "audit": self._audit.run,
+            "budget_watch": self._budgets.run,
             "tasks": self._tasks.run,
             "cancel_requests": self._cancel_requests.run,
         }

@@ -13,6 +13,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import ExceptionHandlersMap
 
 from shared.errors import (
+    BudgetExceeded,
     IdempotencyConflict,
     IdentityUnavailable,
     JobNotFound,
@@ -32,6 +33,7 @@ from shared.errors import (
 )
 from shared.http.organization_limits import LIMITS, Limit, limit_reached
 from shared.http.problems import (
+    BUDGET_EXCEEDED,
     FORBIDDEN,
     IDEMPOTENCY_CONFLICT,
     IDENTITY_UNAVAILABLE,
@@ -104,13 +106,27 @@ def from_error(error: Exception) -> Problem:
         return _from_litestar(error)
     if isinstance(error, QuotaExceeded):
         return Problem(STORE_QUOTA, retry_after=math.ceil(error.retry_after_s))
-    if isinstance(error, OrganizationLimited):
-        limit = LIMITS.get(error.limit) or Limit(error.limit)
-        return limit_reached(limit, error.quota, retry_after_s=math.ceil(error.retry_after_s))
+    if isinstance(error, OrganizationLimited | BudgetExceeded):
+        return _beyond(error)
     if isinstance(error, JobUnreadable):
         return Problem(JOB_UNREADABLE, job_id=error.job_id, job_status=error.state)
     make = _OF_STORE.get(type(error))
     return make() if make is not None else Problem(INTERNAL)
+
+
+def _beyond(error: OrganizationLimited | BudgetExceeded) -> Problem:
+    """What an organisation may not have more of."""
+    if isinstance(error, OrganizationLimited):
+        limit = LIMITS.get(error.limit) or Limit(error.limit)
+        return limit_reached(limit, error.quota, retry_after_s=math.ceil(error.retry_after_s))
+    if error.period == "job":
+        return Problem(
+            BUDGET_EXCEEDED, "this job alone may cost more than the budget: set a lower maxTokens", limit="job"
+        )
+    return Problem(
+        BUDGET_EXCEEDED, f"what the {error.period} allows is spent", retry_after=math.ceil(error.retry_after_s),
+        limit=error.period,
+    )  # fmt: skip
 
 
 def _from_litestar(error: HTTPException) -> Problem:
@@ -142,6 +158,7 @@ EXCEPTION_HANDLERS: Final[ExceptionHandlersMap] = {Exception: to_response, HTTPE
 _REASONS: Final = {
     400: "The request is not valid; `errors` names each bad field",
     401: "A valid bearer token is needed",
+    402: "The organization has spent its budget (`limit`: month or day), or this job may cost more than all of it",
     403: "The key lacks a scope, which `detail` names, or belongs to another organization, or an operator has paused "
     "this one or blocked the user",
     404: "There is none, or it belongs to another organization",

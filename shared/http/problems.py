@@ -34,6 +34,7 @@ class Kind(msgspec.Struct, frozen=True):
 
 INVALID: Final = Kind("invalid-request", 400, "The request is not valid")
 UNAUTHORIZED: Final = Kind("unauthorized", 401, "A valid bearer token is needed")
+BUDGET_EXCEEDED: Final = Kind("budget-exceeded", 402, "This organization has spent its budget")
 FORBIDDEN: Final = Kind("forbidden", 403, "This token may not act for that organization")
 PAUSED: Final = Kind("organization-paused", 403, "This organization is paused")
 USER_BLOCKED: Final = Kind("user-blocked", 403, "This user of the organization is blocked")

@@ -77,7 +77,7 @@ class JobStore:
         self.organizations = Organizations(self._calls, self._reads, self.keys)
         self.queries = Queries(self._calls, self._reads, self.keys)
         self.erasure = Erasure(self._calls, self._reads, self.keys)
-        self.maintenance = Maintenance(self._calls, self._reads, self.keys, settings, routing.chain if routing else ())
+        self.maintenance = Maintenance(self._calls, self._reads, self.keys, settings, routing or Routing())
 
     async def aclose(self) -> None:
         """Send the calls that are still awaited, then close every connection."""

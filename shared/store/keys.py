@@ -13,7 +13,7 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 | organizations | hash   | none; gone at zero         | packed counts of each organisation (`organizations.lua`)       |
 | policies      | hash   | none                       | settings of an organisation by operators: weight, limits      |
 | rank_slots    | hash   | none                       | slot of the priority pattern of organisations that need it    |
-| held_organizations | zset | none                    | organisations that may start no job: paused, or at a cap      |
+| held_organizations | zset | none                    | organisations that may start no job, by when to look (ms)     |
 | ended:<org>   | string | USAGE_TTL_DAYS             | its ended jobs by outcome, less those in `ledger`             |
 | suspect       | stream | none                       | jobs that lost a worker twice, few per worker at a time       |
 | isolated      | stream | none                       | jobs that lost a worker three times: run alone in a worker    |
@@ -53,6 +53,8 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 | key:<key id>  | hash   | none; 30 d after its end   | an API key: hash, organisation, scopes (`api_keys.py`)         |
 | org_keys:<org> | zset  | none                       | ids of an organisation's keys, by creation (ms); `*`: all's |
 | settings:<org> | hash  | none                       | what operators settled for it (`organizations.py`)          |
+| budget:<org>  | hash   | 62 d after its last period | nano-USD spent and reserved, by day and month (`budgets.lua`) |
+| gate_bounds   | hash   | none                       | prices and output limits of gates, as workers know them       |
 | blocked_users:<org> | set | none                    | its users whose submits are refused                         |
 | tenants       | set    | none                       | organisations that have keys or settings                      |
 | ticket_secrets | string | none                      | secrets of event tickets, the newest first                     |
@@ -126,13 +128,14 @@ FIXED: Final = (
     "tenants",
     "audit_trail",
     "ticket_secrets",
+    "gate_bounds",
     "tasks",
     "usage_organizations",
 )
 PREFIXES: Final = (
     "job", "log", "idem", "index", "usage", "org", "job_channel", "organization_channel", "control", "chain_set",
     "throttled", "throttled_by", "wake", "backlog", "delayed", "ended", "key", "org_keys", "key_channel", "settings",
-    "submits", "deleted", "failures", "cancellations", "failure_totals", "task", "blocked_users",
+    "submits", "deleted", "failures", "cancellations", "failure_totals", "task", "blocked_users", "budget",
 )  # fmt: skip
 
 

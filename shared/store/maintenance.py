@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from shared.settings import StoreSettings
+from shared.store.audit_trail import TRAIL_LENGTH
 from shared.store.engine.calls import Reads, ScriptCalls
 from shared.store.engine.items import HeldItem, JobItem
-from shared.store.keys import OPERATORS, QUEUES, Keys
-from shared.store.results import Audited, Promoted, Recovered, TimedWork, WakeUp
+from shared.store.keys import OPERATORS, QUEUES, Keys, decode_id
+from shared.store.results import Audited, BudgetReached, Promoted, Recovered, TimedWork, WakeUp
 from shared.store.routing import Routing
 
 AUDIT_SLACK_S: Final = 100.0
@@ -31,15 +32,14 @@ BATCH: Final = 64
 class Maintenance:
     """Maintenance calls of one store; every method may raise StoreUnavailable."""
 
-    def __init__(
-        self, calls: ScriptCalls, reads: Reads, keys: Keys, settings: StoreSettings, gates: Sequence[str]
-    ) -> None:
-        """`gates`: those of this worker."""
+    def __init__(self, calls: ScriptCalls, reads: Reads, keys: Keys, settings: StoreSettings, routing: Routing) -> None:
+        """`routing`: that of this worker."""
         self._calls = calls
         self._reads = reads
         self._keys = keys
         self._settings = settings
-        self._gates = gates
+        self._routing = routing
+        self._published: dict[str, str] = {}
         self._polls = 0
         self._cursor = ""
         self._stale_at: float | None = None
@@ -51,8 +51,26 @@ class Maintenance:
         return str((await self._reads.execute("GET", key)).decode())
 
     def reprice(self, routing: Routing) -> None:
-        """Use these prices from now on for jobs that end without a worker; the rest of `routing` stays."""
+        """Use these prices from now on for budgets and for jobs that end without a worker; the rest stays."""
+        self._routing = routing
         self._calls.reprice(routing)
+
+    async def publish_bounds(self) -> None:
+        """Tell gateways what calls of this worker's gates cost at most (`bounds.lua`), unless they were told: so they
+        can refuse what no budget allows."""
+        bounds = self._routing.bounds
+        if bounds != self._published:
+            flat = [part for pair in bounds.items() for part in pair]
+            await self._reads.execute("HSET", self._keys.fixed("gate_bounds"), *flat)
+            self._published = bounds
+
+    async def watch_budgets(self) -> list[BudgetReached]:
+        """Find the budgets of which 80 or 100 % have been spent, each once in its period; the audit trail gets them."""
+        rows = await self._calls.run("watch_budgets", trail_length=TRAIL_LENGTH)
+        return [
+            BudgetReached(decode_id(organization.decode()), period.decode(), percent, int(spent), int(allowed))
+            for organization, period, percent, spent, allowed in rows
+        ]
 
     async def recover(self, consumer: str, held: Sequence[str]) -> Recovered:
         """Requeue jobs that were not renewed for a lease, except those of this worker; one worker does it for all.
@@ -133,6 +151,7 @@ class Maintenance:
                 requeued += sum(reply for reply in replies if isinstance(reply, int))
             if cursor == b"0":
                 await self._calls.run("audit_organizations", entries_max=AUDIT_COUNTED)
+                await self._calls.run("audit_budgets", entries_max=AUDIT_COUNTED)
                 return Audited(ran=True, requeued=requeued, consumers_deleted=deleted)
             await asyncio.sleep(9 * (time.monotonic() - began))
 
@@ -175,7 +194,7 @@ class Maintenance:
 
     async def pass_on(self) -> None:
         """Wake another worker: this one was woken and may take nothing."""
-        for key in self._keys.wake(self._gates):
+        for key in self._keys.wake(self._routing.chain):
             await self._reads.execute("ZADD", key, -1, WakeUp.POLL.value, 0, WakeUp.JOB.value)
             if key != self._keys.fixed("wake"):
                 await self._reads.execute("PEXPIRE", key, 3_600_000)

@@ -28,7 +28,8 @@ class OrganizationSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     `weight`: its part of the starts beside others (1 to 16). `slot_share`: % of the running jobs above which it starts
     none while others may. `submits_per_minute`, `queued_jobs`, `queued_bytes`, `delayed_jobs`, `running_jobs`,
-    `streams`: a minute or at once. `paused`: 1: none of its jobs starts or is taken.
+    `streams`: a minute or at once. `month_nano_usd`, `day_nano_usd`: budgets in nano-USD, UTC; None: none. `paused`: 1:
+    none of its jobs starts or is taken.
     """
 
     weight: int | None = None
@@ -39,11 +40,17 @@ class OrganizationSettings(msgspec.Struct, frozen=True, kw_only=True):
     delayed_jobs: int | None = None
     running_jobs: int | None = None
     streams: int | None = None
+    month_nano_usd: int | None = None
+    day_nano_usd: int | None = None
     paused: int | None = None
 
 
 class OrganizationStats(msgspec.Struct, frozen=True, kw_only=True):
-    """Exact counts of one organisation's jobs at one moment (I3); ends count for as long as its sums are kept."""
+    """Exact counts of one organisation's jobs at one moment (I3); ends count for as long as its sums are kept.
+
+    Of its budget, in nano-USD: `spent_month`, `spent_day` in the present periods, `reserved` by jobs that run; 0
+    without one.
+    """
 
     queued: int
     processing: int
@@ -52,6 +59,9 @@ class OrganizationStats(msgspec.Struct, frozen=True, kw_only=True):
     cancelled: int
     delayed: int
     queued_bytes: int
+    spent_month: int = 0
+    spent_day: int = 0
+    reserved: int = 0
 
 
 class Organizations:
@@ -109,10 +119,11 @@ class Organizations:
     async def stats(self, organization_id: str) -> OrganizationStats:
         """Count the jobs of this organisation."""
         reply = await self._calls.run("organization", organization=encode_id(organization_id))
-        queued, processing, completed, failed, cancelled, delayed, kib = (int(number) for number in reply)
+        queued, processing, completed, failed, cancelled, delayed, kib, *budget = (int(number) for number in reply)
         return OrganizationStats(
             queued=queued, processing=processing, completed=completed, failed=failed, cancelled=cancelled,
             delayed=delayed, queued_bytes=kib * 1024,
+            spent_month=budget[0], spent_day=budget[1], reserved=budget[2],
         )  # fmt: skip
 
     async def overview(self, organization_id: str) -> tuple[OrganizationSettings, OrganizationStats]:

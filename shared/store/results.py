@@ -32,12 +32,14 @@ class Claimed(msgspec.Struct, frozen=True):
 
 class Rerouted(msgspec.Struct, frozen=True):
     """Decision on a job whose call failed before its first token. `go`: run on at `gate`, which holds `reserved` tokens
-    for it; `throttled`: the lease is over, a gate has room in `wait_ms`; `stay`: no other gate may answer."""
+    for it, and where the call may cost `bound` (nano-USD, None: anything); `throttled`: the lease is over, a gate or
+    the budget has room in `wait_ms`; `stay`: no other gate may answer."""
 
     state: Literal["go", "throttled", "stay"]
     gate: str
     reserved: int = 0
     wait_ms: int = 0
+    bound: int | None = None
 
 
 class CallReport(StrEnum):
@@ -166,3 +168,14 @@ class Audited(msgspec.Struct, frozen=True):
     ran: bool
     requeued: int
     consumers_deleted: int
+
+
+class BudgetReached(msgspec.Struct, frozen=True):
+    """A budget of which `percent` (80 or 100) have been spent, for the first time in its `period` (month or day).
+    Amounts in nano-USD."""
+
+    organization_id: str
+    period: str
+    percent: int
+    spent: int
+    allowed: int

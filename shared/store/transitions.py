@@ -12,6 +12,7 @@ import msgspec
 
 from shared.chain import split
 from shared.errors import (
+    BudgetExceeded,
     IdempotencyConflict,
     JobNotFound,
     LeaseLost,
@@ -40,10 +41,12 @@ LIMIT_RETRY_MS: Final = 5000
 """Of a limit that no clock ends."""
 
 
-def _refused(refusal: str) -> OrganizationLimited | OrganizationPaused | UserBlocked:
-    """A refusal of submit.lua: `paused`, `user`, or `<limit> <its value> <ms until there is room>`, the last only where
-    a clock ends the limit."""
+def _refused(refusal: str) -> BudgetExceeded | OrganizationLimited | OrganizationPaused | UserBlocked:
+    """A refusal of submit.lua: `paused`, `user`, `budget <period, or job> <ms to the next period>`, or `<limit> <its
+    value> <ms until there is room>`, the last only where a clock ends the limit."""
     limit, *numbers = refusal.split()
+    if limit == "budget":
+        return BudgetExceeded(numbers[0], int(numbers[1]) / 1000)
     if limit == "paused":
         return OrganizationPaused("an operator paused the organisation")
     if limit == "user":
@@ -94,14 +97,15 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True):
             delay=self.delay_ms, deadline=self.deadline_ms, max_attempts=spec.max_attempts,
             route=" ".join(self.route), max_tokens=spec.max_tokens or "", idempotency=key,
             fingerprint=self.fingerprint, idempotency_ttl=key_ttl_ms, own_deadline=int(own),
+            max_cost="" if spec.max_cost_usd is None else round(spec.max_cost_usd * NANO),
             ended=retry.ended.id if retry else "", kept=_encode(_without_texts(retry.ended.spec)) if retry else b"",
             task=retry.task if retry else "",
         )  # fmt: skip
         return item, len(body)
 
     def read(self, reply: Sequence[bytes]) -> Submitted:
-        """The job that is queued now, or was before. IdempotencyConflict, OrganizationLimited, OrganizationPaused,
-        UserBlocked; JobNotFound: the job to retry is gone."""
+        """The job that is queued now, or was before. IdempotencyConflict, BudgetExceeded, OrganizationLimited,
+        OrganizationPaused, UserBlocked; JobNotFound: the job to retry is gone."""
         code, job_id, state = (part.decode() for part in reply)
         if code == "CONFLICT":
             raise IdempotencyConflict("this idempotency key came with another body before")
@@ -135,6 +139,7 @@ class Finish(msgspec.Struct, frozen=True):
             token=claim.token, status=self.status, outcome=body, number=number, offset=self.offset,
             final=number + 1 + int(has_tail), ended=claim.started_ms + self.run_ms, spec=kept,
             usage=_used(claim, outcome), brief=brief, logged=int(claim.logged), capped=int(claim.capped),
+            budgeted=int(claim.budgeted),
         )  # fmt: skip
         return item, len(body) + len(kept)
 
@@ -196,13 +201,13 @@ class Reroute(msgspec.Struct, frozen=True):
             candidates=" ".join(self.candidates), route=" ".join(chain), spent=_encode(spent) if spent else b"",
         )  # fmt: skip
 
-    def read(self, reply: tuple[bytes, bytes, int]) -> Rerouted:
+    def read(self, reply: tuple[bytes, bytes, int, bytes]) -> Rerouted:
         """The gate that took the job, or its wait. LeaseLost."""
         code, name, number = reply[0].decode(), reply[1].decode(), int(reply[2])
         if code == "LOST":
             raise LeaseLost(self.claim.job_id)
         if code == "GO":
-            return Rerouted("go", name, reserved=number)
+            return Rerouted("go", name, reserved=number, bound=int(reply[3]) if reply[3] else None)
         if code == "THROTTLED":
             return Rerouted("throttled", name, wait_ms=number)
         return Rerouted("stay", self.gate)

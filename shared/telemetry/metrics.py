@@ -168,6 +168,12 @@ class ProviderCalls:
             ("provider", "model"),
             registry=registry,
         )
+        self.cut = Counter(
+            "presswork_cut_calls_total",
+            "Calls whose reported cost was above what was reserved for them, and was cut to it.",
+            ("provider", "model"),
+            registry=registry,
+        )
         self.wasted = Counter(
             "presswork_wasted_tokens_total",
             "Tokens paid for text that was not delivered, by reason.",
@@ -208,6 +214,12 @@ class WorkerMetrics:
         self.stuck = Gauge(
             "presswork_worker_stuck_tasks",
             "Tasks that live on although their jobs were taken from them: /health/live fails after two leases of one.",
+            registry=registry,
+        )
+        self.budgets_reached = Counter(
+            "presswork_budgets_reached_total",
+            "Budgets of organizations of which so many per cent (80 or 100) were spent, once a month or day.",
+            ("period", "percent"),
             registry=registry,
         )
         self.loop_failures = Counter(

@@ -6,18 +6,30 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field
 
+import msgspec
 import pytest
 
 from shared.errors import LeaseLost
-from shared.job import Claim, JobError, JobStatus, Outcome, RetryReason
+from shared.job import Claim, JobError, JobStatus, Outcome, RetryReason, Spent
 from shared.settings import StoreSettings
 from shared.store.engine.calls import LOSSES_MAX
 from shared.store.job_store import JobStore, open_store
 from shared.store.results import CallReport
 from shared.store.routing import GateLimits, Routing
 from shared.store.transitions import Finish, Requeue, Reroute
+from tests.support.budgets import CALL, end, priced, today_of, true_sums, used
 from tests.support.checks import RawRedis
-from tests.support.store import all_delayed, breaches, drain, make_due, make_stale, miscounted, new_job, unblock_gate
+from tests.support.store import (
+    all_delayed,
+    breaches,
+    drain,
+    make_due,
+    make_stale,
+    miscounted,
+    new_job,
+    settle,
+    unblock_gate,
+)
 
 STEPS = 120
 ERROR = JobError(type="Timeout", message="too slow", retryable=True)
@@ -26,6 +38,11 @@ ORGANIZATIONS = ("a", "a", "a", "b", "c")
 ROUTES = ((), (), ("a:a",), ("b:b",), ("b:b", "a:a"))
 LIMITS = tuple(GateLimits(gate=gate, requests_per_minute=60_000, tokens_per_minute=100_000_000) for gate in GATES)
 """High enough to pass most jobs and low enough to stop some."""
+
+PRICED = priced(*GATES)
+GATED = msgspec.structs.replace(PRICED, limits=LIMITS)
+ROUTINGS = (Routing(), GATED, PRICED, GATED)
+"""Without gates nothing costs anything. In all others `a` has a budget."""
 
 
 @dataclass
@@ -53,6 +70,7 @@ class Play:
         self.gated = gated
         self.dead = 0
         self.throttled: set[bytes] = set()
+        self.budget = 0
 
     async def step(self) -> None:
         """One operation of any kind that is possible."""
@@ -60,9 +78,29 @@ class Play:
         if self.model.holders:
             moves += [self.append, self.finish, self.finish, self.retry, self.drain_job, self.lose, self.cancel]
             moves += [self.reroute, self.reroute, self.recover_nothing]
+        if self.budget:
+            moves.append(self.change_budget)
         if self.model.former:
             moves.append(self.write_as_former_holder)
         await self.chance.choice(moves)()
+
+    async def change_budget(self) -> None:
+        """An operator gives more."""
+        self.budget += self.chance.choice([1, 5, 20]) * CALL
+        await settle(self.store, "a", month_nano_usd=self.budget)
+
+    async def check_budget(self) -> None:
+        """The sums are those of the records; what may still come fits into the budget."""
+        kept = await today_of(self.raw, "a")
+        assert kept == await true_sums(self.raw, list(self.model.states), "a")
+        assert kept.spent + kept.reserved <= self.budget
+
+    def _spend(self, held: Claim) -> Spent | None:
+        """Cost of a job so far: an attempt costs no more than its bound."""
+        if held.bound is None and not self.budget:
+            return None
+        before = (held.spent.cost or 0 if held.spent else 0) + 1000 * -(-held.lost_bytes // 4)
+        return used(before + self.chance.randrange(CALL // 2))
 
     def _held(self) -> Claim:
         return self.chance.choice(list(self.model.holders.values()))
@@ -135,14 +173,16 @@ class Play:
         """The job ends in any way."""
         held = self._held()
         status = self.chance.choice([JobStatus.COMPLETED, JobStatus.COMPLETED, JobStatus.FAILED])
-        await self.store.finish(Finish(held, status, Outcome(result="text"), number=2, offset=4, run_ms=1))
+        spent = self._spend(held)
+        await end(self.store, held, spent.cost if spent else None, status, number=2)
         self.model.release(held, status)
 
     async def retry(self) -> None:
         """The attempt failed: it goes back, or ends because attempts are used up."""
         held = self._held()
         delay = self.chance.choice([0, 3_600_000])
-        state = await self.store.requeue(Requeue(held, RetryReason.ERROR, delay_ms=delay, refund=False, error=ERROR))
+        requeue = Requeue(held, RetryReason.ERROR, delay_ms=delay, refund=False, error=ERROR, spent=self._spend(held))
+        state = await self.store.requeue(requeue)
         assert state is (JobStatus.FAILED if held.attempt >= held.spec.max_attempts else JobStatus.QUEUED)
         self.model.release(held, state)
 
@@ -153,7 +193,9 @@ class Play:
         report = self.chance.choice([CallReport.LIMITED, CallReport.FAILED, CallReport.REFUSED])
         retry_after = self.chance.choice([None, 0, 60_000])
         found = await self.store.reroute(
-            Reroute(held, self.chance.choice(GATES), report, retry_after_ms=retry_after, candidates=others, spent=None)
+            Reroute(
+                held, self.chance.choice(GATES), report, retry_after_ms=retry_after, candidates=others, spent=held.spent
+            )
         )
         if found.state == "throttled":
             self.model.release(held, JobStatus.QUEUED)
@@ -167,7 +209,8 @@ class Play:
     async def drain_job(self) -> None:
         """A drain: no attempt is used up."""
         held = self._held()
-        state = await self.store.requeue(Requeue(held, RetryReason.DRAIN, delay_ms=0, refund=True, error=None))
+        release = Requeue(held, RetryReason.DRAIN, delay_ms=0, refund=True, error=None, spent=self._spend(held))
+        state = await self.store.requeue(release)
         self.model.release(held, state)
 
     async def lose(self) -> None:
@@ -233,14 +276,18 @@ class Play:
 async def test_the_store_agrees_with_the_model(redis_url: str, seed: int) -> None:
     """After each of many random steps states, counts and leases are as the model says; in the end every job ends. Every
     other run has gates."""
-    routing = Routing(chain=GATES, limits=LIMITS) if seed % 2 else Routing()
+    routing = ROUTINGS[seed % 4]
     settings = StoreSettings(redis_url=redis_url, lease_seconds=2.0)
     async with open_store(settings, client_name="model", routing=routing) as store, RawRedis(redis_url) as raw:
         play = Play(store, raw, seed, gated=bool(routing.limits))
+        if routing.chain:
+            await play.change_budget()
         await store.claim("finder", 1, poll=True, suspect=False)
         for _ in range(STEPS):
             await play.step()
             assert await miscounted(raw, list(play.model.states)) == []
+            if play.budget:
+                await play.check_budget()
             stats = await store.queries.stats()
             assert {state: getattr(stats, state) for state in JobStatus} == {
                 state: list(play.model.states.values()).count(state) for state in JobStatus
@@ -249,6 +296,8 @@ async def test_the_store_agrees_with_the_model(redis_url: str, seed: int) -> Non
         await play.check_events()
         for held in list(play.model.holders.values()):
             await store.finish(Finish(held, JobStatus.COMPLETED, Outcome(), number=2, offset=0, run_ms=1))
+        if play.budget:
+            await settle(store, "a", month_nano_usd=None)
         await make_due(raw, *await all_delayed(raw))
         while (await store.queries.stats()).queued:
             await play.unblock_gates()

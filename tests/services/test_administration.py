@@ -19,7 +19,10 @@ DEFAULTS = {
     "limits": dict.fromkeys((
         "submitsPerMinute", "queuedJobs", "queuedBytes", "delayedJobs", "runningJobs", "streams",
     )),
-    "usage": {"queued": 0, "running": 0, "queuedBytes": 0},
+    "budget": {"monthUsd": None, "dayUsd": None},
+    "usage": {
+        "queued": 0, "running": 0, "queuedBytes": 0, "spentMonthUsd": None, "spentDayUsd": None, "reservedUsd": None,
+    },
 }  # fmt: skip
 
 
@@ -66,6 +69,7 @@ async def test_what_is_given_changes_and_the_rest_stays(client: httpx.AsyncClien
         ({"slotShare": 101}, "slotShare"),
         ({"limits": {"queuedJobs": -1}}, "limits.queuedJobs"), ({"limits": None}, "limits"),
         ({"limits": {"queued": 1}}, "limits.queued"), ({"paused": None}, "paused"),
+        ({"budget": {"dayUsd": -1}}, "budget.dayUsd"), ({"budget": {"yearUsd": 1}}, "budget.yearUsd"),
         ({"color": "red"}, "color"),
     ],
     ids=str,
@@ -132,6 +136,34 @@ async def test_a_bound_key_counts_its_own_jobs(client: httpx.AsyncClient) -> Non
     assert all({"redis"} & set(answer) == set() for answer in answers.values())
     assert all({"throttled", "waiting"} & set(answer["stats"]) == set() for answer in answers.values())
     assert (await client.get("/api/ai/queue-stats")).json()["stats"]["queued"] == 5
+
+
+async def test_a_budget_is_settled_and_acts_at_once(client: httpx.AsyncClient) -> None:
+    """In USD, exact to the nano; one of nothing refuses with 402 until the next period, null ends it."""
+    path = f"{ORGANIZATIONS}/alice"
+    key = bearer((await make_key(client, "alice", "jobs:write"))["key"])
+    wanted = {"projectId": "p", "userId": "u", "prompt": "x", "maxCostUsd": 0.5}
+    answer = (await client.patch(path, json={"budget": {"monthUsd": 12.345678901, "dayUsd": 0.1}})).json()
+    assert answer["budget"] == {"monthUsd": 12.345678901, "dayUsd": 0.1}
+    spent = {name: answer["usage"][name] for name in ("spentMonthUsd", "spentDayUsd", "reservedUsd")}
+    assert spent == {"spentMonthUsd": 0, "spentDayUsd": 0, "reservedUsd": 0}
+    assert (await client.post(SUBMIT, json=wanted, headers=key)).status_code == 202
+
+    await client.patch(path, json={"budget": {"dayUsd": 0}})
+    refused = await client.post(SUBMIT, json=wanted, headers=key)
+    assert problem(refused, 402, "budget-exceeded")["limit"] == "day"
+    assert 0 < int(refused.headers["retry-after"]) <= 86_400
+    batch = await client.post(f"{SUBMIT}/batch", json={"jobs": [wanted, wanted]}, headers=key)
+    assert [one["error"]["status"] for one in batch.json()["jobs"]] == [402, 402]
+    assert (await client.patch(path, json={"budget": {"dayUsd": None}})).json()["budget"]["dayUsd"] is None
+    assert (await client.post(SUBMIT, json=wanted, headers=key)).status_code == 202
+
+
+@pytest.mark.parametrize("amount", [0, -1, "1", 1e9])
+async def test_a_limit_of_cost_is_an_amount(client: httpx.AsyncClient, amount: object) -> None:
+    """Above 0 and a number."""
+    wanted = {"projectId": "p", "userId": "u", "organizationId": "alice", "prompt": "x", "maxCostUsd": amount}
+    assert fields(problem(await client.post(SUBMIT, json=wanted), 400, "invalid-request")) == {"maxCostUsd"}
 
 
 async def test_a_blocked_users_submits_are_refused(client: httpx.AsyncClient) -> None:

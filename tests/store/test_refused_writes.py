@@ -72,12 +72,13 @@ Act = Callable[[Scene], Awaitable[object]]
 ACTS: dict[str, Act] = {
     "advance_task": lambda s: s.store.tasks.advance("t0", "w1", "1"),
     "append": lambda s: s.store.append(s.held, 2, "text"),
+    "audit_budgets": lambda s: s.run("audit_budgets", entries_max=10_000),
     "audit_entries": lambda s: s.run("audit_entries", queue="h", start="-", page=10),
     "audit_organizations": lambda s: s.run("audit_organizations", entries_max=10_000),
     "audit_records": lambda s: s.run("audit_records"),
     "block_user": lambda s: s.store.organizations.block("org", "someone", ACTOR),
     "cancel": lambda s: s.store.cancel(s.held.job_id, force=True),
-    "change_organization": lambda s: s.store.organizations.change("org", {"weight": 3, "paused": None}, ACTOR),
+    "change_organization": lambda s: s.store.organizations.change("org", {"weight": 3, "day_nano_usd": 10**14}, ACTOR),
     "claim": lambda s: s.store.claim("w2", 20, poll=True, suspect=6, known=[]),
     "create_key": lambda s: s.store.api_keys.create(_key(), ACTOR, replaces="k0"),
     "create_task": lambda s: s.store.tasks.create(TaskPlan(kind="discard"), 1, ACTOR),
@@ -106,6 +107,7 @@ ACTS: dict[str, Act] = {
     "take_task": lambda s: s.store.tasks.take("w1"),
     "usage": lambda s: s.run("usage", organization="org", fields_max=1),
     "vet": lambda s: s.run("vet", calls='[["ZCARD", "wake"]]'),
+    "watch_budgets": lambda s: s.run("watch_budgets", trail_length=10),
 }
 
 
@@ -172,7 +174,8 @@ def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedSer
 
 @pytest.fixture
 async def scene(own_server: EmbeddedServer) -> AsyncIterator[Scene]:
-    """Jobs that run, wait, are due, wait for a gate that has room, lost their worker, or are named by no entry."""
+    """Jobs that run, wait, are due, wait for a gate that has room, lost their worker, or are named by no entry; their
+    organisation has a budget."""
     await flush(own_server.url)
     settings = StoreSettings(redis_url=own_server.url, lease_seconds=2.0)
     async with (
@@ -180,6 +183,7 @@ async def scene(own_server: EmbeddedServer) -> AsyncIterator[Scene]:
         open_store(settings, client_name="refused", routing=routing(A, B)) as store,
         RawRedis(own_server.url) as raw,
     ):
+        await plain.organizations.change("org", {"month_nano_usd": 10**15}, ACTOR)
         await close(store)
         await unblock_gate(raw, A)
         await _fill(plain, raw)

@@ -34,6 +34,8 @@ DOCUMENTED = {
     "presswork_provider_cost_usd": ("provider", "model"),
     "presswork_unknown_finish_reasons": ("provider", "model"),
     "presswork_wasted_tokens": ("reason",),
+    "presswork_cut_calls": ("provider", "model"),
+    "presswork_budgets_reached": ("period", "percent"),
     "presswork_worker_slots": (),
     "presswork_worker_slots_busy": (),
     "presswork_worker_draining": (),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from shared.job import NANO
 from shared.store.organizations import OrganizationSettings, OrganizationStats
 
 Count = Annotated[int, Meta(ge=0, le=1_000_000_000)] | None | UnsetType
 Bytes = Annotated[int, Meta(ge=0, le=1 << 40)] | None | UnsetType
+USD_MAX: Final = 1_000_000
+Usd = Annotated[float, Meta(ge=0, le=USD_MAX)] | None | UnsetType
 
 
 class _Change(
@@ -30,12 +33,20 @@ class LimitsChange(_Change, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     streams: Count = UNSET
 
 
+class BudgetChange(_Change, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """USD a month and a day, in UTC; 0: nothing may be spent, null: any amount."""
+
+    month_usd: Usd = UNSET
+    day_usd: Usd = UNSET
+
+
 class OrganizationChange(_Change, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
     """Changes of an organisation's settings."""
 
     weight: Annotated[int, Meta(ge=1, le=16)] | UnsetType | None = UNSET
     slot_share: Annotated[int, Meta(ge=0, le=100)] | UnsetType | None = UNSET
     limits: LimitsChange | UnsetType = UNSET
+    budget: BudgetChange | UnsetType = UNSET
     paused: bool | UnsetType = UNSET
 
 
@@ -50,12 +61,25 @@ class LimitsView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     streams: int | None
 
 
+class BudgetView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """USD a month and a day, in UTC; null: any amount."""
+
+    month_usd: float | None
+    day_usd: float | None
+
+
 class OrganizationUsage(msgspec.Struct, frozen=True, rename="camel"):
-    """Jobs of the organisation that wait and that run, and bytes of what waits, in whole KiB a job."""
+    """Jobs of the organisation that wait and that run, and bytes of what waits, in whole KiB a job.
+
+    Of its budget, in USD: what its jobs cost this month and today, and what those that run may cost; null without one.
+    """
 
     queued: int
     running: int
     queued_bytes: int
+    spent_month_usd: float | None
+    spent_day_usd: float | None
+    reserved_usd: float | None
 
 
 class OrganizationView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -65,6 +89,7 @@ class OrganizationView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"
     weight: int
     slot_share: int | None
     limits: LimitsView
+    budget: BudgetView
     paused: bool
     usage: OrganizationUsage
 
@@ -76,16 +101,33 @@ class OrganizationList(msgspec.Struct, frozen=True):
     cursor: str | None
 
 
+_AMOUNTS: Final = {"month_usd": "month_nano_usd", "day_usd": "day_nano_usd"}
+
+
 def stored_changes(change: OrganizationChange) -> dict[str, int | None]:
     """The fields that change, as `OrganizationSettings` names them."""
     found: dict[str, int | None] = {}
-    for part in (change, change.limits):
+    for part in (change, change.limits, change.budget):
         for name in () if part is UNSET else part.__struct_fields__:
             value: Any = getattr(part, name)
             if value is UNSET or isinstance(value, msgspec.Struct):
                 continue
-            found[name] = (1 if value else None) if name == "paused" else value
+            if name in _AMOUNTS:
+                found[_AMOUNTS[name]] = None if value is None else round(value * NANO)
+            else:
+                found[name] = (1 if value else None) if name == "paused" else value
     return found
+
+
+def _usd(nano: int | None) -> float | None:
+    return None if nano is None else nano / NANO
+
+
+def _usage(settings: OrganizationSettings, stats: OrganizationStats) -> OrganizationUsage:
+    jobs = (stats.queued, stats.processing, stats.queued_bytes)
+    if settings.month_nano_usd is None and settings.day_nano_usd is None:
+        return OrganizationUsage(*jobs, None, None, None)
+    return OrganizationUsage(*jobs, _usd(stats.spent_month), _usd(stats.spent_day), _usd(stats.reserved))
 
 
 def view_organization(
@@ -97,6 +139,7 @@ def view_organization(
         weight=settings.weight or 1,
         slot_share=settings.slot_share,
         limits=LimitsView(**{name: getattr(settings, name) for name in LimitsView.__struct_fields__}),
+        budget=BudgetView(month_usd=_usd(settings.month_nano_usd), day_usd=_usd(settings.day_nano_usd)),
         paused=bool(settings.paused),
-        usage=OrganizationUsage(stats.queued, stats.processing, stats.queued_bytes),
+        usage=_usage(settings, stats),
     )

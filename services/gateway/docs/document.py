@@ -40,6 +40,7 @@ _DESCRIPTION: Final = (
     "one beyond 64 KiB with 431, and a change that a page of another origin asks for, unless it is allowed, with 403."
 )
 _HEADERS: Final = {
+    "402": {"Retry-After": OpenAPIType.INTEGER},
     "401": {"WWW-Authenticate": OpenAPIType.STRING},
     "429": {
         "Retry-After": OpenAPIType.INTEGER,

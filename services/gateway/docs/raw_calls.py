@@ -84,7 +84,7 @@ def _shown(bodies: dict[str, Example]) -> type[Operation]:
     response_description="Queued, or the job that this key made before",
     response_headers=[LOCATION],
     opt={"scope": Scope.JOBS_WRITE},
-    responses=documented(400, *CALLER_ERRORS, 408, 409, 413, 415),
+    responses=documented(400, 402, *CALLER_ERRORS, 408, 409, 413, 415),
     operation_class=_shown(examples.JOBS),
 )
 async def submit_job(data: Body[JobRequest], idempotency_key: IdempotencyKey) -> Accepted:

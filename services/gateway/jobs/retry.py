@@ -64,6 +64,7 @@ class RetryCall:
             "/jobs/{jobId:str}/retry",
             summary,
             400,
+            402,
             404,
             409,
             scope=Scope.JOBS_WRITE,

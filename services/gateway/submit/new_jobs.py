@@ -114,6 +114,7 @@ class JobMaker:
             effort=request.effort,
             timeout_seconds=request.timeout_seconds or self._settings.job_timeout_seconds,
             max_attempts=request.max_attempts or self._settings.max_attempts,
+            max_cost_usd=request.max_cost_usd,
             metadata=request.metadata,
             traceparent=traceparent,
         )

@@ -22,6 +22,7 @@ MAX_TEXT: Final = 1024
 MAX_JOBS: Final = 500
 MAX_DELAY_SECONDS: Final = 604_800
 MAX_KEY: Final = 255
+MAX_COST_USD: Final = 1_000_000
 MAX_CHOICES: Final = 8
 MAX_INTEGER: Final = 2**53 - 1
 """Larger integers lose digits in JavaScript and in Redis's JSON: they are refused rather than changed."""
@@ -45,7 +46,8 @@ class JobRequest(
 
     `organization_id` may be left out by callers that are bound to one.
     `providers`: `provider:model` names in order of preference, instead of `provider` and `model`. `effort`: how hard a
-    model thinks before it writes; left out: the least that it has, none if possible.
+    model thinks before it writes; left out: the least that it has, none if possible. `max_cost_usd`: of all attempts
+    together.
     """
 
     project_id: Identifier
@@ -64,6 +66,7 @@ class JobRequest(
     effort: Effort | None = None
     delay_seconds: Annotated[float, Meta(ge=0, le=MAX_DELAY_SECONDS)] = 0
     max_attempts: Annotated[int, Meta(ge=1, le=10)] | None = None
+    max_cost_usd: Annotated[float, Meta(gt=0, le=MAX_COST_USD)] | None = None
     timeout_seconds: Annotated[float, Meta(ge=1, le=3600)] | None = None
     deadline_seconds: Annotated[float, Meta(ge=1, le=MAX_DEADLINE_SECONDS)] | None = None
     metadata: dict[str, Any] | None = None

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
 import structlog
 from prometheus_client import Counter
 
@@ -79,6 +80,12 @@ class CallMetrics:
                 paid = self._cost[gate] = self._metrics.cost.labels(*split(gate))
             paid.inc(cost / NANO)
 
+    def cut(self, gate: str) -> None:
+        """Count and log a call whose reported cost was cut."""
+        provider, model = split(gate)
+        self._metrics.cut.labels(provider, model).inc()
+        self._log.warning("reported_cost_cut", provider=provider, model=model)
+
     def wasted(self, tokens: Mapping[str, int]) -> None:
         """Count tokens that bought nothing, by reason."""
         for reason, count in tokens.items():
@@ -87,7 +94,10 @@ class CallMetrics:
 
 class AttemptCost:
     """The cost of one attempt. `spent`: all attempts of the job so far, those of earlier leases too. `wasted`: tokens
-    that bought nothing, by reason; they count once the job's next state is written."""
+    that bought nothing, by reason; they count once the job's next state is written.
+
+    A call that is said to have cost more than was reserved for it is cut to that, and its usage counts as estimated.
+    """
 
     def __init__(
         self, claim: Claim, providers: Mapping[str, Provider], gates: GateReports, metrics: CallMetrics
@@ -97,7 +107,12 @@ class AttemptCost:
         self._gates = gates
         self._metrics = metrics
         self.spent = claim.spent
+        self._bound = claim.bound
         self.wasted: dict[str, int] = {}
+
+    def allow(self, bound: int | None) -> None:
+        """Note what the next call may cost, in nano-USD; None: anything."""
+        self._bound = bound
 
     def add_lost_call(self) -> None:
         """Add the call of a worker that was lost: the text that it logged is the best estimate of its cost."""
@@ -138,6 +153,9 @@ class AttemptCost:
 
     def _add(self, gate: str, reserved: int, usage: Usage, outcome: str) -> None:
         cost = self._price(gate, usage)
+        if cost is not None and self._bound is not None and cost > self._bound:
+            self._metrics.cut(gate)
+            cost, usage = self._bound, msgspec.structs.replace(usage, estimated=True)
         self.spent = total(self.spent, usage, cost)
         self._metrics.request(gate, outcome)
         self._metrics.usage(gate, usage, cost)

@@ -130,6 +130,7 @@ class AttemptRunner:
             if rerouted.state == "stay":
                 return result
             fallback.advance(rerouted.gate, rerouted.reserved, result.error.type)
+            self._progress.cost.allow(rerouted.bound)
         return Stopped()
 
     async def _complete(self, call: ProviderCall) -> CallResult:

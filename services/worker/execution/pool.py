@@ -20,7 +20,7 @@ SUSPECTS_PART: Final = 8
 
 class Pool:
     """`slots` jobs run at once. A slot is free when its job's text is done; outcomes not yet confirmed by Redis are
-    bounded by as many again.
+    bounded by as many again. `budgeted`: attempts so far of organisations with a budget.
 
     The task of an attempt is not trusted to end (I12): a watchdog cuts overdue steps; when a task does not let
     itself be cut, the attempt is taken from it and another task finalizes the job.
@@ -37,6 +37,7 @@ class Pool:
         self._executing: set[str] = set()
         self._suspects: dict[str, Claim] = {}
         self._clearing = False
+        self.budgeted = 0
         self._changed = asyncio.Event()
         self._watchdog = Watchdog(lambda: self.attempts, self._take_over, self._drop)
         metrics.slots.set(slots)
@@ -117,6 +118,7 @@ class Pool:
             token = attempt.claim.token
             self._attempts[token] = attempt
             self._executing.add(token)
+            self.budgeted += attempt.claim.budgeted
             if attempt.claim.suspect:
                 self._suspects[token] = attempt.claim
 

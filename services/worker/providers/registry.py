@@ -10,13 +10,14 @@ from typing import Final
 from services.worker.prompting import brief
 from services.worker.providers import Access, PriceBook, Provider, Remote
 from services.worker.providers.demo import DemoProvider
+from services.worker.providers.model_facts import THINKING_TOKENS, anthropic_model, openai_model
 from services.worker.providers.pricing.prices import known_list
 from services.worker.providers.requests.base_urls import is_web, read_address
 from services.worker.providers.settings import VENDORS, ProviderSettings, Server, variable_of
 from shared.chain import split
 from shared.errors import SettingsInvalid
-from shared.job import Usage
-from shared.store.routing import GateLimits, Routing
+from shared.job import Effort, Usage
+from shared.store.routing import OUTPUT_MOST, GateLimits, OutputBound, Routing
 
 _PRINTABLE: Final = re.compile(r"[!-~]+")
 _NAMED_TO: Final = {"vendors": None, "all": True, "off": False}
@@ -105,7 +106,33 @@ def routing(settings: ProviderSettings, providers: Mapping[str, Provider]) -> Ro
             requests, tokens = limits.get(gate, (0, 0))
             gated.append(GateLimits(gate=gate, requests_per_minute=requests, tokens_per_minute=tokens))
     prices = {gate: price for gate in settings.chain if (price := _price(gate, providers)) is not None}
-    return Routing(chain=settings.chain, limits=tuple(gated), failures=settings.gate_failures, prices=prices)
+    unpriced = [gate for gate in settings.chain if gate not in prices and _is_unpriced(gate, settings)]
+    return Routing(
+        chain=settings.chain, limits=tuple(gated), failures=settings.gate_failures, prices=prices,
+        unpriced=tuple(unpriced), outputs={gate: _output_bound(gate, settings) for gate in settings.chain},
+    )  # fmt: skip
+
+
+def _is_unpriced(gate: str, settings: ProviderSettings) -> bool:
+    """Whether the operator says that no price list holds for this gate: its calls count as free."""
+    server = settings.known_servers.get(split(gate)[0])
+    return server is not None and server.price_list is False
+
+
+def _output_bound(gate: str, settings: ProviderSettings) -> OutputBound:
+    """Most tokens that a gate's model writes."""
+    name, model_name = split(gate)
+    server = settings.known_servers.get(name)
+    if server is None:
+        return OutputBound()
+    model = anthropic_model(model_name) if server.dialect == "anthropic" else openai_model(model_name)
+
+    def thoughts(asked: Effort | None) -> int:
+        effort = model.effort(asked)
+        return 0 if effort is None else THINKING_TOKENS[effort]
+
+    beside = thoughts(None), thoughts(Effort.LOW), thoughts(Effort.MEDIUM), thoughts(Effort.HIGH)
+    return OutputBound(most=model.max_output or OUTPUT_MOST, thoughts=beside)
 
 
 def _price(gate: str, providers: Mapping[str, Provider]) -> tuple[float, float] | None:

@@ -171,7 +171,8 @@ class ScriptCalls:
 
     def reprice(self, routing: Routing) -> None:
         """Use the prices of `routing` in all later calls."""
-        self._constants["prices"] = routing.constants["prices"]
+        for name in ("prices", "bounds"):
+            self._constants[name] = routing.constants[name]
 
     async def call(self, script: str, items: Sequence[Item], argv: Mapping[str, Value]) -> Any:
         """`run` without the types. A refusal of the whole call in the domain's words."""

@@ -10,7 +10,7 @@ Item = tuple[Value, ...]
 
 
 class SubmitItem(NamedTuple):
-    """A new job. `queue`: first letter of its priority. Times in ms, `own_deadline` 0 or 1.
+    """A new job. `queue`: first letter of its priority. Times in ms, `own_deadline` 0 or 1, `max_cost` in nano-USD.
 
     `ended`: the job that this one is the retry of; `kept`: what its record keeps of its spec; `task`: the task that
     redrives it; all empty when it is no retry.
@@ -29,6 +29,7 @@ class SubmitItem(NamedTuple):
     fingerprint: str
     idempotency_ttl: int
     own_deadline: int
+    max_cost: int | str = ""
     ended: str = ""
     kept: bytes = b""
     task: str = ""
@@ -45,7 +46,7 @@ class AppendItem(NamedTuple):
 
 
 class FinishItem(NamedTuple):
-    """The end of a running job. `ended` in ms since the epoch; `logged`, `capped` 0 or 1."""
+    """The end of a running job. `ended` in ms since the epoch; `logged`, `capped`, `budgeted` 0 or 1."""
 
     consumer: str
     job: str
@@ -62,6 +63,7 @@ class FinishItem(NamedTuple):
     brief: bytes
     logged: int
     capped: int
+    budgeted: int
 
 
 class DeleteItem(NamedTuple):

@@ -1,7 +1,7 @@
 -- Counts the jobs of all organisations and corrects their kept counts; lets an organisation in whose backlog has no entry in
 -- the line. One call sees one moment: with more than `entries_max` entries, throttled jobs or organisations it corrects nothing.
 -- KEYS wake line suspect isolated requeued high normal low organizations policies rank_slots backlogs held_organizations due ledger throttled_deadlines
--- PREFIX job backlog delayed
+-- PREFIX job backlog delayed budget
 -- ARGV entries_max running_max
 -- RETURNS organisations corrected or let in, -1: there are too many
 -- INCLUDE lease ended_lines organizations backlog

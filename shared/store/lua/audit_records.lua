@@ -1,11 +1,11 @@
 -- Requeues live records that no entry names: the last safety net of I1, for damage from outside the scripts. Books the
 -- cost of a job that was cancelled by force and whose worker never reported it.
 -- KEYS line suspect isolated requeued high normal low due_high due_normal due_low wake gates throttled_deadlines counts ledger organizations policies rank_slots backlogs held_organizations due
--- PREFIX job log job_channel org organization_channel chain_set throttled throttled_by wake usage backlog delayed ended
+-- PREFIX job log job_channel org organization_channel chain_set throttled throttled_by wake usage backlog delayed ended budget
 -- ARGV limits lease_ms result_ttl log_ttl usage_ttl organization_events chain prices running_max
 -- ITEM job
 -- RETURNS requeued (1) or fine (0) per job
--- INCLUDE release batch lease now ledger organizations spending replacing gate_states serving queues delaying
+-- INCLUDE release batch lease now ledger organizations spending replacing gate_states serving queues delaying settling backlog
 
 local due_sets = {h = due_high, n = due_normal, l = due_low}
 local wake_up = false
@@ -65,7 +65,9 @@ local function book_forced(job, organization, lost, ended)
   if now - tonumber(ended) < 2 * tonumber(lease_ms) then return end
   local outcome = redis.call('HGET', job_prefix .. job, 'outcome')
   local late = {finishReason = 'cancelled'}
-  local used = add_spending(job, organization, late, tonumber(lost or 0) + #(cjson.decode(outcome).result or ''))
+  local used, reserved = add_spending(job, organization, late, tonumber(lost or 0) + #(cjson.decode(outcome).result or ''))
+  if reserved then redis.call('HSET', job_prefix .. job, 'reserved', (settle(organization, reserved, cost_of_line(used) or 0))) end
+  if reserved then note_freed(organization) end
   if used == '' then return end
   redis.call('HSET', job_prefix .. job, 'late', cjson.encode(late))
   book('-', now, used, organization)
@@ -76,17 +78,19 @@ redis.call('PERSIST', wake)
 load_gates()
 local replies = each_item(function(job)
   local f = redis.call('HMGET', job_prefix .. job, 'state', 'entry', 'losses', 'forced', 'late', 'org', 'lost', 'ended', 'v', 'place',
-    'deadline', 'spec', 'created')
+    'deadline', 'spec', 'created', 'reserved')
   if foreign(f[9], f[1]) then return 0 end
   if f[4] and not f[5] then book_forced(job, f[6], f[7], f[8]) end
   if not LIVE[f[1]] or named(f[2], job, f[6], f[11]) then return 0 end
   if f[1] == 'processing' and f[2] and is_counted(f[2]) then note(f[6], 'running', -1) end
   if f[1] == 'processing' or not f[2] or not is_counted(f[2]) then note_waiting(f[6], 1, #f[12]) end
-  replace_entry(job, {entry = f[2], losses = f[3], org = f[6], place = f[10], deadline = f[11], spec = f[12], created = f[13]})
+  replace_entry(job, {entry = f[2], losses = f[3], org = f[6], place = f[10], deadline = f[11], spec = f[12],
+    created = f[13], reserved = f[14]})
   wake_up = true
   return 1
 end)
 save_gates()
+wake_up = let_freed_in() or wake_up
 close_books()
 if wake_up then redis.call('ZADD', wake, -1, 'look', 0, 'job') end
 return replies

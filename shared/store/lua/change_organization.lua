@@ -1,10 +1,10 @@
 -- Changes the settings of one organisation, and lets it in again if it may run now.
--- KEYS wake line suspect isolated requeued high normal low organizations policies rank_slots backlogs held_organizations ledger audit_trail tenants
--- PREFIX job backlog settings
--- ARGV organization given gone entry trail_length running_max
+-- KEYS wake line suspect isolated requeued high normal low organizations policies rank_slots backlogs held_organizations ledger audit_trail tenants counts
+-- PREFIX job backlog settings budget usage ended
+-- ARGV organization given gone entry trail_length running_max usage_ttl
 -- given: a JSON array of fields and values; gone: a JSON array of fields that go back to the fleet's defaults.
 -- RETURNS the whole record: fields and values
--- INCLUDE organizations backlog audit_trail policy_record
+-- INCLUDE organizations backlog audit_trail policy_record budgets budget_start ending saving_budgets
 
 local function write_record()
   local record, fields, names = settings_prefix .. organization, cjson.decode(given), cjson.decode(gone)
@@ -18,8 +18,13 @@ end
 -- A write that cannot grow memory first, so that an organisation can be paused on a full server.
 redis.call('PERSIST', wake)
 local record = write_record()
+-- While it had no budget, nobody kept account of it.
+if names_budget(record) and not has_budget(organization) then pcall(begin_budget, organization) end
 write_policy(organization, record)
+if has_budget(organization) then drop_hold(organization) end
 redis.call('ZREM', held_organizations, organization)
 if refill(organization) then redis.call('ZADD', wake, 0, 'job') end
 save(organization)
+count_ended()
+save_budgets()
 return record

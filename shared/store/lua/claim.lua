@@ -6,14 +6,15 @@
 -- quiet: no `processing` event is published.
 -- Jobs whose gates have no room are throttled; before that, throttled jobs are released whose gates have room.
 -- KEYS line suspect isolated requeued high normal low wake round_robin counts gates throttled_deadlines failover ledger organizations policies rank_slots backlogs held_organizations
--- PREFIX job log job_channel org organization_channel chain_set throttled throttled_by wake usage backlog ended
--- ARGV consumer limit poll suspects_max alone lost lease_ms chain limits prices quiet fenced result_ttl log_ttl usage_ttl organization_events running_max slot_share
+-- PREFIX job log job_channel org organization_channel chain_set throttled throttled_by wake usage backlog ended budget
+-- ARGV consumer limit poll suspects_max alone lost lease_ms chain limits prices quiet fenced result_ttl log_ttl usage_ttl organization_events running_max slot_share bounds
 -- ITEM known
 -- RETURNS {more, now, ms until the caller must claim again for throttled jobs or -1, {gates that failed lately...},
---   {job, token, spec, attempt, created, deadline, losses, gate, route, passed over, reserved tokens, spent, lost bytes, ready, logged, capped}...}
+--   {job, token, spec, attempt, created, deadline, losses, gate, route, passed over, reserved tokens, spent, lost bytes, ready, logged, capped, bound, budgeted}...}
 -- ready: time (ms) at which the job became claimable. logged: 1 when the log has events of earlier leases. capped: 1 when
---   the organisation has a cap on running jobs.
--- INCLUDE now ledger gate_states serving organizations releasing adopting filling answering redelivering rows
+--   the organisation has a cap on running jobs. bound: nano-USD that the attempt may cost, empty: anything. budgeted: 1 when
+--   that is reserved in the budget of its organisation.
+-- INCLUDE now ledger gate_states serving organizations releasing adopting filling answering redelivering rows saving_budgets
 
 -- More would make the script too long.
 local wanted = math.min(tonumber(limit), 1000)
@@ -74,6 +75,7 @@ end)
 if next(gates_changed) then mark_served(true) end
 save_gates()
 save_counts()
+save_budgets()
 if not ok then
   local message = type(failure) == 'table' and failure.err or tostring(failure)
   return {err = string.match(message, '^%u+ ') and message or 'ERR ' .. message}

@@ -1,30 +1,31 @@
 -- Ends running jobs: completed, failed or cancelled, decided by the worker that holds the lease.
 -- KEYS line suspect isolated requeued high normal low counts ledger organizations policies rank_slots backlogs held_organizations wake
--- PREFIX job log job_channel org organization_channel usage backlog ended
+-- PREFIX job log job_channel org organization_channel usage backlog ended budget
 -- ARGV result_ttl log_ttl organization_events usage_ttl running_max
--- ITEM consumer job organization token status outcome number offset final ended spec usage brief logged capped
+-- ITEM consumer job organization token status outcome number offset final ended spec usage brief logged capped budgeted
 -- spec: the part of the request that the record keeps. usage: the job's line for the ledger, or empty. brief: a long
 -- outcome without its text, else empty. logged: 1 when the log had events before this lease. capped: 1 when the
--- organisation has a cap on running jobs.
+-- organisation has a cap on running jobs. budgeted: 1 when it had a budget at the claim.
 -- RETURNS OK, ALREADY (this lease ended it before), LATE (a cancel was forced; usage and cost were kept), LOST
--- INCLUDE batch lease clock organizations ending ledger backlog
-
-local freed = {}
+-- INCLUDE batch lease clock organizations ending ledger backlog settling
 
 local function refused(job, organization, token, status, outcome, usage, brief)
   local record = job_prefix .. job
-  local f = redis.call('HMGET', record, 'entry', 'state', 'forced')
+  local f = redis.call('HMGET', record, 'entry', 'state', 'forced', 'reserved')
   if f[1] ~= token or f[2] == 'processing' then return 'LOST' end
   if f[3] then
     if redis.call('HSETNX', record, 'late', brief ~= '' and brief or outcome) == 0 then return 'LOST' end
-    if usage ~= '' then book('-', now_ms(), usage, organization) end
+    -- The bound counted so far, also of a call that was never made.
+    if f[4] and usage == '' then settle(organization, f[4], 0) end
+    if usage ~= '' then book('-', now_ms(), settle_line(organization, f[4], usage), organization) end
+    if f[4] then note_freed(organization) end
     return 'LATE'
   end
   return f[2] == status and 'ALREADY' or 'LOST'
 end
 
 local replies = each_item(function(consumer, job, organization, token, status, outcome, number, offset, final,
-                                   ended, spec, usage, brief, logged, capped)
+                                   ended, spec, usage, brief, logged, capped, budgeted)
   if not give_up_lease(token) then return refused(job, organization, token, status, outcome, usage, brief) end
   local extra = brief ~= '' and {'spec', spec, 'brief', brief} or {'spec', spec}
   local ok, failure = pcall(end_job, job, organization, token, status, outcome, number, offset, final, ended, extra,
@@ -34,17 +35,19 @@ local replies = each_item(function(consumer, job, organization, token, status, o
     error(failure, 0)
   end
   -- From here on the job has ended: it is counted, and its entry deleted, even if a later step fails.
+  if budgeted == '1' then
+    usage = settle_line(organization, redis.call('HGET', job_prefix .. job, 'reserved'), usage)
+  end
   book(status, ended, usage, organization)
   if capped == '1' then freed[organization] = true end
+  if budgeted == '1' then note_freed(organization) end
   forget_entry(token)
   return 'OK'
 end)
 close_books()
 
--- An end lets an organisation in that was at its cap.
-local came = false
-for organization in pairs(freed) do came = let_in(organization) or came end
-if came then
+-- An end lets an organisation in that was at its cap or its budget.
+if let_freed_in() then
   save_counts()
   redis.call('ZADD', wake, 0, 'job')
 end

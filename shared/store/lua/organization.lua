@@ -1,9 +1,10 @@
 -- Counts the jobs of one organisation in one call: its packed number, less the ends that are in the ledger yet (I3).
--- KEYS organizations ledger
--- PREFIX ended delayed
+-- KEYS organizations ledger policies
+-- PREFIX ended delayed budget
 -- ARGV organization
--- RETURNS {queued, processing, completed, failed, cancelled, delayed, KiB of prompts that wait}
--- INCLUDE organizations ended_lines
+-- RETURNS {queued, processing, completed, failed, cancelled, delayed, KiB of prompts that wait, nano-USD spent
+--   this month, today, reserved}; the last three are 0 without a budget
+-- INCLUDE organizations ended_lines budgets budget_periods
 
 local state = unpack_counts(tonumber(redis.call('HGET', organizations, organization) or 0) or 0)
 local folded = redis.pcall('GET', ended_prefix .. organization)
@@ -16,5 +17,12 @@ for _, line_text in ipairs(redis.pcall('LRANGE', ledger, 0, -1)) do
     state.running = state.running - 1
   end
 end
+
+-- Reservations of the month before are of the last jobs that it started.
+local function spent_and_reserved(whose)
+  local month, day = amounts_of(whose, periods_now()[1].field), amounts_of(whose, periods_now()[2].field)
+  return string.format('%.0f', month[1]), string.format('%.0f', day[1]), string.format('%.0f', month[2])
+end
+
 return {state.waiting, math.max(state.running, 0), ends.completed, ends.failed, ends.cancelled,
-  redis.call('ZCARD', delayed_prefix .. organization), state.kib}
+  redis.call('ZCARD', delayed_prefix .. organization), state.kib, spent_and_reserved(organization)}

@@ -2,7 +2,7 @@
 -- passed, wherever they wait, and wakes workers for gates that have room. At most `limit` of each a call.
 -- heads: also check the first new jobs, whose deadlines are in no index.
 -- KEYS line suspect isolated requeued high normal low due_high due_normal due_low wake gates throttled_deadlines deadlines counts ledger organizations policies rank_slots backlogs held_organizations due
--- PREFIX job log job_channel org organization_channel chain_set throttled throttled_by wake usage backlog delayed ended
+-- PREFIX job log job_channel org organization_channel chain_set throttled throttled_by wake usage backlog delayed ended budget
 -- ARGV limit heads limits chain prices lease_ms result_ttl log_ttl usage_ttl organization_events running_max
 -- RETURNS {jobs made claimable or ended, ms until the next call for due jobs or deadlines (0: there are more now) or -1, ms until
 --   the next call for gates or -1, ms until the next of the new jobs is overdue or -1}

@@ -3,12 +3,12 @@
 -- of the server that this call waited for, or a jump of its clock, every worker seems silent: then nothing is taken (I6).
 -- cursor: where the last call stopped, empty: start from the beginning. stale_ms: an entry that was idle for longer is lost.
 -- KEYS line suspect isolated requeued high normal low due_high due_normal due_low wake counts suspects failover ledger recoverer organizations policies rank_slots backlogs held_organizations due
--- PREFIX job log job_channel org organization_channel usage backlog delayed ended
+-- PREFIX job log job_channel org organization_channel usage backlog delayed ended budget
 -- ARGV consumer believed_ms lease_ms stale_ms losses_max releases_max batch cursor result_ttl log_ttl usage_ttl organization_events fenced chain prices running_max
 -- ITEM held
 -- RETURNS {requeued, failed, ms until the next suspicious entry goes stale or -1, suspicious entries, now, whether
 --   there is unfinished work (1, 0), isolated jobs that wait, or -1 when another worker searches, cursor}
--- INCLUDE release lease now organizations ending ledger spending requeueing deltas stale_entries suspicion
+-- INCLUDE release lease now organizations ending ledger spending requeueing deltas stale_entries suspicion backlog settling
 
 -- A write that cannot grow memory, so that recovery goes on when the server is full, and outside of any pcall: while
 -- writes are refused no worker can renew its leases, and the caller must know.
@@ -29,7 +29,8 @@ local function end_lost(job, token, record, status, outcome)
   end_job(job, record.org, token, status, cjson.encode(outcome), number, -1, number + 1, string.format('%d', now),
     brief_fields(outcome))
   if not is_counted(token) then note(record.org, 'running', 1) end
-  book(status, now, used, record.org)
+  book(status, now, settle_line(record.org, record.reserved, used), record.org)
+  if record.reserved then note_freed(record.org) end
   release(token)
   failed = failed + 1
 end
@@ -60,6 +61,7 @@ local function recover_lease(token, owner)
     return fail(job, token, record, 'WorkerLost', 'the job lost its worker too often')
   end
   if record.handbacks > tonumber(releases_max) then return fail(job, token, record, 'Damaged', 'no worker could begin it') end
+  if record.reserved then record.line = add_spending(job, record.org, {}, record.lost) end
   requeue_job(job, token, record, 'worker_lost', started and math.max(record.attempt - 1, 0) or record.attempt)
   requeued_count = requeued_count + 1
 end
@@ -84,6 +86,6 @@ local next_stale, suspicious, stopped_at = each_stale(function(token, owner)
   end
   return requeued_count + failed < tonumber(batch) and measured < MEASURED_MAX * 2
 end)
-if requeued_count > 0 then redis.call('ZADD', wake, -1, 'look', 0, 'job') end
+if let_freed_in() or requeued_count > 0 then redis.call('ZADD', wake, -1, 'look', 0, 'job') end
 close_books()
 return {requeued_count, failed, next_stale, suspicious, string.format('%d', now), 1, isolated_waiting(), stopped_at}

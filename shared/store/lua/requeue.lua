@@ -1,12 +1,12 @@
 -- Requeues running jobs: with a delay after an error, at once when a worker drains.
 -- refund: 1 when the attempt does not count. A job whose attempts, releases or time are used up ends with `outcome` instead.
 -- KEYS line suspect isolated requeued high normal low due_high due_normal due_low wake counts failover ledger organizations policies rank_slots backlogs held_organizations due deadlines
--- PREFIX job log job_channel org organization_channel usage backlog delayed ended
+-- PREFIX job log job_channel org organization_channel usage backlog delayed ended budget
 -- ARGV lease_ms releases_max result_ttl log_ttl organization_events usage_ttl fenced running_max
 -- ITEM consumer job token queue reason delay refund outcome spent usage
 -- spent: cost of the job's attempts so far, as JSON; usage: the same as a line for the ledger, for one that ends.
 -- RETURNS {code, state}: OK, ALREADY (this lease requeued it before), LOST
--- INCLUDE batch lease clock organizations ending ledger requeueing
+-- INCLUDE batch lease clock organizations ending ledger requeueing backlog settling
 
 local wake_for_job, wake_to_poll
 
@@ -39,7 +39,8 @@ local replies = each_item(function(consumer, job, token, queue, reason, delay, r
     end_job(job, record.org, token, status, record.cancel and cancelled(outcome) or outcome, number, -1, number + 1,
       string.format('%d', now))
     if not is_counted(token) then note(record.org, 'running', 1) end
-    book(status, now, usage, record.org)
+    book(status, now, settle_line(record.org, record.reserved, usage), record.org)
+    if record.reserved then note_freed(record.org) end
     release(token)
     return {'OK', status}
   end
@@ -54,6 +55,7 @@ local replies = each_item(function(consumer, job, token, queue, reason, delay, r
   end
   return {'OK', 'queued'}
 end)
+if let_freed_in() then wake_for_job = true end
 if wake_to_poll then redis.call('ZADD', wake, -1, 'look') end
 if wake_for_job then redis.call('ZADD', wake, 0, 'job') end
 close_books()

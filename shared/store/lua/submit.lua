@@ -1,17 +1,18 @@
 -- Takes new jobs. The record's HSETNX makes a repeated submit harmless; `sent_once`: the caller never repeats one, and saves it.
--- KEYS line suspect isolated requeued high normal low wake deadlines organizations policies rank_slots backlogs held_organizations due ledger
--- PREFIX job idem index org job_channel organization_channel submits backlog delayed blocked_users
--- ARGV lease_ms index_ttl index_length organization_events sent_once submits_max running_max queued_max queued_kib_max delayed_max
--- ITEM job organization spec queue delay deadline max_attempts route max_tokens idempotency fingerprint idempotency_ttl own_deadline ended kept task
+-- KEYS line suspect isolated requeued high normal low wake deadlines organizations policies rank_slots backlogs held_organizations due ledger gate_bounds
+-- PREFIX job idem index org job_channel organization_channel submits backlog delayed blocked_users budget
+-- ARGV lease_ms index_ttl index_length organization_events sent_once submits_max running_max queued_max queued_kib_max delayed_max chain bounds
+-- ITEM job organization spec queue delay deadline max_attempts route max_tokens idempotency fingerprint idempotency_ttl own_deadline max_cost ended kept task
 -- index_length: jobs of an organisation and day that the listing keeps, at most; 0: there is no listing.
--- route: the job's own chain of gates; max_tokens: of its reply; both empty when the job does not set them.
+-- route: the job's own chain of gates; max_tokens: of its reply; max_cost: nano-USD of all its attempts; each
+-- empty when the job does not set it.
 -- own_deadline: 1 when the caller set the deadline: it is added to `deadlines`, so that it is met in time wherever the job
 -- waits.
 -- submits_max: of an organisation in a minute, 0: no limit. The other limits are the defaults of an organisation's own.
 -- ended, kept, task: of a retry, see retrying.lua; else empty.
 -- RETURNS {code, job, state}: NEW, ALREADY (this id was taken before), SAME (an earlier job of this key), CONFLICT, or
---   LIMIT with `<limit> <its value>`, `<limit> <its value> <ms until there is room>`, `paused` or `user` in place of the state,
---   or GONE: the job to retry is not there
+--   LIMIT with `<limit> <its value>`, `<limit> <its value> <ms until there is room>`, `paused`, `user` or `budget <month, day or
+--   job> <ms until the next period>` in place of the state, or GONE: the job to retry is not there
 -- INCLUDE batch announce organizations policies admitting submit_rate retrying
 
 local function earlier(idempotency, fingerprint, job)
@@ -45,8 +46,8 @@ local function refuse_counted(organization, spec)
 end
 
 -- Counts a job in, if its organisation may have one more; else returns the refusal.
-local function refuse(organization, spec, delay)
-  local refusal, room = count_in(organization, #spec, delay)
+local function refuse(organization, spec, delay, route, max_tokens)
+  local refusal, room = count_in(organization, spec, delay, route, max_tokens)
   local ok = true
   if not refusal then ok, refusal = pcall(refuse_counted, organization, spec) end
   if refusal then count_out(organization, #spec, room) end
@@ -55,7 +56,7 @@ local function refuse(organization, spec, delay)
 end
 
 local replies = each_item(function(job, organization, spec, queue, delay, deadline, max_attempts, route, max_tokens,
-                                   idempotency, fingerprint, idempotency_ttl, own_deadline, ended, kept, task)
+                                   idempotency, fingerprint, idempotency_ttl, own_deadline, max_cost, ended, kept, task)
   local record = job_prefix .. job
   made = nil
   local before = retried_before(ended, organization)
@@ -68,7 +69,7 @@ local replies = each_item(function(job, organization, spec, queue, delay, deadli
     return {'ALREADY', job, redis.call('HGET', record, 'state') or 'queued'}
   end
   delay = tonumber(delay)
-  local counted, refusal, room = pcall(refuse, organization, spec, delay)
+  local counted, refusal, room = pcall(refuse, organization, spec, delay, route, max_tokens)
   if not counted or refusal then
     if sent_once ~= '1' then redis.call('DEL', record) end
     if not counted then error(refusal, 0) end
@@ -78,6 +79,7 @@ local replies = each_item(function(job, organization, spec, queue, delay, deadli
   local fields = {'v', 1, 'org', organization, 'state', 'queued', 'spec', spec, 'max_attempts', max_attempts}
   if route ~= '' then fields[#fields + 1], fields[#fields + 2] = 'route', route end
   if max_tokens ~= '' then fields[#fields + 1], fields[#fields + 2] = 'max_tokens', max_tokens end
+  if max_cost ~= '' then fields[#fields + 1], fields[#fields + 2] = 'max_cost', max_cost end
   local ok, failure = pcall(function()
     local created = enqueue(job, organization, queue, delay, tonumber(deadline), room, fields)
     if own_deadline == '1' then redis.call('ZADD', deadlines, string.format('%d', created + deadline), job) end

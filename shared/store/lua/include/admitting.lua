@@ -1,5 +1,5 @@
 -- Counts a new job, and puts it where it waits.
--- INCLUDE organizations policies backlog delaying places
+-- INCLUDE organizations policies backlog delaying places budget_refusal
 
 -- The entry of the job that is being submitted, if it has one in the line; whether to wake a worker for a job, or to poll.
 local made, wake_for_job, wake_to_poll, clock_us
@@ -23,8 +23,8 @@ local function refusal_of(limit, quota) return string.format('%s %.0f', limit, q
 
 -- Counts a job first, then refuses it if that is one too many. Returns the refusal or nil, and whether an entry in the line
 -- is reserved.
-local function count_in(organization, bytes, delay)
-  note_waiting(organization, 1, bytes)
+local function count_in(organization, spec, delay, route, max_tokens)
+  note_waiting(organization, 1, #spec)
   local room = false
   if delay > 0 then save(organization) else room = reserve_entry(organization) end
   if policy_of(organization).paused == 1 then return 'paused', room end
@@ -37,7 +37,7 @@ local function count_in(organization, bytes, delay)
   if delay > 0 and most > 0 and redis.call('ZCARD', delayed_prefix .. organization) >= most then
     return refusal_of('delayedJobs', most), room
   end
-  return nil, room
+  return budget_refusal(organization, spec, route, max_tokens), room
 end
 
 local function count_out(organization, bytes, room)

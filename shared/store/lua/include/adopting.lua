@@ -1,6 +1,6 @@
 -- Decides on an entry that was delivered to this consumer: it becomes a claim, ends, goes to the queues of its gates, gets
 -- another entry, or is left.
--- INCLUDE release lease announce now gate_states serving throttling choosing overdue predating replacing organizations places rows
+-- INCLUDE release lease announce now overdue predating replacing organizations rows reserving
 
 local soonest, redelivered_some, ends_soon = -1, false, false
 
@@ -9,6 +9,10 @@ local function start(token, job, f, attempt, name)
   if name ~= string.match(chain, '^%S*') or f.gate then extra = {'gate', name} end
   if f.pass and f.pass ~= '' then extra[#extra + 1], extra[#extra + 2] = 'pass', '' end
   if f.entry ~= token then extra[#extra + 1], extra[#extra + 2] = 'entry', token end
+  -- One that was settled under a budget which is gone says nothing about the next one.
+  if f.budgeted or (f.reserved or '') ~= '' then
+    extra[#extra + 1], extra[#extra + 2] = 'reserved', f.budgeted and f.reserved or ''
+  end
   redis.call('HSET', job_prefix .. job, 'state', 'processing', 'attempt', attempt, 'started', string.format('%d', now),
     'worker', consumer, unpack(extra))
   if quiet ~= '1' then announce(job, f.org, token .. '.1', 'processing') end
@@ -42,6 +46,7 @@ local function examine(token, job, whose, expected, repeated)
   local attempt = tonumber(f.attempt or 0)
   local running, predating = f.state == 'processing', predates(token)
   if running and repeated and not predating then
+    read_reservation(f)
     answer(token, job, f, attempt, f.gate or string.match(chain, '^%S*'))
     return nil
   end
@@ -62,25 +67,4 @@ local function examine(token, job, whose, expected, repeated)
     return release(token)
   end
   return f
-end
-
--- Starts a job if one of its gates has room; otherwise throttles it.
-local function begin(token, job, f)
-  local name, passed_over, need = find_gate(f, string.sub(token, 1, 1))
-  local attempt = tonumber(f.attempt or 0) + 1
-  if name then
-    start(token, job, f, attempt, name)
-    return answer(token, job, f, attempt, name, passed_over, need)
-  end
-
-  local wait, left = passed_over or SERVED_MS, tonumber(f.deadline) - now
-  -- Without `rest`, an isolated job would go without a pause between this worker, which lacks its gate, and workers that
-  -- have the gate but hold other jobs.
-  local entry = throttle(job, f.org, f.route or FLEET, f.place or place_from(token, f.spec, f.created), f.deadline, wait,
-    not passed_over and string.sub(token, 1, 1) == 'i')
-  redis.call('HSET', job_prefix .. job, 'entry', entry, 'due', string.format('%.0f', now + wait))
-  note_return(f)
-  soonest = math.min(soonest < 0 and wait or soonest, wait, left)
-  ends_soon = ends_soon or left <= tonumber(lease_ms)
-  return release(token)
 end

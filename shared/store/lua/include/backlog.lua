@@ -1,7 +1,7 @@
 -- Makes jobs claimable, the only way to: a job gets an entry in the line if its organisation has room there (as many entries
 -- as its weight), else it goes to the organisation's backlog, a sorted set by place. `backlogs` has the organisations by the
 -- time (ms) at which to check their deadlines.
--- INCLUDE lease organizations policies quotas places rank_slots
+-- INCLUDE lease organizations policies quotas places rank_slots budgets
 
 local function add_entry(letter, job, organization)
   return letter .. redis.call('XADD', streams[letter], '*', 'j', job, 'o', organization)
@@ -20,11 +20,21 @@ local function reserve_entry(organization)
   return room
 end
 
+-- Has an organisation looked at soon that is held for a job behind this one, which may cost less.
+local function look_again(organization, place)
+  if has_budget(organization) and tonumber(place) < amounts_of(organization, 'held')[2] then
+    redis.call('ZADD', held_organizations, 'XX', 0, organization)
+  end
+end
+
 local function add_to_backlog(organization, job, place, deadline)
   redis.call('ZADD', backlog_prefix .. organization, place, job)
   redis.call('ZADD', backlogs, 'LT', deadline, organization)
   if rank_of(place) ~= RANKS.n and counts_of(organization).ranked == 0 then note(organization, 'ranked', 1) end
-  if is_held(organization) then note_held(organization) end
+  if is_held(organization) then
+    note_held(organization)
+    look_again(organization, place)
+  end
   return 'b'
 end
 
@@ -64,8 +74,22 @@ local function refill(organization)
   return came
 end
 
+local freed = {}
+
+-- Notes that a reservation of an organisation ended: it may have room again.
+local function note_freed(organization)
+  if waits_for_budget(organization) then freed[organization] = true end
+end
+
 -- Lets an organisation in again that was held, if it may run. Returns whether entries were added.
 local function let_in(organization)
   if is_held(organization) or redis.call('ZREM', held_organizations, organization) == 0 then return false end
   return refill(organization)
+end
+
+-- Lets in those that were noted. Returns whether entries were added.
+local function let_freed_in()
+  local came = false
+  for organization in pairs(freed) do came = let_in(organization) or came end
+  return came
 end

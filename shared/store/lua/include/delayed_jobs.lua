@@ -1,5 +1,5 @@
 -- Makes due jobs claimable: one of each organisation in turn.
--- INCLUDE release lease now organizations backlog leaving places
+-- INCLUDE release lease now organizations backlog leaving places quotas budgets
 
 local promoted, suspects_among = 0, false
 local PROMOTED_FIELDS = {'state', 'entry', 'losses', 'deadline', 'v', 'org', 'place', 'spec', 'created'}
@@ -78,12 +78,25 @@ local function promote_organizations(most, begin_writing)
   end
 end
 
+-- Looks at a held organisation. A new period, or a job before the one that found no room, may have made its budget sufficient:
+-- the next claim finds out.
+local function look_at(organization)
+  if has_budget(organization) then drop_hold(organization) end
+  if not is_held(organization) then return let_in(organization) end
+  note_held(organization)
+  if is_capped(organization) then
+    redis.call('ZADD', held_organizations, 'XX', string.format('%d', now + tonumber(lease_ms)), organization)
+  end
+  return false
+end
+
 -- Lets organisations in again that were held and may run.
 local function let_in_all(most, begin_writing)
   local came = false
-  for _, organization in ipairs(redis.call('ZRANGE', held_organizations, 0, most - 1)) do
+  local found = redis.call('ZRANGEBYSCORE', held_organizations, '-inf', string.format('%d', now), 'LIMIT', 0, most)
+  for _, organization in ipairs(found) do
     begin_writing()
-    local ok, some = pcall(let_in, organization)
+    local ok, some = pcall(look_at, organization)
     came = came or ok and some
   end
   return came

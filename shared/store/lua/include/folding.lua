@@ -91,7 +91,7 @@ local function take_off(lines)
 end
 
 -- The lines leave the list first: so damage in one organisation's hash loses that sum once, and does not fail every later
--- call. Jobs that are missing in the sums are counted as `unbooked`.
+-- call. Jobs that are missing in the sums are counted as `unbooked`. Returns the lines.
 local function fold()
   local lines = redis.call('LRANGE', ledger, 0, FOLD_AT - 1)
   redis.call('LTRIM', ledger, #lines, -1)
@@ -105,4 +105,5 @@ local function fold()
     if not pcall(add_to_day, key, sums) then tally.unbooked = (tally.unbooked or 0) + jobs end
   end
   take_off(lines)
+  return lines
 end

@@ -1,7 +1,7 @@
 -- Counts jobs that ended, and their usage: a line for each in one list (`ledger`), all lines of a call in one command.
 -- At FOLD_AT lines they are summed up: in `counts`, and in a hash per organisation and day (`usage`). So a job costs
 -- about one command, and a day of an organisation a few fields.
--- INCLUDE ending ended_lines organizations folding
+-- INCLUDE ending ended_lines organizations folding settling saving_budgets
 
 local booked, booked_as, booked_for, booked_used = {}, {}, {}, 0
 
@@ -16,6 +16,7 @@ end
 
 -- Writes the lines, as the last step of a call. If the ledger cannot be written, jobs still end and are still counted.
 local function close_books()
+  local folded = {}
   if #booked > 0 then
     local ok, length = pcall(redis.call, 'RPUSH', ledger, unpack(booked))
     if not ok then
@@ -27,10 +28,13 @@ local function close_books()
       end
       if booked_used > 0 then tally.unbooked = (tally.unbooked or 0) + booked_used end
     elseif length >= FOLD_AT then
-      fold()
+      folded = fold()
     end
     forget_ended()
   end
   count_ended()
   save_counts()
+  -- Now that the counts are known, this asks for no more of them.
+  note_unsettled(folded)
+  save_budgets()
 end

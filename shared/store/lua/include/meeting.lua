@@ -1,5 +1,5 @@
 -- Takes entries that were delivered to this consumer: as many of each organisation as may start; the others are returned.
--- INCLUDE adopting lease organizations places backlog shares
+-- INCLUDE adopting lease organizations places backlog shares quotas beginning
 
 -- Organisations whose entries were delivered, in order; for each: how many entries, how many of them are not off its count
 -- yet, and whether its backlog is empty.
@@ -34,7 +34,8 @@ local function send_back(candidate, is_held)
 end
 
 local function begin_safely(candidate)
-  local ok = pcall(begin, candidate.token, candidate.job, candidate.f)
+  local ok, held = pcall(begin, candidate.token, candidate.job, candidate.f)
+  if ok and held == 'held' then return pcall(send_back, candidate, true) end
   -- Recover finds it by its entry.
   if not ok and candidate.f.entry == 'b' then redis.pcall('HSET', job_prefix .. candidate.job, 'entry', candidate.token) end
 end

@@ -1,6 +1,6 @@
 -- Reads the settings of single organisations (`policies`): words `<name>=<number>`, read only if the organisation's counts say
 -- that there are any. weight, running (the most at once), slot_share (%), queued, kib and delayed (the most that wait),
--- submits (the most in a minute), paused, blocked (users).
+-- submits (the most in a minute), paused, blocked (users), month and day (nano-USD).
 -- INCLUDE organizations
 
 local NO_POLICY = {}
@@ -16,6 +16,9 @@ local function policy_of(organization)
   policies_read[organization] = found
   return found
 end
+
+-- Has the settings read again, after they were changed.
+local function forget_policy(organization) policies_read[organization] = nil end
 
 local function weight_of(organization)
   return math.min(math.max(policy_of(organization).weight or 1, 1), 16)

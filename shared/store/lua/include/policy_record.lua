@@ -1,9 +1,10 @@
 -- Settings of an organisation as operators made them (`settings:`), and the words of them that scripts obey (`policies`).
--- INCLUDE organizations
+-- INCLUDE organizations policies
 
 -- Fields that scripts obey, and their words in policies.lua.
 local WORDS = {weight = 'weight', slot_share = 'slot_share', running_jobs = 'running', queued_jobs = 'queued',
-  delayed_jobs = 'delayed', submits_per_minute = 'submits', paused = 'paused', blocked_users = 'blocked'}
+  delayed_jobs = 'delayed', submits_per_minute = 'submits', paused = 'paused', blocked_users = 'blocked',
+  month_nano_usd = 'month', day_nano_usd = 'day'}
 
 local function words_of(record)
   local words = {}
@@ -13,6 +14,13 @@ local function words_of(record)
     if name == 'queued_bytes' then words[#words + 1] = 'kib=' .. math.ceil(tonumber(value) / 1024) end
   end
   return table.concat(words, ' ')
+end
+
+local function names_budget(record)
+  for i = 1, #record, 2 do
+    if WORDS[record[i]] == 'month' or WORDS[record[i]] == 'day' then return true end
+  end
+  return false
 end
 
 -- After the record changed.
@@ -25,4 +33,5 @@ local function write_policy(organization, record)
   end
   note(organization, 'policy', (text == '' and 0 or 1) - save(organization).policy)
   save(organization)
+  forget_policy(organization)
 end

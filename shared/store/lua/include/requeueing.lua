@@ -1,10 +1,10 @@
 -- Requeues a job that has a lease, the only way to. The record's `past` has of every earlier lease the facts that a reader
 -- needs to replay it: token, reason, attempt, start and the number of its last event, the `retrying` written here.
--- INCLUDE clock lease announce predating organizations backlog delaying places
+-- INCLUDE clock lease announce predating organizations backlog delaying places settling
 
 local LOST_EVENTS = 1000
 local FIELDS = {'state', 'entry', 'org', 'attempt', 'max_attempts', 'deadline', 'losses', 'handbacks', 'past', 'base',
-  'cancel', 'started', 'worker', 'lost', 'v', 'place', 'created'}
+  'cancel', 'started', 'worker', 'lost', 'v', 'place', 'created', 'reserved'}
 
 local function read_record(job)
   local values, record = redis.call('HMGET', job_prefix .. job, unpack(FIELDS)), {}
@@ -59,7 +59,8 @@ local function note_requeue(job, token, organization)
 end
 
 -- Requeues a job whose lease is `token`: at once, or where `wait` says, until `due_at`. spent: cost of earlier attempts
--- (JSON, empty: unchanged); record.lost: bytes of text that were lost with their workers and are not in it yet.
+-- (JSON, empty: unchanged); record.lost: bytes of text that were lost with their workers and are not in it yet; record.line:
+-- the same as a line, with that text.
 local function requeue_job(job, token, record, reason, attempt, due_at, wait, spent)
   local number = last_event_number(job, record) + 1
   local event = {reason = reason, attempt = record.attempt}
@@ -67,12 +68,16 @@ local function requeue_job(job, token, record, reason, attempt, due_at, wait, sp
   -- First, as it is the only write that can fail: on a log that is no hash.
   redis.call('HSET', log_prefix .. job, token .. '.' .. number, 'r' .. cjson.encode(event))
   note_requeue(job, token, record.org)
+  local total = record.line and cost_of_line(record.line) or cost_of_spent(spent)
+  local reserved = record.reserved and settle(record.org, record.reserved, total)
+  if reserved then note_freed(record.org) end
   local entry = wait and wait() or make_claimable(job, record)
   local past = (record.past and record.past .. ',' or '') ..
     table.concat({token, reason, record.attempt, string.format('%d', record.started), number}, ' ')
   local base = redis.call('HLEN', log_prefix .. job)
   local extra = {}
   if spent and spent ~= '' then extra = {'spent', spent, 'lost', 0} elseif record.lost > 0 then extra = {'lost', record.lost} end
+  if reserved then extra[#extra + 1], extra[#extra + 2] = 'reserved', reserved end
   redis.call('HSET', job_prefix .. job, 'state', 'queued', 'entry', entry, 'attempt', attempt, 'losses', record.losses,
     'handbacks', record.handbacks, 'past', past, 'base', base, 'due', string.format('%d', due_at or now_ms()), 'place', place_of(job, record), unpack(extra))
   announce(job, record.org, token .. '.' .. number, 'retrying')

@@ -1,5 +1,5 @@
 -- Limits how many of the delivered jobs of an organisation may start: caps, and shares of the slots.
--- INCLUDE organizations policies quotas
+-- INCLUDE organizations policies quotas budgets
 
 -- Entries of the line that this call took, all entries delivered to it, and slots that it must fill. Read when first needed:
 -- entries that wait in the line, and jobs that will run once the slots are filled.
@@ -26,7 +26,7 @@ end
 -- Returns how many more jobs may start beside those counted as running (below zero: too many run), and whether a cap decides.
 local function room_for(organization, beside_others)
   local state, cap = counts_of(organization), limit_of(organization, 'running', running_max)
-  if policy_of(organization).paused == 1 then return -math.huge, true end
+  if policy_of(organization).paused == 1 or is_over_budget(organization) then return -math.huge, true end
   local most, is_held = cap > 0 and cap or math.huge, cap > 0
   if beside_others and state.running > 1 then
     local slots = slots_of(organization)

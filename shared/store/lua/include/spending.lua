@@ -32,11 +32,11 @@ local function unknown_spending(organization, name, spec)
 end
 
 -- Adds usage and cost to `outcome`, a table, and returns the line for the ledger. lost: bytes of text that are in no sum
--- yet. A job whose record cannot be read still ends.
+-- yet. A job whose record cannot be read still ends. Also returns the record's `reserved`.
 local function add_spending(job, organization, outcome, lost)
   local f, name
   local ok, line = pcall(function()
-    f = redis.call('HMGET', job_prefix .. job, 'spec', 'spent', 'gate', 'route')
+    f = redis.call('HMGET', job_prefix .. job, 'spec', 'spent', 'gate', 'route', 'reserved')
     name = f[3] or string.match(f[4] or chain, '^%S+')
     if not name or not f[2] and lost == 0 then return '' end
     local spec, total = cjson.decode(f[1]), total_of(f[2])
@@ -49,6 +49,6 @@ local function add_spending(job, organization, outcome, lost)
     return string.format('%s %s %s 0%.0f %.0f %.0f %s %d', organization, spec.projectId, name, total.input, total.output,
       total.cached, total.cost and string.format('%.0f', total.cost) or '-', total.estimated and 1 or 0)
   end)
-  if ok then return line end
-  return f and unknown_spending(organization, name, f[1]) or ''
+  if not ok then line = f and unknown_spending(organization, name, f[1]) or '' end
+  return line, f and f[5] or nil
 end

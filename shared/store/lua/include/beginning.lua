@@ -1,0 +1,31 @@
+-- Starts jobs that were delivered and may run.
+-- INCLUDE adopting now lease choosing reserving throttling gate_states places overdue serving rows
+
+-- Starts a job if its budget and one of its gates have room; otherwise throttles it, or returns 'held'.
+local function begin(token, job, f)
+  local lacking = check_budget(f)
+  if lacking == 'held' then return lacking end
+  if lacking then
+    end_unrun(job, f.org, f.lost, 'BudgetExceeded', TOO_DEAR)
+    return release(token)
+  end
+
+  local name, passed_over, need = find_gate(f, string.sub(token, 1, 1))
+  local attempt = tonumber(f.attempt or 0) + 1
+  if name then
+    if reserve(f, name) then return 'held' end
+    start(token, job, f, attempt, name)
+    return answer(token, job, f, attempt, name, passed_over, need)
+  end
+
+  local wait, left = passed_over or SERVED_MS, tonumber(f.deadline) - now
+  -- Without `rest`, an isolated job would go without a pause between this worker, which lacks its gate, and workers that
+  -- have the gate but hold other jobs.
+  local entry = throttle(job, f.org, f.route or FLEET, f.place or place_from(token, f.spec, f.created), f.deadline, wait,
+    not passed_over and string.sub(token, 1, 1) == 'i')
+  redis.call('HSET', job_prefix .. job, 'entry', entry, 'due', string.format('%.0f', now + wait))
+  note_return(f)
+  soonest = math.min(soonest < 0 and wait or soonest, wait, left)
+  ends_soon = ends_soon or left <= tonumber(lease_ms)
+  return release(token)
+end

@@ -1,0 +1,30 @@
+-- Begins a budget with what was spent in its periods before: the sums of usage, after the ledger was folded into them. Costs of
+-- jobs that have not ended yet are added at their next claim, or at their end.
+-- INCLUDE budgets folding organizations budget_periods settling
+
+-- Nano-USD of jobs that ended on a day.
+local function spent_on(organization, day)
+  local sum = 0
+  local flat = redis.pcall('HGETALL', usage_prefix .. organization .. ':' .. string.format('%d', day))
+  for i = 2, #flat, 2 do
+    sum = sum + (tonumber(string.match(flat[i], '^%d+ %d+ %d+ %d+ (%d+) ')) or 0)
+  end
+  return sum
+end
+
+local function begin_budget(organization)
+  local folded
+  repeat
+    folded = fold()
+    save_counts()
+    note_unsettled(folded)
+  until #folded < FOLD_AT
+
+  local _, _, day_of_month = date_of(day_now())
+  local today, month = spent_on(organization, day_now()), 0
+  for day = day_now() - day_of_month + 1, day_now() - 1 do month = month + spent_on(organization, day) end
+  for _, period in ipairs(periods_now()) do
+    local spent = period.word == 'month' and month + today or today
+    change_amounts(organization, period.field, spent - amounts_of(organization, period.field)[1], 0)
+  end
+end

@@ -1,0 +1,92 @@
+-- Reserves the bound of an attempt before it starts, for a job whose organisation has a budget or that has a limit of its own.
+-- INCLUDE budgets bounds settling
+
+local TOO_DEAR = 'another attempt may cost more than the budget allows'
+
+-- What a running job has reserved, for a claim that is answered again.
+local function read_reservation(f)
+  f.bound = tonumber(string.match(f.reserved or '', '^(%d+) '))
+  f.budgeted = f.bound ~= nil
+end
+
+-- Nano-USD of a job's earlier attempts, as far as they are known.
+local function cost_in(spent) return tonumber(cost_of_spent(spent)) or 0 end
+
+-- What one attempt of this job may cost at most, whatever else is spent; nil: anything. used: nano-USD of the job so far.
+local function most_of(organization, max_cost, used)
+  local most = max_cost and tonumber(max_cost) - used or math.huge
+  if has_budget(organization) then
+    local _, _, limit = room_of(organization)
+    -- Where nothing may be spent at all, jobs wait until that is changed.
+    if limit > 0 then most = math.min(most, limit) end
+  end
+  return most < math.huge and most or nil
+end
+
+-- Those of some gates where an attempt fits into `most`.
+local function affordable(names, spec, max_tokens, most)
+  local found = {}
+  for name in string.gmatch(names, '%S+') do
+    if bound_of(name, spec, max_tokens) <= most then found[#found + 1] = name end
+  end
+  return table.concat(found, ' ')
+end
+
+-- Whether a job may start now. Narrows the route of one that has too little left for some gates. Returns nil, or why not:
+-- 'dear' (no gate is cheap enough for it), 'held' (its organisation has no room now).
+local function check_budget(f)
+  local names = f.route or chain
+  local first = string.match(names, '^%S+') or ''
+  local lost = tonumber(f.lost or 0)
+  local most = most_of(f.org, f.max_cost, cost_in(f.spent) + (f.max_cost and lost_cost(first, f.spec, lost) or 0))
+  if not most then return end
+
+  local cheap = affordable(names == '' and '-' or names, f.spec, f.max_tokens, most)
+  if cheap == '' then return 'dear' end
+  if cheap ~= names and names ~= '' then f.route = cheap end
+  local pass = string.match(f.pass or '', '^%S+')
+  if pass and not string.find(' ' .. cheap .. ' ', ' ' .. pass .. ' ', 1, true) then f.pass = nil end
+
+  if not has_budget(f.org) then return end
+  if is_over_budget(f.org) then return 'held' end
+  local needed = bound_of(f.pass and pass or string.match(cheap, '^%S+'), f.spec, f.max_tokens)
+  if room_of(f.org) >= needed then return end
+  hold_for(f.org, needed, f.place)
+  return 'held'
+end
+
+-- Reserves what the attempt may cost at this gate. Returns 'held' when there is no room for it.
+local function reserve(f, name)
+  if not f.max_cost and not has_budget(f.org) then return end
+  f.bound = bound_of(name, f.spec, f.max_tokens)
+  if not has_budget(f.org) then return end
+  if room_of(f.org) < f.bound then
+    hold_for(f.org, f.bound, f.place)
+    return 'held'
+  end
+  drop_hold(f.org)
+  f.reserved = reserve_amount(f.org, f.bound, f.reserved, cost_in(f.spent))
+  f.budgeted = true
+end
+
+-- Of gates that may take over a call, those where the job's own limit allows another one. f: fields of its record, as reroute
+-- reads them.
+local function affordable_again(f, candidates, spent)
+  if not f[6] then return candidates end
+  return affordable(candidates, f[1] or '', f[2], tonumber(f[6]) - cost_in(spent))
+end
+
+-- Raises a reservation for a call at another gate. Returns what that may cost (empty: anything), nano-USD that are needed if
+-- there is no room for it, and the field of the record to write.
+local function raise(f, name, spent)
+  local amount, day, counted = string.match(f[5] or '', '^(%d+) (%d+) (%d+)$')
+  if not amount and not f[6] then return '', nil, {} end
+  local bound = bound_of(name, f[1] or '', f[2])
+  local text = string.format('%.0f', bound)
+  if not amount then return text, nil, {} end
+
+  local used = math.max(cost_in(spent) - tonumber(counted), 0)
+  local more = math.max(used + bound - tonumber(amount), 0)
+  if room_of(f[4], tonumber(day)) < more then return '', bound end
+  return text, nil, {'reserved', raise_amount(f[4], f[5], more)}
+end
