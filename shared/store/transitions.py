@@ -191,10 +191,11 @@ def requeue_unreadable(consumer: str, job: bytes, token: bytes, delay_ms: int) -
 
 
 def _kept(spec: JobSpec, status: JobStatus) -> JobSpec:
-    """The part of an ended job's spec that its record keeps: only a failed one can be retried, else the prompt goes."""
-    if status is JobStatus.FAILED:
+    """The part of an ended job's spec that its record keeps. The prompt goes, unless the job can be retried, which only
+    a failed one can, or continued."""
+    if status is JobStatus.FAILED or spec.stored:
         return spec
-    return msgspec.structs.replace(spec, prompt="", parameters={})
+    return msgspec.structs.replace(spec, prompt="", parameters={}, turns=None, instructions=None)
 
 
 def _used(claim: Claim, outcome: Outcome) -> str:

@@ -20,6 +20,7 @@ from services.worker.providers.model_facts import Thinking, openai_model
 from services.worker.providers.pricing.prices import cost_of, price_list
 from services.worker.providers.replies.openai_chunks import ChatReply
 from services.worker.providers.replies.stream_reader import read_answer
+from services.worker.providers.requests import dialects
 from services.worker.providers.requests.adjustments import Adjustments
 from services.worker.providers.requests.base_urls import read_address
 from services.worker.providers.requests.drafts import Draft, cut, left_out
@@ -34,7 +35,8 @@ class OpenAIProvider:
     """Streams from one base URL with one key; one instance per process, made inside the running loop.
 
     `briefing` turns a job's parameters into the system prompt. A model's name decides which
-    parameters it gets (`model_facts.py`); those its server still refuses are repaired and remembered (`adjustments.py`).
+    parameters it gets (`model_facts.py`); those its server still refuses are repaired and remembered
+    (`adjustments.py`).
 
     `max_tokens` goes out as `max_completion_tokens` to OpenAI and Azure, whose newer models take nothing else, and as
     `max_tokens` to all others, many of which know nothing else. Finish reasons: `finish_reasons.py`.
@@ -68,10 +70,9 @@ class OpenAIProvider:
 
     def _draft(self, request: GenerationRequest) -> Draft:
         brief = self._briefing(request.parameters)
-        messages = [{"role": "system", "content": brief.system}] if brief.system else []
         sent: dict[str, Any] = {
             "model": request.model,
-            "messages": [*messages, {"role": "user", "content": request.prompt}],
+            "messages": dialects.chat(request, brief.system, has_developers=self._own),
             "stream": True,
             "stream_options": {"include_usage": True},
         }
