@@ -28,6 +28,7 @@ from shared.store.job_store import JobStore, open_store
 from shared.store.preflight.requirements import Role
 from shared.store.routing import Routing
 from shared.streams.routes import Streams
+from shared.streams.serving import Serving
 from shared.streams.sse import WithTransport
 from shared.streams.subscription import Hub
 from shared.telemetry import logs
@@ -56,7 +57,7 @@ async def open_app(
         calls = Calls(store, settings, authenticator=authenticator, signer=signer, registry=registry, stop=stop)
         gauges = QueueGauges(store, calls.stats, QueueMetrics(registry))
         hub = Hub(_streams(settings), stream_metrics := StreamMetrics(registry))
-        streams = Streams(store, hub, authenticator, stream_metrics, settings, open_streams=calls.streams)
+        serving = Serving(store, hub, authenticator, stream_metrics, settings, open_streams=calls.streams)
 
         typed, admin = calls.typed(redis.meter), admin_router(store, authenticator)
         shown = registry if settings.metrics_port is None else None
@@ -64,7 +65,8 @@ async def open_app(
         api = document.generate(
             [typed, admin], ops, settings.models, settings.public_events_url, secured=authenticator.required
         )
-        pages: list[ControllerRouterHandler] = [OpenApiCall(api).route(), *page_routes(), streams.route()]
+        pages: list[ControllerRouterHandler] = [OpenApiCall(api).route(), *page_routes()]
+        pages.append(Streams(store, serving, authenticator).route())
         routers = [calls.raw(), typed, admin, *ops, *pages]
 
         draining = asyncio.create_task(_drain(stop, hub), name="drain")

@@ -22,6 +22,7 @@ from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.preflight.requirements import Role
 from shared.streams.routes import Streams
+from shared.streams.serving import Serving
 from shared.streams.sse import WithTransport
 from shared.streams.subscription import Hub
 from shared.telemetry.command_budget import RedisMetrics, reported
@@ -52,9 +53,9 @@ def _application(
         return True  # its reader was served by the loop that serves the streams
 
     open_streams = InUse(STREAMS, lambda _: settings.organization_streams, LimitMetrics(registry).refusals)
-    streams = Streams(store, hub, authenticator, metrics, settings, open_streams=open_streams)
+    serving = Serving(store, hub, authenticator, metrics, settings, open_streams=open_streams)
     shown = registry if settings.metrics_port is None else None
-    handlers = [streams.route(), *ops_routes(ready=ready, live=live, registry=shown)]
+    handlers = [Streams(store, serving, authenticator).route(), *ops_routes(ready=ready, live=live, registry=shown)]
     return WithTransport(application(handlers, settings, host=settings.notifier_host))
 
 

@@ -24,6 +24,7 @@ from shared.errors import (
     StoreFull,
     StoreUnavailable,
     StoreUnfit,
+    StreamUnavailable,
     TooManyKeys,
 )
 from shared.http.organization_limits import LIMITS, Limit, limit_reached
@@ -80,6 +81,7 @@ _OF_STORE: Final[dict[type[Exception], Callable[[], Problem]]] = {
     StoreFull: lambda: Problem(STORE_FULL, retry_after=10),
     Overloaded: lambda: Problem(OVERLOADED, retry_after=1),
     StoreUnavailable: unavailable,
+    StreamUnavailable: lambda: Problem(OVERLOADED, "no stream can begin now", retry_after=1),
     IdentityUnavailable: lambda: Problem(IDENTITY_UNAVAILABLE, retry_after=5),
     StoreUnfit: lambda: Problem(STORE_UNFIT, retry_after=5),
 }
