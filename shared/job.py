@@ -216,7 +216,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
 
 
 class JobSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """A job's state at one moment, from its record. Times are Redis's clock, ms since the epoch."""
+    """A job's state at one moment, from its record. Times are Redis's clock, ms since the epoch. `superseded`: leases
+    that had logged text before they ended in a requeue."""
 
     id: str
     organization_id: str
@@ -230,6 +231,7 @@ class JobSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     next_attempt_ms: int | None = None
     cancel_requested: bool = False
     outcome: Outcome | None = None
+    superseded: int = 0
 
 
 def new_job_id() -> str:

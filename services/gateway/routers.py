@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from litestar import Router
+from litestar.handlers import ASGIRouteHandler
 from prometheus_client import CollectorRegistry
 
 from services.gateway.docs import document
@@ -18,6 +19,11 @@ from services.gateway.jobs.listing import ListingCall
 from services.gateway.jobs.retry import RetryCall
 from services.gateway.jobs.status import StatusCall
 from services.gateway.jobs.usage import UsageCall
+from services.gateway.responses.create import CreateCall
+from services.gateway.responses.new_responses import ResponseMaker
+from services.gateway.responses.routes import OpenAiCalls
+from services.gateway.responses.stored import StoredCalls
+from services.gateway.responses.streaming import ResponseStreams
 from services.gateway.settings import GatewaySettings
 from services.gateway.stats.queue_stats import QueueStatsCall
 from services.gateway.stats.stats_cache import FRUGAL_KEPT_S, StatsCache
@@ -31,6 +37,7 @@ from shared.http.organization_limits import BODY_BYTES, LONG_POLLS, STREAMS, InU
 from shared.identity.authenticator import Authenticator
 from shared.identity.ticket_signer import TicketSigner
 from shared.store.job_store import JobStore
+from shared.streams.serving import Serving
 from shared.telemetry.command_budget import Meter
 from shared.telemetry.metrics import LimitMetrics, SubmitMetrics
 
@@ -61,26 +68,49 @@ class Calls:
         refusals = LimitMetrics(registry).refusals
         self.streams = InUse(STREAMS, lambda _: settings.organization_streams, refusals)
         self._polls = InUse(LONG_POLLS, lambda _: settings.organization_long_polls, refusals)
-        self._bodies = InUse(BODY_BYTES, lambda _: settings.organization_body_bytes, refusals)
+        bodies = InUse(BODY_BYTES, lambda _: settings.organization_body_bytes, refusals)
+
+        self._posts = Posts(authenticator, self._submits.refused, bodies)
+        self._single = SubmitCall(
+            self._posts,
+            maker=self._maker,
+            admission=self.admission,
+            submit=self._awaited.submit if store.settings.frugal else store.submit,
+            metrics=self._submits,
+            links=self._links,
+            signer=signer,
+        )
+        self._status = StatusCall(store, self._finder, self._awaited, stop, self._polls)
+        self._cancel = CancelCall(store, self._finder, stop)
+        self._delete = DeleteCall(store, self._finder, self._cancel)
 
     def raw(self) -> Router:
         """Submits, which read their bodies themselves."""
-        posts = Posts(self._authenticator, self._submits.refused, self._bodies)
-        single = SubmitCall(
-            posts,
-            maker=self._maker,
+        batch = BatchCall(self._single, self._posts, self._maker, self.admission, self._submits)
+        return Router(document.API, route_handlers=[self._single.route(), batch.route()])
+
+    def openai(self, serving: Serving, settings: GatewaySettings) -> ASGIRouteHandler:
+        """The calls of OpenAI's API, which read their bodies and write their streams themselves."""
+        chain = settings.chain
+        streams = ResponseStreams(self._store, serving, chain)
+        create = CreateCall(
+            self._posts,
+            maker=ResponseMaker(self._maker, self._finder, settings),
             admission=self.admission,
-            submit=self._awaited.submit if self._store.settings.frugal else self._store.submit,
-            metrics=self._submits,
-            links=self._links,
-            signer=self._signer,
+            single=self._single,
+            status=self._status,
+            finder=self._finder,
+            streams=streams,
+            repeats=self._store.repeats,
+            chain=chain,
+            foreground_s=settings.foreground_seconds,
+            stop=self._stop,
         )
-        batch = BatchCall(single, posts, self._maker, self.admission, self._submits)
-        return Router(document.API, route_handlers=[single.route(), batch.route()])
+        stored = StoredCalls(self._finder, self._cancel, self._delete, streams, chain)
+        return OpenAiCalls(self._authenticator, create, stored, chain=chain, refused=self._submits.refused).route()
 
     def typed(self, meter: Meter) -> Router:
         """All other calls of `/api/ai`. `meter`: of the commands that this process sends."""
-        cancel = CancelCall(self._store, self._finder, self._stop)
         retry = RetryCall(
             self._store,
             self._finder,
@@ -94,12 +124,12 @@ class Calls:
         return Router(
             document.API,
             route_handlers=[
-                StatusCall(self._store, self._finder, self._awaited, self._stop, self._polls).route(),
+                self._status.route(),
                 ListingCall(self._store).route(),
                 QueueStatsCall(self.stats, meter).route(),
                 UsageCall(self._store).route(),
-                cancel.route(),
-                DeleteCall(self._store, self._finder, cancel).route(),
+                self._cancel.route(),
+                self._delete.route(),
                 retry.route(),
                 EventTicketsCall(self._finder, self._signer, self._links, organization_events=has_events).route(),
             ],
