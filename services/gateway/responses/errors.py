@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 import msgspec
@@ -28,15 +27,6 @@ _CODES: Final = {
     NOT_FOUND.slug: "not_found",
     INVALID.slug: "invalid_request",
 }
-_FIELDS: Final = {
-    "messages": "input",
-    "projectId": "metadata.projectId",
-    "organizationId": "OpenAI-Organization",
-    "jobId": "response_id",
-}
-"""Fields of jobs under the names of this protocol."""
-
-_NAME: Final = re.compile(r"\w+")
 _FINAL: Final = frozenset({BUDGET_STATUS, 408, 409, 504})
 """Statuses that the SDKs repeat a request for by themselves, although that cannot help."""
 
@@ -80,15 +70,8 @@ def _body(problem: Problem) -> ErrorBody:
     text = f"{kind.title}: {details.detail}" if details.detail else kind.title
     if details.job_id is not None and details.job_id not in text:
         text = f"{text} (response {details.job_id})"
-    param = _param(details.errors[0].field) if details.errors else None
+    param = details.errors[0].field.removesuffix("[...]") if details.errors else None
     return ErrorBody(text, _type(kind), param, _CODES.get(kind.slug, kind.slug.replace("-", "_")))
-
-
-def _param(field: str) -> str:
-    """The name of a field in this protocol."""
-    found = _NAME.match(field)
-    name = found.group() if found else ""
-    return _FIELDS.get(name, field)
 
 
 def _type(kind: Kind) -> str:

@@ -61,7 +61,10 @@ class ResponseMaker:
 
         wanted = self._job_request(request, history, scope, identity)
         traceparent = read_traceparent(head.traceparent)
-        job = self._maker.make(wanted, body, identity, key=key, traceparent=traceparent)
+        try:
+            job = self._maker.make(wanted, body, identity, key=key, traceparent=traceparent)
+        except Problem as problem:
+            raise _renamed(problem) from None
         spec = msgspec.structs.replace(job.spec, metadata=request.metadata or None, response=request.options)
         fingerprint = hashlib.blake2b(_encode(request), digest_size=16).hexdigest() if key is not None else ""
         return msgspec.structs.replace(job, spec=spec, fingerprint=fingerprint)
@@ -96,7 +99,8 @@ class ResponseMaker:
         if any(name in models for models in self._models.values()):
             return None, name
         served = ", ".join(served_choices(self._models))
-        raise Problem(MODEL_NOT_FOUND, errors=[FieldError("model", f"{name[:100]} is not served here; these are: {served}")])
+        message = f"{name[:100]} is not served here; these are: {served}"
+        raise Problem(MODEL_NOT_FOUND, errors=[FieldError("model", message)])
 
     async def _history(self, response_id: str | None, identity: Identity) -> list[Message]:
         """The conversation that a response ended. A `Problem` when it is not kept, or has no end to go on from."""
@@ -115,6 +119,15 @@ class ResponseMaker:
         said = job.outcome.result or ""
         messages = cut(job.spec.prompt, job.spec.turns or ())
         return [*messages, Message(Role.ASSISTANT, said)] if said else messages
+
+
+def _renamed(problem: Problem) -> Problem:
+    """The problem of a job, with its fields as the request has them."""
+    errors = [
+        FieldError("input", error.message) if error.field.startswith(("prompt", "messages")) else error
+        for error in problem.details.errors
+    ]
+    return Problem(problem.kind, errors=errors, headers=problem.headers)
 
 
 def _not_kept(response_id: str) -> Problem:
