@@ -66,7 +66,7 @@ async def open_app(
             [typed, admin], ops, settings.models, settings.public_events_url, secured=authenticator.required
         )
         pages: list[ControllerRouterHandler] = [OpenApiCall(api).route(), *page_routes()]
-        pages += [Streams(store, serving, authenticator).route(), calls.openai(serving, settings)]
+        pages += [Streams(store, serving, authenticator).route(), *calls.streamed(serving, settings)]
         routers = [calls.raw(), typed, admin, *ops, *pages]
 
         draining = asyncio.create_task(_drain(stop, hub), name="drain")

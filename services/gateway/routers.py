@@ -6,8 +6,10 @@ import asyncio
 
 from litestar import Router
 from litestar.handlers import ASGIRouteHandler
+from litestar.types import ControllerRouterHandler
 from prometheus_client import CollectorRegistry
 
+from services.gateway.ai_sdk.completion import CompletionCall
 from services.gateway.docs import document
 from services.gateway.http.bodies import Posts
 from services.gateway.http.responses import Links
@@ -60,14 +62,14 @@ class Calls:
         self._signer = signer
         self._stop = stop
         self._links, self._maker = Links(settings.public_events_url), JobMaker(settings)
-        self._finder, self._awaited = JobFinder(store), AwaitedJobs(store)
+        self._finder, awaited = JobFinder(store), AwaitedJobs(store)
         self._submits = SubmitMetrics(registry)
         self.stats = StatsCache(store.queries.stats, _kept_seconds(settings, frugal=store.settings.frugal))
         self.admission = Admission(store, self.stats, settings.max_queued_jobs)
 
         refusals = LimitMetrics(registry).refusals
         self.streams = InUse(STREAMS, lambda _: settings.organization_streams, refusals)
-        self._polls = InUse(LONG_POLLS, lambda _: settings.organization_long_polls, refusals)
+        polls = InUse(LONG_POLLS, lambda _: settings.organization_long_polls, refusals)
         bodies = InUse(BODY_BYTES, lambda _: settings.organization_body_bytes, refusals)
 
         self._posts = Posts(authenticator, self._submits.refused, bodies)
@@ -75,12 +77,12 @@ class Calls:
             self._posts,
             maker=self._maker,
             admission=self.admission,
-            submit=self._awaited.submit if store.settings.frugal else store.submit,
+            submit=awaited.submit if store.settings.frugal else store.submit,
             metrics=self._submits,
             links=self._links,
             signer=signer,
         )
-        self._status = StatusCall(store, self._finder, self._awaited, stop, self._polls)
+        self._status = StatusCall(store, self._finder, awaited, stop, polls)
         self._cancel = CancelCall(store, self._finder, stop)
         self._delete = DeleteCall(store, self._finder, self._cancel)
 
@@ -89,14 +91,26 @@ class Calls:
         batch = BatchCall(self._single, self._posts, self._maker, self.admission, self._submits)
         return Router(document.API, route_handlers=[self._single.route(), batch.route()])
 
-    def openai(self, serving: Serving, settings: GatewaySettings) -> ASGIRouteHandler:
+    def streamed(self, serving: Serving, settings: GatewaySettings) -> list[ControllerRouterHandler]:
+        """The calls that answer with streams of other protocols than ours."""
+        completion = CompletionCall(
+            self._posts,
+            self._single,
+            serving=serving,
+            store=self._store,
+            finder=self._finder,
+            cancel=self._cancel,
+            stop=self._stop,
+        )
+        return [Router(document.API, route_handlers=[completion.route()]), self._openai(serving, settings)]
+
+    def _openai(self, serving: Serving, settings: GatewaySettings) -> ASGIRouteHandler:
         """The calls of OpenAI's API, which read their bodies and write their streams themselves."""
         chain = settings.chain
         streams = ResponseStreams(self._store, serving, chain)
         create = CreateCall(
             self._posts,
             maker=ResponseMaker(self._maker, self._finder, settings),
-            admission=self.admission,
             single=self._single,
             status=self._status,
             finder=self._finder,

@@ -35,14 +35,18 @@ from shared.identity.authenticator import Authenticator
 from shared.identity.tickets import ORGANIZATION_EVENTS
 from shared.job import IDENTIFIER
 from shared.store.job_store import JobStore
-from shared.streams import sse
+from shared.streams import sse, ui_messages
 from shared.streams.organization_feed import OrganizationFeed
 from shared.streams.serving import Serving
 from shared.streams.sources import JobSource, OrganizationSource, parse_stream_id
 from shared.streams.sse import StreamResponse
+from shared.streams.translation import TranslatedSource
+from shared.streams.ui_messages import UiMessages
 
 PATH: Final = "/api/ai/job-events"
 MAX_PARAMETERS: Final = 100
+AI_SDK: Final = "ai-sdk"
+"""The `format` of streams for Vercel's AI SDK."""
 
 CursorT = TypeVar("CursorT")
 
@@ -69,6 +73,9 @@ class Streams:
             return
         identity.require_scope(Scope.EVENTS_READ)
         query = _query(scope["query_string"])
+        if "format" in query:
+            await self._translated(query, identity, scope, receive, send)
+            return
         resume = next((value.decode("latin-1") for name, value in headers if name == b"last-event-id"), "")
         resume = resume or query.get("lastEventId", "")
         try:
@@ -93,6 +100,21 @@ class Streams:
         elif organization_id is not None:
             source = self._organization(organization_id, identity)
             await serve(source, _cursor(resume, parse_stream_id), identity, response)
+
+    async def _translated(
+        self, query: Mapping[str, str], identity: Identity, scope: HttpScope, receive: Receive, send: Send
+    ) -> None:
+        """Stream a job in the protocol of Vercel's AI SDK: no EventSource reads it, so its errors are problems."""
+        if query["format"] != AI_SDK:
+            raise invalid("format", f"must be {AI_SDK}, or left out")
+        job_id = read_job_id(query.get("jobId", ""))
+        _check_ticket(identity, job_id)
+
+        response = self._serving.response(scope, receive, send, headers=ui_messages.HEADERS)
+        jobs = self._store.jobs_of(identity.organization_id)
+        translation = UiMessages(job_id)
+        source = TranslatedSource(jobs, self._store.keys, job_id, self._serving.reads, translation)
+        await self._serving.serve(source, None, identity, response)
 
     def _job(self, job_id: str, identity: Identity) -> JobSource:
         jobs = self._store.jobs_of(identity.organization_id)
@@ -139,7 +161,7 @@ def _query(raw: bytes) -> dict[str, str]:
     except ValueError:
         raise invalid("query", f"not readable, or more than {MAX_PARAMETERS} parameters") from None
     query = dict(pairs)
-    for name in ("jobId", "organizationId", "lastEventId", "ticket"):
+    for name in ("jobId", "organizationId", "lastEventId", "ticket", "format"):
         if sum(given == name for given, _ in pairs) > 1:
             raise invalid(name, "given twice")
     return query

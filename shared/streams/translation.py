@@ -26,6 +26,10 @@ class Translation(Protocol):
         """The last bytes when there is nothing to be read any more."""
         ...
 
+    def closing(self) -> bytes:
+        """The last bytes of a stream that ends before its job does, and before the translation is over."""
+        ...
+
 
 class TranslatedSource(JobPages):
     """The events of a job for one reader. It is always read from the beginning: what a reader that comes back has
@@ -64,8 +68,8 @@ class TranslatedSource(JobPages):
         return self._translation.farewell()
 
     def closing(self, *, stopped: bool) -> bytes:  # noqa: ARG002 - its readers come back, or do not, by themselves
-        """See `Source`: the missing end says it."""
-        return b""
+        """See `Source`."""
+        return self._translation.closing()
 
 
 def _as_it_is(page: EventPage) -> EventPage:

@@ -279,7 +279,7 @@ async def test_a_text_cut_at_its_limit_is_incomplete(redis_url: str, sdk: openai
     assert (half.status, half.output_text) == ("incomplete", "Half")
     assert half.incomplete_details is not None
     assert half.incomplete_details.reason == "max_output_tokens"
-    assert half.output[0].status == "incomplete"  # type: ignore[union-attr]  # it is a message
+    assert half.output[0].status == "incomplete"
     assert failed.error is not None
     assert (failed.status, failed.error.code, failed.output) == ("failed", "invalid_prompt", [])
 
@@ -290,7 +290,7 @@ async def test_a_response_that_is_not_stored_is_gone_after_its_answer(
     """Nothing of it is left, also after a stream; the stored one's request is kept for a chain."""
     gone = await sdk.responses.create(**request(store=False))
     stream = await sdk.responses.create(**request(store=False, stream=True))
-    streamed = [event async for event in stream][-1].response  # type: ignore[union-attr]  # it is the end
+    streamed = [event async for event in stream][-1].response
     kept = await sdk.responses.create(**request(store=True))
     assert (gone.output_text, streamed.output_text, gone.store) == ("Hello", "Hello", False)
     async with asyncio.timeout(10):

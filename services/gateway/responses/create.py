@@ -21,11 +21,9 @@ from services.gateway.responses.new_responses import ResponseMaker, header
 from services.gateway.responses.requests import ResponseRequest
 from services.gateway.responses.streaming import ResponseStreams
 from services.gateway.responses.views import show_job
-from services.gateway.submit.admission import Admission
 from services.gateway.submit.single import BODY_MAX, SubmitCall
-from shared.errors import JobNotFound, StoreUnavailable
+from shared.errors import JobNotFound
 from shared.http.auth import Identity, Scope
-from shared.http.error_responses import submit_unavailable
 from shared.http.problems import DRAINING, Problem
 from shared.job import JOB_ID, JobSnapshot
 from shared.store.repeats import Repeats
@@ -45,7 +43,6 @@ class CreateCall:
         posts: Posts,
         *,
         maker: ResponseMaker,
-        admission: Admission,
         single: SubmitCall,
         status: StatusCall,
         finder: JobFinder,
@@ -58,7 +55,6 @@ class CreateCall:
         """`foreground_s`: how long a plain create waits for the end; `stop` ends the waiting."""
         self._posts = posts
         self._maker = maker
-        self._admission = admission
         self._single = single
         self._status = status
         self._finder = finder
@@ -96,16 +92,11 @@ class CreateCall:
 
     async def _submit(self, job: Submit, body: bytes, retry_count: str | None, identity: Identity) -> str:
         """Put the job into the queue, once however often its request is repeated. Its id."""
-        try:
-            if job.idempotency_key is None and retry_count is not None:
-                job, known = await self._first(job, body, retry_count, identity)
-                if known:
-                    return job.id
-            await self._admission.admit(1, len(body))
-            submitted = await self._single.submit(job)
-        except StoreUnavailable as error:
-            raise submit_unavailable(error, job.id) from None
-        return submitted.job_id
+        if job.idempotency_key is None and retry_count is not None:
+            job, known = await self._first(job, body, retry_count, identity)
+            if known:
+                return job.id
+        return (await self._single.admit(job, len(body))).job_id
 
     async def _first(self, job: Submit, body: bytes, retry_count: str, identity: Identity) -> tuple[Submit, bool]:
         """The job of a request under the id that its first attempt had; True: it is in the queue, or was."""

@@ -86,6 +86,10 @@ class ResponseEvents:
         """Tell that the job is gone: it was deleted, or its database was lost."""
         return self._error("response_gone", "the response is gone") + DONE
 
+    def closing(self) -> bytes:
+        """Nothing: a reader sees that the end is missing, and comes back after the last number that it has."""
+        return b""
+
     # ---- one of ours ------------------------------------------------------------------------------------------------
 
     def _queued(self, data: dict[str, Any]) -> bytes:
