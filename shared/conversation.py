@@ -26,7 +26,7 @@ class Role(StrEnum):
 
     @property
     def instructs(self) -> bool:
-        """Whether its messages tell the model how to answer."""
+        """Whether its messages are instructions for the model."""
         return self in (Role.SYSTEM, Role.DEVELOPER)
 
 

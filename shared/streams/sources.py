@@ -103,7 +103,7 @@ class Source(Protocol[CursorT]):
 
 
 class ForBrowsers:
-    """A stream that an EventSource reads: it is told when to come back."""
+    """A stream for an EventSource, which reconnects when the stream says so."""
 
     opening = sse.retry()
 
@@ -128,7 +128,7 @@ class JobPages:
     async def shared(
         self, form: str, cursor: EventId | None, notified: bytes, make: Callable[[EventPage], PageT]
     ) -> PageT:
-        """What `make` makes of the events after a cursor; streams that ask for the same `form` share it."""
+        """The result of `make` for the events after a cursor; streams that ask for the same `form` share it."""
 
         async def read() -> PageT:
             return make(await self._page(cursor, notified))

@@ -19,7 +19,7 @@ class Translation(Protocol):
     """Whether the stream ends here, although the job may go on."""
 
     def feed(self, event: JobEvent) -> bytes:
-        """What this event is there, encoded; empty: nothing."""
+        """The events there that this one becomes, encoded; empty: none."""
         ...
 
     def farewell(self) -> bytes:

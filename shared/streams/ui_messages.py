@@ -25,7 +25,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 class UiMessages:
     """Translates the events of one job for one reader, from its first event on. `over`: the stream ends here, although
-    the job may go on; `ended`: the job has ended, and the reader was told."""
+    the job may go on; `ended`: the job has ended, and the reader knows."""
 
     def __init__(self, job_id: str, *, restarts: bool = True) -> None:
         """`restarts`: the reader can hide the text of an attempt that was superseded; else the stream ends with an
@@ -54,12 +54,12 @@ class UiMessages:
         return self._start(data) + self._translate[event.kind](data)
 
     def farewell(self) -> bytes:
-        """Tell that the job is gone: it was deleted, or its database was lost."""
+        """Report that the job is gone: it was deleted, or its database was lost."""
         return self._fail("the job is gone")
 
     def closing(self) -> bytes:
-        """The last bytes of a stream that ends before its job. A reader that comes back is told nothing; one that
-        cannot would take the text for whole."""
+        """The last bytes of a stream that ends before its job. A reader that can come back gets none; one that cannot
+        would take the text for whole."""
         return b"" if self._restarts else self._fail("the stream was interrupted, and the job goes on")
 
     # ---- one of ours ------------------------------------------------------------------------------------------------

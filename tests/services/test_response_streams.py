@@ -262,7 +262,7 @@ async def test_any_job_can_be_read_as_a_response(
 
 
 async def test_over_rest_the_text_comes_as_one_delta(redis_url: str) -> None:
-    """The pay-per-command profile logs no deltas: plain and streamed responses have the whole text all the same."""
+    """The pay-per-command profile logs no deltas: plain and streamed responses have the whole text."""
     async with (
         running_upstash(redis_url) as upstash,
         running_gateway("", UPSTASH_REDIS_REST_URL=upstash.url, UPSTASH_REDIS_REST_TOKEN=TOKEN) as gateway,

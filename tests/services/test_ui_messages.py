@@ -77,7 +77,7 @@ async def streamed(client: httpx.AsyncClient, job_id: str, base: str = "") -> li
 
 
 async def test_a_job_is_one_message(gateway: httpx.AsyncClient, store: JobStore, redis_url: str) -> None:
-    """Whose id is the job's, also in its metadata; its end says what it cost. The notifier streams the same."""
+    """Its id is the job's, also in its metadata; its end has its cost. The notifier streams the same."""
     job = await JobLife(store).submit()
     await job.start()
     await job.write("one ")

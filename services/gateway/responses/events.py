@@ -56,7 +56,7 @@ class _Shown(msgspec.Struct):
 
 class ResponseEvents:
     """Translates the events of one job for one reader, from its first event on. `over`: the stream ends here, although
-    the job may go on; `ended`: the job has ended, and the reader was told."""
+    the job may go on; `ended`: the job has ended, and the reader knows."""
 
     def __init__(self, view: ResponseView, created_ms: int, *, after: int = -1) -> None:
         """`created_ms`: when the job was made, as far as that is known; `after`: the last number that the reader
@@ -83,7 +83,7 @@ class ResponseEvents:
         return self._translate.get(event.kind, self._ended)(data)
 
     def farewell(self) -> bytes:
-        """Tell that the job is gone: it was deleted, or its database was lost."""
+        """Report that the job is gone: it was deleted, or its database was lost."""
         return self._error("response_gone", "the response is gone") + DONE
 
     def closing(self) -> bytes:

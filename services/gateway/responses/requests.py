@@ -68,7 +68,7 @@ Conversation = Annotated[list[InputMessage], Meta(min_length=1, max_length=MAX_M
 
 
 class ReasoningRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """How hard a model thinks before it writes. Its thoughts are never shown, whatever `summary` asks."""
+    """Amount of thinking by a model before it writes. Its thoughts are never shown, whatever `summary` asks."""
 
     effort: Literal["none", "minimal", "low", "medium", "high"] | None = None
     summary: Literal["auto", "concise", "detailed"] | None = None

@@ -86,7 +86,8 @@ class DemoProvider:
 
     async def stream(self, request: GenerationRequest) -> AsyncIterator[str | Usage | Completion]:
         """See `Provider`."""
-        words = compose(request.job_id, last_said(request), request.parameters)
+        prompt = last_said(request) if request.turns else request.prompt
+        words = compose(request.job_id, prompt, request.parameters)
         fails_at = self._fails_at(request, len(words))
         finish = "stop"
         if request.max_tokens is not None and request.max_tokens < len(words):
