@@ -12,7 +12,7 @@ from services.gateway.admin.routes import admin_router
 from services.gateway.docs import document
 from services.gateway.docs.openapi import OpenApiCall
 from services.gateway.docs.page import page_routes
-from services.gateway.routers import Calls
+from services.gateway.routers import Calls, described
 from services.gateway.settings import GatewaySettings
 from services.gateway.stats.gauges import QueueGauges
 from shared.http import access
@@ -62,8 +62,9 @@ async def open_app(
         typed, admin = calls.typed(redis.meter), admin_router(store, authenticator)
         shown = registry if settings.metrics_port is None else None
         ops = ops_routes(ready=_ready(store, stop), live=_live, registry=shown, before_scrape=gauges.refresh)
+        shown_calls = [typed, admin, *described()]
         api = document.generate(
-            [typed, admin], ops, settings.models, settings.public_events_url, secured=authenticator.required
+            shown_calls, ops, settings.models, settings.public_events_url, secured=authenticator.required
         )
         pages: list[ControllerRouterHandler] = [OpenApiCall(api).route(), *page_routes()]
         pages += [Streams(store, serving, authenticator).route(), *calls.streamed(serving, settings)]

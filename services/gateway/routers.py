@@ -10,6 +10,7 @@ from litestar.types import ControllerRouterHandler
 from prometheus_client import CollectorRegistry
 
 from services.gateway.ai_sdk.completion import CompletionCall
+from services.gateway.ai_sdk.described import described as ai_sdk_calls
 from services.gateway.docs import document
 from services.gateway.http.bodies import Posts
 from services.gateway.http.responses import Links
@@ -22,6 +23,7 @@ from services.gateway.jobs.retry import RetryCall
 from services.gateway.jobs.status import StatusCall
 from services.gateway.jobs.usage import UsageCall
 from services.gateway.responses.create import CreateCall
+from services.gateway.responses.described import described as openai_calls
 from services.gateway.responses.new_responses import ResponseMaker
 from services.gateway.responses.routes import OpenAiCalls
 from services.gateway.responses.stored import StoredCalls
@@ -151,6 +153,11 @@ class Calls:
             response_headers=[NO_STORE],
             tags=["jobs"],
         )
+
+
+def described() -> list[Router]:
+    """The calls of other protocols, for the OpenAPI document."""
+    return [ai_sdk_calls(document.API), openai_calls()]
 
 
 def _kept_seconds(settings: GatewaySettings, *, frugal: bool) -> float:

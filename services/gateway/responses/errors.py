@@ -70,8 +70,12 @@ def _body(problem: Problem) -> ErrorBody:
     text = f"{kind.title}: {details.detail}" if details.detail else kind.title
     if details.job_id is not None and details.job_id not in text:
         text = f"{text} (response {details.job_id})"
-    param = details.errors[0].field.removesuffix("[...]") if details.errors else None
+    param = _param(details.errors[0].field) if details.errors else None
     return ErrorBody(text, _type(kind), param, _CODES.get(kind.slug, kind.slug.replace("-", "_")))
+
+
+def _param(field: str) -> str:
+    return "response_id" if field == "jobId" else field.removesuffix("[...]")
 
 
 def _type(kind: Kind) -> str:
