@@ -166,6 +166,8 @@ def _message_faults(request: JobRequest, messages: list[MessageRequest]) -> Iter
         yield FieldError("prompt", "must not come with messages")
     if not any(message.role is Role.USER for message in messages):
         yield FieldError("messages", "no message of the user")
+    if len(messages) > MAX_MESSAGES:  # those of earlier responses, which nothing decoded, among them
+        yield FieldError("messages", f"more than {MAX_MESSAGES}")
     if sum(len(message.content.encode()) for message in messages) > MAX_CONVERSATION:
         yield FieldError("messages", f"longer than {MAX_CONVERSATION} bytes together")
     for i, message in enumerate(messages):
