@@ -60,11 +60,10 @@ async def open_app(
         serving = Serving(store, hub, authenticator, stream_metrics, settings, open_streams=calls.streams)
 
         typed, admin = calls.typed(redis.meter), admin_router(store, authenticator)
-        shown = registry if settings.metrics_port is None else None
+        shown, secured = registry if settings.metrics_port is None else None, authenticator.required
         ops = ops_routes(ready=_ready(store, stop), live=_live, registry=shown, before_scrape=gauges.refresh)
-        shown_calls = [typed, admin, *described()]
         api = document.generate(
-            shown_calls, ops, settings.models, settings.public_events_url, secured=authenticator.required
+            [typed, admin, *described()], ops, settings.models, settings.public_events_url, secured=secured
         )
         pages: list[ControllerRouterHandler] = [OpenApiCall(api).route(), *page_routes()]
         pages += [Streams(store, serving, authenticator).route(), *calls.streamed(serving, settings)]
