@@ -58,6 +58,10 @@ class OrganizationLimited(PressworkError):
         self.retry_after_s = retry_after_s
 
 
+class OrganizationPaused(PressworkError):
+    """An operator paused the job's organisation: it takes no new jobs."""
+
+
 class JobNotFound(PressworkError):
     """No such job, or it belongs to another organisation."""
 

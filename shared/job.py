@@ -122,7 +122,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     `losses`: how often the job lost its worker, as far as that counts. `gate`: the `provider:model` that has room for
     it, `reserved` its tokens there; `route`: the job's own chain, () for the fleet's; `passed_over`: the gates before
     it in the chain that had none. `spent`: cost of earlier attempts, without `lost_bytes` of text that were lost with
-    their workers.
+    their workers. `logged`: the log has events of earlier leases; `capped`: its organisation has a cap on running jobs.
     """
 
     job_id: str
@@ -141,6 +141,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     passed_over: tuple[PassedOver, ...] = ()
     spent: Spent | None = None
     lost_bytes: int = 0
+    logged: bool = False
+    capped: bool = False
 
     @property
     def suspect(self) -> bool:

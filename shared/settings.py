@@ -55,8 +55,9 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     to the event log while it grows. `listing`: an organisation's jobs can be listed. `audit_seconds`: how often one
     worker reads all records. `durability`: where a submit must be before it is confirmed; `wait_replicas`: on how many
     replicas. `sentinel_username`, `sentinel_password`: credentials for the sentinels.
-    `organization_submits_per_minute`: how many jobs one organisation may submit in a minute over all gateways; 0: no
-    limit.
+    `organization_submits_per_minute`: how many jobs one organisation may submit in a minute over all gateways; the
+    other limits of each organisation: jobs that run, wait or are delayed, bytes of prompts that wait; 0: no limit.
+    `slot_share`: % of the running jobs above which an organisation starts none while others may; 0: no limit.
     """
 
     redis_url: str
@@ -79,6 +80,11 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     organization_events: bool = False
     organization_submits_per_minute: Quota = 0
     timeout_seconds: PositiveSeconds = 1.8
+    slot_share: Annotated[int, msgspec.Meta(ge=0, le=100)] = 50
+    organization_running_jobs: Quota = 0
+    organization_queued_jobs: Quota = 0
+    organization_queued_bytes: Quota = 0
+    organization_delayed_jobs: Quota = 0
 
     def __post_init__(self) -> None:
         if not KEY_PREFIX.match(self.key_prefix):

@@ -57,7 +57,9 @@ async def open_app(
         calls = Calls(store, settings, authenticator=authenticator, signer=signer, registry=registry, stop=stop)
         gauges = QueueGauges(store, calls.stats, QueueMetrics(registry))
         hub = Hub(_streams(settings), stream_metrics := StreamMetrics(registry))
-        serving = Serving(store, hub, authenticator, stream_metrics, settings, open_streams=calls.streams)
+        serving = Serving(
+            store, hub, authenticator, stream_metrics, settings, open_streams=calls.streams, quotas=calls.stream_quotas
+        )
 
         typed, admin = calls.typed(redis.meter), admin_router(store, authenticator)
         shown, secured = registry if settings.metrics_port is None else None, authenticator.required

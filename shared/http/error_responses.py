@@ -19,6 +19,7 @@ from shared.errors import (
     JobUnreadable,
     KeyNotFound,
     OrganizationLimited,
+    OrganizationPaused,
     Overloaded,
     QuotaExceeded,
     StoreFull,
@@ -39,6 +40,7 @@ from shared.http.problems import (
     METHOD_NOT_ALLOWED,
     NOT_FOUND,
     OVERLOADED,
+    PAUSED,
     STORE_FULL,
     STORE_QUOTA,
     STORE_UNAVAILABLE,
@@ -79,6 +81,7 @@ _OF_STORE: Final[dict[type[Exception], Callable[[], Problem]]] = {
     TooManyKeys: lambda: Problem(TOO_MANY_KEYS),
     IdempotencyConflict: lambda: Problem(IDEMPOTENCY_CONFLICT),
     StoreFull: lambda: Problem(STORE_FULL, retry_after=10),
+    OrganizationPaused: lambda: Problem(PAUSED, "an operator paused it; its jobs wait"),
     Overloaded: lambda: Problem(OVERLOADED, retry_after=1),
     StoreUnavailable: unavailable,
     StreamUnavailable: lambda: Problem(OVERLOADED, "no stream can begin now", retry_after=1),
@@ -133,7 +136,8 @@ EXCEPTION_HANDLERS: Final[ExceptionHandlersMap] = {Exception: to_response, HTTPE
 _REASONS: Final = {
     400: "The request is not valid; `errors` names each bad field",
     401: "A valid bearer token is needed",
-    403: "The key lacks a scope, which `detail` names, or belongs to another organization",
+    403: "The key lacks a scope, which `detail` names, or belongs to another organization, or an operator has paused "
+    "this one",
     404: "There is none, or it belongs to another organization",
     408: "The body did not arrive in time",
     409: "It conflicts with the present state; `type` says how",

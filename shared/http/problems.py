@@ -35,6 +35,7 @@ class Kind(msgspec.Struct, frozen=True):
 INVALID: Final = Kind("invalid-request", 400, "The request is not valid")
 UNAUTHORIZED: Final = Kind("unauthorized", 401, "A valid bearer token is needed")
 FORBIDDEN: Final = Kind("forbidden", 403, "This token may not act for that organization")
+PAUSED: Final = Kind("organization-paused", 403, "This organization is paused")
 INSUFFICIENT_SCOPE: Final = Kind("insufficient-scope", 403, "This key does not have the scope that the call needs")
 MODEL_NOT_ALLOWED: Final = Kind("model-not-allowed", 403, "This key may not use that model")
 OPERATORS_ONLY: Final = Kind("operators-only", 403, "Only an operator's key may change this")

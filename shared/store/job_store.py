@@ -27,6 +27,7 @@ from shared.store.engine.calls import Reads, ScriptCalls
 from shared.store.engine.items import AppendItem, CancelItem, DeleteItem, KnownItem, RenewItem, ReportItem
 from shared.store.keys import Keys, encode_id
 from shared.store.maintenance import Maintenance
+from shared.store.organizations import Organizations
 from shared.store.preflight.requirements import Role
 from shared.store.pubsub.listeners import Messages
 from shared.store.queries import Queries
@@ -70,6 +71,7 @@ class JobStore:
         self.ticket_secrets = TicketSecrets(self._reads, self.keys)
         self.repeats = Repeats(self._reads, self.keys)
         self.api_keys = ApiKeys(self._calls, self._reads, self.keys)
+        self.organizations = Organizations(self._calls, self._reads, self.keys)
         self.queries = Queries(self._calls, self._reads, self.keys)
         self.maintenance = Maintenance(self._calls, self._reads, self.keys, settings, routing.chain if routing else ())
 
@@ -93,7 +95,7 @@ class JobStore:
         """Queue a job; the same id or the same idempotency key with the same body again makes no second one.
 
         IdempotencyConflict: the key came with another body. OrganizationLimited: its organisation may submit no more
-        now. StoreFull: no memory. Overloaded: too many callers wait.
+        now; OrganizationPaused: nor until an operator lets it. StoreFull: no memory. Overloaded: too many callers wait.
         """
         reply = await self._calls.submit(*submit.item(round(self.settings.result_ttl_seconds * 1000)))
         return submit.read(server_errors.check_item(reply))

@@ -62,13 +62,13 @@ class Queries:
 
 
 def _stats(reply: Sequence[int]) -> QueueStats:
-    """The reply of stats.lua: one number per stream in the order of QUEUES, then processing, delayed, throttled,
-    the three ends, unbooked."""
+    """The reply of stats.lua: one number per stream in the order of QUEUES, then those in backlogs, processing,
+    delayed, throttled, the three ends, unbooked."""
     waiting, (processing, delayed, throttled, completed, failed, cancelled, unbooked) = (
-        reply[: len(QUEUES)],
-        reply[len(QUEUES) :],
+        reply[: len(QUEUES) + 1],
+        reply[len(QUEUES) + 1 :],
     )
-    by_queue = dict(zip(QUEUES.values(), waiting, strict=True))
+    by_queue = dict(zip((*QUEUES.values(), "backlog"), waiting, strict=True))
     by_queue["suspect"] += by_queue.pop("isolated")
     return QueueStats(
         queued=sum(waiting) + delayed + throttled,

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from shared.chain import split
-from shared.errors import IdempotencyConflict, LeaseLost, OrganizationLimited
+from shared.errors import IdempotencyConflict, LeaseLost, OrganizationLimited, OrganizationPaused
 from shared.job import NANO, Claim, JobError, JobSpec, JobStatus, Outcome, RetryReason, Spent
 from shared.store.engine.items import FinishItem, RequeueItem, RerouteItem, SubmitItem
 from shared.store.keys import Keys, encode_id
@@ -33,10 +33,13 @@ LIMIT_RETRY_MS: Final = 5000
 """Of a limit that no clock ends."""
 
 
-def _limited(refusal: str) -> OrganizationLimited:
-    """A refusal of submit.lua: `<limit> <its value> <ms until there is room>`; numbers may be missing."""
+def _refused(refusal: str) -> OrganizationLimited | OrganizationPaused:
+    """A refusal of submit.lua: `paused`, or `<limit> <its value> <ms until there is room>`, the last only where a clock
+    ends the limit."""
     limit, *numbers = refusal.split()
-    quota, left_ms = map(int, numbers) if len(numbers) == 2 else (0, LIMIT_RETRY_MS)
+    if limit == "paused":
+        return OrganizationPaused("an operator paused the organisation")
+    quota, left_ms = (*map(int, numbers), LIMIT_RETRY_MS)[:2]
     return OrganizationLimited(limit, quota, left_ms / 1000)
 
 
@@ -76,12 +79,12 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True):
         return item, len(body)
 
     def read(self, reply: Sequence[bytes]) -> Submitted:
-        """The job that is queued now, or was before. IdempotencyConflict, OrganizationLimited."""
+        """The job that is queued now, or was before. IdempotencyConflict, OrganizationLimited, OrganizationPaused."""
         code, job_id, state = (part.decode() for part in reply)
         if code == "CONFLICT":
             raise IdempotencyConflict("this idempotency key came with another body before")
         if code == "LIMIT":
-            raise _limited(state)
+            raise _refused(state)
         return Submitted(job_id, code == "NEW", _STATES.get(state, JobStatus.QUEUED))
 
 
@@ -107,7 +110,7 @@ class Finish(msgspec.Struct, frozen=True):
             consumer=claim.consumer, job=claim.job_id, organization=encode_id(claim.spec.organization_id),
             token=claim.token, status=self.status, outcome=body, number=number, offset=self.offset,
             final=number + 1 + int(has_tail), ended=claim.started_ms + self.run_ms, spec=kept,
-            usage=_used(claim, outcome), brief=brief,
+            usage=_used(claim, outcome), brief=brief, logged=int(claim.logged), capped=int(claim.capped),
         )  # fmt: skip
         return item, len(body) + len(kept)
 

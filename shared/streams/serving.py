@@ -15,6 +15,7 @@ from shared.identity.authenticator import Authenticator
 from shared.store.job_store import JobStore
 from shared.store.pubsub.listeners import NOTIFIED, Listener
 from shared.streams.key_watch import KeyWatch
+from shared.streams.quotas import StreamQuotas
 from shared.streams.round_robin import RoundRobin
 from shared.streams.settings import StreamSettings
 from shared.streams.sources import SharedReads, Source
@@ -41,8 +42,9 @@ class Serving:
         settings: StreamSettings,
         *,
         open_streams: InUse,
+        quotas: StreamQuotas,
     ) -> None:
-        """`open_streams`: how many each organisation has open."""
+        """`open_streams`: how many each organisation has open; `quotas`: and may have."""
         self.reads = SharedReads()
         self._store = store
         self._hub = hub
@@ -52,6 +54,7 @@ class Serving:
         self._send_s = settings.notifier_send_seconds
         self._stream_s = settings.notifier_stream_seconds or math.inf
         self._open_streams = open_streams
+        self._quotas = quotas
         self._round_robin = RoundRobin()
         self._check_s = CHECK_S if store.settings.frugal else 0.0
 
@@ -59,18 +62,20 @@ class Serving:
         """The response to a request for a stream; `headers`: more of them, of a stream."""
         return StreamResponse(scope, receive, send, send_seconds=self._send_s, headers=headers)
 
-    def check(self, identity: Identity) -> None:
+    async def check(self, identity: Identity) -> None:
         """Raise StreamUnavailable, or a 429 `Problem`, when no stream of this caller could begin now."""
         if self._hub.full:
             raise StreamUnavailable("too many streams are open here, or it is shutting down")
-        self._open_streams.check(identity.organization_id)
+        if identity.organization_id is not None:
+            await self._quotas.read(identity.organization_id)
+            self._open_streams.check(identity.organization_id)
 
     async def serve(
         self, source: Source[CursorT], cursor: CursorT | None, identity: Identity, response: StreamResponse
     ) -> None:
         """Stream everything after the cursor; return at the end of the stream. JobNotFound, or an error of `check`,
         before the response begins."""
-        self.check(identity)
+        await self.check(identity)
         subscription = Subscription(
             source,
             response,
@@ -110,6 +115,7 @@ class Serving:
         if first.ended and not first.encoded:
             await subscription.response.nothing_more()
             return
+        await self._quotas.read(first.organization_id)
         with self._open_streams.held(first.organization_id) as held:
             held.grow()
             await subscription.run(first, self._store.subscriber, listener)

@@ -29,6 +29,7 @@ BODIES: Final[dict[str, Any]] = {
     "/api/ai/event-tickets": {"jobId": UNKNOWN["jobId"]},
     "/api/admin/keys": {"organizationId": "alice", "scopes": ["admin"]},
     "/api/admin/keys/{keyId}/rotate": {},
+    "/api/admin/organizations/{id}": {"weight": 2},
 }
 """A good body of each call that takes one."""
 

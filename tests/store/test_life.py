@@ -23,6 +23,7 @@ from tests.support.store import (
     drain,
     error_of,
     lose,
+    make_due,
     new_job,
     status_of,
     submit,
@@ -84,8 +85,7 @@ async def test_a_delayed_job_waits_for_its_time(store: JobStore, raw: RawRedis) 
     promoted = await store.maintenance.promote()
     assert promoted.promoted == 0
     assert 59_000 < (promoted.next_ms or 0) <= 60_000
-    await raw("ZADD", store.keys.due[0], 1, high[0])
-    await raw("ZADD", store.keys.due[2], 1, low[0])
+    await make_due(raw, *high, *low)
     assert (await store.maintenance.promote(1)).next_ms == 0
     await store.maintenance.promote()
     assert [held.job_id for held in await claim(store)] == [*high, *low]

@@ -26,10 +26,10 @@ from tests.conftest import flush
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, close, routing
 from tests.support.processes import free_port
-from tests.support.store import ERROR, KEYS, claim, complete, make_stale, new_job, submit, unblock_gate
+from tests.support.store import ERROR, KEYS, claim, complete, make_due, make_stale, new_job, submit, unblock_gate
 
 NAMES = sorted(path.stem for path in (Path(scripts.__file__).parents[1] / "lua").glob("*.lua"))
-READING = {"list", "stats", "oldest", "usage", "vet"}
+READING = {"list", "stats", "oldest", "organization", "usage", "vet"}
 SLOWEST_MS = 50.0
 """Time that a refusal may take the server, by its own count."""
 
@@ -69,8 +69,10 @@ Act = Callable[[Scene], Awaitable[object]]
 ACTS: dict[str, Act] = {
     "append": lambda s: s.store.append(s.held, 2, "text"),
     "audit_entries": lambda s: s.run("audit_entries", queue="h", start="-", page=10),
+    "audit_organizations": lambda s: s.run("audit_organizations", entries_max=10_000),
     "audit_records": lambda s: s.run("audit_records"),
     "cancel": lambda s: s.store.cancel(s.held.job_id, force=True),
+    "change_organization": lambda s: s.store.organizations.change("org", {"weight": 3, "paused": None}, ACTOR),
     "claim": lambda s: s.store.claim("w2", 20, poll=True, suspect=6, known=[]),
     "create_key": lambda s: s.store.api_keys.create(_key(), ACTOR, replaces="k0"),
     "delete": lambda s: s.store.delete(s.ended_id),
@@ -80,6 +82,7 @@ ACTS: dict[str, Act] = {
     "list": lambda s: s.run("list", status="", bytes_max=1, outcome_max=1),
     "note_key_use": lambda s: s.store.api_keys.note_use("k0", "2026-11-29"),
     "oldest": lambda s: s.store.queries.oldest_waiting_ms(),
+    "organization": lambda s: s.store.organizations.stats("org"),
     "promote": lambda s: s.store.maintenance.promote(),
     "recover": lambda s: s.store.maintenance.recover("finder", []),
     "renew": lambda s: s.store.renew("w1", [s.held]),
@@ -191,7 +194,7 @@ async def _fill(store: JobStore, raw: RawRedis) -> None:
     await store.maintenance.recover("finder", [])
     await make_stale(raw, *await _claims(store, "gone again", 2))
     (due,) = await submit(store, delay_ms=60_000)
-    await raw("ZADD", KEYS.fixed("due_normal"), 1, due)
+    await make_due(raw, due)
 
 
 async def _claims(store: JobStore, consumer: str, count: int) -> list[Claim]:

@@ -9,6 +9,7 @@ from litestar.routes import HTTPRoute
 
 from services.gateway.admin.audit import AuditCall
 from services.gateway.admin.keys import KeyCalls
+from services.gateway.admin.organizations import OrganizationCalls
 from shared.http.health import NO_STORE
 from shared.identity.authenticator import Authenticator
 from shared.store.job_store import JobStore
@@ -22,6 +23,7 @@ def admin_router(store: JobStore, authenticator: Authenticator) -> Router:
         PATH,
         route_handlers=[
             *KeyCalls(store.api_keys, authenticator.addresses).routes(),
+            *OrganizationCalls(store.organizations, authenticator.addresses).routes(),
             AuditCall(store.audit_trail).route(),
         ],
         dependencies={"identity": authenticator.provide()},

@@ -71,7 +71,7 @@ class CompletionCall:
 
     async def _answer(self, scope: HTTPScope, receive: Receive, send: Send, identity: Identity) -> None:
         identity.require_scope(auth.Scope.EVENTS_READ)
-        self._serving.check(identity)
+        await self._serving.check(identity)
         _, submitted = await self._single.take(scope, receive, identity)
         job_id = submitted.job_id
 

@@ -70,7 +70,7 @@ class CreateCall:
         request = decode(body, ResponseRequest)
         if request.stream:
             identity.require_scope(Scope.EVENTS_READ)
-            self._streams.check(identity)
+            await self._streams.check(identity)
         elif not request.background:
             identity.require_scope(Scope.JOBS_READ)
 

@@ -29,9 +29,9 @@ class ResponseStreams:
         self._serving = serving
         self._chain = chain
 
-    def check(self, identity: Identity) -> None:
+    async def check(self, identity: Identity) -> None:
         """Raise StreamUnavailable, or a 429 `Problem`, when no stream of this caller could begin now."""
-        self._serving.check(identity)
+        await self._serving.check(identity)
 
     async def serve(
         self,

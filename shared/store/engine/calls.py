@@ -68,6 +68,11 @@ def _constants(settings: StoreSettings, routing: Routing, *, fenced: bool) -> di
         "stale_ms": settings.lease_ms + min(settings.lease_ms // 4, STALE_SLACK_MS),
         "consumer_idle_ms": CONSUMER_IDLE_MS,
         "fenced": int(fenced),
+        "slot_share": settings.slot_share,
+        "running_max": settings.organization_running_jobs,
+        "queued_max": settings.organization_queued_jobs,
+        "queued_kib_max": -(-settings.organization_queued_bytes // 1024),
+        "delayed_max": settings.organization_delayed_jobs,
         **routing.constants,
     }
 

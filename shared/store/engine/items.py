@@ -38,7 +38,7 @@ class AppendItem(NamedTuple):
 
 
 class FinishItem(NamedTuple):
-    """The end of a running job. `ended` in ms since the epoch."""
+    """The end of a running job. `ended` in ms since the epoch; `logged`, `capped` 0 or 1."""
 
     consumer: str
     job: str
@@ -53,6 +53,8 @@ class FinishItem(NamedTuple):
     spec: bytes
     usage: str
     brief: bytes
+    logged: int
+    capped: int
 
 
 class DeleteItem(NamedTuple):

@@ -73,6 +73,10 @@ class RunScript(Protocol):
     @overload
     def __call__(self, script: Literal["audit_records"], items: Sequence[JobItem]) -> Awaitable[Any]: ...
     @overload
+    def __call__(self, script: Literal["audit_organizations"], *, entries_max: int) -> Awaitable[Any]: ...
+    @overload
+    def __call__(self, script: Literal["organization"], *, organization: str) -> Awaitable[Any]: ...
+    @overload
     def __call__(
         self, script: Literal["list"], items: Sequence[JobItem], *, status: str, bytes_max: int, outcome_max: int
     ) -> Awaitable[Any]: ...
@@ -105,6 +109,17 @@ class RunScript(Protocol):
     ) -> Awaitable[Any]: ...
     @overload
     def __call__(self, script: Literal["note_key_use"], *, id: str, day: str) -> Awaitable[Any]: ...
+    @overload
+    def __call__(
+        self,
+        script: Literal["change_organization"],
+        *,
+        organization: str,
+        given: bytes,
+        gone: bytes,
+        entry: bytes,
+        trail_length: int,
+    ) -> Awaitable[Any]: ...
     @overload
     def __call__(self, script: Literal["vet"], *, calls: bytes) -> Awaitable[Any]: ...
     @overload

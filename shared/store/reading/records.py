@@ -146,7 +146,7 @@ def _parse(job_id: str, values: Sequence[bytes | None]) -> Record | None:
         deadline_ms=_time(deadline) or 0,
         started_ms=_time(started),
         ended_ms=_time(ended),
-        next_attempt_ms=_time(due) if token.startswith(("d", "p")) else None,
+        next_attempt_ms=_time(due) if token.startswith(("d", "t", "p")) else None,
         cancel_requested=cancel is not None,
         outcome=_outcome(outcome, late),
         superseded=sum(lease.wrote for lease in leases),
@@ -171,7 +171,8 @@ def _passed_over(text: str) -> tuple[PassedOver, ...]:
 
 def parse_claim(row: Sequence[bytes | int], consumer: str, now_ms: int) -> Claim:
     """One claim from a row of claim.lua."""
-    job, token, spec, attempt, created, deadline, losses, gate, route, passed_over, reserved, spent, lost = row
+    job, token, spec, attempt, created, deadline, losses, gate, route, passed_over, reserved, spent, lost, *rest = row
+    ready, logged, capped = rest
     if not isinstance(job, bytes) or not isinstance(token, bytes) or not isinstance(spec, bytes):
         raise TypeError("claim.lua answered a row of another shape")
     text, asked = token.decode(), _SPEC.decode(spec)
@@ -184,7 +185,7 @@ def parse_claim(row: Sequence[bytes | int], consumer: str, now_ms: int) -> Claim
         spec=asked,
         attempt=int(attempt),
         created_ms=int(created),
-        ready_ms=int(text[1:].split("-", 1)[0]),
+        ready_ms=int(ready),
         started_ms=now_ms,
         deadline_ms=int(deadline),
         losses=int(losses),
@@ -194,6 +195,8 @@ def parse_claim(row: Sequence[bytes | int], consumer: str, now_ms: int) -> Claim
         passed_over=_passed_over(_text(passed_over)) if passed_over else (),
         spent=_SPENT.decode(_text(spent)) if spent else None,
         lost_bytes=int(lost),
+        logged=logged == 1,
+        capped=capped == 1,
     )
 
 
