@@ -28,7 +28,6 @@ from shared.store.job_store import JobStore, open_store
 from shared.store.preflight.requirements import Role
 from shared.store.routing import Routing
 from shared.streams.routes import Streams
-from shared.streams.serving import Serving
 from shared.streams.sse import WithTransport
 from shared.streams.subscription import Hub
 from shared.telemetry import logs
@@ -57,9 +56,7 @@ async def open_app(
         calls = Calls(store, settings, authenticator=authenticator, signer=signer, registry=registry, stop=stop)
         gauges = QueueGauges(store, calls.stats, QueueMetrics(registry))
         hub = Hub(_streams(settings), stream_metrics := StreamMetrics(registry))
-        serving = Serving(
-            store, hub, authenticator, stream_metrics, settings, open_streams=calls.streams, quotas=calls.stream_quotas
-        )
+        serving = calls.serving(hub, stream_metrics)
 
         typed, admin = calls.typed(redis.meter), admin_router(store, authenticator)
         shown, secured = registry if settings.metrics_port is None else None, authenticator.required
@@ -68,7 +65,7 @@ async def open_app(
             [typed, admin, *described()], ops, settings.models, settings.public_events_url, secured=secured
         )
         pages: list[ControllerRouterHandler] = [OpenApiCall(api).route(), *page_routes()]
-        pages += [Streams(store, serving, authenticator).route(), *calls.streamed(serving, settings)]
+        pages += [Streams(store, serving, authenticator).route(), *calls.streamed(serving)]
         routers = [calls.raw(), typed, admin, *ops, *pages]
 
         draining = asyncio.create_task(_drain(stop, hub), name="drain")

@@ -43,8 +43,9 @@ from shared.identity.ticket_signer import TicketSigner
 from shared.store.job_store import JobStore
 from shared.streams.quotas import StreamQuotas
 from shared.streams.serving import Serving
+from shared.streams.subscription import Hub
 from shared.telemetry.command_budget import Meter
-from shared.telemetry.metrics import LimitMetrics, SubmitMetrics
+from shared.telemetry.metrics import LimitMetrics, StreamMetrics, SubmitMetrics
 
 
 class Calls:
@@ -61,6 +62,7 @@ class Calls:
         stop: asyncio.Event,
     ) -> None:
         self._store = store
+        self._settings = settings
         self._authenticator = authenticator
         self._signer = signer
         self._stop = stop
@@ -71,8 +73,8 @@ class Calls:
         self.admission = Admission(store, self.stats, settings.max_queued_jobs)
 
         refusals = LimitMetrics(registry).refusals
-        self.stream_quotas = StreamQuotas(store, settings.organization_streams)
-        self.streams = InUse(STREAMS, self.stream_quotas, refusals)
+        self._stream_quotas = StreamQuotas(store, settings.organization_streams)
+        self._streams = InUse(STREAMS, self._stream_quotas, refusals)
         polls = InUse(LONG_POLLS, lambda _: settings.organization_long_polls, refusals)
         bodies = InUse(BODY_BYTES, lambda _: settings.organization_body_bytes, refusals)
 
@@ -95,7 +97,14 @@ class Calls:
         batch = BatchCall(self._single, self._posts, self._maker, self.admission, self._submits)
         return Router(document.API, route_handlers=[self._single.route(), batch.route()])
 
-    def streamed(self, serving: Serving, settings: GatewaySettings) -> list[ControllerRouterHandler]:
+    def serving(self, hub: Hub, metrics: StreamMetrics) -> Serving:
+        """The part that serves streams, of all protocols."""
+        return Serving(
+            self._store, hub, self._authenticator, metrics, self._settings, open_streams=self._streams,
+            quotas=self._stream_quotas,
+        )  # fmt: skip
+
+    def streamed(self, serving: Serving) -> list[ControllerRouterHandler]:
         """The calls that answer with streams of other protocols than ours."""
         completion = CompletionCall(
             self._posts,
@@ -106,11 +115,11 @@ class Calls:
             cancel=self._cancel,
             stop=self._stop,
         )
-        return [Router(document.API, route_handlers=[completion.route()]), self._openai(serving, settings)]
+        return [Router(document.API, route_handlers=[completion.route()]), self._openai(serving)]
 
-    def _openai(self, serving: Serving, settings: GatewaySettings) -> ASGIRouteHandler:
+    def _openai(self, serving: Serving) -> ASGIRouteHandler:
         """The calls of OpenAI's API, which read their bodies and write their streams themselves."""
-        chain = settings.chain
+        settings, chain = self._settings, self._settings.chain
         streams = ResponseStreams(self._store, serving, chain)
         create = CreateCall(
             self._posts,
