@@ -219,7 +219,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
 
 class JobSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """A job's state at one moment, from its record. Times are Redis's clock, ms since the epoch. `superseded`: leases
-    that had logged text before they ended in a requeue."""
+    that had logged text before they ended in a requeue. `retried_as`: the job that was made from it when it had
+    failed."""
 
     id: str
     organization_id: str
@@ -232,6 +233,7 @@ class JobSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     ended_ms: int | None = None
     next_attempt_ms: int | None = None
     cancel_requested: bool = False
+    retried_as: str | None = None
     outcome: Outcome | None = None
     superseded: int = 0
 

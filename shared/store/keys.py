@@ -42,19 +42,27 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 |               |        | 10 min                     | the same of a request that may be repeated (`repeats.py`)     |
 | index:<org>:<day> | list | outlives its jobs        | job ids of an organisation in order of submission             |
 | usage:<org>:<day> | hash | USAGE_TTL_DAYS           | sums of usage: project and model -> packed sums                |
+| usage_organizations | zset | none; as the sums       | organisations with usage, by its last day; `*`: all are there |
 | submits:<org> | string | 1 min                      | submits of an organisation in its present minute             |
 | deleted:<id>  | string | RESULT_TTL                 | whose job it was that was deleted                            |
+| failures:<org> | stream | FAILED_TTL               | failed jobs, `*`: of all organisations (`failure_index.lua`)  |
+| cancellations:<org> | stream | RESULT_TTL          | cancelled jobs, in the same form                             |
+| failure_totals:<org> | hash | FAILED_TTL           | bytes of its failed jobs, and how many were dropped          |
+| task:<id>     | hash   | 14 d                       | a redrive or a discard of many failed jobs (`tasks.py`)        |
+| tasks         | zset   | none                       | tasks that are not done, by the end of a lease (ms)            |
 | org:<org>     | stream | 24 h                       | life-cycle events of an organisation, newest 1,000            |
 | key:<key id>  | hash   | none; 30 d after its end   | an API key: hash, organisation, scopes (`api_keys.py`)         |
 | org_keys:<org> | zset  | none                       | ids of an organisation's keys, by creation (ms); `*`: all's |
 | settings:<org> | hash  | none                       | what operators settled for it (`organizations.py`)          |
+| blocked_users:<org> | set | none                    | its users whose submits are refused                         |
 | tenants       | set    | none                       | organisations that have keys or settings                      |
 | ticket_secrets | string | none                      | secrets of event tickets, the newest first                     |
 | audit_trail   | stream | none; capped               | changes of keys and settings, and by whom (`audit_trail.py`)   |
 
 <org> is an organisation's id as `encode_id` makes it, here, in `org` of a record and in the ledger's lines.
 
-Channels: bell:<job id>, orgbell:<org>, control:<consumer>, key_channel:changed (ids of keys that changed).
+Channels: bell:<job id>, orgbell:<org>, control:<consumer>, key_channel:changed (ids of keys that changed),
+control:tasks (ids of new tasks).
 """
 
 from __future__ import annotations
@@ -69,6 +77,9 @@ from shared.job import SHARD
 
 OPERATORS: Final = "*"
 """In the place of an organisation's id: of none. No organisation is encoded so."""
+
+TASKS: Final = "tasks"
+"""In the place of a consumer's name: of all workers. No consumer is called so."""
 
 GROUP: Final = "workers"
 """The one consumer group of every stream."""
@@ -116,11 +127,13 @@ FIXED: Final = (
     "tenants",
     "audit_trail",
     "ticket_secrets",
+    "tasks",
+    "usage_organizations",
 )
 PREFIXES: Final = (
     "job", "log", "idem", "index", "usage", "org", "job_channel", "organization_channel", "control", "chain_set",
     "throttled", "throttled_by", "wake", "backlog", "delayed", "ended", "key", "org_keys", "key_channel", "settings",
-    "submits", "deleted",
+    "submits", "deleted", "failures", "cancellations", "failure_totals", "task", "blocked_users",
 )  # fmt: skip
 
 
@@ -192,7 +205,7 @@ class Keys:
         return self.prefix("job_channel") + job_id
 
     def control(self, consumer: str) -> str:
-        """Channel of a worker's cancel requests."""
+        """Channel of a worker's cancel requests; of new tasks: `TASKS`."""
         return self.prefix("control") + consumer
 
     def organization(self, organization_id: str) -> str:
@@ -218,6 +231,10 @@ class Keys:
     def organization_keys(self, holder: str) -> str:
         """Ids of the API keys of an organisation, encoded, or of the operators (`*`)."""
         return self.prefix("org_keys") + holder
+
+    def blocked_users(self, organization_id: str) -> str:
+        """Users of an organisation whose submits are refused."""
+        return self.prefix("blocked_users") + encode_id(organization_id)
 
     def settings(self, organization_id: str) -> str:
         """Settings of an organisation."""

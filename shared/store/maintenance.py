@@ -12,7 +12,7 @@ from typing import Final
 from shared.settings import StoreSettings
 from shared.store.engine.calls import Reads, ScriptCalls
 from shared.store.engine.items import HeldItem, JobItem
-from shared.store.keys import QUEUES, Keys
+from shared.store.keys import OPERATORS, QUEUES, Keys
 from shared.store.results import Audited, Promoted, Recovered, TimedWork, WakeUp
 from shared.store.routing import Routing
 
@@ -121,6 +121,7 @@ class Maintenance:
         if await self._reads.execute("SET", lock, consumer, "NX", "PX", lock_ms) is None:
             return Audited(ran=False, requeued=0, consumers_deleted=0)
         requeued, deleted = await self._audit_entries()
+        await self._index_usage()
         await self._calls.run("audit_organizations", entries_max=AUDIT_COUNTED)
         prefix, cursor = self._keys.prefix("job"), b"0"
         while True:
@@ -134,6 +135,24 @@ class Maintenance:
                 await self._calls.run("audit_organizations", entries_max=AUDIT_COUNTED)
                 return Audited(ran=True, requeued=requeued, consumers_deleted=deleted)
             await asyncio.sleep(9 * (time.monotonic() - began))
+
+    async def _index_usage(self) -> None:
+        """Index, once, the usage that releases before the index summed up."""
+        index, prefix = self._keys.fixed("usage_organizations"), self._keys.prefix("usage")
+        if await self._reads.execute("ZSCORE", index, OPERATORS) is not None:
+            return
+        cursor = b"0"
+        while True:
+            began = time.monotonic()
+            cursor, found = await self._reads.execute("SCAN", cursor, "MATCH", f"{prefix}*", "COUNT", 64)
+            for key in found:
+                organization, _, day = key.decode()[len(prefix) :].rpartition(":")
+                if organization and day.isdigit():
+                    await self._reads.execute("ZADD", index, "GT", day, organization)
+            if cursor == b"0":
+                break
+            await asyncio.sleep(9 * (time.monotonic() - began))
+        await self._reads.execute("ZADD", index, "+inf", OPERATORS)
 
     async def _audit_entries(self) -> tuple[int, int]:
         requeued = deleted = 0

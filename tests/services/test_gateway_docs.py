@@ -123,9 +123,12 @@ async def test_the_document_is_complete(redis_url: str) -> None:
         "/api/ai/jobs", "/api/ai/jobs/{jobId}", "/api/ai/jobs/{jobId}/cancel", "/api/ai/jobs/{jobId}/retry",
         "/api/ai/job-events", "/api/ai/usage", "/api/ai/event-tickets", "/api/admin/keys",
         "/api/admin/keys/{keyId}", "/api/admin/keys/{keyId}/rotate",
-        "/api/admin/organizations", "/api/admin/organizations/{id}", "/api/admin/audit", "/api/ai/completion",
-        "/v1/responses", "/v1/responses/{responseId}", "/v1/responses/{responseId}/cancel", "/v1/models",
-        "/v1/models/{model}", "/health/live",
+        "/api/admin/organizations", "/api/admin/organizations/{id}",
+        "/api/admin/organizations/{id}/blocked-users", "/api/admin/organizations/{id}/blocked-users/{userId}",
+        "/api/admin/audit", "/api/admin/jobs",
+        "/api/admin/usage", "/api/admin/failures", "/api/admin/failures/redrive", "/api/admin/failures/discard",
+        "/api/admin/tasks/{taskId}", "/api/ai/completion", "/v1/responses", "/v1/responses/{responseId}",
+        "/v1/responses/{responseId}/cancel", "/v1/models", "/v1/models/{model}", "/health/live",
         "/health/ready", "/metrics",
     }  # fmt: skip
     schemas = document["components"]["schemas"]

@@ -59,8 +59,28 @@ include-name = "GET /api/ai/usage"
 checks.positive_data_acceptance.enabled = false
 
 [[operations]]
+include-name = "GET /api/admin/usage"
+# As above.
+checks.positive_data_acceptance.enabled = false
+
+[[operations]]
+include-name = "GET /api/admin/jobs"
+# Cursors, and jobs that are listed only by organisation.
+checks.positive_data_acceptance.enabled = false
+
+[[operations]]
 include-name = "PATCH /api/admin/organizations/{id}"
 # 400.0 is an integer to a schema.
+checks.positive_data_acceptance.enabled = false
+
+[[operations]]
+include-name = "POST /api/admin/failures/redrive"
+# 400.0 is an integer to a schema.
+checks.positive_data_acceptance.enabled = false
+
+[[operations]]
+include-name = "POST /api/admin/failures/discard"
+# As above.
 checks.positive_data_acceptance.enabled = false
 
 [[operations]]

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from shared.errors import StoreUnavailable
-from shared.job import Claim, JobError, JobSpec, JobStatus, Outcome, Priority, new_job_id
+from shared.job import Claim, JobError, JobSnapshot, JobSpec, JobStatus, Outcome, Priority, new_job_id
 from shared.store.audit_trail import Actor
 from shared.store.job_store import JobStore
 from shared.store.keys import FIXED, GROUP, QUEUES, Keys
@@ -76,6 +76,16 @@ async def claim_one(store: JobStore, consumer: str = "w1") -> Claim:
 async def complete(store: JobStore, held: Claim, text: str = "text", *, number: int = 1) -> None:
     """End a job as completed; `number` of its last delta, all of which held nothing of this text."""
     await store.finish(Finish(held, JobStatus.COMPLETED, Outcome(result=text), number=number, offset=0, run_ms=1))
+
+
+async def fail(store: JobStore, held: Claim, error: JobError = ERROR) -> JobSnapshot:
+    """End a job as failed; the job then."""
+    provider, _, model = held.gate.partition(":")
+    outcome = Outcome(error=error, provider=provider or None, model=model or None)
+    await store.finish(Finish(held, JobStatus.FAILED, outcome, number=1, offset=0, run_ms=1))
+    failed = await store.status(held.job_id)
+    assert failed is not None
+    return failed
 
 
 async def make_stale(raw: RawRedis, *claims: Claim) -> None:

@@ -54,6 +54,9 @@ def _constants(settings: StoreSettings, routing: Routing, *, fenced: bool) -> di
     return {
         "lease_ms": settings.lease_ms,
         "result_ttl": round(settings.result_ttl_seconds * 1000),
+        "failed_ttl": round(max(settings.failed_ttl_seconds, settings.result_ttl_seconds) * 1000),
+        "failed_jobs_max": settings.failed_jobs_max,
+        "failed_bytes_max": settings.failed_bytes_max,
         "log_ttl": round(settings.log_ttl_seconds * 1000),
         "organization_events": int(settings.organization_events),
         "quiet": int(settings.quiet),

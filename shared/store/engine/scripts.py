@@ -9,8 +9,9 @@ A script's header declares what it takes; the loader binds those names to KEYS a
     -- RETURNS ...            prose
     -- INCLUDE batch lease    fragments of include/ that it uses
 
-A fragment names those it uses in the same way; each is loaded once, after what it uses. A name of a fragment that no
-other file of the script uses stays inside of it: Lua allows 200 local names.
+A fragment names those it uses in the same way; each is loaded once, after what it uses. KEYS, PREFIX and ARGV of a
+fragment are added to those of each script that uses it: values that are the same in every call, so that no caller need
+know them. A name of a fragment that no other file of the script uses stays inside of it: Lua allows 200 local names.
 
 In a script `redis` is a table with `call` and `pcall` that count.
 """
@@ -76,6 +77,11 @@ def _header(text: str) -> dict[str, tuple[str, ...]]:
     return {kind: tuple(names.split()) for kind, names in _HEADER.findall(text)}
 
 
+def _all_of(kind: str, headers: Iterable[Mapping[str, tuple[str, ...]]]) -> tuple[str, ...]:
+    """The names of a kind in all of these headers, each once."""
+    return tuple(dict.fromkeys(name for header in headers for name in header.get(kind, ())))
+
+
 def _fragments(user: str, text: str, found: dict[str, str], open_ones: tuple[str, ...] = ()) -> None:
     """Add the texts of the fragments that `user` names, and of those that they name, to `found`: each once, after the
     ones it uses. ValueError for one that does not exist, or that uses itself."""
@@ -134,11 +140,12 @@ def load(name: str) -> Script:
     header = _header(text)
     if "-- RETURNS " not in text:
         raise ValueError(f"{name}.lua does not say what it RETURNS")
-    keys, prefixes = header.get("KEYS", ()), header.get("PREFIX", ())
-    argv, item = header.get("ARGV", ()), header.get("ITEM", ())
-    first = len(prefixes) + len(argv) + 1
     fragments: dict[str, str] = {}
     _fragments(name, text, fragments)
+    headers = [header, *map(_header, fragments.values())]
+    item = header.get("ITEM", ())
+    keys, prefixes, argv = (_all_of(kind, headers) for kind in ("KEYS", "PREFIX", "ARGV"))
+    first = len(prefixes) + len(argv) + 1
 
     parts = [
         _bind(keys, "KEYS", 1),

@@ -6,7 +6,7 @@
 -- ITEM job organization
 -- organization: whose job it must be; empty: anybody's.
 -- RETURNS DELETED (also before this call), MISSING, or LIVES: it has not ended
--- INCLUDE batch release lease queues
+-- INCLUDE batch release lease queues failure_index
 
 local function theirs(organization, asked) return asked == '' or asked == organization end
 
@@ -31,6 +31,7 @@ return each_item(function(job, organization)
   if not theirs(owner, organization) then return 'MISSING' end
   if not OVER[state] then return 'LIVES' end
 
+  pcall(unindex, job, owner)
   redis.call('DEL', log_prefix .. job)
   if tonumber(created or '') then
     local day = string.format('%d', math.floor(tonumber(created) / 86400000))

@@ -14,7 +14,7 @@ from shared.store.keys import decode_id
 
 FIELDS: Final = (
     "state", "org", "spec", "attempt", "created", "deadline", "started", "ended", "entry", "past", "last", "offset",
-    "cancel", "outcome", "late", "due", "v",
+    "cancel", "outcome", "late", "due", "v", "retried_as",
 )  # fmt: skip
 """The fields of a record that readers ask for, in this order."""
 
@@ -127,7 +127,7 @@ def parse(job_id: str, values: Sequence[bytes | None]) -> Record | None:
 
 def _parse(job_id: str, values: Sequence[bytes | None]) -> Record | None:
     state, org, spec, attempt, created, deadline, started, ended, entry, past, last, offset = values[:12]
-    cancel, outcome, late, due, version = values[12:]
+    cancel, outcome, late, due, version, retried_as = values[12:]
     if state is None:
         return None
     if spec is None or org is None:
@@ -148,6 +148,7 @@ def _parse(job_id: str, values: Sequence[bytes | None]) -> Record | None:
         ended_ms=_time(ended),
         next_attempt_ms=_time(due) if token.startswith(("d", "t", "p")) else None,
         cancel_requested=cancel is not None,
+        retried_as=None if retried_as is None else retried_as.decode(),
         outcome=_outcome(outcome, late),
         superseded=sum(lease.wrote for lease in leases),
     )

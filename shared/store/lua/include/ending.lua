@@ -1,6 +1,6 @@
 -- Ends a job, the only way to: state, outcome and terminal event in one HSET; record and log get their TTL. The caller
 -- counts it, once.
--- INCLUDE announce
+-- INCLUDE announce failure_index
 
 local tally = {}
 
@@ -13,10 +13,11 @@ local function end_job(job, organization, token, status, outcome, number, offset
   local record = job_prefix .. job
   redis.call('HSET', record, 'state', status, 'outcome', outcome, 'entry', token, 'last', number,
     'offset', offset, 'ended', ended, 'worker', '', unpack(extra or {}))
-  redis.call('PEXPIRE', record, result_ttl)
+  redis.call('PEXPIRE', record, status == 'failed' and failed_ttl or result_ttl)
   -- A first lease that logged nothing has no log; a job that was requeued may have one.
   if not unlogged then redis.call('PEXPIRE', log_prefix .. job, log_ttl) end
   announce(job, organization, token .. '.' .. string.format('%d', final), status)
+  index_end(job, organization, status, outcome)
 end
 
 -- More fields of the record for an outcome with a long text (from `records.BRIEF_FROM` bytes): the outcome without it.

@@ -1,7 +1,7 @@
 -- Sums up the lines of the ledger, at FOLD_AT of them: in `counts`, in a hash per organisation and day (`usage`), and in each
 -- organisation's ended jobs (`ended`).
 -- Numbers are integers below 2^53, exact in Lua: 9 million USD a day in nano-USD. %.0f never writes an exponent.
--- INCLUDE ending ended_lines organizations
+-- INCLUDE ending ended_lines organizations usage_index
 
 local FOLD_AT = 256
 -- Projects and models that a day of an organisation has fields for. Those that come after are summed up, by model, as the
@@ -57,7 +57,9 @@ local function add_to_day(key, sums, bounded)
     packed[2 * i - 1], packed[2 * i] = fields[i], string.format('%.0f %.0f %.0f %.0f %.0f %.0f %.0f', unpack(total))
   end
   -- A new field may be the first one, of a hash without a TTL.
-  if redis.call('HSET', hash, unpack(packed)) > 0 then redis.call('PEXPIRE', hash, usage_ttl) end
+  if redis.call('HSET', hash, unpack(packed)) == 0 then return end
+  redis.call('PEXPIRE', hash, usage_ttl)
+  index_usage(string.match(key, '^(.*):(%d+)$'))
 end
 
 -- Adds to the ended jobs of each organisation, by outcome: `completed failed cancelled`, kept as long as its sums.
