@@ -31,6 +31,10 @@ class IdentityUnavailable(StoreUnavailable):
     """The identity provider's keys could not be fetched, so that its tokens cannot be checked now."""
 
 
+class StreamUnavailable(PressworkError):
+    """A stream cannot begin now: too many are open here, the service is shutting down, or Redis is away."""
+
+
 class StoreFull(PressworkError):
     """The server is out of memory for new jobs; running jobs go on."""
 

@@ -10,6 +10,9 @@ from typing import Final
 
 import msgspec
 
+from shared.conversation import Turn
+from shared.response_options import ResponseOptions
+
 SHARD: Final = "0"
 """First character of a job id's random part: names the shard. One shard is shipped, 36 would fit."""
 
@@ -81,6 +84,8 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     `timeout_seconds` bounds one attempt, `max_attempts` the attempts that count. `providers`: the job's own chain of
     `provider:model` names in order of preference, instead of the fleet's. `effort`: None: as little as the model can.
     `max_cost_usd` bounds all attempts together.
+    `turns`: the messages that `prompt` is made of; None: it is one of the user. `instructions`: beside those of the
+    platform. `response`: of a job that came through `/v1/responses`.
     """
 
     project_id: str
@@ -101,6 +106,14 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     metadata: dict[str, object] | None = None
     retry_of: str | None = None
     traceparent: str | None = None
+    turns: list[Turn] | None = None
+    instructions: str | None = None
+    response: ResponseOptions | None = None
+
+    @property
+    def stored(self) -> bool:
+        """Whether its request is kept for as long as its record: a later response may continue it."""
+        return self.response is not None and self.response.store
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -210,8 +223,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
 
 
 class JobSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """A job's state at one moment, from its record. Times are Redis's clock, ms since the epoch. `retried_as`: the job
-    that was made from it when it had failed."""
+    """A job's state at one moment, from its record. Times are Redis's clock, ms since the epoch. `superseded`: leases
+    that had logged text before they ended in a requeue. `retried_as`: the job that was made from it when it had
+    failed."""
 
     id: str
     organization_id: str
@@ -226,6 +240,7 @@ class JobSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     cancel_requested: bool = False
     retried_as: str | None = None
     outcome: Outcome | None = None
+    superseded: int = 0
 
 
 def new_job_id() -> str:

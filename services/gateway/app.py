@@ -12,7 +12,7 @@ from services.gateway.admin.routes import admin_router
 from services.gateway.docs import document
 from services.gateway.docs.openapi import OpenApiCall
 from services.gateway.docs.page import page_routes
-from services.gateway.routers import Calls
+from services.gateway.routers import Calls, described
 from services.gateway.settings import GatewaySettings
 from services.gateway.stats.gauges import QueueGauges
 from shared.http import access
@@ -56,17 +56,16 @@ async def open_app(
         calls = Calls(store, settings, authenticator=authenticator, signer=signer, registry=registry, stop=stop)
         gauges = QueueGauges(store, calls.stats, QueueMetrics(registry))
         hub = Hub(_streams(settings), stream_metrics := StreamMetrics(registry))
-        streams = Streams(
-            store, hub, authenticator, stream_metrics, settings, open_streams=calls.streams, quotas=calls.stream_quotas
-        )
+        serving = calls.serving(hub, stream_metrics)
 
         typed, admin = calls.typed(redis.meter), admin_router(store, settings, authenticator)
-        shown = registry if settings.metrics_port is None else None
+        shown, secured = registry if settings.metrics_port is None else None, authenticator.required
         ops = ops_routes(ready=_ready(store, stop), live=_live, registry=shown, before_scrape=gauges.refresh)
         api = document.generate(
-            [typed, admin], ops, settings.models, settings.public_events_url, secured=authenticator.required
+            [typed, admin, *described()], ops, settings.models, settings.public_events_url, secured=secured
         )
-        pages: list[ControllerRouterHandler] = [OpenApiCall(api).route(), *page_routes(), streams.route()]
+        pages: list[ControllerRouterHandler] = [OpenApiCall(api).route(), *page_routes()]
+        pages += [Streams(store, serving, authenticator).route(), *calls.streamed(serving)]
         routers = [calls.raw(), typed, admin, *ops, *pages]
 
         draining = asyncio.create_task(_drain(stop, hub), name="drain")

@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 
 from litestar import Router
+from litestar.handlers import ASGIRouteHandler
+from litestar.types import ControllerRouterHandler
 from prometheus_client import CollectorRegistry
 
+from services.gateway.ai_sdk.completion import CompletionCall
+from services.gateway.ai_sdk.described import described as ai_sdk_calls
 from services.gateway.docs import document
 from services.gateway.http.bodies import Posts
 from services.gateway.http.responses import Links
@@ -18,6 +22,12 @@ from services.gateway.jobs.listing import ListingCall
 from services.gateway.jobs.retry import RetryCall
 from services.gateway.jobs.status import StatusCall
 from services.gateway.jobs.usage import UsageCall
+from services.gateway.responses.create import CreateCall
+from services.gateway.responses.described import described as openai_calls
+from services.gateway.responses.new_responses import ResponseMaker
+from services.gateway.responses.routes import OpenAiCalls
+from services.gateway.responses.stored import StoredCalls
+from services.gateway.responses.streaming import ResponseStreams
 from services.gateway.settings import GatewaySettings
 from services.gateway.stats.queue_stats import QueueStatsCall
 from services.gateway.stats.stats_cache import FRUGAL_KEPT_S, StatsCache
@@ -32,8 +42,10 @@ from shared.identity.authenticator import Authenticator
 from shared.identity.ticket_signer import TicketSigner
 from shared.store.job_store import JobStore
 from shared.streams.quotas import StreamQuotas
+from shared.streams.serving import Serving
+from shared.streams.subscription import Hub
 from shared.telemetry.command_budget import Meter
-from shared.telemetry.metrics import LimitMetrics, SubmitMetrics
+from shared.telemetry.metrics import LimitMetrics, StreamMetrics, SubmitMetrics
 
 
 class Calls:
@@ -50,39 +62,82 @@ class Calls:
         stop: asyncio.Event,
     ) -> None:
         self._store = store
+        self._settings = settings
         self._authenticator = authenticator
         self._signer = signer
         self._stop = stop
         self._links, self._maker = Links(settings.public_events_url), JobMaker(settings)
-        self._finder, self._awaited = JobFinder(store), AwaitedJobs(store)
+        self._finder, awaited = JobFinder(store), AwaitedJobs(store)
         self._submits = SubmitMetrics(registry)
         self.stats = StatsCache(store.queries.stats, _kept_seconds(settings, frugal=store.settings.frugal))
         self.admission = Admission(store, self.stats, settings.max_queued_jobs)
 
         refusals = LimitMetrics(registry).refusals
-        self.stream_quotas = StreamQuotas(store, settings.organization_streams)
-        self.streams = InUse(STREAMS, self.stream_quotas, refusals)
-        self._polls = InUse(LONG_POLLS, lambda _: settings.organization_long_polls, refusals)
-        self._bodies = InUse(BODY_BYTES, lambda _: settings.organization_body_bytes, refusals)
+        self._stream_quotas = StreamQuotas(store, settings.organization_streams)
+        self._streams = InUse(STREAMS, self._stream_quotas, refusals)
+        polls = InUse(LONG_POLLS, lambda _: settings.organization_long_polls, refusals)
+        bodies = InUse(BODY_BYTES, lambda _: settings.organization_body_bytes, refusals)
+
+        self._posts = Posts(authenticator, self._submits.refused, bodies)
+        self._single = SubmitCall(
+            self._posts,
+            maker=self._maker,
+            admission=self.admission,
+            submit=awaited.submit if store.settings.frugal else store.submit,
+            metrics=self._submits,
+            links=self._links,
+            signer=signer,
+        )
+        self._status = StatusCall(store, self._finder, awaited, stop, polls)
+        self._cancel = CancelCall(store, self._finder, stop)
+        self._delete = DeleteCall(store, self._finder, self._cancel)
 
     def raw(self) -> Router:
         """Submits, which read their bodies themselves."""
-        posts = Posts(self._authenticator, self._submits.refused, self._bodies)
-        single = SubmitCall(
-            posts,
-            maker=self._maker,
-            admission=self.admission,
-            submit=self._awaited.submit if self._store.settings.frugal else self._store.submit,
-            metrics=self._submits,
-            links=self._links,
-            signer=self._signer,
+        batch = BatchCall(self._single, self._posts, self._maker, self.admission, self._submits)
+        return Router(document.API, route_handlers=[self._single.route(), batch.route()])
+
+    def serving(self, hub: Hub, metrics: StreamMetrics) -> Serving:
+        """The part that serves streams, of all protocols."""
+        return Serving(
+            self._store, hub, self._authenticator, metrics, self._settings, open_streams=self._streams,
+            quotas=self._stream_quotas,
+        )  # fmt: skip
+
+    def streamed(self, serving: Serving) -> list[ControllerRouterHandler]:
+        """The calls that answer with streams of other protocols than ours."""
+        completion = CompletionCall(
+            self._posts,
+            self._single,
+            serving=serving,
+            store=self._store,
+            finder=self._finder,
+            cancel=self._cancel,
+            stop=self._stop,
         )
-        batch = BatchCall(single, posts, self._maker, self.admission, self._submits)
-        return Router(document.API, route_handlers=[single.route(), batch.route()])
+        return [Router(document.API, route_handlers=[completion.route()]), self._openai(serving)]
+
+    def _openai(self, serving: Serving) -> ASGIRouteHandler:
+        """The calls of OpenAI's API, which read their bodies and write their streams themselves."""
+        settings, chain = self._settings, self._settings.chain
+        streams = ResponseStreams(self._store, serving, chain)
+        create = CreateCall(
+            self._posts,
+            maker=ResponseMaker(self._maker, self._finder, settings),
+            single=self._single,
+            status=self._status,
+            finder=self._finder,
+            streams=streams,
+            repeats=self._store.repeats,
+            chain=chain,
+            foreground_s=settings.foreground_seconds,
+            stop=self._stop,
+        )
+        stored = StoredCalls(self._finder, self._cancel, self._delete, streams, chain)
+        return OpenAiCalls(self._authenticator, create, stored, chain=chain, refused=self._submits.refused).route()
 
     def typed(self, meter: Meter) -> Router:
         """All other calls of `/api/ai`. `meter`: of the commands that this process sends."""
-        cancel = CancelCall(self._store, self._finder, self._stop)
         retry = RetryCall(
             self._store,
             self._finder,
@@ -96,12 +151,12 @@ class Calls:
         return Router(
             document.API,
             route_handlers=[
-                StatusCall(self._store, self._finder, self._awaited, self._stop, self._polls).route(),
+                self._status.route(),
                 ListingCall(self._store).route(),
                 QueueStatsCall(self.stats, self._store.organizations, meter).route(),
                 UsageCall(self._store).route(),
-                cancel.route(),
-                DeleteCall(self._store, self._finder, cancel).route(),
+                self._cancel.route(),
+                self._delete.route(),
                 retry.route(),
                 EventTicketsCall(self._finder, self._signer, self._links, organization_events=has_events).route(),
             ],
@@ -109,6 +164,11 @@ class Calls:
             response_headers=[NO_STORE],
             tags=["jobs"],
         )
+
+
+def described() -> list[Router]:
+    """The calls of other protocols, for the OpenAPI document."""
+    return [ai_sdk_calls(document.API), openai_calls()]
 
 
 def _kept_seconds(settings: GatewaySettings, *, frugal: bool) -> float:

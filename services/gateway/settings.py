@@ -17,10 +17,11 @@ class GatewaySettings(StreamSettings, frozen=True, kw_only=True):
     `public_events_url`: origin of the notifier as browsers reach it; empty: the links to events are relative.
     `providers`: `provider:model` entries separated by commas, in order of preference; empty: the default models of the
     providers whose keys are set, else the demo. The keys are used for nothing else. `gateway_max_connections`: beyond
-    these a new one closes the one that was silent longest. `max_queued_jobs`: number of waiting jobs from which on new
-    ones are refused. `stats_kept_seconds`: largest age of counts; None: exact, in the pay-per-command profile a minute.
-    `organization_long_polls`, `organization_body_bytes`: how many calls of one organisation may wait at once, and how
-    many bytes of its bodies may be read at once; 0: no limit.
+    these a new one closes the one that was silent longest. `foreground_seconds`: how long a request to `/v1/responses`
+    that is neither streamed nor of the background waits for its end. `max_queued_jobs`: number of waiting jobs from
+    which on new ones are refused. `stats_kept_seconds`: largest age of counts; None: exact, in the pay-per-command
+    profile a minute. `organization_long_polls`, `organization_body_bytes`: how many calls of one organisation may wait
+    at once, and how many bytes of its bodies may be read at once; 0: no limit.
     """
 
     gateway_host: str = "127.0.0.1"
@@ -30,6 +31,7 @@ class GatewaySettings(StreamSettings, frozen=True, kw_only=True):
     openai_api_key: str = ""
     anthropic_api_key: str = ""
     gateway_max_connections: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10_000
+    foreground_seconds: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 270.0
     max_queued_jobs: Annotated[int, msgspec.Meta(ge=1)] = 100_000
     stats_kept_seconds: Annotated[float, msgspec.Meta(ge=0)] | None = None
     max_attempts: Annotated[int, msgspec.Meta(ge=1, le=10)] = 3

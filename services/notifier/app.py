@@ -23,6 +23,7 @@ from shared.store.job_store import JobStore, open_store
 from shared.store.preflight.requirements import Role
 from shared.streams.quotas import StreamQuotas
 from shared.streams.routes import Streams
+from shared.streams.serving import Serving
 from shared.streams.sse import WithTransport
 from shared.streams.subscription import Hub
 from shared.telemetry.command_budget import RedisMetrics, reported
@@ -54,9 +55,9 @@ def _application(
 
     quotas = StreamQuotas(store, settings.organization_streams)
     open_streams = InUse(STREAMS, quotas, LimitMetrics(registry).refusals)
-    streams = Streams(store, hub, authenticator, metrics, settings, open_streams=open_streams, quotas=quotas)
+    serving = Serving(store, hub, authenticator, metrics, settings, open_streams=open_streams, quotas=quotas)
     shown = registry if settings.metrics_port is None else None
-    handlers = [streams.route(), *ops_routes(ready=ready, live=live, registry=shown)]
+    handlers = [Streams(store, serving, authenticator).route(), *ops_routes(ready=ready, live=live, registry=shown)]
     return WithTransport(application(handlers, settings, host=settings.notifier_host))
 
 

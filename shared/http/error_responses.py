@@ -26,6 +26,7 @@ from shared.errors import (
     StoreFull,
     StoreUnavailable,
     StoreUnfit,
+    StreamUnavailable,
     TaskNotFound,
     TooManyBlocked,
     TooManyKeys,
@@ -93,6 +94,7 @@ _OF_STORE: Final[dict[type[Exception], Callable[[], Problem]]] = {
     TooManyBlocked: lambda: Problem(TOO_MANY_BLOCKED),
     Overloaded: lambda: Problem(OVERLOADED, retry_after=1),
     StoreUnavailable: unavailable,
+    StreamUnavailable: lambda: Problem(OVERLOADED, "no stream can begin now", retry_after=1),
     IdentityUnavailable: lambda: Problem(IDENTITY_UNAVAILABLE, retry_after=5),
     StoreUnfit: lambda: Problem(STORE_UNFIT, retry_after=5),
 }

@@ -36,6 +36,7 @@ from shared.store.reading import records
 from shared.store.reading.ended_jobs import EndedJobs
 from shared.store.reading.event_log import EventLog
 from shared.store.reading.organization_events import OrganizationLog
+from shared.store.repeats import Repeats
 from shared.store.results import CallReport, CancelReply, Claimed, Renewed, Rerouted, Submitted, WakeUp
 from shared.store.routing import Routing
 from shared.store.tasks import Tasks
@@ -71,6 +72,7 @@ class JobStore:
         self._pinged_at = -PING_FRESH_S
         self.audit_trail = AuditTrail(self._reads, self.keys)
         self.ticket_secrets = TicketSecrets(self._reads, self.keys)
+        self.repeats = Repeats(self._reads, self.keys)
         self.api_keys = ApiKeys(self._calls, self._reads, self.keys)
         self.ended_jobs = EndedJobs(self._reads, self.keys, settings)
         self.tasks = Tasks(self._calls, self._reads, self.keys)

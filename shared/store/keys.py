@@ -39,6 +39,7 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 | throttled:<gate> | zset | none; gone when empty     | jobs that wait for this gate in an older release, of all      |
 | lane:<chain>  | zset   | none; gone when empty      | the same of a release before, one for each chain              |
 | idem:<org>:<digest> | string | deadline + RESULT_TTL | idempotency key -> job id and fingerprint                     |
+|               |        | 10 min                     | the same of a request that may be repeated (`repeats.py`)     |
 | index:<org>:<day> | list | outlives its jobs        | job ids of an organisation in order of submission             |
 | usage:<org>:<day> | hash | USAGE_TTL_DAYS           | sums of usage: project and model -> packed sums                |
 | usage_organizations | zset | none; as the sums       | organisations with usage, by its last day; `*`: all are there |

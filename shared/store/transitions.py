@@ -223,12 +223,12 @@ def requeue_unreadable(consumer: str, job: bytes, token: bytes, delay_ms: int) -
 
 
 def _kept(spec: JobSpec, status: JobStatus) -> JobSpec:
-    """The part of an ended job's spec that its record keeps: one that can be retried keeps its prompt."""
-    return _without_texts(spec) if status is JobStatus.COMPLETED else spec
+    """The part of an ended job's spec that its record keeps: one that can be retried or continued keeps its prompt."""
+    return spec if status is not JobStatus.COMPLETED or spec.stored else _without_texts(spec)
 
 
 def _without_texts(spec: JobSpec) -> JobSpec:
-    return msgspec.structs.replace(spec, prompt="", parameters={})
+    return msgspec.structs.replace(spec, prompt="", parameters={}, turns=None, instructions=None)
 
 
 def _used(claim: Claim, outcome: Outcome) -> str:

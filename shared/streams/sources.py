@@ -55,6 +55,7 @@ _NUMBER_MAX: Final = 2**64 - 1
 _encode: Final = msgspec.json.Encoder().encode
 
 CursorT = TypeVar("CursorT")
+PageT = TypeVar("PageT", EventPage, "Batch[EventId]")
 
 
 class Batch(msgspec.Struct, Generic[CursorT], frozen=True):
@@ -73,9 +74,10 @@ class Batch(msgspec.Struct, Generic[CursorT], frozen=True):
 
 
 class Source(Protocol[CursorT]):
-    """Source of one stream's events, and the channel that notifies of them."""
+    """Source of one stream's events, and the channel that notifies of them. `opening`: bytes before its first event."""
 
     channel: str
+    opening: bytes
 
     async def read(self, cursor: CursorT | None, notified: bytes) -> Batch[CursorT]:
         """Read everything after the cursor. `notified`: payload of the notification that caused this. StoreUnavailable,
@@ -94,37 +96,58 @@ class Source(Protocol[CursorT]):
         """The last bytes to send when there is nothing to be read any more."""
         ...
 
+    def closing(self, *, stopped: bool) -> bytes:
+        """The last bytes of a stream that ends before its events do. `stopped`: the service ends it; False: it has
+        lasted as long as it may."""
+        ...
 
-class JobSource:
-    """The events of one job. All streams of a job at the same cursor share one read and its bytes."""
+
+class ForBrowsers:
+    """A stream for an EventSource, which reconnects when the stream says so."""
+
+    opening = sse.retry()
+
+    def closing(self, *, stopped: bool) -> bytes:
+        """See `Source`."""
+        return sse.retry_later() if stopped else sse.retry_at_once()
+
+
+class JobPages:
+    """The events of one job in pages, for a stream that remembers the job as its last page had it."""
 
     def __init__(self, jobs: TenantJobs, keys: Keys, job_id: str, reads: SharedReads) -> None:
+        """`reads`: shared with all other streams here."""
         self.channel = keys.job_channel(job_id)
+        self.job_id = job_id
         self._jobs = jobs
-        self._job_id = job_id
         self._reads = reads
         self._organization_id = ""
         self._leases: tuple[str, ...] = ()
         self._mark = ""
 
-    async def read(self, cursor: EventId | None, notified: bytes) -> Batch[EventId]:
-        shared = (self.channel, self._jobs.organization_id, cursor, notified)
-        batch: Batch[EventId] = await self._reads.share(shared, lambda: self._read(cursor, notified))
-        self._organization_id = batch.organization_id
-        if batch.mark:
-            self._leases, self._mark = batch.leases, batch.mark
-        return batch
+    async def shared(
+        self, form: str, cursor: EventId | None, notified: bytes, make: Callable[[EventPage], PageT]
+    ) -> PageT:
+        """The result of `make` for the events after a cursor; streams that ask for the same `form` share it."""
 
-    async def _read(self, cursor: EventId | None, notified: bytes) -> Batch[EventId]:
-        page = None
-        named = _event_id(notified)
+        async def read() -> PageT:
+            return make(await self._page(cursor, notified))
+
+        key = (form, self.channel, self._jobs.organization_id, cursor, notified)
+        made: PageT = await self._reads.share(key, read)
+        self._organization_id = made.organization_id
+        if made.mark:
+            self._leases, self._mark = made.leases, made.mark
+        return made
+
+    async def _page(self, cursor: EventId | None, notified: bytes) -> EventPage:
+        page, named = None, _event_id(notified)
         if cursor is not None and named is not None and self._organization_id:
-            page = await self._jobs.deltas(self._job_id, cursor, named, self._organization_id)
-        if page is None:
-            page = await self._jobs.read_events(self._job_id, cursor)
-        return _job_batch(page)
+            page = await self._jobs.deltas(self.job_id, cursor, named, self._organization_id)
+        return page or await self._jobs.read_events(self.job_id, cursor)
 
     def seen(self, notified: bytes, cursor: EventId) -> bool:
+        """See `Source`."""
         named = _event_id(notified)
         if named is None or named == cursor or ORIGIN in (named.token, cursor.token):
             # The end of a waiting job belongs to no lease, even after earlier leases.
@@ -137,14 +160,24 @@ class JobSource:
         return False
 
     async def changed(self) -> bool:
-        mark: str = await self._reads.share((self.channel, "mark"), lambda: self._jobs.mark(self._job_id))
+        """See `Source`."""
+        mark: str = await self._reads.share((self.channel, "mark"), lambda: self._jobs.mark(self.job_id))
         return mark != self._mark
 
+
+class JobSource(JobPages, ForBrowsers):
+    """The events of one job. All streams of a job at the same cursor share one read and its bytes."""
+
+    async def read(self, cursor: EventId | None, notified: bytes) -> Batch[EventId]:
+        """See `Source`."""
+        return await self.shared("events", cursor, notified, _job_batch)
+
     def farewell(self) -> bytes:
-        return sse.event(None, EventKind.GAP, _encode({"jobId": self._job_id, "status": "gone"}))
+        """See `Source`."""
+        return sse.event(None, EventKind.GAP, _encode({"jobId": self.job_id, "status": "gone"}))
 
 
-class OrganizationSource:
+class OrganizationSource(ForBrowsers):
     """Life-cycle events of all jobs of an organisation; never ends."""
 
     def __init__(self, feed: OrganizationFeed, keys: Keys, organization_id: str) -> None:

@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import random
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, cast
 
 from litestar.types import ASGIApp, Receive, Scope, Send
+
+Headers = Sequence[tuple[bytes, bytes]]
 
 RETRY_MS: Final = 2000
 """Milliseconds that a browser waits before it connects again after an ordinary break."""
@@ -105,9 +107,13 @@ class WithTransport:
 class StreamResponse:
     """The response to one request for a stream."""
 
-    __slots__ = ("_receive", "_send", "_send_seconds", "_transport", "_watch")
+    __slots__ = ("_more_headers", "_receive", "_send", "_send_seconds", "_transport", "_watch")
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, *, send_seconds: float) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, *, send_seconds: float, headers: Headers = ()
+    ) -> None:
+        """`headers`: more of them, of a stream."""
+        self._more_headers = headers
         self._receive = receive
         self._send = send
         self._send_seconds = send_seconds
@@ -116,7 +122,7 @@ class StreamResponse:
 
     async def only(self, data: bytes) -> None:
         """Send one short stream as the whole response."""
-        await self._send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+        await self._send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *self._more_headers]})
         await self._body(data, more=False)
 
     async def nothing_more(self) -> None:
@@ -127,7 +133,7 @@ class StreamResponse:
     async def begin(self) -> None:
         """Send the head of a stream."""
         self._limit()
-        await self._send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+        await self._send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *self._more_headers]})
 
     def watch(self, gone: Callable[[], None]) -> None:
         """Call `gone` when the browser leaves, until `unwatch`."""

@@ -85,14 +85,14 @@ class Subscription(Generic[CursorT]):
         try:
             await self.response.begin()
             self.response.watch(self.stop)
-            ended = await self._deliver(first, before=sse.retry())
+            ended = await self._deliver(first, before=self._source.opening)
             if not ended:
                 listening = (
                     subscriber.listen(self._source.channel) if listener is None else contextlib.nullcontext(listener)
                 )
                 async with listening as self._listener:
                     ended = await self._follow(self._listener)
-            await self.response.end(b"" if ended else sse.retry_later() if self._stopped else sse.retry_at_once())
+            await self.response.end(b"" if ended else self._source.closing(stopped=self._stopped))
         except TooSlow:
             pass  # the connection is cut; the browser resumes from its last id when it reads again
         finally:

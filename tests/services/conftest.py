@@ -7,14 +7,18 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
+import openai
 import pytest
 import pytest_asyncio
 
+from shared.settings import StoreSettings
 from shared.store.embedded.server import EmbeddedServer
 from tests.conftest import flush
 from tests.support.checks import RawRedis
 from tests.support.gateway import running_gateway
+from tests.support.openai_sdk import Heard, open_sdk
 from tests.support.store import KEYS
+from tests.support.worker import Scripted, running_worker
 
 REDIS = shutil.which("redis-server")
 
@@ -53,3 +57,27 @@ async def strict(strict_gateway: httpx.AsyncClient, server: EmbeddedServer) -> A
         yield strict_gateway
         # A new connection may have greeted the server (`failover_fence.py`).
         assert set(await raw("KEYS", "*")) <= {KEYS.fixed("failover").encode()}
+
+
+@pytest.fixture
+async def gateway(redis_url: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A gateway that asks for no key, with little patience."""
+    settings = {"FOREGROUND_SECONDS": "20", "NOTIFIER_HEARTBEAT_SECONDS": "0.2"}
+    async with running_gateway(redis_url, **settings) as running:
+        yield running
+
+
+@pytest.fixture
+async def sdk(gateway: httpx.AsyncClient) -> AsyncIterator[openai.AsyncOpenAI]:
+    """OpenAI's SDK before it."""
+    async with open_sdk(str(gateway.base_url)) as client:
+        yield client
+
+
+@pytest.fixture
+async def heard(redis_url: str) -> AsyncIterator[Heard]:
+    """A worker behind it."""
+    provider = Heard()
+    settings = StoreSettings(redis_url=redis_url, lease_seconds=2.0)
+    async with running_worker(settings, {"demo": Scripted(provider)}):
+        yield provider

@@ -127,7 +127,8 @@ async def test_the_document_is_complete(redis_url: str) -> None:
         "/api/admin/organizations/{id}/blocked-users", "/api/admin/organizations/{id}/blocked-users/{userId}",
         "/api/admin/audit", "/api/admin/jobs",
         "/api/admin/usage", "/api/admin/failures", "/api/admin/failures/redrive", "/api/admin/failures/discard",
-        "/api/admin/tasks/{taskId}", "/health/live",
+        "/api/admin/tasks/{taskId}", "/api/ai/completion", "/v1/responses", "/v1/responses/{responseId}",
+        "/v1/responses/{responseId}/cancel", "/v1/models", "/v1/models/{model}", "/health/live",
         "/health/ready", "/metrics",
     }  # fmt: skip
     schemas = document["components"]["schemas"]

@@ -24,6 +24,10 @@ allow-x00 = false
 max-examples = 30
 database = "none"
 
+# A body that is wrong may be too large as well.
+[checks]
+negative_data_rejection.expected-statuses = [400, 401, 403, 404, 405, 406, 409, 413, 415, 422, 428, 429, "5xx"]
+
 [[operations]]
 include-name = "POST /api/ai/generate-content"
 # A deadline must exceed the delay, `providers` excludes `provider` and `model`: the schema does not say that.
@@ -37,6 +41,16 @@ checks.positive_data_acceptance.enabled = false
 [[operations]]
 include-name = "POST /api/admin/keys"
 # An expiry must be in the future, models and organisations are named in more ways than a schema says.
+checks.positive_data_acceptance.enabled = false
+
+[[operations]]
+include-name = "POST /v1/responses"
+# Much that OpenAI's schema has is refused here by its value; a model must be served.
+checks.positive_data_acceptance.enabled = false
+
+[[operations]]
+include-name = "GET /v1/responses/{responseId}"
+# `starting_after` is for streams alone.
 checks.positive_data_acceptance.enabled = false
 
 [[operations]]
@@ -78,12 +92,18 @@ checks.negative_data_rejection.enabled = false
 
 
 async def _document(url: str) -> dict[str, Any]:
-    """The gateway's document with waits of at most a moment: the run is not to sleep in them."""
+    """The gateway's document without streams, and with waits of at most a moment: the run is not to sleep in them."""
     async with httpx.AsyncClient(verify=NO_TLS, base_url=url) as client:
         document: dict[str, Any] = (await client.get("/docs/openapi.json")).json()
     parameters = document["paths"]["/api/ai/job-status"]["get"]["parameters"]
     (wait,) = (parameter for parameter in parameters if parameter["name"] == "wait")
     wait["schema"]["maximum"] = 0.05
+    parameters = document["paths"]["/v1/responses/{responseId}"]["get"]["parameters"]
+    (stream,) = (parameter for parameter in parameters if parameter["name"] == "stream")
+    response = document["components"]["schemas"]["ResponseRequest"]
+    stream["schema"] = response["properties"]["stream"] = {"enum": [False]}
+    response["properties"]["background"] = {"enum": [True]}
+    response["required"].append("background")
     return document
 
 
@@ -96,7 +116,7 @@ async def test_no_call_answers_what_the_document_does_not_say(redis_url: str, tm
         (tmp_path / "openapi.json").write_text(json.dumps(await _document(gateway.url)))
         command = [
             str(Path(sys.executable).parent / "schemathesis"), "run", "openapi.json", "--url", gateway.url,
-            "--no-color", "--exclude-path", "/api/ai/job-events",
+            "--no-color", "--exclude-path", "/api/ai/job-events", "--exclude-path", "/api/ai/completion",
         ]  # fmt: skip
         done = await asyncio.to_thread(
             subprocess.run, command, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=280

@@ -8,9 +8,9 @@ from typing import Final
 
 from tests.support.processes import ROOT
 
-FILES_MAX: Final = 68
-"""Python files that one job with the demo provider runs through: 60, and eight of tenants (identity, tickets, limits,
-attribution). A feature that every job needs may raise it; the list
+FILES_MAX: Final = 69
+"""Python files that one job with the demo provider runs through: 60, eight of tenants (identity, tickets, limits,
+attribution), and one that serves streams of every protocol. A feature that every job needs may raise it; the list
 shows what came: `python -m tests.support.job_path`."""
 
 

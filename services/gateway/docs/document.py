@@ -124,12 +124,12 @@ def _name_scopes(paths: dict[str, Any], handlers: Mapping[str, HTTPRouteHandler]
             handler = handlers.get(call["operationId"]) if isinstance(call, dict) else None
             if handler is None:
                 continue
-            scope = str(handler.opt["scope"])
-            call["description"] = f"Scope: `{scope}`."
+            scopes = [str(scope) for scope in (handler.opt["scope"], *handler.opt.get("more_scopes", ()))]
+            call["description"] = "Scope: " + " and ".join(f"`{scope}`" for scope in scopes) + "."
             if lines := handler.opt.get("lines"):
                 call["responses"]["200"]["content"][lines] = {"schema": {"type": "string"}}
             if secured:
-                call["security"] = [{"bearer": [scope]}]
+                call["security"] = [{"bearer": scopes}]
 
 
 def _name_models(schemas: dict[str, Any], models: Mapping[str, frozenset[str]]) -> None:

@@ -6,7 +6,7 @@ The calls themselves are in `services/gateway/submit` and `shared/streams`; path
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from litestar import get, post
@@ -62,6 +62,9 @@ class EventsQuery(msgspec.Struct, rename="camel"):
 
     job_id: Annotated[JobId, Meta(description="Id of the job")]
     last_event_id: Annotated[str, Meta(description="The same, for clients that cannot set the header")] = ""
+    format: Annotated[
+        Literal["ai-sdk"] | None, Meta(description="The UI message stream of Vercel's AI SDK instead, from its start")
+    ] = None
 
 
 def _shown(bodies: dict[str, Example]) -> type[Operation]:

@@ -99,11 +99,14 @@ class JobMaker:
         return found or spec
 
     def _spec(self, request: JobRequest, organization: str, traceparent: str | None) -> JobSpec:
+        prompt, turns = request.asked
         return JobSpec(
             project_id=request.project_id,
             user_id=request.user_id,
             organization_id=organization,
-            prompt=request.prompt,
+            prompt=prompt,
+            turns=turns,
+            instructions=request.instructions,
             parameters=request.parameters,
             priority=request.priority,
             provider=request.provider,

@@ -11,11 +11,14 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
+from shared.conversation import Message, Role, Turn, join
 from shared.http.problems import FieldError
 from shared.job import IDENTIFIER_MAX, Effort, Priority
 from shared.settings import MAX_DEADLINE_SECONDS
 
 MAX_PROMPT: Final = 64 * 1024
+MAX_CONVERSATION: Final = 192 * 1024
+MAX_MESSAGES: Final = 256
 MAX_METADATA: Final = 4 * 1024
 MAX_PARAMETERS: Final = 64
 MAX_TEXT: Final = 1024
@@ -37,6 +40,14 @@ Number = Annotated[float, Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)]
 Value = Text | Integer | Number | bool | Annotated[list[Text | Integer | Number | bool], Meta(max_length=32)]
 Choice = Annotated[str, Meta(min_length=1, max_length=64 + 1 + 128)]
 Parameters = Annotated[dict[Name, Value], Meta(max_length=MAX_PARAMETERS)]
+Prompt = Annotated[str, Meta(min_length=1, max_length=MAX_PROMPT)]
+
+
+class MessageRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One message of a conversation. Those of `system` and `developer` tell the model how to answer."""
+
+    role: Role
+    content: Prompt
 
 
 class JobRequest(
@@ -44,7 +55,8 @@ class JobRequest(
 ):
     """Body of `POST /api/ai/generate-content`. None: the gateway's setting decides.
 
-    `organization_id` may be left out by callers that are bound to one.
+    Either `prompt` or `messages`: a conversation in which the user speaks at least once. `instructions`: for the model,
+    beside those of the platform. `organization_id` may be left out by callers that are bound to one.
     `providers`: `provider:model` names in order of preference, instead of `provider` and `model`. `effort`: how hard a
     model thinks before it writes; left out: the least that it has, none if possible. `max_cost_usd`: of all attempts
     together.
@@ -55,7 +67,7 @@ class JobRequest(
     organization_id: Annotated[
         Identifier | None, Meta(description="May be left out by a key that is bound to an organization")
     ] = None
-    prompt: Annotated[str, Meta(min_length=1, max_length=MAX_PROMPT)]
+    prompt: Prompt | None = None
     parameters: Parameters = {}
     priority: Priority = Priority.NORMAL
     provider: Name | None = None
@@ -70,6 +82,15 @@ class JobRequest(
     timeout_seconds: Annotated[float, Meta(ge=1, le=3600)] | None = None
     deadline_seconds: Annotated[float, Meta(ge=1, le=MAX_DEADLINE_SECONDS)] | None = None
     metadata: dict[str, Any] | None = None
+    messages: Annotated[list[MessageRequest], Meta(min_length=1, max_length=MAX_MESSAGES)] | None = None
+    instructions: Prompt | None = None
+
+    @property
+    def asked(self) -> tuple[str, list[Turn] | None]:
+        """The text of the prompt, and its turns when there are messages."""
+        if self.messages is None:
+            return self.prompt or "", None
+        return join([Message(message.role, message.content) for message in self.messages])
 
 
 class BatchJob(JobRequest, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True):
@@ -121,6 +142,8 @@ def _has_nul(value: Any) -> bool:
         return "\0" in value
     if isinstance(value, dict):
         return any(_has_nul(key) or _has_nul(held) for key, held in value.items())
+    if isinstance(value, MessageRequest):
+        return "\0" in value.content
     return isinstance(value, list) and any(map(_has_nul, value))
 
 
@@ -128,6 +151,31 @@ def _nul_fields(request: JobRequest) -> Iterator[FieldError]:
     for field in msgspec.structs.fields(request):
         if _has_nul(getattr(request, field.name)):
             yield FieldError(field.encode_name, "must not hold NUL characters")
+
+
+def _prompt_faults(request: JobRequest) -> Iterator[FieldError]:
+    if request.messages is not None:
+        yield from _message_faults(request, request.messages)
+    elif request.prompt is None:
+        yield FieldError("prompt", "required, unless there are messages")
+
+    for name, text in (("prompt", request.prompt), ("instructions", request.instructions)):
+        if text is not None and _too_long(text, MAX_PROMPT):
+            yield FieldError(name, f"longer than {MAX_PROMPT} bytes")
+
+
+def _message_faults(request: JobRequest, messages: list[MessageRequest]) -> Iterator[FieldError]:
+    if request.prompt is not None:
+        yield FieldError("prompt", "must not come with messages")
+    if not any(message.role is Role.USER for message in messages):
+        yield FieldError("messages", "no message of the user")
+    if len(messages) > MAX_MESSAGES:  # those of earlier responses, which nothing decoded, among them
+        yield FieldError("messages", f"more than {MAX_MESSAGES}")
+    if sum(len(message.content.encode()) for message in messages) > MAX_CONVERSATION:
+        yield FieldError("messages", f"longer than {MAX_CONVERSATION} bytes together")
+    for i, message in enumerate(messages):
+        if _too_long(message.content, MAX_PROMPT):
+            yield FieldError(f"messages[{i}].content", f"longer than {MAX_PROMPT} bytes")
 
 
 def _metadata_fault(metadata: dict[str, Any]) -> str | None:
@@ -160,9 +208,7 @@ def served_choices(models: Mapping[str, frozenset[str]]) -> list[str]:
 
 def faults(request: JobRequest, body: bytes, models: dict[str, frozenset[str]]) -> list[FieldError]:
     """Faults of a body that decoded; `body` is the JSON it came from, `models` may be named, by provider."""
-    found: list[FieldError] = []
-    if _too_long(request.prompt, MAX_PROMPT):
-        found.append(FieldError("prompt", f"longer than {MAX_PROMPT} bytes"))
+    found = list(_prompt_faults(request))
     if len(body) > MAX_TEXT:  # JSON is never shorter than the text in it
         found += _long_texts(request.parameters)
     if request.metadata is not None and (fault := _metadata_fault(request.metadata)) is not None:

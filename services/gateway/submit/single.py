@@ -72,23 +72,31 @@ class SubmitCall:
         return generate_content
 
     async def _answer(self, scope: HTTPScope, receive: Receive, send: Send, identity: Identity) -> None:
+        job, submitted = await self.take(scope, receive, identity)
+        ticket = await self._signer.issue_for_job(
+            identity, job.spec.organization_id, submitted.job_id, time.time() + job.deadline_ms / 1000
+        )
+        accepted = self._links.accepted(submitted, prefix_of(scope), ticket)
+        await send_json(send, 202, _encode(accepted), (b"location", accepted.links.status.encode()))
+
+    async def take(self, scope: HTTPScope, receive: Receive, identity: Identity) -> tuple[Submit, Submitted]:
+        """Take the job of a request in; it, and how it was taken."""
         head = read_head(scope)
         body = await self._posts.read(head, receive, BODY_MAX, identity)
 
         kind = JobRequest if identity.organization_id is not None else OperatorJobRequest
         key, traceparent = read_key(head.idempotency_key), read_traceparent(head.traceparent)
         job = self._maker.make(decode(body, kind), body, identity, key=key, traceparent=traceparent)
-        await self._admission.admit(1, len(body))
+        return job, await self.admit(job, len(body))
+
+    async def admit(self, job: Submit, size: int) -> Submitted:
+        """Put a job of a body of `size` bytes into the queue. A 503 `Problem`, which names the job if it may have been
+        accepted."""
+        await self._admission.admit(1, size)
         try:
-            submitted = await self.submit(job)
+            return await self.submit(job)
         except StoreUnavailable as error:
             raise submit_unavailable(error, job.id) from None
-
-        ticket = await self._signer.issue_for_job(
-            identity, job.spec.organization_id, submitted.job_id, time.time() + job.deadline_ms / 1000
-        )
-        accepted = self._links.accepted(submitted, prefix_of(scope), ticket)
-        await send_json(send, 202, _encode(accepted), (b"location", accepted.links.status.encode()))
 
     async def submit(self, job: Submit) -> Submitted:
         """Put a job into the queue, count it and log it. The errors are the store's."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Final, Protocol, runtime_checkable
 
 import msgspec
 
+from shared.conversation import Turn
 from shared.job import Effort, JobError, ParameterValue, Usage
 
 
@@ -48,8 +49,8 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt at one job, as a provider sees it. `end_user`: a stable identifier that is no id of ours, for those
-    servers that are told one."""
+    """One attempt at one job, as a provider sees it. `turns`, `instructions`: see `JobSpec`. `end_user`: a stable
+    identifier that is no id of ours, for those servers that are told one."""
 
     job_id: str
     attempt: int
@@ -59,6 +60,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: int | None = None
     temperature: float | None = None
     effort: Effort | None = None
+    turns: Sequence[Turn] = ()
+    instructions: str | None = None
     end_user: str | None = None
 
 

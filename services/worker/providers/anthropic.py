@@ -17,6 +17,7 @@ from services.worker.providers.model_facts import Thinking, anthropic_model
 from services.worker.providers.pricing.prices import cost_of, price_list
 from services.worker.providers.replies.anthropic_events import MessageReply
 from services.worker.providers.replies.stream_reader import read_answer
+from services.worker.providers.requests import dialects
 from services.worker.providers.requests.adjustments import Adjustments
 from services.worker.providers.requests.base_urls import read_address
 from services.worker.providers.requests.drafts import Draft, cut, left_out
@@ -67,14 +68,15 @@ class AnthropicProvider:
         brief, model = self._briefing(request.parameters), anthropic_model(request.model)
         effort = model.effort(request.effort)
         limit = request.max_tokens or brief.max_tokens or DEFAULT_MAX_TOKENS
+        system, messages = dialects.anthropic(request, brief.system)
         sent: dict[str, Any] = {
             "model": request.model,
-            "messages": [{"role": "user", "content": request.prompt}],
+            "messages": messages,
             "max_tokens": model.limit(limit, effort),
             "stream": True,
         }
-        if brief.system:
-            sent["system"] = brief.system
+        if system:
+            sent["system"] = system
         if effort is not None:
             sent["output_config"] = {"effort": effort}
         if effort is not None and model.thinking is Thinking.ON_DEMAND:
@@ -111,7 +113,7 @@ class AnthropicProvider:
 
     @staticmethod
     def _completion(draft: Draft, reply: MessageReply) -> Completion:
-        asked = len(draft.sent.get("system", "") + draft.sent["messages"][0]["content"])
+        asked = len(draft.sent.get("system", "")) + sum(len(message["content"]) for message in draft.sent["messages"])
         return Completion(
             usage=usage_of_answer(reply.usage, asked, reply.size, reply.thought),
             finish_reason=reply.finish_reason,

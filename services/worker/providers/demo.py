@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
 from services.worker.providers import Action, Completion, GenerationRequest, ProviderError
+from services.worker.providers.requests.dialects import last_said
 from shared.job import JobError, ParameterValue, Usage
 
 WORDS: Final = {"short": 24, "medium": 70, "long": 170}
@@ -85,7 +86,8 @@ class DemoProvider:
 
     async def stream(self, request: GenerationRequest) -> AsyncIterator[str | Usage | Completion]:
         """See `Provider`."""
-        words = compose(request.job_id, request.prompt, request.parameters)
+        prompt = last_said(request) if request.turns else request.prompt
+        words = compose(request.job_id, prompt, request.parameters)
         fails_at = self._fails_at(request, len(words))
         finish = "stop"
         if request.max_tokens is not None and request.max_tokens < len(words):

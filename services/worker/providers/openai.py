@@ -20,6 +20,7 @@ from services.worker.providers.model_facts import Thinking, openai_model
 from services.worker.providers.pricing.prices import cost_of, price_list
 from services.worker.providers.replies.openai_chunks import ChatReply
 from services.worker.providers.replies.stream_reader import read_answer
+from services.worker.providers.requests import dialects
 from services.worker.providers.requests.adjustments import Adjustments
 from services.worker.providers.requests.base_urls import read_address
 from services.worker.providers.requests.drafts import Draft, cut, left_out
@@ -68,10 +69,9 @@ class OpenAIProvider:
 
     def _draft(self, request: GenerationRequest) -> Draft:
         brief = self._briefing(request.parameters)
-        messages = [{"role": "system", "content": brief.system}] if brief.system else []
         sent: dict[str, Any] = {
             "model": request.model,
-            "messages": [*messages, {"role": "user", "content": request.prompt}],
+            "messages": dialects.chat(request, brief.system, has_developers=self._own),
             "stream": True,
             "stream_options": {"include_usage": True},
         }

@@ -50,6 +50,11 @@ class PastLease(msgspec.Struct, frozen=True):
     started: int
     last: int
 
+    @property
+    def wrote(self) -> bool:
+        """Whether it logged text: between its first event and the last one."""
+        return self.last > 2
+
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """A record as it was read. `token` is the current or last lease (`d…` while delayed, `p…` while throttled, 0-0 when
@@ -129,7 +134,7 @@ def _parse(job_id: str, values: Sequence[bytes | None]) -> Record | None:
         raise ValueError("a part of the record is gone")
     if version is not None and int(version) > VERSION:
         raise ValueError("the record is of a newer release")
-    token = (entry or b"").decode()
+    token, leases = (entry or b"").decode(), _past(past)
     status = JobStatus(state.decode())
     snapshot = JobSnapshot(
         id=job_id,
@@ -145,12 +150,11 @@ def _parse(job_id: str, values: Sequence[bytes | None]) -> Record | None:
         cancel_requested=cancel is not None,
         retried_as=None if retried_as is None else retried_as.decode(),
         outcome=_outcome(outcome, late),
+        superseded=sum(lease.wrote for lease in leases),
     )
     _check_depth(snapshot.spec.metadata)
     _check_depth(snapshot.outcome.metadata if snapshot.outcome else None)
-    return Record(
-        snapshot=snapshot, token=token, past=_past(past), last=_number(last) or 1, offset=_number(offset) or 0
-    )
+    return Record(snapshot=snapshot, token=token, past=leases, last=_number(last) or 1, offset=_number(offset) or 0)
 
 
 def _text(raw: bytes | int) -> str:

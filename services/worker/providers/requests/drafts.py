@@ -21,6 +21,9 @@ LABELS: Final = {"max_completion_tokens": "max_tokens", "reasoning_effort": "eff
 """Names of parameters in `metadata`, where those in requests differ."""
 
 
+INSTRUCTING: Final = ("system", "developer")
+"""Roles of messages that tell the model how to answer: not every server knows them."""
+
 UNTOLD: Final = frozenset({"safety_identifier", "metadata"})
 """Parameters that no job asked for: `metadata` of a result tells nothing of them."""
 
@@ -112,14 +115,17 @@ def _apply(sent: Sent, fix: Fix) -> bool:
 
 
 def _merge(sent: Sent) -> bool:
-    """Put the instructions before the prompt, into the user's message."""
-    *before, user = sent["messages"]
-    instructions = [message["content"] for message in before]
-    if "system" in sent:
-        instructions.append(sent.pop("system"))
-    if not instructions:
+    """Put the instructions into the first message of the user, before its own text."""
+    told = [sent.pop("system")] if "system" in sent else []
+    told += [message["content"] for message in sent["messages"] if message["role"] in INSTRUCTING]
+    if not told:
         return False
-    sent["messages"] = [{"role": "user", "content": "\n\n".join([*instructions, user["content"]])}]
+
+    spoken = [message for message in sent["messages"] if message["role"] not in INSTRUCTING]
+    first = next((i for i, message in enumerate(spoken) if message["role"] == "user"), 0)
+    said = [spoken[first]["content"]] if spoken else []
+    spoken[first : first + 1] = [{"role": "user", "content": "\n\n".join([*told, *said])}]
+    sent["messages"] = spoken
     return True
 
 

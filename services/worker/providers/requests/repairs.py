@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from services.worker.providers.requests.drafts import LABELS, LIMITS, Draft, Fix, Sent
+from services.worker.providers.requests.drafts import INSTRUCTING, LABELS, LIMITS, Draft, Fix, Sent
 
 TEXT_MAX: Final = 4_000
 """Characters of a refusal that are read, over all of its parts; a part is read up to PART_MAX."""
@@ -81,7 +81,7 @@ def find_fixes(body: object, draft: Draft) -> list[Fix]:
 
 def _present(name: str, sent: Sent) -> bool:
     if name == "system":
-        return "system" in sent or len(sent["messages"]) > 1
+        return "system" in sent or any(message["role"] in INSTRUCTING for message in sent["messages"])
     return any(limit in sent for limit in LIMITS) if name == "max_tokens" else name in sent
 
 

@@ -1,0 +1,1 @@
+"""OpenAI's Responses: jobs under another name, for clients that speak that protocol."""

@@ -1,0 +1,181 @@
+"""Bodies of `POST /v1/responses`. Decoding is strict; `faults` names the fields whose values no job can have.
+
+Fields that OpenAI has and that no provider behind this API could keep the promise of are refused, rather than ignored:
+a caller would take the answer for another one. Their neutral values are accepted, which SDKs and frameworks send.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from services.gateway.submit.schemas import MAX_MESSAGES, Identifier, Prompt
+from shared.conversation import Message, Role
+from shared.http.problems import FieldError
+from shared.job import Effort, Priority
+from shared.response_options import ResponseOptions
+
+PAIRS_MAX: Final = 16
+NAME_MAX: Final = 64
+TEXT_MAX: Final = 512
+
+_TIERS: Final = {"flex": Priority.LOW, "priority": Priority.HIGH}
+_EFFORTS: Final = {"low": Effort.LOW, "medium": Effort.MEDIUM, "high": Effort.HIGH}
+_NEUTRAL: Final[dict[str, tuple[Any, ...]]] = {
+    "conversation": (None,),
+    "prompt": (None,),
+    "tools": (None, []),
+    "include": (None, []),
+    "tool_choice": (None, "auto", "none"),
+    "top_p": (None, 1),
+    "top_logprobs": (None, 0),
+    "presence_penalty": (None, 0),
+    "frequency_penalty": (None, 0),
+}
+"""Fields of which only these values mean nothing."""
+
+
+class InputContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A part of a message: text. Parts of an earlier answer may be sent back as they came."""
+
+    type: Literal["input_text", "output_text", "text"]
+    text: str
+    annotations: Any = None
+    logprobs: Any = None
+
+
+class InputMessage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A message of the input, or one of an earlier answer as it came."""
+
+    type: Literal["message"] = "message"
+    role: Role
+    content: str | list[InputContent]
+    id: str | None = None
+    status: str | None = None
+    phase: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The text of all its parts."""
+        return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+
+
+Text = Annotated[str, Meta(min_length=1)]
+Conversation = Annotated[list[InputMessage], Meta(min_length=1, max_length=MAX_MESSAGES)]
+
+
+class ReasoningRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Amount of thinking by a model before it writes. Its thoughts are never shown, whatever `summary` asks."""
+
+    effort: Literal["none", "minimal", "low", "medium", "high"] | None = None
+    summary: Literal["auto", "concise", "detailed"] | None = None
+
+
+class TextFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Plain text."""
+
+    type: Literal["text"]
+
+
+class TextRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The form of the text."""
+
+    format: TextFormat | None = None
+    verbosity: Literal["medium"] | None = None
+
+
+class PressworkRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """`restart`: a stream goes on with a new item after an attempt that was superseded."""
+
+    restart: bool = False
+
+
+class ResponseRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Body of `POST /v1/responses`. `model`: `provider:model`, or a model's name; left out: the first of PROVIDERS."""
+
+    input: (
+        Annotated[str, Meta(min_length=1)] | Annotated[list[InputMessage], Meta(min_length=1, max_length=MAX_MESSAGES)]
+    )
+    model: Annotated[str, Meta(min_length=1, max_length=64 + 1 + 128)] | None = None
+    instructions: Prompt | None = None
+    stream: bool | None = None
+    background: bool | None = None
+    store: bool | None = None
+    previous_response_id: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    max_output_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    reasoning: ReasoningRequest | None = None
+    text: TextRequest | None = None
+    metadata: (
+        Annotated[
+            dict[Annotated[str, Meta(max_length=NAME_MAX)], Annotated[str, Meta(max_length=TEXT_MAX)]],
+            Meta(max_length=PAIRS_MAX),
+        ]
+        | None
+    ) = None
+    service_tier: Literal["auto", "default", "flex", "priority"] | None = None
+    user: Identifier | None = None
+    safety_identifier: Identifier | None = None
+    prompt_cache_key: Annotated[str, Meta(max_length=NAME_MAX)] | None = None
+    presswork: PressworkRequest = PressworkRequest()
+    stream_options: dict[str, Any] | None = None
+    truncation: Literal["auto", "disabled"] | None = None
+    parallel_tool_calls: bool | None = None
+    max_tool_calls: int | None = None
+    prompt_cache_retention: str | None = None
+    conversation: Any = None
+    prompt: Any = None
+    tools: Any = None
+    tool_choice: Any = None
+    include: Any = None
+    top_p: float | None = None
+    top_logprobs: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+
+    @property
+    def messages(self) -> list[Message]:
+        """The input as a conversation."""
+        if isinstance(self.input, str):
+            return [Message(Role.USER, self.input)]
+        return [Message(item.role, item.text) for item in self.input]
+
+    @property
+    def options(self) -> ResponseOptions:
+        """The part of it that only a response has."""
+        return ResponseOptions(
+            background=bool(self.background),
+            store=self.store is not False,
+            restart=self.presswork.restart,
+            previous_response_id=self.previous_response_id,
+            service_tier="default" if self.service_tier in (None, "auto") else str(self.service_tier),
+            user=self.user,
+            safety_identifier=self.safety_identifier,
+            prompt_cache_key=self.prompt_cache_key,
+        )
+
+    @property
+    def priority(self) -> Priority:
+        """The queue that its service tier stands for."""
+        return _TIERS.get(self.service_tier or "", Priority.NORMAL)
+
+    @property
+    def effort(self) -> Effort | None:
+        """The effort; None: as little as the model can."""
+        return None if self.reasoning is None else _EFFORTS.get(self.reasoning.effort or "")
+
+
+def faults(request: ResponseRequest) -> Iterator[FieldError]:
+    """Faults of a body that decoded."""
+    for name, neutral in _NEUTRAL.items():
+        if getattr(request, name) not in neutral:
+            yield FieldError(name, "not supported here: leave it out")
+    if request.background and request.store is False:
+        yield FieldError("store", "a response of the background is stored until it is fetched: leave store out")
+
+    empty = [i for i, message in enumerate(request.messages) if not message.content]
+    for i in empty:
+        yield FieldError(f"input[{i}].content", "is empty")

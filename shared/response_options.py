@@ -1,0 +1,22 @@
+"""The part of a request to `/v1/responses` that no other job has: kept so that its response can be shown again."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class ResponseOptions(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Fields of a response as they were asked for.
+
+    `store`: the request stays in the job's record; False: the job is deleted after its first complete answer.
+    `restart`: a stream goes on with a new item after an attempt that was superseded. `service_tier`: as it was named.
+    """
+
+    background: bool = False
+    store: bool = True
+    restart: bool = False
+    previous_response_id: str | None = None
+    service_tier: str = "default"
+    user: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None

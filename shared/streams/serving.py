@@ -1,0 +1,121 @@
+"""Serves sources of events as streams, within the limits of this process and of each organisation."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Final, TypeVar
+
+from litestar.types import Receive, Scope, Send
+
+from shared.errors import StoreUnavailable, StreamUnavailable
+from shared.http.auth import Identity
+from shared.http.organization_limits import InUse
+from shared.identity.authenticator import Authenticator
+from shared.store.job_store import JobStore
+from shared.store.pubsub.listeners import NOTIFIED, Listener
+from shared.streams.key_watch import KeyWatch
+from shared.streams.quotas import StreamQuotas
+from shared.streams.round_robin import RoundRobin
+from shared.streams.settings import StreamSettings
+from shared.streams.sources import SharedReads, Source
+from shared.streams.sse import Headers, StreamResponse
+from shared.streams.subscription import Hub, Subscription
+from shared.telemetry.metrics import StreamMetrics
+
+CHECK_S: Final = 300.0
+"""Seconds of silence after which a stream checks that its job exists and goes on, where commands are billed. Elsewhere
+it checks at every heartbeat."""
+
+CursorT = TypeVar("CursorT")
+
+
+class Serving:
+    """Of one process. `reads`: those that its streams share."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        hub: Hub,
+        authenticator: Authenticator,
+        metrics: StreamMetrics,
+        settings: StreamSettings,
+        *,
+        open_streams: InUse,
+        quotas: StreamQuotas,
+    ) -> None:
+        """`open_streams`: how many each organisation has open; `quotas`: and may have."""
+        self.reads = SharedReads()
+        self._store = store
+        self._hub = hub
+        self._watch = KeyWatch(authenticator)
+        self._metrics = metrics
+        self._heartbeat_s = settings.notifier_heartbeat_seconds
+        self._send_s = settings.notifier_send_seconds
+        self._stream_s = settings.notifier_stream_seconds or math.inf
+        self._open_streams = open_streams
+        self._quotas = quotas
+        self._round_robin = RoundRobin()
+        self._check_s = CHECK_S if store.settings.frugal else 0.0
+
+    def response(self, scope: Scope, receive: Receive, send: Send, *, headers: Headers = ()) -> StreamResponse:
+        """The response to a request for a stream; `headers`: more of them, of a stream."""
+        return StreamResponse(scope, receive, send, send_seconds=self._send_s, headers=headers)
+
+    async def check(self, identity: Identity) -> None:
+        """Raise StreamUnavailable, or a 429 `Problem`, when no stream of this caller could begin now."""
+        if self._hub.full:
+            raise StreamUnavailable("too many streams are open here, or it is shutting down")
+        if identity.organization_id is not None:
+            await self._quotas.read(identity.organization_id)
+            self._open_streams.check(identity.organization_id)
+
+    async def serve(
+        self, source: Source[CursorT], cursor: CursorT | None, identity: Identity, response: StreamResponse
+    ) -> None:
+        """Stream everything after the cursor; return at the end of the stream. JobNotFound, or an error of `check`,
+        before the response begins."""
+        await self.check(identity)
+        subscription = Subscription(
+            source,
+            response,
+            heartbeat_s=self._heartbeat_s,
+            stream_s=self._seconds(identity),
+            check_s=self._check_s,
+            metrics=self._metrics,
+            round_robin=self._round_robin,
+        )
+        with self._hub.admitted(subscription), self._watch.watching(identity, subscription):
+            if self._store.subscriber.covers(source.channel):
+                async with self._store.subscriber.listen(source.channel) as listener:
+                    await listener.wait(0)  # the first read has everything notified before it
+                    await self._stream(subscription, source, cursor, listener)
+            else:
+                await self._stream(subscription, source, cursor, None)
+
+    def _seconds(self, identity: Identity) -> float:
+        """Longest time that a stream may last: its caller's key may end before."""
+        if identity.expires_at is None:
+            return self._stream_s
+        return max(0.0, min(self._stream_s, identity.expires_at - time.time()))
+
+    async def _stream(
+        self,
+        subscription: Subscription[CursorT],
+        source: Source[CursorT],
+        cursor: CursorT | None,
+        listener: Listener | None,
+    ) -> None:
+        """Serve one stream. `listener`: it has listened since before the first read; None: listening costs a command,
+        so it begins after the read."""
+        try:
+            first = await source.read(cursor, NOTIFIED)
+        except StoreUnavailable as error:
+            raise StreamUnavailable(str(error)) from None
+        if first.ended and not first.encoded:
+            await subscription.response.nothing_more()
+            return
+        await self._quotas.read(first.organization_id)
+        with self._open_streams.held(first.organization_id) as held:
+            held.grow()
+            await subscription.run(first, self._store.subscriber, listener)
