@@ -39,6 +39,7 @@ INSUFFICIENT_SCOPE: Final = Kind("insufficient-scope", 403, "This key does not h
 MODEL_NOT_ALLOWED: Final = Kind("model-not-allowed", 403, "This key may not use that model")
 OPERATORS_ONLY: Final = Kind("operators-only", 403, "Only an operator's key may change this")
 FOREIGN_ORIGIN: Final = Kind("foreign-origin", 403, "Pages of this origin may not call this service")
+FOREIGN_SESSION: Final = Kind("foreign-session", 403, "A session is used by the console's own page alone")
 NOT_FOUND: Final = Kind("not-found", 404, "There is nothing here")
 LISTING_OFF: Final = Kind("listing-off", 404, "Jobs are not listed here")
 METHOD_NOT_ALLOWED: Final = Kind("method-not-allowed", 405, "The method is not allowed here")
