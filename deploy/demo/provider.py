@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import random
@@ -85,10 +86,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")
         self.end_headers()
-        for data in _stream(model, len(prompt.split())):
-            self.wfile.write(f"data: {data}\n\n".encode())
-            self.wfile.flush()
         self.close_connection = True
+        with contextlib.suppress(OSError):  # the caller left: its job was cancelled
+            for data in _stream(model, len(prompt.split())):
+                self.wfile.write(f"data: {data}\n\n".encode())
+                self.wfile.flush()
 
     def _refuse(self, status: int, kind: str, headers: dict[str, str]) -> None:
         error = {"type": kind, "code": kind, "message": "the simulated vendor refuses on purpose", "param": None}

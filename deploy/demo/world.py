@@ -86,18 +86,24 @@ def populate(gateway: Gateway, say: Callable[[str], None], console: str) -> None
     """Make keys and say them, then submit jobs for ever. A gateway that is away is called again."""
     if not gateway.wait_ready():
         return
-    operator, tenant = gateway.make_key("*", "operator of the demo"), gateway.make_key("org-3", "owner of org-3")
-    for customer in CUSTOMERS:
-        gateway.make_key(customer.name, f"backend of {customer.name}")
+    try:
+        operator, tenant = gateway.make_key("*", "operator of the demo"), gateway.make_key("org-3", "owner of org-3")
+        for customer in CUSTOMERS:
+            gateway.make_key(customer.name, f"backend of {customer.name}")
+        gateway.post("/api/ai/generate-content/batch", {"jobs": [_job(_draw()) for _ in range(120)]})
+        gateway.post("/api/ai/generate-content", _job(CUSTOMERS[0]) | {"delaySeconds": 3600})
+    except urllib.error.HTTPError:
+        return  # another gateway has the port: `make run` says so
     say(
         f"\n  console   {console}\n"
         f"  operator  {operator}\n"
         f"  org-3     {tenant}\n"
         "Sign in with one of these keys. They end with the demo's data, at its next start.\n\n"
     )
+    _submit_for_ever(gateway)
 
-    gateway.post("/api/ai/generate-content/batch", {"jobs": [_job(_draw()) for _ in range(120)]})
-    gateway.post("/api/ai/generate-content", _job(CUSTOMERS[0]) | {"delaySeconds": 3600})
+
+def _submit_for_ever(gateway: Gateway) -> None:
     while True:
         time.sleep(random.expovariate(1 / PAUSE_S))
         try:

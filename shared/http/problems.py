@@ -48,6 +48,7 @@ HEAD_TOO_SLOW: Final = Kind("head-too-slow", 408, "The head of the request did n
 JOB_ENDED: Final = Kind("job-ended", 409, "The job has ended")
 JOB_UNREADABLE: Final = Kind("job-unreadable", 409, "The record of this job cannot be read by this release")
 JOB_NOT_FAILED: Final = Kind("job-not-failed", 409, "Only a failed or cancelled job can be retried")
+REQUEST_GONE: Final = Kind("request-gone", 409, "The request of this job is not kept any more")
 IDEMPOTENCY_CONFLICT: Final = Kind("idempotency-conflict", 409, "This idempotency key came with another body")
 KEY_ENDED: Final = Kind("key-ended", 409, "The key has ended")
 TOO_MANY_KEYS: Final = Kind("too-many-keys", 409, "The organization has as many keys as it may have")

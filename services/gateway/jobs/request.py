@@ -11,6 +11,7 @@ from services.gateway.http.queries import NoQuery
 from services.gateway.jobs.finder import JobFinder
 from services.gateway.submit.schemas import JobRequest
 from shared.http.auth import Identity, Scope
+from shared.http.problems import REQUEST_GONE, Problem
 from shared.job import JobSnapshot
 
 _FIELDS: frozenset[str] = frozenset(field.name for field in msgspec.structs.fields(JobRequest))
@@ -36,5 +37,8 @@ class RequestCall:
 
 
 def _request(job: JobSnapshot) -> JobRequest:
+    """The request; a 409 `Problem` when the prompt went with the end of the job: only a failed one's stays."""
+    if not job.spec.prompt:
+        raise Problem(REQUEST_GONE, "the prompt is kept until the job ends, and of a failed job", job_id=job.id)
     held = msgspec.structs.asdict(job.spec)
     return JobRequest(**{name: value for name, value in held.items() if name in _FIELDS})

@@ -71,12 +71,17 @@ export const api = {
   remove: async (path) => content(await send('DELETE', path)),
 };
 
+// Calls that this gateway does not have: they are not tried again while the page is open.
+const missing = new Set();
+
 // The answer, or null where this gateway has no such call.
 export async function optional(path, query, signal) {
+  if (missing.has(path)) return null;
   try {
     return await api.get(path, query, signal);
   } catch (error) {
-    if (error instanceof ApiError && error.absent) return null;
-    throw error;
+    if (!(error instanceof ApiError && error.absent)) throw error;
+    missing.add(path);
+    return null;
   }
 }

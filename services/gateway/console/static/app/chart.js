@@ -3,6 +3,7 @@
 import { useEffect, useRef } from 'preact/hooks';
 import { html } from './html.js';
 
+const HALF_DAY_S = 43200;
 const place = new URL('../vendor/uPlot.iife.min.js', import.meta.url).href;
 const policy = window.trustedTypes?.createPolicy('presswork', {
   createScriptURL: (url) => {
@@ -54,7 +55,7 @@ export function Chart({ times, series, bars = false, height = 200, format = Stri
       drawn.current = new UPlot(options(UPlot, { element: element.current, series, bars, height, format, day }), element.current.data ?? data, element.current);
     };
     draw();
-    const sizes = new ResizeObserver(() => drawn.current?.setSize({ width: element.current.clientWidth, height }));
+    const sizes = new ResizeObserver(() => { if (element.current) drawn.current?.setSize({ width: element.current.clientWidth, height }); });
     sizes.observe(element.current);
     const colours = new MutationObserver(draw);
     colours.observe(document.documentElement, { attributeFilter: ['data-theme'] });
@@ -90,9 +91,9 @@ function options(UPlot, { element, series, bars, height, format, day }) {
     legend: { show: false },
     padding: [12, 8, 0, 0],
     cursor: { y: false, points: { size: 7 }, drag: { x: false, y: false } },
-    scales: { x: { time: true }, y: { range: (_, low, high) => [0, Math.max(high * 1.15, 1)] } },
+    scales: { x: { time: true, range: (_, low, high) => (bars ? [low - HALF_DAY_S, high + HALF_DAY_S] : [low, high]) }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.15 : 1] } },
     axes: [
-      { ...axis, grid: { show: false }, gap: 6, values: day ? '{D} {MMM}' : '{HH}:{mm}' },
+      { ...axis, grid: { show: false }, gap: 6, size: 28, values: day ? '{D} {MMM}' : '{HH}:{mm}' },
       { ...axis, size: 52, gap: 4, values: (_, ticks) => ticks.map(format) },
     ],
     series: [{}, ...series.map((one) => {

@@ -60,7 +60,7 @@ function Sidebar({ current }) {
       <div class="brand"><${Logo} />Presswork</div>
       <nav aria-label="Pages">
         <div class="nav-group">
-          <a class="nav-item" role="button" href="#find" onClick=${(event) => { event.preventDefault(); openPalette(); }}><${Icon} name="search" />Find<span class="nav-count"><kbd>${navigator.platform?.startsWith('Mac') ? '⌘' : 'Ctrl'} K</kbd></span></a>
+          <a class="nav-item" role="button" href="#find" onClick=${(event) => { event.preventDefault(); openPalette(); }}><${Icon} name="search" />Find<span class="nav-key"><kbd>${navigator.platform?.startsWith('Mac') ? '⌘' : 'Ctrl'} K</kbd></span></a>
         </div>
         ${visible().map((group) => html`
           <div class="nav-group">

@@ -64,11 +64,12 @@ const title = (action) => {
 
 const Entry = ({ entry }) => html`
   <tr>
-    <td><div style=${{ display: 'flex', gap: '10px', alignItems: 'center' }}><span class="faint"><${Icon} name=${iconOf(entry.action)} /></span>${title(entry.action)}</div></td>
+    <td class="nowrap"><div style=${{ display: 'flex', gap: '10px', alignItems: 'center' }}><span class="faint"><${Icon} name=${iconOf(entry.action)} /></span>${title(entry.action)}</div></td>
     <td><div>${entry.organizationId === '*' ? html`<span class="tag">operators</span>` : entry.organizationId}</div>${Object.keys(entry.details).length > 0 && html`<div class="muted small" style=${{ overflowWrap: 'anywhere' }}>${detailsOf(entry.details)}</div>`}</td>
     <td><code>${entry.by}</code></td>
     <td class="muted"><code>${entry.address}</code></td>
     <td class="muted nowrap" title=${full(entry.at)}><${Ago} at=${entry.at} /></td>
   </tr>`;
 
-const detailsOf = (details) => Object.entries(details).map(([name, value]) => `${words(name)}: ${typeof value === 'object' ? JSON.stringify(value) : value}`).join(' · ');
+const valueOf = (value) => (Array.isArray(value) ? value.join(', ') : typeof value === 'object' && value ? JSON.stringify(value) : String(value));
+const detailsOf = (details) => Object.entries(details).map(([name, value]) => `${words(name)}: ${valueOf(value)}`).join(' · ');

@@ -27,10 +27,10 @@ export default function Job({ parts }) {
     return html`<div class="page scrolls"><${PageHead} title="Job" crumbs=${html`<a href=${href('jobs')}>Jobs</a>`} />
       <${Fallback} reading=${reading.error?.status === 404 || reading.error?.status === 400 ? { error: { title: 'There is no such job', message: 'It was never there, its time is over, or it belongs to another organisation.' }, refresh: reading.refresh } : reading} icon="jobs" /></div>`;
   }
-  return html`<${Found} job=${job} request=${request.value} reading=${reading} />`;
+  return html`<${Found} job=${job} request=${request.value} gone=${request.error?.type === 'request-gone'} reading=${reading} />`;
 }
 
-function Found({ job, request, reading }) {
+function Found({ job, request, gone, reading }) {
   const events = useJobEvents(job.jobId, { allowed: can('events:read'), onStep: reading.refresh });
   const ended = ENDED.has(job.status);
   useClock(ended ? 30000 : 1000);
@@ -47,7 +47,7 @@ function Found({ job, request, reading }) {
           ${job.error && html`<${Notice} kind="red" title=${words(job.error.type)}>${job.error.message}${job.status === 'failed' && (job.error.retryable ? ' A retry may succeed.' : ' The same request would fail again.')}<//>`}
           <${Output} job=${job} events=${events} />
           <section class="card"><header><h2>What happened</h2></header><div class="inside"><${Timeline} job=${job} events=${events} /></div></section>
-          <${Request} request=${request} />
+          <${Request} request=${request} gone=${gone} />
         </div>
         <${Side} job=${job} />
       </div>
@@ -87,7 +87,8 @@ function Output({ job, events }) {
     </section>`;
 }
 
-function Request({ request }) {
+function Request({ request, gone }) {
+  if (gone) return html`<p class="muted small">The prompt is not shown: it was deleted when the job ended. Only failed jobs keep theirs.</p>`;
   if (!request) return null;
   const parameters = Object.entries(request.parameters ?? {});
   return html`

@@ -130,13 +130,12 @@ const Tile = ({ name, figure, beside }) => html`<div class="tile"><div class="na
 
 function daily(rows, month, shown) {
   const { to } = bounds(month);
-  const today = new Date().toISOString().slice(0, 10);
   const values = new Map();
   for (const row of rows) {
     const figure = shown === 'cost' ? row.costUsd ?? 0 : shown === 'jobs' ? row.jobs : row.inputTokens + row.outputTokens;
     values.set(row.day, (values.get(row.day) ?? 0) + figure);
   }
-  const days = Array.from({ length: Number(to.slice(8)) }, (_, index) => `${month}-${String(index + 1).padStart(2, '0')}`).filter((one) => one <= today || values.has(one));
+  const days = Array.from({ length: Number(to.slice(8)) }, (_, index) => `${month}-${String(index + 1).padStart(2, '0')}`);
   return { times: days.map((one) => Date.parse(`${one}T12:00:00Z`) / 1000), values: days.map((one) => values.get(one) ?? 0) };
 }
 
