@@ -93,7 +93,7 @@ function options(UPlot, { element, series, bars, height, format, day }) {
     cursor: { y: false, points: { size: 7 }, drag: { x: false, y: false } },
     scales: { x: { time: true, range: (_, low, high) => (bars ? [low - HALF_DAY_S, high + HALF_DAY_S] : [low, high]) }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.15 : 1] } },
     axes: [
-      { ...axis, grid: { show: false }, gap: 6, size: 28, values: day ? '{D} {MMM}' : '{HH}:{mm}' },
+      { ...axis, grid: { show: false }, gap: 6, size: 28, space: 74, values: (_, ticks) => named(ticks, day) },
       { ...axis, size: 52, gap: 4, values: (_, ticks) => ticks.map(format) },
     ],
     series: [{}, ...series.map((one) => {
@@ -108,12 +108,21 @@ function options(UPlot, { element, series, bars, height, format, day }) {
   };
 }
 
+const spoken = (more) => new Intl.DateTimeFormat('en-GB', more);
+
+// Names of moments, as exact as they lie apart.
+function named(ticks, day) {
+  const near = ticks.length > 1 && ticks[1] - ticks[0] < 60;
+  const form = spoken(day ? { day: 'numeric', month: 'short' } : { hour: '2-digit', minute: '2-digit', ...(near ? { second: '2-digit' } : {}) });
+  return ticks.map((at) => form.format(at * 1000));
+}
+
 // Shows the values under the pointer, as text.
 function tooltip(series, format, day) {
   const box = document.createElement('div');
   box.className = 'chart-tip';
   box.hidden = true;
-  const when = new Intl.DateTimeFormat('en-GB', day ? { day: 'numeric', month: 'short' } : { hour: '2-digit', minute: '2-digit', second: '2-digit' });
+  const when = spoken(day ? { day: 'numeric', month: 'short' } : { hour: '2-digit', minute: '2-digit', second: '2-digit' });
   return { hooks: {
     init: (chart) => { chart.over.append(box); },
     setCursor: (chart) => {

@@ -45,6 +45,12 @@ export function ago(iso, now = Date.now()) {
   return date(iso);
 }
 
+// The same as a phrase.
+export const since = (iso) => (ago(iso) === 'now' ? 'just now' : `${ago(iso)} ago`);
+
+// A message as a sentence.
+export const sentence = (text) => (text ? text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? '' : '.') : '');
+
 // How long until then.
 export const until = (iso, now = Date.now()) => span(Math.max(0, Date.parse(iso) - now));
 export const between = (from, to) => (from && to ? span(Date.parse(to) - Date.parse(from)) : '–');

@@ -1,7 +1,7 @@
 // What happened to a job, step by step: from its events while they are kept, else from its record.
 
 import { html } from './html.js';
-import { full, span, time, words } from './format.js';
+import { full, sentence, span, time, words } from './format.js';
 
 const WHY = {
   error: 'The attempt failed', worker_lost: 'Its worker was lost', drain: 'Its worker was stopped',
@@ -26,14 +26,14 @@ export function stepsOf(job, events) {
     steps.push({ colour: 'amber', title: `Passed over ${one.provider}:${one.model}`, text: `It ${OVER[one.reason] ?? `answered with ${words(one.reason)}`}.` });
   }
   if (job.status === 'completed') steps.push({ colour: 'green', title: `Completed${job.model ? ` by ${job.provider}:${job.model}` : ''}`, at: job.endedAt });
-  if (job.status === 'failed') steps.push({ colour: 'red', title: `Failed: ${words(job.error?.type ?? 'unknown')}`, text: job.error?.message, at: job.endedAt });
+  if (job.status === 'failed') steps.push({ colour: 'red', title: `Failed: ${words(job.error?.type ?? 'unknown')}`, text: sentence(job.error?.message), at: job.endedAt });
   if (job.status === 'cancelled') steps.push({ colour: 'gray', title: 'Cancelled', at: job.endedAt });
   if (job.cancelRequested) steps.push({ colour: 'amber', title: 'Cancel requested' });
   return steps;
 }
 
 function again(one) {
-  const reason = typeof one.error === 'object' && one.error ? `${words(one.error.type)}: ${one.error.message}` : '';
+  const reason = typeof one.error === 'object' && one.error ? sentence(`${words(one.error.type)}: ${one.error.message}`) : '';
   const due = one.nextAttemptAt ? `Tried again from ${time(one.nextAttemptAt)}.` : '';
   return {
     colour: 'amber', title: WHY[one.reason] ?? `Requeued: ${words(one.reason ?? '')}`,

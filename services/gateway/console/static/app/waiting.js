@@ -28,7 +28,7 @@ export function WhyItWaits({ job }) {
   }
   if (job.nextAttemptAt) {
     const due = Date.parse(job.nextAttemptAt) - Date.now();
-    return html`<${Notice} kind="amber" icon="clock" title=${job.attempt ? 'It waits for its next attempt' : 'It is not due yet'}>${due > 0 ? `In ${span(due)} it is tried${job.attempt ? ' again' : ''}.` : 'It is due now.'}<//>`;
+    return html`<${Notice} kind="amber" icon="clock" title=${job.attempt ? 'It waits for its next attempt' : 'It may not run yet'}>${job.attempt ? '' : 'It was submitted for later, or its provider has no room. '}${due > 0 ? `In ${span(due)} it is tried${job.attempt ? ' again' : ''}.` : 'It is tried any moment.'}<//>`;
   }
   return html`<${Notice} kind="blue" icon="clock" title="It waits for a free slot">For ${span(Date.now() - Date.parse(job.createdAt))} so far.<//>`;
 }

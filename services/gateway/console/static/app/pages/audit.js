@@ -51,7 +51,7 @@ export default function Audit({ query }) {
       ${!reading.value ? html`<${Fallback} reading=${reading} icon="audit" what="Audit trails" />`
     : !entries.length ? html`<${Empty} icon="audit" title="Nothing was changed yet">Changes of keys and settings appear here.<//>`
       : html`<div class="page-body table-wrap"><table class="table">
-          <thead><tr><th>Action</th><th>About</th><th>By</th><th>From</th><th>When</th></tr></thead>
+          <thead><tr><th>Action</th><th>About</th><th class="wide">By</th><th class="wide">From</th><th>When</th></tr></thead>
           <tbody>${entries.map((entry) => html`<${Entry} key=${entry.id} entry=${entry} />`)}</tbody></table>
           ${cursor && html`<p style=${{ padding: '16px 0' }}><button class="button" onClick=${more}>Show older entries</button></p>`}</div>`}
     </div>`;
@@ -66,8 +66,8 @@ const Entry = ({ entry }) => html`
   <tr>
     <td class="nowrap"><div style=${{ display: 'flex', gap: '10px', alignItems: 'center' }}><span class="faint"><${Icon} name=${iconOf(entry.action)} /></span>${title(entry.action)}</div></td>
     <td><div>${entry.organizationId === '*' ? html`<span class="tag">operators</span>` : entry.organizationId}</div>${Object.keys(entry.details).length > 0 && html`<div class="muted small" style=${{ overflowWrap: 'anywhere' }}>${detailsOf(entry.details)}</div>`}</td>
-    <td><code>${entry.by}</code></td>
-    <td class="muted"><code>${entry.address}</code></td>
+    <td class="wide"><code>${entry.by}</code></td>
+    <td class="wide muted"><code>${entry.address}</code></td>
     <td class="muted nowrap" title=${full(entry.at)}><${Ago} at=${entry.at} /></td>
   </tr>`;
 

@@ -5,7 +5,7 @@ import { html } from '../html.js';
 import { api } from '../api.js';
 import { csvOf } from '../csv.js';
 import { Chip } from '../filters.js';
-import { ago, count, full, plural, shortId, words } from '../format.js';
+import { count, full, since, plural, shortId, words } from '../format.js';
 import { Icon } from '../icons.js';
 import { confirm } from '../dialog.js';
 import { readAll } from '../job_list.js';
@@ -68,7 +68,7 @@ function Group({ group, most, started, organizationId, from }) {
         <div class="small muted truncate">for example ${group.jobIds.map((jobId, index) => html`${index > 0 && ', '}<${JobLink} jobId=${jobId}>${shortId(jobId)}<//>`)}</div>
       </div>
       <div style=${{ textAlign: 'right' }}><div style=${{ fontSize: '17px', fontWeight: 600 }}>${count(group.count)}</div><div class="small muted">${group.count === 1 ? 'job' : 'jobs'}</div></div>
-      <div class="small muted of-span"><div title=${full(group.lastAt)}>last ${ago(group.lastAt)} ago</div><div title=${full(group.firstAt)}>first ${ago(group.firstAt)} ago</div></div>
+      <div class="small muted of-span"><div title=${full(group.lastAt)}>last ${since(group.lastAt)}</div><div title=${full(group.firstAt)}>first ${since(group.firstAt)}</div></div>
       <div class="row-actions">
         <a class="button quiet small" href=${href('jobs', { status: 'failed', ...filter })}>Show</a>
         ${can('jobs:write') && html`<button class="button small" onClick=${() => deal('redrive', group, filter, started)}><${Icon} name="retry" size="14" />Retry ${count(group.count)}</button>`}

@@ -6,10 +6,10 @@ import { curlOf } from '../curl.js';
 import { Icon } from '../icons.js';
 import { act, fitting, may } from '../job_actions.js';
 import { useJobEvents } from '../job_events.js';
-import { Ago, Copyable, CopyButton, Fallback, JobLink, Notice, PageHead, Stale, Status } from '../parts.js';
+import { Copyable, CopyButton, Fallback, JobLink, Notice, PageHead, Stale, Status } from '../parts.js';
 import { Timeline } from '../timeline.js';
 import { WhyItWaits } from '../waiting.js';
-import { between, count, full, span, usd, words } from '../format.js';
+import { between, count, full, sentence, since, span, usd, words } from '../format.js';
 import { useClock, useReading } from '../refresh.js';
 import { go, href } from '../router.js';
 import { can, everyMs, isOperator } from '../session.js';
@@ -44,7 +44,7 @@ function Found({ job, request, gone, reading }) {
       <div class="page-body job-columns">
         <div class="stack">
           ${job.status === 'queued' && html`<${WhyItWaits} job=${job} />`}
-          ${job.error && html`<${Notice} kind="red" title=${words(job.error.type)}>${job.error.message}${job.status === 'failed' && (job.error.retryable ? ' A retry may succeed.' : ' The same request would fail again.')}<//>`}
+          ${job.error && html`<${Notice} kind="red" title=${words(job.error.type)}>${sentence(job.error.message)}${job.status === 'failed' && (job.error.retryable ? ' A retry may succeed.' : ' The same request would fail again.')}<//>`}
           <${Output} job=${job} events=${events} />
           <section class="card"><header><h2>What happened</h2></header><div class="inside"><${Timeline} job=${job} events=${events} /></div></section>
           <${Request} request=${request} gone=${gone} />
@@ -114,7 +114,7 @@ function Side({ job }) {
         ${row('Finish', job.finishReason)}
       </dl></section>
       <section><h2>Times</h2><dl class="facts">
-        ${row('Created', html`<span title=${full(job.createdAt)}><${Ago} at=${job.createdAt} /> ago</span>`)}
+        ${row('Created', html`<span title=${full(job.createdAt)}>${since(job.createdAt)}</span>`)}
         ${row('Waited', job.startedAt ? between(job.createdAt, job.startedAt) : span(Date.now() - Date.parse(job.createdAt)))}
         ${row('Ran', job.startedAt && (job.endedAt ? between(job.startedAt, job.endedAt) : job.status === 'processing' ? span(Date.now() - Date.parse(job.startedAt)) : null))}
         ${row('Attempt', job.attempt ? `${job.attempt} of ${job.maxAttempts}` : `none of ${job.maxAttempts} yet`)}

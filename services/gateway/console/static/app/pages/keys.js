@@ -44,15 +44,15 @@ export default function Keys({ query }) {
 
 const List = ({ keys, refresh }) => html`
   <div class="page-body table-wrap"><table class="table">
-    <thead><tr><th>Key</th><th>Organisation</th><th>Rights</th><th>Last use</th><th>Ends</th><th>Made</th><th><span class="hidden-text">Actions</span></th></tr></thead>
+    <thead><tr><th>Key</th><th>Organisation</th><th>Rights</th><th class="wide">Last use</th><th class="wide">Ends</th><th class="wide">Made</th><th><span class="hidden-text">Actions</span></th></tr></thead>
     <tbody>${keys.map((key) => html`
       <tr key=${key.id} class=${classes(ended(key) && 'ended')}>
         <td><div>${key.label || html`<span class="muted">without a label</span>`}${key.id === caller.value?.keyId && html` <span class="tag">this session</span>`}</div><code class="muted">pw_${key.id}_…</code></td>
         <td class="nowrap">${key.organizationId === '*' ? html`<span class="tag">operator</span>` : key.organizationId}</td>
         <td><${Scopes} scopes=${key.scopes} models=${key.models} /></td>
-        <td class="nowrap muted">${key.lastUsedOn ? date(key.lastUsedOn) : 'never'}</td>
-        <td class="nowrap muted" title=${full(key.revokedAt ?? key.expiresAt)}>${key.revokedAt ? 'revoked' : key.expiresAt ? date(key.expiresAt) : 'never'}</td>
-        <td class="nowrap muted"><${Ago} at=${key.createdAt} /></td>
+        <td class="wide nowrap muted">${key.lastUsedOn ? date(key.lastUsedOn) : 'never'}</td>
+        <td class="wide nowrap muted" title=${full(key.revokedAt ?? key.expiresAt)}>${key.revokedAt ? 'revoked' : key.expiresAt ? date(key.expiresAt) : 'never'}</td>
+        <td class="wide nowrap muted"><${Ago} at=${key.createdAt} /></td>
         <td><div class="row-actions">${!ended(key) && html`
           <button class="button quiet icon small" title="Rotate" aria-label=${`Rotate the key ${key.label || key.id}`} onClick=${() => rotate(key, refresh)}><${Icon} name="rotate" /></button>
           <button class="button quiet icon small danger" title="Revoke" aria-label=${`Revoke the key ${key.label || key.id}`} onClick=${() => revoke(key, refresh)}><${Icon} name="trash" /></button>`}</div></td>

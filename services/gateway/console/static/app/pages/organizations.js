@@ -31,7 +31,7 @@ export default function Organizations() {
       ${!reading.value ? html`<${Fallback} reading=${reading} icon="organizations" what="Settings of organisations" />`
     : !all.length ? html`<${Empty} icon="organizations" title="No organisation yet">One appears with its first job or its first setting.<//>`
       : html`<div class="page-body"><section class="card table-wrap"><table class="table">
-          <thead><tr><th>Organisation</th><th class="number">Weight</th><th class="number">Waiting</th><th class="number">Running</th><th style=${{ width: '26%' }}>Spent this month</th><th>Limits</th><th><span class="hidden-text">Actions</span></th></tr></thead>
+          <thead><tr><th>Organisation</th><th class="number wide">Weight</th><th class="number">Waiting</th><th class="number">Running</th><th style=${{ width: '26%' }}>Spent this month</th><th class="wide">Limits</th><th><span class="hidden-text">Actions</span></th></tr></thead>
           <tbody>${all.map((one) => html`<${Row} key=${idOf(one)} one=${one} refresh=${reading.refresh} />`)}</tbody></table></section></div>`}
     </div>`;
 }
@@ -48,9 +48,9 @@ function Row({ one, refresh }) {
   return html`
     <tr>
       <td><a class="link" href=${href('jobs', { organizationId: id })}>${id}</a> ${one.paused && html`<span class="badge pill amber"><span class="dot"></span>Paused</span>`}</td>
-      <td class="number">${one.weight ?? 1}</td><td class="number">${count(usage.queued ?? 0)}</td><td class="number">${count(usage.running ?? 0)}</td>
+      <td class="number wide">${one.weight ?? 1}</td><td class="number">${count(usage.queued ?? 0)}</td><td class="number">${count(usage.running ?? 0)}</td>
       <td>${budget?.monthUsd ? html`<div style=${{ display: 'grid', gap: '5px' }}><span>${usd(spent)} <span class="muted">of ${usd(budget.monthUsd)}</span></span><${Meter} part=${part} kind=${part >= 1 ? 'red' : part >= 0.8 ? 'amber' : ''} label=${`Budget of ${id}`} /></div>` : html`${usd(spent)} <span class="muted">no budget</span>`}</td>
-      <td class="muted small">${set.length ? set.map(([name, value]) => `${words(name)} ${count(value)}`).join(', ') : 'none'}</td>
+      <td class="wide muted small">${set.length ? set.map(([name, value]) => `${words(name)} ${count(value)}`).join(', ') : 'none'}</td>
       <td>${isOperator.value && html`<div class="row-actions">
         <button class="button small" onClick=${() => pause(one, refresh)}><${Icon} name=${one.paused ? 'play' : 'pause'} size="14" />${one.paused ? 'Resume' : 'Pause'}</button>
         <button class="button quiet icon small" title="Change" aria-label=${`Change ${id}`} onClick=${edit}><${Icon} name="settings" size="14" /></button></div>`}</td>

@@ -29,7 +29,7 @@ export default function Workers() {
       ${!reading.value ? html`<${Fallback} reading=${reading} icon="workers" what="Workers" />`
     : !workers.length ? html`<${Empty} icon="workers" title="No worker is there">Jobs wait until one is started.<//>`
       : html`<div class="page-body"><section class="card table-wrap"><table class="table">
-          <thead><tr><th>Worker</th><th>State</th><th style=${{ width: '32%' }}>Slots</th><th class="number">Jobs held</th><th>Release</th><th>Last seen</th><th><span class="hidden-text">Actions</span></th></tr></thead>
+          <thead><tr><th>Worker</th><th>State</th><th style=${{ width: '32%' }}>Slots</th><th class="number wide">Jobs held</th><th class="wide">Release</th><th class="wide">Last seen</th><th><span class="hidden-text">Actions</span></th></tr></thead>
           <tbody>${workers.map((worker) => html`<${Row} key=${worker.name} worker=${worker} refresh=${reading.refresh} />`)}</tbody></table></section></div>`}
     </div>`;
 }
@@ -41,9 +41,9 @@ function Row({ worker, refresh }) {
       <td><div style=${{ fontWeight: 500 }}>${worker.host ?? worker.name}</div><code class="muted small">${worker.name}</code></td>
       <td><span class=${`badge ${COLOURS[state] ?? 'gray'}`}><span class="dot"></span>${state.charAt(0).toUpperCase() + state.slice(1)}</span></td>
       <td><${Slots} slots=${worker.slots ?? 0} busy=${worker.busy ?? 0} /></td>
-      <td class="number">${count(worker.jobsHeld ?? worker.jobs ?? worker.busy)}</td>
-      <td class="muted">${worker.release ?? '–'}</td>
-      <td class="muted nowrap"><${Ago} at=${worker.lastSeenAt ?? worker.lastSeen} /></td>
+      <td class="number wide">${count(worker.jobsHeld ?? worker.jobs ?? worker.busy)}</td>
+      <td class="muted wide">${worker.release ?? '–'}</td>
+      <td class="muted nowrap wide"><${Ago} at=${worker.lastSeenAt ?? worker.lastSeen} /></td>
       <td><div class="row-actions">${state !== 'draining' && state !== 'drained' && html`<button class="button small" onClick=${() => drain(worker, refresh)}><${Icon} name="out" size="14" />Drain</button>`}</div></td>
     </tr>`;
 }
