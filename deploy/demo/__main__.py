@@ -17,7 +17,6 @@ from shared.http.auth import hash_token
 from shared.telemetry.log_sink import say
 
 FOLDER: Final = Path(".data/demo")
-SERVERS: Final = ("slow", "limited", "unsteady", "strict")
 
 
 def main() -> int:
@@ -30,18 +29,19 @@ def main() -> int:
     prices, token = FOLDER / "prices.json", secrets.token_urlsafe(32)
     prices.write_text(json.dumps(world.PRICES), encoding="utf-8")
 
+    servers = {name.partition(":")[0] for name in world.PROVIDERS}
     with provider.running() as vendor:
-        os.environ |= {f"PROVIDER_{name.upper()}_BASE_URL": vendor for name in SERVERS}
+        os.environ |= {f"PROVIDER_{name.upper()}_BASE_URL": vendor for name in servers}
         os.environ |= {
             "DATA_DIR": str(FOLDER / "redis"), "API_TOKENS": hash_token(token), "API_KEYS": "1", "PRICES": str(prices),
             "PROVIDERS": ",".join(world.PROVIDERS), "PROVIDER_LIMITS": "limited:editor=30/0",
-            "DEMO_FAILURE_RATE": "0.08", "DEMO_TOKENS_PER_SECOND": "25", "WORKER_CONCURRENCY": "24",
+            "WORKER_CONCURRENCY": "24",
         }  # fmt: skip
         os.environ.setdefault("LOG_LEVEL", "ERROR")
         url = f"http://127.0.0.1:{os.environ.get('GATEWAY_PORT', '8000')}"
         gateway = world.Gateway(url, token)
-        console = (gateway, _write, f"{url}/console/")
-        threading.Thread(target=world.populate, args=console, daemon=True, name="world").start()
+        wanted = (gateway, _write, f"{url}/console/")
+        threading.Thread(target=world.populate, args=wanted, daemon=True, name="world").start()
         return local.main()
 
 

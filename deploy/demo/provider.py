@@ -15,13 +15,16 @@ from typing import Any, Final
 
 OUTAGE_S: Final = 60.0
 OUTAGE_EVERY_S: Final = 240.0
-"""The model `unsteady` answers nothing but 500 for the first of these times out of every second one."""
+"""The model `writer` answers nothing but 500 for the first of these times out of every second one."""
 
 RETRY_AFTER_S: Final = 45
 CALLS_A_MINUTE: Final = 8
-"""Of the model `limited`: beyond them it answers 429."""
+"""Of the model `editor`: beyond them it answers 429."""
 
-TOKENS_A_SECOND: Final = {"essayist": 9.0, "writer": 40.0, "editor": 30.0, "house": 50.0}
+FAILURES: Final = 0.05
+"""Share of the calls of `copywriter` that fail."""
+
+TOKENS_A_SECOND: Final = {"copywriter": 25.0, "essayist": 9.0, "writer": 40.0, "editor": 30.0, "house": 50.0}
 
 _OPENINGS: Final = (
     "Meet the small change that your mornings were waiting for.", "Some launches shout. This one simply works.",
@@ -51,6 +54,8 @@ class Vendor:
             return 500, "server_error", {}
         if model == "editor" and self._is_over():
             return 429, "rate_limit_error", {"Retry-After": str(RETRY_AFTER_S)}
+        if model == "copywriter" and random.random() < FAILURES:
+            return 503, "overloaded", {}
         if model == "house" and "guaranteed" in prompt:
             return 400, "content_filter", {}
         return None
@@ -67,7 +72,7 @@ class Vendor:
 
 
 def _words() -> list[str]:
-    text = " ".join([random.choice(_OPENINGS), *random.sample(_SENTENCES, random.randint(3, 6))])  # noqa: S311
+    text = " ".join([random.choice(_OPENINGS), *random.sample(_SENTENCES, random.randint(3, 6))])
     return [f"{' ' if i else ''}{word}" for i, word in enumerate(text.split())]
 
 
@@ -109,7 +114,7 @@ def _stream(model: str, prompt_words: int) -> Iterator[str]:
     """The events of an answer, at the model's pace."""
     head = {"id": "chatcmpl-demo", "object": "chat.completion.chunk", "created": 1, "model": model}
     words, pause_s = _words(), 1 / TOKENS_A_SECOND.get(model, 40.0)
-    time.sleep(random.uniform(0.3, 1.2))  # noqa: S311 - a pace, no secret
+    time.sleep(random.uniform(0.3, 1.2))
     for word in words:
         yield json.dumps(head | {"choices": [{"index": 0, "delta": {"content": word}, "finish_reason": None}]})
         time.sleep(pause_s)

@@ -22,7 +22,7 @@ _open: Final = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 
 class Customer(NamedTuple):
-    """An organisation: its models in order of preference (none: those of the fleet), its share of the submits, and what
+    """An organisation: its models in order of preference, its share of the submits, and what
     it sells."""
 
     name: str
@@ -32,7 +32,7 @@ class Customer(NamedTuple):
 
 
 CUSTOMERS: Final = (
-    Customer("org-1", (), 5, "a coffee subscription"),
+    Customer("org-1", ("swift:copywriter",), 5, "a coffee subscription"),
     Customer("org-2", ("slow:essayist",), 2, "a walking tour"),
     Customer("org-3", ("limited:editor",), 3, "an accounting app"),
     Customer("org-4", ("unsteady:writer",), 3, "a bicycle lamp"),
@@ -40,10 +40,10 @@ CUSTOMERS: Final = (
 )
 """`org-2` is slow, `org-3` waits for a limited gate, `org-4` has an outage now and then, `org-5` is refused a part."""
 
-PROVIDERS: Final = ("demo:demo", *sorted({model for customer in CUSTOMERS for model in customer.models}))
+PROVIDERS: Final = tuple(dict.fromkeys(model for customer in CUSTOMERS for model in customer.models))
 PRICES: Final = {
-    "slow:*": {"input": 3, "output": 15}, "limited:*": {"input": 1, "output": 5}, "unsteady:*": {"input": 0.5, "output": 2},
-    "strict:*": {"input": 0.2, "output": 0.8}, "demo:*": {"input": 0.1, "output": 0.4},
+    "slow:*": {"input": 3, "output": 15}, "limited:*": {"input": 1, "output": 5},
+    "unsteady:*": {"input": 0.5, "output": 2}, "strict:*": {"input": 0.2, "output": 0.8}, "swift:*": {"input": 0.8, "output": 4},
 }  # fmt: skip
 """USD per million tokens, invented."""
 
@@ -122,9 +122,9 @@ def _job(customer: Customer) -> dict[str, Any]:
         "platform": random.choice(_PLATFORMS), "tone": random.choice(("professional", "playful", "calm")),
         "length": random.choice(("short", "medium", "long")),
     }  # fmt: skip
-    content: dict[str, Any] = {
-        "organizationId": customer.name, "projectId": random.choice(_PROJECTS), "userId": f"user-{random.randint(1, 9)}",
-        "prompt": f"Write a post about {customer.product}{claim}, for people who have little time.",
+    return {
+        "organizationId": customer.name, "projectId": random.choice(_PROJECTS),
+        "userId": f"user-{random.randint(1, 9)}", "prompt": f"Write a post about {customer.product}{claim}, for people who have little time.",
         "parameters": parameters, "priority": random.choices(("high", "normal", "low"), (2, 6, 2))[0], "maxAttempts": 2,
+        "providers": list(customer.models),
     }  # fmt: skip
-    return content | ({"providers": list(customer.models)} if customer.models else {})

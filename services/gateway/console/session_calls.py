@@ -90,7 +90,7 @@ class SessionCalls:
 
     async def read(self, request: _AnyRequest) -> SessionView:
         """The caller of a browser; without one when it has to sign in. StoreUnavailable: its key cannot be read."""
-        text = self._sessions.given(request.scope)
+        text = self._sessions.given(request.scope) if self._authenticator.required else ""
         try:
             async with in_time():
                 identity = await self._authenticator.identify(request.scope)

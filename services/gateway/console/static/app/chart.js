@@ -89,7 +89,7 @@ function options(UPlot, { element, series, bars, height, format, day }) {
     width: element.clientWidth,
     height,
     legend: { show: false },
-    padding: [12, 8, 0, 0],
+    padding: [12, 20, 0, 0],
     cursor: { y: false, points: { size: 7 }, drag: { x: false, y: false } },
     scales: { x: { time: true, range: (_, low, high) => (bars ? [low - HALF_DAY_S, high + HALF_DAY_S] : [low, high]) }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.15 : 1] } },
     axes: [

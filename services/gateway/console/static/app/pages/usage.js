@@ -106,7 +106,7 @@ function grouped(rows, name) {
 
 function Report({ value, month, query }) {
   const { rows, totals } = value;
-  const shown = query.show === 'tokens' ? 'tokens' : query.show === 'jobs' ? 'jobs' : 'cost';
+  const shown = ['cost', 'tokens', 'jobs'].includes(query.show) ? query.show : totals.costUsd > 0 ? 'cost' : 'tokens';
   const by = useMemo(() => ({ model: grouped(rows, 'model'), project: grouped(rows, 'project'), organization: grouped(rows, 'organization') }), [rows]);
   const { times, values } = useMemo(() => daily(rows, month, shown), [rows, month, shown]);
   return html`
