@@ -43,7 +43,8 @@ CUSTOMERS: Final = (
 PROVIDERS: Final = tuple(dict.fromkeys(model for customer in CUSTOMERS for model in customer.models))
 PRICES: Final = {
     "slow:*": {"input": 3, "output": 15}, "limited:*": {"input": 1, "output": 5},
-    "unsteady:*": {"input": 0.5, "output": 2}, "strict:*": {"input": 0.2, "output": 0.8}, "swift:*": {"input": 0.8, "output": 4},
+    "unsteady:*": {"input": 0.5, "output": 2}, "strict:*": {"input": 0.2, "output": 0.8},
+    "swift:*": {"input": 0.8, "output": 4},
 }  # fmt: skip
 """USD per million tokens, invented."""
 
@@ -124,7 +125,8 @@ def _job(customer: Customer) -> dict[str, Any]:
     }  # fmt: skip
     return {
         "organizationId": customer.name, "projectId": random.choice(_PROJECTS),
-        "userId": f"user-{random.randint(1, 9)}", "prompt": f"Write a post about {customer.product}{claim}, for people who have little time.",
+        "userId": f"user-{random.randint(1, 9)}",
+        "prompt": f"Write a post about {customer.product}{claim}, for people who have little time.",
         "parameters": parameters, "priority": random.choices(("high", "normal", "low"), (2, 6, 2))[0], "maxAttempts": 2,
         "providers": list(customer.models),
     }  # fmt: skip

@@ -25,7 +25,7 @@ FRUGAL_REFRESH_S: Final = 60.0
 
 _KEPT: Final = {"Cache-Control": "public, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
 _BRIEFLY: Final = {"Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
-_HTML: Final = "text/html; charset=utf-8"
+_HTML: Final = "text/html"
 _AnyRequest = Request[Any, Any, Any]
 
 
