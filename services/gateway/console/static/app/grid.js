@@ -1,8 +1,9 @@
 // A list of any length: only the rows in sight are in the document.
 
-import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { html } from './html.js';
 
+// Rows that are kept beside those in sight, and by which the window moves.
 const BESIDE = 8;
 
 // `row(item, index)` renders a row of the height that the style sheet gives. `onEnd`: the end comes into sight.
@@ -17,7 +18,7 @@ export function Grid({ items, keyOf, row, head, onEnd, foot, cursor = -1, label,
     const look = () => {
       frame = 0;
       setView((before) => {
-        const top = Math.floor(element.scrollTop / height) * height;
+        const top = Math.floor(element.scrollTop / height / BESIDE) * height * BESIDE;
         return before.top === top && before.height === element.clientHeight ? before : { top, height: element.clientHeight };
       });
     };
@@ -34,7 +35,7 @@ export function Grid({ items, keyOf, row, head, onEnd, foot, cursor = -1, label,
   }, [height]);
 
   const first = Math.max(0, Math.floor(view.top / height) - BESIDE);
-  const last = Math.min(items.length, Math.ceil((view.top + view.height) / height) + BESIDE);
+  const last = Math.min(items.length, Math.ceil((view.top + view.height) / height) + BESIDE * 2);
 
   useEffect(() => {
     if (onEnd && last >= items.length - BESIDE * 4) onEnd();
@@ -43,6 +44,7 @@ export function Grid({ items, keyOf, row, head, onEnd, foot, cursor = -1, label,
   useEffect(() => {
     if (cursor < 0) return;
     const element = body.current;
+    element.focus({ preventScroll: true });
     const top = cursor * height;
     if (top < element.scrollTop) element.scrollTop = top;
     else if (top + height > element.scrollTop + element.clientHeight) element.scrollTop = top + height - element.clientHeight;
@@ -61,7 +63,8 @@ export function Grid({ items, keyOf, row, head, onEnd, foot, cursor = -1, label,
     </div>`;
 }
 
-const Row = ({ item, index, row }) => row(item, index);
+// A row that is the same is not rendered again.
+const Row = ({ item, index, row }) => useMemo(() => row(item, index), [item, index, row]);
 
 const NARROW = window.matchMedia('(max-width: 760px)');
 

@@ -1,6 +1,6 @@
 // Jobs: newest first, live, filtered by what the address says.
 
-import { useEffect, useMemo, useState } from 'preact/hooks';
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { html, classes } from '../html.js';
 import { Chip } from '../filters.js';
 import { ago, between, full, plural, shortId, span, usd, words } from '../format.js';
@@ -117,8 +117,10 @@ function timeOf(job) {
 function useChoice(jobs, filter) {
   const [chosen, setChosen] = useState(new Map());
   const [cursor, setCursor] = useState(-1);
+  const at = useRef(-1);  // the next key may come before the next rendering
+  const place = (index) => { at.current = index; setCursor(index); };
   const able = may('cancel') || may('retry');
-  useEffect(() => { setChosen(new Map()); setCursor(-1); }, [JSON.stringify(filter)]);
+  useEffect(() => { setChosen(new Map()); place(-1); }, [JSON.stringify(filter)]);
 
   const known = new Map(jobs.map((job) => [job.jobId, job]));
   const toggle = (id) => setChosen((before) => {
@@ -127,21 +129,22 @@ function useChoice(jobs, filter) {
     return next;
   });
   const set = (list) => setChosen(new Map(list.map((job) => [job.jobId, job])));
-  const move = (step) => setCursor((before) => Math.max(0, Math.min(jobs.length - 1, before + step)));
+  const move = (step) => place(Math.max(0, Math.min(jobs.length - 1, at.current + step)));
+  const current = () => jobs[at.current];
   useKeys({
     j: () => move(1), k: () => move(-1), n: () => (can('jobs:write') ? go('submit') : false),
-    x: () => (jobs[cursor] && able ? toggle(jobs[cursor].jobId) : false),
-    Enter: (event) => (jobs[cursor] && !event.target.closest('a, button, input') ? go(`jobs/${jobs[cursor].jobId}`) : false),
+    x: () => (current() && able ? toggle(current().jobId) : false),
+    Enter: (event) => (current() && !event.target.closest('a, button, input') ? go(`jobs/${current().jobId}`) : false),
     Escape: () => (chosen.size ? setChosen(new Map()) : false),
   });
   // A job may have changed since it was chosen: the newest row counts.
-  const current = () => [...chosen.values()].map((job) => known.get(job.jobId) ?? job);
-  return { chosen, cursor, able, toggle, set, current, all: (on) => set(on ? jobs : []), none: () => setChosen(new Map()) };
+  const newest = () => [...chosen.values()].map((job) => known.get(job.jobId) ?? job);
+  return { chosen, cursor, able, toggle, set, newest, all: (on) => set(on ? jobs : []), none: () => setChosen(new Map()) };
 }
 
 function Selection({ list, filter, choice }) {
   const [reading, setReading] = useState(0);
-  const chosen = choice.current();
+  const chosen = choice.newest();
   const matching = async () => {
     setReading(1);
     try {
@@ -154,7 +157,7 @@ function Selection({ list, filter, choice }) {
     setReading(0);
   };
   const run = async (action) => {
-    if (await act(action, choice.current())) {
+    if (await act(action, choice.newest())) {
       choice.none();
       list.reading.refresh();
     }
