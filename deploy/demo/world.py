@@ -96,10 +96,10 @@ def populate(gateway: Gateway, say: Callable[[str], None], console: str) -> None
     except urllib.error.HTTPError:
         return  # another gateway has the port: `make run` says so
     say(
-        f"\n  console   {console}\n"
+        f"Sign in at {console} with one of these keys:\n"
         f"  operator  {operator}\n"
         f"  org-3     {tenant}\n"
-        "Sign in with one of these keys. They end with the demo's data, at its next start.\n\n"
+        "They end with the demo's data, at its next start.\n\n"
     )
     _submit_for_ever(gateway)
 

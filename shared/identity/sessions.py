@@ -47,7 +47,7 @@ _decoder: Final = msgspec.json.Decoder(Session)
 
 
 def token_of(cookie: str) -> str:
-    """The token of a session: known to the pages that were told it, for no page reads the cookie itself."""
+    """The token of a session: known to the pages that it was sent to, for none reads the cookie itself."""
     return signed_texts.encoded(hashlib.sha256(b"token " + cookie.encode()).digest())
 
 

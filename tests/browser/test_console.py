@@ -45,7 +45,7 @@ async def test_a_person_signs_in_and_out(console: ConsoleMaker) -> None:
 
 
 async def test_jobs_are_found_followed_and_cancelled(console: ConsoleMaker) -> None:
-    """Filters stand in the address and outlive a reload; the keyboard moves and opens; text arrives live; a cancel
+    """Filters are in the address and outlive a reload; keys move and open rows; text arrives live; a cancel
     asks with a count and says what it did."""
     async with console(DEMO_TOKENS_PER_SECOND="15") as c:
         running = await c.submit(parameters={"length": "long", "platform": "blog"})
@@ -195,7 +195,7 @@ async def test_no_request_leaves_the_origin(console: ConsoleMaker) -> None:
 
 
 async def test_a_hidden_tab_asks_nothing(console: ConsoleMaker) -> None:
-    """Readings rest while nobody looks, and go on at once when somebody does."""
+    """Readings rest while nobody looks, and go on at once when a reader is back."""
     async with console(workers=0) as c:
         await c.open("#/overview")
         await c.sign_in()

@@ -1,7 +1,8 @@
-// The events of a job, over the gateway's own stream: its text, and what happened to it.
+// The events of a job, over its stream on this origin: its text, and what happened to it.
 
 import { useEffect, useState } from 'preact/hooks';
-import { address } from './api.js';
+import { address, api } from './api.js';
+import { session } from './session.js';
 
 const KINDS = ['queued', 'processing', 'delta', 'retrying', 'completed', 'failed', 'cancelled', 'gap'];
 const ENDS = new Set(['completed', 'failed', 'cancelled']);
@@ -20,7 +21,8 @@ export function useJobEvents(jobId, { allowed, onStep }) {
         setState({ ...pending });
       });
     };
-    const source = new EventSource(address('api/ai/job-events', { jobId }));
+    let source = null;
+    let gone = false;
     const received = (event) => {
       const data = JSON.parse(event.data);
       pending = step(pending, event.type, data);
@@ -28,15 +30,27 @@ export function useJobEvents(jobId, { allowed, onStep }) {
       if (pending.ended) source.close();
       draw();
     };
-    for (const kind of KINDS) source.addEventListener(kind, received);
-    source.onopen = () => { pending = { ...pending, connected: true }; draw(); };
-    source.onerror = () => { pending = { ...pending, connected: false }; draw(); };
+    const open = async () => {
+      const ticket = await ticketFor(jobId).catch(() => null);
+      if (gone || ticket === null) return;
+      source = new EventSource(address('api/ai/job-events', { jobId, ticket }));
+      for (const kind of KINDS) source.addEventListener(kind, received);
+      source.onopen = () => { pending = { ...pending, connected: true }; draw(); };
+      source.onerror = () => { pending = { ...pending, connected: false }; draw(); };
+    };
+    open();
     return () => {
-      source.close();
+      gone = true;
+      source?.close();
       cancelAnimationFrame(frame);
     };
   }, [jobId]);
   return state;
+}
+
+// A proxy may send streams to a notifier, which knows tickets and no sessions. Empty where no key is asked for.
+async function ticketFor(jobId) {
+  return session.value.keys ? (await api.post('api/ai/event-tickets', { jobId })).ticket : '';
 }
 
 function step(state, kind, data) {

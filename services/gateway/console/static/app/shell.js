@@ -43,11 +43,11 @@ export function Shell() {
   return html`
     <a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); document.getElementById('main').focus(); }}>Skip to the page</a>
     <div class="frame">
-      <div class="topbar">
+      <header class="topbar">
         <button class="button quiet icon" aria-label="Open the menu" aria-expanded=${String(drawer.value)} onClick=${() => { drawer.value = true; }}><${Icon} name="menu" /></button>
         <div class="brand"><${Logo} />Presswork</div>
         <button class="button quiet icon" aria-label="Find" onClick=${openPalette}><${Icon} name="search" /></button>
-      </div>
+      </header>
       ${drawer.value && html`<button class="veil" aria-label="Close the menu" onClick=${() => { drawer.value = false; }}></button>`}
       <${Sidebar} current=${page} />
       <main class="main" id="main" tabindex="-1"><${Page} page=${page} /></main>
@@ -56,7 +56,7 @@ export function Shell() {
 
 function Sidebar({ current }) {
   return html`
-    <div class=${classes('sidebar', drawer.value && 'open')}>
+    <aside class=${classes('sidebar', drawer.value && 'open')} aria-label="Menu">
       <div class="brand"><${Logo} />Presswork</div>
       <nav aria-label="Pages">
         <div class="nav-group">
@@ -74,7 +74,7 @@ function Sidebar({ current }) {
         </div>
       </nav>
       <div class="sidebar-foot"><${Who} /></div>
-    </div>`;
+    </aside>`;
 }
 
 function Who() {
