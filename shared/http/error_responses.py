@@ -19,11 +19,13 @@ from shared.errors import (
     JobUnreadable,
     KeyNotFound,
     OrganizationLimited,
+    OrganizationPaused,
     Overloaded,
     QuotaExceeded,
     StoreFull,
     StoreUnavailable,
     StoreUnfit,
+    TaskNotFound,
     TooManyKeys,
 )
 from shared.http.organization_limits import LIMITS, Limit, limit_reached
@@ -38,6 +40,7 @@ from shared.http.problems import (
     METHOD_NOT_ALLOWED,
     NOT_FOUND,
     OVERLOADED,
+    PAUSED,
     STORE_FULL,
     STORE_QUOTA,
     STORE_UNAVAILABLE,
@@ -75,9 +78,11 @@ def unavailable(job_id: str | None = None) -> Problem:
 _OF_STORE: Final[dict[type[Exception], Callable[[], Problem]]] = {
     JobNotFound: lambda: Problem(NOT_FOUND, "no such job"),
     KeyNotFound: lambda: Problem(NOT_FOUND, "no such key"),
+    TaskNotFound: lambda: Problem(NOT_FOUND, "no such task"),
     TooManyKeys: lambda: Problem(TOO_MANY_KEYS),
     IdempotencyConflict: lambda: Problem(IDEMPOTENCY_CONFLICT),
     StoreFull: lambda: Problem(STORE_FULL, retry_after=10),
+    OrganizationPaused: lambda: Problem(PAUSED, "an operator paused it; its jobs wait"),
     Overloaded: lambda: Problem(OVERLOADED, retry_after=1),
     StoreUnavailable: unavailable,
     IdentityUnavailable: lambda: Problem(IDENTITY_UNAVAILABLE, retry_after=5),
@@ -131,7 +136,8 @@ EXCEPTION_HANDLERS: Final[ExceptionHandlersMap] = {Exception: to_response, HTTPE
 _REASONS: Final = {
     400: "The request is not valid; `errors` names each bad field",
     401: "A valid bearer token is needed",
-    403: "The key lacks a scope, which `detail` names, or belongs to another organization",
+    403: "The key lacks a scope, which `detail` names, or belongs to another organization, or an operator has paused "
+    "this one",
     404: "There is none, or it belongs to another organization",
     408: "The body did not arrive in time",
     409: "It conflicts with the present state; `type` says how",
