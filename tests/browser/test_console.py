@@ -93,6 +93,46 @@ async def test_failed_jobs_are_retried_together(console: ConsoleMaker) -> None:
         await c.until_counted("failed", 260)
 
 
+async def test_a_cause_is_found_and_its_failures_are_retried(console: ConsoleMaker) -> None:
+    """Failures are grouped over all organisations; one group is retried by a task, exactly, and its jobs end."""
+    settings = {"DEMO_TOKENS_PER_SECOND": "0", "DEMO_FIRST_TOKEN_MS": "0"}
+    async with console(DEMO_FAILURE_RATE="1", **settings) as c:
+        await c.submit_many(30, organizationId="alice", maxAttempts=1)
+        await c.submit_many(20, organizationId="bob", maxAttempts=1)
+        await c.until_counted("failed", 50)
+        await c.open("#/failures")
+        await c.sign_in()
+        await c.shows("50 failed jobs")
+        await c.press("Retry 20")
+        await c.shows("Retry 20 failed jobs?")
+        await c.press("Retry 20 jobs")
+        await c.shows("Retried 20 jobs.", seconds=60)
+        await c.until_counted("failed", 70)
+        await _visit(c, "jobs?organizationId=bob&status=failed")
+        await c.shows("40 jobs")
+
+
+async def test_an_organization_is_paused_and_limited(console: ConsoleMaker) -> None:
+    """The dialog sends what was changed and nothing else; a pause says how many jobs wait."""
+    async with console(workers=0) as c:
+        await make_key(c.client, "alice")
+        await c.submit_many(3, organizationId="alice")
+        await c.open("#/organizations")
+        await c.sign_in()
+        await c.press("Pause")
+        await c.shows("its 3 waiting jobs wait")
+        await c.press("Pause 1 organisation")
+        await c.shows("Paused 1 organisation, alice.")
+        await c.page.click('[aria-label="Change alice"]')
+        await c.type("#of-weight", "3")
+        await c.type("#of-runningJobs", "7")
+        await c.press("Change 1 organisation")
+        await c.shows("Changed 1 organisation, alice.")
+        read = (await c.client.get("/api/admin/organizations/alice", headers=bearer(OPERATOR))).json()
+        assert (read["weight"], read["limits"]["runningJobs"], read["paused"]) == (3, 7, True)
+        assert read["limits"]["queuedJobs"] is None
+
+
 async def test_a_job_is_edited_and_submitted_again(console: ConsoleMaker) -> None:
     """The form has the request of the earlier job; the new one has the change, and all else as it was."""
     async with console(workers=0) as c:

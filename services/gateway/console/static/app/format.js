@@ -16,7 +16,9 @@ export function usd(amount) {
   if (amount == null) return '–';
   if (amount === 0) return '$0';
   if (Math.abs(amount) >= 1) return `$${amount.toLocaleString('en', { minimumFractionDigits: 2, maximumFractionDigits: 2 })}`;
-  return `$${amount.toLocaleString('en', { maximumSignificantDigits: 2, maximumFractionDigits: 9 })}`;
+  const size = Math.abs(amount);
+  const digits = size >= 0.1 ? { minimumFractionDigits: 2, maximumFractionDigits: 2 } : { maximumSignificantDigits: 2 };
+  return `$${amount.toLocaleString('en', digits)}`;
 }
 
 // A time span in ms.

@@ -13,18 +13,23 @@ let everywhere = null;
 export async function readPage(filter, cursor, signal) {
   const query = { ...filter, cursor, limit: PAGE };
   if (can('admin') && everywhere !== false) {
-    const found = await optional('api/admin/jobs', query, signal);
-    everywhere = found !== null;
-    if (found) return { ...found, everywhere: true };
+    try {
+      const found = await optional('api/admin/jobs', query, signal);
+      everywhere = found !== null;
+      if (found) return found;
+    } catch (error) {
+      everywhere ??= error.status === 400 ? true : null;  // it is there, and asks for an organisation
+      throw error;
+    }
   }
   const { organizationId, status } = filter;
-  return { ...await api.get('api/ai/jobs', { organizationId, status, cursor, limit: PAGE }, signal), everywhere: false };
+  return api.get('api/ai/jobs', { organizationId, status, cursor, limit: PAGE }, signal);
 }
 
 // Answers { jobs, cursor, everywhere, reading, more }.
 export function useJobs(filter, { live }) {
   const key = JSON.stringify(filter);
-  const [list, setList] = useState({ key: '', jobs: [], cursor: null, everywhere: false });
+  const [list, setList] = useState({ key: '', jobs: [], cursor: null });
   const loading = useRef(false);
   const current = useRef(key);
   current.current = key;
@@ -50,7 +55,7 @@ export function useJobs(filter, { live }) {
 
   useEffect(() => { if (list.key === key && list.cursor && list.jobs.length < 30) more(); }, [list, key]);
   const fits = list.key === key;
-  return { jobs: fits ? list.jobs : [], cursor: fits ? list.cursor : null, everywhere: list.everywhere, reading, more };
+  return { jobs: fits ? list.jobs : [], cursor: fits ? list.cursor : null, everywhere: everywhere === true, reading, more };
 }
 
 // The first page anew, before what was read below it; a list that it does not touch begins again.
@@ -62,7 +67,7 @@ function merge(before, page) {
   const place = before.jobs.findLastIndex((job) => newest.has(job.jobId));
   if (place < 0) return { ...before, ...page, jobs: fresh };
   const rest = before.jobs.slice(place + 1).filter((job) => !newest.has(job.jobId));
-  return { ...before, everywhere: page.everywhere, jobs: [...fresh, ...rest], cursor: rest.length ? before.cursor : page.cursor };
+  return { ...before, jobs: [...fresh, ...rest], cursor: rest.length ? before.cursor : page.cursor };
 }
 
 const unlike = (jobs, others) => {

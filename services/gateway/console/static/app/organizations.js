@@ -8,7 +8,7 @@ let known = null;
 
 async function read() {
   if (!isOperator.value || !can('admin')) return [];
-  const listed = await optional('api/admin/organizations').catch(() => null);
+  const listed = await optional('api/admin/organizations', { limit: 500 }).catch(() => null);
   const named = listed?.organizations?.map((one) => one.id ?? one.organizationId);
   if (named?.length) return named.sort();
   const { keys } = await api.get('api/admin/keys').catch(() => ({ keys: [] }));

@@ -53,7 +53,7 @@ const valuesOf = (jobs, name) => [...new Set(jobs.slice(0, 1000).map(OF[name]).f
 function List({ list, filter, choice, single, organizations }) {
   const { reading, jobs } = list;
   const needsOrganization = isOperator.value && !filter.organizationId && reading.error?.status === 400;
-  if (needsOrganization) return html`<${Choose} organizations=${organizations} />`;
+  if (needsOrganization) return html`<${Choose} organizations=${organizations} everywhere=${list.everywhere} />`;
   if (!jobs.length && (reading.error || reading.value === undefined)) return html`<${Fallback} reading=${reading} icon="jobs" what="Listings of jobs" />`;
   if (!jobs.length && reading.loading) return html`<${Fallback} reading=${{}} />`;
   if (!jobs.length) return html`<${NoJobs} filter=${filter} />`;
@@ -64,8 +64,9 @@ function List({ list, filter, choice, single, organizations }) {
       row=${(job, index) => html`<${JobRow} ...${{ job, index, single }} chosen=${choice.chosen.has(job.jobId)} at=${choice.cursor === index} toggle=${choice.toggle} />`} />`;
 }
 
-const Choose = ({ organizations }) => html`
-  <${Empty} icon="organizations" title="Choose an organisation">This gateway lists the jobs of one organisation at a time.<//>
+const Choose = ({ organizations, everywhere }) => html`
+  <${Empty} icon="organizations" title="Choose an organisation">${everywhere ? 'Failed and cancelled jobs are listed over all organisations, all others of one organisation at a time.' : 'This gateway lists the jobs of one organisation at a time.'}
+    ${everywhere && html`<br /><button class="button" onClick=${() => change({ status: 'failed' })}>Failed jobs of all</button>`}<//>
   <div class="page-body" style=${{ display: 'flex', flexWrap: 'wrap', gap: '8px', justifyContent: 'center' }}>
     ${organizations.map((id) => html`<button class="button" onClick=${() => change({ organizationId: id })}>${id}</button>`)}
     <${Chip} name="organizationId" label="Another one" choices=${organizations} />
@@ -82,7 +83,7 @@ function Head({ single, choice, jobs }) {
       <span role="columnheader" class="of-choice">${choice.able && html`<input type="checkbox" aria-label="Choose all rows that were read" checked=${all} onChange=${() => choice.all(!all)} />`}<span class="hidden-text">Choice</span></span>
       <span role="columnheader">Status</span><span role="columnheader">Job</span>
       ${!single && html`<span role="columnheader">Organisation</span>`}
-      <span role="columnheader" class="of-project">Project</span><span role="columnheader">Model</span>
+      <span role="columnheader" class="of-project">Project</span><span role="columnheader">Model, or why not</span>
       <span role="columnheader" class="number of-time">Time</span><span role="columnheader" class="number of-cost">Cost</span><span role="columnheader" class="number">Age</span>
     </div>`;
 }
