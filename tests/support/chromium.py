@@ -174,6 +174,12 @@ class Page:
         """The page as it is shown, as PNG."""
         return base64.b64decode((await self._call("Page.captureScreenshot"))["data"])
 
+    async def cpu_seconds(self) -> float:
+        """CPU time of the page's main thread so far."""
+        await self._call("Performance.enable", timeDomain="threadTicks")
+        metrics = (await self._call("Performance.getMetrics"))["metrics"]
+        return float(next(one["value"] for one in metrics if one["name"] == "TaskDuration"))
+
     async def press(self, key: str) -> None:
         """Press and release a key, as in `j`, `Enter` or `Escape`."""
         text = {"text": {"Enter": "\r"}.get(key, key)} if len(key) == 1 or key == "Enter" else {}
