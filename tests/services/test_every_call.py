@@ -13,7 +13,13 @@ from shared.http.auth import Scope
 from tests.support.callers import OPERATOR, TOKENS, bearer, make_key
 from tests.support.gateway import SUBMIT, body, problem, running_gateway
 
-UNKNOWN: Final = {"jobId": "ai-job-1737465123456-0bc123def", "keyId": "0" * 12, "id": "nobody", "taskId": "0" * 16}
+UNKNOWN: Final = {
+    "jobId": "ai-job-1737465123456-0bc123def",
+    "keyId": "0" * 12,
+    "id": "nobody",
+    "taskId": "0" * 16,
+    "userId": "u",
+}
 """Ids of nothing, by the names of the parameters that hold an id."""
 
 NO_IDS: Final = {
@@ -29,6 +35,7 @@ BODIES: Final[dict[str, Any]] = {
     "/api/admin/keys": {"organizationId": "alice", "scopes": ["admin"]},
     "/api/admin/keys/{keyId}/rotate": {},
     "/api/admin/organizations/{id}": {"weight": 2},
+    "/api/admin/organizations/{id}/blocked-users": {"userId": "u"},
     "/api/admin/failures/redrive": {"filter": {}, "expected": 0},
     "/api/admin/failures/discard": {"filter": {}, "expected": 0},
 }
