@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --require-hashes
 WORKERS ?= 4
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run test lint types check quick bench chaos mutate up down compose-smoke rolling observe docs format clean lock
+.PHONY: help install install-dev run demo test lint types check quick bench chaos mutate up down compose-smoke rolling observe docs format clean lock
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,10 +34,19 @@ $(VENV)/dev.stamp: requirements/dev.txt | $(BIN)/python
 
 install: $(VENV)/runtime.stamp ## Make .venv with what the services need
 
-install-dev: $(VENV)/dev.stamp
+# The browser tests that need axe-core are skipped where npm, or its registry, is not there.
+.node/stamp: tests/browser/axe/package-lock.json
+	@mkdir -p .node && if command -v npm >/dev/null; then cp tests/browser/axe/package*.json .node/ \
+		&& npm ci --silent --no-audit --no-fund --ignore-scripts --prefix .node || true; fi
+	@touch $@
+
+install-dev: $(VENV)/dev.stamp .node/stamp
 
 run: install ## Embedded server, gateway, notifier and worker on this machine; Ctrl-C drains and stops
 	@exec $(BIN)/python -m deploy.local
+
+demo: install ## make run with keys and a small generated world: every page of the console is alive within a minute
+	@exec $(BIN)/python -m deploy.demo
 
 up: .data/secrets $(if $(OBSERVE),.data/secrets/grafana-password) ## Docker Compose: build, start, wait until ready; OBSERVE=1 adds Prometheus and Grafana
 	@$(PYTHON) -m deploy.redis_users .data/secrets
@@ -115,4 +124,4 @@ lock: ## Pin the requirements again (needs uv)
 		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet
 
 clean: ## Remove what the commands made, except the data under .data/
-	rm -rf $(VENV) .venv-bench .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis bench/results
+	rm -rf $(VENV) .venv-bench .node tests/browser/screenshots .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis bench/results

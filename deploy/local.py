@@ -175,6 +175,7 @@ def _announce(children: list[Child], server: EmbeddedServer | None) -> None:
     store = f"embedded Valkey under {server.folder}" if server else "the Redis of the environment"
     _out.write(
         f"\nPresswork is up ({store})\n"
+        f"  console   {gateway}/console/\n"
         f"  API       {gateway}/api/ai/queue-stats\n"
         f"  docs      {gateway}/docs\n"
         f"  events    {notifier}/api/ai/job-events?jobId=...\n"

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from litestar.types import ASGIApp, ControllerRouterHandler
 
 from services.gateway.admin.routes import admin_router
+from services.gateway.console.routes import Console, is_served
 from services.gateway.docs import document
 from services.gateway.docs.openapi import OpenApiCall
 from services.gateway.docs.page import page_routes
@@ -43,6 +44,7 @@ async def open_app(
     registry = new_registry("gateway")
     authenticator = Authenticator(settings, host=settings.gateway_host, registry=registry)
     access.check(settings, host=settings.gateway_host)
+    console = is_served(settings, authenticator)
     redis = RedisMetrics(registry)
     store_settings = await select_transport.select(read_store(mapping), may_use_rest=True)
     opened = open_store(
@@ -50,7 +52,7 @@ async def open_app(
         routing=Routing(chain=settings.chain),
     )  # fmt: skip
 
-    async with opened as store, authenticator.knowing(store, writes=True) as signer:
+    async with opened as store, authenticator.knowing(store, writes=True, sessions=console) as signer:
         await store.check()
         redis.show_quota(lambda: store.quota_exceeded)
         calls = Calls(store, settings, authenticator=authenticator, signer=signer, registry=registry, stop=stop)
@@ -66,6 +68,7 @@ async def open_app(
         )
         pages: list[ControllerRouterHandler] = [OpenApiCall(api).route(), *page_routes()]
         pages += [Streams(store, serving, authenticator).route(), *calls.streamed(serving)]
+        pages += Console(authenticator, store).routes()
         routers = [calls.raw(), typed, admin, *ops, *pages]
 
         draining = asyncio.create_task(_drain(stop, hub), name="drain")

@@ -19,6 +19,7 @@ from services.gateway.jobs.delete import DeleteCall
 from services.gateway.jobs.event_tickets import EventTicketsCall
 from services.gateway.jobs.finder import JobFinder
 from services.gateway.jobs.listing import ListingCall
+from services.gateway.jobs.request import RequestCall
 from services.gateway.jobs.retry import RetryCall
 from services.gateway.jobs.status import StatusCall
 from services.gateway.jobs.usage import UsageCall
@@ -153,6 +154,7 @@ class Calls:
             route_handlers=[
                 self._status.route(),
                 ListingCall(self._store).route(),
+                RequestCall(self._finder).route(),
                 QueueStatsCall(self.stats, self._store.organizations, meter).route(),
                 UsageCall(self._store).route(),
                 self._cancel.route(),

@@ -21,7 +21,8 @@ class GatewaySettings(StreamSettings, frozen=True, kw_only=True):
     that is neither streamed nor of the background waits for its end. `max_queued_jobs`: number of waiting jobs from
     which on new ones are refused. `stats_kept_seconds`: largest age of counts; None: exact, in the pay-per-command
     profile a minute. `organization_long_polls`, `organization_body_bytes`: how many calls of one organisation may wait
-    at once, and how many bytes of its bodies may be read at once; 0: no limit.
+    at once, and how many bytes of its bodies may be read at once; 0: no limit. `console`: whether the console is
+    served; None: on loopback, or where callers need keys.
     """
 
     gateway_host: str = "127.0.0.1"
@@ -39,6 +40,7 @@ class GatewaySettings(StreamSettings, frozen=True, kw_only=True):
     deadline_seconds: Annotated[float, msgspec.Meta(ge=1, le=MAX_DEADLINE_SECONDS)] = 86_400.0
     organization_long_polls: Quota = 0
     organization_body_bytes: Quota = 0
+    console: bool | None = None
     log_level: str = "INFO"
 
     @property

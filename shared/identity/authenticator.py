@@ -24,8 +24,10 @@ from shared.identity.jwt_settings import check_jwt
 from shared.identity.key_ring import KeyRing
 from shared.identity.key_use import KeyUse
 from shared.identity.refusals import Reason, Refusals, Refused
+from shared.identity.sessions import Session, Sessions
 from shared.identity.settings import IdentitySettings
-from shared.identity.ticket_signer import TicketSigner, read_secrets, ticket_of
+from shared.identity.signing_secrets import read_secrets
+from shared.identity.ticket_signer import TicketSigner, ticket_of
 from shared.identity.tickets import Ticket
 from shared.store.api_keys import ApiKey
 from shared.store.job_store import JobStore
@@ -61,19 +63,22 @@ class Authenticator:
         self._ticket_secrets = read_secrets(settings.ticket_secret)
         self._ticket_seconds = settings.ticket_seconds
         self._signer: TicketSigner | None = None
+        self.sessions: Sessions | None = None
+        """Those of the console, where one is served: set by `knowing`."""
         self._ring: KeyRing | None = None
         self._use: KeyUse | None = None
 
     @asynccontextmanager
-    async def knowing(self, store: JobStore, *, writes: bool) -> AsyncIterator[TicketSigner]:
+    async def knowing(self, store: JobStore, *, writes: bool, sessions: bool = False) -> AsyncIterator[TicketSigner]:
         """Know the keys of this store for the length of the block. `writes`: the days of their use are noted, and the
-        secret of tickets is made."""
+        secret of tickets is made; `sessions`: a session's cookie is as good as the key that it was made for."""
         self._ring = KeyRing(store)
         self._use = KeyUse(store.api_keys) if writes else None
         self._signer = TicketSigner(
             self._ticket_secrets, store.ticket_secrets, seconds=self._ticket_seconds, makes=writes,
             frugal=store.settings.frugal,
         )  # fmt: skip
+        self.sessions = Sessions(self._signer.secrets, self.addresses) if sessions else None
         try:
             yield self._signer
         finally:
@@ -87,6 +92,8 @@ class Authenticator:
         """The caller of a request; a 401 or 429 `Problem` when there is none. StoreUnavailable: an unread key."""
         given = _authorization(scope["headers"])
         try:
+            if not given and self.required and self.sessions is not None and (text := self.sessions.given(scope)):
+                return await self._session_holder(await self.sessions.open(scope, text))
             if self.required or given[:3] == key_text.START.encode():
                 return await self._caller(given)
         except Refused as refused:
@@ -107,10 +114,7 @@ class Authenticator:
         """The identity of a ticket; Refused when the caller that it was made for is none any more."""
         expires_at: float = ticket.expires_at
         if ticket.key_id:
-            key = None if self._ring is None else await self._ring.find(ticket.key_id)
-            if key is None:
-                raise Refused(Reason.UNKNOWN)
-            held = self.identity_of(key)
+            held = await self._holder_of(ticket.key_id)
             expires_at = min(expires_at, held.expires_at or expires_at)
         elif ticket.name == ANONYMOUS.name:
             if self.required:
@@ -121,6 +125,34 @@ class Authenticator:
             ticket.organization_id, scopes=_READER, name=ticket.name, key_id=ticket.key_id, expires_at=expires_at,
             ticket_for=ticket.about,
         )  # fmt: skip
+
+    async def _session_holder(self, session: Session) -> Identity:
+        """The identity that signed in, as it stands now; Refused when it is none any more."""
+        held = await self._holder_of(session.key_id) if session.key_id else self._tokens.named(session.name)
+        if held is None:
+            raise Refused(Reason.REVOKED)
+        expires_at = min(session.expires_at, held.expires_at or session.expires_at)
+        return msgspec.structs.replace(held, expires_at=expires_at)
+
+    async def _holder_of(self, key_id: str) -> Identity:
+        """The identity of a key that one of our own texts names; Refused when it has ended."""
+        key = None if self._ring is None else await self._ring.find(key_id)
+        if key is None:
+            raise Refused(Reason.UNKNOWN)
+        return self.identity_of(key)
+
+    async def sign_in(self, scope: Mapping[str, Any], token: str) -> Identity:
+        """The caller of a key or token that is exchanged for a session; errors as of `identify`."""
+        try:
+            return self._lasting(await self._caller(token.strip().encode()))
+        except Refused as refused:
+            raise self._refusals.problem(refused, scope) from None
+
+    def _lasting(self, identity: Identity) -> Identity:
+        """The same; Refused when no session could name it: a JWT has a life of its own."""
+        if not identity.key_id and self._tokens.named(identity.name) is None:
+            raise Refused(Reason.BAD_SESSION)
+        return identity
 
     def _stands(self, name: str) -> bool:
         """Whether a token, or a subject's issuer, is one still."""

@@ -1,4 +1,4 @@
-"""The address of a caller: that of the connection, or the one that a trusted proxy names. Pure."""
+"""The address of a caller, and whether it came over TLS: of the connection, or as a trusted proxy names it. Pure."""
 
 from __future__ import annotations
 
@@ -30,6 +30,17 @@ class ClientAddresses:
                 raise SettingsInvalid(
                     "TRUSTED_PROXIES: expected addresses or networks as in 10.0.0.0/8, separated by commas"
                 ) from None
+
+    def over_tls(self, scope: Mapping[str, Any]) -> bool:
+        """Whether the caller speaks TLS: with this process, or with a trusted proxy, as `X-Forwarded-Proto` says."""
+        if scope.get("scheme") == "https":
+            return True
+        client = scope.get("client")
+        peer = _address(str(client[0])) if client else None
+        if peer is None or not self._trusts(peer):
+            return False
+        given = [value for name, value in scope["headers"] if name == b"x-forwarded-proto"]
+        return b",".join(given).rpartition(b",")[2].strip().lower() == b"https"
 
     def of(self, scope: Mapping[str, Any]) -> str:
         """The peer, or the last untrusted entry of `X-Forwarded-For` where the peer is a trusted proxy."""

@@ -29,6 +29,7 @@ class Reason(StrEnum):
     REVOKED = "revoked"
     BAD_TICKET = "bad_ticket"
     BAD_JWT = "bad_jwt"
+    BAD_SESSION = "bad_session"
 
 
 class Refused(Exception):

@@ -7,20 +7,20 @@ key that it was made for. It is not single-use: EventSource comes back with the 
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
-import re
 from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
+from shared.identity import signed_texts
+from shared.identity.signed_texts import secret_name
+
+__all__ = ["ORGANIZATION_EVENTS", "Ticket", "named_secret", "secret_name", "sign", "verify"]
+
 ORGANIZATION_EVENTS: Final = "*"
 """Of a ticket for an organisation's events: no job is called so."""
 
-PATTERN: Final = r"v1\.[0-9a-f]{8}\.[A-Za-z0-9_-]{1,1400}\.[A-Za-z0-9_-]{43}"
-_TICKET: Final = re.compile(PATTERN)
+_VERSION: Final = "v1"
 
 
 class Ticket(msgspec.Struct, frozen=True, array_like=True):
@@ -38,40 +38,22 @@ _encode: Final = msgspec.json.Encoder().encode
 _decoder: Final = msgspec.json.Decoder(Ticket)
 
 
-def secret_name(secret: str) -> str:
-    """By what a ticket names the secret that signed it."""
-    return hashlib.sha256(b"name " + secret.encode()).hexdigest()[:8]
-
-
 def sign(ticket: Ticket, secret: str) -> str:
     """The ticket as part of an address."""
-    start = f"v1.{secret_name(secret)}.{_base64(_encode(ticket))}"
-    return f"{start}.{_signature(start, secret)}"
+    return signed_texts.sign(_VERSION, _encode(ticket), secret)
 
 
 def named_secret(text: str) -> str | None:
     """The name of the secret that a ticket says it was signed with; None for a text that is no ticket."""
-    return text.split(".")[1] if _TICKET.fullmatch(text) else None
+    return signed_texts.named_secret(_VERSION, text)
 
 
 def verify(text: str, secrets: Sequence[str]) -> Ticket | None:
     """The ticket, if one of the secrets signed it."""
-    if _TICKET.fullmatch(text) is None:
+    content = signed_texts.verify(_VERSION, text, secrets)
+    if content is None:
         return None
-    start, _, signature = text.rpartition(".")
-    for secret in secrets:
-        if hmac.compare_digest(_signature(start, secret), signature):
-            content = start.split(".")[2]
-            try:
-                return _decoder.decode(base64.urlsafe_b64decode(content + "=" * (-len(content) % 4)))
-            except (ValueError, msgspec.MsgspecError):
-                return None
-    return None
-
-
-def _signature(start: str, secret: str) -> str:
-    return _base64(hmac.digest(secret.encode(), start.encode(), "sha256"))
-
-
-def _base64(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+    try:
+        return _decoder.decode(content)
+    except msgspec.MsgspecError:
+        return None

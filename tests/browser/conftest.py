@@ -11,9 +11,12 @@ from functools import partial
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
+import httpx
 import pytest
 import pytest_asyncio
 
+from tests.browser.console import RECORD as BODIES
+from tests.browser.console import Console
 from tests.browser.service import (
     COMPLETED,
     FRONTEND,
@@ -28,7 +31,9 @@ from tests.browser.service import (
     streamed,
 )
 from tests.e2e.conftest import StackMaker, fleet, stack
+from tests.support.callers import TOKENS
 from tests.support.chromium import BINARY, Chromium, Page
+from tests.support.plain import NO_TLS
 from tests.support.stack import Stack
 
 __all__ = ["fleet", "stack"]
@@ -137,6 +142,26 @@ def browsing(stack: StackMaker, static: tuple[str, type[StaticFiles]], chromium:
             await page.open(f"{origin}/")
             yield Browsing(page, running, origin)
             await asyncio.sleep(0)
+            assert page.complaints == []
+
+    return make
+
+
+ConsoleMaker = Callable[..., AbstractAsyncContextManager[Console]]
+
+
+@pytest.fixture
+def console(stack: StackMaker, chromium: Chromium) -> ConsoleMaker:
+    """`async with console(DEMO_FAILURE_RATE="1") as c`: the services run and ask for keys; no page is open."""
+
+    @asynccontextmanager
+    async def make(workers: int = 1, **settings: str) -> AsyncIterator[Console]:
+        async with stack(workers, API_TOKENS=TOKENS, **settings) as running, chromium.page() as page:
+            await page.before_scripts(BODIES)
+            await page.show_as(1440, 900)
+            await page.watch()
+            async with httpx.AsyncClient(verify=NO_TLS, base_url=running.gateway.url, timeout=30) as client:
+                yield Console(page, running, client)
             assert page.complaints == []
 
     return make

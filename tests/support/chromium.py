@@ -7,6 +7,7 @@ zero byte, read by the browser from file descriptor 3, written by it to 4.
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import itertools
 import json
@@ -130,13 +131,15 @@ class Chromium:
 
 
 class Page:
-    """One tab. `complaints`: exceptions, and warnings of the page's scripts."""
+    """One tab. `complaints`: exceptions, and warnings of the page's scripts. `asked`: the addresses of its requests,
+    since `watch`."""
 
     def __init__(self, browser: Chromium, session: str) -> None:
         self._browser = browser
         self._session = session
         self._loaded = asyncio.Event()
         self.complaints: list[str] = []
+        self.asked: list[str] = []
 
     def received(self, method: str, params: dict[str, Any]) -> None:
         """An event of the browser."""
@@ -145,6 +148,8 @@ class Page:
         elif method == "Fetch.requestPaused":
             answer = {"requestId": params["requestId"], "responseCode": 200}
             self._answering = asyncio.create_task(self._call("Fetch.fulfillRequest", **answer))
+        elif method == "Network.requestWillBeSent":
+            self.asked.append(params["request"]["url"])
         elif method == "Runtime.exceptionThrown":
             self.complaints.append(str(params["exceptionDetails"].get("exception", {}).get("description", params)))
         elif method == "Runtime.consoleAPICalled" and params["type"] in ("warning", "error"):
@@ -153,6 +158,34 @@ class Page:
     async def before_scripts(self, script: str) -> None:
         """Run a script in every document before its own."""
         await self._call("Page.addScriptToEvaluateOnNewDocument", source=script)
+
+    async def watch(self) -> None:
+        """Note the address of every request from now on."""
+        await self._call("Network.enable")
+
+    async def show_as(self, width: int, height: int, scheme: str = "light") -> None:
+        """Give the page this size in CSS pixels, and a reader who prefers light or dark."""
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        await self._call("Emulation.setDeviceMetricsOverride", **metrics)
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        await self._call("Emulation.setEmulatedMedia", features=features)
+
+    async def screenshot(self) -> bytes:
+        """The page as it is shown, as PNG."""
+        return base64.b64decode((await self._call("Page.captureScreenshot"))["data"])
+
+    async def cpu_seconds(self) -> float:
+        """CPU time of the page's main thread so far."""
+        await self._call("Performance.enable", timeDomain="threadTicks")
+        metrics = (await self._call("Performance.getMetrics"))["metrics"]
+        return float(next(one["value"] for one in metrics if one["name"] == "TaskDuration"))
+
+    async def press(self, key: str) -> None:
+        """Press and release a key, as in `j`, `Enter` or `Escape`."""
+        text = {"text": {"Enter": "\r"}.get(key, key)} if len(key) == 1 or key == "Enter" else {}
+        code = {"Enter": 13, "Escape": 27, "Tab": 9}.get(key, ord(key[0].upper()))
+        await self._call("Input.dispatchKeyEvent", type="keyDown", key=key, windowsVirtualKeyCode=code, **text)
+        await self._call("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=code)
 
     async def pretend(self, url: str) -> None:
         """Go to an empty page that the address's own server never sent: as if its name had led elsewhere before."""

@@ -25,7 +25,7 @@ _REST: Final = ["Alternatives", "Consequences", "Enforced by"]
 SECTIONS: Final = (["Context", "Decision", *_REST], ["Decision", "Why", *_REST])
 _LINK: Final = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)]*))?\)")
 _PATH: Final = re.compile(r"`((?:services|shared|clients|tests|bench|deploy|docs|examples)/[\w./-]+)`")
-UNTRACKED: Final = {"bench/results/"}
+UNTRACKED: Final = {"bench/results/", "tests/browser/screenshots"}
 """Paths that a command makes."""
 
 CHECKED: Final = ("bench", "clients", "deploy", "services", "shared", "tests")

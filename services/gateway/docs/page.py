@@ -14,10 +14,8 @@ from litestar import Request, Response, route
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
-from litestar.response import Redirect
 
 from shared.http.health import READING
-from shared.http.urls import prefix_of
 from shared.version import VERSION
 
 _AnyRequest = Request[Any, Any, Any]
@@ -77,11 +75,7 @@ def _file(name: str) -> Response[bytes]:
 
 
 def page_routes() -> list[HTTPRouteHandler]:
-    """The page and its assets; `/` leads to the page. None of them is in the document."""
-
-    @route("/", http_method=READING, include_in_schema=False)
-    async def index(request: _AnyRequest) -> Redirect:
-        return Redirect(f"{prefix_of(request.scope)}/docs")
+    """The page and its assets. None of them is in the document."""
 
     @route("/docs", http_method=READING, include_in_schema=False)
     async def page(request: _AnyRequest) -> Response[str]:
@@ -101,4 +95,4 @@ def page_routes() -> list[HTTPRouteHandler]:
     async def favicon() -> Response[bytes]:
         return _file("favicon-32x32.png")
 
-    return [index, page, start, asset, favicon]
+    return [page, start, asset, favicon]

@@ -1,0 +1,145 @@
+// Organisations: their share, work and spending against their limits.
+
+import { useState } from 'preact/hooks';
+import { html } from '../html.js';
+import { api } from '../api.js';
+import { confirm, present } from '../dialog.js';
+import { count, plural, usd, words } from '../format.js';
+import { Icon } from '../icons.js';
+import { Empty, Fallback, Field, Meter, Notice, PageHead, Stale, faults } from '../parts.js';
+import { useReading } from '../refresh.js';
+import { href } from '../router.js';
+import { caller, isOperator } from '../session.js';
+import { done } from '../toast.js';
+
+const LIMITS = {
+  submitsPerMinute: 'Submits a minute', queuedJobs: 'Queued jobs', queuedBytes: 'Queued bytes', delayedJobs: 'Delayed jobs',
+  runningJobs: 'Running jobs', tokensPerMinute: 'Tokens a minute', streams: 'Open streams',
+};
+const MOST = 2000;
+const idOf = (one) => one.id ?? one.organizationId;
+const running = (one) => one.usage?.running ?? 0;
+const queued = (one) => one.usage?.queued ?? 0;
+
+async function readAll(signal) {
+  if (!isOperator.value) return [await api.get(`api/admin/organizations/${encodeURIComponent(caller.value.organizationId)}`, {}, signal)];
+  const found = [];
+  let cursor;
+  do {
+    const page = await api.get('api/admin/organizations', { limit: 500, cursor }, signal);
+    found.push(...page.organizations);
+    cursor = page.cursor;
+  } while (cursor && found.length < MOST);
+  return found;
+}
+
+export default function Organizations() {
+  const reading = useReading(readAll, [], { every: 5000 });
+  const all = [...(reading.value ?? [])].sort((one, other) => queued(other) + running(other) - queued(one) - running(one) || idOf(one).localeCompare(idOf(other)));
+  const spends = all.some((one) => one.budget || one.usage?.spent != null);
+  return html`
+    <div class="page scrolls">
+      <${PageHead} title="Organisations" lead="Each gets its share of the starts, by its weight and within its limits." />
+      <${Stale} reading=${reading} />
+      ${!reading.value ? html`<${Fallback} reading=${reading} icon="organizations" what="Settings of organisations" />`
+    : !all.length ? html`<${Empty} icon="organizations" title="No organisation yet">One appears with its first key or its first setting.<//>`
+      : html`<div class="page-body"><section class="card table-wrap"><table class="table">
+          <thead><tr><th>Organisation</th><th class="number wide">Weight</th><th class="number">Waiting</th><th class="number">Running</th>${spends && html`<th style=${{ width: '24%' }}>Spent this month</th>`}<th class="wide">Limits of its own</th><th><span class="hidden-text">Actions</span></th></tr></thead>
+          <tbody>${all.map((one) => html`<${Row} key=${idOf(one)} one=${one} spends=${spends} refresh=${reading.refresh} />`)}</tbody></table></section></div>`}
+    </div>`;
+}
+
+function Row({ one, spends, refresh }) {
+  const id = idOf(one);
+  const set = Object.entries(one.limits ?? {}).filter(([, value]) => value != null);
+  const edit = () => present((end) => html`<${Edit} one=${one} end=${end} refresh=${refresh} />`, { label: `Change ${id}`, wide: true });
+  return html`
+    <tr>
+      <td><a class="link" href=${href('jobs', { organizationId: id })}>${id}</a> ${one.paused && html`<span class="badge pill amber"><span class="dot"></span>Paused</span>`}</td>
+      <td class="number wide">${one.weight ?? 1}</td><td class="number">${count(queued(one))}</td><td class="number">${count(running(one))}</td>
+      ${spends && html`<td><${Spent} one=${one} /></td>`}
+      <td class="wide muted small">${set.length ? set.map(([name, value]) => `${LIMITS[name] ?? words(name)} ${value ? count(value) : 'unlimited'}`).join(', ') : 'none'}</td>
+      <td>${isOperator.value && html`<div class="row-actions">
+        <button class="button small" onClick=${() => pause(one, refresh)}><${Icon} name=${one.paused ? 'play' : 'pause'} size="14" />${one.paused ? 'Resume' : 'Pause'}</button>
+        <button class="button quiet icon small" title="Change" aria-label=${`Change ${id}`} onClick=${edit}><${Icon} name="settings" size="14" /></button></div>`}</td>
+    </tr>`;
+}
+
+function Spent({ one }) {
+  const { usage = {}, budget } = one;
+  const spent = usage.spentMonthUsd ?? usage.spent?.monthUsd ?? usage.spent ?? 0;
+  if (!budget?.monthUsd) return html`${usd(spent)} <span class="muted">no budget</span>`;
+  const part = spent / budget.monthUsd;
+  return html`<div style=${{ display: 'grid', gap: '5px' }}><span>${usd(spent)} <span class="muted">of ${usd(budget.monthUsd)}</span></span>
+    <${Meter} part=${part} kind=${part >= 1 ? 'red' : part >= 0.8 ? 'amber' : ''} label=${`Budget of ${idOf(one)}`} /></div>`;
+}
+
+async function pause(one, refresh) {
+  const id = idOf(one);
+  const sure = await confirm({
+    title: `${one.paused ? 'Resume' : 'Pause'} 1 organisation, ${id}?`, action: `${one.paused ? 'Resume' : 'Pause'} 1 organisation`, danger: !one.paused,
+    text: one.paused ? `It may submit again, and its ${plural(queued(one), 'waiting job')} may run.` : `Its submits are refused and its ${plural(queued(one), 'waiting job')} ${queued(one) === 1 ? 'waits' : 'wait'}; running ones end.`,
+    act: () => api.patch(`api/admin/organizations/${encodeURIComponent(id)}`, { paused: !one.paused }),
+  });
+  if (!sure) return;
+  done(`${one.paused ? 'Resumed' : 'Paused'} 1 organisation, ${id}.`);
+  refresh();
+}
+
+// The fields that this gateway knows: those that its answer has. null: the fleet's default.
+function fieldsOf(one) {
+  return {
+    weight: one.weight ?? 1,
+    ...('slotShare' in one ? { slotShare: one.slotShare } : {}),
+    ...(one.budget ? { monthUsd: one.budget.monthUsd, dayUsd: one.budget.dayUsd } : {}),
+    ...one.limits,
+  };
+}
+
+const LABELS = { ...LIMITS, weight: 'Weight', slotShare: 'Most slots, per cent', monthUsd: 'Budget a month, USD', dayUsd: 'Budget a day, USD' };
+
+// Only what was changed is sent.
+function changesOf(one, values) {
+  const change = {};
+  for (const [name, before] of Object.entries(fieldsOf(one))) {
+    const text = String(values[name] ?? '').trim();
+    const now = text === '' ? null : Number(text);
+    if (now === (before ?? null)) continue;
+    if (name in (one.limits ?? {})) change.limits = { ...change.limits, [name]: now };
+    else if (name.endsWith('Usd')) change.budget = { ...change.budget, [name]: now };
+    else change[name] = now;
+  }
+  return change;
+}
+
+function Edit({ one, end, refresh }) {
+  const id = idOf(one);
+  const [values, setValues] = useState(fieldsOf(one));
+  const [error, setError] = useState(null);
+  const bad = faults(error);
+  const changed = Object.keys(changesOf(one, values)).length > 0;
+  const submit = async (event) => {
+    event.preventDefault();
+    try {
+      await api.patch(`api/admin/organizations/${encodeURIComponent(id)}`, changesOf(one, values));
+      done(`Changed 1 organisation, ${id}.`);
+      refresh();
+      end();
+    } catch (refused) {
+      setError(refused);
+    }
+  };
+  return html`
+    <form onSubmit=${submit}>
+      <div class="dialog-head"><h2>Change 1 organisation, ${id}?</h2></div>
+      <div class="dialog-body">
+        ${error && html`<${Notice} kind="red">${error.message}<//>`}
+        <p class="muted">Empty: the fleet's default. 0: no limit. Waiting jobs notice at once.</p>
+        <div class="form-row">${Object.keys(fieldsOf(one)).map((name, index) => html`
+          <${Field} id=${`of-${name}`} label=${LABELS[name] ?? words(name)} bad=${bad[name] ?? bad[`limits.${name}`] ?? bad[`budget.${name}`]}>
+            <input class="input" id=${`of-${name}`} type="number" min=${name === 'weight' ? 1 : 0} step=${name.endsWith('Usd') ? 'any' : 1} autofocus=${index === 0}
+              value=${values[name] ?? ''} onInput=${(event) => setValues({ ...values, [name]: event.target.value })} /><//>`)}</div>
+      </div>
+      <div class="dialog-foot"><button type="button" class="button" onClick=${() => end()}>Keep as it is</button><button class="button primary" disabled=${!changed}>Change 1 organisation</button></div>
+    </form>`;
+}

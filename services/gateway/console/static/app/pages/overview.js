@@ -1,0 +1,153 @@
+// Overview: what the queue does now, and what is wrong, in words.
+
+import { useEffect, useState } from 'preact/hooks';
+import { html } from '../html.js';
+import { api, optional } from '../api.js';
+import { Chart, Legend } from '../chart.js';
+import { compact, count, plural, span, time, until, usd, words } from '../format.js';
+import { Icon } from '../icons.js';
+import { Fallback, PageHead, Stale } from '../parts.js';
+import { useReading } from '../refresh.js';
+import { href } from '../router.js';
+import { can, isOperator } from '../session.js';
+
+const KEPT = 400;
+const SLOWLY_MS = 15000;
+
+// Readings of this page since it was opened; they outlive a change of the page.
+const curve = { times: [], queued: [], processing: [], ended: [] };
+
+export default function Overview() {
+  const reading = useReading(async (signal) => {
+    const { stats, timestamp, redis } = await api.get('api/ai/queue-stats', {}, signal);
+    remember(stats, timestamp);
+    return { stats, timestamp, redis };
+  }, []);
+  const slow = useReading(async (signal) => {
+    if (!can('admin')) return {};
+    const from = new Date(Date.now() - 86400000).toISOString();
+    const [overview, failures, gates] = await Promise.all([
+      optional('api/admin/overview', {}, signal), optional('api/admin/failures', { groupBy: 'errorType', from }, signal), optional('api/admin/gates', {}, signal),
+    ]);
+    return { overview, failures, gates };
+  }, [], { every: SLOWLY_MS });
+  if (!reading.value) return html`<div class="page scrolls"><${PageHead} title="Overview" /><${Fallback} reading=${reading} icon="overview" what="Counts of the queue" /></div>`;
+
+  const { stats, timestamp, redis } = reading.value;
+  const more = slow.value ?? {};
+  return html`
+    <div class="page scrolls">
+      <${PageHead} title="Overview" lead=${`Counts of ${time(timestamp)}${isOperator.value ? ', of the whole fleet' : ', of your organisation'}.`}>
+        ${can('jobs:write') && html`<a class="button primary" href=${href('submit')}><${Icon} name="plus" />New job</a>`}
+      <//>
+      <${Stale} reading=${reading} />
+      <div class="page-body stack">
+        <${Tiles} stats=${stats} />
+        <${Wrong} stats=${stats} more=${more} />
+        <${Curves} stats=${stats} />
+        ${more.overview && html`<${Figures} overview=${more.overview} />`}
+        ${redis && isOperator.value && html`<${Commands} redis=${redis} />`}
+      </div>
+    </div>`;
+}
+
+function remember(stats, timestamp) {
+  const at = Date.parse(timestamp) / 1000;
+  if (at <= (curve.times.at(-1) ?? 0)) return;
+  curve.times.push(at);
+  curve.queued.push(stats.queued);
+  curve.processing.push(stats.processing);
+  curve.ended.push(stats.completed + stats.failed + stats.cancelled);
+  for (const values of Object.values(curve)) if (values.length > KEPT) values.shift();
+}
+
+// Jobs a minute that ended between each two readings.
+function rates() {
+  return curve.times.map((at, index) => {
+    const before = Math.max(0, index - 4);
+    const passed = at - curve.times[before];
+    return passed > 0 ? Math.max(0, (curve.ended[index] - curve.ended[before]) / passed * 60) : 0;
+  });
+}
+
+const Tile = ({ name, dot, figure, beside, to }) => html`
+  <a class="tile" href=${to}><div class="name"><span class=${`badge ${dot}`}><span class="dot"></span></span>${name}</div>
+    <div class="figure" title=${count(figure)}>${compact(figure)}</div><div class="beside">${beside}</div></a>`;
+
+function Tiles({ stats }) {
+  const to = (status) => href('jobs', { status });
+  const rate = rates().at(-1) ?? 0;
+  return html`
+    <div class="tiles">
+      <${Tile} name="Queued" dot="hollow" figure=${stats.queued} beside=${stats.delayed ? `${compact(stats.delayed)} not due yet` : 'all are due'} to=${to('queued')} />
+      <${Tile} name="Running" dot="blue" figure=${stats.processing} beside=${curve.times.length > 1 ? `${compact(Math.round(rate))} end a minute` : ''} to=${to('processing')} />
+      <${Tile} name="Throttled" dot="amber" figure=${stats.throttled} beside="wait for a provider" to=${can('admin') ? href('gates') : to('queued')} />
+      <${Tile} name="Completed" dot="green" figure=${stats.completed} beside="" to=${to('completed')} />
+      <${Tile} name="Failed" dot="red" figure=${stats.failed} beside=${shareOf(stats)} to=${can('admin') ? href('failures') : to('failed')} />
+      <${Tile} name="Cancelled" dot="gray" figure=${stats.cancelled} beside="" to=${to('cancelled')} />
+    </div>`;
+}
+
+function shareOf(stats) {
+  const all = stats.completed + stats.failed;
+  return all ? `${(stats.failed / all * 100).toFixed(1)} % of those that ended` : '';
+}
+
+function wrongs(stats, { failures, gates }) {
+  const found = [];
+  for (const gate of gates?.gates ?? []) {
+    if (gate.state === 'available' || gate.state === 'slow_start') continue;
+    const waiting = gate.waiting ? `; ${plural(gate.waiting, 'job waits', 'jobs wait')} for it` : '';
+    found.push({ dot: gate.state === 'blocked' ? 'red' : 'amber', text: `${gate.gate} is ${words(gate.state)}${gate.until ? `, for ${until(gate.until)} more` : ''}${waiting}`, to: href('gates'), action: 'Show the gate' });
+  }
+  for (const group of (failures?.groups ?? []).slice(0, 4)) {
+    found.push({ dot: 'red', text: `${plural(group.count, 'job')} failed in the last day: ${words(group.errorType)}`, to: href('failures'), action: 'Show why' });
+  }
+  if (!gates && stats.throttled) found.push({ dot: 'amber', text: `${plural(stats.throttled, 'job waits', 'jobs wait')} for a provider that has no room`, to: href('jobs', { status: 'queued' }), action: 'Show them' });
+  const { suspect = 0 } = stats.waiting ?? {};
+  if (suspect) found.push({ dot: 'amber', text: `${plural(suspect, 'job')} lost two workers or more and ${suspect === 1 ? 'runs' : 'run'} apart from others`, to: href('jobs', { status: 'queued' }), action: 'Show them' });
+  if (stats.queued > 20 && stats.processing === 0 && stats.backlog > 0) found.push({ dot: 'red', text: 'Jobs wait and none runs: is there a worker?', to: href('workers'), action: 'Show the workers' });
+  if (!failures && stats.failed && stats.failed / Math.max(1, stats.failed + stats.completed) > 0.05) found.push({ dot: 'red', text: `${plural(stats.failed, 'job')} failed, of ${count(stats.failed + stats.completed)} that ended`, to: href('jobs', { status: 'failed' }), action: 'Show them' });
+  return found;
+}
+
+function Wrong({ stats, more }) {
+  const found = wrongs(stats, more);
+  return html`
+    <section class="card" aria-labelledby="wrong">
+      <header><h2 id="wrong">What is wrong now</h2>${!found.length && html`<span class="badge pill green"><span class="dot"></span>Nothing</span>`}</header>
+      ${found.length > 0 ? html`<ul class="wrongs">${found.map((one) => html`
+        <li><span class=${`badge ${one.dot}`}><span class="dot"></span></span><span>${one.text}</span><a class="link nowrap" href=${one.to}>${one.action}</a></li>`)}</ul>`
+    : html`<div class="inside muted">${stats.queued ? 'Jobs wait their turn, and run.' : stats.processing ? 'Jobs run, and none waits.' : 'No job waits, and none runs.'}</div>`}
+    </section>`;
+}
+
+function Curves() {
+  const [, redraw] = useState(0);
+  useEffect(() => { const timer = setInterval(() => { if (!document.hidden) redraw((value) => value + 1); }, 3000); return () => clearInterval(timer); }, []);
+  const depth = [{ label: 'Queued', colour: 'amber-fill', values: curve.queued }, { label: 'Running', colour: 'blue-fill', values: curve.processing }];
+  const pace = [{ label: 'Ended a minute', colour: 'green-fill', values: rates() }];
+  const draw = (series, label) => (curve.times.length > 1 ? html`<${Chart} times=${curve.times} series=${series} height=${190} format=${compact} label=${label} />`
+    : html`<div class="muted" style=${{ height: '190px', display: 'grid', placeItems: 'center' }}>The curve begins with the next reading.</div>`);
+  return html`
+    <div class="columns">
+      <section class="card"><header><h2>Waiting and running</h2><${Legend} series=${depth} /></header><div class="inside">${draw(depth, 'Jobs that wait and run, since this page was opened')}</div></section>
+      <section class="card"><header><h2>Pace</h2><${Legend} series=${pace} /></header><div class="inside">${draw(pace, 'Jobs that ended a minute, since this page was opened')}</div></section>
+    </div>`;
+}
+
+// Figures of gateways that keep them: whatever is named here and answered is shown.
+function Figures({ overview }) {
+  const tile = (name, figure, beside = '') => figure != null && figure !== '–' && html`<div class="tile"><div class="name">${name}</div><div class="figure">${figure}</div><div class="beside">${beside}</div></div>`;
+  const { wait = {}, run = {} } = overview;
+  return html`
+    <div class="tiles">
+      ${tile('Wait, median', wait.p50Ms != null ? span(wait.p50Ms) : null, wait.p95Ms != null ? `95 % within ${span(wait.p95Ms)}` : '')}
+      ${tile('Run, median', run.p50Ms != null ? span(run.p50Ms) : null, run.p95Ms != null ? `95 % within ${span(run.p95Ms)}` : '')}
+      ${tile('Oldest waiting', overview.oldestAgeSeconds != null ? span(overview.oldestAgeSeconds * 1000) : null)}
+      ${tile('Spent today', overview.spentTodayUsd != null ? usd(overview.spentTodayUsd) : null)}
+    </div>`;
+}
+
+const Commands = ({ redis }) => html`
+  <p class="muted small">This gateway sends ${redis.commandsPerDay == null ? `${count(redis.commands)} Redis commands in ${span(redis.measuredSeconds * 1000)} so far` : `about ${compact(redis.commandsPerDay)} Redis commands a day`}.</p>`;
