@@ -61,9 +61,7 @@ async def open_app(
         typed, admin = calls.typed(redis.meter), admin_router(store, authenticator)
         shown = registry if settings.metrics_port is None else None
         ops = ops_routes(ready=_ready(store, stop), live=_live, registry=shown, before_scrape=gauges.refresh)
-        api = document.generate(
-            [typed, admin], ops, settings.models, settings.public_events_url, secured=authenticator.required
-        )
+        api = document.generate([typed, admin], ops, settings.models, secured=authenticator.required)
         pages: list[ControllerRouterHandler] = [OpenApiCall(api).route(), *page_routes(), streams.route()]
         routers = [calls.raw(), typed, admin, *ops, *pages]
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any, Final
 
+import msgspec
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
@@ -29,6 +30,7 @@ from shared.errors import (
 from shared.http.organization_limits import LIMITS, Limit, limit_reached
 from shared.http.problems import (
     FORBIDDEN,
+    HTTP_ERROR,
     IDEMPOTENCY_CONFLICT,
     IDENTITY_UNAVAILABLE,
     INTERNAL,
@@ -47,7 +49,6 @@ from shared.http.problems import (
     UNAUTHORIZED,
     UNSUPPORTED_MEDIA_TYPE,
     FieldError,
-    Kind,
     Problem,
     ProblemDetails,
 )
@@ -106,9 +107,7 @@ def _from_litestar(error: HTTPException) -> Problem:
     kind = _BY_STATUS.get(error.status_code)
     headers = {name: value for name, value in (error.headers or {}).items() if name.lower() in ("allow", "retry-after")}
     if kind is None:
-        kind = (
-            INTERNAL if error.status_code >= 500 else Kind("http-error", error.status_code, "The request was refused")
-        )
+        kind = INTERNAL if error.status_code >= 500 else msgspec.structs.replace(HTTP_ERROR, status=error.status_code)
     errors = [
         FieldError(str(item.get("key", "body")), str(item.get("message", "")))
         for item in (error.extra if isinstance(error.extra, list) else [])

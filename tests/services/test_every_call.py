@@ -18,7 +18,7 @@ UNKNOWN: Final = {"jobId": "ai-job-1737465123456-0bc123def", "keyId": "0" * 12, 
 
 NO_IDS: Final = {
     "organizationId", "status", "cursor", "limit", "from", "to", "wait", "Idempotency-Key", "Last-Event-ID",
-    "lastEventId", "format",
+    "lastEventId", "ticket", "format",
 }  # fmt: skip
 """Parameters that name no thing that belongs to an organisation, or that are checked by name: `organizationId`."""
 
@@ -87,7 +87,6 @@ async def calls_of(client: httpx.AsyncClient) -> list[Call]:
         for path, item in paths.items()
         if path.startswith("/api/")
         for method, described in item.items()
-        if method != "servers"
     ]
 
 

@@ -62,6 +62,7 @@ class EventsQuery(msgspec.Struct, rename="camel"):
 
     job_id: Annotated[JobId, Meta(description="Id of the job")]
     last_event_id: Annotated[str, Meta(description="The same, for clients that cannot set the header")] = ""
+    ticket: Annotated[str, Meta(description="Of `event-tickets`, instead of a bearer token")] = ""
 
 
 def _shown(bodies: dict[str, Example]) -> type[Operation]:

@@ -10,7 +10,7 @@ from services.gateway.http.calls import reading
 from services.gateway.http.queries import NoQuery
 from services.gateway.http.responses import in_time
 from services.gateway.stats.stats_cache import StatsCache
-from shared.events import iso_time
+from shared.events import Time, iso_time
 from shared.http.auth import Scope
 from shared.store.results import QueueStats
 from shared.telemetry.command_budget import Meter, Projection
@@ -45,7 +45,7 @@ class QueueView(msgspec.Struct, frozen=True):
 
     success: bool
     stats: Counts
-    timestamp: str
+    timestamp: Time
     redis: Projection
 
 
