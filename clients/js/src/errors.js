@@ -8,7 +8,7 @@ export class PressworkError extends Error {
     super([problem.title, problem.detail].filter(Boolean).join(': '), options);
     this.name = 'PressworkError';
     this.type = problem.type ?? 'about:blank';
-    this.code = this.type.startsWith(PREFIX) ? this.type.slice(PREFIX.length) : (problem.code ?? 'no-answer');
+    this.code = this.type.startsWith(PREFIX) ? this.type.slice(PREFIX.length) : (problem.code ?? (problem.status ? 'http-error' : 'no-answer'));
     this.status = problem.status ?? 0;
     this.detail = problem.detail;
     this.errors = problem.errors ?? [];

@@ -19,11 +19,12 @@ export function useJob(from, { client } = {}) {
 // Submits and follows. `storageKey`: keeps the job, or a request that was not answered yet, in this tab over a reload.
 export function useGenerate({ client, storageKey } = {}) {
   const [state, follow, setState] = useFollowing(client);
-  const sending = useRef(null);
+  const sending = useRef({});
 
   const send = useCallback(
     async (wanted) => {
-      const controller = (sending.current = new AbortController());
+      const controller = new AbortController();
+      sending.current = { wanted, controller };
       setState({ ...IDLE, submitting: true });
       keep(storageKey, wanted);
       try {
@@ -36,66 +37,72 @@ export function useGenerate({ client, storageKey } = {}) {
         keep(storageKey, null);
         setState({ ...IDLE, error });
       }
+      sending.current = {};
     },
     [follow, setState, storageKey],
   );
 
+  // After a reload, and when React mounts the component again: a request goes on as the same job.
   useEffect(() => {
-    const kept = recall(storageKey);
-    if (kept?.jobId) follow(kept);
-    else if (kept?.request) send(kept);
-    return () => sending.current?.abort();
+    const kept = sending.current.wanted ?? follow.latest() ?? recall(storageKey);
+    if (kept?.request) send(kept);
+    else if (kept?.jobId) follow(kept);
+    return () => sending.current.controller?.abort();
   }, [follow, send, storageKey]);
 
-  // A write for every event would cost more than reading the job anew after a crash.
-  const latest = useRef(null);
-  latest.current = state.progress;
+  // A write for every event would cost more than reading the job from its beginning after a crash.
   useEffect(() => {
-    const save = () => latest.current && keep(storageKey, latest.current);
+    const save = () => follow.latest() && keep(storageKey, follow.latest());
     globalThis.addEventListener?.('pagehide', save);
     return () => globalThis.removeEventListener?.('pagehide', save);
-  }, [storageKey]);
+  }, [follow, storageKey]);
 
-  const generate = useCallback(
-    (request) => {
-      sending.current?.abort();
-      follow(null);
-      return send({ request, idempotencyKey: follow.client.newKey() });
-    },
-    [follow, send],
-  );
   const reset = useCallback(() => {
-    sending.current?.abort();
+    sending.current.controller?.abort();
+    sending.current = {};
     keep(storageKey, null);
     follow(null);
   }, [follow, storageKey]);
+  const generate = useCallback(
+    (request) => {
+      reset();
+      return send({ request, idempotencyKey: follow.client.newKey() });
+    },
+    [follow, reset, send],
+  );
 
   return { ...view(state, useCancel(state, follow.client)), generate, reset };
 }
 
-// The state of the job that is followed, and a function that follows another one (null: none) and returns how to stop.
+// The state of the job that is followed, and a function that follows another one (null: none) and returns how to stop. A
+// job that was followed before goes on where it was.
 function useFollowing(given) {
   const client = given ?? (sameOrigin ??= new Presswork());
   const [state, setState] = useState(IDLE);
-  const following = useRef(null);
+  const following = useRef({});
   const follow = useMemo(() => {
     const begin = (from) => {
-      following.current?.abort();
-      const controller = (following.current = new AbortController());
-      setState(IDLE);
-      if (from) read(client, from, controller.signal, setState);
+      const { controller: before, progress: kept } = following.current;
+      before?.abort();
+      const start = from && kept?.jobId === (from.jobId ?? from) ? kept : from;
+      const controller = new AbortController();
+      following.current = { controller, progress: start?.jobId ? start : null };
+      setState({ ...IDLE, progress: following.current.progress });
+      if (start) read(client, start, controller.signal, setState, following.current);
       return () => controller.abort();
     };
-    return Object.assign(begin, { client });
+    return Object.assign(begin, { client, latest: () => following.current.progress });
   }, [client]);
-  useEffect(() => () => following.current?.abort(), [follow]);
+  useEffect(() => () => following.current.controller?.abort(), [follow]);
   return [state, follow, setState];
 }
 
-async function read(client, from, signal, setState) {
+async function read(client, from, signal, setState, into) {
   try {
     for await (const progress of client.job(from).progress({ signal })) {
-      if (!signal.aborted) setState({ ...IDLE, progress });
+      if (signal.aborted) return;
+      into.progress = progress;
+      setState({ ...IDLE, progress });
     }
   } catch (error) {
     if (!signal.aborted) setState((state) => ({ ...state, error }));

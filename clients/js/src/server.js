@@ -46,7 +46,8 @@ class Handler {
     if (call === 'POST generate-content') return [202, await this.#submit(request, user)];
     if (call === 'GET job-status') {
       const wait = Math.min(Number(url.searchParams.get('wait')) || 0, LONGEST_WAIT_SECONDS);
-      return [200, await this.#owned(url.searchParams.get('jobId'), user, { wait, signal })];
+      const job = await this.#owned(url.searchParams.get('jobId'), user, { signal });
+      return [200, wait && !job.endedAt ? await this.client.status(job.jobId, { wait, signal }) : job];
     }
     if (call === 'POST event-tickets') {
       const { jobId: id } = await request.json().catch(() => ({}));

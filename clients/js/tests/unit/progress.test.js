@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { advance, begin, update } from '../src/progress.js';
+import { advance, begin, update } from '../../src/progress.js';
 
 const jobId = 'ai-job-1737465123456-0bc123def';
 

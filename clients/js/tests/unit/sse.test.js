@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createParser } from 'eventsource-parser';
-import { messages } from '../src/sse.js';
+import { messages } from '../../src/sse.js';
 
 const encoder = new TextEncoder();
 
