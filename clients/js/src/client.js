@@ -12,7 +12,7 @@ const PASSING = [408, 429, 502, 503, 504];
 
 export class Presswork {
   constructor(options = {}) {
-    this.options = { baseUrl: '', retries: 5, ...options };
+    this.options = { ...options, baseUrl: options.baseUrl ?? '', retries: options.retries ?? 5 };
   }
 
   // Submits a job. The key makes it one job, however often it is sent.
@@ -124,9 +124,9 @@ export class Presswork {
     return new URL(this.options.baseUrl.replace(/\/$/, '') + path, globalThis.location?.href);
   }
 
-  // The address of a link in an answer, which begins at the origin or is a whole one.
+  // The address of a link to events, which begins at the origin or is a whole one.
   link(address) {
-    return new URL(address, this.url('/'));
+    return new URL(address, this.options.eventsBaseUrl || this.url('/'));
   }
 
   fetch(url, request) {
@@ -143,7 +143,9 @@ export class Presswork {
 
   // The address of a job's stream.
   eventsOf({ jobId, eventsUrl, cursor }) {
-    const url = eventsUrl ? this.link(eventsUrl) : this.url('/api/ai/job-events');
+    const { eventsBaseUrl } = this.options;
+    const path = '/api/ai/job-events';
+    const url = eventsUrl || eventsBaseUrl ? this.link(eventsUrl ?? path) : this.url(path);
     url.searchParams.set('jobId', jobId);
     // As a parameter it needs no preflight, as the header of this name would.
     if (cursor) url.searchParams.set('lastEventId', cursor);

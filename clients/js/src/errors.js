@@ -35,7 +35,8 @@ export class JobFailed extends PressworkError {
 
 // The error of an answer: its problem document, or its status when a proxy answered in the service's place.
 export async function problemOf(answer) {
+  const { status } = answer;
   const document = await answer.json().catch(() => null);
-  const known = typeof document?.type === 'string' && typeof document.title === 'string';
-  return new PressworkError(known ? document : { title: `The answer cannot be read (${answer.status})`, status: answer.status });
+  const known = typeof document?.title === 'string';
+  return new PressworkError({ title: `The service gave no answer that can be read (${status})`, ...(known && document), status });
 }

@@ -8,17 +8,16 @@ import { messages } from './sse.js';
 // Connections in a row without an event after which it polls.
 const PATIENCE = 2;
 
-// Polls between two tries of a stream that did not work.
-const POLLS = 3;
+// Polls between two tries of a stream, and the seconds after which one is answered at the latest (earlier when the job
+// ends): few and short at first, for the service may just be restarting.
+const EARLY = { rounds: 5, polls: 1, wait: 5 };
+const LATE = { polls: 3, wait: 20 };
 
 // Milliseconds to the first byte, which the service sends at once: a proxy that holds it back holds back the rest.
 const FIRST_MS = 10_000;
 
 // Milliseconds of silence; the service sends at least a comment every 15 s.
 const SILENT_MS = 45_000;
-
-// Seconds after which job-status answers at the latest; it answers earlier when the job ends.
-const WAIT_SECONDS = 20;
 
 // Answers in a row by which a job counts as unknown: a replica of the database may not have a new one yet.
 const UNKNOWN = 3;
@@ -35,8 +34,10 @@ export async function* follow(client, from, signal) {
 }
 
 class Reader {
-  // Connections in a row without an event; polls since the last one; answers in a row by which the job is unknown.
+  // Connections in a row without an event; times that it changed to polls since the last event, and polls of the last
+  // time; answers in a row by which the job is unknown.
   #failures = 0;
+  #rounds = 0;
   #polls = 0;
   #unknown = 0;
   // The problem by which streams are refused.
@@ -81,7 +82,7 @@ class Reader {
     for await (const { event, data, id, retry } of messages(watched(answer.body, () => limit.allow(SILENT_MS)))) {
       asked = retry;
       if (data === undefined) continue;
-      this.#failures = this.#polls = 0;
+      this.#failures = this.#rounds = this.#polls = 0;
       yield* this.#take(event, JSON.parse(data), id);
       if (ended(this.progress)) return;
     }
@@ -119,8 +120,9 @@ class Reader {
   async *poll() {
     this.pauseMs = 1000;
     this.#polls += 1;
+    const { wait, polls } = this.#rounds < EARLY.rounds ? EARLY : LATE;
     try {
-      const view = await this.client.status(this.progress.jobId, { wait: WAIT_SECONDS, signal: this.signal, retries: 0 });
+      const view = await this.client.status(this.progress.jobId, { wait, signal: this.signal, retries: 0 });
       this.#unknown = 0;
       if (this.#refused?.status === 404) this.#refused = null;
       yield* this.#show(update(this.progress, view) ?? []);
@@ -128,17 +130,21 @@ class Reader {
       this.signal?.throwIfAborted();
       this.#judge(error);
     }
-    if (this.#polls % POLLS === 0) this.#failures = PATIENCE - 1;
+    if (this.#polls < polls) return;
+    this.#rounds += 1;
+    this.#polls = 0;
+    this.#failures = PATIENCE - 1;
   }
 
   // Throws the error of a poll if no later one can do better.
   #judge(error) {
     const forbidden = error.status === 401 || error.status === 403;
     this.#unknown = error.status === 404 ? this.#unknown + 1 : 0;
-    if (this.#unknown >= UNKNOWN || (forbidden && this.#refused)) throw error;
+    if (this.#unknown >= UNKNOWN) throw gone(this.progress.jobId);
+    if (forbidden && this.#refused) throw error;
     // A page with a ticket may stream and not poll.
     if (forbidden) this.#failures = PATIENCE - 1;
-    this.pauseMs = error.retryAfterMs ?? backOff(Math.min(this.#polls, 5), 1000);
+    this.pauseMs = error.retryAfterMs ?? backOff(Math.min(this.#rounds + 1, 5), 1000);
   }
 }
 

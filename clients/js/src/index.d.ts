@@ -2,6 +2,8 @@
 export interface PressworkOptions {
   /** Address of the API, with the path before `/api` if there is one. Left out: the page's own origin. */
   baseUrl?: string;
+  /** Origin of the event streams where the service's links do not name it. Left out: that of the API. */
+  eventsBaseUrl?: string;
   /** A key, for servers alone: a visitor can read a key in a page. A function is asked before every request. */
   apiKey?: string | (() => string | undefined | Promise<string | undefined>);
   /** More headers of every request to the API's own origin. */
