@@ -14,6 +14,7 @@ import pytest
 from shared.version import VERSION
 from tests.support.gateway import running_gateway
 from tests.support.node import MODULES, NEWEST_TSC, PACKAGE, TSC, last_json, needs_node, run
+from tests.support.processes import ROOT
 
 pytestmark = [needs_node, pytest.mark.timeout(300)]
 
@@ -89,6 +90,13 @@ async def test_its_types_are_those_of_the_document(project: Path, redis_url: str
     await run(MODULES / ".bin/openapi-typescript", "openapi.json", "-o", "api.d.ts", folder=project)
     shutil.copy(TYPES / "document.ts", project)
     await run("node", TSC, *STRICT, "document.ts", folder=project)
+
+
+async def test_the_example_has_the_present_client(tmp_path: Path) -> None:
+    """`presswork.js` of the example front end is what `npm run bundle` makes."""
+    made = tmp_path / "presswork.js"
+    await run("npm", "run", "--silent", "bundle", "--", f"--outfile={made}", folder=PACKAGE)
+    assert made.read_text() == (ROOT / "examples/frontend/presswork.js").read_text()
 
 
 async def _compressed(entry: str, folder: Path) -> int:

@@ -18,7 +18,7 @@ import pytest
 from tests.support import records_page, rooms_page
 from tests.support.processes import ROOT
 
-FOLDERS: Final = (ROOT, ROOT / "docs", ROOT / "docs" / "adr", ROOT / "examples" / "frontend")
+FOLDERS: Final = (ROOT, ROOT / "docs", ROOT / "docs" / "adr", ROOT / "examples" / "frontend", ROOT / "clients/js")
 PAGES: Final = sorted(page for folder in FOLDERS for page in folder.glob("*.md"))
 
 _REST: Final = ["Alternatives", "Consequences", "Enforced by"]
