@@ -57,6 +57,8 @@ up: .data/secrets $(if $(OBSERVE),.data/secrets/grafana-password) ## Docker Comp
 	REDIS_USERS_VERSION=$$(cksum <.data/secrets/redis-users.acl) \
 		docker compose $(if $(OBSERVE),--profile observability) up --build --detach --wait
 	@echo "Presswork is at http://127.0.0.1:$${EDGE_PORT:-8080} (API, /docs, event streams)"
+	@key=$$(docker compose exec -T gateway python -m services.gateway keys create-first) || exit; \
+		if [ -n "$$key" ]; then echo "The first operator's key, shown once: $$key"; fi
 
 down: ## Docker Compose: drain and stop; the data stays in its volumes
 	docker compose --profile observability down

@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> int:
     if arguments[:1] == ["keys"]:
         return key_command.main(arguments[1:], os.environ)
     if arguments:
-        say(sys.stderr, "usage: python -m services.gateway [hash-token | keys create|list|revoke …]")
+        say(sys.stderr, "usage: python -m services.gateway [hash-token | keys create|create-first|list|revoke …]")
         return 2
     return serve.run("gateway", run(os.environ))
 

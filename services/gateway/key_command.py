@@ -10,6 +10,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import msgspec
+
 from shared.errors import KeyNotFound, PressworkError, SettingsInvalid, TooManyKeys
 from shared.http.auth import Scope
 from shared.identity.key_text import KEY_ID, new_key
@@ -42,6 +44,10 @@ def _parser() -> argparse.ArgumentParser:
         "--model", dest="models", action="extend", nargs="+", default=[], help="provider:model it may use"
     )
     create.add_argument("--days", type=float, help="days until it expires; left out: never")
+
+    commands.add_parser(
+        "create-first", help="make an operator's key with all scopes and print it, unless a valid one is there"
+    )
 
     listing = commands.add_parser("list", help="print the keys, without their secrets")
     listing.add_argument("--organization", help="id of the organization; '*' for operators' keys; left out: all")
@@ -86,7 +92,9 @@ async def _run(wanted: argparse.Namespace, mapping: Mapping[str, str]) -> int:
     settings = await select_transport.select(read_store(mapping), may_use_rest=True)
     async with open_store(settings, client_name="presswork-keys", role=Role.GATEWAY) as store:
         if wanted.command == "create":
-            lines = [await _create(store, wanted)]
+            lines = [await _create(store, _wanted(wanted))]
+        elif wanted.command == "create-first":
+            lines = await _create_first(store)
         elif wanted.command == "revoke":
             await store.api_keys.revoke(wanted.id, _ACTOR, owner=None)
             lines = [f"revoked {wanted.id}"]
@@ -99,15 +107,28 @@ async def _run(wanted: argparse.Namespace, mapping: Mapping[str, str]) -> int:
     return 0
 
 
-async def _create(store: JobStore, wanted: argparse.Namespace) -> str:
-    text = new_key()
+def _wanted(wanted: argparse.Namespace) -> ApiKey:
     expires = None if wanted.days is None else round(time.time() * 1000 + wanted.days * _DAY_MS)
-    key = ApiKey(
-        id=text.id, digest=text.digest, organization_id=_named(wanted.organization), label=wanted.label,
+    return ApiKey(
+        id="", digest="", organization_id=_named(wanted.organization), label=wanted.label,
         scopes=tuple(dict.fromkeys(wanted.scopes)), models=tuple(dict.fromkeys(wanted.models)), expires_ms=expires,
     )  # fmt: skip
-    await store.api_keys.create(key, _ACTOR)
+
+
+async def _create(store: JobStore, wanted: ApiKey) -> str:
+    text = new_key()
+    await store.api_keys.create(msgspec.structs.replace(wanted, id=text.id, digest=text.digest), _ACTOR)
     return text.text
+
+
+async def _create_first(store: JobStore) -> list[str]:
+    """The text of a new operator's key, or nothing: an operator who has one makes the others with it."""
+    now_ms = time.time() * 1000
+    for key in await store.api_keys.of(None):
+        if Scope.ADMIN in key.scopes and not key.ended(now_ms):
+            return []
+    first = ApiKey(id="", digest="", organization_id=None, label="first key", scopes=tuple(map(str, Scope)))
+    return [await _create(store, first)]
 
 
 async def _list(store: JobStore, organization: str | None) -> list[str]:

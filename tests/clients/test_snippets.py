@@ -57,6 +57,8 @@ async def test_python(stack: StackMaker, tmp_path: Path) -> None:
     """The pieces that it prints add up to the result."""
     async with stack(**SETTINGS) as running:
         (tmp_path / "use.py").write_text(_snippet("python", running))
-        settings = {"PYTHONPATH": str(PYTHON), "PRESSWORK_ORGANIZATION": "org-789", "PRESSWORK_CONFIG": "/dev/null"}
-        said = await run(sys.executable, "use.py", folder=tmp_path, **settings)
+        said = await run(
+            sys.executable, "use.py", folder=tmp_path,
+            PYTHONPATH=str(PYTHON), PRESSWORK_ORGANIZATION="org-789", PRESSWORK_CONFIG=str(tmp_path / "none"),
+        )  # fmt: skip
         assert said == await _last_result(running)

@@ -72,9 +72,11 @@ class FrontEnd:
 
         AssertionError when the stream is compressed, incomplete, or held back until its end.
         """
-        job_id = await self.submit("long")
         arrived: list[tuple[float, Event]] = []
-        url = f"{self.origin}/api/ai/job-events?jobId={job_id}"
+        body = GUIDE | {"parameters": GUIDE["parameters"] | {"length": "long"}}
+        answer = await self.client.post(f"{self.origin}/api/ai/generate-content", json=body)
+        submitted = answer.raise_for_status().json()
+        job_id, url = submitted["jobId"], self.origin + submitted["links"]["events"]
         async with asyncio.timeout(60), Stream(url, headers={"Accept-Encoding": "gzip, br"}) as stream:
             assert stream.status == 200
             assert stream.headers["content-type"].startswith("text/event-stream")

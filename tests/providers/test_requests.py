@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.worker.providers.anthropic import DEFAULT_MAX_TOKENS
-from services.worker.providers.models import THINKING_TOKENS
+from services.worker.providers.model_facts import THINKING_TOKENS
 from shared.job import Effort, Usage
 from tests.support.adapters import BOTH, SYSTEM, Brief, collect, open_provider, request
 from tests.support.llm import LlmServer

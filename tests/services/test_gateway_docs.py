@@ -124,7 +124,11 @@ async def test_the_document_is_complete(redis_url: str) -> None:
         "/api/ai/jobs", "/api/ai/jobs/{jobId}", "/api/ai/jobs/{jobId}/cancel", "/api/ai/jobs/{jobId}/retry",
         "/api/ai/job-events", "/api/ai/usage", "/api/ai/event-tickets", "/api/admin/keys",
         "/api/admin/keys/{keyId}", "/api/admin/keys/{keyId}/rotate",
-        "/api/admin/audit", "/health/live",
+        "/api/admin/organizations", "/api/admin/organizations/{id}",
+        "/api/admin/organizations/{id}/blocked-users", "/api/admin/organizations/{id}/blocked-users/{userId}",
+        "/api/admin/audit", "/api/admin/jobs",
+        "/api/admin/usage", "/api/admin/failures", "/api/admin/failures/redrive", "/api/admin/failures/discard",
+        "/api/admin/tasks/{taskId}", "/health/live",
         "/health/ready", "/metrics",
     }  # fmt: skip
     schemas = document["components"]["schemas"]
@@ -133,7 +137,7 @@ async def test_the_document_is_complete(redis_url: str) -> None:
     assert schemas["JobRequest"]["additionalProperties"] is False
     assert schemas["JobRequest"]["properties"]["model"]["examples"] == ["gpt-x"]
     assert schemas["BatchJob"]["properties"]["providers"]["examples"] == [["openai:gpt-x"]]
-    assert {name for item in document["paths"].values() for name in item} == {"get", "post", "delete"}
+    assert {name for item in document["paths"].values() for name in item} == {"get", "post", "patch", "delete"}
     location = document["paths"]["/api/ai/generate-content"]["post"]["responses"]["202"]["headers"]["Location"]
     assert location["schema"] == {"type": "string"}
     parameters = document["paths"]["/api/ai/jobs"]["get"]["parameters"]

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from shared.http.auth import Scope
 from shared.identity.key_text import PATTERN, id_of
 from tests.support.callers import KEYS, bearer
 from tests.support.gateway import problem, running_gateway
@@ -40,6 +41,20 @@ async def test_the_first_key_opens_the_door(redis_url: str) -> None:
         assert [line.split("\t")[1] for line in listed.stdout.splitlines()] == ["*", "alice"]
         assert _keys(redis_url, "revoke", key_id).returncode == 0
         problem(await client.get("/api/ai/queue-stats", headers=bearer(key)), 401, "unauthorized")
+
+
+def test_a_first_key_is_made_where_no_operator_has_one(redis_url: str) -> None:
+    """It may do everything and is made once; after its revocation there is a new one."""
+    made = _keys(redis_url, "create-first")
+    key_id = id_of(made.stdout.strip())
+    assert (made.returncode, made.stderr) == (0, "")
+    assert key_id is not None
+    listed = _keys(redis_url, "list").stdout.split("\t")
+    assert (listed[1], set(listed[2].split())) == ("*", set(map(str, Scope)))
+    assert _keys(redis_url, "create-first").stdout == ""
+    assert _keys(redis_url, "revoke", key_id).returncode == 0
+    assert _keys(redis_url, "create", "--organization", "a", "--scope", "admin").returncode == 0
+    assert id_of(_keys(redis_url, "create-first").stdout.strip()) not in (None, key_id)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -54,6 +55,7 @@ class FrontEnd:
         self._gateways = itertools.cycle(gateways)
         self._notifiers = itertools.cycle(notifiers)
         self._pause_s = pause_s
+        self._queries: dict[str, str] = {}
         self.seen = Seen()
 
     async def _call(
@@ -81,7 +83,9 @@ class FrontEnd:
         path = "/api/ai/generate-content"
         answer = await self._call("POST", path, (202,), busy=(429, 503), json=body, headers=headers)
         self.seen.slowest = max(self.seen.slowest, time.monotonic() - began)
-        return str(answer.json()["jobId"])
+        job_id = str(answer.json()["jobId"])
+        self._queries[job_id] = urlsplit(answer.json()["links"]["events"]).query
+        return job_id
 
     async def cancel(self, job_id: str) -> None:
         """Cancel a job; that it has ended already is no error."""
@@ -113,7 +117,8 @@ class FrontEnd:
         return dict(zip(job_ids, await asyncio.gather(*map(one, job_ids)), strict=True))
 
     async def follow(self, job_id: str) -> Reading:
-        """Read a job's events to its end as a browser does: reconnect with the last id whenever the stream ends."""
+        """Read a job's events to its end as a browser does: by the link of the submit's answer, with its ticket where
+        there is one, and with the last id whenever the stream ends."""
         reading = Reading(job_id)
         self.seen.open_streams += 1
         self.seen.most_streams = max(self.seen.most_streams, self.seen.open_streams)
@@ -130,4 +135,4 @@ class FrontEnd:
     def _streams(self, job_id: str) -> Iterator[str]:
         for attempt, notifier in enumerate(self._notifiers):
             self.seen.resumed += attempt > 0
-            yield f"{notifier}/api/ai/job-events?jobId={job_id}"
+            yield f"{notifier}/api/ai/job-events?{self._queries.get(job_id) or f'jobId={job_id}'}"

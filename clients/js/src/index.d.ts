@@ -184,10 +184,12 @@ export interface Ticket {
 
 export type About = { jobId: string } | { organizationId: string };
 
+/** Jobs of the organization of a bound key, otherwise of all, which are split further. */
 export interface QueueStats {
   success: boolean;
-  stats: Record<'queued' | 'processing' | 'completed' | 'failed' | 'cancelled' | 'delayed' | 'throttled' | 'backlog', number> & {
-    waiting: Record<string, number>;
+  stats: Record<'queued' | 'processing' | 'completed' | 'failed' | 'cancelled' | 'delayed' | 'backlog', number> & {
+    throttled?: number;
+    waiting?: Record<string, number>;
   };
   timestamp: string;
 }
@@ -266,6 +268,7 @@ export interface UsageView {
 export type ProblemCode =
   | 'body-too-large'
   | 'body-too-slow'
+  | 'count-changed'
   | 'draining'
   | 'forbidden'
   | 'foreign-origin'
@@ -289,16 +292,19 @@ export type ProblemCode =
   | 'not-live'
   | 'operators-only'
   | 'organization-limit'
+  | 'organization-paused'
   | 'overloaded'
   | 'queue-full'
   | 'store-full'
   | 'store-quota'
   | 'store-unavailable'
   | 'store-unfit'
+  | 'too-many-blocked-users'
   | 'too-many-failures'
   | 'too-many-keys'
   | 'unauthorized'
   | 'unsupported-media-type'
+  | 'user-blocked'
   | 'no-answer'
   | 'job-failed'
   | 'job-cancelled';

@@ -1,4 +1,4 @@
-"""Schemas of the events of a stream for the OpenAPI document, as `shared/store/reading/timeline.py` writes them."""
+"""Schemas of the events of a stream for the OpenAPI document, as `shared/store/reading/job_events.py` writes them."""
 
 from __future__ import annotations
 

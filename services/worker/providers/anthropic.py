@@ -13,7 +13,7 @@ import httpx2
 from services.worker.providers import Access, Completion, GenerationRequest, Item
 from services.worker.providers.failures.classification import CallFailure, classify
 from services.worker.providers.http.client import Briefing, fault_of, new_http_client, reported
-from services.worker.providers.models import Thinking, anthropic_model
+from services.worker.providers.model_facts import Thinking, anthropic_model
 from services.worker.providers.pricing.prices import cost_of, price_list
 from services.worker.providers.replies.anthropic_events import MessageReply
 from services.worker.providers.replies.stream_reader import read_answer

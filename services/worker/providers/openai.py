@@ -16,7 +16,7 @@ import openai
 from services.worker.providers import Access, Completion, GenerationRequest, Item
 from services.worker.providers.failures.classification import CallFailure, classify
 from services.worker.providers.http.client import Briefing, fault_of, new_http_client, reported
-from services.worker.providers.models import Thinking, openai_model
+from services.worker.providers.model_facts import Thinking, openai_model
 from services.worker.providers.pricing.prices import cost_of, price_list
 from services.worker.providers.replies.openai_chunks import ChatReply
 from services.worker.providers.replies.stream_reader import read_answer
@@ -33,8 +33,8 @@ _OWN_HOSTS: Final = (".openai.com", ".openai.azure.com")
 class OpenAIProvider:
     """Streams from one base URL with one key; one instance per process, made inside the running loop.
 
-    `briefing` turns a job's parameters into the system prompt. A model's name decides which
-    parameters it gets (`models.py`); those its server still refuses are repaired and remembered (`adjustments.py`).
+    `briefing` turns a job's parameters into the system prompt. A model's name decides which parameters it gets
+    (`model_facts.py`); those its server still refuses are repaired and remembered (`adjustments.py`).
 
     `max_tokens` goes out as `max_completion_tokens` to OpenAI and Azure, whose newer models take nothing else, and as
     `max_tokens` to all others, many of which know nothing else. Finish reasons: `finish_reasons.py`.

@@ -53,13 +53,15 @@ def _access(server: Server, settings: ProviderSettings, prices: PriceBook | None
 
 def _adapter(server: Server, access: Access) -> Remote:
     """Import a vendor's SDK only where it is used: it costs a second and 50 MB."""
-    if server.dialect == "openai":
-        from services.worker.providers.openai import OpenAIProvider  # noqa: PLC0415
+    match server.dialect:
+        case "openai":
+            from services.worker.providers.openai import OpenAIProvider  # noqa: PLC0415
 
-        return OpenAIProvider(access, brief)
-    from services.worker.providers.anthropic import AnthropicProvider  # noqa: PLC0415
+            return OpenAIProvider(access, brief)
+        case "anthropic":
+            from services.worker.providers.anthropic import AnthropicProvider  # noqa: PLC0415
 
-    return AnthropicProvider(access, brief)
+            return AnthropicProvider(access, brief)
 
 
 def build_providers(

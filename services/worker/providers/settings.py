@@ -9,12 +9,14 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from services.worker.providers import THINK_TAGS
-from services.worker.providers.requests.base_urls import Dialect
+from services.worker.providers.requests.base_urls import DIALECTS, Dialect
 from shared.chain import fleet_chain, split
 from shared.errors import SettingsInvalid
 from shared.settings import entries, setting
 
-VENDORS: Final[tuple[Dialect, ...]] = ("openai", "anthropic")
+VENDORS: Final = ("openai", "anthropic")
+"""Providers whose settings have names of their own, such as OPENAI_API_KEY."""
+
 RESERVED: Final = (*VENDORS, "demo")
 """Names with a meaning of their own, which no other server can have."""
 
@@ -164,8 +166,8 @@ def _server(mapping: Mapping[str, str], name: str) -> Server | None:
     if not any(given.values()):
         return None
     dialect = (given["DIALECT"] or "openai").lower()
-    if dialect not in VENDORS:
-        raise SettingsInvalid(f"PROVIDER_{variable_of(name)}_DIALECT: expected one of {', '.join(VENDORS)}")
+    if dialect not in DIALECTS:
+        raise SettingsInvalid(f"PROVIDER_{variable_of(name)}_DIALECT: expected one of {', '.join(DIALECTS)}")
     return Server(
         name=name,
         dialect=msgspec.convert(dialect, Dialect),

@@ -10,7 +10,11 @@ Item = tuple[Value, ...]
 
 
 class SubmitItem(NamedTuple):
-    """A new job. `queue`: first letter of its priority. Times in ms, `own_deadline` 0 or 1."""
+    """A new job. `queue`: first letter of its priority. Times in ms, `own_deadline` 0 or 1.
+
+    `ended`: the job that this one is the retry of; `kept`: what its record keeps of its spec; `task`: the task that
+    redrives it; all empty when it is no retry.
+    """
 
     job: str
     organization: str
@@ -25,6 +29,9 @@ class SubmitItem(NamedTuple):
     fingerprint: str
     idempotency_ttl: int
     own_deadline: int
+    ended: str = ""
+    kept: bytes = b""
+    task: str = ""
 
 
 class AppendItem(NamedTuple):
@@ -38,7 +45,7 @@ class AppendItem(NamedTuple):
 
 
 class FinishItem(NamedTuple):
-    """The end of a running job. `ended` in ms since the epoch."""
+    """The end of a running job. `ended` in ms since the epoch; `logged`, `capped` 0 or 1."""
 
     consumer: str
     job: str
@@ -53,6 +60,8 @@ class FinishItem(NamedTuple):
     spec: bytes
     usage: str
     brief: bytes
+    logged: int
+    capped: int
 
 
 class DeleteItem(NamedTuple):
@@ -60,6 +69,16 @@ class DeleteItem(NamedTuple):
 
     job: str
     organization: str
+
+
+class DiscardItem(NamedTuple):
+    """A failed job to take out of the index. `entry`: its entry there, empty: as its record says; `task`: that counts
+    it, or empty."""
+
+    job: str
+    organization: str
+    entry: str
+    task: str
 
 
 class RequeueItem(NamedTuple):

@@ -14,10 +14,10 @@ from shared.events import ORIGIN, EventId, JobEvent
 from shared.job import JobSnapshot
 from shared.store.connection.multiplexer import Transport
 from shared.store.keys import Keys
-from shared.store.reading import gaps, records, timeline
+from shared.store.reading import gaps, job_events, records
 from shared.store.reading.gaps import Gap, LeaseText
+from shared.store.reading.job_events import Lease
 from shared.store.reading.records import Record
-from shared.store.reading.timeline import Lease
 from shared.yielding import Yields
 
 WINDOW: Final = 128
@@ -88,7 +88,7 @@ class EventLog:
         for number, field in zip(numbers, fields, strict=True):
             if field is None or field[:1] != b"d":
                 return None
-            events.append(timeline.delta(job_id, cursor.token, number, field[1:]))
+            events.append(job_events.delta(job_id, cursor.token, number, field[1:]))
         return EventPage(events=events, cursor=notified, ended=False, organization_id=organization_id)
 
     async def _fields(self, job_id: str, names: list[str]) -> list[bytes | None]:
@@ -115,14 +115,14 @@ class EventLog:
 
     async def _live(self, job: JobSnapshot, span: Lease, after: int) -> tuple[list[JobEvent], bool]:
         """Events of a lease that goes on, with numbers above `after`, and whether there are more."""
-        events = [timeline.processing(job, span)] if after == 0 else []
+        events = [job_events.processing(job, span)] if after == 0 else []
         first = max(after, 2)
         while self._deltas and len(events) < PAGE:
             fields = await self._fields(job.id, [f"{span.token}.{first + i}" for i in range(WINDOW)])
             present = gaps.contiguous(fields, first_is_known=first == after)
             for number, field in enumerate(present, first):
                 if number > after:
-                    events.append(timeline.logged(job, span.token, number, field))
+                    events.append(job_events.logged(job, span.token, number, field))
             if len(present) < len(fields):
                 return events, False
             first += WINDOW
@@ -130,15 +130,15 @@ class EventLog:
 
     async def _snapshot(self, record: Record, *, fresh: bool) -> EventPage:
         """A gap with what is true now; of a job that ended, for a `fresh` reader, its end alone."""
-        closing, spans = timeline.ending(record), timeline.leases(record)
+        closing, spans = job_events.ending(record), job_events.leases(record)
         if closing and fresh:
             return self._page(record, closing[-1:], None)
         if closing:
-            return self._page(record, [timeline.gap(record, None), closing[-1]], None, gap=True)
+            return self._page(record, [job_events.gap(record, None), closing[-1]], None, gap=True)
         if spans and spans[-1].last is None:
             return await self._live_snapshot(record, spans[-1].token)
 
-        page = self._page(record, [timeline.gap(record, None)], None, gap=True)
+        page = self._page(record, [job_events.gap(record, None)], None, gap=True)
         last = EventId(spans[-1].token, spans[-1].last or 1) if spans else EventId(ORIGIN, 1)
         return msgspec.structs.replace(page, cursor=last)
 
@@ -149,7 +149,7 @@ class EventLog:
         for name, field in zip(log[::2], log[1::2], strict=True):
             await turns.give()
             written.add(name, field)
-        page = self._page(record, [timeline.gap(record, written.text)], None, gap=True)
+        page = self._page(record, [job_events.gap(record, written.text)], None, gap=True)
         return msgspec.structs.replace(page, cursor=EventId(token, written.last))
 
     @staticmethod
@@ -165,7 +165,7 @@ class EventLog:
             organization_id=record.snapshot.organization_id,
             gap=gap,
             more=more,
-            leases=tuple(span.token for span in timeline.leases(record)),
+            leases=tuple(span.token for span in job_events.leases(record)),
             mark=_mark(status, record.token),
         )
 

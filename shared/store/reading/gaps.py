@@ -14,9 +14,9 @@ import msgspec
 
 from shared.events import ORIGIN, EventId, JobEvent
 from shared.job import JobSnapshot
-from shared.store.reading import timeline
+from shared.store.reading import job_events
+from shared.store.reading.job_events import Lease
 from shared.store.reading.records import Record
-from shared.store.reading.timeline import Lease
 
 
 class Gap(Exception):
@@ -48,18 +48,18 @@ class Needed(msgspec.Struct, frozen=True, kw_only=True):
 
 def needed(record: Record, cursor: EventId | None, page: int) -> Needed:
     """Decide which events follow `cursor` (None: all), at most `page` places. Gap when no lease has such an event."""
-    closing = timeline.ending(record)
+    closing = job_events.ending(record)
     for i, event in enumerate(closing):
         if cursor is not None and event.id == cursor:
             return Needed(last=closing[i + 1 :])
 
-    spans = timeline.leases(record)
+    spans = job_events.leases(record)
     if cursor is not None and cursor != EventId(ORIGIN, 1):
         spans = _spans_from(spans, cursor)
     live = spans.pop() if spans and spans[-1].last is None else None
     places = list(islice(_places(spans, cursor), page + 1))
     return Needed(
-        first=[timeline.queued(record.snapshot)] if cursor is None else [],
+        first=[job_events.queued(record.snapshot)] if cursor is None else [],
         places=places[:page],
         more=len(places) > page,
         live=live,
@@ -108,7 +108,7 @@ def ended(
 
 
 def _event(job: JobSnapshot, span: Lease, number: int, field: bytes) -> JobEvent:
-    return timeline.processing(job, span) if number == 1 else timeline.logged(job, span.token, number, field)
+    return job_events.processing(job, span) if number == 1 else job_events.logged(job, span.token, number, field)
 
 
 def contiguous(fields: Sequence[bytes | None], *, first_is_known: bool) -> list[bytes]:

@@ -55,7 +55,7 @@ export async function more(): Promise<void> {
   const made = await presswork.submitMany([{ prompt: 'a', idempotencyKey: 'k' }]);
   for (const one of made) if (!(one instanceof PressworkError)) await one.status({ wait: 20 });
   const { days } = await presswork.usage({ from: '2026-11-01' });
-  console.log(days[0]?.projects[0]?.models[0]?.model, (await presswork.stats()).stats.waiting['high']);
+  console.log(days[0]?.projects[0]?.models[0]?.model, (await presswork.stats()).stats.waiting?.['high']);
   const { jobs, cursor } = await presswork.list({ status: 'failed', limit: 10 });
   console.log(jobs.length, cursor?.length, (await createTicket(presswork, { jobId: 'x' })).events);
 }

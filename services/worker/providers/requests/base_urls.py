@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
 
 import msgspec
 
 Dialect = Literal["openai", "anthropic"]
+DIALECTS: Final[tuple[Dialect, ...]] = get_args(Dialect)
+"""The APIs that are spoken; each has its adapter in `registry.py`."""
 
 _PRINTABLE: Final = re.compile(r"[!-~]+")
-_CALLS: Final = {"openai": "/chat/completions", "anthropic": "/v1/messages"}
+_CALLS: Final[dict[Dialect, str]] = {"openai": "/chat/completions", "anthropic": "/v1/messages"}
 """Paths that the SDKs add to a base URL."""
 
 _OTHER_CALLS: Final = re.compile(r"/(responses|completions|embeddings|messages|v1/complete)\Z")

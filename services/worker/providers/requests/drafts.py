@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from services.worker.providers import GenerationRequest
-from services.worker.providers.models import THINKING_TOKENS, Model
+from services.worker.providers.model_facts import THINKING_TOKENS, Model
 from shared.job import Effort
 
 Sent = dict[str, Any]
