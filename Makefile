@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --require-hashes
 WORKERS ?= 4
+JS := clients/js
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev run demo test lint types check quick bench chaos mutate up down compose-smoke rolling observe docs format clean lock
 
@@ -24,6 +25,18 @@ $(VENV)/dev.stamp: requirements/dev.txt | $(BIN)/python
 	$(PIP) -r requirements/dev.txt
 	@touch $@ $(VENV)/runtime.stamp
 
+# Generators of clients: they need other releases of packages that the tools need too.
+.venv-generators/stamp: requirements/generators.txt
+	$(PYTHON) -m venv .venv-generators
+	.venv-generators/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r requirements/generators.txt
+	@touch $@
+
+# npm writes this file; without npm its tests are skipped, with the reason.
+$(JS)/node_modules/.package-lock.json: $(JS)/package-lock.json
+	@if command -v npm >/dev/null; then \
+		npm ci --silent --ignore-scripts --no-audit --no-fund --prefix $(JS) && touch $@; \
+		else echo "npm is not on this machine: the tests of the JavaScript client are skipped"; fi
+
 # Node's queue stands beside the others where npm is there.
 .venv-bench/stamp: requirements/bench.txt bench/peers/bullmq/package-lock.json
 	$(PYTHON) -m venv .venv-bench
@@ -40,7 +53,7 @@ install: $(VENV)/runtime.stamp ## Make .venv with what the services need
 		&& npm ci --silent --no-audit --no-fund --ignore-scripts --prefix .node || true; fi
 	@touch $@
 
-install-dev: $(VENV)/dev.stamp .node/stamp
+install-dev: $(VENV)/dev.stamp .node/stamp .venv-generators/stamp $(JS)/node_modules/.package-lock.json
 
 run: install ## Embedded server, gateway, notifier and worker on this machine; Ctrl-C drains and stops
 	@exec $(BIN)/python -m deploy.local
@@ -120,8 +133,10 @@ lock: ## Pin the requirements again (needs uv)
 		set -- $$set; out=$$1; shift; \
 		uv pip compile pyproject.toml "$$@" -o requirements/$$out --universal --python-version 3.11 --generate-hashes \
 			--no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet; done
-	uv pip compile requirements/bench.in -o requirements/bench.txt --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet
+	for set in bench generators; do \
+		uv pip compile requirements/$$set.in -o requirements/$$set.txt --universal --python-version 3.11 --generate-hashes \
+			--no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet; done
 
 clean: ## Remove what the commands made, except the data under .data/
-	rm -rf $(VENV) .venv-bench .node tests/browser/screenshots .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis bench/results
+	rm -rf $(VENV) .venv-bench .venv-generators .node $(JS)/node_modules tests/browser/screenshots \
+		.mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis bench/results

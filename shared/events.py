@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -55,6 +55,10 @@ def parse_event_id(text: str) -> EventId:
     if found is None:
         raise ValueError("not an event id")
     return EventId(found.group(1), int(found.group(2)))
+
+
+Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+"""A time as `iso_time` writes it."""
 
 
 def iso_time(ms: int) -> str:

@@ -63,9 +63,7 @@ async def open_app(
         typed, admin = calls.typed(redis.meter), admin_router(store, settings, authenticator)
         shown, secured = registry if settings.metrics_port is None else None, authenticator.required
         ops = ops_routes(ready=_ready(store, stop), live=_live, registry=shown, before_scrape=gauges.refresh)
-        api = document.generate(
-            [typed, admin, *described()], ops, settings.models, settings.public_events_url, secured=secured
-        )
+        api = document.generate([typed, admin, *described()], ops, settings.models, secured=secured)
         pages: list[ControllerRouterHandler] = [OpenApiCall(api).route(), *page_routes()]
         pages += [Streams(store, serving, authenticator).route(), *calls.streamed(serving)]
         pages += Console(authenticator, store).routes()

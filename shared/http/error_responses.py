@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any, Final
 
+import msgspec
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
@@ -36,6 +37,7 @@ from shared.http.organization_limits import LIMITS, Limit, limit_reached
 from shared.http.problems import (
     BUDGET_EXCEEDED,
     FORBIDDEN,
+    HTTP_ERROR,
     IDEMPOTENCY_CONFLICT,
     IDENTITY_UNAVAILABLE,
     INTERNAL,
@@ -57,7 +59,6 @@ from shared.http.problems import (
     UNSUPPORTED_MEDIA_TYPE,
     USER_BLOCKED,
     FieldError,
-    Kind,
     Problem,
     ProblemDetails,
 )
@@ -135,9 +136,7 @@ def _from_litestar(error: HTTPException) -> Problem:
     kind = _BY_STATUS.get(error.status_code)
     headers = {name: value for name, value in (error.headers or {}).items() if name.lower() in ("allow", "retry-after")}
     if kind is None:
-        kind = (
-            INTERNAL if error.status_code >= 500 else Kind("http-error", error.status_code, "The request was refused")
-        )
+        kind = INTERNAL if error.status_code >= 500 else msgspec.structs.replace(HTTP_ERROR, status=error.status_code)
     errors = [
         FieldError(str(item.get("key", "body")), str(item.get("message", "")))
         for item in (error.extra if isinstance(error.extra, list) else [])

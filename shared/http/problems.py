@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from litestar.types import Send
@@ -73,6 +73,11 @@ OVERLOADED: Final = Kind("overloaded", 503, "Too many requests at once")
 IDENTITY_UNAVAILABLE: Final = Kind("identity-unavailable", 503, "The identity provider cannot be reached")
 DRAINING: Final = Kind("draining", 503, "This instance is shutting down")
 NOT_LIVE: Final = Kind("not-live", 503, "The service is stuck")
+HTTP_ERROR: Final = Kind("http-error", 400, "The request was refused")
+"""Of any other error; its documents have the error's own status."""
+
+TYPES: Final = tuple(sorted(kind.type for kind in tuple(globals().values()) if isinstance(kind, Kind)))
+"""The `type` of every problem document."""
 
 
 class FieldError(msgspec.Struct, frozen=True):
@@ -96,7 +101,7 @@ class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True, rename="camel", 
     errors: list[FieldError] = []
     job_id: str | None = None
     job_status: str | None = None
-    jobs: list[Any] = []
+    jobs: Annotated[list[Any], msgspec.Meta(extra_json_schema={"items": {"type": "object"}})] = []
     limit: str | None = None
     count: int | None = None
 

@@ -144,7 +144,8 @@ class _Handler(StaticFiles):
             super().do_GET()
 
     def do_POST(self) -> None:
-        self._answer("cancel" if self.path.endswith("/cancel") else "submit")
+        last = self.path.rpartition("/")[2]
+        self._answer({"cancel": "cancel", "event-tickets": "ticket"}.get(last, "submit"))
 
     def _answer(self, route: str) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()

@@ -128,7 +128,7 @@ async def test_a_poll_answered_oddly_is_not_the_end(seen: Seen, odd: Answer) -> 
     await seen.status("completed")
     await seen.shows("Hello world")
     assert len(seen.service.asked["status"]) == 2
-    assert len(seen.service.asked["events"]) == 2
+    assert len(seen.service.asked["events"]) <= 2
 
 
 async def test_a_service_that_does_not_wait_is_not_asked_in_a_loop(seen: Seen) -> None:

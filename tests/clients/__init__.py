@@ -1,1 +1,1 @@
-"""Clients against real services."""
+"""Clients: those that generators make of the OpenAPI document, and those in `clients/`, before the real services."""

@@ -24,7 +24,7 @@ UNKNOWN: Final = {
 
 NO_IDS: Final = {
     "organizationId", "status", "cursor", "limit", "from", "to", "wait", "Idempotency-Key", "Last-Event-ID",
-    "lastEventId", "format", "errorType", "provider", "projectId", "userId", "groupBy", "top",
+    "lastEventId", "ticket", "format", "errorType", "provider", "projectId", "userId", "groupBy", "top",
 }  # fmt: skip
 """Parameters that name no thing that belongs to an organisation, or that are checked by name: `organizationId`."""
 
@@ -98,7 +98,6 @@ async def calls_of(client: httpx.AsyncClient) -> list[Call]:
         for path, item in paths.items()
         if path.startswith("/api/")
         for method, described in item.items()
-        if method != "servers"
     ]
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urljoin
 
 import pytest
 
+from shared.events import EventKind
 from shared.version import VERSION
 from tests.support.gateway import BATCH, SUBMIT, body, problem, running_gateway
 from tests.support.processes import ROOT
@@ -110,9 +112,8 @@ def _references(held: object) -> Iterator[str]:
 
 
 async def test_the_document_is_complete(redis_url: str) -> None:
-    """OpenAPI 3.1 with every call of the contract; each reference resolves; providers are those of the settings."""
-    settings = {"PROVIDERS": "openai:gpt-x", "PUBLIC_EVENTS_URL": "https://events.example.org"}
-    async with running_gateway(redis_url, **settings) as client:
+    """OpenAPI 3.1 with every call of the contract; each reference resolves; its examples of models are served here."""
+    async with running_gateway(redis_url, PROVIDERS="openai:gpt-x") as client:
         document = (await client.get("/docs/openapi.json")).json()
     assert document["openapi"] == "3.1.0"
     assert set(document["paths"]) == {
@@ -133,20 +134,52 @@ async def test_the_document_is_complete(redis_url: str) -> None:
     references = {reference.rpartition("/")[2] for reference in _references(document)}
     assert references <= set(schemas)
     assert schemas["JobRequest"]["additionalProperties"] is False
-    assert schemas["JobRequest"]["properties"]["model"]["enum"] == ["gpt-x", None]
-    assert schemas["BatchJob"]["properties"]["providers"]["items"]["enum"] == ["openai:gpt-x"]
-    assert {name for item in document["paths"].values() for name in item} == {
-        "get",
-        "post",
-        "patch",
-        "delete",
-        "servers",
-    }
+    assert schemas["JobRequest"]["properties"]["model"]["examples"] == ["gpt-x"]
+    assert schemas["BatchJob"]["properties"]["providers"]["examples"] == [["openai:gpt-x"]]
+    assert {name for item in document["paths"].values() for name in item} == {"get", "post", "patch", "delete"}
     location = document["paths"]["/api/ai/generate-content"]["post"]["responses"]["202"]["headers"]["Location"]
     assert location["schema"] == {"type": "string"}
     parameters = document["paths"]["/api/ai/jobs"]["get"]["parameters"]
     assert [held["name"] for held in parameters] == ["organizationId", "status", "cursor", "limit"]
-    assert document["paths"]["/api/ai/job-events"]["servers"] == [{"url": "https://events.example.org"}]
+
+
+async def test_the_document_is_the_same_for_every_server(redis_url: str) -> None:
+    """A client that is generated from one server's document works with others: models are examples, never an enum."""
+
+    async def schemas(**settings: str) -> dict[str, Any]:
+        async with running_gateway(redis_url, **settings) as client:
+            found: dict[str, Any] = (await client.get("/openapi.json")).json()["components"]["schemas"]
+        for request in ("JobRequest", "BatchJob"):
+            for field in ("provider", "model", "providers"):
+                assert found[request]["properties"][field].pop("examples")
+        return found
+
+    assert await schemas() == await schemas(PROVIDERS="openai:gpt-x", PUBLIC_EVENTS_URL="https://events.example.org")
+
+
+def _times(schemas: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for kind, schema in schemas.items():
+        for name, held in schema.get("properties", {}).items():
+            if re.search(r"(?:At|^at|timestamp)$", name):
+                yield f"{kind}.{name}", held
+
+
+async def test_times_events_and_problems_are_typed(redis_url: str) -> None:
+    """Times are date-time, events are one of their kinds, the type of a problem is one of those that are raised."""
+    async with running_gateway(redis_url) as client:
+        document = (await client.get("/openapi.json")).json()
+        raised = problem(await client.get("/api/ai/job-status"), 400, "invalid-request")["type"]
+    schemas = document["components"]["schemas"]
+    times = dict(_times(schemas))
+    assert len(times) > 15
+    for name, schema in times.items():
+        assert "date-time" in str(schema), name
+
+    streamed = document["paths"]["/api/ai/job-events"]["get"]["responses"]["200"]["content"]["text/event-stream"]
+    assert streamed["schema"] == {"$ref": "#/components/schemas/JobEvent"}
+    assert set(schemas["JobEvent"]["discriminator"]["mapping"]) == set(EventKind)
+    assert raised in schemas["ProblemType"]["enum"]
+    assert schemas["ProblemDetails"]["properties"]["type"] == {"$ref": "#/components/schemas/ProblemType"}
 
 
 async def test_browsers_of_allowed_origins_may_call(redis_url: str) -> None:

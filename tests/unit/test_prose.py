@@ -18,7 +18,8 @@ import pytest
 from tests.support import records_page, rooms_page
 from tests.support.processes import ROOT
 
-FOLDERS: Final = (ROOT, *(ROOT / name for name in ("docs", "docs/adr", "examples/frontend", "clients/python")))
+_PLACES: Final = ("docs", "docs/adr", "examples/frontend", "clients/python", "clients/js")
+FOLDERS: Final = (ROOT, *(ROOT / name for name in _PLACES))
 PAGES: Final = sorted(page for folder in FOLDERS for page in folder.glob("*.md"))
 
 _REST: Final = ["Alternatives", "Consequences", "Enforced by"]

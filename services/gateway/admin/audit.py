@@ -14,7 +14,7 @@ from services.gateway.admin.key_views import OPERATORS_MEANING, holder
 from services.gateway.http.calls import reading
 from services.gateway.http.responses import in_time, organization_of
 from services.gateway.submit.schemas import Identifier
-from shared.events import iso_time
+from shared.events import Time, iso_time
 from shared.http.auth import Identity, Scope
 from shared.http.problems import invalid
 from shared.store.audit_trail import CURSOR_PATTERN, AuditTrail, WrittenEntry
@@ -41,7 +41,7 @@ class EntryView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One change. `by`: the key, token or subject that made it; `organization_id`: the one that it is about."""
 
     id: str
-    at: str
+    at: Time
     action: str
     organization_id: str
     by: str

@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from services.gateway.http.responses import JOB_ID_PATTERN, organization_of
 from services.gateway.submit.schemas import Identifier
-from shared.events import iso_time
+from shared.events import Time, iso_time
 from shared.http.auth import Identity
 from shared.http.problems import invalid
 from shared.store.audit_trail import CURSOR_PATTERN
@@ -85,8 +85,8 @@ class FailureGroup(msgspec.Struct, frozen=True, kw_only=True, rename="camel", om
     provider: str | None = None
     organization_id: str | None = None
     count: int
-    first_at: str
-    last_at: str
+    first_at: Time
+    last_at: Time
     job_ids: list[str]
 
 

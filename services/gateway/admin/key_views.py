@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from services.gateway.submit.schemas import Identifier
-from shared.events import iso_time
+from shared.events import Time, iso_time
 from shared.http.auth import Scope
 from shared.identity.key_text import PATTERN
 from shared.store.api_keys import ApiKey
@@ -50,8 +50,8 @@ class CreatedKey(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     scopes: list[str]
     label: str
     models: list[str]
-    created_at: str
-    expires_at: str | None
+    created_at: Time
+    expires_at: Time | None
 
 
 class KeyView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -62,10 +62,10 @@ class KeyView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     scopes: list[str]
     label: str
     models: list[str]
-    created_at: str
-    expires_at: str | None
-    last_used_on: str | None
-    revoked_at: str | None
+    created_at: Time
+    expires_at: Time | None
+    last_used_on: Annotated[str, Meta(extra_json_schema={"format": "date"})] | None
+    revoked_at: Time | None
 
 
 class KeyList(msgspec.Struct, frozen=True):

@@ -20,15 +20,16 @@ from litestar.openapi.spec import (
     Operation,
     Schema,
     SecurityScheme,
-    Server,
 )
 from litestar.routes import BaseRoute, HTTPRoute
 from litestar.types import Method
 
 from services.gateway.docs import examples
+from services.gateway.docs.event_schemas import ANY, event_components
 from services.gateway.docs.raw_calls import RAW_CALLS
-from services.gateway.http.json_schemas import StructSchemas, body_components
+from services.gateway.http.json_schemas import StructSchemas, body_components, camel
 from services.gateway.submit.schemas import MAX_CHOICES, served_choices
+from shared.http.problems import TYPES
 from shared.version import VERSION
 
 API: Final = "/api/ai"
@@ -39,6 +40,7 @@ _DESCRIPTION: Final = (
     "400, another method with 405, a head that does not come in time with 408, another host with 421, "
     "one beyond 64 KiB with 431, and a change that a page of another origin asks for, unless it is allowed, with 403."
 )
+_TYPES: Final = "The kinds of problems. A later release may have more."
 _HEADERS: Final = {
     "402": {"Retry-After": OpenAPIType.INTEGER},
     "401": {"WWW-Authenticate": OpenAPIType.STRING},
@@ -55,12 +57,11 @@ def generate(
     typed: Sequence[Router],
     ops: Sequence[HTTPRouteHandler],
     models: Mapping[str, frozenset[str]],
-    events_url: str,
     *,
     secured: bool,
 ) -> bytes:
     """The document as JSON. `typed`: the calls of the API; `ops`: the operator's routes; `models`: the models of each
-    provider; `events_url`: the notifier's origin, or empty; `secured`: whether callers need a token."""
+    provider; `secured`: whether callers need a token."""
     raw = Router(API, route_handlers=RAW_CALLS, tags=["jobs"])
     config = OpenAPIConfig(
         title="Presswork",
@@ -73,29 +74,27 @@ def generate(
     app = Litestar([*typed, raw, *ops], openapi_config=config, plugins=[StructSchemas()], logging_config=None)
 
     document = app.openapi_schema
-    _complete(document, events_url)
+    _complete(document)
     made = document.to_schema()
     handlers = {_operation_id(handler, HttpMethod.GET, None): handler for handler in _handlers([*typed, raw])}
     _name_scopes(made["paths"], handlers, secured=secured)
     made["components"]["schemas"] |= body_components(
         [body for handler in handlers.values() if (body := handler.opt.get("body")) is not None]
     )
-    _name_models(made["components"]["schemas"], models)
+    _complete_components(made["components"]["schemas"], models)
+    made["paths"][f"{API}/job-events"]["get"]["responses"]["200"]["content"]["text/event-stream"] = {"schema": ANY}
     return msgspec.json.encode(made)
 
 
 def _operation_id(handler: HTTPRouteHandler, method: Method, _: object) -> str:
-    first, *others = handler.handler_name.split("_")
-    name = first + "".join(word.title() for word in others)
+    name = camel(handler.handler_name)
     return name if method != HttpMethod.HEAD else f"{name}Head"
 
 
-def _complete(document: OpenAPI, events_url: str) -> None:
-    """Add the headers of errors and the notifier's origin, and drop HEAD, which is no call of its own."""
-    for path, item in (document.paths or {}).items():
+def _complete(document: OpenAPI) -> None:
+    """Add the headers of errors, and drop HEAD, which is no call of its own."""
+    for item in (document.paths or {}).values():
         item.head = None
-        if path == f"{API}/job-events":
-            item.servers = [Server(url=events_url or "/")]
         for response, status in _responses(item.get, item.post, item.patch, item.delete):
             if status in _HEADERS:
                 kinds = _HEADERS[status]
@@ -132,16 +131,18 @@ def _name_scopes(paths: dict[str, Any], handlers: Mapping[str, HTTPRouteHandler]
                 call["security"] = [{"bearer": scopes}]
 
 
-def _name_models(schemas: dict[str, Any], models: Mapping[str, frozenset[str]]) -> None:
-    """Name the providers and models that are served here: structs know no settings."""
+def _complete_components(schemas: dict[str, Any], models: Mapping[str, frozenset[str]]) -> None:
+    """Add the events, the types of problems, and examples of models that are served here: no enum of them, for a client
+    is generated from one server's document and used with others."""
     names = sorted({model for provider in models.values() for model in provider})
-    chain = {"items": {"type": "string", "enum": served_choices(models)}, "minItems": 1, "maxItems": MAX_CHOICES}
-
     for request in ("JobRequest", "BatchJob"):
         properties = schemas[request]["properties"]
-        properties["provider"] = {"type": ["string", "null"], "enum": [*sorted(models), None]}
-        properties["model"] = {"type": ["string", "null"], "enum": [*names, None]}
-        properties["providers"] = {"type": ["array", "null"], "uniqueItems": True} | chain
+        properties["provider"]["examples"] = sorted(models)
+        properties["model"]["examples"] = names
+        properties["providers"] |= {"examples": [served_choices(models)[:MAX_CHOICES]]}
 
+    schemas |= event_components()
+    schemas["ProblemType"] = {"type": "string", "enum": list(TYPES), "title": "ProblemType", "description": _TYPES}
+    schemas["ProblemDetails"]["properties"]["type"] = {"$ref": "#/components/schemas/ProblemType"}
     schemas["JobView"]["examples"] = [examples.JOB]
     schemas["Accepted"]["examples"] = [examples.ACCEPTED]

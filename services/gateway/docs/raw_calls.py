@@ -65,6 +65,7 @@ class EventsQuery(msgspec.Struct, rename="camel"):
     format: Annotated[
         Literal["ai-sdk"] | None, Meta(description="The UI message stream of Vercel's AI SDK instead, from its start")
     ] = None
+    ticket: Annotated[str, Meta(description="Of `event-tickets`, instead of a bearer token")] = ""
 
 
 def _shown(bodies: dict[str, Example]) -> type[Operation]:

@@ -5,6 +5,8 @@ Litestar's own lack parts of the contract: that unknown fields are errors, and t
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
@@ -40,9 +42,8 @@ class StructSchemas(OpenAPISchemaPlugin):
     def to_openapi_schema(self, field_definition: FieldDefinition, schema_creator: SchemaCreator) -> Schema:
         """The component of a struct. Those that it refers to become components too."""
         kind = field_definition.annotation
-        _, components = msgspec.json.schema_components([kind], ref_template=_TEMPLATE)
         schema = schema_creator.schema_registry.get_schema_for_field_definition(field_definition)
-        for name, value in vars(_schema(components[kind.__name__])).items():
+        for name, value in vars(_schema(struct_components([kind])[kind.__name__])).items():
             setattr(schema, name, value)
 
         for field in msgspec.inspect.type_info(kind).fields:  # type: ignore[attr-defined]  # it is of a struct
@@ -71,10 +72,26 @@ def body_components(bodies: Iterable[type[msgspec.Struct]]) -> Json:
     """The components of bodies, by name, and of the structs they refer to. A body's `SCHEMA`, if it has one, adds what
     msgspec cannot say of a struct."""
     kinds = list(bodies)
-    _, components = msgspec.json.schema_components(kinds, ref_template=_TEMPLATE)
+    components = struct_components(kinds)
     for kind in kinds:
         components[kind.__name__] |= getattr(kind, "SCHEMA", {})
-    found: Json = _as_ecma(components)
+    return components
+
+
+def struct_components(kinds: Iterable[type[msgspec.Struct]]) -> Json:
+    """The components of structs, by name, and of those they refer to, as clients are generated from them.
+
+    A schema's `default` makes generators promise a field that is left out, so there is none; a field that is always
+    written is required.
+    """
+    kinds = list(kinds)
+    _, components = msgspec.json.schema_components(kinds, ref_template=_TEMPLATE)
+    for kind in _reachable(kinds):
+        component = components.get(kind.__name__)
+        if component is not None and issubclass(kind, msgspec.Struct):
+            _require_written(kind, component)
+            _name_as_written(component)
+    found: Json = _finished(components)
     return found
 
 
@@ -108,15 +125,68 @@ def _named_types(described: Any) -> Iterator[type]:
         yield from _named_types(inner)
 
 
+def _reachable(kinds: Iterable[type]) -> set[type]:
+    found: set[type] = set()
+    left = list(kinds)
+    while left:
+        kind = left.pop()
+        if kind not in found:
+            found.add(kind)
+            left += _fields(kind)
+    return found
+
+
+def _fields(kind: type) -> Iterator[type]:
+    """The structs and enums in a struct's fields."""
+    if issubclass(kind, msgspec.Struct):
+        for field in msgspec.inspect.type_info(kind).fields:  # type: ignore[attr-defined]  # it is of a struct
+            yield from _named_types(field.type)
+
+
+def _require_written(kind: type[msgspec.Struct], component: Json) -> None:
+    """A struct that only leaves the service, and leaves out no defaults, has all its fields."""
+    config = kind.__struct_config__
+    if not config.omit_defaults and not config.forbid_unknown_fields:
+        fields = msgspec.structs.fields(kind)
+        component["required"] = [field.encode_name for field in fields if field.default is not msgspec.UNSET]
+
+
+def _name_as_written(component: Json) -> None:
+    """Let a description name the fields as they are in JSON, and lose the margin of its docstring."""
+    properties = component["properties"]
+
+    def written(found: re.Match[str]) -> str:
+        name = camel(found[1])
+        return f"`{name}`" if name in properties else found[0]
+
+    component["description"] = re.sub(r"`(\w+)`", written, inspect.cleandoc(component.get("description", "")))
+
+
+def camel(name: str) -> str:
+    """A field's name as JSON has it."""
+    first, *others = name.split("_")
+    return first + "".join(word.title() for word in others)
+
+
 def _schema(made: Json) -> Schema:
-    return Schema(**{_ATTRIBUTES[name]: value for name, value in _as_ecma(made).items()})
+    return Schema(**{_ATTRIBUTES[name]: value for name, value in _finished(made).items()})
 
 
-def _as_ecma(schema: Any) -> Any:
-    r"""Patterns in the dialect of JSON Schema: Python's `\Z` is its `$`."""
-    if isinstance(schema, dict):
-        return {
-            name: held.replace(r"\Z", "$") if name == "pattern" and isinstance(held, str) else _as_ecma(held)
-            for name, held in schema.items()
-        }
-    return [_as_ecma(held) for held in schema] if isinstance(schema, list) else schema
+def _finished(schema: Any) -> Any:
+    r"""A schema in the dialect of JSON Schema: Python's `\Z` is its `$`; a mapping says that it takes anything; a
+    default is told in words."""
+    if isinstance(schema, list):
+        return [_finished(held) for held in schema]
+    if not isinstance(schema, dict):
+        return schema
+
+    made = {name: _finished(held) for name, held in schema.items()}
+    if isinstance(made.get("pattern"), str):
+        made["pattern"] = made["pattern"].replace(r"\Z", "$")
+    if made.get("type") == "object" and not made.keys() & {"properties", "additionalProperties"}:
+        made["additionalProperties"] = True
+    if "enum" in made:
+        made.setdefault("type", "string")
+    if default := made.pop("default", None):
+        made["description"] = f"Left out: {default}"
+    return made

@@ -16,7 +16,7 @@ from services.gateway.http.queries import NoQuery
 from services.gateway.http.responses import JobId, Links, in_time, organization_of
 from services.gateway.jobs.finder import JobFinder
 from services.gateway.submit.schemas import Identifier
-from shared.events import iso_time
+from shared.events import Time, iso_time
 from shared.http.auth import Identity, Scope
 from shared.http.problems import NOT_FOUND, Problem, invalid
 from shared.http.urls import prefix_of
@@ -41,7 +41,7 @@ class TicketView(msgspec.Struct, frozen=True, kw_only=True):
     """A ticket. `events`: the address of the stream, with the ticket in it."""
 
     ticket: str
-    expires_at: str = msgspec.field(name="expiresAt")
+    expires_at: Time = msgspec.field(name="expiresAt")
     events: str
 
 

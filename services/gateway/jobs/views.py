@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from services.gateway.http.json_schemas import items_of
-from shared.events import iso_time
+from shared.events import Time, iso_time
 from shared.job import JobError, JobSnapshot, JobStatus, Outcome, PassedOver, Priority, Usage
 from shared.store.results import UnreadableJob
 
@@ -44,11 +44,11 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     retry_of: str | None = None
     retried_as: str | None = None
     request_metadata: dict[str, Any] | None = None
-    created_at: str
-    deadline_at: str
-    started_at: str | None = None
-    ended_at: str | None = None
-    next_attempt_at: str | None = None
+    created_at: Time
+    deadline_at: Time
+    started_at: Time | None = None
+    ended_at: Time | None = None
+    next_attempt_at: Time | None = None
 
 
 class UnreadableView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):

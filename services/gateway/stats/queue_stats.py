@@ -12,7 +12,7 @@ from services.gateway.http.calls import reading
 from services.gateway.http.queries import NoQuery
 from services.gateway.http.responses import in_time
 from services.gateway.stats.stats_cache import StatsCache
-from shared.events import iso_time
+from shared.events import Time, iso_time
 from shared.http.auth import Identity, Scope
 from shared.store.organizations import Organizations, OrganizationStats
 from shared.store.results import QueueStats
@@ -50,7 +50,7 @@ class QueueView(msgspec.Struct, frozen=True):
 
     success: bool
     stats: Counts
-    timestamp: str
+    timestamp: Time
     redis: Projection | msgspec.UnsetType = msgspec.UNSET
 
 

@@ -1,0 +1,3 @@
+export { Presswork } from './client.js';
+export { JobFailed, PressworkError } from './errors.js';
+export { Job } from './job.js';
