@@ -175,3 +175,14 @@ async def test_calls_of_others_pay_a_long_one_back(url: str) -> None:
                 starts.append(time.monotonic())
     # 700 tokens of 60,000 a minute are 0.74 s.
     assert starts[3] - starts[1] > 2 * 2 * 0.74 - 0.3
+
+
+async def test_a_deleted_organisation_is_forgotten_at_its_gates(one: JobStore, raw: RawRedis) -> None:
+    """It used a gate and failed there: its name is gone, and other names and all numbers are as before."""
+    await _fail(one, "b")
+    await _fail(one, "gone", 2)
+    before = (await raw("HGET", one.keys.fixed("gates"), A)).split()
+    assert b"gone" in before
+    await one.erasure.erase_entries("gone")
+    after = (await raw("HGET", one.keys.fixed("gates"), A)).split()
+    assert after == [b"*" if word == b"gone" else word for word in before]

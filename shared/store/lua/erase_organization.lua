@@ -1,6 +1,6 @@
 -- Removes an organisation that is deleted from the keys that all organisations share, one page of one stream a call.
 -- Sums of the fleet stay. `last`: its settings, which keep its submits out, go too, and an entry without its name is made.
--- KEYS organizations policies rank_slots backlogs held_organizations due usage_organizations tenants ledger counts audit_trail
+-- KEYS organizations policies rank_slots backlogs held_organizations due usage_organizations tenants ledger counts audit_trail gates
 -- PREFIX settings failures cancellations throttled_by
 -- ARGV organization index start page last entry trail_length chain
 -- index: the stream: audit_trail, failures or cancellations. start: of its entries, `-` at first.
@@ -8,6 +8,9 @@
 -- INCLUDE ended_lines audit_trail
 
 local STREAMS = {audit_trail = audit_trail, failures = failures_prefix .. '*', cancellations = cancellations_prefix .. '*'}
+
+-- Numbers in the state of a gate; the names of organisations follow (gate_states.lua).
+local GATE_NUMBERS = 17
 
 local removed = 0
 
@@ -31,6 +34,20 @@ local function forget_counts()
   end
 end
 
+-- A gate keeps who used it last, who failed there and who owes it tokens.
+local function forget_uses()
+  local flat = redis.call('HGETALL', gates)
+  for i = 1, #flat, 2 do
+    local words, is_named = {}, false
+    for word in string.gmatch(flat[i + 1], '%S+') do
+      local is_its_name = #words >= GATE_NUMBERS and word == organization
+      words[#words + 1] = is_its_name and '*' or word
+      is_named = is_named or is_its_name
+    end
+    if is_named then redis.call('HSET', gates, flat[i], table.concat(words, ' ')) end
+  end
+end
+
 local function whose_entry(fields)
   if fields[1] == 'o' then return fields[2] end
   return string.match(fields[2] or '', '^%S+ (%S+)')
@@ -49,6 +66,7 @@ end
 redis.call('PERSIST', tenants)
 forget_lines()
 forget_counts()
+forget_uses()
 local after = forget_entries(STREAMS[index])
 if last == '1' then
   redis.call('HDEL', policies, organization)
