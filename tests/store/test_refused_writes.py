@@ -83,6 +83,8 @@ ACTS: dict[str, Act] = {
     "create_task": lambda s: s.store.tasks.create(TaskPlan(kind="discard"), 1, ACTOR),
     "delete": lambda s: s.store.delete(s.ended_id),
     "discard": lambda s: s.store.tasks.discard([EndedJob(id="", job_id=s.failed_id, organization_id="org")], ""),
+    "erase_keys": lambda s: s.store.erasure.erase_keys(["pw:{0}:usage:org:1"]),
+    "erase_organization": lambda s: s.store.erasure.erase_entries("org"),
     "failover": lambda s: s.fail_over(),
     "finish": lambda s: complete(s.store, s.held),
     "leave": lambda s: s.store.maintenance.leave("w3"),

@@ -28,7 +28,7 @@ def admin_router(store: JobStore, settings: GatewaySettings, authenticator: Auth
         PATH,
         route_handlers=[
             *KeyCalls(store.api_keys, authenticator.addresses).routes(),
-            *OrganizationCalls(store.organizations, authenticator.addresses).routes(),
+            *OrganizationCalls(store, authenticator.addresses).routes(),
             *BlockedUserCalls(store.organizations, authenticator.addresses).routes(),
             AuditCall(store.audit_trail).route(),
             AdminJobsCall(store).route(),

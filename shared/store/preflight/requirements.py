@@ -41,7 +41,7 @@ SCRIPTS: Final = {
     Role.WORKER: (
         "failover", "claim", "renew", "append", "finish", "requeue", "reroute", "report", "recover", "promote",
         "audit_entries", "audit_organizations", "audit_records", "oldest", "leave", "vet", "submit", "discard",
-        "take_task", "advance_task",
+        "take_task", "advance_task", "cancel", "delete", "erase_keys", "erase_organization",
     ),
     Role.NOTIFIER: (),
 }  # fmt: skip
