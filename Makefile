@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --require-hashes
 WORKERS ?= 4
-JS := clients/js
+NODE := clients/js examples/nextjs
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev run demo test lint types check quick bench chaos mutate up down compose-smoke rolling observe docs format clean lock
 
@@ -31,11 +31,10 @@ $(VENV)/dev.stamp: requirements/dev.txt | $(BIN)/python
 	.venv-generators/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r requirements/generators.txt
 	@touch $@
 
-# npm writes this file; without npm its tests are skipped, with the reason.
-$(JS)/node_modules/.package-lock.json: $(JS)/package-lock.json
-	@if command -v npm >/dev/null; then \
-		npm ci --silent --ignore-scripts --no-audit --no-fund --prefix $(JS) && touch $@; \
-		else echo "npm is not on this machine: the tests of the JavaScript client are skipped"; fi
+# npm writes these files; without npm their tests are skipped, with the reason.
+%/node_modules/.package-lock.json: %/package-lock.json
+	@if command -v npm >/dev/null; then (cd $* && npm ci --silent --ignore-scripts --no-audit --no-fund) && touch $@; \
+		else echo "npm is not on this machine: the tests of $* are skipped"; fi
 
 # Node's queue stands beside the others where npm is there.
 .venv-bench/stamp: requirements/bench.txt bench/peers/bullmq/package-lock.json
@@ -53,7 +52,7 @@ install: $(VENV)/runtime.stamp ## Make .venv with what the services need
 		&& npm ci --silent --no-audit --no-fund --ignore-scripts --prefix .node || true; fi
 	@touch $@
 
-install-dev: $(VENV)/dev.stamp .node/stamp .venv-generators/stamp $(JS)/node_modules/.package-lock.json
+install-dev: $(VENV)/dev.stamp .node/stamp .venv-generators/stamp $(NODE:%=%/node_modules/.package-lock.json)
 
 run: install ## Embedded server, gateway, notifier and worker on this machine; Ctrl-C drains and stops
 	@exec $(BIN)/python -m deploy.local
@@ -138,5 +137,5 @@ lock: ## Pin the requirements again (needs uv)
 			--no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet; done
 
 clean: ## Remove what the commands made, except the data under .data/
-	rm -rf $(VENV) .venv-bench .venv-generators .node $(JS)/node_modules tests/browser/screenshots \
+	rm -rf $(VENV) .venv-bench .venv-generators .node $(NODE:%=%/node_modules) examples/nextjs/.next tests/browser/screenshots \
 		.mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis bench/results

@@ -10,6 +10,7 @@ import pytest
 from shared.store.engine import scripts
 from tests.mutation.listing import ROOT, Mutation, mutations
 from tests.support.checks import RawRedis
+from tests.support.node import NODE, run
 
 LUA = Path("shared/store/lua")
 
@@ -44,5 +45,16 @@ async def test_every_damaged_source_can_be_loaded(redis_url: str, copy: Path) ->
         for mutation in mutations():
             if mutation.file.endswith(".py"):
                 compile(mutation.damaged(ROOT), mutation.name, "exec")
-            else:
+            elif mutation.file.endswith(".lua"):
                 await _compile(raw, copy, mutation)
+
+
+@pytest.mark.skipif(NODE is None, reason="node is not installed on this machine")
+async def test_every_damaged_module_can_be_loaded(tmp_path: Path) -> None:
+    """Node parses each module of the JavaScript client with each of its damages."""
+    damaged = [mutation for mutation in mutations() if mutation.file.endswith(".js")]
+    assert damaged
+    for mutation in damaged:
+        module = tmp_path / f"{mutation.name}.mjs"
+        module.write_text(mutation.damaged(ROOT), encoding="utf-8")
+        await run("node", "--check", module, folder=tmp_path)

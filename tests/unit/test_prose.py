@@ -18,7 +18,7 @@ import pytest
 from tests.support import records_page, rooms_page
 from tests.support.processes import ROOT
 
-_PLACES: Final = ("docs", "docs/adr", "examples/frontend", "clients/python", "clients/js")
+_PLACES: Final = ("docs", "docs/adr", "examples/frontend", "examples/nextjs", "clients/js", "clients/python")
 FOLDERS: Final = (ROOT, *(ROOT / name for name in _PLACES))
 PAGES: Final = sorted(page for folder in FOLDERS for page in folder.glob("*.md"))
 

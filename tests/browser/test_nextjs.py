@@ -1,0 +1,106 @@
+"""The Next.js example, built and served, in Chromium: its server holds the key, its page streams with tickets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from shared.http.auth import hash_token
+from tests.e2e.conftest import StackMaker
+from tests.support.chromium import Chromium, Page
+from tests.support.node import NODE, PACKAGE, run
+from tests.support.plain import NO_TLS
+from tests.support.processes import ROOT, free_port
+
+EXAMPLE: Final = ROOT / "examples/nextjs"
+MODULES: Final = EXAMPLE / "node_modules"
+NEXT: Final = MODULES / "next/dist/bin/next"
+KEY: Final = "key-of-the-product"
+SILENT: Final = {"NEXT_TELEMETRY_DISABLED": "1", "CI": "1"}
+STATUS: Final = "document.querySelector('[role=status]').textContent"
+
+pytestmark = [
+    pytest.mark.skipif(NODE is None or not MODULES.exists(), reason="node, or node_modules of it, is not here"),
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def built() -> None:
+    """The example, built with the present client: npm copied the one of its last install."""
+    shutil.copytree(PACKAGE / "src", MODULES / "@presswork/client/src", dirs_exist_ok=True)
+    await run("node", NEXT, "build", folder=EXAMPLE, seconds=250, **SILENT)
+
+
+@asynccontextmanager
+async def _served(port: int, api: str) -> AsyncIterator[str]:
+    """The example's origin. `api`: the gateway's address."""
+    environment = {**os.environ, **SILENT, "PRESSWORK_URL": api, "PRESSWORK_KEY": KEY}
+    command = ["node", str(NEXT), "start", "--hostname", "127.0.0.1", "--port", str(port)]
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=EXAMPLE, env=environment, stdout=asyncio.subprocess.DEVNULL
+    )
+    try:
+        await _ready(f"http://127.0.0.1:{port}")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def _ready(origin: str) -> None:
+    async with httpx.AsyncClient(verify=NO_TLS) as client, asyncio.timeout(60):
+        while True:
+            try:
+                await client.get(origin)
+                return
+            except httpx.TransportError:
+                await asyncio.sleep(0.1)
+
+
+async def _until(page: Page, status: str) -> None:
+    await page.until(f"{STATUS} === '{status}'", seconds=40)
+
+
+@pytest.mark.usefixtures("built")
+async def test_the_page_writes_resumes_and_cancels(stack: StackMaker, chromium: Chromium) -> None:
+    """The text grows; a reload in the middle goes on with it; a cancel keeps what came; the key is in no answer."""
+    port = free_port()
+    settings = {
+        "API_TOKENS": f"{hash_token(KEY)} org-789",
+        "CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port}",
+        "DEMO_TOKENS_PER_SECOND": "20",
+    }
+    async with stack(**settings) as running, _served(port, running.gateway.url) as origin, chromium.page() as page:
+        await page.open(origin)
+        await page.click("button")
+        await page.until("document.getElementById('text').textContent.length > 30", seconds=40)
+        before = await page.text("#text")
+        await page.reload()
+        await _until(page, "completed")
+        kept = json.loads(str(await page.evaluate("sessionStorage.getItem('writer')")))
+        view = await running.client.get(
+            f"{running.gateway.url}/api/ai/job-status",
+            params={"jobId": kept["jobId"]},
+            headers={"Authorization": f"Bearer {KEY}"},
+        )
+        assert await page.text("#text") == view.json()["result"]
+        assert view.json()["result"].startswith(before)
+        assert view.json()["userId"] == "guest"
+
+        await page.click("button")
+        await page.until("document.getElementById('text').textContent.length > 10", seconds=40)
+        await page.click("button[type=button]")
+        await _until(page, "cancelled")
+        assert len(await page.text("#text")) > 10
+        assert KEY not in json.dumps(kept)
