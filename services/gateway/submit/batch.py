@@ -79,7 +79,7 @@ class BatchCall:
 
         jobs, yields = [], Yields()
         for i, raw in enumerate((await _open_batch(body)).jobs):
-            jobs.append(self._prepare(i, raw, head, identity))
+            jobs.append(self._prepare(i, bytes(raw), head, identity))
             await yields.give()
 
         sound = [job for job in jobs if isinstance(job, Submit)]
@@ -93,9 +93,9 @@ class BatchCall:
             self._refused.labels(reason).inc()
         await send_json(send, 202, _encode({"jobs": answers}))
 
-    def _prepare(self, index: int, raw: msgspec.Raw, head: Head, identity: Identity) -> Submit | Problem:
+    def _prepare(self, index: int, raw: bytes, head: Head, identity: Identity) -> Submit | Problem:
         prefix = f"jobs[{index}]"
-        if len(bytes(raw)) > BODY_MAX:
+        if len(raw) > BODY_MAX:
             return Problem(TOO_LARGE, f"{prefix}: at most {BODY_MAX} bytes")
         try:
             kind = BatchJob if identity.organization_id is not None else OperatorBatchJob

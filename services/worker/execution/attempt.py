@@ -149,4 +149,4 @@ class Attempt:
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Begin the task."""
-        self.task = self.signal.owner = asyncio.create_task(work)
+        self.task = self.signal.owner = asyncio.get_running_loop().create_task(work)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+
+import msgspec
 
 Value = bytes | str | int | float
-Item = tuple[Value, ...]
 
 
-class SubmitItem(NamedTuple):
+class Item(msgspec.Struct, frozen=True):
+    """One group of values."""
+
+
+class SubmitItem(Item, frozen=True):
     """A new job. `queue`: first letter of its priority. Times in ms, `own_deadline` 0 or 1."""
 
     job: str
@@ -27,7 +31,7 @@ class SubmitItem(NamedTuple):
     own_deadline: int
 
 
-class AppendItem(NamedTuple):
+class AppendItem(Item, frozen=True):
     """A delta of a running job."""
 
     consumer: str
@@ -37,7 +41,7 @@ class AppendItem(NamedTuple):
     text: bytes
 
 
-class FinishItem(NamedTuple):
+class FinishItem(Item, frozen=True):
     """The end of a running job. `ended` in ms since the epoch."""
 
     consumer: str
@@ -55,14 +59,14 @@ class FinishItem(NamedTuple):
     brief: bytes
 
 
-class DeleteItem(NamedTuple):
+class DeleteItem(Item, frozen=True):
     """A job to delete. `organization`: whose it must be; empty: anybody's."""
 
     job: str
     organization: str
 
 
-class RequeueItem(NamedTuple):
+class RequeueItem(Item, frozen=True):
     """A running job that waits again. `delay` in ms, `refund` 0 or 1."""
 
     consumer: str | bytes
@@ -77,7 +81,7 @@ class RequeueItem(NamedTuple):
     usage: str
 
 
-class RerouteItem(NamedTuple):
+class RerouteItem(Item, frozen=True):
     """A running job whose call failed before its first token. `retry` in ms, -1: unknown."""
 
     consumer: str
@@ -92,7 +96,7 @@ class RerouteItem(NamedTuple):
     spent: bytes
 
 
-class ReportItem(NamedTuple):
+class ReportItem(Item, frozen=True):
     """Result of a call. `retry` in ms, -1: unknown."""
 
     gate: str
@@ -101,7 +105,7 @@ class ReportItem(NamedTuple):
     tokens: int
 
 
-class CancelItem(NamedTuple):
+class CancelItem(Item, frozen=True):
     """A job to end. `force` 0 or 1; `owner`: the organisation that it must belong to, encoded, empty: any."""
 
     job: str
@@ -109,38 +113,38 @@ class CancelItem(NamedTuple):
     owner: str
 
 
-class RenewItem(NamedTuple):
+class RenewItem(Item, frozen=True):
     """A lease to renew."""
 
     token: str
     job: str
 
 
-class KnownItem(NamedTuple):
+class KnownItem(Item, frozen=True):
     """A lease that the claiming worker knows of."""
 
     known: str
 
 
-class HeldItem(NamedTuple):
+class HeldItem(Item, frozen=True):
     """A lease that the recovering worker itself holds."""
 
     held: str
 
 
-class JobItem(NamedTuple):
+class JobItem(Item, frozen=True):
     """A job by its id."""
 
     job: str
 
 
-class DayItem(NamedTuple):
+class DayItem(Item, frozen=True):
     """A day, counted since the epoch."""
 
     day: int
 
 
-BATCHED: Mapping[str, type[tuple[Any, ...]]] = {
+BATCHED: Mapping[str, type[Item]] = {
     "submit": SubmitItem,
     "append": AppendItem,
     "finish": FinishItem,
