@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Generic, TypeVar
 
+import msgspec
+
 from shared.errors import Overloaded, StoreRejected, StoreUnavailable
 
 ItemT = TypeVar("ItemT")
@@ -21,15 +23,14 @@ SPLIT_ITEMS: Final = 16
 """Smallest batch when the waiting items are divided among the calls in flight."""
 
 
-class _Waiter(Generic[ItemT, ReplyT]):
-    __slots__ = ("done", "item", "sent", "size", "until")
+class _Waiter(msgspec.Struct, Generic[ItemT, ReplyT], eq=False):
+    """A caller with its item of `size` bytes; `until`: how long it waits at most (the loop's time, s)."""
 
-    def __init__(self, item: ItemT, size: int, done: asyncio.Future[ReplyT]) -> None:
-        self.item = item
-        self.size = size
-        self.done = done
-        self.sent = False
-        self.until = math.inf
+    item: ItemT
+    size: int
+    done: asyncio.Future[ReplyT]
+    sent: bool = False
+    until: float = math.inf
 
 
 class Coalescer(Generic[ItemT, ReplyT]):
