@@ -16,9 +16,8 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from shared.http.problems import HEAD_TOO_LARGE, HEAD_TOO_SLOW, INVALID, METHOD_NOT_ALLOWED, TOO_SLOW, Problem
 from shared.server.connections import Connections, Reading
-from shared.server.framing import HEAD_MAX, Framed
+from shared.server.framing import HEAD_MAX, Framed, OneWrite
 from shared.server.http10 import without_chunks
-from shared.server.one_write import OneWrite
 from shared.server.plain_responses import as_response, overloaded
 from shared.server.upgrade_offers import without_offer
 

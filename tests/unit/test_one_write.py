@@ -10,7 +10,7 @@ from litestar.handlers import asgi
 from litestar.types import Receive, Scope, Send
 
 from shared.server import serve
-from shared.server.one_write import COPIED_MAX, OneWrite
+from shared.server.framing import COPIED_MAX, OneWrite
 from tests.support.connections import serving
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n"
