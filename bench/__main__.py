@@ -11,7 +11,7 @@ from bench import sizes as sizing
 
 NAMES: Final = (
     "engine", "http", "latency", "commands", "idle", "frugal", "memory", "streams", "tokens", "growth", "maintenance",
-    "answers",
+    "answers", "fairness",
 )  # fmt: skip
 RESULTS: Final = Path(__file__).parent / "results"
 

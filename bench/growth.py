@@ -30,6 +30,7 @@ FILL_SECONDS: Final = 600.0
 def _fill(probe: Probe, waiting: int) -> None:
     """Enqueue until so many jobs wait."""
     missing = waiting - sum(probe.length(Keys().fixed(queue)) for queue in QUEUES.values())
+    missing -= probe.members(f"{Keys().prefix('backlog')}*")
     if missing > 0:
         command = [sys.executable, "-m", "bench.producer", str(missing - 1), "200"]
         answer_of(command, {"REDIS_URL": probe.url}, FILL_SECONDS)

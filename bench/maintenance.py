@@ -45,24 +45,24 @@ class Scene:
     async def prepare(self) -> None:
         """Write records and entries past the store: a hundred thousand claims take their time."""
         await self.store.claim("first", 1, poll=False, suspect=0)  # makes the groups
-        stream, spec = KEYS.fixed("normal"), msgspec.json.encode(self.jobs[0].spec)
+        stream, spec = KEYS.fixed("line"), msgspec.json.encode(self.jobs[0].spec)
         with self.client.pipeline(transaction=False) as pipe:
             for first in range(0, self.count, JOBS_PER_WORKER):
                 for job in self.jobs[first : first + JOBS_PER_WORKER]:
-                    pipe.xadd(stream, {"j": job.id})
+                    pipe.xadd(stream, {"j": job.id, "o": job.spec.organization_id})
                 pipe.xreadgroup(GROUP, f"w{first}", {stream: ">"}, count=JOBS_PER_WORKER)
             replies = [reply for reply in pipe.execute() if isinstance(reply, bytes)]
             for job, entry in zip(self.jobs, replies, strict=True):
                 pipe.hset(KEYS.job(job.id), mapping=_record(job, spec, entry))
             for first in range(0, self.count, 1000):
                 fields = range(first, min(first + 1000, self.count))
-                log = {f"n{replies[0].decode()}.{2 + i}": "d" + "word " * 8 for i in fields}
+                log = {f"q{replies[0].decode()}.{2 + i}": "d" + "word " * 8 for i in fields}
                 pipe.hset(KEYS.log(self.jobs[0].id), mapping=log)
             pipe.execute()
 
     async def make_stale(self) -> None:
         """Age all leases by an hour without renewal."""
-        stream, start = KEYS.fixed("normal"), "-"
+        stream, start = KEYS.fixed("line"), "-"
         with self.client.pipeline(transaction=False) as pipe:
             while rows := self.client.xpending_range(stream, GROUP, start, "+", 1000):
                 for row in rows:
@@ -84,7 +84,7 @@ def _record(job: Submit, spec: bytes, entry: bytes) -> dict[str, bytes | str | i
     ms = entry.split(b"-")[0]
     return {
         "v": 1, "org": job.spec.organization_id, "state": "processing", "spec": spec, "max_attempts": 3,
-        "entry": b"n" + entry, "created": ms, "deadline": int(ms) + 86_400_000, "attempt": 1, "started": ms,
+        "entry": b"q" + entry, "created": ms, "deadline": int(ms) + 86_400_000, "attempt": 1, "started": ms,
     }  # fmt: skip
 
 
@@ -93,7 +93,7 @@ async def _recover(scene: Scene) -> None:
 
 
 async def _audit_entries(scene: Scene) -> None:
-    await scene.store._calls.run("audit_entries", queue="n", start="-", page=AUDIT_PAGE)
+    await scene.store._calls.run("audit_entries", queue="q", start="-", page=AUDIT_PAGE)
 
 
 async def _audit_records(scene: Scene) -> None:
@@ -128,14 +128,15 @@ async def _measure(count: int, calls: int) -> dict[str, float]:
 
 async def _restart(scene: Scene) -> None:
     """The first job runs as it did before it was recovered."""
-    entry = scene.client.xadd(KEYS.fixed("high"), {"j": scene.jobs[0].id}).decode()
-    scene.client.xreadgroup(GROUP, "w", {KEYS.fixed("high"): ">"}, count=1)
-    log = {f"h{entry}.{2 + i}": "d" + "word " * 8 for i in range(scene.count)}
+    job = scene.jobs[0]
+    entry = scene.client.xadd(KEYS.fixed("line"), {"j": job.id, "o": job.spec.organization_id}).decode()
+    scene.client.xreadgroup(GROUP, "w", {KEYS.fixed("line"): ">"}, count=1)
+    log = {f"q{entry}.{2 + i}": "d" + "word " * 8 for i in range(scene.count)}
     scene.client.delete(KEYS.log(scene.jobs[0].id))
     for first in range(0, scene.count, 1000):
         part = dict(list(log.items())[first : first + 1000])
         scene.client.hset(KEYS.log(scene.jobs[0].id), mapping=part)
-    state = {"state": "processing", "entry": f"h{entry}", "base": 0}
+    state = {"state": "processing", "entry": f"q{entry}", "base": 0}
     scene.client.hset(KEYS.job(scene.jobs[0].id), mapping=state)
 
 

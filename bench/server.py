@@ -64,9 +64,9 @@ class Probe:
         """Entries of a stream, 0 when it isn't there."""
         return int(self._client.xlen(stream))
 
-    def members(self, sorted_set: str) -> int:
-        """Members of a sorted set, 0 when it isn't there."""
-        return int(self._client.zcard(sorted_set))
+    def members(self, pattern: str) -> int:
+        """Members of all sorted sets whose names match."""
+        return sum(int(self._client.zcard(name)) for name in self._client.scan_iter(pattern, count=1000))
 
     def completed(self) -> int:
         """Jobs that ended, where none fails: counted, or still a line in the ledger. Never too many: a fold between the

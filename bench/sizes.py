@@ -46,6 +46,11 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     """growth: jobs that wait before gates."""
     maintained: tuple[int, ...] = (10, 1_000, 10_000, 100_000)
     """maintenance: running jobs, and deltas of one of them."""
+    fair_slots: int = 16
+    fair_rounds: int = 100
+    """fairness: job times over which starts are counted."""
+    fair_jobs: int = 20_000
+    fair_organizations: tuple[int, ...] = (1, 100, 10_000)
     script_calls: int = 30
     """growth, maintenance: calls of a script of which the longest counts."""
 
@@ -54,7 +59,7 @@ QUICK: Final = Sizes(
     repetitions=1, jobs=200, quiet_wait=0.0, http_seconds=0.3, paced_jobs=10, rate=100.0, idle_warm_up=0.5,
     idle_seconds=1.0, frugal_seconds=1.0, memory_jobs=100, streams=20, stream_jobs=10, settle=0.2, token_streams=20,
     token_rates=(20.0,), token_window=1.0, depths=(100, 500), throttled=(10, 100), maintained=(10, 100),
-    script_calls=2,
+    script_calls=2, fair_rounds=10, fair_jobs=100, fair_organizations=(1, 10),
 )  # fmt: skip
 """Sizes that only show that everything runs."""
 

@@ -6,9 +6,11 @@ A name is also the name of a gate: one per provider and model.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
+
+import msgspec
 
 from shared.errors import SettingsInvalid
 from shared.job import JobSpec
@@ -82,3 +84,14 @@ def route_of(spec: JobSpec, chain: Sequence[str]) -> tuple[str, ...]:
         return ()
     fitting = tuple(name for name in chain if _fits(name, spec))
     return fitting or (f"{spec.provider or 'any'}:{spec.model or 'any'}",)
+
+
+def permitted(spec: JobSpec, chain: Sequence[str], models: Collection[str]) -> JobSpec | None:
+    """The job with those of its models alone that a caller may use (`models` empty: all); None when there is none, or
+    when it names one that the caller may not use."""
+    if not models:
+        return spec
+    if any(name not in models for name in spec.providers or ()):
+        return None
+    allowed = [name for name in route_of(spec, chain) or chain if name in models]
+    return msgspec.structs.replace(spec, provider=None, model=None, providers=allowed) if allowed else None

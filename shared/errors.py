@@ -54,6 +54,18 @@ class OrganizationLimited(PressworkError):
         self.retry_after_s = retry_after_s
 
 
+class UserBlocked(PressworkError):
+    """An operator blocked this user of the organisation: nothing was accepted."""
+
+
+class TooManyBlocked(PressworkError):
+    """An organisation has as many blocked users as it may have."""
+
+
+class OrganizationPaused(PressworkError):
+    """An operator paused the job's organisation: it takes no new jobs."""
+
+
 class JobNotFound(PressworkError):
     """No such job, or it belongs to another organisation."""
 
@@ -71,6 +83,10 @@ class JobUnreadable(PressworkError):
 
 class KeyNotFound(PressworkError):
     """No such API key, or it belongs to another organisation."""
+
+
+class TaskNotFound(PressworkError):
+    """No such task, or it belongs to another organisation."""
 
 
 class TooManyKeys(PressworkError):

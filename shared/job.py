@@ -110,7 +110,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     `losses`: how often the job lost its worker, as far as that counts. `gate`: the `provider:model` that has room for
     it, `reserved` its tokens there; `route`: the job's own chain, () for the fleet's; `passed_over`: the gates before
     it in the chain that had none. `spent`: cost of earlier attempts, without `lost_bytes` of text that were lost with
-    their workers.
+    their workers. `logged`: the log has events of earlier leases; `capped`: its organisation has a cap on running jobs.
     """
 
     job_id: str
@@ -129,6 +129,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     passed_over: tuple[PassedOver, ...] = ()
     spent: Spent | None = None
     lost_bytes: int = 0
+    logged: bool = False
+    capped: bool = False
 
     @property
     def suspect(self) -> bool:
@@ -204,7 +206,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
 
 
 class JobSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """A job's state at one moment, from its record. Times are Redis's clock, ms since the epoch."""
+    """A job's state at one moment, from its record. Times are Redis's clock, ms since the epoch. `retried_as`: the job
+    that was made from it when it had failed."""
 
     id: str
     organization_id: str
@@ -217,6 +220,7 @@ class JobSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     ended_ms: int | None = None
     next_attempt_ms: int | None = None
     cancel_requested: bool = False
+    retried_as: str | None = None
     outcome: Outcome | None = None
 
 

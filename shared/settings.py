@@ -55,8 +55,11 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     to the event log while it grows. `listing`: an organisation's jobs can be listed. `audit_seconds`: how often one
     worker reads all records. `durability`: where a submit must be before it is confirmed; `wait_replicas`: on how many
     replicas. `sentinel_username`, `sentinel_password`: credentials for the sentinels.
-    `organization_submits_per_minute`: how many jobs one organisation may submit in a minute over all gateways; 0: no
-    limit.
+    `failed_ttl_seconds`: life of a failed job's record, prompt included, RESULT_TTL_SECONDS at least; of an
+    organisation the newest `failed_jobs_max` of together `failed_bytes_max` bytes, older ones live as long as any job.
+    `organization_submits_per_minute`: how many jobs one organisation may submit in a minute over all gateways; the
+    other limits of each organisation: jobs that run, wait or are delayed, bytes of prompts that wait; 0: no limit.
+    `slot_share`: % of the running jobs above which an organisation starts none while others may; 0: no limit.
     """
 
     redis_url: str
@@ -76,9 +79,17 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     result_ttl_seconds: PositiveSeconds = 86_400.0
     log_ttl_seconds: PositiveSeconds = 900.0
     usage_ttl_days: Annotated[float, msgspec.Meta(ge=1, le=36_500)] = 400.0
+    failed_ttl_seconds: PositiveSeconds = 1_209_600.0
+    failed_jobs_max: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10_000
+    failed_bytes_max: Annotated[int, msgspec.Meta(ge=1, le=2**40)] = 64 << 20
     organization_events: bool = False
     organization_submits_per_minute: Quota = 0
     timeout_seconds: PositiveSeconds = 1.8
+    slot_share: Annotated[int, msgspec.Meta(ge=0, le=100)] = 50
+    organization_running_jobs: Quota = 0
+    organization_queued_jobs: Quota = 0
+    organization_queued_bytes: Quota = 0
+    organization_delayed_jobs: Quota = 0
 
     def __post_init__(self) -> None:
         if not KEY_PREFIX.match(self.key_prefix):

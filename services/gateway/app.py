@@ -56,9 +56,11 @@ async def open_app(
         calls = Calls(store, settings, authenticator=authenticator, signer=signer, registry=registry, stop=stop)
         gauges = QueueGauges(store, calls.stats, QueueMetrics(registry))
         hub = Hub(_streams(settings), stream_metrics := StreamMetrics(registry))
-        streams = Streams(store, hub, authenticator, stream_metrics, settings, open_streams=calls.streams)
+        streams = Streams(
+            store, hub, authenticator, stream_metrics, settings, open_streams=calls.streams, quotas=calls.stream_quotas
+        )
 
-        typed, admin = calls.typed(redis.meter), admin_router(store, authenticator)
+        typed, admin = calls.typed(redis.meter), admin_router(store, settings, authenticator)
         shown = registry if settings.metrics_port is None else None
         ops = ops_routes(ready=_ready(store, stop), live=_live, registry=shown, before_scrape=gauges.refresh)
         api = document.generate(

@@ -31,6 +31,7 @@ from shared.http.organization_limits import BODY_BYTES, LONG_POLLS, STREAMS, InU
 from shared.identity.authenticator import Authenticator
 from shared.identity.ticket_signer import TicketSigner
 from shared.store.job_store import JobStore
+from shared.streams.quotas import StreamQuotas
 from shared.telemetry.command_budget import Meter
 from shared.telemetry.metrics import LimitMetrics, SubmitMetrics
 
@@ -59,7 +60,8 @@ class Calls:
         self.admission = Admission(store, self.stats, settings.max_queued_jobs)
 
         refusals = LimitMetrics(registry).refusals
-        self.streams = InUse(STREAMS, lambda _: settings.organization_streams, refusals)
+        self.stream_quotas = StreamQuotas(store, settings.organization_streams)
+        self.streams = InUse(STREAMS, self.stream_quotas, refusals)
         self._polls = InUse(LONG_POLLS, lambda _: settings.organization_long_polls, refusals)
         self._bodies = InUse(BODY_BYTES, lambda _: settings.organization_body_bytes, refusals)
 
@@ -96,7 +98,7 @@ class Calls:
             route_handlers=[
                 StatusCall(self._store, self._finder, self._awaited, self._stop, self._polls).route(),
                 ListingCall(self._store).route(),
-                QueueStatsCall(self.stats, meter).route(),
+                QueueStatsCall(self.stats, self._store.organizations, meter).route(),
                 UsageCall(self._store).route(),
                 cancel.route(),
                 DeleteCall(self._store, self._finder, cancel).route(),

@@ -21,6 +21,7 @@ from shared.server.serve import application, serve
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.preflight.requirements import Role
+from shared.streams.quotas import StreamQuotas
 from shared.streams.routes import Streams
 from shared.streams.sse import WithTransport
 from shared.streams.subscription import Hub
@@ -51,8 +52,9 @@ def _application(
     async def live() -> bool:
         return True  # its reader was served by the loop that serves the streams
 
-    open_streams = InUse(STREAMS, lambda _: settings.organization_streams, LimitMetrics(registry).refusals)
-    streams = Streams(store, hub, authenticator, metrics, settings, open_streams=open_streams)
+    quotas = StreamQuotas(store, settings.organization_streams)
+    open_streams = InUse(STREAMS, quotas, LimitMetrics(registry).refusals)
+    streams = Streams(store, hub, authenticator, metrics, settings, open_streams=open_streams, quotas=quotas)
     shown = registry if settings.metrics_port is None else None
     handlers = [streams.route(), *ops_routes(ready=ready, live=live, registry=shown)]
     return WithTransport(application(handlers, settings, host=settings.notifier_host))

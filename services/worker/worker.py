@@ -31,6 +31,7 @@ from services.worker.loops.promotion import Promotion
 from services.worker.loops.recovery import Recovery
 from services.worker.loops.server_watch import ServerWatch
 from services.worker.loops.supervision import supervise
+from services.worker.loops.tasks import Tasks
 from services.worker.providers import Provider
 from services.worker.settings import WorkerSettings
 from services.worker.timers import Timers
@@ -82,6 +83,7 @@ class Worker:
         self._renewal = LeaseRenewal(store, self.name, pool, watch, self._recovery)
         self._promotion = Promotion(store, pool, timers)
         self._audit = Audit(store, self.name)
+        self._tasks = Tasks(store, self.name)
         self._consumer = Consumer(
             store, self.name, pool=pool, gates=gates, timers=timers, watch=watch, recovery=self._recovery,
             promotion=self._promotion, attribution=attribution,
@@ -125,6 +127,7 @@ class Worker:
             "recovery": self._recovery.run,
             "promotion": self._promotion.run,
             "audit": self._audit.run,
+            "tasks": self._tasks.run,
             "cancel_requests": self._cancel_requests.run,
         }
 

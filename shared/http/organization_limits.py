@@ -31,8 +31,13 @@ STREAMS: Final = Limit("streams", "concurrent-requests")
 LONG_POLLS: Final = Limit("longPolls", "concurrent-requests")
 BODY_BYTES: Final = Limit("bodyBytes", "content-bytes")
 SUBMITS: Final = Limit("submitsPerMinute", "requests", window_s=60)
+QUEUED_JOBS: Final = Limit("queuedJobs", "requests")
+QUEUED_BYTES: Final = Limit("queuedBytes", "content-bytes")
+DELAYED_JOBS: Final = Limit("delayedJobs", "requests")
 
-LIMITS: Final = {limit.name: limit for limit in (STREAMS, LONG_POLLS, BODY_BYTES, SUBMITS)}
+LIMITS: Final = {
+    limit.name: limit for limit in (STREAMS, LONG_POLLS, BODY_BYTES, SUBMITS, QUEUED_JOBS, QUEUED_BYTES, DELAYED_JOBS)
+}
 
 
 def limit_reached(limit: Limit, quota: int, *, left: int = 0, retry_after_s: int = RETRY_AFTER_S) -> Problem:

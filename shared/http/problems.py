@@ -35,6 +35,9 @@ class Kind(msgspec.Struct, frozen=True):
 INVALID: Final = Kind("invalid-request", 400, "The request is not valid")
 UNAUTHORIZED: Final = Kind("unauthorized", 401, "A valid bearer token is needed")
 FORBIDDEN: Final = Kind("forbidden", 403, "This token may not act for that organization")
+PAUSED: Final = Kind("organization-paused", 403, "This organization is paused")
+USER_BLOCKED: Final = Kind("user-blocked", 403, "This user of the organization is blocked")
+TOO_MANY_BLOCKED: Final = Kind("too-many-blocked-users", 409, "The organization has too many blocked users")
 INSUFFICIENT_SCOPE: Final = Kind("insufficient-scope", 403, "This key does not have the scope that the call needs")
 MODEL_NOT_ALLOWED: Final = Kind("model-not-allowed", 403, "This key may not use that model")
 OPERATORS_ONLY: Final = Kind("operators-only", 403, "Only an operator's key may change this")
@@ -49,6 +52,7 @@ JOB_UNREADABLE: Final = Kind("job-unreadable", 409, "The record of this job cann
 JOB_NOT_FAILED: Final = Kind("job-not-failed", 409, "Only a failed or cancelled job can be retried")
 IDEMPOTENCY_CONFLICT: Final = Kind("idempotency-conflict", 409, "This idempotency key came with another body")
 KEY_ENDED: Final = Kind("key-ended", 409, "The key has ended")
+COUNT_CHANGED: Final = Kind("count-changed", 409, "Another number of jobs match than the caller saw")
 TOO_MANY_KEYS: Final = Kind("too-many-keys", 409, "The organization has as many keys as it may have")
 TOO_LARGE: Final = Kind("body-too-large", 413, "The body is too large")
 UNSUPPORTED_MEDIA_TYPE: Final = Kind("unsupported-media-type", 415, "The body must be application/json")
@@ -79,7 +83,7 @@ class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True, rename="camel", 
     """Problem Details of RFC 9457; `type` is stable. `errors` name the bad fields of a request.
 
     `job_id`, `job_status`: of the job that the problem is about. `jobs`: the results of a batch of which no job was
-    accepted. `limit`: the organisation's limit that was reached.
+    accepted. `limit`: the organisation's limit that was reached. `count`: the jobs that match now.
     """
 
     type: str
@@ -91,6 +95,7 @@ class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True, rename="camel", 
     job_status: str | None = None
     jobs: list[Any] = []
     limit: str | None = None
+    count: int | None = None
 
 
 class Problem(Exception):
@@ -108,6 +113,7 @@ class Problem(Exception):
         job_status: str | None = None,
         jobs: Sequence[Any] = (),
         limit: str | None = None,
+        count: int | None = None,
     ) -> None:
         super().__init__(kind.slug)
         self.kind = kind
@@ -125,6 +131,7 @@ class Problem(Exception):
             job_status=job_status,
             jobs=list(jobs),
             limit=limit,
+            count=count,
         )
 
     def body(self) -> bytes:

@@ -25,19 +25,23 @@ from shared.store.connection import server_errors
 from shared.store.connection.multiplexer import Observer
 from shared.store.engine.calls import Reads, ScriptCalls
 from shared.store.engine.items import AppendItem, CancelItem, DeleteItem, KnownItem, RenewItem, ReportItem
+from shared.store.erasure import Erasure
 from shared.store.keys import Keys, encode_id
 from shared.store.maintenance import Maintenance
+from shared.store.organizations import Organizations
 from shared.store.preflight.requirements import Role
 from shared.store.pubsub.listeners import Messages
 from shared.store.queries import Queries
 from shared.store.reading import records
+from shared.store.reading.ended_jobs import EndedJobs
 from shared.store.reading.event_log import EventLog
 from shared.store.reading.organization_events import OrganizationLog
 from shared.store.results import CallReport, CancelReply, Claimed, Renewed, Rerouted, Submitted, WakeUp
 from shared.store.routing import Routing
+from shared.store.tasks import Tasks
 from shared.store.tenant_jobs import TenantJobs
 from shared.store.ticket_secrets import TicketSecrets
-from shared.store.transitions import Finish, Requeue, Reroute, Submit, requeue_unreadable
+from shared.store.transitions import Finish, Requeue, Reroute, RetryOf, Submit, requeue_unreadable
 
 PING_FRESH_S: Final = 300.0
 
@@ -68,7 +72,11 @@ class JobStore:
         self.audit_trail = AuditTrail(self._reads, self.keys)
         self.ticket_secrets = TicketSecrets(self._reads, self.keys)
         self.api_keys = ApiKeys(self._calls, self._reads, self.keys)
+        self.ended_jobs = EndedJobs(self._reads, self.keys, settings)
+        self.tasks = Tasks(self._calls, self._reads, self.keys)
+        self.organizations = Organizations(self._calls, self._reads, self.keys)
         self.queries = Queries(self._calls, self._reads, self.keys)
+        self.erasure = Erasure(self._calls, self._reads, self.keys)
         self.maintenance = Maintenance(self._calls, self._reads, self.keys, settings, routing.chain if routing else ())
 
     async def aclose(self) -> None:
@@ -91,16 +99,18 @@ class JobStore:
         """Queue a job; the same id or the same idempotency key with the same body again makes no second one.
 
         IdempotencyConflict: the key came with another body. OrganizationLimited: its organisation may submit no more
-        now. StoreFull: no memory. Overloaded: too many callers wait.
+        now; OrganizationPaused: nor until an operator lets it. StoreFull: no memory. Overloaded: too many callers wait.
         """
         reply = await self._calls.submit(*submit.item(round(self.settings.result_ttl_seconds * 1000)))
         return submit.read(server_errors.check_item(reply))
 
-    async def submit_retry_of(self, job_id: str, submit: Submit) -> Submitted:
-        """Queue a job as the one retry of `job_id`; asked again, it answers the same new job."""
-        # No client's key can begin like this: a header holds no NUL.
-        key = f"\0retry {job_id}"
-        return await self.submit(msgspec.structs.replace(submit, idempotency_key=key, fingerprint="retry"))
+    async def submit_retry_of(self, ended: JobSnapshot, submit: Submit, *, task: str = "") -> Submitted:
+        """Queue a job as the one retry of a job that ended; asked again, it answers the same new job, also when that is
+        gone. `task`: counts it as done. JobNotFound: the job that ended is gone. Errors as of `submit`."""
+        # For releases that do not know `retried_as`. No client's key can begin like this: a header holds no NUL.
+        key = f"\0retry {ended.id}"
+        retry = RetryOf(ended, task)
+        return await self.submit(msgspec.structs.replace(submit, idempotency_key=key, fingerprint="retry", retry=retry))
 
     async def status(self, job_id: str) -> JobSnapshot | None:
         """Read the job's present state; None when there is no record."""
@@ -213,7 +223,7 @@ class JobStore:
         return int(reply)
 
     async def finish(self, finish: Finish) -> None:
-        """End the job. The record keeps the prompt only if the job failed.
+        """End the job. The record of a completed one keeps no prompt.
 
         LeaseLost when the lease is gone; after a forced cancel usage and cost are still kept.
         """

@@ -5,14 +5,23 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 |---------------|--------|----------------------------|--------------------------------------------------------------|
 | job:<id>      | hash   | none; RESULT_TTL at the end | the record: specification, state, lease, outcome             |
 | log:<id>      | hash   | none; LOG_TTL at the end    | deltas and retries, one field per event: <token>.<number>    |
-| again         | stream | none                       | requeued jobs (released, due): claimed first                  |
+| line          | stream | none                       | claimable jobs, of each organisation as many as its weight    |
+| backlog:<org> | zset   | none; gone when empty      | its other claimable jobs, by priority, then age               |
+| backlogs      | zset   | none                       | organisations that have a backlog, by a first deadline (ms)   |
+| delayed:<org> | zset   | none; gone when empty      | its delayed jobs and retries by due time (ms)                 |
+| due           | zset   | none                       | organisations with delayed jobs, by the first due time (ms)   |
+| organizations | hash   | none; gone at zero         | packed counts of each organisation (`organizations.lua`)       |
+| policies      | hash   | none                       | settings of an organisation by operators: weight, limits      |
+| rank_slots    | hash   | none                       | slot of the priority pattern of organisations that need it    |
+| held_organizations | zset | none                    | organisations that may start no job: paused, or at a cap      |
+| ended:<org>   | string | USAGE_TTL_DAYS             | its ended jobs by outcome, less those in `ledger`             |
 | suspect       | stream | none                       | jobs that lost a worker twice, few per worker at a time       |
 | isolated      | stream | none                       | jobs that lost a worker three times: run alone in a worker    |
-| high, normal, low | stream | none                   | jobs waiting for their first claim                            |
-| due_high, due_normal, due_low | zset | none         | delayed jobs and retries by due time (ms)                     |
+| again, high, normal, low | stream | none            | claimable jobs of an older release: they join the backlogs    |
+| due_high, due_normal, due_low | zset | none         | delayed jobs and retries of an older release                  |
 | wake          | zset   | none                       | wake-up markers `job` and `look`, popped by idle workers      |
 | wake:<gate>   | zset   | 1 h                        | the same for workers that have this provider:model            |
-| turn          | string | none                       | round-robin slot, one of 16, of the priority pattern          |
+| turn          | string | none                       | round-robin slot: whether the line or suspects go first        |
 | counts        | hash   | none                       | ended jobs by outcome, over all time, less those in `ledger`   |
 | ledger        | list   | none                       | jobs that ended last and their usage, up to 255 lines          |
 | suspects      | hash   | none; audited              | consumer that died with suspects -> when that was found (ms)  |
@@ -25,23 +34,34 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 | gates         | hash   | none                       | state of each provider:model's gate and of its queue          |
 | parked        | zset   | none                       | throttled jobs, by deadline (ms)                              |
 | deadlines     | zset   | none                       | jobs that brought a deadline of their own, by deadline (ms)   |
-| throttled:<gate> | zset | none; gone when empty     | jobs that wait for this gate (`*`: for any), by priority, age |
-| lane:<chain>  | zset   | none; gone when empty      | the same of an older release, one for each chain              |
+| throttled:<gate> <org> | zset | none; gone when empty | jobs that wait for this gate (`*`: any), by priority, age  |
+| throttled_by:<gate> | zset | none; gone when empty  | organisations that wait there, by what they were served       |
+| throttled:<gate> | zset | none; gone when empty     | jobs that wait for this gate in an older release, of all      |
+| lane:<chain>  | zset   | none; gone when empty      | the same of a release before, one for each chain              |
 | idem:<org>:<digest> | string | deadline + RESULT_TTL | idempotency key -> job id and fingerprint                     |
 | index:<org>:<day> | list | outlives its jobs        | job ids of an organisation in order of submission             |
 | usage:<org>:<day> | hash | USAGE_TTL_DAYS           | sums of usage: project and model -> packed sums                |
+| usage_organizations | zset | none; as the sums       | organisations with usage, by its last day; `*`: all are there |
 | submits:<org> | string | 1 min                      | submits of an organisation in its present minute             |
 | deleted:<id>  | string | RESULT_TTL                 | whose job it was that was deleted                            |
+| failures:<org> | stream | FAILED_TTL               | failed jobs, `*`: of all organisations (`failure_index.lua`)  |
+| cancellations:<org> | stream | RESULT_TTL          | cancelled jobs, in the same form                             |
+| failure_totals:<org> | hash | FAILED_TTL           | bytes of its failed jobs, and how many were dropped          |
+| task:<id>     | hash   | 14 d                       | a redrive or a discard of many failed jobs (`tasks.py`)        |
+| tasks         | zset   | none                       | tasks that are not done, by the end of a lease (ms)            |
 | org:<org>     | stream | 24 h                       | life-cycle events of an organisation, newest 1,000            |
 | key:<key id>  | hash   | none; 30 d after its end   | an API key: hash, organisation, scopes (`api_keys.py`)         |
 | org_keys:<org> | zset  | none                       | ids of an organisation's keys, by creation (ms); `*`: all's |
-| tenants       | set    | none                       | organisations that have keys                                  |
+| settings:<org> | hash  | none                       | what operators settled for it (`organizations.py`)          |
+| blocked_users:<org> | set | none                    | its users whose submits are refused                         |
+| tenants       | set    | none                       | organisations that have keys or settings                      |
 | ticket_secrets | string | none                      | secrets of event tickets, the newest first                     |
 | audit_trail   | stream | none; capped               | changes of keys and settings, and by whom (`audit_trail.py`)   |
 
 <org> is an organisation's id as `encode_id` makes it, here, in `org` of a record and in the ledger's lines.
 
-Channels: bell:<job id>, orgbell:<org>, control:<consumer>, key_channel:changed (ids of keys that changed).
+Channels: bell:<job id>, orgbell:<org>, control:<consumer>, key_channel:changed (ids of keys that changed),
+control:tasks (ids of new tasks).
 """
 
 from __future__ import annotations
@@ -57,10 +77,15 @@ from shared.job import SHARD
 OPERATORS: Final = "*"
 """In the place of an organisation's id: of none. No organisation is encoded so."""
 
+TASKS: Final = "tasks"
+"""In the place of a consumer's name: of all workers. No consumer is called so."""
+
 GROUP: Final = "workers"
 """The one consumer group of every stream."""
 
-QUEUES: Final = {"a": "requeued", "s": "suspect", "i": "isolated", "h": "high", "n": "normal", "l": "low"}
+QUEUES: Final = {
+    "q": "line", "s": "suspect", "i": "isolated", "a": "requeued", "h": "high", "n": "normal", "l": "low",
+}  # fmt: skip
 """Queue letter (first character of a lease token) -> name of its stream."""
 
 _STORED: Final = {
@@ -92,13 +117,22 @@ FIXED: Final = (
     "gates",
     "throttled_deadlines",
     "deadlines",
+    "organizations",
+    "policies",
+    "rank_slots",
+    "backlogs",
+    "held_organizations",
+    "due",
     "tenants",
     "audit_trail",
     "ticket_secrets",
+    "tasks",
+    "usage_organizations",
 )
 PREFIXES: Final = (
     "job", "log", "idem", "index", "usage", "org", "job_channel", "organization_channel", "control", "chain_set",
-    "throttled", "wake", "key", "org_keys", "key_channel", "submits", "deleted",
+    "throttled", "throttled_by", "wake", "backlog", "delayed", "ended", "key", "org_keys", "key_channel", "settings",
+    "submits", "deleted", "failures", "cancellations", "failure_totals", "task", "blocked_users",
 )  # fmt: skip
 
 
@@ -145,7 +179,7 @@ class Keys:
 
     @property
     def streams(self) -> list[str]:
-        """The six streams in the order of `QUEUES`."""
+        """The streams in the order of `QUEUES`."""
         return [self.fixed(name) for name in QUEUES.values()]
 
     def wake(self, gates: Iterable[str]) -> list[str]:
@@ -154,8 +188,8 @@ class Keys:
 
     @property
     def due(self) -> list[str]:
-        """The delayed sets, highest priority first."""
-        return [self.fixed(name) for name in ("due_high", "due_normal", "due_low")]
+        """Sets of delayed jobs, one of which exists while any job is delayed."""
+        return [self.fixed(name) for name in ("due", "due_high", "due_normal", "due_low")]
 
     def job(self, job_id: str) -> str:
         """Record of a job."""
@@ -170,7 +204,7 @@ class Keys:
         return self.prefix("job_channel") + job_id
 
     def control(self, consumer: str) -> str:
-        """Channel of a worker's cancel requests."""
+        """Channel of a worker's cancel requests; of new tasks: `TASKS`."""
         return self.prefix("control") + consumer
 
     def organization(self, organization_id: str) -> str:
@@ -196,6 +230,14 @@ class Keys:
     def organization_keys(self, holder: str) -> str:
         """Ids of the API keys of an organisation, encoded, or of the operators (`*`)."""
         return self.prefix("org_keys") + holder
+
+    def blocked_users(self, organization_id: str) -> str:
+        """Users of an organisation whose submits are refused."""
+        return self.prefix("blocked_users") + encode_id(organization_id)
+
+    def settings(self, organization_id: str) -> str:
+        """Settings of an organisation."""
+        return self.prefix("settings") + encode_id(organization_id)
 
     @property
     def key_channel(self) -> str:

@@ -12,7 +12,7 @@ from typing import Final
 from shared.settings import StoreSettings
 from shared.store.engine.calls import Reads, ScriptCalls
 from shared.store.engine.items import HeldItem, JobItem
-from shared.store.keys import QUEUES, Keys
+from shared.store.keys import OPERATORS, QUEUES, Keys
 from shared.store.results import Audited, Promoted, Recovered, TimedWork, WakeUp
 from shared.store.routing import Routing
 
@@ -20,6 +20,9 @@ AUDIT_SLACK_S: Final = 100.0
 
 AUDIT_PAGE: Final = 256
 """Entries that one call checks."""
+
+AUDIT_COUNTED: Final = 20_000
+"""Entries, throttled jobs and organisations that one call counts at most: tens of ms."""
 
 BATCH: Final = 64
 """Jobs that one call recovers, or makes claimable, at most."""
@@ -99,14 +102,14 @@ class Maintenance:
         return TimedWork(overdue_ms, bool(throttled))
 
     async def unfinished(self) -> bool:
-        """Find out by one cheap read whether any job is unfinished. Streams hold nothing else; delayed sets are read
-        every other time, as a due time within a lease has set a wake-up marker already; hourly where every due time
-        sets one."""
+        """Find out by one cheap read whether any job is unfinished. Streams hold nothing else; sets are read
+        besides, but only now and then in the pay-per-command profile, where every due time sets a wake-up marker."""
         self._polls += 1
         streams = self._keys.streams
         found = await self._reads.execute("XREAD", "COUNT", 1, "STREAMS", *streams, *["0"] * len(streams))
-        if not found and self._polls % (12 if self._settings.frugal else 2) == 0:
-            return bool(await self._reads.execute("EXISTS", *self._keys.due, self._keys.fixed("throttled_deadlines")))
+        if not found and self._polls % (12 if self._settings.frugal else 1) == 0:
+            sets = [self._keys.fixed(name) for name in ("throttled_deadlines", "backlogs")]
+            return bool(await self._reads.execute("EXISTS", *self._keys.due, *sets))
         return bool(found)
 
     async def audit(self, consumer: str) -> Audited:
@@ -118,6 +121,8 @@ class Maintenance:
         if await self._reads.execute("SET", lock, consumer, "NX", "PX", lock_ms) is None:
             return Audited(ran=False, requeued=0, consumers_deleted=0)
         requeued, deleted = await self._audit_entries()
+        await self._index_usage()
+        await self._calls.run("audit_organizations", entries_max=AUDIT_COUNTED)
         prefix, cursor = self._keys.prefix("job"), b"0"
         while True:
             began = time.monotonic()
@@ -127,8 +132,27 @@ class Maintenance:
                 replies = await self._calls.run("audit_records", items)
                 requeued += sum(reply for reply in replies if isinstance(reply, int))
             if cursor == b"0":
+                await self._calls.run("audit_organizations", entries_max=AUDIT_COUNTED)
                 return Audited(ran=True, requeued=requeued, consumers_deleted=deleted)
             await asyncio.sleep(9 * (time.monotonic() - began))
+
+    async def _index_usage(self) -> None:
+        """Index, once, the usage that releases before the index summed up."""
+        index, prefix = self._keys.fixed("usage_organizations"), self._keys.prefix("usage")
+        if await self._reads.execute("ZSCORE", index, OPERATORS) is not None:
+            return
+        cursor = b"0"
+        while True:
+            began = time.monotonic()
+            cursor, found = await self._reads.execute("SCAN", cursor, "MATCH", f"{prefix}*", "COUNT", 64)
+            for key in found:
+                organization, _, day = key.decode()[len(prefix) :].rpartition(":")
+                if organization and day.isdigit():
+                    await self._reads.execute("ZADD", index, "GT", day, organization)
+            if cursor == b"0":
+                break
+            await asyncio.sleep(9 * (time.monotonic() - began))
+        await self._reads.execute("ZADD", index, "+inf", OPERATORS)
 
     async def _audit_entries(self) -> tuple[int, int]:
         requeued = deleted = 0

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from shared.chain import split
-from shared.job import JobStatus
+from shared.job import JobSnapshot, JobStatus
 from shared.store.engine.calls import Reads, ScriptCalls
 from shared.store.keys import QUEUES, Keys
-from shared.store.reading.job_index import Listing
+from shared.store.reading.job_index import Listing, Wanted
 from shared.store.reading.usage import UsageRow
 from shared.store.reading.usage_days import UsageDays
-from shared.store.results import GateState, JobPage, MemoryUse, QueueStats
+from shared.store.results import GateState, JobPage, MemoryUse, QueueStats, UnreadableJob
 
 GATE_REASONS: Final = {1: "rate_limited", 2: "unavailable"}
 """Reasons of a blocked gate, by the number that `lua/include/gate_states.lua` stores."""
@@ -49,10 +49,20 @@ class Queries:
         return _memory(await self._reads.execute("INFO", "memory"))
 
     async def jobs(
-        self, organization_id: str, *, status: JobStatus | None = None, cursor: str | None = None, limit: int = 50
+        self,
+        organization_id: str,
+        *,
+        status: JobStatus | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+        wanted: Wanted | None = None,
     ) -> JobPage:
         """An organisation's jobs, newest first. ValueError for a cursor that this method did not make."""
-        return await self._listing.page(organization_id, status=status, cursor=cursor, limit=limit)
+        return await self._listing.page(organization_id, status=status, cursor=cursor, limit=limit, wanted=wanted)
+
+    async def rows(self, ids: Sequence[str]) -> dict[str, JobSnapshot | UnreadableJob]:
+        """These jobs, at most 100, as a listing shows them; those that are gone are left out."""
+        return await self._listing.rows(ids)
 
     def usage(self, organization_id: str, first_day: int, last_day: int) -> AsyncIterator[list[UsageRow]]:
         """Read the usage of an organisation's jobs that ended from `first_day` to `last_day` (days since the epoch,
@@ -60,15 +70,19 @@ class Queries:
         damaged."""
         return self._usage.read(organization_id, first_day, last_day)
 
+    async def usage_organizations(self, first_day: int) -> list[str]:
+        """The organisations that may have usage from that day (since the epoch) on."""
+        return await self._usage.organizations(first_day)
+
 
 def _stats(reply: Sequence[int]) -> QueueStats:
-    """The reply of stats.lua: one number per stream in the order of QUEUES, then processing, delayed, throttled,
-    the three ends, unbooked."""
+    """The reply of stats.lua: one number per stream in the order of QUEUES, then those in backlogs, processing,
+    delayed, throttled, the three ends, unbooked."""
     waiting, (processing, delayed, throttled, completed, failed, cancelled, unbooked) = (
-        reply[: len(QUEUES)],
-        reply[len(QUEUES) :],
+        reply[: len(QUEUES) + 1],
+        reply[len(QUEUES) + 1 :],
     )
-    by_queue = dict(zip(QUEUES.values(), waiting, strict=True))
+    by_queue = dict(zip((*QUEUES.values(), "backlog"), waiting, strict=True))
     by_queue["suspect"] += by_queue.pop("isolated")
     return QueueStats(
         queued=sum(waiting) + delayed + throttled,

@@ -11,8 +11,15 @@ from typing import Final
 import msgspec
 
 from shared.chain import split
-from shared.errors import IdempotencyConflict, LeaseLost, OrganizationLimited
-from shared.job import NANO, Claim, JobError, JobSpec, JobStatus, Outcome, RetryReason, Spent
+from shared.errors import (
+    IdempotencyConflict,
+    JobNotFound,
+    LeaseLost,
+    OrganizationLimited,
+    OrganizationPaused,
+    UserBlocked,
+)
+from shared.job import NANO, Claim, JobError, JobSnapshot, JobSpec, JobStatus, Outcome, RetryReason, Spent
 from shared.store.engine.items import FinishItem, RequeueItem, RerouteItem, SubmitItem
 from shared.store.keys import Keys, encode_id
 from shared.store.reading import records, usage
@@ -33,11 +40,23 @@ LIMIT_RETRY_MS: Final = 5000
 """Of a limit that no clock ends."""
 
 
-def _limited(refusal: str) -> OrganizationLimited:
-    """A refusal of submit.lua: `<limit> <its value> <ms until there is room>`; numbers may be missing."""
+def _refused(refusal: str) -> OrganizationLimited | OrganizationPaused | UserBlocked:
+    """A refusal of submit.lua: `paused`, `user`, or `<limit> <its value> <ms until there is room>`, the last only where
+    a clock ends the limit."""
     limit, *numbers = refusal.split()
-    quota, left_ms = map(int, numbers) if len(numbers) == 2 else (0, LIMIT_RETRY_MS)
+    if limit == "paused":
+        return OrganizationPaused("an operator paused the organisation")
+    if limit == "user":
+        return UserBlocked("an operator blocked this user")
+    quota, left_ms = (*map(int, numbers), LIMIT_RETRY_MS)[:2]
     return OrganizationLimited(limit, quota, left_ms / 1000)
+
+
+class RetryOf(msgspec.Struct, frozen=True):
+    """The job that a new one is the retry of, and the task that redrives it, if one does."""
+
+    ended: JobSnapshot
+    task: str = ""
 
 
 class Submit(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +64,8 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True):
 
     `route`: the gates (`provider:model`) it may pass, in order of preference; empty: the fleet's chain.
     `own_deadline`: whether its caller set the deadline; None: when it is another one than `DEADLINE_MS`.
-    `idempotency_key` is the client's key; `fingerprint` is a digest of the body it came with.
+    `idempotency_key` is the client's key; `fingerprint` is a digest of the body it came with. `retry`: of which job it
+    is the one retry.
     """
 
     id: str
@@ -56,6 +76,7 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True):
     own_deadline: bool | None = None
     idempotency_key: str | None = None
     fingerprint: str = ""
+    retry: RetryOf | None = None
 
     def item(self, result_ttl_ms: int) -> tuple[SubmitItem, int]:
         """Of submit.lua, and its size in bytes. `result_ttl_ms`: how long an ended job's record is kept."""
@@ -67,21 +88,27 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True):
             key = Keys.idempotency(spec.organization_id, self.idempotency_key)
             key_ttl_ms = self.delay_ms + self.deadline_ms + result_ttl_ms + KEY_SLACK_MS
 
+        retry = self.retry
         item = SubmitItem(
             job=self.id, organization=encode_id(spec.organization_id), spec=body, queue=spec.priority[0],
             delay=self.delay_ms, deadline=self.deadline_ms, max_attempts=spec.max_attempts,
             route=" ".join(self.route), max_tokens=spec.max_tokens or "", idempotency=key,
             fingerprint=self.fingerprint, idempotency_ttl=key_ttl_ms, own_deadline=int(own),
+            ended=retry.ended.id if retry else "", kept=_encode(_without_texts(retry.ended.spec)) if retry else b"",
+            task=retry.task if retry else "",
         )  # fmt: skip
         return item, len(body)
 
     def read(self, reply: Sequence[bytes]) -> Submitted:
-        """The job that is queued now, or was before. IdempotencyConflict, OrganizationLimited."""
+        """The job that is queued now, or was before. IdempotencyConflict, OrganizationLimited, OrganizationPaused,
+        UserBlocked; JobNotFound: the job to retry is gone."""
         code, job_id, state = reply[0].decode(), reply[1].decode(), reply[2].decode()
         if code == "CONFLICT":
             raise IdempotencyConflict("this idempotency key came with another body before")
         if code == "LIMIT":
-            raise _limited(state)
+            raise _refused(state)
+        if code == "GONE":
+            raise JobNotFound(job_id)
         return Submitted(job_id, code == "NEW", _STATES.get(state, JobStatus.QUEUED))
 
 
@@ -107,7 +134,7 @@ class Finish(msgspec.Struct, frozen=True):
             consumer=claim.consumer, job=claim.job_id, organization=encode_id(claim.spec.organization_id),
             token=claim.token, status=self.status, outcome=body, number=number, offset=self.offset,
             final=number + 1 + int(has_tail), ended=claim.started_ms + self.run_ms, spec=kept,
-            usage=_used(claim, outcome), brief=brief,
+            usage=_used(claim, outcome), brief=brief, logged=int(claim.logged), capped=int(claim.capped),
         )  # fmt: skip
         return item, len(body) + len(kept)
 
@@ -191,9 +218,11 @@ def requeue_unreadable(consumer: str, job: bytes, token: bytes, delay_ms: int) -
 
 
 def _kept(spec: JobSpec, status: JobStatus) -> JobSpec:
-    """The part of an ended job's spec that its record keeps: only a failed one can be retried, else the prompt goes."""
-    if status is JobStatus.FAILED:
-        return spec
+    """The part of an ended job's spec that its record keeps: one that can be retried keeps its prompt."""
+    return _without_texts(spec) if status is JobStatus.COMPLETED else spec
+
+
+def _without_texts(spec: JobSpec) -> JobSpec:
     return msgspec.structs.replace(spec, prompt="", parameters={})
 
 

@@ -42,6 +42,7 @@ from shared.store.pubsub.listeners import NOTIFIED, Listener
 from shared.streams import sse
 from shared.streams.key_watch import KeyWatch
 from shared.streams.organization_feed import OrganizationFeed
+from shared.streams.quotas import StreamQuotas
 from shared.streams.round_robin import RoundRobin
 from shared.streams.settings import StreamSettings
 from shared.streams.sources import JobSource, OrganizationSource, SharedReads, Source, parse_stream_id
@@ -71,8 +72,9 @@ class Streams:
         settings: StreamSettings,
         *,
         open_streams: InUse,
+        quotas: StreamQuotas,
     ) -> None:
-        """`open_streams`: how many each organisation has open."""
+        """`open_streams`: how many each organisation has open; `quotas`: and may have."""
         self._store = store
         self._hub = hub
         self._authenticator = authenticator
@@ -82,6 +84,7 @@ class Streams:
         self._send_s = settings.notifier_send_seconds
         self._stream_s = settings.notifier_stream_seconds or math.inf
         self._open_streams = open_streams
+        self._quotas = quotas
         self._round_robin = RoundRobin()
         self._reads = SharedReads()
         self._check_s = CHECK_S if store.settings.frugal else 0.0
@@ -144,7 +147,9 @@ class Streams:
         if self._hub.full:
             await response.only(sse.retry_later())
             return
-        self._open_streams.check(identity.organization_id)
+        if identity.organization_id is not None:
+            await self._quotas.read(identity.organization_id)
+            self._open_streams.check(identity.organization_id)
         subscription = Subscription(
             source,
             response,
@@ -186,6 +191,7 @@ class Streams:
         if first.ended and not first.encoded:
             await response.nothing_more()
             return
+        await self._quotas.read(first.organization_id)
         with self._open_streams.held(first.organization_id) as held:
             held.grow()
             await subscription.run(first, self._store.subscriber, listener)

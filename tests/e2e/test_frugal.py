@@ -18,7 +18,7 @@ from tests.support.stack import Stack, running_stack
 pytestmark = [pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 
 CONNECTING = frozenset({"client|setname", "info"})
-WAIT_MAX, STREAM_MAX = 18, 19
+WAIT_MAX, STREAM_MAX = 20, 21
 """Commands of one job, inside scripts too (docs/upstash.md has them one by one)."""
 
 

@@ -13,12 +13,18 @@ from shared.http.auth import Scope
 from tests.support.callers import OPERATOR, TOKENS, bearer, make_key
 from tests.support.gateway import SUBMIT, body, problem, running_gateway
 
-UNKNOWN: Final = {"jobId": "ai-job-1737465123456-0bc123def", "keyId": "0" * 12, "id": "nobody"}
+UNKNOWN: Final = {
+    "jobId": "ai-job-1737465123456-0bc123def",
+    "keyId": "0" * 12,
+    "id": "nobody",
+    "taskId": "0" * 16,
+    "userId": "u",
+}
 """Ids of nothing, by the names of the parameters that hold an id."""
 
 NO_IDS: Final = {
     "organizationId", "status", "cursor", "limit", "from", "to", "wait", "Idempotency-Key", "Last-Event-ID",
-    "lastEventId", "format",
+    "lastEventId", "format", "errorType", "provider", "projectId", "userId", "groupBy", "top",
 }  # fmt: skip
 """Parameters that name no thing that belongs to an organisation, or that are checked by name: `organizationId`."""
 
@@ -28,6 +34,10 @@ BODIES: Final[dict[str, Any]] = {
     "/api/ai/event-tickets": {"jobId": UNKNOWN["jobId"]},
     "/api/admin/keys": {"organizationId": "alice", "scopes": ["admin"]},
     "/api/admin/keys/{keyId}/rotate": {},
+    "/api/admin/organizations/{id}": {"weight": 2},
+    "/api/admin/organizations/{id}/blocked-users": {"userId": "u"},
+    "/api/admin/failures/redrive": {"filter": {}, "expected": 0},
+    "/api/admin/failures/discard": {"filter": {}, "expected": 0},
 }
 """A good body of each call that takes one."""
 
@@ -119,7 +129,9 @@ async def test_every_foreign_id_is_as_good_as_none(client: httpx.AsyncClient) ->
     """Byte for byte the answer for an id of nothing, with all scopes; and the thing itself is not changed."""
     job = (await client.post(SUBMIT, json=body(organizationId="bob"), headers=bearer(OPERATOR))).json()
     victim = await make_key(client, "bob")
-    foreign = {"jobId": job["jobId"], "keyId": victim["id"], "id": "bob"}
+    order = {"filter": {"organizationId": "bob"}, "expected": 0}
+    task = (await client.post("/api/admin/failures/discard", json=order, headers=bearer(OPERATOR))).json()
+    foreign = {"jobId": job["jobId"], "keyId": victim["id"], "id": "bob", "taskId": task["taskId"]}
     alice = await make_key(client, "alice", *map(str, Scope))
     tried = set()
     for call in await calls_of(client):

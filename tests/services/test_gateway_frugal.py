@@ -182,7 +182,8 @@ async def test_a_submit_whose_answer_was_lost_is_sent_once(redis_url: str) -> No
             cut.clear()
             assert "cmdstat_evalsha:calls=1," in (await raw("INFO", "commandstats")).decode()
             assert (await store.queries.stats()).queued == 2
-            assert await raw("XLEN", KEYS.fixed("normal")) == 2
+            assert await raw("XLEN", KEYS.fixed("line")) == 1
+            assert await raw("ZCARD", KEYS.prefix("backlog") + "org") == 1
 
 
 @asynccontextmanager

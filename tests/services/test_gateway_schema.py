@@ -45,6 +45,31 @@ include-name = "GET /api/ai/usage"
 checks.positive_data_acceptance.enabled = false
 
 [[operations]]
+include-name = "GET /api/admin/usage"
+# As above.
+checks.positive_data_acceptance.enabled = false
+
+[[operations]]
+include-name = "GET /api/admin/jobs"
+# Cursors, and jobs that are listed only by organisation.
+checks.positive_data_acceptance.enabled = false
+
+[[operations]]
+include-name = "PATCH /api/admin/organizations/{id}"
+# 400.0 is an integer to a schema.
+checks.positive_data_acceptance.enabled = false
+
+[[operations]]
+include-name = "POST /api/admin/failures/redrive"
+# 400.0 is an integer to a schema.
+checks.positive_data_acceptance.enabled = false
+
+[[operations]]
+include-name = "POST /api/admin/failures/discard"
+# As above.
+checks.positive_data_acceptance.enabled = false
+
+[[operations]]
 include-name = "POST /api/ai/generate-content/batch"
 # Bad jobs of a batch are answered one by one, within a 202.
 checks.positive_data_acceptance.enabled = false

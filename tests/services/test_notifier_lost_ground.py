@@ -12,6 +12,7 @@ import pytest
 from shared.errors import StoreUnavailable
 from shared.events import EventId
 from shared.store.job_store import JobStore
+from shared.store.keys import GROUP, Keys
 from shared.store.reading.event_log import PAGE, EventLog, EventPage
 from shared.store.reading.organization_events import ORGANIZATION_LENGTH
 from shared.streams.organization_feed import OrganizationFeed
@@ -23,23 +24,33 @@ from tests.support.notifier import running_notifier
 from tests.support.sse import Stream, beats
 
 
+async def _set_back(raw: RawRedis, keys: Keys, job_id: str) -> None:
+    """The line goes on with ids of a clock that is behind."""
+    line = keys.fixed("line")
+    await raw("DEL", line)
+    await raw("XGROUP", "CREATE", line, GROUP, "0", "MKSTREAM")
+    again = (await raw("XADD", line, "*", "j", job_id, "o", "org")).decode()
+    await raw("HSET", keys.job(job_id), "entry", f"q{again}")
+
+
 async def test_a_reader_gets_its_end_from_a_server_whose_clock_went_back(store: JobStore, redis_url: str) -> None:
     """Leases that begin after a fail-over may have smaller ids than those before it: nothing is taken for old news."""
     job = await JobLife(store).submit()
     async with RawRedis(redis_url) as raw, running_notifier(store.settings) as notifier:
-        await raw("XADD", store.keys.fixed("normal"), "99999999999999-0", "j", "nobody")
+        await raw("XADD", store.keys.fixed("line"), "99999999999999-0", "j", "nobody")
         job = await JobLife(store).submit()
         claimed = (await store.claim("worker-1", 9, poll=False, suspect=False)).claims
         job._claim = next(claim for claim in claimed if claim.job_id == job.id)
         job.events.append("processing")
-        assert job.claim.token > "n9999"
+        assert job.claim.token > "q9999"
         async with Stream(notifier.events(job.id)) as stream:
             await job.write("void")
             assert [event.kind for event in await stream.take(3)] == ["queued", "processing", "delta"]
             await job.retry()
             assert [event.kind for event in await stream.take(1)] == ["retrying"]
+            await _set_back(raw, store.keys, job.id)
             await job.start()
-            assert job.claim.token < "n9"
+            assert job.claim.token < "q9"
             assert [event.kind for event in await stream.take(1)] == ["processing"]
             await job.write("good")
             await job.complete(" end")

@@ -22,6 +22,7 @@ from tests.support.gateway import BATCH, STATUS, SUBMIT, body, problem, running_
 from tests.support.job_life import JobLife
 from tests.support.notifier import running_notifier
 from tests.support.sse import Stream
+from tests.support.store import settle
 
 TOKENS = f"{hash_token('a')} org-a\n{hash_token('b')} org-b\n{hash_token('all')}"
 A, B, OPERATOR = ({"Authorization": f"Bearer {token}"} for token in ("a", "b", "all"))
@@ -67,6 +68,21 @@ async def test_streams_beyond_the_limit_are_asked_to_come_later(store: JobStore)
                 await asyncio.sleep(0.02)
         again = await streams.enter_async_context(Stream(url, headers=A))
         assert [event.kind for event in await again.take(1)] == ["queued"]
+
+
+async def test_an_organisations_own_limit_of_streams_holds(store: JobStore) -> None:
+    """It comes before the fleet's, both ways, and a change acts within seconds."""
+    job = await JobLife(store, organization_id="org-a").submit()
+    await settle(store, "org-a", streams=1)
+    running = running_notifier(store.settings, api_tokens=TOKENS, organization_streams=5)
+    async with running as notifier, AsyncExitStack() as streams:
+        url = notifier.events(job.id)
+        await streams.enter_async_context(Stream(url, headers=A))
+        assert 5000 <= await _retry_ms(url, A) <= 15_000
+        await settle(store, "org-a", streams=0)
+        async with asyncio.timeout(60):
+            while (await streams.enter_async_context(Stream(url, headers=A | {"Accept": "*/*"}))).status == 429:
+                await asyncio.sleep(0.2)
 
 
 async def test_a_missing_job_is_missing_also_beyond_the_limit(store: JobStore) -> None:

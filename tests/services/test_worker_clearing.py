@@ -13,7 +13,7 @@ from shared.job import JobStatus
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore
 from tests.support.checks import RawRedis, leaks
-from tests.support.store import make_overdue, submit
+from tests.support.store import make_due, make_overdue, submit
 from tests.support.worker import DONE, Scripted, ended, running_worker, until
 
 
@@ -28,7 +28,7 @@ async def _isolated(store: JobStore) -> str:
     (job_id,) = await submit(store, delay_ms=3_600_000)
     async with RawRedis(store.settings.redis_url) as raw:
         await raw("HSET", store.keys.job(job_id), "losses", 3)
-        await raw("ZADD", store.keys.fixed("due_normal"), 1, job_id)
+        await make_due(raw, job_id)
     await store.maintenance.promote()
     return job_id
 

@@ -14,7 +14,7 @@ from shared.settings import StoreSettings
 from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import JobStore
 from tests.support.checks import RawRedis, leaks
-from tests.support.store import submit
+from tests.support.store import make_due, submit
 from tests.support.worker import (
     DONE,
     Scripted,
@@ -141,7 +141,7 @@ async def test_a_claim_in_flight_at_the_drain_is_not_left_to_its_lease(store: Jo
         async def slow(*command: bytes | str | float) -> object:
             reply = await send(*command)
             claimed = reply[1] if isinstance(reply, list) and len(reply) == 2 else None
-            if isinstance(claimed, list) and len(claimed) > 4 and len(claimed[4]) == 13:
+            if isinstance(claimed, list) and len(claimed) > 4 and len(claimed[4]) == 16:
                 delivered.set()
                 await answer.wait()
             return reply
@@ -183,7 +183,7 @@ async def test_a_busy_worker_makes_room_for_a_job_that_must_run_alone(store: Job
         (isolated,) = await submit(store, 1, prompt="alone", delay_ms=3_600_000)
         async with RawRedis(redis_url) as raw:
             await raw("HSET", store.keys.job(isolated), "losses", 3)
-            await raw("ZADD", store.keys.fixed("due_normal"), 1, isolated)
+            await make_due(raw, isolated)
         await store.maintenance.promote()
 
         async def makes_room() -> bool:

@@ -18,7 +18,7 @@ STALE_MS = LEASE_MS * 5 // 4
 
 
 async def _oldest_idle_ms(raw: RawRedis) -> int:
-    rows = await raw("XPENDING", KEYS.fixed("normal"), GROUP, "-", "+", 100)
+    rows = await raw("XPENDING", KEYS.fixed("line"), GROUP, "-", "+", 100)
     return max(int(row[2]) for row in rows)
 
 

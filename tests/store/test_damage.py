@@ -16,11 +16,13 @@ from tests.support.checks import RawRedis
 from tests.support.store import (
     KEYS,
     FaultyTransport,
+    all_delayed,
     breaches,
     claim,
     claim_one,
     complete,
     drain,
+    make_due,
     make_stale,
     submit,
 )
@@ -57,9 +59,7 @@ async def test_a_spec_nobody_can_read_costs_its_neighbours_nothing(store: JobSto
     for held in claims:
         await complete(store, held)
     for _ in range(5):
-        for due in KEYS.due:
-            if await raw("ZSCORE", due, ids[1]):
-                await raw("ZADD", due, 0, ids[1])
+        await make_due(raw, *await all_delayed(raw))
         await drain(store)
     assert await raw("HGET", KEYS.job(ids[1]), "state") == b"failed"
     stats = await store.queries.stats()
@@ -167,7 +167,7 @@ async def test_events_stay_whole_after_an_audit_put_a_job_back(store: JobStore, 
     held = await claim_one(store)
     await store.append(held, 2, "lost")
     await store.append(held, 3, "words")
-    await raw("XGROUP", "DELCONSUMER", KEYS.fixed("normal"), GROUP, "w1")
+    await raw("XGROUP", "DELCONSUMER", KEYS.fixed("line"), GROUP, "w1")
     assert (await store.maintenance.audit("w2")).requeued == 1
     (second,) = await claim(store, 1, "w2")
     await store.append(second, 2, "a")

@@ -77,7 +77,7 @@ async def test_a_job_that_nobody_was_given_ends_by_its_own_deadline(store: JobSt
     assert left == {held[3].job_id, *unhurried}
 
 
-async def test_deadlines_nobody_set_are_met_at_the_head_of_the_streams(store: JobStore, raw: RawRedis) -> None:
+async def test_deadlines_nobody_set_are_met_in_line_and_backlogs(store: JobStore, raw: RawRedis) -> None:
     """The fleet's default is short and all slots are busy: such jobs cost no command more, and still end."""
     ids = []
     for priority in ("high", "normal", "low"):

@@ -15,7 +15,20 @@ from shared.store.results import CallReport
 from shared.store.transitions import Requeue, Reroute
 from tests.support.checks import RawRedis
 from tests.support.gates import A, block, free, throttle_all
-from tests.support.store import breaches, claim, claim_one, complete, drain, lose, make_stale, new_job, submit
+from tests.support.store import (
+    all_delayed,
+    breaches,
+    claim,
+    claim_one,
+    complete,
+    drain,
+    lose,
+    make_due,
+    make_stale,
+    miscounted,
+    new_job,
+    submit,
+)
 
 ERROR = JobError(type="Timeout", message="too slow", retryable=True)
 Write = Callable[[JobStore, Claim], Awaitable[object]]
@@ -100,10 +113,10 @@ async def test_a_corrupt_record_is_met_and_dropped_by_claim_and_recover(store: J
     assert [one.job_id for one in held] == [ids[0], ids[2]]
     (pending,) = [
         row[0].decode()
-        for row in await raw("XPENDING", store.keys.fixed("normal"), "workers", "-", "+", 10)
-        if f"n{row[0].decode()}" not in {one.token for one in held}
+        for row in await raw("XPENDING", store.keys.fixed("line"), "workers", "-", "+", 10)
+        if f"q{row[0].decode()}" not in {one.token for one in held}
     ]
-    await raw("XCLAIM", store.keys.fixed("normal"), "workers", "w1", 0, pending, "IDLE", 60_000, "JUSTID")
+    await raw("XCLAIM", store.keys.fixed("line"), "workers", "w1", 0, pending, "IDLE", 60_000, "JUSTID")
     await store.maintenance.recover("w2", [one.token for one in held])
     await raw("DEL", store.keys.job(ids[1]))
     assert await breaches(store, raw, [ids[0], ids[2]]) == []
@@ -125,20 +138,21 @@ async def test_a_place_that_names_a_job_which_is_elsewhere_is_cleared(one: JobSt
     """A second entry, due time or place in a queue starts no second run: it goes when it is met (I4)."""
     running = (await claim_one(one)).job_id
     if place == "stream":
-        await raw("XADD", one.keys.fixed("high"), "*", "j", running)
+        await raw("XADD", one.keys.fixed("line"), "*", "j", running, "o", "org")
     elif place == "due":
-        await raw("ZADD", one.keys.due[1], 1, running)
+        await raw("ZADD", one.keys.prefix("delayed") + "org", 1, running)
+        await raw("ZADD", one.keys.fixed("due"), 1, "org")
         assert (await one.maintenance.promote()).promoted == 0
     else:
         await submit(one)
         await block(one, A)
         await throttle_all(one)
-        await raw("ZADD", one.keys.prefix("throttled") + "*", 1, running)
+        await raw("ZADD", one.keys.prefix("throttled") + "* org", 1, running)
         await free(raw, A)
     assert running not in {held.job_id for held in await claim(one, 5, "w2")}
     assert await raw("HGET", one.keys.job(running), "state") == b"processing"
-    assert await raw("XLEN", one.keys.fixed("high")) == 0
-    assert await raw("EXISTS", one.keys.due[1], one.keys.prefix("throttled") + "*") == 0
+    assert await raw("XLEN", one.keys.fixed("line")) == (2 if place == "queue" else 1)  # running ones
+    assert await raw("EXISTS", one.keys.fixed("due"), one.keys.prefix("throttled") + "* org") == 0
 
 
 async def _fill(raw: RawRedis) -> None:
@@ -150,9 +164,9 @@ async def test_a_full_server_lets_running_jobs_end(store: JobStore, raw: RawRedi
     """At maxmemory only submit is refused, without a trace; all other transitions pass, and all goes on with space."""
     ids = await submit(store, 8)
     await submit(store, 1, delay_ms=60_000, organization="later")
-    (delayed,) = [member.decode() for member in await raw("ZRANGE", store.keys.due[1], 0, -1)]
+    (delayed,) = await all_delayed(raw)
     ids.append(delayed)
-    await raw("ZADD", store.keys.due[1], "XX", 1, delayed)
+    await make_due(raw, delayed)
     held = await claim(store, 6)
     await _fill(raw)
     with pytest.raises(StoreFull):
@@ -179,7 +193,7 @@ async def test_a_lost_group_and_a_flushed_server_are_survived(store: JobStore, r
     """Jobs whose group was destroyed are delivered again; after FLUSHALL the store works as on a new server."""
     ids = await submit(store, 2)
     held = await claim(store, 1)
-    await raw("XGROUP", "DESTROY", store.keys.fixed("normal"), "workers")
+    await raw("XGROUP", "DESTROY", store.keys.fixed("line"), "workers")
     with pytest.raises(LeaseLost):
         await complete(store, held[0])
     # A running job gets a token of its own first, and comes with the next claim.
@@ -197,17 +211,19 @@ async def test_audit_repairs_what_no_script_leaves(
     """Delivered entries that no consumer has, on any page, and live records that no entry names, are
     queued again."""
     monkeypatch.setattr(maintenance, "AUDIT_PAGE", 1)
-    ids = await submit(store, 4)
+    ids = await submit(store, 5)
     held = await claim(store, 2)
-    await raw("XACK", store.keys.fixed("normal"), "workers", held[1].token[1:])
-    waiting = (await raw("HGET", store.keys.job(ids[3]), "entry")).decode()
-    await raw("XDEL", store.keys.fixed("normal"), waiting[1:])
+    await raw("XACK", store.keys.fixed("line"), "workers", held[1].token[1:])
+    waiting = (await raw("HGET", store.keys.job(ids[2]), "entry")).decode()
+    await raw("XDEL", store.keys.fixed("line"), waiting[1:])
+    await raw("ZREM", store.keys.prefix("backlog") + "org", ids[4])
     audited = await store.maintenance.audit("w1")
-    assert (audited.ran, audited.requeued) == (True, 2)
+    assert (audited.ran, audited.requeued) == (True, 3)
     assert await breaches(store, raw, ids) == []
+    assert await miscounted(raw, ids) == []
     assert (await store.maintenance.audit("w2")).ran is False
     await complete(store, held[0])
-    assert await drain(store) == 3
+    assert await drain(store) == 4
 
 
 async def test_audit_removes_consumers_that_went_away(store: JobStore, raw: RawRedis) -> None:
@@ -218,7 +234,7 @@ async def test_audit_removes_consumers_that_went_away(store: JobStore, raw: RawR
     await complete(store, held)
     store._calls.scripts._constants = {**store._calls.scripts._constants, "consumer_idle_ms": -1}
     assert (await store.maintenance.audit("empty")).consumers_deleted > 0
-    names = {row[1] for row in await raw("XINFO", "CONSUMERS", store.keys.fixed("normal"), "workers")}
+    names = {row[1] for row in await raw("XINFO", "CONSUMERS", store.keys.fixed("line"), "workers")}
     assert names == {b"gone"}
 
 

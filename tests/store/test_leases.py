@@ -17,7 +17,7 @@ async def test_a_lease_is_left_to_its_worker_a_little_longer(store: JobStore, ra
     held = await claim_one(store)
     await store.renew("finder", [])
     for idle_ms, requeued in ((2_100, 0), (2_600, 1)):
-        await raw("XCLAIM", KEYS.fixed("normal"), GROUP, "w1", 0, held.token[1:], "IDLE", idle_ms, "JUSTID")
+        await raw("XCLAIM", KEYS.fixed("line"), GROUP, "w1", 0, held.token[1:], "IDLE", idle_ms, "JUSTID")
         found = await store.maintenance.recover("finder", [])
         assert found.requeued == requeued
         assert requeued or 0 < (found.next_ms or 0) <= 400
@@ -50,4 +50,4 @@ async def test_hundreds_of_leases_are_renewed_in_one_call(store: JobStore, raw: 
     assert renewed.cancelled == wanted
     await make_stale(raw, *held[:3], *held[-3:])
     await store.renew("w1", held)
-    assert not await raw("XPENDING", KEYS.fixed("normal"), GROUP, "IDLE", STALE_MS, "-", "+", 10)
+    assert not await raw("XPENDING", KEYS.fixed("line"), GROUP, "IDLE", STALE_MS, "-", "+", 10)

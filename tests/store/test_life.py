@@ -7,7 +7,7 @@ import contextlib
 
 import pytest
 
-from shared.errors import IdempotencyConflict, LeaseLost
+from shared.errors import IdempotencyConflict, JobNotFound, LeaseLost
 from shared.job import JobSnapshot, JobStatus, Outcome, RetryReason, Usage
 from shared.store.engine.calls import RELEASES_MAX
 from shared.store.job_store import JobStore
@@ -22,7 +22,9 @@ from tests.support.store import (
     complete,
     drain,
     error_of,
+    fail,
     lose,
+    make_due,
     new_job,
     status_of,
     submit,
@@ -52,15 +54,15 @@ async def test_a_retried_job_that_writes_nothing_more_leaves_no_log(store: JobSt
 
 
 async def test_the_prompt_is_kept_only_where_a_retry_needs_it(store: JobStore) -> None:
-    """A completed job's record forgets the prompt; a failed one's keeps it."""
+    """A completed job's record forgets the prompt; that of a failed or cancelled one keeps it."""
     kept = {}
-    for status in (JobStatus.COMPLETED, JobStatus.FAILED):
+    for status in (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED):
         held = await claim_one(store)
         await store.finish(Finish(held, status, Outcome(), number=1, offset=0, run_ms=1))
         snapshot = await store.status(held.job_id)
         assert snapshot is not None
         kept[status] = snapshot.spec.prompt
-    assert kept == {JobStatus.COMPLETED: "", JobStatus.FAILED: "x"}
+    assert kept == {JobStatus.COMPLETED: "", JobStatus.FAILED: "x", JobStatus.CANCELLED: "x"}
 
 
 async def test_releases_are_bounded(store: JobStore) -> None:
@@ -84,8 +86,7 @@ async def test_a_delayed_job_waits_for_its_time(store: JobStore, raw: RawRedis) 
     promoted = await store.maintenance.promote()
     assert promoted.promoted == 0
     assert 59_000 < (promoted.next_ms or 0) <= 60_000
-    await raw("ZADD", store.keys.due[0], 1, high[0])
-    await raw("ZADD", store.keys.due[2], 1, low[0])
+    await make_due(raw, *high, *low)
     assert (await store.maintenance.promote(1)).next_ms == 0
     await store.maintenance.promote()
     assert [held.job_id for held in await claim(store)] == [*high, *low]
@@ -127,10 +128,14 @@ async def test_an_idempotency_key_lives_as_long_as_its_job(store: JobStore, raw:
 
 
 async def test_a_failed_job_is_retried_by_one_new_job(store: JobStore) -> None:
-    """Asked twice, the retry of a failed job is the same new job."""
-    first = await store.submit_retry_of("ai-job-1700000000000-0aaaaaaaa", new_job())
-    again = await store.submit_retry_of("ai-job-1700000000000-0aaaaaaaa", new_job())
+    """Asked twice, the retry of a failed job is the same new job; one that is gone is not retried."""
+    failed = await fail(store, await claim_one(store))
+    first = await store.submit_retry_of(failed, new_job())
+    again = await store.submit_retry_of(failed, new_job())
     assert (again.job_id, again.created) == (first.job_id, False)
+    await store.delete(failed.id)
+    with pytest.raises(JobNotFound):
+        await store.submit_retry_of(failed, new_job())
 
 
 async def test_cancel_ends_waiting_and_delayed_jobs_at_once(store: JobStore, raw: RawRedis) -> None:

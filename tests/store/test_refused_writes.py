@@ -20,16 +20,18 @@ from shared.store.embedded.server import EmbeddedServer
 from shared.store.engine import scripts
 from shared.store.engine.items import DayItem, Item, JobItem
 from shared.store.job_store import JobStore, open_store
+from shared.store.reading.ended_jobs import EndedJob
 from shared.store.results import CallReport
+from shared.store.tasks import TaskPlan
 from shared.store.transitions import Requeue, Reroute
 from tests.conftest import flush
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, close, routing
 from tests.support.processes import free_port
-from tests.support.store import ERROR, KEYS, claim, complete, make_stale, new_job, submit, unblock_gate
+from tests.support.store import ERROR, KEYS, claim, complete, fail, make_due, make_stale, new_job, submit, unblock_gate
 
 NAMES = sorted(path.stem for path in (Path(scripts.__file__).parents[1] / "lua").glob("*.lua"))
-READING = {"list", "stats", "oldest", "usage", "vet"}
+READING = {"list", "stats", "oldest", "organization", "usage", "vet"}
 SLOWEST_MS = 50.0
 """Time that a refusal may take the server, by its own count."""
 
@@ -45,6 +47,7 @@ class Scene:
     held: Claim
     job_id: str
     ended_id: str
+    failed_id: str
 
     async def run(self, name: str, **argv: str | int) -> None:
         """A script by its name."""
@@ -71,19 +74,28 @@ def _key(key_id: str = "k1") -> ApiKey:
 
 Act = Callable[[Scene], Awaitable[object]]
 ACTS: dict[str, Act] = {
+    "advance_task": lambda s: s.store.tasks.advance("t0", "w1", "1"),
     "append": lambda s: s.store.append(s.held, 2, "text"),
     "audit_entries": lambda s: s.run("audit_entries", queue="h", start="-", page=10),
+    "audit_organizations": lambda s: s.run("audit_organizations", entries_max=10_000),
     "audit_records": lambda s: s.run("audit_records"),
+    "block_user": lambda s: s.store.organizations.block("org", "someone", ACTOR),
     "cancel": lambda s: s.store.cancel(s.held.job_id, force=True),
+    "change_organization": lambda s: s.store.organizations.change("org", {"weight": 3, "paused": None}, ACTOR),
     "claim": lambda s: s.store.claim("w2", 20, poll=True, suspect=6, known=[]),
     "create_key": lambda s: s.store.api_keys.create(_key(), ACTOR, replaces="k0"),
+    "create_task": lambda s: s.store.tasks.create(TaskPlan(kind="discard"), 1, ACTOR),
     "delete": lambda s: s.store.delete(s.ended_id),
+    "discard": lambda s: s.store.tasks.discard([EndedJob(id="", job_id=s.failed_id, organization_id="org")], ""),
+    "erase_keys": lambda s: s.store.erasure.erase_keys(["pw:{0}:usage:org:1"]),
+    "erase_organization": lambda s: s.store.erasure.erase_entries("org"),
     "failover": lambda s: s.fail_over(),
     "finish": lambda s: complete(s.store, s.held),
     "leave": lambda s: s.store.maintenance.leave("w3"),
     "list": lambda s: s.run("list", status="", bytes_max=1, outcome_max=1),
     "note_key_use": lambda s: s.store.api_keys.note_use("k0", "2026-11-29"),
     "oldest": lambda s: s.store.queries.oldest_waiting_ms(),
+    "organization": lambda s: s.store.organizations.stats("org"),
     "promote": lambda s: s.store.maintenance.promote(),
     "recover": lambda s: s.store.maintenance.recover("finder", []),
     "renew": lambda s: s.store.renew("w1", [s.held]),
@@ -95,6 +107,7 @@ ACTS: dict[str, Act] = {
     "revoke_key": lambda s: s.store.api_keys.revoke("k0", ACTOR, owner=None),
     "stats": lambda s: s.store.queries.stats(),
     "submit": lambda s: s.store.submit(new_job()),
+    "take_task": lambda s: s.store.tasks.take("w1"),
     "usage": lambda s: s.run("usage", organization="org", fields_max=1),
     "vet": lambda s: s.run("vet", calls='[["ZCARD", "wake"]]'),
 }
@@ -178,11 +191,14 @@ async def scene(own_server: EmbeddedServer) -> AsyncIterator[Scene]:
         await store.renew("w1", [])
         (over,) = await _claims(plain, "w1", 1)
         await complete(plain, over)
+        (failed,) = await _claims(plain, "w1", 1)
+        await fail(plain, failed)
+        await plain.tasks.create(TaskPlan(kind="discard"), 1, ACTOR)
         (held,) = await _claims(plain, "w1", 1)
         (dropped,) = await _claims(plain, "gone", 1)
         await raw("XACK", KEYS.fixed("high"), "workers", dropped.token[1:])
         await raw("HSET", KEYS.job(dropped.job_id), "entry", "n1-1")
-        yield Scene(store, plain, raw, own_server.folder, held, dropped.job_id, over.job_id)
+        yield Scene(store, plain, raw, own_server.folder, held, dropped.job_id, over.job_id, failed.job_id)
 
 
 async def _fill(store: JobStore, raw: RawRedis) -> None:
@@ -195,7 +211,7 @@ async def _fill(store: JobStore, raw: RawRedis) -> None:
     await store.maintenance.recover("finder", [])
     await make_stale(raw, *await _claims(store, "gone again", 2))
     (due,) = await submit(store, delay_ms=60_000)
-    await raw("ZADD", KEYS.fixed("due_normal"), 1, due)
+    await make_due(raw, due)
 
 
 async def _claims(store: JobStore, consumer: str, count: int) -> list[Claim]:

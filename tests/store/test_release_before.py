@@ -84,7 +84,7 @@ async def test_all_others_go_on_and_end_once(taking_over: JobStore, raw: RawRedi
     """Lost leases are recovered with what they wrote, due and throttled jobs run, and no key is left wrong."""
     accepted = [job_id for ids in dump.jobs.values() for job_id in ids]
     assert await breaches(taking_over, raw, accepted) == []
-    for stream in KEYS.streams:
+    for stream in (key for key in KEYS.streams if key != KEYS.fixed("line")):
         for entry_id, consumer, *_ in await raw("XPENDING", stream, GROUP, "-", "+", 10):
             await raw("XCLAIM", stream, GROUP, consumer, 0, entry_id, "IDLE", STALE_MS, "JUSTID")
     await taking_over.renew("finder", [])  # it knows the server's clock from here on

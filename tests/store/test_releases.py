@@ -9,7 +9,19 @@ from shared.job import Claim, JobStatus
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from tests.support.checks import RawRedis
-from tests.support.store import KEYS, claim, claim_one, complete, drain, lose, make_stale, status_of, submit
+from tests.support.store import (
+    KEYS,
+    all_delayed,
+    claim,
+    claim_one,
+    complete,
+    drain,
+    lose,
+    make_due,
+    make_stale,
+    status_of,
+    submit,
+)
 
 FOREIGN = {"newer": ("v", "2"), "no version": ("v", "two"), "unknown state": ("state", "resting")}
 
@@ -55,19 +67,18 @@ async def test_a_waiting_job_is_left_to_those_who_know_it(
 
 async def _make_stale(raw: RawRedis, job_id: str, consumer: str) -> None:
     entry = (await raw("HGET", KEYS.job(job_id), "entry")).decode()
-    await raw("XCLAIM", KEYS.fixed("normal"), "workers", consumer, 0, entry[1:], "IDLE", 60_000, "JUSTID")
+    await raw("XCLAIM", KEYS.fixed("line"), "workers", consumer, 0, entry[1:], "IDLE", 60_000, "JUSTID")
 
 
 async def test_a_delayed_job_stays_delayed(store: JobStore, raw: RawRedis, foreign: tuple[str, str]) -> None:
     """Due and not known: it is asked for again in a lease, and hides nothing that is due behind it."""
     strange, known = await submit(store, 2, delay_ms=60_000)
     await raw("HSET", KEYS.job(strange), *foreign)
-    for score, job_id in enumerate([strange, known], 1):
-        await raw("ZADD", KEYS.fixed("due_normal"), score, job_id)
+    await make_due(raw, strange, known)
     promoted = await store.maintenance.promote(limit=1)
     promoted = await store.maintenance.promote(limit=1) if promoted.next_ms == 0 else promoted
     assert promoted.promoted == 1
-    assert await raw("ZCARD", KEYS.fixed("due_normal")) == 1
+    assert await all_delayed(raw) == [strange]
     assert await drain(store) == 1
     assert await status_of(store, known) is JobStatus.COMPLETED
 
@@ -80,7 +91,8 @@ async def test_thousands_of_foreign_jobs_hide_no_lost_one(store: JobStore, raw: 
     while (await store.claim("old", 64, poll=False, suspect=0)).more:
         pass
     for job_id in ids:
-        await _make_stale(raw, job_id, "old")
+        if (await raw("HGET", KEYS.job(job_id), "entry")).startswith(b"q"):
+            await _make_stale(raw, job_id, "old")
     held = await claim_one(store, "gone")
     await make_stale(raw, held)
     calls, requeued = 0, 0
@@ -100,8 +112,7 @@ async def test_a_job_that_can_never_start_ends(store: JobStore, raw: RawRedis) -
     for _ in range(21):
         assert await claim(store, 50, "w1") == []
         entry = (await raw("HGET", KEYS.job(job_id), "entry")).decode()
-        stream = KEYS.fixed("normal" if entry[0] == "n" else "requeued")
-        await raw("XCLAIM", stream, "workers", "w1", 0, entry[1:], "IDLE", 60_000, "JUSTID")
+        await raw("XCLAIM", KEYS.fixed("line"), "workers", "w1", 0, entry[1:], "IDLE", 60_000, "JUSTID")
         await raw("HSET", KEYS.job(job_id), "deadline", deadline)
         await store.maintenance.recover("finder", [])
         await raw("HSET", KEYS.job(job_id), "deadline", "soon")

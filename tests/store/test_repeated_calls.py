@@ -12,7 +12,17 @@ from shared.store.job_store import JobStore
 from shared.store.results import CallReport
 from shared.store.transitions import Finish, Requeue, Reroute
 from tests.support.checks import RawRedis
-from tests.support.store import FaultyTransport, breaches, claim, claim_one, complete, make_stale, new_job, submit
+from tests.support.store import (
+    FaultyTransport,
+    breaches,
+    claim,
+    claim_one,
+    complete,
+    make_due,
+    make_stale,
+    new_job,
+    submit,
+)
 
 ERROR = JobError(type="Timeout", message="too slow", retryable=True)
 Step = Callable[[], Awaitable[object]]
@@ -84,7 +94,7 @@ async def _recover(store: JobStore, raw: RawRedis) -> tuple[Step, list[str]]:
 
 async def _promote(store: JobStore, raw: RawRedis) -> tuple[Step, list[str]]:
     (job_id,) = await submit(store, delay_ms=60_000)
-    await raw("ZADD", store.keys.due[1], 1, job_id)
+    await make_due(raw, job_id)
     return store.maintenance.promote, [job_id]
 
 

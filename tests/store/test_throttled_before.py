@@ -16,8 +16,8 @@ async def _as_before(raw: RawRedis, job_id: str, chain: str, priority: str = "no
     names = (await raw("HGET", KEYS.job(job_id), "entry")).decode()[1:]
     age = 0
     for name in names.split():
-        age = int(await raw("ZSCORE", KEYS.prefix("throttled") + name, job_id)) % WIDTH
-        await raw("ZREM", KEYS.prefix("throttled") + name, job_id)
+        age = int(await raw("ZSCORE", KEYS.prefix("throttled") + f"{name} org", job_id)) % WIDTH
+        await raw("ZREM", KEYS.prefix("throttled") + f"{name} org", job_id)
     await raw("ZADD", KEYS.prefix("chain_set") + chain, RANKS[priority] * WIDTH + age, job_id)
     await raw("HSET", KEYS.job(job_id), "entry", f"p{chain}")
     await raw("HSET", KEYS.fixed("gates"), f"@{chain}", "99999999999999 3")
@@ -92,7 +92,7 @@ async def test_the_audit_finds_those_that_nobody_lists(one: JobStore, raw: RawRe
     await throttle_all(one)
     await _as_before(raw, before, A)
     await raw("HDEL", KEYS.fixed("gates"), f"@{A}")
-    await raw("ZREM", KEYS.prefix("throttled") + A, today)
+    await raw("ZREM", KEYS.prefix("throttled") + f"{A} org", today)
     assert (await one.maintenance.audit("w")).requeued == 1
     await _promote_all(one)
     assert await breaches(one, raw, [before, today]) == []

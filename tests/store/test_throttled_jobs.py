@@ -66,7 +66,7 @@ async def test_jobs_of_a_blocked_gate_are_throttled_once_and_others_pass(two: Jo
     entries = await raw("HGET", two.keys.job(closed[0].id), "entry")
     for _ in range(3):
         await two.claim("w1", 50, poll=True, suspect=True)
-    assert await raw("HGET", two.keys.job(closed[0].id), "entry") == entries == f"p{A}".encode()
+    assert await raw("HGET", two.keys.job(closed[0].id), "entry") == entries == f"t{A}".encode()
     assert await breaches(two, raw, [first, passing.id, *(job.id for job in closed)]) == []
 
 
@@ -134,6 +134,6 @@ async def test_the_audit_puts_a_job_back_into_all_its_queues(two: JobStore, raw:
     await block(two, A, B)
     (job_id,) = await submit(two, route=(A, B))
     await throttle_all(two)
-    await raw("ZREM", two.keys.prefix("throttled") + B, job_id)
+    await raw("ZREM", two.keys.prefix("throttled") + f"{B} org", job_id)
     assert (await two.maintenance.audit("w")).requeued == 0
     assert await breaches(two, raw, [job_id]) == []

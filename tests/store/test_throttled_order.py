@@ -14,7 +14,7 @@ from shared.store.job_store import JobStore, open_store
 from shared.store.transitions import Requeue
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, block, free, routing, throttle_all
-from tests.support.store import KEYS, breaches, claim, complete, lose, new_job, submit
+from tests.support.store import KEYS, breaches, claim, complete, lose, make_due, new_job, submit
 
 
 async def test_the_chains_of_one_gate_share_its_turns(two: JobStore, raw: RawRedis) -> None:
@@ -31,6 +31,19 @@ async def test_the_chains_of_one_gate_share_its_turns(two: JobStore, raw: RawRed
     assert await breaches(two, raw, ids) == []
 
 
+async def test_the_queues_of_a_gate_are_fair_together(two: JobStore, raw: RawRedis) -> None:
+    """An organisation that waits for a gate with and without a chain of its own gets no more turns than another."""
+    await block(two, A, B)
+    ids = [*await submit(two, 40, route=(A,), organization="a"), *await submit(two, 40, organization="a")]
+    ids += await submit(two, 40, organization="b")
+    for _ in range(2):
+        await throttle_all(two)
+    await free(raw, A)
+    starts = Counter(held.spec.organization_id for held in await claim(two, 32))
+    assert 14 <= starts["a"] <= 18
+    assert await breaches(two, raw, ids) == []
+
+
 async def test_what_came_back_keeps_its_priority_and_its_age(one: JobStore, raw: RawRedis) -> None:
     """Handed back, lost with its worker or let go in vain: a low job goes behind the high ones, the oldest first."""
     low = list[str]()
@@ -44,7 +57,7 @@ async def test_what_came_back_keeps_its_priority_and_its_age(one: JobStore, raw:
         await one.requeue(Requeue(held[job_id], RetryReason.DRAIN, delay_ms=0, refund=True, error=None))
     await one.requeue(Requeue(held[low[0]], RetryReason.ERROR, delay_ms=1, refund=False, error=None))
     await lose(one, raw, held[low[1]])
-    await raw("ZADD", one.keys.fixed("due_low"), "XX", 1, low[0])
+    await make_due(raw, low[0])
     await one.maintenance.promote()
     await block(one, A)
     later = await submit(one, 12, "high")

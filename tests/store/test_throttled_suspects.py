@@ -113,7 +113,7 @@ async def test_an_isolated_job_is_not_passed_to_and_fro(url: str, raw: RawRedis)
         assert await claim(stranger, 5, "stranger", suspect=1, alone=True) == []
         for _ in range(5):
             assert await claim(owner, 5, "busy", suspect=1, alone=False) == []
-            assert await raw("HGET", KEYS.job(job_id), "entry") in (f"p{A}".encode(), b"p*")
+            assert await raw("HGET", KEYS.job(job_id), "entry") in (f"t{A}".encode(), b"t*")
         await unblock_gate(raw, A)
         (held,) = await claim(owner, 5, "empty", suspect=1, alone=True)
         assert held.job_id == job_id

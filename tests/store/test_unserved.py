@@ -42,5 +42,5 @@ async def test_a_fleet_that_was_away_is_waited_for(one: JobStore, raw: RawRedis)
     await _seen(raw, 100, empty=False)
     await one.maintenance.promote()
     assert [await error_of(one, job_id) for job_id in ids[:2]] == ["ProviderNotConfigured"] * 2
-    assert await raw("HGET", KEYS.job(ids[2]), "entry") == f"p{A}".encode()
+    assert await raw("HGET", KEYS.job(ids[2]), "entry") == f"t{A}".encode()
     assert await breaches(one, raw, ids) == []

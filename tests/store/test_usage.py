@@ -37,13 +37,12 @@ async def test_an_end_is_counted_for_its_project_model_and_day(store: JobStore, 
     assert await rows_about_now(store, "another") == []
 
 
-async def test_what_was_not_used_or_is_not_known_makes_no_row(store: JobStore, raw: RawRedis) -> None:
-    """An end without usage, or without a provider, writes no ledger at all, and is counted."""
+async def test_what_was_not_used_or_is_not_known_makes_no_row(store: JobStore) -> None:
+    """An end without usage, or without a provider, adds to no sum, and is counted."""
     await end_with(store, await claim_one(store), Outcome(result="x", provider="openai", model="m"))
     no_provider = Outcome(result="x", usage=Usage(input_tokens=1, output_tokens=1))
     await end_with(store, await claim_one(store), no_provider)
     assert await rows_about_now(store) == []
-    assert await raw("KEYS", "*ledger*") == []
     assert (await store.queries.stats()).completed == 2
 
 
@@ -209,8 +208,6 @@ async def test_names_that_a_caller_thinks_up_make_no_day_longer(store: JobStore,
     lines += [f"completed {today} org new{n} openai:{'mn'[n % 2]} 1 1 0 5 0" for n in range(251)]
     await raw("RPUSH", LEDGER, *lines)
     await raw("RPUSH", LEDGER, f"completed {today} org new0 openai:m 1 1 0 5 0")
-    await store.cancel((await submit(store))[0])
-    assert await raw("LLEN", LEDGER) == 256  # a fold comes with the next line
     await end_with(store, await claim_one(store), used_outcome())
     rows = {(row.project_id, row.model): row for row in await usage_rows(store, "org", today, today)}
     assert await raw("LLEN", LEDGER) <= 1

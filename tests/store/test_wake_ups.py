@@ -15,7 +15,7 @@ from shared.store.transitions import Requeue
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, block, free, reroute, routing, throttle_all
 from tests.support.gateway import subscribed
-from tests.support.store import ERROR, KEYS, claim, claim_one, complete, lose, make_stale, submit
+from tests.support.store import ERROR, KEYS, claim, claim_one, complete, lose, make_due, make_stale, submit
 
 # The members of one sorted set do not depend on the server's kind.
 pytestmark = pytest.mark.parametrize("url", ["valkey"], indirect=True)
@@ -86,7 +86,7 @@ def _promote(losses: int = 0) -> Scene:
     async def scene(store: JobStore, raw: RawRedis) -> Step:
         (job_id,) = await submit(store, delay_ms=LATER_MS)
         await raw("HSET", KEYS.job(job_id), "losses", losses)
-        await raw("ZADD", KEYS.fixed("due_normal"), 1, job_id)
+        await make_due(raw, job_id)
         return store.maintenance.promote
 
     return scene
@@ -94,14 +94,14 @@ def _promote(losses: int = 0) -> Scene:
 
 async def _audit_dropped_lease(store: JobStore, raw: RawRedis) -> Step:
     held = await claim_one(store)
-    await raw("XACK", KEYS.fixed("normal"), "workers", held.token[1:])
+    await raw("XACK", KEYS.fixed("line"), "workers", held.token[1:])
     return lambda: store.maintenance.audit("w2")
 
 
 async def _audit_dropped_entry(store: JobStore, raw: RawRedis) -> Step:
     held = await claim_one(store)
-    await raw("XACK", KEYS.fixed("normal"), "workers", held.token[1:])
-    await raw("XDEL", KEYS.fixed("normal"), held.token[1:])
+    await raw("XACK", KEYS.fixed("line"), "workers", held.token[1:])
+    await raw("XDEL", KEYS.fixed("line"), held.token[1:])
     return lambda: store.maintenance.audit("w2")
 
 

@@ -8,7 +8,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 from shared.errors import StoreUnavailable
-from shared.job import Claim, JobError, JobSpec, JobStatus, Outcome, Priority, new_job_id
+from shared.job import Claim, JobError, JobSnapshot, JobSpec, JobStatus, Outcome, Priority, new_job_id
+from shared.store.audit_trail import Actor
 from shared.store.job_store import JobStore
 from shared.store.keys import FIXED, GROUP, QUEUES, Keys
 from shared.store.reading.usage import UsageRow
@@ -29,6 +30,11 @@ def new_job(priority: str = "normal", *, organization: str = "org", **more: Any)
     of_spec = {"project_id": "p", "user_id": "u", "prompt": "x"} | of_spec
     spec = JobSpec(organization_id=organization, priority=Priority(priority), **of_spec)
     return Submit(id=new_job_id(), spec=spec, **more)
+
+
+async def settle(store: JobStore, organization: str, **settings: int | None) -> None:
+    """Change settings of an organisation as an operator does; None: the default again."""
+    await store.organizations.change(organization, settings, Actor(key_id="test"))
 
 
 async def usage_rows(store: JobStore, organization: str, first_day: int, last_day: int) -> list[UsageRow]:
@@ -72,6 +78,16 @@ async def complete(store: JobStore, held: Claim, text: str = "text", *, number: 
     await store.finish(Finish(held, JobStatus.COMPLETED, Outcome(result=text), number=number, offset=0, run_ms=1))
 
 
+async def fail(store: JobStore, held: Claim, error: JobError = ERROR) -> JobSnapshot:
+    """End a job as failed; the job then."""
+    provider, _, model = held.gate.partition(":")
+    outcome = Outcome(error=error, provider=provider or None, model=model or None)
+    await store.finish(Finish(held, JobStatus.FAILED, outcome, number=1, offset=0, run_ms=1))
+    failed = await store.status(held.job_id)
+    assert failed is not None
+    return failed
+
+
 async def make_stale(raw: RawRedis, *claims: Claim) -> None:
     """Make leases look as if they had not been renewed for a minute."""
     for held in claims:
@@ -83,6 +99,23 @@ async def lose(store: JobStore, raw: RawRedis, *claims: Claim) -> None:
     """Make all these leases stale and let another worker recover them."""
     await make_stale(raw, *claims)
     await store.maintenance.recover("finder", [])
+
+
+async def make_due(raw: RawRedis, *job_ids: str) -> None:
+    """Let the time pass for which delayed jobs wait; the first is the first due."""
+    for order, job_id in enumerate(job_ids, 1):
+        organization = (await raw("HGET", KEYS.job(job_id), "org")).decode()
+        await raw("ZADD", KEYS.prefix("delayed") + organization, "XX", order, job_id)
+        await raw("ZADD", KEYS.fixed("due"), "XX", "LT", order, organization)
+
+
+async def all_delayed(raw: RawRedis) -> list[str]:
+    """Delayed jobs of all organisations."""
+    return [
+        member.decode()
+        for key in await raw("KEYS", f"{KEYS.prefix('delayed')}*")
+        for member in await raw("ZRANGE", key, 0, -1)
+    ]
 
 
 async def make_overdue(raw: RawRedis, *job_ids: str) -> None:
@@ -151,9 +184,7 @@ async def breaches(store: JobStore, raw: RawRedis, accepted: Sequence[str]) -> l
             if entry != f"{letter}{entry_id.decode()}".encode():
                 found.append(f"{name} holds {job}, whose record names {entry}")
             named[job] = named.get(job, 0) + 1
-    for key in KEYS.due:
-        for member in await raw("ZRANGE", key, 0, -1):
-            named[member.decode()] = named.get(member.decode(), 0) + 1
+    found += await _in_sets(raw, named)
     found += await _in_queues(raw, named)
     states = dict[str, int]()
     for job_id in accepted:
@@ -176,6 +207,65 @@ async def breaches(store: JobStore, raw: RawRedis, accepted: Sequence[str]) -> l
     return found + await _leaked(raw)
 
 
+async def _in_sets(raw: RawRedis, named: dict[str, int]) -> list[str]:
+    """Count the jobs of backlogs and delayed sets into `named`, once each; return what is wrong with their indexes."""
+    found = []
+    for kind, index, entry in (("backlog", "backlogs", "b"), ("delayed", "due", "d")):
+        listed = {name.decode() for name in await raw("ZRANGE", KEYS.fixed(index), 0, -1)}
+        for key in await raw("KEYS", f"{KEYS.prefix(kind)}*"):
+            organization = key.decode().removeprefix(KEYS.prefix(kind))
+            if organization not in listed:
+                found.append(f"{index} lacks {organization}")
+            for member in await raw("ZRANGE", key, 0, -1):
+                job = member.decode()
+                named[job] = named.get(job, 0) + 1
+                if (stands := await raw("HGET", KEYS.job(job), "entry")) != entry.encode():
+                    found.append(f"{key.decode()} holds {job}, whose record names {stands}")
+    for key in KEYS.due[1:]:
+        for member in await raw("ZRANGE", key, 0, -1):
+            named[member.decode()] = named.get(member.decode(), 0) + 1
+    return found
+
+
+async def counts_of(raw: RawRedis) -> dict[str, dict[str, int]]:
+    """The counts of each organisation, as in lua/include/organizations.lua. Ends in the ledger are taken off."""
+    ended: dict[str, int] = {}
+    for line in await raw("LRANGE", KEYS.fixed("ledger"), 0, -1):
+        words = line.decode().split(" ")
+        if words[0] != "-" and (len(words) == 3 or words[5].startswith("0")):
+            ended[words[2]] = ended.get(words[2], 0) + 1
+    flat = await raw("HGETALL", KEYS.fixed("organizations"))
+    return {
+        name.decode(): {
+            "waiting": int(packed) >> 43,
+            "running": (int(packed) >> 27 & 0x3FFF) - ended.get(name.decode(), 0),
+            "placed": int(packed) >> 22 & 0x1F,
+            "kib": int(packed) & 0x3FFFFF,
+        }
+        for name, packed in zip(flat[::2], flat[1::2], strict=True)
+    }
+
+
+async def miscounted(raw: RawRedis, accepted: Sequence[str]) -> list[str]:
+    """Differences between the counts of organisations and their jobs (I3 of each of them)."""
+    kept = {name: counts for name, counts in (await counts_of(raw)).items() if any(counts.values())}
+    true: dict[str, dict[str, int]] = {}
+    for job_id in accepted:
+        organization, state, entry, spec = await raw("HMGET", KEYS.job(job_id), "org", "state", "entry", "spec")
+        if state not in (b"queued", b"processing"):
+            continue
+        counts = true.setdefault(organization.decode(), {"waiting": 0, "running": 0, "placed": 0, "kib": 0})
+        counts["running" if state == b"processing" else "waiting"] += 1
+        if state == b"queued":
+            counts["placed"] += entry.startswith(b"q")
+            counts["kib"] += -(-len(spec) // 1024)
+    return [
+        f"{name}: kept {kept.get(name)}, true {true.get(name)}"
+        for name in kept | true
+        if kept.get(name) != true.get(name)
+    ]
+
+
 async def _in_queues(raw: RawRedis, named: dict[str, int]) -> list[str]:
     """Count the throttled jobs into `named`, once each: they wait in the queue of every gate they may pass."""
     found = list[str]()
@@ -183,18 +273,28 @@ async def _in_queues(raw: RawRedis, named: dict[str, int]) -> list[str]:
     queues = dict[str, set[str]]()
     for key in await raw("KEYS", f"{KEYS.prefix('throttled')}*"):
         for job in await raw("ZRANGE", key, 0, -1):
-            queues.setdefault(job.decode(), set()).add(key.decode().removeprefix(KEYS.prefix("throttled")))
+            queues.setdefault(job.decode(), set()).add(
+                key.decode().removeprefix(KEYS.prefix("throttled")).split(" ")[0]
+            )
     for job_id in listed | queues.keys():
         named[job_id] = named.get(job_id, 0) + 1
         entry = (await raw("HGET", KEYS.job(job_id), "entry") or b"").decode()
-        if entry[:1] != "p" or set(entry[1:].split()) != queues.get(job_id) or job_id not in listed:
+        if entry[:1] not in ("t", "p") or set(entry[1:].split()) != queues.get(job_id) or job_id not in listed:
             found.append(f"{job_id} waits in {queues.get(job_id)}, its record names {entry}")
     return found
 
 
 async def _leaked(raw: RawRedis) -> list[str]:
     known = {KEYS.fixed(name) for name in FIXED}
-    living = (KEYS.prefix("job"), KEYS.prefix("log"), KEYS.prefix("throttled"))
+    living = (
+        KEYS.prefix("job"),
+        KEYS.prefix("log"),
+        KEYS.prefix("throttled"),
+        KEYS.prefix("throttled_by"),
+        KEYS.prefix("backlog"),
+        KEYS.prefix("delayed"),
+        KEYS.prefix("settings"),
+    )
     return [
         f"{name} has no TTL"
         for name in [raw_name.decode() for raw_name in await raw("KEYS", "*")]

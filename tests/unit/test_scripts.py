@@ -81,6 +81,7 @@ def test_a_fragment_is_loaded_once_after_what_it_uses(tmp_path: Path, monkeypatc
 def test_a_script_keeps_clear_of_the_200_names_that_lua_allows(name: str) -> None:
     """The additions of one change compile, and those of two merged ones."""
     _, body = scripts.load(name).source.split("local function run()")
+    body = re.sub(r"^do -- (\w+)$.*?^end -- \1$", "", body, flags=re.MULTILINE | re.DOTALL)
     found = re.findall(r"^local (?:function )?([\w, ]+?)\s*(?:=|\(|$)", body, re.MULTILINE)
     assert 0 < sum(names.count(",") + 1 for names in found) <= 180
 

@@ -8,7 +8,13 @@ from litestar import HttpMethod, Router
 from litestar.routes import HTTPRoute
 
 from services.gateway.admin.audit import AuditCall
+from services.gateway.admin.blocked_users import BlockedUserCalls
+from services.gateway.admin.failures import FailureCalls
+from services.gateway.admin.jobs import AdminJobsCall
 from services.gateway.admin.keys import KeyCalls
+from services.gateway.admin.organizations import OrganizationCalls
+from services.gateway.admin.usage import AdminUsageCall
+from services.gateway.settings import GatewaySettings
 from shared.http.health import NO_STORE
 from shared.identity.authenticator import Authenticator
 from shared.store.job_store import JobStore
@@ -16,13 +22,18 @@ from shared.store.job_store import JobStore
 PATH: Final = "/api/admin"
 
 
-def admin_router(store: JobStore, authenticator: Authenticator) -> Router:
+def admin_router(store: JobStore, settings: GatewaySettings, authenticator: Authenticator) -> Router:
     """All calls that administer."""
     router = Router(
         PATH,
         route_handlers=[
             *KeyCalls(store.api_keys, authenticator.addresses).routes(),
+            *OrganizationCalls(store, authenticator.addresses).routes(),
+            *BlockedUserCalls(store.organizations, authenticator.addresses).routes(),
             AuditCall(store.audit_trail).route(),
+            AdminJobsCall(store).route(),
+            AdminUsageCall(store).route(),
+            *FailureCalls(store, settings, authenticator.addresses).routes(),
         ],
         dependencies={"identity": authenticator.provide()},
         response_headers=[NO_STORE],

@@ -44,9 +44,16 @@ def decode_query(query_string: bytes, kind: type[QueryT]) -> QueryT:
     if repeated:
         raise Problem(INVALID, errors=[FieldError(name[:NAME_MAX], "given twice") for name in repeated])
     try:
-        return msgspec.convert(given, kind, strict=False)
+        query = msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError:
         raise Problem(INVALID, errors=struct_errors(given, kind, _check)) from None
+
+    # `to=null` would count as left out.
+    fields = {field.encode_name: field.name for field in msgspec.structs.fields(kind)}
+    nulls = [name for name in given if getattr(query, fields[name]) is None]
+    if nulls:
+        raise Problem(INVALID, errors=[FieldError(name, "leave it out instead of null") for name in nulls])
+    return query
 
 
 def _parameters(query_string: bytes) -> tuple[dict[str, str], list[str]]:

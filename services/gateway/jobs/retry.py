@@ -98,10 +98,13 @@ class RetryCall:
             raise Problem(JOB_NOT_FAILED, f"it is {job.status}", job_id=job.id, job_status=job.status)
 
         retry = self._maker.retry_of(job, identity, traceparent)
-        await self._admission.admit(1, len(retry.spec.prompt))
+        if job.retried_as is None:
+            if not job.spec.prompt:
+                raise Problem(JOB_NOT_FAILED, "its prompt is not kept any more", job_id=job.id, job_status=job.status)
+            await self._admission.admit(1, len(retry.spec.prompt))
         try:
             async with in_time():
-                submitted = await self._store.submit_retry_of(job.id, retry)
+                submitted = await self._store.submit_retry_of(job, retry)
         except StoreUnavailable as error:
             raise submit_unavailable(error, retry.id) from None
 

@@ -101,21 +101,32 @@ class UsageView(msgspec.Struct, frozen=True, kw_only=True, rename=_NAMES):
     next: datetime.date | None = None
 
 
-class _Totals:
-    """Sums of rows, as the fields of `UsageSums`."""
+class Totals:
+    """Sums of rows."""
 
     def __init__(self, rows: Iterable[UsageRow] = ()) -> None:
         self._sums = dict.fromkeys((*_COUNTS, "cost_nano_usd"), 0)
         self.add(rows)
 
     def add(self, rows: Iterable[UsageRow]) -> None:
+        """Add rows."""
         for row in rows:
             for name in self._sums:
                 self._sums[name] += getattr(row, name)
 
+    def merge(self, other: Totals) -> None:
+        """Add the sums of other rows."""
+        for name, value in other._sums.items():
+            self._sums[name] += value
+
+    @property
+    def cost_nano_usd(self) -> int:
+        """The cost in nano-USD, as far as it is known."""
+        return self._sums["cost_nano_usd"]
+
     @property
     def fields(self) -> dict[str, Any]:
-        """The quotient is the double nearest to the sum, which JSON writes to the nano."""
+        """The fields of `UsageSums`. The quotient is the double nearest to the sum, which JSON writes to the nano."""
         sums: dict[str, Any] = dict(self._sums)
         known = not sums["jobs"] or sums["jobs"] > sums["unknown_cost_jobs"]
         cost = sums.pop("cost_nano_usd")
@@ -123,8 +134,8 @@ class _Totals:
 
 
 def _project(project_id: str, rows: Sequence[UsageRow]) -> ProjectUsage:
-    models = [ModelUsage(provider=row.provider, model=row.model, **_Totals([row]).fields) for row in rows]
-    return ProjectUsage(project_id=project_id, models=models, **_Totals(rows).fields)
+    models = [ModelUsage(provider=row.provider, model=row.model, **Totals([row]).fields) for row in rows]
+    return ProjectUsage(project_id=project_id, models=models, **Totals(rows).fields)
 
 
 class UsageBuilder:
@@ -133,7 +144,7 @@ class UsageBuilder:
     def __init__(self, organization_id: str, first: datetime.date, last: datetime.date) -> None:
         self._organization_id = organization_id
         self._first, self._last = first, last
-        self._totals = _Totals()
+        self._totals = Totals()
         self._days: list[DayUsage] = []
         self._rows = 0
         self._next: datetime.date | None = None
@@ -143,11 +154,11 @@ class UsageBuilder:
         self._totals.add(rows)
         self._rows += len(rows)
         if self._next is None and self._days and self._rows > ROWS_MAX:
-            self._next = _date(rows[0].day)
+            self._next = date_of(rows[0].day)
         if self._next is None:
             by_project = itertools.groupby(rows, key=lambda row: row.project_id)
             projects = [_project(project, list(held)) for project, held in by_project]
-            self._days.append(DayUsage(date=_date(rows[0].day), projects=projects))
+            self._days.append(DayUsage(date=date_of(rows[0].day), projects=projects))
 
     @property
     def view(self) -> UsageView:
@@ -158,19 +169,27 @@ class UsageBuilder:
         )  # fmt: skip
 
 
-def _date(day: int) -> datetime.date:
+def date_of(day: int) -> datetime.date:
+    """A day that is counted since the epoch."""
     return _EPOCH + datetime.timedelta(days=day)
 
 
-def _days(query: UsageQuery, today: datetime.date) -> tuple[datetime.date, datetime.date]:
-    """The first and the last day asked for; a 400 `Problem` when they are the wrong way round or too far apart."""
-    first = query.first or today.replace(day=1)
-    last = query.last or today.replace(day=calendar.monthrange(today.year, today.month)[1])
+def days_of(
+    first: datetime.date | None, last: datetime.date | None
+) -> tuple[datetime.date, datetime.date, tuple[int, int]]:
+    """The first and the last day asked for (None: of this month), and both as days since the epoch, as far as there can
+    be any usage; a 400 `Problem` when they are the wrong way round or too far apart."""
+    number = int(time.time()) // _DAY_SECONDS
+    today = date_of(number)
+    first = first or today.replace(day=1)
+    last = last or today.replace(day=calendar.monthrange(today.year, today.month)[1])
     if first > last:
         raise invalid("from", f"must not be after to; they are {first} and {last}, a missing day is of this month")
     if (last - first).days >= DAYS_MAX:
         raise invalid("to", f"at most {DAYS_MAX} days from `from`")
-    return first, last
+
+    # Days that cannot be there cost no command; Redis's clock may be a little ahead of ours.
+    return first, last, (max((first - _EPOCH).days, 0), min((last - _EPOCH).days, number + 1))
 
 
 class UsageCall:
@@ -193,11 +212,7 @@ class UsageCall:
     async def read(self, identity: Identity, query: UsageQuery) -> UsageView:
         """The sums; a `Problem` for days that cannot be or another organisation."""
         organization = organization_of(identity, query.organization_id)
-        today = int(time.time()) // _DAY_SECONDS
-        first, last = _days(query, _EPOCH + datetime.timedelta(days=today))
-
-        # Days that cannot be there cost no command; Redis's clock may be a little ahead of ours.
-        days = (max((first - _EPOCH).days, 0), min((last - _EPOCH).days, today + 1))
+        first, last, days = days_of(query.first, query.last)
 
         # One read of an organisation at a time: a caller that asks for everything again and again waits for itself.
         lock = self._reading.setdefault(organization, asyncio.Lock())

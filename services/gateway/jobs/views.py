@@ -20,6 +20,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     `result` is the generated text (of a cancelled job: the part that came), `metadata` that of the result,
     `request_metadata` that of the request. `attempt` counts from 1; 0: never started. `cost_usd` is in USD, of all
     attempts together; absent: not known. `passed_over`: the choices before `provider`, and why each did not answer.
+    `retried_as`: the job that was made from this one.
     """
 
     job_id: str
@@ -41,6 +42,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     max_attempts: int
     cancel_requested: bool = False
     retry_of: str | None = None
+    retried_as: str | None = None
     request_metadata: dict[str, Any] | None = None
     created_at: str
     deadline_at: str
@@ -91,6 +93,7 @@ def view_job(job: JobSnapshot, *, with_result: bool = True) -> JobView:
         max_attempts=spec.max_attempts,
         cancel_requested=job.cancel_requested and not job.status.terminal,
         retry_of=spec.retry_of,
+        retried_as=job.retried_as,
         request_metadata=spec.metadata,
         created_at=iso_time(job.created_ms),
         deadline_at=iso_time(job.deadline_ms),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import msgspec
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
@@ -11,7 +13,8 @@ from services.gateway.http.queries import NoQuery
 from services.gateway.http.responses import in_time
 from services.gateway.stats.stats_cache import StatsCache
 from shared.events import iso_time
-from shared.http.auth import Scope
+from shared.http.auth import Identity, Scope
+from shared.store.organizations import Organizations, OrganizationStats
 from shared.store.results import QueueStats
 from shared.telemetry.command_budget import Meter, Projection
 
@@ -23,7 +26,8 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     `waiting` splits the rest of `queued` by queue: `requeued` jobs return from a retry or a delay, `suspect` ones lost
     two or three workers.
     `backlog` is the figure to scale workers on: jobs that could be claimed and jobs that run. It is 0 only when there
-    is no work.
+    is no work. A key that is bound to an organisation sees that organisation's jobs; it has neither `throttled` nor
+    `waiting`.
     """
 
     queued: int
@@ -32,40 +36,57 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     failed: int
     cancelled: int
     delayed: int
-    throttled: int
     backlog: int
-    waiting: dict[str, int]
+    throttled: int | msgspec.UnsetType = msgspec.UNSET
+    waiting: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
 
 
 class QueueView(msgspec.Struct, frozen=True):
     """Answer of queue-stats, in the guide's shape; `timestamp` is when the counts were read.
 
-    `redis`: the commands that this gateway process sends, projected; workers and notifiers are not in it.
+    `redis`: the commands that this gateway process sends, projected; workers and notifiers are not in it. Only for keys
+    that are bound to no organisation.
     """
 
     success: bool
     stats: Counts
     timestamp: str
-    redis: Projection
+    redis: Projection | msgspec.UnsetType = msgspec.UNSET
 
 
 class QueueStatsCall:
     """Answers the queue's counts, and the commands that this gateway is going to send."""
 
-    def __init__(self, stats: StatsCache, meter: Meter) -> None:
+    def __init__(self, stats: StatsCache, organizations: Organizations, meter: Meter) -> None:
         self._stats = stats
+        self._organizations = organizations
         self._meter = meter
 
     def route(self) -> HTTPRouteHandler:
         """The handler, for the router of `/api/ai`."""
 
         @reading("/queue-stats", "How many jobs are in each state", 400, scope=Scope.STATS_READ)
-        async def queue_stats(_params: NamedDependency[NoQuery]) -> QueueView:
-            async with in_time():
-                cached = await self._stats.latest()
-            return view_stats(cached.stats, cached.at_ms, self._meter.projection)
+        async def queue_stats(identity: NamedDependency[Identity], _params: NamedDependency[NoQuery]) -> QueueView:
+            return await self.count(identity)
 
         return queue_stats
+
+    async def count(self, identity: Identity) -> QueueView:
+        """The fleet's jobs; of a bound key those of its organisation, read for each call."""
+        async with in_time():
+            if identity.organization_id is None:
+                cached = await self._stats.latest()
+                return view_stats(cached.stats, cached.at_ms, self._meter.projection)
+            own = await self._organizations.stats(identity.organization_id)
+        return _view_own(own, time.time_ns() // 1_000_000)
+
+
+def _view_own(stats: OrganizationStats, now_ms: int) -> QueueView:
+    counts = Counts(
+        queued=stats.queued, processing=stats.processing, completed=stats.completed, failed=stats.failed,
+        cancelled=stats.cancelled, delayed=stats.delayed, backlog=stats.queued - stats.delayed + stats.processing,
+    )  # fmt: skip
+    return QueueView(success=True, stats=counts, timestamp=iso_time(now_ms))
 
 
 def view_stats(stats: QueueStats, now_ms: int, redis: Projection) -> QueueView:

@@ -11,11 +11,12 @@ import msgspec
 from services.gateway.http.responses import organization_of
 from services.gateway.settings import GatewaySettings
 from services.gateway.submit.schemas import MAX_KEY, BatchJob, JobRequest, faults
-from shared.chain import route_of
+from shared.chain import permitted, route_of
 from shared.http.auth import Identity
 from shared.http.problems import INVALID, FieldError, Problem, invalid
 from shared.job import JobSnapshot, JobSpec, new_job_id
 from shared.settings import MAX_DEADLINE_SECONDS
+from shared.store.retries import retry_of
 from shared.store.transitions import Submit
 
 _TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}\Z")
@@ -90,15 +91,12 @@ class JobMaker:
 
     def _permitted(self, spec: JobSpec, identity: Identity, prefix: str = "") -> JobSpec:
         """The job with those of its models alone that its caller may use; a 403 `Problem` when there is none."""
-        if not identity.models:
-            return spec
-        asked = route_of(spec, self._chain)
+        found = permitted(spec, self._chain, identity.models)
         for i, name in enumerate(spec.providers or ()):
             identity.require_model(name, f"{prefix}providers[{i}]")
-        allowed = [name for name in asked or self._chain if name in identity.models]
-        if not allowed:
-            identity.require_model((asked or self._chain)[0], f"{prefix}model")
-        return msgspec.structs.replace(spec, provider=None, model=None, providers=allowed)
+        if found is None:
+            identity.require_model((route_of(spec, self._chain) or self._chain)[0], f"{prefix}model")
+        return found or spec
 
     def _spec(self, request: JobRequest, organization: str, traceparent: str | None) -> JobSpec:
         return JobSpec(
@@ -123,9 +121,6 @@ class JobMaker:
     def retry_of(self, ended: JobSnapshot, identity: Identity, traceparent: str | None) -> Submit:
         """A new job that asks for the same as one that ended, with a deadline of its own; a 403 `Problem` when the
         caller may use none of its models."""
-        asked = msgspec.structs.replace(ended.spec, retry_of=ended.id, traceparent=traceparent)
-        spec = self._permitted(asked, identity)
+        spec = self._permitted(ended.spec, identity)
         deadline_ms = round(self._settings.deadline_seconds * 1000)
-        return Submit(
-            id=new_job_id(), spec=spec, route=route_of(spec, self._chain), deadline_ms=deadline_ms, own_deadline=False
-        )
+        return retry_of(ended, spec, chain=self._chain, deadline_ms=deadline_ms, traceparent=traceparent)

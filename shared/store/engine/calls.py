@@ -54,6 +54,9 @@ def _constants(settings: StoreSettings, routing: Routing, *, fenced: bool) -> di
     return {
         "lease_ms": settings.lease_ms,
         "result_ttl": round(settings.result_ttl_seconds * 1000),
+        "failed_ttl": round(max(settings.failed_ttl_seconds, settings.result_ttl_seconds) * 1000),
+        "failed_jobs_max": settings.failed_jobs_max,
+        "failed_bytes_max": settings.failed_bytes_max,
         "log_ttl": round(settings.log_ttl_seconds * 1000),
         "organization_events": int(settings.organization_events),
         "quiet": int(settings.quiet),
@@ -68,6 +71,11 @@ def _constants(settings: StoreSettings, routing: Routing, *, fenced: bool) -> di
         "stale_ms": settings.lease_ms + min(settings.lease_ms // 4, STALE_SLACK_MS),
         "consumer_idle_ms": CONSUMER_IDLE_MS,
         "fenced": int(fenced),
+        "slot_share": settings.slot_share,
+        "running_max": settings.organization_running_jobs,
+        "queued_max": settings.organization_queued_jobs,
+        "queued_kib_max": -(-settings.organization_queued_bytes // 1024),
+        "delayed_max": settings.organization_delayed_jobs,
         **routing.constants,
     }
 

@@ -14,7 +14,11 @@ class Item(msgspec.Struct, frozen=True):
 
 
 class SubmitItem(Item, frozen=True):
-    """A new job. `queue`: first letter of its priority. Times in ms, `own_deadline` 0 or 1."""
+    """A new job. `queue`: first letter of its priority. Times in ms, `own_deadline` 0 or 1.
+
+    `ended`: the job that this one is the retry of; `kept`: what its record keeps of its spec; `task`: the task that
+    redrives it; all empty when it is no retry.
+    """
 
     job: str
     organization: str
@@ -29,6 +33,9 @@ class SubmitItem(Item, frozen=True):
     fingerprint: str
     idempotency_ttl: int
     own_deadline: int
+    ended: str = ""
+    kept: bytes = b""
+    task: str = ""
 
 
 class AppendItem(Item, frozen=True):
@@ -42,7 +49,7 @@ class AppendItem(Item, frozen=True):
 
 
 class FinishItem(Item, frozen=True):
-    """The end of a running job. `ended` in ms since the epoch."""
+    """The end of a running job. `ended` in ms since the epoch; `logged`, `capped` 0 or 1."""
 
     consumer: str
     job: str
@@ -57,6 +64,8 @@ class FinishItem(Item, frozen=True):
     spec: bytes
     usage: str
     brief: bytes
+    logged: int
+    capped: int
 
 
 class DeleteItem(Item, frozen=True):
@@ -64,6 +73,22 @@ class DeleteItem(Item, frozen=True):
 
     job: str
     organization: str
+
+
+class KeyItem(Item, frozen=True):
+    """A key to delete, by its whole name."""
+
+    key: str
+
+
+class DiscardItem(Item, frozen=True):
+    """A failed job to take out of the index. `entry`: its entry there, empty: as its record says; `task`: that counts
+    it, or empty."""
+
+    job: str
+    organization: str
+    entry: str
+    task: str
 
 
 class RequeueItem(Item, frozen=True):

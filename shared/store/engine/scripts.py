@@ -9,7 +9,9 @@ A script's header declares what it takes; the loader binds those names to KEYS a
     -- RETURNS ...            prose
     -- INCLUDE batch lease    fragments of include/ that it uses
 
-A fragment names those it uses in the same way; each is loaded once, after what it uses.
+A fragment names those it uses in the same way; each is loaded once, after what it uses. KEYS, PREFIX and ARGV of a
+fragment are added to those of each script that uses it: values that are the same in every call, so that no caller need
+know them. A name of a fragment that no other file of the script uses stays inside of it: Lua allows 200 local names.
 
 In a script `redis` is a table with `call` and `pcall` that count.
 """
@@ -49,6 +51,9 @@ _COUNTED: Final = (
 there is exact on every path; a model of the costs would have to follow each change of a script."""
 
 _HEADER: Final = re.compile(r"^-- (KEYS|PREFIX|ARGV|ITEM|INCLUDE) (.+)$", re.MULTILINE)
+_TOP_LEVEL: Final = re.compile(r"^local (?:function (\w+)|(\w[\w, ]*?)(?: =(.*))?$)", re.MULTILINE)
+_NO_CODE: Final = re.compile(r"--[^\n]*|'[^'\n]*'")
+_WORD: Final = re.compile(r"(?<![.\w])[A-Za-z_]\w*")
 
 
 class Script(msgspec.Struct, frozen=True):
@@ -72,6 +77,11 @@ def _header(text: str) -> dict[str, tuple[str, ...]]:
     return {kind: tuple(names.split()) for kind, names in _HEADER.findall(text)}
 
 
+def _all_of(kind: str, headers: Iterable[Mapping[str, tuple[str, ...]]]) -> tuple[str, ...]:
+    """The names of a kind in all of these headers, each once."""
+    return tuple(dict.fromkeys(name for header in headers for name in header.get(kind, ())))
+
+
 def _fragments(user: str, text: str, found: dict[str, str], open_ones: tuple[str, ...] = ()) -> None:
     """Add the texts of the fragments that `user` names, and of those that they name, to `found`: each once, after the
     ones it uses. ValueError for one that does not exist, or that uses itself."""
@@ -88,6 +98,35 @@ def _fragments(user: str, text: str, found: dict[str, str], open_ones: tuple[str
         found[name] = fragment
 
 
+def _words(text: str) -> set[str]:
+    """Names that occur in code."""
+    return set(_WORD.findall(_NO_CODE.sub("", text)))
+
+
+def _enclosed(fragments: Mapping[str, str], script: str) -> list[str]:
+    """The fragments as blocks, each after a declaration of those of its names that other files use."""
+    words = {name: _words(text) for name, text in fragments.items()} | {"": _words(script)}
+    blocks = []
+    for name, text in fragments.items():
+        used = set().union(*(found for other, found in words.items() if other != name))
+        given: list[str] = []
+
+        def declare(found: re.Match[str], used: set[str] = used, given: list[str] = given) -> str:
+            function, names, rest = found.groups()
+            if function:
+                given.extend({function} & used)
+                return f"{'' if function in used else 'local '}function {function}"
+            own = [one.strip() for one in names.split(",")]
+            given.extend(one for one in own if one in used)
+            hidden = [one for one in own if one not in used]
+            start = f"local {', '.join(hidden)};" if hidden else ""
+            return f"{start} {names} ={rest}" if rest is not None else start
+
+        body = _TOP_LEVEL.sub(declare, text)
+        blocks += [f"local {', '.join(given)}" if given else "", f"do -- {name}\n{body}\nend -- {name}"]
+    return blocks
+
+
 def _bind(names: Iterable[str], source: str, first: int, suffix: str = "") -> str:
     bound = [(f"{name}{suffix}", f"{source}[{i}]") for i, name in enumerate(names, first)]
     return f"local {', '.join(n for n, _ in bound)} = {', '.join(v for _, v in bound)}" if bound else ""
@@ -101,11 +140,12 @@ def load(name: str) -> Script:
     header = _header(text)
     if "-- RETURNS " not in text:
         raise ValueError(f"{name}.lua does not say what it RETURNS")
-    keys, prefixes = header.get("KEYS", ()), header.get("PREFIX", ())
-    argv, item = header.get("ARGV", ()), header.get("ITEM", ())
-    first = len(prefixes) + len(argv) + 1
     fragments: dict[str, str] = {}
     _fragments(name, text, fragments)
+    headers = [header, *map(_header, fragments.values())]
+    item = header.get("ITEM", ())
+    keys, prefixes, argv = (_all_of(kind, headers) for kind in ("KEYS", "PREFIX", "ARGV"))
+    first = len(prefixes) + len(argv) + 1
 
     parts = [
         _bind(keys, "KEYS", 1),
@@ -116,7 +156,7 @@ def load(name: str) -> Script:
         # faster.
         "local function run()",
     ]
-    source = "\n".join([_COUNTING, *parts, *fragments.values(), text, _COUNTED])
+    source = "\n".join([_COUNTING, *parts, *_enclosed(fragments, text), text, _COUNTED])
     sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
     return Script(name, source, sha, keys, prefixes, argv, item, tuple(fragments))
 

@@ -17,9 +17,11 @@ from shared.store.engine.items import (
     CancelItem,
     DayItem,
     DeleteItem,
+    DiscardItem,
     HeldItem,
     Item,
     JobItem,
+    KeyItem,
     KnownItem,
     RenewItem,
     RequeueItem,
@@ -73,6 +75,10 @@ class RunScript(Protocol):
     @overload
     def __call__(self, script: Literal["audit_records"], items: Sequence[JobItem]) -> Awaitable[Any]: ...
     @overload
+    def __call__(self, script: Literal["audit_organizations"], *, entries_max: int) -> Awaitable[Any]: ...
+    @overload
+    def __call__(self, script: Literal["organization"], *, organization: str) -> Awaitable[Any]: ...
+    @overload
     def __call__(
         self, script: Literal["list"], items: Sequence[JobItem], *, status: str, bytes_max: int, outcome_max: int
     ) -> Awaitable[Any]: ...
@@ -104,7 +110,75 @@ class RunScript(Protocol):
         self, script: Literal["revoke_key"], *, id: str, owner: str, kept: int, entry: bytes, trail_length: int
     ) -> Awaitable[Any]: ...
     @overload
+    def __call__(
+        self,
+        script: Literal["create_task"],
+        *,
+        id: str,
+        plan: bytes,
+        count: int,
+        kept: int,
+        tasks_max: int,
+        organization: str,
+        entry: bytes,
+        trail_length: int,
+    ) -> Awaitable[Any]: ...
+    @overload
+    def __call__(self, script: Literal["take_task"], *, holder: str, kept: int) -> Awaitable[Any]: ...
+    @overload
+    def __call__(
+        self,
+        script: Literal["advance_task"],
+        *,
+        id: str,
+        holder: str,
+        position: str,
+        over: int,
+        receipt: bytes,
+        kept: int,
+    ) -> Awaitable[Any]: ...
+    @overload
+    def __call__(self, script: Literal["erase_keys"], items: Sequence[KeyItem]) -> Awaitable[Any]: ...
+    @overload
+    def __call__(
+        self,
+        script: Literal["erase_organization"],
+        *,
+        organization: str,
+        index: str,
+        start: str,
+        page: int,
+        last: int,
+        entry: bytes,
+        trail_length: int,
+    ) -> Awaitable[Any]: ...
+    @overload
+    def __call__(self, script: Literal["discard"], items: Sequence[DiscardItem]) -> Awaitable[Any]: ...
+    @overload
     def __call__(self, script: Literal["note_key_use"], *, id: str, day: str) -> Awaitable[Any]: ...
+    @overload
+    def __call__(
+        self,
+        script: Literal["block_user"],
+        *,
+        organization: str,
+        user: str,
+        blocked: int,
+        users_max: int,
+        entry: bytes,
+        trail_length: int,
+    ) -> Awaitable[Any]: ...
+    @overload
+    def __call__(
+        self,
+        script: Literal["change_organization"],
+        *,
+        organization: str,
+        given: bytes,
+        gone: bytes,
+        entry: bytes,
+        trail_length: int,
+    ) -> Awaitable[Any]: ...
     @overload
     def __call__(self, script: Literal["vet"], *, calls: bytes) -> Awaitable[Any]: ...
     @overload

@@ -1,5 +1,5 @@
 -- Adds deltas to the logs of running jobs. A field is named by token and number, so that a repeated call adds nothing.
--- KEYS requeued suspect isolated high normal low
+-- KEYS line suspect isolated requeued high normal low
 -- PREFIX log job_channel
 -- ITEM consumer job token number text
 -- RETURNS how many clients received the notification, or LOST

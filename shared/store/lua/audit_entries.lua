@@ -1,10 +1,10 @@
 -- Requeues entries of one stream that were delivered and are pending for no consumer, a page in each call. The first page
 -- also deletes consumers that went away, and forgets workers that died long ago.
--- KEYS requeued suspect isolated high normal low wake suspects
--- PREFIX job log
--- ARGV queue start page consumer_idle_ms
+-- KEYS line suspect isolated requeued high normal low wake suspects organizations policies rank_slots backlogs held_organizations ledger
+-- PREFIX job log backlog
+-- ARGV queue start page consumer_idle_ms running_max
 -- RETURNS {requeued, consumers deleted, start of the next page or empty}
--- INCLUDE release lease clock replacing
+-- INCLUDE release lease clock organizations replacing
 
 local FORGOTTEN_MAX = 500
 local stream, requeued_count, deleted = streams[queue], 0, 0
@@ -13,10 +13,14 @@ redis.call('PERSIST', wake)
 
 local function requeue_entry(entry)
   local id, job = entry[1], entry[2][2]
-  local f = redis.call('HMGET', job_prefix .. job, 'state', 'entry', 'losses', 'v')
+  local f = redis.call('HMGET', job_prefix .. job, 'state', 'entry', 'losses', 'v', 'org', 'place', 'deadline', 'spec', 'created')
   if foreign(f[4], f[1]) then return end
   if LIVE[f[1]] and f[2] == queue .. id then
-    replace_entry(job, f[3])
+    if f[1] == 'processing' then
+      if is_counted(f[2]) then note(f[5], 'running', -1) end
+      note_waiting(f[5], 1, #f[8])
+    end
+    replace_entry(job, {entry = f[2], losses = f[3], org = f[5], place = f[6], deadline = f[7], spec = f[8], created = f[9]})
     requeued_count = requeued_count + 1
   end
   redis.call('XDEL', stream, id)
@@ -70,5 +74,6 @@ if start == '-' then delete_consumers() end
 if start == '-' and is_suspect(queue) then forget_suspects() end
 local delivered = last_delivered()
 local go_on = delivered and check_page(delivered) or ''
+save_counts()
 if requeued_count > 0 then redis.call('ZADD', wake, -1, 'look', 0, 'job') end
 return {requeued_count, deleted, go_on}

@@ -1,28 +1,23 @@
 -- Ends jobs at a customer's request. A waiting job ends at once. For a running one its worker is notified and ends it; with
 -- `force` it is ended here and the lease is void.
--- KEYS requeued suspect isolated high normal low due_high due_normal due_low counts cancels throttled_deadlines failover ledger
--- PREFIX job log job_channel org organization_channel control chain_set throttled usage
--- ARGV result_ttl log_ttl usage_ttl organization_events fenced chain prices
+-- KEYS line suspect isolated requeued high normal low due_high due_normal due_low counts cancels throttled_deadlines failover ledger organizations policies rank_slots backlogs held_organizations due
+-- PREFIX job log job_channel org organization_channel control chain_set throttled throttled_by usage backlog delayed ended
+-- ARGV result_ttl log_ttl usage_ttl organization_events fenced chain prices running_max
 -- ITEM job force owner
 -- owner: the organisation that the job must belong to, empty: any.
 -- RETURNS {code, state}: CANCELLED, REQUESTED, ENDED (before this call), MISSING, FOREIGN (for another release to end)
--- INCLUDE release batch lease clock ending ledger spending requeueing queues deltas
+-- INCLUDE release batch lease clock organizations ending ledger spending requeueing leaving deltas
 
 -- Cancel requests older than an hour that one call removes, at most.
 local FORGOTTEN_MAX = 64
 
 local function cancel_waiting(job, record)
-  local letter, now, outcome = string.sub(record.entry, 1, 1), now_ms(), {finishReason = 'cancelled'}
+  local now, outcome = now_ms(), {finishReason = 'cancelled'}
   local used = record.past and add_spending(job, record.org, outcome, record.lost) or ''
-  end_job(job, record.org, '0-0', 'cancelled', cjson.encode(outcome), 1, -1, 2, string.format('%d', now))
-  book('cancelled', now, used)
-  if letter == 'd' then
-    redis.call('ZREM', due_sets[string.sub(record.entry, 2)], job)
-  elseif letter == 'p' then
-    leave_queues(job, string.sub(record.entry, 2))
-  else
-    release(record.entry)
-  end
+  end_job(job, record.org, '0-0', 'cancelled', cjson.encode(outcome), 1, -1, 2, string.format('%d', now), nil,
+    not record.past)
+  book('cancelled', now, used, record.org)
+  leave_place(job, record.entry, record.org)
   return {'CANCELLED', 'cancelled'}
 end
 
@@ -36,7 +31,8 @@ local function cancel_running(job, record)
   extra[#extra + 1], extra[#extra + 2] = 'forced', 1
   end_job(job, record.org, record.entry, 'cancelled', cjson.encode(outcome), number, -1, number + 1,
     string.format('%d', now_ms()), extra)
-  count('cancelled')
+  if not is_counted(record.entry) then note(record.org, 'running', 1) end
+  book('cancelled', now_ms(), '', record.org)
   redis.call('ZREM', cancels, job)
   release(record.entry)
   return {'CANCELLED', 'cancelled'}

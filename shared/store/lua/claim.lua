@@ -1,16 +1,19 @@
--- The only place where an entry is delivered. Takes up to `limit` jobs for a consumer, in the order of round_robin.lua.
+-- The only place where an entry is delivered. Takes up to `limit` jobs for a consumer: organisations in turn, each one's by
+-- priority.
 -- poll: also take up to `suspects_max` suspects, and for a consumer that is `alone`, which holds no job, an isolated job:
 -- then nothing else. lost: the reply to an earlier claim did not arrive, the items are the tokens that the consumer knows:
 -- return the others first.
 -- quiet: no `processing` event is published.
 -- Jobs whose gates have no room are throttled; before that, throttled jobs are released whose gates have room.
--- KEYS requeued suspect isolated high normal low wake round_robin counts gates throttled_deadlines failover ledger
--- PREFIX job log job_channel org organization_channel chain_set throttled wake usage
--- ARGV consumer limit poll suspects_max alone lost lease_ms chain limits prices quiet fenced result_ttl log_ttl usage_ttl organization_events
+-- KEYS line suspect isolated requeued high normal low wake round_robin counts gates throttled_deadlines failover ledger organizations policies rank_slots backlogs held_organizations
+-- PREFIX job log job_channel org organization_channel chain_set throttled throttled_by wake usage backlog ended
+-- ARGV consumer limit poll suspects_max alone lost lease_ms chain limits prices quiet fenced result_ttl log_ttl usage_ttl organization_events running_max slot_share
 -- ITEM known
 -- RETURNS {more, now, ms until the caller must claim again for throttled jobs or -1, {gates that failed lately...},
---   {job, token, spec, attempt, created, deadline, losses, gate, route, passed over, reserved tokens, spent, lost bytes}...}
--- INCLUDE now ledger gate_states serving releasing adopting delivering answering redelivering
+--   {job, token, spec, attempt, created, deadline, losses, gate, route, passed over, reserved tokens, spent, lost bytes, ready, logged, capped}...}
+-- ready: time (ms) at which the job became claimable. logged: 1 when the log has events of earlier leases. capped: 1 when
+--   the organisation has a cap on running jobs.
+-- INCLUDE now ledger gate_states serving organizations releasing adopting filling answering redelivering rows
 
 -- More would make the script too long.
 local wanted = math.min(tonumber(limit), 1000)
@@ -46,10 +49,9 @@ local function deliver_redelivered()
 end
 
 -- 4. All others.
-local function deliver_waiting()
-  deliver_round_robin(wanted)
-  more = redelivered_some or not exhausted() and wanted + taken.s > 0
-  if more or gates_wait == 0 then redis.call('SET', round_robin, (slot_now() + total(taken)) % 16) end
+local function deliver_others()
+  local left_some = deliver_waiting(wanted)
+  more = redelivered_some or left_some
 end
 
 -- 5. Work that is left wakes the next worker.
@@ -64,13 +66,14 @@ local ok, failure = pcall(function()
   repeat_lost_answer()
   release_from_gates()
   deliver_redelivered()
-  deliver_waiting()
+  deliver_others()
   wake_others()
   close_books()
 end)
 -- Reservations are kept, even if a later step failed.
 if next(gates_changed) then mark_served(true) end
 save_gates()
+save_counts()
 if not ok then
   local message = type(failure) == 'table' and failure.err or tostring(failure)
   return {err = string.match(message, '^%u+ ') and message or 'ERR ' .. message}

@@ -1,5 +1,5 @@
 -- Marks, once in each term of a master, the last entry that every stream had when it took over.
--- KEYS requeued suspect isolated high normal low failover
+-- KEYS line suspect isolated requeued high normal low failover
 -- ARGV term
 -- RETURNS 1 when this term was not known, else 0
 
@@ -9,7 +9,7 @@ if before == term then return 0 end
 redis.call('PERSIST', failover)
 local marks = {'term', term}
 if before then
-  for letter, stream in pairs({a = requeued, s = suspect, i = isolated, h = high, n = normal, l = low}) do
+  for letter, stream in pairs({q = line, s = suspect, i = isolated, a = requeued, h = high, n = normal, l = low}) do
     -- A stream that does not exist yet has nothing to mark.
     local info = redis.pcall('XINFO', 'STREAM', stream)
     for i = 1, #info, 2 do

@@ -1,38 +1,51 @@
 -- Ends running jobs: completed, failed or cancelled, decided by the worker that holds the lease.
--- KEYS requeued suspect isolated high normal low counts ledger
--- PREFIX job log job_channel org organization_channel usage
--- ARGV result_ttl log_ttl organization_events usage_ttl
--- ITEM consumer job organization token status outcome number offset final ended spec usage brief
+-- KEYS line suspect isolated requeued high normal low counts ledger organizations policies rank_slots backlogs held_organizations wake
+-- PREFIX job log job_channel org organization_channel usage backlog ended
+-- ARGV result_ttl log_ttl organization_events usage_ttl running_max
+-- ITEM consumer job organization token status outcome number offset final ended spec usage brief logged capped
 -- spec: the part of the request that the record keeps. usage: the job's line for the ledger, or empty. brief: a long
--- outcome without its text, else empty.
+-- outcome without its text, else empty. logged: 1 when the log had events before this lease. capped: 1 when the
+-- organisation has a cap on running jobs.
 -- RETURNS OK, ALREADY (this lease ended it before), LATE (a cancel was forced; usage and cost were kept), LOST
--- INCLUDE batch lease clock ending ledger
+-- INCLUDE batch lease clock organizations ending ledger backlog
 
-local function refused(job, token, status, outcome, usage, brief)
+local freed = {}
+
+local function refused(job, organization, token, status, outcome, usage, brief)
   local record = job_prefix .. job
   local f = redis.call('HMGET', record, 'entry', 'state', 'forced')
   if f[1] ~= token or f[2] == 'processing' then return 'LOST' end
   if f[3] then
     if redis.call('HSETNX', record, 'late', brief ~= '' and brief or outcome) == 0 then return 'LOST' end
-    if usage ~= '' then book('-', now_ms(), usage) end
+    if usage ~= '' then book('-', now_ms(), usage, organization) end
     return 'LATE'
   end
   return f[2] == status and 'ALREADY' or 'LOST'
 end
 
 local replies = each_item(function(consumer, job, organization, token, status, outcome, number, offset, final,
-                                   ended, spec, usage, brief)
-  if not give_up_lease(token) then return refused(job, token, status, outcome, usage, brief) end
+                                   ended, spec, usage, brief, logged, capped)
+  if not give_up_lease(token) then return refused(job, organization, token, status, outcome, usage, brief) end
   local extra = brief ~= '' and {'spec', spec, 'brief', brief} or {'spec', spec}
-  local ok, failure = pcall(end_job, job, organization, token, status, outcome, number, offset, final, ended, extra)
+  local ok, failure = pcall(end_job, job, organization, token, status, outcome, number, offset, final, ended, extra,
+    logged ~= '1' and tonumber(number) <= 1)
   if not ok then
     restore_lease(consumer, token)
-    error(failure)
+    error(failure, 0)
   end
   -- From here on the job has ended: it is counted, and its entry deleted, even if a later step fails.
-  book(status, ended, usage)
+  book(status, ended, usage, organization)
+  if capped == '1' then freed[organization] = true end
   forget_entry(token)
   return 'OK'
 end)
 close_books()
+
+-- An end lets an organisation in that was at its cap.
+local came = false
+for organization in pairs(freed) do came = let_in(organization) or came end
+if came then
+  save_counts()
+  redis.call('ZADD', wake, 0, 'job')
+end
 return replies

@@ -1,6 +1,6 @@
 -- A worker that ends removes its consumers, where nothing is pending: deleting one drops its pending list for good.
 -- It sets the wake-up markers again: one that it popped as it ended may have been meant for another worker.
--- KEYS requeued suspect isolated high normal low wake suspects gates
+-- KEYS line suspect isolated requeued high normal low wake suspects gates
 -- PREFIX wake
 -- ARGV consumer chain limits
 -- RETURNS consumers deleted

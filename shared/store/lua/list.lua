@@ -17,12 +17,12 @@ end
 return each_item(function(job)
   if used >= most then return 'LATER' end
   local record = job_prefix .. job
-  local state, org, spec, attempt, created, deadline, started, ended, entry, cancel, due, v, forced, outcome =
+  local state, org, spec, attempt, created, deadline, started, ended, entry, cancel, due, v, forced, retried_as, outcome =
     unpack(redis.call('HMGET', record, 'state', 'org', 'spec', 'attempt', 'created', 'deadline', 'started', 'ended', 'entry',
-      'cancel', 'due', 'v', 'forced', 'brief'))
+      'cancel', 'due', 'v', 'forced', 'retried_as', 'brief'))
   if not state or status ~= '' and state ~= status then return 'NONE' end
   if ended and not outcome then outcome = small(record, 'outcome') end
   local late = forced and small(record, 'late')
   used = used + #(spec or '') + #(outcome or '')
-  return {state, org, spec, attempt, created, deadline, started, ended, entry, cancel, due, v, outcome, late}
+  return {state, org, spec, attempt, created, deadline, started, ended, entry, cancel, due, v, outcome, late, retried_as}
 end)

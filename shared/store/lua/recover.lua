@@ -2,13 +2,13 @@
 -- dies is replaced within two thirds of a lease. believed_ms: the server's time, as the caller estimates it. After a stall
 -- of the server that this call waited for, or a jump of its clock, every worker seems silent: then nothing is taken (I6).
 -- cursor: where the last call stopped, empty: start from the beginning. stale_ms: an entry that was idle for longer is lost.
--- KEYS requeued suspect isolated high normal low due_high due_normal due_low wake counts suspects failover ledger recoverer
--- PREFIX job log job_channel org organization_channel usage
--- ARGV consumer believed_ms lease_ms stale_ms losses_max releases_max batch cursor result_ttl log_ttl usage_ttl organization_events fenced chain prices
+-- KEYS line suspect isolated requeued high normal low due_high due_normal due_low wake counts suspects failover ledger recoverer organizations policies rank_slots backlogs held_organizations due
+-- PREFIX job log job_channel org organization_channel usage backlog delayed ended
+-- ARGV consumer believed_ms lease_ms stale_ms losses_max releases_max batch cursor result_ttl log_ttl usage_ttl organization_events fenced chain prices running_max
 -- ITEM held
 -- RETURNS {requeued, failed, ms until the next suspicious entry goes stale or -1, suspicious entries, now, whether
 --   there is unfinished work (1, 0), isolated jobs that wait, or -1 when another worker searches, cursor}
--- INCLUDE release lease now ending ledger spending requeueing deltas stale_entries suspicion
+-- INCLUDE release lease now organizations ending ledger spending requeueing deltas stale_entries suspicion
 
 -- A write that cannot grow memory, so that recovery goes on when the server is full, and outside of any pcall: while
 -- writes are refused no worker can renew its leases, and the caller must know.
@@ -28,7 +28,8 @@ local function end_lost(job, token, record, status, outcome)
   local used = add_spending(job, record.org, outcome, record.lost)
   end_job(job, record.org, token, status, cjson.encode(outcome), number, -1, number + 1, string.format('%d', now),
     brief_fields(outcome))
-  book(status, now, used)
+  if not is_counted(token) then note(record.org, 'running', 1) end
+  book(status, now, used, record.org)
   release(token)
   failed = failed + 1
 end
@@ -71,7 +72,8 @@ local function give_up(token)
   if f[1] ~= token then return end
   end_job(job, f[2], '0-0', 'failed', '{"error":{"type":"Damaged","message":"the job could not be requeued",' ..
     '"retryable":false}}', 1, -1, 2, string.format('%d', now))
-  count('failed')
+  if not is_counted(token) then note(f[2], 'running', 1) end
+  book('failed', now, '', f[2])
   failed = failed + 1
 end
 

@@ -1,7 +1,7 @@
 -- Renews the leases a consumer still holds, in few XCLAIMs per stream. An entry that was requeued is gone from the
 -- pending list, so its token is missing in the reply; no lease is ever taken back. Without items it checks the server:
 -- whether it takes writes, and its time.
--- KEYS requeued suspect isolated high normal low wake cancels
+-- KEYS line suspect isolated requeued high normal low wake cancels
 -- ARGV consumer
 -- ITEM token job
 -- RETURNS {now, {lost token...}, {job whose cancel was requested...}}

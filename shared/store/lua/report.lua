@@ -1,6 +1,6 @@
 -- Reports to gates the calls that were answered, or failed after the first token.
 -- KEYS wake gates
--- PREFIX throttled wake
+-- PREFIX throttled throttled_by wake
 -- ARGV limits chain lease_ms failures_max
 -- ITEM gate report retry tokens
 -- report: ok, limited or failed, or empty. tokens: tokens used less tokens reserved.

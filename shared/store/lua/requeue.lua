@@ -1,12 +1,12 @@
 -- Requeues running jobs: with a delay after an error, at once when a worker drains.
 -- refund: 1 when the attempt does not count. A job whose attempts, releases or time are used up ends with `outcome` instead.
--- KEYS requeued suspect isolated high normal low due_high due_normal due_low wake counts failover ledger
--- PREFIX job log job_channel org organization_channel usage
--- ARGV lease_ms releases_max result_ttl log_ttl organization_events usage_ttl fenced
+-- KEYS line suspect isolated requeued high normal low due_high due_normal due_low wake counts failover ledger organizations policies rank_slots backlogs held_organizations due deadlines
+-- PREFIX job log job_channel org organization_channel usage backlog delayed ended
+-- ARGV lease_ms releases_max result_ttl log_ttl organization_events usage_ttl fenced running_max
 -- ITEM consumer job token queue reason delay refund outcome spent usage
 -- spent: cost of the job's attempts so far, as JSON; usage: the same as a line for the ledger, for one that ends.
 -- RETURNS {code, state}: OK, ALREADY (this lease requeued it before), LOST
--- INCLUDE batch lease clock ending ledger requeueing
+-- INCLUDE batch lease clock organizations ending ledger requeueing
 
 local wake_for_job, wake_to_poll
 
@@ -38,14 +38,15 @@ local replies = each_item(function(consumer, job, token, queue, reason, delay, r
     local number, status = last_event_number(job, record), record.cancel and 'cancelled' or 'failed'
     end_job(job, record.org, token, status, record.cancel and cancelled(outcome) or outcome, number, -1, number + 1,
       string.format('%d', now))
-    book(status, now, usage)
+    if not is_counted(token) then note(record.org, 'running', 1) end
+    book(status, now, usage, record.org)
     release(token)
     return {'OK', status}
   end
   if reason == 'drain' then record.handbacks = record.handbacks + 1 end
   local attempt = record.attempt - tonumber(refund)
   if delay > 0 then
-    requeue_job(job, token, record, reason, attempt, now + delay, delayed_in(queue, job, now + delay), spent)
+    requeue_job(job, token, record, reason, attempt, now + delay, delayed_until(job, record, now + delay), spent)
     wake_to_poll = wake_to_poll or delay <= tonumber(lease_ms)
   else
     requeue_job(job, token, record, reason, attempt, nil, nil, spent)

@@ -1,14 +1,14 @@
 -- Moves jobs whose call failed before its first token: reports that to the gate, then finds another gate, or throttles the
 -- job until one has room. A throttled job leaves its slot, and its attempt does not count.
--- KEYS requeued suspect isolated high normal low due_high due_normal due_low wake gates throttled_deadlines failover
--- PREFIX job log job_channel org organization_channel chain_set throttled wake
--- ARGV limits chain lease_ms failures_max organization_events fenced
+-- KEYS line suspect isolated requeued high normal low due_high due_normal due_low wake gates throttled_deadlines failover organizations policies rank_slots backlogs held_organizations due ledger
+-- PREFIX job log job_channel org organization_channel chain_set throttled throttled_by wake backlog delayed
+-- ARGV limits chain lease_ms failures_max organization_events fenced running_max
 -- ITEM consumer job token queue gate report retry candidates route spent
 -- report: limited (retry: ms, -1: the provider did not say), failed, refused, or ok (it answered, but with no text).
 -- candidates: gates that may answer instead, in order; route: the whole chain.
 -- RETURNS {code, gate, number}: GO (gate and reserved tokens), THROTTLED (ms until a gate has room), STAY (no other
 -- gate is there, or a cancel was requested: an ordinary retry, or the end), LOST
--- INCLUDE batch lease now requeueing gate_states gates serving throttling gate_reports
+-- INCLUDE batch lease now organizations requeueing gate_states gates serving throttling gate_reports
 
 load_gates()
 
@@ -40,7 +40,7 @@ local ends_soon = false
 local replies = each_item(function(consumer, job, token, queue, name, report, retry, candidates, route, spent)
   if not holds(consumer, token) then return repeated(job, token) end
   report_call(name, report, tonumber(retry))
-  local f = redis.call('HMGET', job_prefix .. job, 'spec', 'max_tokens', 'route', 'created')
+  local f = redis.call('HMGET', job_prefix .. job, 'spec', 'max_tokens', 'route')
   local function need() return need_of(#(f[1] or ''), f[2]) end
   local other, _, _, tokens = ask_chain(candidates, need, true)
   if other then
@@ -58,12 +58,15 @@ local replies = each_item(function(consumer, job, token, queue, name, report, re
   local record = read_record(job)
   if record.cancel then return {'STAY', '', 0} end
   local names = (f[3] or chain_text ~= chain) and chain_text or FLEET
-  local function place() return throttle(job, names, queue, token, f[4], record.deadline, wait) end
-  requeue_job(job, token, record, 'rate_limited', math.max(record.attempt - 1, 0), now + wait, place, spent)
+  local function throttled()
+    return throttle(job, record.org, names, place_of(job, record), record.deadline, wait)
+  end
+  requeue_job(job, token, record, 'rate_limited', math.max(record.attempt - 1, 0), now + wait, throttled, spent)
   ends_soon = ends_soon or record.deadline - now <= tonumber(lease_ms)
   return {'THROTTLED', '', math.min(wait, math.max(record.deadline - now, 1))}
 end)
 save_gates()
+save_counts()
 -- If the caller dies, another worker polls in time.
 if ends_soon then redis.call('ZADD', wake, -1, 'look') end
 return replies

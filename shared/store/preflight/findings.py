@@ -29,17 +29,19 @@ class Refused:
     def add(self, call: Call, error: RedisError | str) -> bool:
         """Note one reply, if it is about permission or an unknown command; return whether it is."""
         name = _name(call)
+        _, refused, named = (error_advice.words(error) or "").rpartition("may not run ")
         if error_advice.is_unknown(error):
             self._unknown[name] = None
         elif not error_advice.is_permission(error):
             return False
+        elif refused:  # before the others: HKEYS has the word key in its name
+            self._commands[named] = None
         elif "channel" in str(error):
             self._of_channels[_pattern(str(call[1]))] = None
         elif "key" in str(error):
             self._of_keys[_pattern(next((str(part) for part in call[1:] if self._is_key(part)), str(call[1])))] = None
         else:
-            _, refused, named = (error_advice.words(error) or "").rpartition("may not run ")
-            self._commands[named if refused else name] = None
+            self._commands[name] = None
         return True
 
     def _is_key(self, part: Any) -> bool:

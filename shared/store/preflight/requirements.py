@@ -35,12 +35,13 @@ class Role(enum.Enum):
 
 SCRIPTS: Final = {
     Role.GATEWAY: (
-        "failover", "submit", "cancel", "delete", "stats", "oldest", "list", "usage", "create_key", "revoke_key",
-        "note_key_use", "vet",
+        "failover", "submit", "cancel", "delete", "stats", "oldest", "list", "usage", "organization",
+        "change_organization", "block_user", "create_key", "revoke_key", "note_key_use", "create_task", "vet",
     ),
     Role.WORKER: (
         "failover", "claim", "renew", "append", "finish", "requeue", "reroute", "report", "recover", "promote",
-        "audit_entries", "audit_records", "oldest", "leave", "vet",
+        "audit_entries", "audit_organizations", "audit_records", "oldest", "leave", "vet", "submit", "discard",
+        "take_task", "advance_task", "cancel", "delete", "erase_keys", "erase_organization",
     ),
     Role.NOTIFIER: (),
 }  # fmt: skip
@@ -48,9 +49,12 @@ SCRIPTS: Final = {
 
 _READS: Final = ("HMGET", "HGETALL", "XRANGE", "XREVRANGE", "XLEN")
 DIRECT: Final = {
-    Role.GATEWAY: (*_READS, "TIME", "HSCAN", "LLEN", "LPOS", "LRANGE", "XGROUP CREATE", "SET", "SMEMBERS", "ZRANGE"),
+    Role.GATEWAY: (*_READS, "TIME", "HSCAN", "LLEN", "LPOS", "LRANGE", "XGROUP CREATE", "SET", "SMEMBERS", "ZRANGE",
+        "ZRANGEBYSCORE",
+    ),
     Role.WORKER: (
-        *_READS, "TIME", "XREAD", "EXISTS", "ZRANGE", "GET", "SET", "SCAN", "ZADD", "PEXPIRE", "XGROUP CREATE",
+        *_READS, "TIME", "XREAD", "EXISTS", "ZRANGE", "GET", "SET", "SCAN", "ZADD", "ZSCORE", "PEXPIRE",
+        "XGROUP CREATE",
     ),
     Role.NOTIFIER: (*_READS, "GET"),
 }  # fmt: skip
@@ -73,7 +77,7 @@ PUBLISHES: Final = {
 }
 """Channels by the part before the id: those that each service subscribes to, and those that it publishes to."""
 
-READ: Final = ("job", "log", "org", "key")
+READ: Final = ("job", "log", "org", "key", "settings")
 """Kinds of keys that a service without writes reads."""
 
 READ_FIXED: Final = ("ticket_secrets",)
@@ -84,8 +88,9 @@ PROBED: Final = "vet"
 
 _K: Final = "\0key"
 PROBES: Final[dict[str, Call]] = {
-    "DEL": (_K,), "UNLINK": (_K,), "EXISTS": (_K,), "GET": (_K,), "GETDEL": (_K,), "SET": (_K, "", "XX"),
-    "INCR": (_K, "", ""), "INCRBY": (_K, "x"), "EXPIRE": (_K, 1), "PEXPIRE": (_K, 1), "PERSIST": (_K,), "PTTL": (_K,),
+    "DEL": (_K,), "UNLINK": (_K,), "EXISTS": (_K,), "GET": (_K,), "GETDEL": (_K,), "MGET": (_K,), "SET": (_K, "", "XX"),
+    "INCR": (_K, "", ""), "INCRBY": (_K, "x"), "EXPIRE": (_K, 1), "PEXPIRE": (_K, 1), "PEXPIREAT": (_K, 1),
+    "PERSIST": (_K,), "PTTL": (_K,),
     "TTL": (_K,), "TYPE": (_K,), "HDEL": (_K, "x"), "HEXISTS": (_K, "x"), "HGET": (_K, "x"), "HGETALL": (_K,),
     "HINCRBY": (_K, "x", "x"), "HINCRBYFLOAT": (_K, "x", "x"), "HKEYS": (_K,), "HLEN": (_K,), "HMGET": (_K, "x"),
     "HSCAN": (_K, 0), "HSET": (_K, "x", "x", "x"), "HSTRLEN": (_K, "x"), "HVALS": (_K,), "LINDEX": (_K, 0),

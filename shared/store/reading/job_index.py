@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
 from shared.errors import JobUnreadable, StoreRejected
@@ -30,12 +30,15 @@ clients."""
 
 FIELDS: Final = (
     "state", "org", "spec", "attempt", "created", "deadline", "started", "ended", "entry", "cancel", "due", "v",
-    "outcome", "late",
+    "outcome", "late", "retried_as",
 )  # fmt: skip
 """Fields of a record in the order in which `list.lua` returns them."""
 
 OUTCOME_MAX: Final = 2 * records.BRIEF_FROM
 """Bytes of an outcome that is read whole. Larger ones have a `brief`, but for those that older releases wrote."""
+
+
+Wanted = Callable[[JobSnapshot], bool]
 
 
 def _encode(day: int, job_id: str) -> str:
@@ -56,9 +59,10 @@ def _decode(cursor: str) -> tuple[int, str]:
 class _Reading:
     """A page as far as it is read: the jobs found for it, and how much was read."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, wanted: Wanted | None) -> None:
         self.found: list[JobSnapshot | UnreadableJob] = []
         self._limit = limit
+        self._wanted = wanted
         self._scanned = 0
         self._bytes = 0
 
@@ -66,7 +70,7 @@ class _Reading:
         """Note a job, with its record if it is one for this page."""
         self._scanned += 1
         if row is not None:
-            self.found.append(_job(job_id, row))
+            self.found += _wanted(_job(job_id, row), self._wanted)
             self._bytes += sum(len(value) for value in row if value is not None)
 
     @property
@@ -83,9 +87,17 @@ class Listing:
         self._reads = reads
         self._keys = keys
 
-    async def page(self, organization_id: str, *, status: JobStatus | None, cursor: str | None, limit: int) -> JobPage:
-        """Up to `limit` (1 at least) jobs after `cursor`, of one status or all. ValueError for a cursor not made
-        here."""
+    async def page(
+        self,
+        organization_id: str,
+        *,
+        status: JobStatus | None,
+        cursor: str | None,
+        limit: int,
+        wanted: Wanted | None = None,
+    ) -> JobPage:
+        """Up to `limit` (1 at least) jobs after `cursor`, of one status or all, and only those that are `wanted`.
+        ValueError for a cursor not made here."""
         now = int((await self._reads.execute("TIME"))[0]) * 1000
         today = now // DAY_MS
         day, after = (today, None) if cursor is None else _decode(cursor)
@@ -93,9 +105,9 @@ class Listing:
             raise ValueError("not a cursor of this listing")
 
         # A search for a few among many reads ahead.
-        piece = PIECE if status is not None else min(limit, PIECE)
+        piece = PIECE if status is not None or wanted is not None else min(limit, PIECE)
         oldest = today - (MAX_DEADLINE_SECONDS * 1000 // DAY_MS + 8)
-        reading, yields = _Reading(limit), Yields()
+        reading, yields = _Reading(limit, wanted), Yields()
         while day >= oldest:
             async for job_id, row in self._rows(organization_id, day, after, status, piece):
                 reading.add(job_id, row)
@@ -114,15 +126,8 @@ class Listing:
         while end > 0:
             start = max(0, end - piece)
             ids = [raw.decode() for raw in await self._reads.execute("LRANGE", key, start, end - 1)][::-1]
-            while ids:
-                replies = await self._calls.run(
-                    "list", [JobItem(job_id) for job_id in ids], status=status or "", bytes_max=CALL_BYTES,
-                    outcome_max=OUTCOME_MAX,
-                )  # fmt: skip
-                for reply in replies:
-                    if reply == b"LATER":
-                        break
-                    yield ids.pop(0), None if reply == b"NONE" else _fields(reply)
+            async for found in self._records(ids, status):
+                yield found
             end = start
 
     async def _end(self, key: str, after: str | None) -> int:
@@ -131,6 +136,32 @@ class Listing:
             return int(await self._reads.execute("LLEN", key))
         position = await self._reads.execute("LPOS", key, after, "RANK", -1)
         return 0 if position is None else int(position)
+
+    async def _records(
+        self, ids: list[str], status: JobStatus | None
+    ) -> AsyncIterator[tuple[str, Sequence[bytes | None] | None]]:
+        while ids:
+            replies = await self._calls.run(
+                "list", [JobItem(job_id) for job_id in ids], status=status or "", bytes_max=CALL_BYTES,
+                outcome_max=OUTCOME_MAX,
+            )  # fmt: skip
+            for reply in replies:
+                if reply == b"LATER":
+                    break
+                yield ids.pop(0), None if reply == b"NONE" else _fields(reply)
+
+    async def rows(self, ids: Sequence[str]) -> dict[str, JobSnapshot | UnreadableJob]:
+        """These jobs, at most `PIECE`, without their texts; those that are gone are left out."""
+        found: dict[str, JobSnapshot | UnreadableJob] = {}
+        async for job_id, row in self._records(list(ids), None):
+            if row is not None:
+                found[job_id] = _job(job_id, row)
+        return found
+
+
+def _wanted(job: JobSnapshot | UnreadableJob, wanted: Wanted | None) -> list[JobSnapshot | UnreadableJob]:
+    """The job when it is wanted; a filter wants none that cannot be read."""
+    return [job] if wanted is None or (isinstance(job, JobSnapshot) and wanted(job)) else []
 
 
 def _fields(reply: Sequence[bytes | None]) -> Sequence[bytes | None]:

@@ -14,7 +14,7 @@ from shared.store.keys import decode_id
 
 FIELDS: Final = (
     "state", "org", "spec", "attempt", "created", "deadline", "started", "ended", "entry", "past", "last", "offset",
-    "cancel", "outcome", "late", "due", "v",
+    "cancel", "outcome", "late", "due", "v", "retried_as",
 )  # fmt: skip
 """The fields of a record that readers ask for, in this order."""
 
@@ -122,7 +122,7 @@ def parse(job_id: str, values: Sequence[bytes | None]) -> Record | None:
 
 def _parse(job_id: str, values: Sequence[bytes | None]) -> Record | None:
     state, org, spec, attempt, created, deadline, started, ended, entry, past, last, offset = values[:12]
-    cancel, outcome, late, due, version = values[12:]
+    cancel, outcome, late, due, version, retried_as = values[12:]
     if state is None:
         return None
     if spec is None or org is None:
@@ -141,8 +141,9 @@ def _parse(job_id: str, values: Sequence[bytes | None]) -> Record | None:
         deadline_ms=_time(deadline) or 0,
         started_ms=_time(started),
         ended_ms=_time(ended),
-        next_attempt_ms=_time(due) if token.startswith(("d", "p")) else None,
+        next_attempt_ms=_time(due) if token.startswith(("d", "t", "p")) else None,
         cancel_requested=cancel is not None,
+        retried_as=None if retried_as is None else retried_as.decode(),
         outcome=_outcome(outcome, late),
     )
     _check_depth(snapshot.spec.metadata)
@@ -167,7 +168,8 @@ def _passed_over(text: str) -> tuple[PassedOver, ...]:
 
 def parse_claim(row: Sequence[bytes | int], consumer: str, now_ms: int) -> Claim:
     """One claim from a row of claim.lua."""
-    job, token, spec, attempt, created, deadline, losses, gate, route, passed_over, reserved, spent, lost = row
+    job, token, spec, attempt, created, deadline, losses, gate, route, passed_over, reserved, spent, lost, *rest = row
+    ready, logged, capped = rest
     if not isinstance(job, bytes) or not isinstance(token, bytes) or not isinstance(spec, bytes):
         raise TypeError("claim.lua answered a row of another shape")
     text, asked = token.decode(), _SPEC.decode(spec)
@@ -180,7 +182,7 @@ def parse_claim(row: Sequence[bytes | int], consumer: str, now_ms: int) -> Claim
         spec=asked,
         attempt=int(attempt),
         created_ms=int(created),
-        ready_ms=int(text[1:].split("-", 1)[0]),
+        ready_ms=int(ready),
         started_ms=now_ms,
         deadline_ms=int(deadline),
         losses=int(losses),
@@ -190,6 +192,8 @@ def parse_claim(row: Sequence[bytes | int], consumer: str, now_ms: int) -> Claim
         passed_over=_passed_over(_text(passed_over)) if passed_over else (),
         spent=_SPENT.decode(_text(spent)) if spent else None,
         lost_bytes=int(lost),
+        logged=logged == 1,
+        capped=capped == 1,
     )
 
 

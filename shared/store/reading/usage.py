@@ -62,7 +62,9 @@ def _name(provider: str, model: str | None) -> str:
 
 
 def line(organization_id: str, project_id: str, outcome: Outcome) -> str:
-    """The line for the ledger of a job that ended; empty when nothing was used, or the provider is unknown."""
+    """The line for the ledger of a job that ended; empty when nothing was used, or the provider is unknown.
+
+    The zero before the input tokens says that the job was counted as running (`lua/include/ended_lines.lua`)."""
     used = outcome.usage
     if used is None or not outcome.provider:
         return ""
@@ -70,7 +72,7 @@ def line(organization_id: str, project_id: str, outcome: Outcome) -> str:
     cost = "-" if nano is None else nano
     return (
         f"{encode_id(organization_id)} {project_id} {_name(outcome.provider, outcome.model)} "
-        f"{_bounded(used.input_tokens)} {_bounded(used.output_tokens)} {_bounded(used.cached_tokens)} {cost} "
+        f"0{_bounded(used.input_tokens)} {_bounded(used.output_tokens)} {_bounded(used.cached_tokens)} {cost} "
         f"{int(used.estimated)}"
     )
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from shared.store.connection import server_errors
 from shared.store.engine.calls import Reads, ScriptCalls
 from shared.store.engine.items import DayItem
-from shared.store.keys import Keys, encode_id
+from shared.store.keys import Keys, decode_id, encode_id
 from shared.store.reading.usage import UsageRow, add_lines, packed_sums, parse_day, rows_of
 from shared.yielding import Yields
 
@@ -57,6 +57,14 @@ class UsageDays:
                     yield rows
                 day += 1
                 await yields.give()
+
+    async def organizations(self, first_day: int) -> list[str]:
+        """The organisations that may have usage from that day on, in the order of their ids."""
+        # The ledger first: what is folded in between is in the index afterwards.
+        lines = await self._reads.execute("LRANGE", self._keys.fixed("ledger"), 0, -1)
+        indexed = await self._reads.execute("ZRANGEBYSCORE", self._keys.fixed("usage_organizations"), first_day, "+inf")
+        recent = {words[2] for line in lines if len(words := line.split(b" ", 3)) > 3}
+        return sorted(decode_id(one.decode("utf-8", "replace")) for one in recent.union(indexed) if one != b"*")
 
     async def _call(self, organization_id: str, days: range) -> Sequence[Any]:
         replies: Sequence[Any] = await self._calls.run(

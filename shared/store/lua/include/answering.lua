@@ -1,6 +1,6 @@
 -- Repeats claims whose reply was lost: entries delivered to this consumer within two leases whose tokens it does not know.
 -- Older ones are left to recover.
--- INCLUDE adopting lease
+-- INCLUDE meeting lease rows
 
 local PENDING_PAGE = 500
 
@@ -14,7 +14,7 @@ local function answer_lost_claim()
       for _, row in ipairs(page) do
         local unknown = not known_tokens[letter .. row[1]] and tonumber(row[3]) < 2 * tonumber(lease_ms)
         local entry = unknown and redis.call('XRANGE', stream, row[1], row[1])[1]
-        if entry then adopt_all(letter, {entry}, true) end
+        if entry then take(letter, {entry}, false, true) end
       end
       from = #page == PENDING_PAGE and '(' .. page[PENDING_PAGE][1] or nil
     end

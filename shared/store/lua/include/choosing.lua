@@ -30,7 +30,8 @@ local function find_gate(f, letter)
     if not in_time then admit(pass, tonumber(reserved)) end
     return pass, reasons_before(chain_text, pass, passed_over), tonumber(reserved)
   end
-  local name, wait, reasons, tokens = ask_chain(chain_text, function() return need_of(#f.spec, f.max_tokens) end, true)
+  -- A job that was released and came too late has waited for its turn already.
+  local name, wait, reasons, tokens = ask_chain(chain_text, function() return need_of(#f.spec, f.max_tokens) end, not pass)
   if not name then return nil, wait end
   admit(name, tokens)
   return name, table.concat(reasons, ','), tokens

@@ -1,16 +1,7 @@
 -- Ends waiting jobs whose deadline has passed, in a bounded number of steps.
--- INCLUDE release lease now overdue queues
+-- INCLUDE release lease now overdue leaving places
 
 local ended = 0
-local due_sets = {h = due_high, n = due_normal, l = due_low}
-
--- Removes a job that has ended from the place where it waited.
-local function clear_place(job, entry)
-  local letter, place = string.sub(entry, 1, 1), string.sub(entry, 2)
-  if letter == 'p' then return leave_queues(job, place) end
-  if letter == 'd' then return redis.call('ZREM', due_sets[place], job) end
-  release(entry)
-end
 
 -- Ends an overdue job of an index, and removes one that has ended. One that runs is ended by its worker, one of another
 -- release by a worker of that release: both are checked again in a lease. Returns ms to the deadline of one that waits, else nil.
@@ -27,7 +18,7 @@ local function expire(job, index)
     if f[1] ~= 'queued' then return end
     end_overdue(job, f[3], f[4])
     ended = ended + 1
-    clear_place(job, f[2])
+    leave_place(job, f[2], f[3])
   end
 end
 
@@ -49,7 +40,8 @@ end
 -- The first entries of a stream that were not delivered yet.
 local function undelivered(stream, most)
   local from = '-'
-  for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+  -- A stream of an older release may be missing.
+  for _, group in ipairs(redis.pcall('XINFO', 'GROUPS', stream)) do
     for i = 1, #group, 2 do
       if group[i] == 'last-delivered-id' then from = '(' .. group[i + 1] end
     end
@@ -59,6 +51,7 @@ end
 
 -- Ends overdue jobs at the head of a stream. Returns ms until the next one there is overdue, -1: none waits.
 local function expire_heads(letter, most)
+  local met = 0
   for _, entry in ipairs(undelivered(streams[letter], most)) do
     local f = redis.pcall('HMGET', job_prefix .. entry[2][2], 'state', 'entry', 'org', 'lost', 'deadline', 'v')
     if f[1] == 'queued' and not foreign(f[6], f[1]) and f[2] == letter .. entry[1] then
@@ -66,7 +59,51 @@ local function expire_heads(letter, most)
       if wait > 0 then return wait end
       end_overdue(entry[2][2], f[3], f[4])
       ended = ended + 1
-      release(f[2])
+      leave_place(entry[2][2], f[2], f[3])
+      met = met + 1
+    end
+  end
+  -- The next job of the backlog took its entry.
+  return met > 0 and met < most and expire_heads(letter, most - met) or -1
+end
+
+-- Ends overdue jobs at the heads of a backlog: within one priority jobs are in the order of their deadlines, except for those
+-- with deadlines of their own. Returns ms until the next one there is overdue; nil: there is none.
+local function expire_backlog(organization, most)
+  local soonest
+  for rank = 0, 2 do
+    local from, to = string.format('%.0f', rank * RANK_WIDTH), string.format('(%.0f', (rank + 1) * RANK_WIDTH)
+    for _, job in ipairs(redis.call('ZRANGEBYSCORE', backlog_prefix .. organization, from, to, 'LIMIT', 0, most)) do
+      local f = redis.pcall('HMGET', job_prefix .. job, 'state', 'entry', 'org', 'lost', 'deadline', 'v')
+      local wait = (tonumber(f[5] or 0) or 0) - now
+      if f[1] ~= 'queued' or f[2] ~= 'b' then
+        redis.call('ZREM', backlog_prefix .. organization, job)
+      elseif foreign(f[6], f[1]) or wait > 0 then
+        wait = math.max(wait, tonumber(lease_ms))
+        soonest = soonest and math.min(soonest, wait) or wait
+        break
+      else
+        end_overdue(job, f[3], f[4])
+        ended = ended + 1
+        leave_place(job, f[2], f[3])
+      end
+    end
+  end
+  return soonest
+end
+
+-- Checks at most `most` backlogs whose first deadline is near. Returns ms until the next one is, -1: there is none.
+local function expire_backlogs(most, begin_writing)
+  local found = redis.call('ZRANGE', backlogs, 0, most, 'WITHSCORES')
+  for i = 1, #found, 2 do
+    local wait = tonumber(found[i + 1]) - now
+    if wait > 0 or i > 2 * most then return math.max(wait, 0) end
+    begin_writing()
+    local ok, left = pcall(expire_backlog, found[i], most)
+    if ok and left then
+      redis.call('ZADD', backlogs, string.format('%.0f', now + left), found[i])
+    elseif redis.call('EXISTS', backlog_prefix .. found[i]) == 0 then
+      redis.call('ZREM', backlogs, found[i])
     end
   end
   return -1

@@ -1,46 +1,42 @@
--- Delivers entries to this consumer, in the order of round_robin.lua.
--- INCLUDE adopting lease round_robin
+-- Delivers entries of the line to this consumer.
+-- INCLUDE lease meeting joining rows shares
 
-local taken = {a = 0, h = 0, n = 0, l = 0, s = 0, i = 0}
-local letters = {[requeued] = 'a', [suspect] = 's', [isolated] = 'i', [high] = 'h', [normal] = 'n', [low] = 'l'}
+local letters = {[requeued] = 'a', [suspect] = 's', [isolated] = 'i', [high] = 'h', [normal] = 'n', [low] = 'l', [line] = 'q'}
+-- Entries beyond those wanted that one call reads, at most: throttled or deferred jobs must not make the script long.
+local STEPS = 64
 
-local function deliver(count, ...)
-  local arguments = {'XREADGROUP', 'GROUP', GROUP, consumer, 'COUNT', count, 'STREAMS', ...}
+-- Returns the entries of each stream.
+local function read(count, ...)
+  local arguments, came = {'XREADGROUP', 'GROUP', GROUP, consumer, 'COUNT', count, 'STREAMS', ...}, {}
   for _ = 1, select('#', ...) do arguments[#arguments + 1] = '>' end
-  for _, answer in ipairs(redis.call(unpack(arguments)) or {}) do
-    local letter = letters[answer[1]]
-    taken[letter] = taken[letter] + adopt_all(letter, answer[2])
-  end
+  for _, found in ipairs(redis.call(unpack(arguments)) or {}) do came[letters[found[1]]] = found[2] end
+  return came
 end
 
-local start
-local function slot_now()
-  start = start or tonumber(redis.call('GET', round_robin) or 0)
-  return start
+local function deliver(letter, count)
+  local entries = read(count, streams[letter])[letter]
+  if entries then taken[letter] = taken[letter] + take(letter, entries) end
 end
 
--- One call reads all streams as long as each may give that many in any case; one that gave less than asked is empty.
-local open = {a = math.huge, h = math.huge, n = math.huge, l = math.huge}
-local function note_empty(letter, asked, got) if got < asked then open[letter] = taken[letter] end end
+local steps
+local asked_old = false
 
-local function total(counts_by_queue) return counts_by_queue.a + counts_by_queue.h + counts_by_queue.n + counts_by_queue.l end
-local function exhausted() return total(open) < math.huge end
-
-local function deliver_round_robin(wanted)
-  local probe = math.floor(wanted / 16)
-  if probe > 0 then
-    deliver(probe, requeued, high, normal, low)
-    for letter in pairs(open) do note_empty(letter, probe, taken[letter]) end
-  end
-
-  while total(taken) < wanted and not exhausted() do
-    local shares = allot(wanted, slot_now(), open)
-    for _, letter in ipairs(REQUEUED_FIRST) do
-      local asked, before = math.min(shares[letter], wanted - total(taken) + taken[letter]) - taken[letter], taken[letter]
-      if asked > 0 and open[letter] == math.huge then
-        deliver(asked, streams[letter])
-        note_empty(letter, asked, taken[letter] - before)
+local function deliver_line(target)
+  if not steps then steps, slots_wanted = target - #claims + STEPS, target - #claims end
+  while #claims < target and steps > 0 and not exhausted do
+    local wanted, came = target - #claims
+    if asked_old then came = read(wanted, line) else came = read(wanted, line, requeued, high, normal, low) end
+    asked_old = true
+    local old = 0
+    for _, letter in ipairs({'a', 'h', 'n', 'l'}) do
+      for _, entry in ipairs(came[letter] or {}) do
+        pcall(join, letter .. entry[1], entry[2] and entry[2][2] or '')
+        old = old + 1
       end
     end
+    local entries = came.q or {}
+    exhausted = #entries < wanted and old == 0
+    steps, delivered = steps - #entries, delivered + #entries
+    take('q', entries)
   end
 end

@@ -1,13 +1,13 @@
 -- Lease tokens: the letter of the stream and the id of the entry. An entry id has one life: every requeue makes a new
 -- entry and nothing is ever claimed for another consumer, so holding the entry proves the lease (I4).
 
-local streams = {a = requeued, s = suspect, i = isolated, h = high, n = normal, l = low}
+local streams = {q = line, s = suspect, i = isolated, a = requeued, h = high, n = normal, l = low}
 
 -- The stream for a job that is requeued. Its first lost worker proves nothing; after the second it is a suspect, few of
 -- which run in one worker; after the third it is isolated and runs alone, so that no other job can cause the fourth loss.
 local function queue_after(losses)
   losses = tonumber(losses or 0) or 0
-  return losses >= 3 and 'i' or losses == 2 and 's' or 'a'
+  return losses >= 3 and 'i' or losses == 2 and 's' or 'q'
 end
 
 local function is_suspect(letter) return letter == 's' or letter == 'i' end

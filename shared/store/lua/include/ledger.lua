@@ -1,93 +1,17 @@
 -- Counts jobs that ended, and their usage: a line for each in one list (`ledger`), all lines of a call in one command.
 -- At FOLD_AT lines they are summed up: in `counts`, and in a hash per organisation and day (`usage`). So a job costs
 -- about one command, and a day of an organisation a few fields.
--- Numbers are integers below 2^53, exact in Lua: 9 million USD a day in nano-USD. %.0f never writes an exponent.
--- INCLUDE ending
+-- INCLUDE ending ended_lines organizations folding
 
-local FOLD_AT = 256
--- Projects and models that a day of an organisation has fields for. Those that come after are summed up, by model, as the
--- project `other`: a caller that makes up names cannot make the hash grow.
-local FIELDS_MAX = 1000
-local LINE = '^%S+ (%d+) (%S+) (%S+ %S+) (%d+) (%d+) (%d+) (%S+) ([01])$'
-local PACKED = '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$'
+local booked, booked_as, booked_for, booked_used = {}, {}, {}, 0
 
-local ENDS = {completed = true, failed = true, cancelled = true}
-
-local booked, booked_as = {}, {}
-
--- Adds a line for an end, once, after it was written to the record; status '-': counted before. line: `<organization> <project>
+-- Adds a line for an end, once, after it was written to the record; status '-': counted before. used: `<organization> <project>
 -- <provider:model> <input> <output> <cached> <nano-USD or -> <estimated 0|1>`; empty: nothing was used.
-local function book(status, ended_ms, line)
-  if line == '' then return count(status) end
+local function book(status, ended_ms, used, organization)
   local day = string.format('%d', math.floor(tonumber(ended_ms) / 86400000))
-  booked[#booked + 1] = status .. ' ' .. day .. ' ' .. line
-  booked_as[#booked_as + 1] = status
-end
-
--- Sums of lines by organisation and day, in each by project and model in the order of PACKED; and ends by status. A line
--- without usage adds nothing to the sums.
-local function sum_lines(lines)
-  local days, statuses = {}, {}
-  for _, line in ipairs(lines) do
-    local status = string.match(line, '^%S+') or '-'
-    statuses[status] = (statuses[status] or 0) + 1
-    local day, organization, field, input, output, cached, cost, estimated = string.match(line, LINE)
-    if day then
-      local key = organization .. ':' .. day
-      days[key] = days[key] or {}
-      local total, known = days[key][field] or {0, 0, 0, 0, 0, 0, 0}, tonumber(cost)
-      for i, more in ipairs({1, input, output, cached, known or 0, known and 0 or 1, estimated}) do
-        total[i] = total[i] + tonumber(more)
-      end
-      days[key][field] = total
-    end
-  end
-  return days, statuses
-end
-
-local function sum_up(sums, fields, first)
-  for i = first, #fields do
-    local other, held = 'other' .. string.match(fields[i], ' .*$'), sums[fields[i]]
-    sums[fields[i]] = nil
-    local total = sums[other] or {0, 0, 0, 0, 0, 0, 0}
-    for j = 1, 7 do total[j] = total[j] + held[j] end
-    sums[other] = total
-  end
-end
-
-local function add_to_day(key, sums, bounded)
-  local hash, fields, packed, new = usage_prefix .. key, {}, {}, {}
-  for field in pairs(sums) do fields[#fields + 1] = field end
-  local befores = redis.call('HMGET', hash, unpack(fields))
-  for i, before in ipairs(befores) do if not before then new[#new + 1] = fields[i] end end
-  local room = FIELDS_MAX - (#new > 0 and not bounded and redis.call('HLEN', hash) or 0)
-  if #new > room then
-    sum_up(sums, new, math.max(room, 0) + 1)
-    return add_to_day(key, sums, true)
-  end
-  for i, before in ipairs(befores) do
-    local total = sums[fields[i]]
-    for j, value in ipairs({string.match(before or '', PACKED)}) do total[j] = total[j] + tonumber(value) end
-    packed[2 * i - 1], packed[2 * i] = fields[i], string.format('%.0f %.0f %.0f %.0f %.0f %.0f %.0f', unpack(total))
-  end
-  -- A new field may be the first one, of a hash without a TTL.
-  if redis.call('HSET', hash, unpack(packed)) > 0 then redis.call('PEXPIRE', hash, usage_ttl) end
-end
-
--- The lines leave the list first: so damage in one organisation's hash loses that sum once, and does not fail every later
--- call. Jobs that are missing in the sums are counted as `unbooked`.
-local function fold()
-  local lines = redis.call('LRANGE', ledger, 0, FOLD_AT - 1)
-  redis.call('LTRIM', ledger, #lines, -1)
-  local days, statuses = sum_lines(lines)
-  for status, ended in pairs(statuses) do
-    if ENDS[status] then tally[status] = (tally[status] or 0) + ended end
-  end
-  for key, sums in pairs(days) do
-    local jobs = 0
-    for _, total in pairs(sums) do jobs = jobs + total[1] end
-    if not pcall(add_to_day, key, sums) then tally.unbooked = (tally.unbooked or 0) + jobs end
-  end
+  booked[#booked + 1] = status .. ' ' .. day .. ' ' .. (used ~= '' and used or organization)
+  if used ~= '' then booked_used = booked_used + 1 end
+  booked_as[#booked_as + 1], booked_for[#booked_for + 1] = status, organization
 end
 
 -- Writes the lines, as the last step of a call. If the ledger cannot be written, jobs still end and are still counted.
@@ -95,13 +19,18 @@ local function close_books()
   if #booked > 0 then
     local ok, length = pcall(redis.call, 'RPUSH', ledger, unpack(booked))
     if not ok then
-      for _, status in ipairs(booked_as) do
-        if ENDS[status] then count(status) end
-        count('unbooked')
+      for i, status in ipairs(booked_as) do
+        if ENDS[status] then
+          count(status)
+          note(booked_for[i], 'running', -1)
+        end
       end
+      if booked_used > 0 then tally.unbooked = (tally.unbooked or 0) + booked_used end
     elseif length >= FOLD_AT then
       fold()
     end
+    forget_ended()
   end
   count_ended()
+  save_counts()
 end

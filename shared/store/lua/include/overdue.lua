@@ -8,7 +8,7 @@ local function end_unrun(job, organization, lost, kind, message)
   local outcome = {error = {type = kind, message = message, retryable = false}}
   local used = add_spending(job, organization, outcome, tonumber(lost or 0))
   end_job(job, organization, '0-0', 'failed', cjson.encode(outcome), 1, -1, 2, string.format('%.0f', now))
-  book('failed', now, used)
+  book('failed', now, used, organization)
 end
 
 local function end_overdue(job, organization, lost)

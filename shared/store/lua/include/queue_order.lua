@@ -1,39 +1,90 @@
--- Finds the next job for a gate among all that wait for it: high before normal before low with the slots of
--- round_robin.lua, the oldest first.
--- INCLUDE gate_states throttling
+-- Finds the next job for a gate: organisations that wait for it are served in turn, by weight; each one's next is chosen by
+-- priority, the oldest first.
+-- INCLUDE gate_states places queues policies
 
 local SKIPS_MAX, EVERY_RANK = 16, {'-inf', '+inf'}
 -- By gate, jobs that wait for the slow start of an earlier gate of their chain: the next one behind them is taken.
 local skipped = {}
 
 local function note_emptied(queue)
+  if redis.call('EXISTS', throttled_by_prefix .. queue, throttled_prefix .. queue) > 0 then return end
   if gate(queue).empty ~= 1 then gate(queue).empty, gates_changed[queue] = 1, true end
 end
 
-local function first_in(queue, from, to, passed)
-  local found = redis.call('ZRANGEBYSCORE', throttled_prefix .. queue, from, to, 'WITHSCORES', 'LIMIT', 0, passed.count + 1)
-  for i = 1, #found, 2 do
-    if not passed[found[i]] then return found[i], tonumber(found[i + 1]) end
-  end
-  if from == '-inf' and #found == 0 then note_emptied(queue) end
+-- Of 16 slots of an organisation three look for normal first and one for low.
+local function rank_ranges(served)
+  local slot = math.floor(served + 0.5) % 16
+  local first = slot == 14 and 2 or slot % 4 == 2 and 1 or 0
+  if first == 0 then return {EVERY_RANK} end
+  return {{string.format('%.0f', first * RANK_WIDTH), string.format('(%.0f', (first + 1) * RANK_WIDTH)}, EVERY_RANK}
 end
 
--- Returns the next job for a gate, and its queue: the gate's own or the fleet's. Of 16 slots three begin at normal and one
--- at low.
-local function next_for(name)
-  local passed = skipped[name] or {count = 0}
-  skipped[name] = passed
-  local slot = gate(name).slot % 16
-  local first = slot == 14 and 2 or (slot == 2 or slot == 6 or slot == 10) and 1 or 0
-  local own_rank = {string.format('%.0f', first * RANK_WIDTH), string.format('(%.0f', (first + 1) * RANK_WIDTH)}
-  for _, range in ipairs(first > 0 and {own_rank, EVERY_RANK} or {EVERY_RANK}) do
-    local best, best_score, best_queue
-    for _, queue in ipairs(in_chain[name] and {name, FLEET} or {name}) do
-      local job, score
-      if gate(queue).empty == 0 then job, score = first_in(queue, range[1], range[2], passed) end
-      if job and (not best or score < best_score) then best, best_score, best_queue = job, score, queue end
+-- Returns an organisation's next job in any of these queues, and its queue.
+local function next_of(organization, queues, served, passed)
+  for _, range in ipairs(rank_ranges(served)) do
+    local next_job, next_queue, lowest
+    for _, queue in ipairs(queues) do
+      local found = redis.call('ZRANGEBYSCORE', queue_key(queue, organization), range[1], range[2], 'WITHSCORES',
+        'LIMIT', 0, passed.count + 1)
+      local i = 1
+      while found[i] and passed[found[i]] do i = i + 2 end
+      local place = tonumber(found[i + 1])
+      if place and (not lowest or place < lowest) then next_job, next_queue, lowest = found[i], queue, place end
+      if range == EVERY_RANK and #found == 0 then redis.call('ZREM', throttled_by_prefix .. queue, organization) end
     end
-    if best then return best, best_queue end
+    if next_job then return next_job, next_queue end
+  end
+end
+
+-- The organisation is chosen in one of the queues, and its next job in all of them. Its slot is that of the first queue.
+local function next_in(queue, queues, passed)
+  local index = redis.call('ZRANGE', throttled_by_prefix .. queue, 0, passed.count, 'WITHSCORES')
+  for i = 1, #index, 2 do
+    local organization, served = index[i], index[i + 1]
+    if queue ~= queues[1] then
+      served = redis.call('ZSCORE', throttled_by_prefix .. queues[1], organization) or served
+    end
+    local job, found_in = next_of(organization, queues, tonumber(served) * weight_of(organization), passed)
+    if job then return job, found_in, organization end
+  end
+  note_emptied(queue)
+end
+
+-- Whether the fleet's queue is next: of 16 slots of the gate each queue has as many as its part of the organisations.
+local function is_turn_of_fleet(name)
+  local others = redis.call('ZCARD', throttled_by_prefix .. FLEET)
+  local part = others / math.max(redis.call('ZCARD', throttled_by_prefix .. name) + others, 1)
+  local slot = gate(name).slot
+  return math.floor((slot + 1) * part) > math.floor(slot * part)
+end
+
+local function queues_of(name)
+  local queues = {}
+  if gate(name).empty == 0 then queues[1] = name end
+  if in_chain[name] and gate(FLEET).empty == 0 then queues[#queues + 1] = FLEET end
+  return queues
+end
+
+-- Returns the next job for a gate, its queue and its organisation, from the gate's own queue or the fleet's.
+local function next_for(name)
+  local passed, queues = skipped[name] or {count = 0}, queues_of(name)
+  skipped[name] = passed
+  local order = queues
+  if #queues == 2 and is_turn_of_fleet(name) then order = {queues[2], queues[1]} end
+  for _, queue in ipairs(order) do
+    local job, found_in, organization = next_in(queue, queues, passed)
+    if job then return job, found_in, organization end
+  end
+end
+
+-- Counts an organisation as served once, in each queue of the gate in which it waits. found_in: one of them.
+local function note_served(name, found_in, organization)
+  local step = string.format('%.17g', 1 / weight_of(organization))
+  for _, queue in ipairs(queues_of(name)) do
+    local index = throttled_by_prefix .. queue
+    if queue == found_in or redis.call('ZSCORE', index, organization) then
+      redis.call('ZINCRBY', index, step, organization)
+    end
   end
 end
 

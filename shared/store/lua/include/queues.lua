@@ -1,10 +1,37 @@
--- Throttled jobs wait in the queue of each gate of their chain, those that name no chain in the fleet's. The entry of such
--- a job is `p` and the names of its queues. `throttled_deadlines` has all of them by deadline.
+-- Throttled jobs wait in the queue of each gate of their chain, those that name no chain in the fleet's, and there by
+-- organisation. `throttled_by` has the organisations of a queue by what they were served: the first is the next. The entry
+-- of such a job is `t` and the names of its queues. `throttled_deadlines` has all of them by deadline.
+-- In an older release (entry `p`) the jobs of all organisations are in one set for each gate, or for each chain.
 
--- Removes a job from the queues that `names` lists. Jobs of an older release wait in one set for the whole chain.
-local function leave_queues(job, names)
+local function queue_key(queue, organization) return throttled_prefix .. queue .. ' ' .. organization end
+
+local function join_queue(queue, organization, place, job)
+  redis.call('ZADD', queue_key(queue, organization), place, job)
+  local index = throttled_by_prefix .. queue
+  if redis.call('ZSCORE', index, organization) then return end
+  -- A newcomer is served next to the others, neither before nor long after them.
+  redis.call('ZADD', index, redis.call('ZRANGE', index, 0, 0, 'WITHSCORES')[2] or 0, organization)
+end
+
+local function leave_queue(queue, organization, job)
+  local found = redis.call('ZREM', queue_key(queue, organization), job)
+  if redis.call('EXISTS', queue_key(queue, organization)) == 0 then
+    redis.call('ZREM', throttled_by_prefix .. queue, organization)
+  end
+  return found
+end
+
+-- Removes a job from the queues that `names` lists.
+local function leave_queues(job, organization, names)
   local found = 0
-  for name in string.gmatch(names, '%S+') do found = found + redis.call('ZREM', throttled_prefix .. name, job) end
+  for name in string.gmatch(names, '%S+') do found = found + leave_queue(name, organization, job) end
+  if found == 0 then
+    for name in string.gmatch(names, '%S+') do found = found + redis.call('ZREM', throttled_prefix .. name, job) end
+  end
   if found == 0 then redis.call('ZREM', chain_set_prefix .. names, job) end
   redis.call('ZREM', throttled_deadlines, job)
+end
+
+local function is_only_one(queue, organization)
+  return redis.call('ZCARD', queue_key(queue, organization)) == 1 and redis.call('ZCARD', throttled_by_prefix .. queue) == 1
 end

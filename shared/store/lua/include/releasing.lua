@@ -1,6 +1,6 @@
 -- Makes throttled jobs claimable whose gates have room: one of each gate at a time, in the order of its queue, at the rate
 -- of the gate, no more than the caller can take, and in a bounded number of steps.
--- INCLUDE release lease now gate_states gates serving throttling queue_order
+-- INCLUDE release now gate_states gates serving queues throttling queue_order
 
 local STEPS, RETRY_MS = 64, 50
 -- Gates whose next job needs more room than there is; gates with jobs that wait for the slow start of another gate.
@@ -14,24 +14,27 @@ end
 -- Returns whether to ask the gate again, whether a job was released, and whether it is a suspect.
 local function release_one(name)
   if wait_of(name, 0) > 0 then return false end
-  local job, queue = next_for(name)
+  local job, queue, organization = next_for(name)
   if not job then
     if has_queue(name) then return poll_later(name, starting[name] and RETRY_MS or tonumber(lease_ms)) end
     return false
   end
   local record = job_prefix .. job
-  local f = redis.call('HMGET', record, 'state', 'entry', 'losses', 'max_tokens', 'v')
+  local f = read_throttled(job)
   -- Left to a worker of the release that knows it.
-  if foreign(f[5], f[1]) then return skip(name, job) or poll_later(name, tonumber(lease_ms)) end
-  local names = string.match(f[2] or '', '^p(.+)$')
-  if f[1] ~= 'queued' or not names or not string.find(' ' .. names .. ' ', ' ' .. queue .. ' ', 1, true) then
-    redis.call('ZREM', throttled_prefix .. queue, job)
+  if foreign(f.v, f.state) then return skip(name, job) or poll_later(name, tonumber(lease_ms)) end
+  local names = string.match(f.entry or '', '^t(.+)$')
+  if f.state ~= 'queued' or not names or not string.find(' ' .. names .. ' ', ' ' .. queue .. ' ', 1, true) then
+    leave_queue(queue, organization, job)
     return true
   end
-  if has_all then return true, true, is_suspect(let_go(job, f[2], f[3])) end
+  if has_all then
+    note_served(name, queue, organization)
+    return true, true, let_go(job, f)
+  end
   local chain_text = names == FLEET and chain or names
   local found, soonest, reasons, need_or_why = ask_chain(chain_text, function()
-    return need_of(redis.call('HSTRLEN', record, 'spec'), f[4])
+    return need_of(redis.call('HSTRLEN', record, 'spec'), f.max_tokens)
   end, false, name, stuck)
   if not found and need_or_why == 'slow_start' and wait_of(name, 0) == 0 then
     starting[name] = true
@@ -45,7 +48,8 @@ local function release_one(name)
   -- Reserved first: an error after it may waste a reservation, but exceeds no limit.
   admit(found, need_or_why)
   gate(name).slot, gates_changed[name] = (gate(name).slot + 1) % 16, true
-  return true, true, is_suspect(let_go(job, f[2], f[3], pass))
+  note_served(name, queue, organization)
+  return true, true, let_go(job, f, pass)
 end
 
 

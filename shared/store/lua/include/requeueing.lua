@@ -1,11 +1,10 @@
 -- Requeues a job that has a lease, the only way to. The record's `past` has of every earlier lease the facts that a reader
 -- needs to replay it: token, reason, attempt, start and the number of its last event, the `retrying` written here.
--- INCLUDE lease announce predating
+-- INCLUDE clock lease announce predating organizations backlog delaying places
 
 local LOST_EVENTS = 1000
-local due_sets = {h = due_high, n = due_normal, l = due_low}
 local FIELDS = {'state', 'entry', 'org', 'attempt', 'max_attempts', 'deadline', 'losses', 'handbacks', 'past', 'base',
-  'cancel', 'started', 'worker', 'lost', 'v'}
+  'cancel', 'started', 'worker', 'lost', 'v', 'place', 'created'}
 
 local function read_record(job)
   local values, record = redis.call('HMGET', job_prefix .. job, unpack(FIELDS)), {}
@@ -40,35 +39,42 @@ local function last_event_number(job, record)
   return predates(record.entry) and number + LOST_EVENTS or number
 end
 
+local function place_of(job, record)
+  return record.place or place_from('', redis.call('HGET', job_prefix .. job, 'spec') or '', record.created)
+end
+
 local function make_claimable(job, record)
-  local letter = queue_after(record.losses)
-  return letter .. redis.call('XADD', streams[letter], '*', 'j', job)
+  return enter(record.org, job, place_of(job, record), record.losses, record.deadline)
 end
 
 -- The place of a job that is due later, for requeue_job.
-local function delayed_in(queue, job, due)
-  return function()
-    redis.call('ZADD', due_sets[queue], string.format('%d', due), job)
-    return 'd' .. queue
-  end
+local function delayed_until(job, record, due_at)
+  return function() return delay_job(record.org, job, due_at) end
 end
 
--- Requeues a job whose lease is `token`: at once, or where `place` says, until `due`. spent: cost of earlier attempts
+-- Counts a job that ran as one that waits again.
+local function note_requeue(job, token, organization)
+  if is_counted(token) then note(organization, 'running', -1) end
+  note_waiting(organization, 1, redis.call('HSTRLEN', job_prefix .. job, 'spec'))
+end
+
+-- Requeues a job whose lease is `token`: at once, or where `wait` says, until `due_at`. spent: cost of earlier attempts
 -- (JSON, empty: unchanged); record.lost: bytes of text that were lost with their workers and are not in it yet.
-local function requeue_job(job, token, record, reason, attempt, due, place, spent)
+local function requeue_job(job, token, record, reason, attempt, due_at, wait, spent)
   local number = last_event_number(job, record) + 1
   local event = {reason = reason, attempt = record.attempt}
-  if due then event.nextAttemptMs = due end
+  if due_at then event.nextAttemptMs = due_at end
   -- First, as it is the only write that can fail: on a log that is no hash.
   redis.call('HSET', log_prefix .. job, token .. '.' .. number, 'r' .. cjson.encode(event))
-  local entry = place and place() or make_claimable(job, record)
+  note_requeue(job, token, record.org)
+  local entry = wait and wait() or make_claimable(job, record)
   local past = (record.past and record.past .. ',' or '') ..
     table.concat({token, reason, record.attempt, string.format('%d', record.started), number}, ' ')
   local base = redis.call('HLEN', log_prefix .. job)
   local extra = {}
   if spent and spent ~= '' then extra = {'spent', spent, 'lost', 0} elseif record.lost > 0 then extra = {'lost', record.lost} end
   redis.call('HSET', job_prefix .. job, 'state', 'queued', 'entry', entry, 'attempt', attempt, 'losses', record.losses,
-    'handbacks', record.handbacks, 'past', past, 'base', base, 'due', due and string.format('%d', due) or 0, unpack(extra))
+    'handbacks', record.handbacks, 'past', past, 'base', base, 'due', string.format('%d', due_at or now_ms()), 'place', place_of(job, record), unpack(extra))
   announce(job, record.org, token .. '.' .. number, 'retrying')
   release(token)
 end

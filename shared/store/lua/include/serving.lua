@@ -1,5 +1,5 @@
 -- Knows which gates have jobs that wait, and which of them live workers have.
--- INCLUDE now gate_states gates
+-- INCLUDE now gate_states gates queues
 
 local NOT_HERE = 'ProviderNotConfigured'
 -- How long (ms) a gate counts as served after a worker with it was active, and how long a job waits for such a worker.
@@ -48,10 +48,10 @@ end
 
 -- Notes a job that has entered the queue of a gate. If the caller does not have that gate, workers that have it are woken;
 -- for the first job there, the gate counts as served until one of them may have come.
-local function expect_job(name, wait)
+local function expect_job(name, wait, organization)
   local state = gate(name)
   if name ~= FLEET and not has_gate(name) then
-    if redis.call('ZCARD', throttled_prefix .. name) == 1 and state.served_until < now + SERVED_MS then
+    if state.served_until < now + SERVED_MS and is_only_one(name, organization) then
       state.served_until, gates_changed[name] = now + SERVED_MS, true
     end
     wake_for(name, 'look')

@@ -28,7 +28,7 @@ end
 -- The line of a job that was paid for and whose record cannot be read: its cost is unknown, and counted as such.
 local function unknown_spending(organization, name, spec)
   local project = string.match(spec or '', '^{"projectId":"([^"\\%c ]+)"') or 'other'
-  return string.format('%s %s %s 0 0 0 - 1', tostring(organization or '-'), project, name or ':')
+  return string.format('%s %s %s 00 0 0 - 1', tostring(organization or '-'), project, name or ':')
 end
 
 -- Adds usage and cost to `outcome`, a table, and returns the line for the ledger. lost: bytes of text that are in no sum
@@ -46,7 +46,7 @@ local function add_spending(job, organization, outcome, lost)
       estimated = total.estimated, reasoningTokens = total.reasoning}
     -- Written with 14 digits: exact to the nano below 100,000 USD.
     outcome.costUsd = total.cost and total.cost / 1e9
-    return string.format('%s %s %s %.0f %.0f %.0f %s %d', organization, spec.projectId, name, total.input, total.output,
+    return string.format('%s %s %s 0%.0f %.0f %.0f %s %d', organization, spec.projectId, name, total.input, total.output,
       total.cached, total.cost and string.format('%.0f', total.cost) or '-', total.estimated and 1 or 0)
   end)
   if ok then return line end

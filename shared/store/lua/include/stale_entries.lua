@@ -2,8 +2,9 @@
 -- INCLUDE lease now
 
 local PAGE_ROWS, ROWS_MAX, TAKEN_MAX = 128, 1024, 256
--- Suspects first, so that it is known which workers held some; then by priority, which is their order in `again`.
-local SEARCHED = {'i', 's', 'h', 'a', 'n', 'l'}
+-- Suspects first, so that it is known which workers held some; then the line, then the streams of an older release by
+-- priority.
+local SEARCHED = {'i', 's', 'q', 'h', 'a', 'n', 'l'}
 
 local lease, stale = tonumber(lease_ms), tonumber(stale_ms)
 local held_tokens, occupied = {}, {}

@@ -1,24 +1,13 @@
--- Makes a job wait until one of its gates has room. A queue is a sorted set by priority, then by the job's age since its
--- submit: its first job is the next for the gate. There is one queue for each gate of the fleet, however many different
+-- Makes a job wait until one of its gates has room. A queue is a sorted set of one gate and organisation by priority, then
+-- by the job's age since its submit. There are as many for each organisation as the fleet has gates, however many different
 -- chains callers choose.
--- INCLUDE lease now gate_states gates queues serving
+-- INCLUDE lease now gate_states gates queues serving organizations backlog places
 
-local RANKS, RANK_WIDTH = {h = 0, n = 1, l = 2}, 3e15
-local LETTERS = {high = 'h', normal = 'n', low = 'l'}
 local OUTPUT_TOKENS = 1000
 
 -- Tokens to reserve for a call: four bytes are about one token, and the reply may use all of max_tokens.
 local function need_of(spec_length, max_tokens)
   return math.ceil(spec_length / 4) + (tonumber(max_tokens or '') or OUTPUT_TOKENS)
-end
-
--- Requeued jobs are in a stream of their own, whose letter does not show the priority.
-local function priority_of(token, spec)
-  local letter = string.sub(token, 1, 1)
-  if RANKS[letter] then return letter end
-  if not string.find(spec, '"priority":"', 1, true) then return 'n' end
-  local ok, asked = pcall(cjson.decode, spec)
-  return ok and LETTERS[asked.priority] or 'n'
 end
 
 -- Asks the gates of a chain in order, up to `last` if it is given. Returns the first that has room: its name, 0, the reasons
@@ -44,35 +33,36 @@ local function ask_chain(chain_text, need, first_come, last, stuck)
   return nil, soonest, reasons, why
 end
 
--- The score in a queue, by priority, then by age: jobs of one ms are ordered by the id of their first entry.
-local function place_in_queue(letter, token, created)
-  local ms, seq = string.match(token, '^[hnl](%d+)-(%d+)$')
-  local within = ms == created and math.min(tonumber(seq), 999) or 0
-  return string.format('%.0f', RANKS[letter] * RANK_WIDTH + tonumber(created) * 1000 + within)
-end
-
 -- Adds a job to the queues of `names`, to be polled in `wait` ms; the caller releases its entry. Returns the new entry.
 -- rest: not polled sooner, where it is the only job.
-local function throttle(job, names, letter, token, created, deadline, wait, rest)
-  local score = place_in_queue(letter, token, created)
+local function throttle(job, organization, names, place, deadline, wait, rest)
   for name in string.gmatch(names, '%S+') do
-    redis.call('ZADD', throttled_prefix .. name, score, job)
-    expect_job(name, wait)
-    if rest and redis.call('ZCARD', throttled_prefix .. name) == 1 then gate(name).poll_at = now + wait end
+    join_queue(name, organization, place, job)
+    expect_job(name, wait, organization)
+    if rest and is_only_one(name, organization) then gate(name).poll_at = now + wait end
   end
   if names == FLEET then
     for name in pairs(in_chain) do poll_in(name, wait) end
   end
   redis.call('ZADD', throttled_deadlines, string.format('%.0f', deadline), job)
-  return 'p' .. names
+  return 't' .. names
 end
 
--- Makes a throttled job claimable. `pass`: the gate that released it and the reservation, as find_gate reads it; empty: the
--- claim asks the gates. Returns the letter of its new entry.
-local function let_go(job, entry, losses, pass)
-  leave_queues(job, string.sub(entry, 2))
-  local letter = queue_after(losses)
-  local new_entry = letter .. redis.call('XADD', streams[letter], '*', 'j', job)
-  redis.call('HSET', job_prefix .. job, 'entry', new_entry, 'pass', pass or '')
-  return letter
+local THROTTLED_FIELDS = {'state', 'entry', 'losses', 'max_tokens', 'v', 'org', 'place', 'created', 'deadline', 'route', 'lost'}
+
+local function read_throttled(job)
+  local values, f = redis.call('HMGET', job_prefix .. job, unpack(THROTTLED_FIELDS)), {}
+  for i, name in ipairs(THROTTLED_FIELDS) do f[name] = values[i] end
+  return f
+end
+
+-- Makes a throttled job claimable. f: fields of its record. `pass`: the gate that released it and the reservation, as
+-- find_gate reads it; empty: the claim asks the gates. Returns whether it is a suspect.
+local function let_go(job, f, pass)
+  leave_queues(job, f.org, string.sub(f.entry, 2))
+  if not is_counted(f.entry) then note_waiting(f.org, 1, redis.call('HSTRLEN', job_prefix .. job, 'spec')) end
+  local place = f.place or place_from('', redis.call('HGET', job_prefix .. job, 'spec') or '', f.created)
+  local entry = enter(f.org, job, place, f.losses, f.deadline)
+  redis.call('HSET', job_prefix .. job, 'entry', entry, 'place', place, 'pass', pass or '')
+  return is_suspect(string.sub(entry, 1, 1))
 end

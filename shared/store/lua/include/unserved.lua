@@ -1,6 +1,6 @@
 -- Moves or ends jobs that wait for gates which no worker has: the release that had them is gone, or has not come yet. Each
 -- pass reads the gates of the whole fleet, which are few, in a bounded number of steps.
--- INCLUDE release now gate_states serving queues throttling overdue
+-- INCLUDE release now gate_states serving queues throttling overdue leaving
 
 local PASS_STEPS, PASS_FIELDS = 8, 256
 local NOT_SERVED = 'no worker has this provider and model'
@@ -26,33 +26,38 @@ end
 local function served(name) return has_gate(name) or gate(name).served_until > now end
 
 -- A job whose own chain has another served gate waits for that; one that names no chain uses the present one; others end.
-local function take_off(job, name)
-  local f = redis.call('HMGET', job_prefix .. job, 'state', 'entry', 'org', 'lost', 'route', 'losses', 'v')
+local function take_off(job, name, organization)
+  local f = read_throttled(job)
   -- Left to a worker of the release that knows it.
-  if foreign(f[7], f[1]) then return end
-  local names, others = string.match(f[2] or '', '^p(.+)$'), {}
-  redis.call('ZREM', throttled_prefix .. name, job)
-  if f[1] ~= 'queued' or not names then return end
+  if foreign(f.v, f.state) then return end
+  local letter, names = string.match(f.entry or '', '^(t)(.+)$')
+  local others = {}
+  leave_queue(name, organization, job)
+  if f.state ~= 'queued' or not names then return end
   for other in string.gmatch(names, '%S+') do
     if other ~= name and served(other) then others[#others + 1] = other end
   end
-  if #others > 0 then return redis.call('HSET', job_prefix .. job, 'entry', 'p' .. table.concat(others, ' ')) end
-  if not f[5] then return let_go(job, f[2], f[6]) end
-  end_unrun(job, f[3], f[4], NOT_HERE, NOT_SERVED)
-  leave_queues(job, names)
+  if #others > 0 then return redis.call('HSET', job_prefix .. job, 'entry', letter .. table.concat(others, ' ')) end
+  if not f.route then return let_go(job, f) end
+  end_unrun(job, f.org, f.lost, NOT_HERE, NOT_SERVED)
+  leave_place(job, f.entry, f.org)
 end
 
 local function take_all_off(name, most)
-  local before = redis.call('ZCARD', throttled_prefix .. name)
-  local jobs = redis.call('ZRANGE', throttled_prefix .. name, 0, most - 1)
-  for _, job in ipairs(jobs) do
-    if not pcall(take_off, job, name) then redis.call('ZREM', throttled_prefix .. name, job) end
+  local met = 0
+  for _, organization in ipairs(redis.call('ZRANGE', throttled_by_prefix .. name, 0, most - 1)) do
+    local jobs = met < most and redis.call('ZRANGE', queue_key(name, organization), 0, most - met - 1) or {}
+    if #jobs == 0 and met < most then redis.call('ZREM', throttled_by_prefix .. name, organization) end
+    for _, job in ipairs(jobs) do
+      if not pcall(take_off, job, name, organization) then leave_queue(name, organization, job) end
+      met = met + 1
+    end
   end
-  local state, left = gate(name), redis.call('EXISTS', throttled_prefix .. name)
-  local more = left == 1 and redis.call('ZCARD', throttled_prefix .. name) < before
+  local state, left = gate(name), redis.call('EXISTS', throttled_by_prefix .. name)
+  local more = left == 1 and met > 0
   state.empty, gates_changed[name] = 1 - left, true
   state.served_until = more and now or left == 1 and now + SERVED_MS or 0
-  return #jobs, more
+  return met, more
 end
 
 -- Returns whether jobs were moved or ended, and ms until the caller must check again (-1: no job waits for such a gate).

@@ -1,0 +1,102 @@
+"""Bodies of the calls that administer organisations: as callers see them, and as they are stored."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from shared.store.organizations import OrganizationSettings, OrganizationStats
+
+Count = Annotated[int, Meta(ge=0, le=1_000_000_000)] | None | UnsetType
+Bytes = Annotated[int, Meta(ge=0, le=1 << 40)] | None | UnsetType
+
+
+class _Change(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True
+):
+    """A change: a field that is left out stays as it is; null is the fleet's default again."""
+
+
+class LimitsChange(_Change, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """Limits; 0: none."""
+
+    submits_per_minute: Count = UNSET
+    queued_jobs: Count = UNSET
+    queued_bytes: Bytes = UNSET
+    delayed_jobs: Count = UNSET
+    running_jobs: Count = UNSET
+    streams: Count = UNSET
+
+
+class OrganizationChange(_Change, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """Changes of an organisation's settings."""
+
+    weight: Annotated[int, Meta(ge=1, le=16)] | UnsetType | None = UNSET
+    slot_share: Annotated[int, Meta(ge=0, le=100)] | UnsetType | None = UNSET
+    limits: LimitsChange | UnsetType = UNSET
+    paused: bool | UnsetType = UNSET
+
+
+class LimitsView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Limits; null: the fleet's default, 0: none."""
+
+    submits_per_minute: int | None
+    queued_jobs: int | None
+    queued_bytes: int | None
+    delayed_jobs: int | None
+    running_jobs: int | None
+    streams: int | None
+
+
+class OrganizationUsage(msgspec.Struct, frozen=True, rename="camel"):
+    """Jobs of the organisation that wait and that run, and bytes of what waits, in whole KiB a job."""
+
+    queued: int
+    running: int
+    queued_bytes: int
+
+
+class OrganizationView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """An organisation's settings, and its jobs. `slot_share` null: the fleet's default."""
+
+    id: str
+    weight: int
+    slot_share: int | None
+    limits: LimitsView
+    paused: bool
+    usage: OrganizationUsage
+
+
+class OrganizationList(msgspec.Struct, frozen=True):
+    """Organisations that have keys or settings, by id; `cursor` gives the next page, null: there is none."""
+
+    organizations: list[OrganizationView]
+    cursor: str | None
+
+
+def stored_changes(change: OrganizationChange) -> dict[str, int | None]:
+    """The fields that change, as `OrganizationSettings` names them."""
+    found: dict[str, int | None] = {}
+    for part in (change, change.limits):
+        for name in () if part is UNSET else part.__struct_fields__:
+            value: Any = getattr(part, name)
+            if value is UNSET or isinstance(value, msgspec.Struct):
+                continue
+            found[name] = (1 if value else None) if name == "paused" else value
+    return found
+
+
+def view_organization(
+    organization_id: str, settings: OrganizationSettings, stats: OrganizationStats
+) -> OrganizationView:
+    """Settings and counts as a caller sees them."""
+    return OrganizationView(
+        id=organization_id,
+        weight=settings.weight or 1,
+        slot_share=settings.slot_share,
+        limits=LimitsView(**{name: getattr(settings, name) for name in LimitsView.__struct_fields__}),
+        paused=bool(settings.paused),
+        usage=OrganizationUsage(stats.queued, stats.processing, stats.queued_bytes),
+    )

@@ -1,0 +1,23 @@
+-- Renews a worker's lease of a task and notes its progress, or its end.
+-- KEYS tasks
+-- PREFIX task
+-- ARGV id holder position over receipt lease_ms kept
+-- over: 1 when all of it is done. receipt: JSON, or empty. kept: how long its record stays from then on, ms.
+-- RETURNS OK, or LOST: another worker has it
+-- INCLUDE now
+
+-- A write that cannot grow memory.
+redis.call('PERSIST', tasks)
+local task = task_prefix .. id
+if redis.call('HGET', task, 'holder') ~= holder then return 'LOST' end
+if over == '1' then
+  redis.call('HSET', task, 'state', 'done', 'receipt', receipt)
+  -- A deletion's plan names the organisation.
+  if receipt ~= '' then redis.call('HSET', task, 'plan', '{"kind":"erase"}') end
+  redis.call('ZREM', tasks, id)
+  redis.call('PEXPIRE', task, kept)
+else
+  redis.call('HSET', task, 'position', position)
+  redis.call('ZADD', tasks, 'XX', string.format('%.0f', now + tonumber(lease_ms)), id)
+end
+return 'OK'

@@ -1,0 +1,71 @@
+-- Makes jobs claimable, the only way to: a job gets an entry in the line if its organisation has room there (as many entries
+-- as its weight), else it goes to the organisation's backlog, a sorted set by place. `backlogs` has the organisations by the
+-- time (ms) at which to check their deadlines.
+-- INCLUDE lease organizations policies quotas places rank_slots
+
+local function add_entry(letter, job, organization)
+  return letter .. redis.call('XADD', streams[letter], '*', 'j', job, 'o', organization)
+end
+
+-- Reserves an entry in the line, and writes the changes that were noted before. Returns whether there is room.
+local function reserve_entry(organization)
+  local state = known[organization]
+  local room = not state or state.placed < weight_of(organization)
+  if room then note(organization, 'placed', 1) end
+  state = save(organization)
+  if room and (state.placed > weight_of(organization) or is_held(organization)) then
+    note(organization, 'placed', -1)
+    room = false
+  end
+  return room
+end
+
+local function add_to_backlog(organization, job, place, deadline)
+  redis.call('ZADD', backlog_prefix .. organization, place, job)
+  redis.call('ZADD', backlogs, 'LT', deadline, organization)
+  if rank_of(place) ~= RANKS.n and counts_of(organization).ranked == 0 then note(organization, 'ranked', 1) end
+  if is_held(organization) then note_held(organization) end
+  return 'b'
+end
+
+-- Makes a job claimable that is counted as waiting. Returns its new entry.
+local function enter(organization, job, place, losses, deadline)
+  local letter = queue_after(losses)
+  if letter ~= 'q' then return add_entry(letter, job, organization) end
+  if reserve_entry(organization) then return add_entry('q', job, organization) end
+  return add_to_backlog(organization, job, place, deadline)
+end
+
+-- Moves an organisation's next job to the line. After a failure it is in the backlog again.
+local function place_next(organization)
+  local found = pop(organization, 1)[1]
+  if not found then return false end
+  local ok, entry = pcall(add_entry, 'q', found[1], organization)
+  if not ok then
+    redis.call('ZADD', backlog_prefix .. organization, found[2], found[1])
+    return false
+  end
+  note(organization, 'placed', 1)
+  redis.call('HSET', job_prefix .. found[1], 'entry', entry)
+  return true
+end
+
+-- Fills up an organisation's entries in the line. Returns whether any were added.
+local function refill(organization)
+  local came = false
+  while counts_of(organization).waiting > 0 and counts_of(organization).placed < weight_of(organization) do
+    if is_held(organization) then
+      note_held(organization)
+      break
+    end
+    if not place_next(organization) then break end
+    came = true
+  end
+  return came
+end
+
+-- Lets an organisation in again that was held, if it may run. Returns whether entries were added.
+local function let_in(organization)
+  if is_held(organization) or redis.call('ZREM', held_organizations, organization) == 0 then return false end
+  return refill(organization)
+end

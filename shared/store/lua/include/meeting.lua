@@ -1,0 +1,81 @@
+-- Takes entries that were delivered to this consumer: as many of each organisation as may start; the others are returned.
+-- INCLUDE adopting lease organizations places backlog shares
+
+-- Organisations whose entries were delivered, in order; for each: how many entries, how many of them are not off its count
+-- yet, and whether its backlog is empty.
+local met, entries_met, vacant, empty = {}, {}, {}, {}
+local exhausted, deferred, taken = false, {}, {s = 0, i = 0}
+local function note_met(organization, token, created)
+  if not entries_met[organization] then met[#met + 1], entries_met[organization], vacant[organization] = organization, 0, 0 end
+  entries_met[organization] = entries_met[organization] + 1
+  line_seen = line_seen + 1
+  -- A job that was in the line since its submit has most likely no backlog behind it: its entry is taken off the count at
+  -- once. The entry of another one is most likely made up for by the next in the backlog.
+  if created == string.match(token, '^%a(%d+)') then
+    note(organization, 'placed', -1)
+  else
+    vacant[organization] = vacant[organization] + 1
+  end
+end
+
+-- Returns a job to where it waited. One that is held leaves the line; one above its share of the slots goes to its end.
+local function send_back(candidate, is_held)
+  local token, job, f = candidate.token, candidate.job, candidate.f
+  local letter, entry = string.sub(token, 1, 1), nil
+  note_return(f)
+  if is_held and letter == 'q' then
+    entry = add_to_backlog(f.org, job, f.place or place_from(token, f.spec, f.created), f.deadline)
+  else
+    entry = add_entry(letter, job, f.org)
+    if letter == 'q' then note(f.org, 'placed', 1) end
+  end
+  redis.call('HSET', job_prefix .. job, 'entry', entry)
+  release(token)
+end
+
+local function begin_safely(candidate)
+  local ok = pcall(begin, candidate.token, candidate.job, candidate.f)
+  -- Recover finds it by its entry.
+  if not ok and candidate.f.entry == 'b' then redis.pcall('HSET', job_prefix .. candidate.job, 'entry', candidate.token) end
+end
+
+local function examine_all(letter, entries, is_new, repeated)
+  local candidates, starting = {}, {}
+  for _, entry in ipairs(entries) do
+    local token, fields = letter .. entry[1], entry[2] or {}
+    local job, whose = fields[2] or '', fields[4]
+    local ok, f, ran = pcall(examine, token, job, whose, is_new and 'b' or token, repeated)
+    f = ok and f or nil
+    if letter == 'q' and not (is_new or repeated or ran) and whose then note_met(whose, token, f and f.created) end
+    if f then
+      note_start(letter, f, whose)
+      if not starting[f.org] then starting[#starting + 1], starting[f.org] = f.org, 0 end
+      starting[f.org] = starting[f.org] + 1
+      candidates[#candidates + 1] = {token = token, job = job, f = f}
+    end
+  end
+  return candidates, starting
+end
+
+-- Takes entries that were delivered. A corrupt record must not cost the other entries their claims: one that fails stays
+-- pending, and recover finds it.
+local function take(letter, entries, is_new, repeated)
+  local candidates, starting = examine_all(letter, entries, is_new, repeated)
+  for _, organization in ipairs(starting) do save(organization) end
+  local rooms, is_held = {}, {}
+  for _, organization in ipairs(starting) do
+    rooms[organization], is_held[organization] = room_among(organization, starting[organization], met, exhausted)
+  end
+  for _, candidate in ipairs(candidates) do
+    local organization = candidate.f.org
+    if rooms[organization] > 0 or letter ~= 'q' and not is_held[organization] then
+      rooms[organization] = rooms[organization] - 1
+      begin_safely(candidate)
+    elseif is_held[organization] then
+      pcall(send_back, candidate, true)
+    else
+      deferred[#deferred + 1] = candidate
+    end
+  end
+  return #entries
+end

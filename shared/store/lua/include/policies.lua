@@ -1,0 +1,27 @@
+-- Reads the settings of single organisations (`policies`): words `<name>=<number>`, read only if the organisation's counts say
+-- that there are any. weight, running (the most at once), slot_share (%), queued, kib and delayed (the most that wait),
+-- submits (the most in a minute), paused, blocked (users).
+-- INCLUDE organizations
+
+local NO_POLICY = {}
+local policies_read = {}
+
+local function policy_of(organization)
+  if counts_of(organization).policy == 0 then return NO_POLICY end
+  if policies_read[organization] then return policies_read[organization] end
+  local found, text = {}, redis.pcall('HGET', policies, organization)
+  for name, value in string.gmatch(type(text) == 'string' and text or '', '(%S+)=(%d+)') do
+    found[name] = tonumber(value)
+  end
+  policies_read[organization] = found
+  return found
+end
+
+local function weight_of(organization)
+  return math.min(math.max(policy_of(organization).weight or 1, 1), 16)
+end
+
+-- A limit of an organisation: its own one, or the default (0: none).
+local function limit_of(organization, name, default)
+  return policy_of(organization)[name] or tonumber(default)
+end

@@ -1,0 +1,157 @@
+"""Settings of organisations over HTTP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.callers import OPERATOR, TOKENS, bearer, make_key
+from tests.support.gateway import SUBMIT, fields, problem, running_gateway
+
+ORGANIZATIONS = "/api/admin/organizations"
+AUDIT = "/api/admin/audit"
+DEFAULTS = {
+    "id": "alice", "weight": 1, "slotShare": None, "paused": False,
+    "limits": dict.fromkeys((
+        "submitsPerMinute", "queuedJobs", "queuedBytes", "delayedJobs", "runningJobs", "streams",
+    )),
+    "usage": {"queued": 0, "running": 0, "queuedBytes": 0},
+}  # fmt: skip
+
+
+@pytest.fixture
+async def client(redis_url: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A gateway with one operator, who is its caller."""
+    async with running_gateway(redis_url, API_TOKENS=TOKENS) as running:
+        await make_key(running, "carol")  # until a busy machine answers
+        running.headers.update(bearer(OPERATOR))
+        yield running
+
+
+async def test_what_is_given_changes_and_the_rest_stays(client: httpx.AsyncClient) -> None:
+    """Null is the fleet's default again; amounts are exact; the answer is always the whole."""
+    path = f"{ORGANIZATIONS}/alice"
+    assert (await client.get(path)).json() == DEFAULTS
+    changes: list[dict[str, Any]] = [
+        {"weight": 3, "limits": {"queuedJobs": 100, "streams": 0}},
+        {"paused": True, "limits": {"queuedJobs": None, "runningJobs": 5}},
+        {"slotShare": 25, "weight": None},
+        {},
+    ]
+    wanted: dict[str, Any] = json.loads(json.dumps(DEFAULTS))
+    for change in changes:
+        for name, value in change.items():
+            if isinstance(value, dict):
+                wanted[name] |= value
+            else:
+                wanted[name] = 1 if (name, value) == ("weight", None) else value
+        answer = await client.patch(path, json=change)
+        assert (answer.status_code, answer.json()) == (200, wanted)
+        assert (await client.get(path)).json() == wanted
+    assert (await client.patch(path, json={"paused": False})).json()["paused"] is False
+    first = (await client.get(ORGANIZATIONS, params={"limit": 1})).json()
+    rest = (await client.get(ORGANIZATIONS, params={"cursor": first["cursor"]})).json()
+    assert [one["id"] for one in first["organizations"] + rest["organizations"]] == ["alice", "carol"]
+    assert rest["cursor"] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"weight": 0}, "weight"), ({"weight": 17}, "weight"), ({"weight": 1.5}, "weight"),
+        ({"slotShare": 101}, "slotShare"),
+        ({"limits": {"queuedJobs": -1}}, "limits.queuedJobs"), ({"limits": None}, "limits"),
+        ({"limits": {"queued": 1}}, "limits.queued"), ({"paused": None}, "paused"),
+        ({"color": "red"}, "color"),
+    ],
+    ids=str,
+)  # fmt: skip
+async def test_a_bad_setting_is_named_and_nothing_changes(
+    client: httpx.AsyncClient, change: dict[str, Any], field: str
+) -> None:
+    """Strictly, field by field."""
+    document = problem(await client.patch(f"{ORGANIZATIONS}/alice", json=change), 400, "invalid-request")
+    assert {name.partition(".")[0] for name in fields(document)} == {field.partition(".")[0]}
+    assert (await client.get(f"{ORGANIZATIONS}/alice")).json() == DEFAULTS
+
+
+async def test_a_bound_administrator_reads_its_own_alone(client: httpx.AsyncClient) -> None:
+    """It changes nothing; another organisation is as good as none."""
+    admin = bearer((await make_key(client, "alice", "admin"))["key"])
+    await client.patch(f"{ORGANIZATIONS}/bob", json={"weight": 2})
+    assert (await client.get(f"{ORGANIZATIONS}/alice", headers=admin)).json() == DEFAULTS
+    assert [one["id"] for one in (await client.get(ORGANIZATIONS, headers=admin)).json()["organizations"]] == ["alice"]
+    problem(await client.patch(f"{ORGANIZATIONS}/alice", json={"weight": 2}, headers=admin), 403, "operators-only")
+    for method in ("GET", "PATCH"):
+        answers = [
+            await client.request(method, f"{ORGANIZATIONS}/{name}", json={"weight": 2}, headers=admin)
+            for name in ("bob", "nobody", "a%20b")
+        ]
+        assert len({answer.content for answer in answers}) == 1
+        problem(answers[0], 404, "not-found")
+
+
+async def test_settings_act_at_once(client: httpx.AsyncClient) -> None:
+    """A limit refuses by name, another organisation goes on; a pause refuses with 403 and ends with the pause."""
+    path = f"{ORGANIZATIONS}/alice"
+    key = bearer((await make_key(client, "alice", "jobs:write", "stats:read"))["key"])
+    other = bearer((await make_key(client, "bob", "jobs:write"))["key"])
+    wanted = {"projectId": "p", "userId": "u", "prompt": "x"}
+    for limit, times in (("submitsPerMinute", 2), ("queuedJobs", 3)):
+        await client.patch(path, json={"limits": {limit: times}})
+        accepted = []
+        while (answer := await client.post(SUBMIT, json=wanted, headers=key)).status_code == 202:
+            accepted.append(answer.json()["jobId"])
+        assert problem(answer, 429, "organization-limit")["limit"] == limit
+        assert answer.headers["ratelimit-policy"].startswith(f'"{limit}";q={times}')
+        assert (await client.post(SUBMIT, json=wanted, headers=other)).status_code == 202
+        await client.patch(path, json={"limits": {limit: None}})
+
+    await client.patch(path, json={"paused": True})
+    problem(await client.post(SUBMIT, json=wanted, headers=key), 403, "organization-paused")
+    usage = (await client.get(path)).json()["usage"]
+    own = (await client.get("/api/ai/queue-stats", headers=key)).json()
+    assert (usage["queued"], usage["running"]) == (own["stats"]["queued"], own["stats"]["processing"]) == (3, 0)
+    await client.patch(path, json={"paused": False})
+    assert (await client.post(SUBMIT, json=wanted, headers=key)).status_code == 202
+
+
+async def test_a_bound_key_counts_its_own_jobs(client: httpx.AsyncClient) -> None:
+    """Of queue-stats it sees its organisation's jobs and nothing of the fleet; an operator's key sees all."""
+    keys = {name: bearer((await make_key(client, name, "jobs:write", "stats:read"))["key"]) for name in ("a", "b")}
+    for name, jobs in (("a", 2), ("b", 3)):
+        for _ in range(jobs):
+            wanted = {"projectId": "p", "userId": "u", "prompt": "x"}
+            assert (await client.post(SUBMIT, json=wanted, headers=keys[name])).status_code == 202
+    answers = {name: (await client.get("/api/ai/queue-stats", headers=key)).json() for name, key in keys.items()}
+    assert {name: answer["stats"]["queued"] for name, answer in answers.items()} == {"a": 2, "b": 3}
+    assert all({"redis"} & set(answer) == set() for answer in answers.values())
+    assert all({"throttled", "waiting"} & set(answer["stats"]) == set() for answer in answers.values())
+    assert (await client.get("/api/ai/queue-stats")).json()["stats"]["queued"] == 5
+
+
+async def test_a_blocked_users_submits_are_refused(client: httpx.AsyncClient) -> None:
+    """Of that user of that organisation alone, until it is unblocked; both are in the audit trail, also once each."""
+    users = f"{ORGANIZATIONS}/alice/blocked-users"
+    keys = {name: bearer((await make_key(client, name, "jobs:write", "admin"))["key"]) for name in ("alice", "bob")}
+    wanted = {"projectId": "p", "userId": 'u"1', "prompt": "x"}
+    for _ in range(2):
+        assert (await client.post(users, json={"userId": 'u"1'})).json() == {"userIds": ['u"1']}
+    document = problem(await client.post(SUBMIT, json=wanted, headers=keys["alice"]), 403, "user-blocked")
+    assert [one["field"] for one in document["errors"]] == ["userId"]
+    assert (await client.post(SUBMIT, json=wanted, headers=keys["bob"])).status_code == 202
+    assert (await client.post(SUBMIT, json=wanted | {"userId": "u"}, headers=keys["alice"])).status_code == 202
+    assert (await client.get(f"{ORGANIZATIONS}/alice")).json()["usage"]["queued"] == 1
+
+    problem(await client.post(users, json={"userId": "u"}, headers=keys["alice"]), 403, "operators-only")
+    problem(await client.get(users, headers=keys["bob"]), 404, "not-found")
+    for _ in range(2):
+        assert (await client.delete(f"{users}/u%221")).status_code == 204
+    assert (await client.get(users, headers=keys["alice"])).json() == {"userIds": []}
+    assert (await client.post(SUBMIT, json=wanted, headers=keys["alice"])).status_code == 202
+    trail = (await client.get("/api/admin/audit", params={"organizationId": "alice"})).json()["entries"]
+    assert [entry["action"] for entry in trail[:2]] == ["user.unblocked", "user.blocked"]
