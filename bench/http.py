@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -127,19 +128,22 @@ def run(sizes: Sizes) -> Report:
     return report
 
 
+_SPREADS: Final = {"jobs/s": "rate", "p50 ms": "p50", "p99 ms": "p99"}
+
+
 def _tabulate(report: Report, call: Call, runs: Mapping[str, Sequence[Run]]) -> None:
     first = next(iter(runs.values()))
     rows = []
     for name, found in runs.items():
+        spreads = {what: Spread.of(getattr(run, field) for run in found) for what, field in _SPREADS.items()}
+        report.figures |= {f"{call.name}, {name}: {what}": spread for what, spread in spreads.items()}
+
         ratio = Spread.of(ours.rate / theirs.rate for ours, theirs in zip(first, found, strict=True))
-        spreads = [Spread.of(getattr(run, what) for run in found) for what in ("rate", "p50", "p99")]
-        cores = [Spread.of(getattr(run, what) for run in found).median for what in ("service_cores", "server_cores")]
-        errors = sum(run.errors for run in found)
-        rows.append([name, *spreads, " / ".join(f"{value:.2f}" for value in cores), errors, ratio])
-        for what, spread in zip(("jobs/s", "p50 ms", "p99 ms"), spreads, strict=True):
-            report.figures[f"{call.name}, {name}: {what}"] = spread
         if found is not first:
             report.figures[f"{call.name}: x {name}"] = ratio
+        cores = [Spread.of(getattr(run, what) for run in found).median for what in ("service_cores", "server_cores")]
+        errors = sum(run.errors for run in found)
+        rows.append([name, *spreads.values(), " / ".join(f"{value:.2f}" for value in cores), errors, ratio])
     columns = [f"{call.name}, {call.connections} connections", "jobs/s", "p50 ms", "p99 ms", "cores service / server",
                "errors", "presswork is times"]  # fmt: skip
     report.add_table(columns, rows)

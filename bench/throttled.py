@@ -17,13 +17,14 @@ from shared.job import JobSpec, new_job_id
 from shared.settings import StoreSettings
 from shared.store.engine import scripts
 from shared.store.job_store import JobStore, open_store
-from shared.store.results import CallReport
+from shared.store.results import CallReport, Claimed
 from shared.store.routing import GateLimits, Routing
 from shared.store.transitions import Reroute, Submit
 
 GATES: Final = tuple(f"vendor:model-{i}" for i in range(8))
 OTHER: Final = "vendor:other"
 _BATCH: Final = 500
+_SEVERAL: Final = 50
 
 
 def _routing() -> Routing:
@@ -51,47 +52,53 @@ async def _fill(store: JobStore, count: int) -> None:
         await _throttle(store)
 
 
-def _steps(store: JobStore) -> dict[str, Callable[[], Awaitable[object]]]:
+class _Steps:
     """One call of each script, and the state that it meets."""
-    several = 50
 
-    async def claim() -> object:
-        return await store.claim("w", 64, poll=True, suspect=True)
+    def __init__(self, store: JobStore) -> None:
+        self._store = store
 
-    async def submit() -> object:
-        return await store.submit(_job(0, (OTHER,)))
+    async def submit(self) -> object:
+        return await self._store.submit(_job(0, (OTHER,)))
 
-    async def let_go() -> object:
-        await store.report(GATES[0], CallReport.LIMITED, retry_after_ms=0)
+    async def claim(self) -> Claimed:
+        return await self._store.claim("w", 64, poll=True, suspect=True)
+
+    async def let_go(self) -> object:
+        await self._store.report(GATES[0], CallReport.LIMITED, retry_after_ms=0)
         await asyncio.sleep(0.3)
-        return await claim()
+        return await self.claim()
 
-    async def throttle() -> object:
-        await asyncio.gather(*(store.submit(_job(i, GATES[1:6])) for i in range(several)))
-        return await claim()
+    async def throttle(self, **more: int) -> object:
+        await asyncio.gather(*(self._store.submit(_job(i, GATES[1:6], **more)) for i in range(_SEVERAL)))
+        return await self.claim()
 
-    async def overdue() -> object:
-        await asyncio.gather(*(store.submit(_job(i, GATES[1:6], deadline_ms=30)) for i in range(several)))
-        await claim()
+    async def overdue(self) -> object:
+        await self.throttle(deadline_ms=30)
         await asyncio.sleep(0.04)
-        return await store.maintenance.promote()
+        return await self._store.maintenance.promote()
 
-    async def reroute() -> object:
-        await submit()
-        held = (await claim()).claims  # type: ignore[attr-defined]  # a Claimed
+    async def reroute(self) -> object:
+        await self.submit()
+        held = (await self.claim()).claims
         for one in held:
-            await store.reroute(
+            await self._store.reroute(
                 Reroute(one, OTHER, CallReport.FAILED, retry_after_ms=None, candidates=GATES, spent=None)
             )
-        await store.report(OTHER, CallReport.OK)
+        await self._store.report(OTHER, CallReport.OK)
         return held
 
-    return {
-        "submit": submit, "claim, a job of a gate with room": claim, "claim, 50 jobs that are throttled": throttle,
-        "claim, a gate that has room again": let_go, "promote, nothing due": store.maintenance.promote,
-        "promote, 50 overdue": overdue, "reroute to blocked gates": reroute,
-        "report": lambda: store.report(GATES[2], CallReport.LIMITED, retry_after_ms=3_600_000),
-    }  # fmt: skip
+    async def report(self) -> None:
+        await self._store.report(GATES[2], CallReport.LIMITED, retry_after_ms=3_600_000)
+
+    def named(self) -> dict[str, Callable[[], Awaitable[object]]]:
+        """All of them; a name begins with its script's."""
+        return {
+            "submit": self.submit, "claim, a job of a gate with room": self.claim,
+            "claim, 50 jobs that are throttled": self.throttle, "claim, a gate that has room again": self.let_go,
+            "promote, nothing due": self._store.maintenance.promote, "promote, 50 overdue": self.overdue,
+            "reroute to blocked gates": self.reroute, "report": self.report,
+        }  # fmt: skip
 
 
 async def durations(counts: tuple[int, ...], calls: int) -> dict[int, dict[str, Spread]]:
@@ -103,7 +110,7 @@ async def durations(counts: tuple[int, ...], calls: int) -> dict[int, dict[str, 
             async with open_store(settings, client_name="growth", routing=_routing()) as store:
                 await _fill(store, count)
                 found[count] = {}
-                for name, step in _steps(store).items():
+                for name, step in _Steps(store).named().items():
                     verb = name.split()[0].rstrip(",")
                     times = [await _timed(step, verb, probe.slowest) for _ in range(calls)]
                     found[count][name] = Spread.of(times)

@@ -133,11 +133,15 @@ async def _window(bench: Bench, llm: LlmServer, sizes: Sizes) -> tuple[float, fl
     }  # fmt: skip
 
 
+def _text_length(job: JobSnapshot) -> int:
+    return len((job.outcome.result if job.outcome else None) or "")
+
+
 def _repeated(snapshots: Sequence[JobSnapshot], calls: Sequence[Call]) -> int:
     """Number of jobs that were attempted again. RuntimeError when their texts are not those of the complete calls."""
     if unfinished := [one.status.value for one in snapshots if one.status is not JobStatus.COMPLETED]:
         raise RuntimeError(f"jobs ended as {', '.join(sorted(set(unfinished)))}")
-    texts = sorted(len((one.outcome.result if one.outcome else None) or "") for one in snapshots)
+    texts = sorted(map(_text_length, snapshots))
     if texts != sorted(call.tokens * len(STAMP) for call in calls if call.end == "complete"):
         raise RuntimeError("texts are not as long as what the calls wrote")
     return sum(snapshot.attempt > 1 for snapshot in snapshots)
@@ -201,30 +205,38 @@ def run(sizes: Sizes) -> Report:
             runs.append(_run(sizes, rate))
             if PEER_PYTHON.exists():
                 plain[rate].append(plain_streams.measure(sizes, rate))
+
     report = Report(name="tokens", title=f"{sizes.token_streams:,} streams in one worker, {sizes.token_window:g} s")
-    costs, delays, trouble = [], [], []
-    for rate, runs in found.items():
-        figures = {name: Spread.of(getattr(run, name) for run in runs) for name in _COSTS}
-        token = Spread.of(run.worker / run.tokens * 1e6 for run in runs)
-        memory = Spread.of(run.bytes_a_stream(sizes.token_streams) / 1024 for run in runs)
-        in_worker, at_client = _delays(runs, "in_worker"), _delays(runs, "at_client")
-        costs.append([f"{rate:g}/s", token, *figures.values()])
-        held = Spread.of(run.memory_open / 2**20 for run in runs)
-        delays.append([f"{rate:g}/s", *in_worker, *at_client, memory, held])
-        trouble.append([f"{rate:g}/s", sum(run.lost for run in runs), sum(run.repeated for run in runs)])
-        report.figures |= {
-            f"{rate:g}/s: worker us a token": token,
-            f"{rate:g}/s: in worker p50 ms": in_worker[0],
-            f"{rate:g}/s: at client p50 ms": at_client[0],
-            "KiB a stream": memory,
-        }
+    costs = [_costs(report, rate, runs) for rate, runs in found.items()]
     report.add_table(["each stream", "worker us a token", *_COSTS.values()], costs)
+    delays = [_delays_and_memory(report, rate, runs, sizes.token_streams) for rate, runs in found.items()]
     columns = ["in worker p50 ms", "p99", "at client p50 ms", "p99", "KiB a stream", "worker MiB"]
     report.add_table(["each stream", *columns], delays)
-    report.add_table(["each stream", "leases lost", "jobs attempted twice"], trouble)
+    report.add_table(
+        ["each stream", "leases lost", "jobs attempted twice"],
+        [[f"{rate:g}/s", sum(r.lost for r in runs), sum(r.repeated for r in runs)] for rate, runs in found.items()],
+    )
     if PEER_PYTHON.exists():
         plain_streams.add_to(report, plain)
     return report
+
+
+def _costs(report: Report, rate: float, runs: Sequence[Run]) -> list[object]:
+    token = Spread.of(run.worker / run.tokens * 1e6 for run in runs)
+    report.figures[f"{rate:g}/s: worker us a token"] = token
+    return [f"{rate:g}/s", token, *(Spread.of(getattr(run, name) for run in runs) for name in _COSTS)]
+
+
+def _delays_and_memory(report: Report, rate: float, runs: Sequence[Run], streams: int) -> list[object]:
+    in_worker, at_client = _delays(runs, "in_worker"), _delays(runs, "at_client")
+    memory = Spread.of(run.bytes_a_stream(streams) / 1024 for run in runs)
+    held = Spread.of(run.memory_open / 2**20 for run in runs)
+    report.figures |= {
+        f"{rate:g}/s: in worker p50 ms": in_worker[0],
+        f"{rate:g}/s: at client p50 ms": at_client[0],
+        "KiB a stream": memory,
+    }
+    return [f"{rate:g}/s", *in_worker, *at_client, memory, held]
 
 
 _COSTS: Final = {

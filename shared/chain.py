@@ -70,6 +70,11 @@ def split(name: str) -> tuple[str, str]:
     return provider, model
 
 
+def _fits(name: str, spec: JobSpec) -> bool:
+    provider, model = split(name)
+    return spec.provider in (None, provider) and spec.model in (None, model)
+
+
 def route_of(spec: JobSpec, chain: Sequence[str]) -> tuple[str, ...]:
     """The chain that a job asked for: its own, or the entries of `chain` that fit its provider and model; () when it
     asked for nothing special. A model that `chain` does not have is kept: another release may have it."""
@@ -77,10 +82,7 @@ def route_of(spec: JobSpec, chain: Sequence[str]) -> tuple[str, ...]:
         return tuple(spec.providers)
     if spec.provider is None and spec.model is None:
         return ()
-    pairs = ((name, *split(name)) for name in chain)
-    fitting = tuple(
-        name for name, provider, model in pairs if spec.provider in (None, provider) and spec.model in (None, model)
-    )
+    fitting = tuple(name for name in chain if _fits(name, spec))
     return fitting or (f"{spec.provider or 'any'}:{spec.model or 'any'}",)
 
 

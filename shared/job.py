@@ -27,6 +27,7 @@ ISOLATED_LOSSES: Final = 3
 """Losses of a worker from which on a job is isolated, more and more (`queue_after` in `lua/include/lease.lua`)."""
 
 _BASE36: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
+_PAIRS: Final = tuple(first + second for first in _BASE36 for second in _BASE36)
 
 ParameterValue = str | int | float | bool | list[str | int | float | bool]
 
@@ -249,7 +250,7 @@ def new_job_id() -> str:
     # One system call; 64 bits over 36^8 values are even to one part in six million.
     drawn = int.from_bytes(os.urandom(8), "big") % 36**8
     tail = ""
-    for _ in range(8):
-        drawn, digit = divmod(drawn, 36)
-        tail += _BASE36[digit]
+    for _ in range(4):
+        drawn, pair = divmod(drawn, len(_PAIRS))
+        tail += _PAIRS[pair]
     return f"ai-job-{stamp:013d}-{SHARD}{tail}"

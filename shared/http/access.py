@@ -162,10 +162,7 @@ class Access:
             return Problem(INVALID, "a request of HTTP/1.1 names its Host")
         if not self._hosts.serves(hosts, scope):
             return Problem(MISDIRECTED, "to be added to ALLOWED_HOSTS, if it is one of this service's names")
-        if scope["method"] in READING or allowed:
-            return None
-        origin, site = given.get(b"origin"), given.get(b"sec-fetch-site")
-        if (origin or site) and is_foreign(origin or [], site or [], hosts + given.get(b"x-forwarded-host", [])):
+        if scope["method"] not in READING and not allowed and _is_foreign(given):
             return Problem(FOREIGN_ORIGIN, _HINT)
         return None
 
@@ -181,6 +178,13 @@ class Access:
 
 
 _HINT: Final = "to be added to CORS_ALLOWED_ORIGINS, if its pages may call this service"
+
+
+def _is_foreign(given: dict[bytes, list[bytes]]) -> bool:
+    """Whether a page of another origin asks."""
+    origin, site = given.get(b"origin", []), given.get(b"sec-fetch-site", [])
+    hosts = given.get(b"host", []) + given.get(b"x-forwarded-host", [])
+    return bool(origin or site) and is_foreign(origin, site, hosts)
 
 
 def _with(send: Send, headers: Headers) -> Send:

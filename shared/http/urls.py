@@ -31,14 +31,17 @@ def _sound(prefix: str) -> str | None:
     return prefix if len(prefix) <= PREFIX_MAX and _PREFIX.fullmatch(prefix) else None
 
 
+def _forwarded_prefix(headers: list[bytes]) -> str:
+    """The prefix in a proxy's header, empty where there is none or several."""
+    return (_sound(headers[0].decode("latin-1").rstrip("/")) or "") if len(headers) == 1 else ""
+
+
 def take_off(scope: Any, root_path: str, forwarded: list[bytes]) -> None:
     """Find the prefix of a request, remember it for `prefix_of`, and take it off the request's path.
 
     A server that mounts the application elsewhere wins over the setting, the setting over the proxy's header.
     """
-    prefix = scope.get("root_path") or root_path
-    if not prefix and len(forwarded) == 1:
-        prefix = _sound(forwarded[0].decode("latin-1").rstrip("/")) or ""
+    prefix = scope.get("root_path") or root_path or _forwarded_prefix(forwarded)
     if not prefix:
         return
     scope[_KEY], scope["root_path"] = prefix, ""

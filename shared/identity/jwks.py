@@ -79,11 +79,15 @@ def read_keys(document: bytes) -> dict[str, VerificationKey]:
     return found
 
 
+def _verifies(described: dict[str, Any]) -> bool:
+    """Whether a key is meant for signatures, and not symmetric."""
+    of_kind = described.get("kty") in ("RSA", "EC", "OKP")
+    return of_kind and described.get("use", "sig") == "sig" and "verify" in described.get("key_ops", ["verify"])
+
+
 def _key(described: Any) -> VerificationKey | None:
     """None for a key that is not for signatures, is symmetric, too short or of an unknown kind."""
-    if not isinstance(described, dict) or described.get("kty") not in ("RSA", "EC", "OKP"):
-        return None
-    if described.get("use", "sig") != "sig" or "verify" not in described.get("key_ops", ["verify"]):
+    if not isinstance(described, dict) or not _verifies(described):
         return None
     public = {name: value for name, value in described.items() if name not in ("d", "p", "q", "dp", "dq", "qi", "oth")}
     try:

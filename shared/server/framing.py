@@ -1,8 +1,13 @@
 """Framing of a request's body: the head before it, chunk sizes, their extensions and trailers. All of it is bounded,
-and of the latter nothing is kept: uvicorn puts trailers among the headers, where they could change the identity."""
+and of the latter nothing is kept: uvicorn puts trailers among the headers, where they could change the identity.
+
+And of a response: uvicorn writes its head and its body one after the other. Each write is a system call and a packet,
+which cost more than any other step of the answer to a submit, so both leave in one.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -62,3 +67,45 @@ class Framed(HttpToolsProtocol):
         """End a request."""
         self._around_body = 0
         super().on_message_complete()
+
+
+_OF_KNOWN_LENGTH: Final = b"\r\ncontent-length: "
+_STATUS: Final = b"HTTP/1.1 "
+
+COPIED_MAX: Final = 64 * 1024
+"""Bytes of a body up to which it is copied behind the head."""
+
+
+class OneWrite:
+    """A connection's transport for one response, to anything but HEAD: a head that announces a length waits for the
+    first piece of its body. The head of a stream goes at once: its client waits for it."""
+
+    __slots__ = ("_head", "_transport")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head = b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send bytes, or keep the head until there is more."""
+        if self._head:
+            data = self._behind_head(data)
+        elif data.startswith(_STATUS) and _OF_KNOWN_LENGTH in data:
+            self._head = data
+            return
+        self._transport.write(data)
+
+    def close(self) -> None:
+        """Close the connection once everything is sent."""
+        self._transport.write(self._behind_head(b""))
+        self._transport.close()
+
+    def _behind_head(self, data: bytes) -> bytes:
+        head, self._head = self._head, b""
+        if len(data) <= COPIED_MAX:
+            return head + data
+        self._transport.write(head)
+        return data

@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from shared.http.problems import HEAD_TOO_LARGE, HEAD_TOO_SLOW, INVALID, METHOD_NOT_ALLOWED, TOO_SLOW, Problem
 from shared.server.connections import Connections, Reading
-from shared.server.framing import HEAD_MAX, Framed
+from shared.server.framing import HEAD_MAX, Framed, OneWrite
 from shared.server.http10 import without_chunks
 from shared.server.plain_responses import as_response, overloaded
 from shared.server.upgrade_offers import without_offer
@@ -182,6 +182,8 @@ class Http(Framed):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._active = cycle
+        if cycle.scope["method"] != "HEAD":
+            cycle.transport = OneWrite(self.transport)  # type: ignore[assignment]  # all of it that a cycle uses
         if self._crowded and not cycle.scope["path"].startswith("/health/"):
             app = overloaded
         if cycle.scope["http_version"] == "1.0":

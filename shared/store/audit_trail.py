@@ -92,23 +92,34 @@ class AuditTrail:
     async def page(self, organization_id: str | None, *, every: bool, cursor: str | None, limit: int) -> AuditPage:
         """Up to `limit` entries before `cursor`. `every`: of all organisations, whatever `organization_id` says; None:
         the operators'. ValueError for a cursor that was not made here."""
-        if cursor is not None and _CURSOR.match(cursor) is None:
-            raise ValueError("not a cursor of the audit trail")
+        before = _read_cursor(cursor)
         wanted = OPERATORS if organization_id is None else encode_id(organization_id)
         found: list[WrittenEntry] = []
-        before = "+" if cursor is None else f"({cursor}"
         for _ in range(SCANNED_MAX // PIECE):
-            rows = await self._reads.execute("XREVRANGE", self._key, before, "-", "COUNT", PIECE)
-            for raw, flat in rows:
-                entry_id, fields = raw.decode(), dict(zip(flat[::2], flat[1::2], strict=True))
-                before = f"({entry_id}"
+            rows = await self._rows(before)
+            for entry_id, fields in rows:
                 if every or fields.get(b"o", b"").decode() == wanted:
                     found += _written(entry_id, fields)
                 if len(found) == limit:
                     return AuditPage(found, entry_id)
             if len(rows) < PIECE:
                 return AuditPage(found, None)
+            before = f"({rows[-1][0]}"
         return AuditPage(found, before[1:])
+
+    async def _rows(self, before: str) -> list[tuple[str, dict[bytes, bytes]]]:
+        """Ids and fields of the entries before one, the newest first."""
+        rows = await self._reads.execute("XREVRANGE", self._key, before, "-", "COUNT", PIECE)
+        return [(entry_id.decode(), dict(zip(flat[::2], flat[1::2], strict=True))) for entry_id, flat in rows]
+
+
+def _read_cursor(cursor: str | None) -> str:
+    """The end of the range of entries before a cursor; None: of all."""
+    if cursor is None:
+        return "+"
+    if _CURSOR.match(cursor) is None:
+        raise ValueError("not a cursor of the audit trail")
+    return f"({cursor}"
 
 
 def _written(entry_id: str, fields: dict[bytes, bytes]) -> list[WrittenEntry]:

@@ -106,7 +106,7 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True):
     def read(self, reply: Sequence[bytes]) -> Submitted:
         """The job that is queued now, or was before. IdempotencyConflict, BudgetExceeded, OrganizationLimited,
         OrganizationPaused, UserBlocked; JobNotFound: the job to retry is gone."""
-        code, job_id, state = (part.decode() for part in reply)
+        code, job_id, state = reply[0].decode(), reply[1].decode(), reply[2].decode()
         if code == "CONFLICT":
             raise IdempotencyConflict("this idempotency key came with another body before")
         if code == "LIMIT":

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from services.gateway.stats.queue_stats import view_stats
-from services.worker.app import RELEASE_SECONDS
+from services.worker.worker import RELEASE_SECONDS
 from shared.store.results import QueueStats
 from shared.streams.subscription import DRAIN_S
 from shared.telemetry.command_budget import Meter

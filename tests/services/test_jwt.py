@@ -7,15 +7,12 @@ import base64
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
-from functools import partial
 from typing import Any
 
 import httpx
 import pytest
 
-from shared.errors import IdentityUnavailable, SettingsInvalid
-from shared.identity import jwks
-from shared.identity.jwks import KeySet, VerificationKey
+from shared.errors import SettingsInvalid
 from shared.identity.jwt_settings import check_jwt
 from shared.identity.settings import IdentitySettings
 from shared.settings import read
@@ -32,7 +29,6 @@ from tests.support.identity_provider import (
     WEAK,
     Provider,
     claims,
-    described,
     running_provider,
     token,
 )  # fmt: skip
@@ -198,44 +194,6 @@ async def test_a_slow_provider_holds_nobody_up(client: httpx.AsyncClient, provid
     assert not waiting.done()
     provider.slow.set()
     assert (await waiting).status_code == 200
-
-
-async def test_a_new_key_is_found_and_an_old_one_forgotten() -> None:
-    """An unknown id makes the set be fetched, at most once in 10 s; after 10 minutes it is fetched beside a request."""
-    now, served = 1000.0, [described("a", RSA)]
-    fetched: list[float] = []
-
-    def fetch(_: str) -> bytes:
-        fetched.append(now)
-        return json.dumps({"keys": served}).encode()
-
-    keys = KeySet("https://id.example.com/", fetched=fetch, clock=lambda: now)
-    assert isinstance(await keys.find("a"), VerificationKey)
-    served[:] = [described("b", EC)]
-    assert await keys.find("b") is None
-    now += jwks.UNKNOWN_S
-    assert await keys.find("b") is not None
-    assert await keys.find("a") is None
-    assert len(fetched) == 2
-    served[:] = []
-    now += jwks.FRESH_S
-    assert await keys.find("b") is not None
-    async with asyncio.timeout(5):
-        while await keys.find("b") is not None:
-            await asyncio.sleep(0.01)
-    await keys.aclose()
-
-
-def _say(document: bytes, _: str) -> bytes:
-    return document
-
-
-async def test_without_any_set_nothing_is_judged() -> None:
-    """A provider that answers nonsense leaves no set: the caller is told to come back."""
-    for nonsense in (b"", b"[]", b"{}", b'{"keys": 5}', b"x" * 100):
-        keys = KeySet("https://id.example.com/", fetched=partial(_say, nonsense))
-        with pytest.raises(IdentityUnavailable):
-            await keys.find("a")
 
 
 async def test_a_stream_ends_with_its_token(client: httpx.AsyncClient) -> None:

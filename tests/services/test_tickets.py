@@ -17,12 +17,11 @@ from shared.identity.ticket_signer import TicketSigner
 from shared.identity.tickets import Ticket
 from shared.settings import StoreSettings
 from shared.store.job_store import open_store
-from shared.store.preflight.requirements import Role, acl
 from shared.telemetry.redaction import redacted
 from tests.support.callers import KEYS, OPERATOR, TOKENS, bearer, make_key
 from tests.support.checks import RawRedis
 from tests.support.gateway import SUBMIT, body, problem, running_gateway
-from tests.support.notifier import running_notifier
+from tests.support.notifier import first_event, running_notifier
 from tests.support.processes import ServiceProcess
 from tests.support.store import KEYS as NAMES
 
@@ -41,14 +40,6 @@ def _ticket(link: str) -> str:
     return parse_qs(urlsplit(link).query)["ticket"][0]
 
 
-async def _first_event(client: httpx.AsyncClient, url: str) -> tuple[int, str]:
-    """The status, and what comes first."""
-    async with client.stream("GET", url) as stream, asyncio.timeout(15):
-        async for piece in stream.aiter_text():
-            return stream.status_code, piece
-    return stream.status_code, ""
-
-
 async def test_the_link_of_a_submit_opens_its_stream_and_no_other(redis_url: str) -> None:
     """At the gateway and at the notifier, again and again, without a header; another job is 404 as an unknown one, and
     no other call is served."""
@@ -61,7 +52,7 @@ async def test_the_link_of_a_submit_opens_its_stream_and_no_other(redis_url: str
         submitted, other = await _submit(client, key), await _submit(client, key)
         ticket = _ticket(submitted["links"]["events"])
         for origin in ("", notifier.url, notifier.url):
-            status, first = await _first_event(client, origin + submitted["links"]["events"])
+            status, first = await first_event(client, origin + submitted["links"]["events"])
             assert (status, "event: queued" in first) == (200, True)
             for job_id in (other["jobId"], UNKNOWN):
                 answer = await client.get(f"{origin}/api/ai/job-events?jobId={job_id}&ticket={ticket}")
@@ -87,7 +78,7 @@ async def test_a_ticket_is_made_for_a_job_that_runs_already(redis_url: str) -> N
         assert answer.status_code == 201
         assert made["events"].endswith(f"jobId={submitted['jobId']}&ticket={made['ticket']}")
         assert datetime.datetime.fromisoformat(made["expiresAt"]) > datetime.datetime.now(datetime.UTC)
-        assert (await _first_event(client, made["events"]))[0] == 200
+        assert (await first_event(client, made["events"]))[0] == 200
         for wanted in ({}, {"jobId": submitted["jobId"], "organizationId": "alice"}):
             problem(await client.post(TICKETS, json=wanted, headers=bearer(alice["key"])), 400, "invalid-request")
         foreign = await client.post(TICKETS, json={"jobId": submitted["jobId"]}, headers=bearer(bob["key"]))
@@ -112,7 +103,7 @@ async def test_a_ticket_for_an_organization_opens_its_events_alone(redis_url: st
     async with running_gateway(redis_url, API_TOKENS=TOKENS, ORGANIZATION_EVENTS="1") as client:
         key = await make_key(client, "alice")
         made = (await client.post(TICKETS, json={"organizationId": "alice"}, headers=bearer(key["key"]))).json()
-        assert (await _first_event(client, made["events"]))[0] == 200
+        assert (await first_event(client, made["events"]))[0] == 200
         problem(await client.get(made["events"].replace("alice", "bob", 1)), 403, "forbidden")
         job = await _submit(client, key)
         problem(await client.get(f"/api/ai/job-events?jobId={job['jobId']}&ticket={made['ticket']}"), 404, "not-found")
@@ -166,7 +157,7 @@ async def test_altered_expired_and_foreign_tickets_are_refused(redis_url: str) -
             if ticket:
                 answer = await client.get(f"/api/ai/job-events?jobId={submitted['jobId']}&ticket={ticket}")
                 assert answer.status_code in (401, 429), ticket
-        assert (await _first_event(client, submitted["links"]["events"]))[0] == 200
+        assert (await first_event(client, submitted["links"]["events"]))[0] == 200
 
 
 async def test_two_secrets_are_valid_during_a_rotation(redis_url: str) -> None:
@@ -181,7 +172,7 @@ async def test_two_secrets_are_valid_during_a_rotation(redis_url: str) -> None:
         key = await make_key(client, "alice")
         submitted = await _submit(client, key)
         link = notifier.url + submitted["links"]["events"]
-        assert (await _first_event(client, link))[0] == 200
+        assert (await first_event(client, link))[0] == 200
         await store.ticket_secrets.rotate()
         secrets = await _secrets(redis_url)
         old = tickets.verify(_ticket(link), secrets)
@@ -189,45 +180,9 @@ async def test_two_secrets_are_valid_during_a_rotation(redis_url: str) -> None:
         assert tickets.named_secret(_ticket(link)) == tickets.secret_name(secrets[1])
         signer = TicketSigner([], store.ticket_secrets, seconds=60, makes=True, frugal=False)
         assert await signer.open(tickets.sign(old, secrets[0])) == old
-        assert (await _first_event(client, link))[0] == 200
+        assert (await first_event(client, link))[0] == 200
         await store.ticket_secrets.rotate()
         assert tickets.verify(_ticket(link), await _secrets(redis_url)) is None
-
-
-async def test_a_notifier_without_a_secret_asks_to_come_back(redis_url: str) -> None:
-    """It may not write: until a gateway has made the secret it answers 200, `retry:` and closes; with TICKET_SECRET it
-    needs none in Redis."""
-    settings = StoreSettings(redis_url=redis_url)
-    secret = "s" * 43
-    ticket = tickets.sign(Ticket("alice", UNKNOWN, f"token:{TOKENS[:12]}", "", int(time.time()) + 60), secret)
-    async with httpx.AsyncClient() as client:
-        async with running_notifier(settings, api_tokens=TOKENS) as notifier:
-            answer = await client.get(f"{notifier.events(UNKNOWN)}&ticket={ticket}")
-            assert (answer.status_code, answer.text[:6]) == (200, "retry:")
-        async with running_notifier(settings, api_tokens=TOKENS, ticket_secret=secret) as notifier:
-            problem(await client.get(f"{notifier.events(UNKNOWN)}&ticket={ticket}"), 404, "not-found")
-    async with RawRedis(redis_url) as raw:
-        assert await raw("EXISTS", NAMES.fixed("ticket_secrets")) == 0
-
-
-async def test_the_notifier_s_user_serves_tickets_without_the_right_to_write(redis_url: str) -> None:
-    """The smallest user reads the key and the secret, and can change neither."""
-    async with RawRedis(redis_url) as raw:
-        await raw("ACL", "SETUSER", "reader", "reset", "on", ">p", *acl(Role.NOTIFIER, NAMES))
-        try:
-            reader = StoreSettings(redis_url=redis_url.replace("unix://", "unix://reader:p@"))
-            async with (
-                running_gateway(redis_url, API_TOKENS=TOKENS) as client,
-                running_notifier(reader, api_tokens=TOKENS) as notifier,
-            ):
-                submitted = await _submit(client, await make_key(client, "alice"))
-                assert (await _first_event(client, notifier.url + submitted["links"]["events"]))[0] == 200
-            async with open_store(reader, client_name="t") as store:
-                for name in (NAMES.fixed("ticket_secrets"), NAMES.api_key("0" * 12)):
-                    with pytest.raises(Exception, match="NOPERM"):
-                        await store._reads.execute("SET", name, "x")
-        finally:
-            await raw("ACL", "DELUSER", "reader")
 
 
 async def test_tickets_and_keys_are_in_no_log_metric_or_error(redis_url: str, tmp_path: Path) -> None:
@@ -243,7 +198,7 @@ async def test_tickets_and_keys_are_in_no_log_metric_or_error(redis_url: str, tm
         ticket = _ticket(submitted["links"]["events"])
         answers = []
         for origin in (gateway.url, notifier.url):
-            await _first_event(
+            await first_event(
                 client,
                 f"{origin}{urlsplit(submitted['links']['events']).path}?jobId={submitted['jobId']}&ticket={ticket}",
             )

@@ -19,8 +19,8 @@ import msgspec
 import pytest
 import structlog
 
-from services.worker.app import Worker
 from services.worker.providers import Action, Completion, GenerationRequest, ProviderError
+from services.worker.worker import Worker
 from shared.errors import StoreUnavailable
 from shared.job import JobError, JobSnapshot, JobStatus
 from shared.settings import StoreSettings

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from services.worker.app import Worker
 from services.worker.providers import Completion, GenerationRequest
+from services.worker.worker import Worker
 from shared.job import JobStatus
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore

@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
-from services.worker.app import Worker
 from services.worker.providers import Action, Completion, GenerationRequest, ProviderError
 from services.worker.providers.failures.classification import CallFailure, Fault, classify
+from services.worker.worker import Worker
 from shared.events import EventKind
 from shared.job import JobError, JobStatus, PassedOver
 from shared.store.job_store import JobStore

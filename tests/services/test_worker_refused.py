@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from services.worker.app import Worker
+from services.worker.worker import Worker
 from shared.settings import StoreSettings
 from shared.store.job_store import open_store
 from shared.store.keys import GROUP, Keys

@@ -11,9 +11,9 @@ import pytest
 import structlog
 
 from services.worker import liveness
-from services.worker.app import Worker
 from services.worker.loops import lease_renewal
 from services.worker.providers import Completion, GenerationRequest
+from services.worker.worker import Worker
 from shared.job import JobStatus
 from shared.settings import StoreSettings
 from shared.store.embedded.server import EmbeddedServer

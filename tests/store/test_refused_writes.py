@@ -18,7 +18,7 @@ from shared.store.api_keys import ApiKey
 from shared.store.audit_trail import Actor
 from shared.store.embedded.server import EmbeddedServer
 from shared.store.engine import scripts
-from shared.store.engine.items import Item
+from shared.store.engine.items import DayItem, Item, JobItem
 from shared.store.job_store import JobStore, open_store
 from shared.store.reading.ended_jobs import EndedJob
 from shared.store.results import CallReport
@@ -51,7 +51,11 @@ class Scene:
 
     async def run(self, name: str, **argv: str | int) -> None:
         """A script by its name."""
-        items: dict[str, list[Item]] = {"audit_records": [(self.job_id,)], "usage": [(1,)], "list": [("nobody",)]}
+        items: dict[str, list[Item]] = {
+            "audit_records": [JobItem(self.job_id)],
+            "usage": [DayItem(1)],
+            "list": [JobItem("nobody")],
+        }
         await self.store._calls.call(name, items.get(name, []), argv)
 
     async def fail_over(self) -> None:

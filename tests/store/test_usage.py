@@ -8,67 +8,41 @@ from functools import partial
 
 import pytest
 
-from shared.errors import LeaseLost, StoreRejected, StoreUnavailable
-from shared.job import Claim, JobStatus, Outcome, Usage
+from shared.errors import LeaseLost, StoreUnavailable
+from shared.job import JobStatus, Outcome, Usage
 from shared.settings import StoreSettings
 from shared.store.engine.items import DayItem
 from shared.store.job_store import JobStore, open_store
 from shared.store.reading.usage import UsageRow
-from shared.store.transitions import Finish
 from tests.support.checks import RawRedis, leaks
 from tests.support.store import KEYS, FaultyTransport, claim, claim_one, submit, usage_rows
+from tests.support.usage import LEDGER, end_with, rows_about_now, today_of, totals, used_outcome
 
-LEDGER = KEYS.fixed("ledger")
 FAR = 40_000
 """A day after every other one, as days since the epoch."""
 
 
-def _outcome(n: int = 1, *, model: str = "m", cost: float | None = 0.5) -> Outcome:
-    usage = Usage(input_tokens=10 * n, output_tokens=n, cached_tokens=n % 3, estimated=n % 5 == 0)
-    return Outcome(result="x", provider="openai", model=model, usage=usage, cost_usd=cost)
-
-
-async def _end(store: JobStore, held: Claim, outcome: Outcome, status: JobStatus = JobStatus.COMPLETED) -> None:
-    await store.finish(Finish(held, status, outcome, number=1, offset=0, run_ms=1))
-
-
-async def _today(raw: RawRedis) -> int:
-    return int((await raw("TIME"))[0]) // 86_400
-
-
-async def _rows(store: JobStore, organization: str = "org") -> list[UsageRow]:
-    """All rows, of any day: a test may run over midnight."""
-    async with RawRedis(store.settings.redis_url) as raw:
-        today = await _today(raw)
-    return await usage_rows(store, organization, today - 1, today + 1)
-
-
-def _totals(rows: list[UsageRow]) -> Counter[str]:
-    numbers = [name for name in UsageRow.__struct_fields__ if name not in ("day", "project_id", "provider", "model")]
-    return Counter({name: total for name in numbers if (total := sum(getattr(row, name) for row in rows))})
-
-
 async def test_an_end_is_counted_for_its_project_model_and_day(store: JobStore, raw: RawRedis) -> None:
     """One completed job makes one row of its own numbers, in nano-USD, on the server's day."""
-    before = await _today(raw)
-    await _end(store, await claim_one(store), _outcome(7, model="gpt:4", cost=0.000_000_123))
-    (row,) = await _rows(store)
-    assert row.day in (before, await _today(raw))
+    before = await today_of(raw)
+    await end_with(store, await claim_one(store), used_outcome(7, model="gpt:4", cost=0.000_000_123))
+    (row,) = await rows_about_now(store)
+    assert row.day in (before, await today_of(raw))
     assert row == UsageRow(
         day=row.day, project_id="p", provider="openai", model="gpt:4", jobs=1, input_tokens=70, output_tokens=7,
         cached_tokens=1, cost_nano_usd=123, unknown_cost_jobs=0, estimated_jobs=0,
     )  # fmt: skip
     assert await usage_rows(store, "org", row.day + 1, FAR) == []
     assert await usage_rows(store, "org", row.day, row.day - 1) == []
-    assert await _rows(store, "another") == []
+    assert await rows_about_now(store, "another") == []
 
 
 async def test_what_was_not_used_or_is_not_known_makes_no_row(store: JobStore) -> None:
     """An end without usage, or without a provider, adds to no sum, and is counted."""
-    await _end(store, await claim_one(store), Outcome(result="x", provider="openai", model="m"))
+    await end_with(store, await claim_one(store), Outcome(result="x", provider="openai", model="m"))
     no_provider = Outcome(result="x", usage=Usage(input_tokens=1, output_tokens=1))
-    await _end(store, await claim_one(store), no_provider)
-    assert await _rows(store) == []
+    await end_with(store, await claim_one(store), no_provider)
+    assert await rows_about_now(store) == []
     assert (await store.queries.stats()).completed == 2
 
 
@@ -85,16 +59,16 @@ async def test_six_hundred_ends_sum_up_exactly_through_folds(store: JobStore, ra
             model, cost = f"m{n % 3}", None if n % 7 == 0 else n * 1e-9
             expected[held.spec.project_id, model] += 1
             costs[held.spec.project_id, model] += 0 if cost is None else n
-            ends.append(_end(store, held, _outcome(n, model=model, cost=cost)))
+            ends.append(end_with(store, held, used_outcome(n, model=model, cost=cost)))
         await asyncio.gather(*ends)
-    rows = await _rows(store)
+    rows = await rows_about_now(store)
     jobs_of, costs_of = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     for row in rows:
         jobs_of[row.project_id, row.model] += row.jobs
         costs_of[row.project_id, row.model] += row.cost_nano_usd
     assert jobs_of == expected
     assert costs_of == costs
-    assert _totals(rows) == {
+    assert totals(rows) == {
         "jobs": 600, "input_tokens": 10 * sum(range(600)), "output_tokens": sum(range(600)),
         "cached_tokens": sum(n % 3 for n in range(600)), "cost_nano_usd": sum(n for n in range(600) if n % 7),
         "unknown_cost_jobs": len(range(0, 600, 7)), "estimated_jobs": 120,
@@ -115,11 +89,11 @@ async def test_sums_stay_integers_where_floats_would_show_an_exponent(store: Job
     )
     for _ in range(6):
         await submit(store, 50)
-        await asyncio.gather(*(_end(store, held, big) for held in await claim(store, 50)))
+        await asyncio.gather(*(end_with(store, held, big) for held in await claim(store, 50)))
     assert await raw("KEYS", "*:usage:*")
-    totals = _totals(await _rows(store))
-    assert totals["input_tokens"] == 300 * (10**13 + 1)
-    assert totals["cost_nano_usd"] == 300 * (10**13 + 1)
+    sums = totals(await rows_about_now(store))
+    assert sums["input_tokens"] == 300 * (10**13 + 1)
+    assert sums["cost_nano_usd"] == 300 * (10**13 + 1)
 
 
 async def test_a_reader_beside_folds_sees_every_end_once(store: JobStore) -> None:
@@ -133,7 +107,7 @@ async def test_a_reader_beside_folds_sees_every_end_once(store: JobStore) -> Non
             await submit(store, 50)
             held = await claim(store, 50)
             begun += len(held)
-            await asyncio.gather(*(_end(store, one, _outcome()) for one in held))
+            await asyncio.gather(*(end_with(store, one, used_outcome()) for one in held))
             confirmed += len(held)
         done.set()
 
@@ -141,13 +115,13 @@ async def test_a_reader_beside_folds_sees_every_end_once(store: JobStore) -> Non
     readings = 0
     while not done.is_set() and not writing.done():
         least = confirmed
-        seen = _totals(await _rows(store))
+        seen = totals(await rows_about_now(store))
         assert least <= seen["jobs"] <= begun
         assert seen["input_tokens"] == 10 * seen["jobs"]
         readings += 1
     await writing
     assert readings > 10
-    assert _totals(await _rows(store))["jobs"] == 1200
+    assert totals(await rows_about_now(store))["jobs"] == 1200
 
 
 async def test_an_end_whose_answer_was_lost_is_counted_once(store: JobStore) -> None:
@@ -156,83 +130,36 @@ async def test_an_end_whose_answer_was_lost_is_counted_once(store: JobStore) -> 
     held = await claim_one(store)
     faults.lose("finish")
     with pytest.raises(StoreUnavailable):
-        await _end(store, held, _outcome())
-    await _end(store, held, _outcome())
+        await end_with(store, held, used_outcome())
+    await end_with(store, held, used_outcome())
     late = await claim_one(store)
     faults.delay("finish")
     with pytest.raises(StoreUnavailable):
-        await _end(store, late, _outcome())
-    await _end(store, late, _outcome())
+        await end_with(store, late, used_outcome())
+    await end_with(store, late, used_outcome())
     await faults.deliver()
-    assert _totals(await _rows(store))["jobs"] == 2
+    assert totals(await rows_about_now(store))["jobs"] == 2
 
 
 async def test_a_late_settle_after_a_forced_cancel_is_counted_once(store: JobStore) -> None:
     """The worker of a job that was cancelled by force reports its cost: once, however often it repeats that."""
     held = await claim_one(store)
     await store.cancel(held.job_id, force=True)
-    assert await _rows(store) == []
+    assert await rows_about_now(store) == []
     for _ in range(3):
         with pytest.raises(LeaseLost):
-            await _end(store, held, _outcome(4), JobStatus.CANCELLED)
-    assert _totals(await _rows(store)) == _totals(await _rows(store)) | {"jobs": 1, "input_tokens": 40}
+            await end_with(store, held, used_outcome(4), JobStatus.CANCELLED)
+    assert totals(await rows_about_now(store)) == totals(await rows_about_now(store)) | {"jobs": 1, "input_tokens": 40}
 
 
 async def test_a_replaced_lease_costs_nothing(store: JobStore) -> None:
     """The report of a worker that has lost its lease is in no sum (I4)."""
     held = await claim_one(store)
     stranger = type(held)(**{name: getattr(held, name) for name in held.__struct_fields__} | {"consumer": "w9"})
-    await _end(store, held, _outcome())
+    await end_with(store, held, used_outcome())
     with pytest.raises(LeaseLost):
-        await _end(store, stranger, _outcome(), JobStatus.FAILED)
-    assert _totals(await _rows(store))["jobs"] == 1
-
-
-async def test_a_ledger_that_is_none_keeps_no_job_from_its_end(store: JobStore, raw: RawRedis) -> None:
-    """With a damaged list jobs end, once, and are counted; the known usage is not reported as if it were all."""
-    today = await _today(raw)
-    await raw("SET", LEDGER, "x")
-    held = await claim_one(store)
-    await _end(store, held, _outcome())
-    await _end(store, held, _outcome())
-    assert (await store.queries.stats()).completed == 1
-    assert (await store.queries.stats()).processing == 0
-    with pytest.raises(StoreRejected):
-        await usage_rows(store, "org", today - 3, today + 1)
-    await raw("DEL", LEDGER)
-    await _end(store, await claim_one(store), _outcome())
-    assert (await store.queries.stats()).completed == 2
-    assert _totals(await _rows(store))["jobs"] == 1
-
-
-async def test_sums_that_are_none_cost_nobody_else_anything(store: JobStore, raw: RawRedis) -> None:
-    """With one organisation's damaged hash all jobs end and are counted, and the sums of others are whole."""
-    today = await _today(raw)
-    for day in (today, today + 1):
-        await raw("SET", KEYS.prefix("usage") + f"org:{day}", "x", "EX", 100)
-    for _ in range(12):
-        await submit(store, 25)
-        await submit(store, 25, organization="another")
-        await asyncio.gather(*(_end(store, held, _outcome()) for held in await claim(store, 50)))
-    assert (await store.queries.stats()).completed == 600
-    assert _totals(await _rows(store, "another"))["jobs"] == 300
-    assert await raw("LLEN", LEDGER) < 256
-    with pytest.raises(StoreRejected):
-        await _rows(store)
-
-
-async def test_strangers_lines_and_fields_count_as_nothing(store: JobStore, raw: RawRedis) -> None:
-    """Values that are no ledger line and no packed sum spoil neither readings nor folds."""
-    today = await _today(raw)
-    for day in (today, today + 1):
-        ill = "", b"\xff\xfe", f"completed {day} org p a:b 1 2", f"completed {day} org p a:b 1 2 3 x 0 0", "completed"
-        await raw("RPUSH", LEDGER, *ill)
-        await raw("HSET", KEYS.prefix("usage") + f"org:{day}", "p openai:m", "many", "whose", "1 1 1 1 1 1 1")
-        await raw("EXPIRE", KEYS.prefix("usage") + f"org:{day}", 100)
-    for _ in range(6):
-        await submit(store, 50)
-        await asyncio.gather(*(_end(store, held, _outcome()) for held in await claim(store, 50)))
-    assert _totals(await _rows(store))["jobs"] == 300
+        await end_with(store, stranger, used_outcome(), JobStatus.FAILED)
+    assert totals(await rows_about_now(store))["jobs"] == 1
 
 
 async def test_the_setting_says_how_long_sums_stay(url: str, raw: RawRedis) -> None:
@@ -240,7 +167,7 @@ async def test_the_setting_says_how_long_sums_stay(url: str, raw: RawRedis) -> N
     settings = StoreSettings(redis_url=url, usage_ttl_days=2)
     async with open_store(settings, client_name="test") as store:
         await raw("RPUSH", LEDGER, *["completed 9 org p a:b 1 1 0 0 0"] * 255)
-        await _end(store, await claim_one(store), _outcome())
+        await end_with(store, await claim_one(store), used_outcome())
     for key in await raw("KEYS", "*:usage:*"):
         assert 86_400_000 < await raw("PTTL", key) <= 2 * 86_400_000
     assert await raw("EXISTS", KEYS.prefix("usage") + "org:9", LEDGER) == 1
@@ -273,7 +200,7 @@ async def test_one_call_answers_a_bounded_number_of_sums(store: JobStore, raw: R
 
 async def test_names_that_a_caller_thinks_up_make_no_day_longer(store: JobStore, raw: RawRedis) -> None:
     """Beyond a thousand projects of a day the rest is summed up as `other`, by model, and known ones go on."""
-    today = await _today(raw)
+    today = await today_of(raw)
     flat = [part for n in range(990) for part in (f"p{n} openai:m", "1 0 0 0 0 0 0")]
     await raw("HSET", KEYS.usage("org", today), *flat)
     await raw("EXPIRE", KEYS.usage("org", today), 1000)
@@ -281,25 +208,11 @@ async def test_names_that_a_caller_thinks_up_make_no_day_longer(store: JobStore,
     lines += [f"completed {today} org new{n} openai:{'mn'[n % 2]} 1 1 0 5 0" for n in range(251)]
     await raw("RPUSH", LEDGER, *lines)
     await raw("RPUSH", LEDGER, f"completed {today} org new0 openai:m 1 1 0 5 0")
-    await _end(store, await claim_one(store), _outcome())
+    await end_with(store, await claim_one(store), used_outcome())
     rows = {(row.project_id, row.model): row for row in await usage_rows(store, "org", today, today)}
     assert await raw("LLEN", LEDGER) <= 1
-    assert 0 <= _totals(list(rows.values()))["jobs"] - (990 + 256) <= 1
+    assert 0 <= totals(list(rows.values()))["jobs"] - (990 + 256) <= 1
     assert await raw("HLEN", KEYS.usage("org", today)) <= 1002
     assert rows["p1", "m"].jobs == 2
     assert sum(row.jobs for (name, _), row in rows.items() if name == "other") >= 240
     assert sum(row.cost_nano_usd for row in rows.values()) % 500_000_000 == 256 * 5
-
-
-async def test_a_sum_that_cannot_be_written_is_counted(store: JobStore, raw: RawRedis) -> None:
-    """Neither a damaged ledger nor a damaged day loses usage in silence: the statistics count the jobs that lack it."""
-    today = await _today(raw)
-    await raw("SET", LEDGER, "x")
-    await _end(store, await claim_one(store), _outcome())
-    assert (await store.queries.stats()).unbooked == 1
-    await raw("DEL", LEDGER)
-    await raw("SET", KEYS.usage("org", today - 1), "x", "EX", 100)
-    await raw("RPUSH", LEDGER, *[f"completed {today - 1} org p a:b 1 1 0 0 0"] * 255)
-    await _end(store, await claim_one(store), _outcome())
-    stats = await store.queries.stats()
-    assert (stats.completed, stats.unbooked) == (257, 256)

@@ -60,3 +60,11 @@ async def running_notifier(store: StoreSettings, **settings: object) -> AsyncIte
         await task
         gc.unfreeze()
         gc.set_threshold(*thresholds)
+
+
+async def first_event(client: httpx.AsyncClient, url: str) -> tuple[int, str]:
+    """The status of a stream, and the first piece of it."""
+    async with client.stream("GET", url) as stream, asyncio.timeout(15):
+        async for piece in stream.aiter_text():
+            return stream.status_code, piece
+    return stream.status_code, ""

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
-from services.worker.app import Worker
 from services.worker.providers import Completion, GenerationRequest, Item, Provider
 from services.worker.providers.registry import routing
 from services.worker.settings import WorkerSettings
+from services.worker.worker import Worker
 from shared.job import JobSnapshot, Usage
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store

@@ -13,8 +13,8 @@ from urllib.parse import unquote
 import pytest
 import yaml
 
-from services.worker.app import RELEASE_SECONDS
 from services.worker.settings import WorkerSettings
+from services.worker.worker import RELEASE_SECONDS
 from tests.support.processes import ROOT
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

@@ -115,30 +115,38 @@ async def read_body(head: Head, receive: Receive, limit: int, held: Held | None 
     `held` grows by what is announced, else by what arrives, and may raise. 408 when the body is too slow; ClientGone
     when the client hung up.
     """
+    announced = _announced(head, limit)
+    if held is not None and announced:
+        held.grow(announced)
+
+    piece, more = await _piece(receive)  # the first has the server's deadline
+    if more or len(piece) > limit:
+        piece = await _rest(piece, receive, limit, None if announced else held)
+    return piece.removeprefix(_MARK)
+
+
+def _announced(head: Head, limit: int) -> int:
+    """The length that a head announces, 0 for none; a `Problem` for a body that is not read."""
     if head.content_type.partition(b";")[0].strip().lower() != b"application/json":
         raise Problem(UNSUPPORTED_MEDIA_TYPE)
     if head.content_encoding.lower() not in (b"", b"identity"):
         raise Problem(
             UNSUPPORTED_MEDIA_TYPE, "send it without Content-Encoding", headers={"Accept-Encoding": "identity"}
         )
-    if (
-        len(head.content_length) > LENGTH_DIGITS
-        or not head.content_length.isdigit()
-        or int(head.content_length) > limit
-    ):
-        raise Problem(TOO_LARGE, f"at most {limit} bytes")
-    announced = int(head.content_length)
-    if held is not None and announced:
-        held.grow(announced)
 
-    piece, more = await _piece(receive)  # the first has the server's deadline
-    pieces, size = [piece], len(piece)
-    if not more and size <= limit:
-        return piece.removeprefix(_MARK)
+    digits = head.content_length
+    if len(digits) > LENGTH_DIGITS or not digits.isdigit() or int(digits) > limit:
+        raise Problem(TOO_LARGE, f"at most {limit} bytes")
+    return int(digits)
+
+
+async def _rest(piece: bytes, receive: Receive, limit: int, held: Held | None) -> bytes:
+    """The whole body, of which `piece` came first and more follows or is too much already."""
+    pieces, size, more = [piece], len(piece), True
     try:
         async with asyncio.timeout(BODY_SECONDS):
             while size <= limit and more:
-                if held is not None and not announced:
+                if held is not None:
                     held.grow(len(piece))
                 piece, more = await _piece(receive)
                 pieces.append(piece)
@@ -147,7 +155,7 @@ async def read_body(head: Head, receive: Receive, limit: int, held: Held | None 
         raise Problem(TOO_SLOW, headers={"Connection": "close"}) from None
     if size > limit:
         raise Problem(TOO_LARGE, f"at most {limit} bytes")
-    return b"".join(pieces).removeprefix(_MARK)
+    return b"".join(pieces)
 
 
 async def _piece(receive: Receive) -> tuple[bytes, bool]:

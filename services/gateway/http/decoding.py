@@ -43,33 +43,50 @@ def scan(body: bytes, levels: int, items: int | None = None) -> Iterator[Fault |
     """Whether more than `levels` brackets are open at once, or lists that are members of the body's object
     have more than `items` between them. None for each piece in which nothing is wrong, then the fault or the end: a
     caller that serves others too lets them in between the pieces."""
-    # An escaped quote ends no string.
-    text = body.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in body else body
-    depth, commas, inside = 0, 0, 0
+    if body.count(b"[") + body.count(b"{") <= levels and (items is None or body.count(b",") < items):
+        return  # also if all of them were in one place; most bodies end here
 
-    for start in range(0, len(text), PIECE):
-        parts = text[start : start + PIECE].split(b'"')
-        outside = b"".join(parts[inside::2])
-        inside = (inside + len(parts) - 1) % 2
-
-        for mark in outside.translate(None, _OTHERS):
-            if mark == _COMMA:
-                commas += depth == 2
-                continue
-            depth += 1 if mark in _OPENING else -1
-            if depth > levels:
-                yield Fault.DEEP
-                return
-
+    depth, commas = 0, 0
+    for marks in _marks(body):
+        depth, deepest, separating = _follow(marks, depth)
+        commas += separating
+        if deepest > levels:
+            yield Fault.DEEP
+            return
         if items is not None and commas >= items:
             yield Fault.MANY
             return
         yield None
 
 
+def _marks(body: bytes) -> Iterator[bytes]:
+    """The brackets and commas outside of strings, in pieces."""
+    # An escaped quote ends no string.
+    text = body.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in body else body
+    inside = 0
+    for start in range(0, len(text), PIECE):
+        parts = text[start : start + PIECE].split(b'"')
+        yield b"".join(parts[inside::2]).translate(None, _OTHERS)
+        inside = (inside + len(parts) - 1) % 2
+
+
+def _follow(marks: bytes, depth: int) -> tuple[int, int, int]:
+    """The depth behind these marks, the deepest place in them, and their commas on the second level."""
+    deepest, commas = depth, 0
+    for mark in marks:
+        if mark == _COMMA:
+            commas += depth == 2
+        elif mark in _OPENING:
+            depth += 1
+            deepest = max(deepest, depth)
+        else:
+            depth -= 1
+    return depth, deepest, commas
+
+
 def too_deep(body: bytes, levels: int) -> bool:
     """Whether more than `levels` brackets are open at once: for bodies of bounded size."""
-    return body.count(b"[") + body.count(b"{") > levels and any(scan(body, levels))
+    return any(scan(body, levels))
 
 
 @cache
@@ -77,9 +94,9 @@ def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(kind)
 
 
-def decode(body: bytes | msgspec.Raw, kind: type[RequestT], prefix: str = "") -> RequestT:
+def decode(body: bytes, kind: type[RequestT], prefix: str = "") -> RequestT:
     """The request in `body`, an object of bounded size; a 400 `Problem` that names the bad fields, below `prefix`."""
-    if too_deep(body := bytes(body), 1 + MAX_DEPTH):
+    if too_deep(body, 1 + MAX_DEPTH):
         name = deep_field(body, 1 + MAX_DEPTH)[:MAX_NAME]
         path = ".".join(part for part in (prefix, name) if part)
         raise Problem(INVALID, errors=[FieldError(path or "body", TOO_DEEP)])

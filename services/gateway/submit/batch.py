@@ -4,6 +4,7 @@ for one."""
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -79,23 +80,23 @@ class BatchCall:
 
         jobs, yields = [], Yields()
         for i, raw in enumerate((await _open_batch(body)).jobs):
-            jobs.append(self._prepare(i, raw, head, identity))
+            jobs.append(self._prepare(i, bytes(raw), head, identity))
             await yields.give()
 
-        sound = [job for job in jobs if isinstance(job, Submit)]
-        await self._admission.admit(len(sound), len(body))
+        sound = sum(isinstance(job, Submit) for job in jobs)
+        await self._admission.admit(sound, len(body))
         answers = await asyncio.gather(*(self._submit(job) for job in jobs))
 
         rejected = [answer.error for answer in answers if isinstance(answer, BatchRejected)]
-        if sound and len(rejected) == len(answers) and all(error.status == 503 for error in rejected):
-            raise Problem(STORE_UNAVAILABLE, retry_after=1, jobs=answers)
+        if sound and len(rejected) == len(answers):
+            _check_outage(rejected, answers)
         for reason in {error.type.rpartition(":")[2] for error in rejected}:
             self._refused.labels(reason).inc()
         await send_json(send, 202, _encode({"jobs": answers}))
 
-    def _prepare(self, index: int, raw: msgspec.Raw, head: Head, identity: Identity) -> Submit | Problem:
+    def _prepare(self, index: int, raw: bytes, head: Head, identity: Identity) -> Submit | Problem:
         prefix = f"jobs[{index}]"
-        if len(bytes(raw)) > BODY_MAX:
+        if len(raw) > BODY_MAX:
             return Problem(TOO_LARGE, f"{prefix}: at most {BODY_MAX} bytes")
         try:
             kind = BatchJob if identity.organization_id is not None else OperatorBatchJob
@@ -121,6 +122,12 @@ class BatchCall:
         except PressworkError as error:
             return BatchRejected(from_error(error).details)
         return BatchAccepted(submitted.job_id, submitted.status)
+
+
+def _check_outage(errors: Sequence[ProblemDetails], answers: Sequence[BatchAccepted | BatchRejected]) -> None:
+    """Raise a 503 `Problem` when the store refused every job of a batch."""
+    if all(error.status == 503 for error in errors):
+        raise Problem(STORE_UNAVAILABLE, retry_after=1, jobs=answers)
 
 
 async def _open_batch(body: bytes) -> BatchRequest:

@@ -42,8 +42,9 @@ def read_traceparent(header: bytes | None) -> str | None:
     return text if _TRACEPARENT.match(text) else None
 
 
-def _fingerprint(request: JobRequest) -> str:
+def _fingerprint(request: JobRequest, organization: str) -> str:
     """Fingerprint of a body: equal for two that mean the same and are written differently."""
+    request = msgspec.structs.replace(request, organization_id=organization)
     if isinstance(request, BatchJob):
         request = msgspec.structs.replace(request, idempotency_key=None)
     return hashlib.blake2b(_encode(request), digest_size=16).hexdigest()
@@ -60,7 +61,7 @@ class JobMaker:
     def make(
         self,
         request: JobRequest,
-        body: bytes | msgspec.Raw,
+        body: bytes,
         identity: Identity,
         *,
         key: str | None,
@@ -72,12 +73,11 @@ class JobMaker:
         `body` is the JSON that `request` came from, `prefix` the path under which a problem names its fields.
         """
         organization = organization_of(identity, request.organization_id, f"{prefix}organizationId")
-        if found := faults(request, bytes(body), self._models):
+        if found := faults(request, body, self._models):
             raise Problem(INVALID, errors=[FieldError(prefix + fault.field, fault.message) for fault in found])
         settings, delay = self._settings, request.delay_seconds
         deadline = request.deadline_seconds or min(settings.deadline_seconds + delay, MAX_DEADLINE_SECONDS)
         spec = self._permitted(self._spec(request, organization, traceparent), identity, prefix)
-        named = msgspec.structs.replace(request, organization_id=organization)
         return Submit(
             id=new_job_id(),
             spec=spec,
@@ -86,7 +86,7 @@ class JobMaker:
             deadline_ms=round(deadline * 1000),
             own_deadline=bool(request.deadline_seconds),
             idempotency_key=key,
-            fingerprint=_fingerprint(named) if key is not None else "",
+            fingerprint="" if key is None else _fingerprint(request, organization),
         )
 
     def _permitted(self, spec: JobSpec, identity: Identity, prefix: str = "") -> JobSpec:

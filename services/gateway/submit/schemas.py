@@ -178,12 +178,14 @@ def _message_faults(request: JobRequest, messages: list[MessageRequest]) -> Iter
             yield FieldError(f"messages[{i}].content", f"longer than {MAX_PROMPT} bytes")
 
 
-def _metadata_fault(metadata: dict[str, Any]) -> str | None:
+def _metadata_faults(metadata: dict[str, Any]) -> Iterator[FieldError]:
     try:
         size = len(_encode(metadata))
     except (ValueError, OverflowError, RecursionError):
-        return "cannot be stored"
-    return f"longer than {MAX_METADATA} bytes" if size > MAX_METADATA else None
+        yield FieldError("metadata", "cannot be stored")
+        return
+    if size > MAX_METADATA:
+        yield FieldError("metadata", f"longer than {MAX_METADATA} bytes")
 
 
 def _unserved(field: str, served: Iterable[str]) -> FieldError:
@@ -201,6 +203,17 @@ def _choice_faults(request: JobRequest, choices: list[str], models: dict[str, fr
             yield FieldError(f"providers[{i}]", "named twice")
 
 
+def _model_faults(
+    provider: str | None, model: str | None, models: Mapping[str, frozenset[str]]
+) -> Iterator[FieldError]:
+    if provider is not None and provider not in models:
+        yield _unserved("provider", models)
+        return
+    allowed = models[provider] if provider is not None else frozenset().union(*models.values())
+    if model is not None and model not in allowed:
+        yield _unserved("model", allowed)
+
+
 def served_choices(models: Mapping[str, frozenset[str]]) -> list[str]:
     """The choices that `providers` may name: every `provider:model` that is served, sorted."""
     return sorted(f"{provider}:{model}" for provider, names in models.items() for model in names)
@@ -211,18 +224,14 @@ def faults(request: JobRequest, body: bytes, models: dict[str, frozenset[str]]) 
     found = list(_prompt_faults(request))
     if len(body) > MAX_TEXT:  # JSON is never shorter than the text in it
         found += _long_texts(request.parameters)
-    if request.metadata is not None and (fault := _metadata_fault(request.metadata)) is not None:
-        found.append(FieldError("metadata", fault))
+    if request.metadata is not None:
+        found += _metadata_faults(request.metadata)
     if rb"\u0000" in body:
         found += _nul_fields(request)
     if request.deadline_seconds is not None and request.deadline_seconds <= request.delay_seconds:
         found.append(FieldError("deadlineSeconds", "must be more than delaySeconds"))
     if request.providers is not None:
         found += _choice_faults(request, request.providers, models)
-    if request.provider is not None and request.provider not in models:
-        found.append(_unserved("provider", models))
-    elif request.model is not None:
-        allowed = models[request.provider] if request.provider is not None else frozenset().union(*models.values())
-        if request.model not in allowed:
-            found.append(_unserved("model", allowed))
+    if request.provider is not None or request.model is not None:
+        found += _model_faults(request.provider, request.model, models)
     return found

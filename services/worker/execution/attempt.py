@@ -10,6 +10,8 @@ from enum import Enum
 from types import TracebackType
 from typing import Any, Final, Self
 
+import msgspec
+
 from shared.errors import Overloaded, StoreFull, StoreUnavailable
 from shared.job import Claim
 from shared.telemetry.causes import cause_of
@@ -131,22 +133,19 @@ class StopSignal:
             self._task.cancel()
 
 
-class Attempt:
+class Attempt(msgspec.Struct, eq=False):
     """A claim, the signal that stops the attempt, and the task that works on it.
 
     `started_s`: when it was claimed (monotonic, s). `taken_over`: the task before this one did not end when it should
     have, this one only finalizes the job.
     """
 
-    __slots__ = ("claim", "signal", "started_s", "taken_over", "task")
-
-    def __init__(self, claim: Claim, started_s: float, signal: StopSignal, *, taken_over: bool = False) -> None:
-        self.claim = claim
-        self.started_s = started_s
-        self.signal = signal
-        self.taken_over = taken_over
-        self.task: asyncio.Task[None] | None = None
+    claim: Claim
+    started_s: float
+    signal: StopSignal
+    taken_over: bool = False
+    task: asyncio.Task[None] | None = None
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Begin the task."""
-        self.task = self.signal.owner = asyncio.create_task(work)
+        self.task = self.signal.owner = asyncio.get_running_loop().create_task(work)

@@ -14,13 +14,13 @@ import structlog
 from services.worker.execution import outcomes
 from services.worker.execution.attempt import TRANSIENT, Attempt, Interrupted, StopReason, Unforeseen, step_s
 from services.worker.execution.attempt_cost import CallMetrics
-from services.worker.execution.outcomes import Abandoned, Decision, Throttled
+from services.worker.execution.outcomes import Decision, Throttled
 from services.worker.timers import Timers
 from shared.errors import LeaseLost, StoreFull, StoreRejected
 from shared.job import JobStatus, RetryReason
 from shared.store.job_store import JobStore
 from shared.store.results import Rerouted
-from shared.store.transitions import Requeue, Reroute
+from shared.store.transitions import Finish, Requeue, Reroute
 from shared.telemetry.causes import cause_of
 from shared.telemetry.metrics import WorkerMetrics
 
@@ -114,12 +114,12 @@ class Finalizer:
         with attempt.signal.step(time.monotonic() + pause + self._step_s):
             if pause:
                 await asyncio.sleep(pause)
-            if isinstance(transition, Throttled | Abandoned):
-                return JobStatus.QUEUED
+            if isinstance(transition, Finish):
+                await self._store.finish(transition)
+                return transition.status
             if isinstance(transition, Requeue):
                 return await self._store.requeue(transition)
-            await self._store.finish(transition)
-            return transition.status
+            return JobStatus.QUEUED  # throttled: that is written already
 
     def _count(self, attempt: Attempt, decision: Decision, status: JobStatus) -> None:
         claim, run_s = attempt.claim, time.monotonic() - attempt.started_s

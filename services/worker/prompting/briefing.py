@@ -89,19 +89,20 @@ def _remembered(key: bytes) -> Brief:
 def _write(parameters: Mapping[str, ParameterValue]) -> Brief:
     known, others = requirements.recognise(parameters)
     platform = find_platform(known.get("platform"))
+    place = platform or ANYWHERE
     if platform is None and "platform" in known:
         others = sorted([*others, ("platform", known["platform"])], key=lambda item: item[0])
     sections = [RULES]
     if platform is not None:
         sections.append("\n".join([f"Platform: {platform.title}", *(f"- {rule}" for rule in platform.rules), ""]))
-    if asked := list(requirements.lines(known, others, platform or ANYWHERE)):
+    if asked := list(requirements.lines(known, others, place)):
         sections.append("\n".join(["Requirements:", *asked, ""]))
     own = requirements.character_limit(known.get("maxcharacters", ""))
-    limits = [limit for limit in (own, platform.limit if platform is not None else None) if limit is not None]
+    limits = [limit for limit in (own, place.limit) if limit is not None]
     return Brief(
         system="\n".join(sections),
         max_tokens=_max_tokens(known.get("length", ""), platform, own),
-        platform=platform.name if platform is not None else None,
+        platform=place.name or None,
         character_limit=min(limits, default=None),
     )
 
@@ -129,29 +130,44 @@ def _parts(text: str, platform: Platform) -> Iterator[tuple[Part, int]]:
 
 def review(brief: Brief, text: str) -> dict[str, object] | None:
     """The text's length, as its platform counts, and whether it keeps every limit; None: the brief has none to keep."""
-    platform = PLATFORMS.get(brief.platform or "")
-    if platform is None and brief.character_limit is None:
+    platform = PLATFORMS.get(brief.platform or "", ANYWHERE)
+    if platform is ANYWHERE and brief.character_limit is None:
         return None
-    count = code_points if platform is None or len(text) > MEASURED_MAX else platform.count
-    characters = count(text)
-    text = text[:MEASURED_MAX]
-    within = brief.character_limit is None or characters <= brief.character_limit
-    found: dict[str, object] = {"characters": characters}
-    if platform is not None:
-        found = {"platform": platform.name} | found
-    if brief.character_limit is not None:
-        found["characterLimit"] = brief.character_limit
-    if platform is not None and platform.hashtags is not None:
-        hashtags = len(_HASHTAG.findall(text)) if "#" in text else 0
-        found |= {"hashtags": hashtags, "hashtagLimit": platform.hashtags}
-        within = within and hashtags <= platform.hashtags
-    if platform is not None and platform.parts:
-        parts = list(_parts(text, platform))
-        found["parts"] = [
-            {"part": part.name, "characters": size, "characterLimit": part.limit, "withinLimit": size <= part.limit}
-            for part, size in parts[:PARTS_MAX]
-        ]
-        named = {part.name for part, _ in parts}
-        within = within and named == {part.name for part in platform.parts}
-        within = within and all(size <= part.limit for part, size in parts)
-    return found | {"withinLimit": within}
+
+    found: dict[str, object] = {} if platform is ANYWHERE else {"platform": platform.name}
+    kept = [_review_characters(found, text, platform, brief.character_limit)]
+    if platform.hashtags is not None:
+        kept.append(_review_hashtags(found, text[:MEASURED_MAX], platform.hashtags))
+    if platform.parts:
+        kept.append(_review_parts(found, text[:MEASURED_MAX], platform))
+
+    found["withinLimit"] = all(kept)
+    return found
+
+
+# Each adds its measurement to what was found, and returns whether the text keeps the limit.
+
+
+def _review_characters(found: dict[str, object], text: str, platform: Platform, limit: int | None) -> bool:
+    count = code_points if len(text) > MEASURED_MAX else platform.count
+    characters = found["characters"] = count(text)
+    if limit is None:
+        return True
+    found["characterLimit"] = limit
+    return characters <= limit
+
+
+def _review_hashtags(found: dict[str, object], text: str, limit: int) -> bool:
+    hashtags = found["hashtags"] = len(_HASHTAG.findall(text)) if "#" in text else 0
+    found["hashtagLimit"] = limit
+    return hashtags <= limit
+
+
+def _review_parts(found: dict[str, object], text: str, platform: Platform) -> bool:
+    parts = list(_parts(text, platform))
+    found["parts"] = [
+        {"part": part.name, "characters": size, "characterLimit": part.limit, "withinLimit": size <= part.limit}
+        for part, size in parts[:PARTS_MAX]
+    ]
+    complete = {part.name for part, _ in parts} == {part.name for part in platform.parts}
+    return complete and all(size <= part.limit for part, size in parts)

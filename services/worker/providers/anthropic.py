@@ -13,14 +13,14 @@ import httpx2
 from services.worker.providers import Access, Completion, GenerationRequest, Item
 from services.worker.providers.failures.classification import CallFailure, classify
 from services.worker.providers.http.client import Briefing, fault_of, new_http_client, reported
-from services.worker.providers.model_facts import Thinking, anthropic_model
+from services.worker.providers.model_facts import Model, Thinking, anthropic_model
 from services.worker.providers.pricing.prices import cost_of, price_list
 from services.worker.providers.replies.anthropic_events import MessageReply
 from services.worker.providers.replies.stream_reader import read_answer
 from services.worker.providers.requests import dialects
 from services.worker.providers.requests.adjustments import Adjustments
 from services.worker.providers.requests.base_urls import read_address
-from services.worker.providers.requests.drafts import Draft, cut, left_out
+from services.worker.providers.requests.drafts import Draft, Sent, cut, left_out
 from services.worker.providers.usage import usage_of_answer
 from shared.job import Usage
 
@@ -28,6 +28,14 @@ BASE_URL: Final = "https://api.anthropic.com"
 
 DEFAULT_MAX_TOKENS: Final = 2048
 """Token limit when neither the job nor its platform has one: the API requires it. About 1,500 words."""
+
+
+def _thinking(model: Model, effort: str | None) -> Sent:
+    """The arguments that set a model's thinking; None: as little as it can."""
+    if effort is None:
+        return {"thinking": {"type": model.off}} if model.thinking is Thinking.BY_DEFAULT else {}
+    adaptive = {"thinking": {"type": "adaptive"}} if model.thinking is Thinking.ON_DEMAND else {}
+    return {"output_config": {"effort": effort}} | adaptive
 
 
 class AnthropicProvider:
@@ -77,12 +85,7 @@ class AnthropicProvider:
         }
         if system:
             sent["system"] = system
-        if effort is not None:
-            sent["output_config"] = {"effort": effort}
-        if effort is not None and model.thinking is Thinking.ON_DEMAND:
-            sent["thinking"] = {"type": "adaptive"}
-        elif effort is None and model.thinking is Thinking.BY_DEFAULT:
-            sent["thinking"] = {"type": model.off}
+        sent |= _thinking(model, effort)
         if request.end_user is not None and self._names_end_users:
             sent["metadata"] = {"user_id": request.end_user}
         draft = Draft(sent, left_out(request, sent), cut(request, model), limit_required=True)

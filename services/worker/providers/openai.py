@@ -16,14 +16,14 @@ import openai
 from services.worker.providers import Access, Completion, GenerationRequest, Item
 from services.worker.providers.failures.classification import CallFailure, classify
 from services.worker.providers.http.client import Briefing, fault_of, new_http_client, reported
-from services.worker.providers.model_facts import Thinking, openai_model
+from services.worker.providers.model_facts import Model, Thinking, openai_model
 from services.worker.providers.pricing.prices import cost_of, price_list
 from services.worker.providers.replies.openai_chunks import ChatReply
 from services.worker.providers.replies.stream_reader import read_answer
 from services.worker.providers.requests import dialects
 from services.worker.providers.requests.adjustments import Adjustments
 from services.worker.providers.requests.base_urls import read_address
-from services.worker.providers.requests.drafts import Draft, cut, left_out
+from services.worker.providers.requests.drafts import Draft, Sent, cut, left_out
 from services.worker.providers.usage import usage_of_answer
 from shared.job import Usage
 
@@ -76,21 +76,26 @@ class OpenAIProvider:
             "stream_options": {"include_usage": True},
         }
         model = openai_model(request.model)
-        effort = model.effort(request.effort)
-        if effort is not None:
-            sent["reasoning_effort"] = effort
-        elif model.thinking is Thinking.BY_DEFAULT:
-            sent["reasoning_effort"] = "none"
         limit = request.max_tokens or brief.max_tokens
-        if limit is not None:
-            sent["max_completion_tokens" if self._own else "max_tokens"] = model.limit(limit, effort)
-        if request.temperature is not None and model.takes_temperature(effort):
-            sent["temperature"] = request.temperature
+        self._set_options(sent, request, model, limit)
         if request.end_user is not None and self._names_end_users:
             sent["safety_identifier"] = request.end_user
         draft = Draft(sent, left_out(request, sent), cut(request, model))
         self._adjustments.prepare(request.model, draft)
         return draft
+
+    def _set_options(self, sent: Sent, request: GenerationRequest, model: Model, limit: int | None) -> None:
+        """Set effort, token limit and temperature, as far as the model takes them."""
+        effort = model.effort(request.effort)
+        if effort is not None:
+            sent["reasoning_effort"] = effort
+        elif model.thinking is Thinking.BY_DEFAULT:
+            sent["reasoning_effort"] = "none"
+
+        if limit is not None:
+            sent["max_completion_tokens" if self._own else "max_tokens"] = model.limit(limit, effort)
+        if request.temperature is not None and model.takes_temperature(effort):
+            sent["temperature"] = request.temperature
 
     async def stream(self, request: GenerationRequest) -> AsyncIterator[Item]:
         """See `Provider`. A piece of text is the content of one read of the socket."""

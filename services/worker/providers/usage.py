@@ -47,7 +47,9 @@ def usage_of_broken(reported: Usage | None, prompt: str, text_length: int, thoug
 
 def total(before: Spent | None, usage: Usage, cost: int | None) -> Spent:
     """Add a call to the sum `before`. A sum with an unknown part is unknown, never too low."""
-    earlier, costs = (before.usage, before.cost) if before is not None else (_NOTHING, 0)
+    if before is None:
+        return Spent(usage=usage, cost=cost)
+    earlier = before.usage
     return Spent(
         usage=Usage(
             input_tokens=earlier.input_tokens + usage.input_tokens,
@@ -56,7 +58,7 @@ def total(before: Spent | None, usage: Usage, cost: int | None) -> Spent:
             estimated=earlier.estimated or usage.estimated,
             reasoning_tokens=reasoning((earlier.reasoning_tokens or 0) + (usage.reasoning_tokens or 0)),
         ),
-        cost=None if costs is None or cost is None else costs + cost,
+        cost=None if before.cost is None or cost is None else before.cost + cost,
     )
 
 

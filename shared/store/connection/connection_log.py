@@ -22,20 +22,31 @@ _log: Final = structlog.get_logger(__name__)
 def reason_of(error: BaseException) -> str:
     """Reason why a connection failed, in words that hold no URL and no password."""
     chain = list(_chain(error))
-    for one in chain:
-        if isinstance(one, ssl.SSLCertVerificationError):
-            return f"its certificate is not trusted: {one.verify_message}"
-    for one in chain:
-        if isinstance(one, ssl.SSLError):
-            return "the server uses no TLS there: begin REDIS_URL with redis://"
-        if isinstance(one, RedisError) and (words := error_advice.words(one)) is not None:
-            return words
-    for one in chain:
-        if isinstance(one, OSError) and one.strerror:
-            return one.strerror
-    if any(isinstance(one, TimeoutError) for one in chain):
-        return "no answer in time"
+    for reason in (_of_certificate, _of_server, _of_system, _of_time):
+        for one in chain:
+            if (words := reason(one)) is not None:
+                return words
     return type(chain[-1]).__name__
+
+
+def _of_certificate(error: BaseException) -> str | None:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    return None
+
+
+def _of_server(error: BaseException) -> str | None:
+    if isinstance(error, ssl.SSLError):
+        return "the server uses no TLS there: begin REDIS_URL with redis://"
+    return error_advice.words(error) if isinstance(error, RedisError) else None
+
+
+def _of_system(error: BaseException) -> str | None:
+    return error.strerror or None if isinstance(error, OSError) else None
+
+
+def _of_time(error: BaseException) -> str | None:
+    return "no answer in time" if isinstance(error, TimeoutError) else None
 
 
 def lacking(error: BaseException) -> str | None:

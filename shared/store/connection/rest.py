@@ -192,8 +192,8 @@ def _answers(status: int, body: bytes, count: int) -> list[Any]:
     except (msgspec.DecodeError, RecursionError):
         answer = None
     answers = answer if count > 1 else [answer]
-    if status == 200 and isinstance(answers, list) and len(answers) == count and all(map(_is_answer, answers)):
-        return answers
+    if status == 200 and _are_answers(answers, count):
+        return list(answers)
     if status in (401, 403):
         raise StoreUnavailable(f"the REST endpoint refused the token ({status})")
     if status < 500 and isinstance(answer, dict) and isinstance(answer.get("error"), str):
@@ -201,6 +201,10 @@ def _answers(status: int, body: bytes, count: int) -> list[Any]:
     raise StoreUnavailable(
         f"the REST endpoint answered {status} with something else", sent=status >= 500 or status < 300
     )
+
+
+def _are_answers(answers: Any, count: int) -> bool:
+    return isinstance(answers, list) and len(answers) == count and all(map(_is_answer, answers))
 
 
 def _is_answer(answer: Any) -> bool:

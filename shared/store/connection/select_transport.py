@@ -86,10 +86,7 @@ async def select(settings: StoreSettings, *, may_use_rest: bool) -> StoreSetting
     its URL was set by hand.
     """
     if settings.redis_transport == "rest":
-        if settings.rest is None:
-            raise SettingsInvalid("REDIS_TRANSPORT is rest, but UPSTASH_REDIS_REST_URL and its token are not set")
-        if not may_use_rest:
-            raise SettingsInvalid(f"REDIS_TRANSPORT is rest, but this service needs blocking reads: {COPY_THE_URL}")
+        _check_rest(settings, may_use_rest=may_use_rest)
         return settings
     found = await _probe(settings.redis_url)
     if found is Probe.WORKS or (found is Probe.AWAY and not settings.redis_url_derived):
@@ -102,6 +99,13 @@ async def select(settings: StoreSettings, *, may_use_rest: bool) -> StoreSetting
         raise SettingsInvalid(f"Redis {found.value} over TCP and does not answer over REST: check the REST pair")
     _log.warning("redis_over_rest", tcp=found.value, hint=COPY_THE_URL)
     return msgspec.structs.replace(settings, redis_transport="rest")
+
+
+def _check_rest(settings: StoreSettings, *, may_use_rest: bool) -> None:
+    if settings.rest is None:
+        raise SettingsInvalid("REDIS_TRANSPORT is rest, but UPSTASH_REDIS_REST_URL and its token are not set")
+    if not may_use_rest:
+        raise SettingsInvalid(f"REDIS_TRANSPORT is rest, but this service needs blocking reads: {COPY_THE_URL}")
 
 
 def _hint(url: str, found: Probe) -> str:

@@ -59,18 +59,21 @@ def of_call(error: ResponseError) -> PressworkError:
 
 def check_item(reply: Any) -> Any:
     """Raise the error of one item in a batch; return every other reply."""
-    if not isinstance(reply, list) or reply[0] != b"ERROR":
-        return reply
-    message = reply[1].decode(errors="replace")
+    if isinstance(reply, list) and reply[0] == b"ERROR":
+        raise _of_item(reply[1].decode(errors="replace"))
+    return reply
+
+
+def _of_item(message: str) -> PressworkError:
     code = error_code(message)
     if is_quota(message):
-        raise QuotaExceeded("the command quota was used up in mid-script", retry_after_s=QUOTA_RETRY_S)
+        return QuotaExceeded("the command quota was used up in mid-script", retry_after_s=QUOTA_RETRY_S)
     if code == "OOM" or CAPACITY_TEXT in message.lower():
-        raise StoreFull("Redis has no memory left for new jobs")
+        return StoreFull("Redis has no memory left for new jobs")
     if code == "NOGROUP":
-        raise LeaseLost("the consumer group was lost")
+        return LeaseLost("the consumer group was lost")
     if code in TRANSIENT or any(text in message for text in _UNSERVED):
-        raise StoreUnavailable(f"Redis refuses writes: {code}")
+        return StoreUnavailable(f"Redis refuses writes: {code}")
     if error_advice.is_permission(message):
-        raise StoreUnavailable("Redis refuses this user")
-    raise StoreRejected(f"Redis refused one item: {code}")
+        return StoreUnavailable("Redis refuses this user")
+    return StoreRejected(f"Redis refused one item: {code}")

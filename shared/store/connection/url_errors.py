@@ -56,10 +56,7 @@ def check(url: str) -> None:
 
 
 def _check_options(query: str, *, ends_user: bool) -> None:
-    try:
-        options = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
-    except ValueError:
-        options = [("", "")]
+    options = _options(query)
     names = {name for name, _ in options}
     if names <= USABLE and all(value.isdecimal() for name, value in options if name == "db"):
         return
@@ -71,6 +68,14 @@ def _check_options(query: str, *, ends_user: bool) -> None:
     if names <= USABLE:
         raise SettingsInvalid("REDIS_URL: its option db is not a database number")
     raise SettingsInvalid("REDIS_URL has an unknown option")
+
+
+def _options(query: str) -> list[tuple[str, str]]:
+    """Names and values; a nameless one for a text that is no query."""
+    try:
+        return parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+    except ValueError:
+        return [("", "")]
 
 
 def _unencoded(character: str) -> SettingsInvalid:

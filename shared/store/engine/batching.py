@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Generic, TypeVar
+
+import msgspec
 
 from shared.errors import Overloaded, StoreRejected, StoreUnavailable
 
@@ -20,14 +23,14 @@ SPLIT_ITEMS: Final = 16
 """Smallest batch when the waiting items are divided among the calls in flight."""
 
 
-class _Waiter(Generic[ItemT, ReplyT]):
-    __slots__ = ("done", "item", "sent", "size")
+class _Waiter(msgspec.Struct, Generic[ItemT, ReplyT], eq=False):
+    """A caller with its item of `size` bytes; `until`: how long it waits at most (the loop's time, s)."""
 
-    def __init__(self, item: ItemT, size: int, done: asyncio.Future[ReplyT]) -> None:
-        self.item = item
-        self.size = size
-        self.done = done
-        self.sent = False
+    item: ItemT
+    size: int
+    done: asyncio.Future[ReplyT]
+    sent: bool = False
+    until: float = math.inf
 
 
 class Coalescer(Generic[ItemT, ReplyT]):
@@ -58,6 +61,9 @@ class Coalescer(Generic[ItemT, ReplyT]):
         self._shares = shares
         self._full_only = full_only
         self._tasks: set[asyncio.Task[None]] = set()
+        self._unanswered: deque[_Waiter[ItemT, ReplyT]] = deque()
+        """Callers whose wait is bounded, the longest waiting first."""
+        self._timer: asyncio.TimerHandle | None = None
 
     async def __call__(self, item: ItemT, size: int = 0) -> ReplyT:
         """Return the reply for one item of `size` bytes. Overloaded when too many wait; StoreUnavailable after
@@ -68,24 +74,39 @@ class Coalescer(Generic[ItemT, ReplyT]):
         self._waiting.append(waiter)
         if not self._tasks or (len(self._tasks) < self._in_flight and self._worth_another()):
             self._tasks.add(asyncio.create_task(self._drain(), name="coalescer"))
-        if self._patience_s is None:
-            return await waiter.done
-        # A timer of its own: asyncio.timeout costs as much as everything else here.
-        timer = asyncio.get_running_loop().call_later(self._patience_s, self._expire, waiter)
-        try:
-            return await waiter.done
-        finally:
-            timer.cancel()
+        if self._patience_s is not None:
+            self._bound(waiter, self._patience_s)
+        return await waiter.done
 
-    def _expire(self, waiter: _Waiter[ItemT, ReplyT]) -> None:
-        if not waiter.done.done():
-            reason = f"Redis did not answer within {self._patience_s:g} s"
-            waiter.done.set_exception(StoreUnavailable(reason, sent=waiter.sent))
+    def _bound(self, waiter: _Waiter[ItemT, ReplyT], patience_s: float) -> None:
+        """Let it wait so long at most. One timer serves all: they expire in the order in which they came."""
+        loop = asyncio.get_running_loop()
+        waiter.until = loop.time() + patience_s
+        self._unanswered.append(waiter)
+        if self._timer is None:
+            self._timer = loop.call_at(waiter.until, self._expire)
+
+    def _expire(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._forget_answered()
+        while self._unanswered and self._unanswered[0].until <= loop.time():
+            waiter = self._unanswered.popleft()
+            if not waiter.done.done():
+                reason = f"Redis did not answer within {self._patience_s:g} s"
+                waiter.done.set_exception(StoreUnavailable(reason, sent=waiter.sent))
+        self._timer = loop.call_at(self._unanswered[0].until, self._expire) if self._unanswered else None
+
+    def _forget_answered(self) -> None:
+        while self._unanswered and self._unanswered[0].done.done():
+            self._unanswered.popleft()
 
     async def aclose(self) -> None:
         """Wait for the batch in flight; callers that still wait are served first."""
         while self._tasks:
             await asyncio.wait(self._tasks)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _worth_another(self) -> bool:
         return not self._full_only or len(self._waiting) >= MAX_ITEMS
@@ -136,6 +157,7 @@ class Coalescer(Generic[ItemT, ReplyT]):
         for waiter, reply in zip(batch, replies, strict=True):
             if not waiter.done.done():
                 waiter.done.set_result(reply)
+        self._forget_answered()
 
     @staticmethod
     def _give_up(waiters: Sequence[_Waiter[ItemT, ReplyT]]) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+
+import msgspec
 
 Value = bytes | str | int | float
-Item = tuple[Value, ...]
 
 
-class SubmitItem(NamedTuple):
+class Item(msgspec.Struct, frozen=True):
+    """One group of values."""
+
+
+class SubmitItem(Item, frozen=True):
     """A new job. `queue`: first letter of its priority. Times in ms, `own_deadline` 0 or 1, `max_cost` in nano-USD.
 
     `ended`: the job that this one is the retry of; `kept`: what its record keeps of its spec; `task`: the task that
@@ -35,7 +39,7 @@ class SubmitItem(NamedTuple):
     task: str = ""
 
 
-class AppendItem(NamedTuple):
+class AppendItem(Item, frozen=True):
     """A delta of a running job."""
 
     consumer: str
@@ -45,7 +49,7 @@ class AppendItem(NamedTuple):
     text: bytes
 
 
-class FinishItem(NamedTuple):
+class FinishItem(Item, frozen=True):
     """The end of a running job. `ended` in ms since the epoch; `logged`, `capped`, `budgeted` 0 or 1."""
 
     consumer: str
@@ -66,20 +70,20 @@ class FinishItem(NamedTuple):
     budgeted: int
 
 
-class DeleteItem(NamedTuple):
+class DeleteItem(Item, frozen=True):
     """A job to delete. `organization`: whose it must be; empty: anybody's."""
 
     job: str
     organization: str
 
 
-class KeyItem(NamedTuple):
+class KeyItem(Item, frozen=True):
     """A key to delete, by its whole name."""
 
     key: str
 
 
-class DiscardItem(NamedTuple):
+class DiscardItem(Item, frozen=True):
     """A failed job to take out of the index. `entry`: its entry there, empty: as its record says; `task`: that counts
     it, or empty."""
 
@@ -89,7 +93,7 @@ class DiscardItem(NamedTuple):
     task: str
 
 
-class RequeueItem(NamedTuple):
+class RequeueItem(Item, frozen=True):
     """A running job that waits again. `delay` in ms, `refund` 0 or 1."""
 
     consumer: str | bytes
@@ -104,7 +108,7 @@ class RequeueItem(NamedTuple):
     usage: str
 
 
-class RerouteItem(NamedTuple):
+class RerouteItem(Item, frozen=True):
     """A running job whose call failed before its first token. `retry` in ms, -1: unknown."""
 
     consumer: str
@@ -119,7 +123,7 @@ class RerouteItem(NamedTuple):
     spent: bytes
 
 
-class ReportItem(NamedTuple):
+class ReportItem(Item, frozen=True):
     """Result of a call. `retry` in ms, -1: unknown; `organization`: whose call it was, encoded, empty: unknown."""
 
     gate: str
@@ -129,7 +133,7 @@ class ReportItem(NamedTuple):
     organization: str
 
 
-class CancelItem(NamedTuple):
+class CancelItem(Item, frozen=True):
     """A job to end. `force` 0 or 1; `owner`: the organisation that it must belong to, encoded, empty: any."""
 
     job: str
@@ -137,38 +141,38 @@ class CancelItem(NamedTuple):
     owner: str
 
 
-class RenewItem(NamedTuple):
+class RenewItem(Item, frozen=True):
     """A lease to renew."""
 
     token: str
     job: str
 
 
-class KnownItem(NamedTuple):
+class KnownItem(Item, frozen=True):
     """A lease that the claiming worker knows of."""
 
     known: str
 
 
-class HeldItem(NamedTuple):
+class HeldItem(Item, frozen=True):
     """A lease that the recovering worker itself holds."""
 
     held: str
 
 
-class JobItem(NamedTuple):
+class JobItem(Item, frozen=True):
     """A job by its id."""
 
     job: str
 
 
-class DayItem(NamedTuple):
+class DayItem(Item, frozen=True):
     """A day, counted since the epoch."""
 
     day: int
 
 
-BATCHED: Mapping[str, type[tuple[Any, ...]]] = {
+BATCHED: Mapping[str, type[Item]] = {
     "submit": SubmitItem,
     "append": AppendItem,
     "finish": FinishItem,

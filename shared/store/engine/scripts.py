@@ -201,7 +201,7 @@ class Scripts:
         whole script was refused."""
         loaded, start = self._loaded[script]
         values = [argv[name] if name in argv else self._constants[name] for name in loaded.argv]
-        command = ("EVALSHA", *start, *values, *chain.from_iterable(items))
+        command = ("EVALSHA", *start, *values, *chain.from_iterable(map(msgspec.structs.astuple, items)))
         for _ in range(3):
             try:
                 return await self._send(loaded, command)

@@ -1,6 +1,6 @@
 """Names and types of the values that each script takes, as mypy checks them: the stubs of the Lua sources.
 
-ITEM of a header is a named tuple (`items.py`), ARGV are the keywords of an overload of `RunScript`; values that are the
+ITEM of a header is a struct (`items.py`), ARGV are the keywords of an overload of `RunScript`; values that are the
 same in every call (`calls.py`) are left out. `check` compares both with the header when a store begins: a name that is
 changed in one place alone is refused there.
 """
@@ -201,20 +201,15 @@ class Signature(NamedTuple):
 @cache
 def declared() -> dict[str, Signature]:
     """The signature of each script."""
-    found = {name: Signature(frozenset(), _fields(item)) for name, item in BATCHED.items()}
+    found = {name: Signature(frozenset(), item.__struct_fields__) for name, item in BATCHED.items()}
     for stub in get_overloads(RunScript.__call__):
         hints = get_type_hints(stub)
         parameters = inspect.signature(stub).parameters.values()
         argv = frozenset(given.name for given in parameters if given.kind is inspect.Parameter.KEYWORD_ONLY)
-        item = _fields(get_args(hints["items"])[0]) if "items" in hints else ()
+        item = get_args(hints["items"])[0].__struct_fields__ if "items" in hints else ()
         for name in get_args(hints["script"]):
             found[name] = Signature(argv, item)
     return found
-
-
-def _fields(item: type[tuple[Any, ...]]) -> tuple[str, ...]:
-    fields: tuple[str, ...] = getattr(item, "_fields")  # noqa: B009 - mypy knows it of NamedTuple itself alone
-    return fields
 
 
 def check(script: str, argv: Collection[str], item: Sequence[str]) -> None:

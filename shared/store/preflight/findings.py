@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from redis.exceptions import RedisError
@@ -74,15 +75,22 @@ def _pattern(name: str) -> str:
     return name.removesuffix(PROBED) + "*" if name.endswith(f":{PROBED}") else name
 
 
+def _release(fields: Mapping[str, str]) -> tuple[int, int] | None:
+    """The release of Redis that a server reports; None where that says nothing."""
+    numbers = fields.get("redis_version", "").split(".")[:2]
+    if len(numbers) != 2 or not all(map(str.isdigit, numbers)) or "upstash_version" in fields:
+        return None
+    return int(numbers[0]), int(numbers[1])
+
+
 def server_faults(info: str, *, moves: bool) -> list[str]:
     """Faults that a server's own report (INFO) shows; a hosted one may report little. `moves`: REDIS_URL says that it
     is one of a cluster's nodes or watched by sentinels."""
     fields = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
     found = []
-    release = fields.get("redis_version", "").split(".")[:2]
-    known = len(release) == 2 and all(part.isdigit() for part in release) and "upstash_version" not in fields
-    if known and tuple(map(int, release)) < OLDEST:
-        found.append(f"the server is too old (Redis {'.'.join(release)}): 7.0 or newer is needed, or Valkey")
+    release = _release(fields)
+    if release is not None and release < OLDEST:
+        found.append("the server is too old (Redis {}.{}): 7.0 or newer is needed, or Valkey".format(*release))
     if fields.get("role") == "slave":
         found.append(error_advice.WORDS["READONLY"])
     if fields.get("cluster_enabled") == "1" and not moves:

@@ -79,17 +79,22 @@ class _Session:
             silence = self._clock() - self._quiet_since
             if self._owed and silence >= self._reply_s:
                 raise RedisConnectionError("Redis owes an answer")
-            touched, self._subscriptions.touched = self._subscriptions.touched, set()
-            wanted = self._subscriptions.channels
-            covered = {name for name in touched if self._subscriptions.covered(name)}
-            touched -= covered
-            if covered and self._subscriptions.prefix and self._subscriptions.prefix not in self._asked:
-                self._asked.add(self._subscriptions.prefix)
-                await self._send("PSUBSCRIBE", [self._subscriptions.prefix + b"*"])
-            await self._send("SUBSCRIBE", [name for name in touched if name in wanted and name not in self._asked])
-            await self._send("UNSUBSCRIBE", [name for name in touched if name not in wanted and name in self._asked])
-            if wanted and not self._owed and silence >= self._quiet_s:
+            await self._send_changes()
+            if self._subscriptions.channels and not self._owed and silence >= self._quiet_s:
                 await self._send("PING", [b"subscriber"])
+
+    async def _send_changes(self) -> None:
+        """Subscribe to channels that are wanted now, and unsubscribe from those that are not."""
+        subscriptions = self._subscriptions
+        touched, subscriptions.touched = subscriptions.touched, set()
+        covered = {name for name in touched if subscriptions.covered(name)}
+        if covered and subscriptions.prefix and subscriptions.prefix not in self._asked:
+            self._asked.add(subscriptions.prefix)
+            await self._send("PSUBSCRIBE", [subscriptions.prefix + b"*"])
+
+        touched -= covered
+        await self._send("SUBSCRIBE", list((touched & subscriptions.channels.keys()) - self._asked))
+        await self._send("UNSUBSCRIBE", list((touched & self._asked) - subscriptions.channels.keys()))
 
     @property
     def _quiet_s(self) -> float:

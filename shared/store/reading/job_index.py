@@ -56,6 +56,29 @@ def _decode(cursor: str) -> tuple[int, str]:
     return int(day), job_id
 
 
+class _Reading:
+    """A page as far as it is read: the jobs found for it, and how much was read."""
+
+    def __init__(self, limit: int, wanted: Wanted | None) -> None:
+        self.found: list[JobSnapshot | UnreadableJob] = []
+        self._limit = limit
+        self._wanted = wanted
+        self._scanned = 0
+        self._bytes = 0
+
+    def add(self, job_id: str, row: Sequence[bytes | None] | None) -> None:
+        """Note a job, with its record if it is one for this page."""
+        self._scanned += 1
+        if row is not None:
+            self.found += _wanted(_job(job_id, row), self._wanted)
+            self._bytes += sum(len(value) for value in row if value is not None)
+
+    @property
+    def enough(self) -> bool:
+        """Whether the page ends here."""
+        return len(self.found) == self._limit or self._scanned >= SCANNED_MAX or self._bytes >= PAGE_BYTES
+
+
 class Listing:
     """Listings of one store. Methods may raise StoreUnavailable."""
 
@@ -80,38 +103,39 @@ class Listing:
         day, after = (today, None) if cursor is None else _decode(cursor)
         if day > today + 1 or limit < 1:  # a clock that was set back over midnight makes tomorrow a day we know
             raise ValueError("not a cursor of this listing")
+
+        # A search for a few among many reads ahead.
+        piece = PIECE if status is not None or wanted is not None else min(limit, PIECE)
         oldest = today - (MAX_DEADLINE_SECONDS * 1000 // DAY_MS + 8)
-        found: list[JobSnapshot | UnreadableJob] = []
-        scanned, size, yields = 0, 0, Yields()
+        reading, yields = _Reading(limit, wanted), Yields()
         while day >= oldest:
-            # A search for a few among many reads ahead.
-            piece = PIECE if status is not None or wanted is not None else min(limit, PIECE)
             async for job_id, row in self._rows(organization_id, day, after, status, piece):
-                scanned += 1
-                if row is not None:
-                    found += _wanted(_job(job_id, row), wanted)
-                    size += sum(len(value) for value in row if value is not None)
-                if len(found) == limit or scanned >= SCANNED_MAX or size >= PAGE_BYTES:
-                    return JobPage(found, _encode(day, job_id))
+                reading.add(job_id, row)
+                if reading.enough:
+                    return JobPage(reading.found, _encode(day, job_id))
                 await yields.give()
             day, after = day - 1, None
-        return JobPage(found, None)
+        return JobPage(reading.found, None)
 
     async def _rows(
         self, organization_id: str, day: int, after: str | None, status: JobStatus | None, piece: int
     ) -> AsyncIterator[tuple[str, Sequence[bytes | None] | None]]:
         """Jobs of a day before the one named, newest first, each with its record or None: not wanted, or gone."""
         key = self._keys.index(organization_id, day)
-        end = int(await self._reads.execute("LLEN", key))
-        if after is not None:
-            position = await self._reads.execute("LPOS", key, after, "RANK", -1)
-            end = 0 if position is None else int(position)
+        end = await self._end(key, after)
         while end > 0:
             start = max(0, end - piece)
             ids = [raw.decode() for raw in await self._reads.execute("LRANGE", key, start, end - 1)][::-1]
             async for found in self._records(ids, status):
                 yield found
             end = start
+
+    async def _end(self, key: str, after: str | None) -> int:
+        """The number of jobs of a day that are older than the one named; 0 when it is not there."""
+        if after is None:
+            return int(await self._reads.execute("LLEN", key))
+        position = await self._reads.execute("LPOS", key, after, "RANK", -1)
+        return 0 if position is None else int(position)
 
     async def _records(
         self, ids: list[str], status: JobStatus | None

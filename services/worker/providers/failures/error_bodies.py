@@ -9,6 +9,7 @@ Bedrock), `{"response": {"error": {…}}}` (OpenAI's Responses), `{"code": …, 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -34,6 +35,9 @@ class ErrorFields(msgspec.Struct, frozen=True):
     delay: str = ""
 
 
+_NOTHING: Final = ErrorFields()
+
+
 def error_in(body: Any) -> ErrorFields:
     """The error in the bytes of a body, or in those that were read. Never raises."""
     if isinstance(body, bytes):
@@ -48,20 +52,23 @@ def _found(body: Any, depth: int) -> ErrorFields:
     if isinstance(body, str):
         return ErrorFields(message=body)
     if isinstance(body, list) and depth:
-        return next(
-            (fields for one in body[:_ITEMS_MAX] if (fields := _found(one, depth - 1)) != ErrorFields()), ErrorFields()
-        )
-    if not isinstance(body, dict) or not depth:
-        return ErrorFields()
-    fields = _of(body)
-    for name in _WRAPPERS:
-        inner = body.get(name)
-        if isinstance(inner, dict | list) and (found := _found(inner, depth - 1)) != ErrorFields():
-            return ErrorFields(
-                kind=found.kind or fields.kind, code=found.code or fields.code,
-                message=found.message or fields.message, delay=found.delay or fields.delay,
-            )  # fmt: skip
-    return fields
+        return _first_of(body[:_ITEMS_MAX], depth - 1)
+    return _wrapped(body, depth) if isinstance(body, dict) and depth else _NOTHING
+
+
+def _first_of(bodies: Iterable[Any], depth: int) -> ErrorFields:
+    found = (_found(body, depth) for body in bodies)
+    return next((fields for fields in found if fields != _NOTHING), _NOTHING)
+
+
+def _wrapped(body: dict[str, Any], depth: int) -> ErrorFields:
+    """Fields of the first error within an object, and of the object itself where that has none."""
+    inside = (inner for name in _WRAPPERS if isinstance(inner := body.get(name), (dict, list)))
+    found, fields = _first_of(inside, depth - 1), _of(body)
+    return ErrorFields(
+        kind=found.kind or fields.kind, code=found.code or fields.code,
+        message=found.message or fields.message, delay=found.delay or fields.delay,
+    )  # fmt: skip
 
 
 def _of(error: dict[str, Any]) -> ErrorFields:

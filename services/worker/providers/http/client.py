@@ -81,6 +81,15 @@ def fault_of(error: BaseException | None) -> Fault:
     return Fault.DROPPED
 
 
+def _late_status(code: str) -> int | None:
+    """The status that was known too late: vLLM (a number) and LiteLLM (a text) put it into the code of an error."""
+    return int(code) if code in _STATUSES else None
+
+
+def _wait_in(message: str, status: int | None) -> str | None:
+    return seconds_in_message(message) if status in _BUSY else None
+
+
 def reported(error: Any, *, status: int | None = None, headers: Mapping[str, str] | None = None) -> CallFailure:
     """The failure that a body, or the `error` in it, describes; `status` None: it came inside a stream.
 
@@ -88,19 +97,17 @@ def reported(error: Any, *, status: int | None = None, headers: Mapping[str, str
     message only a hint (`hint_in`) and a time to wait, because messages quote prompts.
     """
     fields, headers = error_in(error), headers or {}
-    code = fields.code
-    if status is None and code in _STATUSES:
-        status = int(code)  # vLLM (a number) and LiteLLM (a text) put the status there that was too late
+    status = _late_status(fields.code) if status is None else status
     date = headers.get("date") or email.utils.formatdate(usegmt=True)
     return CallFailure(
         status=status,
         fault=Fault.REPORTED if status is None else None,
         kind=fields.kind or None,
-        code=code or None,
+        code=fields.code or None,
         hint=hint_in(fields.message),
         retry_after=headers.get("retry-after"),
         retry_after_ms=headers.get("retry-after-ms") or headers.get("x-ms-retry-after-ms"),
-        body_wait=fields.delay or (seconds_in_message(fields.message) if status in _BUSY else None),
+        body_wait=fields.delay or _wait_in(fields.message, status),
         reset=reset_in(headers, date) if status == 429 else None,
         date=date,
     )

@@ -34,6 +34,11 @@ _events: Final = msgspec.json.Decoder(_Event)
 _THOUGHTS: Final = ("thinking", "redacted_thinking", "thinking_delta", "signature_delta")
 
 
+def _is_error(event: _Event) -> bool:
+    described = event.error or event.errors or event.detail or event.message
+    return event.type == "error" or (event.type is None and bool(described))
+
+
 class MessageReply(Reply):
     """Content of one message so far."""
 
@@ -54,7 +59,7 @@ class MessageReply(Reply):
             if not isinstance(event.delta, dict):
                 raise classify(CallFailure(fault=Fault.MALFORMED))
             return self._block(event.delta)
-        if kind == "error" or (kind is None and (event.error or event.errors or event.detail or event.message)):
+        if _is_error(event):
             # The status was 200 long before: only the type names the error.
             raise classify(reported(data))
         if kind == "content_block_start":

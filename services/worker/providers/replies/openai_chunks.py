@@ -93,20 +93,24 @@ class ChatReply(Reply):
             return self._without_choices(data)
         text = ""
         for choice in chunk.choices:
-            if choice is None:
-                continue
-            index = choice.index or 0
-            if index != self._choice:
-                if self._choice is not None:
-                    continue
-                self._choice = index
-            if isinstance(choice.delta, _Delta):
-                text += self._read(choice.delta)
-            elif isinstance(choice.message, _Delta) and not self.size:
-                # Some send the whole message again at the end of its stream.
-                text += self._read(choice.message)
-            if choice.finish_reason is not None:
-                self._finish(choice)
+            if choice is not None:
+                text += self._read_choice(choice)
+        return text
+
+    def _read_choice(self, choice: _Choice) -> str:
+        index, text = choice.index or 0, ""
+        if index != self._choice:
+            if self._choice is not None:
+                return ""
+            self._choice = index
+
+        if isinstance(choice.delta, _Delta):
+            text = self._read(choice.delta)
+        elif isinstance(choice.message, _Delta) and not self.size:
+            # Some send the whole message again at the end of its stream.
+            text = self._read(choice.message)
+        if choice.finish_reason is not None:
+            self._finish(choice)
         return text
 
     def _finish(self, choice: _Choice) -> None:

@@ -46,9 +46,14 @@ class EventReader:
             self._keep(chunk, WHOLE_MAX_BYTES)
             return []
         text = self._with_plain_ends(chunk) if self._half_line_end or b"\r" in chunk else chunk
-        if b"\n\n" not in text and not (text.startswith(b"\n") and self.left.endswith(b"\n")):
-            self._keep(text, MAX_EVENT_BYTES)
-            return self._lines() if len(self.left) < LINES_BYTES and self.left.count(b"data:") > 1 else []
+        if b"\n\n" in text or (text.startswith(b"\n") and self.left.endswith(b"\n")):
+            return _data_of_events(self._complete(text))
+
+        self._keep(text, MAX_EVENT_BYTES)
+        return self._lines() if len(self.left) < LINES_BYTES and self.left.count(b"data:") > 1 else []
+
+    def _complete(self, text: bytes) -> bytes:
+        """All up to the last event's end in what was left and `text`; the rest is left."""
         if self.left:
             text = b"".join((self.left, text))
             self.left.clear()
@@ -57,15 +62,7 @@ class EventReader:
             self._keep(rest, MAX_EVENT_BYTES)
         if not self.found:
             complete, self.found = complete.removeprefix(BOM), True
-        found: list[bytes] = []
-        for event in complete.split(b"\n\n") if b"data:" in complete else ():
-            # Nearly every event has its data on one line, alone or behind its name.
-            name, _, data = event.partition(b"data: ")
-            if b"\n" not in data and data and (not name or _is_plain(name)):
-                found.append(data)
-            else:
-                found += _data_of(event)
-        return found
+        return complete
 
     def end(self) -> list[bytes]:
         """The data of an event that was not ended, when nothing comes after it."""
@@ -100,6 +97,19 @@ class EventReader:
         self.left += rest
         if len(self.left) > most:
             raise classify(CallFailure(fault=Fault.MALFORMED))
+
+
+def _data_of_events(complete: bytes) -> list[bytes]:
+    """The data of whole events, with a blank line between them."""
+    found: list[bytes] = []
+    for event in complete.split(b"\n\n") if b"data:" in complete else ():
+        # Nearly every event has its data on one line, alone or behind its name.
+        name, _, data = event.partition(b"data: ")
+        if b"\n" not in data and data and (not name or _is_plain(name)):
+            found.append(data)
+        else:
+            found += _data_of(event)
+    return found
 
 
 def _is_plain(name: bytes) -> bool:

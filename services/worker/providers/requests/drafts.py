@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -60,7 +60,7 @@ class Draft:
 
     def apply(self, fix: Fix) -> None:
         """Change the request; a fix for an absent parameter changes nothing."""
-        if _apply(self.sent, fix) and fix.parameter not in UNTOLD:
+        if _CHANGES[fix.how](self.sent, fix) and fix.parameter not in UNTOLD:
             changed = self.ignored if fix.how == "drop" else self.adjusted
             if (label := LABELS.get(fix.parameter, fix.parameter)) not in changed:
                 changed.append(label)
@@ -95,26 +95,35 @@ def cut(request: GenerationRequest, model: Model) -> list[str]:
     return ["max_tokens"] if asked is not None and most is not None and asked > most else []
 
 
-def _apply(sent: Sent, fix: Fix) -> bool:
-    limit = next((name for name in LIMITS if name in sent), None)
-    if fix.how == "drop":
-        return sent.pop(fix.parameter, None) is not None
-    if fix.how == "rename" and limit not in (None, fix.value):
-        sent[str(fix.value)] = sent.pop(str(limit))
-    elif fix.how in ("limit", "cap") and limit is not None and (fix.how == "limit" or sent[limit] > fix.value):
-        sent[limit] = fix.value
-    elif fix.how == "merge":
-        return _merge(sent)
-    elif fix.how == "effort" and fix.parameter in sent:
-        _think(sent, fix)
-    elif fix.how == "thinking" and "thinking" in sent:
-        _retype(sent, str(fix.value), limit)
-    else:
+# Each kind of fix changes a request, and returns whether it had what the fix is for.
+
+
+def _drop(sent: Sent, fix: Fix) -> bool:
+    return sent.pop(fix.parameter, None) is not None
+
+
+def _limit_in(sent: Sent) -> str | None:
+    """The name of its token limit, if it has one."""
+    return next((name for name in LIMITS if name in sent), None)
+
+
+def _rename(sent: Sent, fix: Fix) -> bool:
+    limit = _limit_in(sent)
+    if limit is None or limit == fix.value:
         return False
+    sent[str(fix.value)] = sent.pop(limit)
     return True
 
 
-def _merge(sent: Sent) -> bool:
+def _limit(sent: Sent, fix: Fix) -> bool:
+    limit = _limit_in(sent)
+    if limit is None or (fix.how == "cap" and sent[limit] <= fix.value):
+        return False
+    sent[limit] = fix.value
+    return True
+
+
+def _merge(sent: Sent, _: Fix) -> bool:
     """Put the instructions into the first message of the user, before its own text."""
     told = [sent.pop("system")] if "system" in sent else []
     told += [message["content"] for message in sent["messages"] if message["role"] in INSTRUCTING]
@@ -129,22 +138,44 @@ def _merge(sent: Sent) -> bool:
     return True
 
 
-def _think(sent: Sent, fix: Fix) -> None:
+def _think(sent: Sent, fix: Fix) -> bool:
+    """Set another effort, with room for thoughts where there were to be none."""
+    if fix.parameter not in sent:
+        return False
     if fix.parameter == "output_config":
         sent["output_config"] = {"effort": fix.value}
-        return
+        return True
     was, sent["reasoning_effort"] = sent["reasoning_effort"], fix.value
-    limit = next((name for name in LIMITS if name in sent), None)
-    if was == "none" and limit is not None:
-        sent[limit] += THINKING_TOKENS[Effort.LOW]
+    if was == "none":
+        _make_room(sent)
+    return True
 
 
-def _retype(sent: Sent, kind: str, limit: str | None) -> None:
+def _retype(sent: Sent, fix: Fix) -> bool:
     """Set another type of thinking; without one the model decides whether it thinks, with the least effort."""
-    if kind:
-        sent["thinking"] = {"type": kind}
-        return
+    if "thinking" not in sent:
+        return False
+    if fix.value:
+        sent["thinking"] = {"type": fix.value}
+        return True
     del sent["thinking"]
     sent["output_config"] = {"effort": "low"}
+    _make_room(sent)
+    return True
+
+
+def _make_room(sent: Sent) -> None:
+    limit = _limit_in(sent)
     if limit is not None:
         sent[limit] += THINKING_TOKENS[Effort.LOW]
+
+
+_CHANGES: Final[Mapping[str, Callable[[Sent, Fix], bool]]] = {
+    "drop": _drop,
+    "rename": _rename,
+    "limit": _limit,
+    "cap": _limit,
+    "merge": _merge,
+    "effort": _think,
+    "thinking": _retype,
+}

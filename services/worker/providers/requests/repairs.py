@@ -71,12 +71,19 @@ _NAMING: Final = frozenset({"param", "field", "parameter", "loc"})
 def find_fixes(body: object, draft: Draft) -> list[Fix]:
     """Fixes for a request that was refused with this body; empty when it names no parameter that can be fixed."""
     text, names = _read(body)
-    named = [name for name in _SPELLINGS if _present(name, draft.sent) and _is_named(name, names)]
-    if not named and not names & {"messages", "model", "prompt"} and _REFUSES.search(text):
-        named = [name for name, said in _SPELLINGS.items() if _present(name, draft.sent) and said.search(text)]
     settled = draft.settled
-    found = (_fix(name, text, draft) for name in named if LABELS.get(name, name) not in settled)
+    named = [name for name in _named(text, names, draft.sent) if LABELS.get(name, name) not in settled]
+    found = (_fix(name, text, draft) for name in named)
     return [fix for fix in found if fix is not None]
+
+
+def _named(text: str, names: set[str], sent: Sent) -> list[str]:
+    """Parameters of a request that its refusal names: in a field for names, or else in its text."""
+    present = [name for name in _SPELLINGS if _present(name, sent)]
+    named = [name for name in present if _is_named(name, names)]
+    if named or names & {"messages", "model", "prompt"} or not _REFUSES.search(text):
+        return named
+    return [name for name in present if _SPELLINGS[name].search(text)]
 
 
 def _present(name: str, sent: Sent) -> bool:
@@ -118,23 +125,30 @@ def _other_effort(sent: str, text: str) -> str | None:
 
 def _limit_fix(text: str, draft: Draft) -> Fix | None:
     """Another name for the limit, or another limit; without one only where the API does not want one."""
-    name = next(limit for limit in LIMITS if limit in draft.sent)
-    sent, other = draft.sent[name], next(limit for limit in LIMITS if limit != name)
+    name, other = LIMITS if LIMITS[0] in draft.sent else reversed(LIMITS)
     if (said := re.search(r"max_(completion_)?tokens", text)) is not None and said.group() == other:
         return None  # of a name that was not sent
+
     if _OF_A_VALUE.search(text):
-        numbers = [int(found.group().split()[0].replace(",", "")) - bool(found[1]) for found in _NUMBER.finditer(text)]
-        below = [number for number in numbers if LEAST_CAP <= number < sent]
-        above = [number for number in numbers if sent < number <= MOST_FLOOR]
-        if above and _TOO_SMALL.search(text):
-            return Fix("limit", "max_tokens", min(above), lasting=False)
-        if below and "context" not in text.lower():
-            return Fix("cap", "max_tokens", max(below))
-        return None if draft.limit_required else Fix("drop", name, lasting=False)
-    if draft.limit_required:
-        return None
-    renamed = any(fix.how == "rename" for fix in draft.applied)
-    return Fix("drop", name) if renamed else Fix("rename", "max_tokens", other)
+        return _other_limit(text, draft.sent[name]) or _without_limit(name, draft, lasting=False)
+    if any(fix.how == "rename" for fix in draft.applied):
+        return _without_limit(name, draft, lasting=True)
+    return None if draft.limit_required else Fix("rename", "max_tokens", other)
+
+
+def _other_limit(text: str, sent: int) -> Fix | None:
+    """The nearest limit that a refusal names, in the direction that it asks for."""
+    numbers = [int(found.group().split()[0].replace(",", "")) - bool(found[1]) for found in _NUMBER.finditer(text)]
+    above = [number for number in numbers if sent < number <= MOST_FLOOR]
+    if above and _TOO_SMALL.search(text):
+        return Fix("limit", "max_tokens", min(above), lasting=False)
+
+    below = [number for number in numbers if LEAST_CAP <= number < sent]
+    return Fix("cap", "max_tokens", max(below)) if below and "context" not in text.lower() else None
+
+
+def _without_limit(name: str, draft: Draft, *, lasting: bool) -> Fix | None:
+    return None if draft.limit_required else Fix("drop", name, lasting=lasting)
 
 
 def _read(body: object) -> tuple[str, set[str]]:
@@ -163,8 +177,12 @@ def _strings(body: object) -> Iterator[tuple[str, str]]:
         left -= 1
         if isinstance(value, str):
             yield key, value
-        elif isinstance(value, dict) and depth < _DEPTH_MAX:
-            held = [(str(name), one, depth + 1) for name, one in value.items() if name not in _QUOTED]
-            waiting += held[:_NODES_MAX]
-        elif isinstance(value, list | tuple) and depth < _DEPTH_MAX:
-            waiting += [(key, one, depth + 1) for one in value[:_NODES_MAX]]
+        elif depth < _DEPTH_MAX:
+            waiting += [(name, one, depth + 1) for name, one in _held(key, value)]
+
+
+def _held(key: str, value: object) -> list[tuple[str, object]]:
+    """The values within one, by the field that they belong to."""
+    if isinstance(value, dict):
+        return [(str(name), one) for name, one in value.items() if name not in _QUOTED][:_NODES_MAX]
+    return [(key, one) for one in value[:_NODES_MAX]] if isinstance(value, list | tuple) else []
