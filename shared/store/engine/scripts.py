@@ -129,7 +129,10 @@ def _enclosed(fragments: Mapping[str, str], script: str, prefixes: Sequence[str]
             return f"{start} {names} ={rest}" if rest is not None else start
 
         body = _TOP_LEVEL.sub(declare, text)
-        blocks += [f"local {', '.join(given)}" if given else "", f"do -- {name}\n{_used(prefixes, words[name])}\n{body}\nend -- {name}"]
+        blocks += [
+            f"local {', '.join(given)}" if given else "",
+            f"do -- {name}\n{_used(prefixes, words[name])}\n{body}\nend -- {name}",
+        ]
     return blocks
 
 
