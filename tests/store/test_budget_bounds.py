@@ -14,6 +14,7 @@ from tests.support.budgets import CALL, Sums, end, priced, requeue, today_of, us
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B
 from tests.support.store import (
+    KEYS,
     claim,
     error_of,
     settle,
@@ -143,3 +144,13 @@ async def test_a_limited_job_passes_cheap_gates_alone(store: JobStore) -> None:
     assert found.state == "stay"
     await submit(store, max_cost_usd=2 * CALL / 1e9, route=(B, A))
     assert [one.gate for one in await claim(store)] == [A]
+
+
+async def test_the_budget_is_asked_before_the_gates(gated: JobStore, raw: RawRedis) -> None:
+    """A job that is held takes no share of a gate's limits."""
+    (job_id,) = await submit(gated)
+    await settle(gated, "org", day_nano_usd=0)
+    assert await claim(gated) == []
+    assert await raw("HGET", KEYS.job(job_id), "entry") == b"b"
+    state = await raw("HGET", KEYS.fixed("gates"), A) or b"0 0 0 0 0 0 0"
+    assert state.split()[6] == b"0"

@@ -103,7 +103,13 @@ def _words(text: str) -> set[str]:
     return set(_WORD.findall(_NO_CODE.sub("", text)))
 
 
-def _enclosed(fragments: Mapping[str, str], script: str) -> list[str]:
+def _used(prefixes: Sequence[str], words: set[str]) -> str:
+    """Binds those beginnings of keys, the first arguments, that some code uses."""
+    bound = {f"{prefix}_prefix": f"ARGV[{i}]" for i, prefix in enumerate(prefixes, 1) if f"{prefix}_prefix" in words}
+    return f"local {', '.join(bound)} = {', '.join(bound.values())}" if bound else ""
+
+
+def _enclosed(fragments: Mapping[str, str], script: str, prefixes: Sequence[str]) -> list[str]:
     """The fragments as blocks, each after a declaration of those of its names that other files use."""
     words = {name: _words(text) for name, text in fragments.items()} | {"": _words(script)}
     blocks = []
@@ -123,12 +129,15 @@ def _enclosed(fragments: Mapping[str, str], script: str) -> list[str]:
             return f"{start} {names} ={rest}" if rest is not None else start
 
         body = _TOP_LEVEL.sub(declare, text)
-        blocks += [f"local {', '.join(given)}" if given else "", f"do -- {name}\n{body}\nend -- {name}"]
+        blocks += [
+            f"local {', '.join(given)}" if given else "",
+            f"do -- {name}\n{_used(prefixes, words[name])}\n{body}\nend -- {name}",
+        ]
     return blocks
 
 
-def _bind(names: Iterable[str], source: str, first: int, suffix: str = "") -> str:
-    bound = [(f"{name}{suffix}", f"{source}[{i}]") for i, name in enumerate(names, first)]
+def _bind(names: Iterable[str], source: str, first: int) -> str:
+    bound = [(name, f"{source}[{i}]") for i, name in enumerate(names, first)]
     return f"local {', '.join(n for n, _ in bound)} = {', '.join(v for _, v in bound)}" if bound else ""
 
 
@@ -149,14 +158,14 @@ def load(name: str) -> Script:
 
     parts = [
         _bind(keys, "KEYS", 1),
-        _bind(prefixes, "ARGV", 1, "_prefix"),
         _bind(argv, "ARGV", len(prefixes) + 1),
         f"local GROUP, ITEM_FIRST, ITEM_WIDTH = '{GROUP}', {first}, {len(item)}",
         # Arguments are bound outside: a function of Lua has 200 local names at most, and reads those of an outer one
-        # faster.
+        # faster. But it reads 60 of them at most: the beginnings of keys are bound where they are used.
         "local function run()",
     ]
-    source = "\n".join([_COUNTING, *parts, *_enclosed(fragments, text), text, _COUNTED])
+    blocks = _enclosed(fragments, text, prefixes)
+    source = "\n".join([_COUNTING, *parts, *blocks, _used(prefixes, _words(text)), text, _COUNTED])
     sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
     return Script(name, source, sha, keys, prefixes, argv, item, tuple(fragments))
 

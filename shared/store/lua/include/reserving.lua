@@ -12,15 +12,14 @@ end
 -- Nano-USD of a job's earlier attempts, as far as they are known.
 local function cost_in(spent) return tonumber(cost_of_spent(spent)) or 0 end
 
--- What one attempt of this job may cost at most, whatever else is spent; nil: anything. used: nano-USD of the job so far.
+-- What one attempt of this job may cost at most, whatever else is spent; nil: nothing limits it. used: nano-USD of the job so
+-- far.
 local function most_of(organization, max_cost, used)
+  if not max_cost and not has_budget(organization) then return nil end
   local most = max_cost and tonumber(max_cost) - used or math.huge
-  if has_budget(organization) then
-    local _, _, limit = room_of(organization)
-    -- Where nothing may be spent at all, jobs wait until that is changed.
-    if limit > 0 then most = math.min(most, limit) end
-  end
-  return most < math.huge and most or nil
+  local _, _, limit = room_of(organization)
+  -- Where nothing may be spent at all, jobs wait until that is changed.
+  return limit > 0 and math.min(most, limit) or most
 end
 
 -- Those of some gates where an attempt fits into `most`.
