@@ -7,13 +7,13 @@
 local ALL, DROPPED_MAX, RECORD_BYTES = '*', 64, 512
 local INDEX_OF = {failed = failures_prefix, cancelled = cancellations_prefix}
 
-local function word(text)
+local function index_word(text)
   text = type(text) == 'string' and string.gsub(text, '%s', '_') or ''
   return text ~= '' and text or '-'
 end
 
 -- Ids are printable: only quotes and backslashes are escaped in them.
-local function id_of(text) return word(text and string.gsub(text, '\\(.)', '%1')) end
+local function id_of(text) return index_word(text and string.gsub(text, '\\(.)', '%1')) end
 
 local function describe(job, organization, outcome)
   local f = redis.call('HMGET', job_prefix .. job, 'spec', 'brief', 'gate')
@@ -22,8 +22,8 @@ local function describe(job, organization, outcome)
   local gate = type(said.provider) == 'string' and said.provider .. ':' .. (said.model or '') or f[3]
   local failure = type(said.error) == 'table' and said.error.type
   local bytes = #(f[1] or '') + #(f[2] or '') + #outcome + RECORD_BYTES
-  return string.format('%s %s %d %s %s %s %s', job, organization, bytes, id_of(project), id_of(user), word(gate),
-    word(failure)), bytes
+  return string.format('%s %s %d %s %s %s %s', job, organization, bytes, id_of(project), id_of(user), index_word(gate),
+    index_word(failure)), bytes
 end
 
 -- Removes an entry from both streams; answers its text, or nil when it is gone.
@@ -68,7 +68,7 @@ local function drop_oldest(index, organization, oldest)
   end
 end
 
-local function add_entry(job, organization, status, outcome)
+local function add_to_index(job, organization, status, outcome)
   local index, ttl = INDEX_OF[status], status == 'failed' and failed_ttl or result_ttl
   local text, bytes = describe(job, organization, outcome)
   local id = redis.call('XADD', index .. ALL, '*', 'e', text)
@@ -91,7 +91,7 @@ end
 
 -- A job that failed or was cancelled enters the index; one whose index cannot be written has ended nevertheless.
 local function index_end(job, organization, status, outcome)
-  if INDEX_OF[status] and organization then pcall(add_entry, job, organization, status, outcome) end
+  if INDEX_OF[status] and organization then pcall(add_to_index, job, organization, status, outcome) end
 end
 
 -- A job leaves the index. Answers whether it was in it.

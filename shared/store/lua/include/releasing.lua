@@ -2,9 +2,9 @@
 -- of the gate, no more than the caller can take, and in a bounded number of steps.
 -- INCLUDE release now gate_states gate_users gates serving queues throttling queue_order
 
-local STEPS, RETRY_MS = 64, 50
+local RELEASE_STEPS, RETRY_MS = 64, 50
 -- Gates whose next job needs more room than there is; gates with jobs that wait for the slow start of another gate.
-local stuck, starting = {}, {}
+local stuck, slow_gates = {}, {}
 
 local function poll_later(name, wait)
   gate(name).poll_at, gates_changed[name] = now + wait, true
@@ -16,7 +16,7 @@ local function release_one(name)
   if wait_of(name, 0) > 0 then return false end
   local job, queue, organization = next_for(name, last_in_turn(gate(name)))
   if not job then
-    if has_queue(name) then return poll_later(name, starting[name] and RETRY_MS or tonumber(lease_ms)) end
+    if has_queue(name) then return poll_later(name, slow_gates[name] and RETRY_MS or tonumber(lease_ms)) end
     return false
   end
   local record = job_prefix .. job
@@ -37,7 +37,7 @@ local function release_one(name)
     return need_of(limit, redis.call('HSTRLEN', record, 'spec'), f.max_tokens)
   end, false, name, stuck)
   if not found and need_or_why == 'slow_start' and wait_of(name, 0, organization) == 0 then
-    starting[name] = true
+    slow_gates[name] = true
     return skip(name, job) or poll_later(name, RETRY_MS)
   end
   if not found then
@@ -55,7 +55,7 @@ end
 
 -- Returns ms until the next job may be released (-1: none waits), and whether suspects were released.
 local function release_throttled(left)
-  local suspects_among, due, steps = false, {}, left + STEPS
+  local suspects_among, due, steps = false, {}, left + RELEASE_STEPS
   for _, name in ipairs(own_gates) do
     if (queue_wait(name) or 1) <= 0 then due[#due + 1] = name end
   end
