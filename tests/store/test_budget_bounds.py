@@ -43,7 +43,7 @@ async def gated(url: str) -> AsyncIterator[JobStore]:
 
 
 async def test_a_dearer_fallback_raises_the_reservation(store: JobStore, raw: RawRedis) -> None:
-    """What the failed call cost stays in it; the end settles all."""
+    """The cost of the failed call stays in it; the end settles all."""
     await submit(store)
     (held,) = await claim(store)
     found = await store.reroute(

@@ -186,7 +186,7 @@ async def test_a_waiting_job_meets_its_deadline(store: JobStore, raw: RawRedis) 
 
 
 async def test_a_submit_is_refused_once_the_budget_is_spent(store: JobStore) -> None:
-    """What is reserved does not count; the refusal names the period and the time until the next one."""
+    """Reservations do not count; the refusal names the period and the time until the next one."""
     await submit(store, 10)
     held = await claim(store, 50)
     await submit(store)
