@@ -56,7 +56,7 @@ class Maintenance:
         self._calls.reprice(routing)
 
     async def publish_bounds(self) -> None:
-        """Publish the most that calls of this worker's gates cost (`bounds.lua`), unless it was published: gateways
+        """Publish what calls of this worker's gates cost at most (`bounds.lua`), unless that was done: so gateways can
         refuse what no budget allows."""
         bounds = self._routing.bounds
         if bounds != self._published:

@@ -1,4 +1,4 @@
-"""Bounds of the cost of an attempt: by its gate, by its length, and by a limit of its own."""
+"""Bounds of what an attempt may cost: by its gate, by its length, and by a limit of its own."""
 
 from __future__ import annotations
 

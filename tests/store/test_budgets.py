@@ -186,7 +186,7 @@ async def test_a_waiting_job_meets_its_deadline(store: JobStore, raw: RawRedis) 
 
 
 async def test_a_submit_is_refused_once_the_budget_is_spent(store: JobStore) -> None:
-    """Reserved amounts do not count; the refusal names the period and the time until the next one."""
+    """Reservations do not count; the refusal names the period and the time until the next one."""
     await submit(store, 10)
     held = await claim(store, 50)
     await submit(store)
@@ -199,7 +199,7 @@ async def test_a_submit_is_refused_once_the_budget_is_spent(store: JobStore) -> 
 
 
 async def test_a_job_that_no_period_allows_is_refused(store: JobStore) -> None:
-    """By the least bound of its chain, once workers have told what their gates cost. Until then its claim ends it."""
+    """By the least bound of its chain, once workers have published the prices. Until then its claim ends it."""
     await settle(store, "org", day_nano_usd=CALL // 2)
     (job_id,) = await submit(store)
     assert await claim(store) == []
