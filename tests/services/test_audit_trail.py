@@ -89,7 +89,8 @@ async def test_cancels_and_deletions_are_in_the_trail_of_their_organisation(clie
     wanted.append(("key.created", None))
     entries, cursor = [], None
     while True:
-        asked = {"organizationId": "alice", "limit": 2} | ({"cursor": cursor} if cursor else {})
+        asked: dict[str, str | int] = {"organizationId": "alice", "limit": 2}
+        asked |= {"cursor": cursor} if cursor else {}
         page = (await client.get(AUDIT, params=asked)).json()
         entries += page["entries"]
         if (cursor := page["cursor"]) is None:
