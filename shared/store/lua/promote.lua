@@ -51,7 +51,8 @@ end
 local backlog_wait = expire_backlogs(most, begin_writing)
 if backlog_wait >= 0 and backlog_wait <= tonumber(lease_ms) then sooner(backlog_wait) end
 heads_wait = backlog_wait
-local let_some_in = let_in_all(most, begin_writing)
+local let_some_in, more_held = let_in_all(most, begin_writing)
+if more_held then sooner(0) end
 
 if heads == '1' then
   begin_writing()

@@ -23,7 +23,7 @@ end
 -- Has an organisation looked at soon that is held for a job behind this one, which may cost less.
 local function look_again(organization, place)
   if has_budget(organization) and tonumber(place) < amounts_of(organization, 'held')[2] then
-    redis.call('ZADD', held_organizations, 'XX', 0, organization)
+    look_soon(organization)
   end
 end
 

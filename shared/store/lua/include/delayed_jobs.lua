@@ -83,21 +83,22 @@ end
 local function look_at(organization)
   if has_budget(organization) then drop_hold(organization) end
   if not is_held(organization) then return let_in(organization) end
-  note_held(organization)
-  if is_capped(organization) then
-    redis.call('ZADD', held_organizations, 'XX', string.format('%d', now + tonumber(lease_ms)), organization)
-  end
+  redis.call('ZADD', held_organizations, look_time(organization, now + tonumber(lease_ms)), organization)
   return false
 end
 
--- Lets organisations in again that were held and may run.
+-- Lets organisations in again that were held and may run. One that was looked at in vain goes behind the others. Returns
+-- whether any came in, and whether there are more to look at now.
 local function let_in_all(most, begin_writing)
   local came = false
   local found = redis.call('ZRANGEBYSCORE', held_organizations, '-inf', string.format('%d', now), 'LIMIT', 0, most)
   for _, organization in ipairs(found) do
     begin_writing()
     local ok, some = pcall(look_at, organization)
+    if not ok then
+      redis.call('ZADD', held_organizations, string.format('%d', now + tonumber(lease_ms)), organization)
+    end
     came = came or ok and some
   end
-  return came
+  return came, #found == most
 end

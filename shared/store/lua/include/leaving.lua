@@ -1,5 +1,5 @@
 -- Removes a waiting job that has ended from its place. It is counted as running until the ledger is folded.
--- INCLUDE lease organizations backlog queues budgets
+-- INCLUDE lease organizations backlog queues quotas budgets
 
 -- Delayed jobs of an older release, by priority.
 local due_sets = {h = due_high, n = due_normal, l = due_low}
@@ -11,7 +11,7 @@ local function leave_place(job, entry, organization)
   if letter == 'b' then
     redis.call('ZREM', backlog_prefix .. organization, job)
     -- It may be the job for which there is no room.
-    if has_budget(organization) then redis.call('ZADD', held_organizations, 'XX', 0, organization) end
+    if has_budget(organization) then look_soon(organization) end
   elseif letter == 't' or letter == 'p' then
     leave_queues(job, organization, string.sub(entry, 2))
   elseif entry == 'd' then

@@ -1,6 +1,6 @@
 -- Decides whether an organisation may run jobs. One that may start none is held: paused, at its cap or at its budget. It has no
 -- entry in the line until something changes (`held_organizations`: when to look again, in ms).
--- INCLUDE organizations policies ended_lines budgets
+-- INCLUDE clock organizations policies ended_lines budgets
 
 -- Jobs of this organisation that run now: its count still has those whose end is in the ledger.
 local function running_of(organization)
@@ -16,14 +16,23 @@ local function is_held(organization)
   return policy_of(organization).paused == 1 or is_capped(organization) or is_over_budget(organization)
 end
 
--- Only a change lets a paused one in, an end or the next look one at its cap; more may be spent when a period begins.
+-- When to look again. Only a change lets a paused one in, an end or a look one at its cap; more may be spent when a period
+-- begins.
+local function look_time(organization, look_at_capped)
+  if policy_of(organization).paused == 1 then return 'inf' end
+  if is_capped(organization) then return string.format('%d', look_at_capped) end
+  local _, opens = room_of(organization)
+  return string.format('%d', opens)
+end
+
+-- Looks are in the order of these times: one that has a turn keeps it, and gets none before those that wait for theirs.
 local function note_held(organization)
-  local at = 0
-  if policy_of(organization).paused == 1 then
-    at = 'inf'
-  elseif not is_capped(organization) then
-    local _, opens = room_of(organization)
-    at = string.format('%d', opens)
-  end
-  redis.call('ZADD', held_organizations, at, organization)
+  local at = look_time(organization, now_ms())
+  if at == 'inf' then return redis.call('ZADD', held_organizations, at, organization) end
+  redis.call('ZADD', held_organizations, 'LT', at, organization)
+end
+
+-- Has an organisation looked at soon, if it is held.
+local function look_soon(organization)
+  redis.call('ZADD', held_organizations, 'XX', 'LT', string.format('%d', now_ms()), organization)
 end
