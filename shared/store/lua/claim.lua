@@ -5,8 +5,8 @@
 -- return the others first.
 -- quiet: no `processing` event is published.
 -- Jobs whose gates have no room are throttled; before that, throttled jobs are released whose gates have room.
--- KEYS line suspect isolated requeued high normal low wake round_robin counts gates throttled_deadlines failover ledger organizations policies rank_slots backlogs held_organizations
--- PREFIX job log job_channel org organization_channel chain_set throttled throttled_by wake usage backlog ended budget
+-- KEYS line suspect isolated requeued high normal low wake round_robin counts gates throttled_deadlines failover ledger organizations policies rank_slots backlogs held_organizations due
+-- PREFIX job log job_channel org organization_channel chain_set throttled throttled_by wake usage backlog delayed ended budget
 -- ARGV consumer limit poll suspects_max alone lost lease_ms chain limits prices quiet fenced result_ttl log_ttl usage_ttl organization_events running_max slot_share bounds
 -- ITEM known
 -- RETURNS {more, now, ms until the caller must claim again for throttled jobs or -1, {gates that failed lately...},
