@@ -143,6 +143,32 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
         return sum(self.by_queue.values()) + self.processing
 
 
+class WaitReason(StrEnum):
+    """Reason why a queued job waits. `queued`: for a free slot; `fair_share`: its organisation has its share of them;
+    `delayed`: until it is due; `rate_limited`, `provider_down`: for a gate; `paused`, `organization_limit`, `budget`:
+    its organisation may start none now."""
+
+    QUEUED = "queued"
+    FAIR_SHARE = "fair_share"
+    DELAYED = "delayed"
+    RATE_LIMITED = "rate_limited"
+    PROVIDER_DOWN = "provider_down"
+    PAUSED = "paused"
+    BUDGET = "budget"
+    ORGANIZATION_LIMIT = "organization_limit"
+
+
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """A queued job's reason to wait. `gate`: `provider:model` that it waits for; `until_ms`: time before which it
+    cannot start (ms since the epoch); `ahead`: jobs of its own organisation that go first. None: not known, or of no
+    meaning."""
+
+    reason: WaitReason
+    gate: str | None = None
+    until_ms: int | None = None
+    ahead: int | None = None
+
+
 class MemoryUse(msgspec.Struct, frozen=True):
     """Bytes the server uses and may use (0: no limit, or it does not say)."""
 

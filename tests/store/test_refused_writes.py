@@ -31,7 +31,7 @@ from tests.support.processes import free_port
 from tests.support.store import ERROR, KEYS, claim, complete, fail, make_due, make_stale, new_job, submit, unblock_gate
 
 NAMES = sorted(path.stem for path in (Path(scripts.__file__).parents[1] / "lua").glob("*.lua"))
-READING = {"list", "stats", "oldest", "organization", "usage", "vet"}
+READING = {"list", "stats", "oldest", "organization", "usage", "vet", "waiting"}
 SLOWEST_MS = 50.0
 """Time that a refusal may take the server, by its own count."""
 
@@ -103,6 +103,7 @@ ACTS: dict[str, Act] = {
     "take_task": lambda s: s.store.tasks.take("w1"),
     "usage": lambda s: s.run("usage", organization="org", fields_max=1),
     "vet": lambda s: s.run("vet", calls='[["ZCARD", "wake"]]'),
+    "waiting": lambda s: s.store.queries.waiting(s.job_id),
 }
 
 
