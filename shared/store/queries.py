@@ -90,8 +90,8 @@ class Queries:
 
 def _stats(reply: Sequence[int]) -> QueueStats:
     """The reply of stats.lua: one number per stream in the order of QUEUES, then those in backlogs, processing,
-    delayed, throttled, the three ends, unbooked."""
-    waiting, (processing, delayed, throttled, completed, failed, cancelled, unbooked) = (
+    delayed, throttled, the three ends, unbooked, held."""
+    waiting, (processing, delayed, throttled, completed, failed, cancelled, unbooked, held) = (
         reply[: len(QUEUES) + 1],
         reply[len(QUEUES) + 1 :],
     )
@@ -106,6 +106,7 @@ def _stats(reply: Sequence[int]) -> QueueStats:
         delayed=delayed,
         throttled=throttled,
         unbooked=unbooked,
+        held=held,
         by_queue=by_queue,
     )
 

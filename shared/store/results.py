@@ -125,7 +125,8 @@ class JobPage(msgspec.Struct, frozen=True):
 
 class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     """Exact counts of one moment. `queued` includes `delayed` and `throttled` (waiting for a provider's gate);
-    `by_queue` splits the rest of it. `unbooked`: ended jobs whose usage is in no sum, as it could not be written."""
+    `by_queue` splits the rest of it. `unbooked`: ended jobs whose usage is in no sum, as it could not be written.
+    `held`: of `by_queue`, jobs that no worker may claim now: the queue is paused, or their organisation is held."""
 
     queued: int
     processing: int
@@ -136,11 +137,12 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     throttled: int
     by_queue: dict[str, int]
     unbooked: int = 0
+    held: int = 0
 
     @property
     def backlog(self) -> int:
         """Jobs that need a worker now: claimable and running ones. The figure to scale workers on."""
-        return sum(self.by_queue.values()) + self.processing
+        return sum(self.by_queue.values()) - self.held + self.processing
 
 
 class WaitReason(StrEnum):

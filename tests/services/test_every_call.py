@@ -13,12 +13,18 @@ from shared.http.auth import Scope
 from tests.support.callers import OPERATOR, TOKENS, bearer, make_key
 from tests.support.gateway import SUBMIT, body, problem, running_gateway
 
-UNKNOWN: Final = {"jobId": "ai-job-1737465123456-0bc123def", "keyId": "0" * 12, "id": "nobody", "taskId": "0" * 16}
+UNKNOWN: Final = {
+    "jobId": "ai-job-1737465123456-0bc123def",
+    "keyId": "0" * 12,
+    "id": "nobody",
+    "taskId": "0" * 16,
+    "gate": "nobody:none",
+}
 """Ids of nothing, by the names of the parameters that hold an id."""
 
 NO_IDS: Final = {
     "organizationId", "status", "cursor", "limit", "from", "to", "wait", "Idempotency-Key", "Last-Event-ID",
-    "lastEventId", "format", "errorType", "provider", "projectId", "userId", "groupBy", "top",
+    "lastEventId", "format", "errorType", "provider", "projectId", "userId", "groupBy", "top", "gate",
 }  # fmt: skip
 """Parameters that name no thing that belongs to an organisation, or that are checked by name: `organizationId`."""
 

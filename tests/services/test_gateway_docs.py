@@ -125,7 +125,9 @@ async def test_the_document_is_complete(redis_url: str) -> None:
         "/api/admin/keys/{keyId}", "/api/admin/keys/{keyId}/rotate",
         "/api/admin/organizations", "/api/admin/organizations/{id}", "/api/admin/audit", "/api/admin/jobs",
         "/api/admin/usage", "/api/admin/failures", "/api/admin/failures/redrive", "/api/admin/failures/discard",
-        "/api/admin/tasks/{taskId}", "/health/live",
+        "/api/admin/tasks/{taskId}", "/api/admin/gates", "/api/admin/gates/{gate}/pause",
+        "/api/admin/gates/{gate}/resume", "/api/admin/queue", "/api/admin/queue/pause", "/api/admin/queue/resume",
+        "/health/live",
         "/health/ready", "/metrics",
     }  # fmt: skip
     schemas = document["components"]["schemas"]

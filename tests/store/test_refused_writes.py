@@ -31,7 +31,7 @@ from tests.support.processes import free_port
 from tests.support.store import ERROR, KEYS, claim, complete, fail, make_due, make_stale, new_job, submit, unblock_gate
 
 NAMES = sorted(path.stem for path in (Path(scripts.__file__).parents[1] / "lua").glob("*.lua"))
-READING = {"list", "stats", "oldest", "organization", "usage", "vet", "waiting"}
+READING = {"list", "stats", "oldest", "organization", "usage", "vet", "waiting", "throttled"}
 SLOWEST_MS = 50.0
 """Time that a refusal may take the server, by its own count."""
 
@@ -89,6 +89,7 @@ ACTS: dict[str, Act] = {
     "note_key_use": lambda s: s.store.api_keys.note_use("k0", "2026-11-29"),
     "oldest": lambda s: s.store.queries.oldest_waiting_ms(),
     "organization": lambda s: s.store.organizations.stats("org"),
+    "pause": lambda s: s.store.gates.pause("demo:other", ACTOR),
     "promote": lambda s: s.store.maintenance.promote(),
     "recover": lambda s: s.store.maintenance.recover("finder", []),
     "renew": lambda s: s.store.renew("w1", [s.held]),
@@ -101,6 +102,7 @@ ACTS: dict[str, Act] = {
     "stats": lambda s: s.store.queries.stats(),
     "submit": lambda s: s.store.submit(new_job()),
     "take_task": lambda s: s.store.tasks.take("w1"),
+    "throttled": lambda s: s.store.gates.read((A,)),
     "usage": lambda s: s.run("usage", organization="org", fields_max=1),
     "vet": lambda s: s.run("vet", calls='[["ZCARD", "wake"]]'),
     "waiting": lambda s: s.store.queries.waiting(s.job_id),

@@ -9,6 +9,7 @@ from litestar.routes import HTTPRoute
 
 from services.gateway.admin.audit import AuditCall
 from services.gateway.admin.failures import FailureCalls
+from services.gateway.admin.gates import GateCalls
 from services.gateway.admin.jobs import AdminJobsCall
 from services.gateway.admin.keys import KeyCalls
 from services.gateway.admin.organizations import OrganizationCalls
@@ -28,6 +29,7 @@ def admin_router(store: JobStore, settings: GatewaySettings, authenticator: Auth
         route_handlers=[
             *KeyCalls(store.api_keys, authenticator.addresses).routes(),
             *OrganizationCalls(store.organizations, authenticator.addresses).routes(),
+            *GateCalls(store.gates, settings.chain, authenticator.addresses).routes(),
             AuditCall(store.audit_trail).route(),
             AdminJobsCall(store).route(),
             AdminUsageCall(store).route(),

@@ -153,6 +153,12 @@ class JobItem(NamedTuple):
     job: str
 
 
+class QueueItem(NamedTuple):
+    """A queue of throttled jobs: a gate, or `*`."""
+
+    queue: str
+
+
 class DayItem(NamedTuple):
     """A day, counted since the epoch."""
 

@@ -22,6 +22,7 @@ from shared.store.engine.items import (
     Item,
     JobItem,
     KnownItem,
+    QueueItem,
     RenewItem,
     RequeueItem,
     Value,
@@ -77,6 +78,12 @@ class RunScript(Protocol):
     def __call__(self, script: Literal["audit_organizations"], *, entries_max: int) -> Awaitable[Any]: ...
     @overload
     def __call__(self, script: Literal["organization"], *, organization: str) -> Awaitable[Any]: ...
+    @overload
+    def __call__(self, script: Literal["throttled"], items: Sequence[QueueItem]) -> Awaitable[Any]: ...
+    @overload
+    def __call__(
+        self, script: Literal["pause"], *, name: str, pause: int, organization: str, entry: bytes, trail_length: int
+    ) -> Awaitable[Any]: ...
     @overload
     def __call__(self, script: Literal["waiting"], *, job: str) -> Awaitable[Any]: ...
     @overload

@@ -13,7 +13,7 @@
 --   {job, token, spec, attempt, created, deadline, losses, gate, route, passed over, reserved tokens, spent, lost bytes, ready, logged, capped}...}
 -- ready: time (ms) at which the job became claimable. logged: 1 when the log has events of earlier leases. capped: 1 when
 --   the organisation has a cap on running jobs.
--- INCLUDE now ledger gate_states serving organizations releasing adopting filling answering redelivering rows
+-- INCLUDE now ledger gate_states serving predating organizations releasing adopting filling answering redelivering rows
 
 -- More would make the script too long.
 local wanted = math.min(tonumber(limit), 1000)
@@ -27,10 +27,15 @@ local function repeat_lost_answer()
   wanted = wanted - answer_lost_claim()
 end
 
--- 2. Throttled jobs go before new ones. A caller without gates releases only with `poll`: of gates that no worker names now.
+-- 2. Nothing is taken that operators paused. Where no gates are read, the pauses are read from a hash that is read anyway.
+local function read_gates()
+  if limits ~= '' or poll == '1' then return load_gates() end
+  note_pauses(fenced == '1' and read_marks()[PAUSES] or fenced ~= '1' and redis.call('HGET', gates, PAUSES))
+end
+
+-- 3. Throttled jobs go before new ones. A caller without gates releases only with `poll`: of gates that no worker names now.
 local function release_from_gates()
   if limits == '' and poll ~= '1' then return end
-  load_gates()
   mark_served(false)
   if wanted <= 0 then return end
 
@@ -39,7 +44,7 @@ local function release_from_gates()
   if suspects_went then redis.call('ZADD', wake, -1, 'look') end
 end
 
--- 3. A worker that runs an isolated job takes nothing beside it.
+-- 4. A worker that runs an isolated job takes nothing beside it.
 local function deliver_redelivered()
   if isolated_held then
     wanted = 0
@@ -48,13 +53,13 @@ local function deliver_redelivered()
   end
 end
 
--- 4. All others.
+-- 5. All others.
 local function deliver_others()
   local left_some = deliver_waiting(wanted)
   more = redelivered_some or left_some
 end
 
--- 5. Work that is left wakes the next worker.
+-- 6. Work that is left wakes the next worker.
 local function wake_others()
   if more then redis.call('ZADD', wake, 0, 'job') end
   if gates_wait == 0 then wake_for_room() end
@@ -64,10 +69,13 @@ end
 
 local ok, failure = pcall(function()
   repeat_lost_answer()
-  release_from_gates()
-  deliver_redelivered()
-  deliver_others()
-  wake_others()
+  read_gates()
+  if not is_paused(QUEUE) then
+    release_from_gates()
+    deliver_redelivered()
+    deliver_others()
+    wake_others()
+  end
   close_books()
 end)
 -- Reservations are kept, even if a later step failed.

@@ -1,8 +1,11 @@
 -- Counts every state in one call: waiting and running are derived from streams, never counted, so they always add up (I3). Ended jobs
 -- are in `counts` or still in the ledger.
--- KEYS line suspect isolated requeued high normal low due_high due_normal due_low counts throttled_deadlines ledger backlogs due
+-- KEYS line suspect isolated requeued high normal low due_high due_normal due_low counts throttled_deadlines ledger backlogs due held_organizations gates
 -- PREFIX backlog delayed
--- RETURNS {queued per stream..., in backlogs, processing, delayed, throttled, completed, failed, cancelled, unbooked}
+-- ARGV chain limits
+-- RETURNS {queued per stream..., in backlogs, processing, delayed, throttled, completed, failed, cancelled, unbooked, held}
+-- held: of those in streams and backlogs, jobs that no worker may claim now.
+-- INCLUDE gate_states
 
 local queued, processing = {}, 0
 for _, stream in ipairs({line, suspect, isolated, requeued, high, normal, low}) do
@@ -22,6 +25,11 @@ local function members(index, prefix)
   return sum
 end
 
+local claimable = members(backlogs, backlog_prefix)
+for _, waiting in ipairs(queued) do claimable = claimable + waiting end
+note_pauses(redis.call('HGET', gates, PAUSES))
+local held = is_paused(QUEUE) and claimable or members(held_organizations, backlog_prefix)
+
 local delayed = members(due, delayed_prefix)
 for _, set in ipairs({due_high, due_normal, due_low}) do delayed = delayed + redis.call('ZCARD', set) end
 
@@ -40,4 +48,5 @@ for i, status in ipairs({'completed', 'failed', 'cancelled'}) do
   queued[#queued + 1] = ended[status] + tonumber(totals[i] or 0)
 end
 queued[#queued + 1] = tonumber(totals[4] or 0)
+queued[#queued + 1] = held
 return queued

@@ -25,6 +25,7 @@ end
 
 -- Returns the reason why a gate lets no call pass now, and until when at least.
 local function state_of(name)
+  if is_paused(name) then return 'paused', math.huge end
   local state = gate(name)
   if state.blocked_until > now then
     return state.why == 2 and 'provider_down' or 'rate_limited', state.blocked_until
@@ -41,7 +42,7 @@ local function at_gates(queues)
   end
   local queue = queues == FLEET and FLEET or found
   if queue then ahead = redis.call('ZRANK', throttled_prefix .. queue .. ' ' .. organization, job) end
-  return answer(reason or 'queued', found, opens and opens > now and opens or 0, ahead or nil)
+  return answer(reason or 'queued', found, opens and opens > now and opens < math.huge and opens or 0, ahead or nil)
 end
 
 local function reason_of_hold()
@@ -76,9 +77,10 @@ end
 
 local letter = string.sub(entry, 1, 1)
 if letter == 'd' then return answer('delayed', '', due) end
+note_pauses(redis.call('HGET', gates, PAUSES))
 if letter == 't' or letter == 'p' then return at_gates(string.sub(entry, 2)) end
 
 read_counts()
 local ahead
 if letter == 'b' then ahead = in_backlog() elseif letter == 'q' then ahead = place_in_line(string.sub(entry, 2)) end
-return answer(reason_of_hold() or is_at_share() and 'fair_share' or 'queued', '', 0, ahead)
+return answer(is_paused(QUEUE) and 'paused' or reason_of_hold() or is_at_share() and 'fair_share' or 'queued', '', 0, ahead)

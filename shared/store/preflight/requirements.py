@@ -36,7 +36,7 @@ class Role(enum.Enum):
 SCRIPTS: Final = {
     Role.GATEWAY: (
         "failover", "submit", "cancel", "delete", "stats", "oldest", "list", "usage", "organization", "waiting",
-        "change_organization", "create_key", "revoke_key", "note_key_use", "create_task", "vet",
+        "throttled", "pause", "change_organization", "create_key", "revoke_key", "note_key_use", "create_task", "vet",
     ),
     Role.WORKER: (
         "failover", "claim", "renew", "append", "finish", "requeue", "reroute", "report", "recover", "promote",

@@ -8,6 +8,8 @@ local SPREAD_MS, SLACK_MS = 63500, 1000
 -- doubled each second.
 local COLD_MS, NOTE_MS, SLOW_START_RATE, SLOW_START_MS = 60000, 20000, 8, 7000
 local PROBE_MS = 30000
+-- A paused gate is asked again after PAUSED_MS, or when it is resumed.
+local PAUSED_MS = 60000
 
 -- Returns ms from one call to the next, and whether the slow start is the reason.
 local function spacing(state, limit)
@@ -17,9 +19,10 @@ local function spacing(state, limit)
   return math.max(slow_start, gap), slow_start > gap
 end
 
--- Returns ms until a call of `need` tokens may pass (0: now), and the reason to wait: limit, slow_start, rate_limited or
--- unavailable.
+-- Returns ms until a call of `need` tokens may pass (0: now), and the reason to wait: limit, slow_start, rate_limited,
+-- unavailable or paused.
 local function wait_of(name, need)
+  if is_paused(name) then return PAUSED_MS, 'paused' end
   local limit = gate_limits[name]
   if not limit then return 0 end
   local state = gate(name)

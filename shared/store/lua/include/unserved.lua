@@ -14,7 +14,7 @@ local function read_fleet(queue)
       local name = page[2][i]
       if string.sub(name, 1, 1) == '@' then
         if name ~= FLEET_FIELD and name ~= PROMISED then queue(string.sub(name, 2)) end
-      elseif not gate_states[name] then
+      elseif name ~= PAUSES and not gate_states[name] then
         parse_gate(name, page[2][i + 1])
       end
     end
