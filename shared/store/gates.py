@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -21,7 +21,8 @@ QUEUE: Final = "queue"
 SLOW_START_MS: Final = 7000
 """Length of a slow start, as in `lua/include/gates.lua`."""
 
-_PAUSES: Final = "pauses"
+_SETTLED: Final = "settled"
+_LIMITS: Final = ("requests_per_minute", "tokens_per_minute")
 _FLEET: Final = "*"
 _REASONS: Final = {1: "rate_limited", 2: "unavailable"}
 
@@ -39,13 +40,16 @@ class GateMode(StrEnum):
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True):
     """A gate as it stands. `reason`: of a blocked or half-open one, rate_limited or unavailable. `until_ms`: end of the
-    block (ms since the epoch). `waiting`: jobs that wait for it."""
+    block (ms since the epoch). `waiting`: jobs that wait for it. `requests_per_minute`, `tokens_per_minute`: limits
+    that operators settled, 0: none; None: as the workers are set up."""
 
     name: str
     mode: GateMode
     reason: str | None
     until_ms: int | None
     waiting: int
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
 
 
 class Gates:
@@ -74,10 +78,24 @@ class Gates:
         )  # fmt: skip
         return bool(reply)
 
+    async def limit(self, name: str, changes: Mapping[str, int | None], actor: Actor) -> None:
+        """Settle `requests_per_minute` and `tokens_per_minute` of a gate for the whole fleet; 0: no limit, None: as the
+        workers are set up. A limit that is left out stays."""
+        rpm, tpm = (_word(changes, field) for field in _LIMITS)
+        await self._calls.run(
+            "limit_gate", name=name, rpm=rpm, tpm=tpm, organization=OPERATORS, trail_length=TRAIL_LENGTH,
+            entry=entry("gate.limited", actor, gate=name, changes=dict(changes)),
+        )  # fmt: skip
+
     async def queue_paused(self) -> bool:
         """Whether the whole queue is paused."""
-        (text,) = await self._reads.execute("HMGET", self._keys.fixed("gates"), _PAUSES)
+        (text,) = await self._reads.execute("HMGET", self._keys.fixed("gates"), _SETTLED)
         return QUEUE in _words(text)
+
+    async def any_settled(self) -> bool:
+        """Whether anything is paused, or limited by operators. One cheap read."""
+        (text,) = await self._reads.execute("HMGET", self._keys.fixed("gates"), _SETTLED)
+        return text is not None
 
     async def read(self, chain: Sequence[str]) -> list[Gate]:
         """The gates of `chain`, which jobs that name no other may pass, then all others that are known."""
@@ -86,13 +104,15 @@ class Gates:
         )
         now_ms = int(clock[0]) * 1000 + int(clock[1]) // 1000
         texts = dict(zip(flat[::2], flat[1::2], strict=True))
-        paused = _words(texts.get(_PAUSES.encode()))
+        settled = _words(texts.get(_SETTLED.encode()))
         known = [name.decode() for name in texts if b":" in name and not name.startswith(b"@")]
-        names = list(dict.fromkeys([*chain, *sorted(known), *sorted(paused - {QUEUE})]))
+        names = list(
+            dict.fromkeys([*chain, *sorted(known), *sorted(word.partition("=")[0] for word in settled - {QUEUE})])
+        )
         counts = await self._waiting([*names, _FLEET])
         shared = counts[_FLEET]
         return [
-            _gate(name, texts.get(name.encode(), b""), now_ms, counts[name] + (shared if name in chain else 0), paused)
+            _gate(name, texts.get(name.encode(), b""), now_ms, counts[name] + (shared if name in chain else 0), settled)
             for name in names
         ]
 
@@ -101,16 +121,21 @@ class Gates:
         return {queue: int(server_errors.check_item(reply)) for queue, reply in zip(queues, replies, strict=True)}
 
 
+def _word(changes: Mapping[str, int | None], field: str) -> int | str:
+    value = changes.get(field)
+    return "" if field not in changes else "-" if value is None else value
+
+
 def _words(text: bytes | None) -> set[str]:
     """Pauses: the words among numbers, which older releases read (`lua/include/gate_states.lua`)."""
     return {word for word in (text or b"").decode().split() if not word.isdigit()}
 
 
-def _gate(name: str, text: bytes, now_ms: int, waiting: int, paused: set[str]) -> Gate:
+def _gate(name: str, text: bytes, now_ms: int, waiting: int, settled: set[str]) -> Gate:
     """Damage counts as available."""
     numbers = [int(part) if part.isdigit() else 0 for part in text.split()] + [0] * 9
     blocked_until, why, _, _, slow_start_from, _, _, _, probe = numbers[:9]
-    if name in paused:
+    if name in settled:
         mode = GateMode.PAUSED
     elif why == 2 and (probe or blocked_until <= now_ms):
         mode = GateMode.HALF_OPEN
@@ -127,4 +152,16 @@ def _gate(name: str, text: bytes, now_ms: int, waiting: int, paused: set[str]) -
         reason=_REASONS.get(why) if blocked else None,
         until_ms=blocked_until if mode is GateMode.BLOCKED else None,
         waiting=waiting,
+        **_limits(name, settled),
     )
+
+
+def _limits(name: str, settled: set[str]) -> dict[str, int | None]:
+    for word in settled:
+        whose, found, numbers = word.partition("=")
+        if found and whose == name:
+            return {
+                field: int(number) if number.isdigit() else None
+                for field, number in zip(_LIMITS, numbers.split(","), strict=False)
+            }
+    return {}

@@ -9,7 +9,7 @@ import pytest
 
 from shared.store.job_store import JobStore
 from tests.support.callers import OPERATOR, TOKENS, bearer, make_key
-from tests.support.gateway import STATUS, SUBMIT, body, problem, running_gateway
+from tests.support.gateway import STATUS, SUBMIT, body, fields, problem, running_gateway
 from tests.support.store import claim
 
 GATES, QUEUE = "/api/admin/gates", "/api/admin/queue"
@@ -67,3 +67,21 @@ async def test_a_bound_administrator_sees_states_alone(client: httpx.AsyncClient
     problem(await client.get(QUEUE, headers=bound), 403, "operators-only")
     for path in (f"{GATES}/demo:demo/pause", f"{GATES}/demo:demo/resume", f"{QUEUE}/pause", f"{QUEUE}/resume"):
         problem(await client.post(path, headers=bound), 403, "operators-only")
+
+
+async def test_limits_are_changed_and_taken_back(client: httpx.AsyncClient) -> None:
+    """A limit that is left out stays; null takes back; a limit below zero is refused by name."""
+    path = f"{GATES}/demo:demo"
+    changes: list[tuple[dict[str, int | None], dict[str, int]]] = [
+        ({"requestsPerMinute": 60}, {"requestsPerMinute": 60}),
+        ({"tokensPerMinute": 0}, {"requestsPerMinute": 60, "tokensPerMinute": 0}),
+        ({}, {"requestsPerMinute": 60, "tokensPerMinute": 0}),
+        ({"requestsPerMinute": None, "tokensPerMinute": None}, {}),
+    ]
+    for change, limits in changes:
+        view = (await client.patch(path, json=change)).raise_for_status().json()
+        assert {name: value for name, value in view.items() if name.endswith("PerMinute")} == limits
+    refused = problem(await client.patch(path, json={"requestsPerMinute": -1}), 400, "invalid-request")
+    assert fields(refused) == {"requestsPerMinute"}
+    trail = (await client.get("/api/admin/audit")).json()["entries"]
+    assert [entry["action"] for entry in trail] == ["gate.limited"] * 3

@@ -35,6 +35,7 @@ BODIES: Final[dict[str, Any]] = {
     "/api/admin/keys": {"organizationId": "alice", "scopes": ["admin"]},
     "/api/admin/keys/{keyId}/rotate": {},
     "/api/admin/organizations/{id}": {"weight": 2},
+    "/api/admin/gates/{gate}": {"requestsPerMinute": 60},
     "/api/admin/failures/redrive": {"filter": {}, "expected": 0},
     "/api/admin/failures/discard": {"filter": {}, "expected": 0},
 }

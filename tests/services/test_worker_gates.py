@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
+import msgspec
 import pytest
 
 from services.worker.app import Worker
@@ -263,15 +264,26 @@ async def test_a_paused_gate_lets_no_call_out(store: JobStore, gated: bool) -> N
         assert paused.calls == 10
 
 
-async def test_a_paused_queue_keeps_a_worker_alive_and_idle(store: JobStore) -> None:
-    """Nothing is called, and its probe finds nothing wrong, however long the pause; resumed, the jobs run."""
-    provider = Scripted(_answers)
-    async with running_worker(store.settings, {"p": provider}) as (worker, _):
+@pytest.mark.parametrize("frugal", [False, True])
+async def test_a_paused_queue_keeps_a_worker_alive_and_idle(store: JobStore, frugal: bool) -> None:
+    """Nothing is called, and its probe finds nothing wrong, however long the pause; resumed, the jobs run. Where
+    commands are billed, the worker learns of it from a notification."""
+    provider, settings = Scripted(_answers), msgspec.structs.replace(store.settings, frugal=frugal)
+    async with running_worker(settings, {"p": provider}) as (worker, _):
+
+        async def noticed() -> bool:
+            return worker._consumer._settled or not frugal
+
+        if frugal:
+            (first,) = await submit(store)
+            assert (await ended(store, first)).status is JobStatus.COMPLETED
+        done = provider.calls
         await store.gates.pause(QUEUE, ACTOR)
+        await until(noticed)
         ids = await submit(store, 5)
         worker._consumer.served_at -= 3600
         assert await worker.live()
-        assert provider.calls == 0
+        assert provider.calls == done
         await store.gates.resume(QUEUE, ACTOR)
         for job_id in ids:
             assert (await ended(store, job_id)).status is JobStatus.COMPLETED

@@ -22,11 +22,11 @@ pytestmark = pytest.mark.parametrize("url", ["valkey"], indirect=True)
 ACTOR = Actor(key_id="test")
 
 
-@pytest.fixture(params=["gated", "ungated", "frugal"])
+@pytest.fixture(params=["gated", "ungated"])
 async def worker(request: pytest.FixtureRequest, url: str) -> AsyncIterator[JobStore]:
-    """A worker with two gates: with limits, without any, and without where commands are billed."""
+    """A worker with two gates: with limits or without any."""
     paths = routing(A, B) if request.param == "gated" else Routing(chain=(A, B))
-    settings = StoreSettings(redis_url=url, lease_seconds=2.0, frugal=request.param == "frugal")
+    settings = StoreSettings(redis_url=url, lease_seconds=2.0)
     async with open_store(settings, client_name="t", routing=paths) as opened:
         yield opened
 
@@ -136,3 +136,35 @@ async def test_pauses_are_in_the_audit_trail(store: JobStore) -> None:
     assert [(one.entry.a, one.entry.k, one.entry.d.get("gate")) for one in page.entries] == [
         ("gate.resumed", "test", A), ("queue.paused", "test", None), ("gate.paused", "test", A),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("configured", [0, 1])
+async def test_limits_change_while_the_fleet_runs(url: str, configured: int) -> None:
+    """Settled limits come before those that workers are set up with, at once, and go when they are taken back."""
+    async with open_store(StoreSettings(redis_url=url), client_name="t", routing=routing(A, rpm=configured)) as store:
+        await submit(store, 40)
+        await store.gates.limit(A, {"requests_per_minute": 1}, ACTOR)
+        assert len(await claim(store, 10)) == 1
+        assert await claim(store, 10) == []
+        await store.gates.limit(A, {"requests_per_minute": 0, "tokens_per_minute": 5}, ACTOR)
+        gate = await mode_of(store, A)
+        assert (gate.requests_per_minute, gate.tokens_per_minute) == (0, 5)
+        await store.gates.limit(A, {"tokens_per_minute": None}, ACTOR)
+        assert len(await claim(store, 5)) == 5
+        await store.gates.limit(A, {"requests_per_minute": None}, ACTOR)
+        gate = await mode_of(store, A)
+        assert (gate.requests_per_minute, gate.tokens_per_minute, gate.mode) == (None, None, GateMode.SLOW_START)
+
+
+async def test_limits_of_an_ungated_provider_hold_too(url: str) -> None:
+    """A gate without limits gets one: two jobs, one call a minute."""
+    async with open_store(StoreSettings(redis_url=url), client_name="t", routing=Routing(chain=(A,))) as store:
+        await store.gates.limit(A, {"requests_per_minute": 1}, ACTOR)
+        await submit(store, 2)
+        assert len(await claim(store, 2, poll=False)) == 1
+        assert await claim(store, 2) == []
+        await store.gates.pause(A, ACTOR)
+        await store.gates.limit(A, {"requests_per_minute": None}, ACTOR)
+        assert await claim(store, 2) == []
+        await store.gates.resume(A, ACTOR)
+        assert len(await claim(store, 2)) == 1

@@ -85,6 +85,7 @@ ACTS: dict[str, Act] = {
     "failover": lambda s: s.fail_over(),
     "finish": lambda s: complete(s.store, s.held),
     "leave": lambda s: s.store.maintenance.leave("w3"),
+    "limit_gate": lambda s: s.store.gates.limit("demo:other", {"requests_per_minute": 60}, ACTOR),
     "list": lambda s: s.run("list", status="", bytes_max=1, outcome_max=1),
     "note_key_use": lambda s: s.store.api_keys.note_use("k0", "2026-11-29"),
     "oldest": lambda s: s.store.queries.oldest_waiting_ms(),

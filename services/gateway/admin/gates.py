@@ -6,10 +6,11 @@ from typing import Annotated, Any
 from urllib.parse import unquote
 
 import msgspec
-from litestar import Request
+from litestar import HttpMethod, Request
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import PathParameter
+from msgspec import UNSET, Meta, UnsetType
 
 from services.gateway.admin.actor import actor_of
 from services.gateway.http.calls import changing, reading
@@ -28,15 +29,28 @@ GateInPath = Annotated[
 ]
 
 
+Limit = Annotated[int, Meta(ge=0, le=1_000_000_000)] | None | UnsetType
+
+
+class GateLimitsChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """Limits of a gate; 0: none, null: as the workers are set up. One that is left out stays."""
+
+    requests_per_minute: Limit = UNSET
+    tokens_per_minute: Limit = UNSET
+
+
 class GateView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """A gate. `reason`: of a blocked or half-open one; `until`: the end of its block; `waiting`: jobs that wait for it,
-    for operators only."""
+    `requests_per_minute`, `tokens_per_minute`: limits that operators settled, 0: none. The last three for operators
+    only."""
 
     gate: str
     state: GateMode
     reason: str | None = None
     until: str | None = None
     waiting: int | None = None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
 
 
 class GateList(msgspec.Struct, frozen=True):
@@ -100,7 +114,20 @@ class GateCalls:
         ) -> GateView:
             return await self.change(identity, gate, request, paused=False)
 
-        return [pause_gate, resume_gate]
+        @changing(
+            "/gates/{gate:str}", "Change the limits of a gate", 400, 404, scope=Scope.ADMIN, method=HttpMethod.PATCH,
+            body=GateLimitsChange,
+        )  # fmt: skip
+        async def limit_gate(
+            request: AnyRequest,
+            identity: NamedDependency[Identity],
+            gate: GateInPath,
+            _params: NamedDependency[NoQuery],
+            content: NamedDependency[GateLimitsChange],
+        ) -> GateView:
+            return await self.limit(identity, gate, request, content)
+
+        return [pause_gate, resume_gate, limit_gate]
 
     def _queue_routes(self) -> list[HTTPRouteHandler]:
         @changing("/queue/pause", "Start no job until the queue is resumed", scope=Scope.ADMIN)
@@ -119,11 +146,26 @@ class GateCalls:
 
     async def change(self, identity: Identity, encoded: str, request: AnyRequest, *, paused: bool) -> GateView:
         """Pause or resume a gate; a `Problem` for a bound key, and for a gate that is not known."""
+        name = await self._known(identity, encoded)
+        await self._set(name, actor_of(identity, request, self._addresses), paused=paused)
+        return await self._view(name)
+
+    async def limit(self, identity: Identity, encoded: str, request: AnyRequest, wanted: GateLimitsChange) -> GateView:
+        """Settle limits; a `Problem` as above. Nothing given: nothing is written."""
+        name = await self._known(identity, encoded)
+        if changes := {field: value for field, value in msgspec.structs.asdict(wanted).items() if value is not UNSET}:
+            async with in_time():
+                await self._gates.limit(name, changes, actor_of(identity, request, self._addresses))
+        return await self._view(name)
+
+    async def _known(self, identity: Identity, encoded: str) -> str:
         _require_operator(identity)
         name = unquote(encoded)
         if name not in {gate.name for gate in await self._read()}:
             raise Problem(NOT_FOUND, "no such gate")
-        await self._set(name, actor_of(identity, request, self._addresses), paused=paused)
+        return name
+
+    async def _view(self, name: str) -> GateView:
         (found,) = (gate for gate in await self._read() if gate.name == name)
         return _view(found, bound=False)
 
@@ -151,4 +193,7 @@ def _view(gate: Gate, *, bound: bool) -> GateView:
     until = None if gate.until_ms is None else iso_time(gate.until_ms)
     if bound:
         return GateView(gate=gate.name, state=gate.mode, until=until)
-    return GateView(gate=gate.name, state=gate.mode, reason=gate.reason, until=until, waiting=gate.waiting)
+    return GateView(
+        gate=gate.name, state=gate.mode, reason=gate.reason, until=until, waiting=gate.waiting,
+        requests_per_minute=gate.requests_per_minute, tokens_per_minute=gate.tokens_per_minute,
+    )  # fmt: skip

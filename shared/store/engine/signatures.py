@@ -85,6 +85,18 @@ class RunScript(Protocol):
         self, script: Literal["pause"], *, name: str, pause: int, organization: str, entry: bytes, trail_length: int
     ) -> Awaitable[Any]: ...
     @overload
+    def __call__(
+        self,
+        script: Literal["limit_gate"],
+        *,
+        name: str,
+        rpm: int | str,
+        tpm: int | str,
+        organization: str,
+        entry: bytes,
+        trail_length: int,
+    ) -> Awaitable[Any]: ...
+    @overload
     def __call__(self, script: Literal["waiting"], *, job: str) -> Awaitable[Any]: ...
     @overload
     def __call__(

@@ -13,7 +13,7 @@
 --   {job, token, spec, attempt, created, deadline, losses, gate, route, passed over, reserved tokens, spent, lost bytes, ready, logged, capped}...}
 -- ready: time (ms) at which the job became claimable. logged: 1 when the log has events of earlier leases. capped: 1 when
 --   the organisation has a cap on running jobs.
--- INCLUDE now ledger gate_states serving predating organizations releasing adopting filling answering redelivering rows
+-- INCLUDE now ledger gate_states settled serving predating organizations releasing adopting filling answering redelivering rows
 
 -- More would make the script too long.
 local wanted = math.min(tonumber(limit), 1000)
@@ -27,15 +27,16 @@ local function repeat_lost_answer()
   wanted = wanted - answer_lost_claim()
 end
 
--- 2. Nothing is taken that operators paused. Where no gates are read, the pauses are read from a hash that is read anyway.
+-- 2. Nothing is taken that operators paused. A caller without gates reads what they settled from a hash that it reads anyway;
+-- where commands are billed it reads that only with `poll`.
 local function read_gates()
-  if limits ~= '' or poll == '1' then return load_gates() end
-  note_pauses(fenced == '1' and read_marks()[PAUSES] or fenced ~= '1' and redis.call('HGET', gates, PAUSES))
+  if limits == '' and poll ~= '1' then note_settled(fenced == '1' and read_marks()[SETTLED]) end
+  if next(gate_limits) or poll == '1' then load_gates() end
 end
 
 -- 3. Throttled jobs go before new ones. A caller without gates releases only with `poll`: of gates that no worker names now.
 local function release_from_gates()
-  if limits == '' and poll ~= '1' then return end
+  if not next(gate_limits) and poll ~= '1' then return end
   mark_served(false)
   if wanted <= 0 then return end
 

@@ -5,7 +5,7 @@
 -- ITEM gate report retry tokens
 -- report: ok, limited or failed, or empty. tokens: tokens used less tokens reserved.
 -- RETURNS 1 when the gate became available again, else 0
--- INCLUDE batch now gate_states gates serving gate_reports
+-- INCLUDE batch now gate_states settled gates serving gate_reports
 
 -- A write that cannot grow memory first, so that reports work on a full server.
 redis.call('PERSIST', gates)

@@ -2,10 +2,9 @@
 -- are in `counts` or still in the ledger.
 -- KEYS line suspect isolated requeued high normal low due_high due_normal due_low counts throttled_deadlines ledger backlogs due held_organizations gates
 -- PREFIX backlog delayed
--- ARGV chain limits
 -- RETURNS {queued per stream..., in backlogs, processing, delayed, throttled, completed, failed, cancelled, unbooked, held}
 -- held: of those in streams and backlogs, jobs that no worker may claim now.
--- INCLUDE gate_states
+-- INCLUDE settled
 
 local queued, processing = {}, 0
 for _, stream in ipairs({line, suspect, isolated, requeued, high, normal, low}) do
@@ -27,7 +26,7 @@ end
 
 local claimable = members(backlogs, backlog_prefix)
 for _, waiting in ipairs(queued) do claimable = claimable + waiting end
-note_pauses(redis.call('HGET', gates, PAUSES))
+note_settled(redis.call('HGET', gates, SETTLED))
 local held = is_paused(QUEUE) and claimable or members(held_organizations, backlog_prefix)
 
 local delayed = members(due, delayed_prefix)

@@ -4,7 +4,7 @@
 -- ARGV job chain limits running_max slot_share
 -- RETURNS {reason, gate or '', time (ms) until which it waits at least or 0, jobs of its organisation that go first or -1};
 --   {} when it is not queued
--- INCLUDE now gate_states organizations policies quotas shares
+-- INCLUDE now gate_states settled organizations policies quotas shares
 
 -- Entries of the line that are read to find the job's place there.
 local LINE_MAX = 1000
@@ -77,7 +77,7 @@ end
 
 local letter = string.sub(entry, 1, 1)
 if letter == 'd' then return answer('delayed', '', due) end
-note_pauses(redis.call('HGET', gates, PAUSES))
+note_settled(redis.call('HGET', gates, SETTLED))
 if letter == 't' or letter == 'p' then return at_gates(string.sub(entry, 2)) end
 
 read_counts()

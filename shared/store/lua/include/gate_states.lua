@@ -5,7 +5,7 @@
 -- share is used up (ms); probe: 1 while one call tests a failing provider (half-open). For its queue (throttling.lua):
 -- poll_at: not before (ms); slot: its place in the 16 round-robin slots; empty: 1 when no job is in it; served_until: ms,
 -- as far as live workers are known to have it. They are stored in this order.
--- INCLUDE now
+-- INCLUDE now settled
 
 local GATE_FIELDS = {'blocked_until', 'why', 'failures', 'blocks_in_a_row', 'slow_start_from', 'used', 'requests',
   'tokens', 'probe', 'poll_at', 'slot', 'empty', 'served_until'}
@@ -13,11 +13,7 @@ local WHY = {[0] = 'limit', 'rate_limited', 'unavailable'}
 -- The queue of jobs that name no chain. Fields of the hash that are no gates: the state of that queue, and when a worker
 -- polls the queues.
 local FLEET, FLEET_FIELD, PROMISED = '*', '@*', '@'
--- A field with words: what operators paused, `queue` or the names of gates. The numbers before them are those of a gate
--- without jobs, for which older releases take it.
-local PAUSES, PAUSES_START, QUEUE = 'pauses', '0 0 0 0 0 0 0 0 0 0 0 1 0', 'queue'
-
-local gate_states, gate_limits, gates_changed, promised, paused = {}, {}, {}, 0, {}
+local gate_states, gates_changed, promised = {}, {}, 0
 -- The gates that the caller's worker has, in its order; those that jobs without a chain may pass.
 local own_gates, is_own, in_chain = {}, {}, {}
 
@@ -46,13 +42,6 @@ local function parse_gate(name, text)
   return state
 end
 
-local function note_pauses(text)
-  for word in string.gmatch(text or '', '%S+') do paused[word] = true end
-end
-
--- Whether a gate, or the queue, is paused: known once the gates are loaded.
-local function is_paused(name) return paused[name] == true end
-
 -- Damage here may lose the states of gates, never a claim.
 local function gate(name)
   if gate_states[name] then return gate_states[name] end
@@ -64,8 +53,8 @@ local function load_all()
   local flat = redis.pcall('HGETALL', gates)
   for i = 1, #flat, 2 do
     local name = flat[i] == FLEET_FIELD and FLEET or flat[i]
-    if name == PAUSES then
-      note_pauses(flat[i + 1])
+    if name == SETTLED then
+      note_settled(flat[i + 1])
     elseif string.sub(name, 1, 1) ~= '@' then
       parse_gate(name, flat[i + 1])
       note_own(name)
@@ -75,11 +64,11 @@ end
 
 local function load_gates()
   if has_all then return load_all() end
-  local found = redis.pcall('HMGET', gates, PROMISED, FLEET_FIELD, PAUSES, unpack(own_gates))
+  local found = redis.pcall('HMGET', gates, PROMISED, FLEET_FIELD, SETTLED, unpack(own_gates))
   local ms, whose = string.match(found[1] or '', '^(%d+) ?(.*)$')
   promised = whose == same_gates and tonumber(ms) or 0
   parse_gate(FLEET, found[2])
-  note_pauses(found[3])
+  note_settled(found[3])
   for i, name in ipairs(own_gates) do parse_gate(name, found[i + 3]) end
 end
 

@@ -1,6 +1,6 @@
 -- Makes throttled jobs claimable whose gates have room: one of each gate at a time, in the order of its queue, at the rate
 -- of the gate, no more than the caller can take, and in a bounded number of steps.
--- INCLUDE release now gate_states gates serving queues throttling queue_order
+-- INCLUDE release now gate_states settled gates serving queues throttling queue_order
 
 local STEPS, RETRY_MS = 64, 50
 -- Gates whose next job needs more room than there is; gates with jobs that wait for the slow start of another gate.

@@ -1,7 +1,7 @@
 -- Makes a job wait until one of its gates has room. A queue is a sorted set of one gate and organisation by priority, then
 -- by the job's age since its submit. There are as many for each organisation as the fleet has gates, however many different
 -- chains callers choose.
--- INCLUDE lease now gate_states gates queues serving organizations backlog places
+-- INCLUDE lease now gate_states settled gates queues serving organizations backlog places
 
 local OUTPUT_TOKENS = 1000
 
