@@ -54,6 +54,14 @@ class OrganizationLimited(PressworkError):
         self.retry_after_s = retry_after_s
 
 
+class UserBlocked(PressworkError):
+    """An operator blocked this user of the organisation: nothing was accepted."""
+
+
+class TooManyBlocked(PressworkError):
+    """An organisation has as many blocked users as it may have."""
+
+
 class OrganizationPaused(PressworkError):
     """An operator paused the job's organisation: it takes no new jobs."""
 

@@ -26,7 +26,9 @@ from shared.errors import (
     StoreUnavailable,
     StoreUnfit,
     TaskNotFound,
+    TooManyBlocked,
     TooManyKeys,
+    UserBlocked,
 )
 from shared.http.organization_limits import LIMITS, Limit, limit_reached
 from shared.http.problems import (
@@ -46,9 +48,11 @@ from shared.http.problems import (
     STORE_UNAVAILABLE,
     STORE_UNFIT,
     TOO_LARGE,
+    TOO_MANY_BLOCKED,
     TOO_MANY_KEYS,
     UNAUTHORIZED,
     UNSUPPORTED_MEDIA_TYPE,
+    USER_BLOCKED,
     FieldError,
     Kind,
     Problem,
@@ -83,6 +87,8 @@ _OF_STORE: Final[dict[type[Exception], Callable[[], Problem]]] = {
     IdempotencyConflict: lambda: Problem(IDEMPOTENCY_CONFLICT),
     StoreFull: lambda: Problem(STORE_FULL, retry_after=10),
     OrganizationPaused: lambda: Problem(PAUSED, "an operator paused it; its jobs wait"),
+    UserBlocked: lambda: Problem(USER_BLOCKED, errors=[FieldError("userId", "blocked by an operator")]),
+    TooManyBlocked: lambda: Problem(TOO_MANY_BLOCKED),
     Overloaded: lambda: Problem(OVERLOADED, retry_after=1),
     StoreUnavailable: unavailable,
     IdentityUnavailable: lambda: Problem(IDENTITY_UNAVAILABLE, retry_after=5),
@@ -137,7 +143,7 @@ _REASONS: Final = {
     400: "The request is not valid; `errors` names each bad field",
     401: "A valid bearer token is needed",
     403: "The key lacks a scope, which `detail` names, or belongs to another organization, or an operator has paused "
-    "this one",
+    "this one or blocked the user",
     404: "There is none, or it belongs to another organization",
     408: "The body did not arrive in time",
     409: "It conflicts with the present state; `type` says how",

@@ -53,6 +53,7 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 | key:<key id>  | hash   | none; 30 d after its end   | an API key: hash, organisation, scopes (`api_keys.py`)         |
 | org_keys:<org> | zset  | none                       | ids of an organisation's keys, by creation (ms); `*`: all's |
 | settings:<org> | hash  | none                       | what operators settled for it (`organizations.py`)          |
+| blocked_users:<org> | set | none                    | its users whose submits are refused                         |
 | tenants       | set    | none                       | organisations that have keys or settings                      |
 | ticket_secrets | string | none                      | secrets of event tickets, the newest first                     |
 | audit_trail   | stream | none; capped               | changes of keys and settings, and by whom (`audit_trail.py`)   |
@@ -131,7 +132,7 @@ FIXED: Final = (
 PREFIXES: Final = (
     "job", "log", "idem", "index", "usage", "org", "job_channel", "organization_channel", "control", "chain_set",
     "throttled", "throttled_by", "wake", "backlog", "delayed", "ended", "key", "org_keys", "key_channel", "settings",
-    "submits", "deleted", "failures", "cancellations", "failure_totals", "task",
+    "submits", "deleted", "failures", "cancellations", "failure_totals", "task", "blocked_users",
 )  # fmt: skip
 
 
@@ -229,6 +230,10 @@ class Keys:
     def organization_keys(self, holder: str) -> str:
         """Ids of the API keys of an organisation, encoded, or of the operators (`*`)."""
         return self.prefix("org_keys") + holder
+
+    def blocked_users(self, organization_id: str) -> str:
+        """Users of an organisation whose submits are refused."""
+        return self.prefix("blocked_users") + encode_id(organization_id)
 
     def settings(self, organization_id: str) -> str:
         """Settings of an organisation."""

@@ -12,9 +12,13 @@ from typing import Any, Final
 
 import msgspec
 
+from shared.errors import TooManyBlocked
 from shared.store.audit_trail import TRAIL_LENGTH, Actor, entry
 from shared.store.engine.calls import Reads, ScriptCalls
 from shared.store.keys import Keys, decode_id, encode_id
+
+BLOCKED_MAX: Final = 1000
+"""Blocked users of one organisation."""
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -81,6 +85,21 @@ class Organizations:
         """Its limit of open streams alone."""
         (value,) = await self._reads.execute("HMGET", self._keys.settings(organization_id), "streams")
         return int(value) if value is not None and value.isdigit() else None
+
+    async def block(self, organization_id: str, user_id: str, actor: Actor, *, blocked: bool = True) -> None:
+        """Refuse the submits of a user from now on; `blocked` False: no longer. TooManyBlocked."""
+        action = "user.blocked" if blocked else "user.unblocked"
+        code = await self._calls.run(
+            "block_user", organization=encode_id(organization_id), user=user_id, blocked=int(blocked),
+            users_max=BLOCKED_MAX, entry=entry(action, actor, userId=user_id), trail_length=TRAIL_LENGTH,
+        )  # fmt: skip
+        if code == b"FULL":
+            raise TooManyBlocked(organization_id)
+
+    async def blocked_users(self, organization_id: str) -> list[str]:
+        """Ids of the users whose submits are refused, in alphabetical order."""
+        members = await self._reads.execute("SMEMBERS", self._keys.blocked_users(organization_id))
+        return sorted(member.decode() for member in members)
 
     async def known(self) -> list[str]:
         """The ids of all organisations that have keys or settings, in alphabetical order."""

@@ -1,4 +1,5 @@
-"""Tasks: a redrive or a discard of many failed jobs, which workers do one after the other.
+"""Tasks: a redrive or a discard of many failed jobs, or the deletion of an organisation, which workers do one after the
+other.
 
 A task's set is fixed when it is accepted: the entries of the index up to `until`, or the jobs named. A worker holds a
 task under a lease and resumes one whose worker is gone; each job is one script, so that it is done once, and counted.
@@ -26,7 +27,7 @@ TASKS_MAX: Final = 1000
 
 TASK_ID: Final = r"^[0-9a-f]{16}$"
 
-_FIELDS: Final = ("plan", "state", "count", "done", "position")
+_FIELDS: Final = ("plan", "state", "count", "done", "position", "receipt")
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -38,7 +39,7 @@ class TaskPlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     while more than half as many wait.
     """
 
-    kind: Literal["redrive", "discard"]
+    kind: Literal["redrive", "discard", "erase"]
     organization_id: str | None = None
     owner: str | None = None
     wanted: EndedFilter = EndedFilter()
@@ -60,8 +61,12 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     count: int
     done: int
     position: str
+    receipt: bytes = b""
 
 
+_ACTIONS: Final = {
+    "redrive": "failures.redrive", "discard": "failures.discard", "erase": "organization.deletion",
+}  # fmt: skip
 _decoder: Final = msgspec.json.Decoder(TaskPlan)
 
 
@@ -81,11 +86,13 @@ class Tasks:
     async def create(self, plan: TaskPlan, count: int, actor: Actor) -> str:
         """Accept a task of `count` jobs; answers its id. Overloaded: too many are not done."""
         task_id = secrets.token_hex(8)
-        details: dict[str, Any] = {"task": task_id, "count": count, "filter": msgspec.to_builtins(plan.wanted)}
+        details: dict[str, Any] = {"task": task_id}
+        if plan.kind != "erase":
+            details |= {"count": count, "filter": msgspec.to_builtins(plan.wanted)}
         whose = OPERATORS if plan.organization_id is None else encode_id(plan.organization_id)
         code = await self._calls.run(
             "create_task", id=task_id, plan=_encode(plan), count=count, kept=KEPT_MS, tasks_max=TASKS_MAX,
-            organization=whose, entry=entry(f"failures.{plan.kind}", actor, **details), trail_length=TRAIL_LENGTH,
+            organization=whose, entry=entry(_ACTIONS[plan.kind], actor, **details), trail_length=TRAIL_LENGTH,
         )  # fmt: skip
         if code == b"FULL":
             raise Overloaded(f"{TASKS_MAX} tasks are not done")
@@ -111,11 +118,14 @@ class Tasks:
             await self.advance(reply[0].decode(), holder, "", ended=True)
             return None
 
-    async def advance(self, task_id: str, holder: str, position: str, *, ended: bool = False) -> bool:
+    async def advance(
+        self, task_id: str, holder: str, position: str, *, ended: bool = False, receipt: bytes = b""
+    ) -> bool:
         """Renew the lease and note what was handled; False: another worker has the task."""
         reply = await self._calls.run(
-            "advance_task", id=task_id, holder=holder, position=position, over=int(ended), kept=KEPT_MS
-        )
+            "advance_task", id=task_id, holder=holder, position=position, over=int(ended), receipt=receipt,
+            kept=KEPT_MS,
+        )  # fmt: skip
         return bool(reply == b"OK")
 
     async def discard(self, jobs: list[EndedJob], task_id: str) -> None:
@@ -127,13 +137,13 @@ class Tasks:
 
 
 def _parse(task_id: str, values: list[bytes | None]) -> Task:
-    plan, state, count, done, position = values
+    plan, state, count, done, position, receipt = values
     try:
         if plan is None or count is None:
             raise ValueError("there is no such task")  # noqa: TRY301 - one place says what follows
         return Task(
             id=task_id, plan=_decoder.decode(plan), running=state == b"running", count=int(count), done=int(done or 0),
-            position=(position or b"").decode(),
+            position=(position or b"").decode(), receipt=receipt or b"",
         )  # fmt: skip
     except ValueError:
         raise TaskNotFound(task_id) from None

@@ -11,7 +11,14 @@ from typing import Final
 import msgspec
 
 from shared.chain import split
-from shared.errors import IdempotencyConflict, JobNotFound, LeaseLost, OrganizationLimited, OrganizationPaused
+from shared.errors import (
+    IdempotencyConflict,
+    JobNotFound,
+    LeaseLost,
+    OrganizationLimited,
+    OrganizationPaused,
+    UserBlocked,
+)
 from shared.job import NANO, Claim, JobError, JobSnapshot, JobSpec, JobStatus, Outcome, RetryReason, Spent
 from shared.store.engine.items import FinishItem, RequeueItem, RerouteItem, SubmitItem
 from shared.store.keys import Keys, encode_id
@@ -33,12 +40,14 @@ LIMIT_RETRY_MS: Final = 5000
 """Of a limit that no clock ends."""
 
 
-def _refused(refusal: str) -> OrganizationLimited | OrganizationPaused:
-    """A refusal of submit.lua: `paused`, or `<limit> <its value> <ms until there is room>`, the last only where a clock
-    ends the limit."""
+def _refused(refusal: str) -> OrganizationLimited | OrganizationPaused | UserBlocked:
+    """A refusal of submit.lua: `paused`, `user`, or `<limit> <its value> <ms until there is room>`, the last only where
+    a clock ends the limit."""
     limit, *numbers = refusal.split()
     if limit == "paused":
         return OrganizationPaused("an operator paused the organisation")
+    if limit == "user":
+        return UserBlocked("an operator blocked this user")
     quota, left_ms = (*map(int, numbers), LIMIT_RETRY_MS)[:2]
     return OrganizationLimited(limit, quota, left_ms / 1000)
 
@@ -91,8 +100,8 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True):
         return item, len(body)
 
     def read(self, reply: Sequence[bytes]) -> Submitted:
-        """The job that is queued now, or was before. IdempotencyConflict, OrganizationLimited, OrganizationPaused;
-        JobNotFound: the job to retry is gone."""
+        """The job that is queued now, or was before. IdempotencyConflict, OrganizationLimited, OrganizationPaused,
+        UserBlocked; JobNotFound: the job to retry is gone."""
         code, job_id, state = (part.decode() for part in reply)
         if code == "CONFLICT":
             raise IdempotencyConflict("this idempotency key came with another body before")

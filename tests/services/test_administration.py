@@ -132,3 +132,26 @@ async def test_a_bound_key_counts_its_own_jobs(client: httpx.AsyncClient) -> Non
     assert all({"redis"} & set(answer) == set() for answer in answers.values())
     assert all({"throttled", "waiting"} & set(answer["stats"]) == set() for answer in answers.values())
     assert (await client.get("/api/ai/queue-stats")).json()["stats"]["queued"] == 5
+
+
+async def test_a_blocked_users_submits_are_refused(client: httpx.AsyncClient) -> None:
+    """Of that user of that organisation alone, until it is unblocked; both are in the audit trail, also once each."""
+    users = f"{ORGANIZATIONS}/alice/blocked-users"
+    keys = {name: bearer((await make_key(client, name, "jobs:write", "admin"))["key"]) for name in ("alice", "bob")}
+    wanted = {"projectId": "p", "userId": 'u"1', "prompt": "x"}
+    for _ in range(2):
+        assert (await client.post(users, json={"userId": 'u"1'})).json() == {"userIds": ['u"1']}
+    document = problem(await client.post(SUBMIT, json=wanted, headers=keys["alice"]), 403, "user-blocked")
+    assert [one["field"] for one in document["errors"]] == ["userId"]
+    assert (await client.post(SUBMIT, json=wanted, headers=keys["bob"])).status_code == 202
+    assert (await client.post(SUBMIT, json=wanted | {"userId": "u"}, headers=keys["alice"])).status_code == 202
+    assert (await client.get(f"{ORGANIZATIONS}/alice")).json()["usage"]["queued"] == 1
+
+    problem(await client.post(users, json={"userId": "u"}, headers=keys["alice"]), 403, "operators-only")
+    problem(await client.get(users, headers=keys["bob"]), 404, "not-found")
+    for _ in range(2):
+        assert (await client.delete(f"{users}/u%221")).status_code == 204
+    assert (await client.get(users, headers=keys["alice"])).json() == {"userIds": []}
+    assert (await client.post(SUBMIT, json=wanted, headers=keys["alice"])).status_code == 202
+    trail = (await client.get("/api/admin/audit", params={"organizationId": "alice"})).json()["entries"]
+    assert [entry["action"] for entry in trail[:2]] == ["user.unblocked", "user.blocked"]

@@ -19,6 +19,7 @@ UNKNOWN: Final = {
     "id": "nobody",
     "taskId": "0" * 16,
     "gate": "nobody:none",
+    "userId": "u",
 }
 """Ids of nothing, by the names of the parameters that hold an id."""
 
@@ -36,6 +37,7 @@ BODIES: Final[dict[str, Any]] = {
     "/api/admin/keys/{keyId}/rotate": {},
     "/api/admin/organizations/{id}": {"weight": 2},
     "/api/admin/gates/{gate}": {"requestsPerMinute": 60},
+    "/api/admin/organizations/{id}/blocked-users": {"userId": "u"},
     "/api/admin/failures/redrive": {"filter": {}, "expected": 0},
     "/api/admin/failures/discard": {"filter": {}, "expected": 0},
 }

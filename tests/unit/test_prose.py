@@ -18,17 +18,17 @@ import pytest
 from tests.support import records_page, rooms_page
 from tests.support.processes import ROOT
 
-FOLDERS: Final = (ROOT, ROOT / "docs", ROOT / "docs" / "adr", ROOT / "examples" / "frontend")
+FOLDERS: Final = (ROOT, *(ROOT / name for name in ("docs", "docs/adr", "examples/frontend", "clients/python")))
 PAGES: Final = sorted(page for folder in FOLDERS for page in folder.glob("*.md"))
 
 _REST: Final = ["Alternatives", "Consequences", "Enforced by"]
 SECTIONS: Final = (["Context", "Decision", *_REST], ["Decision", "Why", *_REST])
 _LINK: Final = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)]*))?\)")
-_PATH: Final = re.compile(r"`((?:services|shared|tests|bench|deploy|docs|examples)/[\w./-]+)`")
+_PATH: Final = re.compile(r"`((?:services|shared|clients|tests|bench|deploy|docs|examples)/[\w./-]+)`")
 UNTRACKED: Final = {"bench/results/"}
 """Paths that a command makes."""
 
-CHECKED: Final = ("bench", "deploy", "services", "shared", "tests")
+CHECKED: Final = ("bench", "clients", "deploy", "services", "shared", "tests")
 """Folders whose docstrings are checked."""
 
 REWORDED: Final = ("bench", "shared")

@@ -15,6 +15,7 @@ from shared.events import iso_time
 from shared.http.auth import Identity
 from shared.http.problems import invalid
 from shared.store.audit_trail import CURSOR_PATTERN
+from shared.store.erasure import Receipt
 from shared.store.reading.ended_jobs import EndedFilter, EndedJob
 
 NAME_MAX: Final = 200
@@ -119,13 +120,15 @@ class AcceptedTask(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 class TaskView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A task as it stands: `done` of `count` jobs. One that is over may have done fewer: jobs that were retried,
-    deleted or expired meanwhile are left out."""
+    deleted or expired meanwhile are left out. `receipt`: of a deletion that is over, what it removed. Backups, and
+    copies that a host keeps, are outside."""
 
     task_id: str
-    kind: Literal["redrive", "discard"]
+    kind: Literal["redrive", "discard", "erase"]
     state: Literal["running", "done"]
     done: int
     count: int
+    receipt: Receipt | msgspec.UnsetType = msgspec.UNSET
 
 
 class Grouping:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
+import msgspec
 from litestar import Request
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
@@ -30,9 +31,10 @@ from shared.http.auth import Identity, Scope
 from shared.http.problems import COUNT_CHANGED, Problem, invalid
 from shared.identity.client_address import ClientAddresses
 from shared.store.audit_trail import Actor
+from shared.store.erasure import Receipt
 from shared.store.job_store import JobStore
 from shared.store.reading.ended_jobs import EndedAs, EndedFilter
-from shared.store.tasks import TASK_ID, TaskPlan
+from shared.store.tasks import TASK_ID, Task, TaskPlan
 
 GROUPED_MAX: Final = 50_000
 """Failures that one answer groups, about: its cursor goes on."""
@@ -135,7 +137,9 @@ class FailureCalls:
         if identity.organization_id not in (None, task.plan.owner):
             raise TaskNotFound(task_id)
         state: Literal["running", "done"] = "running" if task.running else "done"
-        return TaskView(task_id=task.id, kind=task.plan.kind, state=state, done=task.done, count=task.count)
+        return TaskView(
+            task_id=task.id, kind=task.plan.kind, state=state, done=task.done, count=task.count, receipt=_receipt(task)
+        )
 
     async def _plan(self, kind: Kind, identity: Identity, wanted: FailuresRequest) -> TaskPlan:
         """The order, with its set fixed: failures that come later are not in it."""
@@ -171,6 +175,10 @@ class FailureCalls:
             )
             count += sum(await asyncio.gather(*asked))
         return count
+
+
+def _receipt(task: Task) -> Receipt | msgspec.UnsetType:
+    return msgspec.json.decode(task.receipt, type=Receipt) if task.receipt else msgspec.UNSET
 
 
 def _is_id(task_id: str) -> bool:

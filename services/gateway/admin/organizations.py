@@ -1,4 +1,4 @@
-"""`/api/admin/organizations`: what operators settle for single organisations. A bound administrator reads its own."""
+"""`/api/admin/organizations`: settings of single organisations, and their deletion."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from litestar.params import PathParameter
 from msgspec import Meta
 
 from services.gateway.admin.actor import actor_of
+from services.gateway.admin.failure_views import AcceptedTask
 from services.gateway.admin.organization_views import (
     OrganizationChange,
     OrganizationList,
@@ -28,7 +29,8 @@ from shared.http.problems import NOT_FOUND, OPERATORS_ONLY, Problem
 from shared.identity.client_address import ClientAddresses
 from shared.job import IDENTIFIER
 from shared.store.audit_trail import Actor
-from shared.store.organizations import Organizations
+from shared.store.job_store import JobStore
+from shared.store.tasks import TaskPlan
 
 AnyRequest = Request[Any, Any, Any]
 PAGE_MAX: Final = 500
@@ -45,13 +47,14 @@ class OrganizationsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 class OrganizationCalls:
     """Reads and changes settings."""
 
-    def __init__(self, organizations: Organizations, addresses: ClientAddresses) -> None:
-        self._organizations = organizations
+    def __init__(self, store: JobStore, addresses: ClientAddresses) -> None:
+        self._store = store
+        self._organizations = store.organizations
         self._addresses = addresses
 
     def routes(self) -> list[HTTPRouteHandler]:
         """The handlers, for the router of `/api/admin`."""
-        return [self._list_route(), self._read_route(), self._change_route()]
+        return [self._list_route(), self._read_route(), self._change_route(), self._delete_route()]
 
     def _list_route(self) -> HTTPRouteHandler:
         summary = "Organizations that have keys or settings, by id"
@@ -71,7 +74,7 @@ class OrganizationCalls:
             organization_id: OrganizationInPath,
             _params: NamedDependency[NoQuery],
         ) -> OrganizationView:
-            _require(identity, organization_id)
+            require_organization(identity, organization_id)
             return await self._view(organization_id)
 
         return read_organization
@@ -95,13 +98,36 @@ class OrganizationCalls:
             _params: NamedDependency[NoQuery],
             content: NamedDependency[OrganizationChange],
         ) -> OrganizationView:
-            _require(identity, organization_id)
-            if identity.organization_id is not None:
-                raise Problem(OPERATORS_ONLY)
+            require_operator(identity, organization_id)
             actor = actor_of(identity, request, self._addresses)
             return await self.change(organization_id, content, actor)
 
         return change_organization
+
+    def _delete_route(self) -> HTTPRouteHandler:
+        summary = "Delete an organization with all that is kept of it"
+
+        @changing("/organizations/{id:str}", summary, 400, 404, scope=Scope.ADMIN, status=202, method=HttpMethod.DELETE)
+        async def delete_organization(
+            request: AnyRequest,
+            identity: NamedDependency[Identity],
+            organization_id: OrganizationInPath,
+            _params: NamedDependency[NoQuery],
+        ) -> AcceptedTask:
+            require_operator(identity, organization_id)
+            return await self.delete(organization_id, actor_of(identity, request, self._addresses))
+
+        return delete_organization
+
+    async def delete(self, organization_id: str, actor: Actor) -> AcceptedTask:
+        """Refuse its submits, end its keys, and accept the task that deletes the rest. It may be called again."""
+        store = self._store
+        async with in_time():
+            await self._organizations.change(organization_id, {"paused": 1}, actor)
+            for key in await store.api_keys.of(organization_id):
+                await store.api_keys.revoke(key.id, actor, owner=organization_id)
+            plan = TaskPlan(kind="erase", organization_id=organization_id)
+            return AcceptedTask(task_id=await store.tasks.create(plan, 0, actor), count=0)
 
     async def page(self, identity: Identity, query: OrganizationsQuery) -> OrganizationList:
         """Those after the cursor; of a bound key its own alone."""
@@ -128,7 +154,14 @@ class OrganizationCalls:
         return view_organization(organization_id, settings, stats)
 
 
-def _require(identity: Identity, organization_id: str) -> None:
+def require_organization(identity: Identity, organization_id: str) -> None:
     """Raise a 404 `Problem` for another organisation, and for a text that is no id."""
     if IDENTIFIER.match(organization_id) is None or not identity.may_see(organization_id):
         raise Problem(NOT_FOUND, "no such organization")
+
+
+def require_operator(identity: Identity, organization_id: str) -> None:
+    """The same; raise a 403 `Problem` for a bound administrator of this organisation."""
+    require_organization(identity, organization_id)
+    if identity.organization_id is not None:
+        raise Problem(OPERATORS_ONLY)

@@ -8,6 +8,7 @@ from litestar import HttpMethod, Router
 from litestar.routes import HTTPRoute
 
 from services.gateway.admin.audit import AuditCall
+from services.gateway.admin.blocked_users import BlockedUserCalls
 from services.gateway.admin.failures import FailureCalls
 from services.gateway.admin.gates import GateCalls
 from services.gateway.admin.jobs import AdminJobsCall
@@ -28,7 +29,8 @@ def admin_router(store: JobStore, settings: GatewaySettings, authenticator: Auth
         PATH,
         route_handlers=[
             *KeyCalls(store.api_keys, authenticator.addresses).routes(),
-            *OrganizationCalls(store.organizations, authenticator.addresses).routes(),
+            *OrganizationCalls(store, authenticator.addresses).routes(),
+            *BlockedUserCalls(store.organizations, authenticator.addresses).routes(),
             *GateCalls(store.gates, settings.chain, authenticator.addresses).routes(),
             AuditCall(store.audit_trail).route(),
             AdminJobsCall(store).route(),

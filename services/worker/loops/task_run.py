@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 import anyio
 
 from shared.chain import permitted
-from shared.errors import JobNotFound, JobUnreadable, LeaseLost, OrganizationLimited, OrganizationPaused
+from shared.errors import JobNotFound, JobUnreadable, LeaseLost, OrganizationLimited, OrganizationPaused, UserBlocked
 from shared.job import JobSnapshot, JobStatus
 from shared.store.job_store import JobStore
 from shared.store.reading.ended_jobs import EndedAs, EndedJob
@@ -112,7 +112,7 @@ class TaskRun:
             await self._store.submit_retry_of(job, retry, task=self._task.id)
         except OrganizationLimited as limited:
             return max(limited.retry_after_s, LOOK_S)
-        except (JobNotFound, OrganizationPaused):
+        except (JobNotFound, OrganizationPaused, UserBlocked):
             pass  # deleted meanwhile; or it stays among the failures
         return 0.0
 

@@ -9,6 +9,7 @@ import anyio
 import structlog
 
 from services.worker.execution.attempt import TRANSIENT
+from services.worker.loops.erasure import ErasureRun
 from services.worker.loops.task_run import TaskRun
 from shared.errors import LeaseLost
 from shared.store.job_store import JobStore
@@ -51,7 +52,8 @@ class Tasks:
             task = await self._store.tasks.take(self._name)
             if task is None:
                 return True
-            run = TaskRun(self._store, task, self._name)
+            kind = ErasureRun if task.plan.kind == "erase" else TaskRun
+            run = kind(self._store, task, self._name)
             _log.info("task_taken", task=task.id, kind=task.plan.kind, jobs=task.count, done=task.done)
             try:
                 await run.run()

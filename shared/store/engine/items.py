@@ -71,6 +71,12 @@ class DeleteItem(NamedTuple):
     organization: str
 
 
+class KeyItem(NamedTuple):
+    """A key to delete, by its whole name."""
+
+    key: str
+
+
 class DiscardItem(NamedTuple):
     """A failed job to take out of the index. `entry`: its entry there, empty: as its record says; `task`: that counts
     it, or empty."""

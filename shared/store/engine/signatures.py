@@ -21,6 +21,7 @@ from shared.store.engine.items import (
     HeldItem,
     Item,
     JobItem,
+    KeyItem,
     KnownItem,
     QueueItem,
     RenewItem,
@@ -147,12 +148,47 @@ class RunScript(Protocol):
     def __call__(self, script: Literal["take_task"], *, holder: str, kept: int) -> Awaitable[Any]: ...
     @overload
     def __call__(
-        self, script: Literal["advance_task"], *, id: str, holder: str, position: str, over: int, kept: int
+        self,
+        script: Literal["advance_task"],
+        *,
+        id: str,
+        holder: str,
+        position: str,
+        over: int,
+        receipt: bytes,
+        kept: int,
+    ) -> Awaitable[Any]: ...
+    @overload
+    def __call__(self, script: Literal["erase_keys"], items: Sequence[KeyItem]) -> Awaitable[Any]: ...
+    @overload
+    def __call__(
+        self,
+        script: Literal["erase_organization"],
+        *,
+        organization: str,
+        index: str,
+        start: str,
+        page: int,
+        last: int,
+        entry: bytes,
+        trail_length: int,
     ) -> Awaitable[Any]: ...
     @overload
     def __call__(self, script: Literal["discard"], items: Sequence[DiscardItem]) -> Awaitable[Any]: ...
     @overload
     def __call__(self, script: Literal["note_key_use"], *, id: str, day: str) -> Awaitable[Any]: ...
+    @overload
+    def __call__(
+        self,
+        script: Literal["block_user"],
+        *,
+        organization: str,
+        user: str,
+        blocked: int,
+        users_max: int,
+        entry: bytes,
+        trail_length: int,
+    ) -> Awaitable[Any]: ...
     @overload
     def __call__(
         self,

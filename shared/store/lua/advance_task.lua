@@ -1,8 +1,8 @@
 -- Renews a worker's lease of a task and notes its progress, or its end.
 -- KEYS tasks
 -- PREFIX task
--- ARGV id holder position over lease_ms kept
--- over: 1 when all of it is done. kept: how long its record stays from then on, ms.
+-- ARGV id holder position over receipt lease_ms kept
+-- over: 1 when all of it is done. receipt: JSON, or empty. kept: how long its record stays from then on, ms.
 -- RETURNS OK, or LOST: another worker has it
 -- INCLUDE now
 
@@ -11,7 +11,9 @@ redis.call('PERSIST', tasks)
 local task = task_prefix .. id
 if redis.call('HGET', task, 'holder') ~= holder then return 'LOST' end
 if over == '1' then
-  redis.call('HSET', task, 'state', 'done')
+  redis.call('HSET', task, 'state', 'done', 'receipt', receipt)
+  -- A deletion's plan names the organisation.
+  if receipt ~= '' then redis.call('HSET', task, 'plan', '{"kind":"erase"}') end
   redis.call('ZREM', tasks, id)
   redis.call('PEXPIRE', task, kept)
 else

@@ -1,6 +1,6 @@
 -- Takes new jobs. The record's HSETNX makes a repeated submit harmless; `sent_once`: the caller never repeats one, and saves it.
 -- KEYS line suspect isolated requeued high normal low wake deadlines organizations policies rank_slots backlogs held_organizations due ledger
--- PREFIX job idem index org job_channel organization_channel submits backlog delayed
+-- PREFIX job idem index org job_channel organization_channel submits backlog delayed blocked_users
 -- ARGV lease_ms index_ttl index_length organization_events sent_once submits_max running_max queued_max queued_kib_max delayed_max
 -- ITEM job organization spec queue delay deadline max_attempts route max_tokens idempotency fingerprint idempotency_ttl own_deadline ended kept task
 -- index_length: jobs of an organisation and day that the listing keeps, at most; 0: there is no listing.
@@ -10,8 +10,8 @@
 -- submits_max: of an organisation in a minute, 0: no limit. The other limits are the defaults of an organisation's own.
 -- ended, kept, task: of a retry, see retrying.lua; else empty.
 -- RETURNS {code, job, state}: NEW, ALREADY (this id was taken before), SAME (an earlier job of this key), CONFLICT, or
---   LIMIT with `<limit> <its value>`, `<limit> <its value> <ms until there is room>` or `paused` in place of the state, or
---   GONE: the job to retry is not there
+--   LIMIT with `<limit> <its value>`, `<limit> <its value> <ms until there is room>`, `paused` or `user` in place of the state,
+--   or GONE: the job to retry is not there
 -- INCLUDE batch announce organizations policies admitting submit_rate retrying
 
 local function earlier(idempotency, fingerprint, job)
@@ -32,11 +32,25 @@ local function list(organization, created, job)
   if length > tonumber(index_length) then redis.call('LPOP', index) end
 end
 
+-- Users are looked up only in organisations that have blocked some.
+local function is_user_blocked(organization, spec)
+  if not policy_of(organization).blocked then return false end
+  local ok, told = pcall(cjson.decode, spec)
+  return ok and redis.call('SISMEMBER', blocked_users_prefix .. organization, told.userId) == 1
+end
+
+local function refuse_counted(organization, spec)
+  if is_user_blocked(organization, spec) then return 'user' end
+  return rate_refusal(organization, limit_of(organization, 'submits', submits_max))
+end
+
 -- Counts a job in, if its organisation may have one more; else returns the refusal.
-local function refuse(organization, bytes, delay)
-  local refusal, room = count_in(organization, bytes, delay)
-  refusal = refusal or rate_refusal(organization, limit_of(organization, 'submits', submits_max))
-  if refusal then count_out(organization, bytes, room) end
+local function refuse(organization, spec, delay)
+  local refusal, room = count_in(organization, #spec, delay)
+  local ok = true
+  if not refusal then ok, refusal = pcall(refuse_counted, organization, spec) end
+  if refusal then count_out(organization, #spec, room) end
+  if not ok then error(refusal, 0) end
   return refusal, room
 end
 
@@ -54,7 +68,7 @@ local replies = each_item(function(job, organization, spec, queue, delay, deadli
     return {'ALREADY', job, redis.call('HGET', record, 'state') or 'queued'}
   end
   delay = tonumber(delay)
-  local counted, refusal, room = pcall(refuse, organization, #spec, delay)
+  local counted, refusal, room = pcall(refuse, organization, spec, delay)
   if not counted or refusal then
     if sent_once ~= '1' then redis.call('DEL', record) end
     if not counted then error(refusal, 0) end

@@ -36,13 +36,13 @@ class Role(enum.Enum):
 SCRIPTS: Final = {
     Role.GATEWAY: (
         "failover", "submit", "cancel", "delete", "stats", "oldest", "list", "usage", "organization", "waiting",
-        "throttled", "pause", "limit_gate", "change_organization", "create_key", "revoke_key",
-        "note_key_use", "create_task", "vet",
+        "throttled", "pause", "limit_gate", "change_organization", "block_user", "create_key",
+        "revoke_key", "note_key_use", "create_task", "vet",
     ),
     Role.WORKER: (
         "failover", "claim", "renew", "append", "finish", "requeue", "reroute", "report", "recover", "promote",
         "audit_entries", "audit_organizations", "audit_records", "oldest", "leave", "vet", "submit", "discard",
-        "take_task", "advance_task",
+        "take_task", "advance_task", "cancel", "delete", "erase_keys", "erase_organization",
     ),
     Role.NOTIFIER: (),
 }  # fmt: skip

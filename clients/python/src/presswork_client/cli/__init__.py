@@ -1,0 +1,1 @@
+"""The command line. Its packages, cyclopts and rich, come with the extra `cli`."""

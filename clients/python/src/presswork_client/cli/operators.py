@@ -1,0 +1,169 @@
+"""Commands of operators: failures, gates, workers and organisations. An older gateway does not serve them all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final
+from urllib.parse import quote
+
+from cyclopts import App, Parameter
+
+from presswork_client.cli.caller import ANYBODY, Caller
+from presswork_client.cli.exits import OK, WrongArgument
+from presswork_client.cli.output import columns_of
+from presswork_client.client import Presswork
+from presswork_client.errors import NotFound, PressworkError
+
+ADMIN: Final = "/api/admin"
+
+EXAMPLES: Final = 3
+FAILURES: Final = ("errorType", "provider", "organizationId", "count", "firstAt", "lastAt", "jobIds")
+GATES: Final = ("gate", "state", "reason", "until", "waiting", "requestsLeft", "tokensLeft")
+WORKERS: Final = ("name", "state", "host", "release", "slots", "busy", "lastSeenAt")
+ORGANIZATIONS: Final = ("organizationId", "id", "weight", "paused")
+
+
+class NotServed(PressworkError):
+    """The gateway has no such call."""
+
+
+def add_to(app: App) -> None:
+    """Add the commands."""
+    for command in (failures, gates, workers, organizations):
+        app.command(command)
+
+
+def failures(
+    *,
+    group_by: str = "errorType,provider,organizationId",
+    since: Annotated[str | None, Parameter(name="--from")] = None,
+    caller: Caller = ANYBODY,
+) -> int:
+    """Show failed jobs in groups: how many, since when, and three examples of each.
+
+    Parameters
+    ----------
+    group_by
+        Members by which they are grouped, separated by commas.
+    since
+        Only failures from this time on (ISO 8601).
+    """
+    with caller.client() as client:
+        rows = failure_groups(client, group_by, since, caller.organization)
+    caller.output.table(columns_of(rows, FAILURES), [_joined(row) for row in rows] if not caller.json else rows)
+    return OK
+
+
+def gates(*, pause: list[str] | None = None, resume: list[str] | None = None, caller: Caller = ANYBODY) -> int:
+    """Show the gates before providers and models; pause or resume some.
+
+    Parameters
+    ----------
+    pause
+        A gate (provider:model) through which no call is to go.
+    resume
+        A gate to open again.
+    """
+    with caller.client() as client:
+        for gate, action in [(one, "pause") for one in pause or []] + [(one, "resume") for one in resume or []]:
+            admin(client, "POST", f"gates/{quote(gate, safe=':')}/{action}", repeatable=True)
+        rows = listed(admin(client, "GET", "gates"), "gates")
+    caller.output.table(columns_of(rows, GATES), rows)
+    return OK
+
+
+def workers(*, drain: list[str] | None = None, caller: Caller = ANYBODY) -> int:
+    """Show the workers; let some drain.
+
+    Parameters
+    ----------
+    drain
+        A worker that is to take no new job.
+    """
+    with caller.client() as client:
+        for name in drain or []:
+            admin(client, "POST", f"workers/{quote(name, safe='')}/drain", repeatable=True)
+        rows = listed(admin(client, "GET", "workers"), "workers")
+    caller.output.table(columns_of(rows, WORKERS), rows)
+    return OK
+
+
+def organizations(
+    organization_id: str | None = None,
+    /,
+    *,
+    pause: Annotated[bool, Parameter(negative="")] = False,
+    resume: Annotated[bool, Parameter(negative="")] = False,
+    weight: int | None = None,
+    caller: Caller = ANYBODY,
+) -> int:
+    """Show the organizations, or one with its limits and budget; change one.
+
+    Parameters
+    ----------
+    organization_id
+        The one to show or change.
+    pause
+        Let it submit and start nothing.
+    resume
+        End its pause.
+    weight
+        Its weight in the fair shares, 1 to 16.
+    """
+    changes: dict[str, Any] = {} if weight is None else {"weight": weight}
+    if pause or resume:
+        changes["paused"] = pause
+    if changes and organization_id is None:
+        raise WrongArgument("name the organization to change")
+    with caller.client() as client:
+        if organization_id is None:
+            rows = listed(admin(client, "GET", "organizations"), "organizations")
+            caller.output.table(columns_of(rows, ORGANIZATIONS), rows)
+        else:
+            path = f"organizations/{quote(organization_id, safe='')}"
+            method, body = ("PATCH", changes) if changes else ("GET", None)
+            caller.output.record(admin(client, method, path, body=body))
+    return OK
+
+
+def failure_groups(
+    client: Presswork, group_by: str, since: str | None = None, organization: str | None = None
+) -> list[dict[str, Any]]:
+    """All groups of failed jobs; those of several pages are one, the newest examples first."""
+    given = {"groupBy": group_by, "from": since, "organizationId": organization}
+    params = {name: value for name, value in given.items() if value is not None}
+    groups: dict[tuple[Any, ...], dict[str, Any]] = {}
+    while True:
+        page = admin(client, "GET", "failures", params=params)
+        for group in listed(page, "groups"):
+            key = tuple(group.get(name) for name in group_by.split(","))
+            groups[key] = _together(groups[key], group) if key in groups else group
+        if not page.get("cursor"):
+            return list(groups.values())
+        params["cursor"] = page["cursor"]
+
+
+def _together(newer: dict[str, Any], older: dict[str, Any]) -> dict[str, Any]:
+    examples = [*newer["jobIds"], *older["jobIds"]][:EXAMPLES]
+    return newer | {"count": newer["count"] + older["count"], "firstAt": older["firstAt"], "jobIds": examples}
+
+
+def admin(client: Presswork, method: str, path: str, **more: Any) -> dict[str, Any]:
+    """A call of an operator. NotServed when the gateway has none such."""
+    try:
+        return client.call(method, f"{ADMIN}/{path}", **more)
+    except NotFound as error:
+        if error.detail is not None:
+            raise
+        raise NotServed(f"this gateway does not serve {ADMIN}/{path.partition('/')[0]}: it is of an older release, or "
+                        "another service answers at this address") from None  # fmt: skip
+
+
+def listed(answer: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """The rows of an answer."""
+    rows: Sequence[dict[str, Any]] = answer.get(name) or ()
+    return list(rows)
+
+
+def _joined(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {"jobIds": " ".join(row.get("jobIds") or ())}

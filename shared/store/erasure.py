@@ -1,0 +1,135 @@
+"""Deletion of an organisation: all that is kept of it goes, in passes over the whole keyspace.
+
+Its settings, which keep its submits out meanwhile, go last. Sums of the fleet stay, as does one entry of the audit
+trail with a keyed hash in place of its name. Backups, and copies that a host keeps, are outside; the append-only file
+has it until the server rewrites it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+
+import msgspec
+
+from shared.store.audit_trail import TRAIL_LENGTH, Actor, entry
+from shared.store.connection import server_errors
+from shared.store.engine.calls import Reads, ScriptCalls
+from shared.store.engine.items import CancelItem, DeleteItem, KeyItem
+from shared.store.keys import Keys, encode_id
+
+PIECE: Final = 64
+PAGE: Final = 500
+"""Keys, and entries of a stream, that one call handles at most."""
+
+OWNED: Final = (
+    "idem", "index", "usage", "org", "submits", "backlog", "delayed", "ended", "failures", "cancellations",
+    "failure_totals", "org_keys", "blocked_users",
+)  # fmt: skip
+"""Keys that name their organisation after the kind."""
+
+_OF_VALUE: Final = ("job", "key")
+"""Keys whose field `org` names it."""
+
+_STREAMS: Final = ("audit_trail", "failures", "cancellations")
+_ERASER: Final = Actor(key_id="deletion")
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Parts that were removed: jobs, keys of Redis beside theirs, and entries of what all organisations share."""
+
+    jobs: int
+    keys: int
+    entries: int
+    append_only_file_rewritten: bool = False
+
+
+class Erasure:
+    """Of one store. Every method may raise StoreUnavailable, and may be called again."""
+
+    def __init__(self, calls: ScriptCalls, reads: Reads, keys: Keys) -> None:
+        self._calls = calls
+        self._reads = reads
+        self._keys = keys
+        self._kinds = {keys.prefix(name): name for name in (*OWNED, *_OF_VALUE, "throttled", "deleted")}
+
+    async def pieces(self, organization_id: str) -> AsyncIterator[tuple[list[str], list[str]]]:
+        """Ids of its jobs, and names of its other keys, a piece of the keyspace at a time."""
+        whose, cursor = encode_id(organization_id), b"0"
+        while True:
+            cursor, found = await self._reads.execute("SCAN", cursor, "MATCH", self._keys.pattern, "COUNT", PIECE)
+            yield await self._divide(whose, [name.decode(errors="surrogateescape") for name in found])
+            if cursor == b"0":
+                return
+
+    async def _divide(self, whose: str, names: Sequence[str]) -> tuple[list[str], list[str]]:
+        jobs, others, doubtful = [], [], []
+        for name in names:
+            prefix = next((prefix for prefix in self._kinds if name.startswith(prefix)), "")
+            kind, rest = self._kinds.get(prefix, ""), name[len(prefix) :]
+            if kind in _OF_VALUE or kind == "deleted":
+                doubtful.append((kind, name, rest))
+            elif kind == "throttled":
+                others += [name] if rest.endswith(f" {whose}") else []
+            elif kind and (rest == whose or rest.startswith(f"{whose}:")):
+                others.append(name)
+
+        owners = await asyncio.gather(*(self._owner(kind, name) for kind, name, _ in doubtful))
+        for (kind, name, rest), owner in zip(doubtful, owners, strict=True):
+            if owner == whose:
+                jobs += [rest] if kind == "job" else []
+                others += [] if kind == "job" else [name]
+        return jobs, others
+
+    async def _owner(self, kind: str, name: str) -> str:
+        if kind == "deleted":
+            value = await self._reads.execute("GET", name)
+        else:
+            (value,) = await self._reads.execute("HMGET", name, "org")
+        return (value or b"").decode(errors="replace")
+
+    async def erase_jobs(self, organization_id: str, job_ids: Sequence[str]) -> int:
+        """End and delete jobs, running ones too: their leases are void; answers how many."""
+        whose, erased = encode_id(organization_id), 0
+        for first in range(0, len(job_ids), PIECE):
+            piece = job_ids[first : first + PIECE]
+            await self._calls.run("cancel", [CancelItem(job_id, 1, whose) for job_id in piece])
+            for reply in await self._calls.run("delete", [DeleteItem(job_id, whose) for job_id in piece]):
+                erased += reply == b"DELETED"
+        return erased
+
+    async def erase_keys(self, names: Sequence[str]) -> int:
+        """Delete keys; answers how many there were."""
+        replies = await self._calls.run("erase_keys", [KeyItem(name) for name in names]) if names else []
+        for reply in replies:
+            server_errors.check_item(reply)
+        return sum(replies)
+
+    async def erase_entries(self, organization_id: str) -> int:
+        """Remove it from what all organisations share, but for its settings; answers the number of entries."""
+        removed = 0
+        for index in _STREAMS:
+            start = "-"
+            while start:
+                found, after = await self._shared(organization_id, index, start, receipt=None)
+                removed, start = removed + found, after
+        return removed
+
+    async def close(self, organization_id: str, receipt: Receipt, secret: str) -> None:
+        """Forget its settings, and write the entry that stays. `secret`: of the hash in place of its name."""
+        digest = hmac.new(secret.encode(), organization_id.encode(), hashlib.sha256).hexdigest()[:32]
+        details = {"organizationHash": digest, **msgspec.to_builtins(receipt)}
+        await self._shared(organization_id, "audit_trail", "+", receipt=details)
+
+    async def _shared(
+        self, organization_id: str, index: str, start: str, *, receipt: dict[str, object] | None
+    ) -> tuple[int, str]:
+        removed, after = await self._calls.run(
+            "erase_organization", organization=encode_id(organization_id), index=index, start=start, page=PAGE,
+            last=int(receipt is not None),
+            entry=entry("organization.deleted", _ERASER, **(receipt or {})), trail_length=TRAIL_LENGTH,
+        )  # fmt: skip
+        return removed, after.decode()

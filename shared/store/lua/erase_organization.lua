@@ -1,0 +1,59 @@
+-- Removes an organisation that is deleted from the keys that all organisations share, one page of one stream a call.
+-- Sums of the fleet stay. `last`: its settings, which keep its submits out, go too, and an entry without its name is made.
+-- KEYS organizations policies rank_slots backlogs held_organizations due usage_organizations tenants ledger counts audit_trail
+-- PREFIX settings failures cancellations throttled_by
+-- ARGV organization index start page last entry trail_length chain
+-- index: the stream: audit_trail, failures or cancellations. start: of its entries, `-` at first.
+-- RETURNS {entries removed, where the next page starts or empty}
+-- INCLUDE ended_lines audit_trail
+
+local STREAMS = {audit_trail = audit_trail, failures = failures_prefix .. '*', cancellations = cancellations_prefix .. '*'}
+
+local removed = 0
+
+local function forget_lines()
+  for _, line in ipairs(redis.call('LRANGE', ledger, 0, -1)) do
+    local status, day, whose = string.match(line, '^(%S+) (%d+) (%S+)')
+    if whose == organization and day and redis.call('LREM', ledger, 1, line) == 1 then
+      if ENDS[status] then redis.call('HINCRBY', counts, status, 1) end
+      removed = removed + 1
+    end
+  end
+end
+
+local function forget_counts()
+  for _, hash in ipairs({organizations, rank_slots}) do removed = removed + redis.call('HDEL', hash, organization) end
+  for _, set in ipairs({backlogs, held_organizations, due, usage_organizations}) do
+    removed = removed + redis.call('ZREM', set, organization)
+  end
+  for gate in string.gmatch(chain .. ' *', '%S+') do
+    removed = removed + redis.call('ZREM', throttled_by_prefix .. gate, organization)
+  end
+end
+
+local function whose_entry(fields)
+  if fields[1] == 'o' then return fields[2] end
+  return string.match(fields[2] or '', '^%S+ (%S+)')
+end
+
+-- Answers the id after which the next page starts, or empty.
+local function forget_entries(stream)
+  local found = redis.call('XRANGE', stream, start, '+', 'COUNT', page)
+  for _, row in ipairs(found) do
+    if whose_entry(row[2]) == organization then removed = removed + redis.call('XDEL', stream, row[1]) end
+  end
+  return #found == tonumber(page) and found[#found][1] or ''
+end
+
+-- A write that cannot grow memory.
+redis.call('PERSIST', tenants)
+forget_lines()
+forget_counts()
+local after = forget_entries(STREAMS[index])
+if last == '1' then
+  redis.call('HDEL', policies, organization)
+  redis.call('DEL', settings_prefix .. organization)
+  redis.call('SREM', tenants, organization)
+  append_entry('*', entry)
+end
+return {removed, after ~= '' and '(' .. after or ''}

@@ -1,0 +1,28 @@
+-- Settings of an organisation as operators made them (`settings:`), and the words of them that scripts obey (`policies`).
+-- INCLUDE organizations
+
+-- Fields that scripts obey, and their words in policies.lua.
+local WORDS = {weight = 'weight', slot_share = 'slot_share', running_jobs = 'running', queued_jobs = 'queued',
+  delayed_jobs = 'delayed', submits_per_minute = 'submits', paused = 'paused', blocked_users = 'blocked'}
+
+local function words_of(record)
+  local words = {}
+  for i = 1, #record, 2 do
+    local name, value = record[i], record[i + 1]
+    if WORDS[name] then words[#words + 1] = WORDS[name] .. '=' .. value end
+    if name == 'queued_bytes' then words[#words + 1] = 'kib=' .. math.ceil(tonumber(value) / 1024) end
+  end
+  return table.concat(words, ' ')
+end
+
+-- After the record changed.
+local function write_policy(organization, record)
+  local text = words_of(record)
+  if text == '' then
+    redis.call('HDEL', policies, organization)
+  else
+    redis.call('HSET', policies, organization, text)
+  end
+  note(organization, 'policy', (text == '' and 0 or 1) - save(organization).policy)
+  save(organization)
+end

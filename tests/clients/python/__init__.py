@@ -1,0 +1,1 @@
+"""The client for Python and its command line."""
