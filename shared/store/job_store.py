@@ -26,6 +26,7 @@ from shared.store.connection.multiplexer import Observer
 from shared.store.engine.calls import Reads, ScriptCalls
 from shared.store.engine.items import AppendItem, CancelItem, DeleteItem, KnownItem, RenewItem, ReportItem
 from shared.store.erasure import Erasure
+from shared.store.gates import Gates
 from shared.store.keys import Keys, encode_id
 from shared.store.maintenance import Maintenance
 from shared.store.organizations import Organizations
@@ -77,6 +78,7 @@ class JobStore:
         self.ended_jobs = EndedJobs(self._reads, self.keys, settings)
         self.tasks = Tasks(self._calls, self._reads, self.keys)
         self.organizations = Organizations(self._calls, self._reads, self.keys)
+        self.gates = Gates(self._calls, self._reads, self.keys)
         self.queries = Queries(self._calls, self._reads, self.keys)
         self.erasure = Erasure(self._calls, self._reads, self.keys)
         self.maintenance = Maintenance(self._calls, self._reads, self.keys, settings, routing or Routing())

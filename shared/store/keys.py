@@ -28,10 +28,10 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 | recoverer     | string | 2/3 of a lease             | the worker that searches for lost leases, and until when (ms) |
 | cancels       | zset   | 1 h after the last request | running jobs whose cancel was requested, by time (ms)         |
 | audit         | string | AUDIT_SECONDS, nearly      | lock: one worker audits                                       |
-| failover      | hash   | none                       | term of the master; last entry of each queue when it began     |
+| failover      | hash   | none                       | term of the master; last entry of each queue then; pauses      |
 | attribution   | string | none                       | key of the identifiers of end users, for vendors              |
 | confirmed     | string | none                       | written before every WAIT (`confirmed_writes.py`)             |
-| gates         | hash   | none                       | state of each provider:model's gate and of its queue          |
+| gates         | hash   | none                       | state of each provider:model's gate and of its queue; pauses  |
 | parked        | zset   | none                       | throttled jobs, by deadline (ms)                              |
 | deadlines     | zset   | none                       | jobs that brought a deadline of their own, by deadline (ms)   |
 | throttled:<gate> <org> | zset | none; gone when empty | jobs that wait for this gate (`*`: any), by priority, age  |

@@ -74,6 +74,11 @@ include-name = "PATCH /api/admin/organizations/{id}"
 checks.positive_data_acceptance.enabled = false
 
 [[operations]]
+include-name = "PATCH /api/admin/gates/{gate}"
+# As above.
+checks.positive_data_acceptance.enabled = false
+
+[[operations]]
 include-name = "POST /api/admin/failures/redrive"
 # 400.0 is an integer to a schema.
 checks.positive_data_acceptance.enabled = false

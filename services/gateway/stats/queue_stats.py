@@ -25,8 +25,8 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     `waiting` splits the rest of `queued` by queue: `requeued` jobs return from a retry or a delay, `suspect` ones lost
     two or three workers.
-    `backlog` is the figure to scale workers on: jobs that could be claimed and jobs that run. It is 0 only when there
-    is no work. A key that is bound to an organisation sees that organisation's jobs; it has neither `throttled` nor
+    `backlog` is the figure to scale workers on: jobs that could be claimed and jobs that run; what is paused is not
+    in it. A key that is bound to an organisation sees that organisation's jobs; it has neither `throttled` nor
     `waiting`.
     """
 

@@ -169,6 +169,12 @@ class JobItem(Item, frozen=True):
     job: str
 
 
+class QueueItem(Item, frozen=True):
+    """A queue of throttled jobs: a gate, or `*`."""
+
+    queue: str
+
+
 class DayItem(Item, frozen=True):
     """A day, counted since the epoch."""
 
