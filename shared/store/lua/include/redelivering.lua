@@ -9,7 +9,7 @@ end
 
 local function next_slot() redis.call('SET', round_robin, (slot_now() + 1) % 16) end
 
--- At odd slots a worker with one free turn_slot, or one that would take an isolated job alone, is offered to the line first:
+-- At odd slots a worker with one free slot, or one that would take an isolated job alone, is offered to the line first:
 -- suspects must not keep it waiting (I8).
 local function offer_to_line()
   if slot_now() % 2 == 0 then return false end
