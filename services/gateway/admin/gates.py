@@ -79,7 +79,7 @@ class GateCalls:
         return [self._list_route(), self._state_route(), *self._gate_routes(), *self._queue_routes()]
 
     def _list_route(self) -> HTTPRouteHandler:
-        @reading("/gates", "Gates of providers and models", scope=Scope.ADMIN)
+        @reading("/gates", "Gates of providers and models", 400, scope=Scope.ADMIN)
         async def list_gates(identity: NamedDependency[Identity], _params: NamedDependency[NoQuery]) -> GateList:
             bound = identity.organization_id is not None
             return GateList([_view(gate, bound=bound) for gate in await self._read()])
@@ -87,7 +87,7 @@ class GateCalls:
         return list_gates
 
     def _state_route(self) -> HTTPRouteHandler:
-        @reading("/queue", "Whether the queue is paused", scope=Scope.ADMIN)
+        @reading("/queue", "Whether the queue is paused", 400, scope=Scope.ADMIN)
         async def read_queue(identity: NamedDependency[Identity], _params: NamedDependency[NoQuery]) -> QueueState:
             _require_operator(identity)
             async with in_time():
@@ -96,7 +96,7 @@ class GateCalls:
         return read_queue
 
     def _gate_routes(self) -> list[HTTPRouteHandler]:
-        @changing("/gates/{gate:str}/pause", "Let no call pass a gate", 404, scope=Scope.ADMIN)
+        @changing("/gates/{gate:str}/pause", "Let no call pass a gate", 400, 404, scope=Scope.ADMIN)
         async def pause_gate(
             request: AnyRequest,
             identity: NamedDependency[Identity],
@@ -105,7 +105,7 @@ class GateCalls:
         ) -> GateView:
             return await self.change(identity, gate, request, paused=True)
 
-        @changing("/gates/{gate:str}/resume", "Let calls pass a gate again", 404, scope=Scope.ADMIN)
+        @changing("/gates/{gate:str}/resume", "Let calls pass a gate again", 400, 404, scope=Scope.ADMIN)
         async def resume_gate(
             request: AnyRequest,
             identity: NamedDependency[Identity],
@@ -130,13 +130,13 @@ class GateCalls:
         return [pause_gate, resume_gate, limit_gate]
 
     def _queue_routes(self) -> list[HTTPRouteHandler]:
-        @changing("/queue/pause", "Start no job until the queue is resumed", scope=Scope.ADMIN)
+        @changing("/queue/pause", "Start no job until the queue is resumed", 400, scope=Scope.ADMIN)
         async def pause_queue(
             request: AnyRequest, identity: NamedDependency[Identity], _params: NamedDependency[NoQuery]
         ) -> QueueState:
             return await self.change_queue(identity, request, paused=True)
 
-        @changing("/queue/resume", "Start jobs again", scope=Scope.ADMIN)
+        @changing("/queue/resume", "Start jobs again", 400, scope=Scope.ADMIN)
         async def resume_queue(
             request: AnyRequest, identity: NamedDependency[Identity], _params: NamedDependency[NoQuery]
         ) -> QueueState:
