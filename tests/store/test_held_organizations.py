@@ -32,8 +32,8 @@ async def _scores(raw: RawRedis) -> dict[str, float]:
 async def test_the_last_of_a_hundred_gets_its_look(
     store: JobStore, raw: RawRedis, ids: list[str], *, busy: bool
 ) -> None:
-    """A hundred wait at their caps, and the last may run again, which nothing but a look finds out. The others go behind
-    it once they were looked at, even if they submit more."""
+    """A hundred wait at their caps, and the last may run again, which nothing but a look finds out. The others go
+    behind it once they were looked at, even if they submit more."""
     await raw("HSET", KEYS.fixed("policies"), NAMES[-1], "running=2")
     assert (await store.maintenance.promote()).next_ms == 0
     assert await claim(store, 150) == []
