@@ -21,12 +21,11 @@ end
 
 local function refusal_of(limit, quota) return string.format('%s %.0f', limit, quota) end
 
--- Counts a job first, then refuses it if that is one too many. Returns the refusal or nil, and whether an entry in the line
--- is reserved.
+-- Counts a job first, then refuses it if that is one too many. The first of an organisation in a call is written, as the first
+-- write; the others with the end of the call. Returns the refusal or nil, and whether an entry in the line is reserved.
 local function count_in(organization, spec, delay, route, max_tokens)
   note_waiting(organization, 1, #spec)
-  local room = false
-  if delay > 0 then save(organization) else room = reserve_entry(organization) end
+  local room = delay == 0 and reserve_entry(organization, true)
   if policy_of(organization).paused == 1 then return 'paused', room end
 
   local state, most = counts_of(organization), quota_of(organization, 'queued', queued_max, WAITING_MAX)
@@ -43,7 +42,16 @@ end
 local function count_out(organization, bytes, room)
   note_waiting(organization, -1, bytes)
   if room then note(organization, 'placed', -1) end
-  save(organization)
+end
+
+-- By organisation: the first deadline (ms) that this call wrote to `backlogs`.
+local first_deadlines = {}
+
+local function wait_in_backlog(organization, job, place, deadline)
+  local is_first = deadline < (first_deadlines[organization] or math.huge)
+  local entry = add_to_backlog(organization, job, place, is_first and string.format('%d', deadline) or nil)
+  if is_first then first_deadlines[organization] = deadline end
+  return entry
 end
 
 local function enqueue(job, organization, queue, delay, deadline, room, fields)
@@ -63,7 +71,7 @@ local function enqueue(job, organization, queue, delay, deadline, room, fields)
   else
     local us = next_us()
     created, place = math.floor(us / 1000), place_at(queue, us)
-    entry = add_to_backlog(organization, job, place, string.format('%d', created + deadline))
+    entry = wait_in_backlog(organization, job, place, created + deadline)
     wake_for_job = true
   end
   redis.call('HSET', job_prefix .. job, 'entry', entry, 'created', string.format('%d', created),
@@ -71,10 +79,11 @@ local function enqueue(job, organization, queue, delay, deadline, room, fields)
   return created
 end
 
+-- The job may be refused because one of these keys is damaged: each step is tried.
 local function undo(job, organization)
   if made then redis.call('XDEL', line, string.sub(made, 2)) end
-  redis.call('ZREM', backlog_prefix .. organization, job)
-  redis.call('ZREM', delayed_prefix .. organization, job)
-  redis.call('ZREM', deadlines, job)
-  redis.call('DEL', job_prefix .. job)
+  redis.pcall('ZREM', backlog_prefix .. organization, job)
+  redis.pcall('ZREM', delayed_prefix .. organization, job)
+  redis.pcall('ZREM', deadlines, job)
+  redis.pcall('DEL', job_prefix .. job)
 end

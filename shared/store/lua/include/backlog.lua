@@ -7,12 +7,13 @@ local function add_entry(letter, job, organization)
   return letter .. redis.call('XADD', streams[letter], '*', 'j', job, 'o', organization)
 end
 
--- Reserves an entry in the line, and writes the changes that were noted before. Returns whether there is room.
-local function reserve_entry(organization)
+-- Reserves an entry in the line. Writes the changes that were noted before, unless the caller does later: then only with the
+-- first of a call. Returns whether there is room.
+local function reserve_entry(organization, is_saved_later)
   local state = known[organization]
   local room = not state or state.placed < weight_of(organization)
   if room then note(organization, 'placed', 1) end
-  state = save(organization)
+  state = is_saved_later and counts_of(organization) or save(organization)
   if room and (state.placed > weight_of(organization) or is_held(organization)) then
     note(organization, 'placed', -1)
     room = false
@@ -27,9 +28,10 @@ local function look_again(organization, place)
   end
 end
 
+-- deadline: nil if `backlogs` has an earlier one of this organisation.
 local function add_to_backlog(organization, job, place, deadline)
   redis.call('ZADD', backlog_prefix .. organization, place, job)
-  redis.call('ZADD', backlogs, 'LT', deadline, organization)
+  if deadline then redis.call('ZADD', backlogs, 'LT', deadline, organization) end
   if rank_of(place) ~= RANKS.n and counts_of(organization).ranked == 0 then note(organization, 'ranked', 1) end
   if is_held(organization) then
     note_held(organization)

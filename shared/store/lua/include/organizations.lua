@@ -55,7 +55,11 @@ local function save(organization)
   return state
 end
 
-local function counts_of(organization) return known[organization] or save(organization) end
+-- Counts of an organisation with what was noted, which a number holds exactly for 512 jobs.
+local function counts_of(organization)
+  if known[organization] and math.abs(changes[organization] or 0) < 2 ^ 52 then return known[organization] end
+  return save(organization)
+end
 
 local function save_counts()
   for organization, change in pairs(changes) do
