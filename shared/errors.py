@@ -99,6 +99,10 @@ class KeyNotFound(PressworkError):
     """No such API key, or it belongs to another organisation."""
 
 
+class WorkerNotFound(PressworkError):
+    """No such worker is registered."""
+
+
 class TaskNotFound(PressworkError):
     """No such task, or it belongs to another organisation."""
 

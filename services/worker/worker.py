@@ -30,6 +30,7 @@ from services.worker.loops.consumer import Consumer
 from services.worker.loops.lease_renewal import LeaseRenewal
 from services.worker.loops.promotion import Promotion
 from services.worker.loops.recovery import Recovery
+from services.worker.loops.registration import Registration
 from services.worker.loops.server_watch import ServerWatch
 from services.worker.loops.supervision import supervise
 from services.worker.loops.tasks import Tasks
@@ -79,9 +80,10 @@ class Worker:
         self._pool = pool = Pool(shared, settings.worker_concurrency, metrics)
 
         watch = ServerWatch(lease_s, time.monotonic())
-        self._cancel_requests = CancelRequests(store, self.name, pool)
+        self._registration = Registration(store, self.name, pool, settings.worker_concurrency)
+        self._cancel_requests = CancelRequests(store, self.name, pool, self._registration)
         self._recovery = Recovery(store, self.name, pool, watch, metrics)
-        self._renewal = LeaseRenewal(store, self.name, pool, watch, self._recovery)
+        self._renewal = LeaseRenewal(store, self.name, pool, watch, self._recovery, registration=self._registration)
         self._promotion = Promotion(store, pool, timers)
         self._audit = Audit(store, self.name)
         self._budgets = BudgetWatch(store, pool, metrics)
@@ -89,10 +91,14 @@ class Worker:
             store, self.name, pool=pool, gates=gates, timers=timers, watch=watch, recovery=self._recovery,
             promotion=self._promotion, attribution=attribution,
         )  # fmt: skip
-        self._tasks = Tasks(store, self.name, self._consumer.check_settled)
+        self._tasks = Tasks(store, self.name, self._look)
         loops = (self._renewal, self._recovery, self._promotion, self._audit)
         self._liveness = Liveness(store, pool, self._consumer, [loop.heartbeat for loop in loops])
         self.live = self._liveness.check
+
+    async def _look(self) -> None:
+        await self._consumer.check_settled()
+        await self._registration.look_at_times()
 
     @property
     def stuck(self) -> int:

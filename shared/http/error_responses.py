@@ -32,6 +32,7 @@ from shared.errors import (
     TooManyBlocked,
     TooManyKeys,
     UserBlocked,
+    WorkerNotFound,
 )
 from shared.http.organization_limits import LIMITS, Limit, limit_reached
 from shared.http.problems import (
@@ -87,6 +88,7 @@ _OF_STORE: Final[dict[type[Exception], Callable[[], Problem]]] = {
     JobNotFound: lambda: Problem(NOT_FOUND, "no such job"),
     KeyNotFound: lambda: Problem(NOT_FOUND, "no such key"),
     TaskNotFound: lambda: Problem(NOT_FOUND, "no such task"),
+    WorkerNotFound: lambda: Problem(NOT_FOUND, "no such worker"),
     TooManyKeys: lambda: Problem(TOO_MANY_KEYS),
     IdempotencyConflict: lambda: Problem(IDEMPOTENCY_CONFLICT),
     StoreFull: lambda: Problem(STORE_FULL, retry_after=10),

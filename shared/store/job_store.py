@@ -44,6 +44,7 @@ from shared.store.tasks import Tasks
 from shared.store.tenant_jobs import TenantJobs
 from shared.store.ticket_secrets import TicketSecrets
 from shared.store.transitions import Finish, Requeue, Reroute, RetryOf, Submit, requeue_unreadable
+from shared.store.workers import Workers
 
 PING_FRESH_S: Final = 300.0
 
@@ -79,6 +80,7 @@ class JobStore:
         self.tasks = Tasks(self._calls, self._reads, self.keys)
         self.organizations = Organizations(self._calls, self._reads, self.keys)
         self.gates = Gates(self._calls, self._reads, self.keys)
+        self.workers = Workers(self._calls, self._reads, self.keys, settings)
         self.queries = Queries(self._calls, self._reads, self.keys)
         self.erasure = Erasure(self._calls, self._reads, self.keys)
         self.maintenance = Maintenance(self._calls, self._reads, self.keys, settings, routing or Routing())
@@ -218,8 +220,8 @@ class JobStore:
         """Renew every lease given; none is ever taken back."""
         items = [RenewItem(claim.token, claim.job_id) for claim in claims]
         reply = await self._calls.run("renew", items, consumer=consumer)
-        lost, cancelled = (frozenset(text.decode() for text in part) for part in reply[1:])
-        return Renewed(lost, cancelled, self._calls.clock.note(reply[0]))
+        lost, cancelled = (frozenset(text.decode() for text in part) for part in reply[1:3])
+        return Renewed(lost, cancelled, self._calls.clock.note(reply[0]), bool(reply[3]), bool(reply[4]))
 
     async def append(self, claim: Claim, number: int, text: str) -> int:
         """Log one delta. `number` counts from 2 within the lease, without gaps. Returns how many clients were
@@ -272,7 +274,7 @@ class JobStore:
 
     @asynccontextmanager
     async def control(self, consumer: str) -> AsyncIterator[Messages]:
-        """Yield ids of jobs whose cancel was requested: `async for job_id in channel`."""
+        """Yield ids of jobs whose cancel was requested, and `ORDERED`: `async for job_id in channel`."""
         async with self.subscriber.messages(self.keys.control(consumer)) as messages:
             yield messages
 

@@ -60,6 +60,7 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 | job_trail:<org> | stream | 90 d after the last     | its jobs that were cancelled or deleted, and by whom         |
 | tenants       | set    | none                       | organisations that have keys or settings                      |
 | ticket_secrets | string | none                      | secrets of event tickets, the newest first                     |
+| workers       | hash   | none; audited              | workers, and orders to drain one (`workers.py`)               |
 | audit_trail   | stream | none; capped               | changes of keys and settings, and by whom (`audit_trail.py`)   |
 
 <org> is an organisation's id as `encode_id` makes it, here, in `org` of a record and in the ledger's lines.
@@ -133,6 +134,7 @@ FIXED: Final = (
     "gate_bounds",
     "tasks",
     "usage_organizations",
+    "workers",
 )
 PREFIXES: Final = (
     "job", "log", "idem", "index", "usage", "org", "job_channel", "organization_channel", "control", "chain_set",
@@ -210,7 +212,7 @@ class Keys:
         return self.prefix("job_channel") + job_id
 
     def control(self, consumer: str) -> str:
-        """Channel of a worker's cancel requests; of new tasks: `TASKS`."""
+        """Channel of a worker's cancel requests and orders; of new tasks: `TASKS`."""
         return self.prefix("control") + consumer
 
     def organization(self, organization_id: str) -> str:

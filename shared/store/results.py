@@ -53,11 +53,14 @@ class CallReport(StrEnum):
 
 
 class Renewed(msgspec.Struct, frozen=True):
-    """Result of a renewal. `lost`: tokens whose lease is gone. `cancelled`: job ids whose cancel was requested."""
+    """Result of a renewal. `lost`: tokens whose lease is gone. `cancelled`: job ids whose cancel was requested.
+    `drain`: the worker is to claim nothing more; `registered`: its entry is there."""
 
     lost: frozenset[str]
     cancelled: frozenset[str]
     server_ms: int
+    drain: bool = False
+    registered: bool = True
 
 
 class Recovered(msgspec.Struct, frozen=True):

@@ -19,6 +19,7 @@ UNKNOWN: Final = {
     "id": "nobody",
     "taskId": "0" * 16,
     "gate": "nobody:none",
+    "worker": "w-nobody",
     "userId": "u",
 }
 """Ids of nothing, by the names of the parameters that hold an id."""
@@ -26,6 +27,7 @@ UNKNOWN: Final = {
 NO_IDS: Final = {
     "organizationId", "status", "cursor", "limit", "from", "to", "wait", "Idempotency-Key", "Last-Event-ID",
     "lastEventId", "ticket", "format", "errorType", "provider", "projectId", "userId", "groupBy", "top", "gate",
+    "worker",
 }  # fmt: skip
 """Parameters that name no thing that belongs to an organisation, or that are checked by name: `organizationId`."""
 

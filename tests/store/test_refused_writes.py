@@ -24,6 +24,7 @@ from shared.store.reading.ended_jobs import EndedJob
 from shared.store.results import CallReport
 from shared.store.tasks import TaskPlan
 from shared.store.transitions import Requeue, Reroute
+from shared.store.workers import WorkerEntry
 from tests.conftest import flush
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, close, routing
@@ -31,7 +32,7 @@ from tests.support.processes import free_port
 from tests.support.store import ERROR, KEYS, claim, complete, fail, make_due, make_stale, new_job, submit, unblock_gate
 
 NAMES = sorted(path.stem for path in (Path(scripts.__file__).parents[1] / "lua").glob("*.lua"))
-READING = {"list", "stats", "oldest", "organization", "usage", "vet", "waiting", "throttled"}
+READING = {"list", "stats", "oldest", "organization", "usage", "vet", "waiting", "throttled", "workers"}
 SLOWEST_MS = 50.0
 """Time that a refusal may take the server, by its own count."""
 
@@ -98,6 +99,7 @@ ACTS: dict[str, Act] = {
     "note_key_use": lambda s: s.store.api_keys.note_use("k0", "2026-11-29"),
     "oldest": lambda s: s.store.queries.oldest_waiting_ms(),
     "organization": lambda s: s.store.organizations.stats("org"),
+    "order_worker": lambda s: s.store.workers.order("w1", ACTOR, drain=True),
     "pause": lambda s: s.store.gates.pause("demo:other", ACTOR),
     "promote": lambda s: s.store.maintenance.promote(),
     "recover": lambda s: s.store.maintenance.recover("finder", []),
@@ -112,6 +114,7 @@ ACTS: dict[str, Act] = {
     "submit": lambda s: s.store.submit(new_job()),
     "take_task": lambda s: s.store.tasks.take("w1"),
     "throttled": lambda s: s.store.gates.read((A,)),
+    "workers": lambda s: s.store.workers.read(),
     "usage": lambda s: s.run("usage", organization="org", fields_max=1),
     "vet": lambda s: s.run("vet", calls='[["ZCARD", "wake"]]'),
     "watch_budgets": lambda s: s.run("watch_budgets", trail_length=10),
@@ -197,6 +200,7 @@ async def scene(own_server: EmbeddedServer) -> AsyncIterator[Scene]:
         await _fill(plain, raw)
         await plain.api_keys.create(_key("k0"), ACTOR)
         await store.renew("w1", [])
+        await store.workers.register("w1", WorkerEntry(host="h", release="1", slots=1))
         (over,) = await _claims(plain, "w1", 1)
         await complete(plain, over)
         (failed,) = await _claims(plain, "w1", 1)

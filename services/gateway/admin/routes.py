@@ -15,6 +15,7 @@ from services.gateway.admin.jobs import AdminJobsCall
 from services.gateway.admin.keys import KeyCalls
 from services.gateway.admin.organizations import OrganizationCalls
 from services.gateway.admin.usage import AdminUsageCall
+from services.gateway.admin.workers import WorkerCalls
 from services.gateway.settings import GatewaySettings
 from shared.http.health import NO_STORE
 from shared.identity.authenticator import Authenticator
@@ -32,6 +33,7 @@ def admin_router(store: JobStore, settings: GatewaySettings, authenticator: Auth
             *OrganizationCalls(store, authenticator.addresses).routes(),
             *BlockedUserCalls(store.organizations, authenticator.addresses).routes(),
             *GateCalls(store.gates, settings.chain, authenticator.addresses).routes(),
+            *WorkerCalls(store.workers, authenticator.addresses).routes(),
             AuditCall(store.audit_trail).route(),
             AdminJobsCall(store).route(),
             AdminUsageCall(store).route(),

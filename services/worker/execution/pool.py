@@ -37,6 +37,7 @@ class Pool:
         self._executing: set[str] = set()
         self._suspects: dict[str, Claim] = {}
         self._clearing = False
+        self._drained = False
         self.budgeted = 0
         self._changed = asyncio.Event()
         self._watchdog = Watchdog(lambda: self.attempts, self._take_over, self._drop)
@@ -49,8 +50,8 @@ class Pool:
     @property
     def free(self) -> int:
         """Number of jobs that may be claimed now: 0 beside one that must run alone, and 0 while room is made for
-        one."""
-        if self._clearing and self._attempts:
+        one, or by order of an operator."""
+        if self._drained or (self._clearing and self._attempts):
             return 0
         if self._suspects and any(claim.isolated for claim in self._held_suspects()):
             return 0
@@ -81,6 +82,16 @@ class Pool:
         if wanted != self._clearing:
             self._clearing = wanted
             self._changed.set()
+
+    @property
+    def drained(self) -> bool:
+        """Whether nothing is claimed until an operator says so."""
+        return self._drained
+
+    @drained.setter
+    def drained(self, wanted: bool) -> None:
+        self._drained = wanted
+        self._changed.set()
 
     def _held_suspects(self) -> Sequence[Claim]:
         # Read at each end of a job, and nearly always empty.

@@ -114,6 +114,9 @@ class Consumer:
                 self._more = True
                 return
 
+        if limit <= 0:
+            return
+
         # Under load half of the slots at a time: the server serves one half while the other runs.
         self._more = await self._claim(min(limit, CLAIM_MOST), scope)
         self._failures = 0

@@ -13,6 +13,7 @@ import structlog
 from services.worker.execution.attempt import TRANSIENT, Attempt, StopReason
 from services.worker.execution.pool import Pool
 from services.worker.loops.recovery import Recovery
+from services.worker.loops.registration import Registration
 from services.worker.loops.server_watch import ServerWatch
 from services.worker.loops.supervision import Heartbeat
 from shared.store.job_store import JobStore
@@ -35,12 +36,22 @@ def leases_expired(unrenewed_s: float, lease_s: float) -> bool:
 class LeaseRenewal:
     """Renewal loop of one worker; while it holds leases, it also keeps `recovery` at work."""
 
-    def __init__(self, store: JobStore, name: str, pool: Pool, watch: ServerWatch, recovery: Recovery) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        name: str,
+        pool: Pool,
+        watch: ServerWatch,
+        recovery: Recovery,
+        *,
+        registration: Registration,
+    ) -> None:
         self._store = store
         self._name = name
         self._pool = pool
         self._watch = watch
         self._recovery = recovery
+        self._registration = registration
         self._lease_s = store.settings.lease_seconds
         self._renewed_at = time.monotonic()
         self.heartbeat = Heartbeat()
@@ -77,6 +88,7 @@ class LeaseRenewal:
         self._renewed_at = time.monotonic()
         self._watch.answered(now, self._renewed_at, renewed.server_ms, self._store.generation)
         _stop_attempts(attempts, renewed)
+        await self._registration.renewed(renewed)
         return True
 
     def _failed(self, leases: int) -> None:

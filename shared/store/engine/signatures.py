@@ -102,6 +102,19 @@ class RunScript(Protocol):
         trail_length: int,
     ) -> Awaitable[Any]: ...
     @overload
+    def __call__(self, script: Literal["workers"]) -> Awaitable[Any]: ...
+    @overload
+    def __call__(
+        self,
+        script: Literal["order_worker"],
+        *,
+        consumer: str,
+        drain: int,
+        organization: str,
+        entry: bytes,
+        trail_length: int,
+    ) -> Awaitable[Any]: ...
+    @overload
     def __call__(self, script: Literal["waiting"], *, job: str) -> Awaitable[Any]: ...
     @overload
     def __call__(

@@ -1,6 +1,6 @@
 -- Requeues entries of one stream that were delivered and are pending for no consumer, a page in each call. The first page
 -- also deletes consumers that went away, and forgets workers that died long ago.
--- KEYS line suspect isolated requeued high normal low wake suspects organizations policies rank_slots backlogs held_organizations ledger
+-- KEYS line suspect isolated requeued high normal low wake suspects organizations policies rank_slots backlogs held_organizations ledger workers
 -- PREFIX job log backlog budget
 -- ARGV queue start page consumer_idle_ms running_max
 -- RETURNS {requeued, consumers deleted, start of the next page or empty}
@@ -72,7 +72,22 @@ local function forget_suspects()
   if #old > 0 then redis.call('HDEL', suspects, unpack(old)) end
 end
 
+-- Workers that ended without a word: not registered for long, and no consumer of this stream any more.
+local function forget_workers()
+  local old, there = {}, {}
+  for _, worker in ipairs(redis.call('XINFO', 'CONSUMERS', stream, GROUP)) do there[worker[2]] = true end
+  local found = redis.pcall('HSCAN', workers, 0, 'COUNT', FORGOTTEN_MAX)[2] or {}
+  for i = 1, #found, 2 do
+    local name, at = string.gsub(found[i], '^!', ''), tonumber(string.match(found[i + 1], '"at":(%d+)'))
+    if at and not there[name] and now_ms() - at > 2 * tonumber(consumer_idle_ms) and #old < FORGOTTEN_MAX then
+      old[#old + 1], old[#old + 2] = name, '!' .. name
+    end
+  end
+  if #old > 0 then redis.call('HDEL', workers, unpack(old)) end
+end
+
 if start == '-' then delete_consumers() end
+if start == '-' and queue == 'q' then forget_workers() end
 if start == '-' and is_suspect(queue) then forget_suspects() end
 local delivered = last_delivered()
 local go_on = delivered and check_page(delivered) or ''

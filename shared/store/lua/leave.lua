@@ -1,6 +1,6 @@
 -- A worker that ends removes its consumers, where nothing is pending: deleting one drops its pending list for good.
 -- It sets the wake-up markers again: one that it popped as it ended may have been meant for another worker.
--- KEYS line suspect isolated requeued high normal low wake suspects gates
+-- KEYS line suspect isolated requeued high normal low wake suspects gates workers
 -- PREFIX wake
 -- ARGV consumer chain limits
 -- RETURNS consumers deleted
@@ -16,6 +16,7 @@ for _, stream in pairs(streams) do
   end
 end
 redis.call('HDEL', suspects, consumer)
+redis.call('HDEL', workers, consumer, '!' .. consumer)
 -- Another worker with the same gates must take over the poll that this one promised.
 redis.call('HDEL', gates, '@')
 redis.call('ZADD', wake, 0, 'job')

@@ -1,10 +1,10 @@
 -- Renews the leases a consumer still holds, in few XCLAIMs per stream. An entry that was requeued is gone from the
 -- pending list, so its token is missing in the reply; no lease is ever taken back. Without items it checks the server:
--- whether it takes writes, and its time.
--- KEYS line suspect isolated requeued high normal low wake cancels
+-- whether it takes writes, and its time, alone.
+-- KEYS line suspect isolated requeued high normal low wake cancels workers
 -- ARGV consumer
 -- ITEM token job
--- RETURNS {now, {lost token...}, {job whose cancel was requested...}}
+-- RETURNS {now, {lost token...}, {job whose cancel was requested...}, whether it is to drain, whether it is registered}
 -- INCLUDE clock lease
 
 local PAGE = 500
@@ -34,4 +34,6 @@ for first = 1, #jobs, PAGE do
     if requested then cancelled[#cancelled + 1] = asked[i] end
   end
 end
-return {string.format('%d', now_ms()), lost, cancelled}
+local entry, order
+if #jobs > 0 then entry, order = unpack(redis.call('HMGET', workers, consumer, '!' .. consumer)) end
+return {string.format('%d', now_ms()), lost, cancelled, order and 1 or 0, (entry or #jobs == 0) and 1 or 0}

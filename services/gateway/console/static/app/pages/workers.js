@@ -7,21 +7,21 @@ import { count, plural } from '../format.js';
 import { Icon } from '../icons.js';
 import { Ago, Empty, Fallback, Meter, PageHead, Stale } from '../parts.js';
 import { useReading } from '../refresh.js';
-import { done } from '../toast.js';
+import { done, failed } from '../toast.js';
 
 const DRAWN = 100;
 const stateOf = (worker) => {
-  if (worker.state) return worker.state;
-  if (worker.draining) return 'draining';
-  return worker.progressing === false || worker.progress === false ? 'stuck' : 'working';
+  if (!worker.progress) return 'stuck';
+  if (worker.draining) return worker.jobsHeld ? 'draining' : 'drained';
+  return worker.jobsHeld ? 'working' : 'idle';
 };
-const COLOURS = { working: 'green', idle: 'green', draining: 'amber', drained: 'amber', stuck: 'red', lost: 'red' };
+const COLOURS = { working: 'green', idle: 'green', draining: 'amber', drained: 'amber', stuck: 'red' };
 
 export default function Workers() {
   const reading = useReading((signal) => api.get('api/admin/workers', {}, signal), []);
   const workers = reading.value?.workers ?? [];
-  const slots = workers.reduce((sum, one) => sum + (one.slots ?? 0), 0);
-  const busy = workers.reduce((sum, one) => sum + (one.busy ?? 0), 0);
+  const slots = workers.reduce((sum, one) => sum + (one.slots), 0);
+  const busy = workers.reduce((sum, one) => sum + (one.busy), 0);
   return html`
     <div class="page scrolls">
       <${PageHead} title="Workers" lead=${workers.length ? `${plural(workers.length, 'worker')}; ${count(busy)} of ${count(slots)} slots busy.` : 'Processes that run jobs.'} />
@@ -38,13 +38,14 @@ function Row({ worker, refresh }) {
   const state = stateOf(worker);
   return html`
     <tr>
-      <td><div style=${{ fontWeight: 500 }}>${worker.host ?? worker.name}</div><code class="muted small">${worker.name}</code></td>
+      <td><div style=${{ fontWeight: 500 }}>${worker.host}</div><code class="muted small">${worker.name}</code></td>
       <td><span class=${`badge ${COLOURS[state] ?? 'gray'}`}><span class="dot"></span>${state.charAt(0).toUpperCase() + state.slice(1)}</span></td>
-      <td><${Slots} slots=${worker.slots ?? 0} busy=${worker.busy ?? 0} /></td>
-      <td class="number wide">${count(worker.jobsHeld ?? worker.jobs ?? worker.busy)}</td>
-      <td class="muted wide">${worker.release ?? '–'}</td>
-      <td class="muted nowrap wide"><${Ago} at=${worker.lastSeenAt ?? worker.lastSeen} /></td>
-      <td><div class="row-actions">${state !== 'draining' && state !== 'drained' && html`<button class="button small" onClick=${() => drain(worker, refresh)}><${Icon} name="out" size="14" />Drain</button>`}</div></td>
+      <td><${Slots} slots=${worker.slots} busy=${worker.busy} /></td>
+      <td class="number wide">${count(worker.jobsHeld)}</td>
+      <td class="muted wide">${worker.release}</td>
+      <td class="muted nowrap wide"><${Ago} at=${worker.lastSeenAt} /></td>
+      <td><div class="row-actions">${worker.draining ? html`<button class="button small" onClick=${() => resume(worker, refresh)}><${Icon} name="play" size="14" />Resume</button>`
+    : html`<button class="button small" onClick=${() => drain(worker, refresh)}><${Icon} name="out" size="14" />Drain</button>`}</div></td>
     </tr>`;
 }
 
@@ -56,11 +57,21 @@ const Slots = ({ slots, busy }) => html`
 
 async function drain(worker, refresh) {
   const sure = await confirm({
-    title: `Drain 1 worker, ${worker.host ?? worker.name}?`, action: 'Drain 1 worker', danger: true,
-    text: `It takes no new job; ${worker.busy ? `the ${plural(worker.busy, 'job')} it runs may end, then` : ''} it stays up and idle until it is restarted.`,
+    title: `Drain 1 worker, ${worker.host}?`, action: 'Drain 1 worker', danger: true,
+    text: `It takes no new job; ${worker.busy ? `the ${plural(worker.busy, 'job')} it runs may end, then` : ''} it stays up and idle until it is resumed or restarted.`,
     act: () => api.post(`api/admin/workers/${encodeURIComponent(worker.name)}/drain`),
   });
   if (!sure) return;
-  done(`Drains 1 worker, ${worker.host ?? worker.name}.`);
+  done(`Drains 1 worker, ${worker.host}.`);
+  refresh();
+}
+
+async function resume(worker, refresh) {
+  try {
+    await api.post(`api/admin/workers/${encodeURIComponent(worker.name)}/resume`);
+    done(`Resumed 1 worker, ${worker.host}.`);
+  } catch (error) {
+    failed(error);
+  }
   refresh();
 }
