@@ -60,7 +60,8 @@ async def open_app(
         hub = Hub(_streams(settings), stream_metrics := StreamMetrics(registry))
         serving = calls.serving(hub, stream_metrics)
 
-        typed, admin = calls.typed(redis.meter), admin_router(store, settings, authenticator)
+        typed = calls.typed(redis.meter)
+        admin = admin_router(store, settings, authenticator, stats=calls.stats, meter=redis.meter)
         shown, secured = registry if settings.metrics_port is None else None, authenticator.required
         ops = ops_routes(ready=_ready(store, stop), live=_live, registry=shown, before_scrape=gauges.refresh)
         api = document.generate([typed, admin, *described()], ops, settings.models, secured=secured)

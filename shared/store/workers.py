@@ -22,7 +22,7 @@ REGISTERED_EVERY_MS: Final = 60_000
 
 
 class WorkerEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker says of itself. `at`: when (ms since the epoch, Redis's clock)."""
+    """A worker by its own account. `at`: time of its registration (ms since the epoch, Redis's clock)."""
 
     host: str
     release: str

@@ -129,6 +129,7 @@ async def test_the_document_is_complete(redis_url: str) -> None:
         "/api/admin/tasks/{taskId}", "/api/admin/gates", "/api/admin/gates/{gate}", "/api/admin/gates/{gate}/pause",
         "/api/admin/gates/{gate}/resume", "/api/admin/queue", "/api/admin/queue/pause", "/api/admin/queue/resume",
         "/api/admin/workers", "/api/admin/workers/{worker}/drain", "/api/admin/workers/{worker}/resume",
+        "/api/admin/overview",
         "/api/ai/completion", "/v1/responses", "/v1/responses/{responseId}",
         "/v1/responses/{responseId}/cancel", "/v1/models", "/v1/models/{model}", "/health/live",
         "/health/ready", "/metrics",

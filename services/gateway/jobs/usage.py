@@ -174,15 +174,24 @@ def date_of(day: int) -> datetime.date:
     return _EPOCH + datetime.timedelta(days=day)
 
 
+def _day_number() -> int:
+    return int(time.time()) // _DAY_SECONDS
+
+
+def today() -> datetime.date:
+    """The present day (UTC, this machine's clock)."""
+    return date_of(_day_number())
+
+
 def days_of(
     first: datetime.date | None, last: datetime.date | None
 ) -> tuple[datetime.date, datetime.date, tuple[int, int]]:
     """The first and the last day asked for (None: of this month), and both as days since the epoch, as far as there can
     be any usage; a 400 `Problem` when they are the wrong way round or too far apart."""
-    number = int(time.time()) // _DAY_SECONDS
-    today = date_of(number)
-    first = first or today.replace(day=1)
-    last = last or today.replace(day=calendar.monthrange(today.year, today.month)[1])
+    number = _day_number()
+    present = today()
+    first = first or present.replace(day=1)
+    last = last or present.replace(day=calendar.monthrange(present.year, present.month)[1])
     if first > last:
         raise invalid("from", f"must not be after to; they are {first} and {last}, a missing day is of this month")
     if (last - first).days >= DAYS_MAX:

@@ -27,7 +27,7 @@ export default function Overview() {
     if (!can('admin')) return {};
     const from = new Date(Date.now() - 86400000).toISOString();
     const [overview, failures, gates] = await Promise.all([
-      optional('api/admin/overview', {}, signal), optional('api/admin/failures', { groupBy: 'errorType', from }, signal), optional('api/admin/gates', {}, signal),
+      isOperator.value ? optional('api/admin/overview', {}, signal) : null, optional('api/admin/failures', { groupBy: 'errorType', from }, signal), optional('api/admin/gates', {}, signal),
     ]);
     return { overview, failures, gates };
   }, [], { every: SLOWLY_MS });
@@ -136,16 +136,18 @@ function Curves() {
     </div>`;
 }
 
-// Figures of gateways that keep them: whatever is named here and answered is shown.
+// Figures of the fleet, which operators see.
 function Figures({ overview }) {
   const tile = (name, figure, beside = '') => figure != null && figure !== '–' && html`<div class="tile"><div class="name">${name}</div><div class="figure">${figure}</div><div class="beside">${beside}</div></div>`;
-  const { wait = {}, run = {} } = overview;
+  const { failures, endedPerMinute, oldestAgeSeconds, spentTodayUsd } = overview;
+  const failed = failures.reduce((sum, one) => sum + one.count, 0);
+  const causes = failures.slice(0, 2).map((one) => `${count(one.count)} ${words(one.errorType)}`).join(', ');
   return html`
     <div class="tiles">
-      ${tile('Wait, median', wait.p50Ms != null ? span(wait.p50Ms) : null, wait.p95Ms != null ? `95 % within ${span(wait.p95Ms)}` : '')}
-      ${tile('Run, median', run.p50Ms != null ? span(run.p50Ms) : null, run.p95Ms != null ? `95 % within ${span(run.p95Ms)}` : '')}
-      ${tile('Oldest waiting', overview.oldestAgeSeconds != null ? span(overview.oldestAgeSeconds * 1000) : null)}
-      ${tile('Spent today', overview.spentTodayUsd != null ? usd(overview.spentTodayUsd) : null)}
+      ${tile('Ended a minute', endedPerMinute != null ? compact(endedPerMinute) : null, 'of the whole fleet')}
+      ${tile('Oldest waiting', span(oldestAgeSeconds * 1000), 'of those that could start')}
+      ${tile('Failed in the last hour', `${compact(failed)}${overview.allCounted ? '' : ' or more'}`, causes)}
+      ${tile('Spent today', spentTodayUsd != null ? usd(spentTodayUsd) : null, 'by jobs that ended, UTC')}
     </div>`;
 }
 
