@@ -166,6 +166,15 @@ class JobItem(Item, frozen=True):
     job: str
 
 
+class CountedItem(Item, frozen=True):
+    """An organisation whose jobs are counted, and its entries in the streams: their ids, with spaces between."""
+
+    organization: bytes
+    in_line: bytes
+    in_suspect: bytes
+    in_isolated: bytes
+
+
 class DayItem(Item, frozen=True):
     """A day, counted since the epoch."""
 
