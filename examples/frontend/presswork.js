@@ -34,7 +34,11 @@ async function problemOf(answer) {
   const { status } = answer;
   const document = await answer.json().catch(() => null);
   const known = typeof document?.title === "string";
-  return new PressworkError({ title: `The service gave no answer that can be read (${status})`, ...known && document, status });
+  return new PressworkError({
+    title: `The service gave no answer that can be read (${status})`,
+    ...known && document,
+    status
+  });
 }
 
 // src/pauses.js
@@ -108,9 +112,25 @@ function update(progress, view) {
   const next = { ...progress, status: view.status, note: void 0 };
   if (view.status === "queued") return [[{ type: "queued", jobId: view.jobId, createdAt: view.createdAt }, next]];
   const { jobId, attempt, startedAt } = view;
-  return [[{ type: "processing", jobId, attempt, startedAt }, { ...next, attempt }]];
+  return [
+    [
+      { type: "processing", jobId, attempt, startedAt },
+      { ...next, attempt }
+    ]
+  ];
 }
-var OF_AN_END = ["result", "error", "provider", "model", "usage", "costUsd", "finishReason", "passedOver", "metadata", "endedAt"];
+var OF_AN_END = [
+  "result",
+  "error",
+  "provider",
+  "model",
+  "usage",
+  "costUsd",
+  "finishReason",
+  "passedOver",
+  "metadata",
+  "endedAt"
+];
 function endOf(view) {
   const known = OF_AN_END.filter((name) => view[name] !== void 0).map((name) => [name, view[name]]);
   return { jobId: view.jobId, attempt: view.attempt, ...Object.fromEntries(known) };
@@ -125,10 +145,16 @@ function replaced(progress, text) {
   let shown = progress.text;
   if (!text.startsWith(shown)) {
     shown = "";
-    events.push([{ type: "reset", jobId: progress.jobId }, { ...progress, text: "" }]);
+    events.push([
+      { type: "reset", jobId: progress.jobId },
+      { ...progress, text: "" }
+    ]);
   }
   if (text !== shown) {
-    events.push([{ type: "delta", jobId: progress.jobId, text: text.slice(shown.length) }, { ...progress, text }]);
+    events.push([
+      { type: "delta", jobId: progress.jobId, text: text.slice(shown.length) },
+      { ...progress, text }
+    ]);
   }
   return events;
 }
@@ -232,7 +258,11 @@ var Reader = class {
   }
   async #open(signal) {
     const url = this.client.eventsOf(this.progress);
-    return this.client.fetch(url, { headers: await this.client.headersFor(url, "text/event-stream"), signal, cache: "no-store" });
+    return this.client.fetch(url, {
+      headers: await this.client.headersFor(url, "text/event-stream"),
+      signal,
+      cache: "no-store"
+    });
   }
   async *#read(answer, limit) {
     let asked;
@@ -377,7 +407,9 @@ var Presswork = class {
   async submit(request, { idempotencyKey = this.newKey(), signal } = {}) {
     const body = { ...this.options.defaults, ...request };
     const headers = { "Idempotency-Key": idempotencyKey };
-    return this.#accepted(await this.call("POST", "/api/ai/generate-content", { body, headers, signal, holds: isAccepted }));
+    return this.#accepted(
+      await this.call("POST", "/api/ai/generate-content", { body, headers, signal, holds: isAccepted })
+    );
   }
   // Submits up to 500 jobs. One that is rejected is a PressworkError in its place.
   async submitMany(requests, { signal } = {}) {
@@ -450,7 +482,10 @@ var Presswork = class {
       return holds(content) ? content : new PressworkError({ title: UNREADABLE });
     } catch (cause) {
       signal?.throwIfAborted();
-      return new PressworkError({ title: cause instanceof SyntaxError ? UNREADABLE : "The service cannot be reached" }, { cause });
+      return new PressworkError(
+        { title: cause instanceof SyntaxError ? UNREADABLE : "The service cannot be reached" },
+        { cause }
+      );
     } finally {
       limit.end();
     }
@@ -460,7 +495,9 @@ var Presswork = class {
   }
   // 128 random bits; `randomUUID` is not there on pages without HTTPS.
   newKey() {
-    return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+    return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join(
+      ""
+    );
   }
   // The address of a call.
   url(path) {

@@ -90,8 +90,8 @@ class Calls:
             signer=signer,
         )
         self._status = StatusCall(store, self._finder, awaited, stop, polls)
-        self._cancel = CancelCall(store, self._finder, stop)
-        self._delete = DeleteCall(store, self._finder, self._cancel)
+        self._cancel = CancelCall(store, self._finder, stop, authenticator.addresses)
+        self._delete = DeleteCall(store, self._finder, self._cancel, authenticator.addresses)
 
     def raw(self) -> Router:
         """Submits, which read their bodies themselves."""

@@ -85,11 +85,11 @@ class Worker:
         self._promotion = Promotion(store, pool, timers)
         self._audit = Audit(store, self.name)
         self._budgets = BudgetWatch(store, pool, metrics)
-        self._tasks = Tasks(store, self.name)
         self._consumer = Consumer(
             store, self.name, pool=pool, gates=gates, timers=timers, watch=watch, recovery=self._recovery,
             promotion=self._promotion, attribution=attribution,
         )  # fmt: skip
+        self._tasks = Tasks(store, self.name, self._consumer.check_settled)
         loops = (self._renewal, self._recovery, self._promotion, self._audit)
         self._liveness = Liveness(store, pool, self._consumer, [loop.heartbeat for loop in loops])
         self.live = self._liveness.check

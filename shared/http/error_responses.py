@@ -118,7 +118,7 @@ def from_error(error: Exception) -> Problem:
 
 
 def _beyond(error: OrganizationLimited | BudgetExceeded) -> Problem:
-    """What an organisation may not have more of."""
+    """The problem of a limit or a budget that was reached."""
     if isinstance(error, OrganizationLimited):
         limit = LIMITS.get(error.limit) or Limit(error.limit)
         return limit_reached(limit, error.quota, retry_after_s=math.ceil(error.retry_after_s))

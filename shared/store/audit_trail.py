@@ -82,44 +82,56 @@ _CURSOR: Final = re.compile(CURSOR_PATTERN.removesuffix("$") + r"\Z", re.ASCII)
 _decoder: Final = msgspec.json.Decoder(AuditEntry)
 
 
+Row = tuple[bytes, list[bytes]]
+
+
 class AuditTrail:
     """The reader of one store's trail. May raise StoreUnavailable."""
 
     def __init__(self, reads: Reads, keys: Keys) -> None:
         self._reads = reads
-        self._key = keys.fixed("audit_trail")
+        self._keys = keys
 
     async def page(self, organization_id: str | None, *, every: bool, cursor: str | None, limit: int) -> AuditPage:
-        """Up to `limit` entries before `cursor`. `every`: of all organisations, whatever `organization_id` says; None:
-        the operators'. ValueError for a cursor that was not made here."""
-        before = _read_cursor(cursor)
+        """Up to `limit` entries before `cursor`. `every`: of all organisations, whatever `organization_id` says, but
+        for what was done to single jobs; None: the operators'. ValueError for a cursor that was not made here."""
+        if cursor is not None and _CURSOR.match(cursor) is None:
+            raise ValueError("not a cursor of the audit trail")
         wanted = OPERATORS if organization_id is None else encode_id(organization_id)
+        streams = [self._keys.fixed("audit_trail")]
+        if not every and organization_id is not None:
+            streams.append(self._keys.job_trail(wanted))
+
         found: list[WrittenEntry] = []
+        before = "+" if cursor is None else f"({cursor}"
         for _ in range(SCANNED_MAX // PIECE):
-            rows = await self._rows(before)
-            for entry_id, fields in rows:
+            rows, more = await self._piece(streams, before)
+            for raw, flat in rows:
+                entry_id, fields = raw.decode(), dict(zip(flat[::2], flat[1::2], strict=True))
+                before = f"({entry_id}"
                 if every or fields.get(b"o", b"").decode() == wanted:
                     found += _written(entry_id, fields)
                 if len(found) == limit:
                     return AuditPage(found, entry_id)
-            if len(rows) < PIECE:
+            if not more:
                 return AuditPage(found, None)
-            before = f"({rows[-1][0]}"
         return AuditPage(found, before[1:])
 
-    async def _rows(self, before: str) -> list[tuple[str, dict[bytes, bytes]]]:
-        """Ids and fields of the entries before one, the newest first."""
-        rows = await self._reads.execute("XREVRANGE", self._key, before, "-", "COUNT", PIECE)
-        return [(entry_id.decode(), dict(zip(flat[::2], flat[1::2], strict=True))) for entry_id, flat in rows]
+    async def _piece(self, streams: list[str], before: str) -> tuple[list[Row], bool]:
+        """The next entries of all streams, newest first, as far back as each was read; and whether there are more."""
+        pieces: list[list[Row]] = [
+            await self._reads.execute("XREVRANGE", stream, before, "-", "COUNT", PIECE) for stream in streams
+        ]
+        reached = max((_order(rows[-1]) for rows in pieces if len(rows) == PIECE), default=None)
+        rows = sorted((row for rows in pieces for row in rows), key=_order, reverse=True)
+        if reached is None:
+            return rows, False
+        return [row for row in rows if _order(row) >= reached], True
 
 
-def _read_cursor(cursor: str | None) -> str:
-    """The end of the range of entries before a cursor; None: of all."""
-    if cursor is None:
-        return "+"
-    if _CURSOR.match(cursor) is None:
-        raise ValueError("not a cursor of the audit trail")
-    return f"({cursor}"
+def _order(row: Row) -> tuple[int, int]:
+    ms, _, number = row[0].partition(b"-")
+    return int(ms), int(number)
 
 
 def _written(entry_id: str, fields: dict[bytes, bytes]) -> list[WrittenEntry]:

@@ -19,13 +19,14 @@ from shared.errors import JobNotFound, LeaseLost, PressworkError, StoreUnavailab
 from shared.job import Claim, JobSnapshot, JobStatus
 from shared.settings import StoreSettings
 from shared.store.api_keys import ApiKeys
-from shared.store.audit_trail import AuditTrail
+from shared.store.audit_trail import Actor, AuditTrail, entry
 from shared.store.backend import Connections, connections
 from shared.store.connection import server_errors
 from shared.store.connection.multiplexer import Observer
 from shared.store.engine.calls import Reads, ScriptCalls
 from shared.store.engine.items import AppendItem, CancelItem, DeleteItem, KnownItem, RenewItem, ReportItem
 from shared.store.erasure import Erasure
+from shared.store.gates import Gates
 from shared.store.keys import Keys, encode_id
 from shared.store.maintenance import Maintenance
 from shared.store.organizations import Organizations
@@ -77,6 +78,7 @@ class JobStore:
         self.ended_jobs = EndedJobs(self._reads, self.keys, settings)
         self.tasks = Tasks(self._calls, self._reads, self.keys)
         self.organizations = Organizations(self._calls, self._reads, self.keys)
+        self.gates = Gates(self._calls, self._reads, self.keys)
         self.queries = Queries(self._calls, self._reads, self.keys)
         self.erasure = Erasure(self._calls, self._reads, self.keys)
         self.maintenance = Maintenance(self._calls, self._reads, self.keys, settings, routing or Routing())
@@ -124,13 +126,16 @@ class JobStore:
         """Jobs as this organisation may know them; None: an operator's view, of all."""
         return TenantJobs(organization_id, status=self.status, cancel=self.cancel, events=self.events)
 
-    async def cancel(self, job_id: str, *, force: bool = False, organization_id: str | None = None) -> CancelReply:
+    async def cancel(
+        self, job_id: str, *, force: bool = False, organization_id: str | None = None, actor: Actor | None = None
+    ) -> CancelReply:
         """End a waiting job, or ask the worker of a running one to; `force` ends it here and takes the lease away.
 
-        JobNotFound also when the job is not of `organization_id` (None: of any).
+        `actor`: is named in the trail. JobNotFound also when the job is not of `organization_id` (None: of any).
         """
         owner = "" if organization_id is None else encode_id(organization_id)
-        (reply,) = await self._calls.run("cancel", [CancelItem(job_id, int(force), owner)])
+        told = b"" if actor is None else entry("job.cancelled", actor, jobId=job_id)
+        (reply,) = await self._calls.run("cancel", [CancelItem(job_id, int(force), owner, told)])
         server_errors.check_item(reply)
         code, state = reply[0].decode(), reply[1].decode()
         if code == "MISSING":
@@ -141,14 +146,16 @@ class JobStore:
             return CancelReply("ended", JobStatus(state))
         return CancelReply("cancelled" if code == "CANCELLED" else "requested", JobStatus(state))
 
-    async def delete(self, job_id: str, organization_id: str | None = None) -> bool:
-        """Delete a job that has ended, with all that is kept of it; False: it has not ended.
+    async def delete(self, job_id: str, organization_id: str | None = None, *, actor: Actor | None = None) -> bool:
+        """Delete a job that has ended, with all that is kept of it; False: it has not ended. `actor`: is named in the
+        trail.
 
         JobNotFound: there is none, or it is not of that organisation (None: of any). A job that was deleted within
         RESULT_TTL_SECONDS is answered as when it was.
         """
         owner = "" if organization_id is None else encode_id(organization_id)
-        (reply,) = await self._calls.run("delete", [DeleteItem(job_id, owner)])
+        told = b"" if actor is None else entry("job.deleted", actor, jobId=job_id)
+        (reply,) = await self._calls.run("delete", [DeleteItem(job_id, owner, told)])
         server_errors.check_item(reply)
         if reply == b"MISSING":
             raise JobNotFound(job_id)

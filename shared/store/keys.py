@@ -28,10 +28,10 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 | recoverer     | string | 2/3 of a lease             | the worker that searches for lost leases, and until when (ms) |
 | cancels       | zset   | 1 h after the last request | running jobs whose cancel was requested, by time (ms)         |
 | audit         | string | AUDIT_SECONDS, nearly      | lock: one worker audits                                       |
-| failover      | hash   | none                       | term of the master; last entry of each queue when it began     |
+| failover      | hash   | none                       | term of the master; last entry of each queue then; pauses      |
 | attribution   | string | none                       | key of the identifiers of end users, for vendors              |
 | confirmed     | string | none                       | written before every WAIT (`confirmed_writes.py`)             |
-| gates         | hash   | none                       | state of each provider:model's gate and of its queue          |
+| gates         | hash   | none                       | state of each provider:model's gate and of its queue; pauses  |
 | parked        | zset   | none                       | throttled jobs, by deadline (ms)                              |
 | deadlines     | zset   | none                       | jobs that brought a deadline of their own, by deadline (ms)   |
 | throttled:<gate> <org> | zset | none; gone when empty | jobs that wait for this gate (`*`: any), by priority, age  |
@@ -57,6 +57,7 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 | budget:<org>  | hash   | 62 d after its last period | nano-USD spent and reserved, by day and month (`budgets.lua`) |
 | gate_bounds   | hash   | none                       | prices and output limits of gates, as workers know them       |
 | blocked_users:<org> | set | none                    | its users whose submits are refused                         |
+| job_trail:<org> | stream | 90 d after the last     | its jobs that were cancelled or deleted, and by whom         |
 | tenants       | set    | none                       | organisations that have keys or settings                      |
 | ticket_secrets | string | none                      | secrets of event tickets, the newest first                     |
 | audit_trail   | stream | none; capped               | changes of keys and settings, and by whom (`audit_trail.py`)   |
@@ -136,7 +137,8 @@ FIXED: Final = (
 PREFIXES: Final = (
     "job", "log", "idem", "index", "usage", "org", "job_channel", "organization_channel", "control", "chain_set",
     "throttled", "throttled_by", "wake", "backlog", "delayed", "ended", "key", "org_keys", "key_channel", "settings",
-    "submits", "deleted", "failures", "cancellations", "failure_totals", "task", "blocked_users", "budget",
+    "submits", "deleted", "failures", "cancellations", "failure_totals", "task", "blocked_users",
+    "job_trail", "budget",
 )  # fmt: skip
 
 
@@ -238,6 +240,10 @@ class Keys:
     def blocked_users(self, organization_id: str) -> str:
         """Users of an organisation whose submits are refused."""
         return self.prefix("blocked_users") + encode_id(organization_id)
+
+    def job_trail(self, holder: str) -> str:
+        """Cancels and deletions of an organisation's jobs; `holder` is its encoded id."""
+        return self.prefix("job_trail") + holder
 
     def settings(self, organization_id: str) -> str:
         """Settings of an organisation."""

@@ -58,8 +58,8 @@ class Maintenance:
         self._calls.reprice(routing)
 
     async def publish_bounds(self) -> None:
-        """Tell gateways what calls of this worker's gates cost at most (`bounds.lua`), unless they were told: so they
-        can refuse what no budget allows."""
+        """Publish what calls of this worker's gates cost at most (`bounds.lua`), unless that was done: so gateways can
+        refuse what no budget allows."""
         bounds = self._routing.bounds
         if bounds != self._published:
             flat = [part for pair in bounds.items() for part in pair]

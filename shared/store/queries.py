@@ -13,7 +13,7 @@ from shared.store.keys import QUEUES, Keys
 from shared.store.reading.job_index import Listing, Wanted
 from shared.store.reading.usage import UsageRow
 from shared.store.reading.usage_days import UsageDays
-from shared.store.results import GateState, JobPage, MemoryUse, QueueStats, UnreadableJob
+from shared.store.results import GateState, JobPage, MemoryUse, QueueStats, UnreadableJob, Waiting, WaitReason
 
 GATE_REASONS: Final = {1: "rate_limited", 2: "unavailable"}
 """Reasons of a blocked gate, by the number that `lua/include/gate_states.lua` stores."""
@@ -36,6 +36,19 @@ class Queries:
     async def oldest_waiting_ms(self) -> int:
         """Age of the oldest job that could be claimed, in ms; 0 when none waits."""
         return int(await self._calls.run("oldest"))
+
+    async def waiting(self, job_id: str) -> Waiting | None:
+        """Find the reason why a job waits; None: it is not queued."""
+        reply = await self._calls.run("waiting", job=job_id)
+        if not reply:
+            return None
+        reason, gate, until_ms, ahead = reply
+        return Waiting(
+            reason=WaitReason(reason.decode()),
+            gate=gate.decode() or None,
+            until_ms=int(until_ms) or None,
+            ahead=None if ahead < 0 else ahead,
+        )
 
     async def gates(self) -> list[GateState]:
         """Read the gates of all providers that jobs asked for."""
@@ -77,8 +90,8 @@ class Queries:
 
 def _stats(reply: Sequence[int]) -> QueueStats:
     """The reply of stats.lua: one number per stream in the order of QUEUES, then those in backlogs, processing,
-    delayed, throttled, the three ends, unbooked."""
-    waiting, (processing, delayed, throttled, completed, failed, cancelled, unbooked) = (
+    delayed, throttled, the three ends, unbooked, held."""
+    waiting, (processing, delayed, throttled, completed, failed, cancelled, unbooked, held) = (
         reply[: len(QUEUES) + 1],
         reply[len(QUEUES) + 1 :],
     )
@@ -93,6 +106,7 @@ def _stats(reply: Sequence[int]) -> QueueStats:
         delayed=delayed,
         throttled=throttled,
         unbooked=unbooked,
+        held=held,
         by_queue=by_queue,
     )
 

@@ -127,7 +127,8 @@ class JobPage(msgspec.Struct, frozen=True):
 
 class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     """Exact counts of one moment. `queued` includes `delayed` and `throttled` (waiting for a provider's gate);
-    `by_queue` splits the rest of it. `unbooked`: ended jobs whose usage is in no sum, as it could not be written."""
+    `by_queue` splits the rest of it. `unbooked`: ended jobs whose usage is in no sum, as it could not be written.
+    `held`: of `by_queue`, jobs that no worker may claim now: the queue is paused, or their organisation is held."""
 
     queued: int
     processing: int
@@ -138,11 +139,38 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     throttled: int
     by_queue: dict[str, int]
     unbooked: int = 0
+    held: int = 0
 
     @property
     def backlog(self) -> int:
         """Jobs that need a worker now: claimable and running ones. The figure to scale workers on."""
-        return sum(self.by_queue.values()) + self.processing
+        return sum(self.by_queue.values()) - self.held + self.processing
+
+
+class WaitReason(StrEnum):
+    """Reason why a queued job waits. `queued`: for a free slot; `fair_share`: its organisation has its share of them;
+    `delayed`: until it is due; `rate_limited`, `provider_down`: for a gate; `paused`, `organization_limit`, `budget`:
+    its organisation may start none now."""
+
+    QUEUED = "queued"
+    FAIR_SHARE = "fair_share"
+    DELAYED = "delayed"
+    RATE_LIMITED = "rate_limited"
+    PROVIDER_DOWN = "provider_down"
+    PAUSED = "paused"
+    BUDGET = "budget"
+    ORGANIZATION_LIMIT = "organization_limit"
+
+
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """A queued job's reason to wait. `gate`: `provider:model` that it waits for; `until_ms`: time before which it
+    cannot start (ms since the epoch); `ahead`: jobs of its own organisation that go first. None: not known, or of no
+    meaning."""
+
+    reason: WaitReason
+    gate: str | None = None
+    until_ms: int | None = None
+    ahead: int | None = None
 
 
 class MemoryUse(msgspec.Struct, frozen=True):

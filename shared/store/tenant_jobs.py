@@ -11,13 +11,14 @@ from typing import Protocol
 from shared.errors import JobNotFound, JobUnreadable
 from shared.events import EventId
 from shared.job import JobSnapshot
+from shared.store.audit_trail import Actor
 from shared.store.reading.event_log import EventLog, EventPage
 from shared.store.results import CancelReply
 
 
 class _Cancel(Protocol):
     def __call__(
-        self, job_id: str, *, force: bool = False, organization_id: str | None = None
+        self, job_id: str, *, force: bool = False, organization_id: str | None = None, actor: Actor | None = None
     ) -> Awaitable[CancelReply]: ...
 
 
@@ -53,9 +54,9 @@ class TenantJobs:
         self._check(job_id, job.organization_id)
         return job
 
-    async def cancel(self, job_id: str, *, force: bool = False) -> CancelReply:
+    async def cancel(self, job_id: str, *, force: bool = False, actor: Actor | None = None) -> CancelReply:
         """See `JobStore.cancel`: the script checks the organisation."""
-        return await self._cancel(job_id, force=force, organization_id=self.organization_id)
+        return await self._cancel(job_id, force=force, organization_id=self.organization_id, actor=actor)
 
     async def read_events(self, job_id: str, cursor: EventId | None) -> EventPage:
         """See `EventLog.read`."""

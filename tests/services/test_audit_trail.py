@@ -16,7 +16,7 @@ from shared.store.audit_trail import Actor
 from shared.store.job_store import open_store
 from tests.support.callers import KEYS, OPERATOR, TOKENS, bearer, make_key
 from tests.support.checks import RawRedis
-from tests.support.gateway import problem, running_gateway
+from tests.support.gateway import SUBMIT, problem, running_gateway
 from tests.support.store import KEYS as NAMES
 from tests.support.store import repeated
 
@@ -69,6 +69,38 @@ async def test_every_change_is_in_the_audit_trail(client: httpx.AsyncClient) -> 
     assert lines.headers["content-type"].startswith("application/x-ndjson")
     assert [json.loads(line) for line in lines.text.splitlines()] == entries
     problem(await client.get(AUDIT, params={"cursor": "x"}), 400, "invalid-request")
+
+
+async def test_cancels_and_deletions_are_in_the_trail_of_their_organisation(client: httpx.AsyncClient) -> None:
+    """By whom, from where; once each, however often they are asked for; among the changes of keys, newest first, in
+    pages; and not among all organisations' changes of settings."""
+    made = await make_key(client, "alice")
+    alice = bearer(made["key"])
+    ids = []
+    for _ in range(3):
+        answer = await client.post(SUBMIT, json={"projectId": "p", "userId": "u", "prompt": "x"}, headers=alice)
+        ids.append(answer.json()["jobId"])
+    for _ in range(2):
+        await client.post(f"/api/ai/jobs/{ids[0]}/cancel", headers=alice | {"X-Request-Id": "request-8"})
+        await client.delete(f"/api/ai/jobs/{ids[1]}", headers=alice)
+    await make_key(client, "alice")
+
+    wanted = [("key.created", None), ("job.deleted", ids[1]), ("job.cancelled", ids[1]), ("job.cancelled", ids[0])]
+    wanted.append(("key.created", None))
+    entries, cursor = [], None
+    while True:
+        asked: dict[str, str | int] = {"organizationId": "alice", "limit": 2}
+        asked |= {"cursor": cursor} if cursor else {}
+        page = (await client.get(AUDIT, params=asked)).json()
+        entries += page["entries"]
+        if (cursor := page["cursor"]) is None:
+            break
+    assert [(entry["action"], entry["details"].get("jobId")) for entry in entries] == wanted
+    cancelled = entries[3]
+    assert (cancelled["by"], cancelled["byOrganizationId"]) == (f"key:{made['id']}", "alice")
+    assert (cancelled["address"], cancelled["requestId"]) == ("127.0.0.1", "request-8")
+    everything = (await client.get(AUDIT)).json()["entries"]
+    assert {entry["action"] for entry in everything} == {"key.created"}
 
 
 async def test_the_trail_is_capped_and_survives_damage(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,13 +18,14 @@ UNKNOWN: Final = {
     "keyId": "0" * 12,
     "id": "nobody",
     "taskId": "0" * 16,
+    "gate": "nobody:none",
     "userId": "u",
 }
 """Ids of nothing, by the names of the parameters that hold an id."""
 
 NO_IDS: Final = {
     "organizationId", "status", "cursor", "limit", "from", "to", "wait", "Idempotency-Key", "Last-Event-ID",
-    "lastEventId", "ticket", "format", "errorType", "provider", "projectId", "userId", "groupBy", "top",
+    "lastEventId", "ticket", "format", "errorType", "provider", "projectId", "userId", "groupBy", "top", "gate",
 }  # fmt: skip
 """Parameters that name no thing that belongs to an organisation, or that are checked by name: `organizationId`."""
 
@@ -36,6 +37,7 @@ BODIES: Final[dict[str, Any]] = {
     "/api/admin/keys": {"organizationId": "alice", "scopes": ["admin"]},
     "/api/admin/keys/{keyId}/rotate": {},
     "/api/admin/organizations/{id}": {"weight": 2},
+    "/api/admin/gates/{gate}": {"requestsPerMinute": 60},
     "/api/admin/organizations/{id}/blocked-users": {"userId": "u"},
     "/api/admin/failures/redrive": {"filter": {}, "expected": 0},
     "/api/admin/failures/discard": {"filter": {}, "expected": 0},

@@ -126,7 +126,9 @@ async def test_the_document_is_complete(redis_url: str) -> None:
         "/api/admin/organizations/{id}/blocked-users", "/api/admin/organizations/{id}/blocked-users/{userId}",
         "/api/admin/audit", "/api/admin/jobs",
         "/api/admin/usage", "/api/admin/failures", "/api/admin/failures/redrive", "/api/admin/failures/discard",
-        "/api/admin/tasks/{taskId}", "/api/ai/completion", "/v1/responses", "/v1/responses/{responseId}",
+        "/api/admin/tasks/{taskId}", "/api/admin/gates", "/api/admin/gates/{gate}", "/api/admin/gates/{gate}/pause",
+        "/api/admin/gates/{gate}/resume", "/api/admin/queue", "/api/admin/queue/pause", "/api/admin/queue/resume",
+        "/api/ai/completion", "/v1/responses", "/v1/responses/{responseId}",
         "/v1/responses/{responseId}/cancel", "/v1/models", "/v1/models/{model}", "/health/live",
         "/health/ready", "/metrics",
     }  # fmt: skip

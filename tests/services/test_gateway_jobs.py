@@ -5,11 +5,17 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from datetime import datetime
+
+import pytest
 
 from shared.job import Claim, JobError, JobStatus, Outcome, Usage
-from shared.store.job_store import JobStore
+from shared.settings import StoreSettings
+from shared.store.job_store import JobStore, open_store
 from shared.store.transitions import Finish
+from tests.support.gates import block, routing, throttle_all
 from tests.support.gateway import STATUS, SUBMIT, body, problem, running_gateway, subscribed
+from tests.support.store import submit
 
 ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
@@ -237,3 +243,33 @@ async def test_the_backlog_is_what_workers_are_scaled_on(redis_url: str, store: 
         schemas = (await client.get("/docs/openapi.json")).json()["components"]["schemas"]
     assert schemas["Counts"]["properties"]["backlog"] == {"type": "integer"}
     assert "backlog" in schemas["Counts"]["required"]
+
+
+@pytest.mark.parametrize("frugal", ["0", "1"])
+async def test_a_queued_job_says_why_it_waits(redis_url: str, store: JobStore, frugal: str) -> None:
+    """Behind 30 of its own organisation it says so; when it runs, nothing. A caller who waits is told where
+    commands are not billed."""
+    async with running_gateway(redis_url, FRUGAL=frugal) as client:
+        ids = await submit(store, 31, organization="org-789")
+        job = (await client.get(STATUS, params={"jobId": ids[-1]})).json()
+        assert job["waiting"] == {"reason": "queued", "ahead": 30}
+        job = (await client.get(STATUS, params={"jobId": ids[-1], "wait": 0.1})).json()
+        assert ("waiting" in job) is (frugal == "0")
+        await _claim(store)
+        assert "waiting" not in (await client.get(STATUS, params={"jobId": ids[0]})).json()
+
+
+async def test_a_job_behind_a_429_names_gate_and_second(redis_url: str) -> None:
+    """The provider asked to wait for 120 s: `until` is that time."""
+    gate = "demo:demo"
+    async with (
+        running_gateway(redis_url) as client,
+        open_store(StoreSettings(redis_url=redis_url), client_name="worker", routing=routing(gate)) as worker,
+    ):
+        (job_id,) = await submit(worker, organization="org-789")
+        await block(worker, gate, ms=120_000)
+        until = time.time() + 120
+        await throttle_all(worker)
+        waiting = (await client.get(STATUS, params={"jobId": job_id})).json()["waiting"]
+    assert (waiting["reason"], waiting["gate"], waiting["ahead"]) == ("rate_limited", gate, 0)
+    assert abs(datetime.fromisoformat(waiting["until"]).timestamp() - until) < 5

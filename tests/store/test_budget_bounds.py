@@ -1,4 +1,4 @@
-"""What an attempt may cost: by its gate, by its length, and by a limit of its own."""
+"""Bounds of what an attempt may cost: by its gate, by its length, and by a limit of its own."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def gated(url: str) -> AsyncIterator[JobStore]:
 
 
 async def test_a_dearer_fallback_raises_the_reservation(store: JobStore, raw: RawRedis) -> None:
-    """What the failed call cost stays in it; the end settles all."""
+    """The cost of the failed call stays in it; the end settles all."""
     await submit(store)
     (held,) = await claim(store)
     found = await store.reroute(

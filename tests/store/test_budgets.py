@@ -15,8 +15,10 @@ from tests.support.checks import RawRedis
 from tests.support.gates import A, B
 from tests.support.store import (
     KEYS,
+    all_delayed,
     claim,
     error_of,
+    make_due,
     make_overdue,
     make_stale,
     settle,
@@ -186,7 +188,7 @@ async def test_a_waiting_job_meets_its_deadline(store: JobStore, raw: RawRedis) 
 
 
 async def test_a_submit_is_refused_once_the_budget_is_spent(store: JobStore) -> None:
-    """What is reserved does not count; the refusal names the period and the time until the next one."""
+    """Reservations do not count; the refusal names the period and the time until the next one."""
     await submit(store, 10)
     held = await claim(store, 50)
     await submit(store)
@@ -199,7 +201,7 @@ async def test_a_submit_is_refused_once_the_budget_is_spent(store: JobStore) -> 
 
 
 async def test_a_job_that_no_period_allows_is_refused(store: JobStore) -> None:
-    """By the least bound of its chain, once workers have told what their gates cost. Until then its claim ends it."""
+    """By the least bound of its chain, once workers have published the prices. Until then its claim ends it."""
     await settle(store, "org", day_nano_usd=CALL // 2)
     (job_id,) = await submit(store)
     assert await claim(store) == []
@@ -278,3 +280,22 @@ async def test_a_killed_worker_leaves_no_reservation(store: JobStore, raw: RawRe
     await make_stale(raw, *held)
     await store.maintenance.recover("finder", [])
     assert await today_of(raw) == Sums(0, 0)
+
+
+async def test_a_held_suspect_keeps_no_worker_busy(store: JobStore, raw: RawRedis) -> None:
+    """One that lost two workers, or three, is not delivered again and again while its organisation is held."""
+    await submit(store, 2)
+    for held in await claim(store, 2):
+        await raw("HSET", KEYS.job(held.job_id), "losses", 1 + int(held.token[-1]) % 2)
+        await make_stale(raw, held)
+    await store.maintenance.recover("finder", [])
+    await settle(store, "org", day_nano_usd=0)
+    assert [await claim(store, consumer=f"w{n}", alone=True) for n in range(4)] == [[]] * 4
+    assert await raw("XLEN", KEYS.fixed("suspect")) + await raw("XLEN", KEYS.fixed("isolated")) == 0
+    await raw("DEL", KEYS.fixed("wake"))
+    await claim(store)
+    assert await raw("EXISTS", KEYS.fixed("wake")) == 0
+    await settle(store, "org", day_nano_usd=10 * CALL)
+    await make_due(raw, *await all_delayed(raw))
+    await store.maintenance.promote()
+    assert sum([len(await claim(store, consumer=f"v{n}")) for n in range(4)]) == 2

@@ -31,7 +31,7 @@ from tests.support.processes import free_port
 from tests.support.store import ERROR, KEYS, claim, complete, fail, make_due, make_stale, new_job, submit, unblock_gate
 
 NAMES = sorted(path.stem for path in (Path(scripts.__file__).parents[1] / "lua").glob("*.lua"))
-READING = {"list", "stats", "oldest", "organization", "usage", "vet"}
+READING = {"list", "stats", "oldest", "organization", "usage", "vet", "waiting", "throttled"}
 SLOWEST_MS = 50.0
 """Time that a refusal may take the server, by its own count."""
 
@@ -96,10 +96,12 @@ ACTS: dict[str, Act] = {
     "failover": lambda s: s.fail_over(),
     "finish": lambda s: complete(s.store, s.held),
     "leave": lambda s: s.store.maintenance.leave("w3"),
+    "limit_gate": lambda s: s.store.gates.limit("demo:other", {"requests_per_minute": 60}, ACTOR),
     "list": lambda s: s.run("list", status="", bytes_max=1, outcome_max=1),
     "note_key_use": lambda s: s.store.api_keys.note_use("k0", "2026-11-29"),
     "oldest": lambda s: s.store.queries.oldest_waiting_ms(),
     "organization": lambda s: s.store.organizations.stats("org"),
+    "pause": lambda s: s.store.gates.pause("demo:other", ACTOR),
     "promote": lambda s: s.store.maintenance.promote(),
     "recover": lambda s: s.store.maintenance.recover("finder", []),
     "renew": lambda s: s.store.renew("w1", [s.held]),
@@ -112,9 +114,11 @@ ACTS: dict[str, Act] = {
     "stats": lambda s: s.store.queries.stats(),
     "submit": lambda s: s.store.submit(new_job()),
     "take_task": lambda s: s.store.tasks.take("w1"),
+    "throttled": lambda s: s.store.gates.read((A,)),
     "usage": lambda s: s.run("usage", organization="org", fields_max=1),
     "vet": lambda s: s.run("vet", calls='[["ZCARD", "wake"]]'),
     "watch_budgets": lambda s: s.run("watch_budgets", trail_length=10),
+    "waiting": lambda s: s.store.queries.waiting(s.job_id),
 }
 
 

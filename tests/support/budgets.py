@@ -35,7 +35,7 @@ def priced(*chain: str, gated: bool = False) -> Routing:
 
 
 async def sums_of(raw: RawRedis, organization: str = "org") -> dict[str, Sums]:
-    """What is kept of a budget, by period: `d` and the day, `m` and the month."""
+    """Sums that are kept of a budget, by period: `d` and the day, `m` and the month."""
     flat = await raw("HGETALL", KEYS.prefix("budget") + organization)
     kept = dict(zip((name.decode() for name in flat[::2]), flat[1::2], strict=True))
     return {

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,11 +18,24 @@ PACKAGE: Final = ROOT / "clients/js"
 MODULES: Final = PACKAGE / "node_modules"
 TSC: Final = MODULES / "typescript/bin/tsc"
 NEWEST_TSC: Final = MODULES / "typescript-newest/bin/tsc"
-NODE: Final = shutil.which("node")
-NPM: Final = shutil.which("npm")
+NODE_MIN: Final = 20
+
+
+def _node() -> str | None:
+    """The node on this machine; None when there is none, or an older one than the client promises to run on."""
+    found = shutil.which("node")
+    if found is None:
+        return None
+    said = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout
+    major = said.removeprefix("v").partition(".")[0]
+    return found if major.isdigit() and int(major) >= NODE_MIN else None
+
+
+NODE: Final = _node()
 
 needs_node: Final = pytest.mark.skipif(
-    NODE is None or not MODULES.exists(), reason="node, or node_modules in clients/js, is not here: make install-dev"
+    NODE is None or not MODULES.exists(),
+    reason="no node from 20 on, or no node_modules in clients/js: make install-dev",
 )
 
 

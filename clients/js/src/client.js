@@ -19,7 +19,9 @@ export class Presswork {
   async submit(request, { idempotencyKey = this.newKey(), signal } = {}) {
     const body = { ...this.options.defaults, ...request };
     const headers = { 'Idempotency-Key': idempotencyKey };
-    return this.#accepted(await this.call('POST', '/api/ai/generate-content', { body, headers, signal, holds: isAccepted }));
+    return this.#accepted(
+      await this.call('POST', '/api/ai/generate-content', { body, headers, signal, holds: isAccepted }),
+    );
   }
 
   // Submits up to 500 jobs. One that is rejected is a PressworkError in its place.
@@ -104,7 +106,10 @@ export class Presswork {
       return holds(content) ? content : new PressworkError({ title: UNREADABLE });
     } catch (cause) {
       signal?.throwIfAborted();
-      return new PressworkError({ title: cause instanceof SyntaxError ? UNREADABLE : 'The service cannot be reached' }, { cause });
+      return new PressworkError(
+        { title: cause instanceof SyntaxError ? UNREADABLE : 'The service cannot be reached' },
+        { cause },
+      );
     } finally {
       limit.end();
     }
@@ -116,7 +121,9 @@ export class Presswork {
 
   // 128 random bits; `randomUUID` is not there on pages without HTTPS.
   newKey() {
-    return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+    return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join(
+      '',
+    );
   }
 
   // The address of a call.

@@ -8,7 +8,9 @@ export class PressworkError extends Error {
     super([problem.title, problem.detail].filter(Boolean).join(': '), options);
     this.name = 'PressworkError';
     this.type = problem.type ?? 'about:blank';
-    this.code = this.type.startsWith(PREFIX) ? this.type.slice(PREFIX.length) : (problem.code ?? (problem.status ? 'http-error' : 'no-answer'));
+    this.code = this.type.startsWith(PREFIX)
+      ? this.type.slice(PREFIX.length)
+      : (problem.code ?? (problem.status ? 'http-error' : 'no-answer'));
     this.status = problem.status ?? 0;
     this.detail = problem.detail;
     this.errors = problem.errors ?? [];
@@ -38,5 +40,9 @@ export async function problemOf(answer) {
   const { status } = answer;
   const document = await answer.json().catch(() => null);
   const known = typeof document?.title === 'string';
-  return new PressworkError({ title: `The service gave no answer that can be read (${status})`, ...(known && document), status });
+  return new PressworkError({
+    title: `The service gave no answer that can be read (${status})`,
+    ...(known && document),
+    status,
+  });
 }

@@ -74,7 +74,11 @@ class Reader {
 
   async #open(signal) {
     const url = this.client.eventsOf(this.progress);
-    return this.client.fetch(url, { headers: await this.client.headersFor(url, 'text/event-stream'), signal, cache: 'no-store' });
+    return this.client.fetch(url, {
+      headers: await this.client.headersFor(url, 'text/event-stream'),
+      signal,
+      cache: 'no-store',
+    });
   }
 
   async *#read(answer, limit) {
@@ -162,4 +166,5 @@ async function* watched(body, touch) {
   }
 }
 
-const gone = (jobId) => new PressworkError({ title: 'There is no such job any more', code: 'not-found', status: 404, jobId });
+const gone = (jobId) =>
+  new PressworkError({ title: 'There is no such job any more', code: 'not-found', status: 404, jobId });

@@ -35,10 +35,26 @@ export function update(progress, view) {
   const next = { ...progress, status: view.status, note: undefined };
   if (view.status === 'queued') return [[{ type: 'queued', jobId: view.jobId, createdAt: view.createdAt }, next]];
   const { jobId, attempt, startedAt } = view;
-  return [[{ type: 'processing', jobId, attempt, startedAt }, { ...next, attempt }]];
+  return [
+    [
+      { type: 'processing', jobId, attempt, startedAt },
+      { ...next, attempt },
+    ],
+  ];
 }
 
-const OF_AN_END = ['result', 'error', 'provider', 'model', 'usage', 'costUsd', 'finishReason', 'passedOver', 'metadata', 'endedAt'];
+const OF_AN_END = [
+  'result',
+  'error',
+  'provider',
+  'model',
+  'usage',
+  'costUsd',
+  'finishReason',
+  'passedOver',
+  'metadata',
+  'endedAt',
+];
 
 function endOf(view) {
   const known = OF_AN_END.filter((name) => view[name] !== undefined).map((name) => [name, view[name]]);
@@ -59,10 +75,16 @@ function replaced(progress, text) {
   let shown = progress.text;
   if (!text.startsWith(shown)) {
     shown = '';
-    events.push([{ type: 'reset', jobId: progress.jobId }, { ...progress, text: '' }]);
+    events.push([
+      { type: 'reset', jobId: progress.jobId },
+      { ...progress, text: '' },
+    ]);
   }
   if (text !== shown) {
-    events.push([{ type: 'delta', jobId: progress.jobId, text: text.slice(shown.length) }, { ...progress, text }]);
+    events.push([
+      { type: 'delta', jobId: progress.jobId, text: text.slice(shown.length) },
+      { ...progress, text },
+    ]);
   }
   return events;
 }

@@ -19,6 +19,7 @@ export type Identify = (request: Request) => User | null | undefined | Promise<U
  * Handlers of a route like `/api/ai/[...path]`: submit, status, cancel, retry and tickets for jobs of the user that
  * `identify` names; null: nobody is signed in.
  */
-export function createHandler(
-  options: { identify: Identify } & (PressworkOptions | { client: Presswork }),
-): { GET: (request: Request) => Promise<Response>; POST: (request: Request) => Promise<Response> };
+export function createHandler(options: { identify: Identify } & (PressworkOptions | { client: Presswork })): {
+  GET: (request: Request) => Promise<Response>;
+  POST: (request: Request) => Promise<Response>;
+};

@@ -29,7 +29,8 @@ class Handler {
   async answer(request) {
     try {
       const site = request.headers.get('sec-fetch-site') ?? 'same-origin';
-      if (request.method !== 'GET' && site !== 'same-origin' && site !== 'none') throw refusal(403, 'Another site may not do this');
+      if (request.method !== 'GET' && site !== 'same-origin' && site !== 'none')
+        throw refusal(403, 'Another site may not do this');
       const user = await this.identify(request);
       if (!user) throw refusal(401, 'Nobody is signed in');
       const [status, content] = await this.#route(request, new URL(request.url), user);
@@ -69,7 +70,14 @@ class Handler {
     // Without a key a repeated submit would be another job: it is sent once.
     const retries = key ? undefined : 0;
     const { signal } = request;
-    return this.#absolute(await this.client.call('POST', '/api/ai/generate-content', { body: { ...body, ...user }, headers, retries, signal }));
+    return this.#absolute(
+      await this.client.call('POST', '/api/ai/generate-content', {
+        body: { ...body, ...user },
+        headers,
+        retries,
+        signal,
+      }),
+    );
   }
 
   // The page's origin is another one than the service's.
@@ -90,7 +98,9 @@ const refusal = (status, title) => new PressworkError({ title, status });
 function problem(error) {
   const known = error instanceof PressworkError;
   const status = (known && error.status) || 503;
-  const { type, message, detail, errors, jobId, jobStatus } = known ? error : { type: 'about:blank', message: 'It went wrong' };
+  const { type, message, detail, errors, jobId, jobStatus } = known
+    ? error
+    : { type: 'about:blank', message: 'It went wrong' };
   const headers = { 'Content-Type': 'application/problem+json' };
   if (error.retryAfterMs) headers['Retry-After'] = String(Math.ceil(error.retryAfterMs / 1000));
   const title = detail ? message.replace(`: ${detail}`, '') : message;

@@ -13,7 +13,12 @@ export function Writer() {
 
   return (
     <form onSubmit={write}>
-      <textarea name="prompt" aria-label="Prompt" required defaultValue="Create a social media post about our new product" />
+      <textarea
+        name="prompt"
+        aria-label="Prompt"
+        required
+        defaultValue="Create a social media post about our new product"
+      />
       <select name="platform" aria-label="Platform">
         <option>linkedin</option>
         <option>x</option>

@@ -10,8 +10,8 @@ from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import PathParameter
 
-from services.gateway.admin.actor import actor_of
 from services.gateway.admin.organizations import OrganizationInPath, require_operator, require_organization
+from services.gateway.http.actor import actor_of
 from services.gateway.http.calls import changing, reading
 from services.gateway.http.queries import NoQuery
 from services.gateway.http.responses import in_time

@@ -12,7 +12,6 @@ from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import PathParameter
 
-from services.gateway.admin.actor import actor_of
 from services.gateway.admin.failure_views import (
     AcceptedTask,
     FailureFilter,
@@ -22,6 +21,7 @@ from services.gateway.admin.failure_views import (
     Grouping,
     TaskView,
 )
+from services.gateway.http.actor import actor_of
 from services.gateway.http.calls import changing, reading
 from services.gateway.http.queries import NoQuery
 from services.gateway.http.responses import in_time

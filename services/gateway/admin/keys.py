@@ -16,7 +16,6 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import PathParameter
 from msgspec import Meta
 
-from services.gateway.admin.actor import actor_of
 from services.gateway.admin.key_views import (
     OPERATORS_MEANING,
     CreatedKey,
@@ -26,6 +25,7 @@ from services.gateway.admin.key_views import (
     created_view,
     view_key,
 )
+from services.gateway.http.actor import actor_of
 from services.gateway.http.calls import changing, reading
 from services.gateway.http.queries import NoQuery
 from services.gateway.http.responses import in_time, organization_of

@@ -11,7 +11,6 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import PathParameter
 from msgspec import Meta
 
-from services.gateway.admin.actor import actor_of
 from services.gateway.admin.failure_views import AcceptedTask
 from services.gateway.admin.organization_views import (
     OrganizationChange,
@@ -20,6 +19,7 @@ from services.gateway.admin.organization_views import (
     stored_changes,
     view_organization,
 )
+from services.gateway.http.actor import actor_of
 from services.gateway.http.calls import changing, reading
 from services.gateway.http.queries import NoQuery
 from services.gateway.http.responses import in_time

@@ -10,6 +10,7 @@ from litestar.routes import HTTPRoute
 from services.gateway.admin.audit import AuditCall
 from services.gateway.admin.blocked_users import BlockedUserCalls
 from services.gateway.admin.failures import FailureCalls
+from services.gateway.admin.gates import GateCalls
 from services.gateway.admin.jobs import AdminJobsCall
 from services.gateway.admin.keys import KeyCalls
 from services.gateway.admin.organizations import OrganizationCalls
@@ -30,6 +31,7 @@ def admin_router(store: JobStore, settings: GatewaySettings, authenticator: Auth
             *KeyCalls(store.api_keys, authenticator.addresses).routes(),
             *OrganizationCalls(store, authenticator.addresses).routes(),
             *BlockedUserCalls(store.organizations, authenticator.addresses).routes(),
+            *GateCalls(store.gates, settings.chain, authenticator.addresses).routes(),
             AuditCall(store.audit_trail).route(),
             AdminJobsCall(store).route(),
             AdminUsageCall(store).route(),

@@ -185,6 +185,8 @@ def _finished(schema: Any) -> Any:
         made["pattern"] = made["pattern"].replace(r"\Z", "$")
     if made.get("type") == "object" and not made.keys() & {"properties", "additionalProperties"}:
         made["additionalProperties"] = True
+    if made.get("type") == "array" and not made.keys() & {"items", "prefixItems"}:
+        made["items"] = {}
     if "enum" in made:
         made.setdefault("type", "string")
     if default := made.pop("default", None):

@@ -9,6 +9,7 @@ from typing import Final
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 
+from services.gateway.http.actor import AnyRequest, actor_alone, actor_of
 from services.gateway.http.calls import JobIdInPath, changing
 from services.gateway.http.queries import NoQuery
 from services.gateway.http.responses import in_time
@@ -17,7 +18,9 @@ from services.gateway.jobs.views import JobView, view_job
 from services.gateway.waiting.long_poll import until_ended
 from shared.http.auth import Identity, Scope
 from shared.http.problems import JOB_ENDED, Problem
+from shared.identity.client_address import ClientAddresses
 from shared.job import JobSnapshot, JobStatus
+from shared.store.audit_trail import Actor
 from shared.store.job_store import JobStore
 
 CANCEL_SECONDS: Final = 1.5
@@ -27,8 +30,9 @@ CANCEL_SECONDS: Final = 1.5
 class CancelCall:
     """Ends jobs."""
 
-    def __init__(self, store: JobStore, finder: JobFinder, stop: asyncio.Event) -> None:
+    def __init__(self, store: JobStore, finder: JobFinder, stop: asyncio.Event, addresses: ClientAddresses) -> None:
         """`stop` ends waiting for a worker."""
+        self._addresses = addresses
         self._store = store
         self._finder = finder
         self._stop = stop
@@ -38,27 +42,32 @@ class CancelCall:
 
         @changing("/jobs/{jobId:str}/cancel", "End a waiting or running job", 400, 404, 409, scope=Scope.JOBS_CANCEL)
         async def cancel_job(
-            identity: NamedDependency[Identity], job_id: JobIdInPath, _params: NamedDependency[NoQuery]
+            request: AnyRequest,
+            identity: NamedDependency[Identity],
+            job_id: JobIdInPath,
+            _params: NamedDependency[NoQuery],
         ) -> JobView:
-            return view_job(await self.cancel(identity, job_id))
+            return view_job(await self.cancel(identity, job_id, actor_of(identity, request, self._addresses)))
 
         return cancel_job
 
-    async def cancel(self, identity: Identity, job_id: str) -> JobSnapshot:
+    async def cancel(self, identity: Identity, job_id: str, actor: Actor) -> JobSnapshot:
         """End a job and answer it as it ended; a 409 `Problem` when it had ended otherwise."""
         job = await self._finder.find(identity, job_id)
         if not job.status.terminal:
-            await self.end(identity, job)
+            await self.end(identity, job, actor)
             job = await self._finder.find(identity, job_id)
 
         if job.status is not JobStatus.CANCELLED:
             raise Problem(JOB_ENDED, f"it is {job.status}", job_id=job.id, job_status=job.status)
         return job
 
-    async def end(self, identity: Identity, job: JobSnapshot) -> None:
-        """End a job that is not known to have ended, and return when it has."""
+    async def end(self, identity: Identity, job: JobSnapshot, actor: Actor | None = None) -> None:
+        """End a job that is not known to have ended, and return when it has. `actor`: the caller, as the trail names
+        it, with more than its key if more is known."""
+        told = actor or actor_alone(identity)
         async with in_time():
-            reply = await self._store.jobs_of(identity.organization_id).cancel(job.id)
+            reply = await self._store.jobs_of(identity.organization_id).cancel(job.id, actor=told)
         if reply.state == "requested":
             await self._until_ended(identity, job)
 

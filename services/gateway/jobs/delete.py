@@ -8,6 +8,7 @@ import structlog
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 
+from services.gateway.http.actor import AnyRequest, actor_alone, actor_of
 from services.gateway.http.calls import JobIdInPath, deleting
 from services.gateway.http.queries import NoQuery
 from services.gateway.http.responses import in_time
@@ -16,6 +17,8 @@ from services.gateway.jobs.finder import JobFinder
 from shared.errors import StoreUnavailable
 from shared.http.auth import Identity, Scope
 from shared.http.urls import read_job_id
+from shared.identity.client_address import ClientAddresses
+from shared.store.audit_trail import Actor
 from shared.store.job_store import JobStore
 
 _log: Final = structlog.get_logger(__name__)
@@ -24,7 +27,8 @@ _log: Final = structlog.get_logger(__name__)
 class DeleteCall:
     """Deletes jobs."""
 
-    def __init__(self, store: JobStore, finder: JobFinder, cancel: CancelCall) -> None:
+    def __init__(self, store: JobStore, finder: JobFinder, cancel: CancelCall, addresses: ClientAddresses) -> None:
+        self._addresses = addresses
         self._store = store
         self._finder = finder
         self._cancel = cancel
@@ -41,22 +45,25 @@ class DeleteCall:
             scope=Scope.JOBS_CANCEL,
         )
         async def delete_job(
-            identity: NamedDependency[Identity], job_id: JobIdInPath, _params: NamedDependency[NoQuery]
+            request: AnyRequest,
+            identity: NamedDependency[Identity],
+            job_id: JobIdInPath,
+            _params: NamedDependency[NoQuery],
         ) -> None:
-            await self.delete(identity, job_id)
+            await self.delete(identity, job_id, actor_of(identity, request, self._addresses))
 
         return delete_job
 
-    async def delete(self, identity: Identity, job_id: str) -> None:
+    async def delete(self, identity: Identity, job_id: str, actor: Actor | None = None) -> None:
         """Delete a job, whatever its state. JobNotFound also for another organisation's."""
-        wanted = read_job_id(job_id)
-        if not await self._deleted(identity, wanted):
-            await self._cancel.end(identity, await self._finder.find(identity, wanted))
-            if not await self._deleted(identity, wanted):
+        wanted, told = read_job_id(job_id), actor or actor_alone(identity)
+        if not await self._deleted(identity, wanted, told):
+            await self._cancel.end(identity, await self._finder.find(identity, wanted), told)
+            if not await self._deleted(identity, wanted, told):
                 raise StoreUnavailable("the job did not end")
         _log.info("job_deleted", job_id=wanted)
 
-    async def _deleted(self, identity: Identity, job_id: str) -> bool:
+    async def _deleted(self, identity: Identity, job_id: str, actor: Actor) -> bool:
         """Whether it is gone; False: it has not ended. JobNotFound."""
         async with in_time():
-            return await self._store.delete(job_id, identity.organization_id)
+            return await self._store.delete(job_id, identity.organization_id, actor=actor)

@@ -12,7 +12,7 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta
 
 from services.gateway.http.calls import reading
-from services.gateway.http.responses import JobId
+from services.gateway.http.responses import JobId, in_time
 from services.gateway.jobs.finder import JobFinder
 from services.gateway.jobs.views import JobView, view_job
 from services.gateway.waiting.awaited_jobs import AwaitedJobs
@@ -20,8 +20,9 @@ from services.gateway.waiting.long_poll import until_ended
 from shared.http.auth import Identity, Scope
 from shared.http.organization_limits import InUse
 from shared.http.urls import read_job_id
-from shared.job import JobSnapshot
+from shared.job import JobSnapshot, JobStatus
 from shared.store.job_store import JobStore
+from shared.store.results import Waiting
 
 WAIT_MAX: Final = 30
 
@@ -51,7 +52,8 @@ class StatusCall:
 
         @reading("/job-status", "How a job stands", 400, 404, 409, scope=Scope.JOBS_READ, query=StatusQuery)
         async def job_status(identity: NamedDependency[Identity], params: NamedDependency[StatusQuery]) -> JobView:
-            return view_job(await self.read(identity, params))
+            job = await self.read(identity, params)
+            return view_job(job, waiting=await self._waiting(job, params))
 
         return job_status
 
@@ -68,6 +70,13 @@ class StatusCall:
                 held.grow()
                 return await until_ended(self._store, job.id, query.wait, self._stop, read, first=False) or job
         return job
+
+    async def _waiting(self, job: JobSnapshot, query: StatusQuery) -> Waiting | None:
+        """The reason why it waits. Where commands are billed, callers that wait for the end do not learn it."""
+        if job.status is not JobStatus.QUEUED or (query.wait and self._store.settings.frugal):
+            return None
+        async with in_time():
+            return await self._store.queries.waiting(job.id)
 
     async def _listen_first(self, identity: Identity, query: StatusQuery) -> JobSnapshot:
         """Listen before the first read, which it saves where listening costs nothing."""

@@ -9,9 +9,19 @@ import msgspec
 from services.gateway.http.json_schemas import items_of
 from shared.events import Time, iso_time
 from shared.job import JobError, JobSnapshot, JobStatus, Outcome, PassedOver, Priority, Usage
-from shared.store.results import UnreadableJob
+from shared.store.results import UnreadableJob, Waiting, WaitReason
 
 UNREADABLE: Final = JobError(type="Unreadable", message="the record of this job cannot be read by this release")
+
+
+class WaitingView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """The reason why a job is queued. `gate`: the provider and model that it waits for; `until`: it cannot start
+    before; `ahead`: jobs of its own organization that go first."""
+
+    reason: WaitReason
+    gate: str | None = None
+    until: str | None = None
+    ahead: int | None = None
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -20,7 +30,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     `result` is the generated text (of a cancelled job: the part that came), `metadata` that of the result,
     `request_metadata` that of the request. `attempt` counts from 1; 0: never started. `cost_usd` is in USD, of all
     attempts together; absent: not known. `passed_over`: the choices before `provider`, and why each did not answer.
-    `retried_as`: the job that was made from this one.
+    `retried_as`: the job that was made from this one. `waiting`: in `job-status` alone, of a queued job.
     """
 
     job_id: str
@@ -49,6 +59,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     started_at: Time | None = None
     ended_at: Time | None = None
     next_attempt_at: Time | None = None
+    waiting: WaitingView | None = None
 
 
 class UnreadableView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -70,7 +81,12 @@ def _at(ms: int | None) -> str | None:
     return None if ms is None else iso_time(ms)
 
 
-def view_job(job: JobSnapshot, *, with_result: bool = True) -> JobView:
+def view_waiting(waiting: Waiting) -> WaitingView:
+    """The reason as a customer sees it."""
+    return WaitingView(reason=waiting.reason, gate=waiting.gate, until=_at(waiting.until_ms), ahead=waiting.ahead)
+
+
+def view_job(job: JobSnapshot, *, with_result: bool = True, waiting: Waiting | None = None) -> JobView:
     """The job as its customer sees it."""
     spec, outcome = job.spec, job.outcome or Outcome()
     return JobView(
@@ -100,6 +116,7 @@ def view_job(job: JobSnapshot, *, with_result: bool = True) -> JobView:
         started_at=_at(job.started_ms),
         ended_at=_at(job.ended_ms),
         next_attempt_at=_at(job.next_attempt_ms),
+        waiting=None if waiting is None else view_waiting(waiting),
     )
 
 

@@ -73,6 +73,7 @@ class Consumer:
         self._more = True
         self._answer_lost = False
         self._failures = 0
+        self._settled = False
         self.heartbeat = Heartbeat()
         self.served_at = time.monotonic()
 
@@ -94,6 +95,11 @@ class Consumer:
                 self._more = True
                 self.served_at = time.monotonic()
                 await self._back_off()
+
+    async def check_settled(self) -> None:
+        """Note whether anything is settled: where commands are billed, claims of ungated providers look only then."""
+        if self._store.settings.frugal:
+            self._settled = await self._store.gates.any_settled()
 
     async def _iterate(self) -> None:
         """Sleep unless work was left behind, then claim."""
@@ -118,7 +124,7 @@ class Consumer:
         sent = time.monotonic()
         call = asyncio.ensure_future(
             self._store.claim(
-                self._name, limit, poll=scope is Scope.ALL, suspect=self._pool.suspects_room,
+                self._name, limit, poll=scope is Scope.ALL or self._settled, suspect=self._pool.suspects_room,
                 alone=not self._pool.attempts, known=known,
             )
         )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import anyio
@@ -25,9 +26,11 @@ _log: Final = structlog.get_logger(__name__)
 class Tasks:
     """Task loop of one worker."""
 
-    def __init__(self, store: JobStore, name: str) -> None:
+    def __init__(self, store: JobStore, name: str, notified: Callable[[], Awaitable[None]]) -> None:
+        """`notified`: called before each look for tasks: the channel also says that operators settled something."""
         self._store = store
         self._name = name
+        self._notified = notified
         self._lease_s = store.settings.lease_seconds
         self._poll_s = FRUGAL_POLL_S if store.settings.frugal else POLL_S
 
@@ -36,6 +39,7 @@ class Tasks:
         async with self._store.subscriber.listen(self._store.tasks.channel, patient=True) as accepted:
             while True:
                 try:
+                    await self._notified()
                     some_are_held = await self._do_all()
                 except TRANSIENT:
                     await anyio.sleep(RETRY_S)

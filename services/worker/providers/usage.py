@@ -47,8 +47,9 @@ def usage_of_broken(reported: Usage | None, prompt: str, text_length: int, thoug
 
 def total(before: Spent | None, usage: Usage, cost: int | None) -> Spent:
     """Add a call to the sum `before`. A sum with an unknown part is unknown, never too low."""
-    if before is None:
+    if before is None and type(usage) is Usage:  # a billed one has counts that are not promised to callers
         return Spent(usage=usage, cost=cost)
+    before = before or Spent(usage=_NOTHING, cost=0)
     earlier = before.usage
     return Spent(
         usage=Usage(

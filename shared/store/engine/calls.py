@@ -29,6 +29,10 @@ from shared.store.engine.scripts import Scripts, typed
 from shared.store.keys import Keys
 from shared.store.routing import Routing
 
+JOB_TRAIL_LENGTH: Final = 10_000
+JOB_TRAIL_MS: Final = 90 * 86_400_000
+"""Cancels and deletions that the trail of an organisation remembers, about, and for how long after the last, in ms."""
+
 LOSSES_MAX: Final = 3
 RELEASES_MAX: Final = 20
 """Number of times a job may lose its worker or be released before it fails (I7)."""
@@ -66,6 +70,8 @@ def _constants(settings: StoreSettings, routing: Routing, *, fenced: bool) -> di
         # No layer below a submit sends it twice: the pay-per-command profile relies on that, and saves one command.
         "sent_once": int(settings.frugal),
         "submits_max": settings.organization_submits_per_minute,
+        "job_trail_length": JOB_TRAIL_LENGTH,
+        "job_trail_ttl": JOB_TRAIL_MS,
         "losses_max": LOSSES_MAX,
         "releases_max": RELEASES_MAX,
         "stale_ms": settings.lease_ms + min(settings.lease_ms // 4, STALE_SLACK_MS),

@@ -71,10 +71,11 @@ class FinishItem(Item, frozen=True):
 
 
 class DeleteItem(Item, frozen=True):
-    """A job to delete. `organization`: whose it must be; empty: anybody's."""
+    """A job to delete. `organization`: whose it must be; empty: anybody's. `trail_entry`: who asks, or empty."""
 
     job: str
     organization: str
+    trail_entry: bytes = b""
 
 
 class KeyItem(Item, frozen=True):
@@ -134,11 +135,13 @@ class ReportItem(Item, frozen=True):
 
 
 class CancelItem(Item, frozen=True):
-    """A job to end. `force` 0 or 1; `owner`: the organisation that it must belong to, encoded, empty: any."""
+    """A job to end. `force` 0 or 1; `owner`: the organisation that it must belong to, encoded, empty: any.
+    `trail_entry`: who asks, or empty."""
 
     job: str
     force: int
     owner: str
+    trail_entry: bytes = b""
 
 
 class RenewItem(Item, frozen=True):
@@ -164,6 +167,12 @@ class JobItem(Item, frozen=True):
     """A job by its id."""
 
     job: str
+
+
+class QueueItem(Item, frozen=True):
+    """A queue of throttled jobs: a gate, or `*`."""
+
+    queue: str
 
 
 class CountedItem(Item, frozen=True):

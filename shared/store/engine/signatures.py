@@ -24,6 +24,7 @@ from shared.store.engine.items import (
     JobItem,
     KeyItem,
     KnownItem,
+    QueueItem,
     RenewItem,
     RequeueItem,
     Value,
@@ -92,6 +93,26 @@ class RunScript(Protocol):
     def __call__(self, script: Literal["watch_budgets"], *, trail_length: int) -> Awaitable[Any]: ...
     @overload
     def __call__(self, script: Literal["organization"], *, organization: str) -> Awaitable[Any]: ...
+    @overload
+    def __call__(self, script: Literal["throttled"], items: Sequence[QueueItem]) -> Awaitable[Any]: ...
+    @overload
+    def __call__(
+        self, script: Literal["pause"], *, name: str, pause: int, organization: str, entry: bytes, trail_length: int
+    ) -> Awaitable[Any]: ...
+    @overload
+    def __call__(
+        self,
+        script: Literal["limit_gate"],
+        *,
+        name: str,
+        rpm: int | str,
+        tpm: int | str,
+        organization: str,
+        entry: bytes,
+        trail_length: int,
+    ) -> Awaitable[Any]: ...
+    @overload
+    def __call__(self, script: Literal["waiting"], *, job: str) -> Awaitable[Any]: ...
     @overload
     def __call__(
         self, script: Literal["list"], items: Sequence[JobItem], *, status: str, bytes_max: int, outcome_max: int

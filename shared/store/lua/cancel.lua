@@ -3,10 +3,10 @@
 -- KEYS line suspect isolated requeued high normal low due_high due_normal due_low counts cancels throttled_deadlines failover ledger organizations policies rank_slots backlogs held_organizations due
 -- PREFIX job log job_channel org organization_channel control chain_set throttled throttled_by usage backlog delayed ended budget
 -- ARGV result_ttl log_ttl usage_ttl organization_events fenced chain prices running_max
--- ITEM job force owner
--- owner: the organisation that the job must belong to, empty: any.
+-- ITEM job force owner trail_entry
+-- owner: the organisation that the job must belong to, empty: any. trail_entry: who asks, or empty.
 -- RETURNS {code, state}: CANCELLED, REQUESTED, ENDED (before this call), MISSING, FOREIGN (for another release to end)
--- INCLUDE release batch lease clock organizations ending ledger spending requeueing leaving deltas settling
+-- INCLUDE release batch lease clock organizations ending ledger spending requeueing leaving deltas settling job_trail
 
 -- Cancel requests older than an hour that one call removes, at most.
 local FORGOTTEN_MAX = 64
@@ -40,13 +40,17 @@ local function cancel_running(job, record)
   return {'CANCELLED', 'cancelled'}
 end
 
-local replies = each_item(function(job, force, owner)
+local replies = each_item(function(job, force, owner, trail_entry)
   -- A write that cannot grow memory, so that a cancel passes on a full server.
   redis.call('PERSIST', cancels)
   local record = read_record(job)
   if not record.state or owner ~= '' and record.org ~= owner then return {'MISSING', ''} end
   if foreign(record.v, record.state) then return {'FOREIGN', record.state} end
-  if record.state == 'queued' then return cancel_waiting(job, record) end
+  if record.state == 'queued' then
+    local reply = cancel_waiting(job, record)
+    pcall(append_job_entry, record.org, trail_entry)
+    return reply
+  end
   if record.state ~= 'processing' then return {'ENDED', record.state} end
   if force == '1' then return cancel_running(job, record) end
   local now = now_ms()
@@ -55,6 +59,8 @@ local replies = each_item(function(job, force, owner)
   if #old > 0 then redis.call('ZREM', cancels, unpack(old)) end
   redis.call('ZADD', cancels, string.format('%d', now), job)
   redis.call('PUBLISH', control_prefix .. (record.worker or ''), job)
+  -- Once a job, however often its caller asks.
+  if not record.cancel then pcall(append_job_entry, record.org, trail_entry) end
   return {'REQUESTED', 'processing'}
 end)
 redis.call('PEXPIRE', cancels, 3600000)

@@ -5,8 +5,8 @@
 -- return the others first.
 -- quiet: no `processing` event is published.
 -- Jobs whose gates have no room are throttled; before that, throttled jobs are released whose gates have room.
--- KEYS line suspect isolated requeued high normal low wake round_robin counts gates throttled_deadlines failover ledger organizations policies rank_slots backlogs held_organizations
--- PREFIX job log job_channel org organization_channel chain_set throttled throttled_by wake usage backlog ended budget
+-- KEYS line suspect isolated requeued high normal low wake round_robin counts gates throttled_deadlines failover ledger organizations policies rank_slots backlogs held_organizations due
+-- PREFIX job log job_channel org organization_channel chain_set throttled throttled_by wake usage backlog delayed ended budget
 -- ARGV consumer limit poll suspects_max alone lost lease_ms chain limits prices quiet fenced result_ttl log_ttl usage_ttl organization_events running_max slot_share bounds
 -- ITEM known
 -- RETURNS {more, now, ms until the caller must claim again for throttled jobs or -1, {gates that failed lately...},
@@ -14,7 +14,7 @@
 -- ready: time (ms) at which the job became claimable. logged: 1 when the log has events of earlier leases. capped: 1 when
 --   the organisation has a cap on running jobs. bound: nano-USD that the attempt may cost, empty: anything. budgeted: 1 when
 --   that is reserved in the budget of its organisation.
--- INCLUDE now ledger gate_states serving organizations releasing adopting filling answering redelivering rows saving_budgets
+-- INCLUDE now ledger gate_states settled serving predating organizations releasing adopting filling answering redelivering rows saving_budgets
 
 -- More would make the script too long.
 local wanted = math.min(tonumber(limit), 1000)
@@ -28,10 +28,16 @@ local function repeat_lost_answer()
   wanted = wanted - answer_lost_claim()
 end
 
--- 2. Throttled jobs go before new ones. A caller without gates releases only with `poll`: of gates that no worker names now.
+-- 2. Nothing is taken that operators paused. A caller without gates reads what they settled from a hash that it reads anyway;
+-- where commands are billed it reads that only with `poll`.
+local function read_gates()
+  if limits == '' and poll ~= '1' then note_settled(fenced == '1' and read_marks()[SETTLED]) end
+  if next(gate_limits) or poll == '1' then load_gates() end
+end
+
+-- 3. Throttled jobs go before new ones. A caller without gates releases only with `poll`: of gates that no worker names now.
 local function release_from_gates()
-  if limits == '' and poll ~= '1' then return end
-  load_gates()
+  if not next(gate_limits) and poll ~= '1' then return end
   mark_served(false)
   if wanted <= 0 then return end
 
@@ -40,7 +46,7 @@ local function release_from_gates()
   if suspects_went then redis.call('ZADD', wake, -1, 'look') end
 end
 
--- 3. A worker that runs an isolated job takes nothing beside it.
+-- 4. A worker that runs an isolated job takes nothing beside it.
 local function deliver_redelivered()
   if isolated_held then
     wanted = 0
@@ -49,13 +55,13 @@ local function deliver_redelivered()
   end
 end
 
--- 4. All others.
+-- 5. All others.
 local function deliver_others()
   local left_some = deliver_waiting(wanted)
   more = redelivered_some or left_some
 end
 
--- 5. Work that is left wakes the next worker.
+-- 6. Work that is left wakes the next worker.
 local function wake_others()
   if more then redis.call('ZADD', wake, 0, 'job') end
   if gates_wait == 0 then wake_for_room() end
@@ -65,10 +71,13 @@ end
 
 local ok, failure = pcall(function()
   repeat_lost_answer()
-  release_from_gates()
-  deliver_redelivered()
-  deliver_others()
-  wake_others()
+  read_gates()
+  if not is_paused(QUEUE) then
+    release_from_gates()
+    deliver_redelivered()
+    deliver_others()
+    wake_others()
+  end
   close_books()
 end)
 -- Reservations are kept, even if a later step failed.

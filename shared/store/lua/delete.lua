@@ -3,10 +3,10 @@
 -- KEYS line suspect isolated requeued high normal low cancels deadlines throttled_deadlines
 -- PREFIX job log index deleted backlog delayed chain_set throttled throttled_by
 -- ARGV result_ttl
--- ITEM job organization
--- organization: whose job it must be; empty: anybody's.
+-- ITEM job organization trail_entry
+-- organization: whose job it must be; empty: anybody's. trail_entry: who asks, or empty.
 -- RETURNS DELETED (also before this call), MISSING, or LIVES: it has not ended
--- INCLUDE batch release lease queues failure_index
+-- INCLUDE batch release lease queues failure_index job_trail
 
 local function theirs(organization, asked) return asked == '' or asked == organization end
 
@@ -20,7 +20,7 @@ local function forget_places(job, organization, entry, route)
   leave_queues(job, organization, route or '*')
 end
 
-return each_item(function(job, organization)
+return each_item(function(job, organization, trail_entry)
   local record, deleted = job_prefix .. job, deleted_prefix .. job
   local state, owner, created, entry, route =
     unpack(redis.call('HMGET', record, 'state', 'org', 'created', 'entry', 'route'))
@@ -40,5 +40,6 @@ return each_item(function(job, organization)
   forget_places(job, owner, entry, route)
   redis.call('SET', deleted, owner, 'PX', result_ttl)
   redis.call('DEL', record)
+  pcall(append_job_entry, owner, trail_entry)
   return 'DELETED'
 end)

@@ -1,13 +1,15 @@
 -- Finds the age of the oldest claimable job: the next one of each organisation is in the line.
--- KEYS line suspect isolated requeued high normal low
+-- KEYS line suspect isolated requeued high normal low gates
 -- PREFIX job
--- RETURNS ms, 0 when nothing waits
--- INCLUDE clock lease
+-- RETURNS ms, 0 when nothing waits, or the queue is paused
+-- INCLUDE now lease settled
 
 -- Entries of the line that are read.
 local PAGE = 64
 
-local now, oldest = now_ms(), 0
+local oldest = 0
+note_settled(redis.call('HGET', gates, SETTLED))
+if is_paused(QUEUE) then return 0 end
 
 -- A job waits since it was submitted, due or requeued; it may have come to the line later.
 local function ready_at(entry)

@@ -6,7 +6,7 @@
 -- report: ok, limited or failed, or empty. tokens: tokens used less tokens reserved. organization: whose call it was, empty:
 -- that is unknown.
 -- RETURNS 1 when the gate became available again, else 0
--- INCLUDE batch gate_states gate_users gates serving gate_reports
+-- INCLUDE batch gate_states settled gate_users gates serving gate_reports
 
 -- A write that cannot grow memory first, so that reports work on a full server.
 redis.call('PERSIST', gates)

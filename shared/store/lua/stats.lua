@@ -1,9 +1,10 @@
 -- Counts every state in one call: waiting and running are derived from streams, never counted, so they always add up (I3). Ended jobs
 -- are in `counts` or still in the ledger. Of many backlogs the counts that are kept are summed up: one command, not thousands.
--- KEYS line suspect isolated requeued high normal low due_high due_normal due_low counts throttled_deadlines ledger backlogs due organizations
+-- KEYS line suspect isolated requeued high normal low due_high due_normal due_low counts throttled_deadlines ledger backlogs due organizations held_organizations gates
 -- PREFIX backlog delayed
--- RETURNS {queued per stream..., in backlogs, processing, delayed, throttled, completed, failed, cancelled, unbooked}
--- INCLUDE organizations
+-- RETURNS {queued per stream..., in backlogs, processing, delayed, throttled, completed, failed, cancelled, unbooked, held}
+-- held: of those in streams and backlogs, jobs that no worker may claim now.
+-- INCLUDE organizations settled
 
 -- Backlogs that are counted one by one, at most.
 local COUNTED_MAX = 1000
@@ -45,6 +46,17 @@ else
   in_backlogs = in_many_backlogs(queued[1] + queued[2] + queued[3] + delayed + throttled)
 end
 
+-- Jobs that no worker may claim now.
+local function held_jobs()
+  note_settled(redis.call('HGET', gates, SETTLED))
+  if not is_paused(QUEUE) then return members(held_organizations, backlog_prefix) end
+  local claimable = in_backlogs
+  for _, waiting in ipairs(queued) do claimable = claimable + waiting end
+  return claimable
+end
+
+local held = held_jobs()
+
 for _, set in ipairs({due_high, due_normal, due_low}) do delayed = delayed + redis.call('ZCARD', set) end
 
 local ended = {completed = 0, failed = 0, cancelled = 0}
@@ -62,4 +74,5 @@ for i, status in ipairs({'completed', 'failed', 'cancelled'}) do
   queued[#queued + 1] = ended[status] + tonumber(totals[i] or 0)
 end
 queued[#queued + 1] = tonumber(totals[4] or 0)
+queued[#queued + 1] = held
 return queued

@@ -35,8 +35,9 @@ class Role(enum.Enum):
 
 SCRIPTS: Final = {
     Role.GATEWAY: (
-        "failover", "submit", "cancel", "delete", "stats", "oldest", "list", "usage", "organization",
-        "change_organization", "block_user", "create_key", "revoke_key", "note_key_use", "create_task", "vet",
+        "failover", "submit", "cancel", "delete", "stats", "oldest", "list", "usage", "organization", "waiting",
+        "throttled", "pause", "limit_gate", "change_organization", "block_user", "create_key",
+        "revoke_key", "note_key_use", "create_task", "vet",
     ),
     Role.WORKER: (
         "failover", "claim", "renew", "append", "finish", "requeue", "reroute", "report", "recover", "promote",

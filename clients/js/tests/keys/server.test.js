@@ -27,7 +27,11 @@ before(async () => {
 after(() => product.close());
 
 const pageOf = (user, more = {}) =>
-  new Presswork({ baseUrl: `http://127.0.0.1:${product.address().port}`, headers: { 'x-user': user, ...more }, retries: 1 });
+  new Presswork({
+    baseUrl: `http://127.0.0.1:${product.address().port}`,
+    headers: { 'x-user': user, ...more },
+    retries: 1,
+  });
 
 test('a page submits, streams with a ticket and never sees the key', async () => {
   const job = await pageOf('ann').submit(request({ userId: 'bob' }));
@@ -58,7 +62,8 @@ test('a ticket that is none any more is replaced', async () => {
 test("another user's job is not there", async () => {
   const job = await pageOf('ann').submit(request({ delaySeconds: 600 }));
   const foreign = pageOf('bob').job(job.id);
-  for (const call of ['status', 'cancel', 'retry', 'result']) await assert.rejects(foreign[call](), { status: 404 }, call);
+  for (const call of ['status', 'cancel', 'retry', 'result'])
+    await assert.rejects(foreign[call](), { status: 404 }, call);
   await assert.rejects(pageOf('bob').ticket({ jobId: job.id }), { status: 404 });
   assert.equal(await job.cancel(), true);
 });
@@ -83,5 +88,8 @@ test('a server with the key reads events and hands out tickets', async () => {
   const seen = await read(new Presswork({ baseUrl: SERVICE }).job({ ...job.from, eventsUrl: ticket.events }).events());
   assert.equal(seen.text, (await job.result()).result);
   await until(async () => (await server.job(job.id).status()).status === 'completed');
-  await assert.rejects(new Presswork({ baseUrl: SERVICE, retries: 0 }).status(job.id), { code: 'unauthorized', status: 401 });
+  await assert.rejects(new Presswork({ baseUrl: SERVICE, retries: 0 }).status(job.id), {
+    code: 'unauthorized',
+    status: 401,
+  });
 });

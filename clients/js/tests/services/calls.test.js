@@ -11,15 +11,27 @@ const isSubmit = ({ url }) => url.includes('/generate-content');
 
 describe('calls', { concurrency: 8 }, () => {
   test('lost answers and a busy service make one job', async () => {
-    const fates = [{ drop: true }, { status: 503, headers: { 'Retry-After': '0' } }, { drop: true }, { status: 200, body: '<html>' }];
+    const fates = [
+      { drop: true },
+      { status: 503, headers: { 'Retry-After': '0' } },
+      { drop: true },
+      { status: 200, body: '<html>' },
+    ];
     const between = await proxy(URL, (sent) => (isSubmit(sent) ? fates.shift() : undefined));
     const again = [];
     const organizationId = `org-${Math.random().toString(36).slice(2)}`;
-    const client = new Presswork({ baseUrl: between.url, defaults: { ...DEFAULTS, organizationId }, onRetry: (error) => again.push(error.code) });
+    const client = new Presswork({
+      baseUrl: between.url,
+      defaults: { ...DEFAULTS, organizationId },
+      onRetry: (error) => again.push(error.code),
+    });
     const job = await client.submit(request());
     assert.equal(again.length, 4);
     const { jobs } = await direct.list({ organizationId });
-    assert.deepEqual(jobs.map(({ jobId }) => jobId), [job.id]);
+    assert.deepEqual(
+      jobs.map(({ jobId }) => jobId),
+      [job.id],
+    );
     await between.close();
   });
 
@@ -33,7 +45,10 @@ describe('calls', { concurrency: 8 }, () => {
     assert.ok(error instanceof PressworkError);
     assert.equal(error.code, 'invalid-request');
     assert.equal(error.type, 'urn:presswork:problem:invalid-request');
-    assert.deepEqual(error.errors.map(({ field }) => field), ['temperature']);
+    assert.deepEqual(
+      error.errors.map(({ field }) => field),
+      ['temperature'],
+    );
     assert.match(error.message, /temperature/);
   });
 
@@ -42,7 +57,10 @@ describe('calls', { concurrency: 8 }, () => {
     const first = await direct.submit(request({ prompt: 'one' }), { idempotencyKey });
     const second = await direct.submit(request({ prompt: 'one' }), { idempotencyKey });
     assert.equal(first.id, second.id);
-    await assert.rejects(direct.submit(request({ prompt: 'two' }), { idempotencyKey }), { code: 'idempotency-conflict', status: 409 });
+    await assert.rejects(direct.submit(request({ prompt: 'two' }), { idempotencyKey }), {
+      code: 'idempotency-conflict',
+      status: 409,
+    });
   });
 
   test('many jobs in one call, a bad one in its place', async () => {
@@ -68,7 +86,10 @@ describe('calls', { concurrency: 8 }, () => {
 
   test('stats and usage are answered', async () => {
     assert.equal((await direct.stats()).success, true);
-    assert.equal((await direct.usage({ organizationId: DEFAULTS.organizationId })).organizationId, DEFAULTS.organizationId);
+    assert.equal(
+      (await direct.usage({ organizationId: DEFAULTS.organizationId })).organizationId,
+      DEFAULTS.organizationId,
+    );
   });
 
   test('an abort ends a call that is repeated', async () => {

@@ -66,7 +66,10 @@ test('a reload goes on with the job of before', async () => {
 });
 
 test('a reload before the answer to a submit is one job', async () => {
-  const held = { request: request({ organizationId: `org-${Math.random().toString(36).slice(2)}` }), idempotencyKey: client.newKey() };
+  const held = {
+    request: request({ organizationId: `org-${Math.random().toString(36).slice(2)}` }),
+    idempotencyKey: client.newKey(),
+  };
   kept.set('sending', JSON.stringify(held));
   const first = await client.submit(held.request, held);
   const page = await mounted(() => useGenerate({ client, storageKey: 'sending' }));

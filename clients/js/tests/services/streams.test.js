@@ -21,7 +21,13 @@ describe('streams', { concurrency: 8 }, () => {
   test('events, text and result of a job agree', async () => {
     const job = await direct.submit(request());
     const texts = [];
-    const [seen, end] = await Promise.all([read(job.events()), job.result(), (async () => { for await (const text of job.text()) texts.push(text); })()]);
+    const [seen, end] = await Promise.all([
+      read(job.events()),
+      job.result(),
+      (async () => {
+        for await (const text of job.text()) texts.push(text);
+      })(),
+    ]);
     assert.equal(seen.text, end.result);
     assert.equal(texts.at(-1), end.result);
     assert.ok(texts.length > 3);
@@ -117,7 +123,10 @@ describe('streams', { concurrency: 8 }, () => {
   test('an abort detaches: the job goes on', async () => {
     const job = await direct.submit(request());
     const leaving = new AbortController();
-    const reading = read(job.events({ signal: leaving.signal }), ({ type }) => type === 'delta' && leaving.abort(new Error('left')));
+    const reading = read(
+      job.events({ signal: leaving.signal }),
+      ({ type }) => type === 'delta' && leaving.abort(new Error('left')),
+    );
     await assert.rejects(reading, /left/);
     assert.equal((await job.status({ wait: 30 })).status, 'completed');
   });
@@ -125,7 +134,10 @@ describe('streams', { concurrency: 8 }, () => {
   test('an abort cancels, when it is to', async () => {
     const job = await direct.submit(request());
     const leaving = new AbortController();
-    const reading = read(job.events({ signal: leaving.signal, onAbort: 'cancel' }), ({ type }) => type === 'delta' && leaving.abort());
+    const reading = read(
+      job.events({ signal: leaving.signal, onAbort: 'cancel' }),
+      ({ type }) => type === 'delta' && leaving.abort(),
+    );
     await assert.rejects(reading, { name: 'AbortError' });
     assert.equal((await job.status({ wait: 30 })).status, 'cancelled');
     await assert.rejects(job.result(), { name: 'JobFailed', code: 'job-cancelled' });

@@ -11,7 +11,16 @@ async function one() {
   console.log(JSON.stringify({ submitted: job.id }));
   const { text, kinds, end } = await read(job.events());
   const count = (kind) => kinds.filter((each) => each === kind).length;
-  console.log(JSON.stringify({ id: job.id, text, end: end.type, ends: count(end.type), resets: count('reset'), gaps: count('gap') }));
+  console.log(
+    JSON.stringify({
+      id: job.id,
+      text,
+      end: end.type,
+      ends: count(end.type),
+      resets: count('reset'),
+      gaps: count('gap'),
+    }),
+  );
 }
 
 await Promise.all(Array.from({ length: Number(process.argv[2]) }, one));

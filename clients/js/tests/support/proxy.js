@@ -14,18 +14,22 @@ export async function proxy(target, decide) {
       return;
     }
     const headers = { ...request.headers, host: new URL(target).host };
-    const onward = http.request(new URL(request.url, target), { method: request.method, headers, agent: false }, (came) => {
-      if (fate.drop) {
-        came.resume();
-        came.on('end', () => answer.destroy());
-        return;
-      }
-      if (fate.hold) return void came.resume();
-      answer.writeHead(came.statusCode, came.headers);
-      answer.flushHeaders();
-      if (fate.cut === undefined) came.pipe(answer);
-      else cut(came, answer, fate.cut);
-    });
+    const onward = http.request(
+      new URL(request.url, target),
+      { method: request.method, headers, agent: false },
+      (came) => {
+        if (fate.drop) {
+          came.resume();
+          came.on('end', () => answer.destroy());
+          return;
+        }
+        if (fate.hold) return void came.resume();
+        answer.writeHead(came.statusCode, came.headers);
+        answer.flushHeaders();
+        if (fate.cut === undefined) came.pipe(answer);
+        else cut(came, answer, fate.cut);
+      },
+    );
     onward.on('error', () => answer.destroy());
     answer.on('close', () => onward.destroy());
     request.pipe(onward);

@@ -9,7 +9,11 @@ type Schemas = components['schemas'];
 type Present<Type> = Type extends readonly (infer Item)[]
   ? Present<Item>[]
   : Type extends object
-    ? { [Name in keyof Type]: undefined extends Type[Name] ? Present<NonNullable<Type[Name]>> | undefined : Present<Type[Name]> }
+    ? {
+        [Name in keyof Type]: undefined extends Type[Name]
+          ? Present<NonNullable<Type[Name]>> | undefined
+          : Present<Type[Name]>;
+      }
     : Type;
 
 type Holds<Given extends Wanted, Wanted> = Given;

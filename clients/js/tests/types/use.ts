@@ -2,11 +2,19 @@
 import { JobFailed, Presswork, PressworkError, type Job, type JobEvent, type Progress } from '@presswork/client';
 import { createHandler, createTicket } from '@presswork/client/server';
 
-const presswork = new Presswork({ baseUrl: 'https://api.example.com', apiKey: 'key', defaults: { projectId: 'p', userId: 'u' } });
+const presswork = new Presswork({
+  baseUrl: 'https://api.example.com',
+  apiKey: 'key',
+  defaults: { projectId: 'p', userId: 'u' },
+});
 
 export async function all(signal: AbortSignal): Promise<string> {
   const job: Job = await presswork.submit(
-    { prompt: 'Write', parameters: { tone: 'friendly', keywords: ['a', 'b'], emoji: true }, metadata: { campaign: { id: 7 } } },
+    {
+      prompt: 'Write',
+      parameters: { tone: 'friendly', keywords: ['a', 'b'], emoji: true },
+      metadata: { campaign: { id: 7 } },
+    },
     { idempotencyKey: 'one', signal },
   );
   for await (const text of job.text({ signal, onAbort: 'cancel' })) console.log(text.length);
@@ -60,7 +68,11 @@ export async function more(): Promise<void> {
   console.log(jobs.length, cursor?.length, (await createTicket(presswork, { jobId: 'x' })).events);
 }
 
-export const { GET, POST } = createHandler({ baseUrl: 'https://api.example.com', apiKey: 'key', identify: () => ({ userId: 'u' }) });
+export const { GET, POST } = createHandler({
+  baseUrl: 'https://api.example.com',
+  apiKey: 'key',
+  identify: () => ({ userId: 'u' }),
+});
 
 // @ts-expect-error: a job needs a prompt
 void presswork.submit({ parameters: {} });

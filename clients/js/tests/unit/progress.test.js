@@ -18,7 +18,8 @@ function play(messages, from = begin(jobId)) {
 }
 
 // The text of a reader that knows `delta` and `reset` alone.
-const shownBy = (events) => events.reduce((text, { type, text: more }) => (type === 'reset' ? '' : type === 'delta' ? text + more : text), '');
+const shownBy = (events) =>
+  events.reduce((text, { type, text: more }) => (type === 'reset' ? '' : type === 'delta' ? text + more : text), '');
 
 const BEGUN = [
   ['queued', { status: 'queued', createdAt: 'x' }, '0-0.1'],
@@ -27,19 +28,35 @@ const BEGUN = [
 ];
 
 test('deltas add up to the result', () => {
-  const { progress, shown, events } = play([...BEGUN, ['delta', { text: 'world' }, '1-1.3'], ['completed', { status: 'completed', result: 'Hello world' }, '1-1.4']]);
+  const { progress, shown, events } = play([
+    ...BEGUN,
+    ['delta', { text: 'world' }, '1-1.3'],
+    ['completed', { status: 'completed', result: 'Hello world' }, '1-1.4'],
+  ]);
   assert.equal(shown, 'Hello world');
   assert.equal(progress.text, 'Hello world');
   assert.equal(progress.cursor, '1-1.4');
-  assert.deepEqual(events.map(({ type }) => type), ['queued', 'processing', 'delta', 'delta', 'completed']);
+  assert.deepEqual(
+    events.map(({ type }) => type),
+    ['queued', 'processing', 'delta', 'delta', 'completed'],
+  );
 });
 
 test('a new attempt makes the text void before anything moves the cursor', () => {
-  const { events, progress } = play([...BEGUN, ['retrying', { status: 'queued', reason: 'worker_lost', attempt: 1 }, '1-1.3']]);
+  const { events, progress } = play([
+    ...BEGUN,
+    ['retrying', { status: 'queued', reason: 'worker_lost', attempt: 1 }, '1-1.3'],
+  ]);
   assert.equal(progress.note, 'worker_lost');
   assert.equal(progress.text, 'Hello ');
   const pairs = advance(progress, 'processing', { jobId, status: 'processing', attempt: 2 }, '2-2.1');
-  assert.deepEqual(pairs.map(([{ type }, { cursor, text }]) => [type, cursor, text]), [['reset', '1-1.3', ''], ['processing', '2-2.1', '']]);
+  assert.deepEqual(
+    pairs.map(([{ type }, { cursor, text }]) => [type, cursor, text]),
+    [
+      ['reset', '1-1.3', ''],
+      ['processing', '2-2.1', ''],
+    ],
+  );
   assert.equal(events.at(-1).type, 'retrying');
 });
 
@@ -48,7 +65,11 @@ test('a gap is followed by what makes the text whole', () => {
   assert.equal(more.shown, 'Hello wor');
   assert.equal(more.progress.cursor, '1-1.2');
   assert.ok(!more.events.some(({ type }) => type === 'reset'));
-  const other = play([...BEGUN, ['gap', { status: 'processing', attempt: 2, text: 'Good' }], ['delta', { text: ' day' }, '2-2.3']]);
+  const other = play([
+    ...BEGUN,
+    ['gap', { status: 'processing', attempt: 2, text: 'Good' }],
+    ['delta', { text: ' day' }, '2-2.3'],
+  ]);
   assert.equal(other.shown, 'Good day');
 });
 
@@ -73,6 +94,9 @@ test('a poll shows the status and the end, and nothing of another job', () => {
   assert.equal(update(progress, { jobId, status: 'broken' }), null);
   assert.deepEqual(update(progress, { jobId, status: 'processing' }), []);
   const pairs = update(progress, { jobId, status: 'completed', result: 'Hello world', attempt: 1, userId: 'u' });
-  assert.deepEqual(pairs.map(([{ type }]) => type), ['delta', 'completed']);
+  assert.deepEqual(
+    pairs.map(([{ type }]) => type),
+    ['delta', 'completed'],
+  );
   assert.deepEqual(pairs.at(-1)[0], { type: 'completed', jobId, attempt: 1, result: 'Hello world' });
 });

@@ -6,7 +6,7 @@ import { messages } from '../../src/sse.js';
 const encoder = new TextEncoder();
 
 async function* pieces(bytes, random) {
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const size = 1 + Math.floor(random() * 12);
     yield bytes.subarray(at, at + size);
     at += size;
@@ -31,7 +31,21 @@ function seeded(seed) {
 
 test('reads what eventsource-parser reads, however the bytes are cut', async () => {
   const random = seeded(7);
-  const parts = ['data: Grüße 😀', 'data:x', 'data', 'event: delta', 'id: 1-1.2', 'id', ': comment', 'retry: 20', 'retry: x', 'odd', '', '', ''];
+  const parts = [
+    'data: Grüße 😀',
+    'data:x',
+    'data',
+    'event: delta',
+    'id: 1-1.2',
+    'id',
+    ': comment',
+    'retry: 20',
+    'retry: x',
+    'odd',
+    '',
+    '',
+    '',
+  ];
   const ends = ['\n', '\r\n', '\r'];
   for (let round = 0; round < 300; round += 1) {
     const lines = Array.from({ length: 20 }, () => parts[Math.floor(random() * parts.length)]);
@@ -40,7 +54,9 @@ test('reads what eventsource-parser reads, however the bytes are cut', async () 
     const wanted = [];
     const parser = createParser({ onEvent: ({ event, data }) => wanted.push({ event: event ?? 'message', data }) });
     parser.feed(text);
-    const found = (await read(text, random)).filter(({ data }) => data !== undefined).map(({ event, data }) => ({ event, data }));
+    const found = (await read(text, random))
+      .filter(({ data }) => data !== undefined)
+      .map(({ event, data }) => ({ event, data }));
     assert.deepEqual(found, wanted, JSON.stringify(text));
   }
 });

@@ -1,5 +1,5 @@
 -- Refuses a new job whose organisation has spent its budget, or that no whole period allows. `gate_bounds` has what workers know of
--- their gates; a job with a gate that none told of is taken.
+-- their gates; a job with a gate that is not in it is taken.
 -- INCLUDE budgets bounds clock policies budget_periods
 
 -- The least that an attempt costs at most, at any of the job's gates; 0: that is not known.

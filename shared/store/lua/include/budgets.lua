@@ -4,7 +4,7 @@
 -- `<nano-USD> <place>` of the job that found no room.
 -- INCLUDE policies budget_periods
 
-local budgets_read, budgets_changed = {}, {}
+local budget_cache = {read = {}, changed = {}}
 
 local function has_budget(organization)
   local policy = policy_of(organization)
@@ -16,25 +16,25 @@ local function read_budget(organization, ...)
   local found = redis.pcall('HMGET', budget_prefix .. organization, unpack(fields))
   for i, field in ipairs(fields) do
     local first, second = string.match(found[i] or '', '^(%d+) (%d+)$')
-    budgets_read[organization][field] = {tonumber(first) or 0, tonumber(second) or 0, is_there = first ~= nil}
+    budget_cache.read[organization][field] = {tonumber(first) or 0, tonumber(second) or 0, is_there = first ~= nil}
   end
 end
 
 -- Spent and reserved (1, 2) in a period.
 local function amounts_of(organization, field)
-  if not budgets_read[organization] then
-    budgets_read[organization] = {}
+  if not budget_cache.read[organization] then
+    budget_cache.read[organization] = {}
     read_budget(organization, 'held', periods_now()[1].field, periods_now()[2].field)
   end
-  if not budgets_read[organization][field] then read_budget(organization, field) end
-  return budgets_read[organization][field]
+  if not budget_cache.read[organization][field] then read_budget(organization, field) end
+  return budget_cache.read[organization][field]
 end
 
 local function change_amounts(organization, field, spent, reserved)
   local amounts = amounts_of(organization, field)
   amounts[1], amounts[2] = math.max(amounts[1] + spent, 0), math.max(amounts[2] + reserved, 0)
-  budgets_changed[organization] = budgets_changed[organization] or {}
-  budgets_changed[organization][field] = true
+  budget_cache.changed[organization] = budget_cache.changed[organization] or {}
+  budget_cache.changed[organization][field] = true
 end
 
 -- What may still be reserved (infinite without a budget) on a day, today unless it is given, and ms at which a period with more begins; `limit`: the least that
@@ -65,13 +65,13 @@ local function waits_for_budget(organization) return amounts_of(organization, 'h
 
 -- Holds an organisation until there is room for this job.
 local function hold_for(organization, needed, place)
-  budgets_read[organization].held = {needed, tonumber(place) or 0, is_there = true}
-  budgets_changed[organization] = budgets_changed[organization] or {}
-  budgets_changed[organization].held = true
+  budget_cache.read[organization].held = {needed, tonumber(place) or 0, is_there = true}
+  budget_cache.changed[organization] = budget_cache.changed[organization] or {}
+  budget_cache.changed[organization].held = true
 end
 
 local function drop_hold(organization)
   if not amounts_of(organization, 'held').is_there then return end
   hold_for(organization, 0, 0)
-  budgets_read[organization].held.is_there = false
+  budget_cache.read[organization].held.is_there = false
 end

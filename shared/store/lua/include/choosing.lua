@@ -1,5 +1,5 @@
 -- Finds the gate that a delivered job passes.
--- INCLUDE now gate_states gate_users gates serving throttling
+-- INCLUDE now gate_states settled gate_users gates serving throttling
 
 -- Reasons why gates before `pass` in the chain were passed over. For a gate that `passed_over` does not name, the job's own
 -- call failed there.
@@ -25,7 +25,7 @@ local function find_gate(f, letter)
   -- isolated job: until a worker is idle its reservation has always expired, so behind a busy gate it would never run. It
   -- runs now, with a second reservation.
   local in_time = pass and now - tonumber(reserved_at) <= SLACK_MS
-  if pass and has_gate(pass) and (in_time or letter == 'i')
+  if pass and has_gate(pass) and not is_paused(pass) and (in_time or letter == 'i')
     and (not is_blocked_for(gate(pass), f.org) or gate(pass).probe == 1) then
     if not in_time then admit(pass, tonumber(reserved), f.org) end
     return pass, reasons_before(chain_text, pass, passed_over), tonumber(reserved)

@@ -7,7 +7,7 @@
 -- as far as live workers are known to have it. Of organisations (gate_users.lua), NOBODY or a name:
 -- failed_by: whose job failed last; failed_two: 1 when one of another failed in the same row; user and other: two that used
 -- it lately, and when (ms); lent_to, lent: who owes how much of `tokens` (ms). They are stored in this order, names last.
--- INCLUDE now
+-- INCLUDE now settled
 
 local GATE_FIELDS = {'blocked_until', 'why', 'failures', 'blocks_in_a_row', 'slow_start_from', 'used', 'requests',
   'tokens', 'probe', 'poll_at', 'slot', 'empty', 'served_until', 'failed_two', 'user_at', 'other_at', 'lent'}
@@ -16,8 +16,7 @@ local WHY = {[0] = 'limit', 'rate_limited', 'unavailable'}
 -- The queue of jobs that name no chain. Fields of the hash that are no gates: the state of that queue, and when a worker
 -- polls the queues.
 local FLEET, FLEET_FIELD, PROMISED = '*', '@*', '@'
-
-local gate_states, gate_limits, gates_changed, promised = {}, {}, {}, 0
+local gate_states, gates_changed, promised = {}, {}, 0
 -- The gates that the caller's worker has, in its order; those that jobs without a chain may pass.
 local own_gates, is_own, in_chain = {}, {}, {}
 
@@ -58,7 +57,9 @@ local function load_all()
   local flat = redis.pcall('HGETALL', gates)
   for i = 1, #flat, 2 do
     local name = flat[i] == FLEET_FIELD and FLEET or flat[i]
-    if string.sub(name, 1, 1) ~= '@' then
+    if name == SETTLED then
+      note_settled(flat[i + 1])
+    elseif string.sub(name, 1, 1) ~= '@' then
       parse_gate(name, flat[i + 1])
       note_own(name)
     end
@@ -67,11 +68,12 @@ end
 
 local function load_gates()
   if has_all then return load_all() end
-  local found = redis.pcall('HMGET', gates, PROMISED, FLEET_FIELD, unpack(own_gates))
+  local found = redis.pcall('HMGET', gates, PROMISED, FLEET_FIELD, SETTLED, unpack(own_gates))
   local ms, whose = string.match(found[1] or '', '^(%d+) ?(.*)$')
   promised = whose == same_gates and tonumber(ms) or 0
   parse_gate(FLEET, found[2])
-  for i, name in ipairs(own_gates) do parse_gate(name, found[i + 2]) end
+  note_settled(found[3])
+  for i, name in ipairs(own_gates) do parse_gate(name, found[i + 3]) end
 end
 
 local function save_gates()

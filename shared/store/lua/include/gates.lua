@@ -1,5 +1,5 @@
 -- Lets calls pass a gate: when it is available and its limits have room; then the call's share is reserved.
--- INCLUDE now gate_states gate_users
+-- INCLUDE now gate_states settled gate_users
 
 -- A limit holds in any 60 s as the provider sees them: calls arrive up to 2.5 s later than they were reserved, and a
 -- late one may catch up by SLACK_MS. So the calls of a minute are spread over the sum of the three.
@@ -8,6 +8,8 @@ local SPREAD_MS, SLACK_MS = 63500, 1000
 -- doubled each second.
 local COLD_MS, SLOW_START_RATE, SLOW_START_MS = 60000, 8, 7000
 local PROBE_MS = 30000
+-- A paused gate is asked again after PAUSED_MS, or when it is resumed.
+local PAUSED_MS = 60000
 
 -- Returns ms from one call to the next, and whether the slow start is the reason.
 local function spacing(state, limit)
@@ -17,9 +19,10 @@ local function spacing(state, limit)
   return math.max(slow_start, gap), slow_start > gap
 end
 
--- Returns ms until a call of `need` tokens may pass (0: now), and the reason to wait: limit, slow_start, rate_limited or
--- unavailable. organization: nil: the one that waits for the shortest time.
+-- Returns ms until a call of `need` tokens may pass (0: now), and the reason to wait: limit, slow_start, rate_limited,
+-- unavailable or paused. organization: nil: the one that waits for the shortest time.
 local function wait_of(name, need, organization)
+  if is_paused(name) then return PAUSED_MS, 'paused' end
   local limit = gate_limits[name]
   if not limit then return 0 end
   local state = gate(name)

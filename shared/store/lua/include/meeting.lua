@@ -1,5 +1,5 @@
 -- Takes entries that were delivered to this consumer: as many of each organisation as may start; the others are returned.
--- INCLUDE adopting lease organizations places backlog shares quotas beginning
+-- INCLUDE adopting lease organizations places backlog shares quotas beginning delaying now
 
 -- Organisations whose entries were delivered, in order; for each: how many entries, how many of them are not off its count
 -- yet, and whether its backlog is empty.
@@ -18,13 +18,16 @@ local function note_met(organization, token, created)
   end
 end
 
--- Returns a job to where it waited. One that is held leaves the line; one above its share of the slots goes to its end.
+-- Returns a job to where it waited. One that is held leaves the line; one above its share of the slots goes to its end. A suspect
+-- that is held is looked at again in two leases: its queue has no backlog, and it would be delivered at once.
 local function send_back(candidate, is_held)
   local token, job, f = candidate.token, candidate.job, candidate.f
   local letter, entry = string.sub(token, 1, 1), nil
   note_return(f)
   if is_held and letter == 'q' then
     entry = add_to_backlog(f.org, job, f.place or place_from(token, f.spec, f.created), f.deadline)
+  elseif is_held then
+    entry = delay_job(f.org, job, now + 2 * tonumber(lease_ms))
   else
     entry = add_entry(letter, job, f.org)
     if letter == 'q' then note(f.org, 'placed', 1) end

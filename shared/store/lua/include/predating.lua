@@ -7,14 +7,17 @@ local function number_pair(id)
   return tonumber(ms), tonumber(seq)
 end
 
+local function read_marks()
+  if marks then return marks end
+  marks = {}
+  local flat = redis.call('HGETALL', failover)
+  for i = 1, #flat, 2 do marks[flat[i]] = flat[i + 1] end
+  return marks
+end
+
 local function predates(token)
   if fenced ~= '1' then return false end
-  if not marks then
-    marks = {}
-    local flat = redis.call('HGETALL', failover)
-    for i = 1, #flat, 2 do marks[flat[i]] = flat[i + 1] end
-  end
-  local mark = marks[string.sub(token, 1, 1)]
+  local mark = read_marks()[string.sub(token, 1, 1)]
   if not mark then return false end
   local ms, seq = number_pair(string.sub(token, 2))
   if not ms then return false end

@@ -1,10 +1,10 @@
 -- Delivers jobs that lost their worker more than once: few suspects to one worker, isolated jobs (three losses) alone.
 -- INCLUDE meeting delivering rows
 
-local slot
+local turn_slot
 local function slot_now()
-  slot = slot or tonumber(redis.call('GET', round_robin) or 0)
-  return slot
+  turn_slot = turn_slot or tonumber(redis.call('GET', round_robin) or 0)
+  return turn_slot
 end
 
 local function next_slot() redis.call('SET', round_robin, (slot_now() + 1) % 16) end

@@ -1,8 +1,8 @@
 -- Makes throttled jobs claimable whose gates have room: one of each gate at a time, in the order of its queue, at the rate
 -- of the gate, no more than the caller can take, and in a bounded number of steps.
--- INCLUDE release now gate_states gate_users gates serving queues throttling queue_order
+-- INCLUDE release now gate_states settled gate_users gates serving queues throttling queue_order
 
-local RELEASE_STEPS, RETRY_MS = 64, 50
+local RELEASE_STEPS, RETRY_MS, BROKEN_MS = 64, 50, 60000
 -- Gates whose next job needs more room than there is; gates with jobs that wait for the slow start of another gate.
 local stuck, slow_gates = {}, {}
 
@@ -68,7 +68,7 @@ local function release_throttled(left)
       if left > 0 and steps > 0 then ok, more, went, suspect = pcall(release_one, name) end
       steps = steps - 1
       -- A queue that cannot be read is polled rarely until an operator repairs it.
-      if not ok then more = poll_later(name, COLD_MS) end
+      if not ok then more = poll_later(name, BROKEN_MS) end
       if ok and went then left, suspects_among = left - 1, suspects_among or suspect end
       if more then still_due[#still_due + 1] = name end
     end

@@ -24,7 +24,7 @@ end
 local function save_budget(organization, changed)
   local key, pairs_changed, is_new = budget_prefix .. organization, {}, false
   for field in pairs(changed) do
-    local amounts = budgets_read[organization][field]
+    local amounts = budget_cache.read[organization][field]
     if field == 'held' and not amounts.is_there then
       redis.call('HDEL', key, 'held')
     else
@@ -39,6 +39,6 @@ local function save_budget(organization, changed)
 end
 
 local function save_budgets()
-  for organization, changed in pairs(budgets_changed) do pcall(save_budget, organization, changed) end
-  budgets_changed = {}
+  for organization, changed in pairs(budget_cache.changed) do pcall(save_budget, organization, changed) end
+  budget_cache.changed = {}
 end

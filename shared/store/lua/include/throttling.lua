@@ -1,7 +1,7 @@
 -- Makes a job wait until one of its gates has room. A queue is a sorted set of one gate and organisation by priority, then
 -- by the job's age since its submit. There are as many for each organisation as the fleet has gates, however many different
 -- chains callers choose.
--- INCLUDE lease now gate_states gates queues serving organizations backlog places
+-- INCLUDE lease now gate_states settled gates queues serving organizations backlog places
 
 local OUTPUT_TOKENS = 1000
 
@@ -16,8 +16,8 @@ end
 -- Asks the gates of a chain in order, up to `last` if it is given. Returns the first that has room: its name, 0, the reasons
 -- of those before, tokens to reserve. If none has: nil, ms until one has (nil: this worker has none of them), the reasons,
 -- the last reason. A slow start is waited for: it is no reason for a fallback. first_come: jobs that wait for a gate go
--- before this one, unless it may test a gate that they may not. stuck: gates with jobs that need more room than there is.
-local function ask_chain(chain_text, organization, need, first_come, last, stuck)
+-- before this one, unless it may test a gate that they may not. without_room: gates with jobs that need more room than there is.
+local function ask_chain(chain_text, organization, need, first_come, last, without_room)
   local soonest, reasons, why = nil, {}, nil
   for name in string.gmatch(chain_text, '%S+') do
     if not has_gate(name) then
@@ -27,7 +27,7 @@ local function ask_chain(chain_text, organization, need, first_come, last, stuck
       local tokens = limit and limit.tpm > 0 and need(limit) or 0
       wait, why = wait_of(name, tokens, organization)
       local behind = wait == 0 and limit and first_come and has_queue(name) and gate(name).blocked_until <= now
-      if wait == 0 and not behind and not (stuck and stuck[name]) then return name, 0, reasons, tokens end
+      if wait == 0 and not behind and not (without_room and without_room[name]) then return name, 0, reasons, tokens end
       soonest = math.min(soonest or math.huge, math.max(wait, 1))
       if behind or why == 'slow_start' or name == last then break end
     end

@@ -1,6 +1,6 @@
 -- Moves or ends jobs that wait for gates which no worker has: the release that had them is gone, or has not come yet. Each
 -- pass reads the gates of the whole fleet, which are few, in a bounded number of steps.
--- INCLUDE release now gate_states serving queues throttling overdue leaving
+-- INCLUDE release now gate_states settled serving queues throttling overdue leaving
 
 local PASS_STEPS, PASS_FIELDS = 8, 256
 local NOT_SERVED = 'no worker has this provider and model'
@@ -14,7 +14,7 @@ local function read_fleet(queue)
       local name = page[2][i]
       if string.sub(name, 1, 1) == '@' then
         if name ~= FLEET_FIELD and name ~= PROMISED then queue(string.sub(name, 2)) end
-      elseif not gate_states[name] then
+      elseif name ~= SETTLED and not gate_states[name] then
         parse_gate(name, page[2][i + 1])
       end
     end

@@ -12,10 +12,16 @@ from shared.http.auth import Identity
 from shared.identity.client_address import ClientAddresses
 from shared.store.audit_trail import Actor
 
+AnyRequest = Request[Any, Any, Any]
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z")
 
 
-def actor_of(identity: Identity, request: Request[Any, Any, Any], addresses: ClientAddresses) -> Actor:
+def actor_alone(identity: Identity) -> Actor:
+    """The caller, where its request is not at hand."""
+    return Actor(key_id=identity.name, organization_id=identity.organization_id)
+
+
+def actor_of(identity: Identity, request: AnyRequest, addresses: ClientAddresses) -> Actor:
     """The caller, and its address. A request without a sound `X-Request-Id` gets an id of ours."""
     given = request.headers.get("x-request-id", "")
     return Actor(

@@ -1,0 +1,167 @@
+"""Gates, and the pauses of operators: of one gate, or of the whole queue."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from shared.store.audit_trail import TRAIL_LENGTH, Actor, entry
+from shared.store.connection import server_errors
+from shared.store.engine.calls import Reads, ScriptCalls
+from shared.store.engine.items import QueueItem
+from shared.store.keys import OPERATORS, Keys
+
+QUEUE: Final = "queue"
+"""In the place of a gate's name: the whole queue. No gate is called so."""
+
+SLOW_START_MS: Final = 7000
+"""Length of a slow start, as in `lua/include/gates.lua`."""
+
+_SETTLED: Final = "settled"
+_LIMITS: Final = ("requests_per_minute", "tokens_per_minute")
+_FLEET: Final = "*"
+_REASONS: Final = {1: "rate_limited", 2: "unavailable"}
+
+
+class GateMode(StrEnum):
+    """State of a gate. `half_open`: one call tests whether the provider is back; `slow_start`: few calls a second, more
+    each second."""
+
+    AVAILABLE = "available"
+    BLOCKED = "blocked"
+    HALF_OPEN = "half_open"
+    SLOW_START = "slow_start"
+    PAUSED = "paused"
+
+
+class Gate(msgspec.Struct, frozen=True, kw_only=True):
+    """A gate as it stands. `reason`: of a blocked or half-open one, rate_limited or unavailable. `until_ms`: end of the
+    block (ms since the epoch). `waiting`: jobs that wait for it. `requests_per_minute`, `tokens_per_minute`: limits
+    that operators settled, 0: none; None: as the workers are set up."""
+
+    name: str
+    mode: GateMode
+    reason: str | None
+    until_ms: int | None
+    waiting: int
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+
+
+class Gates:
+    """Of one store. Every method may raise StoreUnavailable."""
+
+    def __init__(self, calls: ScriptCalls, reads: Reads, keys: Keys) -> None:
+        self._calls = calls
+        self._reads = reads
+        self._keys = keys
+
+    async def pause(self, name: str, actor: Actor) -> bool:
+        """Let no call pass this gate, or with `QUEUE` no job start, until it is resumed; jobs that run go on. False: it
+        was paused before."""
+        return await self._set(name, actor, paused=True)
+
+    async def resume(self, name: str, actor: Actor) -> bool:
+        """End a pause. False: there was none."""
+        return await self._set(name, actor, paused=False)
+
+    async def _set(self, name: str, actor: Actor, *, paused: bool) -> bool:
+        verb = "paused" if paused else "resumed"
+        action, details = ("queue", {}) if name == QUEUE else ("gate", {"gate": name})
+        reply = await self._calls.run(
+            "pause", name=name, pause=int(paused), organization=OPERATORS,
+            entry=entry(f"{action}.{verb}", actor, **details), trail_length=TRAIL_LENGTH,
+        )  # fmt: skip
+        return bool(reply)
+
+    async def limit(self, name: str, changes: Mapping[str, int | None], actor: Actor) -> None:
+        """Settle `requests_per_minute` and `tokens_per_minute` of a gate for the whole fleet; 0: no limit, None: as the
+        workers are set up. A limit that is left out stays."""
+        rpm, tpm = (_word(changes, field) for field in _LIMITS)
+        await self._calls.run(
+            "limit_gate", name=name, rpm=rpm, tpm=tpm, organization=OPERATORS, trail_length=TRAIL_LENGTH,
+            entry=entry("gate.limited", actor, gate=name, changes=dict(changes)),
+        )  # fmt: skip
+
+    async def queue_paused(self) -> bool:
+        """Whether the whole queue is paused."""
+        (text,) = await self._reads.execute("HMGET", self._keys.fixed("gates"), _SETTLED)
+        return QUEUE in _words(text)
+
+    async def any_settled(self) -> bool:
+        """Whether anything is paused, or limited by operators. One cheap read."""
+        (text,) = await self._reads.execute("HMGET", self._keys.fixed("gates"), _SETTLED)
+        return text is not None
+
+    async def read(self, chain: Sequence[str]) -> list[Gate]:
+        """The gates of `chain`, which jobs that name no other may pass, then all others that are known."""
+        flat, clock = await asyncio.gather(
+            self._reads.execute("HGETALL", self._keys.fixed("gates")), self._reads.execute("TIME")
+        )
+        now_ms = int(clock[0]) * 1000 + int(clock[1]) // 1000
+        texts = dict(zip(flat[::2], flat[1::2], strict=True))
+        settled = _words(texts.get(_SETTLED.encode()))
+        known = [name.decode() for name in texts if b":" in name and not name.startswith(b"@")]
+        names = list(
+            dict.fromkeys([*chain, *sorted(known), *sorted(word.partition("=")[0] for word in settled - {QUEUE})])
+        )
+        counts = await self._waiting([*names, _FLEET])
+        shared = counts[_FLEET]
+        return [
+            _gate(name, texts.get(name.encode(), b""), now_ms, counts[name] + (shared if name in chain else 0), settled)
+            for name in names
+        ]
+
+    async def _waiting(self, queues: Sequence[str]) -> dict[str, int]:
+        replies = await self._calls.run("throttled", [QueueItem(queue) for queue in queues])
+        return {queue: int(server_errors.check_item(reply)) for queue, reply in zip(queues, replies, strict=True)}
+
+
+def _word(changes: Mapping[str, int | None], field: str) -> int | str:
+    value = changes.get(field)
+    return "" if field not in changes else "-" if value is None else value
+
+
+def _words(text: bytes | None) -> set[str]:
+    """Pauses: the words among numbers, which older releases read (`lua/include/gate_states.lua`)."""
+    return {word for word in (text or b"").decode().split() if not word.isdigit()}
+
+
+def _gate(name: str, text: bytes, now_ms: int, waiting: int, settled: set[str]) -> Gate:
+    """Damage counts as available."""
+    numbers = [int(part) if part.isdigit() else 0 for part in text.split()] + [0] * 9
+    blocked_until, why, _, _, slow_start_from, _, _, _, probe = numbers[:9]
+    if name in settled:
+        mode = GateMode.PAUSED
+    elif why == 2 and (probe or blocked_until <= now_ms):
+        mode = GateMode.HALF_OPEN
+    elif blocked_until > now_ms:
+        mode = GateMode.BLOCKED
+    elif 0 <= now_ms - slow_start_from < SLOW_START_MS:
+        mode = GateMode.SLOW_START
+    else:
+        mode = GateMode.AVAILABLE
+    blocked = mode in (GateMode.BLOCKED, GateMode.HALF_OPEN)
+    return Gate(
+        name=name,
+        mode=mode,
+        reason=_REASONS.get(why) if blocked else None,
+        until_ms=blocked_until if mode is GateMode.BLOCKED else None,
+        waiting=waiting,
+        **_limits(name, settled),
+    )
+
+
+def _limits(name: str, settled: set[str]) -> dict[str, int | None]:
+    for word in settled:
+        whose, found, numbers = word.partition("=")
+        if found and whose == name:
+            return {
+                field: int(number) if number.isdigit() else None
+                for field, number in zip(_LIMITS, numbers.split(","), strict=False)
+            }
+    return {}

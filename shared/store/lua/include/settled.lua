@@ -1,0 +1,21 @@
+-- Knows what operators settled while the fleet runs: words in a field of the hash of gates. `queue` or a gate's name: it is
+-- paused; `<gate>=<rpm>,<tpm>`: its limits, `-`: that of the workers. The numbers before them are those of a gate without jobs,
+-- for which older releases take the field.
+
+local SETTLED, SETTLED_START, QUEUE = 'settled', '0 0 0 0 0 0 0 0 0 0 0 1 0', 'queue'
+local paused, gate_limits = {}, {}
+
+local function note_settled(text)
+  for word in string.gmatch(text or '', '%S+') do
+    local name, rpm, tpm = string.match(word, '^(.+)=([%d-]+),([%d-]+)$')
+    if name then
+      local own = gate_limits[name] or {rpm = 0, tpm = 0}
+      gate_limits[name] = {rpm = tonumber(rpm) or own.rpm, tpm = tonumber(tpm) or own.tpm}
+    else
+      paused[word] = true
+    end
+  end
+end
+
+-- Whether a gate, or the queue, is paused: known once the gates are loaded.
+local function is_paused(name) return paused[name] == true end
