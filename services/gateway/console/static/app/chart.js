@@ -50,7 +50,7 @@ export function Chart({ times, series, bars = false, height = 200, format = Stri
     let gone = false;
     const draw = async () => {
       const UPlot = await uplot();
-      if (gone) return;
+      if (gone || !element.current) return;
       drawn.current?.destroy();
       drawn.current = new UPlot(options(UPlot, { element: element.current, series, bars, height, format, day }), element.current.data ?? data, element.current);
     };
