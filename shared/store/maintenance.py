@@ -11,6 +11,7 @@ from typing import Final
 
 from shared.settings import StoreSettings
 from shared.store.audit_trail import TRAIL_LENGTH
+from shared.store.count_audit import CountAudit
 from shared.store.engine.calls import Reads, ScriptCalls
 from shared.store.engine.items import HeldItem, JobItem
 from shared.store.keys import OPERATORS, QUEUES, Keys, decode_id
@@ -23,7 +24,7 @@ AUDIT_PAGE: Final = 256
 """Entries that one call checks."""
 
 AUDIT_COUNTED: Final = 20_000
-"""Entries, throttled jobs and organisations that one call counts at most: tens of ms."""
+"""Entries that one call of the audit of budgets counts, at most: tens of ms."""
 
 BATCH: Final = 64
 """Jobs that one call recovers, or makes claimable, at most."""
@@ -39,6 +40,7 @@ class Maintenance:
         self._keys = keys
         self._settings = settings
         self._routing = routing
+        self._counts = CountAudit(calls, reads, keys)
         self._published: dict[str, str] = {}
         self._polls = 0
         self._cursor = ""
@@ -140,7 +142,7 @@ class Maintenance:
             return Audited(ran=False, requeued=0, consumers_deleted=0)
         requeued, deleted = await self._audit_entries()
         await self._index_usage()
-        await self._calls.run("audit_organizations", entries_max=AUDIT_COUNTED)
+        await self._counts.run()
         prefix, cursor = self._keys.prefix("job"), b"0"
         while True:
             began = time.monotonic()
@@ -150,7 +152,7 @@ class Maintenance:
                 replies = await self._calls.run("audit_records", items)
                 requeued += sum(reply for reply in replies if isinstance(reply, int))
             if cursor == b"0":
-                await self._calls.run("audit_organizations", entries_max=AUDIT_COUNTED)
+                await self._counts.run()
                 await self._calls.run("audit_budgets", entries_max=AUDIT_COUNTED)
                 return Audited(ran=True, requeued=requeued, consumers_deleted=deleted)
             await asyncio.sleep(9 * (time.monotonic() - began))

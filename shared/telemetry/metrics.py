@@ -222,6 +222,9 @@ class WorkerMetrics:
             ("period", "percent"),
             registry=registry,
         )
+        for period in ("month", "day"):
+            for percent in (80, 100):
+                self.budgets_reached.labels(period, percent)
         self.loop_failures = Counter(
             "presswork_worker_loop_failures_total",
             "Unforeseen errors that ended a background loop, which was restarted.",

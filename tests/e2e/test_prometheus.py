@@ -31,6 +31,7 @@ NEEDS_PROVIDERS = (
     "presswork_provider_",
     "presswork_gate_",
     "presswork_wasted_",
+    "presswork_cut_calls_",
     "presswork_queue_parked_",
     "presswork_unknown_finish_",
 )

@@ -69,6 +69,15 @@ include-name = "GET /api/admin/jobs"
 checks.positive_data_acceptance.enabled = false
 
 [[operations]]
+include-name = "GET /api/admin/organizations/{id}"
+# Each id that may be one has its settings, also after a deletion, which goes on after its answer.
+checks.use_after_free.enabled = false
+
+[[operations]]
+include-name = "GET /api/admin/organizations/{id}/blocked-users"
+checks.use_after_free.enabled = false
+
+[[operations]]
 include-name = "PATCH /api/admin/organizations/{id}"
 # 400.0 is an integer to a schema.
 checks.positive_data_acceptance.enabled = false

@@ -23,8 +23,8 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Exact counts of one moment. The first five add up to all jobs accepted; `delayed` (not due yet) and `throttled`
     (no provider has room for it yet) are parts of `queued`.
 
-    `waiting` splits the rest of `queued` by queue: `requeued` jobs return from a retry or a delay, `suspect` ones lost
-    two or three workers.
+    `waiting` splits the rest of `queued` by place: `line` and `backlog` of all organisations; `suspect` jobs lost two
+    or three workers; `requeued`, `high`, `normal` and `low` are queues of an older release.
     `backlog` is the figure to scale workers on: jobs that could be claimed and jobs that run; what is paused is not
     in it. A key that is bound to an organisation sees that organisation's jobs; it has neither `throttled` nor
     `waiting`.

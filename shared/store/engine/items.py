@@ -175,6 +175,15 @@ class QueueItem(Item, frozen=True):
     queue: str
 
 
+class CountedItem(Item, frozen=True):
+    """An organisation whose jobs are counted, and its entries in the streams: their ids, with spaces between."""
+
+    organization: bytes
+    in_line: bytes
+    in_suspect: bytes
+    in_isolated: bytes
+
+
 class DayItem(Item, frozen=True):
     """A day, counted since the epoch."""
 

@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple, Protocol, get_args, get_overloads, 
 from shared.store.engine.items import (
     BATCHED,
     CancelItem,
+    CountedItem,
     DayItem,
     DeleteItem,
     DiscardItem,
@@ -76,7 +77,16 @@ class RunScript(Protocol):
     @overload
     def __call__(self, script: Literal["audit_records"], items: Sequence[JobItem]) -> Awaitable[Any]: ...
     @overload
-    def __call__(self, script: Literal["audit_organizations"], *, entries_max: int) -> Awaitable[Any]: ...
+    def __call__(
+        self,
+        script: Literal["audit_organizations"],
+        items: Sequence[CountedItem],
+        *,
+        after_line: bytes,
+        after_suspect: bytes,
+        after_isolated: bytes,
+        looks_max: int,
+    ) -> Awaitable[Any]: ...
     @overload
     def __call__(self, script: Literal["audit_budgets"], *, entries_max: int) -> Awaitable[Any]: ...
     @overload

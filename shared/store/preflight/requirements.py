@@ -54,7 +54,7 @@ DIRECT: Final = {
         "ZRANGEBYSCORE",
     ),
     Role.WORKER: (
-        *_READS, "TIME", "XREAD", "EXISTS", "ZRANGE", "GET", "SET", "SCAN", "ZADD", "ZSCORE", "PEXPIRE",
+        *_READS, "TIME", "XREAD", "EXISTS", "ZRANGE", "GET", "SET", "SCAN", "HSCAN", "ZADD", "ZSCORE", "PEXPIRE",
         "XGROUP CREATE",
     ),
     Role.NOTIFIER: (*_READS, "GET"),

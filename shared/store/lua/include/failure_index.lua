@@ -2,7 +2,7 @@
 -- all (`*`). An entry is one text: `<job> <organisation> <bytes> <project> <user> <provider:model> <error>`, `-` where there
 -- is none. Failed jobs are kept for longer than others: of an organisation the newest, up to a number and a size.
 -- PREFIX failures cancellations failure_totals
--- ARGV failed_ttl result_ttl failed_jobs_max failed_bytes_max
+-- ARGV failed_ttl result_ttl failed_jobs_max failed_bytes_max chain
 
 local ALL, DROPPED_MAX, RECORD_BYTES = '*', 64, 512
 local INDEX_OF = {failed = failures_prefix, cancelled = cancellations_prefix}
@@ -16,10 +16,11 @@ end
 local function id_of(text) return index_word(text and string.gsub(text, '\\(.)', '%1')) end
 
 local function describe(job, organization, outcome)
-  local f = redis.call('HMGET', job_prefix .. job, 'spec', 'brief', 'gate')
+  local f = redis.call('HMGET', job_prefix .. job, 'spec', 'brief', 'gate', 'route')
   local project, user = string.match(f[1] or '', '^{"projectId":"(.-)","userId":"(.-)","organizationId":"')
   local said = cjson.decode(f[2] or outcome)
   local gate = type(said.provider) == 'string' and said.provider .. ':' .. (said.model or '') or f[3]
+    or string.match(f[4] or chain, '^%S+')
   local failure = type(said.error) == 'table' and said.error.type
   local bytes = #(f[1] or '') + #(f[2] or '') + #outcome + RECORD_BYTES
   return string.format('%s %s %d %s %s %s %s', job, organization, bytes, id_of(project), id_of(user), index_word(gate),

@@ -16,7 +16,8 @@ const MEANING = {
   half_open: 'One call may pass, to find out whether the provider is back.', blocked: 'No call may pass.', paused: 'An operator paused it: no call is let out.',
 };
 const RANK = ['blocked', 'paused', 'half_open', 'slow_start', 'available'];
-const pathOf = (gate, action = '') => `api/admin/gates/${encodeURIComponent(gate)}${action}`;
+// A slash in a model's name is encoded twice: servers decode a path before they divide it.
+const pathOf = (gate, action = '') => `api/admin/gates/${encodeURIComponent(gate.replaceAll('/', '%2F'))}${action}`;
 
 export default function Gates() {
   const reading = useReading((signal) => api.get('api/admin/gates', {}, signal), []);

@@ -81,7 +81,7 @@ function Tiles({ stats }) {
     <div class="tiles">
       <${Tile} name="Queued" dot="hollow" figure=${stats.queued} beside=${stats.delayed ? `${compact(stats.delayed)} not due yet` : 'all are due'} to=${to('queued')} />
       <${Tile} name="Running" dot="blue" figure=${stats.processing} beside=${curve.times.length > 1 ? `${compact(Math.round(rate))} end a minute` : ''} to=${to('processing')} />
-      <${Tile} name="Throttled" dot="amber" figure=${stats.throttled} beside="wait for a provider" to=${can('admin') ? href('gates') : to('queued')} />
+      ${stats.throttled != null && html`<${Tile} name="Throttled" dot="amber" figure=${stats.throttled} beside="wait for a provider" to=${can('admin') ? href('gates') : to('queued')} />`}
       <${Tile} name="Completed" dot="green" figure=${stats.completed} beside="" to=${to('completed')} />
       <${Tile} name="Failed" dot="red" figure=${stats.failed} beside=${shareOf(stats)} to=${can('admin') ? href('failures') : to('failed')} />
       <${Tile} name="Cancelled" dot="gray" figure=${stats.cancelled} beside="" to=${to('cancelled')} />

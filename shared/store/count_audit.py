@@ -1,0 +1,131 @@
+"""The audit of the counts of organisations: some in each call, so that no call keeps the server for long."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from shared.store.engine.calls import Reads, ScriptCalls
+from shared.store.engine.items import CountedItem
+from shared.store.keys import Keys
+
+STREAMS: Final = ("line", "suspect", "isolated")
+FLEET_QUEUE: Final = b"*"
+"""The queue of jobs that name no chain of gates."""
+
+LOOKS_MAX: Final = 3_000
+"""Entries and throttled jobs that one call looks at, at most: several ms. The counts of an organisation with more are
+left as they are."""
+
+PAGE: Final = 64
+"""Organisations in one call, at most."""
+
+PAGE_LOOKS: Final = 400
+"""Entries of them that one call is given, unless one organisation alone has more."""
+
+READ_COUNT: Final = 500
+
+
+class CountAudit:
+    """Corrects kept counts that damage, or a worker of an older release, left wrong. Of each organisation the script
+    looks at all of its jobs in one call. Entries of streams name their organisation but cannot be asked for by it: so
+    they are listed before, and the script looks which are left and reads those that came since."""
+
+    def __init__(self, calls: ScriptCalls, reads: Reads, keys: Keys) -> None:
+        self._calls = calls
+        self._reads = reads
+        self._keys = keys
+        self._after: dict[str, bytes] = {}
+        self._entries: dict[bytes, dict[str, list[bytes]]] = {}
+
+    async def run(self) -> int:
+        """Check every organisation; how many were corrected or let in. Leaves nine tenths of the time to the jobs."""
+        self._after, self._entries = dict.fromkeys(STREAMS, b"0-0"), {}
+        await self._list_entries()
+        names = await self._organizations()
+        # Those with the most entries change the most: they come before their lists are out of date.
+        waiting = sorted(names | self._entries.keys(), key=self._count)
+        corrected, alone = 0, list[bytes]()
+
+        while waiting or alone:
+            began = time.monotonic()
+            await self._list_entries()
+            page = self._next_page(waiting) if waiting else [alone.pop()]
+            replies = await self._check(page)
+            corrected += replies.count(1)
+            if len(page) > 1:
+                alone += [name for name, reply in zip(page, replies, strict=True) if reply == -1]
+            await asyncio.sleep(9 * (time.monotonic() - began))
+        self._entries = {}
+        return corrected
+
+    def _count(self, organization: bytes) -> int:
+        return sum(map(len, self._entries.get(organization, {}).values()))
+
+    def _next_page(self, waiting: list[bytes]) -> list[bytes]:
+        page, looks = [waiting.pop()], 0
+        while waiting and len(page) < PAGE and looks < PAGE_LOOKS:
+            looks += self._count(page[-1])
+            page.append(waiting.pop())
+        return page
+
+    async def _check(self, page: list[bytes]) -> list[Any]:
+        items = [self._item(name) for name in page]
+        after_line, after_suspect, after_isolated = (self._after[name] for name in STREAMS)
+        replies: list[Any] = await self._calls.run(
+            "audit_organizations", items, after_line=after_line, after_suspect=after_suspect,
+            after_isolated=after_isolated, looks_max=LOOKS_MAX,
+        )  # fmt: skip
+        return replies
+
+    def _item(self, organization: bytes) -> CountedItem:
+        known = self._entries.get(organization, {})
+        return CountedItem(organization, *(b" ".join(known.get(name, ())) for name in STREAMS))
+
+    async def _list_entries(self) -> None:
+        """Read on in each stream from where this left off."""
+        for name in STREAMS:
+            while True:
+                found = await self._reads.execute(
+                    "XRANGE", self._keys.fixed(name), b"(" + self._after[name], "+", "COUNT", READ_COUNT
+                )
+                for entry_id, fields in found:
+                    # One of an older release names no organisation, and is not counted.
+                    if len(fields) > 3:
+                        self._entries.setdefault(fields[3], {}).setdefault(name, []).append(entry_id)
+                if found:
+                    self._after[name] = found[-1][0]
+                if len(found) < READ_COUNT:
+                    break
+
+    async def _organizations(self) -> set[bytes]:
+        """All that are counted, or have settings or jobs that wait somewhere."""
+        by_gate = self._keys.prefix("throttled_by").encode()
+        sets = [self._keys.fixed("backlogs").encode(), self._keys.fixed("due").encode(), by_gate + FLEET_QUEUE]
+        sets += [by_gate + gate async for gate in self._fields("gates")]
+        names = {name async for name in self._fields("organizations")}
+        names |= {name async for name in self._fields("policies")}
+        for key in sets:
+            names |= {name async for name in self._members(key)}
+        return names
+
+    async def _fields(self, name: str) -> AsyncIterator[bytes]:
+        """Fields of a hash."""
+        cursor = b"0"
+        while True:
+            cursor, flat = await self._reads.execute("HSCAN", self._keys.fixed(name), cursor, "COUNT", READ_COUNT)
+            for field in flat[::2]:
+                yield field
+            if cursor == b"0":
+                return
+
+    async def _members(self, key: bytes) -> AsyncIterator[bytes]:
+        """Members of a sorted set. One that is passed over because others leave is found by the next audit."""
+        start, found = 0, [b""] * READ_COUNT
+        while len(found) == READ_COUNT:
+            found = await self._reads.execute("ZRANGE", key, start, start + READ_COUNT - 1)
+            start += len(found)
+            for member in found:
+                yield member
