@@ -137,7 +137,7 @@ async def test_the_gateway_serves_where_links_lead_nowhere(stack: StackMaker) ->
 async def test_a_stream_elsewhere_gets_a_ticket_and_no_key(stack: StackMaker, caplog: pytest.LogCaptureFixture) -> None:
     """The notifier on an origin of its own is asked with the link's ticket, which is in no log, and without the key."""
     seen: list[bytes] = []
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="httpx2")
 
     def lives(request: bytes) -> None:
         seen.append(request)
@@ -162,4 +162,4 @@ async def test_patience_ends(kind: str) -> None:
     began = asyncio.get_running_loop().time()
     with pytest.raises(Unreachable):
         await followed(kind, f"http://127.0.0.1:{free_port()}", "ai-job-1737465123456-0bc123def", patience=1.0)
-    assert 0.4 < asyncio.get_running_loop().time() - began < 20
+    assert 0.25 < asyncio.get_running_loop().time() - began < 20  # two waits of 0.1 s and 0.2 s at least
