@@ -134,10 +134,14 @@ async def test_the_gateway_serves_where_links_lead_nowhere(stack: StackMaker) ->
     assert reading.problems() == []
 
 
-async def test_a_stream_elsewhere_gets_a_ticket_and_no_key(stack: StackMaker, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_stream_elsewhere_gets_a_ticket_and_no_key(
+    stack: StackMaker, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The notifier on an origin of its own is asked with the link's ticket, which is in no log, and without the key."""
     seen: list[bytes] = []
     caplog.set_level(logging.INFO, logger="httpx2")
+    # What configures logging in this process may have turned off loggers that were there.
+    monkeypatch.setattr(logging.getLogger("httpx2"), "disabled", False)
 
     def lives(request: bytes) -> None:
         seen.append(request)
