@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from shared.errors import SettingsInvalid
-from shared.http.problems import FORBIDDEN, INSUFFICIENT_SCOPE, MODEL_NOT_ALLOWED, FieldError, Problem
+from shared.http.problems import FORBIDDEN, INSUFFICIENT_SCOPE, MODEL_NOT_ALLOWED, OPERATORS_ONLY, FieldError, Problem
 from shared.job import IDENTIFIER
 
 _HASH: Final = re.compile(r"[0-9a-f]{64}\Z")
@@ -63,6 +63,11 @@ class Identity(msgspec.Struct, frozen=True):
         if scope not in self.scopes:
             challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
             raise Problem(INSUFFICIENT_SCOPE, f"{scope} is needed", headers={"WWW-Authenticate": challenge})
+
+    def require_operator(self) -> None:
+        """Raise a 403 `Problem` for an identity that is bound to an organisation."""
+        if self.organization_id is not None:
+            raise Problem(OPERATORS_ONLY)
 
     def require_model(self, name: str, field: str = "model") -> None:
         """Raise a 403 `Problem` that names `field`, unless this identity may use `provider:model`."""

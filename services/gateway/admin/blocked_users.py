@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
-from litestar import HttpMethod, Request
+from litestar import HttpMethod
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import PathParameter
 
 from services.gateway.admin.organizations import OrganizationInPath, require_operator, require_organization
-from services.gateway.http.actor import actor_of
+from services.gateway.http.actor import AnyRequest, actor_of
 from services.gateway.http.calls import changing, reading
 from services.gateway.http.queries import NoQuery
 from services.gateway.http.responses import in_time
@@ -22,7 +22,6 @@ from shared.identity.client_address import ClientAddresses
 from shared.job import IDENTIFIER
 from shared.store.organizations import Organizations
 
-AnyRequest = Request[Any, Any, Any]
 PATH = "/organizations/{id:str}/blocked-users"
 UserInPath = Annotated[str, PathParameter(name="userId", description="Id of the user, as submits name it")]
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
-from litestar import Request
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import PathParameter
@@ -21,7 +20,7 @@ from services.gateway.admin.failure_views import (
     Grouping,
     TaskView,
 )
-from services.gateway.http.actor import actor_of
+from services.gateway.http.actor import AnyRequest, actor_of
 from services.gateway.http.calls import changing, reading
 from services.gateway.http.queries import NoQuery
 from services.gateway.http.responses import in_time
@@ -41,7 +40,6 @@ GROUPED_MAX: Final = 50_000
 
 IDS_PER_PIECE: Final = 100
 
-AnyRequest = Request[Any, Any, Any]
 TaskIdInPath = Annotated[
     str, PathParameter(name="taskId", description="Id of the task", schema_extra={"pattern": TASK_ID})
 ]

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import unquote
 
 import msgspec
-from litestar import HttpMethod, Request
+from litestar import HttpMethod
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import PathParameter
 from msgspec import UNSET, Meta, UnsetType
 
-from services.gateway.http.actor import actor_of
+from services.gateway.http.actor import AnyRequest, actor_of
 from services.gateway.http.calls import changing, reading
 from services.gateway.http.queries import NoQuery
 from services.gateway.http.responses import in_time
 from shared.events import iso_time
 from shared.http.auth import Identity, Scope
-from shared.http.problems import NOT_FOUND, OPERATORS_ONLY, Problem
+from shared.http.problems import NOT_FOUND, Problem
 from shared.identity.client_address import ClientAddresses
 from shared.store.audit_trail import Actor
 from shared.store.gates import QUEUE, Gate, GateMode, Gates
 
-AnyRequest = Request[Any, Any, Any]
 GateInPath = Annotated[
     str, PathParameter(name="gate", description="`provider:model`; a slash in a model's name as `%252F`")
 ]
@@ -89,7 +88,7 @@ class GateCalls:
     def _state_route(self) -> HTTPRouteHandler:
         @reading("/queue", "Whether the queue is paused", 400, scope=Scope.ADMIN)
         async def read_queue(identity: NamedDependency[Identity], _params: NamedDependency[NoQuery]) -> QueueState:
-            _require_operator(identity)
+            identity.require_operator()
             async with in_time():
                 return QueueState(await self._gates.queue_paused())
 
@@ -159,7 +158,7 @@ class GateCalls:
         return await self._view(name)
 
     async def _known(self, identity: Identity, encoded: str) -> str:
-        _require_operator(identity)
+        identity.require_operator()
         name = unquote(encoded)
         if name not in {gate.name for gate in await self._read()}:
             raise Problem(NOT_FOUND, "no such gate")
@@ -171,7 +170,7 @@ class GateCalls:
 
     async def change_queue(self, identity: Identity, request: AnyRequest, *, paused: bool) -> QueueState:
         """Pause or resume the queue; a `Problem` for a bound key."""
-        _require_operator(identity)
+        identity.require_operator()
         await self._set(QUEUE, actor_of(identity, request, self._addresses), paused=paused)
         return QueueState(paused)
 
@@ -182,11 +181,6 @@ class GateCalls:
     async def _set(self, name: str, actor: Actor, *, paused: bool) -> None:
         async with in_time():
             await (self._gates.pause(name, actor) if paused else self._gates.resume(name, actor))
-
-
-def _require_operator(identity: Identity) -> None:
-    if identity.organization_id is not None:
-        raise Problem(OPERATORS_ONLY)
 
 
 def _view(gate: Gate, *, bound: bool) -> GateView:

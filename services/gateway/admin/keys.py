@@ -10,7 +10,7 @@ import time
 from typing import Annotated, Any
 
 import msgspec
-from litestar import HttpMethod, Request
+from litestar import HttpMethod
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import PathParameter
@@ -25,7 +25,7 @@ from services.gateway.admin.key_views import (
     created_view,
     view_key,
 )
-from services.gateway.http.actor import actor_of
+from services.gateway.http.actor import AnyRequest, actor_of
 from services.gateway.http.calls import changing, reading
 from services.gateway.http.queries import NoQuery
 from services.gateway.http.responses import in_time, organization_of
@@ -39,7 +39,6 @@ from shared.store.api_keys import ApiKey, ApiKeys
 from shared.store.audit_trail import Actor
 from shared.store.keys import OPERATORS
 
-AnyRequest = Request[Any, Any, Any]
 KeyIdInPath = Annotated[str, PathParameter(name="keyId", description="Id of the key")]
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import msgspec
-from litestar import HttpMethod, Request
+from litestar import HttpMethod
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import PathParameter
@@ -19,20 +19,19 @@ from services.gateway.admin.organization_views import (
     stored_changes,
     view_organization,
 )
-from services.gateway.http.actor import actor_of
+from services.gateway.http.actor import AnyRequest, actor_of
 from services.gateway.http.calls import changing, reading
 from services.gateway.http.queries import NoQuery
 from services.gateway.http.responses import in_time
 from services.gateway.submit.schemas import Identifier
 from shared.http.auth import Identity, Scope
-from shared.http.problems import NOT_FOUND, OPERATORS_ONLY, Problem
+from shared.http.problems import NOT_FOUND, Problem
 from shared.identity.client_address import ClientAddresses
 from shared.job import IDENTIFIER
 from shared.store.audit_trail import Actor
 from shared.store.job_store import JobStore
 from shared.store.tasks import TaskPlan
 
-AnyRequest = Request[Any, Any, Any]
 PAGE_MAX: Final = 500
 OrganizationInPath = Annotated[str, PathParameter(name="id", description="Id of the organization")]
 
@@ -163,5 +162,4 @@ def require_organization(identity: Identity, organization_id: str) -> None:
 def require_operator(identity: Identity, organization_id: str) -> None:
     """The same; raise a 403 `Problem` for a bound administrator of this organisation."""
     require_organization(identity, organization_id)
-    if identity.organization_id is not None:
-        raise Problem(OPERATORS_ONLY)
+    identity.require_operator()

@@ -19,7 +19,6 @@ from services.gateway.jobs.usage import UsageSums, today
 from services.gateway.stats.stats_cache import CachedStats, StatsCache
 from shared.events import Time, iso_time
 from shared.http.auth import Identity, Scope
-from shared.http.problems import OPERATORS_ONLY, Problem
 from shared.store.job_store import JobStore
 from shared.store.reading.ended_jobs import EndedAs, EndedFilter
 from shared.store.results import QueueStats
@@ -106,8 +105,7 @@ class OverviewCall:
 
     async def read(self, identity: Identity) -> Overview:
         """The figures, of a reading that is young enough; a `Problem` for a bound key."""
-        if identity.organization_id is not None:
-            raise Problem(OPERATORS_ONLY)
+        identity.require_operator()
         async with self._lock:
             if self._shown is None or time.monotonic() - self._read_at >= KEPT_S:
                 self._shown = await self._renewed(self._shown)

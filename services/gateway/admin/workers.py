@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
-from litestar import Request
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import PathParameter
 
-from services.gateway.http.actor import actor_of
+from services.gateway.http.actor import AnyRequest, actor_of
 from services.gateway.http.calls import changing, reading
 from services.gateway.http.queries import NoQuery
 from services.gateway.http.responses import in_time
 from shared.events import Time, iso_time
 from shared.http.auth import Identity, Scope
-from shared.http.problems import OPERATORS_ONLY, Problem
 from shared.identity.client_address import ClientAddresses
 from shared.store.workers import Worker, Workers
 
-AnyRequest = Request[Any, Any, Any]
 WorkerInPath = Annotated[str, PathParameter(name="worker", description="Name of the worker, as it is listed")]
 
 
@@ -92,21 +89,16 @@ class WorkerCalls:
 
     async def read(self, identity: Identity) -> WorkerList:
         """All workers; a `Problem` for a bound key."""
-        _require_operator(identity)
+        identity.require_operator()
         async with in_time():
             return WorkerList([_view(worker) for worker in await self._workers.read()])
 
     async def order(self, identity: Identity, name: str, request: AnyRequest, *, drain: bool) -> WorkerOrder:
         """Give an order; a `Problem` for a bound key. WorkerNotFound: the worker is not registered."""
-        _require_operator(identity)
+        identity.require_operator()
         async with in_time():
             await self._workers.order(name, actor_of(identity, request, self._addresses), drain=drain)
         return WorkerOrder(name, drain)
-
-
-def _require_operator(identity: Identity) -> None:
-    if identity.organization_id is not None:
-        raise Problem(OPERATORS_ONLY)
 
 
 def _view(worker: Worker) -> WorkerView:
