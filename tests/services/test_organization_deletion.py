@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from services.worker.providers.demo import DemoProvider
+from shared.job import new_job_id
 from shared.settings import StoreSettings
 from shared.store import keys
 from shared.store.erasure import OWNED
@@ -80,6 +81,30 @@ async def test_nothing_of_it_stays(redis_url: str) -> None:
         trail = (await client.get("/api/admin/audit", params={"organizationId": "*"})).json()["entries"]
         assert trail[0]["action"] == "organization.deleted"
         assert len(trail[0]["details"]["organizationHash"]) == 32
+
+
+async def test_it_is_not_done_while_a_job_is_left(redis_url: str) -> None:
+    """A record that this release may not touch keeps the task running; once it is gone the task ends."""
+    settings = StoreSettings(redis_url=redis_url, lease_seconds=1.0)
+    foreign = keys.Keys().job(new_job_id())
+    async with (
+        running_gateway(redis_url, API_TOKENS=TOKENS, LEASE_SECONDS="1") as client, RawRedis(redis_url) as raw,
+        running_worker(settings, {"demo": DemoProvider()}),
+    ):  # fmt: skip
+        client.headers.update(bearer(OPERATOR))
+        await raw("HSET", foreign, "v", 99, "org", PLANTED, "state", "queued", "entry", "b")
+        await make_key(client, PLANTED)
+        task = f"/api/admin/tasks/{(await client.delete(f'{ORGANIZATIONS}/{PLANTED}')).json()['taskId']}"
+        async with asyncio.timeout(60):
+            # Its keys are deleted in each pass: the first one is over, and those after it change nothing more.
+            while await raw("EXISTS", keys.Keys().organization_keys(PLANTED)):
+                await asyncio.sleep(0.1)
+        await asyncio.sleep(3 * settings.lease_seconds)  # longer than from the first pass to the end of the second
+        assert (await client.get(task)).json()["state"] == "running"
+        await raw("DEL", foreign)
+        async with asyncio.timeout(60):
+            while (await client.get(task)).json()["state"] != "done":
+                await asyncio.sleep(0.1)
 
 
 def test_every_key_that_names_an_organisation_is_known() -> None:

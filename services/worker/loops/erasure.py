@@ -1,4 +1,4 @@
-"""The deletion of one organisation under a worker's lease: two passes, two leases apart."""
+"""The deletion of one organisation under a worker's lease: passes two leases apart, two at least."""
 
 from __future__ import annotations
 
@@ -30,9 +30,11 @@ class ErasureRun:
     async def run(self) -> None:
         """Do all of it. LeaseLost: another worker has it."""
         await self._pass()
-        # What a lease that was taken away still writes comes within its time.
+        # What a lease that was taken away still writes comes within its time. A job that cannot be deleted yet, such as
+        # one of a newer release, is met again: until then the task is not done.
         await self._pause(2 * self._store.settings.lease_seconds)
-        await self._pass()
+        while await self._pass():
+            await self._pause(2 * self._store.settings.lease_seconds)
 
         receipt = Receipt(**self._erased)
         secret = await self._store.maintenance.attribution_secret()
@@ -40,17 +42,21 @@ class ErasureRun:
         encoded = msgspec.json.encode(receipt)
         await self._store.tasks.advance(self._task.id, self._holder, "", ended=True, receipt=encoded)
 
-    async def _pass(self) -> None:
-        erasure = self._store.erasure
+    async def _pass(self) -> int:
+        """Delete what is found; answers how many jobs are left."""
+        erasure, left = self._store.erasure, 0
         async for jobs, names in erasure.pieces(self._organization):
             began = time.monotonic()
-            self._erased["jobs"] += await erasure.erase_jobs(self._organization, jobs)
+            erased = await erasure.erase_jobs(self._organization, jobs)
+            self._erased["jobs"] += erased
+            left += len(jobs) - erased
             self._erased["keys"] += await erasure.erase_keys(names)
             if jobs or names:
                 await self._advance()
             await anyio.sleep(REST * (time.monotonic() - began))
         self._erased["entries"] += await erasure.erase_entries(self._organization)
         await self._advance()
+        return left
 
     async def _pause(self, seconds: float) -> None:
         until, slice_s = time.monotonic() + seconds, self._store.settings.lease_seconds / 3
