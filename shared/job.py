@@ -127,6 +127,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     it in the chain that had none. `spent`: cost of earlier attempts, without `lost_bytes` of text that were lost with
     their workers. `logged`: the log has events of earlier leases; `capped`: its organisation has a cap on running jobs.
     `bound`: nano-USD that the attempt may cost, None: anything; `budgeted`: its organisation has reserved that.
+    `token_limit`: tokens a minute of its organisation at each gate; 0: no limit.
     """
 
     job_id: str
@@ -149,6 +150,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     capped: bool = False
     bound: int | None = None
     budgeted: bool = False
+    token_limit: int = 0
 
     @property
     def suspect(self) -> bool:
@@ -189,8 +191,9 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class PassedOver(msgspec.Struct, frozen=True, kw_only=True):
-    """A provider that came earlier in the chain and did not answer. `reason`: limit (our own), rate_limited (the
-    provider asked to wait), unavailable (too many failures in a row), or the type of its error."""
+    """A provider that came earlier in the chain and did not answer. `reason`: limit (our own), organization_limit
+    (its organisation's own), rate_limited (the provider asked to wait), unavailable (too many failures in a row), or
+    the type of its error."""
 
     provider: str
     model: str

@@ -87,12 +87,17 @@ def test_a_script_keeps_clear_of_the_200_names_that_lua_allows(name: str) -> Non
 
 
 def test_the_names_of_a_fragment_count_where_it_is_used_alone() -> None:
-    """One that a single other uses is a part of that one's block; one that two use is not."""
-    fragments = {"inner": "local inside = 1", "shared": "local both = 2", "outer": "local outside = inside + both"}
+    """One that is used inside of one other alone is a part of that one's block; one that the script uses too is not."""
+    fragments = {
+        "shared": "local both = 2",
+        "deep": "local low = 1",
+        "inner": "local inside = low",
+        "outer": "local outside = inside + both + low",
+    }
     source = "\n".join(blocks.enclosed(fragments, "return outside + both", ()))
     assert re.findall(r"^(?:do|end) -- \w+|^local .*", source, re.MULTILINE) == [
-        "local both", "do -- shared", "end -- shared", "local outside", "do -- outer", "local inside", "do -- inner",
-        "end -- inner", "end -- outer",
+        "local both", "do -- shared", "end -- shared", "local outside", "do -- outer", "local low", "do -- deep",
+        "end -- deep", "local inside", "do -- inner", "end -- inner", "end -- outer",
     ]  # fmt: skip
 
 

@@ -12,6 +12,8 @@ from typing import Final
 _TOP_LEVEL: Final = re.compile(r"^local (?:function (\w+)|(\w[\w, ]*?)(?: =(.*))?$)", re.MULTILINE)
 _NO_CODE: Final = re.compile(r"--[^\n]*|'[^'\n]*'")
 _WORD: Final = re.compile(r"(?<![.\w])[A-Za-z_]\w*")
+_SCRIPT: Final = ""
+"""In the place of a fragment's name: the script itself."""
 
 
 def _words(text: str) -> set[str]:
@@ -27,23 +29,46 @@ def bound_prefixes(prefixes: Sequence[str], code: str) -> str:
 
 
 def enclosed(fragments: Mapping[str, str], script: str, prefixes: Sequence[str]) -> list[str]:
-    """The fragments as blocks, each after a declaration of those of its names that other files use. A fragment that one
-    other alone uses is a part of that one's block: its names count no longer than there."""
-    words = {name: _words(text) for name, text in fragments.items()} | {"": _words(script)}
-    blocks: list[str] = []
-    inner: dict[str, list[str]] = {name: [] for name in fragments}
-    for name, text in fragments.items():
-        used = set().union(*(found for other, found in words.items() if other != name))
-        body, given = _declared(text, used)
-        block = [
+    """The fragments as blocks, each after a declaration of those of its names that other files use.
+
+    One that is used inside of one other alone is a part of that one's block: its names count no longer than there.
+    """
+    words = {name: _words(text) for name, text in fragments.items()} | {_SCRIPT: _words(script)}
+    made: dict[str, list[str]] = {}
+    users: dict[str, list[str]] = {}
+    order = list(words)
+    for place, (name, text) in enumerate(fragments.items()):
+        later = {other: words[other] for other in order[place + 1 :]}
+        body, given = _declared(text, set().union(*later.values()))
+        users[name] = [other for other, found in later.items() if found & set(given)]
+        made[name] = [
             f"local {', '.join(given)}" if given else "",
             f"do -- {name}\n{bound_prefixes(prefixes, text)}",
-            *inner[name],
             f"{body}\nend -- {name}",
         ]
-        users = [other for other, found in words.items() if other != name and found & set(given)]
-        (inner[users[0]] if len(users) == 1 and users[0] else blocks).extend(block)
-    return blocks
+
+    enclosing = _enclosing(users)
+    blocks: dict[str, list[str]] = {name: [] for name in words}
+    for name, (declaration, start, rest) in made.items():
+        blocks[enclosing[name]] += [declaration, start, *blocks[name], rest]
+    return blocks[_SCRIPT]
+
+
+def _enclosing(users: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The fragment, or the script, in whose block each fragment is: the innermost one that has all of its users.
+
+    `users`: of each fragment, in an order in which they come after it.
+    """
+    found: dict[str, str] = {}
+
+    def outwards(name: str) -> list[str]:
+        return [name] if name == _SCRIPT else [name, *outwards(found[name])]
+
+    for name in reversed(list(users)):
+        paths = [outwards(user) for user in users[name]]
+        shared = (one for one in paths[0] if all(one in path for path in paths)) if paths else iter(())
+        found[name] = next(shared, _SCRIPT)
+    return found
 
 
 def _declared(text: str, used: set[str]) -> tuple[str, list[str]]:

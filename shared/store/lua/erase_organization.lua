@@ -9,8 +9,8 @@
 
 local STREAMS = {audit_trail = audit_trail, failures = failures_prefix .. '*', cancellations = cancellations_prefix .. '*'}
 
--- Numbers in the state of a gate; the names of organisations follow (gate_states.lua).
-local GATE_NUMBERS = 17
+-- Numbers in the state of a gate; the names of organisations follow, and another number (gate_states.lua).
+local GATE_NUMBERS, GATE_WORDS = 17, 21
 
 local removed = 0
 
@@ -40,7 +40,7 @@ local function forget_uses()
   for i = 1, #flat, 2 do
     local words, is_named = {}, false
     for word in string.gmatch(flat[i + 1], '%S+') do
-      local is_its_name = #words >= GATE_NUMBERS and word == organization
+      local is_its_name = #words >= GATE_NUMBERS and #words < GATE_WORDS and word == organization
       words[#words + 1] = is_its_name and '*' or word
       is_named = is_named or is_its_name
     end

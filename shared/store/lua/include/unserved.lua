@@ -65,7 +65,7 @@ local function empty_unserved(most)
   local soonest, met, waiting = -1, 0, {}
   local function sooner(wait) soonest = soonest < 0 and wait or math.min(soonest, wait) end
   for name, state in pairs(gate_states) do
-    if name ~= FLEET and state.empty == 0 and not has_gate(name) then waiting[#waiting + 1] = name end
+    if name ~= FLEET and (state.empty == 0 or state.rested_at > 0) and not has_gate(name) then waiting[#waiting + 1] = name end
   end
   for _, name in ipairs(waiting) do
     local state = gate(name)
