@@ -55,6 +55,7 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 | org_keys:<org> | zset  | none                       | ids of an organisation's keys, by creation (ms); `*`: all's |
 | settings:<org> | hash  | none                       | what operators settled for it (`organizations.py`)          |
 | budget:<org>  | hash   | 62 d after its last period | nano-USD spent and reserved, by day and month (`budgets.lua`) |
+| waiting_chains:<org> | hash | none; gone when empty | how many jobs wait with each chain of their own               |
 | token_clock:<org>:<gate> | string | until it is over | when its tokens there are paid (`token_clocks.lua`) |
 | gate_bounds   | hash   | none                       | prices and output limits of gates, as workers know them       |
 | blocked_users:<org> | set | none                    | its users whose submits are refused                         |
@@ -141,7 +142,7 @@ PREFIXES: Final = (
     "job", "log", "idem", "index", "usage", "org", "job_channel", "organization_channel", "control", "chain_set",
     "throttled", "throttled_by", "wake", "backlog", "delayed", "ended", "key", "org_keys", "key_channel", "settings",
     "submits", "deleted", "failures", "cancellations", "failure_totals", "task", "blocked_users",
-    "job_trail", "budget", "token_clock",
+    "job_trail", "budget", "token_clock", "waiting_chains",
 )  # fmt: skip
 
 

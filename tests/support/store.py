@@ -250,20 +250,38 @@ async def miscounted(raw: RawRedis, accepted: Sequence[str]) -> list[str]:
     """Differences between the counts of organisations and their jobs (I3 of each of them)."""
     kept = {name: counts for name, counts in (await counts_of(raw)).items() if any(counts.values())}
     true: dict[str, dict[str, int]] = {}
+    chains: dict[str, int] = {}
     for job_id in accepted:
-        organization, state, entry, spec = await raw("HMGET", KEYS.job(job_id), "org", "state", "entry", "spec")
+        organization, state, entry, spec, route = await raw(
+            "HMGET", KEYS.job(job_id), "org", "state", "entry", "spec", "route"
+        )
         if state not in (b"queued", b"processing"):
             continue
+        if state == b"queued" and route is not None:
+            chain = f"{organization.decode()} {route.decode()}"
+            chains[chain] = chains.get(chain, 0) + 1
         counts = true.setdefault(organization.decode(), {"waiting": 0, "running": 0, "placed": 0, "kib": 0})
         counts["running" if state == b"processing" else "waiting"] += 1
         if state == b"queued":
             counts["placed"] += entry.startswith(b"q")
             counts["kib"] += -(-len(spec) // 1024)
     return [
-        f"{name}: kept {kept.get(name)}, true {true.get(name)}"
-        for name in kept | true
-        if kept.get(name) != true.get(name)
+        f"{name}: kept {was}, true {right}"
+        for found, wanted in ((kept, true), (await _waiting_chains(raw), chains))
+        for name in found | wanted
+        if (was := found.get(name)) != (right := wanted.get(name))
     ]
+
+
+async def _waiting_chains(raw: RawRedis) -> dict[str, int]:
+    """Jobs that wait by organisation and chain of their own, as they are kept."""
+    prefix = KEYS.prefix("waiting_chains")
+    found = {}
+    for key in await raw("KEYS", f"{prefix}*"):
+        flat = await raw("HGETALL", key)
+        for chain, count in zip(flat[::2], flat[1::2], strict=True):
+            found[f"{key.decode().removeprefix(prefix)} {chain.decode()}"] = int(count)
+    return found
 
 
 async def _in_queues(raw: RawRedis, named: dict[str, int]) -> list[str]:
@@ -293,6 +311,7 @@ async def _leaked(raw: RawRedis) -> list[str]:
         KEYS.prefix("throttled_by"),
         KEYS.prefix("backlog"),
         KEYS.prefix("delayed"),
+        KEYS.prefix("waiting_chains"),
         KEYS.prefix("settings"),
     )
     return [

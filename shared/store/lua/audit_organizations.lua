@@ -47,6 +47,8 @@ local few_came = read_arrivals({q = after_line, s = after_suspect, i = after_iso
 local replies = each_item(function(organization, in_line, in_suspect, in_isolated)
   local right = few_came and count_jobs(organization, {q = in_line, s = in_suspect, i = in_isolated})
   if not right then return -1 end
+  -- What was counted wrong is forgotten when nothing waits.
+  if right.waiting == 0 then redis.call('DEL', waiting_chains_prefix .. organization) end
   if is_right(organization, right) or not correct(organization, right) then return 0 end
   corrected = true
   return 1

@@ -78,12 +78,12 @@ redis.call('PERSIST', wake)
 load_gates()
 local replies = each_item(function(job)
   local f = redis.call('HMGET', job_prefix .. job, 'state', 'entry', 'losses', 'forced', 'late', 'org', 'lost', 'ended', 'v', 'place',
-    'deadline', 'spec', 'created', 'reserved')
+    'deadline', 'spec', 'created', 'reserved', 'route')
   if foreign(f[9], f[1]) then return 0 end
   if f[4] and not f[5] then book_forced(job, f[6], f[7], f[8]) end
   if not LIVE[f[1]] or named(f[2], job, f[6], f[11]) then return 0 end
   if f[1] == 'processing' and f[2] and is_counted(f[2]) then note(f[6], 'running', -1) end
-  if f[1] == 'processing' or not f[2] or not is_counted(f[2]) then note_waiting(f[6], 1, #f[12]) end
+  if f[1] == 'processing' or not f[2] or not is_counted(f[2]) then note_waiting(f[6], 1, #f[12], f[15]) end
   replace_entry(job, {entry = f[2], losses = f[3], org = f[6], place = f[10], deadline = f[11], spec = f[12],
     created = f[13], reserved = f[14]})
   wake_up = true

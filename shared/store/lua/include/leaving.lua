@@ -4,10 +4,13 @@
 -- Delayed jobs of an older release, by priority.
 local due_sets = {h = due_high, n = due_normal, l = due_low}
 
-local function leave_place(job, entry, organization)
+-- route: the chain of its own, if it has one.
+local function leave_place(job, entry, organization, route)
   local letter = string.sub(entry, 1, 1)
   note(organization, 'running', 1)
-  if is_counted(entry) then note_waiting(organization, -1, redis.call('HSTRLEN', job_prefix .. job, 'spec')) end
+  if is_counted(entry) then
+    note_waiting(organization, -1, redis.call('HSTRLEN', job_prefix .. job, 'spec'), route)
+  end
   if letter == 'b' then
     redis.call('ZREM', backlog_prefix .. organization, job)
     -- It may be the job for which there is no room.

@@ -8,7 +8,7 @@ local function read_entry(job)
   local f = redis.call('HMGET', job_prefix .. job, 'entry', 'state', 'spec', 'attempt', 'created', 'deadline', 'losses',
     'org', 'route', 'gate', 'pass', 'max_tokens', 'spent', 'lost', 'v', 'place', 'due', 'base', 'reserved', 'max_cost')
   return {entry = f[1], state = f[2], spec = f[3], attempt = f[4], created = f[5], deadline = f[6], losses = f[7],
-    org = f[8], route = f[9], gate = f[10], pass = f[11], max_tokens = f[12], spent = f[13], lost = f[14], v = f[15],
+    org = f[8], route = f[9], own_chain = f[9], gate = f[10], pass = f[11], max_tokens = f[12], spent = f[13], lost = f[14], v = f[15],
     place = f[16], due = f[17], base = f[18], reserved = f[19], max_cost = f[20]}
 end
 

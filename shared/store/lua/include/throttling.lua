@@ -47,7 +47,7 @@ end
 -- find_gate reads it; empty: the claim asks the gates. Returns whether it is a suspect.
 local function let_go(job, f, pass)
   leave_queues(job, f.org, string.sub(f.entry, 2))
-  if not is_counted(f.entry) then note_waiting(f.org, 1, redis.call('HSTRLEN', job_prefix .. job, 'spec')) end
+  if not is_counted(f.entry) then note_waiting(f.org, 1, redis.call('HSTRLEN', job_prefix .. job, 'spec'), f.route) end
   local place = f.place or place_from('', redis.call('HGET', job_prefix .. job, 'spec') or '', f.created)
   local entry = enter(f.org, job, place, f.losses, f.deadline)
   redis.call('HSET', job_prefix .. job, 'entry', entry, 'place', place, 'pass', pass or '')

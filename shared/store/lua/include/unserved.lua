@@ -40,7 +40,7 @@ local function take_off(job, name, organization)
   if #others > 0 then return redis.call('HSET', job_prefix .. job, 'entry', letter .. table.concat(others, ' ')) end
   if not f.route then return let_go(job, f) end
   end_unrun(job, f.org, f.lost, NOT_HERE, NOT_SERVED)
-  leave_place(job, f.entry, f.org)
+  leave_place(job, f.entry, f.org, f.route)
 end
 
 local function take_all_off(name, most)
