@@ -99,8 +99,8 @@ async def watching(running: Stack, folder: Path) -> AsyncIterator[Prometheus]:
 
 
 async def _some_jobs(running: Stack) -> None:
-    """Enough jobs that some are retried, some complete and some fail for good (a chance below 1 in 10^7 that none does);
-    every one is watched by a browser."""
+    """Enough jobs that some complete and some fail for good (none does with a chance below 1 in 10^7); every one is
+    watched by a browser."""
     ids = await asyncio.gather(
         *(running.submit(number, parameters={"length": "short"}, maxAttempts=2) for number in range(40))
     )
