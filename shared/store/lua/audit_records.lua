@@ -90,7 +90,7 @@ local replies = each_item(function(job)
   return 1
 end)
 save_gates()
-wake_up = let_freed_in() or wake_up
 close_books()
+wake_up = let_freed_in() or wake_up
 if wake_up then redis.call('ZADD', wake, -1, 'look', 0, 'job') end
 return replies

@@ -84,9 +84,9 @@ local replies = each_item(function(consumer, job, token, queue, name, report, re
   return {'THROTTLED', '', math.min(wait, math.max(record.deadline - now, 1)), ''}
 end)
 save_gates()
-if let_freed_in() then redis.call('ZADD', wake, 0, 'job') end
 save_counts()
 save_budgets()
+if let_freed_in() then redis.call('ZADD', wake, 0, 'job') end
 -- If the caller dies, another worker polls in time.
 if ends_soon then redis.call('ZADD', wake, -1, 'look') end
 return replies
