@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import permutations
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -24,7 +24,7 @@ CHAINS: Final = list(permutations(GATES))
 """24 orders of the same four."""
 
 
-async def _fill(store: JobStore, count: int = 16, **more: int) -> list[str]:
+async def _fill(store: JobStore, count: int = 16, **more: Any) -> list[str]:
     """A job for each of the first chains; their ids."""
     return [job_id for chain in CHAINS[:count] for job_id in await submit(store, 1, route=chain, **more)]
 

@@ -210,8 +210,10 @@ async def breaches(store: JobStore, raw: RawRedis, accepted: Sequence[str]) -> l
 async def _in_sets(raw: RawRedis, named: dict[str, int]) -> list[str]:
     """Count the jobs of backlogs and delayed sets into `named`, once each; return what is wrong with their indexes."""
     found = []
-    for kind, index, entry in (("backlog", "backlogs", "b"), ("delayed", "due", "d")):
-        listed = {name.decode() for name in await raw("ZRANGE", KEYS.fixed(index), 0, -1)}
+    kinds = (("backlog", "backlogs", "b"), ("delayed", "due", "d"), ("suspect_backlog", "placed_suspects", "bs"))
+    for kind, index, entry in kinds:
+        read = ("HKEYS",) if kind == "suspect_backlog" else ("ZRANGE", 0, -1)
+        listed = {name.decode() for name in await raw(read[0], KEYS.fixed(index), *read[1:])}
         for key in await raw("KEYS", f"{KEYS.prefix(kind)}*"):
             organization = key.decode().removeprefix(KEYS.prefix(kind))
             if organization not in listed:
@@ -312,6 +314,7 @@ async def _leaked(raw: RawRedis) -> list[str]:
         KEYS.prefix("backlog"),
         KEYS.prefix("delayed"),
         KEYS.prefix("waiting_chains"),
+        KEYS.prefix("suspect_backlog"),
         KEYS.prefix("settings"),
     )
     return [

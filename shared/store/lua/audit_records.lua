@@ -43,6 +43,7 @@ end
 local function named(entry, job, organization, deadline)
   if not entry then return false end
   local letter = string.sub(entry, 1, 1)
+  if entry == 'bs' then return redis.call('ZSCORE', suspect_backlog_prefix .. organization, job) end
   if letter == 'b' then
     local stands = redis.call('ZSCORE', backlog_prefix .. organization, job)
     if stands then redis.call('ZADD', backlogs, 'LT', deadline, organization) end

@@ -1,6 +1,6 @@
 -- Removes an organisation that is deleted from the keys that all organisations share, one page of one stream a call.
 -- Sums of the fleet stay. `last`: its settings, which keep its submits out, go too, and an entry without its name is made.
--- KEYS organizations policies rank_slots backlogs held_organizations due usage_organizations tenants ledger counts audit_trail gates
+-- KEYS organizations policies rank_slots backlogs held_organizations due usage_organizations tenants ledger counts audit_trail gates placed_suspects
 -- PREFIX settings failures cancellations throttled_by
 -- ARGV organization index start page last entry trail_length chain
 -- index: the stream: audit_trail, failures or cancellations. start: of its entries, `-` at first.
@@ -25,7 +25,7 @@ local function forget_lines()
 end
 
 local function forget_counts()
-  for _, hash in ipairs({organizations, rank_slots}) do removed = removed + redis.call('HDEL', hash, organization) end
+  for _, hash in ipairs({organizations, rank_slots, placed_suspects}) do removed = removed + redis.call('HDEL', hash, organization) end
   for _, set in ipairs({backlogs, held_organizations, due, usage_organizations}) do
     removed = removed + redis.call('ZREM', set, organization)
   end

@@ -1,5 +1,5 @@
 -- Counts a new job, and puts it where it waits.
--- INCLUDE organizations policies backlog delaying places budget_refusal waiting_chains
+-- INCLUDE lease organizations policies backlog delaying places budget_refusal waiting_chains
 
 -- The entry of the job that is being submitted, if it has one in the line; whether to wake a worker for a job, or to poll.
 local made, wake_for_job, wake_to_poll, clock_us

@@ -1,6 +1,6 @@
 -- Fills slots that are still free when the line is empty: from the backlogs of the organisations whose entries were
 -- delivered, in proportion to those entries.
--- INCLUDE organizations backlog rank_slots meeting delivering rows shares
+-- INCLUDE lease organizations backlog rank_slots meeting delivering rows shares
 
 -- By organisation: jobs that it got out of its backlog in this call, for each of its entries.
 local filled = {}

@@ -1,5 +1,5 @@
 -- Removes a waiting job that has ended from its place. It is counted as running until the ledger is folded.
--- INCLUDE lease organizations backlog queues quotas budgets
+-- INCLUDE lease organizations backlog queues quotas budgets suspect_line
 
 -- Delayed jobs of an older release, by priority.
 local due_sets = {h = due_high, n = due_normal, l = due_low}
@@ -11,7 +11,9 @@ local function leave_place(job, entry, organization, route)
   if is_counted(entry) then
     note_waiting(organization, -1, redis.call('HSTRLEN', job_prefix .. job, 'spec'), route)
   end
-  if letter == 'b' then
+  if entry == 'bs' then
+    redis.call('ZREM', suspect_backlog_prefix .. organization, job)
+  elseif letter == 'b' then
     redis.call('ZREM', backlog_prefix .. organization, job)
     -- It may be the job for which there is no room.
     if has_budget(organization) then look_soon(organization) end
@@ -27,6 +29,8 @@ local function leave_place(job, entry, organization, route)
     if letter == 'q' then
       note(organization, 'placed', -1)
       refill(organization)
+    elseif letter == 's' then
+      pcall(follow_suspect, organization)
     end
   end
 end
