@@ -27,7 +27,7 @@ PATTERN_MAX: Final = 256
 MULTIPLE_MIN: Final = 1e-6
 """Least `multipleOf`: fractions of it are counted exactly, which takes the longer the smaller it is."""
 
-MATCH_US: Final = 2.5
+MATCH_US: Final = 3.0
 MATCH_SHARE_US: Final = 0.02
 """Longest time in which a pattern is matched against one character, in µs: `(?i)(a|b)*a(a|b){100}c` was the worst found
 that compiles in PATTERN_BYTES (`checking.py`). Without counted repetition it is in proportion to the pattern's length,

@@ -26,12 +26,16 @@ _PAIR_US: Final = 0.15
 _MULTIPLE_US: Final = 60.0
 """One `multipleOf` against one number."""
 
+_CONTAINER_US: Final = 4.0
+"""A list or an object, in a process whose collector of garbage has much to look at."""
+
 PATTERN_BYTES: Final = 16_384
 """Memory of one compiled pattern; they are matched in linear time, so that there is neither look-ahead nor \\1."""
 
 DETAILED_MAX: Final = 5_000
-"""Pairs of values above which the places of faults are not looked for, which costs more than to find that there are
-some."""
+DETAILED_WORK_MAX: Final = WORK_MAX / 4
+"""Pairs of values, and µs, above which the places of faults are not looked for: that is a second check, in which every
+alternative of an `anyOf` that does not fit is written down."""
 
 FAULTS_MAX: Final = 3
 PLACE_MAX: Final = 120
@@ -66,7 +70,8 @@ class ResponseSchema:
     def fault(self, text: str) -> str | None:
         """Why a text does not fit, with places of the schema and nothing of the text; None: it fits."""
         pairs = self._pairs(text)
-        if len(text) > TEXT_MAX or self._work(text, pairs) > WORK_MAX:
+        work = self._work(text, pairs)
+        if len(text) > TEXT_MAX or work > WORK_MAX:
             return _TOO_LONG
         try:
             value = msgspec.json.decode(text)
@@ -75,7 +80,8 @@ class ResponseSchema:
         try:
             if self._validator.is_valid(value):
                 return None
-            return self._places(value) if pairs <= DETAILED_MAX else _NO_FIT
+            detailed = pairs <= DETAILED_MAX and work <= DETAILED_WORK_MAX
+            return self._places(value) if detailed else _NO_FIT
         except (ValueError, OverflowError, RecursionError):  # nested deeper than the library goes
             return _NO_FIT
 
@@ -85,7 +91,10 @@ class ResponseSchema:
 
     def _work(self, text: str, pairs: int) -> float:
         multiples = pairs // self._extent.values * self._extent.multiples
-        return pairs * _PAIR_US + len(text) * self._extent.match_us + multiples * _MULTIPLE_US
+        containers = text.count("[") + text.count("{")
+        return (
+            containers * _CONTAINER_US + pairs * _PAIR_US + len(text) * self._extent.match_us + multiples * _MULTIPLE_US
+        )
 
     def _places(self, value: Any) -> str:
         found: list[str] = []

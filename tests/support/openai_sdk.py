@@ -81,16 +81,17 @@ def request(**changes: Any) -> dict[str, Any]:
 
 
 class Heard:
-    """A provider that answers "Hello" and remembers the requests."""
+    """A provider that answers "Hello", or whatever it `says`, and remembers the requests."""
 
     def __init__(self) -> None:
+        self.says = "Hello"
         self.requests: list[GenerationRequest] = []
 
     async def __call__(self, asked: GenerationRequest) -> AsyncIterator[Item]:
         """See `Provider.stream`."""
         self.requests.append(asked)
-        yield "Hel"
-        yield "lo"
+        yield self.says[:3]
+        yield self.says[3:]
         yield DONE
 
 

@@ -44,8 +44,8 @@ _SPELLINGS: Final = {
     ),
 }
 _REFUSES: Final = re.compile(
-    r"n[o']t (\w+ )?(support|permit|allow|accept|enabled|recogni|valid|available)|unsupported|unknown|unrecogni[sz]ed|"
-    r"unexpected|extra|deprecated|invalid|only|must|cannot|can't|too (large|high|small|low|big)|exceed|at most|maximum|"
+    r"n[o']t (\w+ )?(support|permit|allow|accept|enabled|recogni|valid|available)|unsupported|unavailable|unknown|"
+    r"unrecogni[sz]ed|unexpected|extra|deprecated|invalid|only|must|cannot|can't|too (large|high|small|low|big)|exceed|at most|maximum|"
     r"unable|range|forbidden|incompatible|remove|> ?\d",
     re.IGNORECASE,
 )
