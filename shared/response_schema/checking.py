@@ -1,7 +1,7 @@
 """Checks texts against a job's schema; the only file that knows jsonschema-rs.
 
 Nothing here waits or reads a network, and nothing takes longer than the bounds of schema and text allow: the library
-holds the interpreter while it works. `format` tells the model something and is not checked, as draft 2020-12 has it.
+holds the interpreter while it works. `format` is for the model and is not checked, as draft 2020-12 has it.
 """
 
 from __future__ import annotations

@@ -45,8 +45,8 @@ _SPELLINGS: Final = {
 }
 _REFUSES: Final = re.compile(
     r"n[o']t (\w+ )?(support|permit|allow|accept|enabled|recogni|valid|available)|unsupported|unavailable|unknown|"
-    r"unrecogni[sz]ed|unexpected|extra|deprecated|invalid|only|must|cannot|can't|too (large|high|small|low|big)|exceed|at most|maximum|"
-    r"unable|range|forbidden|incompatible|remove|> ?\d",
+    r"unrecogni[sz]ed|unexpected|extra|deprecated|invalid|only|must|cannot|can't|too (large|high|small|low|big)|exceed|"
+    r"at most|maximum|unable|range|forbidden|incompatible|remove|> ?\d",
     re.IGNORECASE,
 )
 _OF_A_VALUE: Final = re.compile(
