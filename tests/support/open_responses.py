@@ -146,8 +146,8 @@ def faults_of(response: Any) -> list[str]:
 
 
 def faults_of_stream(events: Sequence[Json]) -> list[str]:
-    """The same of the events of one stream, and of their order: numbers from 0 on; each part of an item is opened before
-    it grows, closed with the text that its deltas add up to, and closed before the end."""
+    """The same of the events of one stream, and of their order: numbers from 0 on; each part of an item is opened
+    before it grows, closed with the text that its deltas add up to, and closed before the end."""
     found = [f"{event['type']} is no event" for event in events if event["type"] not in EVENTS]
     known = [event for event in events if event["type"] in EVENTS]
     found += [fault for event in known for fault in _faults(_events[event["type"]].iter_errors(event))]
