@@ -27,15 +27,14 @@ export function completionFetch({ client = new Presswork() } = {}) {
   };
 }
 
-// Cancels a job when the signal is aborted, and when its page is closed for good; returns how to leave it alone.
+// Cancels a job when the signal is aborted, and when its page is left; returns how to leave it alone.
 function cancelling(submitted, signal) {
   const cancel = () => void submitted.then((job) => job.cancel()).catch(() => {});
-  const close = (event) => event.persisted || cancel();
   signal?.addEventListener('abort', cancel, { once: true });
-  globalThis.addEventListener?.('pagehide', close);
+  globalThis.addEventListener?.('pagehide', cancel, { once: true });
   const leave = () => {
     signal?.removeEventListener('abort', cancel);
-    globalThis.removeEventListener?.('pagehide', close);
+    globalThis.removeEventListener?.('pagehide', cancel);
   };
   submitted.catch(leave);
   return leave;
