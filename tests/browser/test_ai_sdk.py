@@ -7,41 +7,34 @@ import json
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from http.server import ThreadingHTTPServer
 from itertools import pairwise
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 import pytest_asyncio
 
 from tests.browser.service import StaticFiles
+from tests.browser.tab import FIELDS, Tab, bundle
 from tests.e2e.conftest import StackMaker
 from tests.e2e.test_providers import OPENAI, settings
-from tests.support.chromium import Chromium, Page
+from tests.support.chromium import Chromium
 from tests.support.llm import LlmServer, llm_server_at
 from tests.support.llm_behaviour import Behaviour
-from tests.support.node import MODULES, PACKAGE, needs_node, run
-from tests.support.stack import Stack
+from tests.support.node import needs_node
 
 pytestmark = [needs_node, pytest.mark.slow, pytest.mark.timeout(300)]
 
-ORGANIZATION: Final = "org-789"
-FIELDS: Final = {"projectId": "project-123", "userId": "user-456", "organizationId": ORGANIZATION}
-HTML: Final = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><div id="root"></div>
-<script src="config.js"></script><script type="module" src="{}.js"></script>"""
 SOON_S: Final = 8
 """Less than the time after which the gateway cancels a completion that is no longer read."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def pages(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[str, type[StaticFiles]]]:
-    """Address of the bundled pages, and the handler whose `config` is served beside them. React is the one for
-    development: in production StrictMode does nothing."""
+    """Address of the bundled pages, and the handler whose `config` is served beside them."""
     folder = tmp_path_factory.mktemp("pages")
-    await _bundle(folder)
+    await bundle(folder)
     handler = type("Configured", (StaticFiles,), {})
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder))) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -49,55 +42,6 @@ async def pages(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple
         yield f"http://127.0.0.1:{server.server_port}", handler
         server.shutdown()
         thread.join()
-
-
-async def _bundle(folder: Path) -> None:
-    names = ("chat", "completion")
-    options = ["--bundle", "--format=esm", "--jsx=automatic", '--define:process.env.NODE_ENV="development"']
-    entries = [f"tests/pages/{name}.jsx" for name in names]
-    await run(MODULES / ".bin/esbuild", *entries, *options, f"--outdir={folder}", folder=PACKAGE)
-    for name in names:
-        (folder / f"{name}.html").write_text(HTML.format(name))
-
-
-@dataclass
-class Tab:
-    """A page, and the services behind it."""
-
-    page: Page
-    stack: Stack
-
-    async def begin(self, letters: int = 30) -> str:
-        """Ask for a text, and wait until so much of it is shown; it."""
-        await self.page.until("window.mounted")
-        await self.page.click("#send")
-        return await self.some(letters)
-
-    async def some(self, letters: int) -> str:
-        """Wait until so much text is shown; it."""
-        await self.page.until(f"document.getElementById('text')?.textContent.length >= {letters}")
-        return await self.page.text("#text")
-
-    async def ready(self, seconds: float = 40) -> str:
-        """Wait until nothing streams any more; the text."""
-        await self.page.until("document.getElementById('status')?.textContent === 'ready'", seconds=seconds)
-        return await self.page.text("#text")
-
-    async def texts(self) -> list[str]:
-        """Every text that the page showed since it was loaded."""
-        return list(await self.page.evaluate("window.texts"))
-
-    async def messages(self) -> list[str]:
-        """Roles of the messages."""
-        return list(await self.page.evaluate("[...document.querySelectorAll('li')].map((each) => each.className)"))
-
-    async def job(self) -> dict[str, Any]:
-        """The one job that there is."""
-        answer = await self.stack.client.get(
-            f"{self.stack.gateway.url}/api/ai/jobs", params={"organizationId": ORGANIZATION}
-        )
-        (job,) = answer.json()["jobs"]
-        return await self.stack.end(job["jobId"])
 
 
 TabMaker = Callable[..., AbstractAsyncContextManager[Tab]]
@@ -139,12 +83,17 @@ async def _disconnected(provider: LlmServer, seconds: float = 30) -> None:
 
 def _grew(texts: list[str]) -> bool:
     """Whether each text is the one before and more."""
-    return len(texts) > 3 and all(after.startswith(before) for before, after in pairwise(texts))
+    return len(texts) > 3 and _resets(texts) == []
 
 
-@pytest.mark.parametrize("address", ["chat.html", "chat.html?strict"])
+def _resets(texts: list[str]) -> list[str]:
+    """The texts that do not go on with the one before."""
+    return [after for before, after in pairwise(texts) if not after.startswith(before)]
+
+
+@pytest.mark.parametrize("address", ["chat.html", "chat.html?strict", "chat-before.html?strict"])
 async def test_a_chat_shows_the_text_as_it_grows(tab: TabMaker, address: str) -> None:
-    """Also under StrictMode, which mounts the component twice: one message, one job."""
+    """Also under StrictMode, which mounts the component twice, and with the release before: one message, one job."""
     async with tab(address, DEMO_TOKENS_PER_SECOND="40") as opened:
         await opened.begin()
         text = await opened.ready()
@@ -153,7 +102,7 @@ async def test_a_chat_shows_the_text_as_it_grows(tab: TabMaker, address: str) ->
         assert await opened.messages() == ["user", "assistant"]
 
 
-@pytest.mark.parametrize("address", ["chat.html", "chat.html?strict"])
+@pytest.mark.parametrize("address", ["chat.html", "chat.html?strict", "chat-before.html?strict"])
 async def test_a_reload_in_the_middle_goes_on(tab: TabMaker, address: str) -> None:
     """The same job, read from its start; under StrictMode the first reader is aborted, which cancels nothing."""
     async with tab(address, DEMO_TOKENS_PER_SECOND="20") as opened:
@@ -169,18 +118,17 @@ async def test_a_reload_in_the_middle_goes_on(tab: TabMaker, address: str) -> No
         assert await opened.ready() == text
 
 
-async def test_a_lost_attempt_is_not_shown(tab: TabMaker) -> None:
+@pytest.mark.parametrize("address", ["chat.html", "chat-before.html"])
+async def test_a_lost_attempt_is_not_shown(tab: TabMaker, address: str) -> None:
     """Its worker was killed: its text goes, and the text of the next attempt is there once."""
-    async with tab("chat.html", workers=2, LEASE_SECONDS="2", DEMO_TOKENS_PER_SECOND="20") as opened:
+    async with tab(address, workers=2, LEASE_SECONDS="2", DEMO_TOKENS_PER_SECOND="20") as opened:
         await opened.begin()
         await (await opened.stack.busy_worker()).kill()
         text = await opened.ready(120)
         job = await opened.job()
         assert (job["status"], text) == ("completed", job["result"])
         texts = await opened.texts()
-    (again,) = [index for index, (before, after) in enumerate(pairwise(texts), 1) if not after.startswith(before)]
-    assert _grew(texts[:again])
-    assert _grew(texts[again:])
+    assert _resets(texts) == [""]
 
 
 @pytest.mark.parametrize("address", ["chat.html?strict", "completion.html?strict"])
@@ -221,3 +169,14 @@ async def test_stop_without_the_package_stops_the_call_later(tab: TabMaker, prov
         await opened.page.click("#stop")
         await opened.ready()
         await _disconnected(provider)
+
+
+@pytest.mark.parametrize("name", ["docs-react", "docs-ai-sdk"])
+async def test_components_of_the_docs(tab: TabMaker, name: str) -> None:
+    """As they stand but for the address, in StrictMode, as a new project has them: they write a text."""
+    async with tab(f"{name}.html", DEMO_TOKENS_PER_SECOND="40") as opened:
+        await opened.page.until("window.mounted")
+        await opened.page.click("button")
+        await opened.page.until("document.body.textContent.length > 100")
+        result = (await opened.job())["result"]
+        await opened.page.until(f"document.body.textContent.includes({json.dumps(result)})")

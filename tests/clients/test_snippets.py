@@ -1,4 +1,4 @@
-"""The code in docs/clients.md, run as it stands but for the address."""
+"""The code in docs/clients.md, run as it stands but for the address; its components are in tests/browser."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SETTINGS: Final = {"DEMO_TOKENS_PER_SECOND": "0"}
 PYTHON: Final = ROOT / "clients/python/src"
 
 
-def _code(heading: str, language: str) -> str:
+def code(heading: str, language: str) -> str:
     """The code of a section."""
     text = (ROOT / "docs/clients.md").read_text()
     (section,) = [part for part in text.split("\n## ") if part.startswith(f"{heading}\n")]
@@ -29,15 +29,15 @@ def _code(heading: str, language: str) -> str:
 
 
 def _snippet(heading: str, language: str, running: Stack) -> str:
-    return _code(heading, language).replace("http://127.0.0.1:8000", running.gateway.url)
+    return code(heading, language).replace("http://127.0.0.1:8000", running.gateway.url)
 
 
-def _install(folder: Path) -> None:
+def install(folder: Path) -> None:
     """Put the package beside a program, and the others that programs use."""
     modules = folder / "node_modules"
     (modules / "@presswork").mkdir(parents=True)
     (modules / "@presswork/client").symlink_to(PACKAGE)
-    for name in ("openai", "react", "@ai-sdk"):
+    for name in ("openai", "react", "react-dom", "@ai-sdk"):
         (modules / name).symlink_to(MODULES / name)
 
 
@@ -60,26 +60,17 @@ async def test_curl(stack: StackMaker, tmp_path: Path) -> None:
 async def test_javascript(stack: StackMaker, tmp_path: Path) -> None:
     """It shows the whole text at the end."""
     async with stack(**SETTINGS) as running:
-        _install(tmp_path)
+        install(tmp_path)
         (tmp_path / "use.mjs").write_text(_snippet("JavaScript and TypeScript", "javascript", running))
         said = await run("node", "use.mjs", folder=tmp_path)
         assert said.strip().endswith(await _last_result(running))
 
 
 @needs_node
-@pytest.mark.parametrize("heading", ["React", "Vercel's AI SDK"])
-async def test_components(tmp_path: Path, heading: str) -> None:
-    """Bundled for a browser, whatever they import is there."""
-    _install(tmp_path)
-    (tmp_path / "use.jsx").write_text(_code(heading, "jsx"))
-    await run(MODULES / ".bin/esbuild", "use.jsx", "--bundle", "--jsx=automatic", "--outfile=made.js", folder=tmp_path)
-
-
-@needs_node
 async def test_openai_for_node(stack: StackMaker, tmp_path: Path) -> None:
     """It prints the whole text."""
     async with stack(**SETTINGS) as running:
-        _install(tmp_path)
+        install(tmp_path)
         (tmp_path / "use.mjs").write_text(_snippet("OpenAI's SDK", "javascript", running))
         said = await run("node", "use.mjs", folder=tmp_path)
         assert said == await _last_result(running, "default")

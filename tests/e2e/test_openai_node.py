@@ -61,7 +61,7 @@ async def test_a_background_response_survives_every_cut(stack: StackMaker, llm: 
 @pytest.mark.parametrize("restart", [False, True])
 async def test_a_killed_worker_in_mid_stream(stack: StackMaker, restart: bool) -> None:
     """The stream ends with `error`, or goes on with a new item and completes; the whole text is there once."""
-    asked = {"stream": True, "background": True, "presswork": {"restart": restart}}
+    asked: dict[str, Any] = {"stream": True, "background": True, "presswork": {"restart": restart}}
     async with stack(workers=2, LEASE_SECONDS=LEASE, DEMO_TOKENS_PER_SECOND="10") as running:
         async with sdk(running.gateway.url, "read", **asked) as script:
             await script.lines(8)
