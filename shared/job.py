@@ -131,6 +131,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     their workers. `logged`: the log has events of earlier leases; `capped`: its organisation has a cap on running jobs.
     `bound`: nano-USD that the attempt may cost, None: anything; `budgeted`: its organisation has reserved that.
     `mismatch`: why the text of an earlier attempt did not fit its schema: this one repairs it; empty: none was written.
+    `token_limit`: tokens a minute of its organisation at each gate; 0: no limit.
     """
 
     job_id: str
@@ -154,6 +155,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     bound: int | None = None
     budgeted: bool = False
     mismatch: str = ""
+    token_limit: int = 0
 
     @property
     def suspect(self) -> bool:
@@ -194,8 +196,9 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class PassedOver(msgspec.Struct, frozen=True, kw_only=True):
-    """A provider that came earlier in the chain and did not answer. `reason`: limit (our own), rate_limited (the
-    provider asked to wait), unavailable (too many failures in a row), or the type of its error."""
+    """A provider that came earlier in the chain and did not answer. `reason`: limit (our own), organization_limit
+    (its organisation's own), rate_limited (the provider asked to wait), unavailable (too many failures in a row), or
+    the type of its error."""
 
     provider: str
     model: str

@@ -262,10 +262,12 @@ class JobStore:
         retry_after_ms: int | None = None,
         tokens: int = 0,
         organization_id: str = "",
+        token_limit: int = 0,
     ) -> None:
-        """Report the result of a call to its gate. `tokens`: tokens used less tokens reserved, by `organization_id`."""
+        """Report the result of a call to its gate. `tokens`: tokens used less tokens reserved, by `organization_id`,
+        which may use `token_limit` of them a minute; 0: no limit."""
         retry_ms = -1 if retry_after_ms is None else retry_after_ms
-        item = ReportItem(gate, report, retry_ms, tokens, encode_id(organization_id))
+        item = ReportItem(gate, report, retry_ms, tokens, encode_id(organization_id), token_limit)
         server_errors.check_item(await self._calls.report(item))
 
     async def wait_for_work(self, timeout_ms: int) -> WakeUp:
