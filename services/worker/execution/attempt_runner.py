@@ -120,7 +120,9 @@ class AttemptRunner:
         signal, fallback = self._signal, self._progress.fallback
         while signal.reason is None:
             self._call = call = ProviderCall(signal, self._progress.deltas, self._shared.silence, self._began)
-            self._span = CallSpan(self._shared.tracer, self._attempt.span, fallback.gate, self._attempt.claim.spec)
+            if self._shared.tracer.on:
+                spec = self._attempt.claim.spec
+                self._span = CallSpan(self._shared.tracer, self._attempt.span, fallback.gate, spec)
             result = await self._complete(call)
             self._count(signal.reason, result)
             if signal.reason is not None or not isinstance(result, ProviderError):

@@ -46,6 +46,8 @@ def begin_attempt(tracer: Tracer, claim: Claim) -> Span:
 
 def end_attempt(span: Span, status: JobStatus, decision: Decision) -> None:
     """End the span of an attempt whose job's next state is written. `status`: that of the job then."""
+    if span is UNTRACED:
+        return
     transition, spent = decision.transition, decision.spent
     attributes: dict[str, str | float] = {names.STATUS: status.value}
     if status is JobStatus.QUEUED:
@@ -71,7 +73,7 @@ class CallSpan:
 
     def __init__(self, tracer: Tracer, attempt: Span, gate: str, spec: JobSpec) -> None:
         self._began_s = time.monotonic()
-        self._span = _begin_call(tracer, attempt, gate, spec) if tracer.on else UNTRACED
+        self._span = _begin_call(tracer, attempt, gate, spec)
 
     def note_first_token(self) -> None:
         """Note that the provider's first text is here."""
