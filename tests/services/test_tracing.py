@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -19,8 +20,8 @@ from shared.tracing.opening import open_tracer
 from shared.tracing.settings import TracingSettings
 from tests.support.collector import Collector, Seen
 from tests.support.gateway import SUBMIT, body, running_gateway
-from tests.support.store import new_job
-from tests.support.worker import Scripted, ended, raises, running_worker
+from tests.support.store import new_job, submit
+from tests.support.worker import Scripted, ended, raises, running_worker, waits_until_closed
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = f"00-{TRACE}-{SPAN}-01"
@@ -46,7 +47,7 @@ async def traced(collector: Collector, redis_url: str) -> AsyncIterator[Traced]:
             settings = StoreSettings(redis_url=redis_url, lease_seconds=2.0)
             tracing = TracingSettings(otel_exporter_otlp_endpoint=collector.url, otel_exporter_otlp_headers=HEADERS)
             tracer = await exits.enter_async_context(open_tracer(tracing, "worker"))
-            await exits.enter_async_context(running_worker(settings, {"demo": provider}, tracer=tracer))
+            await exits.enter_async_context(running_worker(settings, {"demo": provider}, tracer))
             gateway = running_gateway(
                 redis_url, PROVIDERS="demo:demo", OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
                 OTEL_EXPORTER_OTLP_HEADERS=HEADERS,
@@ -213,7 +214,7 @@ async def test_a_job_of_an_untraced_gateway_is_one_trace(collector: Collector, s
     tracing = TracingSettings(otel_exporter_otlp_endpoint=collector.url)
     async with (
         open_tracer(tracing, "worker") as tracer,
-        running_worker(store.settings, {"demo": _fails_once()}, tracer=tracer),
+        running_worker(store.settings, {"demo": _fails_once()}, tracer),
     ):
         job = new_job()
         await store.submit(job)
@@ -221,3 +222,18 @@ async def test_a_job_of_an_untraced_gateway_is_one_trace(collector: Collector, s
     first, second = await collector.named("attempt", 2)
     assert first.trace == second.trace
     assert (first.parent, second.parent, list(second.links)) == ("", "", [first.span])
+
+
+async def test_an_attempt_whose_lease_was_lost_has_a_span(collector: Collector, store: JobStore) -> None:
+    """It says so, and its call, which was cut, too."""
+    closed = asyncio.Event()
+    quick = StoreSettings(redis_url=store.settings.redis_url, lease_seconds=1.0)
+    provider = Scripted(waits_until_closed(closed))
+    tracing = TracingSettings(otel_exporter_otlp_endpoint=collector.url)
+    async with open_tracer(tracing, "worker") as tracer, running_worker(quick, {"demo": provider}, tracer):
+        (job_id,) = await submit(store)
+        await provider.called()
+        await store.cancel(job_id, force=True)
+        (attempt,), (call,) = await collector.named("attempt"), await collector.named("chat demo")
+    assert (attempt.attributes["error.type"], call.attributes["error.type"]) == ("lease_lost", "lost")
+    assert "presswork.job.status" not in attempt.attributes

@@ -65,7 +65,7 @@ async def test_a_collector_that_fails_costs_spans_alone(
     silences: list[float] = []
     watching = asyncio.create_task(_watch(silences))
     async with open_tracer(_settings(NOWHERE if fault == "down" else collector.url), "worker") as tracer:
-        async with running_worker(store.settings, {"demo": Scripted(answers)}, tracer=tracer):
+        async with running_worker(store.settings, {"demo": Scripted(answers)}, tracer):
             jobs = [new_job() for _ in range(30)]
             for job in jobs:
                 await store.submit(job)

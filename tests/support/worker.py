@@ -93,7 +93,7 @@ def raises(error: Exception) -> Stream:
 
 @asynccontextmanager
 async def running_worker(
-    settings: StoreSettings, providers: Mapping[str, Provider], *, tracer: Tracer = OFF, **more: object
+    settings: StoreSettings, providers: Mapping[str, Provider], tracer: Tracer = OFF, /, **more: object
 ) -> AsyncIterator[tuple[Worker, asyncio.Event]]:
     """A worker on a connection of its own; on leaving it is stopped and waited for. `more`: worker settings."""
     chain = ",".join(f"{name}:{name}" for name in providers)

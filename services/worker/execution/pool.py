@@ -200,8 +200,8 @@ class Pool:
         token = attempt.claim.token
         if self._attempts.get(token) is attempt:
             del self._attempts[token]
-            self._runners.pop(token, None)
             attempt.span.end(LEFT)
+            self._runners.pop(token, None)
             self._changed.set()
 
     # ---- stops --------------------------------------------------------------------------------------------------
