@@ -40,7 +40,7 @@ from services.worker.timers import Timers
 from shared.store.job_store import JobStore
 from shared.store.routing import Routing
 from shared.telemetry.metrics import WorkerMetrics
-from shared.tracing.spans import OFF, Tracer
+from shared.tracing.spans import Tracer
 
 RELEASE_SECONDS: Final = 1.2
 """Time to release the jobs after the drain, in s: platforms kill 10 s after SIGTERM (Cloud Run)."""
@@ -65,7 +65,7 @@ class Worker:
         providers: Mapping[str, Provider],
         paths: Routing,
         *,
-        tracer: Tracer = OFF,
+        tracer: Tracer | None = None,
     ) -> None:
         self._settings = settings
         self._store = store

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import msgspec
 
 from shared.store.results import Submitted
 from shared.store.transitions import Submit
 from shared.tracing import conventions as names
-from shared.tracing.spans import UNTRACED, Kind, Link, Span, Tracer
+from shared.tracing.spans import Kind, Link, Span, Tracer
 
 
-def begin_submit(tracer: Tracer, submit: Submit) -> tuple[Submit, Span]:
-    """A submit whose job continues the trace of its span, and the span; a retry's is linked to the submit of the job
-    that ended. The job is as it was where tracing is off."""
-    if not tracer.on:
-        return submit, UNTRACED
-    spec, retry = submit.spec, submit.retry
+async def submit_traced(tracer: Tracer, job: Submit, submit: Callable[[Submit], Awaitable[Submitted]]) -> Submitted:
+    """Submit a job that continues the trace of its span. The errors are those of `submit`."""
+    with _begin(tracer, job) as span:
+        traced = msgspec.structs.replace(job.spec, traceparent=span.traceparent or job.spec.traceparent)
+        submitted = await submit(msgspec.structs.replace(job, spec=traced))
+
+        # An earlier job, when the idempotency key was known.
+        span.set({names.MESSAGING_MESSAGE_ID: submitted.job_id, names.CREATED: submitted.created})
+        return submitted
+
+
+def _begin(tracer: Tracer, job: Submit) -> Span:
+    """The span of a submit; a retry's is linked to the submit of the job that ended."""
+    spec, retry = job.spec, job.retry
     ended = retry.ended.spec.traceparent if retry is not None else None
-    span = tracer.begin(
+    return tracer.begin(
         "submit",
         Kind.PRODUCER,
         {
@@ -30,12 +40,3 @@ def begin_submit(tracer: Tracer, submit: Submit) -> tuple[Submit, Span]:
         parent=spec.traceparent,
         links=[] if ended is None else [Link(ended)],
     )
-    if span.traceparent is None:
-        return submit, span
-    traced = msgspec.structs.replace(spec, traceparent=span.traceparent)
-    return msgspec.structs.replace(submit, spec=traced), span
-
-
-def note_submitted(span: Span, submitted: Submitted) -> None:
-    """Name the job that answers the submit: an earlier one, when its idempotency key was known."""
-    span.set({names.MESSAGING_MESSAGE_ID: submitted.job_id, names.CREATED: submitted.created})

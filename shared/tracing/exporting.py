@@ -13,7 +13,8 @@ import logging
 import secrets
 import threading
 from collections.abc import Sequence
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 import anyio
 import structlog
@@ -80,7 +81,7 @@ class _Exporter(SpanExporter):
         self._exporter.shutdown()
 
 
-class _ExportedSpan(Span):
+class _ExportedSpan:
     __slots__ = ("_ended", "_span")
 
     def __init__(self, span: SdkSpan) -> None:
@@ -107,12 +108,18 @@ class _ExportedSpan(Span):
             self._span.set_status(StatusCode.ERROR)
         self._span.end()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end(None if kind is None else kind.__name__)
+
 
 class ExportingTracer:
     """The tracer of one process. Sampling, the names of the service and the bounds of the queue are set by the SDK's
     own variables (OTEL_TRACES_SAMPLER, OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_BSP_…)."""
-
-    on = True
 
     def __init__(self, settings: TracingSettings, service: str) -> None:
         # It would log each failed try, and a malformed header, which may be a secret.

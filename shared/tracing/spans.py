@@ -1,12 +1,11 @@
-"""Spans and the tracer that begins them, as the services know them. `UNTRACED` and `OFF` are those of tracing that is
-off."""
+"""Spans and the tracer that begins them, as the services know them. Where tracing is off there is no tracer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Protocol, Self
 
 import msgspec
 
@@ -28,17 +27,15 @@ class Link(msgspec.Struct, frozen=True):
     attributes: Attributes = {}
 
 
-class Span:
-    """A part of a trace. Nothing of it raises or waits; after its end it changes no more.
+class Span(Protocol):
+    """A part of a trace. Nothing of it raises or waits; after its end it changes no more. As a context manager it ends
+    with the block, with the type of an exception as its error.
 
-    `traceparent`: the context in which its children begin, in this process or another; None: tracing is off.
+    `traceparent`: the context in which its children begin, in this process or another; None: it is thrown away.
     """
 
-    __slots__ = ()
-
     @property
-    def traceparent(self) -> str | None:
-        return None
+    def traceparent(self) -> str | None: ...
 
     def set(self, attributes: Attributes) -> None:
         """Add attributes, or replace them."""
@@ -46,20 +43,15 @@ class Span:
     def end(self, error: str | None = None) -> None:
         """End it; again changes nothing. `error`: the type of what went wrong, never a message."""
 
-    def __enter__(self) -> Self:
-        return self
+    def __enter__(self) -> Self: ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.end(None if kind is None else kind.__name__)
+    ) -> None: ...
 
 
 class Tracer(Protocol):
-    """Begins spans. `on`: whether they go anywhere."""
-
-    @property
-    def on(self) -> bool: ...
+    """Begins spans."""
 
     def begin(
         self,
@@ -74,14 +66,3 @@ class Tracer(Protocol):
         """A span that begins now. `parent`: the context that it continues; `own`: the context it is to have, else one
         is made. Malformed contexts count as none."""
         ...
-
-
-class _Off:
-    on = False
-
-    def begin(self, *_: object, **__: object) -> Span:
-        return UNTRACED
-
-
-UNTRACED: Final = Span()
-OFF: Final = _Off()

@@ -14,7 +14,7 @@ from shared.job import JobSnapshot, Usage
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.telemetry.metrics import WorkerMetrics, new_registry
-from shared.tracing.spans import OFF, Tracer
+from shared.tracing.spans import Tracer
 
 DONE = Completion(usage=Usage(input_tokens=1, output_tokens=2), finish_reason="stop")
 
@@ -93,7 +93,7 @@ def raises(error: Exception) -> Stream:
 
 @asynccontextmanager
 async def running_worker(
-    settings: StoreSettings, providers: Mapping[str, Provider], tracer: Tracer = OFF, /, **more: object
+    settings: StoreSettings, providers: Mapping[str, Provider], tracer: Tracer | None = None, /, **more: object
 ) -> AsyncIterator[tuple[Worker, asyncio.Event]]:
     """A worker on a connection of its own; on leaving it is stopped and waited for. `more`: worker settings."""
     chain = ",".join(f"{name}:{name}" for name in providers)

@@ -44,7 +44,7 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     finalizer: Finalizer
     metrics: CallMetrics
     attribution: Attribution
-    tracer: Tracer
+    tracer: Tracer | None
     silence: SilenceLimits
 
 
@@ -120,9 +120,8 @@ class AttemptRunner:
         signal, fallback = self._signal, self._progress.fallback
         while signal.reason is None:
             self._call = call = ProviderCall(signal, self._progress.deltas, self._shared.silence, self._began)
-            if self._shared.tracer.on:
-                spec = self._attempt.claim.spec
-                self._span = CallSpan(self._shared.tracer, self._attempt.span, fallback.gate, spec)
+            if self._shared.tracer is not None:
+                self._span = CallSpan(self._shared.tracer, self._attempt, fallback.gate)
             result = await self._complete(call)
             self._count(signal.reason, result)
             if signal.reason is not None or not isinstance(result, ProviderError):

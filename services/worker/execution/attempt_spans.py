@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from services.worker.execution.attempt import Attempt
 from services.worker.execution.outcomes import Decision
 from services.worker.execution.provider_call import ProviderCall
 from services.worker.providers import Completion
@@ -13,7 +14,7 @@ from shared.chain import split
 from shared.job import Claim, JobError, JobSpec, JobStatus, RetryReason, Usage
 from shared.store.transitions import Finish, Requeue
 from shared.tracing import conventions as names
-from shared.tracing.spans import UNTRACED, Attributes, Kind, Link, Span, Tracer
+from shared.tracing.spans import Attributes, Kind, Link, Span, Tracer
 from shared.tracing.traceparents import of_lease
 
 _NO_FAULT: Final = ("ok", "cancelled", "drain")
@@ -22,8 +23,6 @@ _NO_FAULT: Final = ("ok", "cancelled", "drain")
 
 def begin_attempt(tracer: Tracer, claim: Claim) -> Span:
     """The span of a lease: a child of the job's submit, linked to the attempt before it, if there was one."""
-    if not tracer.on:
-        return UNTRACED
     spec, before = claim.spec, claim.before
     links = []
     if before is not None:
@@ -46,8 +45,6 @@ def begin_attempt(tracer: Tracer, claim: Claim) -> Span:
 
 def end_attempt(span: Span, status: JobStatus, decision: Decision) -> None:
     """End the span of an attempt whose job's next state is written. `status`: that of the job then."""
-    if span is UNTRACED:
-        return
     transition, spent = decision.transition, decision.spent
     attributes: dict[str, str | float] = {names.STATUS: status.value}
     if status is JobStatus.QUEUED:
@@ -71,9 +68,10 @@ class CallSpan:
 
     __slots__ = ("_began_s", "_span")
 
-    def __init__(self, tracer: Tracer, attempt: Span, gate: str, spec: JobSpec) -> None:
+    def __init__(self, tracer: Tracer, attempt: Attempt, gate: str) -> None:
         self._began_s = time.monotonic()
-        self._span = _begin_call(tracer, attempt, gate, spec)
+        parent = None if attempt.span is None else attempt.span.traceparent
+        self._span = _begin_call(tracer, parent, gate, attempt.claim.spec)
 
     def note_first_token(self) -> None:
         """Note that the provider's first text is here."""
@@ -94,7 +92,7 @@ class CallSpan:
         self._span.end(None if outcome in _NO_FAULT else fault)
 
 
-def _begin_call(tracer: Tracer, attempt: Span, gate: str, spec: JobSpec) -> Span:
+def _begin_call(tracer: Tracer, parent: str | None, gate: str, spec: JobSpec) -> Span:
     provider, model = split(gate)
     attributes: dict[str, str | bool | int | float] = {
         names.GEN_AI_OPERATION_NAME: names.CHAT,
@@ -108,7 +106,7 @@ def _begin_call(tracer: Tracer, attempt: Span, gate: str, spec: JobSpec) -> Span
         attributes[names.GEN_AI_REQUEST_MAX_TOKENS] = spec.max_tokens
     if spec.temperature is not None:
         attributes[names.GEN_AI_REQUEST_TEMPERATURE] = spec.temperature
-    return tracer.begin(f"{names.CHAT} {model}", Kind.CLIENT, attributes, parent=attempt.traceparent)
+    return tracer.begin(f"{names.CHAT} {model}", Kind.CLIENT, attributes, parent=parent)
 
 
 def _of_usage(usage: Usage) -> Attributes:

@@ -124,7 +124,8 @@ class Finalizer:
 
     def _count(self, attempt: Attempt, decision: Decision, status: JobStatus) -> None:
         claim, run_s = attempt.claim, time.monotonic() - attempt.started_s
-        end_attempt(attempt.span, status, decision)
+        if attempt.span is not None:
+            end_attempt(attempt.span, status, decision)
         self._metrics.run.observe(run_s)
         self._call_metrics.wasted(decision.wasted)
 

@@ -143,7 +143,8 @@ class Pool:
             self._wait_metric.observe(max(claim.started_ms - claim.ready_ms, 0) / 1000)
 
     def _attempt(self, claim: Claim, now: float) -> Attempt:
-        span = begin_attempt(self._shared.tracer, claim)
+        tracer = self._shared.tracer
+        span = None if tracer is None else begin_attempt(tracer, claim)
         return Attempt(claim, now, StopSignal(now + self._grace_s, self._grace_s), span=span)
 
     def _begin(self, started: Sequence[Attempt]) -> None:
@@ -200,8 +201,9 @@ class Pool:
         token = attempt.claim.token
         if self._attempts.get(token) is attempt:
             del self._attempts[token]
-            attempt.span.end(LEFT)
             self._runners.pop(token, None)
+            if attempt.span is not None:
+                attempt.span.end(LEFT)
             self._changed.set()
 
     # ---- stops --------------------------------------------------------------------------------------------------
