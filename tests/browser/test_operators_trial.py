@@ -6,14 +6,23 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest_asyncio
+
 from tests.browser.conftest import ConsoleMaker
 from tests.browser.console import Console
 from tests.support.callers import OPERATOR, bearer, make_key
-from tests.support.llm import LlmServer
+from tests.support.llm import LlmServer, llm_server_at
 from tests.support.llm_behaviour import Behaviour, Failing
 
 GATE = "openai:gpt-6-luna"
 ORGANIZATION = "/api/admin/organizations/org-3"
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def provider(llm_port: int) -> AsyncIterator[LlmServer]:
+    """The simulated provider, in the event loop of the browser."""
+    async with llm_server_at(llm_port) as server:
+        yield server
 
 
 class Trial:
@@ -95,18 +104,23 @@ async def _revoke_a_key(trial: Trial) -> None:
         await trial.console.shows("Revoked 1 key, backend of org-3.")
 
 
-async def test_a_new_operator_does_five_tasks_in_few_clicks(console: ConsoleMaker, llm: LlmServer) -> None:
+async def test_a_new_operator_does_five_tasks_in_few_clicks(console: ConsoleMaker, provider: LlmServer) -> None:
     """Find why jobs wait, end a provider's outage, redrive its failures, raise a budget, revoke a key: each ends with
     a line that says what was done, and is done."""
-    settings = {"PROVIDERS": GATE, "OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": llm.openai_url, "OPENAI_PRICED": "1"}
+    settings = {
+        "PROVIDERS": GATE,
+        "OPENAI_API_KEY": "sk-test",
+        "OPENAI_BASE_URL": provider.openai_url,
+        "OPENAI_PRICED": "1",
+    }
     async with console(**settings) as c:
         key = (await make_key(c.client, "org-3", "jobs:read", label="backend of org-3"))["key"]
         budget = {"budget": {"monthUsd": 5}}
         (await c.client.patch(ORGANIZATION, json=budget, headers=bearer(OPERATOR))).raise_for_status()
-        await llm.behave(Behaviour(fail=Failing(status=400)))
+        await provider.behave(Behaviour(fail=Failing(status=400)))
         await c.submit_many(2, organizationId="org-4")
         await c.until_counted("failed", 2)
-        await llm.behave(Behaviour(fail=Failing(status=429, retry_after=600)))
+        await provider.behave(Behaviour(fail=Failing(status=429, retry_after=600)))
         await c.submit_many(3, organizationId="org-3")
         await c.until_counted("throttled", 3)
 
@@ -114,7 +128,7 @@ async def test_a_new_operator_does_five_tasks_in_few_clicks(console: ConsoleMake
         await c.sign_in()
         trial = Trial(c)
         await _find_why_jobs_wait(trial)
-        await llm.behave(Behaviour(tokens=4))
+        await provider.behave(Behaviour(tokens=4))
         await _end_the_outage(trial)
         await c.until_counted("completed", 3)
         await _redrive_the_failures(trial)
