@@ -130,7 +130,7 @@ async def test_the_audit_finds_those_that_were_forgotten(store: JobStore, raw: R
 
 
 async def test_suspects_of_the_release_before_are_served(store: JobStore, raw: RawRedis) -> None:
-    """Many of one organisation stand in the line uncounted: they run, and later ones wait their turn."""
+    """The line has those of one organisation uncounted: they run, and later ones wait their turn."""
     ids = await _suspects(store, raw, 4)
     for job_id in [job for job in ids if await raw("HGET", KEYS.job(job), "entry") == b"bs"]:
         entry = await raw("XADD", KEYS.fixed("suspect"), "*", "j", job_id, "o", "a")
