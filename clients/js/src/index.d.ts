@@ -215,7 +215,7 @@ export class Presswork {
   /** `request`: without the members that `defaults` has. `idempotencyKey`: the same key and body are the same job. */
   submit(
     request: Partial<JobRequest> & { prompt: string },
-    options?: CallOptions & { idempotencyKey?: string },
+    options?: CallOptions & { idempotencyKey?: string; headers?: Record<string, string> },
   ): Promise<Job>;
   /** Up to 500 jobs; one that is rejected is an error in its place. */
   submitMany(
