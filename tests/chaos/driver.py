@@ -173,7 +173,8 @@ class Chaos:
         if made["organizationId"] == BUDGETED and number % 2:
             made["provider"], made["model"] = PRICED.split(":")
         elif chance.random() < 0.1:
-            made["responseSchema"] = SCHEMA
+            # The stand-in behind the other gate writes no JSON.
+            made |= {"responseSchema": SCHEMA, "provider": "demo", "model": "demo"}
         if chance.random() < 0.05:
             made["delaySeconds"] = round(chance.uniform(0.1, 5.0), 2)
         return made
