@@ -27,6 +27,13 @@ from tests.support.stack import Stack, running_stack
 
 PRICED: Final = "openai:gpt-6-luna"
 
+SCHEMA: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {"headline": {"type": "string"}},
+    "required": ["headline"],
+}
+"""Schema of a tenth of the jobs, which the demo's first answer to each does not fit: their repairs meet faults too."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -98,6 +105,7 @@ class Chaos:
             "DRAIN_SECONDS": "1",
             "DEMO_TOKENS_PER_SECOND": "100",
             "DEMO_FAILURE_RATE": "0.05",
+            "DEMO_MISMATCHES": "1",
             "LOG_LEVEL": "WARNING",
             "API_TOKENS": TOKENS,
             "PROVIDERS": f"demo:demo,{PRICED}",
@@ -164,6 +172,9 @@ class Chaos:
         )
         if made["organizationId"] == BUDGETED and number % 2:
             made["provider"], made["model"] = PRICED.split(":")
+        elif chance.random() < 0.1:
+            # The stand-in behind the other gate writes no JSON.
+            made |= {"responseSchema": SCHEMA, "provider": "demo", "model": "demo"}
         if chance.random() < 0.05:
             made["delaySeconds"] = round(chance.uniform(0.1, 5.0), 2)
         return made
@@ -176,6 +187,13 @@ class Chaos:
         if len(ends) != self._plan.jobs:
             report.problems.append(f"{self._plan.jobs} submits made {len(ends)} jobs")
         report.problems += contradictions(readings, ends)
+        report.problems += [f"{one.job_id}: repaired twice" for one in readings if _repairs(one) > 1]
+        if report.errors["SchemaMismatch"]:
+            report.problems.append("a repair was taken for a first answer")
         report.problems += [
             f"{job_id}: {end['attempt']} attempts" for job_id, end in ends.items() if end.get("attempt", 0) > 5
         ]
+
+
+def _repairs(reading: Reading) -> int:
+    return sum(kind == "retrying" and data["reason"] == "schema_mismatch" for _, kind, data in reading.events)
