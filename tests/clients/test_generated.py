@@ -62,7 +62,7 @@ async def test_hey_api_makes_a_client(stack: StackMaker, tmp_path: Path) -> None
         script = shutil.copy(HERE / "use_hey.ts", tmp_path)
         await run(MODULES / ".bin/openapi-ts", "--input", document, "--output", tmp_path / "api", folder=tmp_path)
         options = ["--strict", "--noEmit", "--target", "es2022", "--module", "esnext", "--moduleResolution", "bundler"]
-        library = ["--lib", "es2023,dom,dom.iterable,dom.asynciterable", "--types", ""]
+        library = ["--lib", "es2023,dom,dom.iterable,dom.asynciterable"]
         await run("node", TSC, *options, *library, script, folder=tmp_path)
         bundled = ["--bundle", "--format=esm", "--platform=node", "--outfile=made.mjs"]
         await run(MODULES / ".bin/esbuild", script, *bundled, folder=tmp_path)
