@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
 from shared.chain import split
 from shared.job import JobSnapshot, JobStatus
 from shared.store.engine.calls import Reads, ScriptCalls
 from shared.store.keys import QUEUES, Keys
+from shared.store.reading import durations
+from shared.store.reading.durations import Durations
 from shared.store.reading.job_index import Listing, Wanted
 from shared.store.reading.usage import UsageRow
 from shared.store.reading.usage_days import UsageDays
@@ -36,6 +38,10 @@ class Queries:
     async def oldest_waiting_ms(self) -> int:
         """Age of the oldest job that could be claimed, in ms; 0 when none waits."""
         return int(await self._calls.run("oldest"))
+
+    async def durations(self, first_hour: int, last_hour: int) -> Mapping[int, Durations]:
+        """Wait and run times of the jobs that ended in each of these hours (since the epoch, Redis's clock)."""
+        return await durations.read(self._calls, first_hour, last_hour)
 
     async def waiting(self, job_id: str) -> Waiting | None:
         """Find the reason why a job waits; None: it is not queued."""

@@ -3,8 +3,9 @@
 -- KEYS line suspect isolated requeued high normal low due_high due_normal due_low wake counts failover ledger organizations policies rank_slots backlogs held_organizations due deadlines
 -- PREFIX job log job_channel org organization_channel usage backlog delayed ended budget
 -- ARGV lease_ms releases_max result_ttl log_ttl organization_events usage_ttl fenced running_max
--- ITEM consumer job token queue reason delay refund outcome spent usage
--- spent: cost of the job's attempts so far, as JSON; usage: the same as a line for the ledger, for one that ends.
+-- ITEM consumer job token queue reason delay refund outcome spent usage waited
+-- spent: cost of the job's attempts so far, as JSON; usage: the same as a line for the ledger, for one that ends. waited: ms until the
+-- claim; empty: unknown.
 -- RETURNS {code, state}: OK, ALREADY (this lease requeued it before), LOST
 -- INCLUDE batch lease clock organizations ending ledger requeueing backlog settling
 
@@ -30,7 +31,7 @@ local function cancelled(outcome)
   return cjson.encode(ended)
 end
 
-local replies = each_item(function(consumer, job, token, queue, reason, delay, refund, outcome, spent, usage)
+local replies = each_item(function(consumer, job, token, queue, reason, delay, refund, outcome, spent, usage, waited)
   if not holds(consumer, token) then return refused(job, token, reason) end
   local record, now = read_record(job), now_ms()
   delay = tonumber(delay)
@@ -40,6 +41,7 @@ local replies = each_item(function(consumer, job, token, queue, reason, delay, r
       string.format('%d', now))
     if not is_counted(token) then note(record.org, 'running', 1) end
     book(status, now, settle_line(record.org, record.reserved, usage), record.org)
+    if waited ~= '' then note_durations(now, waited, math.max(now - record.started, 0)) end
     if record.reserved then note_freed(record.org) end
     release(token)
     return {'OK', status}
