@@ -129,7 +129,7 @@ async def test_the_document_is_complete(redis_url: str) -> None:
         "/api/admin/tasks/{taskId}", "/api/admin/gates", "/api/admin/gates/{gate}", "/api/admin/gates/{gate}/pause",
         "/api/admin/gates/{gate}/resume", "/api/admin/queue", "/api/admin/queue/pause", "/api/admin/queue/resume",
         "/api/admin/workers", "/api/admin/workers/{worker}/drain", "/api/admin/workers/{worker}/resume",
-        "/api/admin/overview",
+        "/api/admin/overview", "/api/admin/overview/events",
         "/api/ai/completion", "/v1/responses", "/v1/responses/{responseId}",
         "/v1/responses/{responseId}/cancel", "/v1/models", "/v1/models/{model}", "/health/live",
         "/health/ready", "/metrics",
@@ -181,6 +181,8 @@ async def test_times_events_and_problems_are_typed(redis_url: str) -> None:
 
     streamed = document["paths"]["/api/ai/job-events"]["get"]["responses"]["200"]["content"]["text/event-stream"]
     assert streamed["schema"] == {"$ref": "#/components/schemas/JobEvent"}
+    watched = document["paths"]["/api/admin/overview/events"]["get"]["responses"]["200"]["content"]["text/event-stream"]
+    assert watched["schema"] == {"$ref": "#/components/schemas/OverviewEvent"}
     assert set(schemas["JobEvent"]["discriminator"]["mapping"]) == set(EventKind)
     assert raised in schemas["ProblemType"]["enum"]
     assert schemas["ProblemDetails"]["properties"]["type"] == {"$ref": "#/components/schemas/ProblemType"}

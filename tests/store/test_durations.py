@@ -9,7 +9,7 @@ import pytest
 from shared.errors import StoreUnavailable
 from shared.job import JobStatus, Outcome, RetryReason
 from shared.store.job_store import JobStore
-from shared.store.reading.durations import HOUR_MS, Durations
+from shared.store.reading.durations import HOUR_MS, Durations, bucket_of
 from shared.store.transitions import Finish, Requeue
 from tests.support.checks import RawRedis, leaks
 from tests.support.store import ERROR, KEYS, FaultyTransport, claim, claim_one, submit
@@ -81,7 +81,7 @@ async def test_a_fold_moves_nothing_to_another_bucket(store: JobStore, raw: RawR
     await _end(store, 7)
     after = await _read(store, raw)
     assert await raw("EXISTS", KEYS.prefix("durations") + str(hour)) == 1
-    before.ran.update([12])
+    before.ran.update([bucket_of(7)])
     assert after.ran == before.ran
 
 
