@@ -96,8 +96,7 @@ async def test_a_silent_stream_has_a_heartbeat(client: httpx.AsyncClient) -> Non
 async def test_the_stream_ends_with_its_key(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """A revoked key's stream ends by itself, and is refused afterwards."""
     monkeypatch.setattr(key_ring, "FRESH_S", 0.2)
-    operators = await client.post(KEYS, json={"scopes": ["admin"]})
-    made = operators.raise_for_status().json()
+    made = await make_key(client, "*", "admin")
     async with _stream(client, made["key"]) as stream:
         await _next(stream)
         assert (await client.delete(f"{KEYS}/{made['id']}")).status_code == 204
@@ -112,8 +111,8 @@ async def test_the_stream_is_for_operators_alone(client: httpx.AsyncClient) -> N
     """Neither a bound administrator nor an operator without the scope sees it, whatever they ask with it."""
     bound = await make_key(client, "alice", "admin")
     problem(await client.get(EVENTS, headers=bearer(bound["key"])), 403, "operators-only")
-    reads = await client.post(KEYS, json={"scopes": ["jobs:read"]})
-    problem(await client.get(EVENTS, headers=bearer(reads.json()["key"])), 403, "insufficient-scope")
+    reads = await make_key(client, "*", "jobs:read")
+    problem(await client.get(EVENTS, headers=bearer(reads["key"])), 403, "insufficient-scope")
     problem(await client.get(EVENTS, headers={"Authorization": ""}), 401, "unauthorized")
     problem(await client.post(EVENTS), 405, "method-not-allowed")
     assert fields(problem(await client.get(EVENTS, params={"every": 1}), 400, "invalid-request")) == {"query"}

@@ -42,7 +42,7 @@ class OverviewEvents:
         self._feed = feed
         self._serving = serving
         self._authenticator = authenticator
-        self._on = not settings.frugal and settings.redis_transport != "rest"
+        self._on = settings.overview_events
 
     def route(self) -> ASGIRouteHandler:
         """The route, for Litestar."""
