@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from pathlib import Path
 
 import pytest
 
@@ -13,14 +15,18 @@ from tests.support.callers import OPERATOR, TOKENS
 pytestmark = pytest.mark.timeout(300)
 
 
-async def test_failures_of_one_cause_are_redriven_once(stack: StackMaker) -> None:
+async def test_failures_of_one_cause_are_redriven_once(stack: StackMaker, tmp_path: Path) -> None:
     """20 failed jobs are counted; another number than there are is refused; a redrive makes as many new jobs."""
     async with stack(API_TOKENS=TOKENS, DEMO_FAILURE_RATE="1", DEMO_TOKENS_PER_SECOND="0", MAX_ATTEMPTS="1") as running:
         command = Command(running.gateway.url, PRESSWORK_API_KEY=OPERATOR, PRESSWORK_ORGANIZATION="alice")
         if "does not serve" in (await command("failures")).err:
             pytest.skip("this gateway does not serve failures")
-        for number in range(20):
-            assert (await command("run", f"Write {number}")).status == 1
+        lines = tmp_path / "jobs.jsonl"
+        lines.write_text("".join(f'{{"prompt": "Write {number}"}}\n' for number in range(20)), encoding="utf-8")
+        assert (await command("submit", lines)).status == 0
+        async with asyncio.timeout(60):
+            while json.loads((await command("watch", "--count", 1, "--json")).out)["failed"] < 20:
+                pass
         groups = json.loads((await command("failures", "--group-by", "errorType", "--json")).out)
         cause = groups[0]["errorType"]
         unsure = await command("redrive", "--error-type", cause)
