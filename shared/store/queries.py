@@ -13,6 +13,7 @@ from shared.store.keys import QUEUES, Keys
 from shared.store.reading import durations
 from shared.store.reading.durations import Durations
 from shared.store.reading.job_index import Listing, Wanted
+from shared.store.reading.live_jobs import LiveCursor, LiveJobs
 from shared.store.reading.usage import UsageRow
 from shared.store.reading.usage_days import UsageDays
 from shared.store.results import GateState, JobPage, MemoryUse, QueueStats, UnreadableJob, Waiting, WaitReason
@@ -29,6 +30,7 @@ class Queries:
         self._reads = reads
         self._keys = keys
         self._listing = Listing(calls, reads, keys)
+        self._live = LiveJobs(reads, keys, self._listing)
         self._usage = UsageDays(calls, reads, keys)
 
     async def stats(self) -> QueueStats:
@@ -78,6 +80,13 @@ class Queries:
     ) -> JobPage:
         """An organisation's jobs, newest first. ValueError for a cursor that this method did not make."""
         return await self._listing.page(organization_id, status=status, cursor=cursor, limit=limit, wanted=wanted)
+
+    async def live(
+        self, statuses: frozenset[JobStatus], cursor: LiveCursor | None, limit: int, wanted: Wanted | None = None
+    ) -> JobPage:
+        """Jobs of all organisations that wait or run, as `statuses` say, newest first; a page may be shorter than
+        `limit`."""
+        return await self._live.page(statuses, cursor, limit, wanted)
 
     async def rows(self, ids: Sequence[str]) -> dict[str, JobSnapshot | UnreadableJob]:
         """These jobs, at most 100, as a listing shows them; those that are gone are left out."""

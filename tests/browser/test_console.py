@@ -308,3 +308,23 @@ async def test_ten_thousand_jobs_scroll(console: ConsoleMaker) -> None:
         )
         assert await c.page.evaluate("document.querySelectorAll('.grid-row').length") < 80
         assert (await c.page.cpu_seconds() - before) / len(frames) < 0.02
+
+
+async def test_an_operator_sees_the_jobs_of_all_organizations(console: ConsoleMaker) -> None:
+    """In one list, with whose each is; completed ones of the organisation that is chosen."""
+    async with console(workers=0) as c:
+        for name in ("alice", "bob"):
+            await c.submit(organizationId=name)
+        cancelled = await c.submit(organizationId="carol")
+        await c.client.post(f"/api/ai/jobs/{cancelled}/cancel", headers=bearer(OPERATOR))
+        await c.open("#/jobs")
+        await c.sign_in()
+        await c.shows("3 jobs")
+        for name in ("alice", "bob", "carol"):
+            assert await c.has(name)
+        await c.press("Queued")
+        await c.shows("2 jobs")
+        await c.press("Completed")
+        await c.shows("Choose an organisation")
+        await c.press("alice")
+        await c.shows("No job matches")

@@ -32,7 +32,7 @@ export default function Jobs({ query }) {
   useClock(5000);
 
   return html`
-    <${PageHead} title="Jobs" lead=${live ? 'Newest first, as they change.' : 'Newest first. Not being refreshed.'}>
+    <${PageHead} title="Jobs" lead=${`Newest first, ${live ? 'as they change' : 'not being refreshed'}${list.everywhere && !single && !filter.status ? '. Completed jobs are listed of one organisation' : ''}.`}>
       <button class="button" aria-pressed=${String(live)} onClick=${() => setLive(!live)}><${Icon} name=${live ? 'pause' : 'play'} />${live ? 'Pause' : 'Go live'}</button>
       ${can('jobs:write') && html`<a class="button primary" href=${href('submit', { organizationId: filter.organizationId })}><${Icon} name="plus" />New job</a>`}
     <//>
@@ -65,8 +65,8 @@ function List({ list, filter, choice, single, organizations }) {
 }
 
 const Choose = ({ organizations, everywhere }) => html`
-  <${Empty} icon="organizations" title="Choose an organisation">${everywhere ? 'Failed and cancelled jobs are listed over all organisations, all others of one organisation at a time.' : 'This gateway lists the jobs of one organisation at a time.'}
-    ${everywhere && html`<br /><button class="button" onClick=${() => change({ status: 'failed' })}>Failed jobs of all</button>`}<//>
+  <${Empty} icon="organizations" title="Choose an organisation">${everywhere ? 'Completed jobs are listed of one organisation at a time, all others over all of them.' : 'This gateway lists the jobs of one organisation at a time.'}
+    ${everywhere && html`<br /><button class="button" onClick=${() => change({ status: '' })}>All other jobs</button>`}<//>
   <div class="page-body" style=${{ display: 'flex', flexWrap: 'wrap', gap: '8px', justifyContent: 'center' }}>
     ${organizations.map((id) => html`<button class="button" onClick=${() => change({ organizationId: id })}>${id}</button>`)}
     <${Chip} name="organizationId" label="Another one" choices=${organizations} />
