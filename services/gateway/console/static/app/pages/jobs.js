@@ -42,7 +42,7 @@ export default function Jobs({ query }) {
       ${list.everywhere && MORE.map(([name, label]) => html`<${Chip} name=${name} label=${label} value=${filter[name]} choices=${valuesOf(list.jobs, name)} />`)}
       ${Object.keys(filter).length > 0 && html`<button class="button quiet small" onClick=${() => go('jobs')}>Clear</button>`}
     </div>
-    <${Stale} reading=${list.reading} />
+    ${!lacksOrganization(list, filter) && html`<${Stale} reading=${list.reading} />`}
     <${List} list=${list} filter=${filter} choice=${choice} single=${single} organizations=${organizations} />
     ${choice.chosen.size > 0 && html`<${Selection} list=${list} filter=${filter} choice=${choice} />`}`;
 }
@@ -50,10 +50,12 @@ export default function Jobs({ query }) {
 const OF = { errorType: (job) => job.error?.type, provider: (job) => job.provider, projectId: (job) => job.projectId, userId: (job) => job.userId };
 const valuesOf = (jobs, name) => [...new Set(jobs.slice(0, 1000).map(OF[name]).filter(Boolean))].sort();
 
+// Completed jobs are listed of one organisation alone.
+const lacksOrganization = ({ reading }, filter) => isOperator.value && !filter.organizationId && reading.error?.status === 400;
+
 function List({ list, filter, choice, single, organizations }) {
   const { reading, jobs } = list;
-  const needsOrganization = isOperator.value && !filter.organizationId && reading.error?.status === 400;
-  if (needsOrganization) return html`<${Choose} organizations=${organizations} everywhere=${list.everywhere} />`;
+  if (lacksOrganization(list, filter)) return html`<${Choose} organizations=${organizations} everywhere=${list.everywhere} />`;
   if (!jobs.length && (reading.error || reading.value === undefined)) return html`<${Fallback} reading=${reading} icon="jobs" what="Listings of jobs" />`;
   if (!jobs.length && reading.loading) return html`<${Fallback} reading=${{}} />`;
   if (!jobs.length) return html`<${NoJobs} filter=${filter} />`;
