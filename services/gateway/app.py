@@ -65,8 +65,10 @@ async def open_app(
         typed, admin = calls.typed(), admin_router(store, settings, authenticator, calls.figures)
         shown, secured = registry if settings.metrics_port is None else None, authenticator.required
         ops = ops_routes(ready=_ready(store, stop), live=_live, registry=shown, before_scrape=gauges.refresh)
-        api = document.generate([typed, admin, *described()], ops, settings.models, secured=secured)
-        pages: list[ControllerRouterHandler] = [OpenApiCall(api).route(), *page_routes()]
+        api = OpenApiCall(
+            lambda: document.generate([typed, admin, *described()], ops, settings.models, secured=secured)
+        )
+        pages: list[ControllerRouterHandler] = [api.route(), *page_routes()]
         pages += [Streams(store, serving, authenticator).route(), *calls.streamed(serving)]
         pages += Console(authenticator, store).routes()
         routers = [calls.raw(), typed, admin, *ops, *pages]
