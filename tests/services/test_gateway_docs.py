@@ -12,6 +12,7 @@ import pytest
 
 from shared.events import EventKind
 from shared.version import VERSION
+from tests.support.dashboards import answers_to_alerts
 from tests.support.gateway import BATCH, SUBMIT, body, problem, running_gateway
 from tests.support.processes import ROOT
 
@@ -145,6 +146,17 @@ async def test_the_document_is_complete(redis_url: str) -> None:
     assert location["schema"] == {"type": "string"}
     parameters = document["paths"]["/api/ai/jobs"]["get"]["parameters"]
     assert [held["name"] for held in parameters] == ["organizationId", "status", "cursor", "limit"]
+
+
+async def test_the_calls_that_answer_alerts_are_there(redis_url: str) -> None:
+    """The runbook names no call that the gateway does not document."""
+    async with running_gateway(redis_url) as client:
+        paths = (await client.get("/docs/openapi.json")).json()["paths"]
+    rows = answers_to_alerts()
+    assert len(rows) > 20
+    for row in rows:
+        method, path = row.call
+        assert method.lower() in paths[path], row
 
 
 async def test_the_document_is_the_same_for_every_server(redis_url: str) -> None:
