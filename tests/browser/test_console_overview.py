@@ -64,8 +64,8 @@ async def test_percentiles_and_hours_are_shown(console: ConsoleMaker) -> None:
         await c.until_counted("completed", 5)
         await c.open("#/overview")
         await c.sign_in()
-        await c.shows("Run, half of them")
-        await c.shows("95 of 100 within")
+        await c.shows("Median run")
+        await c.shows("95 % within")
         await c.shows("Wait times, last day")
 
 

@@ -173,9 +173,10 @@ class Page:
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         await self._call("Emulation.setEmulatedMedia", features=features)
 
-    async def screenshot(self) -> bytes:
-        """The page as it is shown, as PNG."""
-        return base64.b64decode((await self._call("Page.captureScreenshot"))["data"])
+    async def screenshot(self, quality: int | None = None) -> bytes:
+        """The page as it is shown, as PNG, or as WebP of that quality (0 to 100)."""
+        form = {} if quality is None else {"format": "webp", "quality": quality}
+        return base64.b64decode((await self._call("Page.captureScreenshot", **form))["data"])
 
     async def cpu_seconds(self) -> float:
         """CPU time of the page's main thread so far."""

@@ -87,7 +87,7 @@ class FleetJobs:
 
 
 def _places(cursor: str | None) -> list[str]:
-    """Where to go on in each part; ValueError for a text that no page gave."""
+    """The place to go on in each part; ValueError for a text that no page gave."""
     if cursor is None:
         return [_BEGINNING] * 3
     live, *entries = places = cursor.split(_BETWEEN)

@@ -72,4 +72,6 @@ const Entry = ({ entry }) => html`
   </tr>`;
 
 const valueOf = (value) => (Array.isArray(value) ? value.join(', ') : typeof value === 'object' && value ? JSON.stringify(value) : String(value));
-const detailsOf = (details) => Object.entries(details).map(([name, value]) => `${words(name)}: ${valueOf(value)}`).join(' · ');
+const ALL_SCOPES = 7;
+const shown = (name, value) => (name === 'scopes' && value.length >= ALL_SCOPES ? 'all' : valueOf(value));
+const detailsOf = (details) => Object.entries(details).map(([name, value]) => `${words(name)}: ${shown(name, value)}`).join(' · ');

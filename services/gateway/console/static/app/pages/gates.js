@@ -4,7 +4,7 @@ import { useState } from 'preact/hooks';
 import { html } from '../html.js';
 import { api } from '../api.js';
 import { confirm, present } from '../dialog.js';
-import { count, full, plural, until, words } from '../format.js';
+import { count, full, plural, sentence, until, words } from '../format.js';
 import { Icon } from '../icons.js';
 import { Empty, Fallback, Field, PageHead, Stale, Status } from '../parts.js';
 import { useClock, useReading } from '../refresh.js';
@@ -38,7 +38,7 @@ function Gate({ gate, refresh }) {
   return html`
     <section class="card gate" aria-label=${gate.gate}>
       <div style=${{ minWidth: 0 }}><h2 class="mono" style=${{ overflowWrap: 'anywhere', fontSize: '13px' }}>${gate.gate}</h2>
-        <div class="muted small">${gate.reason ? `${words(gate.reason)}. ` : ''}${MEANING[gate.state] ?? ''}</div></div>
+        <div class="muted small">${gate.reason ? `${sentence(words(gate.reason))} ` : ''}${MEANING[gate.state] ?? ''}</div></div>
       <div><${Status} status=${gate.state} pill />${gate.until && Date.parse(gate.until) > Date.now() && html`<div class="muted small" style=${{ marginTop: '4px' }} title=${full(gate.until)}>for ${until(gate.until)} more</div>`}</div>
       <dl class="facts small" style=${{ gap: '2px 12px' }}>
         ${gate.waiting != null && html`<dt>Waiting</dt><dd>${count(gate.waiting)}</dd>`}

@@ -62,7 +62,7 @@ function rates() {
   return curve.times.map((at, index) => {
     while (before < index - 1 && at - curve.times[before + 1] >= LITTLE_S) before += 1;
     const passed = at - curve.times[before];
-    return passed > 0 ? Math.max(0, (curve.ended[index] - curve.ended[before]) / passed * 60) : 0;
+    return passed > 0 ? Math.max(0, (curve.ended[index] - curve.ended[before]) / passed * 60) : null;
   });
 }
 
@@ -84,6 +84,8 @@ function Tiles({ stats }) {
     </div>`;
 }
 
+const cause = (errorType) => words(errorType).toLowerCase();
+
 function shareOf(stats) {
   const all = stats.completed + stats.failed;
   return all ? `${(stats.failed / all * 100).toFixed(1)} % of those that ended` : '';
@@ -97,7 +99,7 @@ function wrongs(stats, { failures, gates }) {
     found.push({ dot: gate.state === 'blocked' ? 'red' : 'amber', text: `${gate.gate} is ${words(gate.state)}${gate.until ? `, for ${until(gate.until)} more` : ''}${waiting}`, to: href('gates'), action: 'Show the gate' });
   }
   for (const group of (failures?.groups ?? []).slice(0, 4)) {
-    found.push({ dot: 'red', text: `${plural(group.count, 'job')} failed in the last day: ${words(group.errorType)}`, to: href('failures'), action: 'Show why' });
+    found.push({ dot: 'red', text: `${plural(group.count, 'job')} failed in the last day: ${cause(group.errorType)}`, to: href('failures'), action: 'Show why' });
   }
   if (!gates && stats.throttled) found.push({ dot: 'amber', text: `${plural(stats.throttled, 'job waits', 'jobs wait')} for a provider that has no room`, to: href('jobs', { status: 'queued' }), action: 'Show them' });
   const { suspect = 0 } = stats.waiting ?? {};
@@ -137,8 +139,8 @@ function Curves({ hours }) {
 function Hours({ name, field, colour, hours, missing }) {
   const known = hours.filter((hour) => hour[field]);
   const series = [
-    { label: '95 of 100', colour, values: known.map((hour) => hour[field].p95) },
-    { label: 'Half', colour: 'gray-fill', values: known.map((hour) => hour[field].p50) },
+    { label: '95 %', colour, values: known.map((hour) => hour[field].p95) },
+    { label: 'Median', colour: 'gray-fill', values: known.map((hour) => hour[field].p50) },
   ];
   return html`
     <section class="card"><header><h2>${name} times, last day</h2><${Legend} series=${series} /></header><div class="inside">
@@ -151,13 +153,13 @@ function Figures({ overview }) {
   const tile = (name, figure, beside, to) => html`<${to ? 'a' : 'div'} class="tile" href=${to}><div class="name">${name}</div><div class="figure">${figure}</div><div class="beside">${beside}</div><//>`;
   const { failures, oldestAgeSeconds, spentTodayUsd, waitSeconds, runSeconds } = overview;
   const failed = failures.reduce((sum, one) => sum + one.count, 0);
-  const causes = failures.slice(0, 2).map((one) => `${count(one.count)} ${words(one.errorType)}`).join(', ');
-  const most = (times) => (times ? `95 of 100 within ${seconds(times.p95)}` : 'no job ended lately');
+  const causes = failures.slice(0, 2).map((one) => `${count(one.count)} ${cause(one.errorType)}`).join(', ');
+  const most = (times) => (times ? `95 % within ${seconds(times.p95)}` : 'no job ended lately');
   return html`
     <div class="tiles">
       ${tile('Oldest waiting', oldestAgeSeconds ? span(oldestAgeSeconds * 1000) : '–', oldestAgeSeconds ? 'of those that could start' : 'none could start', href('jobs', { status: 'queued' }))}
-      ${tile('Wait, half of them', waitSeconds ? seconds(waitSeconds.p50) : '–', most(waitSeconds))}
-      ${tile('Run, half of them', runSeconds ? seconds(runSeconds.p50) : '–', most(runSeconds))}
+      ${tile('Median wait', waitSeconds ? seconds(waitSeconds.p50) : '–', most(waitSeconds))}
+      ${tile('Median run', runSeconds ? seconds(runSeconds.p50) : '–', most(runSeconds))}
       ${tile('Failed in the last hour', `${compact(failed)}${overview.allCounted ? '' : ' or more'}`, causes || 'none', href('failures'))}
       ${tile('Spent today', spentTodayUsd != null ? usd(spentTodayUsd) : '–', spentTodayUsd != null ? 'by jobs that ended, UTC' : 'no price is known', href('usage'))}
     </div>`;
