@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from shared.conversation import Turn
+from shared.past_lease import PastLease
 from shared.response_options import ResponseOptions
 
 SHARD: Final = "0"
@@ -77,6 +78,7 @@ class RetryReason(StrEnum):
     WORKER_LOST = "worker_lost"
     DRAIN = "drain"
     RATE_LIMITED = "rate_limited"
+    SCHEMA_MISMATCH = "schema_mismatch"
 
 
 class JobSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -86,7 +88,8 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     `provider:model` names in order of preference, instead of the fleet's. `effort`: None: as little as the model can.
     `max_cost_usd` bounds all attempts together.
     `turns`: the messages that `prompt` is made of; None: it is one of the user. `instructions`: beside those of the
-    platform. `response`: of a job that came through `/v1/responses`.
+    platform. `response`: of a job that came through `/v1/responses`. `response_schema`: the JSON Schema of its result,
+    within the bounds of `shared/response_schema`; None: the result is plain text.
     """
 
     project_id: str
@@ -110,6 +113,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     turns: list[Turn] | None = None
     instructions: str | None = None
     response: ResponseOptions | None = None
+    response_schema: dict[str, object] | None = None
 
     @property
     def stored(self) -> bool:
@@ -125,8 +129,11 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     `losses`: how often the job lost its worker, as far as that counts. `gate`: the `provider:model` that has room for
     it, `reserved` its tokens there; `route`: the job's own chain, () for the fleet's; `passed_over`: the gates before
     it in the chain that had none. `spent`: cost of earlier attempts, without `lost_bytes` of text that were lost with
-    their workers. `logged`: the log has events of earlier leases; `capped`: its organisation has a cap on running jobs.
+    their workers. `before`: the last of the job's earlier leases that ended in a requeue. `logged`: the log has events
+    of earlier leases; `capped`: its organisation has a cap on running jobs.
     `bound`: nano-USD that the attempt may cost, None: anything; `budgeted`: its organisation has reserved that.
+    `mismatch`: why the text of an earlier attempt did not fit its schema: this one repairs it; empty: none was written.
+    `token_limit`: tokens a minute of its organisation at each gate; 0: no limit.
     """
 
     job_id: str
@@ -145,10 +152,13 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     passed_over: tuple[PassedOver, ...] = ()
     spent: Spent | None = None
     lost_bytes: int = 0
+    before: PastLease | None = None
     logged: bool = False
     capped: bool = False
     bound: int | None = None
     budgeted: bool = False
+    mismatch: str = ""
+    token_limit: int = 0
 
     @property
     def waited_ms(self) -> int:
@@ -194,8 +204,9 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class PassedOver(msgspec.Struct, frozen=True, kw_only=True):
-    """A provider that came earlier in the chain and did not answer. `reason`: limit (our own), rate_limited (the
-    provider asked to wait), unavailable (too many failures in a row), or the type of its error."""
+    """A provider that came earlier in the chain and did not answer. `reason`: limit (our own), organization_limit
+    (its organisation's own), rate_limited (the provider asked to wait), unavailable (too many failures in a row), or
+    the type of its error."""
 
     provider: str
     model: str

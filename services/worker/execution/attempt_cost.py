@@ -124,7 +124,7 @@ class AttemptCost:
             estimated=True,
         )
         self.spent = total(self.spent, usage, self._price(self._claim.gate, usage))
-        self._waste("worker_lost", usage)
+        self.waste("worker_lost", usage)
 
     def add_completed(self, gate: str, reserved: int, completion: Completion) -> None:
         """Add a call that reached its end, after some that were refused and cost nothing."""
@@ -143,13 +143,13 @@ class AttemptCost:
         """
         if not (call.began or call.thought or call.usage or cut):
             self._metrics.request(gate, outcome)
-            self._gates.used(gate, self._claim.spec.organization_id, reserved=reserved, tokens=0)
+            self._gates.used(gate, self._claim, reserved=reserved, tokens=0)
             return
 
         usage = usage_of_broken(call.usage, self._claim.spec.prompt, len(text), call.thought)
         self._add(gate, reserved, usage, outcome)
         if wasted is not None:
-            self._waste(wasted, usage)
+            self.waste(wasted, usage)
 
     def _add(self, gate: str, reserved: int, usage: Usage, outcome: str) -> None:
         cost = self._price(gate, usage)
@@ -160,12 +160,13 @@ class AttemptCost:
         self._metrics.request(gate, outcome)
         self._metrics.usage(gate, usage, cost)
         tokens = usage.input_tokens + usage.output_tokens
-        self._gates.used(gate, self._claim.spec.organization_id, reserved=reserved, tokens=tokens)
+        self._gates.used(gate, self._claim, reserved=reserved, tokens=tokens)
 
     def _price(self, gate: str, usage: Usage) -> int | None:
         provider, model = split(gate)
         known = self._providers.get(provider)
         return None if known is None else known.cost(model, usage)
 
-    def _waste(self, reason: str, usage: Usage) -> None:
+    def waste(self, reason: str, usage: Usage) -> None:
+        """Note that the tokens of a call bought nothing."""
         self.wasted[reason] = self.wasted.get(reason, 0) + usage.input_tokens + usage.output_tokens

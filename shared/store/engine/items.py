@@ -98,7 +98,8 @@ class DiscardItem(Item, frozen=True):
 
 
 class RequeueItem(Item, frozen=True):
-    """A running job that waits again. `delay` and `waited` in ms, empty: unknown; `refund` 0 or 1."""
+    """A running job that waits again. `delay` and `waited` in ms, the latter empty: unknown; `refund` 0 or 1;
+    `mismatch`: why its text does not fit, or empty."""
 
     consumer: str | bytes
     job: str | bytes
@@ -111,10 +112,12 @@ class RequeueItem(Item, frozen=True):
     spent: bytes
     usage: str
     waited: int | str = ""
+    mismatch: str = ""
 
 
 class RerouteItem(Item, frozen=True):
-    """A running job whose call failed before its first token. `retry` in ms, -1: unknown."""
+    """A running job whose call failed before its first token. `retry` in ms, -1: unknown; `token_limit`: of its
+    organisation at each gate, a minute; 0: none."""
 
     consumer: str
     job: str
@@ -126,16 +129,19 @@ class RerouteItem(Item, frozen=True):
     candidates: str
     route: str
     spent: bytes
+    token_limit: int
 
 
 class ReportItem(Item, frozen=True):
-    """Result of a call. `retry` in ms, -1: unknown; `organization`: whose call it was, encoded, empty: unknown."""
+    """Result of a call. `retry` in ms, -1: unknown; `organization`: whose call it was, encoded, empty: unknown;
+    `token_limit`: its tokens a minute there, 0: no limit."""
 
     gate: str
     report: str
     retry: int
     tokens: int
     organization: str
+    token_limit: int
 
 
 class CancelItem(Item, frozen=True):

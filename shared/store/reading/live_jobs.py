@@ -114,12 +114,19 @@ class LiveJobs:
         for name in ("throttled_deadlines", "due_high", "due_normal", "due_low"):
             async for piece in self._set(self._keys.fixed(name), 0):
                 yield piece
-        for index, prefix in (("due", "delayed"), ("backlogs", "backlog")):
-            holders = await self._reads.execute("ZRANGE", self._keys.fixed(index), 0, -1)
-            keys = sorted(self._keys.prefix(prefix) + one.decode() for one in holders)
+        for prefix in ("delayed", "suspect_backlog", "backlog"):
+            keys = sorted(self._keys.prefix(prefix) + one for one in await self._holders(prefix))
             for some in _pieces(keys, READ_AT_ONCE):
                 async for piece in self._sets(some):
                     yield piece
+
+    async def _holders(self, prefix: str) -> list[str]:
+        """Organisations that may have such a set, encoded."""
+        if prefix == "suspect_backlog":
+            flat = await self._reads.execute("HGETALL", self._keys.fixed("placed_suspects"))
+            return [one.decode() for one in flat[::2]]
+        index = self._keys.fixed("due" if prefix == "delayed" else "backlogs")
+        return [one.decode() for one in await self._reads.execute("ZRANGE", index, 0, -1)]
 
     async def _stream(self, key: str) -> AsyncIterator[list[str]]:
         first = "-"
