@@ -91,7 +91,12 @@ def _view_own(stats: OrganizationStats, now_ms: int) -> QueueView:
 
 def view_stats(stats: QueueStats, now_ms: int, redis: Projection) -> QueueView:
     """The counts in the guide's shape; `now_ms` is the gateway's clock when they were read."""
-    counts = Counts(
+    return QueueView(success=True, stats=counts_of(stats), timestamp=iso_time(now_ms), redis=redis)
+
+
+def counts_of(stats: QueueStats) -> Counts:
+    """The fleet's counts."""
+    return Counts(
         queued=stats.queued,
         processing=stats.processing,
         completed=stats.completed,
@@ -102,4 +107,3 @@ def view_stats(stats: QueueStats, now_ms: int, redis: Projection) -> QueueView:
         backlog=stats.backlog,
         waiting=stats.by_queue,
     )
-    return QueueView(success=True, stats=counts, timestamp=iso_time(now_ms), redis=redis)
