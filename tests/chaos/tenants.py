@@ -26,7 +26,7 @@ SETTINGS: Final[Mapping[str, Mapping[str, Any]]] = {
 """By organisation. Jobs of the last may all end in time, but wait for their organisation's own limits now and then."""
 
 MARGIN_USD: Final = 0.005
-"""Part of the budget that is not spent yet: a few calls at once, so that others are held."""
+"""Room of the budget beyond what is spent: a few calls at once, so that others are held."""
 
 KEPT: Final = ("settings", "key", "org_keys")
 """Keys that stay when all jobs have ended."""

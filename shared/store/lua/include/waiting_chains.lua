@@ -30,7 +30,7 @@ local function chain_refusal(organization, route)
   end
   if count <= CHAINS_MAX then return nil end
   if jobs <= counts_of(organization).waiting then return string.format('waitingChains %d', CHAINS_MAX) end
-  -- More than wait at all: workers of an older release started some, and did not count them. They are counted anew.
+  -- More than wait at all: workers of an older release started some, and did not count them. They are counted again from here on.
   redis.call('DEL', waiting_chains_prefix .. organization)
   stored_chains[organization] = {}
 end
