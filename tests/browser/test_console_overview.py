@@ -115,12 +115,18 @@ async def test_a_revoked_key_signs_its_page_out(console: ConsoleMaker) -> None:
         await c.page.until("!!document.querySelector('#key')", seconds=40)
 
 
-@pytest.mark.parametrize("place", ["overview", "jobs", "gates", "workers", "failures", "organizations"])
-async def test_an_idle_page_costs_next_to_nothing_where_commands_are_billed(console: ConsoleMaker, place: str) -> None:
+@pytest.mark.parametrize(
+    ("whose", "place"),
+    [*(("*", place) for place in ("overview", "jobs", "gates", "workers", "failures", "organizations")),
+     ("alice", "overview"), ("alice", "jobs")],
+)  # fmt: skip
+async def test_an_idle_page_costs_next_to_nothing_where_commands_are_billed(
+    console: ConsoleMaker, whose: str, place: str
+) -> None:
     """No stream is tried, and minutes of an open page cost no command beside the one a minute of its key: the page's
     clock runs 30 times as fast as the gateway's, which keeps what is asked for."""
     async with console(workers=0, FRUGAL="1", LISTING="1") as c:
-        made = await make_key(c.client, "*", *map(str, Scope))
+        made = await make_key(c.client, whose, *map(str, Scope))
         await c.page.before_scripts(HURRIED)
         await c.open(f"#/{place}")
         await c.sign_in(made["key"])

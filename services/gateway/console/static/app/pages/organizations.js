@@ -73,7 +73,13 @@ function Row({ one, spends, spent, refresh }) {
 }
 
 const Jobs = ({ id, status, number }) => (number ? html`<a class="link" href=${href('jobs', { organizationId: id, status })}>${count(number)}</a>` : '0');
-      ${spends && html`<td><${Spent} one=${one} used=${spent} /></td>`}
+
+// Without a budget nothing is summed up for one: then it is the cost of the jobs that ended.
+function Spent({ one, used }) {
+  const { usage = {}, budget } = one;
+  if (budget?.monthUsd == null) return html`${usd(used ?? 0)} <span class="muted">no budget</span>`;
+  const spent = usage.spentMonthUsd ?? 0;
+  const part = budget.monthUsd ? spent / budget.monthUsd : 1;
   return html`<div style=${{ display: 'grid', gap: '5px' }}><span>${usd(spent)} <span class="muted">of ${usd(budget.monthUsd)}</span></span>
     <${Meter} part=${part} kind=${part >= 1 ? 'red' : part >= 0.8 ? 'amber' : ''} label=${`Budget of ${idOf(one)}`} /></div>`;
 }
