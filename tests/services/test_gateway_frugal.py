@@ -231,8 +231,8 @@ def _store(redis_url: str) -> Any:
 
 
 async def test_counts_of_an_organization_are_kept(redis_url: str, raw: RawRedis) -> None:
-    """A tenant who asks again and again costs nothing while nothing is submitted here, however long; a submit is seen as
-    soon as the counts are old enough."""
+    """A tenant who asks again and again costs nothing while nothing is submitted here, however long; a submit is seen
+    as soon as the counts are old enough."""
     async with running_gateway(redis_url, API_TOKENS=TOKENS, FRUGAL="1", STATS_KEPT_SECONDS="0.2") as client:
         key = {"Authorization": f"Bearer {ALICE}"}
         first = (await client.get("/api/ai/queue-stats", headers=key)).raise_for_status().json()
