@@ -15,6 +15,8 @@ STREAMS: Final = ("line", "suspect", "isolated")
 FLEET_QUEUE: Final = b"*"
 """The queue of jobs that name no chain of gates."""
 
+RETENTION: Final = b"!"
+
 LOOKS_MAX: Final = 3_000
 """Entries and throttled jobs that one call looks at, at most: several ms. The counts of an organisation with more are
 left as they are."""
@@ -109,7 +111,8 @@ class CountAudit:
         names |= {name async for name in self._fields("policies")}
         for key in sets:
             names |= {name async for name in self._members(key)}
-        return names
+        # Of the timers of retentions, which stand among the organisations with delayed jobs.
+        return names - {RETENTION}
 
     async def _fields(self, name: str) -> AsyncIterator[bytes]:
         """Fields of a hash."""

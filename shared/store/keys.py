@@ -10,6 +10,8 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 | backlogs      | zset   | none                       | organisations that have a backlog, by a first deadline (ms)   |
 | delayed:<org> | zset   | none; gone when empty      | its delayed jobs and retries by due time (ms)                 |
 | due           | zset   | none                       | organisations with delayed jobs, by the first due time (ms)   |
+|               |        |                            | `!`: the first of `retention_timers`                          |
+| retention_timers | zset | none                      | prompts and listings that end before a record, by time (ms)   |
 | organizations | hash   | none; gone at zero         | packed counts of each organisation (`organizations.lua`)       |
 | policies      | hash   | none                       | settings of an organisation by operators: weight, limits      |
 | rank_slots    | hash   | none                       | slot of the priority pattern of organisations that need it    |
@@ -128,6 +130,7 @@ FIXED: Final = (
     "backlogs",
     "held_organizations",
     "due",
+    "retention_timers",
     "tenants",
     "audit_trail",
     "ticket_secrets",

@@ -139,7 +139,7 @@ class Finish(msgspec.Struct, frozen=True):
             token=claim.token, status=self.status, outcome=body, number=number, offset=self.offset,
             final=number + 1 + int(has_tail), ended=claim.started_ms + self.run_ms, spec=kept,
             usage=_used(claim, outcome), brief=brief, logged=int(claim.logged), capped=int(claim.capped),
-            budgeted=int(claim.budgeted),
+            budgeted=int(claim.budgeted), retained=int(claim.retained),
         )  # fmt: skip
         return item, len(body) + len(kept)
 

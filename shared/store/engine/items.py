@@ -50,7 +50,7 @@ class AppendItem(Item, frozen=True):
 
 
 class FinishItem(Item, frozen=True):
-    """The end of a running job. `ended` in ms since the epoch; `logged`, `capped`, `budgeted` 0 or 1."""
+    """The end of a running job. `ended` in ms since the epoch; `logged`, `capped`, `budgeted`, `retained` 0 or 1."""
 
     consumer: str
     job: str
@@ -68,6 +68,7 @@ class FinishItem(Item, frozen=True):
     logged: int
     capped: int
     budgeted: int
+    retained: int
 
 
 class DeleteItem(Item, frozen=True):

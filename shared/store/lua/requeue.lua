@@ -6,7 +6,7 @@
 -- ITEM consumer job token queue reason delay refund outcome spent usage
 -- spent: cost of the job's attempts so far, as JSON; usage: the same as a line for the ledger, for one that ends.
 -- RETURNS {code, state}: OK, ALREADY (this lease requeued it before), LOST
--- INCLUDE batch lease clock organizations ending ledger requeueing backlog settling
+-- INCLUDE batch lease clock organizations ending ledger requeueing backlog settling retention
 
 local wake_for_job, wake_to_poll
 
@@ -41,6 +41,7 @@ local replies = each_item(function(consumer, job, token, queue, reason, delay, r
     if not is_counted(token) then note(record.org, 'running', 1) end
     book(status, now, settle_line(record.org, record.reserved, usage), record.org)
     if record.reserved then note_freed(record.org) end
+    may_have_retention(record.org, record.retained)
     release(token)
     return {'OK', status}
   end

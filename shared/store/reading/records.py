@@ -173,7 +173,7 @@ def _passed_over(text: str) -> tuple[PassedOver, ...]:
 def parse_claim(row: Sequence[bytes | int], consumer: str, now_ms: int) -> Claim:
     """One claim from a row of claim.lua."""
     job, token, spec, attempt, created, deadline, losses, gate, route, passed_over, reserved, spent, lost, *rest = row
-    ready, logged, capped, bound, budgeted = rest
+    ready, logged, capped, bound, budgeted, retained = rest
     if not isinstance(job, bytes) or not isinstance(token, bytes) or not isinstance(spec, bytes):
         raise TypeError("claim.lua answered a row of another shape")
     text, asked = token.decode(), _SPEC.decode(spec)
@@ -200,6 +200,7 @@ def parse_claim(row: Sequence[bytes | int], consumer: str, now_ms: int) -> Claim
         capped=capped == 1,
         bound=int(bound) if bound != b"" else None,
         budgeted=budgeted == 1,
+        retained=retained == 1,
     )
 
 

@@ -32,7 +32,7 @@ end
 local function add_to_backlog(organization, job, place, deadline)
   redis.call('ZADD', backlog_prefix .. organization, place, job)
   if deadline then redis.call('ZADD', backlogs, 'LT', deadline, organization) end
-  if rank_of(place) ~= RANKS.n and counts_of(organization).ranked == 0 then note(organization, 'ranked', 1) end
+  if is_ranked(place) and counts_of(organization).ranked == 0 then note(organization, 'ranked', 1) end
   if is_held(organization) then
     note_held(organization)
     look_again(organization, place)

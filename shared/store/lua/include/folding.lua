@@ -1,6 +1,5 @@
 -- Sums up the lines of the ledger, at FOLD_AT of them: in `counts`, in a hash per organisation and day (`usage`), and in each
--- organisation's ended jobs (`ended`).
--- Numbers are integers below 2^53, exact in Lua: 9 million USD a day in nano-USD. %.0f never writes an exponent.
+-- organisation's ended jobs (`ended`). Integers below 2^53 are exact in Lua: 9 million USD a day. %.0f writes no exponent.
 -- INCLUDE ending ended_lines organizations usage_index
 
 local FOLD_AT = 256
@@ -91,9 +90,11 @@ local function take_off(lines)
 end
 
 -- The lines leave the list first: so damage in one organisation's hash loses that sum once, and does not fail every later
--- call. Jobs that are missing in the sums are counted as `unbooked`. Returns the lines.
-local function fold()
-  local lines = redis.call('LRANGE', ledger, 0, FOLD_AT - 1)
+-- call. Jobs that are missing in the sums are counted as `unbooked`. Returns the lines, and whether there may be more.
+-- length: of a ledger that may be too short.
+local function fold(length)
+  local lines = (length or FOLD_AT) < FOLD_AT and {} or redis.call('LRANGE', ledger, 0, FOLD_AT - 1)
+  if #lines == 0 then return lines end
   redis.call('LTRIM', ledger, #lines, -1)
   local days, statuses = sum_lines(lines)
   for status, ended in pairs(statuses) do
@@ -105,5 +106,5 @@ local function fold()
     if not pcall(add_to_day, key, sums) then tally.unbooked = (tally.unbooked or 0) + jobs end
   end
   take_off(lines)
-  return lines
+  return lines, #lines == FOLD_AT
 end

@@ -1,7 +1,7 @@
 -- Counts jobs that ended, and their usage: a line for each in one list (`ledger`), all lines of a call in one command.
--- At FOLD_AT lines they are summed up: in `counts`, and in a hash per organisation and day (`usage`). So a job costs
+-- At 256 lines they are summed up: in `counts`, and in a hash per organisation and day (`usage`). So a job costs
 -- about one command, and a day of an organisation a few fields.
--- INCLUDE ending ended_lines organizations folding settling saving_budgets
+-- INCLUDE ending ended_lines organizations folding settling saving_budgets retention
 
 local booked, booked_as, booked_for, booked_used = {}, {}, {}, 0
 
@@ -27,13 +27,14 @@ local function close_books()
         end
       end
       if booked_used > 0 then tally.unbooked = (tally.unbooked or 0) + booked_used end
-    elseif length >= FOLD_AT then
-      folded = fold()
+    else
+      folded = fold(length)
     end
     forget_ended()
   end
   count_ended()
   save_counts()
+  keep_as_settled(folded)
   -- Now that the counts are known, this asks for no more of them.
   note_unsettled(folded)
   save_budgets()

@@ -8,7 +8,8 @@ local function place_at(letter, microseconds)
   return string.format('%.0f', RANKS[letter] * RANK_WIDTH + microseconds)
 end
 
-local function rank_of(place) return math.floor(tonumber(place) / RANK_WIDTH) end
+-- Whether a place is not of the normal priority.
+local function is_ranked(place) return math.floor(tonumber(place) / RANK_WIDTH) ~= RANKS.n end
 
 -- Requeued jobs of an older release are in a stream of their own, whose letter does not show the priority.
 local function priority_of(token, spec)
