@@ -126,8 +126,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     it, `reserved` its tokens there; `route`: the job's own chain, () for the fleet's; `passed_over`: the gates before
     it in the chain that had none. `spent`: cost of earlier attempts, without `lost_bytes` of text that were lost with
     their workers. `logged`: the log has events of earlier leases; `capped`: its organisation has a cap on running jobs.
-    `bound`: nano-USD that the attempt may cost, None: anything; `budgeted`: its organisation has reserved that; `retained`:
-    it has a retention of its own.
+    `bound`: nano-USD that the attempt may cost, None: anything; `budgeted`: its organisation has reserved that.
+    `retained`: its organisation has a retention of its own.
     """
 
     job_id: str

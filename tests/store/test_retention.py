@@ -150,9 +150,7 @@ async def _end(store: JobStore, raw: RawRedis, name: str, **settings: int | None
 @pytest.mark.parametrize("name", ENDINGS)
 async def test_every_end_obeys(store: JobStore, raw: RawRedis, name: str) -> None:
     """Record and log have the lives of the organisation's settings, shorter than the fleet's."""
-    job_id = await _end(
-        store, raw, name, result_seconds=RESULT_S, failed_seconds=FAILED_S, events_seconds=EVENTS_S
-    )
+    job_id = await _end(store, raw, name, result_seconds=RESULT_S, failed_seconds=FAILED_S, events_seconds=EVENTS_S)
     life_ms = 1000 * (FAILED_S if ENDINGS[name][1] == "failed" else RESULT_S)
     assert life_ms - 30_000 < await raw("PTTL", KEYS.job(job_id)) <= life_ms + 1000
     assert await raw("PTTL", KEYS.log(job_id)) <= 1000 * EVENTS_S + 1000
@@ -196,9 +194,7 @@ async def test_a_forced_end_is_kept_until_its_worker_has_reported(store: JobStor
 
 
 async def _listed(store: JobStore, kind: EndedAs, organization: str | None) -> list[str]:
-    found, _ = await store.ended_jobs.page(
-        kind, organization, EndedFilter(), before=None, limit=10, searched_max=10
-    )
+    found, _ = await store.ended_jobs.page(kind, organization, EndedFilter(), before=None, limit=10, searched_max=10)
     return [job.job_id for job in found]
 
 

@@ -136,8 +136,9 @@ class FailureCalls:
             raise TaskNotFound(task_id)
         state: Literal["running", "done"] = "running" if task.running else "done"
         return TaskView(
-            task_id=task.id, kind=task.plan.kind, state=state, done=task.done, count=task.count, receipt=_receipt(task)
-        )
+            task_id=task.id, kind=task.plan.kind, state=state, done=task.done, count=task.count,
+            prompts_gone=task.prompts_gone, receipt=_receipt(task),
+        )  # fmt: skip
 
     async def _plan(self, kind: Kind, identity: Identity, wanted: FailuresRequest) -> TaskPlan:
         """The order, with its set fixed: failures that come later are not in it."""

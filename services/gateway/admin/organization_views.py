@@ -44,14 +44,14 @@ class BudgetChange(_Change, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class RetentionChange(_Change, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """How long after its end what belongs to a job is kept; of a prompt 0: until the end. Usage: days after their
-    own end."""
+    """Seconds after a job's end for which its parts are kept; 0: the prompt goes with the end. Usage: days after
+    their own end."""
 
-    prompt_seconds: Annotated[int, Meta(ge=0, le=YEAR_S)] | None | UnsetType = UNSET
+    prompt_seconds: Annotated[int, Meta(ge=0, le=YEAR_S)] | UnsetType | None = UNSET
     result_seconds: Seconds = UNSET
     failed_seconds: Seconds = UNSET
     events_seconds: Seconds = UNSET
-    usage_days: Annotated[int, Meta(ge=1, le=DAYS_MAX)] | None | UnsetType = UNSET
+    usage_days: Annotated[int, Meta(ge=1, le=DAYS_MAX)] | UnsetType | None = UNSET
 
 
 class OrganizationChange(_Change, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
@@ -84,8 +84,8 @@ class BudgetView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class RetentionView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """How long after its end what belongs to a job is kept, in s; usage in days. null: the fleet's default; a prompt as
-    long as the record."""
+    """Seconds after a job's end for which its parts are kept; usage: days. null: the fleet's default; a prompt: as long
+    as its record."""
 
     prompt_seconds: int | None
     result_seconds: int | None

@@ -183,6 +183,7 @@ class RunScript(Protocol):
         position: str,
         over: int,
         receipt: bytes,
+        prompts_gone: int,
         kept: int,
     ) -> Awaitable[Any]: ...
     @overload

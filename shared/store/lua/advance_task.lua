@@ -1,8 +1,9 @@
 -- Renews a worker's lease of a task and notes its progress, or its end.
 -- KEYS tasks
 -- PREFIX task
--- ARGV id holder position over receipt lease_ms kept
+-- ARGV id holder position over receipt prompts_gone lease_ms kept
 -- over: 1 when all of it is done. receipt: JSON, or empty. kept: how long its record stays from then on, ms.
+-- prompts_gone: jobs since the last call that have no prompt any more.
 -- RETURNS OK, or LOST: another worker has it
 -- INCLUDE now
 
@@ -10,6 +11,7 @@
 redis.call('PERSIST', tasks)
 local task = task_prefix .. id
 if redis.call('HGET', task, 'holder') ~= holder then return 'LOST' end
+if prompts_gone ~= '0' then redis.call('HINCRBY', task, 'prompts_gone', prompts_gone) end
 if over == '1' then
   redis.call('HSET', task, 'state', 'done', 'receipt', receipt)
   -- A deletion's plan names the organisation.

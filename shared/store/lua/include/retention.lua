@@ -1,5 +1,5 @@
--- Applies the retention of organisations to what a call ended and summed up, once their counts were written: these tell whether an
--- organisation has settings. Where an end changes no count, the job's claim and its record tell whether there is a retention.
+-- Applies the retention of organisations to jobs that a call ended, and to usage that it summed up, once their counts were written:
+-- these show whether an organisation has settings. Where an end changes no count, claim and record of the job show it.
 -- KEYS retention_timers due wake
 -- PREFIX job log usage
 -- ARGV result_ttl failed_ttl log_ttl lease_ms notice_ms
