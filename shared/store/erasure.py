@@ -20,6 +20,7 @@ from shared.store.connection import server_errors
 from shared.store.engine.calls import Reads, ScriptCalls
 from shared.store.engine.items import CancelItem, DeleteItem, KeyItem
 from shared.store.keys import Keys, encode_id
+from shared.store.refusal_trail import digest_of
 
 PIECE: Final = 64
 PAGE: Final = 500
@@ -27,14 +28,14 @@ PAGE: Final = 500
 
 OWNED: Final = (
     "idem", "index", "usage", "org", "submits", "backlog", "delayed", "ended", "failures", "cancellations",
-    "failure_totals", "org_keys", "blocked_users", "job_trail", "budget",
+    "failure_totals", "org_keys", "blocked_users", "job_trail", "budget", "refusals",
 )  # fmt: skip
 """Keys that name their organisation after the kind."""
 
 _OF_VALUE: Final = ("job", "key")
 """Keys whose field `org` names it."""
 
-_STREAMS: Final = ("audit_trail", "failures", "cancellations")
+_STREAMS: Final = ("audit_trail", "refusal_trail", "failures", "cancellations")
 _ERASER: Final = Actor(key_id="deletion")
 
 
@@ -128,8 +129,8 @@ class Erasure:
         self, organization_id: str, index: str, start: str, *, receipt: dict[str, object] | None
     ) -> tuple[int, str]:
         removed, after = await self._calls.run(
-            "erase_organization", organization=encode_id(organization_id), index=index, start=start, page=PAGE,
-            last=int(receipt is not None),
+            "erase_organization", organization=encode_id(organization_id), digest=digest_of(organization_id),
+            index=index, start=start, page=PAGE, last=int(receipt is not None),
             entry=entry("organization.deleted", _ERASER, **(receipt or {})), trail_length=TRAIL_LENGTH,
         )  # fmt: skip
         return removed, after.decode()

@@ -37,6 +37,7 @@ from shared.store.reading import records
 from shared.store.reading.ended_jobs import EndedJobs
 from shared.store.reading.event_log import EventLog
 from shared.store.reading.organization_events import OrganizationLog
+from shared.store.refusal_trail import RefusalTrail
 from shared.store.repeats import Repeats
 from shared.store.results import CallReport, CancelReply, Claimed, Renewed, Rerouted, Submitted, WakeUp
 from shared.store.routing import Routing
@@ -73,6 +74,7 @@ class JobStore:
         self.organization_events = OrganizationLog(self._reads, self.keys)
         self._pinged_at = -PING_FRESH_S
         self.audit_trail = AuditTrail(self._reads, self.keys)
+        self.refusal_trail = RefusalTrail(self._calls)
         self.ticket_secrets = TicketSecrets(self._reads, self.keys)
         self.repeats = Repeats(self._reads, self.keys)
         self.api_keys = ApiKeys(self._calls, self._reads, self.keys)

@@ -64,6 +64,9 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 | ticket_secrets | string | none                      | secrets of event tickets, the newest first                     |
 | workers       | hash   | none; audited              | workers, and orders to drain one (`workers.py`)               |
 | audit_trail   | stream | none; capped               | changes of keys and settings, and by whom (`audit_trail.py`)   |
+| refusal_trail | stream | none; capped               | what was refused to whom, an entry a day (`refusal_trail.py`)  |
+| refusals:<org>:<day> | hash | 2 d                | a day's refusals, by kind, and their entry in the trail   |
+| erased:<digest> | string | 1 h                    | an organisation was deleted: nothing of it is to be added      |
 
 <org> is an organisation's id as `encode_id` makes it, here, in `org` of a record and in the ledger's lines.
 
@@ -133,6 +136,7 @@ FIXED: Final = (
     "retention_timers",
     "tenants",
     "audit_trail",
+    "refusal_trail",
     "ticket_secrets",
     "gate_bounds",
     "tasks",
@@ -143,7 +147,7 @@ PREFIXES: Final = (
     "job", "log", "idem", "index", "usage", "org", "job_channel", "organization_channel", "control", "chain_set",
     "throttled", "throttled_by", "wake", "backlog", "delayed", "ended", "key", "org_keys", "key_channel", "settings",
     "submits", "deleted", "failures", "cancellations", "failure_totals", "task", "blocked_users",
-    "job_trail", "budget",
+    "job_trail", "budget", "refusals", "erased",
 )  # fmt: skip
 
 

@@ -110,7 +110,9 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True):
         if code == "CONFLICT":
             raise IdempotencyConflict("this idempotency key came with another body before")
         if code == "LIMIT":
-            raise _refused(state)
+            refusal = _refused(state)
+            refusal.organization_id = self.spec.organization_id
+            raise refusal
         if code == "GONE":
             raise JobNotFound(job_id)
         return Submitted(job_id, code == "NEW", _STATES.get(state, JobStatus.QUEUED))

@@ -100,6 +100,7 @@ ACTS: dict[str, Act] = {
     "limit_gate": lambda s: s.store.gates.limit("demo:other", {"requests_per_minute": 60}, ACTOR),
     "list": lambda s: s.run("list", status="", bytes_max=1, outcome_max=1),
     "note_key_use": lambda s: s.store.api_keys.note_use("k0", "2026-11-29"),
+    "note_refusals": lambda s: s.store.refusal_trail.add({"org": {"forbidden": 1}}),
     "oldest": lambda s: s.store.queries.oldest_waiting_ms(),
     "organization": lambda s: s.store.organizations.stats("org"),
     "order_worker": lambda s: s.store.workers.order("w1", ACTOR, drain=True),

@@ -185,6 +185,14 @@ class CountedItem(Item, frozen=True):
     in_isolated: bytes
 
 
+class RefusalsItem(Item, frozen=True):
+    """Refusals of an organisation, encoded, or of operators (`*`). `digest`: of its id; `counts`: kinds and numbers."""
+
+    organization: str
+    digest: str
+    counts: str
+
+
 class DayItem(Item, frozen=True):
     """A day, counted since the epoch."""
 

@@ -25,6 +25,7 @@ from shared.store.engine.items import (
     KeyItem,
     KnownItem,
     QueueItem,
+    RefusalsItem,
     RenewItem,
     RequeueItem,
     Value,
@@ -194,6 +195,7 @@ class RunScript(Protocol):
         script: Literal["erase_organization"],
         *,
         organization: str,
+        digest: str,
         index: str,
         start: str,
         page: int,
@@ -203,6 +205,10 @@ class RunScript(Protocol):
     ) -> Awaitable[Any]: ...
     @overload
     def __call__(self, script: Literal["discard"], items: Sequence[DiscardItem]) -> Awaitable[Any]: ...
+    @overload
+    def __call__(
+        self, script: Literal["note_refusals"], items: Sequence[RefusalsItem], *, trail_length: int
+    ) -> Awaitable[Any]: ...
     @overload
     def __call__(self, script: Literal["note_key_use"], *, id: str, day: str) -> Awaitable[Any]: ...
     @overload

@@ -37,7 +37,7 @@ SCRIPTS: Final = {
     Role.GATEWAY: (
         "failover", "submit", "cancel", "delete", "stats", "oldest", "list", "usage", "organization", "waiting",
         "throttled", "pause", "limit_gate", "workers", "order_worker", "change_organization", "block_user",
-        "create_key", "revoke_key", "note_key_use", "create_task", "vet",
+        "create_key", "revoke_key", "note_key_use", "note_refusals", "create_task", "vet",
     ),
     Role.WORKER: (
         "failover", "claim", "renew", "append", "finish", "requeue", "reroute", "report", "recover", "promote",
