@@ -19,6 +19,7 @@ from shared.errors import JobNotFound, LeaseLost, PressworkError, StoreUnavailab
 from shared.job import Claim, JobSnapshot, JobStatus
 from shared.settings import StoreSettings
 from shared.store.api_keys import ApiKeys
+from shared.store.append_only_file import AppendOnlyFile
 from shared.store.audit_trail import Actor, AuditTrail, entry
 from shared.store.backend import Connections, connections
 from shared.store.connection import server_errors
@@ -84,6 +85,7 @@ class JobStore:
         self.gates = Gates(self._calls, self._reads, self.keys)
         self.workers = Workers(self._calls, self._reads, self.keys, settings)
         self.queries = Queries(self._calls, self._reads, self.keys)
+        self.append_only_file = AppendOnlyFile(connections.transport)
         self.erasure = Erasure(self._calls, self._reads, self.keys)
         self.maintenance = Maintenance(self._calls, self._reads, self.keys, settings, routing or Routing())
 

@@ -241,7 +241,7 @@ async def test_a_deleted_organisation_is_not_brought_back(client: httpx.AsyncCli
         async for _, names in erasure.pieces("alice"):
             await erasure.erase_keys(names)
         assert await erasure.erase_entries("alice") == 1
-        await erasure._shared("alice", "audit_trail", "+", receipt={})
+        await erasure.close("alice")
         await store.refusal_trail.add({"alice": {"forbidden": 7}, "bob": {"forbidden": 1}})
         assert await raw("KEYS", "*alice*") == []
         assert b"alice" not in b"".join(

@@ -72,11 +72,13 @@ class FinishItem(Item, frozen=True):
 
 
 class DeleteItem(Item, frozen=True):
-    """A job to delete. `organization`: whose it must be; empty: anybody's. `trail_entry`: who asks, or empty."""
+    """A job to delete. `organization`: whose it must be; empty: anybody's. `trail_entry`: who asks, or empty. `task`:
+    that counts it, or empty."""
 
     job: str
     organization: str
     trail_entry: bytes = b""
+    task: str = ""
 
 
 class KeyItem(Item, frozen=True):

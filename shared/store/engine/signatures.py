@@ -184,11 +184,14 @@ class RunScript(Protocol):
         position: str,
         over: int,
         receipt: bytes,
+        plan: bytes,
+        entry: bytes,
         prompts_gone: int,
         kept: int,
+        trail_length: int,
     ) -> Awaitable[Any]: ...
     @overload
-    def __call__(self, script: Literal["erase_keys"], items: Sequence[KeyItem]) -> Awaitable[Any]: ...
+    def __call__(self, script: Literal["erase_keys"], items: Sequence[KeyItem], *, task: str) -> Awaitable[Any]: ...
     @overload
     def __call__(
         self,
@@ -196,12 +199,11 @@ class RunScript(Protocol):
         *,
         organization: str,
         digest: str,
+        task: str,
         index: str,
         start: str,
         page: int,
         last: int,
-        entry: bytes,
-        trail_length: int,
     ) -> Awaitable[Any]: ...
     @overload
     def __call__(self, script: Literal["discard"], items: Sequence[DiscardItem]) -> Awaitable[Any]: ...
