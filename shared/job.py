@@ -77,6 +77,7 @@ class RetryReason(StrEnum):
     WORKER_LOST = "worker_lost"
     DRAIN = "drain"
     RATE_LIMITED = "rate_limited"
+    SCHEMA_MISMATCH = "schema_mismatch"
 
 
 class JobSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -86,7 +87,8 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     `provider:model` names in order of preference, instead of the fleet's. `effort`: None: as little as the model can.
     `max_cost_usd` bounds all attempts together.
     `turns`: the messages that `prompt` is made of; None: it is one of the user. `instructions`: beside those of the
-    platform. `response`: of a job that came through `/v1/responses`.
+    platform. `response`: of a job that came through `/v1/responses`. `response_schema`: the JSON Schema of its result,
+    within the bounds of `shared/response_schema`; None: the result is plain text.
     """
 
     project_id: str
@@ -110,6 +112,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     turns: list[Turn] | None = None
     instructions: str | None = None
     response: ResponseOptions | None = None
+    response_schema: dict[str, object] | None = None
 
     @property
     def stored(self) -> bool:
@@ -127,6 +130,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     it in the chain that had none. `spent`: cost of earlier attempts, without `lost_bytes` of text that were lost with
     their workers. `logged`: the log has events of earlier leases; `capped`: its organisation has a cap on running jobs.
     `bound`: nano-USD that the attempt may cost, None: anything; `budgeted`: its organisation has reserved that.
+    `mismatch`: why the text of an earlier attempt did not fit its schema: this one repairs it; empty: none was written.
     `retained`: its organisation has a retention of its own.
     """
 
@@ -150,6 +154,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     capped: bool = False
     bound: int | None = None
     budgeted: bool = False
+    mismatch: str = ""
     retained: bool = False
 
     @property

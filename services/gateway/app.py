@@ -68,8 +68,10 @@ async def open_app(
         admin = admin_router(store, settings, authenticator, stats=calls.stats, meter=redis.meter)
         shown, secured = registry if settings.metrics_port is None else None, authenticator.required
         ops = ops_routes(ready=_ready(store, stop), live=_live, registry=shown, before_scrape=gauges.refresh)
-        api = document.generate([typed, admin, *described()], ops, settings.models, secured=secured)
-        pages: list[ControllerRouterHandler] = [OpenApiCall(api).route(), *page_routes()]
+        api = OpenApiCall(
+            lambda: document.generate([typed, admin, *described()], ops, settings.models, secured=secured)
+        )
+        pages: list[ControllerRouterHandler] = [api.route(), *page_routes()]
         streams = Streams(store, serving, authenticator, refusals.note)
         pages += [streams.route(), *calls.streamed(serving)]
         pages += Console(authenticator, store).routes()

@@ -153,7 +153,7 @@ class Finish(msgspec.Struct, frozen=True):
 
 class Requeue(msgspec.Struct, frozen=True):
     """The job waits again, for `delay_ms`. `refund`: the attempt is given back; `spent`: the cost of all attempts so
-    far, this one too."""
+    far, this one too; `mismatch`: see `Claim`."""
 
     claim: Claim
     reason: RetryReason
@@ -161,6 +161,7 @@ class Requeue(msgspec.Struct, frozen=True):
     refund: bool
     error: JobError | None = None
     spent: Spent | None = None
+    mismatch: str = ""
 
     def item(self) -> RequeueItem:
         """Of requeue.lua."""
@@ -170,7 +171,7 @@ class Requeue(msgspec.Struct, frozen=True):
         return RequeueItem(
             consumer=claim.consumer, job=claim.job_id, token=claim.token, queue=claim.spec.priority[0],
             reason=self.reason, delay=self.delay_ms, refund=int(self.refund), outcome=_encode(outcome),
-            spent=_encode(spent) if spent else b"", usage=_used(claim, outcome),
+            spent=_encode(spent) if spent else b"", usage=_used(claim, outcome), mismatch=self.mismatch,
         )  # fmt: skip
 
     def read(self, reply: Sequence[bytes]) -> JobStatus:
@@ -230,7 +231,10 @@ def _kept(spec: JobSpec, status: JobStatus) -> JobSpec:
 
 
 def _without_texts(spec: JobSpec) -> JobSpec:
-    return msgspec.structs.replace(spec, prompt="", parameters={}, turns=None, instructions=None)
+    schema = spec.response_schema if spec.response else None  # a response shows it for as long as it lives
+    return msgspec.structs.replace(
+        spec, prompt="", parameters={}, turns=None, instructions=None, response_schema=schema
+    )
 
 
 def _used(claim: Claim, outcome: Outcome) -> str:

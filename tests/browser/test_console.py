@@ -112,6 +112,15 @@ async def test_a_cause_is_found_and_its_failures_are_retried(console: ConsoleMak
         await c.shows("20 jobs")
 
 
+_OPEN_THE_NEXT = """
+    new MutationObserver((_, observer) => {
+        observer.disconnect();
+        document.querySelector('[aria-label="Change alice"]').click();
+        setTimeout(() => { window.later = true; }, 200);
+    }).observe(document.querySelector('dialog'), { attributeFilter: ['open'] })
+"""
+
+
 async def test_an_organization_is_paused_and_limited(console: ConsoleMaker) -> None:
     """The dialog sends what was changed and nothing else; a pause says how many jobs wait."""
     async with console(workers=0) as c:
@@ -131,6 +140,20 @@ async def test_an_organization_is_paused_and_limited(console: ConsoleMaker) -> N
         read = (await c.client.get("/api/admin/organizations/alice", headers=bearer(OPERATOR))).json()
         assert (read["weight"], read["limits"]["runningJobs"], read["paused"]) == (3, 7, True)
         assert read["limits"]["queuedJobs"] is None
+
+
+async def test_a_dialog_that_opens_while_another_closes_stays(console: ConsoleMaker) -> None:
+    """The event of the first one's end comes when the second one is open already."""
+    async with console(workers=0) as c:
+        await make_key(c.client, "alice")
+        await c.submit_many(1, organizationId="alice")
+        await c.open("#/organizations")
+        await c.sign_in()
+        await c.press("Pause")
+        await c.shows("Pause 1 organisation, alice?")
+        await c.page.evaluate(_OPEN_THE_NEXT)
+        await c.press("Keep as it is")
+        await c.page.until("!!window.later && !!document.querySelector('dialog[open] #of-weight')")
 
 
 async def test_a_job_is_edited_and_submitted_again(console: ConsoleMaker) -> None:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
 import pytest
 
 from shared.http.auth import hash_token
 from tests.e2e.conftest import StackMaker
-from tests.support.node import PACKAGE, needs_node, run
+from tests.support.node import PACKAGE, Script, needs_node, run, running_script
 from tests.support.stack import Stack
 
 pytestmark = [needs_node, pytest.mark.timeout(300)]
@@ -47,39 +44,12 @@ async def test_a_page_without_a_key(stack: StackMaker) -> None:
         await _node_tests("keys", PRESSWORK_URL=running.gateway.url, PRESSWORK_KEY=KEY)
 
 
-class Following:
-    """The script that follows jobs. `said`: its lines so far."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-        self.said: list[dict[str, Any]] = []
-
-    async def lines(self, count: int) -> None:
-        """Wait until it has said so much."""
-        assert self._process.stdout is not None
-        async with asyncio.timeout(120):
-            while len(self.said) < count:
-                line = await self._process.stdout.readline()
-                assert line, (await self._process.communicate())[1]
-                self.said.append(json.loads(line))
+def _following(running: Stack, jobs: int) -> AbstractAsyncContextManager[Script]:
+    """The script that follows jobs."""
+    return running_script(PACKAGE / "tests/support/follow_many.js", str(jobs), PRESSWORK_URL=running.gateway.url)
 
 
-@asynccontextmanager
-async def _following(running: Stack, jobs: int) -> AsyncIterator[Following]:
-    process = await asyncio.create_subprocess_exec(
-        "node", PACKAGE / "tests/support/follow_many.js", str(jobs),
-        env={**os.environ, "PRESSWORK_URL": running.gateway.url},
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        yield Following(process)
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
-
-
-async def _ends_well(running: Stack, following: Following) -> list[dict[str, Any]]:
+async def _ends_well(running: Stack, following: Script) -> list[dict[str, Any]]:
     """Wait for the ends of all jobs; each came once, with the text that the service has."""
     await following.lines(2 * JOBS)
     ends = [line for line in following.said if "end" in line]

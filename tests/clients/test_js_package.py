@@ -22,6 +22,9 @@ TYPES: Final = PACKAGE / "tests/types"
 SIZE_MAX: Final = 6 * 1024
 """Bytes of the client, compressed, with all that it depends on and without React."""
 
+AI_SDK_SIZE_MAX: Final = 7 * 1024
+"""Bytes of the entry for the AI SDK, with the client that it needs."""
+
 STRICT: Final = (
     "--strict", "--noEmit", "--target", "es2022", "--module", "nodenext", "--lib", "es2023,dom,dom.iterable", "--jsx",
     "react-jsx", "--exactOptionalPropertyTypes", "false", "--noUncheckedIndexedAccess",
@@ -30,14 +33,14 @@ STRICT: Final = (
 
 @pytest.fixture
 async def project(tmp_path: Path) -> Path:
-    """An empty project into which the packed package was installed; React and its types are beside it."""
+    """An empty project into which the packed package was installed; React and the AI SDK are beside it, with types."""
     packed = await run("npm", "pack", "--silent", "--pack-destination", tmp_path, folder=PACKAGE)
     folder = tmp_path / "project"
     folder.mkdir()
     (folder / "package.json").write_text(json.dumps({"type": "module", "private": True}))
     tarball = tmp_path / packed.split()[-1]
     await run("npm", "install", "--offline", "--no-audit", "--no-fund", "--silent", tarball, folder=folder)
-    for name in ("react", "@types", "csstype"):
+    for name in ("react", "@types", "csstype", "ai", "@ai-sdk"):
         (folder / "node_modules" / name).symlink_to(MODULES / name)
     return folder
 
@@ -65,7 +68,7 @@ async def test_it_installs_into_an_empty_project(project: Path) -> None:
     installed = project / "node_modules/@presswork/client"
     assert {path.name for path in installed.iterdir()} == {"LICENSE", "README.md", "package.json", "src"}
     assert json.loads((installed / "package.json").read_text())["version"] == VERSION
-    for entry in ("index", "react", "server"):
+    for entry in ("index", "react", "server", "ai-sdk"):
         name = "@presswork/client" + ("" if entry == "index" else f"/{entry}")
         script = f"import * as made from '{name}';{METHODS}"
         said = last_json(await run("node", "--input-type=module", "--eval", script, folder=project))
@@ -80,7 +83,14 @@ async def test_programs_that_use_it_type_check(project: Path, compiler: Path) ->
     """`tsc --strict` takes a program and components; a request without a prompt is an error."""
     for name in ("use.ts", "component.tsx"):
         shutil.copy(TYPES / name, project)
-    await run("node", compiler, *STRICT, "use.ts", "component.tsx", folder=project)
+    await run("node", compiler, *STRICT, "--types", "react", "use.ts", "component.tsx", folder=project)
+
+
+@pytest.mark.parametrize("compiler", [TSC, NEWEST_TSC], ids=["5.9", "newest"])
+async def test_chats_that_use_it_type_check(project: Path, compiler: Path) -> None:
+    """The transport is one for `useChat`, the fetch one for `useCompletion`; a prompt beside messages is an error."""
+    shutil.copy(TYPES / "chat.tsx", project)
+    await run("node", compiler, *STRICT, "--types", "react,node", "chat.tsx", folder=project)
 
 
 async def test_its_types_are_those_of_the_document(project: Path, redis_url: str) -> None:
@@ -110,3 +120,4 @@ async def test_it_is_small(tmp_path: Path) -> None:
     """At most 6 KB compressed, with the hooks too."""
     assert await _compressed("index.js", tmp_path) <= SIZE_MAX
     assert await _compressed("react.js", tmp_path) <= SIZE_MAX
+    assert await _compressed("ai-sdk.js", tmp_path) <= AI_SDK_SIZE_MAX

@@ -12,6 +12,7 @@ from shared.conversation import Role, Turn
 from shared.job import Effort, JobStatus
 from shared.response_options import ResponseOptions
 from shared.store.job_store import JobStore
+from shared.store.transitions import _without_texts
 from tests.support.checks import RawRedis
 from tests.support.store import KEYS, claim, claim_one, fail, new_job, settle
 
@@ -49,7 +50,9 @@ SPECS: dict[str, dict[str, Any]] = {
         "turns": [Turn(Role.USER, 1)],
         "instructions": ODD,
         "response": ResponseOptions(background=True, previous_response_id="ai-job-1"),
+        "response_schema": {"type": "object", "properties": {"prompt": {"type": "string", "enum": [ODD]}}},
     },
+    "a schema": {"response_schema": {"type": "object", "description": ODD}},
 }
 
 
@@ -61,7 +64,7 @@ async def test_only_the_texts_go(store: JobStore, raw: RawRedis, name: str) -> N
     await store.submit(job)
     (held,) = await claim(store)
     await fail(store, held)
-    kept = msgspec.structs.replace(job.spec, prompt="", parameters={}, turns=None, instructions=None)
+    kept = _without_texts(job.spec)
     assert await raw("HGET", KEYS.job(job.id), "spec") == msgspec.json.encode(kept)
     assert int(await raw("HGET", KEYS.job(job.id), "prompt_gone")) == len(job.spec.prompt.encode())
 

@@ -7,6 +7,7 @@ import pytest
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.results import CallReport, Waiting, WaitReason
+from tests.support.budgets import CALL, priced
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, block, routing, throttle_all
 from tests.support.store import claim, claim_one, complete, settle, submit
@@ -107,6 +108,16 @@ async def test_jobs_of_a_held_organisation_say_why(store: JobStore, policy: dict
     assert {one.reason for one in found if one} == {reason}
     (other,) = await submit(store, organization="other")
     assert await waiting(store, other) == Waiting(reason=WaitReason.QUEUED, ahead=0)
+
+
+async def test_jobs_of_an_organisation_with_a_budget_say_why(url: str) -> None:
+    """Those that wait for a slot as all others do, and those that wait for the budget to have room."""
+    async with open_store(StoreSettings(redis_url=url), client_name="t", routing=priced(A)) as store:
+        await settle(store, "held", day_nano_usd=CALL)
+        ids = await submit(store, 3, organization="held")
+        assert (await waiting(store, ids[0])).reason is WaitReason.QUEUED
+        assert len(await claim(store, 3)) == 1
+        assert {(await waiting(store, job_id)).reason for job_id in ids[1:]} == {WaitReason.BUDGET}
 
 
 async def test_an_organisation_at_its_share_waits_for_others(store: JobStore) -> None:

@@ -7,6 +7,8 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +21,8 @@ MODULES: Final = PACKAGE / "node_modules"
 TSC: Final = MODULES / "typescript/bin/tsc"
 NEWEST_TSC: Final = MODULES / "typescript-newest/bin/tsc"
 NODE_MIN: Final = 20
+LINE_MAX: Final = 1 << 20
+"""Bytes of a line that a script may print."""
 
 
 def _node() -> str | None:
@@ -64,3 +68,40 @@ def last_json(output: str) -> dict[str, Any]:
     """The last line, which is JSON."""
     found: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
     return found
+
+
+class Script:
+    """A running script that prints lines of JSON. `said`: its lines so far."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self.said: list[dict[str, Any]] = []
+
+    async def lines(self, count: int | None = None) -> list[dict[str, Any]]:
+        """Wait until it has said so much (None: all that it has to say, without an error); its lines."""
+        assert self._process.stdout is not None
+        async with asyncio.timeout(120):
+            while count is None or len(self.said) < count:
+                line = await self._process.stdout.readline()
+                if not line:
+                    _, complaint = await self._process.communicate()
+                    assert (self._process.returncode, count) == (0, None), complaint.decode(errors="replace")[-6000:]
+                    break
+                self.said.append(json.loads(line))
+        return self.said
+
+
+@asynccontextmanager
+async def running_script(path: Path, *arguments: str, **environment: str) -> AsyncIterator[Script]:
+    """A script of Node for the length of the block."""
+    process = await asyncio.create_subprocess_exec(
+        "node", path, *arguments,
+        env={**os.environ, **environment}, limit=LINE_MAX,
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        yield Script(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()

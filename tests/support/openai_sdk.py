@@ -16,16 +16,11 @@ from services.worker.providers import GenerationRequest, Item
 from shared.store.job_store import JobStore
 from tests.support.gateway import body
 from tests.support.job_life import JobLife
+from tests.support.open_responses import RESPONSE
 from tests.support.worker import DONE
 
-REQUIRED = {
-    "id", "object", "created_at", "completed_at", "status", "incomplete_details", "model", "previous_response_id",
-    "instructions", "output", "error", "tools", "tool_choice", "truncation", "parallel_tool_calls", "text", "top_p",
-    "presence_penalty", "frequency_penalty", "top_logprobs", "temperature", "reasoning", "usage", "max_output_tokens",
-    "max_tool_calls", "store", "background", "service_tier", "metadata", "safety_identifier", "prompt_cache_key",
-}  # fmt: skip
-"""Fields that every response object of Open Responses has (`ResponseResource` of its schema, 2026-04-24)."""
-
+REQUIRED = frozenset(RESPONSE["required"])
+"""Fields that every response object of Open Responses has."""
 
 BEGIN = ["created", "queued", "in_progress"]
 ITEM = ["output_item.added", "content_part.added", "output_text.delta"]
@@ -81,16 +76,17 @@ def request(**changes: Any) -> dict[str, Any]:
 
 
 class Heard:
-    """A provider that answers "Hello" and remembers the requests."""
+    """A provider that answers "Hello", or whatever it `says`, and remembers the requests."""
 
     def __init__(self) -> None:
+        self.says = "Hello"
         self.requests: list[GenerationRequest] = []
 
     async def __call__(self, asked: GenerationRequest) -> AsyncIterator[Item]:
         """See `Provider.stream`."""
         self.requests.append(asked)
-        yield "Hel"
-        yield "lo"
+        yield self.says[:3]
+        yield self.says[3:]
         yield DONE
 
 

@@ -16,9 +16,9 @@ export class Presswork {
   }
 
   // Submits a job. The key makes it one job, however often it is sent.
-  async submit(request, { idempotencyKey = this.newKey(), signal } = {}) {
+  async submit(request, { idempotencyKey = this.newKey(), headers: more, signal } = {}) {
     const body = { ...this.options.defaults, ...request };
-    const headers = { 'Idempotency-Key': idempotencyKey };
+    const headers = { ...more, 'Idempotency-Key': idempotencyKey };
     return this.#accepted(
       await this.call('POST', '/api/ai/generate-content', { body, headers, signal, holds: isAccepted }),
     );

@@ -35,6 +35,8 @@ export interface JobRequest {
   /** `provider:model` names in order of preference, instead of `provider` and `model`. */
   providers?: string[];
   maxTokens?: number;
+  /** USD of all attempts together. */
+  maxCostUsd?: number;
   temperature?: number;
   effort?: 'low' | 'medium' | 'high';
   delaySeconds?: number;
@@ -42,6 +44,8 @@ export interface JobRequest {
   timeoutSeconds?: number;
   deadlineSeconds?: number;
   metadata?: Record<string, unknown>;
+  /** A JSON Schema: the result is a JSON text that fits it, or the job fails as `SchemaMismatch`. */
+  responseSchema?: Record<string, unknown>;
 }
 
 export interface Usage {
@@ -128,7 +132,7 @@ export type JobEvent =
   | (OfJob & { type: 'gap'; status: JobStatus; attempt?: number; text?: string })
   | EndEvent;
 
-export type RetryReason = 'error' | 'worker_lost' | 'drain' | 'rate_limited';
+export type RetryReason = 'error' | 'worker_lost' | 'drain' | 'rate_limited' | 'schema_mismatch';
 
 /** A job as far as a reader has followed it: plain data to be stored, from which `client.job` goes on. */
 export interface Progress {
@@ -211,7 +215,7 @@ export class Presswork {
   /** `request`: without the members that `defaults` has. `idempotencyKey`: the same key and body are the same job. */
   submit(
     request: Partial<JobRequest> & { prompt: string },
-    options?: CallOptions & { idempotencyKey?: string },
+    options?: CallOptions & { idempotencyKey?: string; headers?: Record<string, string> },
   ): Promise<Job>;
   /** Up to 500 jobs; one that is rejected is an error in its place. */
   submitMany(

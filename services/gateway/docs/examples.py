@@ -41,11 +41,23 @@ _BLOG: Final[Json] = {
     "maxAttempts": 5,
 }
 
+_HEADLINES: Final[Json] = {
+    **_WHO,
+    "prompt": "Three headlines for our spring sale of planners",
+    "responseSchema": {
+        "type": "object",
+        "properties": {"headlines": {"type": "array", "items": {"type": "string"}, "minItems": 3}},
+        "required": ["headlines"],
+        "additionalProperties": False,
+    },
+}
+
 JOBS: Final = {
     "linkedin": Example(summary="A LinkedIn post, before others", value=_LINKEDIN),
     "email": Example(summary="A newsletter, with metadata of yours", value=_EMAIL),
     "ad": Example(summary="An ad, short and bold", value=_AD),
     "blog": Example(summary="A blog article, in a minute, when there is nothing else to do", value=_BLOG),
+    "headlines": Example(summary="Three headlines, as JSON of your own form", value=_HEADLINES),
 }
 BATCHES: Final = {
     "campaign": Example(

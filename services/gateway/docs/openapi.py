@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
 from litestar import Request, Response, route
@@ -15,22 +17,33 @@ _HERE: Final = b'"servers":[{"url":"/"}]'
 
 
 class OpenApiCall:
-    """Answers with the document."""
+    """Answers with the document.
 
-    def __init__(self, document: bytes) -> None:
-        self._document = document
+    It is made when it is first asked for: that takes most of the time of a start, which platforms that start a gateway
+    for a request would wait for.
+    """
+
+    def __init__(self, generate: Callable[[], bytes]) -> None:
+        self._generate = generate
+        self._document: bytes | None = None
+        self._one_at_a_time = asyncio.Lock()
 
     def route(self) -> HTTPRouteHandler:
         """The handler; the page at `/docs` asks for the document below itself."""
 
         @route(["/docs/openapi.json", "/openapi.json"], http_method=READING, include_in_schema=False)
         async def openapi(request: Request[Any, Any, Any]) -> Response[bytes]:
-            body = self.below(prefix_of(request.scope))
+            body = await self.below(prefix_of(request.scope))
             return Response(body, media_type="application/json", headers=_HEADERS)
 
         return openapi
 
-    def below(self, prefix: str) -> bytes:
+    async def below(self, prefix: str) -> bytes:
         """The document for clients that see the service below this path; empty: at the root."""
+        async with self._one_at_a_time:
+            if self._document is None:
+                # In a thread: it takes some 0.3 s, in which the loop goes on.
+                self._document = await asyncio.to_thread(self._generate)
+
         there = f'"servers":[{{"url":"{prefix}"}}]'.encode()
         return self._document.replace(_HERE, there) if prefix else self._document

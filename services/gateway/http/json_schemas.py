@@ -9,7 +9,7 @@ import inspect
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
 from litestar.openapi.spec import OpenAPIMediaType, Operation, Parameter, Reference, RequestBody, Schema
@@ -52,20 +52,25 @@ class StructSchemas(OpenAPISchemaPlugin):
         return schema
 
 
+@dataclass
+class _Described(Operation):
+    """An operation that takes parameters and body from structs; it is made when the document is."""
+
+    query: ClassVar[type[msgspec.Struct]]
+    body: ClassVar[type[msgspec.Struct] | None]
+
+    def __post_init__(self) -> None:
+        parameters = [_parameter(field) for field in msgspec.structs.fields(self.query)]
+        self.parameters = [*(self.parameters or []), *parameters] or None
+        if self.body is not None:
+            schema = Reference(_TEMPLATE.format(name=self.body.__name__))
+            self.request_body = RequestBody({"application/json": OpenAPIMediaType(schema=schema)}, required=True)
+
+
 def described_operation(query: type[msgspec.Struct], body: type[msgspec.Struct] | None = None) -> type[Operation]:
     """An operation whose query parameters are the fields of a struct. `body`: the struct of its body, if it has one,
     which is to be among the components (`body_components`)."""
-    parameters = [_parameter(field) for field in msgspec.structs.fields(query)]
-
-    @dataclass
-    class DescribedOperation(Operation):
-        def __post_init__(self) -> None:
-            self.parameters = [*(self.parameters or []), *parameters] or None
-            if body is not None:
-                schema = Reference(_TEMPLATE.format(name=body.__name__))
-                self.request_body = RequestBody({"application/json": OpenAPIMediaType(schema=schema)}, required=True)
-
-    return DescribedOperation
+    return type("DescribedOperation", (_Described,), {"query": query, "body": body})
 
 
 def body_components(bodies: Iterable[type[msgspec.Struct]]) -> Json:

@@ -15,6 +15,7 @@ from services.gateway.responses.errors import MODEL_NOT_FOUND, PREVIOUS_NOT_FOUN
 from services.gateway.responses.requests import ResponseRequest, faults
 from services.gateway.settings import GatewaySettings
 from services.gateway.submit.new_jobs import JobMaker, read_key, read_traceparent
+from services.gateway.submit.response_schemas import FIELD as SCHEMA_FIELD
 from services.gateway.submit.schemas import JobRequest, MessageRequest, served_choices
 from shared.chain import split
 from shared.conversation import Message, Role, cut
@@ -88,6 +89,7 @@ class ResponseMaker:
             max_tokens=request.max_output_tokens,
             temperature=request.temperature,
             effort=request.effort,
+            response_schema=request.response_schema,
         )
 
     def _model(self, name: str | None) -> tuple[str | None, str | None]:
@@ -123,11 +125,14 @@ class ResponseMaker:
 
 def _renamed(problem: Problem) -> Problem:
     """The problem of a job, with its fields as the request has them."""
-    errors = [
-        FieldError("input", error.message) if error.field.startswith(("prompt", "messages")) else error
-        for error in problem.details.errors
-    ]
+    errors = [FieldError(_renamed_field(error.field), error.message) for error in problem.details.errors]
     return Problem(problem.kind, errors=errors, headers=problem.headers)
+
+
+def _renamed_field(field: str) -> str:
+    if field == SCHEMA_FIELD:
+        return "text.format.schema"
+    return "input" if field.startswith(("prompt", "messages")) else field
 
 
 def _not_kept(response_id: str) -> Problem:

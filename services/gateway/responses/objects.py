@@ -66,10 +66,23 @@ class IncompleteDetails(msgspec.Struct, frozen=True):
     reason: str
 
 
-class TextSettings(msgspec.Struct, frozen=True):
-    """The form of the text: plain."""
+class PlainFormat(msgspec.Struct, frozen=True, tag_field="type", tag="text"):
+    """Plain text."""
 
-    format: dict[str, str]
+
+class SchemaFormat(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="json_schema"):
+    """JSON that fits a schema."""
+
+    name: str
+    description: str | None
+    schema: dict[str, Any]
+    strict: bool
+
+
+class TextSettings(msgspec.Struct, frozen=True):
+    """The form of the text."""
+
+    format: PlainFormat | SchemaFormat
 
 
 class PressworkDetails(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -107,7 +120,7 @@ class ResponseObject(msgspec.Struct, frozen=True, kw_only=True):
     service_tier: str
     store: bool
     temperature: float
-    text: TextSettings = TextSettings({"type": "text"})
+    text: TextSettings
     tool_choice: Literal["auto"] = "auto"
     tools: list[Any] = []
     top_logprobs: int = 0

@@ -16,7 +16,7 @@ from services.gateway.submit.schemas import MAX_MESSAGES, Identifier, Prompt
 from shared.conversation import Message, Role
 from shared.http.problems import FieldError
 from shared.job import Effort, Priority
-from shared.response_options import ResponseOptions
+from shared.response_options import ResponseOptions, SchemaLabels
 
 PAIRS_MAX: Final = 16
 NAME_MAX: Final = 64
@@ -74,10 +74,15 @@ class ReasoningRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     summary: Literal["auto", "concise", "detailed"] | None = None
 
 
-class TextFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Plain text."""
+class TextFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Plain text, or JSON that fits a schema, which then has a name too. `strict` changes nothing: every result is
+    checked against its schema."""
 
-    type: Literal["text"]
+    type: Literal["text", "json_schema"]
+    name: Annotated[str, Meta(min_length=1, max_length=NAME_MAX, pattern=r"^[A-Za-z0-9_-]+\Z")] | None = None
+    schema: dict[str, Any] | None = None
+    description: Annotated[str, Meta(max_length=TEXT_MAX)] | None = None
+    strict: bool | None = None
 
 
 class TextRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -155,7 +160,21 @@ class ResponseRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             user=self.user,
             safety_identifier=self.safety_identifier,
             prompt_cache_key=self.prompt_cache_key,
+            labels=self._labels,
         )
+
+    @property
+    def response_schema(self) -> dict[str, Any] | None:
+        """The schema of its result; None: plain text."""
+        asked = self.text.format if self.text is not None else None
+        return asked.schema if asked is not None and asked.type == "json_schema" else None
+
+    @property
+    def _labels(self) -> SchemaLabels | None:
+        asked = self.text.format if self.text is not None else None
+        if asked is None or asked.name is None:
+            return None
+        return SchemaLabels(name=asked.name, description=asked.description, strict=asked.strict)
 
     @property
     def priority(self) -> Priority:
@@ -176,6 +195,19 @@ def faults(request: ResponseRequest) -> Iterator[FieldError]:
     if request.background and request.store is False:
         yield FieldError("store", "a response of the background is stored until it is fetched: leave store out")
 
+    if request.text is not None and request.text.format is not None:
+        yield from _format_faults(request.text.format)
+
     empty = [i for i, message in enumerate(request.messages) if not message.content]
     for i in empty:
         yield FieldError(f"input[{i}].content", "is empty")
+
+
+def _format_faults(asked: TextFormat) -> Iterator[FieldError]:
+    structured = asked.type == "json_schema"
+    for name in ("name", "schema"):
+        given = getattr(asked, name)
+        if structured and given is None:
+            yield FieldError(f"text.format.{name}", "required")
+        elif given is not None and not structured:
+            yield FieldError(f"text.format.{name}", "only with the type json_schema")

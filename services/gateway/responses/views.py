@@ -13,10 +13,13 @@ from services.gateway.responses.objects import (
     OutputMessage,
     OutputText,
     OutputTokensDetails,
+    PlainFormat,
     PressworkDetails,
     ResponseFailure,
     ResponseObject,
+    SchemaFormat,
     Status,
+    TextSettings,
     TokenUsage,
 )
 from shared.job import JobError, JobSnapshot, JobSpec, JobStatus, Outcome
@@ -94,6 +97,7 @@ class ResponseView:
             safety_identifier=options.safety_identifier,
             service_tier=options.service_tier,
             store=options.store,
+            text=TextSettings(_format(spec, options)),
             temperature=1 if spec.temperature is None else spec.temperature,
             usage=_usage(outcome),
             user=options.user,
@@ -125,6 +129,18 @@ def status_of(status: JobStatus, outcome: Outcome) -> Status:
     """The status of a response: `incomplete` for a text that was cut at its limit."""
     cut = status is JobStatus.COMPLETED and outcome.finish_reason == _CUT
     return "incomplete" if cut else _STATUSES[status]
+
+
+def _format(spec: JobSpec, options: ResponseOptions) -> PlainFormat | SchemaFormat:
+    if spec.response_schema is None or options.labels is None:
+        return PlainFormat()
+    labels = options.labels
+    return SchemaFormat(
+        name=labels.name,
+        description=labels.description,
+        schema=spec.response_schema,
+        strict=bool(labels.strict),
+    )
 
 
 def _failure(error: JobError | None) -> ResponseFailure:

@@ -119,6 +119,7 @@ class JobMaker:
             max_attempts=request.max_attempts or self._settings.max_attempts,
             max_cost_usd=request.max_cost_usd,
             metadata=request.metadata,
+            response_schema=request.response_schema,
             traceparent=traceparent,
         )
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
+from services.gateway.submit.response_schemas import schema_faults
 from shared.conversation import Message, Role, Turn, join
 from shared.http.problems import FieldError
 from shared.job import IDENTIFIER_MAX, Effort, Priority
@@ -59,7 +60,7 @@ class JobRequest(
     beside those of the platform. `organization_id` may be left out by callers that are bound to one.
     `providers`: `provider:model` names in order of preference, instead of `provider` and `model`. `effort`: how hard a
     model thinks before it writes; left out: the least that it has, none if possible. `max_cost_usd`: of all attempts
-    together.
+    together. `response_schema`: a JSON Schema; the result is a JSON text that fits it.
     """
 
     project_id: Identifier
@@ -84,6 +85,7 @@ class JobRequest(
     metadata: dict[str, Any] | None = None
     messages: Annotated[list[MessageRequest], Meta(min_length=1, max_length=MAX_MESSAGES)] | None = None
     instructions: Prompt | None = None
+    response_schema: dict[str, Any] | None = None
 
     @property
     def asked(self) -> tuple[str, list[Turn] | None]:
@@ -224,6 +226,8 @@ def faults(request: JobRequest, body: bytes, models: dict[str, frozenset[str]]) 
     found = list(_prompt_faults(request))
     if len(body) > MAX_TEXT:  # JSON is never shorter than the text in it
         found += _long_texts(request.parameters)
+    if request.response_schema is not None:
+        found += schema_faults(request.response_schema)
     if request.metadata is not None:
         found += _metadata_faults(request.metadata)
     if rb"\u0000" in body:

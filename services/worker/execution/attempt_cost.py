@@ -124,7 +124,7 @@ class AttemptCost:
             estimated=True,
         )
         self.spent = total(self.spent, usage, self._price(self._claim.gate, usage))
-        self._waste("worker_lost", usage)
+        self.waste("worker_lost", usage)
 
     def add_completed(self, gate: str, reserved: int, completion: Completion) -> None:
         """Add a call that reached its end, after some that were refused and cost nothing."""
@@ -149,7 +149,7 @@ class AttemptCost:
         usage = usage_of_broken(call.usage, self._claim.spec.prompt, len(text), call.thought)
         self._add(gate, reserved, usage, outcome)
         if wasted is not None:
-            self._waste(wasted, usage)
+            self.waste(wasted, usage)
 
     def _add(self, gate: str, reserved: int, usage: Usage, outcome: str) -> None:
         cost = self._price(gate, usage)
@@ -167,5 +167,6 @@ class AttemptCost:
         known = self._providers.get(provider)
         return None if known is None else known.cost(model, usage)
 
-    def _waste(self, reason: str, usage: Usage) -> None:
+    def waste(self, reason: str, usage: Usage) -> None:
+        """Note that the tokens of a call bought nothing."""
         self.wasted[reason] = self.wasted.get(reason, 0) + usage.input_tokens + usage.output_tokens

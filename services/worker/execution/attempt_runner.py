@@ -164,7 +164,8 @@ class AttemptRunner:
         request = GenerationRequest(
             job_id=claim.job_id, attempt=claim.attempt, prompt=spec.prompt, parameters=spec.parameters,
             model=model, max_tokens=spec.max_tokens, temperature=spec.temperature, effort=spec.effort,
-            turns=spec.turns or (), instructions=spec.instructions,
+            turns=spec.turns or (), instructions=spec.instructions, response_schema=spec.response_schema,
+            mismatch=claim.mismatch,
             end_user=self._shared.attribution.end_user(spec.organization_id, spec.user_id),
         )  # fmt: skip
         return provider, request

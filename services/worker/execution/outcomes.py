@@ -12,6 +12,7 @@ import msgspec
 from services.worker.execution.attempt import Attempt, Interrupted, StopReason, Unforeseen
 from services.worker.execution.attempt_cost import AttemptCost
 from services.worker.execution.delta_writer import DeltaWriter
+from services.worker.execution.mismatches import fault_of, mismatch_error
 from services.worker.execution.retry_policy import Failure, classify
 from services.worker.prompting import brief, review
 from services.worker.providers import Completion
@@ -93,6 +94,9 @@ class Decision(msgspec.Struct, frozen=True):
 def decide(attempt: Attempt, progress: Progress, result: CallResult) -> Decision:
     """Decide by the result of the calls and the reason of their stop, once all that is to be logged is in the log."""
     if isinstance(result, Completion):
+        fault = fault_of(attempt.claim.spec, progress.deltas.text, result)
+        if fault is not None:
+            return _mismatch(attempt, progress, fault, result)
         return _decision(progress, _completed(attempt, progress, result))
     if isinstance(result, Throttled):
         return _decision(progress, result)
@@ -159,12 +163,29 @@ def _failure(attempt: Attempt, reason: StopReason | None, result: CallResult) ->
 
 def _completed(attempt: Attempt, progress: Progress, completion: Completion) -> Finish:
     text, metadata = progress.deltas.text, completion.metadata
-    if (found := review(brief(attempt.claim.spec.parameters), text)) is not None:
+    spec = attempt.claim.spec
+    if spec.response_schema is None and (found := review(brief(spec.parameters), text)) is not None:
         metadata = {**(metadata or {}), **found}
     return _finish(
         attempt, progress, JobStatus.COMPLETED,
         result=text, finish_reason=completion.finish_reason, metadata=metadata,
     )  # fmt: skip
+
+
+def _mismatch(attempt: Attempt, progress: Progress, fault: str, completion: Completion) -> Decision:
+    """Release a job whose text does not fit its schema, for the one repair, which uses up no attempt. After that it
+    fails."""
+    claim, error = attempt.claim, mismatch_error(fault, repaired=bool(attempt.claim.mismatch))
+    progress.cost.waste("schema_mismatch", completion.usage)
+    if claim.mismatch:
+        reason = completion.finish_reason
+        return _decision(progress, _finish(attempt, progress, JobStatus.FAILED, error=error, finish_reason=reason))
+
+    repair = Requeue(
+        claim, RetryReason.SCHEMA_MISMATCH, delay_ms=0, refund=True, error=error, spent=progress.cost.spent,
+        mismatch=fault,
+    )  # fmt: skip
+    return Decision(repair, progress.cost.spent, progress.cost.wasted)
 
 
 def _finish(

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from services.worker.execution.attempt import Interrupted, StopSignal
+from services.worker.execution.code_fence import CodeFence
 from services.worker.execution.delta_writer import DeltaWriter
 from services.worker.providers import Action, Completion, GenerationRequest, Provider, ProviderError, Thought, Whole
 from shared.job import JobError, Usage
@@ -53,13 +54,18 @@ class ProviderCall:
         self._thinks_since: float | None = None
         self._whole = False
         self._overthought = False
+        self._fence: CodeFence | None = None
         self.usage: Usage | None = None
         self.thought = 0
         self.began = False
 
     async def complete(self, provider: Provider, request: GenerationRequest, ends_at: float) -> Completion:
         """Stream to the end, at most until `ends_at` (monotonic, s). ProviderError also when the stream ended too early
-        or fell silent. Interrupted when the attempt is to stop or its time is over."""
+        or fell silent. Interrupted when the attempt is to stop or its time is over.
+
+        A JSON text is taken out of a code fence, which the metadata of its completion tells.
+        """
+        self._fence = CodeFence() if request.response_schema is not None else None
         try:
             with self._signal.step(ends_at, stoppable=True, watch=self._overdue):
                 # Read here, and not in a coroutine of its own: each piece would pass through it.
@@ -67,7 +73,7 @@ class ProviderCall:
                 try:
                     async for item in stream:
                         if isinstance(item, Completion):
-                            return item
+                            return self._end(item)
                         self._take(item)
                 finally:
                     await stream.aclose()
@@ -103,7 +109,16 @@ class ProviderCall:
         if not self.began:
             self.began = True
             self._on_first()
-        self._deltas.push(text)
+        self._deltas.push(text if self._fence is None else self._fence.feed(text))
+
+    def _end(self, completion: Completion) -> Completion:
+        fence = self._fence
+        if fence is None:
+            return completion
+        self._deltas.push(fence.rest())
+        if not fence.opened:
+            return completion
+        return msgspec.structs.replace(completion, metadata={**(completion.metadata or {}), "unwrapped": True})
 
     def _think(self, thought: Thought) -> None:
         self.thought += thought.characters

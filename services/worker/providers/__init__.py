@@ -49,8 +49,9 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt at one job, as a provider sees it. `turns`, `instructions`: see `JobSpec`. `end_user`: a stable
-    identifier that is no id of ours, for those servers that are told one."""
+    """One attempt at one job, as a provider sees it. `turns`, `instructions`, `response_schema`: see `JobSpec`.
+    `mismatch`: see `Claim`. `end_user`: a stable identifier that is no id of ours, for those servers that are told
+    one."""
 
     job_id: str
     attempt: int
@@ -62,6 +63,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     effort: Effort | None = None
     turns: Sequence[Turn] = ()
     instructions: str | None = None
+    response_schema: dict[str, object] | None = None
+    mismatch: str = ""
     end_user: str | None = None
 
 

@@ -20,7 +20,8 @@ from services.worker.providers.replies.stream_reader import read_answer
 from services.worker.providers.requests import dialects
 from services.worker.providers.requests.adjustments import Adjustments
 from services.worker.providers.requests.base_urls import read_address
-from services.worker.providers.requests.drafts import Draft, Sent, cut, left_out
+from services.worker.providers.requests.drafts import Draft, Fix, Sent, cut, left_out
+from services.worker.providers.requests.structured import in_words, is_closable
 from services.worker.providers.usage import usage_of_answer
 from shared.job import Usage
 
@@ -29,6 +30,9 @@ BASE_URL: Final = "https://api.anthropic.com"
 DEFAULT_MAX_TOKENS: Final = 2048
 """Token limit when neither the job nor its platform has one: the API requires it. About 1,500 words."""
 
+STRUCTURED_MAX_TOKENS: Final = 8192
+"""The same for a result that is made to a schema, which may hold many texts."""
+
 
 def _thinking(model: Model, effort: str | None) -> Sent:
     """The arguments that set a model's thinking; None: as little as it can."""
@@ -36,6 +40,38 @@ def _thinking(model: Model, effort: str | None) -> Sent:
         return {"thinking": {"type": model.off}} if model.thinking is Thinking.BY_DEFAULT else {}
     adaptive = {"thinking": {"type": "adaptive"}} if model.thinking is Thinking.ON_DEMAND else {}
     return {"output_config": {"effort": effort}} | adaptive
+
+
+def _usual_limit(request: GenerationRequest, briefed: int | None) -> int:
+    """The token limit of a job that has none."""
+    return STRUCTURED_MAX_TOKENS if request.response_schema is not None else briefed or DEFAULT_MAX_TOKENS
+
+
+def _structure(draft: Draft, request: GenerationRequest) -> None:
+    """Ask for a result that fits the job's schema: in the API's own form if that can say it, else in words.
+
+    The API takes no bounds of texts and numbers: the SDK's form has them in descriptions. The whole schema is checked
+    in the end.
+    """
+    if request.response_schema is None:
+        return
+    written = _written_for_api(request.response_schema)
+    asked = {"type": "json_schema", "schema": written or request.response_schema}
+    draft.sent["output_config"] = {**draft.sent.get("output_config", {}), "format": asked}
+    if written is None:
+        draft.apply(Fix("words", "response_format", lasting=False))
+    if request.mismatch:
+        draft.tell()
+
+
+def _written_for_api(schema: dict[str, Any]) -> dict[str, Any] | None:
+    """The schema as the API takes it; None when it cannot say the same."""
+    if not is_closable(schema):
+        return None
+    try:
+        return anthropic.transform_schema(schema)
+    except (AssertionError, AttributeError, KeyError, TypeError, ValueError):
+        return None
 
 
 class AnthropicProvider:
@@ -75,7 +111,7 @@ class AnthropicProvider:
     def _draft(self, request: GenerationRequest) -> Draft:
         brief, model = self._briefing(request.parameters), anthropic_model(request.model)
         effort = model.effort(request.effort)
-        limit = request.max_tokens or brief.max_tokens or DEFAULT_MAX_TOKENS
+        limit = request.max_tokens or _usual_limit(request, brief.max_tokens)
         system, messages = dialects.anthropic(request, brief.system)
         sent: dict[str, Any] = {
             "model": request.model,
@@ -88,7 +124,10 @@ class AnthropicProvider:
         sent |= _thinking(model, effort)
         if request.end_user is not None and self._names_end_users:
             sent["metadata"] = {"user_id": request.end_user}
-        draft = Draft(sent, left_out(request, sent), cut(request, model), limit_required=True)
+        draft = Draft(
+            sent, left_out(request, sent), cut(request, model), limit_required=True, in_words=in_words(request)
+        )
+        _structure(draft, request)
         self._adjustments.prepare(request.model, draft)
         return draft
 

@@ -11,7 +11,10 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
+import msgspec
+
 from services.worker.providers import Action, Completion, GenerationRequest, ProviderError
+from services.worker.providers.demo_values import demo_value
 from services.worker.providers.requests.dialects import last_said
 from shared.job import JobError, ParameterValue, Usage
 
@@ -63,20 +66,33 @@ def compose(job_id: str, prompt: str, parameters: Mapping[str, ParameterValue]) 
     return [words[0], *(f" {word}" for word in words[1:])]
 
 
+def compose_json(words: list[str], schema: dict[str, object]) -> list[str]:
+    """A JSON text that fits a simple schema, made of these words, in pieces."""
+    text = msgspec.json.encode(demo_value(schema, "".join(words))).decode()
+    return re.findall(r"\s*\S+", text)
+
+
 class DemoProvider:
     """`first_token_ms` before the first word, then `tokens_per_second` (0: no delay at all).
 
-    `failure_rate` of the attempts (0 to 1) fail in the middle, decided by job id and attempt.
+    `failure_rate` of the attempts (0 to 1) fail in the middle, decided by job id and attempt. `mismatches`: so many
+    answers to a job with a schema are plain words instead: 1, that the first is repaired; 2, that the repair fails too.
     """
 
     gated = False
 
     def __init__(
-        self, *, first_token_ms: float = 200.0, tokens_per_second: float = 80.0, failure_rate: float = 0.0
+        self,
+        *,
+        first_token_ms: float = 200.0,
+        tokens_per_second: float = 80.0,
+        failure_rate: float = 0.0,
+        mismatches: int = 0,
     ) -> None:
         self._first_token_s = first_token_ms / 1000
         self._gap_s = 1 / tokens_per_second if tokens_per_second else 0.0
         self._failure_rate = failure_rate
+        self._mismatches = mismatches
 
     def _fails_at(self, request: GenerationRequest, length: int) -> int | None:
         if not self._failure_rate:
@@ -88,6 +104,8 @@ class DemoProvider:
         """See `Provider`."""
         prompt = last_said(request) if request.turns else request.prompt
         words = compose(request.job_id, prompt, request.parameters)
+        if request.response_schema is not None and self._mismatches <= bool(request.mismatch):
+            words = compose_json(words, request.response_schema)
         fails_at = self._fails_at(request, len(words))
         finish = "stop"
         if request.max_tokens is not None and request.max_tokens < len(words):

@@ -24,6 +24,7 @@ from services.worker.providers.requests import dialects
 from services.worker.providers.requests.adjustments import Adjustments
 from services.worker.providers.requests.base_urls import read_address
 from services.worker.providers.requests.drafts import Draft, Sent, cut, left_out
+from services.worker.providers.requests.structured import in_words, response_format
 from services.worker.providers.usage import usage_of_answer
 from shared.job import Usage
 
@@ -76,11 +77,16 @@ class OpenAIProvider:
             "stream_options": {"include_usage": True},
         }
         model = openai_model(request.model)
-        limit = request.max_tokens or brief.max_tokens
+        # A platform's limit is that of one text, and a result of many has no platform.
+        limit = request.max_tokens or (None if request.response_schema is not None else brief.max_tokens)
         self._set_options(sent, request, model, limit)
+        if request.response_schema is not None:
+            sent["response_format"] = response_format(request.response_schema)
         if request.end_user is not None and self._names_end_users:
             sent["safety_identifier"] = request.end_user
-        draft = Draft(sent, left_out(request, sent), cut(request, model))
+        draft = Draft(sent, left_out(request, sent), cut(request, model), in_words=in_words(request))
+        if request.mismatch:
+            draft.tell()
         self._adjustments.prepare(request.model, draft)
         return draft
 

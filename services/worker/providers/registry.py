@@ -77,6 +77,7 @@ def build_providers(
             first_token_ms=settings.demo_first_token_ms,
             tokens_per_second=settings.demo_tokens_per_second,
             failure_rate=settings.demo_failure_rate,
+            mismatches=settings.demo_mismatches,
         ),
         **more,
     }

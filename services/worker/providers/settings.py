@@ -95,6 +95,7 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     demo_first_token_ms: Annotated[float, msgspec.Meta(ge=0)] = 200.0
     demo_tokens_per_second: Annotated[float, msgspec.Meta(ge=0)] = 80.0
     demo_failure_rate: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+    demo_mismatches: Annotated[int, msgspec.Meta(ge=0, le=2)] = 0
 
     def __post_init__(self) -> None:
         if 0 < len(self.attribution_secret) < SECRET_MIN:

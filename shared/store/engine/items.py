@@ -98,7 +98,8 @@ class DiscardItem(Item, frozen=True):
 
 
 class RequeueItem(Item, frozen=True):
-    """A running job that waits again. `delay` in ms, `refund` 0 or 1."""
+    """A running job that waits again. `delay` in ms, `refund` 0 or 1; `mismatch`: why its text does not fit, or
+    empty."""
 
     consumer: str | bytes
     job: str | bytes
@@ -110,6 +111,7 @@ class RequeueItem(Item, frozen=True):
     outcome: bytes
     spent: bytes
     usage: str
+    mismatch: str = ""
 
 
 class RerouteItem(Item, frozen=True):

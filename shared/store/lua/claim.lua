@@ -10,10 +10,12 @@
 -- ARGV consumer limit poll suspects_max alone lost lease_ms chain limits prices quiet fenced result_ttl log_ttl usage_ttl organization_events running_max slot_share bounds
 -- ITEM known
 -- RETURNS {more, now, ms until the caller must claim again for throttled jobs or -1, {gates that failed lately...},
---   {job, token, spec, attempt, created, deadline, losses, gate, route, passed over, reserved tokens, spent, lost bytes, ready, logged, capped, bound, budgeted, retained}...}
+--   {job, token, spec, attempt, created, deadline, losses, gate, route, passed over, reserved tokens, spent, lost bytes,
+--   ready, logged, capped, bound, budgeted, mismatch, retained}...}
 -- ready: time (ms) at which the job became claimable. logged: 1 when the log has events of earlier leases. capped: 1 when
 --   the organisation has a cap on running jobs. bound: nano-USD that the attempt may cost, empty: anything. budgeted: 1 when
---   that is reserved in the budget of its organisation. retained: 1 when the organisation has a retention of its own.
+--   that is reserved in the budget of its organisation. mismatch: why the text of an earlier attempt did not fit its schema.
+--   retained: 1 when the organisation has a retention of its own.
 -- INCLUDE now ledger gate_states settled serving predating organizations releasing adopting filling answering redelivering rows saving_budgets
 
 -- More would make the script too long.

@@ -3,8 +3,9 @@
 -- KEYS line suspect isolated requeued high normal low due_high due_normal due_low wake counts failover ledger organizations policies rank_slots backlogs held_organizations due deadlines
 -- PREFIX job log job_channel org organization_channel usage backlog delayed ended budget
 -- ARGV lease_ms releases_max result_ttl log_ttl organization_events usage_ttl fenced running_max
--- ITEM consumer job token queue reason delay refund outcome spent usage
--- spent: cost of the job's attempts so far, as JSON; usage: the same as a line for the ledger, for one that ends.
+-- ITEM consumer job token queue reason delay refund outcome spent usage mismatch
+-- spent: cost of the job's attempts so far, as JSON; usage: the same as a line for the ledger, for one that ends. mismatch: why
+-- the text of this attempt did not fit its schema, or empty; kept for the attempts that follow.
 -- RETURNS {code, state}: OK, ALREADY (this lease requeued it before), LOST
 -- INCLUDE batch lease clock organizations ending ledger requeueing backlog settling retention
 
@@ -30,7 +31,7 @@ local function cancelled(outcome)
   return cjson.encode(ended)
 end
 
-local replies = each_item(function(consumer, job, token, queue, reason, delay, refund, outcome, spent, usage)
+local replies = each_item(function(consumer, job, token, queue, reason, delay, refund, outcome, spent, usage, mismatch)
   if not holds(consumer, token) then return refused(job, token, reason) end
   local record, now = read_record(job), now_ms()
   delay = tonumber(delay)
@@ -46,6 +47,7 @@ local replies = each_item(function(consumer, job, token, queue, reason, delay, r
     return {'OK', status}
   end
   if reason == 'drain' then record.handbacks = record.handbacks + 1 end
+  if mismatch ~= '' then record.mismatch = mismatch end
   local attempt = record.attempt - tonumber(refund)
   if delay > 0 then
     requeue_job(job, token, record, reason, attempt, now + delay, delayed_until(job, record, now + delay), spent)

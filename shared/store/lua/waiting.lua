@@ -1,6 +1,6 @@
 -- Finds the reason why a queued job waits. It writes nothing, and is called only when a caller asks for one job.
 -- KEYS line gates organizations policies ledger
--- PREFIX job backlog throttled
+-- PREFIX job backlog throttled budget
 -- ARGV job chain limits running_max slot_share
 -- RETURNS {reason, gate or '', time (ms) until which it waits at least or 0, jobs of its organisation that go first or -1};
 --   {} when it is not queued

@@ -153,6 +153,7 @@ def _parse(job_id: str, values: Sequence[bytes | None]) -> Record | None:
         superseded=sum(lease.wrote for lease in leases),
     )
     _check_depth(snapshot.spec.metadata)
+    _check_depth(snapshot.spec.response_schema)
     _check_depth(snapshot.outcome.metadata if snapshot.outcome else None)
     return Record(snapshot=snapshot, token=token, past=leases, last=_number(last) or 1, offset=_number(offset) or 0)
 
@@ -173,12 +174,14 @@ def _passed_over(text: str) -> tuple[PassedOver, ...]:
 def parse_claim(row: Sequence[bytes | int], consumer: str, now_ms: int) -> Claim:
     """One claim from a row of claim.lua."""
     job, token, spec, attempt, created, deadline, losses, gate, route, passed_over, reserved, spent, lost, *rest = row
-    ready, logged, capped, bound, budgeted, retained = rest
+    ready, logged, capped, bound, budgeted, mismatch, retained = rest
     if not isinstance(job, bytes) or not isinstance(token, bytes) or not isinstance(spec, bytes):
         raise TypeError("claim.lua answered a row of another shape")
     text, asked = token.decode(), _SPEC.decode(spec)
     if asked.metadata:
         _check_depth(asked.metadata)
+    if asked.response_schema:
+        _check_depth(asked.response_schema)
     return Claim(
         job_id=job.decode(),
         token=text,
@@ -200,6 +203,7 @@ def parse_claim(row: Sequence[bytes | int], consumer: str, now_ms: int) -> Claim
         capped=capped == 1,
         bound=int(bound) if bound != b"" else None,
         budgeted=budgeted == 1,
+        mismatch=_text(mismatch),
         retained=retained == 1,
     )
 

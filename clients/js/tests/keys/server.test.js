@@ -3,8 +3,10 @@
 import assert from 'node:assert/strict';
 import http from 'node:http';
 import { after, before, test } from 'node:test';
+import { completionFetch, PressworkChatTransport } from '../../src/ai-sdk.js';
 import { Presswork } from '../../src/index.js';
 import { createHandler, createTicket } from '../../src/server.js';
+import { Chat, complete, storage, textOf } from '../support/sdk.js';
 import { KEY, read, request, until, URL as SERVICE } from '../support/service.js';
 
 const USERS = { ann: { userId: 'ann', projectId: 'blog' }, bob: { userId: 'bob', projectId: 'blog' } };
@@ -42,6 +44,23 @@ test('a page submits, streams with a ticket and never sees the key', async () =>
   assert.equal(seen.text, view.result);
   assert.equal(view.userId, 'ann');
   assert.ok(!seen.kinds.includes('gap'));
+});
+
+test('a chat of such a page streams with a ticket, and so does a completion', async () => {
+  const tab = storage();
+  const client = pageOf('ann');
+  const { prompt: text, ...body } = request();
+  const chat = new Chat({ transport: new PressworkChatTransport({ client, body, storage: tab }) });
+  const sent = chat.sendMessage({ text });
+  await until(() => chat.answer?.parts.length);
+  assert.ok(JSON.stringify([...tab.kept]).includes('ticket='));
+  assert.ok(!JSON.stringify([...tab.kept]).includes(KEY));
+  await sent;
+  const view = await server.status(chat.answer.id);
+  assert.deepEqual([textOf(chat.answer.parts), view.userId], [view.result, 'ann']);
+
+  const { result } = await complete({ fetch: completionFetch({ client }), prompt: text, body });
+  assert.ok(result.length > 100);
 });
 
 test('a page with an id alone gets a ticket of its own', async () => {

@@ -193,6 +193,10 @@ class AsyncJob:
         """Wait for the end; the generated text. Errors as of `result`."""
         return (await self.result(timeout=timeout)).text or ""
 
+    async def json(self, *, timeout: float | None = None) -> Any:
+        """Wait for the end of a job with a `response_schema`; its text, read as JSON. Errors as of `result`."""
+        return (await self.result(timeout=timeout)).json()
+
     def events(self, *, after: str = "", so_far: str = "") -> AsyncIterator[Event]:
         """The events to the end of the job, each once and in order, over as many connections as it takes.
 

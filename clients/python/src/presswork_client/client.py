@@ -190,6 +190,10 @@ class Job:
         """Wait for the end; the generated text. Errors as of `result`."""
         return self.result(timeout=timeout).text or ""
 
+    def json(self, *, timeout: float | None = None) -> Any:
+        """Wait for the end of a job with a `response_schema`; its text, read as JSON. Errors as of `result`."""
+        return self.result(timeout=timeout).json()
+
     def events(self, *, after: str = "", so_far: str = "") -> Iterator[Event]:
         """The events to the end of the job, each once and in order, over as many connections as it takes.
 

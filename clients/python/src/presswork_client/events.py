@@ -51,7 +51,8 @@ class Delta(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retrying(Event):
-    """The attempt ended without a result and the job waits again. `reason`: error, worker_lost, drain, rate_limited."""
+    """The attempt ended without a result and the job waits again. `reason`: error, worker_lost, drain, rate_limited,
+    schema_mismatch."""
 
     reason: str
     next_attempt_at: datetime | None = None

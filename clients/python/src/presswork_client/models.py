@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -96,6 +97,10 @@ class JobView:
     def ended(self) -> bool:
         """Whether nothing follows."""
         return self.status in TERMINAL
+
+    def json(self) -> Any:
+        """The text of a job with a `response_schema`, read as JSON. ValueError for a text that is none."""
+        return json.loads(self.text or "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

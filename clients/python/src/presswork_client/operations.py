@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, Final, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, urljoin
 
 from presswork_client.errors import (
     JobCancelled,
@@ -154,9 +154,9 @@ class Operations:
         return dict((yield from self.call(Call(path=f"{_API}/queue-stats")))["stats"])
 
     def ticket(self, job_id: str) -> Steps[str]:
-        """Address with which a browser opens the stream of a job."""
-        body = {"jobId": job_id}
-        return str((yield from self.call(Call(method="POST", path=f"{_API}/event-tickets", body=body)))["events"])
+        """Whole address with which a browser opens the stream of a job."""
+        call = Call(method="POST", path=f"{_API}/event-tickets", body={"jobId": job_id})
+        return urljoin(self.settings.url, str((yield from self.call(call))["events"]))
 
     def _named(self, organization: str | None) -> dict[str, Any]:
         return {"organizationId": organization or self.settings.organization or None}

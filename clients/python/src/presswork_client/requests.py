@@ -25,7 +25,8 @@ class JobOptions(TypedDict, total=False):
     """Options of a job. `platform`, `tone` and `length` are parameters; others go into `parameters`.
 
     `providers`: `provider:model` names in order of preference, instead of `provider` and `model`. `project`, `user` and
-    `organization`: instead of the client's own.
+    `organization`: instead of the client's own. `max_cost_usd`: of all attempts together. `response_schema`: a JSON
+    Schema that the text fits (`job.json()`).
     """
 
     platform: str
@@ -37,6 +38,7 @@ class JobOptions(TypedDict, total=False):
     model: str
     providers: Sequence[str]
     max_tokens: int
+    max_cost_usd: float
     temperature: float
     effort: Literal["low", "medium", "high"]
     delay_seconds: float
@@ -44,6 +46,7 @@ class JobOptions(TypedDict, total=False):
     timeout_seconds: float
     deadline_seconds: float
     metadata: Mapping[str, Any]
+    response_schema: Mapping[str, Any]
     project: str
     user: str
     organization: str

@@ -7,6 +7,7 @@ are one.
 from __future__ import annotations
 
 from services.worker.providers import GenerationRequest
+from services.worker.providers.requests.structured import form
 from shared.conversation import Role, cut
 
 Sent = list[dict[str, str]]
@@ -15,7 +16,7 @@ Sent = list[dict[str, str]]
 def chat(request: GenerationRequest, system: str, *, has_developers: bool) -> Sent:
     """Messages of chat completions. `system`: the platform's instructions; `has_developers`: whether the server knows
     the role `developer`, which is `system` elsewhere."""
-    told = _join(system, request.instructions)
+    told = _join(system, form(request), request.instructions)
     sent = [{"role": "system", "content": told}] if told else []
     for message in cut(request.prompt, request.turns):
         role = Role.SYSTEM if message.role is Role.DEVELOPER and not has_developers else message.role
@@ -29,7 +30,7 @@ def anthropic(request: GenerationRequest, system: str) -> tuple[str, Sent]:
     told = [message.content for message in messages if message.role.instructs]
     spoken = [message for message in messages if not message.role.instructs]
     sent = [{"role": str(message.role), "content": message.content} for message in spoken]
-    return _join(system, request.instructions, *told), sent
+    return _join(system, form(request), request.instructions, *told), sent
 
 
 def last_said(request: GenerationRequest) -> str:

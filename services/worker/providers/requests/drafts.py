@@ -17,7 +17,12 @@ Sent = dict[str, Any]
 LIMITS: Final = ("max_tokens", "max_completion_tokens")
 """The names of the token limit: the newer one is OpenAI's own."""
 
-LABELS: Final = {"max_completion_tokens": "max_tokens", "reasoning_effort": "effort", "output_config": "effort"}
+LABELS: Final = {
+    "max_completion_tokens": "max_tokens",
+    "reasoning_effort": "effort",
+    "output_config": "effort",
+    "response_format": "response_schema",
+}
 """Names of parameters in `metadata`, where those in requests differ."""
 
 
@@ -31,7 +36,7 @@ UNTOLD: Final = frozenset({"safety_identifier", "metadata"})
 class Fix(msgspec.Struct, frozen=True):
     """One change of a request. `lasting`: it holds for every request to this model, not for this one's values alone."""
 
-    how: Literal["drop", "rename", "limit", "cap", "merge", "effort", "thinking"]
+    how: Literal["drop", "rename", "limit", "cap", "merge", "effort", "thinking", "words"]
     parameter: str
     value: str | int = ""
     lasting: bool = True
@@ -40,7 +45,8 @@ class Fix(msgspec.Struct, frozen=True):
 class Draft:
     """A request as it will be sent, and the changes to it, as `metadata` names them.
 
-    `limit_required`: the API wants a limit of tokens.
+    `limit_required`: the API wants a limit of tokens. `in_words`: the schema of its answer, to be told the model where
+    its server takes none.
     """
 
     def __init__(
@@ -50,9 +56,11 @@ class Draft:
         adjusted: Sequence[str] = (),
         *,
         limit_required: bool = False,
+        in_words: str = "",
     ) -> None:
         self.sent = sent
         self.limit_required = limit_required
+        self._untold = in_words
         self.ignored = list(ignored)
         self.adjusted = list(adjusted)
         self.applied: list[Fix] = []
@@ -61,10 +69,21 @@ class Draft:
     def apply(self, fix: Fix) -> None:
         """Change the request; a fix for an absent parameter changes nothing."""
         if _CHANGES[fix.how](self.sent, fix) and fix.parameter not in UNTOLD:
-            changed = self.ignored if fix.how == "drop" else self.adjusted
+            changed = self.ignored if fix.how in ("drop", "words") else self.adjusted
             if (label := LABELS.get(fix.parameter, fix.parameter)) not in changed:
                 changed.append(label)
+            if fix.how == "words":
+                self.tell()
         self.applied.append(fix)
+
+    def tell(self) -> None:
+        """Tell the model the schema, once, at the end of the user's last message."""
+        messages = self.sent["messages"]
+        last = max((i for i, message in enumerate(messages) if message["role"] == "user"), default=None)
+        if last is not None and self._untold:
+            told = {**messages[last], "content": f"{messages[last]['content']}\n\n{self._untold}"}
+            self._untold = ""
+            self.sent["messages"] = [*messages[:last], told, *messages[last + 1 :]]
 
     @property
     def settled(self) -> set[str]:
@@ -84,7 +103,7 @@ class Draft:
 
 def left_out(request: GenerationRequest, sent: Sent) -> list[str]:
     """Parameters of a job that its model does not take, as `metadata` names them."""
-    efforts = {"reasoning_effort", "output_config"} & sent.keys()
+    efforts = "reasoning_effort" in sent or "effort" in sent.get("output_config", {})
     found = ["temperature"] if request.temperature is not None and "temperature" not in sent else []
     return [*found, "effort"] if request.effort is not None and not efforts else found
 
@@ -99,7 +118,25 @@ def cut(request: GenerationRequest, model: Model) -> list[str]:
 
 
 def _drop(sent: Sent, fix: Fix) -> bool:
+    if fix.parameter == "output_config":
+        return _drop_output(sent, "effort")
     return sent.pop(fix.parameter, None) is not None
+
+
+def _drop_output(sent: Sent, name: str) -> bool:
+    """Drop one part of the output's configuration, and all of it with the last one."""
+    kept = dict(sent.get("output_config", {}))
+    dropped = kept.pop(name, None) is not None
+    if kept:
+        sent["output_config"] = kept
+    else:
+        sent.pop("output_config", None)
+    return dropped
+
+
+def _use_words(sent: Sent, _: Fix) -> bool:
+    """Send no schema beside the messages."""
+    return sent.pop("response_format", None) is not None or _drop_output(sent, "format")
 
 
 def _limit_in(sent: Sent) -> str | None:
@@ -143,7 +180,7 @@ def _think(sent: Sent, fix: Fix) -> bool:
     if fix.parameter not in sent:
         return False
     if fix.parameter == "output_config":
-        sent["output_config"] = {"effort": fix.value}
+        sent["output_config"] = {**sent["output_config"], "effort": fix.value}
         return True
     was, sent["reasoning_effort"] = sent["reasoning_effort"], fix.value
     if was == "none":
@@ -159,7 +196,7 @@ def _retype(sent: Sent, fix: Fix) -> bool:
         sent["thinking"] = {"type": fix.value}
         return True
     del sent["thinking"]
-    sent["output_config"] = {"effort": "low"}
+    sent["output_config"] = {**sent.get("output_config", {}), "effort": "low"}
     _make_room(sent)
     return True
 
@@ -178,4 +215,5 @@ _CHANGES: Final[Mapping[str, Callable[[Sent, Fix], bool]]] = {
     "merge": _merge,
     "effort": _think,
     "thinking": _retype,
+    "words": _use_words,
 }

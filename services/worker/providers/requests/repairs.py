@@ -30,7 +30,12 @@ _SPELLINGS: Final = {
     "thinking": re.compile(r"thinking", re.IGNORECASE),
     "safety_identifier": re.compile(r"safety_?identifier", re.IGNORECASE),
     "metadata": re.compile(r"\bmetadata\b|user_id", re.IGNORECASE),
-    "output_config": re.compile(r"output_config|\beffort\b", re.IGNORECASE),
+    "output_config": re.compile(r"output_config(?!\.format)|\beffort\b", re.IGNORECASE),
+    "response_format": re.compile(
+        r"response_?(format|schema)|json_?schema|output_format|output_config(?!\.effort)|structured output|"
+        r"guided_?(json|decoding)|\bgrammar\b",
+        re.IGNORECASE,
+    ),
     "system": re.compile(
         r"(system|developer) (role|message|prompt|instruction)|role:? ['\"`]?(system|developer)|"
         r"['\"`](system|developer)['\"`]|\brole\b.{0,40}\bsystem\b|roles must alternate|"
@@ -39,15 +44,19 @@ _SPELLINGS: Final = {
     ),
 }
 _REFUSES: Final = re.compile(
-    r"n[o']t (\w+ )?(support|permit|allow|accept|enabled|recogni|valid|available)|unsupported|unknown|unrecogni[sz]ed|"
-    r"unexpected|extra|deprecated|invalid|only|must|cannot|can't|too (large|high|small|low|big)|exceed|at most|maximum|"
-    r"unable|range|forbidden|incompatible|remove|> ?\d",
+    r"n[o']t (\w+ )?(support|permit|allow|accept|enabled|recogni|valid|available)|unsupported|unavailable|unknown|"
+    r"unrecogni[sz]ed|unexpected|extra|deprecated|invalid|only|must|cannot|can't|too (large|high|small|low|big)|exceed|"
+    r"at most|maximum|unable|range|forbidden|incompatible|remove|> ?\d",
     re.IGNORECASE,
 )
 _OF_A_VALUE: Final = re.compile(
     r"too (large|high|small|low|big)|at (most|least)|maximum|minimum|less than|greater than|exceed|range|between|"
     r"positive|negative|zero|"
     r"[<>]=? ?\d|less_than|greater_than|above_max|below_min",
+    re.IGNORECASE,
+)
+_OF_A_SCHEMA: Final = re.compile(
+    r"invalid schema|in context=|schema\b.{0,80}(invalid|too |not (valid|permitted)|must|required|complex)|compil",
     re.IGNORECASE,
 )
 _LISTS: Final = re.compile(r"supported values|must be|one of|expected|allowed|available|valid|should be", re.IGNORECASE)
@@ -65,6 +74,7 @@ _QUOTED: Final = frozenset({"input", "url", "ctx", "request_id", "type_id"})
 _SAYS_NOTHING: Final = frozenset({"invalid_request_error", "invalid_argument", "badrequesterror", "bad_request_error"})
 """Kinds of every refusal: the word `invalid` in them says nothing about a parameter."""
 
+_FORMATS: Final = frozenset({"response_format", "output_format", "json_schema", "guided_json"})
 _NAMING: Final = frozenset({"param", "field", "parameter", "loc"})
 
 
@@ -89,6 +99,10 @@ def _named(text: str, names: set[str], sent: Sent) -> list[str]:
 def _present(name: str, sent: Sent) -> bool:
     if name == "system":
         return "system" in sent or any(message["role"] in INSTRUCTING for message in sent["messages"])
+    if name == "output_config":
+        return "effort" in sent.get(name, {})
+    if name == "response_format":
+        return name in sent or "format" in sent.get("output_config", {})
     return any(limit in sent for limit in LIMITS) if name == "max_tokens" else name in sent
 
 
@@ -97,12 +111,18 @@ def _is_named(name: str, names: set[str]) -> bool:
         return bool(names & {"system", "role"})
     if name == "reasoning_effort":
         return bool(names & {"reasoning_effort", "reasoning", "effort"})
+    if name == "output_config":
+        return name in names and "format" not in names
+    if name == "response_format":
+        return bool(names & _FORMATS) or ("output_config" in names and "effort" not in names)
     return bool(names & {*LIMITS}) if name == "max_tokens" else name in names
 
 
 def _fix(name: str, text: str, draft: Draft) -> Fix | None:
     if name == "system":
         return Fix("merge", "system")
+    if name == "response_format":
+        return Fix("words", name, lasting=not _OF_A_SCHEMA.search(text))
     if name == "max_tokens":
         return _limit_fix(text, draft)
     if name == "thinking":

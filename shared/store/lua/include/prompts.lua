@@ -2,7 +2,7 @@
 -- keeps. `prompt_gone` has its bytes, for estimates.
 
 -- Members of a specification, and what is left of them.
-local TEXTS = {prompt = '"prompt":""', parameters = '', turns = '', instructions = ''}
+local TEXTS = {prompt = '"prompt":""', parameters = '', turns = '', instructions = '', responseSchema = ''}
 
 -- The position behind a string of JSON that begins at `at`. A quote after an odd number of backslashes does not end it.
 local function behind_string(text, at)
@@ -36,12 +36,15 @@ end
 -- The specification without its texts, and the prompt as JSON. Decoded and encoded again, numbers and empty lists of the
 -- customer's metadata would change.
 local function without_texts(spec)
-  local members, prompt, at = {}, nil, 2
+  local members, prompt, at, is_response = {}, nil, 2, false
   while string.sub(spec, at, at) == '"' do
     local name_ends = behind_string(spec, at)
     local ends = behind_value(spec, name_ends + 1)
-    local name, kept = string.sub(spec, at + 1, name_ends - 2), nil
-    kept = TEXTS[name] or string.sub(spec, at, ends - 1)
+    local name = string.sub(spec, at + 1, name_ends - 2)
+    -- A response shows its schema for as long as it lives.
+    local stays = not TEXTS[name] or name == 'responseSchema' and is_response
+    local kept = stays and string.sub(spec, at, ends - 1) or TEXTS[name]
+    is_response = is_response or name == 'response'
     if name == 'prompt' then prompt = string.sub(spec, name_ends + 1, ends - 1) end
     if kept ~= '' then members[#members + 1] = kept end
     at = ends + 1

@@ -60,7 +60,7 @@ end
 
 -- Requeues a job whose lease is `token`: at once, or where `wait` says, until `due_at`. spent: cost of earlier attempts
 -- (JSON, empty: unchanged); record.lost: bytes of text that were lost with their workers and are not in it yet; record.line:
--- the same as a line, with that text.
+-- the same as a line, with that text; record.mismatch: why the text did not fit its schema.
 local function requeue_job(job, token, record, reason, attempt, due_at, wait, spent)
   local number = last_event_number(job, record) + 1
   local event = {reason = reason, attempt = record.attempt}
@@ -78,6 +78,7 @@ local function requeue_job(job, token, record, reason, attempt, due_at, wait, sp
   local extra = {}
   if spent and spent ~= '' then extra = {'spent', spent, 'lost', 0} elseif record.lost > 0 then extra = {'lost', record.lost} end
   if reserved then extra[#extra + 1], extra[#extra + 2] = 'reserved', reserved end
+  if record.mismatch then extra[#extra + 1], extra[#extra + 2] = 'mismatch', record.mismatch end
   redis.call('HSET', job_prefix .. job, 'state', 'queued', 'entry', entry, 'attempt', attempt, 'losses', record.losses,
     'handbacks', record.handbacks, 'past', past, 'base', base, 'due', string.format('%d', due_at or now_ms()), 'place', place_of(job, record), unpack(extra))
   announce(job, record.org, token .. '.' .. number, 'retrying')

@@ -11,7 +11,7 @@ from typing import Final
 
 from cyclopts import App, CycloptsError, Parameter
 
-from presswork_client.cli import jobs, keys, operators, redrive, submit, usage
+from presswork_client.cli import jobs, keys, operators, organizations, redrive, submit, usage
 from presswork_client.cli import run as running
 from presswork_client.cli.exits import INTERRUPTED, OK, WRONG, of_error
 from presswork_client.cli.output import note
@@ -29,7 +29,7 @@ _BROKEN_PIPE: Final = 141
 def application() -> App:
     """All commands."""
     app = App(name="presswork", help=_HELP, version=VERSION, default_parameter=Parameter(show_default=False))
-    for part in (running, submit, jobs, operators, redrive, keys, usage):
+    for part in (running, submit, jobs, operators, organizations, redrive, keys, usage):
         part.add_to(app)
     return app
 

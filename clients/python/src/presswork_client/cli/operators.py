@@ -1,4 +1,4 @@
-"""Commands of operators: failures, gates, workers and organisations. An older gateway does not serve them all."""
+"""Commands of operators: failures, gates, the queue and workers. An older gateway does not serve them all."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from presswork_client.errors import NotFound, PressworkError
 
 ADMIN: Final = "/api/admin"
 
+Flag = Annotated[bool, Parameter(negative="")]
+"""An option without a value, which has no opposite."""
+
 EXAMPLES: Final = 3
 FAILURES: Final = ("errorType", "provider", "organizationId", "count", "firstAt", "lastAt", "jobIds")
-GATES: Final = ("gate", "state", "reason", "until", "waiting", "requestsLeft", "tokensLeft")
-WORKERS: Final = ("name", "state", "host", "release", "slots", "busy", "lastSeenAt")
-ORGANIZATIONS: Final = ("organizationId", "id", "weight", "paused")
+GATES: Final = ("gate", "state", "reason", "until", "waiting", "requestsPerMinute", "tokensPerMinute")
+WORKERS: Final = ("name", "draining", "progress", "host", "release", "slots", "busy", "jobsHeld", "lastSeenAt")
 
 
 class NotServed(PressworkError):
@@ -29,7 +31,7 @@ class NotServed(PressworkError):
 
 def add_to(app: App) -> None:
     """Add the commands."""
-    for command in (failures, gates, workers, organizations):
+    for command in (failures, gates, queue, workers):
         app.command(command)
 
 
@@ -72,57 +74,39 @@ def gates(*, pause: list[str] | None = None, resume: list[str] | None = None, ca
     return OK
 
 
-def workers(*, drain: list[str] | None = None, caller: Caller = ANYBODY) -> int:
-    """Show the workers; let some drain.
+def queue(*, pause: Flag = False, resume: Flag = False, caller: Caller = ANYBODY) -> int:
+    """Show whether the queue is paused; pause or resume it.
+
+    Parameters
+    ----------
+    pause
+        Start no job; those that run end.
+    resume
+        Start jobs again.
+    """
+    action = change_of(pause=pause, resume=resume)
+    with caller.client() as client:
+        if action is not None:
+            admin(client, "POST", f"queue/{'pause' if action else 'resume'}", repeatable=True)
+        caller.output.record(admin(client, "GET", "queue"))
+    return OK
+
+
+def workers(*, drain: list[str] | None = None, resume: list[str] | None = None, caller: Caller = ANYBODY) -> int:
+    """Show the workers; let some drain, or take jobs again.
 
     Parameters
     ----------
     drain
         A worker that is to take no new job.
+    resume
+        A worker that was drained so and is to take jobs again.
     """
     with caller.client() as client:
-        for name in drain or []:
-            admin(client, "POST", f"workers/{quote(name, safe='')}/drain", repeatable=True)
+        for name, action in [(one, "drain") for one in drain or []] + [(one, "resume") for one in resume or []]:
+            admin(client, "POST", f"workers/{quote(name, safe='')}/{action}", repeatable=True)
         rows = listed(admin(client, "GET", "workers"), "workers")
     caller.output.table(columns_of(rows, WORKERS), rows)
-    return OK
-
-
-def organizations(
-    organization_id: str | None = None,
-    /,
-    *,
-    pause: Annotated[bool, Parameter(negative="")] = False,
-    resume: Annotated[bool, Parameter(negative="")] = False,
-    weight: int | None = None,
-    caller: Caller = ANYBODY,
-) -> int:
-    """Show the organizations, or one with its limits and budget; change one.
-
-    Parameters
-    ----------
-    organization_id
-        The one to show or change.
-    pause
-        Let it submit and start nothing.
-    resume
-        End its pause.
-    weight
-        Its weight in the fair shares, 1 to 16.
-    """
-    changes: dict[str, Any] = {} if weight is None else {"weight": weight}
-    if pause or resume:
-        changes["paused"] = pause
-    if changes and organization_id is None:
-        raise WrongArgument("name the organization to change")
-    with caller.client() as client:
-        if organization_id is None:
-            rows = listed(admin(client, "GET", "organizations"), "organizations")
-            caller.output.table(columns_of(rows, ORGANIZATIONS), rows)
-        else:
-            path = f"organizations/{quote(organization_id, safe='')}"
-            method, body = ("PATCH", changes) if changes else ("GET", None)
-            caller.output.record(admin(client, method, path, body=body))
     return OK
 
 
@@ -157,6 +141,13 @@ def admin(client: Presswork, method: str, path: str, **more: Any) -> dict[str, A
             raise
         raise NotServed(f"this gateway does not serve {ADMIN}/{path.partition('/')[0]}: it is of an older release, or "
                         "another service answers at this address") from None  # fmt: skip
+
+
+def change_of(*, pause: bool, resume: bool) -> bool | None:
+    """Whether to pause something; None: leave it. WrongArgument for both."""
+    if pause and resume:
+        raise WrongArgument("--pause and --resume: give one of them")
+    return pause if pause or resume else None
 
 
 def listed(answer: Mapping[str, Any], name: str) -> list[dict[str, Any]]:

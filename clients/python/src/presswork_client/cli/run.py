@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
@@ -36,8 +38,10 @@ def run(
     provider: str | None = None,
     model: str | None = None,
     max_tokens: int | None = None,
+    max_cost_usd: float | None = None,
     temperature: float | None = None,
     timeout_seconds: float | None = None,
+    schema: Path | None = None,
     project: str | None = None,
     user: str | None = None,
     idempotency_key: str | None = None,
@@ -53,6 +57,10 @@ def run(
         The prompt; - reads it from standard input.
     parameter
         Another parameter of the text, as name=value.
+    max_cost_usd
+        What all attempts together may cost.
+    schema
+        A file with a JSON Schema, which the text then fits as JSON.
     stream
         Show the text as it grows. A file always gets it when it is whole.
     on_interrupt
@@ -60,8 +68,8 @@ def run(
     """
     given = {
         "platform": platform, "tone": tone, "length": length, "priority": priority, "provider": provider,
-        "model": model, "max_tokens": max_tokens, "temperature": temperature, "timeout_seconds": timeout_seconds,
-        "project": project, "user": user,
+        "model": model, "max_tokens": max_tokens, "max_cost_usd": max_cost_usd, "temperature": temperature,
+        "timeout_seconds": timeout_seconds, "response_schema": _schema(schema), "project": project, "user": user,
     }  # fmt: skip
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     options["parameters"] = _parameters(parameter or [])
@@ -126,6 +134,18 @@ def _counts(client: Presswork, output: Output, interval: float, count: int | Non
             output.line(stats)
         else:
             print("  ".join(f"{name} {stats.get(name, 0)}" for name in COUNTS), flush=True)
+
+
+def _schema(path: Path | None) -> dict[str, Any] | None:
+    if path is None:
+        return None
+    try:
+        schema = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WrongArgument(f"--schema: {path} cannot be read as JSON: {error}") from None
+    if not isinstance(schema, dict):
+        raise WrongArgument(f"--schema: {path} holds no JSON object")
+    return schema
 
 
 def _parameters(given: list[str]) -> dict[str, str]:

@@ -7,18 +7,18 @@ import { failed } from './toast.js';
 
 const open = signal(null);
 
-// Shows `view(close)`; resolves with the value that was given to `close`, undefined when it was dismissed.
+// Shows `view(close)`; resolves with the value that was given to `close`, undefined when it was dismissed. A dialog
+// closes itself alone: what it waited for may end when the next one is open.
 export function present(view, { label, wide = false, className = '' } = {}) {
-  open.value?.resolve(undefined);
+  open.value?.close(undefined);
   return new Promise((resolve) => {
-    open.value = { view, label, wide, className, resolve };
+    const dialog = { view, label, wide, className };
+    dialog.close = (value) => {
+      if (open.value === dialog) open.value = null;
+      resolve(value);
+    };
+    open.value = dialog;
   });
-}
-
-function close(value) {
-  const ended = open.value;
-  open.value = null;
-  ended?.resolve(value);
 }
 
 // Asks before an action and says what it is about to do. Resolves to whether it was confirmed.
@@ -53,18 +53,22 @@ function Question({ title, text, action, danger, act, body, end }) {
 
 export function Dialogs() {
   const element = useRef();
+  const displayed = useRef();
   const shown = open.value;
   useEffect(() => {
     const dialog = element.current;
+    displayed.current = shown;
     if (shown && !dialog.open) {
       dialog.showModal();
       dialog.querySelector('[autofocus]')?.focus();
     }
     if (!shown && dialog.open) dialog.close();
   }, [shown]);
+  // The event of a dialog that was closed may come when the next one is open already: it must not close that too.
+  const closed = () => { if (!element.current.open && shown === displayed.current) shown?.close(undefined); };
   return html`
     <dialog ref=${element} class=${`${shown?.wide ? 'wide' : ''} ${shown?.className ?? ''}`} aria-label=${shown?.label}
-      onClose=${() => close(undefined)} onClick=${(event) => { if (event.target === element.current) close(undefined); }}>
-      ${shown && shown.view(close)}
+      onClose=${closed} onClick=${(event) => { if (event.target === element.current) shown?.close(undefined); }}>
+      ${shown && shown.view(shown.close)}
     </dialog>`;
 }

@@ -5,7 +5,7 @@ import { full, sentence, span, time, words } from './format.js';
 
 const WHY = {
   error: 'The attempt failed', worker_lost: 'Its worker was lost', drain: 'Its worker was stopped',
-  rate_limited: 'The provider asked to wait',
+  rate_limited: 'The provider asked to wait', schema_mismatch: 'The result did not fit its schema',
 };
 const OVER = {
   limit: 'has no room within its own limit', rate_limited: 'asked to wait', unavailable: 'failed too often in a row',

@@ -1,0 +1,119 @@
+"""`presswork organizations`: settings of organisations, their limits and budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+from cyclopts import App
+
+from presswork_client.cli.caller import ANYBODY, Caller
+from presswork_client.cli.exits import OK, WrongArgument
+from presswork_client.cli.operators import Flag, admin, change_of, listed
+from presswork_client.client import Presswork
+
+SHOWN: Final = ("id", "weight", "paused", "queued", "running", "spentMonthUsd", "monthUsd", "spentDayUsd", "dayUsd")
+NONE: Final = "none"
+"""Value of an option that takes a limit, or a budget, away: the fleet's default holds again."""
+
+
+def add_to(app: App) -> None:
+    """Add the command."""
+    app.command(organizations)
+
+
+def organizations(
+    organization_id: str | None = None,
+    /,
+    *,
+    pause: Flag = False,
+    resume: Flag = False,
+    weight: int | None = None,
+    slot_share: int | None = None,
+    month_usd: str | None = None,
+    day_usd: str | None = None,
+    limit: list[str] | None = None,
+    caller: Caller = ANYBODY,
+) -> int:
+    """Show the organizations, or one with its limits and budget; change one.
+
+    Parameters
+    ----------
+    organization_id
+        The one to show or change.
+    pause
+        Let it submit and start nothing.
+    resume
+        End its pause.
+    weight
+        Its weight in the fair shares, 1 to 16.
+    slot_share
+        Its part of the slots while others wait, in percent; 0: no bound.
+    month_usd
+        Its budget of a month; none: any amount.
+    day_usd
+        Its budget of a day; none: any amount.
+    limit
+        A limit as name=value, such as submitsPerMinute=60; 0: none, none: the fleet's default.
+    """
+    budget = {"monthUsd": _amount("--month-usd", month_usd), "dayUsd": _amount("--day-usd", day_usd)}
+    given: dict[str, Any] = {
+        "weight": weight,
+        "slotShare": slot_share,
+        "paused": change_of(pause=pause, resume=resume),
+        "budget": {name: value for name, value in budget.items() if value is not _LEFT_OUT},
+        "limits": _limits(limit or []),
+    }
+    changes = {name: value for name, value in given.items() if value is not None and value != {}}
+    if changes and organization_id is None:
+        raise WrongArgument("name the organization to change")
+
+    with caller.client() as client:
+        if organization_id is None:
+            rows = _all(client)
+            caller.output.table(SHOWN, rows if caller.json else [_flat(row) for row in rows])
+        else:
+            path = f"organizations/{quote(organization_id, safe='')}"
+            method, body = ("PATCH", changes) if changes else ("GET", None)
+            caller.output.record(admin(client, method, path, body=body))
+    return OK
+
+
+_LEFT_OUT: Final = object()
+
+
+def _amount(option: str, text: str | None) -> Any:
+    if text is None:
+        return _LEFT_OUT
+    try:
+        return None if text == NONE else float(text)
+    except ValueError:
+        raise WrongArgument(f"{option} {text}: expected USD, as in 250, or {NONE}") from None
+
+
+def _limits(given: list[str]) -> dict[str, int | None]:
+    found: dict[str, int | None] = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not equals or not (value == NONE or value.isdecimal()):
+            raise WrongArgument(f"--limit {one}: expected name=number, as in --limit submitsPerMinute=60, or {NONE}")
+        found[name] = None if value == NONE else int(value)
+    return found
+
+
+def _all(client: Presswork) -> list[dict[str, Any]]:
+    """All organisations, of every page."""
+    found: list[dict[str, Any]] = []
+    params: dict[str, Any] = {}
+    while True:
+        page = admin(client, "GET", "organizations", params=params)
+        found += listed(page, "organizations")
+        if not page.get("cursor"):
+            return found
+        params["cursor"] = page["cursor"]
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    """An organisation as a row of a table."""
+    return {**row, **(row.get("usage") or {}), **(row.get("budget") or {})}

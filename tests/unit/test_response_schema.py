@@ -1,0 +1,191 @@
+"""Schemas of results: what the door lets in, how a text is checked, and that neither takes long."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from typing import Any
+
+import pytest
+
+from services.worker.execution.code_fence import CodeFence
+from services.worker.providers.demo_values import demo_value
+from services.worker.providers.requests.structured import is_closable, is_strict
+from shared.response_schema.bounds import PATTERNS_MAX, SIZE_MAX, VALUES_MAX, SchemaRefused
+from shared.response_schema.checking import TEXT_MAX, ResponseSchema, compile_schema
+
+POST = {
+    "type": "object",
+    "properties": {
+        "headline": {"type": "string", "maxLength": 60},
+        "tags": {"type": "array", "items": {"$ref": "#/$defs/tag"}, "minItems": 1},
+        "score": {"type": "number", "minimum": 0, "maximum": 1},
+    },
+    "required": ["headline", "tags"],
+    "additionalProperties": False,
+    "$defs": {"tag": {"type": "string", "pattern": "^#[a-z]+$"}},
+}
+LAUGHS = {
+    "$defs": {**{f"d{i}": {"allOf": [{"$ref": f"#/$defs/d{i + 1}"}] * 2} for i in range(25)}, "d25": {}},
+    "$ref": "#/$defs/d0",
+}
+
+REFUSED: list[tuple[str, dict[str, Any], str]] = [
+    ("no schema", {"type": "strin"}, "type"),
+    ("a fault deep inside", {"properties": {"a": {"minLength": "x"}}}, "properties/a/minLength"),
+    ("another host", {"$ref": "https://example.com/schema"}, "no other document"),
+    ("a file", {"properties": {"a": {"$ref": "other.json#/x"}}}, "no other document"),
+    ("nothing there", {"$ref": "#/$defs/none"}, "is not there"),
+    ("itself", {"properties": {"child": {"$ref": "#"}}}, "must not refer to itself"),
+    ("a circle", {"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"items": {"$ref": "#/$defs/a"}}}}, "to itself"),
+    ("an address of its own", {"$id": "https://example.com/me"}, "$id"),
+    ("a dialect of another host", {"$schema": "https://example.com/dialect"}, "$schema"),
+    ("a second dialect", {"items": {"$schema": "http://json-schema.org/draft-07/schema#"}}, "$schema"),
+    ("dynamic references", {"$dynamicRef": "#/x"}, "$dynamicRef"),
+    ("all that is left", {"unevaluatedProperties": False}, "unevaluatedProperties"),
+    ("too many bytes", {"enum": ["x" * SIZE_MAX]}, "bytes"),
+    ("too many values", {"enum": list(range(VALUES_MAX))}, "values"),
+    ("a billion laughs", LAUGHS, "values"),
+    ("too many levels", {"$defs": {f"d{i}": {"not": {"$ref": f"#/$defs/d{i + 1}"}} for i in range(70)} | {"d70": {}}},
+     "levels"),
+    ("too many patterns", {"allOf": [{"pattern": "a"}] * (PATTERNS_MAX + 1)}, "patterns"),
+    ("a long pattern", {"patternProperties": {"a" * 300: {}}}, "pattern"),
+    ("a look-ahead", {"properties": {"a": {"pattern": "(?=a)b"}}}, "properties/a/pattern"),
+    ("a pattern that grows", {"pattern": "(a{1000}){1000}"}, "pattern"),
+    ("a tiny multiple", {"multipleOf": 1e-300}, "multipleOf"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("schema", "said"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
+def test_a_schema_that_no_text_can_be_checked_against_is_refused(schema: dict[str, Any], said: str) -> None:
+    """At once, without a look at any network, and with the reason."""
+    began = time.perf_counter()
+    with pytest.raises(SchemaRefused, match=said.replace("$", r"\$")):
+        ResponseSchema(schema)
+    assert time.perf_counter() - began < 0.1
+
+
+@pytest.mark.parametrize(
+    "draft", ["http://json-schema.org/draft-07/schema#", "https://json-schema.org/draft/2020-12/schema"]
+)
+def test_schemas_as_generators_write_them_are_taken(draft: str) -> None:
+    """Pydantic and zod name their draft and refer to definitions."""
+    assert compile_schema({"$schema": draft, **POST}).fault('{"headline": "A", "tags": ["#b"]}') is None
+
+
+def test_names_of_properties_are_no_keywords() -> None:
+    """A property may be called as a keyword is."""
+    names = {"$ref": {"type": "string"}, "pattern": {"type": "string"}, "$id": {"type": "integer"}}
+    assert compile_schema({"properties": names}).fault('{"pattern": "("}') is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"headline": "A", "tags": ["#b"], "score": 0.5}', None),
+        ('{"headline": "A", "tags": []}', "#/properties/tags/minItems"),
+        ('{"headline": "A", "tags": ["secret"]}', "pattern"),
+        ('{"headline": 1, "tags": ["#b"], "more": 1}', "additionalProperties"),
+        ("Here is your post.", "not JSON"),
+        ('{"headline": "A", "tags": ["#b"]} and more', "not JSON"),
+        ("[" * 900 + "]" * 900, "does not fit"),
+        ("", "not JSON"),
+        ('"' + "x" * TEXT_MAX + '"', "too long"),
+    ],
+)
+def test_a_text_is_checked(text: str, said: str | None) -> None:
+    """The fault names the place in the schema, and repeats nothing of the text."""
+    fault = compile_schema(POST).fault(text)
+    assert (fault is None) == (said is None)
+    assert said is None or (said in str(fault) and "secret" not in str(fault))
+
+
+def _dear() -> list[tuple[str, dict[str, Any], str]]:
+    chance = random.Random(1)
+    letters = "".join(chance.choice("ab") for _ in range(30_000))
+    nested: dict[str, Any] = {"const": 1}
+    for _ in range(7):
+        nested = {"anyOf": [nested, nested]}
+    pattern = {"pattern": "(?i)(a|b)*a(a|b){100}c"}
+    return [
+        ("choices", {"items": {"anyOf": [{"const": i} for i in range(900)]}}, json.dumps([899] * 20_000)),
+        ("nested choices", {"items": nested}, json.dumps([2] * 8)),
+        ("few dear faults", {"items": nested}, json.dumps([2] * 800)),
+        ("patterns", {"items": {"allOf": [pattern] * 16}}, json.dumps([letters])),
+        ("a pattern", {"items": pattern}, json.dumps([letters])),
+        ("multiples", {"items": {"multipleOf": 1e-6}}, "[" + "1.5e300," * 1_200 + "1]"),
+        ("brackets", {}, "[" + "[]," * 80_000 + "[]]"),
+        ("objects", {"uniqueItems": True}, "[" + ",".join(f'{{"a":{i}}}' for i in range(20_000)) + "]"),
+    ]
+
+
+@pytest.mark.parametrize(("schema", "text"), [row[1:] for row in _dear()], ids=[row[0] for row in _dear()])
+def test_no_check_holds_the_worker(schema: dict[str, Any], text: str) -> None:
+    """Within 0.1 s on an idle machine, whatever schema and text are; the best of five tries is measured."""
+    checked = ResponseSchema(schema)
+    best = 9.0
+    for _ in range(5):
+        began = time.perf_counter()
+        checked.fault(text)
+        best = min(best, time.perf_counter() - began)
+    assert best < 0.1
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 7, 1000])
+@pytest.mark.parametrize(
+    ("written", "passed", "opened"),
+    [
+        ('{"a": 1}', '{"a": 1}', False),
+        ('```json\n{"a": "``` `"}\n```', '{"a": "``` `"}', True),
+        ('\n```JSON \n{"a": 1}\n```\n\n', '{"a": 1}', True),
+        ("```\n[1]\n```", "[1]", True),
+        ('```json\n{"a": 1}\n```\nHope this helps', '{"a": 1}\n```\nHope this helps', True),
+        ("```json", "```json", False),
+        ('`{"a": 1}`', '`{"a": 1}`', False),
+        ("   ", "   ", False),
+        ("```json\n[1]", "[1]", True),
+        ('Here: ```json\n{"a": 1}\n```', 'Here: ```json\n{"a": 1}\n```', False),
+    ],
+)
+def test_a_code_fence_is_taken_away(written: str, passed: str, opened: bool, step: int) -> None:
+    """However the text is cut into pieces; only one around all of it."""
+    fence = CodeFence()
+    pieces = [written[i : i + step] for i in range(0, len(written), step)]
+    text = "".join(map(fence.feed, pieces)) + fence.rest()
+    assert (text, fence.opened) == (passed, opened)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        POST | {"$defs": {"tag": {"type": "string"}}},
+        {"type": "string", "minLength": 200, "maxLength": 210},
+        {"type": "integer", "minimum": 5, "multipleOf": 3},
+        {"type": "number", "exclusiveMinimum": 1},
+        {"type": ["array", "null"], "items": {"enum": ["a", "b"]}, "minItems": 3},
+        {"anyOf": [{"type": "boolean"}, {"type": "null"}]},
+        {"allOf": [{"properties": {"a": {"const": 1}}}, {"properties": {"b": {}}, "required": ["a", "b"]}]},
+        {"type": "string", "format": "date"},
+    ],
+)
+def test_the_demo_fits_simple_schemas(schema: dict[str, Any]) -> None:
+    """A laptop without a key shows structured results."""
+    made = json.dumps(demo_value(schema, "Meet our product, built for teams."))
+    assert compile_schema(schema).fault(made) is None
+
+
+def test_a_form_is_chosen_that_the_vendor_can_keep() -> None:
+    """OpenAI's strict mode wants every object closed and whole; Anthropic's form has no free properties."""
+    closed = {
+        "type": "object",
+        "properties": {"a": {"type": "string"}},
+        "required": ["a"],
+        "additionalProperties": False,
+    }
+    assert is_strict(closed)
+    loose: list[dict[str, Any]] = [POST, {"type": "string"}, closed | {"required": []}, closed | {"minProperties": 1}]
+    assert not any(map(is_strict, loose))
+    assert is_closable(POST)
+    assert not is_closable({"type": "object", "additionalProperties": {"type": "string"}})
+    assert not is_closable({"type": "array", "items": {"type": "object"}})
