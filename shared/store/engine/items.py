@@ -197,6 +197,13 @@ class RefusalsItem(Item, frozen=True):
     counts: str
 
 
+class ReservedItem(Item, frozen=True):
+    """An entry whose job may run and have reserved something."""
+
+    token: bytes
+    job: bytes
+
+
 class DayItem(Item, frozen=True):
     """A day, counted since the epoch."""
 

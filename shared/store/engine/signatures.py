@@ -28,6 +28,7 @@ from shared.store.engine.items import (
     RefusalsItem,
     RenewItem,
     RequeueItem,
+    ReservedItem,
     Value,
 )
 
@@ -89,7 +90,33 @@ class RunScript(Protocol):
         looks_max: int,
     ) -> Awaitable[Any]: ...
     @overload
-    def __call__(self, script: Literal["audit_budgets"], *, entries_max: int) -> Awaitable[Any]: ...
+    def __call__(
+        self, script: Literal["audit_budgets"], *, organization: bytes, token: bytes, confirmed: bytes, reserved: bytes
+    ) -> Awaitable[Any]: ...
+    @overload
+    def __call__(
+        self, script: Literal["count_reserved"], items: Sequence[ReservedItem], *, organization: bytes
+    ) -> Awaitable[Any]: ...
+    @overload
+    def __call__(
+        self, script: Literal["count_entries"], *, organization: bytes, queue: str, ids: bytes, looks_max: int
+    ) -> Awaitable[Any]: ...
+    @overload
+    def __call__(
+        self, script: Literal["count_throttled"], *, organization: bytes, queue: bytes, start: int, page: int
+    ) -> Awaitable[Any]: ...
+    @overload
+    def __call__(
+        self,
+        script: Literal["correct_counts"],
+        *,
+        organization: bytes,
+        token: bytes,
+        confirmed: bytes,
+        waiting: int,
+        running: int,
+        placed: int,
+    ) -> Awaitable[Any]: ...
     @overload
     def __call__(self, script: Literal["watch_budgets"], *, trail_length: int) -> Awaitable[Any]: ...
     @overload

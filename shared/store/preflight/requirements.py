@@ -41,7 +41,8 @@ SCRIPTS: Final = {
     ),
     Role.WORKER: (
         "failover", "claim", "renew", "append", "finish", "requeue", "reroute", "report", "recover", "promote",
-        "audit_entries", "audit_organizations", "audit_records", "audit_budgets", "watch_budgets", "oldest", "leave",
+        "audit_entries", "audit_organizations", "audit_records", "audit_budgets", "count_entries",
+        "count_throttled", "count_reserved", "correct_counts", "watch_budgets", "oldest", "leave",
         "vet", "submit", "discard", "take_task", "advance_task", "cancel", "delete", "erase_keys", "erase_organization",
     ),
     Role.NOTIFIER: (),
