@@ -128,7 +128,8 @@ format: install-dev ## Format and fix what can be fixed
 lock: ## Pin the requirements again (needs uv)
 	for set in "runtime.txt --extra gateway --extra worker --extra notifier --extra embedded" "dev.txt --extra dev" \
 			"gateway.txt --extra gateway -c requirements/runtime.txt" "worker.txt --extra worker -c requirements/runtime.txt" \
-			"notifier.txt --extra notifier -c requirements/runtime.txt"; do \
+			"notifier.txt --extra notifier -c requirements/runtime.txt" \
+			"tracing.txt --extra tracing -c requirements/runtime.txt -c requirements/dev.txt"; do \
 		set -- $$set; out=$$1; shift; \
 		uv pip compile pyproject.toml "$$@" -o requirements/$$out --universal --python-version 3.11 --generate-hashes \
 			--no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet; done

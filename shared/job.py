@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from shared.conversation import Turn
+from shared.past_lease import PastLease
 from shared.response_options import ResponseOptions
 
 SHARD: Final = "0"
@@ -128,10 +129,12 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     `losses`: how often the job lost its worker, as far as that counts. `gate`: the `provider:model` that has room for
     it, `reserved` its tokens there; `route`: the job's own chain, () for the fleet's; `passed_over`: the gates before
     it in the chain that had none. `spent`: cost of earlier attempts, without `lost_bytes` of text that were lost with
-    their workers. `logged`: the log has events of earlier leases; `capped`: its organisation has a cap on running jobs.
+    their workers. `before`: the last of the job's earlier leases that ended in a requeue. `logged`: the log has events
+    of earlier leases; `capped`: its organisation has a cap on running jobs.
     `bound`: nano-USD that the attempt may cost, None: anything; `budgeted`: its organisation has reserved that.
     `mismatch`: why the text of an earlier attempt did not fit its schema: this one repairs it; empty: none was written.
-    `retained`: its organisation has a retention of its own.
+    `token_limit`: tokens a minute of its organisation at each gate; 0: no limit. `retained`: its organisation has a
+    retention of its own.
     """
 
     job_id: str
@@ -150,11 +153,13 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     passed_over: tuple[PassedOver, ...] = ()
     spent: Spent | None = None
     lost_bytes: int = 0
+    before: PastLease | None = None
     logged: bool = False
     capped: bool = False
     bound: int | None = None
     budgeted: bool = False
     mismatch: str = ""
+    token_limit: int = 0
     retained: bool = False
 
     @property
@@ -196,8 +201,9 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class PassedOver(msgspec.Struct, frozen=True, kw_only=True):
-    """A provider that came earlier in the chain and did not answer. `reason`: limit (our own), rate_limited (the
-    provider asked to wait), unavailable (too many failures in a row), or the type of its error."""
+    """A provider that came earlier in the chain and did not answer. `reason`: limit (our own), organization_limit
+    (its organisation's own), rate_limited (the provider asked to wait), unavailable (too many failures in a row), or
+    the type of its error."""
 
     provider: str
     model: str

@@ -58,7 +58,8 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     `failed_ttl_seconds`: life of a failed job's record, prompt included, RESULT_TTL_SECONDS at least; of an
     organisation the newest `failed_jobs_max` of together `failed_bytes_max` bytes, older ones live as long as any job.
     `organization_submits_per_minute`: how many jobs one organisation may submit in a minute over all gateways; the
-    other limits of each organisation: jobs that run, wait or are delayed, bytes of prompts that wait; 0: no limit.
+    other limits of each organisation: jobs that run, wait or are delayed, bytes of prompts that wait,
+    tokens a minute at each gate; 0: no limit.
     `slot_share`: % of the running jobs above which an organisation starts none while others may; 0: no limit.
     """
 
@@ -87,6 +88,7 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     timeout_seconds: PositiveSeconds = 1.8
     slot_share: Annotated[int, msgspec.Meta(ge=0, le=100)] = 50
     organization_running_jobs: Quota = 0
+    organization_tokens_per_minute: Quota = 0
     organization_queued_jobs: Quota = 0
     organization_queued_bytes: Quota = 0
     organization_delayed_jobs: Quota = 0

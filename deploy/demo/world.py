@@ -23,12 +23,13 @@ _open: Final = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 class Customer(NamedTuple):
     """An organisation: its models in order of preference, its share of the submits, and what
-    it sells."""
+    it sells. `budget_usd`: its budget a month; None: it has none."""
 
     name: str
     models: tuple[str, ...]
     share: int
     product: str
+    budget_usd: float | None = None
 
 
 CUSTOMERS: Final = (
@@ -37,8 +38,10 @@ CUSTOMERS: Final = (
     Customer("org-3", ("limited:editor",), 3, "an accounting app"),
     Customer("org-4", ("unsteady:writer",), 3, "a bicycle lamp"),
     Customer("org-5", ("strict:house",), 2, "a vitamin water"),
+    Customer("org-6", ("swift:copywriter",), 2, "a rain jacket", budget_usd=0.004),
 )
-"""`org-2` is slow, `org-3` waits for a limited gate, `org-4` has an outage now and then, `org-5` is refused a part."""
+"""`org-2` is slow, `org-3` waits for a limited gate, `org-4` has an outage now and then, `org-5` is refused a part,
+`org-6` waits for a budget that is spent within a minute."""
 
 PROVIDERS: Final = tuple(dict.fromkeys(model for customer in CUSTOMERS for model in customer.models))
 PRICES: Final = {
@@ -47,6 +50,9 @@ PRICES: Final = {
     "swift:*": {"input": 0.8, "output": 4},
 }  # fmt: skip
 """USD per million tokens, invented."""
+
+MAX_TOKENS: Final = 400
+"""Of each job. What a job may cost at most is reserved before it runs, so a small budget needs a small bound."""
 
 _PLATFORMS: Final = ("linkedin", "x", "instagram", "email", "blog", "ad")
 _PROJECTS: Final = ("spring-launch", "newsletter", "always-on")
@@ -59,10 +65,11 @@ class Gateway:
         self._url = url
         self._token = token
 
-    def post(self, path: str, content: Any) -> Any:
+    def post(self, path: str, content: Any, method: str = "POST") -> Any:
         """The answer of a call."""
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
-        request = urllib.request.Request(self._url + path, json.dumps(content).encode(), headers)  # noqa: S310 - http
+        body = json.dumps(content).encode()
+        request = urllib.request.Request(self._url + path, body, headers, method=method)  # noqa: S310 - http
         with _open(request, timeout=10) as answer:
             return json.load(answer)
 
@@ -91,6 +98,9 @@ def populate(gateway: Gateway, say: Callable[[str], None], console: str) -> None
         operator, tenant = gateway.make_key("*", "operator of the demo"), gateway.make_key("org-3", "owner of org-3")
         for customer in CUSTOMERS:
             gateway.make_key(customer.name, f"backend of {customer.name}")
+            if customer.budget_usd is not None:
+                budget = {"budget": {"monthUsd": customer.budget_usd}}
+                gateway.post(f"/api/admin/organizations/{customer.name}", budget, "PATCH")
         gateway.post("/api/ai/generate-content/batch", {"jobs": [_job(_draw()) for _ in range(120)]})
         gateway.post("/api/ai/generate-content", _job(CUSTOMERS[0]) | {"delaySeconds": 3600})
     except urllib.error.HTTPError:
@@ -109,6 +119,8 @@ def _submit_for_ever(gateway: Gateway) -> None:
         time.sleep(random.expovariate(1 / PAUSE_S))
         try:
             gateway.post("/api/ai/generate-content", _job(_draw()))
+        except urllib.error.HTTPError:
+            continue  # refused: a budget, a limit or a pause
         except (urllib.error.URLError, OSError):
             time.sleep(2)
 
@@ -128,5 +140,5 @@ def _job(customer: Customer) -> dict[str, Any]:
         "userId": f"user-{random.randint(1, 9)}",
         "prompt": f"Write a post about {customer.product}{claim}, for people who have little time.",
         "parameters": parameters, "priority": random.choices(("high", "normal", "low"), (2, 6, 2))[0], "maxAttempts": 2,
-        "providers": list(customer.models),
+        "providers": list(customer.models), "maxTokens": MAX_TOKENS,
     }  # fmt: skip

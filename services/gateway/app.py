@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 
 from litestar.types import ASGIApp, ControllerRouterHandler
 
@@ -35,6 +36,8 @@ from shared.streams.subscription import Hub
 from shared.telemetry import logs
 from shared.telemetry.command_budget import RedisMetrics, reported
 from shared.telemetry.metrics import QueueMetrics, StreamMetrics, new_registry
+from shared.tracing.opening import open_tracer
+from shared.tracing.settings import TracingSettings
 
 
 @asynccontextmanager
@@ -48,12 +51,16 @@ async def open_app(
     console = is_served(settings, authenticator)
     redis = RedisMetrics(registry)
     store_settings = await select_transport.select(read_store(mapping), may_use_rest=True)
-    opened = open_store(
-        store_settings, client_name="presswork-gateway", role=Role.GATEWAY, observer=redis.observe,
+    opened = partial(
+        open_store, store_settings, client_name="presswork-gateway", role=Role.GATEWAY, observer=redis.observe,
         routing=Routing(chain=settings.chain),
     )  # fmt: skip
 
-    async with opened as store, authenticator.knowing(store, writes=True, sessions=console) as signer:
+    async with (
+        open_tracer(read(mapping, TracingSettings), "gateway") as tracer,
+        opened(tracer=tracer) as store,
+        authenticator.knowing(store, writes=True, sessions=console) as signer,
+    ):
         await store.check()
         redis.show_quota(lambda: store.quota_exceeded)
         refusals = RefusalCounts(store.refusal_trail, write_s=FRUGAL_WRITE_S if store_settings.frugal else WRITE_S)

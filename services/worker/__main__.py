@@ -18,9 +18,10 @@ from services.worker.providers.settings import unused_servers
 from services.worker.reload import Reload
 from services.worker.settings import read_worker
 from shared.server.serve import SIGNALS, run
-from shared.settings import read_store
+from shared.settings import read, read_store
 from shared.store.connection import select_transport
 from shared.telemetry import logs
+from shared.tracing.settings import TracingSettings
 
 
 async def main() -> None:
@@ -34,8 +35,9 @@ async def main() -> None:
     logs.configure("worker", settings.log_level)
     for name in unused_servers(os.environ, settings.chain):
         structlog.get_logger(__name__).warning("provider_unused", settings=f"PROVIDER_{name}_…")
+    tracing = read(os.environ, TracingSettings)
     store_settings = await select_transport.select(read_store(os.environ), may_use_rest=False)
-    app.leave(await app.run(settings, store_settings, stop, stop_now=stop_now, reload=reload))
+    app.leave(await app.run(settings, store_settings, stop, stop_now=stop_now, reload=reload, tracing=tracing))
 
 
 def _signalled(stop: asyncio.Event, stop_now: asyncio.Event) -> None:

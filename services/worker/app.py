@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -25,6 +26,8 @@ from shared.store.job_store import JobStore, open_store
 from shared.store.preflight.requirements import Role
 from shared.telemetry.command_budget import RedisMetrics, reported
 from shared.telemetry.metrics import WorkerMetrics, new_registry
+from shared.tracing.opening import open_tracer
+from shared.tracing.settings import TracingSettings
 
 METRICS_CONNECTIONS: Final = 100
 """Of probes and scrapers: however many connect, the worker keeps its files for Redis and providers."""
@@ -45,25 +48,32 @@ async def run(
     stop_now: asyncio.Event | None = None,
     providers: Mapping[str, Provider] | None = None,
     reload: Reload | None = None,
+    tracing: TracingSettings | None = None,
 ) -> int:
     """Work until `stop` is set, then drain until it is done, its time is over or `stop_now` is set; returns how many
     tasks of attempts did not end, see `leave`.
 
-    `providers`: more of them, by name. `reload`: reads prices and keys again. SettingsInvalid: see `serve`,
-    `build_providers` and `read_prices`.
+    `providers`: more of them, by name. `reload`: reads prices and keys again. `tracing`: None: off.
+    SettingsInvalid: see `serve`, `build_providers` and `read_prices`.
     """
     registry = new_registry("worker")
     metrics, redis = WorkerMetrics(registry), RedisMetrics(registry)
     prices = OwnPrices(read_prices(settings.prices))
     known = build_providers(settings, providers or {}, prices)
     paths = routing(settings, known)
-    opened = open_store(
-        store_settings, client_name="presswork-worker", role=Role.WORKER, observer=redis.observe, routing=paths
-    )
+    opened = partial(
+        open_store, store_settings, client_name="presswork-worker", role=Role.WORKER, observer=redis.observe,
+        routing=paths,
+    )  # fmt: skip
 
-    async with closing(known), opened as store, reported(redis.meter, **store_settings.profile):
+    async with (
+        open_tracer(tracing or TracingSettings(), "worker") as tracer,
+        closing(known),
+        opened(tracer=tracer) as store,
+        reported(redis.meter, **store_settings.profile),
+    ):
         redis.show_quota(lambda: store.quota_exceeded)
-        worker = Worker(settings, store, metrics, known, paths)
+        worker = Worker(settings, store, metrics, known, paths, tracer=tracer)
         served = asyncio.Event()
         serving = serve(
             _operations(settings, worker, store, registry), host=settings.worker_metrics_host,

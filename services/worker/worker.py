@@ -40,6 +40,7 @@ from services.worker.timers import Timers
 from shared.store.job_store import JobStore
 from shared.store.routing import Routing
 from shared.telemetry.metrics import WorkerMetrics
+from shared.tracing.spans import Tracer
 
 RELEASE_SECONDS: Final = 1.2
 """Time to release the jobs after the drain, in s: platforms kill 10 s after SIGTERM (Cloud Run)."""
@@ -63,6 +64,8 @@ class Worker:
         metrics: WorkerMetrics,
         providers: Mapping[str, Provider],
         paths: Routing,
+        *,
+        tracer: Tracer | None = None,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -73,7 +76,7 @@ class Worker:
         timers, gates, calls = Timers(lease_s), GateReports(store, paths), CallMetrics(metrics.calls)
         attribution = _attribution(settings, store, providers)
         shared = Dependencies(
-            providers=providers, store=store, gates=gates, metrics=calls, attribution=attribution,
+            providers=providers, store=store, gates=gates, metrics=calls, attribution=attribution, tracer=tracer,
             finalizer=Finalizer(store, metrics, calls, timers, patience_s=3 * lease_s + 2.0),
             silence=SilenceLimits(settings.first_token_seconds, settings.token_gap_seconds, settings.thinking_seconds),
         )  # fmt: skip

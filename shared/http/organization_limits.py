@@ -34,9 +34,11 @@ SUBMITS: Final = Limit("submitsPerMinute", "requests", window_s=60)
 QUEUED_JOBS: Final = Limit("queuedJobs", "requests")
 QUEUED_BYTES: Final = Limit("queuedBytes", "content-bytes")
 DELAYED_JOBS: Final = Limit("delayedJobs", "requests")
+WAITING_CHAINS: Final = Limit("waitingChains", "requests")
 
 LIMITS: Final = {
-    limit.name: limit for limit in (STREAMS, LONG_POLLS, BODY_BYTES, SUBMITS, QUEUED_JOBS, QUEUED_BYTES, DELAYED_JOBS)
+    limit.name: limit
+    for limit in (STREAMS, LONG_POLLS, BODY_BYTES, SUBMITS, QUEUED_JOBS, QUEUED_BYTES, DELAYED_JOBS, WAITING_CHAINS)
 }
 
 

@@ -90,6 +90,7 @@ class CountAudit:
         sets += [by_gate + gate async for gate in self._fields("gates")]
         names = {name async for name in self._fields("organizations")}
         names |= {name async for name in self._fields("policies")}
+        names |= {name async for name in self._fields("placed_suspects")}
         for key in sets:
             names |= {name async for name in self._members(key)}
         # Of the timers of retentions, which stand among the organisations with delayed jobs.

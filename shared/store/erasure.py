@@ -29,7 +29,8 @@ PAGE: Final = 500
 
 OWNED: Final = (
     "idem", "index", "usage", "org", "submits", "backlog", "delayed", "ended", "failures", "cancellations",
-    "failure_totals", "org_keys", "blocked_users", "job_trail", "budget", "refusals",
+    "failure_totals", "org_keys", "blocked_users", "job_trail", "budget", "token_clock",
+    "waiting_chains", "suspect_backlog", "refusals",
 )  # fmt: skip
 """Keys that name their organisation after the kind."""
 

@@ -66,7 +66,8 @@ class Gates:
         return await self._set(name, actor, paused=True)
 
     async def resume(self, name: str, actor: Actor) -> bool:
-        """End a pause. False: there was none."""
+        """End a pause; of a gate that is not paused the block, so that its next call finds out whether the provider is
+        back. False: there was neither."""
         return await self._set(name, actor, paused=False)
 
     async def _set(self, name: str, actor: Actor, *, paused: bool) -> bool:

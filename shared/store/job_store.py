@@ -45,8 +45,10 @@ from shared.store.routing import Routing
 from shared.store.tasks import Tasks
 from shared.store.tenant_jobs import TenantJobs
 from shared.store.ticket_secrets import TicketSecrets
+from shared.store.traced_submits import submit_traced
 from shared.store.transitions import Finish, Requeue, Reroute, RetryOf, Submit, requeue_unreadable
 from shared.store.workers import Workers
+from shared.tracing.spans import Tracer
 
 PING_FRESH_S: Final = 300.0
 
@@ -61,8 +63,11 @@ class JobStore:
         connections: Connections,
         observer: Observer | None,
         routing: Routing | None,
+        *,
+        tracer: Tracer | None = None,
     ) -> None:
         self.settings = settings
+        self._tracer = tracer
         self.keys = keys
         self._connections = connections
         self.vetting, self.subscriber = connections.vetting, connections.subscriber
@@ -111,6 +116,11 @@ class JobStore:
         IdempotencyConflict: the key came with another body. OrganizationLimited: its organisation may submit no more
         now; OrganizationPaused: nor until an operator lets it. StoreFull: no memory. Overloaded: too many callers wait.
         """
+        if self._tracer is not None:
+            return await submit_traced(self._tracer, submit, self._submit)
+        return await self._submit(submit)
+
+    async def _submit(self, submit: Submit) -> Submitted:
         reply = await self._calls.submit(*submit.item(round(self.settings.result_ttl_seconds * 1000)))
         return submit.read(server_errors.check_item(reply))
 
@@ -266,10 +276,12 @@ class JobStore:
         retry_after_ms: int | None = None,
         tokens: int = 0,
         organization_id: str = "",
+        token_limit: int = 0,
     ) -> None:
-        """Report the result of a call to its gate. `tokens`: tokens used less tokens reserved, by `organization_id`."""
+        """Report the result of a call to its gate. `tokens`: tokens used less tokens reserved, by `organization_id`,
+        which may use `token_limit` of them a minute; 0: no limit."""
         retry_ms = -1 if retry_after_ms is None else retry_after_ms
-        item = ReportItem(gate, report, retry_ms, tokens, encode_id(organization_id))
+        item = ReportItem(gate, report, retry_ms, tokens, encode_id(organization_id), token_limit)
         server_errors.check_item(await self._calls.report(item))
 
     async def wait_for_work(self, timeout_ms: int) -> WakeUp:
@@ -291,15 +303,16 @@ async def open_store(
     observer: Observer | None = None,
     routing: Routing | None = None,
     role: Role | None = None,
+    tracer: Tracer | None = None,
 ) -> AsyncIterator[JobStore]:
     """Open a store for the length of the block; its connections open with the first command that needs them.
 
     `role`: the service whose needs are checked before anything else; None: no check. `routing`: the gates that jobs may
-    pass; a worker's store must know them all, a gateway's its chain.
+    pass; a worker's store must know them all, a gateway's its chain. `tracer`: begins a span for each submit.
     """
     keys, gates = Keys(prefix=settings.key_prefix), routing.chain if routing else ()
     opened = connections(settings, client_name, keys, observer, role, gates=gates)
-    store = JobStore(settings, keys, opened, observer, routing)
+    store = JobStore(settings, keys, opened, observer, routing, tracer=tracer)
     if store.vetting is not None:
         store.vetting.begin()
     async with aclosing(store.subscriber):

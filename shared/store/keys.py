@@ -18,6 +18,8 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 | held_organizations | zset | none                    | organisations that may start no job, by when to look (ms)     |
 | ended:<org>   | string | USAGE_TTL_DAYS             | its ended jobs by outcome, less those in `ledger`             |
 | suspect       | stream | none                       | jobs that lost a worker twice, few per worker at a time       |
+| placed_suspects | hash | none; gone at zero         | entries of each organisation in `suspect`: up to its weight   |
+| suspect_backlog:<org> | zset | none; gone when empty | its other suspects, by priority, then age                     |
 | isolated      | stream | none                       | jobs that lost a worker three times: run alone in a worker    |
 | again, high, normal, low | stream | none            | claimable jobs of an older release: they join the backlogs    |
 | due_high, due_normal, due_low | zset | none         | delayed jobs and retries of an older release                  |
@@ -57,6 +59,8 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 | org_keys:<org> | zset  | none                       | ids of an organisation's keys, by creation (ms); `*`: all's |
 | settings:<org> | hash  | none                       | what operators settled for it (`organizations.py`)          |
 | budget:<org>  | hash   | 62 d after its last period | nano-USD spent and reserved, by day and month (`budgets.lua`) |
+| waiting_chains:<org> | hash | none; gone when empty | how many jobs wait with each chain of their own               |
+| token_clock:<org>:<gate> | string | until it is over | when its tokens there are paid (`token_clocks.lua`) |
 | gate_bounds   | hash   | none                       | prices and output limits of gates, as workers know them       |
 | blocked_users:<org> | set | none                    | its users whose submits are refused                         |
 | job_trail:<org> | stream | 90 d after the last     | its jobs that were cancelled or deleted, and by whom         |
@@ -142,12 +146,13 @@ FIXED: Final = (
     "tasks",
     "usage_organizations",
     "workers",
+    "placed_suspects",
 )
 PREFIXES: Final = (
     "job", "log", "idem", "index", "usage", "org", "job_channel", "organization_channel", "control", "chain_set",
     "throttled", "throttled_by", "wake", "backlog", "delayed", "ended", "key", "org_keys", "key_channel", "settings",
     "submits", "deleted", "failures", "cancellations", "failure_totals", "task", "blocked_users",
-    "job_trail", "budget", "refusals", "erased",
+    "job_trail", "budget", "token_clock", "waiting_chains", "suspect_backlog", "refusals", "erased",
 )  # fmt: skip
 
 

@@ -28,10 +28,10 @@ class OrganizationSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     `weight`: its part of the starts beside others (1 to 16). `slot_share`: % of the running jobs above which it starts
     none while others may. `submits_per_minute`, `queued_jobs`, `queued_bytes`, `delayed_jobs`, `running_jobs`,
-    `streams`: a minute or at once. `month_nano_usd`, `day_nano_usd`: budgets in nano-USD, UTC; None: none. `paused`: 1:
-    none of its jobs starts or is taken. `prompt_seconds`, `result_seconds`, `failed_seconds`, `events_seconds`: how
-    long after a job's end its prompt, its record (that of a failed job), and its event log are kept; `usage_days`: of
-    usage, after their end.
+    `tokens_per_minute` (at each gate), `streams`: a minute or at once. `month_nano_usd`, `day_nano_usd`: budgets in
+    nano-USD, UTC; None: none. `paused`: 1: none of its jobs starts or is taken. `prompt_seconds`, `result_seconds`,
+    `failed_seconds`, `events_seconds`: how long after a job's end its prompt, its record (that of a failed job), and
+    its event log are kept; `usage_days`: of usage, after their end.
     """
 
     weight: int | None = None
@@ -41,6 +41,7 @@ class OrganizationSettings(msgspec.Struct, frozen=True, kw_only=True):
     queued_bytes: int | None = None
     delayed_jobs: int | None = None
     running_jobs: int | None = None
+    tokens_per_minute: int | None = None
     streams: int | None = None
     month_nano_usd: int | None = None
     day_nano_usd: int | None = None

@@ -71,23 +71,31 @@ class PagedAudit:
 
     async def _count(self, organization: bytes, last: bytes) -> list[Any]:
         _, token, _ = await self._calls.run(
-            "correct_counts", organization=organization, token=b"", confirmed=b"", waiting=0, running=0, placed=0
+            "correct_counts",
+            organization=organization,
+            token=b"",
+            confirmed=b"",
+            waiting=0,
+            running=0,
+            placed=0,
+            suspects=0,
         )
         await self._entries.read_on()
-        waiting, running, placed = 0, 0, 0
+        waiting = running = placed = suspects = 0
         for name, letter in STREAMS.items():
             for page in _pages(self._entries.of(organization, name)):
                 found = await self._calls.run(
                     "count_entries", organization=organization, queue=letter,
                     ids=b" ".join(entry_id for entry_id, _ in page), looks_max=8 * PAGE,
                 )  # fmt: skip
-                waiting, running, placed = waiting + found[0], running + found[1], placed + found[2]
+                waiting, running = waiting + found[0], running + found[1]
+                placed, suspects = placed + found[2], suspects + found[3]
         async for queue in self._queues():
             waiting += await self._count_throttled(organization, queue)
         return list(
             await self._calls.run(
                 "correct_counts", organization=organization, token=token, confirmed=last, waiting=waiting,
-                running=running, placed=placed,
+                running=running, placed=placed, suspects=suspects,
             )
         )  # fmt: skip
 

@@ -202,6 +202,7 @@ class Reroute(msgspec.Struct, frozen=True):
             consumer=claim.consumer, job=claim.job_id, token=claim.token, queue=claim.spec.priority[0], gate=self.gate,
             report=self.report, retry=-1 if self.retry_after_ms is None else self.retry_after_ms,
             candidates=" ".join(self.candidates), route=" ".join(chain), spent=_encode(spent) if spent else b"",
+            token_limit=claim.token_limit,
         )  # fmt: skip
 
     def read(self, reply: tuple[bytes, bytes, int, bytes]) -> Rerouted:

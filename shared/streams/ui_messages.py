@@ -58,9 +58,9 @@ class UiMessages:
         return self._fail("the job is gone")
 
     def closing(self) -> bytes:
-        """The last bytes of a stream that ends before its job. A reader that can come back gets none; one that cannot
-        would take the text for whole."""
-        return b"" if self._restarts else self._fail("the stream was interrupted, and the job goes on")
+        """The last bytes of a stream that ends before its job: the SDK would take the text for whole without them."""
+        resume = ": resume it" if self._restarts else ""
+        return self._fail(f"the stream was interrupted, and the job goes on{resume}")
 
     # ---- one of ours ------------------------------------------------------------------------------------------------
 

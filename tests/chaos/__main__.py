@@ -26,7 +26,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="presswork-chaos-") as folder:
         report = asyncio.run(Chaos(plan, Path(folder)).run())
     print(f"{report.seconds:.0f} s; outcomes {dict(report.outcomes)}; faults {dict(report.faults)}")
-    print(f"errors {dict(report.errors)}; explicit gaps {report.gaps}")
+    print(f"errors {dict(report.errors)}; explicit gaps {report.gaps}; keys revoked {report.revoked}")
     return verdict(report.problems, "every invariant held")
 
 

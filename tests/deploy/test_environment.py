@@ -33,6 +33,7 @@ def _fields(module: str) -> set[str]:
 def known(service: str) -> set[str]:
     """Settings that a service reads from its environment, as values and as files."""
     names = _fields("shared.settings") | _fields(f"services.{service}.settings") | set(ADDRESSES)
+    names |= _fields("shared.tracing.settings") if service != "notifier" else set()
     return names | {f"{name}_FILE" for name in names}
 
 

@@ -29,6 +29,20 @@ def nested_body(field: str, depth: int) -> bytes:
     return _with(field, _nested(depth, '{"a":', "}"))
 
 
+def _schemas() -> Iterator[bytes]:
+    """Schemas that are dear to compile, or to read."""
+    laughs: dict[str, Any] = {f"d{i}": {"allOf": [{"$ref": f"#/$defs/d{i + 1}"}] * 2} for i in range(100)}
+    yield _json(responseSchema={"$defs": laughs | {"d100": {}}, "$ref": "#/$defs/d0"})
+    yield _json(responseSchema={"$ref": "#"})
+    yield _json(responseSchema={"$ref": "http://169.254.169.254/latest/meta-data"})
+    yield _json(responseSchema={"$schema": "http://127.0.0.1:6379/"})
+    yield _json(responseSchema={"$ref": "#" + "/a" * 60_000})
+    yield _json(responseSchema={"anyOf": [{"pattern": f"(\\w{{1,{i}}}){{1,50}}"} for i in range(1, 500)]})
+    yield _json(responseSchema={"pattern": "(a+)+$" * 20})
+    yield _json(responseSchema={"enum": list(range(40_000))})
+    yield _json(responseSchema={"properties": {f"p{i}": {"type": "string"} for i in range(8_000)}})
+
+
 def hostile_bodies() -> Iterator[bytes]:
     """Bodies of a submit, some above its limit."""
     yield _json(priority=AT * 13_000)
@@ -49,6 +63,7 @@ def hostile_bodies() -> Iterator[bytes]:
     for number in ("9" * 250_000, "1e999999", "0." + "9" * 250_000, "-" * 9, "1" + "0" * 400, "NaN"):
         yield _with("temperature", number)
         yield _with("metadata", f'{{"a":{number}}}')
+    yield from _schemas()
     yield b"[" * 250_000
     yield b'{"a":' * 50_000
     yield b'"' * 250_000

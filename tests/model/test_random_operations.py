@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Set
 from dataclasses import dataclass, field
 
 import msgspec
@@ -19,6 +20,7 @@ from shared.store.routing import GateLimits, Routing
 from shared.store.transitions import Finish, Requeue, Reroute
 from tests.support.budgets import CALL, end, priced, today_of, true_sums, used
 from tests.support.checks import RawRedis
+from tests.support.gates import pay_tokens
 from tests.support.store import (
     all_delayed,
     breaches,
@@ -35,6 +37,9 @@ STEPS = 120
 ERROR = JobError(type="Timeout", message="too slow", retryable=True)
 GATES = ("a:a", "b:b")
 ORGANIZATIONS = ("a", "a", "a", "b", "c")
+LIMITED = "c"
+"""Has a limit of tokens a minute now and then."""
+
 ROUTES = ((), (), ("a:a",), ("b:b",), ("b:b", "a:a"))
 LIMITS = tuple(GateLimits(gate=gate, requests_per_minute=60_000, tokens_per_minute=100_000_000) for gate in GATES)
 """High enough to pass most jobs and low enough to stop some."""
@@ -71,6 +76,7 @@ class Play:
         self.dead = 0
         self.throttled: set[bytes] = set()
         self.budget = 0
+        self.token_limit: int | None = None
 
     async def step(self) -> None:
         """One operation of any kind that is possible."""
@@ -80,6 +86,8 @@ class Play:
             moves += [self.reroute, self.reroute, self.recover_nothing]
         if self.budget:
             moves.append(self.change_budget)
+        if self.gated:
+            moves += [self.change_token_limit, self.report_tokens]
         if self.model.former:
             moves.append(self.write_as_former_holder)
         await self.chance.choice(moves)()
@@ -88,6 +96,19 @@ class Play:
         """An operator gives more."""
         self.budget += self.chance.choice([1, 5, 20]) * CALL
         await settle(self.store, "a", month_nano_usd=self.budget)
+
+    async def change_token_limit(self) -> None:
+        """An operator limits the tokens of an organisation at each gate, or sets it free."""
+        self.token_limit = self.chance.choice([None, 20_000, 100_000, 5_000_000])
+        await settle(self.store, LIMITED, tokens_per_minute=self.token_limit)
+
+    async def report_tokens(self) -> None:
+        """A call of that organisation used more than it had reserved, or less."""
+        more = self.chance.choice([-1500, -100, 100, 3000])
+        await self.store.report(
+            self.chance.choice(GATES), CallReport.NONE, tokens=more, organization_id=LIMITED,
+            token_limit=self.token_limit or 0,
+        )  # fmt: skip
 
     async def check_budget(self) -> None:
         """The sums are those of the records; what may still come fits into the budget."""
@@ -126,11 +147,13 @@ class Play:
         waiting = await self._queues() if self.gated else {}
         claimed = await self.store.claim(worker, self.chance.randint(1, 20), poll=True, suspect=room, alone=not mine)
         left = await self._queues() if self.gated else {}
+        resting = set[bytes]().union(*(await self._queues({LIMITED})).values()) if self.gated else set()
         let_go = self.throttled.union(*waiting.values())
         self.throttled = let_go.union(*left.values())
         for held in claimed.claims:
             if held.gate in waiting and held.job_id.encode() not in let_go:
-                assert not waiting[held.gate] & left[held.gate], "a newcomer passed those that waited for its gate"
+                stayed = waiting[held.gate] & left[held.gate] - resting
+                assert not stayed, "a newcomer passed those that waited for its gate"
         assert sum(held.suspect for held in claimed.claims) <= room
         assert len([*mine, *claimed.claims]) == 1 or not any(held.isolated for held in claimed.claims)
         for held in claimed.claims:
@@ -139,11 +162,11 @@ class Play:
             self.model.states[held.job_id] = JobStatus.PROCESSING
             self.model.holders[held.job_id] = held
 
-    async def _queues(self) -> dict[str, set[bytes]]:
+    async def _queues(self, organizations: Set[str] = frozenset(ORGANIZATIONS)) -> dict[str, set[bytes]]:
         """The jobs that wait for each gate, in its queue or in that of the fleet."""
         prefix, found = self.store.keys.prefix("throttled"), dict[str, set[bytes]]()
         for queue in ("*", *GATES):
-            keys = [f"{prefix}{queue} {organization}" for organization in set(ORGANIZATIONS)]
+            keys = [f"{prefix}{queue} {organization}" for organization in organizations]
             found[queue] = {job for key in keys for job in await self.raw("ZRANGE", key, 0, -1)}
         return {gate: found["*"] | found[gate] for gate in GATES}
 
@@ -201,7 +224,8 @@ class Play:
             self.model.release(held, JobStatus.QUEUED)
 
     async def unblock_gates(self) -> None:
-        """Time passes for blocked gates."""
+        """Time passes for blocked gates, and for organisations that rest."""
+        await pay_tokens(self.raw)
         for gate in await self.raw("HKEYS", self.store.keys.fixed("gates")):
             if not gate.startswith(b"@"):
                 await unblock_gate(self.raw, gate.decode())

@@ -15,6 +15,7 @@ from shared.settings import StoreSettings
 from shared.store.embedded.server import EmbeddedServer
 from tests.conftest import flush
 from tests.support.checks import RawRedis
+from tests.support.collector import Collector, running_collector
 from tests.support.gateway import running_gateway
 from tests.support.openai_sdk import Heard, open_sdk
 from tests.support.store import KEYS
@@ -81,3 +82,11 @@ async def heard(redis_url: str) -> AsyncIterator[Heard]:
     settings = StoreSettings(redis_url=redis_url, lease_seconds=2.0)
     async with running_worker(settings, {"demo": Scripted(provider)}):
         yield provider
+
+
+@pytest.fixture
+def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
+    """A collector of traces that gets spans soon after they end."""
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
+    with running_collector() as running:
+        yield running

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from shared.store.job_store import JobStore
+from shared.store.results import CallReport
 from tests.support.callers import OPERATOR, TOKENS, bearer, make_key
 from tests.support.gateway import STATUS, SUBMIT, body, fields, problem, running_gateway
 from tests.support.store import claim
@@ -35,6 +36,18 @@ async def test_a_gate_is_paused_and_resumed(client: httpx.AsyncClient) -> None:
     assert [(entry["action"], entry["details"]) for entry in trail] == [
         ("gate.resumed", {"gate": "demo:demo"}), ("gate.paused", {"gate": "demo:demo"}),
     ]  # fmt: skip
+
+
+async def test_the_block_of_a_gate_is_ended(client: httpx.AsyncClient, store: JobStore) -> None:
+    """The answer shows a gate that calls may pass; again changes nothing, and the trail has one entry."""
+    await store.report("demo:demo", CallReport.LIMITED, retry_after_ms=600_000)
+    (blocked,) = (await client.get(GATES)).json()["gates"]
+    assert (blocked["state"], blocked["reason"]) == ("blocked", "rate_limited")
+    for _ in range(2):
+        answer = await client.post(f"{GATES}/demo:demo/resume")
+        assert (answer.status_code, answer.json()) == (200, DEMO | {"state": "slow_start"})
+    trail = (await client.get("/api/admin/audit")).json()["entries"]
+    assert [entry["action"] for entry in trail] == ["gate.resumed"]
 
 
 async def test_a_gate_of_a_model_with_a_slash_has_a_path(redis_url: str) -> None:

@@ -17,7 +17,8 @@ AUDIT = "/api/admin/audit"
 DEFAULTS = {
     "id": "alice", "weight": 1, "slotShare": None, "paused": False,
     "limits": dict.fromkeys((
-        "submitsPerMinute", "queuedJobs", "queuedBytes", "delayedJobs", "runningJobs", "streams",
+        "submitsPerMinute", "queuedJobs", "queuedBytes", "delayedJobs", "runningJobs", "tokensPerMinute",
+        "streams",
     )),
     "budget": {"monthUsd": None, "dayUsd": None},
     "retention": dict.fromkeys((
@@ -44,7 +45,7 @@ async def test_what_is_given_changes_and_the_rest_stays(client: httpx.AsyncClien
     assert (await client.get(path)).json() == DEFAULTS
     changes: list[dict[str, Any]] = [
         {"weight": 3, "limits": {"queuedJobs": 100, "streams": 0}},
-        {"paused": True, "limits": {"queuedJobs": None, "runningJobs": 5}},
+        {"paused": True, "limits": {"queuedJobs": None, "runningJobs": 5, "tokensPerMinute": 60_000}},
         {"slotShare": 25, "weight": None},
         {"retention": {"promptSeconds": 0, "resultSeconds": 60, "usageDays": 30}},
         {"retention": {"resultSeconds": None, "failedSeconds": 1, "eventsSeconds": 31_536_000}},

@@ -125,6 +125,19 @@ async def test_a_superseded_attempt_is_a_part_that_says_so(gateway: httpx.AsyncC
     assert shown(parts) == "found"
 
 
+async def test_a_stream_that_is_closed_before_its_end_says_so(store: JobStore, redis_url: str) -> None:
+    """The SDK takes an end without an error for the end of the text; a stream that follows has it all."""
+    job = await JobLife(store).submit()
+    await job.start()
+    await job.write("one ")
+    async with running_gateway(redis_url, NOTIFIER_STREAM_SECONDS="0.3") as gateway:
+        parts = await streamed(gateway, job.id)
+        assert kinds(parts) == ["start", "start-step", "text-start", "text-delta", "error"]
+        assert parts[-1]["errorText"] == f"{job.id}: the stream was interrupted, and the job goes on: resume it"
+        await job.complete("two")
+        assert shown(await streamed(gateway, job.id)) == "one two"
+
+
 async def test_a_lost_log_is_one_delta(gateway: httpx.AsyncClient, store: JobStore, redis_url: str) -> None:
     """With the whole result."""
     job = await JobLife(store).submit()

@@ -11,10 +11,10 @@ from shared.settings import StoreSettings
 from shared.store.audit_trail import Actor
 from shared.store.gates import QUEUE, Gate, GateMode
 from shared.store.job_store import JobStore, open_store
-from shared.store.results import WaitReason
+from shared.store.results import CallReport, WaitReason
 from shared.store.routing import Routing
 from tests.support.checks import RawRedis
-from tests.support.gates import A, B, block, routing
+from tests.support.gates import A, B, block, routing, throttle_all
 from tests.support.store import KEYS, breaches, claim, complete, drain, make_overdue, settle, status_of, submit
 
 pytestmark = pytest.mark.parametrize("url", ["valkey"], indirect=True)
@@ -112,6 +112,38 @@ async def test_a_pause_outlives_other_states_of_the_gate(two: JobStore) -> None:
     gate = await mode_of(two, A)
     assert (gate.mode, gate.reason) == (GateMode.BLOCKED, "rate_limited")
     assert (await mode_of(two, B)).mode is GateMode.PAUSED
+
+
+async def test_an_operator_ends_the_block_of_a_gate(two: JobStore) -> None:
+    """Resumed, a blocked gate lets its jobs go at once, slowly at first; each gate for itself, and once."""
+    await block(two, A, B, ms=600_000)
+    (job_id,) = await submit(two, 1, route=(A,))
+    await throttle_all(two)
+    assert await two.gates.resume(A, ACTOR)
+    gate = await mode_of(two, A)
+    assert (gate.mode, gate.until_ms) == (GateMode.SLOW_START, None)
+    assert [held.job_id for held in await claim(two, 5)] == [job_id]
+    assert (await mode_of(two, B)).mode is GateMode.BLOCKED
+    assert not await two.gates.resume(A, ACTOR)
+    page = await two.audit_trail.page(None, every=True, cursor=None, limit=10)
+    assert [(one.entry.a, one.entry.d.get("gate")) for one in page.entries] == [("gate.resumed", A)]
+
+
+async def test_a_failing_provider_is_tested_by_one_call_after_its_block(two: JobStore) -> None:
+    """The call that goes out decides; while it does, another resume lets no second one go."""
+    ids = await submit(two, 2, route=(A,))
+    for _ in range(3):
+        await two.report(A, CallReport.FAILED)
+    assert (await mode_of(two, A)).reason == "unavailable"
+    await throttle_all(two)
+    assert await two.gates.resume(A, ACTOR)
+    assert (await mode_of(two, A)).mode is GateMode.HALF_OPEN
+    (probe,) = await claim(two, 5)
+    assert not await two.gates.resume(A, ACTOR)
+    assert await claim(two, 5) == []
+    await two.report(A, CallReport.FAILED)
+    assert (await mode_of(two, A)).mode is GateMode.BLOCKED
+    assert probe.job_id in ids
 
 
 async def test_jobs_of_a_held_organisation_are_no_backlog(store: JobStore) -> None:

@@ -103,7 +103,7 @@ ACTS: dict[str, Act] = {
     "change_organization": lambda s: s.store.organizations.change("org", {"weight": 3, "day_nano_usd": 10**14}, ACTOR),
     "claim": lambda s: s.store.claim("w2", 20, poll=True, suspect=6, known=[]),
     "correct_counts": lambda s: s.run(
-        "correct_counts", organization="org", token="", confirmed="", waiting=0, running=0, placed=0
+        "correct_counts", organization="org", token="", confirmed="", waiting=0, running=0, placed=0, suspects=0
     ),
     "count_entries": lambda s: s.run("count_entries", organization="org", queue="q", ids="1-1", looks_max=9),
     "count_reserved": lambda s: s.run("count_reserved", organization="org"),

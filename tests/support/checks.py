@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from shared.job import JobStatus
@@ -33,10 +33,11 @@ class RawRedis:
         await self._connection.disconnect()
 
 
-async def leaks(url: str) -> list[str]:
+async def leaks(url: str, kept: Collection[str] = ()) -> list[str]:
     """Keys left over although every job has ended (I5): [] is right.
 
-    Pending or waiting entries, delayed members, and keys without a TTL that are not among the fixed ones.
+    Pending or waiting entries, delayed members, and keys without a TTL that are not among the fixed ones. `kept`: kinds
+    of keys that stay.
     """
     keys, found = Keys(), []
     async with RawRedis(url) as raw:
@@ -51,12 +52,13 @@ async def leaks(url: str) -> list[str]:
                 found.append(f"{due}: {count} delayed")
         if count := await raw("ZCARD", keys.fixed("throttled_deadlines")):
             found.append(f"{count} throttled")
-        fixed = {keys.fixed(name) for name in FIXED}
+        fixed, staying = {keys.fixed(name) for name in FIXED}, tuple(keys.prefix(kind) for kind in kept)
         cursor = b"0"
         while True:
             cursor, names = await raw("SCAN", cursor, "COUNT", 500)
             for name in names:
-                if name.decode() not in fixed and await raw("PTTL", name) < 0:
+                known = name.decode() in fixed or name.decode().startswith(staying)
+                if not known and await raw("PTTL", name) < 0:
                     found.append(f"{name.decode()}: no TTL")
             if cursor == b"0":
                 return found
@@ -69,9 +71,10 @@ async def counts(url: str) -> dict[str, int]:
     return {str(status): getattr(stats, status) for status in JobStatus}
 
 
-async def unsettled(url: str, outcomes: Mapping[str, int]) -> list[str]:
-    """Faults of counts and keys although every job has ended, with these outcomes (I3, I5): [] is right."""
+async def unsettled(url: str, outcomes: Mapping[str, int], kept: Collection[str] = ()) -> list[str]:
+    """Faults of counts and keys although every job has ended, with these outcomes (I3, I5): [] is right. `kept`: see
+    `leaks`."""
     counted = await counts(url)
     expected = dict.fromkeys(counted, 0) | dict(outcomes)
     wrong = [] if counted == expected else [f"stats say {counted}, the jobs say {expected}"]
-    return wrong + await leaks(url)
+    return wrong + await leaks(url, kept)

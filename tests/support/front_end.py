@@ -10,7 +10,7 @@ import itertools
 import random
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +19,9 @@ import httpx
 
 from tests.support.readings import Reading
 from tests.support.sse import TERMINAL, until_end
+
+Caller = Callable[[], Mapping[str, str]]
+"""Headers of a caller."""
 
 
 @dataclass
@@ -58,15 +61,24 @@ class FrontEnd:
         self._queries: dict[str, str] = {}
         self.seen = Seen()
 
-    async def _call(
-        self, method: str, path: str, good: Collection[int], *, busy: Collection[int] = (503,), **more: Any
+    async def call(
+        self,
+        method: str,
+        path: str,
+        good: Collection[int],
+        *,
+        busy: Collection[int] = (503,),
+        caller: Caller | None = None,
+        headers: Mapping[str, str] | None = None,
+        **more: Any,
     ) -> httpx.Response:
         """The first answer with a `good` status; repeats requests that a client may repeat. AssertionError for other
-        answers."""
+        answers. `caller`: asked before each request, for more headers."""
         while True:
             self.seen.calls += 1
+            asked = {**(headers or {}), **(caller() if caller else {})}
             try:
-                answer = await self._client.request(method, next(self._gateways) + path, **more)
+                answer = await self._client.request(method, next(self._gateways) + path, headers=asked, **more)
             except httpx.TransportError as error:
                 self.seen.repeated[type(error).__name__] += 1
             else:
@@ -76,25 +88,33 @@ class FrontEnd:
                 self.seen.repeated[str(answer.status_code)] += 1
             await asyncio.sleep(random.uniform(0.05, 0.2))
 
-    async def submit(self, number: int, body: dict[str, Any]) -> str:
-        """Submit until a 202 names the job; the idempotency key, made of `number`, makes that safe. The job's id."""
+    async def submit(self, number: int, body: dict[str, Any], *, caller: Caller | None = None) -> str:
+        """Submit until a 202 names the job; the idempotency key, made of `number`, makes that safe. The job's id.
+
+        `caller`: its headers; another key is asked for where one is refused.
+        """
         began = time.monotonic()
-        headers = {"Idempotency-Key": f"job-{number}"}
+        headers, busy = {"Idempotency-Key": f"job-{number}"}, (429, 503) if caller is None else (401, 429, 503)
         path = "/api/ai/generate-content"
-        answer = await self._call("POST", path, (202,), busy=(429, 503), json=body, headers=headers)
+        answer = await self.call("POST", path, (202,), busy=busy, json=body, headers=headers, caller=caller)
         self.seen.slowest = max(self.seen.slowest, time.monotonic() - began)
         job_id = str(answer.json()["jobId"])
         self._queries[job_id] = urlsplit(answer.json()["links"]["events"]).query
         return job_id
 
+    async def take_ticket(self, job_id: str) -> None:
+        """Read a job's events with a ticket of this client from now on."""
+        answer = await self.call("POST", "/api/ai/event-tickets", (201,), json={"jobId": job_id})
+        self._queries[job_id] = urlsplit(answer.json()["events"]).query
+
     async def cancel(self, job_id: str) -> None:
         """Cancel a job; that it has ended already is no error."""
-        await self._call("POST", f"/api/ai/jobs/{job_id}/cancel", (200, 202, 409))
+        await self.call("POST", f"/api/ai/jobs/{job_id}/cancel", (200, 202, 409))
 
     async def end_or_loss(self, job_id: str) -> dict[str, Any] | None:
         """The job's status once it has ended; None when the job is unknown."""
         while True:
-            answer = await self._call("GET", "/api/ai/job-status", (200, 404), params={"jobId": job_id, "wait": 10})
+            answer = await self.call("GET", "/api/ai/job-status", (200, 404), params={"jobId": job_id, "wait": 10})
             if answer.status_code == 404:
                 return None
             if answer.json()["status"] in TERMINAL:

@@ -10,6 +10,9 @@ from shared.store.transitions import Reroute
 from tests.support.checks import RawRedis
 from tests.support.store import KEYS, claim, submit
 
+RESTS, GATE_WORDS = 1e15, 21
+"""Scores of organisations that rest begin there (queues.lua); words before `rested_at` in the state of a gate."""
+
 A, B = "openai:gpt-a", "anthropic:claude-b"
 
 
@@ -48,6 +51,21 @@ async def throttle_all(store: JobStore) -> None:
         claimed = await store.claim("throttler", 64, poll=True, suspect=True)
         assert claimed.claims == []
         more = claimed.more
+
+
+async def pay_tokens(raw: RawRedis) -> None:
+    """Let the time pass until all organisations have paid the tokens that they used, and rest at no gate."""
+    for key in await raw("KEYS", f"{KEYS.prefix('token_clock')}*"):
+        await raw("DEL", key)
+    for key in await raw("KEYS", f"{KEYS.prefix('throttled_by')}*"):
+        for organization in await raw("ZRANGEBYSCORE", key, RESTS, "+inf"):
+            await raw("ZADD", key, "XX", RESTS + 1, organization)
+    flat = await raw("HGETALL", KEYS.fixed("gates"))
+    for gate, state in zip(flat[::2], flat[1::2], strict=True):
+        *words, rested_at = state.decode().split()
+        if len(words) == GATE_WORDS and rested_at != "0":
+            await raw("HSET", KEYS.fixed("gates"), gate, " ".join([*words, "1"]))
+    await raw("HDEL", KEYS.fixed("gates"), "@")
 
 
 async def free(raw: RawRedis, *gates: str) -> None:

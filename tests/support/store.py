@@ -210,8 +210,10 @@ async def breaches(store: JobStore, raw: RawRedis, accepted: Sequence[str]) -> l
 async def _in_sets(raw: RawRedis, named: dict[str, int]) -> list[str]:
     """Count the jobs of backlogs and delayed sets into `named`, once each; return what is wrong with their indexes."""
     found = []
-    for kind, index, entry in (("backlog", "backlogs", "b"), ("delayed", "due", "d")):
-        listed = {name.decode() for name in await raw("ZRANGE", KEYS.fixed(index), 0, -1)}
+    kinds = (("backlog", "backlogs", "b"), ("delayed", "due", "d"), ("suspect_backlog", "placed_suspects", "bs"))
+    for kind, index, entry in kinds:
+        read = ("HKEYS",) if kind == "suspect_backlog" else ("ZRANGE", 0, -1)
+        listed = {name.decode() for name in await raw(read[0], KEYS.fixed(index), *read[1:])}
         for key in await raw("KEYS", f"{KEYS.prefix(kind)}*"):
             organization = key.decode().removeprefix(KEYS.prefix(kind))
             if organization not in listed:
@@ -250,20 +252,38 @@ async def miscounted(raw: RawRedis, accepted: Sequence[str]) -> list[str]:
     """Differences between the counts of organisations and their jobs (I3 of each of them)."""
     kept = {name: counts for name, counts in (await counts_of(raw)).items() if any(counts.values())}
     true: dict[str, dict[str, int]] = {}
+    chains: dict[str, int] = {}
     for job_id in accepted:
-        organization, state, entry, spec = await raw("HMGET", KEYS.job(job_id), "org", "state", "entry", "spec")
+        organization, state, entry, spec, route = await raw(
+            "HMGET", KEYS.job(job_id), "org", "state", "entry", "spec", "route"
+        )
         if state not in (b"queued", b"processing"):
             continue
+        if state == b"queued" and route is not None:
+            chain = f"{organization.decode()} {route.decode()}"
+            chains[chain] = chains.get(chain, 0) + 1
         counts = true.setdefault(organization.decode(), {"waiting": 0, "running": 0, "placed": 0, "kib": 0})
         counts["running" if state == b"processing" else "waiting"] += 1
         if state == b"queued":
             counts["placed"] += entry.startswith(b"q")
             counts["kib"] += -(-len(spec) // 1024)
     return [
-        f"{name}: kept {kept.get(name)}, true {true.get(name)}"
-        for name in kept | true
-        if kept.get(name) != true.get(name)
+        f"{name}: kept {was}, true {right}"
+        for found, wanted in ((kept, true), (await _waiting_chains(raw), chains))
+        for name in found | wanted
+        if (was := found.get(name)) != (right := wanted.get(name))
     ]
+
+
+async def _waiting_chains(raw: RawRedis) -> dict[str, int]:
+    """Jobs that wait by organisation and chain of their own, as they are kept."""
+    prefix = KEYS.prefix("waiting_chains")
+    found = {}
+    for key in await raw("KEYS", f"{prefix}*"):
+        flat = await raw("HGETALL", key)
+        for chain, count in zip(flat[::2], flat[1::2], strict=True):
+            found[f"{key.decode().removeprefix(prefix)} {chain.decode()}"] = int(count)
+    return found
 
 
 async def _in_queues(raw: RawRedis, named: dict[str, int]) -> list[str]:
@@ -293,6 +313,8 @@ async def _leaked(raw: RawRedis) -> list[str]:
         KEYS.prefix("throttled_by"),
         KEYS.prefix("backlog"),
         KEYS.prefix("delayed"),
+        KEYS.prefix("waiting_chains"),
+        KEYS.prefix("suspect_backlog"),
         KEYS.prefix("settings"),
     )
     return [

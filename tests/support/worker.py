@@ -14,6 +14,7 @@ from shared.job import JobSnapshot, Usage
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.telemetry.metrics import WorkerMetrics, new_registry
+from shared.tracing.spans import Tracer
 
 DONE = Completion(usage=Usage(input_tokens=1, output_tokens=2), finish_reason="stop")
 
@@ -92,15 +93,15 @@ def raises(error: Exception) -> Stream:
 
 @asynccontextmanager
 async def running_worker(
-    settings: StoreSettings, providers: Mapping[str, Provider], **more: object
+    settings: StoreSettings, providers: Mapping[str, Provider], tracer: Tracer | None = None, /, **more: object
 ) -> AsyncIterator[tuple[Worker, asyncio.Event]]:
     """A worker on a connection of its own; on leaving it is stopped and waited for. `more`: worker settings."""
     chain = ",".join(f"{name}:{name}" for name in providers)
     worker_settings = WorkerSettings(**{"providers": chain, "drain_seconds": 0.2, **more})  # type: ignore[arg-type]  # names of fields
     stop = asyncio.Event()
     paths = routing(worker_settings, providers)
-    async with open_store(settings, client_name="test-worker", routing=paths) as store:
-        worker = Worker(worker_settings, store, WorkerMetrics(new_registry("worker")), providers, paths)
+    async with open_store(settings, client_name="test-worker", routing=paths, tracer=tracer) as store:
+        worker = Worker(worker_settings, store, WorkerMetrics(new_registry("worker")), providers, paths, tracer=tracer)
         task = asyncio.create_task(worker.run(stop))
         try:
             yield worker, stop

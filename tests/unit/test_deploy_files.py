@@ -15,6 +15,7 @@ import yaml
 
 from services.worker.settings import WorkerSettings
 from services.worker.worker import RELEASE_SECONDS
+from shared.tracing.exporting import FLUSH_SECONDS
 from tests.support.processes import ROOT
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -49,6 +50,16 @@ def test_a_service_installs_a_pinned_part_of_what_is_tested(service: str) -> Non
     assert {pin.partition("==")[0] for pin in pins} > {"litestar", "redis", "uvicorn"}
 
 
+@pytest.mark.parametrize("service", OURS)
+def test_the_extra_for_traces_fits_every_service(service: str) -> None:
+    """Installed beside its packages it changes no version, and it is what the suite runs."""
+    extra, own = _pins("tracing.txt"), _pins(f"{service}.txt")
+    assert extra <= _pins("dev.txt")
+    names = {pin.partition("==")[0] for pin in extra} & {pin.partition("==")[0] for pin in own}
+    assert {pin for pin in extra if pin.partition("==")[0] in names} <= own
+    assert {pin.partition("==")[0] for pin in extra - own} > {"opentelemetry-sdk", "opentelemetry-proto"}
+
+
 def test_only_loopback_is_published() -> None:
     """No port of any service is reachable from another machine, and without profiles only the edge has one."""
     ports = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
@@ -79,7 +90,7 @@ def test_images_of_others_are_pinned(name: str) -> None:
 def test_the_drain_fits_into_the_grace_period() -> None:
     """A worker has drained and released its jobs before Docker kills it."""
     grace = float(SERVICES["worker"]["stop_grace_period"].removesuffix("s"))
-    assert WorkerSettings().drain_seconds + RELEASE_SECONDS + 5 < grace
+    assert WorkerSettings().drain_seconds + RELEASE_SECONDS + FLUSH_SECONDS + 5 < grace
 
 
 def test_secrets_are_files_and_their_default_is_none() -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from shared.events import ORIGIN, EventId
 from shared.job import JobSnapshot, JobSpec, JobStatus, Outcome
+from shared.past_lease import PastLease
 from shared.store.reading import gaps
 from shared.store.reading.gaps import Gap, LeaseText
-from shared.store.reading.records import PastLease, Record
+from shared.store.reading.records import Record
 
 PAGE = 100
 PAST = (PastLease("n1-0", "error", 1, 1000, 4), PastLease("a2-0", "drain", 2, 2000, 2))

@@ -104,7 +104,13 @@ class GateCalls:
         ) -> GateView:
             return await self.change(identity, gate, request, paused=True)
 
-        @changing("/gates/{gate:str}/resume", "Let calls pass a gate again", 400, 404, scope=Scope.ADMIN)
+        @changing(
+            "/gates/{gate:str}/resume",
+            "Let calls pass a gate again that is paused, or blocked",
+            400,
+            404,
+            scope=Scope.ADMIN,
+        )
         async def resume_gate(
             request: AnyRequest,
             identity: NamedDependency[Identity],

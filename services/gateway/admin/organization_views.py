@@ -33,6 +33,7 @@ class LimitsChange(_Change, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     queued_bytes: Bytes = UNSET
     delayed_jobs: Count = UNSET
     running_jobs: Count = UNSET
+    tokens_per_minute: Count = UNSET
     streams: Count = UNSET
 
 
@@ -73,6 +74,7 @@ class LimitsView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     queued_bytes: int | None
     delayed_jobs: int | None
     running_jobs: int | None
+    tokens_per_minute: int | None
     streams: int | None
 
 

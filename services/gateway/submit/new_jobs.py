@@ -18,8 +18,8 @@ from shared.job import JobSnapshot, JobSpec, new_job_id
 from shared.settings import MAX_DEADLINE_SECONDS
 from shared.store.retries import retry_of
 from shared.store.transitions import Submit
+from shared.tracing.traceparents import valid
 
-_TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}\Z")
 _KEY: Final = re.compile(rf"[\x20-\x7e]{{1,{MAX_KEY}}}\Z")
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -36,10 +36,7 @@ def read_key(header: bytes | None) -> str | None:
 
 def read_traceparent(header: bytes | None) -> str | None:
     """A W3C trace context that can be continued; a malformed one counts as none, as its standard requires."""
-    if header is None:
-        return None
-    text = header.decode("latin-1")
-    return text if _TRACEPARENT.match(text) else None
+    return None if header is None else valid(header.decode("latin-1"))
 
 
 def _fingerprint(request: JobRequest, organization: str) -> str:

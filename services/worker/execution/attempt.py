@@ -15,6 +15,7 @@ import msgspec
 from shared.errors import Overloaded, StoreFull, StoreUnavailable
 from shared.job import Claim
 from shared.telemetry.causes import cause_of
+from shared.tracing.spans import Span
 
 TRANSIENT: Final = (StoreUnavailable, StoreFull, Overloaded)
 """Refusals of the store that pass: the call is repeated."""
@@ -137,13 +138,14 @@ class Attempt(msgspec.Struct, eq=False):
     """A claim, the signal that stops the attempt, and the task that works on it.
 
     `started_s`: when it was claimed (monotonic, s). `taken_over`: the task before this one did not end when it should
-    have, this one only finalizes the job.
+    have, this one only finalizes the job. `span`: see `attempt_spans.py`; None: tracing is off.
     """
 
     claim: Claim
     started_s: float
     signal: StopSignal
     taken_over: bool = False
+    span: Span | None = None
     task: asyncio.Task[None] | None = None
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:

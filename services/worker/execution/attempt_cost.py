@@ -143,7 +143,7 @@ class AttemptCost:
         """
         if not (call.began or call.thought or call.usage or cut):
             self._metrics.request(gate, outcome)
-            self._gates.used(gate, self._claim.spec.organization_id, reserved=reserved, tokens=0)
+            self._gates.used(gate, self._claim, reserved=reserved, tokens=0)
             return
 
         usage = usage_of_broken(call.usage, self._claim.spec.prompt, len(text), call.thought)
@@ -160,7 +160,7 @@ class AttemptCost:
         self._metrics.request(gate, outcome)
         self._metrics.usage(gate, usage, cost)
         tokens = usage.input_tokens + usage.output_tokens
-        self._gates.used(gate, self._claim.spec.organization_id, reserved=reserved, tokens=tokens)
+        self._gates.used(gate, self._claim, reserved=reserved, tokens=tokens)
 
     def _price(self, gate: str, usage: Usage) -> int | None:
         provider, model = split(gate)

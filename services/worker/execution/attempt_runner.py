@@ -12,6 +12,7 @@ from services.worker.attribution import Attribution
 from services.worker.execution import outcomes
 from services.worker.execution.attempt import Attempt, Interrupted, StopReason, Unforeseen
 from services.worker.execution.attempt_cost import AttemptCost, CallMetrics
+from services.worker.execution.attempt_spans import CallSpan
 from services.worker.execution.delta_writer import DeltaWriter
 from services.worker.execution.finalization import Finalizer
 from services.worker.execution.gate_reports import GateReports, report_of
@@ -25,6 +26,7 @@ from shared.job import JobError
 from shared.store.job_store import JobStore
 from shared.store.results import CallReport, Rerouted
 from shared.store.transitions import Reroute
+from shared.tracing.spans import Tracer
 
 _OUTCOMES: Final = {Action.WAIT: "limited", Action.RETRY: "failed", Action.FALLBACK: "refused", Action.FAIL: "rejected"}
 """Names in the metrics of calls that failed."""
@@ -42,6 +44,7 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     finalizer: Finalizer
     metrics: CallMetrics
     attribution: Attribution
+    tracer: Tracer | None
     silence: SilenceLimits
 
 
@@ -49,7 +52,7 @@ class AttemptRunner:
     """Runner of one attempt; nothing else changes its progress. First `call`, then `decide`; `take_over` at any
     time."""
 
-    __slots__ = ("_attempt", "_call", "_decision", "_progress", "_shared", "_signal")
+    __slots__ = ("_attempt", "_call", "_decision", "_progress", "_shared", "_signal", "_span")
 
     def __init__(self, attempt: Attempt, shared: Dependencies) -> None:
         claim, chain = attempt.claim, shared.gates.chain
@@ -63,6 +66,7 @@ class AttemptRunner:
             Fallback(claim, chain[0] if chain else ""),
         )
         self._call: ProviderCall | None = None
+        self._span: CallSpan | None = None
         self._decision: Decision | None = None
 
     async def call(self) -> CallResult:
@@ -116,6 +120,8 @@ class AttemptRunner:
         signal, fallback = self._signal, self._progress.fallback
         while signal.reason is None:
             self._call = call = ProviderCall(signal, self._progress.deltas, self._shared.silence, self._began)
+            if self._shared.tracer is not None:
+                self._span = CallSpan(self._shared.tracer, self._attempt, fallback.gate)
             result = await self._complete(call)
             self._count(signal.reason, result)
             if signal.reason is not None or not isinstance(result, ProviderError):
@@ -172,6 +178,8 @@ class AttemptRunner:
 
     def _began(self) -> None:
         self._shared.metrics.first_token(time.monotonic() - self._attempt.started_s)
+        if self._span is not None:
+            self._span.note_first_token()
         self._shared.gates.answered(self._progress.fallback.gate)
 
     def _overrun(self) -> StopReason:
@@ -180,20 +188,20 @@ class AttemptRunner:
         return StopReason.TIMEOUT if overdue else StopReason.LOG_FAILED
 
     def _count(self, reason: StopReason | None, result: CallResult | None) -> None:
-        """Add the cost of the call under way, once."""
+        """Add the cost of the call under way, once, and end its span."""
         call, self._call = self._call, None
         if call is None:
             return
+        outcome = _outcome(reason, result)
+        if self._span is not None:
+            self._span.end(outcome, result, call)
+
         fallback, cost = self._progress.fallback, self._progress.cost
         if isinstance(result, Completion):
             cost.add_completed(fallback.gate, fallback.reserved, result)
             return
 
-        outcome, wasted = "failed", "error" if reason is None else _WASTED.get(reason, "error")
-        if reason is not None:
-            outcome = str(reason.value)
-        elif isinstance(result, ProviderError):
-            outcome = _OUTCOMES[result.action]
+        wasted = "error" if reason is None else _WASTED.get(reason, "error")
         cost.add_broken(
             fallback.gate, fallback.reserved, call, self._progress.deltas.text,
             outcome=outcome, cut=reason is not None or call.silent, wasted=wasted,
@@ -216,3 +224,12 @@ class AttemptRunner:
         except LeaseLost:
             self._signal.stop(StopReason.LEASE_LOST)
             return Rerouted("stay", fallback.gate)
+
+
+def _outcome(reason: StopReason | None, result: CallResult | None) -> str:
+    """The name in the metrics of a call that ended so. `reason`: why it was cut."""
+    if isinstance(result, Completion):
+        return "ok"
+    if reason is not None:
+        return str(reason.value)
+    return _OUTCOMES[result.action] if isinstance(result, ProviderError) else "failed"

@@ -14,6 +14,7 @@ import structlog
 from services.worker.execution import outcomes
 from services.worker.execution.attempt import TRANSIENT, Attempt, Interrupted, StopReason, Unforeseen, step_s
 from services.worker.execution.attempt_cost import CallMetrics
+from services.worker.execution.attempt_spans import end_attempt
 from services.worker.execution.outcomes import Decision, Throttled
 from services.worker.timers import Timers
 from shared.errors import LeaseLost, StoreFull, StoreRejected
@@ -123,6 +124,8 @@ class Finalizer:
 
     def _count(self, attempt: Attempt, decision: Decision, status: JobStatus) -> None:
         claim, run_s = attempt.claim, time.monotonic() - attempt.started_s
+        if attempt.span is not None:
+            end_attempt(attempt.span, status, decision)
         self._metrics.run.observe(run_s)
         self._call_metrics.wasted(decision.wasted)
 

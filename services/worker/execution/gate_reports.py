@@ -12,6 +12,7 @@ from services.worker.execution.attempt import TRANSIENT
 from services.worker.execution.retry_policy import retry_after_ms
 from services.worker.providers import Action, ProviderError
 from shared.errors import StoreRejected
+from shared.job import Claim
 from shared.store.job_store import JobStore
 from shared.store.results import CallReport
 from shared.store.routing import Routing
@@ -63,11 +64,10 @@ class GateReports:
         if self.limited(gate) and error.action is Action.WAIT:
             self._send(gate, CallReport.LIMITED, retry_after_ms=retry_after_ms(error))
 
-    def used(self, gate: str, organization_id: str, *, reserved: int, tokens: int) -> None:
-        """Report an organisation's call that had reserved some tokens and used others."""
-        limits = self._limits.get(gate)
-        if limits is not None and limits.tokens_per_minute and tokens != reserved:
-            self._send(gate, CallReport.NONE, tokens=tokens - reserved, organization_id=organization_id)
+    def used(self, gate: str, claim: Claim, *, reserved: int, tokens: int) -> None:
+        """Report a call that had reserved some tokens and used others. Where no limit is, none are reserved."""
+        if reserved and tokens != reserved:
+            self._send(gate, CallReport.NONE, tokens=tokens - reserved, claim=claim)
 
     def _send(
         self,
@@ -76,13 +76,15 @@ class GateReports:
         *,
         retry_after_ms: int | None = None,
         tokens: int = 0,
-        organization_id: str = "",
+        claim: Claim | None = None,
     ) -> None:
         async def send() -> None:
             try:
                 await self._store.report(
-                    gate, report, retry_after_ms=retry_after_ms, tokens=tokens, organization_id=organization_id
-                )
+                    gate, report, retry_after_ms=retry_after_ms, tokens=tokens,
+                    organization_id=claim.spec.organization_id if claim else "",
+                    token_limit=claim.token_limit if claim else 0,
+                )  # fmt: skip
             except (*TRANSIENT, StoreRejected):
                 pass
             except Exception as error:  # a report may get lost, but not in silence

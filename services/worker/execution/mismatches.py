@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from services.worker.providers import Completion
-from shared.job import JobError, JobSpec
+from shared.job import JobError
 from shared.response_schema.bounds import SchemaRefused
 
 _CUT: Final = "length"
 """The finish reason of a text that was cut at its limit of tokens."""
 
 
-def fault_of(spec: JobSpec, text: str, completion: Completion) -> str | None:
-    """Why the text does not fit, with nothing of the text in it; None: it fits, or the job has no schema.
+def fault_of(schema: dict[str, Any], text: str, completion: Completion) -> str | None:
+    """The reason why the text does not fit, with nothing of the text in it; None: it fits.
 
     A schema that this release does not take fits nothing.
     """
-    if spec.response_schema is None:
-        return None
     # 15 MB that most workers never need.
     from shared.response_schema.checking import compile_schema  # noqa: PLC0415
 
     try:
-        fault = compile_schema(spec.response_schema).fault(text)
+        fault = compile_schema(schema).fault(text)
     except SchemaRefused as refusal:
         return f"the schema cannot be used: {refusal}"
     if fault is not None and completion.finish_reason == _CUT:

@@ -94,8 +94,8 @@ class Decision(msgspec.Struct, frozen=True):
 def decide(attempt: Attempt, progress: Progress, result: CallResult) -> Decision:
     """Decide by the result of the calls and the reason of their stop, once all that is to be logged is in the log."""
     if isinstance(result, Completion):
-        fault = fault_of(attempt.claim.spec, progress.deltas.text, result)
-        if fault is not None:
+        schema = attempt.claim.spec.response_schema
+        if schema is not None and (fault := fault_of(schema, progress.deltas.text, result)) is not None:
             return _mismatch(attempt, progress, fault, result)
         return _decision(progress, _completed(attempt, progress, result))
     if isinstance(result, Throttled):

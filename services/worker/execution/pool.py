@@ -9,10 +9,14 @@ from typing import Final
 
 from services.worker.execution.attempt import Attempt, StopReason, StopSignal, step_s
 from services.worker.execution.attempt_runner import AttemptRunner, Dependencies
+from services.worker.execution.attempt_spans import begin_attempt
 from services.worker.execution.outcomes import Decision
 from services.worker.execution.watchdog import Watchdog
 from shared.job import Claim
 from shared.telemetry.metrics import WorkerMetrics
+
+LEFT: Final = "lease_lost"
+"""Error in the trace of an attempt that ended without a word of its job's next state."""
 
 SUSPECTS_PART: Final = 8
 """Slots among which one may hold a suspect."""
@@ -123,7 +127,7 @@ class Pool:
         in this one, has left by then, and the server serves it while these run. Else each would wait for the other."""
         now, loop = time.monotonic(), asyncio.get_running_loop()
         new = [claim for claim in claims if claim.token not in self._attempts]
-        started = [Attempt(claim, now, StopSignal(now + self._grace_s, self._grace_s)) for claim in new]
+        started = [self._attempt(claim, now) for claim in new]
 
         for attempt in started:
             token = attempt.claim.token
@@ -137,6 +141,11 @@ class Pool:
         self._watchdog.start(now)
         for claim in new:
             self._wait_metric.observe(max(claim.started_ms - claim.ready_ms, 0) / 1000)
+
+    def _attempt(self, claim: Claim, now: float) -> Attempt:
+        tracer = self._shared.tracer
+        span = None if tracer is None else begin_attempt(tracer, claim)
+        return Attempt(claim, now, StopSignal(now + self._grace_s, self._grace_s), span=span)
 
     def _begin(self, started: Sequence[Attempt]) -> None:
         for attempt in started:
@@ -171,7 +180,7 @@ class Pool:
 
         decision = runner.take_over()
         signal = StopSignal(time.monotonic() + self._grace_s, self._grace_s)
-        successor = Attempt(attempt.claim, attempt.started_s, signal, taken_over=True)
+        successor = Attempt(attempt.claim, attempt.started_s, signal, taken_over=True, span=attempt.span)
         self._attempts[attempt.claim.token] = successor
         successor.start(self._finalize(successor, decision))
 
@@ -193,6 +202,8 @@ class Pool:
         if self._attempts.get(token) is attempt:
             del self._attempts[token]
             self._runners.pop(token, None)
+            if attempt.span is not None:
+                attempt.span.end(LEFT)
             self._changed.set()
 
     # ---- stops --------------------------------------------------------------------------------------------------

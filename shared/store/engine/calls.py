@@ -85,6 +85,7 @@ def _constants(settings: StoreSettings, routing: Routing, *, fenced: bool) -> di
         "fenced": int(fenced),
         "slot_share": settings.slot_share,
         "running_max": settings.organization_running_jobs,
+        "tokens_max": settings.organization_tokens_per_minute,
         "queued_max": settings.organization_queued_jobs,
         "queued_kib_max": -(-settings.organization_queued_bytes // 1024),
         "delayed_max": settings.organization_delayed_jobs,

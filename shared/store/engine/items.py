@@ -115,7 +115,8 @@ class RequeueItem(Item, frozen=True):
 
 
 class RerouteItem(Item, frozen=True):
-    """A running job whose call failed before its first token. `retry` in ms, -1: unknown."""
+    """A running job whose call failed before its first token. `retry` in ms, -1: unknown; `token_limit`: of its
+    organisation at each gate, a minute; 0: none."""
 
     consumer: str
     job: str
@@ -127,16 +128,19 @@ class RerouteItem(Item, frozen=True):
     candidates: str
     route: str
     spent: bytes
+    token_limit: int
 
 
 class ReportItem(Item, frozen=True):
-    """Result of a call. `retry` in ms, -1: unknown; `organization`: whose call it was, encoded, empty: unknown."""
+    """Result of a call. `retry` in ms, -1: unknown; `organization`: whose call it was, encoded, empty: unknown;
+    `token_limit`: its tokens a minute there, 0: no limit."""
 
     gate: str
     report: str
     retry: int
     tokens: int
     organization: str
+    token_limit: int
 
 
 class CancelItem(Item, frozen=True):

@@ -33,7 +33,7 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from shared.store.connection.connector import error_code
 from shared.store.connection.multiplexer import Observer, Reply, Transport
-from shared.store.engine import signatures
+from shared.store.engine import blocks, signatures
 from shared.store.engine.items import Item, Value
 from shared.store.engine.signatures import RunScript
 from shared.store.keys import GROUP, Keys
@@ -51,9 +51,6 @@ _COUNTED: Final = (
 there is exact on every path; a model of the costs would have to follow each change of a script."""
 
 _HEADER: Final = re.compile(r"^-- (KEYS|PREFIX|ARGV|ITEM|INCLUDE) (.+)$", re.MULTILINE)
-_TOP_LEVEL: Final = re.compile(r"^local (?:function (\w+)|(\w[\w, ]*?)(?: =(.*))?$)", re.MULTILINE)
-_NO_CODE: Final = re.compile(r"--[^\n]*|'[^'\n]*'")
-_WORD: Final = re.compile(r"(?<![.\w])[A-Za-z_]\w*")
 
 
 class Script(msgspec.Struct, frozen=True):
@@ -98,44 +95,6 @@ def _fragments(user: str, text: str, found: dict[str, str], open_ones: tuple[str
         found[name] = fragment
 
 
-def _words(text: str) -> set[str]:
-    """Names that occur in code."""
-    return set(_WORD.findall(_NO_CODE.sub("", text)))
-
-
-def _used(prefixes: Sequence[str], words: set[str]) -> str:
-    """Binds those beginnings of keys, the first arguments, that some code uses."""
-    bound = {f"{prefix}_prefix": f"ARGV[{i}]" for i, prefix in enumerate(prefixes, 1) if f"{prefix}_prefix" in words}
-    return f"local {', '.join(bound)} = {', '.join(bound.values())}" if bound else ""
-
-
-def _enclosed(fragments: Mapping[str, str], script: str, prefixes: Sequence[str]) -> list[str]:
-    """The fragments as blocks, each after a declaration of those of its names that other files use."""
-    words = {name: _words(text) for name, text in fragments.items()} | {"": _words(script)}
-    blocks = []
-    for name, text in fragments.items():
-        used = set().union(*(found for other, found in words.items() if other != name))
-        given: list[str] = []
-
-        def declare(found: re.Match[str], used: set[str] = used, given: list[str] = given) -> str:
-            function, names, rest = found.groups()
-            if function:
-                given.extend({function} & used)
-                return f"{'' if function in used else 'local '}function {function}"
-            own = [one.strip() for one in names.split(",")]
-            given.extend(one for one in own if one in used)
-            hidden = [one for one in own if one not in used]
-            start = f"local {', '.join(hidden)};" if hidden else ""
-            return f"{start} {names} ={rest}" if rest is not None else start
-
-        body = _TOP_LEVEL.sub(declare, text)
-        blocks += [
-            f"local {', '.join(given)}" if given else "",
-            f"do -- {name}\n{_used(prefixes, words[name])}\n{body}\nend -- {name}",
-        ]
-    return blocks
-
-
 def _bind(names: Iterable[str], source: str, first: int) -> str:
     bound = [(name, f"{source}[{i}]") for i, name in enumerate(names, first)]
     return f"local {', '.join(n for n, _ in bound)} = {', '.join(v for _, v in bound)}" if bound else ""
@@ -164,8 +123,9 @@ def load(name: str) -> Script:
         # faster. But it reads 60 of them at most: the beginnings of keys are bound where they are used.
         "local function run()",
     ]
-    blocks = _enclosed(fragments, text, prefixes)
-    source = "\n".join([_COUNTING, *parts, *blocks, _used(prefixes, _words(text)), text, _COUNTED])
+    enclosed = blocks.enclosed(fragments, text, prefixes)
+    own = blocks.bound_prefixes(prefixes, text)
+    source = "\n".join([_COUNTING, *parts, *enclosed, own, text, _COUNTED])
     sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
     return Script(name, source, sha, keys, prefixes, argv, item, tuple(fragments))
 

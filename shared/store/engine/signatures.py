@@ -116,6 +116,7 @@ class RunScript(Protocol):
         waiting: int,
         running: int,
         placed: int,
+        suspects: int,
     ) -> Awaitable[Any]: ...
     @overload
     def __call__(self, script: Literal["watch_budgets"], *, trail_length: int) -> Awaitable[Any]: ...

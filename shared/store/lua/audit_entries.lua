@@ -14,12 +14,12 @@ redis.call('PERSIST', wake)
 local function requeue_entry(entry)
   local id, job = entry[1], entry[2][2]
   local f = redis.call('HMGET', job_prefix .. job, 'state', 'entry', 'losses', 'v', 'org', 'place', 'deadline', 'spec', 'created',
-    'reserved')
+    'reserved', 'route')
   if foreign(f[4], f[1]) then return end
   if LIVE[f[1]] and f[2] == queue .. id then
     if f[1] == 'processing' then
       if is_counted(f[2]) then note(f[5], 'running', -1) end
-      note_waiting(f[5], 1, #f[8])
+      note_waiting(f[5], 1, #f[8], f[11])
     end
     replace_entry(job, {entry = f[2], losses = f[3], org = f[5], place = f[6], deadline = f[7], spec = f[8],
       created = f[9], reserved = f[10]})

@@ -43,6 +43,7 @@ end
 local function named(entry, job, organization, deadline)
   if not entry then return false end
   local letter = string.sub(entry, 1, 1)
+  if entry == 'bs' then return redis.call('ZSCORE', suspect_backlog_prefix .. organization, job) end
   if letter == 'b' then
     local stands = redis.call('ZSCORE', backlog_prefix .. organization, job)
     if stands then redis.call('ZADD', backlogs, 'LT', deadline, organization) end
@@ -78,13 +79,13 @@ redis.call('PERSIST', wake)
 load_gates()
 local replies = each_item(function(job)
   local f = redis.call('HMGET', job_prefix .. job, 'state', 'entry', 'losses', 'forced', 'late', 'org', 'lost', 'ended', 'v', 'place',
-    'deadline', 'spec', 'created', 'reserved')
+    'deadline', 'spec', 'created', 'reserved', 'route')
   if foreign(f[9], f[1]) then return 0 end
   if f[4] and not f[5] then book_forced(job, f[6], f[7], f[8]) end
   if OVER[f[1]] and f[6] and f[8] then note_over(job, f[6], f[1], f[8]) end
   if not LIVE[f[1]] or named(f[2], job, f[6], f[11]) then return 0 end
   if f[1] == 'processing' and f[2] and is_counted(f[2]) then note(f[6], 'running', -1) end
-  if f[1] == 'processing' or not f[2] or not is_counted(f[2]) then note_waiting(f[6], 1, #f[12]) end
+  if f[1] == 'processing' or not f[2] or not is_counted(f[2]) then note_waiting(f[6], 1, #f[12], f[15]) end
   replace_entry(job, {entry = f[2], losses = f[3], org = f[6], place = f[10], deadline = f[11], spec = f[12],
     created = f[13], reserved = f[14]})
   wake_up = true
@@ -92,7 +93,7 @@ local replies = each_item(function(job)
 end)
 save_gates()
 pcall(shorten_lives)
-wake_up = let_freed_in() or wake_up
 close_books()
+wake_up = let_freed_in() or wake_up
 if wake_up then redis.call('ZADD', wake, -1, 'look', 0, 'job') end
 return replies

@@ -17,7 +17,7 @@ local function cancel_waiting(job, record)
   end_job(job, record.org, '0-0', 'cancelled', cjson.encode(outcome), 1, -1, 2, string.format('%d', now), nil,
     not record.past)
   book('cancelled', now, settle_line(record.org, record.reserved, used), record.org)
-  leave_place(job, record.entry, record.org)
+  leave_place(job, record.entry, record.org, record.route)
   return {'CANCELLED', 'cancelled'}
 end
 

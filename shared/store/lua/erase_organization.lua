@@ -1,6 +1,6 @@
 -- Removes an organisation that is deleted from the keys that all organisations share, one page of one stream a call.
 -- Sums of the fleet stay. `last`: its settings, which keep its submits out, go too.
--- KEYS organizations policies rank_slots backlogs held_organizations due usage_organizations tenants ledger counts audit_trail refusal_trail gates
+-- KEYS organizations policies rank_slots backlogs held_organizations due usage_organizations tenants ledger counts audit_trail refusal_trail gates placed_suspects
 -- PREFIX settings failures cancellations throttled_by erased task
 -- ARGV organization digest task index start page last chain
 -- digest: of its id: known for an hour, so that no gateway brings back its refusals. task: counts the entries, or empty.
@@ -11,8 +11,8 @@
 local STREAMS = {audit_trail = audit_trail, refusal_trail = refusal_trail, failures = failures_prefix .. '*',
   cancellations = cancellations_prefix .. '*'}
 
--- Numbers in the state of a gate; the names of organisations follow (gate_states.lua).
-local GATE_NUMBERS = 17
+-- Numbers in the state of a gate; the names of organisations follow, and another number (gate_states.lua).
+local GATE_NUMBERS, GATE_WORDS = 17, 21
 local ERASED_MS = 3600000
 
 local removed = 0
@@ -28,7 +28,7 @@ local function forget_lines()
 end
 
 local function forget_counts()
-  for _, hash in ipairs({organizations, rank_slots}) do removed = removed + redis.call('HDEL', hash, organization) end
+  for _, hash in ipairs({organizations, rank_slots, placed_suspects}) do removed = removed + redis.call('HDEL', hash, organization) end
   for _, set in ipairs({backlogs, held_organizations, due, usage_organizations}) do
     removed = removed + redis.call('ZREM', set, organization)
   end
@@ -43,7 +43,7 @@ local function forget_uses()
   for i = 1, #flat, 2 do
     local words, is_named = {}, false
     for word in string.gmatch(flat[i + 1], '%S+') do
-      local is_its_name = #words >= GATE_NUMBERS and word == organization
+      local is_its_name = #words >= GATE_NUMBERS and #words < GATE_WORDS and word == organization
       words[#words + 1] = is_its_name and '*' or word
       is_named = is_named or is_its_name
     end

@@ -7,7 +7,7 @@
 -- outcome without its text, else empty. logged: 1 when the log had events before this lease. capped: 1 when the
 -- organisation has a cap on running jobs. budgeted, retained: 1 when it had a budget, or a retention, at the claim.
 -- RETURNS OK, ALREADY (this lease ended it before), LATE (a cancel was forced; usage and cost were kept), LOST
--- INCLUDE batch lease clock organizations ending ledger backlog settling retention
+-- INCLUDE batch lease clock ending ledger backlog settling retention
 
 local function refused(job, organization, token, status, outcome, usage, brief)
   local record = job_prefix .. job
@@ -48,8 +48,5 @@ end)
 close_books()
 
 -- An end lets an organisation in that was at its cap or its budget.
-if let_freed_in() then
-  save_counts()
-  redis.call('ZADD', wake, 0, 'job')
-end
+if let_freed_in() then redis.call('ZADD', wake, 0, 'job') end
 return replies

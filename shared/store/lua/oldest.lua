@@ -1,4 +1,4 @@
--- Finds the age of the oldest claimable job: the next one of each organisation is in the line.
+-- Finds the age of the oldest claimable job: the next one of each organisation is in the line, or in that of suspects.
 -- KEYS line suspect isolated requeued high normal low gates
 -- PREFIX job
 -- RETURNS ms, 0 when nothing waits, or the queue is paused
@@ -24,7 +24,7 @@ for letter, stream in pairs(streams) do
     local delivered
     for i = 1, #group, 2 do if group[i] == 'last-delivered-id' then delivered = group[i + 1] end end
     for _, entry in ipairs(redis.call('XRANGE', stream, '(' .. delivered, '+', 'COUNT', letter == 'q' and PAGE or 1)) do
-      local since = letter == 'q' and ready_at(entry) or tonumber(string.match(entry[1], '^%d+'))
+      local since = (letter == 'q' or letter == 's') and ready_at(entry) or tonumber(string.match(entry[1], '^%d+'))
       oldest = math.max(oldest, now - since)
     end
   end

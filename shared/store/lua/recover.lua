@@ -88,6 +88,6 @@ local next_stale, suspicious, stopped_at = each_stale(function(token, owner)
   end
   return requeued_count + failed < tonumber(batch) and measured < MEASURED_MAX * 2
 end)
-if let_freed_in() or requeued_count > 0 then redis.call('ZADD', wake, -1, 'look', 0, 'job') end
 close_books()
+if let_freed_in() or requeued_count > 0 then redis.call('ZADD', wake, -1, 'look', 0, 'job') end
 return {requeued_count, failed, next_stale, suspicious, string.format('%d', now), 1, isolated_waiting(), stopped_at}

@@ -58,8 +58,8 @@ local replies = each_item(function(consumer, job, token, queue, reason, delay, r
   end
   return {'OK', 'queued'}
 end)
+close_books()
 if let_freed_in() then wake_for_job = true end
 if wake_to_poll then redis.call('ZADD', wake, -1, 'look') end
 if wake_for_job then redis.call('ZADD', wake, 0, 'job') end
-close_books()
 return replies

@@ -3,12 +3,13 @@
 -- KEYS line suspect isolated requeued high normal low due_high due_normal due_low wake gates throttled_deadlines failover organizations policies rank_slots backlogs held_organizations due ledger
 -- PREFIX job log job_channel org organization_channel chain_set throttled throttled_by wake backlog delayed budget
 -- ARGV limits chain lease_ms failures_max organization_events fenced running_max bounds
--- ITEM consumer job token queue gate report retry candidates route spent
+-- ITEM consumer job token queue gate report retry candidates route spent token_limit
 -- report: limited (retry: ms, -1: the provider did not say), failed, refused, or ok (it answered, but with no text).
--- candidates: gates that may answer instead, in order; route: the whole chain.
+-- candidates: gates that may answer instead, in order; route: the whole chain. token_limit: of its organisation at each gate, a
+-- minute, 0: none.
 -- RETURNS {code, gate, number, bound}: GO (gate and reserved tokens; nano-USD that the attempt may cost, empty: anything), THROTTLED (ms until a gate has room), STAY (no other
 -- gate is there, or a cancel was requested: an ordinary retry, or the end), LOST
--- INCLUDE batch lease now organizations requeueing gate_states gates serving throttling gate_reports reserving budgets backlog saving_budgets
+-- INCLUDE batch lease now organizations requeueing gate_states serving asking throttling gate_reports token_limits reserving budgets backlog saving_budgets
 
 load_gates()
 
@@ -47,18 +48,20 @@ local function wait_for_budget(job, token, f, needed, spent)
 end
 
 local ends_soon = false
-local replies = each_item(function(consumer, job, token, queue, name, report, retry, candidates, route, spent)
+local replies = each_item(function(consumer, job, token, queue, name, report, retry, candidates, route, spent,
+                                   token_limit)
   if not holds(consumer, token) then return repeated(job, token) end
   local f = redis.call('HMGET', job_prefix .. job, 'spec', 'max_tokens', 'route', 'org', 'reserved', 'max_cost', 'place')
   local organization = f[4] or NOBODY
+  note_token_limit(organization, tonumber(token_limit))
   report_call(name, report, tonumber(retry), organization)
   candidates = affordable_again(f, candidates, spent)
-  local function need(limit) return need_of(limit, #(f[1] or ''), f[2]) end
+  local function need(per_minute) return need_of(per_minute, #(f[1] or ''), f[2]) end
   local other, _, _, tokens = ask_chain(candidates, organization, need, true)
   local bound, needed, reserved = '', nil, nil
   if other then bound, needed, reserved = raise(f, other, spent) end
   if other and not needed then
-    admit(other, tokens, organization)
+    admit_call(other, tokens, organization)
     redis.call('HSET', job_prefix .. job, 'gate', other, unpack(reserved))
     return {'GO', other, tokens, bound}
   end
@@ -81,9 +84,9 @@ local replies = each_item(function(consumer, job, token, queue, name, report, re
   return {'THROTTLED', '', math.min(wait, math.max(record.deadline - now, 1)), ''}
 end)
 save_gates()
-if let_freed_in() then redis.call('ZADD', wake, 0, 'job') end
 save_counts()
 save_budgets()
+if let_freed_in() then redis.call('ZADD', wake, 0, 'job') end
 -- If the caller dies, another worker polls in time.
 if ends_soon then redis.call('ZADD', wake, -1, 'look') end
 return replies

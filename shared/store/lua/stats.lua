@@ -1,7 +1,7 @@
 -- Counts every state in one call: waiting and running are derived from streams, never counted, so they always add up (I3). Ended jobs
 -- are in `counts` or still in the ledger. Of many backlogs the counts that are kept are summed up: one command, not thousands.
--- KEYS line suspect isolated requeued high normal low due_high due_normal due_low counts throttled_deadlines ledger backlogs due organizations held_organizations gates
--- PREFIX backlog delayed
+-- KEYS line suspect isolated requeued high normal low due_high due_normal due_low counts throttled_deadlines ledger backlogs due organizations held_organizations gates placed_suspects
+-- PREFIX backlog delayed suspect_backlog
 -- RETURNS {queued per stream..., in backlogs, processing, delayed, throttled, completed, failed, cancelled, unbooked, held}
 -- held: of those in streams and backlogs, jobs that no worker may claim now.
 -- INCLUDE organizations settled
@@ -17,17 +17,17 @@ for _, stream in ipairs({line, suspect, isolated, requeued, high, normal, low}) 
   queued[#queued + 1] = length - pending
 end
 
--- Members of the sets of all organisations that `index` names.
-local function members(index, prefix)
+-- Members of the sets of some organisations.
+local function members(names, prefix)
   local sum = 0
-  for _, organization in ipairs(redis.call('ZRANGE', index, 0, -1)) do
+  for _, organization in ipairs(names) do
     local count = redis.pcall('ZCARD', prefix .. organization)
     sum = sum + (type(count) == 'number' and count or 0)
   end
   return sum
 end
 
-local delayed = members(due, delayed_prefix)
+local delayed = members(redis.call('ZRANGE', due, 0, -1), delayed_prefix)
 
 -- All jobs that wait, by the counts of organisations, less those that wait elsewhere.
 local function in_many_backlogs(elsewhere)
@@ -41,7 +41,8 @@ end
 local throttled = redis.call('ZCARD', throttled_deadlines)
 local in_backlogs
 if redis.call('ZCARD', backlogs) <= COUNTED_MAX then
-  in_backlogs = members(backlogs, backlog_prefix)
+  in_backlogs = members(redis.call('ZRANGE', backlogs, 0, -1), backlog_prefix)
+    + members(redis.call('HKEYS', placed_suspects), suspect_backlog_prefix)
 else
   in_backlogs = in_many_backlogs(queued[1] + queued[2] + queued[3] + delayed + throttled)
 end
@@ -49,7 +50,7 @@ end
 -- Jobs that no worker may claim now.
 local function held_jobs()
   note_settled(redis.call('HGET', gates, SETTLED))
-  if not is_paused(QUEUE) then return members(held_organizations, backlog_prefix) end
+  if not is_paused(QUEUE) then return members(redis.call('ZRANGE', held_organizations, 0, -1), backlog_prefix) end
   local claimable = in_backlogs
   for _, waiting in ipairs(queued) do claimable = claimable + waiting end
   return claimable

@@ -50,7 +50,7 @@ local function refuse(organization, spec, delay, route, max_tokens)
   local refusal, room = count_in(organization, spec, delay, route, max_tokens)
   local ok = true
   if not refusal then ok, refusal = pcall(refuse_counted, organization, spec) end
-  if refusal then count_out(organization, #spec, room) end
+  if refusal then count_out(organization, #spec, room, route) end
   if not ok then error(refusal, 0) end
   return refusal, room
 end
@@ -92,7 +92,7 @@ local replies = each_item(function(job, organization, spec, queue, delay, deadli
   end)
   if not ok then
     undo(job, organization)
-    count_out(organization, #spec, room)
+    count_out(organization, #spec, room, route)
     error(failure, 0)
   end
   note_submit(organization, limit_of(organization, 'submits', submits_max))

@@ -4,7 +4,7 @@
 -- ARGV job chain limits running_max slot_share
 -- RETURNS {reason, gate or '', time (ms) until which it waits at least or 0, jobs of its organisation that go first or -1};
 --   {} when it is not queued
--- INCLUDE now gate_states settled organizations policies quotas shares
+-- INCLUDE now gate_states settled organizations policies quotas shares token_clocks token_limits
 
 -- Entries of the line that are read to find the job's place there.
 local LINE_MAX = 1000
@@ -36,8 +36,11 @@ end
 -- Of the gates of its chain, the one that has room first.
 local function at_gates(queues)
   local found, reason, opens, ahead
+  local own = token_limit_of(organization)
   for name in string.gmatch(queues == FLEET and chain or queues, '%S+') do
     local why, ms = state_of(name)
+    local paid_at = own > 0 and clock_of(name, organization, own) or now
+    if paid_at > math.max(ms, now) then why, ms = 'organization_limit', paid_at end
     if not opens or ms < opens then found, reason, opens = name, why, ms end
   end
   local queue = queues == FLEET and FLEET or found
@@ -78,9 +81,9 @@ end
 local letter = string.sub(entry, 1, 1)
 if letter == 'd' then return answer('delayed', '', due) end
 note_settled(redis.call('HGET', gates, SETTLED))
+read_counts()
 if letter == 't' or letter == 'p' then return at_gates(string.sub(entry, 2)) end
 
-read_counts()
 local ahead
 if letter == 'b' then ahead = in_backlog() elseif letter == 'q' then ahead = place_in_line(string.sub(entry, 2)) end
 return answer(is_paused(QUEUE) and 'paused' or reason_of_hold() or is_at_share() and 'fair_share' or 'queued', '', 0, ahead)

@@ -10,6 +10,8 @@ import msgspec
 from shared.chain import split
 from shared.errors import JobUnreadable
 from shared.job import Claim, JobSnapshot, JobSpec, JobStatus, Outcome, PassedOver, Spent
+from shared.past_lease import PastLease
+from shared.past_lease import parse as parse_lease
 from shared.store.keys import decode_id
 
 FIELDS: Final = (
@@ -39,21 +41,6 @@ VERSION: Final = 1
 _SPEC: Final = msgspec.json.Decoder(JobSpec)
 _OUTCOME: Final = msgspec.json.Decoder(Outcome)
 _SPENT: Final = msgspec.json.Decoder(Spent)
-
-
-class PastLease(msgspec.Struct, frozen=True):
-    """A lease that ended in a requeue; `last` is the number of its `retrying` event. `started` in ms."""
-
-    token: str
-    reason: str
-    attempt: int
-    started: int
-    last: int
-
-    @property
-    def wrote(self) -> bool:
-        """Whether it logged text: between its first event and the last one."""
-        return self.last > 2
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,11 +78,17 @@ def _check_depth(value: object) -> None:
 
 
 def _past(raw: bytes | None) -> tuple[PastLease, ...]:
-    leases = []
-    for text in raw.decode().split(",") if raw else ():
-        token, reason, attempt, started, last = text.split(" ")
-        leases.append(PastLease(token, reason, int(attempt), int(started), int(last)))
-    return tuple(leases)
+    return tuple(map(parse_lease, raw.decode().split(","))) if raw else ()
+
+
+def _last_of(past: bytes | int) -> PastLease | None:
+    """The last of a job's earlier leases; None also where they cannot be read: the job can run without."""
+    if isinstance(past, int):
+        return None
+    try:
+        return parse_lease(past.decode().rpartition(",")[2])
+    except ValueError:
+        return None
 
 
 def _outcome(raw: bytes | None, late: bytes | None) -> Outcome | None:
@@ -174,7 +167,7 @@ def _passed_over(text: str) -> tuple[PassedOver, ...]:
 def parse_claim(row: Sequence[bytes | int], consumer: str, now_ms: int) -> Claim:
     """One claim from a row of claim.lua."""
     job, token, spec, attempt, created, deadline, losses, gate, route, passed_over, reserved, spent, lost, *rest = row
-    ready, logged, capped, bound, budgeted, mismatch, retained = rest
+    ready, logged, capped, bound, budgeted, mismatch, token_limit, retained = rest
     if not isinstance(job, bytes) or not isinstance(token, bytes) or not isinstance(spec, bytes):
         raise TypeError("claim.lua answered a row of another shape")
     text, asked = token.decode(), _SPEC.decode(spec)
@@ -199,11 +192,13 @@ def parse_claim(row: Sequence[bytes | int], consumer: str, now_ms: int) -> Claim
         passed_over=_passed_over(_text(passed_over)) if passed_over else (),
         spent=_SPENT.decode(_text(spent)) if spent else None,
         lost_bytes=int(lost),
-        logged=logged == 1,
+        logged=logged != 0,
+        before=_last_of(logged),
         capped=capped == 1,
         bound=int(bound) if bound != b"" else None,
         budgeted=budgeted == 1,
         mismatch=_text(mismatch),
+        token_limit=int(token_limit),
         retained=retained == 1,
     )
 

@@ -89,6 +89,7 @@ describe('a chat', { concurrency: 8 }, () => {
     await until(() => shown(before.chat).length > 20);
     const messages = structuredClone(before.chat.messages);
     await before.chat.stop();
+    await new Promise((resolve) => setTimeout(resolve, 50)); // its reader has left
 
     const after = chatOf({ storage: kept, messages });
     await after.chat.resumeStream();

@@ -35,8 +35,8 @@ def form(request: GenerationRequest) -> str:
 
 def response_format(schema: Schema) -> dict[str, Any]:
     """The argument of chat completions. Strict where the schema is written for that: others would be refused."""
-    form: dict[str, Any] = {"name": "result", "schema": schema, "strict": is_strict(schema)}
-    return {"type": "json_schema", "json_schema": form}
+    asked: dict[str, Any] = {"name": "result", "schema": schema, "strict": is_strict(schema)}
+    return {"type": "json_schema", "json_schema": asked}
 
 
 def in_words(request: GenerationRequest) -> str:

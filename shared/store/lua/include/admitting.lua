@@ -1,5 +1,5 @@
 -- Counts a new job, and puts it where it waits.
--- INCLUDE organizations policies backlog delaying places budget_refusal
+-- INCLUDE lease organizations policies backlog delaying places budget_refusal waiting_chains
 
 -- The entry of the job that is being submitted, if it has one in the line; whether to wake a worker for a job, or to poll.
 local made, wake_for_job, wake_to_poll, clock_us
@@ -24,7 +24,7 @@ local function refusal_of(limit, quota) return string.format('%s %.0f', limit, q
 -- Counts a job first, then refuses it if that is one too many. The first of an organisation in a call is written, as the first
 -- write; the others with the end of the call. Returns the refusal or nil, and whether an entry in the line is reserved.
 local function count_in(organization, spec, delay, route, max_tokens)
-  note_waiting(organization, 1, #spec)
+  note_waiting(organization, 1, #spec, route)
   local room = delay == 0 and reserve_entry(organization, true)
   if policy_of(organization).paused == 1 then return 'paused', room end
 
@@ -36,11 +36,11 @@ local function count_in(organization, spec, delay, route, max_tokens)
   if delay > 0 and most > 0 and redis.call('ZCARD', delayed_prefix .. organization) >= most then
     return refusal_of('delayedJobs', most), room
   end
-  return budget_refusal(organization, spec, route, max_tokens), room
+  return chain_refusal(organization, route) or budget_refusal(organization, spec, route, max_tokens), room
 end
 
-local function count_out(organization, bytes, room)
-  note_waiting(organization, -1, bytes)
+local function count_out(organization, bytes, room, route)
+  note_waiting(organization, -1, bytes, route)
   if room then note(organization, 'placed', -1) end
 end
 

@@ -23,12 +23,12 @@ end
 local function note_start(letter, f, whose)
   note(f.org, 'running', 1)
   -- An entry of an older release names no organisation, and its job was never counted as waiting.
-  if whose then note_waiting(f.org, -1, #f.spec) end
+  if whose then note_waiting(f.org, -1, #f.spec, f.own_chain) end
 end
 
 local function note_return(f)
   note(f.org, 'running', -1)
-  note_waiting(f.org, 1, #f.spec)
+  note_waiting(f.org, 1, #f.spec, f.own_chain)
 end
 
 -- Returns the fields of an entry's record when it is to run; nil: the entry was dealt with, and whether the job ran. whose:

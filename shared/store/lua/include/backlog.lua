@@ -1,11 +1,7 @@
 -- Makes jobs claimable, the only way to: a job gets an entry in the line if its organisation has room there (as many entries
 -- as its weight), else it goes to the organisation's backlog, a sorted set by place. `backlogs` has the organisations by the
 -- time (ms) at which to check their deadlines.
--- INCLUDE lease organizations policies quotas places rank_slots budgets
-
-local function add_entry(letter, job, organization)
-  return letter .. redis.call('XADD', streams[letter], '*', 'j', job, 'o', organization)
-end
+-- INCLUDE lease clock organizations policies quotas places rank_slots budgets suspect_line
 
 -- Reserves an entry in the line. Writes the changes that were noted before, unless the caller does later: then only with the
 -- first of a call. Returns whether there is room.
@@ -32,7 +28,7 @@ end
 local function add_to_backlog(organization, job, place, deadline)
   redis.call('ZADD', backlog_prefix .. organization, place, job)
   if deadline then redis.call('ZADD', backlogs, 'LT', deadline, organization) end
-  if is_ranked(place) and counts_of(organization).ranked == 0 then note(organization, 'ranked', 1) end
+  if not is_normal(place) and counts_of(organization).ranked == 0 then note(organization, 'ranked', 1) end
   if is_held(organization) then
     note_held(organization)
     look_again(organization, place)
@@ -43,6 +39,7 @@ end
 -- Makes a job claimable that is counted as waiting. Returns its new entry.
 local function enter(organization, job, place, losses, deadline)
   local letter = queue_after(losses)
+  if letter == 's' then return enter_suspect(organization, job, place, deadline) end
   if letter ~= 'q' then return add_entry(letter, job, organization) end
   if reserve_entry(organization) then return add_entry('q', job, organization) end
   return add_to_backlog(organization, job, place, deadline)
@@ -62,8 +59,7 @@ local function place_next(organization)
   return true
 end
 
--- Fills up an organisation's entries in the line. Returns whether any were added.
-local function refill(organization)
+local function fill_up(organization)
   local came = false
   while counts_of(organization).waiting > 0 and counts_of(organization).placed < weight_of(organization) do
     if is_held(organization) then
@@ -76,22 +72,34 @@ local function refill(organization)
   return came
 end
 
+-- Fills up an organisation's entries in the line. It fails alone, as a transition stands without it: then the next promotion
+-- tries again. Returns whether workers must be woken.
+local function refill(organization)
+  local ok, came = pcall(fill_up, organization)
+  if not ok then redis.pcall('ZADD', held_organizations, string.format('%d', now_ms()), organization) end
+  return not ok or came
+end
+
 local freed = {}
 
 -- Notes that a reservation of an organisation ended: it may have room again.
 local function note_freed(organization)
-  if waits_for_budget(organization) then freed[organization] = true end
+  if amounts_of(organization, 'held').is_there then freed[organization] = true end
 end
 
--- Lets an organisation in again that was held, if it may run. Returns whether entries were added.
+-- Lets an organisation in again that was held, if it may run. Returns as refill.
 local function let_in(organization)
   if is_held(organization) or redis.call('ZREM', held_organizations, organization) == 0 then return false end
   return refill(organization)
 end
 
--- Lets in those that were noted. Returns whether entries were added.
+-- Lets in those that were noted, after all that a transition writes. Returns as refill.
 local function let_freed_in()
   local came = false
-  for organization in pairs(freed) do came = let_in(organization) or came end
+  for organization in pairs(freed) do
+    local ok, some = pcall(let_in, organization)
+    came = not ok or some or came
+  end
+  save_counts()
   return came
 end

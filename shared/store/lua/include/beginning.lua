@@ -21,7 +21,7 @@ local function begin(token, job, f)
   end
 
   local wait, left = passed_over or SERVED_MS, tonumber(f.deadline) - now
-  -- Without `rest`, an isolated job would go without a pause between this worker, which lacks its gate, and workers that
+  -- If it were polled sooner, an isolated job would go without a pause between this worker, which lacks its gate, and workers that
   -- have the gate but hold other jobs.
   local entry = throttle(job, f.org, f.route or FLEET, f.place or place_from(token, f.spec, f.created), f.deadline, wait,
     not passed_over and string.sub(token, 1, 1) == 'i')

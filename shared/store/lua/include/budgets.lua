@@ -60,9 +60,6 @@ local function is_over_budget(organization)
   return needed.is_there and room_of(organization) < needed[1]
 end
 
--- Whether ends may let in an organisation whose job found no room.
-local function waits_for_budget(organization) return amounts_of(organization, 'held').is_there end
-
 -- Holds an organisation until there is room for this job.
 local function hold_for(organization, needed, place)
   budget_cache.read[organization].held = {needed, tonumber(place) or 0, is_there = true}

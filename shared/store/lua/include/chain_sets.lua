@@ -10,7 +10,7 @@ local function move(job, names, score)
     -- Keeps the order of jobs of the same ms.
     local within = score % RANK_WIDTH - tonumber(f[5]) * 1000
     local place = place_at(priority_of('', f[4]), tonumber(f[5]) * 1000 + math.max(math.min(within, 999), 0))
-    note_waiting(f[7], 1, #f[4])
+    note_waiting(f[7], 1, #f[4], f[3])
     redis.call('HSET', job_prefix .. job, 'place', place, 'entry', throttle(job, f[7], queues, place, f[6], 0))
   end
 end
@@ -28,10 +28,10 @@ local function move_chain_set(names, most)
 end
 
 local function move_from_gate(job, name, place)
-  local f = redis.call('HMGET', job_prefix .. job, 'state', 'entry', 'org', 'deadline')
+  local f = redis.call('HMGET', job_prefix .. job, 'state', 'entry', 'org', 'deadline', 'route')
   local names = string.match(f[2] or '', '^p(.+)$')
   if f[1] == 'queued' and names then
-    note_waiting(f[3], 1, redis.call('HSTRLEN', job_prefix .. job, 'spec'))
+    note_waiting(f[3], 1, redis.call('HSTRLEN', job_prefix .. job, 'spec'), f[5])
     redis.call('HSET', job_prefix .. job, 'place', place, 'entry', throttle(job, f[3], names, place, f[4], 0))
     for other in string.gmatch(names, '%S+') do redis.call('ZREM', throttled_prefix .. other, job) end
   end

@@ -1,5 +1,5 @@
 -- Finds the gate that a delivered job passes.
--- INCLUDE now gate_states settled gate_users gates serving throttling
+-- INCLUDE now gate_states settled gate_users gates serving asking token_clocks token_limits
 
 -- Reasons why gates before `pass` in the chain were passed over. For a gate that `passed_over` does not name, the job's own
 -- call failed there.
@@ -30,10 +30,11 @@ local function find_gate(f, letter)
     if not in_time then admit(pass, tonumber(reserved), f.org) end
     return pass, reasons_before(chain_text, pass, passed_over), tonumber(reserved)
   end
-  -- A job that was released and came too late has waited for its turn already.
-  local function need(limit) return need_of(limit, #f.spec, f.max_tokens) end
+  -- A job that was released and came too late has waited for its turn already, and its organisation gets its tokens back.
+  if pass then charge_clock(pass, f.org, token_limit_of(f.org), -tonumber(reserved)) end
+  local function need(per_minute) return need_of(per_minute, #f.spec, f.max_tokens) end
   local name, wait, reasons, tokens = ask_chain(chain_text, f.org, need, not pass)
   if not name then return nil, wait end
-  admit(name, tokens, f.org)
+  admit_call(name, tokens, f.org)
   return name, table.concat(reasons, ','), tokens
 end

@@ -52,6 +52,7 @@ local function count_entry(right, letter, id)
   else
     right.waiting = right.waiting + 1
     if letter == 'q' then right.placed = right.placed + 1 end
+    if letter == 's' then right.suspects = right.suspects + 1 end
   end
 end
 

@@ -1,6 +1,6 @@
 -- Counts the jobs of an organisation where they wait and run, for the audit, in a bounded number of looks.
 -- KEYS gates policies
--- PREFIX job backlog delayed throttled throttled_by
+-- PREFIX job backlog delayed throttled throttled_by suspect_backlog
 -- INCLUDE counted_entries ended_lines queues
 
 local ALL_CHAINS = '*'
@@ -33,13 +33,13 @@ local function count_throttled(right, organization)
   end
 end
 
--- The right counts of an organisation but for KiB and ranks; nil: there is more to look at than one call may.
+-- The right counts of an organisation but for KiB and ranks, and its suspects in their line; nil: there is more to look at than one call may.
 local function count_jobs(organization, ids)
-  local right = {waiting = 0, running = 0, placed = 0}
+  local right = {waiting = 0, running = 0, placed = 0, suspects = 0}
   for letter, known_ids in pairs(ids) do count_entries(right, organization, letter, known_ids) end
   count_throttled(right, organization)
   if looks_left < 0 then return nil end
-  for _, prefix in ipairs({backlog_prefix, delayed_prefix}) do
+  for _, prefix in ipairs({backlog_prefix, delayed_prefix, suspect_backlog_prefix}) do
     right.waiting = right.waiting + redis.call('ZCARD', prefix .. organization)
   end
   right.running = right.running + ended_in_ledger(organization)

@@ -6,7 +6,7 @@ local ended = 0
 -- Ends an overdue job of an index, and removes one that has ended. One that runs is ended by its worker, one of another
 -- release by a worker of that release: both are checked again in a lease. Returns ms to the deadline of one that waits, else nil.
 local function expire(job, index)
-  local f = redis.call('HMGET', job_prefix .. job, 'state', 'entry', 'org', 'lost', 'deadline', 'v')
+  local f = redis.call('HMGET', job_prefix .. job, 'state', 'entry', 'org', 'lost', 'deadline', 'v', 'route')
   local left = (tonumber(f[5] or 0) or 0) - now
   if f[1] == 'processing' or foreign(f[6], f[1]) then
     redis.call('ZADD', index, string.format('%.0f', now + math.max(left, 0) + tonumber(lease_ms)), job)
@@ -18,7 +18,7 @@ local function expire(job, index)
     if f[1] ~= 'queued' then return end
     end_overdue(job, f[3], f[4])
     ended = ended + 1
-    leave_place(job, f[2], f[3])
+    leave_place(job, f[2], f[3], f[7])
   end
 end
 
@@ -53,13 +53,13 @@ end
 local function expire_heads(letter, most)
   local met = 0
   for _, entry in ipairs(undelivered(streams[letter], most)) do
-    local f = redis.pcall('HMGET', job_prefix .. entry[2][2], 'state', 'entry', 'org', 'lost', 'deadline', 'v')
+    local f = redis.pcall('HMGET', job_prefix .. entry[2][2], 'state', 'entry', 'org', 'lost', 'deadline', 'v', 'route')
     if f[1] == 'queued' and not foreign(f[6], f[1]) and f[2] == letter .. entry[1] then
       local wait = tonumber(f[5]) - now
       if wait > 0 then return wait end
       end_overdue(entry[2][2], f[3], f[4])
       ended = ended + 1
-      leave_place(entry[2][2], f[2], f[3])
+      leave_place(entry[2][2], f[2], f[3], f[7])
       met = met + 1
     end
   end
@@ -74,7 +74,7 @@ local function expire_backlog(organization, most)
   for rank = 0, 2 do
     local from, to = string.format('%.0f', rank * RANK_WIDTH), string.format('(%.0f', (rank + 1) * RANK_WIDTH)
     for _, job in ipairs(redis.call('ZRANGEBYSCORE', backlog_prefix .. organization, from, to, 'LIMIT', 0, most)) do
-      local f = redis.pcall('HMGET', job_prefix .. job, 'state', 'entry', 'org', 'lost', 'deadline', 'v')
+      local f = redis.pcall('HMGET', job_prefix .. job, 'state', 'entry', 'org', 'lost', 'deadline', 'v', 'route')
       local wait = (tonumber(f[5] or 0) or 0) - now
       if f[1] ~= 'queued' or f[2] ~= 'b' then
         redis.call('ZREM', backlog_prefix .. organization, job)
@@ -85,7 +85,7 @@ local function expire_backlog(organization, most)
       else
         end_overdue(job, f[3], f[4])
         ended = ended + 1
-        leave_place(job, f[2], f[3])
+        leave_place(job, f[2], f[3], f[7])
       end
     end
   end

@@ -2,7 +2,7 @@
 -- INCLUDE release lease now organizations backlog leaving places quotas budgets retention retention_timers
 
 local promoted, suspects_among = 0, false
-local PROMOTED_FIELDS = {'state', 'entry', 'losses', 'deadline', 'v', 'org', 'place', 'spec', 'created'}
+local PROMOTED_FIELDS = {'state', 'entry', 'losses', 'deadline', 'v', 'org', 'place', 'spec', 'created', 'route'}
 
 -- Returns whether the job must be checked again later: it is left to a worker of the release that knows it.
 local function promote_job(job, expected)
@@ -12,7 +12,7 @@ local function promote_job(job, expected)
   if f.state ~= 'queued' or f.entry ~= expected then return false end
 
   local place = f.place or place_from('', f.spec, f.created)
-  if not is_counted(f.entry) then note_waiting(f.org, 1, #f.spec) end
+  if not is_counted(f.entry) then note_waiting(f.org, 1, #f.spec, f.route) end
   local entry = enter(f.org, job, place, f.losses, f.deadline)
   redis.call('HSET', job_prefix .. job, 'entry', entry, 'place', place)
   suspects_among = suspects_among or is_suspect(string.sub(entry, 1, 1))

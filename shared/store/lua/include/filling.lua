@@ -1,6 +1,6 @@
 -- Fills slots that are still free when the line is empty: from the backlogs of the organisations whose entries were
 -- delivered, in proportion to those entries.
--- INCLUDE organizations backlog rank_slots meeting delivering rows shares
+-- INCLUDE lease organizations backlog rank_slots meeting delivering rows shares
 
 -- By organisation: jobs that it got out of its backlog in this call, for each of its entries.
 local filled = {}
@@ -11,7 +11,9 @@ local function pop_for(sources, left, total, unshared)
   for i, organization in ipairs(sources) do
     local share = math.min(math.max(math.floor(left * entries_met[organization] / total), 1), wanted)
     local room = math.min(share, (room_for(organization, #sources > 1 and not unshared)))
-    popped[i] = room > 0 and pop(organization, room) or {}
+    local ok, jobs = room > 0, {}
+    if ok then ok, jobs = pcall(pop, organization, room) end
+    popped[i] = ok and jobs or {}
     -- An organisation at its share of the slots is asked again when the others have no more jobs.
     if #popped[i] < room or room <= 0 and (#sources == 1 or unshared) then empty[organization] = true end
     wanted, longest = wanted - #popped[i], math.max(longest, #popped[i])

@@ -3,10 +3,12 @@
 -- blocked_until: ms; why: 0 available, 1 the provider asked to wait, 2 too many failures in a row; failures,
 -- blocks_in_a_row: counts; slow_start_from: when it became available (ms); used: ms; requests, tokens: when the reserved
 -- share is used up (ms); probe: 1 while one call tests a failing provider (half-open). For its queue (throttling.lua):
--- poll_at: not before (ms); slot: its place in the 16 round-robin slots; empty: 1 when no job is in it; served_until: ms,
+-- poll_at: not before (ms); slot: its place in the 16 round-robin slots; empty: 1 when no job is in it but of organisations that
+-- rest; served_until: ms,
 -- as far as live workers are known to have it. Of organisations (gate_users.lua), NOBODY or a name:
 -- failed_by: whose job failed last; failed_two: 1 when one of another failed in the same row; user and other: two that used
--- it lately, and when (ms); lent_to, lent: who owes how much of `tokens` (ms). They are stored in this order, names last.
+-- it lately, and when (ms); lent_to, lent: who owes how much of `tokens` (ms). rested_at: when the first rest in its queue ends (ms;
+-- resting.lua), 0: none rests. They are stored in this order, rested_at behind the names.
 -- INCLUDE now settled
 
 local GATE_FIELDS = {'blocked_until', 'why', 'failures', 'blocks_in_a_row', 'slow_start_from', 'used', 'requests',
@@ -42,6 +44,7 @@ local function parse_gate(name, text)
   local state, values = {}, string.gmatch(text or '', '%S+')
   for _, field in ipairs(GATE_FIELDS) do state[field] = tonumber(values() or 0) or 0 end
   for _, field in ipairs(GATE_NAMES) do state[field] = values() or NOBODY end
+  state.rested_at = tonumber(values() or 0) or 0
   gate_states[name] = state
   return state
 end
@@ -81,6 +84,7 @@ local function save_gates()
     local values = {}
     for i, field in ipairs(GATE_FIELDS) do values[i] = string.format('%.0f', gate(name)[field]) end
     for _, field in ipairs(GATE_NAMES) do values[#values + 1] = gate(name)[field] end
+    values[#values + 1] = string.format('%.0f', gate(name).rested_at)
     gates_changed[name] = table.concat(values, ' ')
   end
   local command = {}

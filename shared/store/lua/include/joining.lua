@@ -5,7 +5,7 @@ local function join(token, job)
   local f = read_entry(job)
   if foreign(f.v, f.state) then return end
   if f.entry ~= token or not LIVE[f.state] then return release(token) end
-  note_waiting(f.org, 1, #f.spec)
+  note_waiting(f.org, 1, #f.spec, f.own_chain)
   local place = f.place or place_from(token, f.spec, f.created)
   if f.state == 'processing' then
     replace_entry(job, f)

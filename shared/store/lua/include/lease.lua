@@ -10,6 +10,10 @@ local function queue_after(losses)
   return losses >= 3 and 'i' or losses == 2 and 's' or 'q'
 end
 
+local function add_entry(letter, job, organization)
+  return letter .. redis.call('XADD', streams[letter], '*', 'j', job, 'o', organization)
+end
+
 local function is_suspect(letter) return letter == 's' or letter == 'i' end
 
 -- Proves that this consumer still holds the lease, and renews it. As the first write of every transition of a worker

@@ -1,14 +1,19 @@
 -- Removes a waiting job that has ended from its place. It is counted as running until the ledger is folded.
--- INCLUDE lease organizations backlog queues quotas budgets
+-- INCLUDE lease organizations backlog queues quotas budgets suspect_line
 
 -- Delayed jobs of an older release, by priority.
 local due_sets = {h = due_high, n = due_normal, l = due_low}
 
-local function leave_place(job, entry, organization)
+-- route: the chain of its own, if it has one.
+local function leave_place(job, entry, organization, route)
   local letter = string.sub(entry, 1, 1)
   note(organization, 'running', 1)
-  if is_counted(entry) then note_waiting(organization, -1, redis.call('HSTRLEN', job_prefix .. job, 'spec')) end
-  if letter == 'b' then
+  if is_counted(entry) then
+    note_waiting(organization, -1, redis.call('HSTRLEN', job_prefix .. job, 'spec'), route)
+  end
+  if entry == 'bs' then
+    redis.call('ZREM', suspect_backlog_prefix .. organization, job)
+  elseif letter == 'b' then
     redis.call('ZREM', backlog_prefix .. organization, job)
     -- It may be the job for which there is no room.
     if has_budget(organization) then look_soon(organization) end
@@ -24,6 +29,8 @@ local function leave_place(job, entry, organization)
     if letter == 'q' then
       note(organization, 'placed', -1)
       refill(organization)
+    elseif letter == 's' then
+      pcall(follow_suspect, organization)
     end
   end
 end

@@ -1,5 +1,5 @@
 -- Takes entries that were delivered to this consumer: as many of each organisation as may start; the others are returned.
--- INCLUDE adopting lease organizations places backlog shares quotas beginning delaying now
+-- INCLUDE adopting lease organizations places backlog shares quotas beginning delaying now suspect_line
 
 -- Organisations whose entries were delivered, in order; for each: how many entries, how many of them are not off its count
 -- yet, and whether its backlog is empty.
@@ -80,6 +80,10 @@ local function take(letter, entries, is_new, repeated)
     else
       deferred[#deferred + 1] = candidate
     end
+  end
+  for _, entry in ipairs(letter == 's' and not repeated and entries or {}) do
+    -- An entry of an older release names no organisation.
+    if entry[2] and entry[2][4] then pcall(follow_suspect, entry[2][4]) end
   end
   return #entries
 end

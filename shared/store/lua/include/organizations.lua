@@ -1,7 +1,8 @@
 -- Keeps the counts of organisations: one packed number for each in one hash (`organizations`), deleted at zero. From its low end:
 -- kib: KiB of prompts that wait (22 bits); placed: entries in the line (5); running: jobs that run, or ended and are in the
 -- ledger (14); policy: `policies` has a field of it (1); ranked: its backlog has more than one priority (1); waiting: jobs
--- that wait, wherever (20).
+-- that wait, wherever (20). `waiting_chains:<org>` counts those that wait with a chain of their own, by chain.
+-- PREFIX waiting_chains
 
 local UNITS = {kib = 1, placed = 2 ^ 22, running = 2 ^ 27, policy = 2 ^ 41, ranked = 2 ^ 42, waiting = 2 ^ 43}
 local RANGES = {kib = 2 ^ 22, placed = 2 ^ 5, running = 2 ^ 14, policy = 2, ranked = 2, waiting = 2 ^ 20}
@@ -12,6 +13,8 @@ local SIGNED = {placed = true, running = true}
 local WAITING_MAX, KIB_MAX = 1000000, 4000000
 
 local known, changes = {}, {}
+-- By organisation and chain: how many more jobs wait with it than when the call began.
+local chain_changes = {}
 
 local function unpack_counts(packed)
   local state = {}
@@ -61,10 +64,19 @@ local function counts_of(organization)
   return save(organization)
 end
 
+local function add_to_chain(organization, route, more)
+  local chains = waiting_chains_prefix .. organization
+  if more ~= 0 and redis.call('HINCRBY', chains, route, more) <= 0 then redis.call('HDEL', chains, route) end
+end
+
 local function save_counts()
   for organization, change in pairs(changes) do
     if change ~= 0 then pcall(save, organization) end
   end
+  for organization, changed in pairs(chain_changes) do
+    for route, more in pairs(changed) do pcall(add_to_chain, organization, route, more) end
+  end
+  chain_changes = {}
 end
 
 -- KiB for which a job's specification counts.
@@ -74,8 +86,11 @@ local function kib_of(bytes) return math.ceil(bytes / 1024) end
 -- throttled jobs.
 local function is_counted(entry) return string.find(entry, '^[qsibt]') ~= nil or entry == 'd' end
 
--- Notes that a job begins to wait (1), or waits no more (-1).
-local function note_waiting(organization, more, bytes)
+-- Notes that a job begins to wait (1), or waits no more (-1). route: the chain of its own, if it has one.
+local function note_waiting(organization, more, bytes, route)
   note(organization, 'waiting', more)
   note(organization, 'kib', more * kib_of(bytes))
+  if (route or '') == '' then return end
+  local changed = chain_changes[organization] or {}
+  changed[route], chain_changes[organization] = (changed[route] or 0) + more, changed
 end

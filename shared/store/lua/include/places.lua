@@ -8,8 +8,7 @@ local function place_at(letter, microseconds)
   return string.format('%.0f', RANKS[letter] * RANK_WIDTH + microseconds)
 end
 
--- Whether a place is not of the normal priority.
-local function is_ranked(place) return math.floor(tonumber(place) / RANK_WIDTH) ~= RANKS.n end
+local function is_normal(place) return math.floor(tonumber(place) / RANK_WIDTH) == RANKS.n end
 
 -- Requeued jobs of an older release are in a stream of their own, whose letter does not show the priority.
 local function priority_of(token, spec)

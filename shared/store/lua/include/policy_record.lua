@@ -3,7 +3,7 @@
 
 -- Fields that scripts obey, and their words in policies.lua.
 local WORDS = {weight = 'weight', slot_share = 'slot_share', running_jobs = 'running', queued_jobs = 'queued',
-  delayed_jobs = 'delayed', submits_per_minute = 'submits', paused = 'paused', blocked_users = 'blocked',
+  delayed_jobs = 'delayed', submits_per_minute = 'submits', tokens_per_minute = 'tokens', paused = 'paused', blocked_users = 'blocked',
   month_nano_usd = 'month', day_nano_usd = 'day', usage_days = 'usage'}
 -- Those of a job's end; `kept` says that there are any.
 local KEPT = {prompt_seconds = 'prompt', result_seconds = 'result', failed_seconds = 'failed', events_seconds = 'events'}

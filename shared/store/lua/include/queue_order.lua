@@ -1,15 +1,11 @@
 -- Finds the next job for a gate: organisations that wait for it are served in turn, by weight; each one's next is chosen by
 -- priority, the oldest first.
--- INCLUDE gate_states places queues policies
+-- INCLUDE gate_states places queues policies serving
 
 local SKIPS_MAX, EVERY_RANK = 16, {'-inf', '+inf'}
--- By gate, jobs that wait for the slow start of an earlier gate of their chain: the next one behind them is taken.
+-- By gate, jobs that wait for the slow start of an earlier gate of their chain, and organisations whose jobs another gate takes
+-- before: the next one behind them is taken.
 local skipped = {}
-
-local function note_emptied(queue)
-  if redis.call('EXISTS', throttled_by_prefix .. queue, throttled_prefix .. queue) > 0 then return end
-  if gate(queue).empty ~= 1 then gate(queue).empty, gates_changed[queue] = 1, true end
-end
 
 -- Of 16 slots of an organisation three look for normal first and one for low.
 local function rank_ranges(served)
@@ -43,11 +39,12 @@ local function next_in(queue, queues, passed, avoided)
   local index = redis.call('ZRANGE', throttled_by_prefix .. queue, 0, most, 'WITHSCORES')
   for i = 1, #index, 2 do
     local organization, served = index[i], index[i + 1]
+    if tonumber(served) >= RESTS then break end
     if queue ~= queues[1] then
       served = redis.call('ZSCORE', throttled_by_prefix .. queues[1], organization) or served
     end
     local job, found_in
-    if organization ~= avoided then
+    if organization ~= avoided and not passed[organization] then
       job, found_in = next_of(organization, queues, tonumber(served) * weight_of(organization), passed)
     end
     if job then return job, found_in, organization end
@@ -95,8 +92,8 @@ local function note_served(name, found_in, organization)
   end
 end
 
-local function skip(name, job)
+local function skip(name, whom)
   local passed = skipped[name]
-  passed[job], passed.count = true, passed.count + 1
+  passed[whom], passed.count = true, passed.count + 1
   return passed.count < SKIPS_MAX
 end

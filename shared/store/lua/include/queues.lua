@@ -3,14 +3,24 @@
 -- of such a job is `t` and the names of its queues. `throttled_deadlines` has all of them by deadline.
 -- In an older release (entry `p`) the jobs of all organisations are in one set for each gate, or for each chain.
 
+-- Scores from here on are those of organisations that rest (resting.lua): RESTS and the end of the rest in ms.
+local RESTS = 1e15
+
 local function queue_key(queue, organization) return throttled_prefix .. queue .. ' ' .. organization end
 
-local function join_queue(queue, organization, place, job)
+-- The score of one that is served next to the others, neither before nor long after them.
+local function score_beside(index)
+  local first = redis.call('ZRANGE', index, 0, 0, 'WITHSCORES')[2] or 0
+  return tonumber(first) < RESTS and first or 0
+end
+
+-- rests_until: ms until which its organisation rests in this queue, or nil.
+local function join_queue(queue, organization, place, job, rests_until)
   redis.call('ZADD', queue_key(queue, organization), place, job)
   local index = throttled_by_prefix .. queue
-  if redis.call('ZSCORE', index, organization) then return end
-  -- A newcomer is served next to the others, neither before nor long after them.
-  redis.call('ZADD', index, redis.call('ZRANGE', index, 0, 0, 'WITHSCORES')[2] or 0, organization)
+  local score = redis.call('ZSCORE', index, organization)
+  if score and (rests_until or tonumber(score) < RESTS) then return end
+  redis.call('ZADD', index, rests_until and string.format('%.0f', RESTS + rests_until) or score_beside(index), organization)
 end
 
 local function leave_queue(queue, organization, job)

@@ -39,7 +39,14 @@ local function take_suspects(wanted)
     return 0
   end
   local room = math.min(tonumber(suspects_max) - suspects_held, math.max(math.floor(wanted / 2), 1))
-  if room > 0 then deliver('s', room) end
+  -- Of an organisation with many the next ones came into the line meanwhile.
+  local came = 1
+  while room > 0 and came > 0 do
+    came = taken.s
+    deliver('s', room)
+    came = taken.s - came
+    room = room - came
+  end
   if taken.s > 0 then
     next_slot()
     redis.call('ZADD', wake, -1, 'look')

@@ -1,6 +1,6 @@
 -- Makes throttled jobs claimable whose gates have room: one of each gate at a time, in the order of its queue, at the rate
 -- of the gate, no more than the caller can take, and in a bounded number of steps.
--- INCLUDE release now gate_states settled gate_users gates serving queues throttling queue_order
+-- INCLUDE release now gate_states settled gate_users gates serving queues asking throttling queue_order resting token_limits
 
 local RELEASE_STEPS, RETRY_MS, BROKEN_MS = 64, 50, 60000
 -- Gates whose next job needs more room than there is; gates with jobs that wait for the slow start of another gate.
@@ -14,9 +14,10 @@ end
 -- Returns whether to ask the gate again, whether a job was released, and whether it is a suspect.
 local function release_one(name)
   if wait_of(name, 0) > 0 then return false end
+  for _, waiting in ipairs({name, in_chain[name] and FLEET or nil}) do end_rests(waiting) end
   local job, queue, organization = next_for(name, last_in_turn(gate(name)))
   if not job then
-    if has_queue(name) then return poll_later(name, slow_gates[name] and RETRY_MS or tonumber(lease_ms)) end
+    if has_ready(name) then return poll_later(name, slow_gates[name] and RETRY_MS or tonumber(lease_ms)) end
     return false
   end
   local record = job_prefix .. job
@@ -33,20 +34,23 @@ local function release_one(name)
     return true, true, let_go(job, f)
   end
   local chain_text = names == FLEET and chain or names
-  local found, soonest, reasons, need_or_why = ask_chain(chain_text, organization, function(limit)
-    return need_of(limit, redis.call('HSTRLEN', record, 'spec'), f.max_tokens)
-  end, false, name, stuck)
+  local function need(per_minute) return need_of(per_minute, redis.call('HSTRLEN', record, 'spec'), f.max_tokens) end
+  local found, soonest, reasons, need_or_why = ask_chain(chain_text, organization, need, false, name, stuck)
   if not found and need_or_why == 'slow_start' and wait_of(name, 0, organization) == 0 then
     slow_gates[name] = true
     return skip(name, job) or poll_later(name, RETRY_MS)
+  end
+  if not found and need_or_why == OWN_LIMIT then
+    return rest_or_skip(name, organization, need) or poll_later(name, RETRY_MS)
   end
   if not found then
     stuck[name] = true
     return poll_later(name, soonest)
   end
-  local pass = gate_limits[found] and string.format('%s %.0f %d %s', found, now, need_or_why, table.concat(reasons, ','))
+  local is_limited = gate_limits[found] or token_limit_of(organization) > 0
+  local pass = is_limited and string.format('%s %.0f %d %s', found, now, need_or_why, table.concat(reasons, ','))
   -- Reserved first: an error after it may waste a reservation, but exceeds no limit.
-  admit(found, need_or_why, organization)
+  admit_call(found, need_or_why, organization)
   gate(name).slot, gates_changed[name] = (gate(name).slot + 1) % 16, true
   note_served(name, queue, organization)
   return true, true, let_go(job, f, pass)

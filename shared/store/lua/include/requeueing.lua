@@ -4,7 +4,7 @@
 
 local LOST_EVENTS = 1000
 local FIELDS = {'state', 'entry', 'org', 'attempt', 'max_attempts', 'deadline', 'losses', 'handbacks', 'past', 'base',
-  'cancel', 'started', 'worker', 'lost', 'v', 'place', 'created', 'reserved', 'retained'}
+  'cancel', 'started', 'worker', 'lost', 'v', 'place', 'created', 'reserved', 'route', 'retained'}
 
 local function read_record(job)
   local values, record = redis.call('HMGET', job_prefix .. job, unpack(FIELDS)), {}
@@ -53,9 +53,9 @@ local function delayed_until(job, record, due_at)
 end
 
 -- Counts a job that ran as one that waits again.
-local function note_requeue(job, token, organization)
+local function note_requeue(job, token, organization, route)
   if is_counted(token) then note(organization, 'running', -1) end
-  note_waiting(organization, 1, redis.call('HSTRLEN', job_prefix .. job, 'spec'))
+  note_waiting(organization, 1, redis.call('HSTRLEN', job_prefix .. job, 'spec'), route)
 end
 
 -- Requeues a job whose lease is `token`: at once, or where `wait` says, until `due_at`. spent: cost of earlier attempts
@@ -67,7 +67,7 @@ local function requeue_job(job, token, record, reason, attempt, due_at, wait, sp
   if due_at then event.nextAttemptMs = due_at end
   -- First, as it is the only write that can fail: on a log that is no hash.
   redis.call('HSET', log_prefix .. job, token .. '.' .. number, 'r' .. cjson.encode(event))
-  note_requeue(job, token, record.org)
+  note_requeue(job, token, record.org, record.route)
   local total = record.line and cost_of_line(record.line) or cost_of_spent(spent)
   local reserved = record.reserved and settle(record.org, record.reserved, total)
   if reserved then note_freed(record.org) end

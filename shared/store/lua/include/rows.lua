@@ -1,5 +1,5 @@
 -- Reads the records of entries that were delivered, and makes the rows of the reply for jobs that start.
--- INCLUDE lease policies
+-- INCLUDE lease policies token_limits
 
 local claims, suspects_held, isolated_held = {}, 0, false
 
@@ -7,11 +7,11 @@ local claims, suspects_held, isolated_held = {}, 0, false
 local function read_entry(job)
   local f = redis.call('HMGET', job_prefix .. job, 'entry', 'state', 'spec', 'attempt', 'created', 'deadline', 'losses',
     'org', 'route', 'gate', 'pass', 'max_tokens', 'spent', 'lost', 'v', 'place', 'due', 'base', 'reserved', 'max_cost',
-    'mismatch')
+    'mismatch', 'past')
   return {entry = f[1], state = f[2], spec = f[3], attempt = f[4], created = f[5], deadline = f[6], losses = f[7],
-    org = f[8], route = f[9], gate = f[10], pass = f[11], max_tokens = f[12], spent = f[13], lost = f[14], v = f[15],
-    place = f[16], due = f[17], base = f[18], reserved = f[19], max_cost = f[20],
-    mismatch = f[21]}
+    org = f[8], route = f[9], own_chain = f[9], gate = f[10], pass = f[11], max_tokens = f[12], spent = f[13],
+    lost = f[14], v = f[15], place = f[16], due = f[17], base = f[18], reserved = f[19], max_cost = f[20],
+    mismatch = f[21], past = f[22]}
 end
 
 -- The time (ms) at which the job became claimable: of its submit, of its due time, or of its requeue.
@@ -23,8 +23,9 @@ end
 local function answer(token, job, f, attempt, name, passed_over, need)
   local capped = limit_of(f.org, 'running', running_max) > 0
   claims[#claims + 1] = {job, token, f.spec, attempt, f.created, f.deadline, f.losses or '0', name, f.route or '',
-    passed_over or '', need or 0, f.spent or '', f.lost or '0', ready_at(f), f.base and 1 or 0, capped and 1 or 0,
-    f.bound and string.format('%.0f', f.bound) or '', f.budgeted and 1 or 0, f.mismatch or '', policy_of(f.org).kept or 0}
+    passed_over or '', need or 0, f.spent or '', f.lost or '0', ready_at(f), f.past or f.base and 1 or 0,
+    capped and 1 or 0, f.bound and string.format('%.0f', f.bound) or '', f.budgeted and 1 or 0, f.mismatch or '',
+    token_limit_of(f.org), policy_of(f.org).kept or 0}
   local letter = string.sub(token, 1, 1)
   suspects_held = suspects_held + (is_suspect(letter) and 1 or 0)
   isolated_held = isolated_held or letter == 'i'

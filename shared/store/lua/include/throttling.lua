@@ -1,50 +1,34 @@
 -- Makes a job wait until one of its gates has room. A queue is a sorted set of one gate and organisation by priority, then
 -- by the job's age since its submit. There are as many for each organisation as the fleet has gates, however many different
 -- chains callers choose.
--- INCLUDE lease now gate_states settled gates queues serving organizations backlog places
+-- INCLUDE lease now gate_states queues serving token_clocks token_limits organizations backlog places
 
-local OUTPUT_TOKENS = 1000
+-- A rest is looked at after a minute at the latest: settings may have changed.
+local REST_MAX_MS = 60000
 
--- Tokens to reserve for a call: four bytes are about one token, and the reply may use all of max_tokens. At most the prompt
--- or a tenth of the gate's minute, whichever is more: what is used above it is charged when the call ends.
-local function need_of(limit, spec_length, max_tokens)
-  local prompt = math.ceil(spec_length / 4)
-  local all = prompt + (tonumber(max_tokens or '') or OUTPUT_TOKENS)
-  return math.max(prompt, math.min(all, math.floor(limit.tpm / 10)))
-end
-
--- Asks the gates of a chain in order, up to `last` if it is given. Returns the first that has room: its name, 0, the reasons
--- of those before, tokens to reserve. If none has: nil, ms until one has (nil: this worker has none of them), the reasons,
--- the last reason. A slow start is waited for: it is no reason for a fallback. first_come: jobs that wait for a gate go
--- before this one, unless it may test a gate that they may not. without_room: gates with jobs that need more room than there is.
-local function ask_chain(chain_text, organization, need, first_come, last, without_room)
-  local soonest, reasons, why = nil, {}, nil
-  for name in string.gmatch(chain_text, '%S+') do
-    if not has_gate(name) then
-      why = NOT_HERE
-    else
-      local limit, wait = gate_limits[name], 0
-      local tokens = limit and limit.tpm > 0 and need(limit) or 0
-      wait, why = wait_of(name, tokens, organization)
-      local behind = wait == 0 and limit and first_come and has_queue(name) and gate(name).blocked_until <= now
-      if wait == 0 and not behind and not (without_room and without_room[name]) then return name, 0, reasons, tokens end
-      soonest = math.min(soonest or math.huge, math.max(wait, 1))
-      if behind or why == 'slow_start' or name == last then break end
-    end
-    reasons[#reasons + 1] = name .. ' ' .. why
+-- When (ms) an organisation's rest in the queue of a gate ends: when its tokens are paid there. In the fleet's queue, where it
+-- rests if they are not at any of the gates: in `wait` ms, when one of these has room for it. nil: it does not rest.
+local function rest_of(queue, organization, wait)
+  local own, paid_in = token_limit_of(organization), 0
+  if own == 0 then return nil end
+  for name in string.gmatch(queue == FLEET and chain or queue, '%S+') do
+    paid_in = math.max(paid_in, clock_wait(name, organization, own, own))
   end
-  return nil, soonest, reasons, why
+  if paid_in == 0 then return nil end
+  return now + math.min(queue == FLEET and wait or paid_in, REST_MAX_MS)
 end
 
 -- Adds a job to the queues of `names`, to be polled in `wait` ms; the caller releases its entry. Returns the new entry.
--- rest: not polled sooner, where it is the only job.
-local function throttle(job, organization, names, place, deadline, wait, rest)
+-- not_sooner: not polled before that, where it is the only job.
+local function throttle(job, organization, names, place, deadline, wait, not_sooner)
+  local rests_until
   for name in string.gmatch(names, '%S+') do
-    join_queue(name, organization, place, job)
-    expect_job(name, wait, organization)
-    if rest and is_only_one(name, organization) then gate(name).poll_at = now + wait end
+    rests_until = rest_of(name, organization, wait)
+    join_queue(name, organization, place, job, rests_until)
+    expect_job(name, wait, organization, rests_until)
+    if not_sooner and is_only_one(name, organization) then gate(name).poll_at = now + wait end
   end
-  if names == FLEET then
+  if names == FLEET and not rests_until then
     for name in pairs(in_chain) do poll_in(name, wait) end
   end
   redis.call('ZADD', throttled_deadlines, string.format('%.0f', deadline), job)
@@ -63,7 +47,7 @@ end
 -- find_gate reads it; empty: the claim asks the gates. Returns whether it is a suspect.
 local function let_go(job, f, pass)
   leave_queues(job, f.org, string.sub(f.entry, 2))
-  if not is_counted(f.entry) then note_waiting(f.org, 1, redis.call('HSTRLEN', job_prefix .. job, 'spec')) end
+  if not is_counted(f.entry) then note_waiting(f.org, 1, redis.call('HSTRLEN', job_prefix .. job, 'spec'), f.route) end
   local place = f.place or place_from('', redis.call('HGET', job_prefix .. job, 'spec') or '', f.created)
   local entry = enter(f.org, job, place, f.losses, f.deadline)
   redis.call('HSET', job_prefix .. job, 'entry', entry, 'place', place, 'pass', pass or '')

@@ -40,7 +40,7 @@ local function take_off(job, name, organization)
   if #others > 0 then return redis.call('HSET', job_prefix .. job, 'entry', letter .. table.concat(others, ' ')) end
   if not f.route then return let_go(job, f) end
   end_unrun(job, f.org, f.lost, NOT_HERE, NOT_SERVED)
-  leave_place(job, f.entry, f.org)
+  leave_place(job, f.entry, f.org, f.route)
 end
 
 local function take_all_off(name, most)
@@ -65,7 +65,7 @@ local function empty_unserved(most)
   local soonest, met, waiting = -1, 0, {}
   local function sooner(wait) soonest = soonest < 0 and wait or math.min(soonest, wait) end
   for name, state in pairs(gate_states) do
-    if name ~= FLEET and state.empty == 0 and not has_gate(name) then waiting[#waiting + 1] = name end
+    if name ~= FLEET and (state.empty == 0 or state.rested_at > 0) and not has_gate(name) then waiting[#waiting + 1] = name end
   end
   for _, name in ipairs(waiting) do
     local state = gate(name)

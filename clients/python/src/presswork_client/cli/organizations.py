@@ -58,14 +58,8 @@ def organizations(
         A limit as name=value, such as submitsPerMinute=60; 0: none, none: the fleet's default.
     """
     budget = {"monthUsd": _amount("--month-usd", month_usd), "dayUsd": _amount("--day-usd", day_usd)}
-    given: dict[str, Any] = {
-        "weight": weight,
-        "slotShare": slot_share,
-        "paused": change_of(pause=pause, resume=resume),
-        "budget": {name: value for name, value in budget.items() if value is not _LEFT_OUT},
-        "limits": _limits(limit or []),
-    }
-    changes = {name: value for name, value in given.items() if value is not None and value != {}}
+    settings = {"weight": weight, "slotShare": slot_share, "paused": change_of(pause=pause, resume=resume)}
+    changes = _changes(settings, budget, _limits(limit or []))
     if changes and organization_id is None:
         raise WrongArgument("name the organization to change")
 
@@ -81,6 +75,15 @@ def organizations(
 
 
 _LEFT_OUT: Final = object()
+
+
+def _changes(
+    settings: Mapping[str, Any], budget: Mapping[str, Any], limits: Mapping[str, int | None]
+) -> dict[str, Any]:
+    """The body of a change: what was given."""
+    changes = {name: value for name, value in settings.items() if value is not None}
+    parts = {"budget": {name: value for name, value in budget.items() if value is not _LEFT_OUT}, "limits": limits}
+    return changes | {name: part for name, part in parts.items() if part}
 
 
 def _amount(option: str, text: str | None) -> Any:

@@ -16,7 +16,9 @@ const REASONS = {
   provider_down: ({ gate, until: at }) => ['The provider does not answer', html`Calls to ${gate ?? 'it'} failed in a row, so the whole fleet leaves it alone.${left(at)}`],
   paused: ({ gate }) => ['It is paused', gate ? `An operator paused ${gate}.` : 'An operator paused the queue or the organisation.'],
   budget: ({ until: at }) => ['The budget is used up', html`It goes on when the budget is raised or a new period begins.${left(at)}`],
-  organization_limit: () => ['The organisation runs as many jobs as it may', 'It goes on as soon as one of them ends.'],
+  organization_limit: ({ gate, until: at }) => gate
+    ? ['The organisation has used its tokens a minute', html`Its calls of ${gate} go on when these are paid.${left(at)}`]
+    : ['The organisation runs as many jobs as it may', 'It goes on as soon as one of them ends.'],
 };
 
 export function WhyItWaits({ job }) {

@@ -4,7 +4,7 @@ import { useEffect, useState } from 'preact/hooks';
 import { html } from '../html.js';
 import { api } from '../api.js';
 import { Chip } from '../filters.js';
-import { full, words } from '../format.js';
+import { full, usd, words } from '../format.js';
 import { Icon } from '../icons.js';
 import { useOrganizations } from '../organizations.js';
 import { Ago, Empty, Fallback, PageHead, Stale, saveFile } from '../parts.js';
@@ -71,5 +71,7 @@ const Entry = ({ entry }) => html`
     <td class="muted nowrap" title=${full(entry.at)}><${Ago} at=${entry.at} /></td>
   </tr>`;
 
+const changeOf = ([name, value]) => (name.endsWith('_nano_usd')
+  ? `budget a ${name.split('_')[0]} ${value == null ? 'none' : usd(value / 1e9)}` : `${words(name)} ${value ?? 'the default'}`);
 const valueOf = (value) => (Array.isArray(value) ? value.join(', ') : typeof value === 'object' && value ? JSON.stringify(value) : String(value));
-const detailsOf = (details) => Object.entries(details).map(([name, value]) => `${words(name)}: ${valueOf(value)}`).join(' · ');
+const detailsOf = (details) => Object.entries(details).map(([name, value]) => `${words(name)}: ${name === 'changes' ? Object.entries(value).map(changeOf).join(', ') : valueOf(value)}`).join(' · ');

@@ -15,6 +15,7 @@ const MEANING = {
   available: 'Calls may pass.', slow_start: 'It was idle or blocked: few calls a second, doubled each second.',
   half_open: 'One call may pass, to find out whether the provider is back.', blocked: 'No call may pass.', paused: 'An operator paused it: no call is let out.',
 };
+const REASONS = { rate_limited: 'The provider asked to wait. ', unavailable: 'Too many calls failed in a row. ' };
 const RANK = ['blocked', 'paused', 'half_open', 'slow_start', 'available'];
 // A slash in a model's name is encoded twice: servers decode a path before they divide it.
 const pathOf = (gate, action = '') => `api/admin/gates/${encodeURIComponent(gate.replaceAll('/', '%2F'))}${action}`;
@@ -38,7 +39,7 @@ function Gate({ gate, refresh }) {
   return html`
     <section class="card gate" aria-label=${gate.gate}>
       <div style=${{ minWidth: 0 }}><h2 class="mono" style=${{ overflowWrap: 'anywhere', fontSize: '13px' }}>${gate.gate}</h2>
-        <div class="muted small">${gate.reason ? `${words(gate.reason)}. ` : ''}${MEANING[gate.state] ?? ''}</div></div>
+        <div class="muted small">${REASONS[gate.reason] ?? (gate.reason ? `${words(gate.reason)}. ` : '')}${MEANING[gate.state] ?? ''}</div></div>
       <div><${Status} status=${gate.state} pill />${gate.until && Date.parse(gate.until) > Date.now() && html`<div class="muted small" style=${{ marginTop: '4px' }} title=${full(gate.until)}>for ${until(gate.until)} more</div>`}</div>
       <dl class="facts small" style=${{ gap: '2px 12px' }}>
         ${gate.waiting != null && html`<dt>Waiting</dt><dd>${count(gate.waiting)}</dd>`}
@@ -46,9 +47,22 @@ function Gate({ gate, refresh }) {
         ${gate.tokensLeft != null && html`<dt>Tokens left</dt><dd>${count(gate.tokensLeft)}</dd>`}
       </dl>
       ${isOperator.value && html`<div class="row-actions">
+        ${gate.state === 'blocked' && html`<button class="button small" onClick=${() => unblock(gate, refresh)}><${Icon} name="play" size="14" />Unblock</button>`}
         <button class="button small" onClick=${() => turn(gate, paused, refresh)}><${Icon} name=${paused ? 'play' : 'pause'} size="14" />${paused ? 'Resume' : 'Pause'}</button>
         <button class="button quiet icon small" aria-label=${`Change the limits of ${gate.gate}`} title="Limits" onClick=${() => present((end) => html`<${Limits} gate=${gate} end=${end} refresh=${refresh} />`, { label: 'Limits' })}><${Icon} name="settings" size="14" /></button></div>`}
     </section>`;
+}
+
+async function unblock(gate, refresh) {
+  const waiting = gate.waiting ? ` ${plural(gate.waiting, 'job waits', 'jobs wait')} for it now.` : '';
+  const sure = await confirm({
+    title: `Unblock 1 gate, ${gate.gate}?`, action: 'Unblock 1 gate',
+    text: `Its block ends now: the next call finds out whether the provider is back. If it is not, the gate is blocked again.${waiting}`,
+    act: () => api.post(pathOf(gate.gate, '/resume')),
+  });
+  if (!sure) return;
+  done(`Unblocked 1 gate, ${gate.gate}.`);
+  refresh();
 }
 
 async function turn(gate, paused, refresh) {

@@ -55,7 +55,7 @@ const List = ({ keys, refresh }) => html`
         <td class="wide nowrap muted"><${Ago} at=${key.createdAt} /></td>
         <td><div class="row-actions">${!ended(key) && html`
           <button class="button quiet icon small" title="Rotate" aria-label=${`Rotate the key ${key.label || key.id}`} onClick=${() => rotate(key, refresh)}><${Icon} name="rotate" /></button>
-          <button class="button quiet icon small danger" title="Revoke" aria-label=${`Revoke the key ${key.label || key.id}`} onClick=${() => revoke(key, refresh)}><${Icon} name="trash" /></button>`}</div></td>
+          <button class="button small danger" aria-label=${`Revoke the key ${key.label || key.id}`} onClick=${() => revoke(key, refresh)}>Revoke</button>`}</div></td>
       </tr>`)}</tbody>
   </table></div>`;
 

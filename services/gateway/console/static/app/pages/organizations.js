@@ -56,7 +56,7 @@ function Row({ one, spends, refresh }) {
   return html`
     <tr>
       <td><a class="link" href=${href('jobs', { organizationId: id })}>${id}</a> ${one.paused && html`<span class="badge pill amber"><span class="dot"></span>Paused</span>`}</td>
-      <td class="number wide">${one.weight ?? 1}</td><td class="number">${count(queued(one))}</td><td class="number">${count(running(one))}</td>
+      <td class="number wide">${one.weight ?? 1}</td><td class="number"><${Jobs} id=${id} status="queued" number=${queued(one)} /></td><td class="number"><${Jobs} id=${id} status="processing" number=${running(one)} /></td>
       ${spends && html`<td><${Spent} one=${one} /></td>`}
       <td class="wide muted small">${set.length ? set.map(([name, value]) => `${LIMITS[name] ?? words(name)} ${value ? count(value) : 'unlimited'}`).join(', ') : 'none'}</td>
       <td>${isOperator.value && html`<div class="row-actions">
@@ -65,11 +65,14 @@ function Row({ one, spends, refresh }) {
     </tr>`;
 }
 
+const Jobs = ({ id, status, number }) => (number ? html`<a class="link" href=${href('jobs', { organizationId: id, status })}>${count(number)}</a>` : '0');
+
+// Where there is no budget the spending is not counted here, but in the usage.
 function Spent({ one }) {
   const { usage = {}, budget } = one;
-  const spent = usage.spentMonthUsd ?? usage.spent?.monthUsd ?? usage.spent ?? 0;
-  if (!budget?.monthUsd) return html`${usd(spent)} <span class="muted">no budget</span>`;
-  const part = spent / budget.monthUsd;
+  const spent = usage.spentMonthUsd ?? 0;
+  if (budget?.monthUsd == null) return html`<span class="muted">no budget</span>`;
+  const part = budget.monthUsd ? spent / budget.monthUsd : 1;
   return html`<div style=${{ display: 'grid', gap: '5px' }}><span>${usd(spent)} <span class="muted">of ${usd(budget.monthUsd)}</span></span>
     <${Meter} part=${part} kind=${part >= 1 ? 'red' : part >= 0.8 ? 'amber' : ''} label=${`Budget of ${idOf(one)}`} /></div>`;
 }
@@ -97,6 +100,17 @@ function fieldsOf(one) {
 }
 
 const LABELS = { ...LIMITS, weight: 'Weight', slotShare: 'Most slots, per cent', monthUsd: 'Budget a month, USD', dayUsd: 'Budget a day, USD' };
+
+// An empty field means something else in each group.
+function groupsOf(one) {
+  const names = Object.keys(fieldsOf(one)), { usage = {} } = one;
+  const spent = usage.spentMonthUsd == null ? '' : ` So far ${usd(usage.spentMonthUsd)} this month, ${usd(usage.spentDayUsd ?? 0)} today (UTC).`;
+  return [
+    { title: 'Share', meaning: 'Of the starts, beside other organisations that wait. Empty: the fleet’s default.', names: names.filter((name) => name === 'weight' || name === 'slotShare') },
+    { title: 'Budget', meaning: `Empty: any amount. 0: nothing may be spent.${spent}`, names: names.filter((name) => name.endsWith('Usd')) },
+    { title: 'Limits', meaning: 'Empty: the fleet’s default. 0: no limit.', names: names.filter((name) => name in (one.limits ?? {})) },
+  ].filter((group) => group.names.length);
+}
 
 // Only what was changed is sent.
 function changesOf(one, values) {
@@ -134,11 +148,12 @@ function Edit({ one, end, refresh }) {
       <div class="dialog-head"><h2>Change 1 organisation, ${id}?</h2></div>
       <div class="dialog-body">
         ${error && html`<${Notice} kind="red">${error.message}<//>`}
-        <p class="muted">Empty: the fleet's default. 0: no limit. Waiting jobs notice at once.</p>
-        <div class="form-row">${Object.keys(fieldsOf(one)).map((name, index) => html`
+        <p class="muted">Waiting jobs notice at once.</p>
+        ${groupsOf(one).map(({ title, meaning, names }) => html`<fieldset class="field-group"><legend>${title}</legend><p class="muted small">${meaning}</p>
+          <div class="form-row">${names.map((name) => html`
           <${Field} id=${`of-${name}`} label=${LABELS[name] ?? words(name)} bad=${bad[name] ?? bad[`limits.${name}`] ?? bad[`budget.${name}`]}>
-            <input class="input" id=${`of-${name}`} type="number" min=${name === 'weight' ? 1 : 0} step=${name.endsWith('Usd') ? 'any' : 1} autofocus=${index === 0}
-              value=${values[name] ?? ''} onInput=${(event) => setValues({ ...values, [name]: event.target.value })} /><//>`)}</div>
+            <input class="input" id=${`of-${name}`} type="number" min=${name === 'weight' ? 1 : 0} step=${name.endsWith('Usd') ? 'any' : 1} autofocus=${name === 'weight'}
+              value=${values[name] ?? ''} onInput=${(event) => setValues({ ...values, [name]: event.target.value })} /><//>`)}</div></fieldset>`)}
       </div>
       <div class="dialog-foot"><button type="button" class="button" onClick=${() => end()}>Keep as it is</button><button class="button primary" disabled=${!changed}>Change 1 organisation</button></div>
     </form>`;

@@ -1,0 +1,13 @@
+-- Knows how many tokens a minute an organisation may use at each gate.
+-- ARGV tokens_max
+-- INCLUDE policies
+
+local told_limits = {}
+
+-- Notes a limit that the caller knows: its settings need not be read.
+local function note_token_limit(organization, per_minute) told_limits[organization] = per_minute end
+
+-- 0: no limit.
+local function token_limit_of(organization)
+  return told_limits[organization] or limit_of(organization, 'tokens', tokens_max)
+end
