@@ -7,7 +7,7 @@
 -- ITEM organization in_line in_suspect in_isolated
 -- after: the last entry of each stream that the caller knows. in: ids of those of the organisation, up to there.
 -- RETURNS per organisation: 1: corrected or let in, 0: right, -1: there is more to look at than one call may
--- INCLUDE batch organizations counted_entries counting correcting suspect_line
+-- INCLUDE batch counted_entries counting correcting suspect_line
 
 local corrected = false
 -- A write that cannot grow memory, outside of any pcall: a server that refuses writes refuses the whole call.

@@ -4,24 +4,17 @@
 -- Members of a specification, and what is left of them.
 local TEXTS = {prompt = '"prompt":""', parameters = '', turns = '', instructions = '', responseSchema = ''}
 
--- The position behind a string of JSON that begins at `at`. A quote after an odd number of backslashes does not end it.
-local function behind_string(text, at)
-  repeat
-    at = string.find(text, '"', at + 1, true)
-    local first = at
-    while string.sub(text, first - 1, first - 1) == '\\' do first = first - 1 end
-  until (at - first) % 2 == 0
-  return at + 1
-end
+-- The position behind a string that begins at `at`, in JSON whose escapes are masked.
+local function behind_string(masked, at) return string.find(masked, '"', at + 1, true) + 1 end
 
 -- The position behind any value.
-local function behind_value(text, at)
+local function behind_value(masked, at)
   local depth = 0
   while true do
-    local found, _, mark = string.find(text, '(["%[%]{},])', at)
+    local found, _, mark = string.find(masked, '(["%[%]{},])', at)
     at = found + 1
     if mark == '"' then
-      at = behind_string(text, found)
+      at = behind_string(masked, found)
     elseif mark == '{' or mark == '[' then
       depth = depth + 1
     elseif depth == 0 then
@@ -34,12 +27,13 @@ local function behind_value(text, at)
 end
 
 -- The specification without its texts, and the prompt as JSON. Decoded and encoded again, numbers and empty lists of the
--- customer's metadata would change.
+-- customer's metadata would change. Escapes are masked in one pass: a prompt may be full of quotes.
 local function without_texts(spec)
+  local masked = string.gsub(spec, '\\.', '__')
   local members, prompt, at, is_response = {}, nil, 2, false
-  while string.sub(spec, at, at) == '"' do
-    local name_ends = behind_string(spec, at)
-    local ends = behind_value(spec, name_ends + 1)
+  while string.sub(masked, at, at) == '"' do
+    local name_ends = behind_string(masked, at)
+    local ends = behind_value(masked, name_ends + 1)
     local name = string.sub(spec, at + 1, name_ends - 2)
     -- A response shows its schema for as long as it lives.
     local stays = not TEXTS[name] or name == 'responseSchema' and is_response
