@@ -163,6 +163,11 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     retained: bool = False
 
     @property
+    def waited_ms(self) -> int:
+        """Time from its submit, or from its due time, to its start, in ms."""
+        return max(self.started_ms - self.ready_ms, 0)
+
+    @property
     def suspect(self) -> bool:
         """Whether it may be the job that ended its workers: it lost two."""
         return self.losses >= SUSPECT_LOSSES

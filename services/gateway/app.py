@@ -65,14 +65,20 @@ async def open_app(
         redis.show_quota(lambda: store.quota_exceeded)
         refusals = RefusalCounts(store.refusal_trail, write_s=FRUGAL_WRITE_S if store_settings.frugal else WRITE_S)
         calls = Calls(
-            store, settings, authenticator=authenticator, signer=signer, registry=registry, refusals=refusals, stop=stop
+            store,
+            settings,
+            authenticator=authenticator,
+            signer=signer,
+            registry=registry,
+            meter=redis.meter,
+            refusals=refusals,
+            stop=stop,
         )
         gauges = QueueGauges(store, calls.stats, QueueMetrics(registry))
         hub = Hub(_streams(settings), stream_metrics := StreamMetrics(registry))
         serving = calls.serving(hub, stream_metrics)
 
-        typed = calls.typed(redis.meter)
-        admin = admin_router(store, settings, authenticator, stats=calls.stats, meter=redis.meter)
+        typed, admin = calls.typed(), admin_router(store, settings, authenticator, calls.figures)
         shown, secured = registry if settings.metrics_port is None else None, authenticator.required
         ops = ops_routes(ready=_ready(store, stop), live=_live, registry=shown, before_scrape=gauges.refresh)
         api = OpenApiCall(

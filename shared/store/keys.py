@@ -16,6 +16,7 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 | policies      | hash   | none                       | settings of an organisation by operators: weight, limits      |
 | rank_slots    | hash   | none                       | slot of the priority pattern of organisations that need it    |
 | held_organizations | zset | none                    | organisations that may start no job, by when to look (ms)     |
+| durations:<hour> | string | 49 h                     | wait and run times of jobs that ended then (`durations.lua`)  |
 | ended:<org>   | string | USAGE_TTL_DAYS             | its ended jobs by outcome, less those in `ledger`             |
 | suspect       | stream | none                       | jobs that lost a worker twice, few per worker at a time       |
 | placed_suspects | hash | none; gone at zero         | entries of each organisation in `suspect`: up to its weight   |
@@ -27,7 +28,7 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 | wake:<gate>   | zset   | 1 h                        | the same for workers that have this provider:model            |
 | turn          | string | none                       | round-robin slot: whether the line or suspects go first        |
 | counts        | hash   | none                       | ended jobs by outcome, over all time, less those in `ledger`   |
-| ledger        | list   | none                       | jobs that ended last and their usage, up to 255 lines          |
+| ledger        | list   | none                       | jobs that ended last and their usage, up to 511 lines          |
 | suspects      | hash   | none; audited              | consumer that died with suspects -> when that was found (ms)  |
 | recoverer     | string | 2/3 of a lease             | the worker that searches for lost leases, and until when (ms) |
 | cancels       | zset   | 1 h after the last request | running jobs whose cancel was requested, by time (ms)         |
@@ -152,7 +153,7 @@ PREFIXES: Final = (
     "job", "log", "idem", "index", "usage", "org", "job_channel", "organization_channel", "control", "chain_set",
     "throttled", "throttled_by", "wake", "backlog", "delayed", "ended", "key", "org_keys", "key_channel", "settings",
     "submits", "deleted", "failures", "cancellations", "failure_totals", "task", "blocked_users",
-    "job_trail", "budget", "token_clock", "waiting_chains", "suspect_backlog", "refusals", "erased",
+    "job_trail", "budget", "durations", "token_clock", "waiting_chains", "suspect_backlog", "refusals", "erased",
 )  # fmt: skip
 
 

@@ -33,19 +33,9 @@ from tests.support.store import ERROR, KEYS, claim, complete, fail, make_due, ma
 
 NAMES = sorted(path.stem for path in (Path(scripts.__file__).parents[1] / "lua").glob("*.lua"))
 READING = {
-    "count_entries",
-    "count_throttled",
-    "count_reserved",
-    "list",
-    "stats",
-    "oldest",
-    "organization",
-    "usage",
-    "vet",
-    "waiting",
-    "throttled",
-    "workers",
-}
+    "count_entries", "count_throttled", "count_reserved", "durations", "list", "stats", "oldest", "organization",
+    "usage", "vet", "waiting", "throttled", "workers",
+}  # fmt: skip
 SLOWEST_MS = 50.0
 """Time that a refusal may take the server, by its own count."""
 
@@ -112,6 +102,7 @@ ACTS: dict[str, Act] = {
     "create_task": lambda s: s.store.tasks.create(TaskPlan(kind="discard"), 1, ACTOR),
     "delete": lambda s: s.store.delete(s.ended_id),
     "discard": lambda s: s.store.tasks.discard([EndedJob(id="", job_id=s.failed_id, organization_id="org")], ""),
+    "durations": lambda s: s.store.queries.durations(1, 2),
     "erase_keys": lambda s: s.store.erasure.erase_keys(["pw:{0}:usage:org:1"]),
     "erase_organization": lambda s: s.store.erasure.erase_entries("org"),
     "failover": lambda s: s.fail_over(),

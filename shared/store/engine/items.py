@@ -50,7 +50,8 @@ class AppendItem(Item, frozen=True):
 
 
 class FinishItem(Item, frozen=True):
-    """The end of a running job. `ended` in ms since the epoch; `logged`, `capped`, `budgeted`, `retained` 0 or 1."""
+    """The end of a running job. `ended` in ms since the epoch; `logged`, `capped`, `budgeted`, `retained` 0 or 1;
+    `waited` and `ran` in ms."""
 
     consumer: str
     job: str
@@ -69,6 +70,8 @@ class FinishItem(Item, frozen=True):
     capped: int
     budgeted: int
     retained: int
+    waited: int
+    ran: int
 
 
 class DeleteItem(Item, frozen=True):
@@ -98,8 +101,8 @@ class DiscardItem(Item, frozen=True):
 
 
 class RequeueItem(Item, frozen=True):
-    """A running job that waits again. `delay` in ms, `refund` 0 or 1; `mismatch`: why its text does not fit, or
-    empty."""
+    """A running job that waits again. `delay` and `waited` in ms, the latter empty: unknown; `refund` 0 or 1;
+    `mismatch`: why its text does not fit, or empty."""
 
     consumer: str | bytes
     job: str | bytes
@@ -111,6 +114,7 @@ class RequeueItem(Item, frozen=True):
     outcome: bytes
     spent: bytes
     usage: str
+    waited: int | str = ""
     mismatch: str = ""
 
 

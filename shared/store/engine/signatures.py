@@ -166,6 +166,8 @@ class RunScript(Protocol):
     @overload
     def __call__(self, script: Literal["stats", "oldest"]) -> Awaitable[Any]: ...
     @overload
+    def __call__(self, script: Literal["durations"], *, first_hour: int, last_hour: int) -> Awaitable[Any]: ...
+    @overload
     def __call__(
         self,
         script: Literal["create_key"],

@@ -35,8 +35,8 @@ class Role(enum.Enum):
 
 SCRIPTS: Final = {
     Role.GATEWAY: (
-        "failover", "submit", "cancel", "delete", "stats", "oldest", "list", "usage", "organization", "waiting",
-        "throttled", "pause", "limit_gate", "workers", "order_worker", "change_organization", "block_user",
+        "failover", "submit", "cancel", "delete", "stats", "oldest", "durations", "list", "usage", "organization",
+        "waiting", "throttled", "pause", "limit_gate", "workers", "order_worker", "change_organization", "block_user",
         "create_key", "revoke_key", "note_key_use", "note_refusals", "create_task", "vet",
     ),
     Role.WORKER: (
