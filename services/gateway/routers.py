@@ -17,6 +17,7 @@ from services.gateway.ai_sdk.completion import CompletionCall
 from services.gateway.ai_sdk.described import described as ai_sdk_calls
 from services.gateway.docs import document
 from services.gateway.http.bodies import Posts
+from services.gateway.http.refusals import RefusalCounts
 from services.gateway.http.responses import Links
 from services.gateway.jobs.cancel import CancelCall
 from services.gateway.jobs.delete import DeleteCall
@@ -65,9 +66,11 @@ class Calls:
         signer: TicketSigner,
         registry: CollectorRegistry,
         meter: Meter,
+        refusals: RefusalCounts,
         stop: asyncio.Event,
     ) -> None:
-        """`meter`: of the commands that this process sends."""
+        """`meter`: of the commands that this process sends; `refusals`: of what is refused to callers."""
+        self._noticed = refusals.note
         self._store = store
         self._settings = settings
         self._authenticator = authenticator
@@ -81,11 +84,11 @@ class Calls:
         self.figures = OverviewReading(store, self.stats, meter, budget=settings.redis_commands_budget)
         self.admission = Admission(store, self.stats, settings.max_queued_jobs)
 
-        refusals = LimitMetrics(registry).refusals
+        limited = LimitMetrics(registry).refusals
         self._stream_quotas = StreamQuotas(store, settings.organization_streams)
-        self._streams = InUse(STREAMS, self._stream_quotas, refusals)
-        polls = InUse(LONG_POLLS, lambda _: settings.organization_long_polls, refusals)
-        bodies = InUse(BODY_BYTES, lambda _: settings.organization_body_bytes, refusals)
+        self._streams = InUse(STREAMS, self._stream_quotas, limited)
+        polls = InUse(LONG_POLLS, lambda _: settings.organization_long_polls, limited)
+        bodies = InUse(BODY_BYTES, lambda _: settings.organization_body_bytes, limited)
 
         self._posts = Posts(authenticator, self._submits.refused, bodies)
         self._single = SubmitCall(
@@ -103,7 +106,9 @@ class Calls:
 
     def raw(self) -> Router:
         """Submits, which read their bodies themselves."""
-        batch = BatchCall(self._single, self._posts, self._maker, self.admission, self._submits)
+        batch = BatchCall(
+            self._single, self._posts, self._maker, self.admission, metrics=self._submits, noticed=self._noticed
+        )
         return Router(document.API, route_handlers=[self._single.route(), batch.route()])
 
     def serving(self, hub: Hub, metrics: StreamMetrics) -> Serving:
@@ -145,7 +150,9 @@ class Calls:
             stop=self._stop,
         )
         stored = StoredCalls(self._finder, self._cancel, self._delete, streams, chain)
-        return OpenAiCalls(self._authenticator, create, stored, chain=chain, refused=self._submits.refused).route()
+        return OpenAiCalls(
+            self._authenticator, create, stored, chain=chain, refused=self._submits.refused, noticed=self._noticed
+        ).route()
 
     def typed(self) -> Router:
         """All other calls of `/api/ai`."""

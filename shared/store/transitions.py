@@ -110,7 +110,9 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True):
         if code == "CONFLICT":
             raise IdempotencyConflict("this idempotency key came with another body before")
         if code == "LIMIT":
-            raise _refused(state)
+            refusal = _refused(state)
+            refusal.organization_id = self.spec.organization_id
+            raise refusal
         if code == "GONE":
             raise JobNotFound(job_id)
         return Submitted(job_id, code == "NEW", _STATES.get(state, JobStatus.QUEUED))
@@ -139,7 +141,7 @@ class Finish(msgspec.Struct, frozen=True):
             token=claim.token, status=self.status, outcome=body, number=number, offset=self.offset,
             final=number + 1 + int(has_tail), ended=claim.started_ms + self.run_ms, spec=kept,
             usage=_used(claim, outcome), brief=brief, logged=int(claim.logged), capped=int(claim.capped),
-            budgeted=int(claim.budgeted), waited=claim.waited_ms, ran=self.run_ms,
+            budgeted=int(claim.budgeted), retained=int(claim.retained), waited=claim.waited_ms, ran=self.run_ms,
         )  # fmt: skip
         return item, len(body) + len(kept)
 

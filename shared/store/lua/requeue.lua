@@ -8,7 +8,7 @@
 -- until the claim, empty: unknown. mismatch: why the text of this attempt did not fit its schema, or empty; kept for the
 -- attempts that follow.
 -- RETURNS {code, state}: OK, ALREADY (this lease requeued it before), LOST
--- INCLUDE batch lease clock organizations ending ledger requeueing backlog settling
+-- INCLUDE batch lease clock organizations ending ledger requeueing backlog settling retention
 
 local wake_for_job, wake_to_poll
 
@@ -44,6 +44,7 @@ local replies = each_item(function(consumer, job, token, queue, reason, delay, r
     book(status, now, settle_line(record.org, record.reserved, usage), record.org)
     if waited ~= '' then note_durations(now, waited, math.max(now - record.started, 0)) end
     if record.reserved then note_freed(record.org) end
+    may_have_retention(record.org, record.retained)
     release(token)
     return {'OK', status}
   end

@@ -56,7 +56,7 @@ local function take_off(lines)
 end
 
 -- The lines leave the list first: so damage in one organisation's hash loses that sum once, and does not fail every later
--- call. Jobs that are missing in the sums are counted as `unbooked`. Returns the lines.
+-- call. Jobs that are missing in the sums are counted as `unbooked`. Returns the lines, and whether there may be more.
 local function fold()
   local lines = redis.call('LRANGE', ledger, 0, FOLD_AT - 1)
   redis.call('LTRIM', ledger, #lines, -1)
@@ -76,7 +76,7 @@ local function fold()
   end
   take_off(ends)
   pcall(add_durations, times)
-  return lines
+  return lines, #lines == FOLD_AT
 end
 
 -- The same once the list is that long; else nothing is done.

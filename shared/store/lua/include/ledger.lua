@@ -1,7 +1,7 @@
 -- Counts jobs that ended, and their usage: a line for each in one list (`ledger`), all lines of a call in one command.
 -- At FOLD_AT lines they are summed up: in `counts`, in a hash per organisation and day (`usage`), and in histograms of
 -- durations. So a job costs about one command, and a day of an organisation a few fields.
--- INCLUDE ending ended_lines organizations folding settling saving_budgets
+-- INCLUDE ending ended_lines organizations folding settling saving_budgets retention
 
 local booked, booked_as, booked_for, booked_used = {}, {}, {}, 0
 local lasted = {}
@@ -43,6 +43,7 @@ local function close_books()
   end
   count_ended()
   save_counts()
+  keep_as_settled(folded)
   -- Now that the counts are known, this asks for no more of them.
   note_unsettled(folded)
   save_budgets()
