@@ -228,6 +228,24 @@ def test_the_demo_fits_simple_schemas(schema: dict[str, Any]) -> None:
     assert compile_schema(schema).fault(made) is None
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "array", "minItems": 2**62},
+        {"type": "array", "minItems": 900, "items": {"type": "array", "minItems": 900, "items": {"type": "string"}}},
+        {"type": "string", "minLength": 2**62},
+        {"type": "array", "minItems": 900, "items": {"type": "string", "minLength": 9_000}},
+        {"type": "array", "minItems": 3.0, "maxItems": 4.0, "items": {"minLength": 2.0, "maxLength": 9.0}},
+        {"%70": {"allOf": [{"$ref": "#/%70"}] * 2}, "p": {"type": "integer"}, "$ref": "#/%70"},
+    ],
+    ids=["items", "items of items", "characters", "long texts", "whole numbers with a point", "an encoded name"],
+)
+def test_the_demo_makes_a_value_of_bounded_size(schema: dict[str, Any]) -> None:
+    """Whatever a schema asks for: the value may not fit then."""
+    compile_schema(schema)
+    assert len(json.dumps(demo_value(schema, "Meet our product"))) < 250_000
+
+
 def test_a_form_is_chosen_that_the_vendor_can_keep() -> None:
     """OpenAI's strict mode wants every object closed and whole; Anthropic's form has no free properties."""
     closed = {
