@@ -15,7 +15,7 @@ from shared.errors import SettingsInvalid
 from shared.http.cors import Cors, Headers, is_foreign
 from shared.http.headers import NOTHING_LOADS, POLICY, SAFE
 from shared.http.problems import FOREIGN_ORIGIN, INVALID, MISDIRECTED, Problem, send_problem
-from shared.http.urls import read_root_path, take_off
+from shared.http.urls import keep_slashes, read_root_path, take_off
 from shared.settings import entries
 
 _ENTRY: Final = re.compile(r"\*|(?:\*?\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?|\[?[0-9A-Fa-f:.]+\]?")
@@ -152,6 +152,7 @@ class Access:
         """Handle a request as `Litestar.__call__` does, without that frame, which each stream would keep."""
         if forwarded or self._root_path or scope.get("root_path"):
             take_off(scope, self._root_path, forwarded)
+        keep_slashes(scope)
         scope["app"] = scope["litestar_app"] = self._app
         scope.setdefault("state", {})
         return self._app.asgi_handler(scope, receive, _with(send, headers))

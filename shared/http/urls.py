@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from typing import Any, Final, cast
+from urllib.parse import unquote
 
 from shared.errors import JobNotFound, SettingsInvalid
 from shared.http.problems import invalid
@@ -14,6 +15,12 @@ from shared.job import JOB_ID
 
 PREFIX_MAX: Final = 200
 JOB_ID_MAX: Final = 64
+WITH_IDS: Final = "/api/admin/"
+"""Beginning of the paths with ids that are made elsewhere, and may hold a slash."""
+
+SLASH: Final = "\ue02f"
+"""A character of no id."""
+
 _PREFIX: Final = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~-]+)+")
 _KEY: Final = "presswork.prefix"
 
@@ -50,6 +57,14 @@ def take_off(scope: Any, root_path: str, forwarded: list[bytes]) -> None:
         scope["path"] = path[len(prefix) :] or "/"
         if raw := scope.get("raw_path"):
             scope["raw_path"] = raw.removeprefix(prefix.encode()) or b"/"
+
+
+def keep_slashes(scope: Any) -> None:
+    """Tell encoded slashes in a path below `WITH_IDS` from those that divide it: they become `SLASH`."""
+    raw = scope.get("raw_path") or b""
+    if b"%" in raw and scope["path"].startswith(WITH_IDS):
+        parts = raw.decode("latin-1").split("/")
+        scope["path"] = "/".join(unquote(part).replace("/", SLASH) for part in parts)
 
 
 def prefix_of(scope: Any) -> str:

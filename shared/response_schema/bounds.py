@@ -6,8 +6,10 @@ bounded no schema refers to itself, and none refers to another document.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator
 from typing import Any, Final
+from urllib.parse import unquote
 
 import msgspec
 
@@ -26,6 +28,13 @@ PATTERN_MAX: Final = 256
 
 MULTIPLE_MIN: Final = 1e-6
 """Least `multipleOf`: fractions of it are counted exactly, which takes the longer the smaller it is."""
+
+NUMBER_MAX: Final = float(2**63)
+"""Largest number: greater ones are compared digit by digit."""
+
+CONTENT_US: Final = 0.02
+"""Reading one character of a text as `contentEncoding` or `contentMediaType` says, in µs, with a margin of three.
+Drafts 6 and 7 check both."""
 
 MATCH_US: Final = 3.0
 MATCH_SHARE_US: Final = 0.02
@@ -46,6 +55,14 @@ DIALECTS: Final = tuple(
 )
 """The `$schema` that is understood; `#` may follow. Without one: 2020-12."""
 
+_ADDRESS: Final = {DIALECTS[0]: "id", DIALECTS[5]: "id"}
+"""The keyword by which a schema is a document of its own, where it is not `$id`: references in it mean its parts."""
+
+_UNCLEAR: Final = re.compile(r"%(?:25|2[Ff]|7[Ee])")
+"""Encoded signs of a pointer itself."""
+
+_LIMITS: Final = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"})
+_CONTENT: Final = frozenset({"contentEncoding", "contentMediaType"})
 _REFUSED: Final = {
     "$id": "a schema is no document of its own here: leave it out",
     "$anchor": "give a pointer in $ref instead, such as #/$defs/item",
@@ -63,12 +80,15 @@ class SchemaRefused(Exception):
 
 class Extent(msgspec.Struct, frozen=True):
     """A schema with every reference written out: `values` in it, `patterns` and `multiples` (`multipleOf`) among them,
-    and its `levels`. `match_us`: longest time in which all patterns are matched against one character, in µs."""
+    and its `levels`. `match_us`: longest time in which all patterns are matched against one character, and that is read
+    as content, in µs. `limits`: of numbers, such as `minimum`; `fractions`: those of them that are not whole."""
 
     values: int
     patterns: int = 0
     match_us: float = 0
     multiples: int = 0
+    limits: int = 0
+    fractions: int = 0
     levels: int = 0
 
 
@@ -95,11 +115,14 @@ class _Measure:
 
     def __init__(self, root: dict[str, Any]) -> None:
         self._root = root
+        self._address = _ADDRESS.get(str(root.get("$schema")).removesuffix("#"))
         self._known: dict[int, Extent] = {}
         self._open: set[int] = set()
         self.extent = self._of(root)
 
     def _of(self, value: Any) -> Extent:
+        if isinstance(value, int | float) and abs(value) > NUMBER_MAX:
+            raise SchemaRefused("a number does not fit 64 bits")
         if not isinstance(value, dict | list):
             return Extent(1)
         if (known := self._known.get(id(value))) is not None:
@@ -114,20 +137,16 @@ class _Measure:
         return extent
 
     def _sum(self, value: dict[str, Any] | list[Any]) -> Extent:
-        values, patterns, match_us, multiples, levels = 1, 0, 0.0, 0, 1
+        sums = Extent(1)
         for part in self._parts(value):
-            values += part.values
-            patterns += part.patterns
-            match_us += part.match_us
-            multiples += part.multiples
-            levels = max(levels, part.levels + 1)
-            if values > VALUES_MAX:
+            sums = _added(sums, part)
+            if sums.values > VALUES_MAX:
                 raise SchemaRefused(f"more than {VALUES_MAX} values, with every $ref written out")
-            if patterns > PATTERNS_MAX:
+            if sums.patterns > PATTERNS_MAX:
                 raise SchemaRefused(f"more than {PATTERNS_MAX} patterns, with every $ref written out")
-            if levels > LEVELS_MAX:
+            if sums.levels >= LEVELS_MAX:
                 raise SchemaRefused(f"more than {LEVELS_MAX} levels, with every $ref written out")
-        return Extent(values, patterns, match_us, multiples, levels)
+        return msgspec.structs.replace(sums, levels=sums.levels + 1)
 
     def _parts(self, value: dict[str, Any] | list[Any]) -> Iterator[Extent]:
         """The extents of what one value holds, and of what it refers to."""
@@ -137,6 +156,8 @@ class _Measure:
         for name, held in value.items():
             if name in _REFUSED and not (isinstance(held, dict) and name[0] == "$"):
                 raise SchemaRefused(f"{name}: {_REFUSED[name]}")
+            if name == self._address and isinstance(held, str):
+                raise SchemaRefused(f"{name}: {_REFUSED['$id']}")
             if name == "$schema" and value is not self._root:
                 raise SchemaRefused("$schema: only at the root")
             if name == "$ref" and isinstance(held, str):
@@ -145,6 +166,10 @@ class _Measure:
                 yield _patterns([held])
             if name == "patternProperties" and isinstance(held, dict):
                 yield _patterns(held)
+            if name in _LIMITS and isinstance(held, int | float):
+                yield Extent(0, limits=1, fractions=int(held % 1 != 0))
+            if name in _CONTENT and isinstance(held, str):
+                yield Extent(0, match_us=CONTENT_US)
             if name == "multipleOf" and isinstance(held, int | float):
                 yield _multiple(held)
             yield self._of(held)
@@ -153,16 +178,34 @@ class _Measure:
         """The part of the schema that a reference names."""
         if pointer != "#" and not pointer.startswith("#/"):
             raise SchemaRefused("$ref: must begin with #/, no other document is read")
+        if _UNCLEAR.search(pointer):
+            raise SchemaRefused("$ref: must not encode / ~ or %: write ~1 and ~0, and no % in a name")
         found: Any = self._root
         for step in pointer[2:].split("/") if len(pointer) > 1 else ():
-            name = step.replace("~1", "/").replace("~0", "~")
-            if isinstance(found, list) and name.isdecimal() and len(name) < 5 and int(name) < len(found):
+            name = unquote(step).replace("~1", "/").replace("~0", "~")
+            if (
+                isinstance(found, list)
+                and name.isascii()
+                and name.isdecimal()
+                and len(name) < 5
+                and int(name) < len(found)
+            ):
                 found = found[int(name)]
             elif isinstance(found, dict) and name in found:
                 found = found[name]
             else:
                 raise SchemaRefused(f"$ref: {pointer[:100]} is not there")
         return found
+
+
+def _added(sums: Extent, part: Extent) -> Extent:
+    """Both together, as deep as the deeper one."""
+    return Extent(
+        values=sums.values + part.values, patterns=sums.patterns + part.patterns,
+        match_us=sums.match_us + part.match_us, multiples=sums.multiples + part.multiples,
+        limits=sums.limits + part.limits, fractions=sums.fractions + part.fractions,
+        levels=max(sums.levels, part.levels),
+    )  # fmt: skip
 
 
 def _multiple(of: float) -> Extent:

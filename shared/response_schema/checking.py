@@ -6,13 +6,16 @@ holds the interpreter while it works. `format` is for the model and is not check
 
 from __future__ import annotations
 
+import json
+import math
+import re
 from functools import lru_cache
 from typing import Any, Final
 
 import jsonschema_rs
 import msgspec
 
-from shared.response_schema.bounds import SIZE_MAX, Extent, SchemaRefused, measure
+from shared.response_schema.bounds import NUMBER_MAX, SIZE_MAX, Extent, SchemaRefused, measure
 
 TEXT_MAX: Final = 262_144
 """Characters of a text that is checked: as many as 64,000 tokens have."""
@@ -25,6 +28,12 @@ _PAIR_US: Final = 0.15
 
 _MULTIPLE_US: Final = 60.0
 """One `multipleOf` against one number."""
+
+_FRACTION_US: Final = 5.0
+"""One limit that is no whole number against one number: they are compared as exact fractions."""
+
+_WIDE_US: Final = 15.0
+"""One limit against one number that does not fit 64 bits or has an exponent."""
 
 _CONTAINER_US: Final = 4.0
 """A list or an object, in a process whose collector of garbage has much to look at."""
@@ -47,6 +56,12 @@ REMEMBERED: Final = 64
 _TOO_LONG: Final = "the text is too long, or the schema too large, to be checked"
 _NO_JSON: Final = "the text is not JSON"
 _NO_FIT: Final = "the text does not fit"
+
+_WIDE: Final = re.compile(r"(?:^|[\[:,\s])-?(?:[0-9]{19}|[0-9][0-9.]*[eE])")
+"""A number that does not fit 64 bits, or has an exponent."""
+
+_BEYOND: Final = 1e19
+"""A number beyond all that a schema may hold, for all that are: the library compares them digit by digit."""
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -74,7 +89,7 @@ class ResponseSchema:
         if len(text) > TEXT_MAX or work > WORK_MAX:
             return _TOO_LONG
         try:
-            value = msgspec.json.decode(text)
+            value = _value(text)
         except (ValueError, RecursionError):
             return _NO_JSON
         try:
@@ -90,11 +105,12 @@ class ResponseSchema:
         return self._extent.values * (1 + text.count(",") + text.count("]") + text.count("}"))
 
     def _work(self, text: str, pairs: int) -> float:
-        multiples = pairs // self._extent.values * self._extent.multiples
+        extent, values = self._extent, pairs // self._extent.values
         containers = text.count("[") + text.count("{")
-        return (
-            containers * _CONTAINER_US + pairs * _PAIR_US + len(text) * self._extent.match_us + multiples * _MULTIPLE_US
-        )
+        numbers = extent.multiples * _MULTIPLE_US + extent.fractions * _FRACTION_US
+        if extent.limits and _WIDE.search(text) is not None:
+            numbers += extent.limits * _WIDE_US
+        return containers * _CONTAINER_US + pairs * _PAIR_US + len(text) * extent.match_us + values * numbers
 
     def _places(self, value: Any) -> str:
         found: list[str] = []
@@ -105,6 +121,24 @@ class ResponseSchema:
             if len(found) == FAULTS_MAX:
                 break
         return f"{_NO_FIT}: see {', '.join(found)}"
+
+
+def _value(text: str) -> Any:
+    """The value of a JSON text. ValueError: it is none."""
+    if _WIDE.search(text) is None:
+        return msgspec.json.decode(text)
+    return json.loads(text, parse_int=_number, parse_float=_number, parse_constant=_no_number)
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(name)  # NaN and its like, which Python takes for JSON
+
+
+def _number(digits: str) -> float:
+    number = float(digits)
+    if abs(number) > NUMBER_MAX:
+        return math.copysign(_BEYOND, number)
+    return int(digits) if digits.lstrip("-").isdecimal() else number
 
 
 def _refusal(error: jsonschema_rs.ValidationError) -> str:

@@ -64,6 +64,8 @@ def hostile_bodies() -> Iterator[bytes]:
         yield _with("temperature", number)
         yield _with("metadata", f'{{"a":{number}}}')
     yield from _schemas()
+    for number in ("1E308", "5e-324", "1.5e300"):
+        yield _with("metadata", f'{{"a":[{",".join([number] * 40_000)[:250_000].rpartition(",")[0]}]}}')
     yield b"[" * 250_000
     yield b'{"a":' * 50_000
     yield b'"' * 250_000

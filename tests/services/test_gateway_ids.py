@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -51,6 +52,26 @@ async def _end_all(store: JobStore) -> None:
         usage = Usage(input_tokens=1, output_tokens=1)
         outcome = Outcome(result="x", provider="openai", model="m", usage=usage, cost_usd=0.5)
         await store.finish(Finish(held, JobStatus.COMPLETED, outcome, number=1, offset=0, run_ms=1))
+
+
+async def test_every_id_is_administered_by_its_own_path(redis_url: str) -> None:
+    """Encoded once, as clients do, a slash too: settings, and users that are blocked and no longer are."""
+    async with running_gateway(redis_url) as client:
+        for weight, name in enumerate(IDS[:16], start=1):
+            path = f"/api/admin/organizations/{quote(name, safe='')}"
+            assert (await client.patch(path, json={"weight": weight})).json()["id"] == name
+        for weight, name in enumerate(IDS[:16], start=1):
+            path = f"/api/admin/organizations/{quote(name, safe='')}"
+            assert (await client.get(path)).json()["weight"] == weight
+
+        for name in ("team/a", "/", "a%2Fb", "auth0|x/y", "/../"):
+            path = f"/api/admin/organizations/{quote(name, safe='')}"
+            assert (await client.get(path)).json()["id"] == name
+            blocked = await client.post(f"{path}/blocked-users", json={"userId": name})
+            assert blocked.json() == {"userIds": [name]}
+            assert (await client.delete(f"{path}/blocked-users/{quote(name, safe='')}")).status_code == 204
+            assert (await client.get(f"{path}/blocked-users")).json() == {"userIds": []}
+        problem(await client.get("/api/admin/organizations/a/b"), 404, "not-found")
 
 
 async def test_each_organisation_sees_its_own_and_nothing_else(redis_url: str, tokens: str) -> None:

@@ -127,6 +127,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"scopes": ["jobs:all"]}, "scopes[0]"),
     ({"scopes": ["jobs:read"], "expiresAt": "2020-01-01T00:00:00Z"}, "expiresAt"),
     ({"scopes": ["jobs:read"], "expiresAt": "2099-01-01T00:00:00"}, "expiresAt"),
+    ({"scopes": ["jobs:read"], "expiresAt": "9999-12-31T23:59:59-23:59"}, "expiresAt"),
+    ({"scopes": ["jobs:read"], "expiresAt": "9999-12-31T23:59:59.9999Z"}, "expiresAt"),
     ({"scopes": ["jobs:read"], "organizationId": "a b"}, "organizationId"),
     ({"scopes": ["jobs:read"], "organizationId": None}, "organizationId"),
     ({"scopes": ["jobs:read"], "models": ["gpt"]}, "models[0]"),

@@ -71,7 +71,7 @@ async def test_only_a_kept_and_completed_response_can_be_continued(
     gone = await sdk.responses.create(**request())
     await sdk.responses.delete(gone.id)
     field, code = "previous_response_id", "previous_response_not_found"
-    for response_id in (plain, gone.id, "resp_123", "ai-job-1737465123456-0bc123def"):
+    for response_id in (plain, gone.id, "resp_123", " ", "a\0", "ai-job-1737465123456-0bc123def"):
         await refused(sdk.responses.create(**request(previous_response_id=response_id)), 404, code, field)
     assert len(heard.requests) == 2
 
@@ -105,6 +105,11 @@ async def test_a_response_under_way_cannot_be_continued(sdk: openai.AsyncOpenAI)
         ({"metadata": {str(i): "" for i in range(17)}}, "metadata"),
         ({"metadata": {"a": "x" * 513}}, "metadata"),
         ({"metadata": {"projectId": "not an id"}}, "metadata.projectId"),
+        ({"metadata": {"a": "\0"}}, "metadata"),
+        ({"metadata": {"\0": "a"}}, "metadata"),
+        ({"prompt_cache_key": "\0"}, "prompt_cache_key"),
+        ({"text": {"format": {"type": "json_schema", "name": "a", "schema": {}, "description": "\0"}}},
+         "text.format.description"),
         ({"user": "a b"}, "user"),
         ({"max_output_tokens": 0}, "max_output_tokens"),
         ({"extra_body": {"seed": 1}}, "seed"),

@@ -56,3 +56,14 @@ def test_an_error_that_quotes_its_own_end_names_its_field() -> None:
         assert problem is not None
         (fault,) = problem.details.errors
         assert (fault.field, fault.message) == ("priority", "must be one of high, normal, low")
+
+
+@pytest.mark.parametrize("field", ["metadata", "parameters"])
+def test_numbers_that_take_long_to_read_are_few(field: str) -> None:
+    """A record with them is read again and again; the same in a text is no number."""
+    far = b", ".join([b"-5E-324"] * 100)
+    problem = _problem(nested_body(field, 1)[:-3] + b"[%s]}}" % far)
+    assert problem is not None
+    assert [fault.field for fault in problem.details.errors] == [field]
+    assert "exponent" in problem.details.errors[0].message
+    assert _problem(nested_body(field, 1)[:-3] + b'"\\"%s"}}' % far) is None

@@ -54,6 +54,13 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("a look-ahead", {"properties": {"a": {"pattern": "(?=a)b"}}}, "properties/a/pattern"),
     ("a pattern that grows", {"pattern": "(a{1000}){1000}"}, "pattern"),
     ("a tiny multiple", {"multipleOf": 1e-300}, "multipleOf"),
+    ("a huge number", {"minimum": 10**300}, "64 bits"),
+    ("itself, encoded", {"%70": {}, "p": {"items": {"$ref": "#/%70"}}, "$ref": "#/%70"}, "to itself"),
+    ("an encoded sign of a pointer", {"p": {}, "$ref": "#/%2570"}, "must not encode"),
+    ("an address of draft 4",
+     {"$schema": "http://json-schema.org/draft-04/schema#", "definitions": {"a": {}},
+      "allOf": [{"id": "http://x/y", "definitions": {"a": {"items": {"$ref": "#/definitions/a"}}},
+                 "allOf": [{"$ref": "#/definitions/a"}]}]}, "id: "),
 ]  # fmt: skip
 
 
@@ -72,6 +79,31 @@ def test_a_schema_that_no_text_can_be_checked_against_is_refused(schema: dict[st
 def test_schemas_as_generators_write_them_are_taken(draft: str) -> None:
     """Pydantic and zod name their draft and refer to definitions."""
     assert compile_schema({"$schema": draft, **POST}).fault('{"headline": "A", "tags": ["#b"]}') is None
+
+
+@pytest.mark.parametrize(
+    ("text", "fits"),
+    [
+        ("18446744073709551616", True),
+        ("6.02214076e23", True),
+        ("-1e300", False),
+        ("1e-7", True),
+        ("9" * 400, True),
+        ("4" + "0" * 18 + ".5", True),
+        ("1" + "0" * 18, True),
+    ],
+)
+def test_numbers_beyond_64_bits_are_numbers(text: str, fits: bool) -> None:
+    """They are above all limits of schemas, or below."""
+    schema = compile_schema({"items": {"type": "number", "minimum": 1e-9, "not": {"const": 5}}})
+    assert (schema.fault(f"[{text}]") is None) == fits
+
+
+def test_names_in_references_may_be_encoded() -> None:
+    """As generators do for names that no URI may hold."""
+    schema = {"$defs": {"Page[int]": {"type": "integer"}}, "$ref": "#/$defs/Page%5Bint%5D"}
+    assert compile_schema(schema).fault("1") is None
+    assert compile_schema(schema).fault('"x"') is not None
 
 
 def test_names_of_properties_are_no_keywords() -> None:
@@ -101,8 +133,18 @@ def test_a_text_is_checked(text: str, said: str | None) -> None:
     assert said is None or (said in str(fault) and "secret" not in str(fault))
 
 
+def _content(times: int) -> dict[str, Any]:
+    read = {"contentEncoding": "base64", "contentMediaType": "application/json"}
+    draft = "http://json-schema.org/draft-07/schema#"
+    return {"$schema": draft, "definitions": {"a": read}, "allOf": [{"$ref": "#/definitions/a"}] * times}
+
+
+def _numbers(text: str, count: int) -> str:
+    return f"[{','.join([text] * count)}]"
+
+
 def _dear() -> list[tuple[str, dict[str, Any], str]]:
-    """Schemas and texts of which a check is estimated just below the longest that is made; the last two are above."""
+    """Schemas and texts of which a check is estimated just below the longest that is made; the last ones are above."""
     chance = random.Random(1)
     letters = "".join(chance.choice("ab") for _ in range(26_000))
     nested: dict[str, Any] = {"const": 1}
@@ -116,10 +158,17 @@ def _dear() -> list[tuple[str, dict[str, Any], str]]:
         ("a pattern", {"items": pattern}, json.dumps([letters])),
         ("patterns", {"items": {"allOf": [pattern] * 16}}, json.dumps([letters[:1_600]])),
         ("multiples", {"items": {"multipleOf": 1e-6}}, "[" + "1.5e300," * 1_200 + "1]"),
+        ("long numbers", {"items": {"allOf": [{"minimum": 5}] * 200}}, _numbers("1" + "0" * 3_999, 20)),
+        ("great numbers", {"items": {"type": "number"}}, _numbers("1E308", 40_000)),
+        ("fractions", {"items": {"allOf": [{"minimum": 5.5}] * 200}}, _numbers("123456789.25", 70)),
+        ("tiny numbers", {"items": {"maximum": 9.123456}}, _numbers("1e-300", 3_800)),
+        ("content", _content(8), json.dumps("MTEx" * 60_000)),
         ("brackets", {}, "[" + "[]," * 18_000 + "[]]"),
         ("objects", {"uniqueItems": True}, "[" + ",".join(f'{{"a":{i}}}' for i in range(17_000)) + "]"),
         ("a long text", {"type": "string"}, json.dumps("x, " * 80_000)),
         ("too many choices", {"items": {"anyOf": [{"const": i} for i in range(900)]}}, json.dumps([899] * 20_000)),
+        ("too many fractions", {"items": {"allOf": [{"minimum": 5.5}] * 200}}, _numbers("123456789.25", 1_000)),
+        ("too much content", _content(300), json.dumps("MTEx" * 60_000)),
         ("too many brackets", {}, "[" + "[]," * 80_000 + "[]]"),
     ]
 
@@ -177,6 +226,24 @@ def test_the_demo_fits_simple_schemas(schema: dict[str, Any]) -> None:
     """A laptop without a key shows structured results."""
     made = json.dumps(demo_value(schema, "Meet our product, built for teams."))
     assert compile_schema(schema).fault(made) is None
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "array", "minItems": 2**62},
+        {"type": "array", "minItems": 900, "items": {"type": "array", "minItems": 900, "items": {"type": "string"}}},
+        {"type": "string", "minLength": 2**62},
+        {"type": "array", "minItems": 900, "items": {"type": "string", "minLength": 9_000}},
+        {"type": "array", "minItems": 3.0, "maxItems": 4.0, "items": {"minLength": 2.0, "maxLength": 9.0}},
+        {"%70": {"allOf": [{"$ref": "#/%70"}] * 2}, "p": {"type": "integer"}, "$ref": "#/%70"},
+    ],
+    ids=["items", "items of items", "characters", "long texts", "whole numbers with a point", "an encoded name"],
+)
+def test_the_demo_makes_a_value_of_bounded_size(schema: dict[str, Any]) -> None:
+    """Whatever a schema asks for: the value may not fit then."""
+    compile_schema(schema)
+    assert len(json.dumps(demo_value(schema, "Meet our product"))) < 250_000
 
 
 def test_a_form_is_chosen_that_the_vendor_can_keep() -> None:

@@ -24,7 +24,7 @@ from shared.store.audit_trail import Actor
 from shared.store.gates import QUEUE, Gate, GateMode, Gates
 
 GateInPath = Annotated[
-    str, PathParameter(name="gate", description="`provider:model`; a slash in a model's name as `%252F`")
+    str, PathParameter(name="gate", description="`provider:model`; a slash in a model's name as `%2F`")
 ]
 
 

@@ -31,6 +31,7 @@ from services.gateway.http.queries import NoQuery
 from services.gateway.http.responses import in_time, organization_of
 from services.gateway.submit.schemas import Identifier
 from shared.errors import KeyNotFound
+from shared.events import TIME_MAX_MS
 from shared.http.auth import Identity, Scope
 from shared.http.problems import KEY_ENDED, Problem, invalid
 from shared.identity.client_address import ClientAddresses
@@ -118,6 +119,8 @@ class KeyCalls:
         expires_ms = None if wanted.expires_at is None else round(wanted.expires_at.timestamp() * 1000)
         if expires_ms is not None and expires_ms <= time.time() * 1000:
             raise invalid("expiresAt", "must be in the future")
+        if expires_ms is not None and expires_ms > TIME_MAX_MS:
+            raise invalid("expiresAt", "must be before the year 10000")
         made = ApiKey(
             id="", digest="", organization_id=organization, scopes=scopes, label=wanted.label, models=models,
             expires_ms=expires_ms,

@@ -18,8 +18,10 @@ from services.gateway.admin.overview import OverviewCall
 from services.gateway.admin.overview_reading import OverviewReading
 from services.gateway.admin.usage import AdminUsageCall
 from services.gateway.admin.workers import WorkerCalls
+from services.gateway.http.actor import AnyRequest
 from services.gateway.settings import GatewaySettings
 from shared.http.health import NO_STORE
+from shared.http.urls import SLASH
 from shared.identity.authenticator import Authenticator
 from shared.store.job_store import JobStore
 
@@ -45,11 +47,18 @@ def admin_router(
             *FailureCalls(store, settings, authenticator.addresses).routes(),
         ],
         dependencies={"identity": authenticator.provide()},
+        before_request=_read_slashes,
         response_headers=[NO_STORE],
         tags=["administration"],
     )
     _forget_options(router)
     return router
+
+
+async def _read_slashes(request: AnyRequest) -> None:
+    """Give the handlers ids as they are: see `keep_slashes`."""
+    given = request.scope["path_params"]
+    request.scope["path_params"] = {name: str(text).replace(SLASH, "/") for name, text in given.items()}
 
 
 def _forget_options(router: Router) -> None:

@@ -7,6 +7,7 @@ but no text: no UTF-8 exists for it, and its fields are named too.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import cache
 from itertools import islice
 from typing import Annotated, Any, Final, get_args, get_origin
@@ -59,6 +60,15 @@ def deep_field(body: bytes, levels: int) -> str:
         elif depth == 1:
             name = found[1:-1]
     return ""
+
+
+def crowded_field(body: bytes, count: Callable[[bytes], int]) -> str:
+    """The name of the field of an object that has most of what `count` counts; empty for a body that is no object."""
+    try:
+        fields = _object.decode(body)
+    except UNDECODABLE:
+        return ""
+    return max(fields, key=lambda name: count(bytes(fields[name])), default="")
 
 
 def bad_fields(body: bytes, kind: type[msgspec.Struct], error: Exception, prefix: str) -> list[FieldError]:

@@ -22,7 +22,7 @@ from shared.conversation import Message, Role, cut
 from shared.errors import JobNotFound
 from shared.http.auth import Identity, Scope
 from shared.http.problems import INVALID, FieldError, Problem, invalid
-from shared.job import IDENTIFIER, JobStatus
+from shared.job import IDENTIFIER, JOB_ID, JobStatus
 from shared.store.transitions import Submit
 
 USER: Final = "api"
@@ -108,6 +108,8 @@ class ResponseMaker:
         """The conversation that a response ended. A `Problem` when it is not kept, or has no end to go on from."""
         if response_id is None:
             return []
+        if JOB_ID.match(response_id) is None:
+            raise _not_kept(response_id)
         identity.require_scope(Scope.JOBS_READ)
         try:
             job = await self._finder.find(identity, response_id)

@@ -188,7 +188,8 @@ class ResponseRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 def faults(request: ResponseRequest) -> Iterator[FieldError]:
-    """Faults of a body that decoded."""
+    """Faults of a body that decoded; those of its job come from `submit/schemas.py`."""
+    yield from _nul_faults(request)
     for name, neutral in _NEUTRAL.items():
         if getattr(request, name) not in neutral:
             yield FieldError(name, "not supported here: leave it out")
@@ -201,6 +202,18 @@ def faults(request: ResponseRequest) -> Iterator[FieldError]:
     empty = [i for i, message in enumerate(request.messages) if not message.content]
     for i in empty:
         yield FieldError(f"input[{i}].content", "is empty")
+
+
+def _nul_faults(request: ResponseRequest) -> Iterator[FieldError]:
+    labels = request.options.labels
+    kept = {
+        "metadata": [text for pair in (request.metadata or {}).items() for text in pair],
+        "prompt_cache_key": [request.prompt_cache_key],
+        "text.format.description": [labels.description if labels is not None else None],
+    }
+    for name, texts in kept.items():
+        if any(text is not None and "\0" in text for text in texts):
+            yield FieldError(name, "must not hold NUL characters")
 
 
 def _format_faults(asked: TextFormat) -> Iterator[FieldError]:

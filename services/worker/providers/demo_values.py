@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any, Final
+from urllib.parse import unquote
 
 LEVELS_MAX: Final = 64
 ITEMS: Final = 2
 """Items of a list that may have any number."""
+
+VALUES_MAX: Final = 2_000
+TEXT_MAX: Final = 10_000
+"""Values that are made, and characters of each text: a schema that asks for more gets what does not fit."""
 
 _FORMATS: Final = {
     "date": "2026-12-01", "date-time": "2026-12-01T09:00:00Z", "time": "09:00:00Z", "email": "team@example.com",
@@ -28,10 +33,12 @@ class _Maker:
     def __init__(self, root: dict[str, Any], text: str) -> None:
         self._root = root
         self._text = text
+        self._left = VALUES_MAX
 
     def value(self, schema: Any, level: int = 0) -> Any:
         """A value for one part of the schema."""
-        if not isinstance(schema, dict) or level > LEVELS_MAX:
+        self._left -= 1
+        if not isinstance(schema, dict) or level > LEVELS_MAX or self._left < 0:
             return None
         merged: dict[str, Any] = {}
         for part in self._all_of(schema, level):
@@ -62,8 +69,8 @@ class _Maker:
             case "object":
                 return {name: self.value(held, level + 1) for name, held in schema.get("properties", {}).items()}
             case "array":
-                most = schema.get("maxItems", max(ITEMS, schema.get("minItems", 0)))
-                count = min(most, max(ITEMS, schema.get("minItems", 0)))
+                wanted = max(ITEMS, schema.get("minItems", 0))
+                count = int(min(schema.get("maxItems", wanted), wanted, max(self._left, 0)))
                 return [self.value(schema.get("items", {}), level + 1) for _ in range(count)]
             case "integer" | "number":
                 return _number(schema)
@@ -75,15 +82,17 @@ class _Maker:
                 return self._string(schema)
 
     def _string(self, schema: dict[str, Any]) -> str:
-        text, least = _FORMATS.get(schema.get("format", ""), self._text), schema.get("minLength", 0)
+        text, least = _FORMATS.get(schema.get("format", ""), self._text), int(min(schema.get("minLength", 0), TEXT_MAX))
         while len(text) < least:
             text += f" {_FILLING.strip()}"
-        return text[: max(schema.get("maxLength", len(text)), least)]
+        text = text[: int(max(min(schema.get("maxLength", TEXT_MAX), TEXT_MAX), least))]
+        self._left -= len(text) // 100  # so that many long texts are bounded too
+        return text
 
     def _target(self, pointer: str) -> Any:
         found: Any = self._root
         for step in pointer.removeprefix("#").split("/")[1:]:
-            name = step.replace("~1", "/").replace("~0", "~")
+            name = unquote(step).replace("~1", "/").replace("~0", "~")
             found = found.get(name, {}) if isinstance(found, dict) else {}
         return found
 
