@@ -18,14 +18,16 @@ REST: Final = 4.0
 
 
 class ErasureRun:
-    """The work on one task. A worker that takes it over begins the pass again: what is gone stays gone."""
+    """The work on one task. A worker that takes it over begins the pass again, and goes on counting: what is gone stays
+    gone. Its position is the receipt so far; of a lost worker's last piece it may know nothing."""
 
     def __init__(self, store: JobStore, task: Task, holder: str) -> None:
         self._store = store
         self._task = task
         self._holder = holder
         self._organization = task.plan.organization_id or ""
-        self._erased = msgspec.structs.asdict(Receipt(jobs=0, keys=0, entries=0))
+        counted = map(int, task.position.split()) if task.position else (0, 0, 0)
+        self._erased = dict(zip(("jobs", "keys", "entries"), counted, strict=True))
 
     async def run(self) -> None:
         """Do all of it. LeaseLost: another worker has it."""
@@ -40,7 +42,11 @@ class ErasureRun:
         secret = await self._store.maintenance.attribution_secret()
         await self._store.erasure.close(self._organization, receipt, secret)
         encoded = msgspec.json.encode(receipt)
-        await self._store.tasks.advance(self._task.id, self._holder, "", ended=True, receipt=encoded)
+        await self._store.tasks.advance(self._task.id, self._holder, self._position, ended=True, receipt=encoded)
+
+    @property
+    def _position(self) -> str:
+        return " ".join(map(str, self._erased.values()))
 
     async def _pass(self) -> int:
         """Delete what is found; answers how many jobs are left."""
@@ -65,5 +71,5 @@ class ErasureRun:
             await self._advance()
 
     async def _advance(self) -> None:
-        if not await self._store.tasks.advance(self._task.id, self._holder, ""):
+        if not await self._store.tasks.advance(self._task.id, self._holder, self._position):
             raise LeaseLost(self._task.id)
