@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --requir
 WORKERS ?= 4
 NODE := clients/js examples/nextjs
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run demo test lint types check quick bench chaos mutate up down compose-smoke rolling observe docs format clean lock
+.PHONY: help install install-dev run demo test lint types check quick bench chaos mutate up down compose-smoke rolling observe docs pictures format clean lock
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -120,6 +120,9 @@ docs: install-dev ## Write the pages of docs/ that are generated from the code
 	$(BIN)/python -m tests.support.redis_page
 	$(BIN)/python -m tests.support.rooms_page
 	$(BIN)/python -m tests.support.records_page
+
+pictures: install-dev ## Write docs/images anew, from the demo's world in Chromium; takes two minutes
+	$(BIN)/python -m tests.browser.pictures
 
 format: install-dev ## Format and fix what can be fixed
 	$(BIN)/ruff check --fix .

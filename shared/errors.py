@@ -47,7 +47,13 @@ class IdempotencyConflict(PressworkError):
     """The same idempotency key came with another body."""
 
 
-class OrganizationLimited(PressworkError):
+class SubmitRefused(PressworkError):
+    """An organisation may not submit this job now. `organization_id`: the job's, empty: not known."""
+
+    organization_id = ""
+
+
+class OrganizationLimited(SubmitRefused):
     """A submit would be beyond a limit of its organisation: `limit` is its name, `quota` its value (0: not known), and
     `retry_after_s` the time until there may be room."""
 
@@ -58,7 +64,7 @@ class OrganizationLimited(PressworkError):
         self.retry_after_s = retry_after_s
 
 
-class BudgetExceeded(PressworkError):
+class BudgetExceeded(SubmitRefused):
     """A submit would be beyond its organisation's budget. `period`: `month` or `day`, with the time until the next one;
     or `job`: it alone may cost more than a whole period allows."""
 
@@ -68,7 +74,7 @@ class BudgetExceeded(PressworkError):
         self.retry_after_s = retry_after_s
 
 
-class UserBlocked(PressworkError):
+class UserBlocked(SubmitRefused):
     """An operator blocked this user of the organisation: nothing was accepted."""
 
 
@@ -76,7 +82,7 @@ class TooManyBlocked(PressworkError):
     """An organisation has as many blocked users as it may have."""
 
 
-class OrganizationPaused(PressworkError):
+class OrganizationPaused(SubmitRefused):
     """An operator paused the job's organisation: it takes no new jobs."""
 
 

@@ -133,7 +133,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     of earlier leases; `capped`: its organisation has a cap on running jobs.
     `bound`: nano-USD that the attempt may cost, None: anything; `budgeted`: its organisation has reserved that.
     `mismatch`: why the text of an earlier attempt did not fit its schema: this one repairs it; empty: none was written.
-    `token_limit`: tokens a minute of its organisation at each gate; 0: no limit.
+    `token_limit`: tokens a minute of its organisation at each gate; 0: no limit. `retained`: its organisation has a
+    retention of its own.
     """
 
     job_id: str
@@ -159,6 +160,12 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     budgeted: bool = False
     mismatch: str = ""
     token_limit: int = 0
+    retained: bool = False
+
+    @property
+    def waited_ms(self) -> int:
+        """Time from its submit, or from its due time, to its start, in ms."""
+        return max(self.started_ms - self.ready_ms, 0)
 
     @property
     def suspect(self) -> bool:

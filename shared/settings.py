@@ -123,6 +123,11 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
         return self.frugal and not self.deltas and not self.organization_events
 
     @property
+    def overview_events(self) -> bool:
+        """Whether the overview has a stream: not where it would cost commands all the time, nor over REST."""
+        return not self.frugal and self.redis_transport != "rest"
+
+    @property
     def lease_ms(self) -> int:
         """The lease in ms."""
         return round(self.lease_seconds * 1000)

@@ -14,6 +14,7 @@ from services.gateway.console.routes import Console, is_served
 from services.gateway.docs import document
 from services.gateway.docs.openapi import OpenApiCall
 from services.gateway.docs.page import page_routes
+from services.gateway.http.refusals import FRUGAL_WRITE_S, WRITE_S, RefusalCounts
 from services.gateway.routers import Calls, described
 from services.gateway.settings import GatewaySettings
 from services.gateway.stats.gauges import QueueGauges
@@ -62,20 +63,30 @@ async def open_app(
     ):
         await store.check()
         redis.show_quota(lambda: store.quota_exceeded)
-        calls = Calls(store, settings, authenticator=authenticator, signer=signer, registry=registry, stop=stop)
+        refusals = RefusalCounts(store.refusal_trail, write_s=FRUGAL_WRITE_S if store_settings.frugal else WRITE_S)
+        calls = Calls(
+            store,
+            settings,
+            authenticator=authenticator,
+            signer=signer,
+            registry=registry,
+            meter=redis.meter,
+            refusals=refusals,
+            stop=stop,
+        )
         gauges = QueueGauges(store, calls.stats, QueueMetrics(registry))
         hub = Hub(_streams(settings), stream_metrics := StreamMetrics(registry))
         serving = calls.serving(hub, stream_metrics)
 
-        typed = calls.typed(redis.meter)
-        admin = admin_router(store, settings, authenticator, stats=calls.stats, meter=redis.meter)
+        typed, admin = calls.typed(), admin_router(store, settings, authenticator, calls.figures)
         shown, secured = registry if settings.metrics_port is None else None, authenticator.required
         ops = ops_routes(ready=_ready(store, stop), live=_live, registry=shown, before_scrape=gauges.refresh)
         api = OpenApiCall(
             lambda: document.generate([typed, admin, *described()], ops, settings.models, secured=secured)
         )
         pages: list[ControllerRouterHandler] = [api.route(), *page_routes()]
-        pages += [Streams(store, serving, authenticator).route(), *calls.streamed(serving)]
+        streams = Streams(store, serving, authenticator, refusals.note)
+        pages += [streams.route(), *calls.streamed(serving)]
         pages += Console(authenticator, store).routes()
         routers = [calls.raw(), typed, admin, *ops, *pages]
 
@@ -83,10 +94,13 @@ async def open_app(
         scraped = metrics_apart(settings, registry, gauges.refresh)
         try:
             async with scraped, reported(redis.meter, **store_settings.profile):
-                yield WithTransport(serve.application(routers, settings, host=settings.gateway_host))
+                yield WithTransport(
+                    serve.application(routers, settings, host=settings.gateway_host, noticed=refusals.note)
+                )
         finally:
             draining.cancel()
             await calls.admission.aclose()
+            await refusals.aclose()
 
 
 def _streams(settings: GatewaySettings) -> int:

@@ -9,10 +9,15 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.types import ControllerRouterHandler
 from prometheus_client import CollectorRegistry
 
+from services.gateway.admin.overview_events import OverviewEvents
+from services.gateway.admin.overview_events import described as overview_calls
+from services.gateway.admin.overview_feed import OverviewFeed
+from services.gateway.admin.overview_reading import OverviewReading
 from services.gateway.ai_sdk.completion import CompletionCall
 from services.gateway.ai_sdk.described import described as ai_sdk_calls
 from services.gateway.docs import document
 from services.gateway.http.bodies import Posts
+from services.gateway.http.refusals import RefusalCounts
 from services.gateway.http.responses import Links
 from services.gateway.jobs.cancel import CancelCall
 from services.gateway.jobs.delete import DeleteCall
@@ -60,24 +65,30 @@ class Calls:
         authenticator: Authenticator,
         signer: TicketSigner,
         registry: CollectorRegistry,
+        meter: Meter,
+        refusals: RefusalCounts,
         stop: asyncio.Event,
     ) -> None:
+        """`meter`: of the commands that this process sends; `refusals`: of what is refused to callers."""
+        self._noticed = refusals.note
         self._store = store
         self._settings = settings
         self._authenticator = authenticator
         self._signer = signer
+        self._meter = meter
         self._stop = stop
         self._links, self._maker = Links(settings.public_events_url), JobMaker(settings)
         self._finder, awaited = JobFinder(store), AwaitedJobs(store)
         self._submits = SubmitMetrics(registry)
         self.stats = StatsCache(store.queries.stats, _kept_seconds(settings, frugal=store.settings.frugal))
+        self.figures = OverviewReading(store, self.stats, meter, budget=settings.redis_commands_budget)
         self.admission = Admission(store, self.stats, settings.max_queued_jobs)
 
-        refusals = LimitMetrics(registry).refusals
+        limited = LimitMetrics(registry).refusals
         self._stream_quotas = StreamQuotas(store, settings.organization_streams)
-        self._streams = InUse(STREAMS, self._stream_quotas, refusals)
-        polls = InUse(LONG_POLLS, lambda _: settings.organization_long_polls, refusals)
-        bodies = InUse(BODY_BYTES, lambda _: settings.organization_body_bytes, refusals)
+        self._streams = InUse(STREAMS, self._stream_quotas, limited)
+        polls = InUse(LONG_POLLS, lambda _: settings.organization_long_polls, limited)
+        bodies = InUse(BODY_BYTES, lambda _: settings.organization_body_bytes, limited)
 
         self._posts = Posts(authenticator, self._submits.refused, bodies)
         self._single = SubmitCall(
@@ -95,7 +106,9 @@ class Calls:
 
     def raw(self) -> Router:
         """Submits, which read their bodies themselves."""
-        batch = BatchCall(self._single, self._posts, self._maker, self.admission, self._submits)
+        batch = BatchCall(
+            self._single, self._posts, self._maker, self.admission, metrics=self._submits, noticed=self._noticed
+        )
         return Router(document.API, route_handlers=[self._single.route(), batch.route()])
 
     def serving(self, hub: Hub, metrics: StreamMetrics) -> Serving:
@@ -106,7 +119,7 @@ class Calls:
         )  # fmt: skip
 
     def streamed(self, serving: Serving) -> list[ControllerRouterHandler]:
-        """The calls that answer with streams of other protocols than ours."""
+        """The calls that answer with streams, but for a job's own events."""
         completion = CompletionCall(
             self._posts,
             self._single,
@@ -116,7 +129,9 @@ class Calls:
             cancel=self._cancel,
             stop=self._stop,
         )
-        return [Router(document.API, route_handlers=[completion.route()]), self._openai(serving)]
+        feed = OverviewFeed(self.figures)
+        overview = OverviewEvents(feed, serving, self._authenticator, self._store.settings)
+        return [Router(document.API, route_handlers=[completion.route()]), self._openai(serving), overview.route()]
 
     def _openai(self, serving: Serving) -> ASGIRouteHandler:
         """The calls of OpenAI's API, which read their bodies and write their streams themselves."""
@@ -135,10 +150,12 @@ class Calls:
             stop=self._stop,
         )
         stored = StoredCalls(self._finder, self._cancel, self._delete, streams, chain)
-        return OpenAiCalls(self._authenticator, create, stored, chain=chain, refused=self._submits.refused).route()
+        return OpenAiCalls(
+            self._authenticator, create, stored, chain=chain, refused=self._submits.refused, noticed=self._noticed
+        ).route()
 
-    def typed(self, meter: Meter) -> Router:
-        """All other calls of `/api/ai`. `meter`: of the commands that this process sends."""
+    def typed(self) -> Router:
+        """All other calls of `/api/ai`."""
         retry = RetryCall(
             self._store,
             self._finder,
@@ -155,7 +172,7 @@ class Calls:
                 self._status.route(),
                 ListingCall(self._store).route(),
                 RequestCall(self._finder).route(),
-                QueueStatsCall(self.stats, self._store.organizations, meter).route(),
+                QueueStatsCall(self.stats, self._store.organizations, self._meter).route(),
                 UsageCall(self._store).route(),
                 self._cancel.route(),
                 self._delete.route(),
@@ -170,7 +187,7 @@ class Calls:
 
 def described() -> list[Router]:
     """The calls of other protocols, for the OpenAPI document."""
-    return [ai_sdk_calls(document.API), openai_calls()]
+    return [ai_sdk_calls(document.API), openai_calls(), overview_calls()]
 
 
 def _kept_seconds(settings: GatewaySettings, *, frugal: bool) -> float:

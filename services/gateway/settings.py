@@ -22,7 +22,8 @@ class GatewaySettings(StreamSettings, frozen=True, kw_only=True):
     which on new ones are refused. `stats_kept_seconds`: largest age of counts; None: exact, in the pay-per-command
     profile a minute. `organization_long_polls`, `organization_body_bytes`: how many calls of one organisation may wait
     at once, and how many bytes of its bodies may be read at once; 0: no limit. `console`: whether the console is
-    served; None: on loopback, or where callers need keys.
+    served; None: on loopback, or where callers need keys. `redis_commands_budget`: commands that a month may take,
+    shown beside those of this process in the overview; 0: none.
     """
 
     gateway_host: str = "127.0.0.1"
@@ -41,6 +42,7 @@ class GatewaySettings(StreamSettings, frozen=True, kw_only=True):
     organization_long_polls: Quota = 0
     organization_body_bytes: Quota = 0
     console: bool | None = None
+    redis_commands_budget: Quota = 0
     log_level: str = "INFO"
 
     @property

@@ -83,7 +83,7 @@ class Worker:
         self._pool = pool = Pool(shared, settings.worker_concurrency, metrics)
 
         watch = ServerWatch(lease_s, time.monotonic())
-        self._registration = Registration(store, self.name, pool, settings.worker_concurrency)
+        self._registration = Registration(store, self.name, pool, settings.worker_concurrency, paths.limits)
         self._cancel_requests = CancelRequests(store, self.name, pool, self._registration)
         self._recovery = Recovery(store, self.name, pool, watch, metrics)
         self._renewal = LeaseRenewal(store, self.name, pool, watch, self._recovery, registration=self._registration)

@@ -14,6 +14,9 @@ from shared.errors import SettingsInvalid
 from shared.http.problems import FORBIDDEN, INSUFFICIENT_SCOPE, MODEL_NOT_ALLOWED, OPERATORS_ONLY, FieldError, Problem
 from shared.job import IDENTIFIER
 
+OPERATORS: Final = "*"
+"""In the place of an organisation's id: of none. No organisation's id is so in a key of Redis."""
+
 _HASH: Final = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -49,6 +52,11 @@ class Identity(msgspec.Struct, frozen=True):
     expires_at: float | None = None
     ticket_for: str = ""
 
+    @property
+    def holder(self) -> str:
+        """The organisation; `*`: an operator's."""
+        return OPERATORS if self.organization_id is None else self.organization_id
+
     def may_see(self, organization_id: str) -> bool:
         """Whether this identity may learn of that organisation's jobs (I9)."""
         return self.organization_id is None or self.organization_id == organization_id
@@ -56,23 +64,25 @@ class Identity(msgspec.Struct, frozen=True):
     def require(self, organization_id: str, field: str = "organizationId") -> None:
         """Raise a 403 `Problem` that names `field`, unless this identity may learn of that organisation's jobs."""
         if not self.may_see(organization_id):
-            raise Problem(FORBIDDEN, errors=[FieldError(field, "not the token's organization")])
+            raise Problem(FORBIDDEN, errors=[FieldError(field, "not the token's organization")], refused=self.holder)
 
     def require_scope(self, scope: Scope) -> None:
         """Raise a 403 `Problem` that names the scope, unless this identity has it."""
         if scope not in self.scopes:
             challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
-            raise Problem(INSUFFICIENT_SCOPE, f"{scope} is needed", headers={"WWW-Authenticate": challenge})
+            headers = {"WWW-Authenticate": challenge}
+            raise Problem(INSUFFICIENT_SCOPE, f"{scope} is needed", headers=headers, refused=self.holder)
 
     def require_operator(self) -> None:
         """Raise a 403 `Problem` for an identity that is bound to an organisation."""
         if self.organization_id is not None:
-            raise Problem(OPERATORS_ONLY)
+            raise Problem(OPERATORS_ONLY, refused=self.holder)
 
     def require_model(self, name: str, field: str = "model") -> None:
         """Raise a 403 `Problem` that names `field`, unless this identity may use `provider:model`."""
         if self.models and name not in self.models:
-            raise Problem(MODEL_NOT_ALLOWED, errors=[FieldError(field, f"{name} is not a model of this key")])
+            errors = [FieldError(field, f"{name} is not a model of this key")]
+            raise Problem(MODEL_NOT_ALLOWED, errors=errors, refused=self.holder)
 
 
 ANONYMOUS: Final = Identity()

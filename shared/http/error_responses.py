@@ -21,13 +21,13 @@ from shared.errors import (
     JobUnreadable,
     KeyNotFound,
     OrganizationLimited,
-    OrganizationPaused,
     Overloaded,
     QuotaExceeded,
     StoreFull,
     StoreUnavailable,
     StoreUnfit,
     StreamUnavailable,
+    SubmitRefused,
     TaskNotFound,
     TooManyBlocked,
     TooManyKeys,
@@ -92,8 +92,6 @@ _OF_STORE: Final[dict[type[Exception], Callable[[], Problem]]] = {
     TooManyKeys: lambda: Problem(TOO_MANY_KEYS),
     IdempotencyConflict: lambda: Problem(IDEMPOTENCY_CONFLICT),
     StoreFull: lambda: Problem(STORE_FULL, retry_after=10),
-    OrganizationPaused: lambda: Problem(PAUSED, "an operator paused it; its jobs wait"),
-    UserBlocked: lambda: Problem(USER_BLOCKED, errors=[FieldError("userId", "blocked by an operator")]),
     TooManyBlocked: lambda: Problem(TOO_MANY_BLOCKED),
     Overloaded: lambda: Problem(OVERLOADED, retry_after=1),
     StoreUnavailable: unavailable,
@@ -111,26 +109,34 @@ def from_error(error: Exception) -> Problem:
         return _from_litestar(error)
     if isinstance(error, QuotaExceeded):
         return Problem(STORE_QUOTA, retry_after=math.ceil(error.retry_after_s))
-    if isinstance(error, OrganizationLimited | BudgetExceeded):
-        return _beyond(error)
+    if isinstance(error, SubmitRefused):
+        return _of_submit(error)
     if isinstance(error, JobUnreadable):
         return Problem(JOB_UNREADABLE, job_id=error.job_id, job_status=error.state)
     make = _OF_STORE.get(type(error))
     return make() if make is not None else Problem(INTERNAL)
 
 
-def _beyond(error: OrganizationLimited | BudgetExceeded) -> Problem:
-    """The problem of a limit or a budget that was reached."""
+def _of_submit(error: SubmitRefused) -> Problem:
+    """The problem of a job that its organisation may not submit now."""
+    refused = error.organization_id or None
     if isinstance(error, OrganizationLimited):
-        limit = LIMITS.get(error.limit) or Limit(error.limit)
-        return limit_reached(limit, error.quota, retry_after_s=math.ceil(error.retry_after_s))
+        limit, left_s = LIMITS.get(error.limit) or Limit(error.limit), math.ceil(error.retry_after_s)
+        return limit_reached(limit, error.quota, retry_after_s=left_s, organization_id=refused)
+    if isinstance(error, UserBlocked):
+        return Problem(USER_BLOCKED, errors=[FieldError("userId", "blocked by an operator")], refused=refused)
+    if isinstance(error, BudgetExceeded):
+        return _beyond_budget(error, refused)
+    return Problem(PAUSED, "an operator paused it; its jobs wait", refused=refused)
+
+
+def _beyond_budget(error: BudgetExceeded, refused: str | None) -> Problem:
     if error.period == "job":
-        return Problem(
-            BUDGET_EXCEEDED, "this job alone may cost more than the budget: set a lower maxTokens", limit="job"
-        )
+        detail = "this job alone may cost more than the budget: set a lower maxTokens"
+        return Problem(BUDGET_EXCEEDED, detail, limit="job", refused=refused)
     return Problem(
         BUDGET_EXCEEDED, f"what the {error.period} allows is spent", retry_after=math.ceil(error.retry_after_s),
-        limit=error.period,
+        limit=error.period, refused=refused,
     )  # fmt: skip
 
 
@@ -147,16 +153,23 @@ def _from_litestar(error: HTTPException) -> Problem:
     return Problem(kind, errors=errors, headers=headers)
 
 
-def to_response(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """Litestar's exception handler for all errors."""
-    problem = from_error(error)
-    if problem.kind is INTERNAL:
-        _log.error("request_failed", path_template=request.scope.get("path_template", ""), exc_info=error)
-    return Response(problem.body(), status_code=problem.kind.status, headers=problem.headers, media_type=MEDIA_TYPE)
+Noticed = Callable[[Problem], None]
+"""Called with each problem before it is answered."""
 
 
-EXCEPTION_HANDLERS: Final[ExceptionHandlersMap] = {Exception: to_response, HTTPException: to_response}
-"""Handlers for `Litestar(exception_handlers=...)`: every error becomes a problem document."""
+def exception_handlers(noticed: Noticed | None = None) -> ExceptionHandlersMap:
+    """Handlers for `Litestar(exception_handlers=...)`: every error becomes a problem document."""
+
+    def to_response(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+        problem = from_error(error)
+        if problem.kind is INTERNAL:
+            _log.error("request_failed", path_template=request.scope.get("path_template", ""), exc_info=error)
+        if noticed is not None:
+            noticed(problem)
+        return Response(problem.body(), status_code=problem.kind.status, headers=problem.headers, media_type=MEDIA_TYPE)
+
+    return {Exception: to_response, HTTPException: to_response}
+
 
 _REASONS: Final = {
     400: "The request is not valid; `errors` names each bad field",

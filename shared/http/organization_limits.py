@@ -42,9 +42,11 @@ LIMITS: Final = {
 }
 
 
-def limit_reached(limit: Limit, quota: int, *, left: int = 0, retry_after_s: int = RETRY_AFTER_S) -> Problem:
+def limit_reached(
+    limit: Limit, quota: int, *, left: int = 0, retry_after_s: int = RETRY_AFTER_S, organization_id: str | None = None
+) -> Problem:
     """The 429. `quota`: the limit's value; `left`: what is still free, and not enough; `retry_after_s`: time until more
-    of it may be."""
+    of it may be; `organization_id`: whose limit it is, if that is known."""
     unit = "" if limit.unit == "requests" else f';qu="{limit.unit}"'
     window = "" if limit.window_s is None else f";w={limit.window_s}"
     headers = {
@@ -52,7 +54,10 @@ def limit_reached(limit: Limit, quota: int, *, left: int = 0, retry_after_s: int
         "RateLimit": f'"{limit.name}";r={left};t={retry_after_s}',
     }
     detail = f"{limit.name}: {quota}" if quota else limit.name
-    return Problem(ORGANIZATION_LIMIT, detail, headers=headers, retry_after=retry_after_s, limit=limit.name)
+    return Problem(
+        ORGANIZATION_LIMIT, detail, headers=headers, retry_after=retry_after_s, limit=limit.name,
+        refused=organization_id,
+    )  # fmt: skip
 
 
 class InUse:
@@ -78,7 +83,8 @@ class InUse:
         used = self._used.get(organization_id, 0)
         if used > own and used + amount > quota:
             self._refusals.inc()
-            raise limit_reached(self.limit, quota, left=max(0, quota - used))
+            left = max(0, quota - used)
+            raise limit_reached(self.limit, quota, left=left, organization_id=organization_id)
 
     def take(self, organization_id: str, amount: int) -> None:
         """Count more as in use."""

@@ -107,7 +107,11 @@ class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True, rename="camel", 
 
 
 class Problem(Exception):
-    """An HTTP error in flight. `retry_after` is in s; the other members are those of `ProblemDetails`."""
+    """An HTTP error in flight. `retry_after` is in s; the other members are those of `ProblemDetails`.
+
+    `refused`: a caller may not do that, and this is its organisation, `*` an operator's; the audit trail counts it.
+    None: it is an error of another sort, or the caller is not known.
+    """
 
     def __init__(
         self,
@@ -122,9 +126,11 @@ class Problem(Exception):
         jobs: Sequence[Any] = (),
         limit: str | None = None,
         count: int | None = None,
+        refused: str | None = None,
     ) -> None:
         super().__init__(kind.slug)
         self.kind = kind
+        self.refused = refused
         self.headers = dict(headers or {})
         if retry_after is not None:
             self.headers["Retry-After"] = str(retry_after)
@@ -158,9 +164,9 @@ def invalid(field: str, message: str) -> Problem:
     return Problem(INVALID, errors=[FieldError(field, message)])
 
 
-def unauthorized() -> Problem:
-    """A 401 with the challenge that RFC 6750 asks for."""
-    return Problem(UNAUTHORIZED, headers={"WWW-Authenticate": "Bearer"})
+def unauthorized(refused: str | None = None) -> Problem:
+    """A 401 with the challenge that RFC 6750 asks for. `refused`: whose key it was, if that is known."""
+    return Problem(UNAUTHORIZED, headers={"WWW-Authenticate": "Bearer"}, refused=refused)
 
 
 async def send_problem(send: Send, problem: Problem) -> None:

@@ -60,7 +60,7 @@ def take_off(scope: Any, root_path: str, forwarded: list[bytes]) -> None:
 
 
 def keep_slashes(scope: Any) -> None:
-    """Tell encoded slashes in a path below `WITH_IDS` from those that divide it: they become `SLASH`."""
+    """Make encoded slashes in a path below `WITH_IDS` a `SLASH`: the others divide it."""
     raw = scope.get("raw_path") or b""
     if b"%" in raw and scope["path"].startswith(WITH_IDS):
         parts = raw.decode("latin-1").split("/")

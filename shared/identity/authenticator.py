@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 
 from shared.errors import SettingsInvalid, StoreUnavailable
 from shared.http.access import is_loopback
-from shared.http.auth import ALL, ANONYMOUS, ApiTokens, Identity, Scope
+from shared.http.auth import ALL, ANONYMOUS, OPERATORS, ApiTokens, Identity, Scope
 from shared.identity import key_text
 from shared.identity.client_address import ClientAddresses
 from shared.identity.jwt_settings import check_jwt
@@ -211,10 +211,9 @@ class Authenticator:
 
     def identity_of(self, key: ApiKey) -> Identity:
         """The identity of a key that was proven; Refused when it has ended."""
-        if key.revoked_ms is not None:
-            raise Refused(Reason.REVOKED, key.id)
-        if key.ended(time.time() * 1000):
-            raise Refused(Reason.EXPIRED, key.id)
+        if key.revoked_ms is not None or key.ended(time.time() * 1000):
+            reason = Reason.EXPIRED if key.revoked_ms is None else Reason.REVOKED
+            raise Refused(reason, key.id, OPERATORS if key.organization_id is None else key.organization_id)
         if self._use is not None:
             self._use.used(key, datetime.datetime.now(datetime.UTC).strftime(_DAY))
         return Identity(

@@ -33,12 +33,14 @@ class Reason(StrEnum):
 
 
 class Refused(Exception):
-    """A token that is none of ours, any more or ever. `key_id`: the key that it names, if it is a known one."""
+    """A token that is none of ours, any more or ever. `key_id`: the key that it names, if it is a known one; `holder`:
+    whose that is, `*`: an operator's, None: not known."""
 
-    def __init__(self, reason: Reason, key_id: str = "") -> None:
+    def __init__(self, reason: Reason, key_id: str = "", holder: str | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
         self.key_id = key_id
+        self.holder = holder
 
 
 class Refusals:
@@ -60,4 +62,4 @@ class Refusals:
             return Problem(TOO_MANY_FAILURES, retry_after=math.ceil(left_s))
         named = {"key_id": refused.key_id} if refused.key_id else {}
         _log.warning("authentication_failed", reason=str(refused.reason), address=address, **named)
-        return unauthorized()
+        return unauthorized(refused.holder)

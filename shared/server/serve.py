@@ -21,7 +21,7 @@ from litestar.types import ASGIApp, ControllerRouterHandler
 
 from shared.errors import SettingsInvalid
 from shared.http.access import Access, AccessSettings
-from shared.http.error_responses import EXCEPTION_HANDLERS
+from shared.http.error_responses import Noticed, exception_handlers
 from shared.server.connections import Connections, capacity
 from shared.server.http11 import Http
 from shared.server.sockets import listen
@@ -56,13 +56,18 @@ async def _watched(main: Coroutine[Any, Any, None]) -> None:
 
 
 def application(
-    handlers: Sequence[ControllerRouterHandler], access: AccessSettings | None = None, *, host: str = "127.0.0.1"
+    handlers: Sequence[ControllerRouterHandler],
+    access: AccessSettings | None = None,
+    *,
+    host: str = "127.0.0.1",
+    noticed: Noticed | None = None,
 ) -> ASGIApp:
     """Make a service's application: every error is a problem document, and it writes no log and no document of its own.
 
-    `access`: whom it admits, `host`: where it listens. SettingsInvalid for a combination that `access` cannot mean.
+    `access`: whom it admits, `host`: where it listens, `noticed`: gets the problems. SettingsInvalid for a combination
+    that `access` cannot mean.
     """
-    app = Litestar(handlers, exception_handlers=EXCEPTION_HANDLERS, openapi_config=None, logging_config=None)
+    app = Litestar(handlers, exception_handlers=exception_handlers(noticed), openapi_config=None, logging_config=None)
     return Access(app, access or AccessSettings(), host=host)
 
 

@@ -98,7 +98,7 @@ class AuditTrail:
         if cursor is not None and _CURSOR.match(cursor) is None:
             raise ValueError("not a cursor of the audit trail")
         wanted = OPERATORS if organization_id is None else encode_id(organization_id)
-        streams = [self._keys.fixed("audit_trail")]
+        streams = [self._keys.fixed("audit_trail"), self._keys.fixed("refusal_trail")]
         if not every and organization_id is not None:
             streams.append(self._keys.job_trail(wanted))
 

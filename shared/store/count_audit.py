@@ -10,22 +10,20 @@ from typing import Any, Final
 from shared.store.engine.calls import Reads, ScriptCalls
 from shared.store.engine.items import CountedItem
 from shared.store.keys import Keys
+from shared.store.listed_entries import READ_COUNT, STREAMS, ListedEntries
+from shared.store.paged_audit import FLEET_QUEUE, PagedAudit
 
-STREAMS: Final = ("line", "suspect", "isolated")
-FLEET_QUEUE: Final = b"*"
-"""The queue of jobs that name no chain of gates."""
+RETENTION: Final = b"!"
 
 LOOKS_MAX: Final = 3_000
-"""Entries and throttled jobs that one call looks at, at most: several ms. The counts of an organisation with more are
-left as they are."""
+"""Entries and throttled jobs that one call looks at, at most: several ms. An organisation with more is counted page by
+page (`paged_audit.py`)."""
 
 PAGE: Final = 64
 """Organisations in one call, at most."""
 
 PAGE_LOOKS: Final = 400
 """Entries of them that one call is given, unless one organisation alone has more."""
-
-READ_COUNT: Final = 500
 
 
 class CountAudit:
@@ -37,43 +35,44 @@ class CountAudit:
         self._calls = calls
         self._reads = reads
         self._keys = keys
-        self._after: dict[str, bytes] = {}
-        self._entries: dict[bytes, dict[str, list[bytes]]] = {}
+        self._entries = ListedEntries(reads, keys)
+        self._paged = PagedAudit(calls, reads, keys)
 
     async def run(self) -> int:
         """Check every organisation; how many were corrected or let in. Leaves nine tenths of the time to the jobs."""
-        self._after, self._entries = dict.fromkeys(STREAMS, b"0-0"), {}
-        await self._list_entries()
+        self._entries = ListedEntries(self._reads, self._keys)
+        self._paged = PagedAudit(self._calls, self._reads, self._keys)
+        await self._entries.read_on()
         names = await self._organizations()
         # Those with the most entries change the most: they come before their lists are out of date.
-        waiting = sorted(names | self._entries.keys(), key=self._count)
+        waiting = sorted(names | self._entries.organizations, key=self._entries.count)
         corrected, alone = 0, list[bytes]()
 
         while waiting or alone:
             began = time.monotonic()
-            await self._list_entries()
+            await self._entries.read_on()
             page = self._next_page(waiting) if waiting else [alone.pop()]
             replies = await self._check(page)
             corrected += replies.count(1)
-            if len(page) > 1:
-                alone += [name for name, reply in zip(page, replies, strict=True) if reply == -1]
+            many = [name for name, reply in zip(page, replies, strict=True) if reply == -1]
             await asyncio.sleep(9 * (time.monotonic() - began))
-        self._entries = {}
+            if len(page) > 1:
+                alone += many
+            elif many:
+                corrected += await self._paged.correct_counts(page[0])  # which rests by itself
+        self._entries = ListedEntries(self._reads, self._keys)
         return corrected
-
-    def _count(self, organization: bytes) -> int:
-        return sum(map(len, self._entries.get(organization, {}).values()))
 
     def _next_page(self, waiting: list[bytes]) -> list[bytes]:
         page, looks = [waiting.pop()], 0
         while waiting and len(page) < PAGE and looks < PAGE_LOOKS:
-            looks += self._count(page[-1])
+            looks += self._entries.count(page[-1])
             page.append(waiting.pop())
         return page
 
     async def _check(self, page: list[bytes]) -> list[Any]:
         items = [self._item(name) for name in page]
-        after_line, after_suspect, after_isolated = (self._after[name] for name in STREAMS)
+        after_line, after_suspect, after_isolated = (self._entries.after[name] for name in STREAMS)
         replies: list[Any] = await self._calls.run(
             "audit_organizations", items, after_line=after_line, after_suspect=after_suspect,
             after_isolated=after_isolated, looks_max=LOOKS_MAX,
@@ -81,24 +80,8 @@ class CountAudit:
         return replies
 
     def _item(self, organization: bytes) -> CountedItem:
-        known = self._entries.get(organization, {})
-        return CountedItem(organization, *(b" ".join(known.get(name, ())) for name in STREAMS))
-
-    async def _list_entries(self) -> None:
-        """Read on in each stream from where this left off."""
-        for name in STREAMS:
-            while True:
-                found = await self._reads.execute(
-                    "XRANGE", self._keys.fixed(name), b"(" + self._after[name], "+", "COUNT", READ_COUNT
-                )
-                for entry_id, fields in found:
-                    # One of an older release names no organisation, and is not counted.
-                    if len(fields) > 3:
-                        self._entries.setdefault(fields[3], {}).setdefault(name, []).append(entry_id)
-                if found:
-                    self._after[name] = found[-1][0]
-                if len(found) < READ_COUNT:
-                    break
+        known = (self._entries.of(organization, name) for name in STREAMS)
+        return CountedItem(organization, *(b" ".join(entry_id for entry_id, _ in one) for one in known))
 
     async def _organizations(self) -> set[bytes]:
         """All that are counted, or have settings or jobs that wait somewhere."""
@@ -110,7 +93,8 @@ class CountAudit:
         names |= {name async for name in self._fields("placed_suspects")}
         for key in sets:
             names |= {name async for name in self._members(key)}
-        return names
+        # Of the timers of retentions, which stand among the organisations with delayed jobs.
+        return names - {RETENTION}
 
     async def _fields(self, name: str) -> AsyncIterator[bytes]:
         """Fields of a hash."""

@@ -15,11 +15,13 @@ from typing import Final
 
 import msgspec
 
-from shared.store.audit_trail import TRAIL_LENGTH, Actor, entry
+from shared.store.append_only_file import FileState
+from shared.store.audit_trail import Actor, entry
 from shared.store.connection import server_errors
 from shared.store.engine.calls import Reads, ScriptCalls
 from shared.store.engine.items import CancelItem, DeleteItem, KeyItem
 from shared.store.keys import Keys, encode_id
+from shared.store.refusal_trail import digest_of
 
 PIECE: Final = 64
 PAGE: Final = 500
@@ -28,24 +30,43 @@ PAGE: Final = 500
 OWNED: Final = (
     "idem", "index", "usage", "org", "submits", "backlog", "delayed", "ended", "failures", "cancellations",
     "failure_totals", "org_keys", "blocked_users", "job_trail", "budget", "token_clock",
-    "waiting_chains", "suspect_backlog",
+    "waiting_chains", "suspect_backlog", "refusals",
 )  # fmt: skip
 """Keys that name their organisation after the kind."""
 
 _OF_VALUE: Final = ("job", "key")
 """Keys whose field `org` names it."""
 
-_STREAMS: Final = ("audit_trail", "failures", "cancellations")
+_STREAMS: Final = ("audit_trail", "refusal_trail", "failures", "cancellations")
 _ERASER: Final = Actor(key_id="deletion")
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Parts that were removed: jobs, keys of Redis beside theirs, and entries of what all organisations share."""
+    """Parts that were removed: jobs, keys of Redis beside theirs, and entries of what all organisations share.
+
+    `append_only_file_rewritten`: the server's file was rewritten since, so that it has nothing of them; False: it was
+    not, there is none, or that is not known.
+    """
 
     jobs: int
     keys: int
     entries: int
     append_only_file_rewritten: bool = False
+
+
+class StoredReceipt(Receipt, frozen=True, kw_only=True, rename="camel"):
+    """With the state of the server when the last part had been removed: the run, and how many rewrites had begun in it.
+    Empty: not known."""
+
+    run_id: str = ""
+    rewrites: int = 0
+
+    def shown(self, state: FileState | None) -> Receipt:
+        """The receipt of callers, by the present state of the server's file."""
+        rewritten = self.append_only_file_rewritten
+        if not rewritten and self.run_id and state is not None:
+            rewritten = state.shows_rewrite_since(self.run_id, self.rewrites)
+        return Receipt(jobs=self.jobs, keys=self.keys, entries=self.entries, append_only_file_rewritten=rewritten)
 
 
 class Erasure:
@@ -92,45 +113,53 @@ class Erasure:
             (value,) = await self._reads.execute("HMGET", name, "org")
         return (value or b"").decode(errors="replace")
 
-    async def erase_jobs(self, organization_id: str, job_ids: Sequence[str]) -> int:
-        """End and delete jobs, running ones too: their leases are void; answers how many."""
+    async def erase_jobs(self, organization_id: str, job_ids: Sequence[str], task_id: str = "") -> int:
+        """End and delete jobs, running ones too: their leases are void; answers how many are gone. The task, if there
+        is one, counts them, as it does the parts below."""
         whose, erased = encode_id(organization_id), 0
         for first in range(0, len(job_ids), PIECE):
             piece = job_ids[first : first + PIECE]
             await self._calls.run("cancel", [CancelItem(job_id, 1, whose) for job_id in piece])
-            for reply in await self._calls.run("delete", [DeleteItem(job_id, whose) for job_id in piece]):
+            for reply in await self._calls.run("delete", [DeleteItem(job_id, whose, task=task_id) for job_id in piece]):
                 erased += reply == b"DELETED"
         return erased
 
-    async def erase_keys(self, names: Sequence[str]) -> int:
+    async def erase_keys(self, names: Sequence[str], task_id: str = "") -> int:
         """Delete keys; answers how many there were."""
-        replies = await self._calls.run("erase_keys", [KeyItem(name) for name in names]) if names else []
+        replies = await self._calls.run("erase_keys", [KeyItem(name) for name in names], task=task_id) if names else []
         for reply in replies:
             server_errors.check_item(reply)
         return sum(replies)
 
-    async def erase_entries(self, organization_id: str) -> int:
+    async def erase_entries(self, organization_id: str, task_id: str = "") -> int:
         """Remove it from what all organisations share, but for its settings; answers the number of entries."""
         removed = 0
         for index in _STREAMS:
             start = "-"
             while start:
-                found, after = await self._shared(organization_id, index, start, receipt=None)
-                removed, start = removed + found, after
+                found, start = await self._shared(organization_id, task_id, index, start)
+                removed += found
         return removed
 
-    async def close(self, organization_id: str, receipt: Receipt, secret: str) -> None:
-        """Forget its settings, and write the entry that stays. `secret`: of the hash in place of its name."""
-        digest = hmac.new(secret.encode(), organization_id.encode(), hashlib.sha256).hexdigest()[:32]
-        details = {"organizationHash": digest, **msgspec.to_builtins(receipt)}
-        await self._shared(organization_id, "audit_trail", "+", receipt=details)
+    async def close(self, organization_id: str, task_id: str = "") -> None:
+        """Forget its settings, too: nothing names it any more but the task."""
+        await self._shared(organization_id, task_id, "audit_trail", "+", last=True)
 
     async def _shared(
-        self, organization_id: str, index: str, start: str, *, receipt: dict[str, object] | None
+        self, organization_id: str, task_id: str, index: str, start: str, *, last: bool = False
     ) -> tuple[int, str]:
         removed, after = await self._calls.run(
-            "erase_organization", organization=encode_id(organization_id), index=index, start=start, page=PAGE,
-            last=int(receipt is not None),
-            entry=entry("organization.deleted", _ERASER, **(receipt or {})), trail_length=TRAIL_LENGTH,
+            "erase_organization", organization=encode_id(organization_id), digest=digest_of(organization_id),
+            task=task_id, index=index, start=start, page=PAGE, last=int(last),
         )  # fmt: skip
         return removed, after.decode()
+
+
+def hash_of(organization_id: str, secret: str) -> str:
+    """The name of an organisation that was deleted, in the entry that stays."""
+    return hmac.new(secret.encode(), organization_id.encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def told(organization_hash: str, receipt: Receipt) -> bytes:
+    """The entry that stays."""
+    return entry("organization.deleted", _ERASER, organizationHash=organization_hash, **msgspec.to_builtins(receipt))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Final
@@ -14,12 +15,18 @@ from shared.store.connection import server_errors
 from shared.store.engine.calls import Reads, ScriptCalls
 from shared.store.engine.items import QueueItem
 from shared.store.keys import OPERATORS, Keys
+from shared.store.routing import GateLimits
+from shared.store.workers import limits_of_workers
 
 QUEUE: Final = "queue"
 """In the place of a gate's name: the whole queue. No gate is called so."""
 
 SLOW_START_MS: Final = 7000
-"""Length of a slow start, as in `lua/include/gates.lua`."""
+SPREAD_MS: Final = 63_500
+"""Length of a slow start, and the time over which a minute's calls are spread, as in `lua/include/gates.lua`."""
+
+_ROUNDED: Final = 0.01
+"""Times are stored in whole ms: so much of a call, at most, is lost by that."""
 
 _SETTLED: Final = "settled"
 _LIMITS: Final = ("requests_per_minute", "tokens_per_minute")
@@ -41,7 +48,8 @@ class GateMode(StrEnum):
 class Gate(msgspec.Struct, frozen=True, kw_only=True):
     """A gate as it stands. `reason`: of a blocked or half-open one, rate_limited or unavailable. `until_ms`: end of the
     block (ms since the epoch). `waiting`: jobs that wait for it. `requests_per_minute`, `tokens_per_minute`: limits
-    that operators settled, 0: none; None: as the workers are set up."""
+    that operators settled, 0: none; None: as the workers are set up. `requests_left`, `tokens_left`: the part of a
+    minute's share that is not reserved; None: there is no limit."""
 
     name: str
     mode: GateMode
@@ -50,6 +58,8 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
+    requests_left: int | None = None
+    tokens_left: int | None = None
 
 
 class Gates:
@@ -100,8 +110,10 @@ class Gates:
 
     async def read(self, chain: Sequence[str]) -> list[Gate]:
         """The gates of `chain`, which jobs that name no other may pass, then all others that are known."""
-        flat, clock = await asyncio.gather(
-            self._reads.execute("HGETALL", self._keys.fixed("gates")), self._reads.execute("TIME")
+        flat, clock, workers = await asyncio.gather(
+            self._reads.execute("HGETALL", self._keys.fixed("gates")),
+            self._reads.execute("TIME"),
+            self._reads.execute("HGETALL", self._keys.fixed("workers")),
         )
         now_ms = int(clock[0]) * 1000 + int(clock[1]) // 1000
         texts = dict(zip(flat[::2], flat[1::2], strict=True))
@@ -112,10 +124,14 @@ class Gates:
         )
         counts = await self._waiting([*names, _FLEET])
         shared = counts[_FLEET]
+        own = limits_of_workers(workers)
         return [
-            _gate(name, texts.get(name.encode(), b""), now_ms, counts[name] + (shared if name in chain else 0), settled)
+            _gate(
+                name, texts.get(name.encode(), b""), now_ms, counts[name] + (shared if name in chain else 0),
+                Limits(name, settled, own.get(name, GateLimits(gate=name))),
+            )
             for name in names
-        ]
+        ]  # fmt: skip
 
     async def _waiting(self, queues: Sequence[str]) -> dict[str, int]:
         replies = await self._calls.run("throttled", [QueueItem(queue) for queue in queues])
@@ -132,11 +148,44 @@ def _words(text: bytes | None) -> set[str]:
     return {word for word in (text or b"").decode().split() if not word.isdigit()}
 
 
-def _gate(name: str, text: bytes, now_ms: int, waiting: int, settled: set[str]) -> Gate:
+class Limits(msgspec.Struct, frozen=True):
+    """Pauses and limits of a gate: what operators settled comes before what the workers are set up with."""
+
+    name: str
+    settled: set[str]
+    of_workers: GateLimits
+
+    @property
+    def paused(self) -> bool:
+        """Whether an operator paused it."""
+        return self.name in self.settled
+
+    @property
+    def by_operators(self) -> tuple[int | None, int | None]:
+        """Requests and tokens a minute; None: not settled."""
+        for word in self.settled:
+            whose, found, numbers = word.partition("=")
+            if found and whose == self.name:
+                requests, _, tokens = numbers.partition(",")
+                return (int(requests) if requests.isdigit() else None, int(tokens) if tokens.isdigit() else None)
+        return None, None
+
+    @property
+    def in_force(self) -> tuple[int, int]:
+        """Requests and tokens a minute, 0: no limit."""
+        requests, tokens = self.by_operators
+        of_workers = self.of_workers
+        return (
+            of_workers.requests_per_minute if requests is None else requests,
+            of_workers.tokens_per_minute if tokens is None else tokens,
+        )
+
+
+def _gate(name: str, text: bytes, now_ms: int, waiting: int, limits: Limits) -> Gate:
     """Damage counts as available."""
     numbers = [int(part) if part.isdigit() else 0 for part in text.split()] + [0] * 9
-    blocked_until, why, _, _, slow_start_from, _, _, _, probe = numbers[:9]
-    if name in settled:
+    blocked_until, why, _, _, slow_start_from, _, requests, tokens, probe = numbers[:9]
+    if limits.paused:
         mode = GateMode.PAUSED
     elif why == 2 and (probe or blocked_until <= now_ms):
         mode = GateMode.HALF_OPEN
@@ -153,16 +202,17 @@ def _gate(name: str, text: bytes, now_ms: int, waiting: int, settled: set[str]) 
         reason=_REASONS.get(why) if blocked else None,
         until_ms=blocked_until if mode is GateMode.BLOCKED else None,
         waiting=waiting,
-        **_limits(name, settled),
+        requests_per_minute=limits.by_operators[0],
+        tokens_per_minute=limits.by_operators[1],
+        requests_left=_left(limits.in_force[0], requests - now_ms, mode),
+        tokens_left=_left(limits.in_force[1], tokens - now_ms, mode),
     )
 
 
-def _limits(name: str, settled: set[str]) -> dict[str, int | None]:
-    for word in settled:
-        whose, found, numbers = word.partition("=")
-        if found and whose == name:
-            return {
-                field: int(number) if number.isdigit() else None
-                for field, number in zip(_LIMITS, numbers.split(","), strict=False)
-            }
-    return {}
+def _left(limit: int, reserved_ms: int, mode: GateMode) -> int | None:
+    """The part of a minute's share that is not reserved. `reserved_ms`: time for which it is."""
+    if not limit:
+        return None
+    if mode in (GateMode.PAUSED, GateMode.BLOCKED):
+        return 0
+    return max(0, math.floor(limit * (1 - max(reserved_ms, 0) / SPREAD_MS) + _ROUNDED))

@@ -19,6 +19,7 @@ from shared.errors import JobNotFound, LeaseLost, PressworkError, StoreUnavailab
 from shared.job import Claim, JobSnapshot, JobStatus
 from shared.settings import StoreSettings
 from shared.store.api_keys import ApiKeys
+from shared.store.append_only_file import AppendOnlyFile
 from shared.store.audit_trail import Actor, AuditTrail, entry
 from shared.store.backend import Connections, connections
 from shared.store.connection import server_errors
@@ -37,6 +38,7 @@ from shared.store.reading import records
 from shared.store.reading.ended_jobs import EndedJobs
 from shared.store.reading.event_log import EventLog
 from shared.store.reading.organization_events import OrganizationLog
+from shared.store.refusal_trail import RefusalTrail
 from shared.store.repeats import Repeats
 from shared.store.results import CallReport, CancelReply, Claimed, Renewed, Rerouted, Submitted, WakeUp
 from shared.store.routing import Routing
@@ -78,6 +80,7 @@ class JobStore:
         self.organization_events = OrganizationLog(self._reads, self.keys)
         self._pinged_at = -PING_FRESH_S
         self.audit_trail = AuditTrail(self._reads, self.keys)
+        self.refusal_trail = RefusalTrail(self._calls)
         self.ticket_secrets = TicketSecrets(self._reads, self.keys)
         self.repeats = Repeats(self._reads, self.keys)
         self.api_keys = ApiKeys(self._calls, self._reads, self.keys)
@@ -87,6 +90,7 @@ class JobStore:
         self.gates = Gates(self._calls, self._reads, self.keys)
         self.workers = Workers(self._calls, self._reads, self.keys, settings)
         self.queries = Queries(self._calls, self._reads, self.keys)
+        self.append_only_file = AppendOnlyFile(connections.transport)
         self.erasure = Erasure(self._calls, self._reads, self.keys)
         self.maintenance = Maintenance(self._calls, self._reads, self.keys, settings, routing or Routing())
 

@@ -10,10 +10,13 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 | backlogs      | zset   | none                       | organisations that have a backlog, by a first deadline (ms)   |
 | delayed:<org> | zset   | none; gone when empty      | its delayed jobs and retries by due time (ms)                 |
 | due           | zset   | none                       | organisations with delayed jobs, by the first due time (ms)   |
+|               |        |                            | `!`: the first of `retention_timers`                          |
+| retention_timers | zset | none                      | prompts and listings that end before a record, by time (ms)   |
 | organizations | hash   | none; gone at zero         | packed counts of each organisation (`organizations.lua`)       |
 | policies      | hash   | none                       | settings of an organisation by operators: weight, limits      |
 | rank_slots    | hash   | none                       | slot of the priority pattern of organisations that need it    |
 | held_organizations | zset | none                    | organisations that may start no job, by when to look (ms)     |
+| durations:<hour> | string | 49 h                     | wait and run times of jobs that ended then (`durations.lua`)  |
 | ended:<org>   | string | USAGE_TTL_DAYS             | its ended jobs by outcome, less those in `ledger`             |
 | suspect       | stream | none                       | jobs that lost a worker twice, few per worker at a time       |
 | placed_suspects | hash | none; gone at zero         | entries of each organisation in `suspect`: up to its weight   |
@@ -25,7 +28,7 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 | wake:<gate>   | zset   | 1 h                        | the same for workers that have this provider:model            |
 | turn          | string | none                       | round-robin slot: whether the line or suspects go first        |
 | counts        | hash   | none                       | ended jobs by outcome, over all time, less those in `ledger`   |
-| ledger        | list   | none                       | jobs that ended last and their usage, up to 255 lines          |
+| ledger        | list   | none                       | jobs that ended last and their usage, up to 511 lines          |
 | suspects      | hash   | none; audited              | consumer that died with suspects -> when that was found (ms)  |
 | recoverer     | string | 2/3 of a lease             | the worker that searches for lost leases, and until when (ms) |
 | cancels       | zset   | 1 h after the last request | running jobs whose cancel was requested, by time (ms)         |
@@ -66,6 +69,9 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 | ticket_secrets | string | none                      | secrets of event tickets, the newest first                     |
 | workers       | hash   | none; audited              | workers, and orders to drain one (`workers.py`)               |
 | audit_trail   | stream | none; capped               | changes of keys and settings, and by whom (`audit_trail.py`)   |
+| refusal_trail | stream | none; capped               | what was refused to whom, an entry a day (`refusal_trail.py`)  |
+| refusals:<org>:<day> | hash | 2 d                | a day's refusals, by kind, and their entry in the trail   |
+| erased:<digest> | string | 1 h                    | an organisation was deleted: nothing of it is to be added      |
 
 <org> is an organisation's id as `encode_id` makes it, here, in `org` of a record and in the ledger's lines.
 
@@ -132,8 +138,10 @@ FIXED: Final = (
     "backlogs",
     "held_organizations",
     "due",
+    "retention_timers",
     "tenants",
     "audit_trail",
+    "refusal_trail",
     "ticket_secrets",
     "gate_bounds",
     "tasks",
@@ -145,7 +153,7 @@ PREFIXES: Final = (
     "job", "log", "idem", "index", "usage", "org", "job_channel", "organization_channel", "control", "chain_set",
     "throttled", "throttled_by", "wake", "backlog", "delayed", "ended", "key", "org_keys", "key_channel", "settings",
     "submits", "deleted", "failures", "cancellations", "failure_totals", "task", "blocked_users",
-    "job_trail", "budget", "token_clock", "waiting_chains", "suspect_backlog",
+    "job_trail", "budget", "durations", "token_clock", "waiting_chains", "suspect_backlog", "refusals", "erased",
 )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from shared.store.count_audit import CountAudit
 from shared.store.engine.calls import Reads, ScriptCalls
 from shared.store.engine.items import HeldItem, JobItem
 from shared.store.keys import OPERATORS, QUEUES, Keys, decode_id
+from shared.store.paged_audit import PagedAudit
 from shared.store.results import Audited, BudgetReached, Promoted, Recovered, TimedWork, WakeUp
 from shared.store.routing import Routing
 
@@ -22,9 +23,6 @@ AUDIT_SLACK_S: Final = 100.0
 
 AUDIT_PAGE: Final = 256
 """Entries that one call checks."""
-
-AUDIT_COUNTED: Final = 20_000
-"""Entries that one call of the audit of budgets counts, at most: tens of ms."""
 
 BATCH: Final = 64
 """Jobs that one call recovers, or makes claimable, at most."""
@@ -153,7 +151,7 @@ class Maintenance:
                 requeued += sum(reply for reply in replies if isinstance(reply, int))
             if cursor == b"0":
                 await self._counts.run()
-                await self._calls.run("audit_budgets", entries_max=AUDIT_COUNTED)
+                await PagedAudit(self._calls, self._reads, self._keys).correct_budgets()
                 return Audited(ran=True, requeued=requeued, consumers_deleted=deleted)
             await asyncio.sleep(9 * (time.monotonic() - began))
 

@@ -29,7 +29,9 @@ class OrganizationSettings(msgspec.Struct, frozen=True, kw_only=True):
     `weight`: its part of the starts beside others (1 to 16). `slot_share`: % of the running jobs above which it starts
     none while others may. `submits_per_minute`, `queued_jobs`, `queued_bytes`, `delayed_jobs`, `running_jobs`,
     `tokens_per_minute` (at each gate), `streams`: a minute or at once. `month_nano_usd`, `day_nano_usd`: budgets in
-    nano-USD, UTC; None: none. `paused`: 1: none of its jobs starts or is taken.
+    nano-USD, UTC; None: none. `paused`: 1: none of its jobs starts or is taken. `prompt_seconds`, `result_seconds`,
+    `failed_seconds`, `events_seconds`: how long after a job's end its prompt, its record (that of a failed job), and
+    its event log are kept; `usage_days`: of usage, after their end.
     """
 
     weight: int | None = None
@@ -44,6 +46,11 @@ class OrganizationSettings(msgspec.Struct, frozen=True, kw_only=True):
     month_nano_usd: int | None = None
     day_nano_usd: int | None = None
     paused: int | None = None
+    prompt_seconds: int | None = None
+    result_seconds: int | None = None
+    failed_seconds: int | None = None
+    events_seconds: int | None = None
+    usage_days: int | None = None
 
 
 class OrganizationStats(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
 from shared.chain import split
 from shared.job import JobSnapshot, JobStatus
 from shared.store.engine.calls import Reads, ScriptCalls
 from shared.store.keys import QUEUES, Keys
+from shared.store.reading import durations
+from shared.store.reading.durations import Durations
 from shared.store.reading.job_index import Listing, Wanted
+from shared.store.reading.live_jobs import LiveCursor, LiveJobs
 from shared.store.reading.usage import UsageRow
 from shared.store.reading.usage_days import UsageDays
 from shared.store.results import GateState, JobPage, MemoryUse, QueueStats, UnreadableJob, Waiting, WaitReason
@@ -27,6 +30,7 @@ class Queries:
         self._reads = reads
         self._keys = keys
         self._listing = Listing(calls, reads, keys)
+        self._live = LiveJobs(reads, keys, self._listing)
         self._usage = UsageDays(calls, reads, keys)
 
     async def stats(self) -> QueueStats:
@@ -36,6 +40,10 @@ class Queries:
     async def oldest_waiting_ms(self) -> int:
         """Age of the oldest job that could be claimed, in ms; 0 when none waits."""
         return int(await self._calls.run("oldest"))
+
+    async def durations(self, first_hour: int, last_hour: int) -> Mapping[int, Durations]:
+        """Wait and run times of the jobs that ended in each of these hours (since the epoch, Redis's clock)."""
+        return await durations.read(self._calls, first_hour, last_hour)
 
     async def waiting(self, job_id: str) -> Waiting | None:
         """Find the reason why a job waits; None: it is not queued."""
@@ -72,6 +80,13 @@ class Queries:
     ) -> JobPage:
         """An organisation's jobs, newest first. ValueError for a cursor that this method did not make."""
         return await self._listing.page(organization_id, status=status, cursor=cursor, limit=limit, wanted=wanted)
+
+    async def live(
+        self, statuses: frozenset[JobStatus], cursor: LiveCursor | None, limit: int, wanted: Wanted | None = None
+    ) -> JobPage:
+        """Jobs of all organisations that wait or run, as `statuses` say, newest first; a page may be shorter than
+        `limit`."""
+        return await self._live.page(statuses, cursor, limit, wanted)
 
     async def rows(self, ids: Sequence[str]) -> dict[str, JobSnapshot | UnreadableJob]:
         """These jobs, at most 100, as a listing shows them; those that are gone are left out."""

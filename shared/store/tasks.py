@@ -27,7 +27,7 @@ TASKS_MAX: Final = 1000
 
 TASK_ID: Final = r"^[0-9a-f]{16}$"
 
-_FIELDS: Final = ("plan", "state", "count", "done", "position", "receipt")
+_FIELDS: Final = ("plan", "state", "count", "done", "position", "receipt", "prompts_gone", "jobs", "keys", "entries")
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -52,8 +52,12 @@ class TaskPlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """A task as it stands. `done` of `count` jobs; `position`: the last entry, or number of the last job, that was
-    handled."""
+    """A task as it stands. `done` of `count` jobs; `prompts_gone`: jobs that it could not redrive, their prompts are
+    not kept any more; `position`: the last entry, or number of the last job, that was handled.
+
+    Of a deletion: `jobs`, `keys`, `entries` that were removed, whichever workers did it; `position`: the hash in place
+    of the name, once all of it is gone and the order does not name it any more.
+    """
 
     id: str
     plan: TaskPlan
@@ -62,6 +66,10 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     done: int
     position: str
     receipt: bytes = b""
+    prompts_gone: int = 0
+    jobs: int = 0
+    keys: int = 0
+    entries: int = 0
 
 
 _ACTIONS: Final = {
@@ -119,12 +127,25 @@ class Tasks:
             return None
 
     async def advance(
-        self, task_id: str, holder: str, position: str, *, ended: bool = False, receipt: bytes = b""
+        self,
+        task_id: str,
+        holder: str,
+        position: str,
+        *,
+        ended: bool = False,
+        receipt: bytes = b"",
+        plan: TaskPlan | None = None,
+        told: bytes = b"",
+        prompts_gone: int = 0,
     ) -> bool:
-        """Renew the lease and note what was handled; False: another worker has the task."""
+        """Renew the lease and note what was handled, `prompts_gone` of it in vain; False: another worker has the task.
+
+        `plan`: replaces the order; `told`: the entry of its end in the audit trail.
+        """
         reply = await self._calls.run(
             "advance_task", id=task_id, holder=holder, position=position, over=int(ended), receipt=receipt,
-            kept=KEPT_MS,
+            plan=b"" if plan is None else _encode(plan), entry=told, prompts_gone=prompts_gone, kept=KEPT_MS,
+            trail_length=TRAIL_LENGTH,
         )  # fmt: skip
         return bool(reply == b"OK")
 
@@ -137,13 +158,15 @@ class Tasks:
 
 
 def _parse(task_id: str, values: list[bytes | None]) -> Task:
-    plan, state, count, done, position, receipt = values
+    plan, state, count, done, position, receipt, *numbers = values
     try:
         if plan is None or count is None:
             raise ValueError("there is no such task")  # noqa: TRY301 - one place says what follows
+        prompts_gone, jobs, keys, entries = (int(number or 0) for number in numbers)
         return Task(
             id=task_id, plan=_decoder.decode(plan), running=state == b"running", count=int(count), done=int(done or 0),
-            position=(position or b"").decode(), receipt=receipt or b"",
+            position=(position or b"").decode(), receipt=receipt or b"", prompts_gone=prompts_gone,
+            jobs=jobs, keys=keys, entries=entries,
         )  # fmt: skip
     except ValueError:
         raise TaskNotFound(task_id) from None

@@ -110,7 +110,9 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True):
         if code == "CONFLICT":
             raise IdempotencyConflict("this idempotency key came with another body before")
         if code == "LIMIT":
-            raise _refused(state)
+            refusal = _refused(state)
+            refusal.organization_id = self.spec.organization_id
+            raise refusal
         if code == "GONE":
             raise JobNotFound(job_id)
         return Submitted(job_id, code == "NEW", _STATES.get(state, JobStatus.QUEUED))
@@ -139,7 +141,7 @@ class Finish(msgspec.Struct, frozen=True):
             token=claim.token, status=self.status, outcome=body, number=number, offset=self.offset,
             final=number + 1 + int(has_tail), ended=claim.started_ms + self.run_ms, spec=kept,
             usage=_used(claim, outcome), brief=brief, logged=int(claim.logged), capped=int(claim.capped),
-            budgeted=int(claim.budgeted),
+            budgeted=int(claim.budgeted), retained=int(claim.retained), waited=claim.waited_ms, ran=self.run_ms,
         )  # fmt: skip
         return item, len(body) + len(kept)
 
@@ -169,7 +171,8 @@ class Requeue(msgspec.Struct, frozen=True):
         return RequeueItem(
             consumer=claim.consumer, job=claim.job_id, token=claim.token, queue=claim.spec.priority[0],
             reason=self.reason, delay=self.delay_ms, refund=int(self.refund), outcome=_encode(outcome),
-            spent=_encode(spent) if spent else b"", usage=_used(claim, outcome), mismatch=self.mismatch,
+            spent=_encode(spent) if spent else b"", usage=_used(claim, outcome), waited=claim.waited_ms,
+            mismatch=self.mismatch,
         )  # fmt: skip
 
     def read(self, reply: Sequence[bytes]) -> JobStatus:

@@ -12,6 +12,7 @@ from shared.settings import StoreSettings
 from shared.store.audit_trail import TRAIL_LENGTH, Actor, entry
 from shared.store.engine.calls import Reads, ScriptCalls
 from shared.store.keys import OPERATORS, Keys
+from shared.store.routing import GateLimits
 
 ORDERED: Final = b"!"
 """In the place of a job's id on a worker's control channel: its order changed."""
@@ -22,12 +23,14 @@ REGISTERED_EVERY_MS: Final = 60_000
 
 
 class WorkerEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker by its own account. `at`: time of its registration (ms since the epoch, Redis's clock)."""
+    """A worker by its own account. `at`: time of its registration (ms since the epoch, Redis's clock). `limits`: those
+    of gates that it is set up with."""
 
     host: str
     release: str
     slots: int
     at: int = 0
+    limits: tuple[GateLimits, ...] = ()
 
 
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,9 +90,8 @@ class Workers:
     def _worker(
         self, name: str, fields: Mapping[str, bytes], seen: Mapping[str, tuple[int, int]], now_ms: int
     ) -> Worker | None:
-        try:
-            known = msgspec.json.decode(fields[name], type=WorkerEntry)
-        except (msgspec.DecodeError, ValueError):  # damaged: its next registration mends it
+        known = _entry(fields[name])
+        if known is None:
             return None
         held, idle_ms = seen.get(name, (0, now_ms))
         seen_ms = min(max(now_ms - idle_ms, known.at), now_ms)
@@ -100,6 +102,24 @@ class Workers:
             name=name, host=known.host, release=known.release, slots=known.slots, held=held, seen_ms=seen_ms,
             progress=progress, draining=f"!{name}" in fields,
         )  # fmt: skip
+
+
+def _entry(text: bytes) -> WorkerEntry | None:
+    """An entry; None for a damaged one, which its next registration mends."""
+    try:
+        return msgspec.json.decode(text, type=WorkerEntry)
+    except (msgspec.DecodeError, ValueError):
+        return None
+
+
+def limits_of_workers(flat: Sequence[bytes]) -> dict[str, GateLimits]:
+    """Limits of gates by the registry, whose fields and values alternate: those of the worker that registered last."""
+    entries = [
+        known
+        for name, text in zip(flat[::2], flat[1::2], strict=True)
+        if not name.startswith(b"!") and (known := _entry(text)) is not None
+    ]
+    return {limits.gate: limits for known in sorted(entries, key=lambda one: one.at) for limits in known.limits}
 
 
 def _consumers(flat: Sequence[Any]) -> dict[str, tuple[int, int]]:

@@ -21,6 +21,7 @@ from litestar.types import Scope as HttpScope
 from shared.errors import JobNotFound, StoreUnavailable, StreamUnavailable
 from shared.events import parse_event_id
 from shared.http.auth import Identity, Scope
+from shared.http.error_responses import Noticed
 from shared.http.problems import (
     FORBIDDEN,
     METHOD_NOT_ALLOWED,
@@ -54,10 +55,14 @@ CursorT = TypeVar("CursorT")
 class Streams:
     """Answers requests for event streams."""
 
-    def __init__(self, store: JobStore, serving: Serving, authenticator: Authenticator) -> None:
+    def __init__(
+        self, store: JobStore, serving: Serving, authenticator: Authenticator, noticed: Noticed | None = None
+    ) -> None:
+        """`noticed`: gets the problem of a browser whose organisation has too many streams: its answer is none."""
         self._store = store
         self._serving = serving
         self._authenticator = authenticator
+        self._noticed = noticed
         self._feeds: WeakValueDictionary[str, OrganizationFeed] = WeakValueDictionary()
 
     async def __call__(self, scope: HttpScope, receive: Receive, send: Send) -> None:
@@ -85,6 +90,8 @@ class Streams:
         except Problem as problem:
             if problem.kind is not ORGANIZATION_LIMIT or not _is_event_source(headers):
                 raise
+            if self._noticed is not None:
+                self._noticed(problem)
             await response.only(sse.retry_limited())
 
     async def _answer(
@@ -147,7 +154,8 @@ def _check_ticket(identity: Identity, job_id: str | None) -> None:
         return
     if job_id is not None:
         raise JobNotFound(job_id)
-    raise Problem(FORBIDDEN, errors=[FieldError("organizationId", "not what the ticket is for")])
+    errors = [FieldError("organizationId", "not what the ticket is for")]
+    raise Problem(FORBIDDEN, errors=errors, refused=identity.holder)
 
 
 def _is_event_source(headers: Iterable[tuple[bytes, bytes]]) -> bool:

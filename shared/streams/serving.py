@@ -71,10 +71,16 @@ class Serving:
             self._open_streams.check(identity.organization_id)
 
     async def serve(
-        self, source: Source[CursorT], cursor: CursorT | None, identity: Identity, response: StreamResponse
+        self,
+        source: Source[CursorT],
+        cursor: CursorT | None,
+        identity: Identity,
+        response: StreamResponse,
+        *,
+        listening: Listener | None = None,
     ) -> None:
         """Stream everything after the cursor; return at the end of the stream. JobNotFound, or an error of `check`,
-        before the response begins."""
+        before the response begins. `listening`: what notifies of the source; None: its channel does."""
         await self.check(identity)
         subscription = Subscription(
             source,
@@ -86,8 +92,8 @@ class Serving:
             round_robin=self._round_robin,
         )
         with self._hub.admitted(subscription), self._watch.watching(identity, subscription):
-            if self._store.subscriber.covers(source.channel):
-                async with self._store.subscriber.listen(source.channel) as listener:
+            if listening is not None or self._store.subscriber.covers(source.channel):
+                async with listening or self._store.subscriber.listen(source.channel) as listener:
                     await listener.wait(0)  # the first read has everything notified before it
                     await self._stream(subscription, source, cursor, listener)
             else:
@@ -114,6 +120,9 @@ class Serving:
             raise StreamUnavailable(str(error)) from None
         if first.ended and not first.encoded:
             await subscription.response.nothing_more()
+            return
+        if not first.organization_id:
+            await subscription.run(first, self._store.subscriber, listener)
             return
         await self._quotas.read(first.organization_id)
         with self._open_streams.held(first.organization_id) as held:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import shutil
@@ -37,11 +38,18 @@ pytestmark = [
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def built() -> None:
-    """The example, built with the present client: npm copied the one of its last install."""
-    shutil.copytree(PACKAGE / "src", MODULES / "@presswork/client/src", dirs_exist_ok=True)
-    shutil.copy(PACKAGE / "package.json", MODULES / "@presswork/client")
-    await run("node", NEXT, "build", folder=EXAMPLE, seconds=250, **SILENT)
+async def built(testrun_uid: str) -> None:
+    """The example, built with the present client: npm copied the one of its last install. The test workers of a run
+    build it once, for no two can at the same time."""
+    done = EXAMPLE / ".next/testrun"
+    with (MODULES / ".testrun.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if done.exists() and done.read_text() == testrun_uid:
+            return
+        shutil.copytree(PACKAGE / "src", MODULES / "@presswork/client/src", dirs_exist_ok=True)
+        shutil.copy(PACKAGE / "package.json", MODULES / "@presswork/client")
+        await run("node", NEXT, "build", folder=EXAMPLE, seconds=250, **SILENT)
+        done.write_text(testrun_uid)
 
 
 @asynccontextmanager

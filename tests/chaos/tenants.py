@@ -21,7 +21,7 @@ BUDGETED: Final = "org-1"
 SETTINGS: Final[Mapping[str, Mapping[str, Any]]] = {
     "org-0": {"weight": 1},
     BUDGETED: {"weight": 4},
-    "org-2": {"weight": 2, "limits": {"runningJobs": 12, "tokensPerMinute": 2_000_000}},
+    "org-2": {"weight": 2, "limits": {"runningJobs": 30, "tokensPerMinute": 2_000_000}},
 }
 """By organisation. Jobs of the last may all end in time, but wait for their organisation's own limits now and then."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from deploy.observe import configuration
-from tests.support.dashboards import RULES, rules
+from tests.support.dashboards import RULES, answers_to_alerts, rules
 from tests.support.processes import ROOT
 
 PROMETHEUS = ROOT / "deploy" / "prometheus"
@@ -59,6 +59,16 @@ def test_every_alert_is_tried_in_a_scenario() -> None:
     scenarios = "".join(path.read_text() for path in (PROMETHEUS / "tests").glob("*.yml"))
     named = {name for pattern in re.findall(r'alertname=~?"([^"]+)"', scenarios) for name in _alerts(pattern)}
     assert {rule["alert"] for rule in rules() if "alert" in rule} == named
+
+
+def test_every_alert_has_a_page_that_answers_it() -> None:
+    """The table of docs/operations.md has each alert once, with the anchor of its checks and a page of the console."""
+    rows = answers_to_alerts()
+    assert sorted(row.alert for row in rows) == sorted(rule["alert"] for rule in rules() if "alert" in rule)
+    assert all(row.anchor == row.alert.lower() for row in rows)
+    navigation = (ROOT / "services/gateway/console/static/app/navigation.js").read_text()
+    pages = {f"`#/{path}`" for path in re.findall(r"path: '(\w+)'", navigation)}
+    assert {row.page for row in rows} <= {*pages, "none"}
 
 
 def _alerts(pattern: str) -> list[str]:

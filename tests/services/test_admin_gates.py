@@ -98,3 +98,12 @@ async def test_limits_are_changed_and_taken_back(client: httpx.AsyncClient) -> N
     assert fields(refused) == {"requestsPerMinute"}
     trail = (await client.get("/api/admin/audit")).json()["entries"]
     assert [entry["action"] for entry in trail] == ["gate.limited"] * 3
+
+
+async def test_operators_alone_see_the_room_that_is_left(client: httpx.AsyncClient) -> None:
+    """Of a gate with limits; a bound administrator sees neither limits nor room."""
+    limits = {"requestsPerMinute": 60, "tokensPerMinute": 9000}
+    view = (await client.patch(f"{GATES}/demo:demo", json=limits)).raise_for_status().json()
+    assert (view["requestsLeft"], view["tokensLeft"]) == (60, 9000)
+    bound = bearer((await make_key(client, "alice", "admin"))["key"])
+    assert (await client.get(GATES, headers=bound)).json() == {"gates": [{"gate": "demo:demo", "state": "available"}]}

@@ -7,9 +7,8 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from services.gateway.admin.overview import OverviewCall, Pace
+from services.gateway.admin.overview_reading import OverviewReading, Pace
 from services.gateway.stats.stats_cache import StatsCache
-from shared.http.auth import Identity
 from shared.job import JobError, JobStatus, Outcome, Usage
 from shared.store.job_store import JobStore
 from shared.store.transitions import Finish
@@ -34,9 +33,11 @@ async def test_the_overview_of_an_idle_fleet(client: httpx.AsyncClient) -> None:
     found = (await client.get(OVERVIEW)).raise_for_status().json()
     assert found.pop("timestamp").startswith("20")
     assert found.pop("redis")["commands"] > 0
+    assert found.pop("stats")["queued"] == 0
     assert found == {
         "waiting": 0, "running": 0, "endedPerMinute": None, "oldestAgeSeconds": 0.0, "failures": [],
-        "allCounted": True, "spentTodayUsd": 0.0,
+        "allCounted": True, "spentTodayUsd": 0.0, "waitSeconds": None, "runSeconds": None, "hours": [],
+        "redisBudget": None,
     }  # fmt: skip
 
 
@@ -55,14 +56,38 @@ async def test_the_overview_of_a_busy_fleet(client: httpx.AsyncClient, store: Jo
     assert (found["waiting"], found["running"], found["spentTodayUsd"]) == (3, 1, 0.25)
     assert found["failures"] == [{"errorType": "Broken", "count": 2}, {"errorType": "Alone", "count": 1}]
     assert found["oldestAgeSeconds"] >= 0
+    assert (found["stats"]["queued"], found["stats"]["failed"]) == (3, 3)
+
+
+async def test_the_overview_says_how_long_jobs_waited_and_ran(client: httpx.AsyncClient, store: JobStore) -> None:
+    """Percentiles of the jobs that workers ended of late, of all organisations, and the same hour by hour."""
+    await submit(store, 10, organization="alice")
+    await submit(store, 10, organization="bob")
+    for number, held in enumerate(await claim(store, 20)):
+        ran_ms = 60_000 if number < 2 else 1000
+        await store.finish(Finish(held, JobStatus.COMPLETED, Outcome(), number=1, offset=0, run_ms=ran_ms))
+
+    found = (await client.get(OVERVIEW)).raise_for_status().json()
+    assert found["runSeconds"]["p50"] == pytest.approx(1, rel=0.2)
+    assert found["runSeconds"]["p95"] == pytest.approx(60, rel=0.2)
+    assert 0 <= found["waitSeconds"]["p50"] <= found["waitSeconds"]["p95"] < 60
+    assert sum(hour["jobs"] for hour in found["hours"]) == 20
+    assert found["hours"][-1]["start"].endswith(":00:00.000Z")
+
+
+async def test_commands_are_shown_beside_their_budget(redis_url: str) -> None:
+    """REDIS_COMMANDS_BUDGET comes with the commands that it is for."""
+    async with running_gateway(redis_url, API_TOKENS=TOKENS, REDIS_COMMANDS_BUDGET="500000") as client:
+        found = (await client.get(OVERVIEW, headers=bearer(OPERATOR))).raise_for_status().json()
+    assert found["redisBudget"] == 500_000
 
 
 async def test_all_who_watch_share_one_reading(store: JobStore) -> None:
     """Soon after a reading another one costs no command, also with new jobs."""
-    call = OverviewCall(store, StatsCache(store.queries.stats, 0.0), Meter())
-    first = await call.read(Identity())
+    figures = OverviewReading(store, StatsCache(store.queries.stats, 0.0), Meter())
+    first = await figures.latest()
     await submit(store, 2)
-    assert (await call.read(Identity())).timestamp == first.timestamp
+    assert (await figures.latest()).timestamp == first.timestamp
 
 
 async def test_the_overview_is_for_operators_alone(client: httpx.AsyncClient) -> None:

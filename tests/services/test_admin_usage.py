@@ -50,7 +50,7 @@ async def _use(store: JobStore, organization: str, cost: float | None, count: in
 
 async def test_usage_is_summed_up_over_all_organizations(client: httpx.AsyncClient, store: JobStore) -> None:
     """Folded or not, in groups of any kind, the dearest first; the rest of them is one sum."""
-    for _ in range(6):  # more than the ledger holds
+    for _ in range(12):  # more than the ledger holds
         await _use(store, "alice", 0.000000001, 50)
     await _use(store, "bob", 0.5, project_id="q")
     await _use(store, "bob", None, model_used="m:2")
@@ -59,15 +59,15 @@ async def test_usage_is_summed_up_over_all_organizations(client: httpx.AsyncClie
     found = (await client.get(USAGE)).json()
     assert found["groupBy"] == ["organization"]
     costs = [(group["organizationId"], group["jobs"], group["costUsd"]) for group in found["groups"]]
-    assert costs == [("bob", 2, 0.5), ("=cmd|'/Ccalc'!A0", 1, 0.25), ("alice", 300, 0.0000003)]
-    assert (found["totals"]["jobs"], found["totals"]["costUsd"]) == (303, 0.7500003)
+    assert costs == [("bob", 2, 0.5), ("=cmd|'/Ccalc'!A0", 1, 0.25), ("alice", 600, 0.0000006)]
+    assert (found["totals"]["jobs"], found["totals"]["costUsd"]) == (603, 0.7500006)
     assert (found["totals"]["unknownCostJobs"], found["others"]) == (1, None)
 
     top = (await client.get(USAGE, params={"top": 1})).json()
     assert [group["organizationId"] for group in top["groups"]] == ["bob"]
-    assert top["others"]["jobs"] == 301
+    assert top["others"]["jobs"] == 601
     by_model = (await client.get(USAGE, params={"groupBy": "model"})).json()["groups"]
-    assert [(one["provider"], one["model"], one["jobs"]) for one in by_model] == [("p", "m", 302), ("p", "m:2", 1)]
+    assert [(one["provider"], one["model"], one["jobs"]) for one in by_model] == [("p", "m", 602), ("p", "m:2", 1)]
     params = {"groupBy": "day,organization,project", "organizationId": "bob"}
     fine = (await client.get(USAGE, params=params)).json()["groups"]
     assert [(one["organizationId"], one["projectId"]) for one in fine] == [("bob", "q"), ("bob", "p")]

@@ -21,6 +21,9 @@ DEFAULTS = {
         "streams",
     )),
     "budget": {"monthUsd": None, "dayUsd": None},
+    "retention": dict.fromkeys((
+        "promptSeconds", "resultSeconds", "failedSeconds", "eventsSeconds", "usageDays",
+    )),
     "usage": {
         "queued": 0, "running": 0, "queuedBytes": 0, "spentMonthUsd": None, "spentDayUsd": None, "reservedUsd": None,
     },
@@ -44,6 +47,8 @@ async def test_what_is_given_changes_and_the_rest_stays(client: httpx.AsyncClien
         {"weight": 3, "limits": {"queuedJobs": 100, "streams": 0}},
         {"paused": True, "limits": {"queuedJobs": None, "runningJobs": 5, "tokensPerMinute": 60_000}},
         {"slotShare": 25, "weight": None},
+        {"retention": {"promptSeconds": 0, "resultSeconds": 60, "usageDays": 30}},
+        {"retention": {"resultSeconds": None, "failedSeconds": 1, "eventsSeconds": 31_536_000}},
         {},
     ]
     wanted: dict[str, Any] = json.loads(json.dumps(DEFAULTS))
@@ -71,6 +76,10 @@ async def test_what_is_given_changes_and_the_rest_stays(client: httpx.AsyncClien
         ({"limits": {"queuedJobs": -1}}, "limits.queuedJobs"), ({"limits": None}, "limits"),
         ({"limits": {"queued": 1}}, "limits.queued"), ({"paused": None}, "paused"),
         ({"budget": {"dayUsd": -1}}, "budget.dayUsd"), ({"budget": {"yearUsd": 1}}, "budget.yearUsd"),
+        ({"retention": {"promptSeconds": -1}}, "retention.promptSeconds"), ({"retention": None}, "retention"),
+        ({"retention": {"resultSeconds": 0}}, "retention.resultSeconds"),
+        ({"retention": {"eventsSeconds": 31_536_001}}, "retention.eventsSeconds"),
+        ({"retention": {"usageDays": 1.5}}, "retention.usageDays"), ({"retention": {"days": 1}}, "retention.days"),
         ({"color": "red"}, "color"),
     ],
     ids=str,

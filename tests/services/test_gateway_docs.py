@@ -12,6 +12,7 @@ import pytest
 
 from shared.events import EventKind
 from shared.version import VERSION
+from tests.support.dashboards import answers_to_alerts
 from tests.support.gateway import BATCH, SUBMIT, body, problem, running_gateway
 from tests.support.processes import ROOT
 
@@ -129,7 +130,7 @@ async def test_the_document_is_complete(redis_url: str) -> None:
         "/api/admin/tasks/{taskId}", "/api/admin/gates", "/api/admin/gates/{gate}", "/api/admin/gates/{gate}/pause",
         "/api/admin/gates/{gate}/resume", "/api/admin/queue", "/api/admin/queue/pause", "/api/admin/queue/resume",
         "/api/admin/workers", "/api/admin/workers/{worker}/drain", "/api/admin/workers/{worker}/resume",
-        "/api/admin/overview",
+        "/api/admin/overview", "/api/admin/overview/events",
         "/api/ai/completion", "/v1/responses", "/v1/responses/{responseId}",
         "/v1/responses/{responseId}/cancel", "/v1/models", "/v1/models/{model}", "/health/live",
         "/health/ready", "/metrics",
@@ -145,6 +146,17 @@ async def test_the_document_is_complete(redis_url: str) -> None:
     assert location["schema"] == {"type": "string"}
     parameters = document["paths"]["/api/ai/jobs"]["get"]["parameters"]
     assert [held["name"] for held in parameters] == ["organizationId", "status", "cursor", "limit"]
+
+
+async def test_the_calls_that_answer_alerts_are_there(redis_url: str) -> None:
+    """The runbook names no call that the gateway does not document."""
+    async with running_gateway(redis_url) as client:
+        paths = (await client.get("/docs/openapi.json")).json()["paths"]
+    rows = answers_to_alerts()
+    assert len(rows) > 20
+    for row in rows:
+        method, path = row.call
+        assert method.lower() in paths[path], row
 
 
 async def test_the_document_is_the_same_for_every_server(redis_url: str) -> None:
@@ -181,6 +193,8 @@ async def test_times_events_and_problems_are_typed(redis_url: str) -> None:
 
     streamed = document["paths"]["/api/ai/job-events"]["get"]["responses"]["200"]["content"]["text/event-stream"]
     assert streamed["schema"] == {"$ref": "#/components/schemas/JobEvent"}
+    watched = document["paths"]["/api/admin/overview/events"]["get"]["responses"]["200"]["content"]["text/event-stream"]
+    assert watched["schema"] == {"$ref": "#/components/schemas/OverviewEvent"}
     assert set(schemas["JobEvent"]["discriminator"]["mapping"]) == set(EventKind)
     assert raised in schemas["ProblemType"]["enum"]
     assert schemas["ProblemDetails"]["properties"]["type"] == {"$ref": "#/components/schemas/ProblemType"}

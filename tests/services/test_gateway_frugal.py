@@ -230,6 +230,29 @@ def _store(redis_url: str) -> Any:
     return open_store(StoreSettings(redis_url=redis_url, frugal=True, deltas=False, listing=False), client_name="test")
 
 
+async def test_counts_of_an_organization_are_kept(redis_url: str, raw: RawRedis) -> None:
+    """A tenant who asks again and again costs nothing while nothing is submitted here, however long; a submit is seen
+    as soon as the counts are old enough."""
+    async with running_gateway(redis_url, API_TOKENS=TOKENS, FRUGAL="1", STATS_KEPT_SECONDS="0.2") as client:
+        key = {"Authorization": f"Bearer {ALICE}"}
+        first = (await client.get("/api/ai/queue-stats", headers=key)).raise_for_status().json()
+        before = await _scripts(raw)
+        for _ in range(5):
+            await asyncio.sleep(0.1)
+            assert (await client.get("/api/ai/queue-stats", headers=key)).json() == first
+        assert await _scripts(raw) == before
+        (await client.post(SUBMIT, json=body(organizationId="alice"), headers=key)).raise_for_status()
+        async with asyncio.timeout(20):
+            while (await client.get("/api/ai/queue-stats", headers=key)).json()["stats"]["queued"] != 1:
+                await asyncio.sleep(0.05)
+
+
+async def _scripts(raw: RawRedis) -> int:
+    """Calls of scripts so far."""
+    text = (await raw("INFO", "commandstats")).decode()
+    return int(text.partition("cmdstat_evalsha:calls=")[2].partition(",")[0] or 0)
+
+
 async def test_an_idle_gateway_listens_for_nobody(redis_url: str) -> None:
     """After a while jobs are expected no longer: an unneeded subscription is not opened again."""
     job = new_job()

@@ -13,9 +13,10 @@ from shared.job import Claim, JobError, JobStatus, Outcome, Usage
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.transitions import Finish
+from tests.support.budgets import priced
 from tests.support.gates import block, routing, throttle_all
 from tests.support.gateway import STATUS, SUBMIT, body, problem, running_gateway, subscribed
-from tests.support.store import submit
+from tests.support.store import claim, settle, submit
 
 ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
@@ -273,3 +274,16 @@ async def test_a_job_behind_a_429_names_gate_and_second(redis_url: str) -> None:
         waiting = (await client.get(STATUS, params={"jobId": job_id})).json()["waiting"]
     assert (waiting["reason"], waiting["gate"], waiting["ahead"]) == ("rate_limited", gate, 0)
     assert abs(datetime.fromisoformat(waiting["until"]).timestamp() - until) < 5
+
+
+async def test_a_job_over_its_budget_says_so(redis_url: str) -> None:
+    """It was taken before the budget was spent; `ahead` is its place among those of its organisation."""
+    async with (
+        running_gateway(redis_url) as client,
+        open_store(StoreSettings(redis_url=redis_url), client_name="worker", routing=priced("demo:demo")) as worker,
+    ):
+        ids = await submit(worker, 3, organization="org-789")
+        await settle(worker, "org-789", day_nano_usd=0)
+        assert await claim(worker, 5) == []
+        found = [(await client.get(STATUS, params={"jobId": job_id})).json()["waiting"] for job_id in ids]
+    assert [(one["reason"], one["ahead"]) for one in found] == [("budget", 0), ("budget", 1), ("budget", 2)]

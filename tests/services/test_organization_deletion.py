@@ -8,7 +8,6 @@ from typing import Any
 
 import httpx
 
-from services.worker.loops.erasure import ErasureRun
 from services.worker.providers.demo import DemoProvider
 from shared.job import new_job_id
 from shared.settings import StoreSettings
@@ -82,32 +81,6 @@ async def test_nothing_of_it_stays(redis_url: str) -> None:
         trail = (await client.get("/api/admin/audit", params={"organizationId": "*"})).json()["entries"]
         assert trail[0]["action"] == "organization.deleted"
         assert len(trail[0]["details"]["organizationHash"]) == 32
-
-
-async def test_the_receipt_counts_what_a_lost_worker_deleted(redis_url: str) -> None:
-    """Another one takes the task over, finds little, and answers for both."""
-    settings = StoreSettings(redis_url=redis_url, lease_seconds=1.0)
-    async with (
-        running_gateway(redis_url, API_TOKENS=TOKENS, LEASE_SECONDS="1") as client,
-        open_store(settings, client_name="t") as store, asyncio.timeout(60),
-    ):  # fmt: skip
-        key = bearer((await make_key(client, PLANTED))["key"])
-        client.headers.update(bearer(OPERATOR))
-        for number in range(5):
-            await _submit(client, key, number, delaySeconds=3600)
-        path = f"/api/admin/tasks/{(await client.delete(f'{ORGANIZATIONS}/{PLANTED}')).json()['taskId']}"
-        task = await store.tasks.take("lost")
-        assert task is not None
-        lost = asyncio.create_task(ErasureRun(store, task, "lost").run())
-        while (await store.tasks.read(task.id)).position.partition(" ")[0] != "5":
-            await asyncio.sleep(0.01)
-        lost.cancel()
-        await asyncio.wait([lost])
-
-        async with running_worker(settings, {"demo": DemoProvider()}):
-            while (shown := (await client.get(path)).json())["state"] != "done":
-                await asyncio.sleep(0.1)
-        assert shown["receipt"]["jobs"] == 5
 
 
 async def test_it_is_not_done_while_a_job_is_left(redis_url: str) -> None:

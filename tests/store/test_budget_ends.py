@@ -13,7 +13,7 @@ from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.results import CallReport
 from shared.store.transitions import Reroute
-from tests.support.budgets import CALL, Sums, end, priced, requeue, today_of, used
+from tests.support.budgets import CALL, Sums, audit_budgets, end, priced, requeue, today_of, used
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B
 from tests.support.store import (
@@ -185,5 +185,5 @@ async def test_a_reservation_ends_with_its_lease(store: JobStore, raw: RawRedis,
     spent = await ENDS[how](Held(store, raw, held))
     assert await today_of(raw) == Sums(spent, 0)
     # The audit finds nothing to correct.
-    assert await store._calls.run("audit_budgets", entries_max=1000) == 0
+    assert await audit_budgets(store) == 0
     assert await today_of(raw) == Sums(spent, 0)

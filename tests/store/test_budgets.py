@@ -234,23 +234,6 @@ async def test_a_budget_begins_with_what_was_spent_before(store: JobStore, raw: 
     assert await today_of(raw, "a") == Sums(111 + 25 + 1000, 0)
 
 
-async def test_the_audit_corrects_what_damage_left(store: JobStore, raw: RawRedis) -> None:
-    """Reservations are those of running jobs; sums that are gone begin with the usage."""
-    await submit(store, 3)
-    held = await claim(store, 50)
-    await end(store, held[0], 77)
-    key = KEYS.prefix("budget") + "org"
-    for field in await sums_of(raw):
-        await raw("HSET", key, field, "77 123456")
-    assert await store._calls.run("audit_budgets", entries_max=1000) == 1
-    assert await today_of(raw) == Sums(77, 2 * CALL)
-    await raw("DEL", key)
-    await raw("SET", key, "broken")
-    await store.maintenance.audit("w1")
-    assert await today_of(raw) == Sums(77, 2 * CALL)
-    assert await store._calls.run("audit_budgets", entries_max=1) == -1
-
-
 async def test_a_lost_answer_to_a_claim_reserves_once(store: JobStore, raw: RawRedis) -> None:
     """The repeated claim answers the same bound."""
     await submit(store)

@@ -260,17 +260,17 @@ async def test_the_audit_corrects_what_is_counted(store: JobStore, raw: RawRedis
 
 async def test_an_organisation_is_counted_for_itself(store: JobStore) -> None:
     """Waiting, delayed, running and ended jobs of one beside another, before and after the ledger was folded (I3)."""
-    await submit(store, 300, organization="a")
+    await submit(store, 600, organization="a")
     await submit(store, 2, organization="a", delay_ms=60_000)
     await submit(store, 7, organization="b")
     ends = 0
-    while ends < 280:
+    while ends < 560:
         for held in await claim(store, 20):
             await complete(store, held)
             ends += held.spec.organization_id == "a"
     (running,) = await claim(store, 1)
     stats = await store.organizations.stats("a")
-    assert (stats.queued, stats.processing, stats.delayed) == (302 - ends - 1, 1, 2)
+    assert (stats.queued, stats.processing, stats.delayed) == (602 - ends - 1, 1, 2)
     assert (stats.completed, running.spec.organization_id) == (ends, "a")
     assert (await store.organizations.stats("b")).completed == 7
     assert (await store.organizations.stats("nobody")).queued == 0

@@ -18,7 +18,7 @@ from shared.store.api_keys import ApiKey
 from shared.store.audit_trail import Actor
 from shared.store.embedded.server import EmbeddedServer
 from shared.store.engine import scripts
-from shared.store.engine.items import CountedItem, DayItem, Item, JobItem
+from shared.store.engine.items import CountedItem, DayItem, Item, JobItem, ReservedItem
 from shared.store.job_store import JobStore, open_store
 from shared.store.reading.ended_jobs import EndedJob
 from shared.store.results import CallReport
@@ -32,7 +32,10 @@ from tests.support.processes import free_port
 from tests.support.store import ERROR, KEYS, claim, complete, fail, make_due, make_stale, new_job, submit, unblock_gate
 
 NAMES = sorted(path.stem for path in (Path(scripts.__file__).parents[1] / "lua").glob("*.lua"))
-READING = {"list", "stats", "oldest", "organization", "usage", "vet", "waiting", "throttled", "workers"}
+READING = {
+    "count_entries", "count_throttled", "count_reserved", "durations", "list", "stats", "oldest", "organization",
+    "usage", "vet", "waiting", "throttled", "workers",
+}  # fmt: skip
 SLOWEST_MS = 50.0
 """Time that a refusal may take the server, by its own count."""
 
@@ -57,6 +60,7 @@ class Scene:
             "audit_records": [JobItem(self.job_id)],
             "usage": [DayItem(1)],
             "list": [JobItem("nobody")],
+            "count_reserved": [ReservedItem(b"q1-1", b"nobody")],
         }
         await self.store._calls.call(name, items.get(name, []), argv)
 
@@ -78,7 +82,7 @@ Act = Callable[[Scene], Awaitable[object]]
 ACTS: dict[str, Act] = {
     "advance_task": lambda s: s.store.tasks.advance("t0", "w1", "1"),
     "append": lambda s: s.store.append(s.held, 2, "text"),
-    "audit_budgets": lambda s: s.run("audit_budgets", entries_max=10_000),
+    "audit_budgets": lambda s: s.run("audit_budgets", organization="org", token="", confirmed="", reserved=""),
     "audit_entries": lambda s: s.run("audit_entries", queue="h", start="-", page=10),
     "audit_organizations": lambda s: s.run(
         "audit_organizations", after_line="0-0", after_suspect="0-0", after_isolated="0-0", looks_max=100
@@ -88,10 +92,17 @@ ACTS: dict[str, Act] = {
     "cancel": lambda s: s.store.cancel(s.held.job_id, force=True),
     "change_organization": lambda s: s.store.organizations.change("org", {"weight": 3, "day_nano_usd": 10**14}, ACTOR),
     "claim": lambda s: s.store.claim("w2", 20, poll=True, suspect=6, known=[]),
+    "correct_counts": lambda s: s.run(
+        "correct_counts", organization="org", token="", confirmed="", waiting=0, running=0, placed=0, suspects=0
+    ),
+    "count_entries": lambda s: s.run("count_entries", organization="org", queue="q", ids="1-1", looks_max=9),
+    "count_reserved": lambda s: s.run("count_reserved", organization="org"),
+    "count_throttled": lambda s: s.run("count_throttled", organization="org", queue=A, start=0, page=9),
     "create_key": lambda s: s.store.api_keys.create(_key(), ACTOR, replaces="k0"),
     "create_task": lambda s: s.store.tasks.create(TaskPlan(kind="discard"), 1, ACTOR),
     "delete": lambda s: s.store.delete(s.ended_id),
     "discard": lambda s: s.store.tasks.discard([EndedJob(id="", job_id=s.failed_id, organization_id="org")], ""),
+    "durations": lambda s: s.store.queries.durations(1, 2),
     "erase_keys": lambda s: s.store.erasure.erase_keys(["pw:{0}:usage:org:1"]),
     "erase_organization": lambda s: s.store.erasure.erase_entries("org"),
     "failover": lambda s: s.fail_over(),
@@ -100,6 +111,7 @@ ACTS: dict[str, Act] = {
     "limit_gate": lambda s: s.store.gates.limit("demo:other", {"requests_per_minute": 60}, ACTOR),
     "list": lambda s: s.run("list", status="", bytes_max=1, outcome_max=1),
     "note_key_use": lambda s: s.store.api_keys.note_use("k0", "2026-11-29"),
+    "note_refusals": lambda s: s.store.refusal_trail.add({"org": {"forbidden": 1}}),
     "oldest": lambda s: s.store.queries.oldest_waiting_ms(),
     "organization": lambda s: s.store.organizations.stats("org"),
     "order_worker": lambda s: s.store.workers.order("w1", ACTOR, drain=True),

@@ -85,7 +85,7 @@ async def test_what_ran_ends_or_comes_back(store: JobStore, raw: RawRedis) -> No
     await claim(store, 1)
     ended, lost = await _running(raw, "old"), await _running(raw, "gone")
     day = await _now(raw) // 86_400_000
-    await raw("RPUSH", KEYS.fixed("ledger"), *[f"completed {day} a p a:b 1 1 0 5 0"] * 256)
+    await raw("RPUSH", KEYS.fixed("ledger"), *[f"completed {day} a p a:b 1 1 0 5 0"] * 512)
     entry = (await raw("HGET", KEYS.job(ended), "entry")).decode()
     await raw("XACK", KEYS.fixed("normal"), GROUP, entry[1:])
     await raw("XDEL", KEYS.fixed("normal"), entry[1:])

@@ -74,7 +74,7 @@ async def test_six_hundred_ends_sum_up_exactly_through_folds(store: JobStore, ra
         "unknown_cost_jobs": len(range(0, 600, 7)), "estimated_jobs": 120,
     }  # fmt: skip
     assert (await store.queries.stats()).completed == 600
-    assert await raw("LLEN", LEDGER) < 256
+    assert await raw("LLEN", LEDGER) < 512
     hashes = await raw("KEYS", "*:usage:*")
     assert hashes
     for key in hashes:
@@ -87,13 +87,13 @@ async def test_sums_stay_integers_where_floats_would_show_an_exponent(store: Job
     big = Outcome(
         provider="a", model="b", usage=Usage(input_tokens=10**13 + 1, output_tokens=0), cost_usd=10_000.000_000_001
     )
-    for _ in range(6):
+    for _ in range(12):
         await submit(store, 50)
         await asyncio.gather(*(end_with(store, held, big) for held in await claim(store, 50)))
     assert await raw("KEYS", "*:usage:*")
     sums = totals(await rows_about_now(store))
-    assert sums["input_tokens"] == 300 * (10**13 + 1)
-    assert sums["cost_nano_usd"] == 300 * (10**13 + 1)
+    assert sums["input_tokens"] == 600 * (10**13 + 1)
+    assert sums["cost_nano_usd"] == 600 * (10**13 + 1)
 
 
 async def test_a_reader_beside_folds_sees_every_end_once(store: JobStore) -> None:
@@ -166,7 +166,7 @@ async def test_the_setting_says_how_long_sums_stay(url: str, raw: RawRedis) -> N
     """USAGE_TTL_DAYS is the TTL of a day's sums."""
     settings = StoreSettings(redis_url=url, usage_ttl_days=2)
     async with open_store(settings, client_name="test") as store:
-        await raw("RPUSH", LEDGER, *["completed 9 org p a:b 1 1 0 0 0"] * 255)
+        await raw("RPUSH", LEDGER, *["completed 9 org p a:b 1 1 0 0 0"] * 510)
         await end_with(store, await claim_one(store), used_outcome())
     for key in await raw("KEYS", "*:usage:*"):
         assert 86_400_000 < await raw("PTTL", key) <= 2 * 86_400_000
@@ -205,14 +205,14 @@ async def test_names_that_a_caller_thinks_up_make_no_day_longer(store: JobStore,
     await raw("HSET", KEYS.usage("org", today), *flat)
     await raw("EXPIRE", KEYS.usage("org", today), 1000)
     lines = [f"completed {today} org {name} openai:{model} 1 1 0 5 0" for name in ("p1", "x") for model in "mn"]
-    lines += [f"completed {today} org new{n} openai:{'mn'[n % 2]} 1 1 0 5 0" for n in range(251)]
+    lines += [f"completed {today} org new{n} openai:{'mn'[n % 2]} 1 1 0 5 0" for n in range(506)]
     await raw("RPUSH", LEDGER, *lines)
     await raw("RPUSH", LEDGER, f"completed {today} org new0 openai:m 1 1 0 5 0")
     await end_with(store, await claim_one(store), used_outcome())
     rows = {(row.project_id, row.model): row for row in await usage_rows(store, "org", today, today)}
     assert await raw("LLEN", LEDGER) <= 1
-    assert 0 <= totals(list(rows.values()))["jobs"] - (990 + 256) <= 1
+    assert 0 <= totals(list(rows.values()))["jobs"] - (990 + 511) <= 1
     assert await raw("HLEN", KEYS.usage("org", today)) <= 1002
     assert rows["p1", "m"].jobs == 2
-    assert sum(row.jobs for (name, _), row in rows.items() if name == "other") >= 240
-    assert sum(row.cost_nano_usd for row in rows.values()) % 500_000_000 == 256 * 5
+    assert sum(row.jobs for (name, _), row in rows.items() if name == "other") >= 490
+    assert sum(row.cost_nano_usd for row in rows.values()) % 500_000_000 == 511 * 5

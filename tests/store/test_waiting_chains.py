@@ -105,6 +105,16 @@ async def test_throttled_jobs_wait(url: str, raw: RawRedis) -> None:
         assert await miscounted(raw, ids) == []
 
 
+async def test_jobs_that_started_uncounted_refuse_nothing(store: JobStore, raw: RawRedis) -> None:
+    """Workers of an older release do not count: more jobs seem to wait with a chain than wait at all."""
+    await _fill(store)
+    await raw("HINCRBY", KEYS.prefix("waiting_chains") + "org", " ".join(CHAINS[0]), 30)
+    assert not await _refused(store)
+    assert await raw("HLEN", KEYS.prefix("waiting_chains") + "org") == 0
+    await _fill(store)
+    assert await _refused(store)
+
+
 async def test_the_audit_forgets_chains_of_jobs_that_are_gone(store: JobStore, raw: RawRedis) -> None:
     """Counts that damage left behind refuse nothing once no job of the organisation waits."""
     ids = await _fill(store)

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from shared.job import Claim, JobStatus, Outcome, RetryReason, Spent, Usage
 from shared.store.job_store import JobStore
+from shared.store.paged_audit import PagedAudit
 from shared.store.routing import OutputBound, Routing
 from shared.store.transitions import Finish, Requeue
 from tests.support.checks import RawRedis
@@ -90,3 +91,8 @@ async def requeue(store: JobStore, held: Claim, cost: int | None, delay_ms: int 
     """Release a job after an attempt, or at a drain; `cost`: of all its attempts in nano-USD."""
     reason = RetryReason.DRAIN if drain else RetryReason.ERROR
     await store.requeue(Requeue(held, reason, delay_ms=delay_ms, refund=drain, error=ERROR, spent=used(cost)))
+
+
+async def audit_budgets(store: JobStore) -> int:
+    """Audit all budgets; how many were corrected."""
+    return await PagedAudit(store._calls, store._reads, KEYS).correct_budgets()

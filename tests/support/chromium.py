@@ -132,7 +132,7 @@ class Chromium:
 
 class Page:
     """One tab. `complaints`: exceptions, and warnings of the page's scripts. `asked`: the addresses of its requests,
-    since `watch`."""
+    since `watch`; `loaded_bytes`: the bytes of their answers that ended, as they came over the wire."""
 
     def __init__(self, browser: Chromium, session: str) -> None:
         self._browser = browser
@@ -140,6 +140,7 @@ class Page:
         self._loaded = asyncio.Event()
         self.complaints: list[str] = []
         self.asked: list[str] = []
+        self.loaded_bytes = 0
 
     def received(self, method: str, params: dict[str, Any]) -> None:
         """An event of the browser."""
@@ -150,6 +151,8 @@ class Page:
             self._answering = asyncio.create_task(self._call("Fetch.fulfillRequest", **answer))
         elif method == "Network.requestWillBeSent":
             self.asked.append(params["request"]["url"])
+        elif method == "Network.loadingFinished":
+            self.loaded_bytes += round(params["encodedDataLength"])
         elif method == "Runtime.exceptionThrown":
             self.complaints.append(str(params["exceptionDetails"].get("exception", {}).get("description", params)))
         elif method == "Runtime.consoleAPICalled" and params["type"] in ("warning", "error"):
@@ -170,9 +173,10 @@ class Page:
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         await self._call("Emulation.setEmulatedMedia", features=features)
 
-    async def screenshot(self) -> bytes:
-        """The page as it is shown, as PNG."""
-        return base64.b64decode((await self._call("Page.captureScreenshot"))["data"])
+    async def screenshot(self, quality: int | None = None) -> bytes:
+        """The page as it is shown, as PNG, or as WebP of that quality (0 to 100)."""
+        form = {} if quality is None else {"format": "webp", "quality": quality}
+        return base64.b64decode((await self._call("Page.captureScreenshot", **form))["data"])
 
     async def cpu_seconds(self) -> float:
         """CPU time of the page's main thread so far."""

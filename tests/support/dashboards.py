@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import promql_parser
@@ -45,6 +46,24 @@ def rules() -> Iterator[dict[str, Any]]:
     for path in sorted(RULES.glob("*.yml")):
         for group in yaml.safe_load(path.read_text())["groups"]:
             yield from group["rules"]
+
+
+class AlertAnswer(NamedTuple):
+    """A row of the table of alerts in docs/operations.md. `call`: method and path."""
+
+    alert: str
+    anchor: str
+    page: str
+    call: tuple[str, str]
+
+
+def answers_to_alerts() -> list[AlertAnswer]:
+    """The page and the call that answer each alert, as the runbook has them."""
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| \[(\w+)\]\(observability\.md#(\w+)\) \| (\S+) \| `([A-Z]+) (\S+)` \| .+ \|$", text, re.MULTILINE
+    )
+    return [AlertAnswer(alert, anchor, page, (method, path)) for alert, anchor, page, method, path in rows]
 
 
 def rule_queries() -> list[Query]:

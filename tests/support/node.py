@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
@@ -20,22 +21,24 @@ PACKAGE: Final = ROOT / "clients/js"
 MODULES: Final = PACKAGE / "node_modules"
 TSC: Final = MODULES / "typescript/bin/tsc"
 NEWEST_TSC: Final = MODULES / "typescript-newest/bin/tsc"
-NODE_MIN: Final = 20
+NODE_MIN: Final = (20, 0)
 LINE_MAX: Final = 1 << 20
 """Bytes of a line that a script may print."""
 
 
-def _node() -> str | None:
-    """The node on this machine; None when there is none, or an older one than the client promises to run on."""
+def _version() -> tuple[int, int]:
+    """The version of the node on this machine; zeros when there is none."""
     found = shutil.which("node")
     if found is None:
-        return None
+        return (0, 0)
     said = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout
-    major = said.removeprefix("v").partition(".")[0]
-    return found if major.isdigit() and int(major) >= NODE_MIN else None
+    numbers = re.match(r"v(\d+)\.(\d+)\.", said)
+    return (int(numbers[1]), int(numbers[2])) if numbers else (0, 0)
 
 
-NODE: Final = _node()
+VERSION: Final = _version()
+NODE: Final = shutil.which("node") if VERSION >= NODE_MIN else None
+"""None when there is none, or an older one than the client promises to run on."""
 
 needs_node: Final = pytest.mark.skipif(
     NODE is None or not MODULES.exists(),

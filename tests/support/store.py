@@ -234,7 +234,7 @@ async def counts_of(raw: RawRedis) -> dict[str, dict[str, int]]:
     ended: dict[str, int] = {}
     for line in await raw("LRANGE", KEYS.fixed("ledger"), 0, -1):
         words = line.decode().split(" ")
-        if words[0] != "-" and (len(words) == 3 or words[5].startswith("0")):
+        if words[0].isalpha() and (len(words) == 3 or words[5].startswith("0")):
             ended[words[2]] = ended.get(words[2], 0) + 1
     flat = await raw("HGETALL", KEYS.fixed("organizations"))
     return {

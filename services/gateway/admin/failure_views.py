@@ -120,7 +120,8 @@ class AcceptedTask(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 class TaskView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A task as it stands: `done` of `count` jobs. One that is over may have done fewer: jobs that were retried,
-    deleted or expired meanwhile are left out. `receipt`: of a deletion that is over, what it removed. Backups, and
+    deleted or expired meanwhile are left out. `prompts_gone`: those that are failures still but cannot be redriven, as
+    their prompts are not kept any more. `receipt`: of a deletion that is over, what it removed. Backups, and
     copies that a host keeps, are outside."""
 
     task_id: str
@@ -128,6 +129,7 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     state: Literal["running", "done"]
     done: int
     count: int
+    prompts_gone: int
     receipt: Receipt | msgspec.UnsetType = msgspec.UNSET
 
 

@@ -30,7 +30,7 @@ from shared.http.auth import Identity, Scope
 from shared.http.problems import COUNT_CHANGED, Problem, invalid
 from shared.identity.client_address import ClientAddresses
 from shared.store.audit_trail import Actor
-from shared.store.erasure import Receipt
+from shared.store.erasure import Receipt, StoredReceipt
 from shared.store.job_store import JobStore
 from shared.store.reading.ended_jobs import EndedAs, EndedFilter
 from shared.store.tasks import TASK_ID, Task, TaskPlan
@@ -136,8 +136,19 @@ class FailureCalls:
             raise TaskNotFound(task_id)
         state: Literal["running", "done"] = "running" if task.running else "done"
         return TaskView(
-            task_id=task.id, kind=task.plan.kind, state=state, done=task.done, count=task.count, receipt=_receipt(task)
-        )
+            task_id=task.id, kind=task.plan.kind, state=state, done=task.done, count=task.count,
+            prompts_gone=task.prompts_gone, receipt=await self._receipt(task),
+        )  # fmt: skip
+
+    async def _receipt(self, task: Task) -> Receipt | msgspec.UnsetType:
+        """Of a deletion that is over: the server's file may have been rewritten since."""
+        if not task.receipt:
+            return msgspec.UNSET
+        receipt = msgspec.json.decode(task.receipt, type=StoredReceipt)
+        if receipt.append_only_file_rewritten or not receipt.run_id:
+            return receipt.shown(None)
+        async with in_time():
+            return receipt.shown(await self._store.append_only_file.state())
 
     async def _plan(self, kind: Kind, identity: Identity, wanted: FailuresRequest) -> TaskPlan:
         """The order, with its set fixed: failures that come later are not in it."""
@@ -173,10 +184,6 @@ class FailureCalls:
             )
             count += sum(await asyncio.gather(*asked))
         return count
-
-
-def _receipt(task: Task) -> Receipt | msgspec.UnsetType:
-    return msgspec.json.decode(task.receipt, type=Receipt) if task.receipt else msgspec.UNSET
 
 
 def _is_id(task_id: str) -> bool:

@@ -40,8 +40,9 @@ class GateLimitsChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 class GateView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """A gate. `reason`: of a blocked or half-open one; `until`: the end of its block; `waiting`: jobs that wait for it,
-    `requests_per_minute`, `tokens_per_minute`: limits that operators settled, 0: none. The last three for operators
-    only."""
+    `requests_per_minute`, `tokens_per_minute`: limits that operators settled, 0: none; `requests_left`, `tokens_left`:
+    the part of a minute's share that no call has reserved, left out where there is no limit. All but state and `until`
+    for operators only."""
 
     gate: str
     state: GateMode
@@ -50,6 +51,8 @@ class GateView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     waiting: int | None = None
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
+    requests_left: int | None = None
+    tokens_left: int | None = None
 
 
 class GateList(msgspec.Struct, frozen=True):
@@ -196,4 +199,5 @@ def _view(gate: Gate, *, bound: bool) -> GateView:
     return GateView(
         gate=gate.name, state=gate.mode, reason=gate.reason, until=until, waiting=gate.waiting,
         requests_per_minute=gate.requests_per_minute, tokens_per_minute=gate.tokens_per_minute,
+        requests_left=gate.requests_left, tokens_left=gate.tokens_left,
     )  # fmt: skip

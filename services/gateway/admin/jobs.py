@@ -11,6 +11,7 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta
 
 from services.gateway.admin.failure_views import FILTER_NAMES, FailureFilter
+from services.gateway.admin.fleet_jobs import FleetJobs
 from services.gateway.http.calls import reading
 from services.gateway.http.responses import in_time, organization_of
 from services.gateway.jobs.listing import PAGE_MAX
@@ -21,6 +22,7 @@ from shared.job import JobSnapshot, JobStatus
 from shared.store.audit_trail import CURSOR_PATTERN
 from shared.store.job_store import JobStore
 from shared.store.reading.ended_jobs import EndedAs, EndedFilter
+from shared.store.reading.live_jobs import LIVE, parse_cursor
 from shared.store.results import JobPage
 
 SEARCHED_MAX: Final = 20_000
@@ -33,8 +35,9 @@ INDEXED: Final = {JobStatus.FAILED: EndedAs.FAILED, JobStatus.CANCELLED: EndedAs
 
 
 class AdminJobsQuery(FailureFilter, frozen=True, kw_only=True, forbid_unknown_fields=True, rename=FILTER_NAMES):
-    """A page of jobs. Failed and cancelled ones by the time of their end, also of all organisations; others by that of
-    their submit, of one organisation. `errorType` means failed ones."""
+    """A page of jobs, newest first: failed and cancelled ones by the time of their end, others by that of their submit.
+    Without an organisation and a status all but completed ones, which are listed of one organisation alone. `errorType`
+    means failed ones."""
 
     status: JobStatus | None = None
     cursor: Annotated[Annotated[str, Meta(max_length=256)] | None, Meta(description="From the page before")] = None
@@ -46,6 +49,7 @@ class AdminJobsCall:
 
     def __init__(self, store: JobStore) -> None:
         self._store = store
+        self._fleet = FleetJobs(store)
 
     def route(self) -> HTTPRouteHandler:
         """The handler, for the router of `/api/admin`."""
@@ -64,11 +68,27 @@ class AdminJobsCall:
             return JobList([], None)
         organization = query.of(identity)
         async with in_time():
-            if status is not None and status in INDEXED:
-                page = await self._indexed(INDEXED[status], organization, query)
-            else:
-                page = await self._listed(status, organization_of(identity, organization), query)
+            try:
+                page = await self._page(identity, status, organization, query)
+            except ValueError:
+                raise _bad_cursor() from None
         return JobList([view_row(job) for job in page.jobs], page.cursor)
+
+    async def _page(
+        self, identity: Identity, status: JobStatus | None, organization: str | None, query: AdminJobsQuery
+    ) -> JobPage:
+        if status is not None and status in INDEXED:
+            return await self._indexed(INDEXED[status], organization, query)
+        if organization is None and status is None:
+            return await self._fleet.page(query.cursor, query.limit, query.wanted, _filter(query.wanted))
+        if status in LIVE and (organization is None or not self._store.settings.listing):
+            return await self._live(status, organization, query)
+        return await self._listed(status, organization_of(identity, organization), query)
+
+    async def _live(self, status: JobStatus, organization: str | None, query: AdminJobsQuery) -> JobPage:
+        cursor = None if query.cursor is None else parse_cursor(query.cursor)
+        wanted = _filter(query.wanted, organization)
+        return await self._store.queries.live(frozenset({status}), cursor, query.limit, wanted)
 
     async def _indexed(self, kind: EndedAs, organization: str | None, query: AdminJobsQuery) -> JobPage:
         if query.cursor is not None and _ENTRY.match(query.cursor) is None:
@@ -82,21 +102,19 @@ class AdminJobsCall:
     async def _listed(self, status: JobStatus | None, organization: str, query: AdminJobsQuery) -> JobPage:
         if not self._store.settings.listing:
             raise Problem(LISTING_OFF, "LISTING is off: set LISTING=1 to turn it on")
-        try:
-            return await self._store.queries.jobs(
-                organization, status=status, cursor=query.cursor, limit=query.limit, wanted=_filter(query.wanted)
-            )
-        except ValueError:
-            raise _bad_cursor() from None
+        return await self._store.queries.jobs(
+            organization, status=status, cursor=query.cursor, limit=query.limit, wanted=_filter(query.wanted)
+        )
 
 
-def _filter(wanted: EndedFilter) -> Callable[[JobSnapshot], bool] | None:
+def _filter(wanted: EndedFilter, organization: str | None = None) -> Callable[[JobSnapshot], bool] | None:
     """The filter of a listing, which orders jobs by their creation; None: all are wanted."""
-    if wanted == EndedFilter():
+    if wanted == EndedFilter() and organization is None:
         return None
 
     def matches(job: JobSnapshot) -> bool:
         asked = (
+            (organization, job.organization_id),
             (wanted.provider, job.outcome.provider if job.outcome else None),
             (wanted.project_id, job.spec.project_id),
             (wanted.user_id, job.spec.user_id),

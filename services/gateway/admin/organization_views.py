@@ -13,6 +13,9 @@ from shared.store.organizations import OrganizationSettings, OrganizationStats
 Count = Annotated[int, Meta(ge=0, le=1_000_000_000)] | None | UnsetType
 Bytes = Annotated[int, Meta(ge=0, le=1 << 40)] | None | UnsetType
 USD_MAX: Final = 1_000_000
+YEAR_S: Final = 31_536_000
+DAYS_MAX: Final = 36_500
+Seconds = Annotated[int, Meta(ge=1, le=YEAR_S)] | None | UnsetType
 Usd = Annotated[float, Meta(ge=0, le=USD_MAX)] | None | UnsetType
 
 
@@ -41,6 +44,17 @@ class BudgetChange(_Change, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     day_usd: Usd = UNSET
 
 
+class RetentionChange(_Change, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """Seconds after a job's end for which its parts are kept; 0: the prompt goes with the end. Usage: days after
+    their own end."""
+
+    prompt_seconds: Annotated[int, Meta(ge=0, le=YEAR_S)] | UnsetType | None = UNSET
+    result_seconds: Seconds = UNSET
+    failed_seconds: Seconds = UNSET
+    events_seconds: Seconds = UNSET
+    usage_days: Annotated[int, Meta(ge=1, le=DAYS_MAX)] | UnsetType | None = UNSET
+
+
 class OrganizationChange(_Change, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
     """Changes of an organisation's settings."""
 
@@ -48,6 +62,7 @@ class OrganizationChange(_Change, frozen=True, kw_only=True, forbid_unknown_fiel
     slot_share: Annotated[int, Meta(ge=0, le=100)] | UnsetType | None = UNSET
     limits: LimitsChange | UnsetType = UNSET
     budget: BudgetChange | UnsetType = UNSET
+    retention: RetentionChange | UnsetType = UNSET
     paused: bool | UnsetType = UNSET
 
 
@@ -68,6 +83,17 @@ class BudgetView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     month_usd: float | None
     day_usd: float | None
+
+
+class RetentionView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Seconds after a job's end for which its parts are kept; usage: days. null: the fleet's default; a prompt: as long
+    as its record."""
+
+    prompt_seconds: int | None
+    result_seconds: int | None
+    failed_seconds: int | None
+    events_seconds: int | None
+    usage_days: int | None
 
 
 class OrganizationUsage(msgspec.Struct, frozen=True, rename="camel"):
@@ -92,6 +118,7 @@ class OrganizationView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"
     slot_share: int | None
     limits: LimitsView
     budget: BudgetView
+    retention: RetentionView
     paused: bool
     usage: OrganizationUsage
 
@@ -109,7 +136,7 @@ _AMOUNTS: Final = {"month_usd": "month_nano_usd", "day_usd": "day_nano_usd"}
 def stored_changes(change: OrganizationChange) -> dict[str, int | None]:
     """The fields that change, as `OrganizationSettings` names them."""
     found: dict[str, int | None] = {}
-    for part in (change, change.limits, change.budget):
+    for part in (change, change.limits, change.budget, change.retention):
         for name in () if part is UNSET else part.__struct_fields__:
             value: Any = getattr(part, name)
             if value is UNSET or isinstance(value, msgspec.Struct):
@@ -142,6 +169,7 @@ def view_organization(
         slot_share=settings.slot_share,
         limits=LimitsView(**{name: getattr(settings, name) for name in LimitsView.__struct_fields__}),
         budget=BudgetView(month_usd=_usd(settings.month_nano_usd), day_usd=_usd(settings.day_nano_usd)),
+        retention=RetentionView(**{name: getattr(settings, name) for name in RetentionView.__struct_fields__}),
         paused=bool(settings.paused),
         usage=_usage(settings, stats),
     )

@@ -15,24 +15,23 @@ from services.gateway.admin.jobs import AdminJobsCall
 from services.gateway.admin.keys import KeyCalls
 from services.gateway.admin.organizations import OrganizationCalls
 from services.gateway.admin.overview import OverviewCall
+from services.gateway.admin.overview_reading import OverviewReading
 from services.gateway.admin.usage import AdminUsageCall
 from services.gateway.admin.workers import WorkerCalls
 from services.gateway.http.actor import AnyRequest
 from services.gateway.settings import GatewaySettings
-from services.gateway.stats.stats_cache import StatsCache
 from shared.http.health import NO_STORE
 from shared.http.urls import SLASH
 from shared.identity.authenticator import Authenticator
 from shared.store.job_store import JobStore
-from shared.telemetry.command_budget import Meter
 
 PATH: Final = "/api/admin"
 
 
 def admin_router(
-    store: JobStore, settings: GatewaySettings, authenticator: Authenticator, *, stats: StatsCache, meter: Meter
+    store: JobStore, settings: GatewaySettings, authenticator: Authenticator, figures: OverviewReading
 ) -> Router:
-    """All calls that administer. `meter`: of the commands that this process sends."""
+    """All calls that administer. `figures`: of the fleet."""
     router = Router(
         PATH,
         route_handlers=[
@@ -42,7 +41,7 @@ def admin_router(
             *GateCalls(store.gates, settings.chain, authenticator.addresses).routes(),
             *WorkerCalls(store.workers, authenticator.addresses).routes(),
             AuditCall(store.audit_trail).route(),
-            OverviewCall(store, stats, meter).route(),
+            OverviewCall(figures).route(),
             AdminJobsCall(store).route(),
             AdminUsageCall(store).route(),
             *FailureCalls(store, settings, authenticator.addresses).routes(),

@@ -51,9 +51,9 @@ class Console:
         sessions = self._authenticator.sessions
         if not self._on or sessions is None:
             return routes
-        frugal, listing = self._store.settings.frugal, self._store.settings.listing
-        refresh_s = FRUGAL_REFRESH_S if frugal else REFRESH_S
-        calls = SessionCalls(self._authenticator, sessions, refresh_seconds=refresh_s, listing=listing)
+        settings = self._store.settings
+        refresh_s = FRUGAL_REFRESH_S if settings.frugal else REFRESH_S
+        calls = SessionCalls(self._authenticator, sessions, settings, refresh_seconds=refresh_s)
         return [*routes, self._page_route(), *calls.routes()]
 
     def _front_route(self) -> HTTPRouteHandler:

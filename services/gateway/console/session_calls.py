@@ -19,6 +19,7 @@ from shared.http.health import READING
 from shared.http.problems import Problem
 from shared.identity.authenticator import Authenticator
 from shared.identity.sessions import SECONDS, Sessions, token_of
+from shared.settings import StoreSettings
 from shared.version import VERSION
 
 BODY_MAX: Final = 4096
@@ -49,11 +50,14 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class SessionView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """`caller` null: sign in first. `refresh_seconds`: the shortest time between two readings of a page."""
+    """`caller` null: sign in first. `refresh_seconds`: the shortest time between two readings of a page;
+    `pay_per_command`: and that something must have changed; `overview_events`: whether the overview has a stream."""
 
     keys: bool
     caller: Caller | None
     refresh_seconds: float
+    pay_per_command: bool
+    overview_events: bool
     listing: bool
     version: str
 
@@ -62,12 +66,12 @@ class SessionCalls:
     """Signs browsers in and out."""
 
     def __init__(
-        self, authenticator: Authenticator, sessions: Sessions, *, refresh_seconds: float, listing: bool
+        self, authenticator: Authenticator, sessions: Sessions, settings: StoreSettings, *, refresh_seconds: float
     ) -> None:
         self._authenticator = authenticator
         self._sessions = sessions
         self._refresh_seconds = refresh_seconds
-        self._listing = listing
+        self._settings = settings
 
     def routes(self) -> list[HTTPRouteHandler]:
         """The handlers; none of them is in the document, for the pages alone call them."""
@@ -119,7 +123,9 @@ class SessionCalls:
             keys=self._authenticator.required,
             caller=None if identity is None else _caller(identity, text),
             refresh_seconds=self._refresh_seconds,
-            listing=self._listing,
+            pay_per_command=self._settings.frugal,
+            overview_events=self._settings.overview_events,
+            listing=self._settings.listing,
             version=VERSION,
         )
 

@@ -25,7 +25,7 @@ from litestar.routes import BaseRoute, HTTPRoute
 from litestar.types import Method
 
 from services.gateway.docs import examples
-from services.gateway.docs.event_schemas import ANY, event_components
+from services.gateway.docs.event_schemas import ANY, OVERVIEW, event_components
 from services.gateway.docs.raw_calls import RAW_CALLS
 from services.gateway.http.json_schemas import StructSchemas, body_components, camel
 from services.gateway.submit.schemas import MAX_CHOICES, served_choices
@@ -82,7 +82,8 @@ def generate(
         [body for handler in handlers.values() if (body := handler.opt.get("body")) is not None]
     )
     _complete_components(made["components"]["schemas"], models)
-    made["paths"][f"{API}/job-events"]["get"]["responses"]["200"]["content"]["text/event-stream"] = {"schema": ANY}
+    for path, event in {f"{API}/job-events": ANY, "/api/admin/overview/events": OVERVIEW}.items():
+        made["paths"][path]["get"]["responses"]["200"]["content"]["text/event-stream"] = {"schema": event}
     return msgspec.json.encode(made)
 
 

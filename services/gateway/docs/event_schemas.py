@@ -95,10 +95,22 @@ DATA: Final[dict[EventKind, type[msgspec.Struct]]] = {
 }
 
 ANY: Final = {"$ref": "#/components/schemas/JobEvent"}
+OVERVIEW: Final = {"$ref": "#/components/schemas/OverviewEvent"}
+
+_OVERVIEW_EVENT: Final[Json] = {
+    "type": "object",
+    "title": "OverviewEvent",
+    "description": "A server-sent event: its fields `event` and `data`, which is JSON on one line.",
+    "required": ["event", "data"],
+    "properties": {
+        "event": {"type": "string", "const": "overview"},
+        "data": {"$ref": "#/components/schemas/Overview"},
+    },
+}
 
 
 def event_components() -> Json:
-    """`JobEvent`, one schema for each kind of event, and those of their data."""
+    """`JobEvent`, one schema for each kind of event, and those of their data; `OverviewEvent`."""
     names = {kind: f"{kind.title()}Event" for kind in DATA}
     references = {kind: f"#/components/schemas/{name}" for kind, name in names.items()}
     union = {
@@ -108,7 +120,7 @@ def event_components() -> Json:
         "discriminator": {"propertyName": "event", "mapping": references},
     }
     events = {names[kind]: _event(kind, names[kind], data) for kind, data in DATA.items()}
-    return struct_components(DATA.values()) | events | {"JobEvent": union}
+    return struct_components(DATA.values()) | events | {"JobEvent": union, "OverviewEvent": _OVERVIEW_EVENT}
 
 
 def _event(kind: EventKind, name: str, data: type[msgspec.Struct]) -> Json:

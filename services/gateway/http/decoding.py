@@ -101,7 +101,7 @@ def too_deep(body: bytes, levels: int) -> bool:
 
 
 def far_numbers(body: bytes) -> int:
-    """How many numbers with an exponent beyond 200 there are, outside of strings; fewer than FAR_MAX are not counted
+    """Count numbers with an exponent beyond 200, outside of strings; fewer than FAR_MAX are not counted
     exactly."""
     count = len(_FAR.findall(body))
     if count <= FAR_MAX or b'"' not in body:

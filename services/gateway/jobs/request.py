@@ -37,8 +37,11 @@ class RequestCall:
 
 
 def _request(job: JobSnapshot) -> JobRequest:
-    """The request; a 409 `Problem` when the prompt went with the end of the job: only a failed one's stays."""
+    """The request; a 409 `Problem` when the prompt is gone: only a failed job's stays, as long as its organisation's
+    retention says."""
     if not job.spec.prompt:
-        raise Problem(REQUEST_GONE, "the prompt is kept until the job ends, and of a failed job", job_id=job.id)
+        raise Problem(
+            REQUEST_GONE, "the prompt went with the job's end, or its organization's retention", job_id=job.id
+        )
     held = msgspec.structs.asdict(job.spec)
     return JobRequest(**{name: value for name, value in held.items() if name in _FIELDS})

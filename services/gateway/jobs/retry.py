@@ -19,7 +19,7 @@ from services.gateway.submit.new_jobs import JobMaker, read_traceparent
 from shared.errors import StoreUnavailable
 from shared.http.auth import Identity, Scope
 from shared.http.error_responses import from_error, submit_unavailable
-from shared.http.problems import JOB_NOT_FAILED, Problem
+from shared.http.problems import JOB_NOT_FAILED, REQUEST_GONE, Problem
 from shared.http.urls import prefix_of
 from shared.identity.ticket_signer import TicketSigner
 from shared.job import JobStatus
@@ -93,7 +93,7 @@ class RetryCall:
 
     async def retry(self, identity: Identity, job_id: str, traceparent: str | None) -> tuple[Submitted, Submit]:
         """Queue the one retry of a job; answers how it was taken, and what it asks for. A 409 `Problem` when
-        the job did not fail and was not cancelled."""
+        the job did not fail and was not cancelled, or its prompt is gone."""
         job = await self._finder.find(identity, job_id)
         if job.status not in RETRIABLE:
             raise Problem(JOB_NOT_FAILED, f"it is {job.status}", job_id=job.id, job_status=job.status)
@@ -101,7 +101,7 @@ class RetryCall:
         retry = self._maker.retry_of(job, identity, traceparent)
         if job.retried_as is None:
             if not job.spec.prompt:
-                raise Problem(JOB_NOT_FAILED, "its prompt is not kept any more", job_id=job.id, job_status=job.status)
+                raise Problem(REQUEST_GONE, "its prompt is not kept any more: submit a new job", job_id=job.id)
             await self._admission.admit(1, len(retry.spec.prompt))
         try:
             async with in_time():

@@ -206,7 +206,7 @@ def faults(request: ResponseRequest) -> Iterator[FieldError]:
 
 def _nul_faults(request: ResponseRequest) -> Iterator[FieldError]:
     labels = request.options.labels
-    kept = {
+    kept: dict[str, list[str | None]] = {
         "metadata": [text for pair in (request.metadata or {}).items() for text in pair],
         "prompt_cache_key": [request.prompt_cache_key],
         "text.format.description": [labels.description if labels is not None else None],

@@ -20,7 +20,7 @@ from services.gateway.responses.models import find_model, list_models
 from services.gateway.responses.stored import StoredCalls
 from shared.http import auth
 from shared.http.auth import Identity
-from shared.http.error_responses import from_error
+from shared.http.error_responses import Noticed, from_error
 from shared.http.problems import INTERNAL, METHOD_NOT_ALLOWED, NOT_FOUND, Problem
 from shared.identity.authenticator import Authenticator
 
@@ -44,13 +44,16 @@ class OpenAiCalls:
         *,
         chain: Sequence[str],
         refused: Counter,
+        noticed: Noticed,
     ) -> None:
-        """`refused` counts requests for new responses that were refused, by the type of their problem."""
+        """`refused` counts requests for new responses that were refused, by the type of their problem; `noticed` gets
+        the problems of all."""
         self._authenticator = authenticator
         self._create = create
         self._stored = stored
         self._chain = chain
         self._refused = refused
+        self._noticed = noticed
 
     def route(self) -> ASGIRouteHandler:
         """The handler of all paths below `/v1`."""
@@ -76,7 +79,9 @@ class OpenAiCalls:
             await send_json(send, answer.status, answer.body, *answer.headers)
 
     def _note(self, error: Exception, method: str, parts: list[str]) -> None:
-        kind = from_error(error).kind
+        problem = from_error(error)
+        kind = problem.kind
+        self._noticed(problem)
         if (method, parts) == ("POST", ["responses"]):
             self._refused.labels(kind.slug).inc()
         if kind is INTERNAL:

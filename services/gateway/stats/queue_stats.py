@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import msgspec
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
@@ -11,7 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 from services.gateway.http.calls import reading
 from services.gateway.http.queries import NoQuery
 from services.gateway.http.responses import in_time
-from services.gateway.stats.stats_cache import StatsCache
+from services.gateway.stats.stats_cache import OrganizationStatsCache, StatsCache
 from shared.events import Time, iso_time
 from shared.http.auth import Identity, Scope
 from shared.store.organizations import Organizations, OrganizationStats
@@ -59,7 +57,7 @@ class QueueStatsCall:
 
     def __init__(self, stats: StatsCache, organizations: Organizations, meter: Meter) -> None:
         self._stats = stats
-        self._organizations = organizations
+        self._own = OrganizationStatsCache(organizations.stats, stats)
         self._meter = meter
 
     def route(self) -> HTTPRouteHandler:
@@ -72,13 +70,13 @@ class QueueStatsCall:
         return queue_stats
 
     async def count(self, identity: Identity) -> QueueView:
-        """The fleet's jobs; of a bound key those of its organisation, read for each call."""
+        """The fleet's jobs; of a bound key those of its organisation."""
         async with in_time():
             if identity.organization_id is None:
                 cached = await self._stats.latest()
                 return view_stats(cached.stats, cached.at_ms, self._meter.projection)
-            own = await self._organizations.stats(identity.organization_id)
-        return _view_own(own, time.time_ns() // 1_000_000)
+            own = await self._own.latest(identity.organization_id)
+        return _view_own(own.stats, own.at_ms)
 
 
 def _view_own(stats: OrganizationStats, now_ms: int) -> QueueView:
@@ -91,7 +89,12 @@ def _view_own(stats: OrganizationStats, now_ms: int) -> QueueView:
 
 def view_stats(stats: QueueStats, now_ms: int, redis: Projection) -> QueueView:
     """The counts in the guide's shape; `now_ms` is the gateway's clock when they were read."""
-    counts = Counts(
+    return QueueView(success=True, stats=counts_of(stats), timestamp=iso_time(now_ms), redis=redis)
+
+
+def counts_of(stats: QueueStats) -> Counts:
+    """The fleet's counts."""
+    return Counts(
         queued=stats.queued,
         processing=stats.processing,
         completed=stats.completed,
@@ -102,4 +105,3 @@ def view_stats(stats: QueueStats, now_ms: int, redis: Projection) -> QueueView:
         backlog=stats.backlog,
         waiting=stats.by_queue,
     )
-    return QueueView(success=True, stats=counts, timestamp=iso_time(now_ms), redis=redis)

@@ -20,7 +20,7 @@ from services.gateway.submit.schemas import MAX_JOBS, BatchJob, BatchRequest, Op
 from services.gateway.submit.single import BODY_MAX, SubmitCall
 from shared.errors import PressworkError, StoreUnavailable
 from shared.http.auth import Identity
-from shared.http.error_responses import from_error, submit_unavailable
+from shared.http.error_responses import Noticed, from_error, submit_unavailable
 from shared.http.problems import INVALID, STORE_UNAVAILABLE, TOO_LARGE, FieldError, Problem, ProblemDetails
 from shared.job import JobStatus
 from shared.store.transitions import Submit
@@ -57,13 +57,17 @@ class BatchCall:
         posts: Posts,
         maker: JobMaker,
         admission: Admission,
+        *,
         metrics: SubmitMetrics,
+        noticed: Noticed,
     ) -> None:
+        """`noticed`: gets the problems of single jobs."""
         self._single = single
         self._posts = posts
         self._maker = maker
         self._admission = admission
         self._refused = metrics.refused
+        self._noticed = noticed
 
     def route(self) -> ASGIRouteHandler:
         """The handler, for the router of `/api/ai`."""
@@ -114,13 +118,16 @@ class BatchCall:
 
     async def _submit(self, job: Submit | Problem) -> BatchAccepted | BatchRejected:
         if isinstance(job, Problem):
+            self._noticed(job)
             return BatchRejected(job.details)
         try:
             submitted = await self._single.submit(job)
         except StoreUnavailable as error:
             return BatchRejected(submit_unavailable(error, job.id).details)
         except PressworkError as error:
-            return BatchRejected(from_error(error).details)
+            problem = from_error(error)
+            self._noticed(problem)
+            return BatchRejected(problem.details)
         return BatchAccepted(submitted.job_id, submitted.status)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from services.worker.providers import Completion
 from shared.job import JobError
@@ -12,7 +12,7 @@ _CUT: Final = "length"
 """The finish reason of a text that was cut at its limit of tokens."""
 
 
-def fault_of(schema: dict[str, Any], text: str, completion: Completion) -> str | None:
+def fault_of(schema: dict[str, object], text: str, completion: Completion) -> str | None:
     """The reason why the text does not fit, with nothing of the text in it; None: it fits.
 
     A schema that this release does not take fits nothing.

@@ -140,7 +140,7 @@ class Pool:
         loop.call_soon(loop.call_soon, self._begin, started)
         self._watchdog.start(now)
         for claim in new:
-            self._wait_metric.observe(max(claim.started_ms - claim.ready_ms, 0) / 1000)
+            self._wait_metric.observe(claim.waited_ms / 1000)
 
     def _attempt(self, claim: Claim, now: float) -> Attempt:
         tracer = self._shared.tracer

@@ -9,60 +9,90 @@ import anyio
 import msgspec
 
 from shared.errors import LeaseLost
-from shared.store.erasure import Receipt
+from shared.store.append_only_file import FileState
+from shared.store.erasure import StoredReceipt, hash_of, told
 from shared.store.job_store import JobStore
-from shared.store.tasks import Task
+from shared.store.tasks import Task, TaskPlan
 
 REST: Final = 4.0
 """Times of its own work that it rests for, so that others are served."""
 
+REWRITE_S: Final = 600.0
+"""Longest wait for the server to rewrite its append-only file, in s. A later end shows when the task is read."""
+
+LOOK_S: Final = 1.0
+
 
 class ErasureRun:
-    """The work on one task. A worker that takes it over begins the pass again, and goes on counting: what is gone stays
-    gone. Its position is the receipt so far; of a lost worker's last piece it may know nothing."""
+    """The work on one task. A worker that takes it over begins the pass again: what is gone stays gone, and was counted
+    by the task."""
 
     def __init__(self, store: JobStore, task: Task, holder: str) -> None:
         self._store = store
         self._task = task
         self._holder = holder
-        self._organization = task.plan.organization_id or ""
-        counted = map(int, task.position.split()) if task.position else (0, 0, 0)
-        self._erased = dict(zip(("jobs", "keys", "entries"), counted, strict=True))
+        self._organization = task.plan.organization_id
+        self._position = task.position
 
     async def run(self) -> None:
         """Do all of it. LeaseLost: another worker has it."""
-        await self._pass()
+        if self._organization is not None:
+            await self._erase(self._organization)
+        before, rewritten = await self._rewrite_file()
+        counted = await self._store.tasks.read(self._task.id)
+        receipt = StoredReceipt(
+            jobs=counted.jobs, keys=counted.keys, entries=counted.entries, append_only_file_rewritten=rewritten,
+            run_id=before.run_id if before else "", rewrites=before.rewrites if before else 0,
+        )  # fmt: skip
+        await self._store.tasks.advance(
+            self._task.id, self._holder, "", ended=True, receipt=msgspec.json.encode(receipt),
+            told=told(self._position, receipt.shown(None)),
+        )  # fmt: skip
+
+    async def _erase(self, organization: str) -> None:
+        """Delete all of it, then its name in the order."""
+        await self._pass(organization)
         # What a lease that was taken away still writes comes within its time. A job that cannot be deleted yet, such as
         # one of a newer release, is met again: until then the task is not done.
         await self._pause(2 * self._store.settings.lease_seconds)
-        while await self._pass():
+        while await self._pass(organization):
             await self._pause(2 * self._store.settings.lease_seconds)
 
-        receipt = Receipt(**self._erased)
         secret = await self._store.maintenance.attribution_secret()
-        await self._store.erasure.close(self._organization, receipt, secret)
-        encoded = msgspec.json.encode(receipt)
-        await self._store.tasks.advance(self._task.id, self._holder, self._position, ended=True, receipt=encoded)
+        await self._store.erasure.close(organization, self._task.id)
+        self._position = hash_of(organization, secret)
+        await self._advance(TaskPlan(kind="erase"))
 
-    @property
-    def _position(self) -> str:
-        return " ".join(map(str, self._erased.values()))
-
-    async def _pass(self) -> int:
+    async def _pass(self, organization: str) -> int:
         """Delete what is found; answers how many jobs are left."""
-        erasure, left = self._store.erasure, 0
-        async for jobs, names in erasure.pieces(self._organization):
+        erasure, task, left = self._store.erasure, self._task.id, 0
+        async for jobs, names in erasure.pieces(organization):
             began = time.monotonic()
-            erased = await erasure.erase_jobs(self._organization, jobs)
-            self._erased["jobs"] += erased
-            left += len(jobs) - erased
-            self._erased["keys"] += await erasure.erase_keys(names)
+            left += len(jobs) - await erasure.erase_jobs(organization, jobs, task)
+            await erasure.erase_keys(names, task)
             if jobs or names:
                 await self._advance()
             await anyio.sleep(REST * (time.monotonic() - began))
-        self._erased["entries"] += await erasure.erase_entries(self._organization)
+        await erasure.erase_entries(organization, task)
         await self._advance()
         return left
+
+    async def _rewrite_file(self) -> tuple[FileState | None, bool]:
+        """The state of the server's file when all was deleted, None: not known; and whether it was rewritten since:
+        this has it rewritten where the server lets it."""
+        file = self._store.append_only_file
+        state = before = await file.state()
+        until, asked = time.monotonic() + REWRITE_S, False
+        while before is not None and before.enabled and state is not None and time.monotonic() < until:
+            if state.shows_rewrite_since(before.run_id, before.rewrites):
+                return before, True
+            if not state.busy and (asked or not await file.rewrite()):
+                break
+            # One that was under way had begun before: another one follows.
+            asked = asked or not state.busy
+            await self._pause(LOOK_S)
+            state = await file.state()
+        return before, False
 
     async def _pause(self, seconds: float) -> None:
         until, slice_s = time.monotonic() + seconds, self._store.settings.lease_seconds / 3
@@ -70,6 +100,6 @@ class ErasureRun:
             await anyio.sleep(min(left, slice_s))
             await self._advance()
 
-    async def _advance(self) -> None:
-        if not await self._store.tasks.advance(self._task.id, self._holder, self._position):
+    async def _advance(self, plan: TaskPlan | None = None) -> None:
+        if not await self._store.tasks.advance(self._task.id, self._holder, self._position, plan=plan):
             raise LeaseLost(self._task.id)

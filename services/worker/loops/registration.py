@@ -12,6 +12,7 @@ from services.worker.execution.attempt import TRANSIENT
 from services.worker.execution.pool import Pool
 from shared.store.job_store import JobStore
 from shared.store.results import Renewed
+from shared.store.routing import GateLimits
 from shared.store.workers import WorkerEntry
 from shared.version import VERSION
 
@@ -23,11 +24,12 @@ _log: Final = structlog.get_logger(__name__)
 class Registration:
     """Entry and orders of one worker. A worker that drains claims nothing, and stays up, ready and idle."""
 
-    def __init__(self, store: JobStore, name: str, pool: Pool, slots: int) -> None:
+    def __init__(self, store: JobStore, name: str, pool: Pool, slots: int, limits: tuple[GateLimits, ...] = ()) -> None:
         self._store = store
         self._name = name
         self._pool = pool
-        self._entry = WorkerEntry(host=socket.gethostname()[:HOST_MAX], release=VERSION, slots=slots)
+        host = socket.gethostname()[:HOST_MAX]
+        self._entry = WorkerEntry(host=host, release=VERSION, slots=slots, limits=limits)
         self._registered = False
 
     async def look(self) -> None:

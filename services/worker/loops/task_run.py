@@ -40,6 +40,7 @@ class TaskRun:
         self._position = task.position
         self._looked_at = -LOOK_S
         self._crowded = False
+        self._prompts_gone = 0
 
     async def run(self) -> None:
         """Do all of it. LeaseLost: another worker has it."""
@@ -51,11 +52,12 @@ class TaskRun:
         """Handle all that is left; answers as `_handle`. The position stays before the first job that was refused."""
         refused_s = 0.0
         async for after, jobs in self._pieces():
-            began = time.monotonic()
+            began, self._prompts_gone = time.monotonic(), 0
             refused_s = max(refused_s, await self._handle(jobs))
             if not refused_s:
                 self._position = after
-            await self._advance()
+            # Pieces after the position are handled again, and counted then.
+            await self._advance(prompts_gone=0 if refused_s else self._prompts_gone)
             await anyio.sleep(max(0.0, len(jobs) / self._rate - (time.monotonic() - began)))
         return refused_s
 
@@ -105,7 +107,10 @@ class TaskRun:
             await self._store.tasks.discard([entry] if entry.id else [], "")
             return 0.0
         spec = permitted(job.spec, plan.chain, plan.models)
-        if job.status is not JobStatus.FAILED or spec is None or not spec.prompt:
+        if job.status is not JobStatus.FAILED or spec is None:
+            return 0.0
+        if not spec.prompt:
+            self._prompts_gone += 1
             return 0.0
         retry = retry_of(job, spec, chain=plan.chain, deadline_ms=plan.deadline_ms)
         try:
@@ -136,8 +141,9 @@ class TaskRun:
             await anyio.sleep(min(left, slice_s))
             await self._advance()
 
-    async def _advance(self) -> None:
-        if not await self._store.tasks.advance(self._task.id, self._holder, self._position):
+    async def _advance(self, *, prompts_gone: int = 0) -> None:
+        advance = self._store.tasks.advance
+        if not await advance(self._task.id, self._holder, self._position, prompts_gone=prompts_gone):
             raise LeaseLost(self._task.id)
 
 

@@ -53,10 +53,16 @@ within 32 ms, and a busy event loop needs several iterations to read one."""
 ItemT = TypeVar("ItemT", bound=Item)
 
 
+def _notice_ms(settings: StoreSettings) -> int:
+    """Milliseconds within which a worker is woken for a due time: one that sleeps for minutes for each."""
+    return MAX_DEADLINE_SECONDS * 1000 if settings.frugal else settings.lease_ms
+
+
 def _constants(settings: StoreSettings, routing: Routing, *, fenced: bool) -> dict[str, str | int]:
     """Values of the scripts' headers that are the same in every call."""
     return {
         "lease_ms": settings.lease_ms,
+        "notice_ms": _notice_ms(settings),
         "result_ttl": round(settings.result_ttl_seconds * 1000),
         "failed_ttl": round(max(settings.failed_ttl_seconds, settings.result_ttl_seconds) * 1000),
         "failed_jobs_max": settings.failed_jobs_max,
@@ -142,8 +148,7 @@ class ScriptCalls:
         self.scripts = Scripts(transport, keys, constants, observer)
         self._submits = self.scripts if confirmed is None else Scripts(confirmed, keys, constants, observer)
 
-        # A worker that sleeps for minutes must be woken for every due time, not only for those within a lease.
-        notify_within_ms = MAX_DEADLINE_SECONDS * 1000 if settings.frugal else settings.lease_ms
+        notify_within_ms = _notice_ms(settings)
         # Two at a time: the server serves one batch while this process makes the next. Waiting submits are divided
         # among both; finishes are faster in full batches (measured with 50 callers each).
         self.submit = self._batches(

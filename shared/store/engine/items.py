@@ -50,7 +50,8 @@ class AppendItem(Item, frozen=True):
 
 
 class FinishItem(Item, frozen=True):
-    """The end of a running job. `ended` in ms since the epoch; `logged`, `capped`, `budgeted` 0 or 1."""
+    """The end of a running job. `ended` in ms since the epoch; `logged`, `capped`, `budgeted`, `retained` 0 or 1;
+    `waited` and `ran` in ms."""
 
     consumer: str
     job: str
@@ -68,14 +69,19 @@ class FinishItem(Item, frozen=True):
     logged: int
     capped: int
     budgeted: int
+    retained: int
+    waited: int
+    ran: int
 
 
 class DeleteItem(Item, frozen=True):
-    """A job to delete. `organization`: whose it must be; empty: anybody's. `trail_entry`: who asks, or empty."""
+    """A job to delete. `organization`: whose it must be; empty: anybody's. `trail_entry`: who asks, or empty. `task`:
+    that counts it, or empty."""
 
     job: str
     organization: str
     trail_entry: bytes = b""
+    task: str = ""
 
 
 class KeyItem(Item, frozen=True):
@@ -95,8 +101,8 @@ class DiscardItem(Item, frozen=True):
 
 
 class RequeueItem(Item, frozen=True):
-    """A running job that waits again. `delay` in ms, `refund` 0 or 1; `mismatch`: why its text does not fit, or
-    empty."""
+    """A running job that waits again. `delay` and `waited` in ms, the latter empty: unknown; `refund` 0 or 1;
+    `mismatch`: why its text does not fit, or empty."""
 
     consumer: str | bytes
     job: str | bytes
@@ -108,6 +114,7 @@ class RequeueItem(Item, frozen=True):
     outcome: bytes
     spent: bytes
     usage: str
+    waited: int | str = ""
     mismatch: str = ""
 
 
@@ -188,6 +195,21 @@ class CountedItem(Item, frozen=True):
     in_line: bytes
     in_suspect: bytes
     in_isolated: bytes
+
+
+class RefusalsItem(Item, frozen=True):
+    """Refusals of an organisation, encoded, or of operators (`*`). `digest`: of its id; `counts`: kinds and numbers."""
+
+    organization: str
+    digest: str
+    counts: str
+
+
+class ReservedItem(Item, frozen=True):
+    """An entry whose job may run and have reserved something."""
+
+    token: bytes
+    job: bytes
 
 
 class DayItem(Item, frozen=True):

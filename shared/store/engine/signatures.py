@@ -25,8 +25,10 @@ from shared.store.engine.items import (
     KeyItem,
     KnownItem,
     QueueItem,
+    RefusalsItem,
     RenewItem,
     RequeueItem,
+    ReservedItem,
     Value,
 )
 
@@ -88,7 +90,34 @@ class RunScript(Protocol):
         looks_max: int,
     ) -> Awaitable[Any]: ...
     @overload
-    def __call__(self, script: Literal["audit_budgets"], *, entries_max: int) -> Awaitable[Any]: ...
+    def __call__(
+        self, script: Literal["audit_budgets"], *, organization: bytes, token: bytes, confirmed: bytes, reserved: bytes
+    ) -> Awaitable[Any]: ...
+    @overload
+    def __call__(
+        self, script: Literal["count_reserved"], items: Sequence[ReservedItem], *, organization: bytes
+    ) -> Awaitable[Any]: ...
+    @overload
+    def __call__(
+        self, script: Literal["count_entries"], *, organization: bytes, queue: str, ids: bytes, looks_max: int
+    ) -> Awaitable[Any]: ...
+    @overload
+    def __call__(
+        self, script: Literal["count_throttled"], *, organization: bytes, queue: bytes, start: int, page: int
+    ) -> Awaitable[Any]: ...
+    @overload
+    def __call__(
+        self,
+        script: Literal["correct_counts"],
+        *,
+        organization: bytes,
+        token: bytes,
+        confirmed: bytes,
+        waiting: int,
+        running: int,
+        placed: int,
+        suspects: int,
+    ) -> Awaitable[Any]: ...
     @overload
     def __call__(self, script: Literal["watch_budgets"], *, trail_length: int) -> Awaitable[Any]: ...
     @overload
@@ -137,6 +166,8 @@ class RunScript(Protocol):
     @overload
     def __call__(self, script: Literal["stats", "oldest"]) -> Awaitable[Any]: ...
     @overload
+    def __call__(self, script: Literal["durations"], *, first_hour: int, last_hour: int) -> Awaitable[Any]: ...
+    @overload
     def __call__(
         self,
         script: Literal["create_key"],
@@ -183,25 +214,33 @@ class RunScript(Protocol):
         position: str,
         over: int,
         receipt: bytes,
+        plan: bytes,
+        entry: bytes,
+        prompts_gone: int,
         kept: int,
+        trail_length: int,
     ) -> Awaitable[Any]: ...
     @overload
-    def __call__(self, script: Literal["erase_keys"], items: Sequence[KeyItem]) -> Awaitable[Any]: ...
+    def __call__(self, script: Literal["erase_keys"], items: Sequence[KeyItem], *, task: str) -> Awaitable[Any]: ...
     @overload
     def __call__(
         self,
         script: Literal["erase_organization"],
         *,
         organization: str,
+        digest: str,
+        task: str,
         index: str,
         start: str,
         page: int,
         last: int,
-        entry: bytes,
-        trail_length: int,
     ) -> Awaitable[Any]: ...
     @overload
     def __call__(self, script: Literal["discard"], items: Sequence[DiscardItem]) -> Awaitable[Any]: ...
+    @overload
+    def __call__(
+        self, script: Literal["note_refusals"], items: Sequence[RefusalsItem], *, trail_length: int
+    ) -> Awaitable[Any]: ...
     @overload
     def __call__(self, script: Literal["note_key_use"], *, id: str, day: str) -> Awaitable[Any]: ...
     @overload

@@ -1,11 +1,11 @@
 -- Requeues live records that no entry names: the last safety net of I1, for damage from outside the scripts. Books the
--- cost of a job that was cancelled by force and whose worker never reported it.
+-- cost of a job that was cancelled by force and whose worker never reported it; shortens lives as retentions say.
 -- KEYS line suspect isolated requeued high normal low due_high due_normal due_low wake gates throttled_deadlines counts ledger organizations policies rank_slots backlogs held_organizations due
 -- PREFIX job log job_channel org organization_channel chain_set throttled throttled_by wake usage backlog delayed ended budget
 -- ARGV limits lease_ms result_ttl log_ttl usage_ttl organization_events chain prices running_max
 -- ITEM job
 -- RETURNS requeued (1) or fine (0) per job
--- INCLUDE release batch lease now ledger organizations spending replacing gate_states serving queues delaying settling backlog
+-- INCLUDE release batch lease now ledger organizations spending replacing gate_states serving queues delaying settling backlog retention_audit
 
 local due_sets = {h = due_high, n = due_normal, l = due_low}
 local wake_up = false
@@ -82,6 +82,7 @@ local replies = each_item(function(job)
     'deadline', 'spec', 'created', 'reserved', 'route')
   if foreign(f[9], f[1]) then return 0 end
   if f[4] and not f[5] then book_forced(job, f[6], f[7], f[8]) end
+  if OVER[f[1]] and f[6] and f[8] then note_over(job, f[6], f[1], f[8]) end
   if not LIVE[f[1]] or named(f[2], job, f[6], f[11]) then return 0 end
   if f[1] == 'processing' and f[2] and is_counted(f[2]) then note(f[6], 'running', -1) end
   if f[1] == 'processing' or not f[2] or not is_counted(f[2]) then note_waiting(f[6], 1, #f[12], f[15]) end
@@ -91,6 +92,7 @@ local replies = each_item(function(job)
   return 1
 end)
 save_gates()
+pcall(shorten_lives)
 close_books()
 wake_up = let_freed_in() or wake_up
 if wake_up then redis.call('ZADD', wake, -1, 'look', 0, 'job') end

@@ -6,7 +6,7 @@
 -- ITEM job force owner trail_entry
 -- owner: the organisation that the job must belong to, empty: any. trail_entry: who asks, or empty.
 -- RETURNS {code, state}: CANCELLED, REQUESTED, ENDED (before this call), MISSING, FOREIGN (for another release to end)
--- INCLUDE release batch lease clock organizations ending ledger spending requeueing leaving deltas settling job_trail
+-- INCLUDE release batch lease clock organizations ending ledger spending requeueing leaving deltas settling job_trail retention
 
 -- Cancel requests older than an hour that one call removes, at most.
 local FORGOTTEN_MAX = 64
@@ -36,6 +36,7 @@ local function cancel_running(job, record)
   if not is_counted(record.entry) then note(record.org, 'running', 1) end
   book('cancelled', now_ms(), '', record.org)
   redis.call('ZREM', cancels, job)
+  may_have_retention(record.org, record.retained)
   release(record.entry)
   return {'CANCELLED', 'cancelled'}
 end

@@ -4,7 +4,10 @@
 -- ARGV organization given gone entry trail_length running_max usage_ttl
 -- given: a JSON array of fields and values; gone: a JSON array of fields that go back to the fleet's defaults.
 -- RETURNS the whole record: fields and values
--- INCLUDE organizations backlog audit_trail policy_record budgets budget_start ending saving_budgets
+-- INCLUDE organizations policies backlog audit_trail policy_record budgets budget_start budget_periods ending saving_budgets
+
+-- Of usage, at most: several ms.
+local KNOWN_DAYS = 4000
 
 local function write_record()
   local record, fields, names = settings_prefix .. organization, cjson.decode(given), cjson.decode(gone)
@@ -15,12 +18,23 @@ local function write_record()
   return redis.call('HGETALL', record)
 end
 
+-- Days of usage that are there live as long as those to come.
+local function keep_known_usage()
+  local days = policy_of(organization).usage
+  local oldest = day_now() - math.min(math.ceil(tonumber(usage_ttl) / 86400000), KNOWN_DAYS)
+  for day = days and day_now() or oldest - 1, oldest, -1 do
+    local key = usage_prefix .. organization .. ':' .. string.format('%d', day)
+    redis.call('PEXPIREAT', key, string.format('%.0f', (day + 1 + days) * 86400000))
+  end
+end
+
 -- A write that cannot grow memory first, so that an organisation can be paused on a full server.
 redis.call('PERSIST', wake)
 local record = write_record()
 -- While it had no budget, nobody kept account of it.
 if names_budget(record) and not has_budget(organization) then pcall(begin_budget, organization) end
 write_policy(organization, record)
+keep_known_usage()
 if has_budget(organization) then drop_hold(organization) end
 redis.call('ZREM', held_organizations, organization)
 if refill(organization) then redis.call('ZADD', wake, 0, 'job') end

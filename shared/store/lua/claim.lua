@@ -11,12 +11,12 @@
 -- ITEM known
 -- RETURNS {more, now, ms until the caller must claim again for throttled jobs or -1, {gates that failed lately...},
 --   {job, token, spec, attempt, created, deadline, losses, gate, route, passed over, reserved tokens, spent, lost bytes,
---   ready, logged, capped, bound, budgeted, mismatch, token limit}...}
+--   ready, logged, capped, bound, budgeted, mismatch, token limit, retained}...}
 -- ready: time (ms) at which the job became claimable. logged: its earlier leases, as its record has them (`past`), 1 when
 --   the log has events of a lease that is none of them, else 0. capped: 1 when the organisation has a cap on running jobs.
 --   bound: nano-USD that the attempt may cost, empty: anything. budgeted: 1 when that is reserved in the budget of its
 --   organisation. mismatch: why the text of an earlier attempt did not fit its schema. token limit: of its organisation
---   at each gate, a minute, 0: none.
+--   at each gate, a minute, 0: none. retained: 1 when the organisation has a retention of its own.
 -- INCLUDE now ledger gate_states settled serving predating organizations releasing adopting filling answering redelivering rows saving_budgets
 
 -- More would make the script too long.

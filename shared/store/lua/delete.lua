@@ -1,10 +1,11 @@
 -- Deletes jobs that have ended: record, log and place in the listing. What an entry is left of one goes with it, so that no
 -- worker holds a lease of a job that is gone: what writes to a job proves its lease first, and nothing comes back.
 -- KEYS line suspect isolated requeued high normal low cancels deadlines throttled_deadlines
--- PREFIX job log index deleted backlog delayed chain_set throttled throttled_by
+-- PREFIX job log index deleted backlog delayed chain_set throttled throttled_by task
 -- ARGV result_ttl
--- ITEM job organization trail_entry
--- organization: whose job it must be; empty: anybody's. trail_entry: who asks, or empty.
+-- ITEM job organization trail_entry task
+-- organization: whose job it must be; empty: anybody's. trail_entry: who asks, or empty. task: counts the job as removed,
+-- or empty.
 -- RETURNS DELETED (also before this call), MISSING, or LIVES: it has not ended
 -- INCLUDE batch release lease queues failure_index job_trail
 
@@ -20,7 +21,7 @@ local function forget_places(job, organization, entry, route)
   leave_queues(job, organization, route or '*')
 end
 
-return each_item(function(job, organization, trail_entry)
+return each_item(function(job, organization, trail_entry, task)
   local record, deleted = job_prefix .. job, deleted_prefix .. job
   local state, owner, created, entry, route =
     unpack(redis.call('HMGET', record, 'state', 'org', 'created', 'entry', 'route'))
@@ -40,6 +41,7 @@ return each_item(function(job, organization, trail_entry)
   forget_places(job, owner, entry, route)
   redis.call('SET', deleted, owner, 'PX', result_ttl)
   redis.call('DEL', record)
+  if task ~= '' then redis.call('HINCRBY', task_prefix .. task, 'jobs', 1) end
   pcall(append_job_entry, owner, trail_entry)
   return 'DELETED'
 end)

@@ -1,16 +1,19 @@
 -- Removes an organisation that is deleted from the keys that all organisations share, one page of one stream a call.
--- Sums of the fleet stay. `last`: its settings, which keep its submits out, go too, and an entry without its name is made.
--- KEYS organizations policies rank_slots backlogs held_organizations due usage_organizations tenants ledger counts audit_trail gates placed_suspects
--- PREFIX settings failures cancellations throttled_by
--- ARGV organization index start page last entry trail_length chain
--- index: the stream: audit_trail, failures or cancellations. start: of its entries, `-` at first.
+-- Sums of the fleet stay. `last`: its settings, which keep its submits out, go too.
+-- KEYS organizations policies rank_slots backlogs held_organizations due usage_organizations tenants ledger counts audit_trail refusal_trail gates placed_suspects
+-- PREFIX settings failures cancellations throttled_by erased task
+-- ARGV organization digest task index start page last chain
+-- digest: of its id: known for an hour, so that no gateway brings back its refusals. task: counts the entries, or empty.
+-- index: the stream: audit_trail, refusal_trail, failures or cancellations. start: of its entries, `-` at first.
 -- RETURNS {entries removed, where the next page starts or empty}
--- INCLUDE ended_lines audit_trail
+-- INCLUDE ended_lines
 
-local STREAMS = {audit_trail = audit_trail, failures = failures_prefix .. '*', cancellations = cancellations_prefix .. '*'}
+local STREAMS = {audit_trail = audit_trail, refusal_trail = refusal_trail, failures = failures_prefix .. '*',
+  cancellations = cancellations_prefix .. '*'}
 
 -- Numbers in the state of a gate; the names of organisations follow, and another number (gate_states.lua).
 local GATE_NUMBERS, GATE_WORDS = 17, 21
+local ERASED_MS = 3600000
 
 local removed = 0
 
@@ -69,9 +72,10 @@ forget_counts()
 forget_uses()
 local after = forget_entries(STREAMS[index])
 if last == '1' then
+  redis.call('SET', erased_prefix .. digest, 1, 'PX', ERASED_MS)
   redis.call('HDEL', policies, organization)
   redis.call('DEL', settings_prefix .. organization)
   redis.call('SREM', tenants, organization)
-  append_entry('*', entry)
 end
+if removed > 0 and task ~= '' then redis.call('HINCRBY', task_prefix .. task, 'entries', removed) end
 return {removed, after ~= '' and '(' .. after or ''}

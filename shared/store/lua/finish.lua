@@ -2,12 +2,13 @@
 -- KEYS line suspect isolated requeued high normal low counts ledger organizations policies rank_slots backlogs held_organizations wake
 -- PREFIX job log job_channel org organization_channel usage backlog ended budget
 -- ARGV result_ttl log_ttl organization_events usage_ttl running_max
--- ITEM consumer job organization token status outcome number offset final ended spec usage brief logged capped budgeted
+-- ITEM consumer job organization token status outcome number offset final ended spec usage brief logged capped budgeted retained waited ran
 -- spec: the part of the request that the record keeps. usage: the job's line for the ledger, or empty. brief: a long
 -- outcome without its text, else empty. logged: 1 when the log had events before this lease. capped: 1 when the
--- organisation has a cap on running jobs. budgeted: 1 when it had a budget at the claim.
+-- organisation has a cap on running jobs. budgeted, retained: 1 when it had a budget, or a retention, at the claim. waited,
+-- ran: ms until and since the claim.
 -- RETURNS OK, ALREADY (this lease ended it before), LATE (a cancel was forced; usage and cost were kept), LOST
--- INCLUDE batch lease clock ending ledger backlog settling
+-- INCLUDE batch lease clock ending ledger backlog settling retention
 
 local function refused(job, organization, token, status, outcome, usage, brief)
   local record = job_prefix .. job
@@ -25,7 +26,7 @@ local function refused(job, organization, token, status, outcome, usage, brief)
 end
 
 local replies = each_item(function(consumer, job, organization, token, status, outcome, number, offset, final,
-                                   ended, spec, usage, brief, logged, capped, budgeted)
+                                   ended, spec, usage, brief, logged, capped, budgeted, retained, waited, ran)
   if not give_up_lease(token) then return refused(job, organization, token, status, outcome, usage, brief) end
   local extra = brief ~= '' and {'spec', spec, 'brief', brief} or {'spec', spec}
   local ok, failure = pcall(end_job, job, organization, token, status, outcome, number, offset, final, ended, extra,
@@ -39,8 +40,10 @@ local replies = each_item(function(consumer, job, organization, token, status, o
     usage = settle_line(organization, redis.call('HGET', job_prefix .. job, 'reserved'), usage)
   end
   book(status, ended, usage, organization)
+  note_durations(ended, waited, ran)
   if capped == '1' then freed[organization] = true end
   if budgeted == '1' then note_freed(organization) end
+  may_have_retention(organization, retained)
   forget_entry(token)
   return 'OK'
 end)

@@ -8,7 +8,7 @@
 -- ITEM held
 -- RETURNS {requeued, failed, ms until the next suspicious entry goes stale or -1, suspicious entries, now, whether
 --   there is unfinished work (1, 0), isolated jobs that wait, or -1 when another worker searches, cursor}
--- INCLUDE release lease now organizations ending ledger spending requeueing deltas stale_entries suspicion backlog settling
+-- INCLUDE release lease now organizations ending ledger spending requeueing deltas stale_entries suspicion backlog settling retention
 
 -- A write that cannot grow memory, so that recovery goes on when the server is full, and outside of any pcall: while
 -- writes are refused no worker can renew its leases, and the caller must know.
@@ -31,6 +31,7 @@ local function end_lost(job, token, record, status, outcome)
   if not is_counted(token) then note(record.org, 'running', 1) end
   book(status, now, settle_line(record.org, record.reserved, used), record.org)
   if record.reserved then note_freed(record.org) end
+  may_have_retention(record.org, record.retained)
   release(token)
   failed = failed + 1
 end
@@ -70,12 +71,13 @@ end
 local function give_up(token)
   local id = string.sub(token, 2)
   local job = redis.call('XRANGE', streams[string.sub(token, 1, 1)], id, id)[1][2][2]
-  local f = redis.call('HMGET', job_prefix .. job, 'entry', 'org')
+  local f = redis.call('HMGET', job_prefix .. job, 'entry', 'org', 'retained')
   if f[1] ~= token then return end
   end_job(job, f[2], '0-0', 'failed', '{"error":{"type":"Damaged","message":"the job could not be requeued",' ..
     '"retryable":false}}', 1, -1, 2, string.format('%d', now))
   if not is_counted(token) then note(f[2], 'running', 1) end
   book('failed', now, '', f[2])
+  may_have_retention(f[2], f[3])
   failed = failed + 1
 end
 

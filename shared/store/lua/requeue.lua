@@ -3,11 +3,12 @@
 -- KEYS line suspect isolated requeued high normal low due_high due_normal due_low wake counts failover ledger organizations policies rank_slots backlogs held_organizations due deadlines
 -- PREFIX job log job_channel org organization_channel usage backlog delayed ended budget
 -- ARGV lease_ms releases_max result_ttl log_ttl organization_events usage_ttl fenced running_max
--- ITEM consumer job token queue reason delay refund outcome spent usage mismatch
--- spent: cost of the job's attempts so far, as JSON; usage: the same as a line for the ledger, for one that ends. mismatch: why
--- the text of this attempt did not fit its schema, or empty; kept for the attempts that follow.
+-- ITEM consumer job token queue reason delay refund outcome spent usage waited mismatch
+-- spent: cost of the job's attempts so far, as JSON; usage: the same as a line for the ledger, for one that ends. waited: ms
+-- until the claim, empty: unknown. mismatch: why the text of this attempt did not fit its schema, or empty; kept for the
+-- attempts that follow.
 -- RETURNS {code, state}: OK, ALREADY (this lease requeued it before), LOST
--- INCLUDE batch lease clock organizations ending ledger requeueing backlog settling
+-- INCLUDE batch lease clock organizations ending ledger requeueing backlog settling retention
 
 local wake_for_job, wake_to_poll
 
@@ -31,7 +32,7 @@ local function cancelled(outcome)
   return cjson.encode(ended)
 end
 
-local replies = each_item(function(consumer, job, token, queue, reason, delay, refund, outcome, spent, usage, mismatch)
+local replies = each_item(function(consumer, job, token, queue, reason, delay, refund, outcome, spent, usage, waited, mismatch)
   if not holds(consumer, token) then return refused(job, token, reason) end
   local record, now = read_record(job), now_ms()
   delay = tonumber(delay)
@@ -41,7 +42,9 @@ local replies = each_item(function(consumer, job, token, queue, reason, delay, r
       string.format('%d', now))
     if not is_counted(token) then note(record.org, 'running', 1) end
     book(status, now, settle_line(record.org, record.reserved, usage), record.org)
+    if waited ~= '' then note_durations(now, waited, math.max(now - record.started, 0)) end
     if record.reserved then note_freed(record.org) end
+    may_have_retention(record.org, record.retained)
     release(token)
     return {'OK', status}
   end

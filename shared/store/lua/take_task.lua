@@ -2,7 +2,7 @@
 -- KEYS tasks
 -- PREFIX task
 -- ARGV holder lease_ms kept
--- RETURNS {id, plan, state, count, done, position, receipt}, or nothing
+-- RETURNS {id, plan, state, count, done, position, receipt, prompts_gone, jobs, keys, entries}, or nothing
 -- INCLUDE now
 
 -- A write that cannot grow memory.
@@ -13,5 +13,6 @@ local task = task_prefix .. id
 redis.call('ZADD', tasks, string.format('%.0f', now + tonumber(lease_ms)), id)
 redis.call('HSET', task, 'holder', holder)
 redis.call('PEXPIRE', task, kept)
-local f = redis.call('HMGET', task, 'plan', 'state', 'count', 'done', 'position', 'receipt')
-return {id, f[1], f[2], f[3], f[4], f[5], f[6]}
+local f = redis.call('HMGET', task, 'plan', 'state', 'count', 'done', 'position', 'receipt', 'prompts_gone',
+  'jobs', 'keys', 'entries')
+return {id, f[1], f[2], f[3], f[4], f[5], f[6], f[7], f[8], f[9], f[10]}

@@ -35,13 +35,14 @@ class Role(enum.Enum):
 
 SCRIPTS: Final = {
     Role.GATEWAY: (
-        "failover", "submit", "cancel", "delete", "stats", "oldest", "list", "usage", "organization", "waiting",
-        "throttled", "pause", "limit_gate", "workers", "order_worker", "change_organization", "block_user",
-        "create_key", "revoke_key", "note_key_use", "create_task", "vet",
+        "failover", "submit", "cancel", "delete", "stats", "oldest", "durations", "list", "usage", "organization",
+        "waiting", "throttled", "pause", "limit_gate", "workers", "order_worker", "change_organization", "block_user",
+        "create_key", "revoke_key", "note_key_use", "note_refusals", "create_task", "vet",
     ),
     Role.WORKER: (
         "failover", "claim", "renew", "append", "finish", "requeue", "reroute", "report", "recover", "promote",
-        "audit_entries", "audit_organizations", "audit_records", "audit_budgets", "watch_budgets", "oldest", "leave",
+        "audit_entries", "audit_organizations", "audit_records", "audit_budgets", "count_entries",
+        "count_throttled", "count_reserved", "correct_counts", "watch_budgets", "oldest", "leave",
         "vet", "submit", "discard", "take_task", "advance_task", "cancel", "delete", "erase_keys", "erase_organization",
     ),
     Role.NOTIFIER: (),

@@ -164,11 +164,11 @@ class EndedJobs:
         return int(count) if count is not None and count.isdigit() else 0
 
     async def redrivable(self, job_id: str, organization_id: str | None) -> bool:
-        """Whether it is a failed job, of that organisation, that was not retried yet."""
-        state, holder, retried = await self._reads.execute(
-            "HMGET", self._keys.job(job_id), "state", "org", "retried_as"
+        """Whether it is a failed job, of that organisation, that was not retried yet and has its prompt."""
+        state, holder, retried, prompt_gone = await self._reads.execute(
+            "HMGET", self._keys.job(job_id), "state", "org", "retried_as", "prompt_gone"
         )
-        if state != b"failed" or retried is not None or holder is None:
+        if state != b"failed" or retried is not None or holder is None or prompt_gone is not None:
             return False
         return organization_id is None or holder.decode() == encode_id(organization_id)
 

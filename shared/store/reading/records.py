@@ -167,7 +167,7 @@ def _passed_over(text: str) -> tuple[PassedOver, ...]:
 def parse_claim(row: Sequence[bytes | int], consumer: str, now_ms: int) -> Claim:
     """One claim from a row of claim.lua."""
     job, token, spec, attempt, created, deadline, losses, gate, route, passed_over, reserved, spent, lost, *rest = row
-    ready, logged, capped, bound, budgeted, mismatch, token_limit = rest
+    ready, logged, capped, bound, budgeted, mismatch, token_limit, retained = rest
     if not isinstance(job, bytes) or not isinstance(token, bytes) or not isinstance(spec, bytes):
         raise TypeError("claim.lua answered a row of another shape")
     text, asked = token.decode(), _SPEC.decode(spec)
@@ -199,6 +199,7 @@ def parse_claim(row: Sequence[bytes | int], consumer: str, now_ms: int) -> Claim
         budgeted=budgeted == 1,
         mismatch=_text(mismatch),
         token_limit=int(token_limit),
+        retained=retained == 1,
     )
 
 

@@ -14,7 +14,7 @@ from shared.store.reading.usage import UsageRow, add_lines, packed_sums, parse_d
 from shared.yielding import Yields
 
 DAYS_PER_CALL: Final = 31
-"""Days one script call reads: one or two commands each, and the ledger's lines, at most 255."""
+"""Days one script call reads: one or two commands each, and the ledger's lines, at most 511."""
 
 FIELDS_PER_CALL: Final = 2000
 """Fields one script call reads at most: about 2 ms of the server, and as much of this process."""
@@ -43,7 +43,7 @@ class UsageDays:
 
     async def read(self, organization_id: str, first_day: int, last_day: int) -> AsyncIterator[list[UsageRow]]:
         """The rows of each day that has any, from `first_day` to `last_day` (days since the epoch, Redis's clock); of
-        one day by project and model, at most `FIELDS_PER_CALL` and 255."""
+        one day by project and model, at most `FIELDS_PER_CALL` and 511."""
         day, yields = first_day, Yields()
         while day <= last_day:
             for reply in await self._call(organization_id, range(day, min(day + DAYS_PER_CALL, last_day + 1))):

@@ -1,6 +1,6 @@
 -- Decides on an entry that was delivered to this consumer: it becomes a claim, ends, goes to the queues of its gates, gets
 -- another entry, or is left.
--- INCLUDE release lease announce now overdue predating replacing organizations rows reserving
+-- INCLUDE release lease announce now overdue predating replacing organizations policies rows reserving
 
 local soonest, redelivered_some, ends_soon = -1, false, false
 
@@ -13,6 +13,7 @@ local function start(token, job, f, attempt, name)
   if f.budgeted or (f.reserved or '') ~= '' then
     extra[#extra + 1], extra[#extra + 2] = 'reserved', f.budgeted and f.reserved or ''
   end
+  if policy_of(f.org).kept then extra[#extra + 1], extra[#extra + 2] = 'retained', 1 end
   redis.call('HSET', job_prefix .. job, 'state', 'processing', 'attempt', attempt, 'started', string.format('%d', now),
     'worker', consumer, unpack(extra))
   if quiet ~= '1' then announce(job, f.org, token .. '.1', 'processing') end

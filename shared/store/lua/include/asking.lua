@@ -20,7 +20,7 @@ end
 -- Whether jobs that wait for a gate go before a new one, unless it may test a gate that they may not: those of organisations
 -- that may use the gate, and those of its own.
 local function is_behind(name, organization, limit, own)
-  if not limit and own == 0 or not has_queue(name) or gate(name).blocked_until > now then return false end
+  if limit and (not has_queue(name) or gate(name).blocked_until > now) then return false end
   if limit and has_ready(name) then return true end
   return own > 0 and redis.call('EXISTS', queue_key(name, organization), queue_key(FLEET, organization)) > 0
 end

@@ -1,6 +1,8 @@
 -- Starts jobs that were delivered and may run.
 -- INCLUDE adopting now lease choosing reserving throttling gate_states places overdue serving rows
 
+local TOO_DEAR = 'another attempt may cost more than the budget allows'
+
 -- Starts a job if its budget and one of its gates have room; otherwise throttles it, or returns 'held'.
 local function begin(token, job, f)
   local lacking = check_budget(f)

@@ -1,6 +1,6 @@
 -- Begins a budget with what was spent in its periods before: the sums of usage, after the ledger was folded into them. Costs of
 -- jobs that have not ended yet are added at their next claim, or at their end.
--- INCLUDE budgets folding organizations budget_periods settling
+-- INCLUDE budgets folding organizations budget_periods settling retention
 
 -- Nano-USD of jobs that ended on a day.
 local function spent_on(organization, day)
@@ -13,12 +13,13 @@ local function spent_on(organization, day)
 end
 
 local function begin_budget(organization)
-  local folded
+  local folded, more
   repeat
-    folded = fold()
+    folded, more = fold()
     save_counts()
     note_unsettled(folded)
-  until #folded < FOLD_AT
+    keep_usage(folded)
+  until not more
 
   local _, _, day_of_month = date_of(day_now())
   local today, month = spent_on(organization, day_now()), 0

@@ -2,6 +2,7 @@
 -- attempt may cost is reserved before it starts, and settled when its lease ends, in the day and month of its claim.
 -- budget:<org>, a hash: `d<day since the epoch>` and `m<year and month>` have `<spent> <reserved>`; `held` has
 -- `<nano-USD> <place>` of the job that found no room.
+-- PREFIX budget
 -- INCLUDE policies budget_periods
 
 local budget_cache = {read = {}, changed = {}}

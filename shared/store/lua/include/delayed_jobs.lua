@@ -1,5 +1,5 @@
 -- Makes due jobs claimable: one of each organisation in turn.
--- INCLUDE release lease now organizations backlog leaving places quotas budgets
+-- INCLUDE release lease now organizations backlog leaving places quotas budgets retention retention_timers
 
 local promoted, suspects_among = 0, false
 local PROMOTED_FIELDS = {'state', 'entry', 'losses', 'deadline', 'v', 'org', 'place', 'spec', 'created', 'route'}
@@ -42,6 +42,7 @@ local function promote_old(queue, job)
 end
 
 local function promote_one(organization)
+  if organization == RETENTION then return meet_retention_timers() end
   local key = delayed_prefix .. organization
   local job = redis.call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, 1)[1]
   if job then

@@ -3,6 +3,8 @@
 -- INCLUDE announce failure_index
 
 local tally = {}
+-- Ends of this call: job, status, ms and organisation.
+local ended_jobs = {}
 
 local function count(status) tally[status] = (tally[status] or 0) + 1 end
 
@@ -18,6 +20,7 @@ local function end_job(job, organization, token, status, outcome, number, offset
   if not unlogged then redis.call('PEXPIRE', log_prefix .. job, log_ttl) end
   announce(job, organization, token .. '.' .. string.format('%d', final), status)
   index_end(job, organization, status, outcome)
+  ended_jobs[#ended_jobs + 1] = {job, status, tonumber(ended), organization}
 end
 
 -- More fields of the record for an outcome with a long text (from `records.BRIEF_FROM` bytes): the outcome without it.

@@ -3,6 +3,7 @@
 -- is none. Failed jobs are kept for longer than others: of an organisation the newest, up to a number and a size.
 -- PREFIX failures cancellations failure_totals
 -- ARGV failed_ttl result_ttl failed_jobs_max failed_bytes_max chain
+-- INCLUDE clock
 
 local ALL, DROPPED_MAX, RECORD_BYTES = '*', 64, 512
 local INDEX_OF = {failed = failures_prefix, cancelled = cancellations_prefix}
@@ -40,9 +41,12 @@ local function remove_entry(index, organization, id)
   return found[2][2]
 end
 
--- The record of a failed job that leaves the index lives no longer than that of any other job.
+-- The record of a failed job that leaves the index lives no longer than that of any other job; it may have less left.
 local function shorten_life(job, id)
-  redis.call('PEXPIREAT', job_prefix .. job, string.format('%.0f', tonumber(string.match(id, '^%d+')) + tonumber(result_ttl)))
+  local at = tonumber(string.match(id, '^%d+')) + tonumber(result_ttl)
+  if redis.call('PTTL', job_prefix .. job) > at - now_ms() then
+    redis.call('PEXPIREAT', job_prefix .. job, string.format('%.0f', at))
+  end
 end
 
 local function count_dropped(organization)

@@ -1,16 +1,12 @@
 -- Sums up the lines of the ledger, at FOLD_AT of them: in `counts`, in a hash per organisation and day (`usage`), and in each
 -- organisation's ended jobs (`ended`).
--- Numbers are integers below 2^53, exact in Lua: 9 million USD a day in nano-USD. %.0f never writes an exponent.
--- INCLUDE ending ended_lines organizations usage_index
+-- INCLUDE ending ended_lines organizations day_sums durations
 
-local FOLD_AT = 256
--- Projects and models that a day of an organisation has fields for. Those that come after are summed up, by model, as the
--- project `other`: a caller that makes up names cannot make the hash grow.
-local FIELDS_MAX = 1000
+-- A job that ends alone leaves two lines: its end, and how long it waited and ran.
+local FOLD_AT = 512
 local LINE = '^%S+ (%d+) (%S+) (%S+ %S+) (%d+) (%d+) (%d+) (%S+) ([01])$'
-local PACKED = '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$'
 
--- Sums of lines by organisation and day, in each by project and model in the order of PACKED; and ends by status. A line
+-- Sums of lines by organisation and day, in each by project and model; and ends by status. A line
 -- without usage adds nothing to the sums.
 local function sum_lines(lines)
   local days, statuses = {}, {}
@@ -29,37 +25,6 @@ local function sum_lines(lines)
     end
   end
   return days, statuses
-end
-
-local function sum_up(sums, fields, first)
-  for i = first, #fields do
-    local other, held = 'other' .. string.match(fields[i], ' .*$'), sums[fields[i]]
-    sums[fields[i]] = nil
-    local total = sums[other] or {0, 0, 0, 0, 0, 0, 0}
-    for j = 1, 7 do total[j] = total[j] + held[j] end
-    sums[other] = total
-  end
-end
-
-local function add_to_day(key, sums, bounded)
-  local hash, fields, packed, new = usage_prefix .. key, {}, {}, {}
-  for field in pairs(sums) do fields[#fields + 1] = field end
-  local befores = redis.call('HMGET', hash, unpack(fields))
-  for i, before in ipairs(befores) do if not before then new[#new + 1] = fields[i] end end
-  local room = FIELDS_MAX - (#new > 0 and not bounded and redis.call('HLEN', hash) or 0)
-  if #new > room then
-    sum_up(sums, new, math.max(room, 0) + 1)
-    return add_to_day(key, sums, true)
-  end
-  for i, before in ipairs(befores) do
-    local total = sums[fields[i]]
-    for j, value in ipairs({string.match(before or '', PACKED)}) do total[j] = total[j] + tonumber(value) end
-    packed[2 * i - 1], packed[2 * i] = fields[i], string.format('%.0f %.0f %.0f %.0f %.0f %.0f %.0f', unpack(total))
-  end
-  -- A new field may be the first one, of a hash without a TTL.
-  if redis.call('HSET', hash, unpack(packed)) == 0 then return end
-  redis.call('PEXPIRE', hash, usage_ttl)
-  index_usage(string.match(key, '^(.*):(%d+)$'))
 end
 
 -- Adds to the ended jobs of each organisation, by outcome: `completed failed cancelled`, kept as long as its sums.
@@ -91,11 +56,16 @@ local function take_off(lines)
 end
 
 -- The lines leave the list first: so damage in one organisation's hash loses that sum once, and does not fail every later
--- call. Jobs that are missing in the sums are counted as `unbooked`. Returns the lines.
+-- call. Jobs that are missing in the sums are counted as `unbooked`. Returns the lines, and whether there may be more.
 local function fold()
   local lines = redis.call('LRANGE', ledger, 0, FOLD_AT - 1)
   redis.call('LTRIM', ledger, #lines, -1)
-  local days, statuses = sum_lines(lines)
+  local ends, times = {}, {}
+  for _, line_text in ipairs(lines) do
+    local kind = string.find(line_text, '^durations:') and times or ends
+    kind[#kind + 1] = line_text
+  end
+  local days, statuses = sum_lines(ends)
   for status, ended in pairs(statuses) do
     if ENDS[status] then tally[status] = (tally[status] or 0) + ended end
   end
@@ -104,6 +74,10 @@ local function fold()
     for _, total in pairs(sums) do jobs = jobs + total[1] end
     if not pcall(add_to_day, key, sums) then tally.unbooked = (tally.unbooked or 0) + jobs end
   end
-  take_off(lines)
-  return lines
+  take_off(ends)
+  pcall(add_durations, times)
+  return lines, #lines == FOLD_AT
 end
+
+-- The same once the list is that long; else nothing is done.
+local function fold_when_full(length) return length >= FOLD_AT and fold() or {} end

@@ -14,7 +14,6 @@
 local GATE_FIELDS = {'blocked_until', 'why', 'failures', 'blocks_in_a_row', 'slow_start_from', 'used', 'requests',
   'tokens', 'probe', 'poll_at', 'slot', 'empty', 'served_until', 'failed_two', 'user_at', 'other_at', 'lent'}
 local GATE_NAMES, NOBODY = {'failed_by', 'user', 'other', 'lent_to'}, '*'
-local WHY = {[0] = 'limit', 'rate_limited', 'unavailable'}
 -- The queue of jobs that name no chain. Fields of the hash that are no gates: the state of that queue, and when a worker
 -- polls the queues.
 local FLEET, FLEET_FIELD, PROMISED = '*', '@*', '@'

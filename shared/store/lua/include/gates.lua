@@ -8,6 +8,8 @@ local SPREAD_MS, SLACK_MS = 63500, 1000
 -- doubled each second.
 local COLD_MS, SLOW_START_RATE, SLOW_START_MS = 60000, 8, 7000
 local PROBE_MS = 30000
+-- Reasons to wait, by a state's `why`.
+local WHY = {[0] = 'limit', 'rate_limited', 'unavailable'}
 -- A paused gate is asked again after PAUSED_MS, or when it is resumed.
 local PAUSED_MS = 60000
 

@@ -1,9 +1,10 @@
 -- Counts jobs that ended, and their usage: a line for each in one list (`ledger`), all lines of a call in one command.
--- At FOLD_AT lines they are summed up: in `counts`, and in a hash per organisation and day (`usage`). So a job costs
--- about one command, and a day of an organisation a few fields.
--- INCLUDE ending ended_lines organizations folding settling saving_budgets
+-- At FOLD_AT lines they are summed up: in `counts`, in a hash per organisation and day (`usage`), and in histograms of
+-- durations. So a job costs about one command, and a day of an organisation a few fields.
+-- INCLUDE ending ended_lines organizations folding settling saving_budgets retention
 
 local booked, booked_as, booked_for, booked_used = {}, {}, {}, 0
+local lasted = {}
 
 -- Adds a line for an end, once, after it was written to the record; status '-': counted before. used: `<organization> <project>
 -- <provider:model> <input> <output> <cached> <nano-USD or -> <estimated 0|1>`; empty: nothing was used.
@@ -14,10 +15,18 @@ local function book(status, ended_ms, used, organization)
   booked_as[#booked_as + 1], booked_for[#booked_for + 1] = status, organization
 end
 
+-- Notes how long the last attempt of an end waited and ran, in ms. Beside the lines there is one with all of a call's, hour by
+-- hour, without a blank: releases that do not know it pass over it.
+local function note_durations(ended_ms, waited, ran)
+  local hour = string.format('%d', math.floor(tonumber(ended_ms) / 3600000))
+  lasted[hour] = (lasted[hour] and lasted[hour] .. ',' or '') .. string.format('%d/%d', tonumber(waited), tonumber(ran))
+end
+
 -- Writes the lines, as the last step of a call. If the ledger cannot be written, jobs still end and are still counted.
 local function close_books()
   local folded = {}
   if #booked > 0 then
+    for hour, pairs_of_ms in pairs(lasted) do booked[#booked + 1] = 'durations:' .. hour .. ':' .. pairs_of_ms end
     local ok, length = pcall(redis.call, 'RPUSH', ledger, unpack(booked))
     if not ok then
       for i, status in ipairs(booked_as) do
@@ -27,13 +36,14 @@ local function close_books()
         end
       end
       if booked_used > 0 then tally.unbooked = (tally.unbooked or 0) + booked_used end
-    elseif length >= FOLD_AT then
-      folded = fold()
+    else
+      folded = fold_when_full(length)
     end
     forget_ended()
   end
   count_ended()
   save_counts()
+  keep_as_settled(folded)
   -- Now that the counts are known, this asks for no more of them.
   note_unsettled(folded)
   save_budgets()

@@ -1,20 +1,25 @@
 -- Reads the settings of single organisations (`policies`): words `<name>=<number>`, read only if the organisation's counts say
 -- that there are any. weight, running (the most at once), slot_share (%), queued, kib and delayed (the most that wait),
--- submits (the most in a minute), tokens (the most in a minute at each gate), paused, blocked (users), month and day (nano-USD).
+-- submits (the most in a minute), tokens (the most in a minute at each gate), paused, blocked (users), month and day (nano-USD);
+-- prompt, result, failed and events (how long they are kept, s; `kept`: any of these is set), usage (days).
 -- INCLUDE organizations
 
 local NO_POLICY = {}
 local policies_read = {}
 
-local function policy_of(organization)
-  if counts_of(organization).policy == 0 then return NO_POLICY end
-  if policies_read[organization] then return policies_read[organization] end
-  local found, text = {}, redis.pcall('HGET', policies, organization)
+local function parse_policy(text)
+  local found = {}
   for name, value in string.gmatch(type(text) == 'string' and text or '', '(%S+)=(%d+)') do
     found[name] = tonumber(value)
   end
-  policies_read[organization] = found
   return found
+end
+
+local function policy_of(organization)
+  if counts_of(organization).policy == 0 then return NO_POLICY end
+  if policies_read[organization] then return policies_read[organization] end
+  policies_read[organization] = parse_policy(redis.pcall('HGET', policies, organization))
+  return policies_read[organization]
 end
 
 -- Has the settings read again, after they were changed.

@@ -4,15 +4,20 @@
 -- Fields that scripts obey, and their words in policies.lua.
 local WORDS = {weight = 'weight', slot_share = 'slot_share', running_jobs = 'running', queued_jobs = 'queued',
   delayed_jobs = 'delayed', submits_per_minute = 'submits', tokens_per_minute = 'tokens', paused = 'paused', blocked_users = 'blocked',
-  month_nano_usd = 'month', day_nano_usd = 'day'}
+  month_nano_usd = 'month', day_nano_usd = 'day', usage_days = 'usage'}
+-- Those of a job's end; `kept` says that there are any.
+local KEPT = {prompt_seconds = 'prompt', result_seconds = 'result', failed_seconds = 'failed', events_seconds = 'events'}
 
 local function words_of(record)
-  local words = {}
+  local words, is_kept = {}, false
   for i = 1, #record, 2 do
     local name, value = record[i], record[i + 1]
-    if WORDS[name] then words[#words + 1] = WORDS[name] .. '=' .. value end
+    local word = WORDS[name] or KEPT[name]
+    if word then words[#words + 1] = word .. '=' .. value end
+    is_kept = is_kept or KEPT[name] ~= nil
     if name == 'queued_bytes' then words[#words + 1] = 'kib=' .. math.ceil(tonumber(value) / 1024) end
   end
+  if is_kept then words[#words + 1] = 'kept=1' end
   return table.concat(words, ' ')
 end
 

@@ -4,7 +4,7 @@
 
 local LOST_EVENTS = 1000
 local FIELDS = {'state', 'entry', 'org', 'attempt', 'max_attempts', 'deadline', 'losses', 'handbacks', 'past', 'base',
-  'cancel', 'started', 'worker', 'lost', 'v', 'place', 'created', 'reserved', 'route'}
+  'cancel', 'started', 'worker', 'lost', 'v', 'place', 'created', 'reserved', 'route', 'retained'}
 
 local function read_record(job)
   local values, record = redis.call('HMGET', job_prefix .. job, unpack(FIELDS)), {}

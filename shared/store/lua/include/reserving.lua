@@ -1,8 +1,6 @@
 -- Reserves the bound of an attempt before it starts, for a job whose organisation has a budget or that has a limit of its own.
 -- INCLUDE budgets bounds settling
 
-local TOO_DEAR = 'another attempt may cost more than the budget allows'
-
 -- What a running job has reserved, for a claim that is answered again.
 local function read_reservation(f)
   f.bound = tonumber(string.match(f.reserved or '', '^(%d+) '))

@@ -25,7 +25,7 @@ local function answer(token, job, f, attempt, name, passed_over, need)
   claims[#claims + 1] = {job, token, f.spec, attempt, f.created, f.deadline, f.losses or '0', name, f.route or '',
     passed_over or '', need or 0, f.spent or '', f.lost or '0', ready_at(f), f.past or f.base and 1 or 0,
     capped and 1 or 0, f.bound and string.format('%.0f', f.bound) or '', f.budgeted and 1 or 0, f.mismatch or '',
-    token_limit_of(f.org)}
+    token_limit_of(f.org), policy_of(f.org).kept or 0}
   local letter = string.sub(token, 1, 1)
   suspects_held = suspects_held + (is_suspect(letter) and 1 or 0)
   isolated_held = isolated_held or letter == 'i'

@@ -10,8 +10,8 @@ local function price_of(name)
   end
 end
 
-local function add_lost(total, name, prompt, lost)
-  local input, output = math.ceil(#prompt / BYTES_PER_TOKEN), math.ceil(lost / BYTES_PER_TOKEN)
+local function add_lost(total, name, prompt_bytes, lost)
+  local input, output = math.ceil(prompt_bytes / BYTES_PER_TOKEN), math.ceil(lost / BYTES_PER_TOKEN)
   local input_price, output_price = price_of(name)
   total.input, total.output, total.estimated = total.input + input, total.output + output, true
   total.cost = input_price and total.cost and total.cost + math.floor(input * input_price + output * output_price + 0.5)
@@ -36,11 +36,11 @@ end
 local function add_spending(job, organization, outcome, lost)
   local f, name
   local ok, line = pcall(function()
-    f = redis.call('HMGET', job_prefix .. job, 'spec', 'spent', 'gate', 'route', 'reserved')
+    f = redis.call('HMGET', job_prefix .. job, 'spec', 'spent', 'gate', 'route', 'reserved', 'prompt_gone')
     name = f[3] or string.match(f[4] or chain, '^%S+')
     if not name or not f[2] and lost == 0 then return '' end
     local spec, total = cjson.decode(f[1]), total_of(f[2])
-    if lost > 0 then add_lost(total, name, spec.prompt, lost) end
+    if lost > 0 then add_lost(total, name, #spec.prompt + tonumber(f[6] or 0), lost) end
     outcome.provider, outcome.model = string.match(name, '^([^:]*):?(.*)$')
     outcome.usage = {inputTokens = total.input, outputTokens = total.output, cachedTokens = total.cached,
       estimated = total.estimated, reasoningTokens = total.reasoning}

@@ -20,12 +20,17 @@ local function chain_refusal(organization, route)
   local stored, changed = chains_of(organization), chain_changes[organization]
   if (stored[route] or 0) + changed[route] > 1 then return nil end
 
-  local count = 1
-  for name, waiting in pairs(stored) do
-    if name ~= route and waiting + (changed[name] or 0) > 0 then count = count + 1 end
+  local count, jobs = 0, 0
+  local function add(waiting)
+    if waiting > 0 then count, jobs = count + 1, jobs + waiting end
   end
+  for name, waiting in pairs(stored) do add(waiting + (changed[name] or 0)) end
   for name, waiting in pairs(changed) do
-    if name ~= route and not stored[name] and waiting > 0 then count = count + 1 end
+    if not stored[name] then add(waiting) end
   end
-  return count > CHAINS_MAX and string.format('waitingChains %d', CHAINS_MAX) or nil
+  if count <= CHAINS_MAX then return nil end
+  if jobs <= counts_of(organization).waiting then return string.format('waitingChains %d', CHAINS_MAX) end
+  -- More than wait at all: workers of an older release started some, and did not count them. They are counted again from here on.
+  redis.call('DEL', waiting_chains_prefix .. organization)
+  stored_chains[organization] = {}
 end

@@ -35,6 +35,8 @@ export function span(ms) {
   return `${Math.floor(hours / 24)} d ${hours % 24} h`;
 }
 
+export const seconds = (number) => span(number == null ? null : number * 1000);
+
 // How long ago, in one unit.
 export function ago(iso, now = Date.now()) {
   if (!iso) return '–';

@@ -1,28 +1,42 @@
 // Readings that repeat while the page is looked at, and rest in a hidden tab.
 
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
-import { everyMs } from './session.js';
+import { api } from './api.js';
+import { can, everyMs, session } from './session.js';
 
 const LONGEST_MS = 60000;
 
-// Calls `read(signal)` at once, after each change of `inputs`, and every `every` ms; 0: once.
+// Where every command of Redis is billed, a page is read again only after the counts of the queue changed: those the
+// gateway keeps. Null: they are not this key's to read.
+async function countsNow(signal) {
+  if (!can('stats:read')) return null;
+  return JSON.stringify((await api.get('api/ai/queue-stats', {}, signal)).stats);
+}
+
+// Calls `read(signal)` at once, after each change of `inputs`, and every `every` ms; 0: once. `eager`: at that pace
+// wherever it is: what the gateway keeps, or what is under way.
 // Answers { value, error, loading, refresh }; a value stays while a later reading fails.
-export function useReading(read, inputs, { every = everyMs() } = {}) {
+export function useReading(read, inputs, { every = everyMs(), eager = false } = {}) {
   const [state, setState] = useState({ value: undefined, error: null, loading: true });
   const held = useRef({});
   held.current.read = read;
 
-  const run = useCallback(async () => {
+  const run = useCallback(async (repeated) => {
     const mine = held.current;
     clearTimeout(mine.timer);
     mine.abort?.abort();
     const abort = mine.abort = new AbortController();
     let pause = mine.every;
     try {
-      const value = await mine.read(abort.signal);
-      if (abort.signal.aborted) return;
+      const counts = mine.every && session.value?.payPerCommand && !mine.eager ? await countsNow(abort.signal) : undefined;
+      const same = repeated === true && counts !== undefined && counts === mine.counts && !mine.failures;
+      if (!same) {
+        const value = await mine.read(abort.signal);
+        if (abort.signal.aborted) return;
+        setState({ value, error: null, loading: false });
+      }
+      mine.counts = counts;
       mine.failures = 0;
-      setState({ value, error: null, loading: false });
     } catch (error) {
       if (abort.signal.aborted) return;
       mine.failures = (mine.failures || 0) + 1;
@@ -31,19 +45,20 @@ export function useReading(read, inputs, { every = everyMs() } = {}) {
       if (error.status === 401 || error.status === 403 || error.status === 404) pause = 0;
     }
     mine.readAt = Date.now();
-    if (pause && !document.hidden) mine.timer = setTimeout(run, pause);
+    if (pause && !document.hidden) mine.timer = setTimeout(() => run(true), pause);
     mine.pause = pause;
   }, []);
 
   useEffect(() => {
     const mine = held.current;
-    mine.every = every;
+    mine.every = every && session.value?.payPerCommand && !eager ? Math.max(every, everyMs()) : every;
+    mine.eager = eager;
     setState((before) => ({ ...before, loading: true }));
     run();
     const seen = () => {
       clearTimeout(mine.timer);
       if (document.hidden || !mine.pause) return;
-      mine.timer = setTimeout(run, Math.max(0, mine.readAt + mine.pause - Date.now()));
+      mine.timer = setTimeout(() => run(true), Math.max(0, mine.readAt + mine.pause - Date.now()));
     };
     document.addEventListener('visibilitychange', seen);
     return () => {
@@ -53,7 +68,7 @@ export function useReading(read, inputs, { every = everyMs() } = {}) {
     };
   }, [...inputs, every]);
 
-  return { ...state, refresh: run };
+  return { ...state, refresh: () => run() };
 }
 
 // Renders again every `ms`, for times that pass, while the page is looked at.

@@ -74,4 +74,6 @@ const Entry = ({ entry }) => html`
 const changeOf = ([name, value]) => (name.endsWith('_nano_usd')
   ? `budget a ${name.split('_')[0]} ${value == null ? 'none' : usd(value / 1e9)}` : `${words(name)} ${value ?? 'the default'}`);
 const valueOf = (value) => (Array.isArray(value) ? value.join(', ') : typeof value === 'object' && value ? JSON.stringify(value) : String(value));
-const detailsOf = (details) => Object.entries(details).map(([name, value]) => `${words(name)}: ${name === 'changes' ? Object.entries(value).map(changeOf).join(', ') : valueOf(value)}`).join(' · ');
+const ALL_SCOPES = 7;
+const shown = (name, value) => (name === 'changes' ? Object.entries(value).map(changeOf).join(', ') : name === 'scopes' && value.length >= ALL_SCOPES ? 'all' : valueOf(value));
+const detailsOf = (details) => Object.entries(details).map(([name, value]) => `${words(name)}: ${shown(name, value)}`).join(' · ');

@@ -107,7 +107,7 @@ async function deal(kind, group, filter, started, expected = group.count) {
 
 function Progress({ task, ended }) {
   const { verb, past } = WORDS[task.kind];
-  const reading = useReading((signal) => api.get(`api/admin/tasks/${task.taskId}`, {}, signal), [task.taskId], { every: 1000 });
+  const reading = useReading((signal) => api.get(`api/admin/tasks/${task.taskId}`, {}, signal), [task.taskId], { every: 1000, eager: true });
   const now = reading.value ?? { done: 0, count: task.count, state: 'running' };
   useEffect(() => {
     if (now.state !== 'done') return;

@@ -43,8 +43,8 @@ function Gate({ gate, refresh }) {
       <div><${Status} status=${gate.state} pill />${gate.until && Date.parse(gate.until) > Date.now() && html`<div class="muted small" style=${{ marginTop: '4px' }} title=${full(gate.until)}>for ${until(gate.until)} more</div>`}</div>
       <dl class="facts small" style=${{ gap: '2px 12px' }}>
         ${gate.waiting != null && html`<dt>Waiting</dt><dd>${count(gate.waiting)}</dd>`}
-        ${gate.requestsLeft != null && html`<dt>Calls left</dt><dd>${count(gate.requestsLeft)}</dd>`}
-        ${gate.tokensLeft != null && html`<dt>Tokens left</dt><dd>${count(gate.tokensLeft)}</dd>`}
+        ${gate.requestsLeft != null && html`<dt>Calls left</dt><dd title="Of this minute">${count(gate.requestsLeft)}</dd>`}
+        ${gate.tokensLeft != null && html`<dt>Tokens left</dt><dd title="Of this minute">${count(gate.tokensLeft)}</dd>`}
       </dl>
       ${isOperator.value && html`<div class="row-actions">
         ${gate.state === 'blocked' && html`<button class="button small" onClick=${() => unblock(gate, refresh)}><${Icon} name="play" size="14" />Unblock</button>`}
@@ -80,10 +80,11 @@ async function turn(gate, paused, refresh) {
 function Limits({ gate, end, refresh }) {
   const [values, setValues] = useState({ requests: gate.requestsPerMinute ?? '', tokens: gate.tokensPerMinute ?? '' });
   const set = (name) => (event) => setValues({ ...values, [name]: event.target.value });
+  const limit = (text) => (text === '' ? null : Number(text));
   const submit = async (event) => {
     event.preventDefault();
     try {
-      await api.patch(pathOf(gate.gate), { requestsPerMinute: Number(values.requests || 0), tokensPerMinute: Number(values.tokens || 0) });
+      await api.patch(pathOf(gate.gate), { requestsPerMinute: limit(values.requests), tokensPerMinute: limit(values.tokens) });
       done(`Changed the limits of 1 gate, ${gate.gate}.`);
       refresh();
       end();
@@ -94,7 +95,7 @@ function Limits({ gate, end, refresh }) {
   return html`
     <form onSubmit=${submit}>
       <div class="dialog-head"><h2>Change the limits of 1 gate, ${gate.gate}?</h2></div>
-      <div class="dialog-body"><p class="muted">They hold for the whole fleet from the next call on. 0 or empty: no limit.</p><div class="form-row">
+      <div class="dialog-body"><p class="muted">They hold for the whole fleet from the next call on. 0: no limit; empty: as the workers are set up.</p><div class="form-row">
         <${Field} id="requests" label="Calls a minute"><input class="input" id="requests" type="number" min="0" autofocus value=${values.requests} onInput=${set('requests')} /><//>
         <${Field} id="tokens" label="Tokens a minute"><input class="input" id="tokens" type="number" min="0" value=${values.tokens} onInput=${set('tokens')} /><//></div></div>
       <div class="dialog-foot"><button type="button" class="button" onClick=${() => end()}>Keep as they are</button><button class="button primary">Change 1 gate</button></div>

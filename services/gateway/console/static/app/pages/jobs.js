@@ -32,7 +32,7 @@ export default function Jobs({ query }) {
   useClock(5000);
 
   return html`
-    <${PageHead} title="Jobs" lead=${live ? 'Newest first, as they change.' : 'Newest first. Not being refreshed.'}>
+    <${PageHead} title="Jobs" lead=${`Newest first, ${live ? 'as they change' : 'not being refreshed'}${list.everywhere && !single && !filter.status ? '. Completed jobs are listed of one organisation' : ''}.`}>
       <button class="button" aria-pressed=${String(live)} onClick=${() => setLive(!live)}><${Icon} name=${live ? 'pause' : 'play'} />${live ? 'Pause' : 'Go live'}</button>
       ${can('jobs:write') && html`<a class="button primary" href=${href('submit', { organizationId: filter.organizationId })}><${Icon} name="plus" />New job</a>`}
     <//>
@@ -42,7 +42,7 @@ export default function Jobs({ query }) {
       ${list.everywhere && MORE.map(([name, label]) => html`<${Chip} name=${name} label=${label} value=${filter[name]} choices=${valuesOf(list.jobs, name)} />`)}
       ${Object.keys(filter).length > 0 && html`<button class="button quiet small" onClick=${() => go('jobs')}>Clear</button>`}
     </div>
-    <${Stale} reading=${list.reading} />
+    ${!lacksOrganization(list, filter) && html`<${Stale} reading=${list.reading} />`}
     <${List} list=${list} filter=${filter} choice=${choice} single=${single} organizations=${organizations} />
     ${choice.chosen.size > 0 && html`<${Selection} list=${list} filter=${filter} choice=${choice} />`}`;
 }
@@ -50,10 +50,12 @@ export default function Jobs({ query }) {
 const OF = { errorType: (job) => job.error?.type, provider: (job) => job.provider, projectId: (job) => job.projectId, userId: (job) => job.userId };
 const valuesOf = (jobs, name) => [...new Set(jobs.slice(0, 1000).map(OF[name]).filter(Boolean))].sort();
 
+// Completed jobs are listed of one organisation alone.
+const lacksOrganization = ({ reading }, filter) => isOperator.value && !filter.organizationId && reading.error?.status === 400;
+
 function List({ list, filter, choice, single, organizations }) {
   const { reading, jobs } = list;
-  const needsOrganization = isOperator.value && !filter.organizationId && reading.error?.status === 400;
-  if (needsOrganization) return html`<${Choose} organizations=${organizations} everywhere=${list.everywhere} />`;
+  if (lacksOrganization(list, filter)) return html`<${Choose} organizations=${organizations} everywhere=${list.everywhere} />`;
   if (!jobs.length && (reading.error || reading.value === undefined)) return html`<${Fallback} reading=${reading} icon="jobs" what="Listings of jobs" />`;
   if (!jobs.length && reading.loading) return html`<${Fallback} reading=${{}} />`;
   if (!jobs.length) return html`<${NoJobs} filter=${filter} />`;
@@ -65,8 +67,8 @@ function List({ list, filter, choice, single, organizations }) {
 }
 
 const Choose = ({ organizations, everywhere }) => html`
-  <${Empty} icon="organizations" title="Choose an organisation">${everywhere ? 'Failed and cancelled jobs are listed over all organisations, all others of one organisation at a time.' : 'This gateway lists the jobs of one organisation at a time.'}
-    ${everywhere && html`<br /><button class="button" onClick=${() => change({ status: 'failed' })}>Failed jobs of all</button>`}<//>
+  <${Empty} icon="organizations" title="Choose an organisation">${everywhere ? 'Completed jobs are listed of one organisation at a time, all others over all of them.' : 'This gateway lists the jobs of one organisation at a time.'}
+    ${everywhere && html`<br /><button class="button" onClick=${() => change({ status: '' })}>All other jobs</button>`}<//>
   <div class="page-body" style=${{ display: 'flex', flexWrap: 'wrap', gap: '8px', justifyContent: 'center' }}>
     ${organizations.map((id) => html`<button class="button" onClick=${() => change({ organizationId: id })}>${id}</button>`)}
     <${Chip} name="organizationId" label="Another one" choices=${organizations} />

@@ -2,7 +2,7 @@
 
 import { useState } from 'preact/hooks';
 import { html } from '../html.js';
-import { api } from '../api.js';
+import { api, optional } from '../api.js';
 import { confirm, present } from '../dialog.js';
 import { count, plural, usd, words } from '../format.js';
 import { Icon } from '../icons.js';
@@ -33,10 +33,17 @@ async function readAll(signal) {
   return found;
 }
 
+// The cost of the jobs that ended this month (UTC), by organisation.
+async function readSpent(signal) {
+  const found = await optional('api/admin/usage', { groupBy: 'organization', from: `${new Date().toISOString().slice(0, 7)}-01`, top: 1000 }, signal);
+  return found && new Map(found.groups.map((group) => [group.organizationId, group.costUsd]));
+}
+
 export default function Organizations() {
   const reading = useReading(readAll, [], { every: 5000 });
+  const spending = useReading(readSpent, [], { every: 60000 });
   const all = [...(reading.value ?? [])].sort((one, other) => queued(other) + running(other) - queued(one) - running(one) || idOf(one).localeCompare(idOf(other)));
-  const spends = all.some((one) => one.budget || one.usage?.spent != null);
+  const spends = all.some((one) => one.budget) || spending.value;
   return html`
     <div class="page scrolls">
       <${PageHead} title="Organisations" lead="Each gets its share of the starts, by its weight and within its limits." />
@@ -45,11 +52,11 @@ export default function Organizations() {
     : !all.length ? html`<${Empty} icon="organizations" title="No organisation yet">One appears with its first key or its first setting.<//>`
       : html`<div class="page-body"><section class="card table-wrap"><table class="table">
           <thead><tr><th>Organisation</th><th class="number wide">Weight</th><th class="number">Waiting</th><th class="number">Running</th>${spends && html`<th style=${{ width: '24%' }}>Spent this month</th>`}<th class="wide">Limits of its own</th><th><span class="hidden-text">Actions</span></th></tr></thead>
-          <tbody>${all.map((one) => html`<${Row} key=${idOf(one)} one=${one} spends=${spends} refresh=${reading.refresh} />`)}</tbody></table></section></div>`}
+          <tbody>${all.map((one) => html`<${Row} key=${idOf(one)} one=${one} spends=${spends} spent=${spending.value?.get(idOf(one))} refresh=${reading.refresh} />`)}</tbody></table></section></div>`}
     </div>`;
 }
 
-function Row({ one, spends, refresh }) {
+function Row({ one, spends, spent, refresh }) {
   const id = idOf(one);
   const set = Object.entries(one.limits ?? {}).filter(([, value]) => value != null);
   const edit = () => present((end) => html`<${Edit} one=${one} end=${end} refresh=${refresh} />`, { label: `Change ${id}`, wide: true });
@@ -57,7 +64,7 @@ function Row({ one, spends, refresh }) {
     <tr>
       <td><a class="link" href=${href('jobs', { organizationId: id })}>${id}</a> ${one.paused && html`<span class="badge pill amber"><span class="dot"></span>Paused</span>`}</td>
       <td class="number wide">${one.weight ?? 1}</td><td class="number"><${Jobs} id=${id} status="queued" number=${queued(one)} /></td><td class="number"><${Jobs} id=${id} status="processing" number=${running(one)} /></td>
-      ${spends && html`<td><${Spent} one=${one} /></td>`}
+      ${spends && html`<td><${Spent} one=${one} used=${spent} /></td>`}
       <td class="wide muted small">${set.length ? set.map(([name, value]) => `${LIMITS[name] ?? words(name)} ${value ? count(value) : 'unlimited'}`).join(', ') : 'none'}</td>
       <td>${isOperator.value && html`<div class="row-actions">
         <button class="button small" onClick=${() => pause(one, refresh)}><${Icon} name=${one.paused ? 'play' : 'pause'} size="14" />${one.paused ? 'Resume' : 'Pause'}</button>
@@ -67,11 +74,11 @@ function Row({ one, spends, refresh }) {
 
 const Jobs = ({ id, status, number }) => (number ? html`<a class="link" href=${href('jobs', { organizationId: id, status })}>${count(number)}</a>` : '0');
 
-// Where there is no budget the spending is not counted here, but in the usage.
-function Spent({ one }) {
+// Without a budget nothing is summed up for one: then it is the cost of the jobs that ended.
+function Spent({ one, used }) {
   const { usage = {}, budget } = one;
+  if (budget?.monthUsd == null) return html`${usd(used ?? 0)} <span class="muted">no budget</span>`;
   const spent = usage.spentMonthUsd ?? 0;
-  if (budget?.monthUsd == null) return html`<span class="muted">no budget</span>`;
   const part = budget.monthUsd ? spent / budget.monthUsd : 1;
   return html`<div style=${{ display: 'grid', gap: '5px' }}><span>${usd(spent)} <span class="muted">of ${usd(budget.monthUsd)}</span></span>
     <${Meter} part=${part} kind=${part >= 1 ? 'red' : part >= 0.8 ? 'amber' : ''} label=${`Budget of ${idOf(one)}`} /></div>`;

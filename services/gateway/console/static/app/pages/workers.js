@@ -38,7 +38,7 @@ function Row({ worker, refresh }) {
   const state = stateOf(worker);
   return html`
     <tr>
-      <td><div style=${{ fontWeight: 500 }}>${worker.host}</div><code class="muted small">${worker.name}</code></td>
+      <td><div style=${{ fontWeight: 500 }}>${worker.host}</div><code class="muted small nowrap wide">${worker.name}</code></td>
       <td><span class=${`badge ${COLOURS[state] ?? 'gray'}`}><span class="dot"></span>${state.charAt(0).toUpperCase() + state.slice(1)}</span></td>
       <td><${Slots} slots=${worker.slots} busy=${worker.busy} /></td>
       <td class="number wide">${count(worker.jobsHeld)}</td>
