@@ -18,20 +18,12 @@ from shared.store.job_store import JobStore, open_store
 from shared.store.results import CallReport
 from shared.store.routing import GateLimits, Routing
 from shared.store.transitions import Finish, Requeue, Reroute
+from tests.support.breaches import breaches
 from tests.support.budgets import CALL, end, priced, today_of, true_sums, used
 from tests.support.checks import RawRedis
 from tests.support.gates import pay_tokens
-from tests.support.store import (
-    all_delayed,
-    breaches,
-    drain,
-    make_due,
-    make_stale,
-    miscounted,
-    new_job,
-    settle,
-    unblock_gate,
-)
+from tests.support.organization_counts import miscounted
+from tests.support.store import all_delayed, drain, make_due, make_stale, new_job, settle, unblock_gate
 
 STEPS = 120
 ERROR = JobError(type="Timeout", message="too slow", retryable=True)

@@ -12,21 +12,10 @@ from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.organizations import OrganizationSettings
 from shared.store.transitions import Requeue
+from tests.support.breaches import breaches
 from tests.support.checks import RawRedis
-from tests.support.store import (
-    ERROR,
-    KEYS,
-    breaches,
-    claim,
-    claim_one,
-    complete,
-    drain,
-    lose,
-    make_due,
-    miscounted,
-    settle,
-    submit,
-)
+from tests.support.organization_counts import miscounted
+from tests.support.store import ERROR, KEYS, claim, claim_one, complete, drain, lose, make_due, settle, submit
 
 pytestmark = pytest.mark.parametrize("url", ["valkey"], indirect=True)
 

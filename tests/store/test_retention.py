@@ -13,22 +13,11 @@ from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.reading.ended_jobs import EndedAs, EndedFilter
 from shared.store.transitions import Requeue
+from tests.support.breaches import breaches
 from tests.support.budgets import CALL, priced
 from tests.support.checks import RawRedis
 from tests.support.gates import A
-from tests.support.store import (
-    ERROR,
-    KEYS,
-    breaches,
-    claim,
-    claim_one,
-    complete,
-    fail,
-    lose,
-    make_overdue,
-    settle,
-    submit,
-)
+from tests.support.store import ERROR, KEYS, claim, claim_one, complete, fail, lose, make_overdue, settle, submit
 from tests.support.usage import end_with, used_outcome
 
 pytestmark = pytest.mark.parametrize("url", ["valkey"], indirect=True)
