@@ -8,7 +8,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 from shared.errors import StoreUnavailable
-from shared.job import Claim, JobError, JobSnapshot, JobSpec, JobStatus, Outcome, Priority, new_job_id
+from shared.job import Claim, JobError, JobSnapshot, JobSpec, JobStatus, Outcome, Priority
+from shared.job_ids import new_job_id
 from shared.store.audit_trail import Actor
 from shared.store.job_store import JobStore
 from shared.store.keys import GROUP, QUEUES, Keys
