@@ -1,11 +1,9 @@
-"""Random operations of workers, operators and time on a store, and the model that they change alike."""
+"""Random operations of workers, operators and time on a store, which change the model alike."""
 
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Set
-from dataclasses import dataclass, field
 
 import pytest
 
@@ -15,6 +13,7 @@ from shared.store.engine.calls import LOSSES_MAX
 from shared.store.job_store import JobStore
 from shared.store.results import CallReport
 from shared.store.transitions import Requeue, Reroute
+from tests.model.model import Model
 from tests.support.budgets import CALL, end, used
 from tests.support.checks import RawRedis
 from tests.support.gates import pay_tokens
@@ -30,21 +29,6 @@ LIMITED = "c"
 """Has a limit of tokens a minute now and then."""
 
 ROUTES = ((), (), ("a:a",), ("b:b",), ("b:b", "a:a"))
-
-
-@dataclass
-class Model:
-    """The model: the state of every job, and the claim that may still write."""
-
-    states: dict[str, JobStatus] = field(default_factory=dict)
-    holders: dict[str, Claim] = field(default_factory=dict)
-    former: list[Claim] = field(default_factory=list)
-    losses: Counter[str] = field(default_factory=Counter)
-
-    def release(self, held: Claim, state: JobStatus) -> None:
-        """A lease ended."""
-        self.states[held.job_id] = state
-        self.former.append(self.holders.pop(held.job_id))
 
 
 class Play:
