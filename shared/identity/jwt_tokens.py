@@ -20,7 +20,7 @@ from shared.identity.jwks import RSA_BITS_MIN, KeySet, VerificationKey, check_ur
 from shared.identity.jwt_settings import JwtSettings
 from shared.identity.refusals import Reason, Refused
 from shared.job_ids import IDENTIFIER
-from shared.settings import entries
+from shared.setting_values import entries
 from shared.store.keys import OPERATORS
 
 ALGORITHMS: Final = (
