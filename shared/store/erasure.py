@@ -164,6 +164,6 @@ def hash_of(organization_id: str, secret: str) -> str:
     return hmac.new(secret.encode(), organization_id.encode(), hashlib.sha256).hexdigest()[:32]
 
 
-def told(organization_hash: str, receipt: Receipt) -> bytes:
+def entry_of(organization_hash: str, receipt: Receipt) -> bytes:
     """The entry that stays."""
     return entry("organization.deleted", _ERASER, organizationHash=organization_hash, **msgspec.to_builtins(receipt))
