@@ -45,8 +45,8 @@ class Fix(msgspec.Struct, frozen=True):
 class Draft:
     """A request as it will be sent, and the changes to it, as `metadata` names them.
 
-    `limit_required`: the API wants a limit of tokens. `in_words`: the schema of its answer as a text for the model, used
-    where its server takes none.
+    `limit_required`: the API wants a limit of tokens. `in_words`: the schema of its answer as a text for the model,
+    used where its server takes none.
     """
 
     def __init__(
