@@ -19,8 +19,8 @@ from shared.http.auth import ALL, Identity, Scope
 from shared.identity.jwks import RSA_BITS_MIN, KeySet, VerificationKey, check_url
 from shared.identity.jwt_settings import JwtSettings
 from shared.identity.refusals import Reason, Refused
-from shared.job import IDENTIFIER
-from shared.settings import entries
+from shared.job_ids import IDENTIFIER
+from shared.setting_values import entries
 from shared.store.keys import OPERATORS
 
 ALGORITHMS: Final = (

@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from shared.job import JOB_ID, JobStatus, Priority
+from shared.job import JobStatus, Priority
+from shared.job_ids import JOB_ID
 from shared.store.job_store import JobStore
 from tests.support.gateway import BATCH, STATUS, SUBMIT, body, fields, problem, running_gateway
 

@@ -15,7 +15,7 @@ import pytest
 from shared.errors import SettingsInvalid
 from shared.identity.jwt_settings import check_jwt
 from shared.identity.settings import IdentitySettings
-from shared.settings import read
+from shared.setting_values import read
 from tests.support.callers import KEYS, TOKENS, bearer, make_key
 from tests.support.gateway import SUBMIT, body, problem, running_gateway
 from tests.support.identity_provider import (
