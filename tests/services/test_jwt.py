@@ -165,6 +165,17 @@ async def test_clocks_may_differ_a_little(client: httpx.AsyncClient) -> None:
     assert (await client.get(LISTING, headers=bearer(token(claims(exp=int(time.time()) - 3))))).status_code == 200
 
 
+@pytest.mark.parametrize("exp", [10**12, 1e305, 1e308, 10**400], ids=["far", "1e305", "1e308", "10**400"])
+async def test_an_end_beyond_all_calendars_is_the_last_there_is(client: httpx.AsyncClient, exp: float) -> None:
+    """It is shown as that, also where it is no number that a computer counts with; tickets live no longer."""
+    user = bearer(token(claims(exp=exp)))
+    job = (await client.post(SUBMIT, json=body(organizationId="alice"), headers=user)).json()["jobId"]
+    ticket = await client.post("/api/ai/event-tickets", json={"jobId": job}, headers=user)
+    shown = await client.get("/console/session", headers=user | {"sec-fetch-site": "same-origin"})
+    assert (ticket.status_code, shown.status_code) == (201, 200)
+    assert shown.json()["caller"]["expiresAt"] == "9999-12-31T23:59:59.000Z"
+
+
 async def test_the_last_good_set_survives_an_outage(client: httpx.AsyncClient, provider: Provider) -> None:
     """Known keys go on; an unknown one asks, once in 10 s; before there is any set the answer is 503."""
     fresh = token(key=OTHER, kid="new")
