@@ -18,15 +18,18 @@ end
 -- Notes how long the last attempt of an end waited and ran, in ms. Beside the lines there is one with all of a call's, hour by
 -- hour, without a blank: releases that do not know it pass over it.
 local function note_durations(ended_ms, waited, ran)
-  local hour = string.format('%d', math.floor(tonumber(ended_ms) / 3600000))
-  lasted[hour] = (lasted[hour] and lasted[hour] .. ',' or '') .. string.format('%d/%d', tonumber(waited), tonumber(ran))
+  local hour = math.floor(tonumber(ended_ms) / 3600000)
+  lasted[hour] = lasted[hour] or {}
+  table.insert(lasted[hour], waited .. '/' .. ran)
 end
 
 -- Writes the lines, as the last step of a call. If the ledger cannot be written, jobs still end and are still counted.
 local function close_books()
   local folded = {}
   if #booked > 0 then
-    for hour, pairs_of_ms in pairs(lasted) do booked[#booked + 1] = 'durations:' .. hour .. ':' .. pairs_of_ms end
+    for hour, pairs_of_ms in pairs(lasted) do
+      booked[#booked + 1] = string.format('durations:%d:', hour) .. table.concat(pairs_of_ms, ',')
+    end
     local ok, length = pcall(redis.call, 'RPUSH', ledger, unpack(booked))
     if not ok then
       for i, status in ipairs(booked_as) do

@@ -15,11 +15,14 @@ local function parse_policy(text)
   return found
 end
 
+-- Several are asked for of each job: what was read is looked at first.
 local function policy_of(organization)
-  if counts_of(organization).policy == 0 then return NO_POLICY end
-  if policies_read[organization] then return policies_read[organization] end
-  policies_read[organization] = parse_policy(redis.pcall('HGET', policies, organization))
-  return policies_read[organization]
+  local read = policies_read[organization]
+  if read then return read end
+  local has_policy = counts_of(organization).policy ~= 0
+  read = has_policy and parse_policy(redis.pcall('HGET', policies, organization)) or NO_POLICY
+  policies_read[organization] = read
+  return read
 end
 
 -- Has the settings read again, after they were changed.
