@@ -20,12 +20,13 @@ DEFAULTS = {
         "submitsPerMinute", "queuedJobs", "queuedBytes", "delayedJobs", "runningJobs", "tokensPerMinute",
         "streams",
     )),
-    "budget": {"monthUsd": None, "dayUsd": None},
+    "budget": {"monthUsd": None, "dayUsd": None, "projects": {}},
     "retention": dict.fromkeys((
         "promptSeconds", "resultSeconds", "failedSeconds", "eventsSeconds", "usageDays",
     )),
     "usage": {
         "queued": 0, "running": 0, "queuedBytes": 0, "spentMonthUsd": None, "spentDayUsd": None, "reservedUsd": None,
+        "projects": {},
     },
 }  # fmt: skip
 
@@ -154,7 +155,7 @@ async def test_a_budget_is_settled_and_acts_at_once(client: httpx.AsyncClient) -
     key = bearer((await make_key(client, "alice", "jobs:write"))["key"])
     wanted = {"projectId": "p", "userId": "u", "prompt": "x", "maxCostUsd": 0.5}
     answer = (await client.patch(path, json={"budget": {"monthUsd": 12.345678901, "dayUsd": 0.1}})).json()
-    assert answer["budget"] == {"monthUsd": 12.345678901, "dayUsd": 0.1}
+    assert answer["budget"] == {"monthUsd": 12.345678901, "dayUsd": 0.1, "projects": {}}
     spent = {name: answer["usage"][name] for name in ("spentMonthUsd", "spentDayUsd", "reservedUsd")}
     assert spent == {"spentMonthUsd": 0, "spentDayUsd": 0, "reservedUsd": 0}
     assert (await client.post(SUBMIT, json=wanted, headers=key)).status_code == 202
