@@ -66,8 +66,8 @@ class OrganizationLimited(SubmitRefused):
 
 class BudgetExceeded(SubmitRefused):
     """A submit would be beyond its organisation's budget. `period`: `month` or `day`, with the time until the next one;
-    or `job`: it alone may cost more than a whole period allows. `project_id`: it is the budget of this project; None: of
-    the organisation."""
+    or `job`: it alone may cost more than a whole period allows. `project_id`: whose budget it is; None: the
+    organisation's."""
 
     def __init__(self, period: str, retry_after_s: float, project_id: str | None = None) -> None:
         super().__init__(period)

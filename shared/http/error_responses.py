@@ -56,8 +56,8 @@ from shared.http.problems import (
     STORE_UNFIT,
     TOO_LARGE,
     TOO_MANY_BLOCKED,
-    TOO_MANY_PROJECT_BUDGETS,
     TOO_MANY_KEYS,
+    TOO_MANY_PROJECT_BUDGETS,
     UNAUTHORIZED,
     UNSUPPORTED_MEDIA_TYPE,
     USER_BLOCKED,
@@ -139,8 +139,8 @@ def _beyond_budget(error: BudgetExceeded, refused: str | None) -> Problem:
         detail = f"this job alone may cost more than the budget of its {whose}: set a lower maxTokens"
         return Problem(BUDGET_EXCEEDED, detail, limit="job", refused=refused)
     return Problem(
-        BUDGET_EXCEEDED, f"what the {error.period} allows its {whose} is spent", retry_after=math.ceil(error.retry_after_s),
-        limit=error.period, refused=refused,
+        BUDGET_EXCEEDED, f"what the {error.period} allows its {whose} is spent",
+        retry_after=math.ceil(error.retry_after_s), limit=error.period, refused=refused,
     )  # fmt: skip
 
 

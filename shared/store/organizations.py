@@ -46,8 +46,8 @@ class OrganizationSettings(msgspec.Struct, frozen=True, kw_only=True):
     `tokens_per_minute` (at each gate), `streams`: a minute or at once. `month_nano_usd`, `day_nano_usd`: budgets in
     nano-USD, UTC; None: none. `paused`: 1: none of its jobs starts or is taken. `prompt_seconds`, `result_seconds`,
     `failed_seconds`, `events_seconds`: how long after a job's end its prompt, its record (that of a failed job), and
-    its event log are kept; `usage_days`: of usage, after their end. `projects`: budgets of single projects; a change names
-    one as `month_nano_usd@<project>`.
+    its event log are kept; `usage_days`: of usage, after their end. `projects`: budgets of single projects; a
+    change names one as `month_nano_usd@<project>`.
     """
 
     weight: int | None = None

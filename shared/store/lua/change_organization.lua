@@ -10,7 +10,7 @@
 local KNOWN_DAYS = 4000
 
 local record_key, fields, names = settings_prefix .. organization, cjson.decode(given), cjson.decode(gone)
-if string.find(given, '@', 1, true) and are_too_many(redis.call('HGETALL', record_key), fields, names) then return 'FULL' end
+if string.find(given, '@', 1, true) and are_too_many(organization, redis.call('HGETALL', record_key), fields, names) then return 'FULL' end
 
 local function write_record()
   if #names > 0 then redis.call('HDEL', record_key, unpack(names)) end

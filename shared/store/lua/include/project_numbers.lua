@@ -24,14 +24,16 @@ local function by_name(flat)
 end
 
 -- Whether there would be too many after a change.
-local function are_too_many(flat, fields, names)
+local function are_too_many(organization, flat, fields, names)
   local record = by_name(flat)
   for name, value in pairs(by_name(fields)) do record[name] = value end
   for _, name in ipairs(names) do record[name] = nil end
   local budgeted, numbers = projects_in(record)
   local count = 0
-  for project in pairs(budgeted) do numbers[project] = 0 end
-  for _ in pairs(numbers) do count = count + 1 end
+  for _ in pairs(budgeted) do count = count + 1 end
+  for project, number in pairs(numbers) do
+    if not budgeted[project] and not parked.is_empty(organization, number) then count = count + 1 end
+  end
   return count > PROJECTS_MAX
 end
 
@@ -40,10 +42,11 @@ local function number_projects(organization, key, flat)
   local budgeted, numbers = projects_in(by_name(flat))
   local used, changed = {}, false
   for project, number in pairs(numbers) do
-    used[number] = true
     if not budgeted[project] and parked.is_empty(organization, number) then
       redis.call('HDEL', key, 'number@' .. project)
       changed = true
+    else
+      used[number] = true
     end
   end
   for project in pairs(budgeted) do
