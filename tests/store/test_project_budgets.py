@@ -98,7 +98,7 @@ async def test_other_projects_go_on_while_one_waits(store: JobStore) -> None:
 
 async def test_an_end_lets_in_as_many_as_there_is_room_for(store: JobStore) -> None:
     """In their order, and no more than the budget has."""
-    ids = await submit(store, 8)
+    ids = [(await submit(store))[0] for _ in range(8)]
     held = await claim(store)
     assert [one.job_id for one in held] == ids[:3]
     assert await claim(store) == []
@@ -185,6 +185,9 @@ async def test_a_hundred_jobs_at_once_never_pass_the_budget(store: JobStore) -> 
                 await end(store, one, CALL // 2)
 
     await asyncio.gather(*(work(f"w{i}") for i in range(6)))
+    while held := await claim(store):
+        for one in held:
+            await end(store, one, CALL // 2)
     assert max(counted) <= 7.5 * CALL
     # Fourteen halves are spent: for a whole call there is no more room.
     assert await spending(store) == spent(14 * CALL // 2, 0)

@@ -7,6 +7,8 @@
 -- INCLUDE organizations ended_lines budgets budget_periods policies
 
 local state = unpack_counts(tonumber(redis.call('HGET', organizations, organization) or 0) or 0)
+-- Known now: its policy is read without the write that counts it.
+known[organization] = state
 local folded = redis.pcall('GET', ended_prefix .. organization)
 local completed, failed, cancelled = string.match(type(folded) == 'string' and folded or '', '^(%d+) (%d+) (%d+)$')
 local ends = {completed = tonumber(completed) or 0, failed = tonumber(failed) or 0, cancelled = tonumber(cancelled) or 0}

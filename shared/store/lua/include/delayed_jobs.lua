@@ -1,5 +1,5 @@
 -- Makes due jobs claimable: one of each organisation in turn.
--- INCLUDE release lease now organizations leaving places quotas budgets retention retention_timers backlog letting_in parking
+-- INCLUDE release lease now organizations leaving places quotas budgets retention retention_timers backlog letting_in project_looks
 
 local promoted, suspects_among = 0, false
 local PROMOTED_FIELDS = {'state', 'entry', 'losses', 'deadline', 'v', 'org', 'place', 'spec', 'created', 'route'}
@@ -89,7 +89,7 @@ local function look_at(organization)
 end
 
 -- Looks at the jobs of an organisation whose projects have budgets.
-local function look_at_parked(organization) return parked.look(organization) and refill(organization) end
+local function look_at_parked(organization) return look_at_projects(organization) and refill(organization) end
 
 -- Lets organisations in again that were held and may run. One that was looked at in vain goes behind the others. Returns
 -- whether any came in, and whether there are more to look at now.

@@ -1,5 +1,5 @@
 -- Lets in organisations, and parked jobs of their projects, that were held and may run.
--- INCLUDE backlog budgets organizations quotas parking
+-- INCLUDE backlog budgets organizations quotas parking saving_budgets
 
 local freed = {}
 
@@ -23,6 +23,7 @@ local function let_parked_in()
     came = count > 0 and refill(organization) or came
   end
   budget_cache.freed = {}
+  save_budgets()
   return came
 end
 

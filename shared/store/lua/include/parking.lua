@@ -4,12 +4,12 @@
 -- PREFIX backlog
 -- INCLUDE budgets clock organizations policies
 
--- Above every place, and more than three ranks of places; the order within a project is right to 128 us.
+-- Above every place, and more than three ranks of places; the order of what is parked is right to 128 us.
 local BAND = 1e16
 -- Jobs that one look, or one end, lets in of a project at most; a project that waits is looked at each minute.
 local LET_IN_MAX, LOOK_MS = 64, 60000
 -- One table, as the number of names is limited. FROM: the lowest score of a parked job.
-local parked = {FROM = BAND}
+local parked = {FROM = BAND, LET_IN_MAX = LET_IN_MAX}
 
 -- The project of a job, if it has a budget of its own.
 function parked.project_of(organization, spec)
@@ -46,59 +46,42 @@ function parked.look_later(organization, wait, only)
   redis.call('ZADD', held_organizations, only or 'GT', at, organization .. ' *')
 end
 
--- Lets in the first jobs of a project. Returns how many, and whether there were no more.
-local function let_first_in(organization, project, most)
+-- Lets in the first jobs of a project; those behind them wait on. Returns how many came in, and whether some wait.
+function parked.let_first_in(organization, project, most)
   local key, offset = backlog_prefix .. organization, policy_of(organization)[named_for('number', project)] * BAND
   local found = redis.call('ZRANGEBYSCORE', key, string.format('%.0f', offset), string.format('(%.0f', offset + BAND),
-    'WITHSCORES', 'LIMIT', 0, most)
-  for i = 1, #found, 2 do
+    'WITHSCORES', 'LIMIT', 0, most + 1)
+  local count = math.min(#found / 2, most)
+  for i = 1, 2 * count, 2 do
     redis.call('ZADD', key, 'XX', string.format('%.0f', tonumber(found[i + 1]) - offset), found[i])
   end
-  if #found > 0 and counts_of(organization).ranked == 0 then note(organization, 'ranked', 1) end
-  return #found / 2, #found < 2 * most
+  if count > 0 and counts_of(organization).ranked == 0 then note(organization, 'ranked', 1) end
+
+  local next_score = found[2 * most + 2]
+  if not next_score then
+    drop_hold(organization, project)
+    return count, false
+  end
+  local needed = amounts_of(organization, named_for('held', project))[1]
+  hold_for(organization, needed, tonumber(next_score) - offset, project)
+  return count, true
 end
 
--- Lets in as many as there is room for, if each needs as much as the first.
+-- Lets in as many as there is room for, if each needs as much as the first. Returns the same.
 function parked.let_in(organization, project)
   local needed = amounts_of(organization, named_for('held', project))
   local room = room_of(organization, nil, project)
-  if not needed.is_there or room < needed[1] then return 0, false end
-  return let_first_in(organization, project, math.min(math.max(math.floor(room / math.max(needed[1], 1)), 1), LET_IN_MAX))
+  if not needed.is_there or room < needed[1] then return 0, needed.is_there end
+  return parked.let_first_in(organization, project, math.min(math.max(math.floor(room / math.max(needed[1], 1)), 1), LET_IN_MAX))
 end
 
--- After a job of the project started.
-function parked.go_on(organization, project)
-  local _, no_more = parked.let_in(organization, project)
-  if no_more then drop_hold(organization, project) end
-end
-
--- The projects for whose budget a job waits, or did.
-local function waiting_projects(organization)
-  local projects, fields, found = {}, {}, {}
-  for word in pairs(policy_of(organization)) do
-    local project = string.match(word, '^number@(.+)$')
-    if project then projects[#projects + 1], fields[#fields + 1] = project, named_for('held', project) end
-  end
-  if #fields == 0 then return found end
-  for i, held in ipairs(redis.call('HMGET', budget_prefix .. organization, unpack(fields))) do
-    if held then found[#found + 1] = projects[i] end
-  end
-  return found
-end
-
--- Looks at all projects of an organisation: after a change, in a new period, and each minute, as the job that found no room may
--- be gone. Returns whether some came in.
-function parked.look(organization)
-  local came, wait = false, nil
-  for _, project in ipairs(waiting_projects(organization)) do
-    if amounts_of(organization, named_for('held', project)).is_there then
-      local fitting, no_more = parked.let_in(organization, project)
-      if fitting == 0 then fitting, no_more = let_first_in(organization, project, 1) end
-      if no_more then drop_hold(organization, project) end
-      came = came or fitting > 0
-      if not no_more then wait = fitting == LET_IN_MAX and 0 or wait or LOOK_MS end
-    end
-  end
-  if wait then parked.look_later(organization, wait) else redis.call('ZREM', held_organizations, organization .. ' *') end
-  return came
+-- Whether a job must wait behind parked ones of its project. Scores are compared as they are rounded: one that was let in is not
+-- behind itself.
+function parked.is_before(organization, project, place)
+  local held, number = amounts_of(organization, named_for('held', project)), policy_of(organization)[named_for('number', project)]
+  local rounded = tonumber(parked.place(organization, project, place)) - number * BAND
+  if not held.is_there or rounded <= held[2] then return false end
+  if is_over_budget(organization, project) or not parked.is_empty(organization, number) then return true end
+  drop_hold(organization, project)
+  return false
 end

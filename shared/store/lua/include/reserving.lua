@@ -30,12 +30,6 @@ local function affordable(names, spec, max_tokens, most)
   return table.concat(found, ' ')
 end
 
--- Whether a job before this one waits for room in the budget of their project.
-local function is_behind_parked(f)
-  local held = amounts_of(f.org, named_for('held', f.project))
-  return is_over_budget(f.org, f.project) and tonumber(f.place or 0) >= held[2]
-end
-
 -- Holds the organisation or the project of a job that finds no room. Returns as check_budget.
 local function lack_room(f, needed)
   if f.project and room_of(f.org, nil, f.project) < needed then
@@ -66,7 +60,7 @@ local function check_budget(f)
 
   if not has_budget(f.org) then return end
   if is_over_budget(f.org) then return 'held' end
-  if f.project and is_behind_parked(f) then return 'parked' end
+  if f.project and parked.is_before(f.org, f.project, tonumber(f.place or 0)) then return 'parked' end
   return lack_room(f, bound_of(f.pass and pass or string.match(cheap, '^%S+'), f.spec, f.max_tokens))
 end
 
@@ -80,7 +74,7 @@ local function reserve(f, name)
   drop_hold(f.org)
   f.reserved = reserve_amount(f.org, f.bound, f.reserved, cost_in(f.spent), f.project)
   -- Those that wait for the same budget come in one after the other.
-  if f.project then parked.go_on(f.org, f.project) end
+  if f.project then parked.let_in(f.org, f.project) end
   f.budgeted = true
 end
 
