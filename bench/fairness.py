@@ -16,7 +16,8 @@ from bench.load import RESULT
 from bench.report import Report
 from bench.server import Probe, fresh_server
 from bench.sizes import Sizes
-from shared.job import Claim, JobSpec, JobStatus, Outcome, Priority, new_job_id
+from shared.job import Claim, JobSpec, JobStatus, Outcome, Priority
+from shared.job_ids import new_job_id
 from shared.settings import StoreSettings
 from shared.store.audit_trail import Actor
 from shared.store.engine import scripts

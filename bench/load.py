@@ -8,7 +8,8 @@ from typing import Final
 
 import msgspec
 
-from shared.job import JobSpec, new_job_id
+from shared.job import JobSpec
+from shared.job_ids import new_job_id
 from shared.store.transitions import Submit
 
 RESULT: Final = "r" * 600

@@ -13,7 +13,8 @@ from typing import Final
 from bench.load import RESULT
 from bench.report import Spread
 from bench.server import fresh_server
-from shared.job import JobSpec, new_job_id
+from shared.job import JobSpec
+from shared.job_ids import new_job_id
 from shared.settings import StoreSettings
 from shared.store.engine import scripts
 from shared.store.job_store import JobStore, open_store

@@ -28,7 +28,8 @@ from bench.services import Service, service
 from bench.sizes import Sizes
 from bench.stamps import Arrival, arrivals, read_arrivals
 from bench.stand_in import OPEN_SECONDS, endless, stand_in, until, until_open, written
-from shared.job import JobSnapshot, JobStatus, new_job_id
+from shared.job import JobSnapshot, JobStatus
+from shared.job_ids import new_job_id
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.transitions import Submit

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from services.worker.settings import WorkerSettings
-from shared.settings import read
+from shared.setting_values import read
 
 PROVIDER_SECRET: Final = re.compile(
     r"(?:(?:\w+_)?API_KEY|PROVIDER_\w+_KEY|PROVIDER_PROXY|ATTRIBUTION_SECRET)(?:_FILE)?"

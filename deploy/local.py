@@ -25,7 +25,8 @@ import msgspec
 from deploy.environment import of_service
 from deploy.signals import pass_hang_ups, prepared, stop_by_signals
 from shared.errors import PressworkError, SettingsInvalid
-from shared.settings import read, read_store, redis_url
+from shared.setting_values import read
+from shared.settings import read_store, redis_url
 from shared.store.embedded import data_folder
 from shared.store.embedded.server import EmbeddedServer
 from shared.telemetry.log_sink import Sink, occupy_closed_descriptors, say

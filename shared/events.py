@@ -61,11 +61,11 @@ Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 """A time as `iso_time` writes it."""
 
 
-TIME_MAX_MS: Final = 253_402_300_799_999
-"""End of the year 9999: the last time that can be written."""
+TIME_MAX_MS: Final = 253_402_300_799_000
+"""Last second of the year 9999: no later time can be written."""
 
 
 def iso_time(ms: int) -> str:
-    """A time as the guide prints it: `2025-01-21T12:00:00.000Z`. `ms` since the epoch; after 9999 its last moment."""
+    """A time as the guide prints it: `2025-01-21T12:00:00.000Z`. `ms` since the epoch; after 9999 its last second."""
     time = datetime.fromtimestamp(min(ms, TIME_MAX_MS) / 1000, UTC)
     return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")

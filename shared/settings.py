@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal
 from urllib.parse import quote, urlsplit
 
 import msgspec
 
 from shared.errors import SettingsInvalid
-from shared.setting_errors import complaint
-
-SettingsT = TypeVar("SettingsT", bound=msgspec.Struct)
+from shared.setting_values import read, setting
 
 PositiveSeconds = Annotated[float, msgspec.Meta(gt=0)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
@@ -133,70 +130,13 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
         return round(self.lease_seconds * 1000)
 
 
-def _value(mapping: Mapping[str, str], name: str) -> str | None:
-    """A setting's text, stripped: the variable, else the content of the file that NAME_FILE names. Empty: unset."""
-    return _text(mapping, name) or _content(mapping, f"{name}_FILE", name)
-
-
-def _text(mapping: Mapping[str, str], name: str) -> str | None:
-    text = mapping.get(name, "").strip()
-    # Some readers of .env files keep quotes. A key with quotes would only be refused by its vendor, job by job.
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
-        raise SettingsInvalid(f"remove the quotes around {name}: they are read as part of its value")
-    return text or None
-
-
-def _content(mapping: Mapping[str, str], file: str, name: str) -> str | None:
-    path = _text(mapping, file)
-    if path is None:
-        return None
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError, ValueError):
-        raise SettingsInvalid(f"{file} cannot be read") from None
-    return _text({name: text}, name)
-
-
-def setting(mapping: Mapping[str, str], name: str) -> str | None:
-    """The text of one setting with a composed name, read like all of them; None: it is not set.
-
-    SettingsInvalid when it is in quotes, or its file cannot be read.
-    """
-    return _value(mapping, name)
-
-
-def entries(text: str) -> list[str]:
-    """The values of a setting with several: separated by commas, without blanks around them, none empty."""
-    return [entry for part in text.split(",") if (entry := part.strip())]
-
-
-def read(mapping: Mapping[str, str], kind: type[SettingsT], **given: object) -> SettingsT:
-    """Fill `kind` from a mapping: field `gateway_port` is the variable GATEWAY_PORT, or the file GATEWAY_PORT_FILE.
-
-    `given` wins over the mapping. SettingsInvalid with one line that names the setting, never its value.
-    """
-    values: dict[str, Any] = dict(given)
-    for field in msgspec.structs.fields(kind):
-        name = field.name.upper()
-        if field.name not in values and (text := _value(mapping, name)) is not None:
-            values[field.name] = text
-        elif field.name not in values and field.required:
-            raise SettingsInvalid(f"{name} is not set")
-    try:
-        return msgspec.convert(values, kind, strict=False)
-    except msgspec.ValidationError as error:
-        what, _, where = str(error).partition(" - at `$.")
-        wrong = where.rstrip("`")
-        raise SettingsInvalid(complaint(kind, wrong, what, values.get(wrong))) from None
-
-
 def rest_endpoint(mapping: Mapping[str, str]) -> RestEndpoint | None:
     """The REST pair under Upstash's or Vercel's names. SettingsInvalid when half of it is there, or it is no https URL.
 
     Plain http would carry the token in the clear: it is taken on loopback only.
     """
     for prefix in ("UPSTASH_REDIS_REST", "KV_REST_API"):
-        url, token = _value(mapping, f"{prefix}_URL"), _value(mapping, f"{prefix}_TOKEN")
+        url, token = setting(mapping, f"{prefix}_URL"), setting(mapping, f"{prefix}_TOKEN")
         if url is None and token is None:
             continue
         if url is None or token is None:
@@ -220,7 +160,7 @@ def _safe_for_a_token(url: str) -> bool:
 
 
 def _given_url(mapping: Mapping[str, str]) -> str | None:
-    return _value(mapping, "REDIS_URL") or _value(mapping, "KV_URL")
+    return setting(mapping, "REDIS_URL") or setting(mapping, "KV_URL")
 
 
 def redis_url(mapping: Mapping[str, str]) -> str | None:
@@ -258,9 +198,9 @@ def _host(url: str) -> str:
 def _pay_per_command(mapping: Mapping[str, str], settings: StoreSettings) -> StoreSettings:
     """Apply the pay-per-command profile: on by itself where the host is known to bill commands. Settings set by hand
     are kept."""
-    if _value(mapping, "FRUGAL") is None:
+    if setting(mapping, "FRUGAL") is None:
         settings = msgspec.structs.replace(settings, frugal=_host(settings.redis_url).endswith(".upstash.io"))
     if not settings.frugal:
         return settings
-    unset = {name: value for name, value in FRUGAL.items() if _value(mapping, name.upper()) is None}
+    unset = {name: value for name, value in FRUGAL.items() if setting(mapping, name.upper()) is None}
     return msgspec.structs.replace(settings, **unset)

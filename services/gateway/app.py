@@ -25,7 +25,8 @@ from shared.identity.authenticator import Authenticator
 from shared.server import serve
 from shared.server.connections import capacity
 from shared.server.metrics_port import metrics_apart
-from shared.settings import read, read_store
+from shared.setting_values import read
+from shared.settings import read_store
 from shared.store.connection import select_transport
 from shared.store.job_store import JobStore, open_store
 from shared.store.preflight.requirements import Role

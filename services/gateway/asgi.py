@@ -13,7 +13,7 @@ from litestar.types import ASGIApp
 from services.gateway.app import open_app
 from services.gateway.settings import GatewaySettings
 from shared.http.lazy_app import ANYWHERE, EntryPoint
-from shared.settings import read
+from shared.setting_values import read
 from shared.telemetry import logs
 
 STREAM_SECONDS: Final = "50"

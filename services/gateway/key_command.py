@@ -15,7 +15,7 @@ import msgspec
 from shared.errors import KeyNotFound, PressworkError, SettingsInvalid, TooManyKeys
 from shared.http.auth import Scope
 from shared.identity.key_text import KEY_ID, new_key
-from shared.job import IDENTIFIER
+from shared.job_ids import IDENTIFIER
 from shared.settings import read_store
 from shared.store.api_keys import ApiKey
 from shared.store.audit_trail import Actor

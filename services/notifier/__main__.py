@@ -9,7 +9,8 @@ import sys
 from services.notifier import app
 from services.notifier.settings import NotifierSettings
 from shared.server.serve import run, set_by_signals
-from shared.settings import read, read_store
+from shared.setting_values import read
+from shared.settings import read_store
 from shared.store.connection import select_transport
 from shared.telemetry import logs
 

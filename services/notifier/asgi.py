@@ -11,7 +11,8 @@ from litestar.types import ASGIApp
 from services.notifier.app import open_app
 from services.notifier.settings import NotifierSettings
 from shared.http.lazy_app import ANYWHERE, EntryPoint
-from shared.settings import read, read_store
+from shared.setting_values import read
+from shared.settings import read_store
 from shared.store.connection import select_transport
 from shared.telemetry import logs
 

@@ -18,7 +18,8 @@ from services.worker.providers.settings import unused_servers
 from services.worker.reload import Reload
 from services.worker.settings import read_worker
 from shared.server.serve import SIGNALS, run
-from shared.settings import read, read_store
+from shared.setting_values import read
+from shared.settings import read_store
 from shared.store.connection import select_transport
 from shared.telemetry import logs
 from shared.tracing.settings import TracingSettings

@@ -9,7 +9,8 @@ import msgspec
 
 from services.worker.providers.settings import ProviderSettings, read_servers, unused_servers
 from shared.errors import SettingsInvalid
-from shared.settings import Port, PositiveSeconds, read
+from shared.setting_values import read
+from shared.settings import Port, PositiveSeconds
 
 
 class WorkerSettings(ProviderSettings, frozen=True, kw_only=True):

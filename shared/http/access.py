@@ -16,7 +16,7 @@ from shared.http.cors import Cors, Headers, is_foreign
 from shared.http.headers import NOTHING_LOADS, POLICY, SAFE
 from shared.http.problems import FOREIGN_ORIGIN, INVALID, MISDIRECTED, Problem, send_problem
 from shared.http.urls import keep_slashes, read_root_path, take_off
-from shared.settings import entries
+from shared.setting_values import entries
 
 _ENTRY: Final = re.compile(r"\*|(?:\*?\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?|\[?[0-9A-Fa-f:.]+\]?")
 _HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]@/?#\s]+)(?::\d{0,5})?")

@@ -12,7 +12,7 @@ import msgspec
 
 from shared.errors import SettingsInvalid
 from shared.http.problems import FORBIDDEN, INSUFFICIENT_SCOPE, MODEL_NOT_ALLOWED, OPERATORS_ONLY, FieldError, Problem
-from shared.job import IDENTIFIER
+from shared.job_ids import IDENTIFIER
 
 OPERATORS: Final = "*"
 """In the place of an organisation's id: of none. No organisation's id is so in a key of Redis."""

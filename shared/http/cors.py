@@ -10,7 +10,7 @@ import re
 from typing import Final
 
 from shared.errors import SettingsInvalid
-from shared.settings import entries
+from shared.setting_values import entries
 
 Headers = list[tuple[bytes, bytes]]
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final, get_args
 
 from shared.http.problems import MAX_NAME, FieldError
-from shared.job import IDENTIFIER_MAX
+from shared.job_ids import IDENTIFIER_MAX
 
 _PLACE: Final = " - at `"
 _NAMED_FIELD: Final = re.compile(r"Object (contains unknown|missing required) field `(.*)`\Z", re.DOTALL)

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from shared.errors import JobNotFound, SettingsInvalid
 from shared.http.problems import invalid
-from shared.job import JOB_ID
+from shared.job_ids import JOB_ID
 
 PREFIX_MAX: Final = 200
 JOB_ID_MAX: Final = 64

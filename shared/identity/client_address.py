@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from shared.errors import SettingsInvalid
-from shared.settings import entries
+from shared.setting_values import entries
 
 UNKNOWN: Final = "unknown"
 """Of a connection over a Unix socket, or of a server that names none."""

@@ -8,7 +8,7 @@ import msgspec
 
 from shared.errors import SettingsInvalid
 from shared.http.health import MetricsSettings
-from shared.settings import entries
+from shared.setting_values import entries
 
 
 class JwtSettings(MetricsSettings, frozen=True, kw_only=True):

@@ -7,7 +7,6 @@ where JWT_ADMIN says so.
 
 from __future__ import annotations
 
-import math
 from typing import Any, Final
 
 import jwt
@@ -15,12 +14,13 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from shared.errors import SettingsInvalid
+from shared.events import TIME_MAX_MS
 from shared.http.auth import ALL, Identity, Scope
 from shared.identity.jwks import RSA_BITS_MIN, KeySet, VerificationKey, check_url
 from shared.identity.jwt_settings import JwtSettings
 from shared.identity.refusals import Reason, Refused
-from shared.job import IDENTIFIER
-from shared.settings import entries
+from shared.job_ids import IDENTIFIER
+from shared.setting_values import entries
 from shared.store.keys import OPERATORS
 
 ALGORITHMS: Final = (
@@ -103,10 +103,11 @@ class JwtTokens:
 
     def _identity(self, claims: dict[str, Any]) -> Identity:
         organization = claims.get(self._settings.jwt_organization_claim)
-        subject, expires = claims["sub"], float(claims["exp"])
+        # PyJWT takes any whole number, and drops what follows the point.
+        subject, expires = claims["sub"], min(int(claims["exp"]), TIME_MAX_MS // 1000)
         if not isinstance(organization, str) or organization == OPERATORS or IDENTIFIER.match(organization) is None:
             raise Refused(Reason.BAD_JWT)
-        if not isinstance(subject, str) or not 1 <= len(subject) <= SUBJECT_MAX or not math.isfinite(expires):
+        if not isinstance(subject, str) or not 1 <= len(subject) <= SUBJECT_MAX:
             raise Refused(Reason.BAD_JWT)
         return Identity(
             organization, scopes=self._scopes(claims), name=name_of(self._settings.jwt_issuer, subject),

@@ -88,7 +88,7 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, unquote
 
-from shared.job import SHARD
+from shared.job_ids import SHARD
 
 OPERATORS: Final = "*"
 """In the place of an organisation's id: of none. No organisation is encoded so."""
@@ -115,41 +115,12 @@ _STORED: Final = {
 """Name in the code -> name in Redis, where it differs: data of earlier releases bears these."""
 
 FIXED: Final = (
-    *QUEUES.values(),
-    "due_high",
-    "due_normal",
-    "due_low",
-    "wake",
-    "round_robin",
-    "counts",
-    "ledger",
-    "suspects",
-    "recoverer",
-    "cancels",
-    "audit",
-    "failover",
-    "confirmed",
-    "attribution",
-    "gates",
-    "throttled_deadlines",
-    "deadlines",
-    "organizations",
-    "policies",
-    "rank_slots",
-    "backlogs",
-    "held_organizations",
-    "due",
-    "retention_timers",
-    "tenants",
-    "audit_trail",
-    "refusal_trail",
-    "ticket_secrets",
-    "gate_bounds",
-    "tasks",
-    "usage_organizations",
-    "workers",
-    "placed_suspects",
-)
+    *QUEUES.values(), "due_high", "due_normal", "due_low", "wake", "round_robin", "counts", "ledger", "suspects",
+    "recoverer", "cancels", "audit", "failover", "confirmed", "attribution", "gates", "throttled_deadlines",
+    "deadlines", "organizations", "policies", "rank_slots", "backlogs", "held_organizations", "due",
+    "retention_timers", "tenants", "audit_trail", "refusal_trail", "ticket_secrets", "gate_bounds", "tasks",
+    "usage_organizations", "workers", "placed_suspects",
+)  # fmt: skip
 PREFIXES: Final = (
     "job", "log", "idem", "index", "usage", "org", "job_channel", "organization_channel", "control", "chain_set",
     "throttled", "throttled_by", "wake", "backlog", "delayed", "ended", "key", "org_keys", "key_channel", "settings",

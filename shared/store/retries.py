@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import msgspec
 
 from shared.chain import route_of
-from shared.job import JobSnapshot, JobSpec, new_job_id
+from shared.job import JobSnapshot, JobSpec
+from shared.job_ids import new_job_id
 from shared.store.transitions import Submit
 
 

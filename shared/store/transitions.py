@@ -31,14 +31,13 @@ DEADLINE_MS: Final = 86_400_000
 KEY_SLACK_MS: Final = 7_200_000
 """So much longer than its job's record an idempotency key is remembered."""
 
+LIMIT_RETRY_MS: Final = 5000
+"""Of a limit that no clock ends."""
+
 _STATES: Final[dict[str, JobStatus]] = {status.value: status for status in JobStatus}
 """States of a job that a repeated submit found; a state that this release does not know counts as waiting."""
 
 _encode: Final = msgspec.json.Encoder().encode
-
-
-LIMIT_RETRY_MS: Final = 5000
-"""Of a limit that no clock ends."""
 
 
 def _refused(refusal: str) -> BudgetExceeded | OrganizationLimited | OrganizationPaused | UserBlocked:

@@ -34,7 +34,7 @@ from shared.http.problems import (
 from shared.http.urls import read_job_id
 from shared.identity.authenticator import Authenticator
 from shared.identity.tickets import ORGANIZATION_EVENTS
-from shared.job import IDENTIFIER
+from shared.job_ids import IDENTIFIER
 from shared.store.job_store import JobStore
 from shared.streams import sse, ui_messages
 from shared.streams.organization_feed import OrganizationFeed

@@ -58,6 +58,14 @@ class Console:
         """Go to a place without loading the page again."""
         await self.page.evaluate(f"location.hash = {json.dumps(place)}")
 
+    async def visit(self, place: str) -> None:
+        """Go to a place, and wait until it has been read."""
+        await self.go(f"#/{place}")
+        await self.page.until(
+            "document.querySelector('main h1, main h2') && !document.querySelector('main [aria-busy=true]')"
+            f" && location.hash === {json.dumps(f'#/{place}')}"
+        )
+
     async def sign_in(self, key: str = OPERATOR) -> None:
         """Exchange a key for a session."""
         await self.page.until("!!document.querySelector('#key')")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -18,7 +17,6 @@ AXE: Final = ROOT / ".node" / "node_modules" / "axe-core" / "axe.min.js"
 
 PICTURES: Final = ROOT / "tests" / "browser" / "screenshots"
 WIDTHS: Final = ((1440, 900), (1024, 768), (390, 844))
-SCHEMES: Final = ("light", "dark")
 
 _JUDGE: Final = """
 axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']}).then(({violations, passes}) => [
@@ -29,16 +27,15 @@ axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']}).then(
 """
 
 
-async def _look(c: Console, name: str, pictures: Path) -> None:
-    for scheme in SCHEMES:
-        for width, height in WIDTHS:
-            await c.page.show_as(width, height, scheme)
-            await c.page.evaluate("document.fonts.ready.then(() => new Promise((done) => setTimeout(done, 250)))")
-            (pictures / f"{name}-{width}-{scheme}.png").write_bytes(await c.page.screenshot())
-            beyond = await c.page.evaluate("document.documentElement.scrollWidth - innerWidth")
-            assert beyond <= 0, (name, width)
-            if width != 1024:
-                await _judge(c, f"{name} {width} {scheme}")
+async def _look(c: Console, name: str, scheme: str) -> None:
+    for width, height in WIDTHS:
+        await c.page.show_as(width, height, scheme)
+        await c.page.evaluate("document.fonts.ready.then(() => new Promise((done) => setTimeout(done, 250)))")
+        (PICTURES / f"{name}-{width}-{scheme}.png").write_bytes(await c.page.screenshot())
+        beyond = await c.page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert beyond <= 0, (name, width)
+        if width != 1024:
+            await _judge(c, f"{name} {width} {scheme}")
 
 
 async def _judge(c: Console, place: str) -> None:
@@ -51,8 +48,9 @@ async def _judge(c: Console, place: str) -> None:
 
 
 @pytest.mark.slow
-async def test_every_page_is_accessible_at_every_width(console: ConsoleMaker) -> None:
-    """axe finds nothing serious in light and dark, and nothing is wider than the screen; the pictures are kept."""
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_every_page_is_accessible_at_every_width(console: ConsoleMaker, scheme: str) -> None:
+    """axe finds nothing serious, and nothing is wider than the screen; the pictures are kept."""
     if not AXE.exists():
         pytest.skip("axe-core is not installed: npm is missing, or `make install-dev` did not run")
     PICTURES.mkdir(exist_ok=True)
@@ -62,14 +60,14 @@ async def test_every_page_is_accessible_at_every_width(console: ConsoleMaker) ->
         running = await c.submit(parameters={"length": "long", "platform": "blog"})
         await c.open()
         await c.page.until("!!document.querySelector('#key')")
-        await _look(c, "sign-in", PICTURES)
+        await _look(c, "sign-in", scheme)
         await c.sign_in()
         for place in (*PAGES, "jobs?organizationId=org-789", "usage?organizationId=org-789", f"jobs/{running}"):
             await c.go(f"#/{place}")
             await c.page.until(
                 "!!document.querySelector('main h1, main h2') && !document.querySelector('main [aria-busy=true]')"
             )
-            await _look(c, place.replace("?organizationId=", "-of-").replace(f"jobs/{running}", "job"), PICTURES)
+            await _look(c, place.replace("?organizationId=", "-of-").replace(f"jobs/{running}", "job"), scheme)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from shared.job import JOB_ID
+from shared.job_ids import JOB_ID
 from shared.store.embedded.server import EmbeddedServer
 from tests.support.checks import leaks
 from tests.support.front_end import FrontEnd

@@ -1,4 +1,4 @@
-"""A server of each kind, for its operator; and one gateway for all bad input."""
+"""Servers and gateways for the tests of services: of each kind, for an operator, for all bad input."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest_asyncio
 from shared.settings import StoreSettings
 from shared.store.embedded.server import EmbeddedServer
 from tests.conftest import flush
+from tests.support.callers import OPERATOR, TOKENS, bearer, make_key
 from tests.support.checks import RawRedis
 from tests.support.collector import Collector, running_collector
 from tests.support.gateway import running_gateway
@@ -58,6 +59,15 @@ async def strict(strict_gateway: httpx.AsyncClient, server: EmbeddedServer) -> A
         yield strict_gateway
         # A new connection may have greeted the server (`failover_fence.py`).
         assert set(await raw("KEYS", "*")) <= {KEYS.fixed("failover").encode()}
+
+
+@pytest.fixture
+async def client(redis_url: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A gateway with one operator, who is its caller."""
+    async with running_gateway(redis_url, API_TOKENS=TOKENS) as running:
+        await make_key(running, "carol")  # until a busy machine answers
+        running.headers.update(bearer(OPERATOR))
+        yield running
 
 
 @pytest.fixture

@@ -12,21 +12,12 @@ from shared.job import JobError
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.reading import live_jobs
-from tests.support.callers import OPERATOR, TOKENS, bearer, make_key
+from tests.support.callers import TOKENS, bearer, make_key
 from tests.support.gates import A, block, routing, throttle_all
 from tests.support.gateway import problem, running_gateway
 from tests.support.store import KEYS, claim, complete, fail, submit
 
 JOBS = "/api/admin/jobs"
-
-
-@pytest.fixture
-async def client(redis_url: str) -> AsyncIterator[httpx.AsyncClient]:
-    """A gateway with one operator, who is its caller."""
-    async with running_gateway(redis_url, API_TOKENS=TOKENS) as running:
-        await make_key(running, "carol")  # until a busy machine answers
-        running.headers.update(bearer(OPERATOR))
-        yield running
 
 
 @pytest.fixture

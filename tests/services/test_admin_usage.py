@@ -14,20 +14,11 @@ from shared.job import JobStatus, Outcome, Usage
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.transitions import Finish
-from tests.support.callers import OPERATOR, TOKENS, bearer, make_key
-from tests.support.gateway import problem, running_gateway
+from tests.support.callers import bearer, make_key
+from tests.support.gateway import problem
 from tests.support.store import KEYS, claim, submit
 
 USAGE = "/api/admin/usage"
-
-
-@pytest.fixture
-async def client(redis_url: str) -> AsyncIterator[httpx.AsyncClient]:
-    """A gateway with one operator, who is its caller."""
-    async with running_gateway(redis_url, API_TOKENS=TOKENS) as running:
-        await make_key(running, "carol")  # until a busy machine answers
-        running.headers.update(bearer(OPERATOR))
-        yield running
 
 
 @pytest.fixture

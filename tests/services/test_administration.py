@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.support.callers import OPERATOR, TOKENS, bearer, make_key
-from tests.support.gateway import SUBMIT, fields, problem, running_gateway
+from tests.support.callers import bearer, make_key
+from tests.support.gateway import SUBMIT, fields, problem
 
 ORGANIZATIONS = "/api/admin/organizations"
 AUDIT = "/api/admin/audit"
@@ -29,15 +28,6 @@ DEFAULTS = {
         "projects": {},
     },
 }  # fmt: skip
-
-
-@pytest.fixture
-async def client(redis_url: str) -> AsyncIterator[httpx.AsyncClient]:
-    """A gateway with one operator, who is its caller."""
-    async with running_gateway(redis_url, API_TOKENS=TOKENS) as running:
-        await make_key(running, "carol")  # until a busy machine answers
-        running.headers.update(bearer(OPERATOR))
-        yield running
 
 
 async def test_what_is_given_changes_and_the_rest_stays(client: httpx.AsyncClient) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from functools import partial
 
 import httpx
@@ -14,22 +13,13 @@ from shared.settings import StoreSettings
 from shared.store.api_keys import ApiKey
 from shared.store.audit_trail import Actor
 from shared.store.job_store import open_store
-from tests.support.callers import KEYS, OPERATOR, TOKENS, bearer, make_key
+from tests.support.callers import KEYS, bearer, make_key
 from tests.support.checks import RawRedis
-from tests.support.gateway import SUBMIT, problem, running_gateway
+from tests.support.gateway import SUBMIT, problem
 from tests.support.store import KEYS as NAMES
 from tests.support.store import repeated
 
 AUDIT = "/api/admin/audit"
-
-
-@pytest.fixture
-async def client(redis_url: str) -> AsyncIterator[httpx.AsyncClient]:
-    """A gateway with one operator, who is its caller."""
-    async with running_gateway(redis_url, API_TOKENS=TOKENS) as running:
-        await make_key(running, "carol")  # until a busy machine answers
-        running.headers.update(bearer(OPERATOR))
-        yield running
 
 
 async def test_every_change_is_in_the_audit_trail(client: httpx.AsyncClient) -> None:

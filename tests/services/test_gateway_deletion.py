@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from shared.http.auth import hash_token
-from shared.job import new_job_id
+from shared.job_ids import new_job_id
 from shared.store.job_store import JobStore
 from tests.support.gateway import STATUS, SUBMIT, body, problem, running_gateway
 from tests.support.store import claim, complete

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from shared.job import JOB_ID
+from shared.job_ids import JOB_ID
 from shared.store.embedded.server import EmbeddedServer
 from shared.store.keys import Keys
 from tests.support.gateway import BATCH, STATUS, SUBMIT, body, problem, running_gateway, subscribed

@@ -21,7 +21,7 @@ workers = 1
 
 [generation]
 allow-x00 = false
-max-examples = 30
+max-examples = 15
 database = "none"
 
 # A body that is wrong may be too large as well.

@@ -15,7 +15,7 @@ import pytest
 from shared.errors import SettingsInvalid
 from shared.identity.jwt_settings import check_jwt
 from shared.identity.settings import IdentitySettings
-from shared.settings import read
+from shared.setting_values import read
 from tests.support.callers import KEYS, TOKENS, bearer, make_key
 from tests.support.gateway import SUBMIT, body, problem, running_gateway
 from tests.support.identity_provider import (
@@ -163,6 +163,17 @@ async def test_only_a_setting_makes_an_administrator(redis_url: str) -> None:
 async def test_clocks_may_differ_a_little(client: httpx.AsyncClient) -> None:
     """A token that ended a moment ago by our clock is taken."""
     assert (await client.get(LISTING, headers=bearer(token(claims(exp=int(time.time()) - 3))))).status_code == 200
+
+
+@pytest.mark.parametrize("exp", [10**12, 1e305, 1e308, 10**400], ids=["far", "1e305", "1e308", "10**400"])
+async def test_an_end_beyond_all_calendars_is_the_last_there_is(client: httpx.AsyncClient, exp: float) -> None:
+    """It is shown as that, also where it is no number that a computer counts with; tickets live no longer."""
+    user = bearer(token(claims(exp=exp)))
+    job = (await client.post(SUBMIT, json=body(organizationId="alice"), headers=user)).json()["jobId"]
+    ticket = await client.post("/api/ai/event-tickets", json={"jobId": job}, headers=user)
+    shown = await client.get("/console/session", headers=user | {"sec-fetch-site": "same-origin"})
+    assert (ticket.status_code, shown.status_code) == (201, 200)
+    assert shown.json()["caller"]["expiresAt"] == "9999-12-31T23:59:59.000Z"
 
 
 async def test_the_last_good_set_survives_an_outage(client: httpx.AsyncClient, provider: Provider) -> None:

@@ -146,6 +146,15 @@ async def test_a_bad_request_for_a_key_names_its_field(redis_url: str, change: d
         assert field in fields(problem(answer, 400, "invalid-request"))
 
 
+async def test_an_end_that_no_time_can_be_written_of_is_shown_as_the_last(redis_url: str) -> None:
+    """An earlier release took such keys in: they are listed, and all others too."""
+    async with running_gateway(redis_url, API_TOKENS=TOKENS) as client, RawRedis(redis_url) as raw:
+        made = await make_key(client, "alice", expiresAt="2099-01-01T00:00:00Z")
+        await raw("HSET", NAMES.api_key(made["id"]), "expires", 253_402_387_139_000)
+        (row,) = (await client.get(KEYS, headers=bearer(OPERATOR))).json()["keys"]
+        assert row["expiresAt"] == "9999-12-31T23:59:59.000Z"
+
+
 async def test_bad_tokens_are_counted_and_told_to_wait(redis_url: str) -> None:
     """More than 20 a minute from one address: 429 instead of 401. A good key is served all the while, and neighbours
     behind a trusted proxy are counted by themselves."""

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from shared.http.auth import hash_token
-from shared.job import new_job_id
+from shared.job_ids import new_job_id
 from shared.store.job_store import JobStore, open_store
 from tests.support.job_life import JobLife
 from tests.support.notifier import running_notifier

@@ -15,7 +15,7 @@ from services.gateway.http.bodies import Head, read_body
 from shared.http.auth import hash_token
 from shared.http.organization_limits import BODY_BYTES, InUse
 from shared.http.problems import Problem
-from shared.job import new_job_id
+from shared.job_ids import new_job_id
 from shared.store.job_store import JobStore
 from shared.telemetry.metrics import LimitMetrics
 from tests.support.gateway import BATCH, STATUS, SUBMIT, body, problem, running_gateway, subscribed

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from services.worker.providers.demo import DemoProvider
-from shared.job import new_job_id
+from shared.job_ids import new_job_id
 from shared.settings import StoreSettings
 from shared.store import keys
 from shared.store.erasure import OWNED

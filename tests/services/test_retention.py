@@ -2,37 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import httpx
-import pytest
 
-from shared.settings import StoreSettings
-from shared.store.job_store import JobStore, open_store
-from tests.support.callers import OPERATOR, TOKENS, bearer, make_key
+from shared.store.job_store import JobStore
 from tests.support.checks import RawRedis
 from tests.support.failures import FAILURES, fail_jobs, task_done
-from tests.support.gateway import STATUS, SUBMIT, body, problem, running_gateway
+from tests.support.gateway import STATUS, SUBMIT, body, problem
 from tests.support.worker import Scripted, answers, running_worker, until
 
 ALICE = "/api/admin/organizations/alice"
-
-
-@pytest.fixture
-async def client(redis_url: str) -> AsyncIterator[httpx.AsyncClient]:
-    """A gateway with one operator, who is its caller."""
-    async with running_gateway(redis_url, API_TOKENS=TOKENS) as running:
-        await make_key(running, "carol")  # until a busy machine answers
-        running.headers.update(bearer(OPERATOR))
-        yield running
-
-
-@pytest.fixture
-async def store(redis_url: str) -> AsyncIterator[JobStore]:
-    """A store of a worker, with a lease of 2 s."""
-    settings = StoreSettings(redis_url=redis_url, lease_seconds=2.0)
-    async with open_store(settings, client_name="test") as opened:
-        yield opened
 
 
 async def _settle(client: httpx.AsyncClient, **retention: int | None) -> None:

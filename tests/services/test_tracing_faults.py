@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 
 from shared.errors import SettingsInvalid
 from shared.job import JobStatus
-from shared.settings import StoreSettings, read
+from shared.setting_values import read
+from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.tracing import exporting
 from shared.tracing.opening import open_tracer

@@ -11,7 +11,8 @@ from services.worker.attribution import Attribution
 from services.worker.providers import Completion, GenerationRequest
 from services.worker.settings import read_worker
 from shared.errors import SettingsInvalid
-from shared.job import JobSpec, new_job_id
+from shared.job import JobSpec
+from shared.job_ids import new_job_id
 from shared.store.job_store import JobStore
 from shared.store.transitions import Submit
 from tests.support.checks import RawRedis

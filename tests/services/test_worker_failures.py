@@ -34,9 +34,9 @@ async def test_every_shape_of_failure_ends_as_documented(store: JobStore) -> Non
             verdict.error, verdict.action, retry_after_s=0.05 if verdict.action is Action.WAIT else None
         )
 
-    # A gate for each: no shape may close that of another.
+    # A gate for each: no shape may block that of another. An organisation for each: one may wait with few chains.
     jobs = [
-        new_job(prompt=str(index), max_attempts=3, route=(f"vendor{index}:vendor{index}",))
+        new_job(prompt=str(index), organization=f"o{index}", max_attempts=3, route=(f"vendor{index}:vendor{index}",))
         for index in range(len(SHAPES))
     ]
     for job in jobs:

@@ -10,22 +10,17 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
-import msgspec
-import pytest
-
 from services.worker.providers import Action, Completion, GenerationRequest, ProviderError
 from services.worker.providers.failures.classification import CallFailure, Fault, classify
 from services.worker.worker import Worker
 from shared.events import EventKind
 from shared.job import JobError, JobStatus, PassedOver
-from shared.store.audit_trail import Actor
-from shared.store.gates import QUEUE
 from shared.store.job_store import JobStore
 from tests.support.checks import RawRedis, leaks
+from tests.support.gates import throttled_jobs
 from tests.support.store import new_job, submit, unblock_gate
 from tests.support.worker import DONE, Scripted, Stream, ended, raises, running_worker, until
 
-ACTOR = Actor(key_id="test")
 LATE_S = 1.0
 """Time from a job's passage through a gate to its call, at most."""
 BUSY = JobError(type="RateLimited", message="the provider is busy", retryable=True)
@@ -61,7 +56,7 @@ async def test_a_rate_limit_stops_the_fleet_and_frees_its_slots(store: JobStore,
             (await fleet.enter_async_context(running_worker(store.settings, {"p": _gated(limited)})))[0]
             for _ in range(4)
         ]
-        await until(lambda: _throttled(store, 200))
+        await until(lambda: throttled_jobs(store, 200))
         await until(lambda: _free(workers, 200))
         early = len(calls)
         passed.set()
@@ -81,10 +76,6 @@ async def _free(workers: list[Worker], slots: int) -> bool:
     return sum(worker._pool.free for worker in workers) == slots
 
 
-async def _throttled(store: JobStore, count: int) -> bool:
-    return (await store.queries.stats()).throttled == count
-
-
 async def test_jobs_of_open_models_pass_those_that_wait(store: JobStore) -> None:
     """One model is closed for a minute: jobs that name it wait, all others complete."""
     limited = raises(ProviderError(BUSY, Action.WAIT, retry_after_s=60.0))
@@ -96,7 +87,7 @@ async def test_jobs_of_open_models_pass_those_that_wait(store: JobStore) -> None
         await asyncio.gather(*(store.submit(job) for job in passing))
         for job in passing:
             assert (await ended(store, job.id)).status is JobStatus.COMPLETED
-        await until(lambda: _throttled(store, 10))
+        await until(lambda: throttled_jobs(store, 10))
 
 
 async def test_a_provider_that_is_down_is_replaced_within_the_attempt(store: JobStore) -> None:
@@ -244,46 +235,3 @@ async def test_requests_of_one_customer_do_not_block_the_gate(store: JobStore) -
         (job_id,) = await submit(store, 1)
         assert (await ended(store, job_id)).status is JobStatus.COMPLETED
     assert [gate.blocked_ms for gate in await store.queries.gates()] == [0]
-
-
-@pytest.mark.parametrize("gated", [True, False], ids=["gated", "ungated"])
-async def test_a_paused_gate_lets_no_call_out(store: JobStore, gated: bool) -> None:
-    """Ten jobs of a paused gate: no call until it is resumed, while jobs of another gate complete."""
-    paused, other = Scripted(_answers, gated=gated), Scripted(_answers, gated=gated)
-    async with running_worker(store.settings, {"paused": paused, "other": other}):
-        await store.gates.pause("paused:paused", ACTOR)
-        ids = [(await store.submit(new_job(route=("paused:paused",)))).job_id for _ in range(10)]
-        for _ in range(10):
-            passing = await store.submit(new_job(route=("other:other",)))
-            assert (await ended(store, passing.job_id)).status is JobStatus.COMPLETED
-        await until(lambda: _throttled(store, 10))
-        assert paused.calls == 0
-        await store.gates.resume("paused:paused", ACTOR)
-        for job_id in ids:
-            assert (await ended(store, job_id)).status is JobStatus.COMPLETED
-        assert paused.calls == 10
-
-
-@pytest.mark.parametrize("frugal", [False, True])
-async def test_a_paused_queue_keeps_a_worker_alive_and_idle(store: JobStore, frugal: bool) -> None:
-    """Nothing is called, and its probe finds nothing wrong, however long the pause; resumed, the jobs run. Where
-    commands are billed, the worker learns of it from a notification."""
-    provider, settings = Scripted(_answers), msgspec.structs.replace(store.settings, frugal=frugal)
-    async with running_worker(settings, {"p": provider}) as (worker, _):
-
-        async def noticed() -> bool:
-            return worker._consumer._settled or not frugal
-
-        if frugal:
-            (first,) = await submit(store)
-            assert (await ended(store, first)).status is JobStatus.COMPLETED
-        done = provider.calls
-        await store.gates.pause(QUEUE, ACTOR)
-        await until(noticed)
-        ids = await submit(store, 5)
-        worker._consumer.served_at -= 3600
-        assert await worker.live()
-        assert provider.calls == done
-        await store.gates.resume(QUEUE, ACTOR)
-        for job_id in ids:
-            assert (await ended(store, job_id)).status is JobStatus.COMPLETED

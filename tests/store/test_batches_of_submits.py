@@ -5,12 +5,15 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from shared.job import JobSpec, new_job_id
+from shared.job import JobSpec
+from shared.job_ids import new_job_id
 from shared.settings import StoreSettings
 from shared.store.engine.items import SubmitItem
 from shared.store.job_store import JobStore, open_store
+from tests.support.breaches import breaches
 from tests.support.checks import RawRedis
-from tests.support.store import KEYS, breaches, miscounted, submit
+from tests.support.organization_counts import miscounted
+from tests.support.store import KEYS, submit
 
 pytestmark = pytest.mark.parametrize("url", ["valkey"], indirect=True)
 DEADLINE_MS = 600_000

@@ -13,13 +13,7 @@ from shared.store.transitions import Reroute
 from tests.support.budgets import CALL, Sums, end, priced, requeue, today_of, used
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B
-from tests.support.store import (
-    KEYS,
-    claim,
-    error_of,
-    settle,
-    submit,
-)
+from tests.support.store import KEYS, claim, error_of, settle, submit
 
 pytestmark = pytest.mark.parametrize("url", ["valkey"], indirect=True)
 

@@ -16,15 +16,7 @@ from shared.store.transitions import Reroute
 from tests.support.budgets import CALL, Sums, audit_budgets, end, priced, requeue, today_of, used
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B
-from tests.support.store import (
-    KEYS,
-    claim,
-    error_of,
-    lose,
-    settle,
-    status_of,
-    submit,
-)
+from tests.support.store import KEYS, claim, error_of, lose, settle, status_of, submit
 
 pytestmark = pytest.mark.parametrize("url", ["valkey"], indirect=True)
 

@@ -12,9 +12,11 @@ from shared.settings import StoreSettings
 from shared.store import count_audit, listed_entries, paged_audit
 from shared.store.count_audit import CountAudit
 from shared.store.job_store import JobStore, open_store
+from tests.support.breaches import breaches
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, block, routing, throttle_all
-from tests.support.store import KEYS, breaches, claim, complete, counts_of, lose, miscounted, submit
+from tests.support.organization_counts import counts_of, miscounted
+from tests.support.store import KEYS, claim, complete, lose, submit
 
 pytestmark = pytest.mark.parametrize("url", ["valkey"], indirect=True)
 

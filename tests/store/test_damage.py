@@ -12,20 +12,10 @@ from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.keys import GROUP
 from shared.store.transitions import Requeue
+from tests.support.breaches import breaches
 from tests.support.checks import RawRedis
-from tests.support.store import (
-    KEYS,
-    FaultyTransport,
-    all_delayed,
-    breaches,
-    claim,
-    claim_one,
-    complete,
-    drain,
-    make_due,
-    make_stale,
-    submit,
-)
+from tests.support.faulty_transport import FaultyTransport
+from tests.support.store import KEYS, all_delayed, claim, claim_one, complete, drain, make_due, make_stale, submit
 
 
 @pytest.fixture

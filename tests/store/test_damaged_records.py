@@ -12,15 +12,9 @@ from shared.store.job_store import JobStore
 from shared.store.reading.records import VERSION
 from shared.store.results import UnreadableJob
 from shared.store.transitions import Requeue
+from tests.support.breaches import breaches
 from tests.support.checks import RawRedis
-from tests.support.store import (
-    KEYS,
-    breaches,
-    claim,
-    drain,
-    make_stale,
-    submit,
-)
+from tests.support.store import KEYS, claim, drain, make_stale, submit
 
 DEEP = '{"a":' * 2000 + "1" + "}" * 2000
 SPEC = '{"projectId":"p","userId":"u","organizationId":"org","prompt":"x","metadata":%s}'

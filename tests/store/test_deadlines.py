@@ -13,20 +13,10 @@ from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.results import CallReport
 from shared.store.transitions import Requeue, Reroute
+from tests.support.breaches import breaches
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, block, routing, throttle_all
-from tests.support.store import (
-    KEYS,
-    breaches,
-    claim,
-    complete,
-    error_of,
-    make_overdue,
-    new_job,
-    repeated,
-    status_of,
-    submit,
-)
+from tests.support.store import KEYS, claim, complete, error_of, make_overdue, new_job, repeated, status_of, submit
 
 
 async def _promote_all(store: JobStore, *, heads: bool = False) -> int:

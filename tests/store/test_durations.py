@@ -12,7 +12,8 @@ from shared.store.job_store import JobStore
 from shared.store.reading.durations import HOUR_MS, Durations, bucket_of
 from shared.store.transitions import Finish, Requeue
 from tests.support.checks import RawRedis, leaks
-from tests.support.store import ERROR, KEYS, FaultyTransport, claim, claim_one, submit
+from tests.support.faulty_transport import FaultyTransport
+from tests.support.store import ERROR, KEYS, claim, claim_one, submit
 from tests.support.usage import LEDGER, end_with, rows_about_now, totals, used_outcome
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.job import JobSpec, new_job_id
+from shared.job import JobSpec
+from shared.job_ids import new_job_id
 from shared.settings import StoreSettings
 from shared.store.embedded.server import EmbeddedServer, EmbeddedServerFailed
 from shared.store.job_store import open_store

@@ -8,9 +8,10 @@ from shared.job import PassedOver
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.results import CallReport
+from tests.support.breaches import breaches
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, reroute, routing
-from tests.support.store import breaches, claim, claim_one, new_job, submit, unblock_gate
+from tests.support.store import claim, claim_one, new_job, submit, unblock_gate
 
 
 async def test_failures_in_a_row_close_a_gate_and_a_probe_reopens_it(one: JobStore, raw: RawRedis) -> None:

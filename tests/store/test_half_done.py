@@ -13,11 +13,12 @@ from shared.store import maintenance
 from shared.store.job_store import JobStore
 from shared.store.results import CallReport
 from shared.store.transitions import Requeue, Reroute
+from tests.support.breaches import breaches
 from tests.support.checks import RawRedis
 from tests.support.gates import A, block, free, throttle_all
+from tests.support.organization_counts import miscounted
 from tests.support.store import (
     all_delayed,
-    breaches,
     claim,
     claim_one,
     complete,
@@ -25,7 +26,6 @@ from tests.support.store import (
     lose,
     make_due,
     make_stale,
-    miscounted,
     new_job,
     submit,
 )

@@ -13,10 +13,10 @@ from shared.store.engine.calls import RELEASES_MAX
 from shared.store.job_store import JobStore
 from shared.store.results import WakeUp
 from shared.store.transitions import Finish, Requeue
+from tests.support.breaches import breaches
 from tests.support.checks import RawRedis
 from tests.support.store import (
     ERROR,
-    breaches,
     claim,
     claim_one,
     complete,

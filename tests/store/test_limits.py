@@ -10,8 +10,10 @@ from shared.errors import OrganizationLimited, OrganizationPaused, StoreFull
 from shared.settings import StoreSettings
 from shared.store.engine.items import SubmitItem
 from shared.store.job_store import JobStore, open_store
+from tests.support.breaches import breaches
 from tests.support.checks import RawRedis
-from tests.support.store import breaches, claim, complete, miscounted, new_job, settle, submit
+from tests.support.organization_counts import miscounted
+from tests.support.store import claim, complete, new_job, settle, submit
 
 pytestmark = pytest.mark.parametrize("url", ["valkey"], indirect=True)
 

@@ -10,20 +10,9 @@ from shared.job import Claim, JobStatus
 from shared.settings import StoreSettings
 from shared.store.engine.calls import LOSSES_MAX
 from shared.store.job_store import JobStore, open_store
+from tests.support.breaches import breaches
 from tests.support.checks import RawRedis
-from tests.support.store import (
-    KEYS,
-    breaches,
-    claim,
-    claim_one,
-    complete,
-    drain,
-    error_of,
-    lose,
-    make_stale,
-    status_of,
-    submit,
-)
+from tests.support.store import KEYS, claim, claim_one, complete, drain, error_of, lose, make_stale, status_of, submit
 
 
 async def _losses(raw: RawRedis, job_id: str) -> int:

@@ -13,9 +13,10 @@ from shared.store.gates import QUEUE, Gate, GateMode
 from shared.store.job_store import JobStore, open_store
 from shared.store.results import CallReport, WaitReason
 from shared.store.routing import Routing
+from tests.support.breaches import breaches
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, block, routing, throttle_all
-from tests.support.store import KEYS, breaches, claim, complete, drain, make_overdue, settle, status_of, submit
+from tests.support.store import KEYS, claim, complete, drain, make_overdue, settle, status_of, submit
 
 pytestmark = pytest.mark.parametrize("url", ["valkey"], indirect=True)
 

@@ -11,21 +11,12 @@ from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.results import CallReport
 from shared.store.transitions import Reroute
+from tests.support.breaches import breaches
 from tests.support.budgets import CALL, end, priced, requeue, today_of, true_sums
 from tests.support.checks import RawRedis
 from tests.support.gates import A
-from tests.support.store import (
-    KEYS,
-    breaches,
-    claim,
-    complete,
-    lose,
-    make_overdue,
-    miscounted,
-    settle,
-    status_of,
-    submit,
-)
+from tests.support.organization_counts import miscounted
+from tests.support.store import KEYS, claim, complete, lose, make_overdue, settle, status_of, submit
 
 pytestmark = pytest.mark.parametrize("url", ["valkey"], indirect=True)
 BACKLOG = KEYS.prefix("backlog") + "org"

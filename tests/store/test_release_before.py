@@ -15,10 +15,11 @@ from shared.job import JobStatus
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.keys import GROUP
+from tests.support.breaches import breaches
 from tests.support.checks import RawRedis
 from tests.support.dumps import Dump
 from tests.support.gates import A, B, routing
-from tests.support.store import KEYS, STALE_MS, breaches, drain, new_job, status_of, unblock_gate, usage_rows
+from tests.support.store import KEYS, STALE_MS, drain, new_job, status_of, unblock_gate, usage_rows
 
 DUMP: Final = Path(__file__).parent / "data" / "release_before.json"
 """Of the commit before words and files changed: jobs that ended, wait, run, are delayed, throttled or retried."""

@@ -11,18 +11,10 @@ from shared.job import JobError, JobStatus, Outcome, RetryReason
 from shared.store.job_store import JobStore
 from shared.store.results import CallReport
 from shared.store.transitions import Finish, Requeue, Reroute
+from tests.support.breaches import breaches
 from tests.support.checks import RawRedis
-from tests.support.store import (
-    FaultyTransport,
-    breaches,
-    claim,
-    claim_one,
-    complete,
-    make_due,
-    make_stale,
-    new_job,
-    submit,
-)
+from tests.support.faulty_transport import FaultyTransport
+from tests.support.store import claim, claim_one, complete, make_due, make_stale, new_job, submit
 
 ERROR = JobError(type="Timeout", message="too slow", retryable=True)
 Step = Callable[[], Awaitable[object]]

@@ -13,9 +13,10 @@ from shared.events import EventKind
 from shared.settings import StoreSettings
 from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import JobStore, open_store
+from tests.support.breaches import breaches
 from tests.support.checks import RawRedis
 from tests.support.fail_over import claimed_anew
-from tests.support.store import KEYS, breaches, claim, complete, repeated, submit
+from tests.support.store import KEYS, claim, complete, repeated, submit
 
 AOF = "appendonlydir"
 

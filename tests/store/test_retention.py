@@ -4,39 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 
-from shared.job import Claim, JobError, RetryReason
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.reading.ended_jobs import EndedAs, EndedFilter
-from shared.store.transitions import Requeue
-from tests.support.budgets import CALL, priced
+from tests.support.breaches import breaches
+from tests.support.budgets import priced
 from tests.support.checks import RawRedis
+from tests.support.endings import ENDINGS, the_claim
 from tests.support.gates import A
-from tests.support.store import (
-    ERROR,
-    KEYS,
-    breaches,
-    claim,
-    claim_one,
-    complete,
-    fail,
-    lose,
-    make_overdue,
-    settle,
-    submit,
-)
+from tests.support.store import KEYS, claim, claim_one, complete, fail, settle, submit
 from tests.support.usage import end_with, used_outcome
 
 pytestmark = pytest.mark.parametrize("url", ["valkey"], indirect=True)
 
 LEASE_MS, RESULT_S, FAILED_S, EVENTS_S = 2000, 700, 800, 90
 DAY_MS = 86_400_000
-
-Ending = Callable[[JobStore, RawRedis, str], Awaitable[object]]
 
 
 @pytest.fixture
@@ -45,97 +31,6 @@ async def store(url: str) -> AsyncIterator[JobStore]:
     settings = StoreSettings(redis_url=url, lease_seconds=LEASE_MS / 1000)
     async with open_store(settings, client_name="t", routing=priced(A)) as opened:
         yield opened
-
-
-async def _claimed(store: JobStore) -> Claim:
-    (held,) = await claim(store)
-    return held
-
-
-async def _log(store: JobStore, held: Claim) -> None:
-    await store.append(held, 2, "text")
-
-
-async def _complete(store: JobStore, _raw: RawRedis, _job_id: str) -> None:
-    held = await _claimed(store)
-    await _log(store, held)
-    await complete(store, held, number=2)
-
-
-async def _fail(store: JobStore, _raw: RawRedis, _job_id: str) -> None:
-    await fail(store, await _claimed(store))
-
-
-async def _cancel_waiting(store: JobStore, _raw: RawRedis, job_id: str) -> None:
-    await store.cancel(job_id)
-
-
-async def _cancel_asked(store: JobStore, _raw: RawRedis, job_id: str) -> None:
-    held = await _claimed(store)
-    await store.cancel(job_id)
-    await store.requeue(Requeue(held, RetryReason.ERROR, delay_ms=0, refund=False, error=ERROR))
-
-
-async def _cancel_by_force(store: JobStore, _raw: RawRedis, job_id: str) -> None:
-    await _log(store, await _claimed(store))
-    await store.cancel(job_id, force=True)
-
-
-async def _use_up(store: JobStore, _raw: RawRedis, _job_id: str) -> None:
-    error = JobError(type="Timeout", message="slow")
-    for _ in range(3):
-        held = await _claimed(store)
-        await store.requeue(Requeue(held, RetryReason.ERROR, delay_ms=0, refund=False, error=error))
-
-
-async def _be_late(store: JobStore, raw: RawRedis, job_id: str) -> None:
-    await make_overdue(raw, job_id)
-    await store.maintenance.promote()
-
-
-async def _be_late_at_the_claim(store: JobStore, raw: RawRedis, job_id: str) -> None:
-    await raw("HSET", KEYS.job(job_id), "deadline", 1)
-    assert await claim(store) == []
-
-
-async def _lose(store: JobStore, raw: RawRedis, job_id: str) -> None:
-    held = await _claimed(store)
-    await raw("HSET", KEYS.job(job_id), "losses", 3)
-    await lose(store, raw, held)
-
-
-async def _cancel_and_lose(store: JobStore, raw: RawRedis, job_id: str) -> None:
-    held = await _claimed(store)
-    await store.cancel(job_id)
-    await lose(store, raw, held)
-
-
-async def _damage(store: JobStore, raw: RawRedis, job_id: str) -> None:
-    held = await _claimed(store)
-    await raw("DEL", KEYS.log(job_id))
-    await raw("SET", KEYS.log(job_id), "no hash")
-    await lose(store, raw, held)
-
-
-async def _be_too_dear(store: JobStore, _raw: RawRedis, _job_id: str) -> None:
-    await settle(store, "org", day_nano_usd=CALL // 2)
-    assert await claim(store) == []
-
-
-ENDINGS: dict[str, tuple[Ending, str]] = {
-    "finish": (_complete, "completed"),
-    "finish failed": (_fail, "failed"),
-    "cancel a waiting one": (_cancel_waiting, "cancelled"),
-    "cancel, then its worker's end": (_cancel_asked, "cancelled"),
-    "cancel by force": (_cancel_by_force, "cancelled"),
-    "attempts used up": (_use_up, "failed"),
-    "deadline": (_be_late, "failed"),
-    "deadline at the claim": (_be_late_at_the_claim, "failed"),
-    "workers lost": (_lose, "failed"),
-    "cancelled, then its worker lost": (_cancel_and_lose, "cancelled"),
-    "damaged": (_damage, "failed"),
-    "beyond the budget": (_be_too_dear, "failed"),
-}
 
 
 async def _end(store: JobStore, raw: RawRedis, name: str, **settings: int | None) -> str:
@@ -188,7 +83,7 @@ async def test_a_forced_end_is_kept_until_its_worker_has_reported(store: JobStor
     """For two leases, else nobody would know what it cost."""
     await settle(store, "org", result_seconds=1)
     await submit(store)
-    held = await _claimed(store)
+    held = await the_claim(store)
     await store.cancel(held.job_id, force=True)
     assert LEASE_MS * 2 - 1500 < await raw("PTTL", KEYS.job(held.job_id)) <= LEASE_MS * 2
 
@@ -293,7 +188,7 @@ async def test_usage_lives_for_its_days(store: JobStore, raw: RawRedis) -> None:
     for number in range(300):
         organization = "org" if number % 2 else "other"
         await submit(store, organization=organization)
-        await end_with(store, await _claimed(store), used_outcome(1, cost=0.001))
+        await end_with(store, await the_claim(store), used_outcome(1, cost=0.001))
     days = {today, int((await raw("TIME"))[0]) // 86_400}
     found = {day: await raw("PEXPIRETIME", KEYS.usage("org", day)) for day in days}
     assert {day: (day + 11) * DAY_MS for day, at in found.items() if at > 0} == {

@@ -8,20 +8,10 @@ import pytest
 
 from shared.job import JobStatus
 from shared.store.job_store import JobStore
+from tests.support.breaches import breaches
 from tests.support.checks import RawRedis, leaks
-from tests.support.store import (
-    KEYS,
-    breaches,
-    claim,
-    complete,
-    error_of,
-    lose,
-    make_overdue,
-    miscounted,
-    settle,
-    status_of,
-    submit,
-)
+from tests.support.organization_counts import miscounted
+from tests.support.store import KEYS, claim, complete, error_of, lose, make_overdue, settle, status_of, submit
 
 pytestmark = pytest.mark.parametrize("url", ["valkey"], indirect=True)
 BACKLOG = KEYS.prefix("suspect_backlog")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
+from tests.support.breaches import breaches
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, block, free, routing, throttle_all
-from tests.support.store import KEYS, breaches, claim, complete, drain, error_of, make_overdue, status_of, submit
+from tests.support.store import KEYS, claim, complete, drain, error_of, make_overdue, status_of, submit
 
 RANKS, WIDTH = {"high": 0, "normal": 1, "low": 2}, 3 * 10**15
 

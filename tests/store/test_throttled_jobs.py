@@ -10,9 +10,10 @@ from shared.job import JobStatus
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.results import CallReport
+from tests.support.breaches import breaches
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, block, close, reroute, routing, throttle_all
-from tests.support.store import breaches, claim, complete, drain, new_job, submit, unblock_gate
+from tests.support.store import claim, complete, drain, new_job, submit, unblock_gate
 
 
 async def test_a_job_asked_to_wait_is_throttled_and_keeps_its_attempt(one: JobStore, raw: RawRedis) -> None:

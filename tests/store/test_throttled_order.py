@@ -12,9 +12,10 @@ from shared.job import RetryReason
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.transitions import Requeue
+from tests.support.breaches import breaches
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, block, free, routing, throttle_all
-from tests.support.store import KEYS, breaches, claim, complete, lose, make_due, new_job, submit
+from tests.support.store import KEYS, claim, complete, lose, make_due, new_job, submit
 
 
 async def test_the_chains_of_one_gate_share_its_turns(two: JobStore, raw: RawRedis) -> None:

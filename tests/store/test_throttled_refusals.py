@@ -11,9 +11,10 @@ from shared.errors import StoreUnavailable
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.results import CallReport
+from tests.support.breaches import breaches
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, block, free, reroute, routing, throttle_all
-from tests.support.store import KEYS, breaches, claim, complete, drain, error_of, make_overdue, new_job, submit
+from tests.support.store import KEYS, claim, complete, drain, error_of, make_overdue, new_job, submit
 
 ANSWER_S = 30.0
 """A refusal takes less than a millisecond; a loop that waits for a write to pass never ends."""

@@ -10,20 +10,10 @@ from shared.job import JobStatus
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.results import WakeUp
+from tests.support.breaches import breaches
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, block, free, routing, throttle_all
-from tests.support.store import (
-    KEYS,
-    breaches,
-    claim,
-    drain,
-    error_of,
-    lose,
-    make_overdue,
-    status_of,
-    submit,
-    unblock_gate,
-)
+from tests.support.store import KEYS, claim, drain, error_of, lose, make_overdue, status_of, submit, unblock_gate
 
 REQUESTS = 6
 """Place of `requests` in the state of a gate."""

@@ -13,9 +13,11 @@ from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.results import CallReport, WaitReason
 from shared.store.routing import Routing
+from tests.support.breaches import breaches
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, block, free, reroute, routing
-from tests.support.store import KEYS, breaches, claim, miscounted, new_job, settle, submit
+from tests.support.organization_counts import miscounted
+from tests.support.store import KEYS, claim, new_job, settle, submit
 
 PER_MINUTE: Final = 3000
 SMALL: Final[dict[str, Any]] = {"prompt": "x" * 200, "max_tokens": 1}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from shared.job import JobStatus
 from shared.store.job_store import JobStore
+from tests.support.breaches import breaches
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, block, throttle_all
-from tests.support.store import KEYS, breaches, claim, error_of, status_of, submit
+from tests.support.store import KEYS, claim, error_of, status_of, submit
 
 SERVED_MS = 2 * 2_000 + 2_000
 """With a lease of 2 s."""

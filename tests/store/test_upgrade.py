@@ -9,20 +9,11 @@ from shared.job import JobStatus
 from shared.store.job_store import JobStore
 from shared.store.keys import GROUP, encode_id
 from shared.store.transitions import Submit
+from tests.support.breaches import breaches
 from tests.support.checks import RawRedis
 from tests.support.gates import A, block, free
-from tests.support.store import (
-    KEYS,
-    breaches,
-    claim,
-    complete,
-    counts_of,
-    drain,
-    make_stale,
-    miscounted,
-    new_job,
-    status_of,
-)
+from tests.support.organization_counts import counts_of, miscounted
+from tests.support.store import KEYS, claim, complete, drain, make_stale, new_job, status_of
 
 pytestmark = pytest.mark.parametrize("url", ["valkey"], indirect=True)
 

@@ -15,7 +15,8 @@ from shared.store.engine.items import DayItem
 from shared.store.job_store import JobStore, open_store
 from shared.store.reading.usage import UsageRow
 from tests.support.checks import RawRedis, leaks
-from tests.support.store import KEYS, FaultyTransport, claim, claim_one, submit, usage_rows
+from tests.support.faulty_transport import FaultyTransport
+from tests.support.store import KEYS, claim, claim_one, submit, usage_rows
 from tests.support.usage import LEDGER, end_with, rows_about_now, today_of, totals, used_outcome
 
 FAR = 40_000

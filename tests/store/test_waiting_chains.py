@@ -13,9 +13,11 @@ from shared.settings import StoreSettings
 from shared.store.engine.items import SubmitItem
 from shared.store.job_store import JobStore, open_store
 from shared.store.transitions import Requeue
+from tests.support.breaches import breaches
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, block, routing, throttle_all
-from tests.support.store import KEYS, breaches, claim, complete, make_overdue, miscounted, new_job, submit
+from tests.support.organization_counts import miscounted
+from tests.support.store import KEYS, claim, complete, make_overdue, new_job, submit
 
 pytestmark = pytest.mark.parametrize("url", ["valkey"], indirect=True)
 

@@ -73,3 +73,8 @@ async def free(raw: RawRedis, *gates: str) -> None:
     seconds, _ = await raw("TIME")
     for gate in gates:
         await raw("HSET", KEYS.fixed("gates"), gate, f"0 0 0 0 1 {int(seconds) * 1000} 0 0 0 0 0 0 0")
+
+
+async def throttled_jobs(store: JobStore, count: int) -> bool:
+    """Whether so many jobs wait for gates."""
+    return (await store.queries.stats()).throttled == count

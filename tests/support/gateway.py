@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,7 +13,7 @@ import httpx
 from services.gateway.app import open_app
 from services.gateway.settings import GatewaySettings
 from shared.server import serve
-from shared.settings import read
+from shared.setting_values import read
 from tests.support.checks import RawRedis
 from tests.support.plain import NO_TLS
 from tests.support.processes import free_port
@@ -20,6 +21,8 @@ from tests.support.processes import free_port
 SUBMIT = "/api/ai/generate-content"
 BATCH = "/api/ai/generate-content/batch"
 STATUS = "/api/ai/job-status"
+ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+"""A time as the gateway writes it."""
 
 
 def body(**changes: Any) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from shared.job import Claim, JobError, JobSpec, JobStatus, Outcome, RetryReason, new_job_id
+from shared.job import Claim, JobError, JobSpec, JobStatus, Outcome, RetryReason
+from shared.job_ids import new_job_id
 from shared.store.job_store import JobStore
 from shared.store.transitions import Finish, Requeue, Submit
 

@@ -15,7 +15,8 @@ from services.worker.providers import Completion, GenerationRequest
 from services.worker.settings import WorkerSettings
 from shared.job import Usage
 from shared.server.serve import run, set_by_signals
-from shared.settings import read, read_store
+from shared.setting_values import read
+from shared.settings import read_store
 
 
 class Poison:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from shared.errors import SettingsInvalid, StoreUnavailable
-from shared.settings import StoreSettings, read
+from shared.setting_values import read
+from shared.settings import StoreSettings
 from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import JobStore, open_store
 from tests.support.fail_over import claimed_anew

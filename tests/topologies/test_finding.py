@@ -9,7 +9,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from shared.errors import StoreUnavailable
-from shared.settings import StoreSettings, read
+from shared.setting_values import read
+from shared.settings import StoreSettings
 from shared.store.job_store import open_store
 from tests.support.fail_over import ask
 from tests.support.processes import free_port

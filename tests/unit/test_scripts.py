@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from shared.settings import StoreSettings
-from shared.store.engine import blocks, scripts, signatures
+from shared.store.engine import blocks, scripts, signature_check
 from shared.store.engine.scripts import load
 from shared.store.job_store import open_store
 from shared.store.keys import FIXED, PREFIXES, Keys
@@ -105,7 +105,7 @@ def test_the_names_of_a_fragment_count_where_it_is_used_alone() -> None:
 def test_every_script_has_a_signature(name: str) -> None:
     """Calls give the values that the header takes, by name."""
     script = scripts.load(name)
-    signatures.check(name, script.argv, script.item)
+    signature_check.check(name, script.argv, script.item)
 
 
 @pytest.mark.parametrize(

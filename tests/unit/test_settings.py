@@ -9,7 +9,8 @@ import pytest
 from services.worker.settings import WorkerSettings
 from shared.chain import fleet_chain
 from shared.errors import SettingsInvalid
-from shared.settings import RestEndpoint, read, read_store, redis_url, rest_endpoint
+from shared.setting_values import read
+from shared.settings import RestEndpoint, read_store, redis_url, rest_endpoint
 
 
 def test_defaults_and_values_come_from_the_mapping() -> None:

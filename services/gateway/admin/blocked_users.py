@@ -19,7 +19,7 @@ from services.gateway.submit.schemas import Identifier
 from shared.http.auth import Identity, Scope
 from shared.http.problems import NOT_FOUND, Problem
 from shared.identity.client_address import ClientAddresses
-from shared.job import IDENTIFIER
+from shared.job_ids import IDENTIFIER
 from shared.store.organizations import Organizations
 
 PATH = "/organizations/{id:str}/blocked-users"

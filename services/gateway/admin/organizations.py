@@ -27,7 +27,7 @@ from services.gateway.submit.schemas import Identifier
 from shared.http.auth import Identity, Scope
 from shared.http.problems import NOT_FOUND, Problem
 from shared.identity.client_address import ClientAddresses
-from shared.job import IDENTIFIER
+from shared.job_ids import IDENTIFIER
 from shared.store.audit_trail import Actor
 from shared.store.job_store import JobStore
 from shared.store.tasks import TaskPlan

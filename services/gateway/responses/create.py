@@ -25,7 +25,8 @@ from services.gateway.submit.single import BODY_MAX, SubmitCall
 from shared.errors import JobNotFound
 from shared.http.auth import Identity, Scope
 from shared.http.problems import DRAINING, Problem
-from shared.job import JOB_ID, JobSnapshot
+from shared.job import JobSnapshot
+from shared.job_ids import JOB_ID
 from shared.store.repeats import Repeats
 from shared.store.transitions import Submit
 

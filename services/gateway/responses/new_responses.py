@@ -22,7 +22,8 @@ from shared.conversation import Message, Role, cut
 from shared.errors import JobNotFound
 from shared.http.auth import Identity, Scope
 from shared.http.problems import INVALID, FieldError, Problem, invalid
-from shared.job import IDENTIFIER, JOB_ID, JobStatus
+from shared.job import JobStatus
+from shared.job_ids import IDENTIFIER, JOB_ID
 from shared.store.transitions import Submit
 
 USER: Final = "api"

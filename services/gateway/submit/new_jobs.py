@@ -14,7 +14,8 @@ from services.gateway.submit.schemas import MAX_KEY, BatchJob, JobRequest, fault
 from shared.chain import permitted, route_of
 from shared.http.auth import Identity
 from shared.http.problems import INVALID, FieldError, Problem, invalid
-from shared.job import JobSnapshot, JobSpec, new_job_id
+from shared.job import JobSnapshot, JobSpec
+from shared.job_ids import new_job_id
 from shared.settings import MAX_DEADLINE_SECONDS
 from shared.store.retries import retry_of
 from shared.store.transitions import Submit

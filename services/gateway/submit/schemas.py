@@ -14,7 +14,8 @@ from msgspec import Meta
 from services.gateway.submit.response_schemas import schema_faults
 from shared.conversation import Message, Role, Turn, join
 from shared.http.problems import FieldError
-from shared.job import IDENTIFIER_MAX, Effort, Priority
+from shared.job import Effort, Priority
+from shared.job_ids import IDENTIFIER_MAX
 from shared.settings import MAX_DEADLINE_SECONDS
 
 MAX_PROMPT: Final = 64 * 1024

@@ -12,7 +12,7 @@ from services.worker.providers import THINK_TAGS
 from services.worker.providers.requests.base_urls import DIALECTS, Dialect
 from shared.chain import fleet_chain, split
 from shared.errors import SettingsInvalid
-from shared.settings import entries, setting
+from shared.setting_values import entries, setting
 
 VENDORS: Final = ("openai", "anthropic")
 """Providers whose settings have names of their own, such as OPENAI_API_KEY."""

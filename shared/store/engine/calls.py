@@ -12,7 +12,7 @@ from shared.settings import MAX_DEADLINE_SECONDS, StoreSettings
 from shared.store.connection import server_errors
 from shared.store.connection.confirmed_writes import BATCHES
 from shared.store.connection.multiplexer import Observer, Reply, Transport
-from shared.store.engine import scripts, signatures
+from shared.store.engine import scripts, signature_check
 from shared.store.engine.batching import Coalescer
 from shared.store.engine.items import (
     BATCHED,
@@ -96,7 +96,7 @@ def _constants(settings: StoreSettings, routing: Routing, *, fenced: bool) -> di
 def _check(constants: Collection[str]) -> None:
     """ValueError when a header names a value that neither the caller of its script gives nor `constants` hold."""
     for name in scripts.names():
-        lacking = set(scripts.load(name).argv) - signatures.declared()[name].argv - set(constants)
+        lacking = set(scripts.load(name).argv) - signature_check.declared()[name].argv - set(constants)
         if lacking:
             raise ValueError(f"{name}.lua takes {', '.join(sorted(lacking))}, which nothing gives")
 

@@ -33,7 +33,7 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from shared.store.connection.connector import error_code
 from shared.store.connection.multiplexer import Observer, Reply, Transport
-from shared.store.engine import blocks, signatures
+from shared.store.engine import blocks, signature_check
 from shared.store.engine.items import Item, Value
 from shared.store.engine.signatures import RunScript
 from shared.store.keys import GROUP, Keys
@@ -160,7 +160,7 @@ class Scripts:
         self._loaded = {name: self._addressed(load(name)) for name in names()}
 
     def _addressed(self, script: Script) -> tuple[Script, tuple[Value, ...]]:
-        signatures.check(script.name, script.argv, script.item)
+        signature_check.check(script.name, script.argv, script.item)
         keys = [self._keys.fixed(key) for key in script.keys]
         prefixes = [self._keys.prefix(prefix) for prefix in script.prefixes]
         return script, (script.sha, len(keys), *keys, *prefixes)

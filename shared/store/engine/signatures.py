@@ -1,19 +1,16 @@
 """Names and types of the values that each script takes, as mypy checks them: the stubs of the Lua sources.
 
 ITEM of a header is a struct (`items.py`), ARGV are the keywords of an overload of `RunScript`; values that are the
-same in every call (`calls.py`) are left out. `check` compares both with the header when a store begins: a name that is
-changed in one place alone is refused there.
+same in every call (`calls.py`) are left out. `signature_check.py` compares both with the header when a store begins: a
+name that is changed in one place alone is refused there.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Awaitable, Collection, Sequence
-from functools import cache
-from typing import Any, Literal, NamedTuple, Protocol, get_args, get_overloads, get_type_hints, overload
+from collections.abc import Awaitable, Sequence
+from typing import Any, Literal, Protocol, overload
 
 from shared.store.engine.items import (
-    BATCHED,
     CancelItem,
     CountedItem,
     DayItem,
@@ -272,35 +269,3 @@ class RunScript(Protocol):
     def __call__(self, script: Literal["failover"], *, term: str) -> Awaitable[Any]: ...
 
     def __call__(self, script: str, items: Sequence[Item] = (), **argv: Value) -> Awaitable[Any]: ...
-
-
-class Signature(NamedTuple):
-    """Names that calls of one script give: `argv` in any order, those of each `item` in theirs."""
-
-    argv: frozenset[str]
-    item: tuple[str, ...]
-
-
-@cache
-def declared() -> dict[str, Signature]:
-    """The signature of each script."""
-    found = {name: Signature(frozenset(), item.__struct_fields__) for name, item in BATCHED.items()}
-    for stub in get_overloads(RunScript.__call__):
-        hints = get_type_hints(stub)
-        parameters = inspect.signature(stub).parameters.values()
-        argv = frozenset(given.name for given in parameters if given.kind is inspect.Parameter.KEYWORD_ONLY)
-        item = get_args(hints["items"])[0].__struct_fields__ if "items" in hints else ()
-        for name in get_args(hints["script"]):
-            found[name] = Signature(argv, item)
-    return found
-
-
-def check(script: str, argv: Collection[str], item: Sequence[str]) -> None:
-    """ValueError when a script's header and its signature name different values."""
-    signature = declared().get(script)
-    if signature is None:
-        raise ValueError(f"{script}.lua has no signature in engine/signatures.py")
-    if unknown := signature.argv - set(argv):
-        raise ValueError(f"{script}.lua is called with {', '.join(sorted(unknown))}, which its ARGV does not name")
-    if signature.item != tuple(item):
-        raise ValueError(f"{script}.lua takes the items {' '.join(item)}, but is given {' '.join(signature.item)}")

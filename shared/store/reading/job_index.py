@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
 from shared.errors import JobUnreadable, StoreRejected
-from shared.job import JOB_ID, JobSnapshot, JobStatus
+from shared.job import JobSnapshot, JobStatus
+from shared.job_ids import JOB_ID
 from shared.settings import MAX_DEADLINE_SECONDS
 from shared.store.connection import server_errors
 from shared.store.engine.calls import Reads, ScriptCalls

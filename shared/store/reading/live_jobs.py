@@ -13,7 +13,8 @@ from typing import Final
 
 import msgspec
 
-from shared.job import JOB_ID, JobSnapshot, JobStatus
+from shared.job import JobSnapshot, JobStatus
+from shared.job_ids import JOB_ID
 from shared.store.engine.calls import Reads
 from shared.store.keys import Keys
 from shared.store.reading.job_index import PIECE, SCANNED_MAX, Listing, Wanted

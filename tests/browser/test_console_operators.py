@@ -1,0 +1,73 @@
+"""Organisations and keys in the console, as an operator changes them."""
+
+from __future__ import annotations
+
+from tests.browser.conftest import ConsoleMaker
+from tests.support.callers import OPERATOR, bearer, make_key
+
+_OPEN_THE_NEXT = """
+    new MutationObserver((_, observer) => {
+        observer.disconnect();
+        document.querySelector('[aria-label="Change alice"]').click();
+        setTimeout(() => { window.later = true; }, 200);
+    }).observe(document.querySelector('dialog'), { attributeFilter: ['open'] })
+"""
+
+
+async def test_an_organization_is_paused_and_limited(console: ConsoleMaker) -> None:
+    """The dialog sends what was changed and nothing else; a pause says how many jobs wait."""
+    async with console(workers=0) as c:
+        await make_key(c.client, "alice")
+        await c.submit_many(3, organizationId="alice")
+        await c.open("#/organizations")
+        await c.sign_in()
+        await c.press("Pause")
+        await c.shows("its 3 waiting jobs wait")
+        await c.press("Pause 1 organisation")
+        await c.shows("Paused 1 organisation, alice.")
+        await c.page.click('[aria-label="Change alice"]')
+        await c.type("#of-weight", "3")
+        await c.type("#of-runningJobs", "7")
+        await c.press("Change 1 organisation")
+        await c.shows("Changed 1 organisation, alice.")
+        read = (await c.client.get("/api/admin/organizations/alice", headers=bearer(OPERATOR))).json()
+        assert (read["weight"], read["limits"]["runningJobs"], read["paused"]) == (3, 7, True)
+        assert read["limits"]["queuedJobs"] is None
+
+
+async def test_a_dialog_that_opens_while_another_closes_stays(console: ConsoleMaker) -> None:
+    """The event of the first one's end comes when the second one is open already."""
+    async with console(workers=0) as c:
+        await make_key(c.client, "alice")
+        await c.submit_many(1, organizationId="alice")
+        await c.open("#/organizations")
+        await c.sign_in()
+        await c.press("Pause")
+        await c.shows("Pause 1 organisation, alice?")
+        await c.page.evaluate(_OPEN_THE_NEXT)
+        await c.press("Keep as it is")
+        await c.page.until("!!window.later && !!document.querySelector('dialog[open] #of-weight')")
+
+
+async def test_a_key_is_made_shown_once_and_revoked(console: ConsoleMaker) -> None:
+    """The text of a new key is there until the dialog is closed, and works; a revoked one does not."""
+    async with console(workers=0) as c:
+        await c.open("#/keys")
+        await c.sign_in()
+        await c.press("New key")
+        await c.type("#key-organization", "alice")
+        await c.type("#key-label", "backend")
+        await c.press("Make 1 key")
+        await c.shows("it is shown here once")
+        key = str(await c.page.text(".secret span"))
+        jobs = "/api/ai/jobs?organizationId=alice"
+        assert (await c.client.get(jobs, headers=bearer(key))).status_code == 200
+        await c.press("I have copied it")
+        await c.shows("backend")
+        assert key not in await c.page.evaluate("document.documentElement.outerHTML")
+        await c.page.click('[aria-label="Revoke the key backend"]')
+        await c.press("Revoke 1 key")
+        await c.shows("Revoked 1 key")
+        assert (await c.client.get(jobs, headers=bearer(key))).status_code == 401
+        await c.visit("audit")
+        await c.shows("Key revoked")
