@@ -330,3 +330,13 @@ async def test_jobs_behind_a_full_project_are_told_apart_from_claimable_ones(sto
         await claim(store)
     stats = await store.queries.stats()
     assert (stats.processing, stats.queued - stats.held) == (3, 0)
+
+
+async def test_nothing_of_a_waiting_project_is_left_of_an_erased_organisation(store: JobStore, raw: RawRedis) -> None:
+    """Neither the budget nor the place where the organisation is looked at."""
+    await submit(store, 5)
+    await claim(store)
+    held = KEYS.fixed("held_organizations")
+    assert await raw("ZRANGE", held, 0, -1) == [b"org *"]
+    await store.erasure.erase_entries("org")
+    assert await raw("ZRANGE", held, 0, -1) == []
