@@ -191,7 +191,7 @@ async def test_a_blocked_users_submits_are_refused(client: httpx.AsyncClient) ->
 
 
 async def test_projects_have_budgets_of_their_own(client: httpx.AsyncClient) -> None:
-    """What is named changes, null takes one away; spending is shown, and a spent one refuses its own submits."""
+    """Those that are named change, null takes one away; spending is shown, and a spent one refuses its own submits."""
     path = f"{ORGANIZATIONS}/alice"
     first = {"search": {"monthUsd": 2, "dayUsd": 0.5}, "chat": {"dayUsd": 0}}
     answer = (await client.patch(path, json={"budget": {"projects": first}})).json()

@@ -115,7 +115,7 @@ async def test_an_end_lets_in_as_many_as_there_is_room_for(store: JobStore) -> N
 
 
 async def test_high_jobs_of_a_project_go_first_when_there_is_room(store: JobStore) -> None:
-    """Parked jobs keep their priority."""
+    """Withheld jobs keep their priority."""
     await submit(store, 5)
     held = await claim(store)
     (first,) = await submit(store, 1, "high")
@@ -162,7 +162,7 @@ async def test_a_new_period_lets_in(store: JobStore, raw: RawRedis) -> None:
 
 
 async def test_both_budgets_must_have_room(store: JobStore) -> None:
-    """What the organisation lacks holds all of its projects."""
+    """An organisation without room holds all of its projects."""
     await settle(store, "org", day_nano_usd=4 * CALL)
     await submit(store, 5)
     await submit(store, 5, project_id="q")
@@ -239,7 +239,7 @@ async def test_lost_workers_leave_no_reservation(store: JobStore, raw: RawRedis)
     assert await spending(store) == spent(30, 0)
 
 
-async def test_a_parked_job_meets_its_deadline_and_may_be_cancelled(store: JobStore, raw: RawRedis) -> None:
+async def test_a_withheld_job_meets_its_deadline_and_may_be_cancelled(store: JobStore, raw: RawRedis) -> None:
     """Then the next look lets the jobs behind it try."""
     await submit(store, 3)
     held = await claim(store)

@@ -55,7 +55,7 @@ class BudgetView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class ProjectSpendingView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What the jobs of a project cost this month and today, and what those that run may cost, in USD."""
+    """Costs of a project's jobs this month and today, and the most that those that run may cost, in USD."""
 
     spent_month_usd: float
     spent_day_usd: float

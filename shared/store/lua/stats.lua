@@ -47,7 +47,7 @@ else
   in_backlogs = in_many_backlogs(queued[1] + queued[2] + queued[3] + delayed + throttled)
 end
 
--- Jobs of held organisations, and of those whose projects are (`<org> *`): their scores are as parking.lua has them.
+-- Jobs of held organisations, and of those whose projects are (`<org> *`): their scores are as withholding.lua has them.
 local function held_members()
   local names, whole, sum = redis.call('ZRANGE', held_organizations, 0, -1), {}, 0
   for _, name in ipairs(names) do whole[name] = true end

@@ -4,7 +4,7 @@
 -- ARGV job chain limits running_max slot_share
 -- RETURNS {reason, gate or '', time (ms) until which it waits at least or 0, jobs of its organisation that go first or -1};
 --   {} when it is not queued
--- INCLUDE now gate_states settled organizations policies quotas shares token_clocks token_limits parking
+-- INCLUDE now gate_states settled organizations policies quotas shares token_clocks token_limits withholding
 
 -- Entries of the line that are read to find the job's place there.
 local LINE_MAX = 1000
@@ -79,12 +79,12 @@ local function in_backlog()
 end
 
 -- The answer for a job that waits for the budget of its project; nil: it does not.
-local function if_parked()
+local function if_withheld()
   if not policy_of(organization).projects then return nil end
   local key = backlog_prefix .. organization
   local score = tonumber(redis.call('ZSCORE', key, job) or 0)
-  if score < parked.FROM then return nil end
-  local first = math.floor(score / parked.FROM) * parked.FROM
+  if score < withheld.FROM then return nil end
+  local first = math.floor(score / withheld.FROM) * withheld.FROM
   local ahead = redis.call('ZCOUNT', key, string.format('%.0f', first), string.format('(%.0f', score))
   return answer(reason_of_hold() or 'budget', '', 0, ahead)
 end
@@ -95,8 +95,8 @@ note_settled(redis.call('HGET', gates, SETTLED))
 read_counts()
 if letter == 't' or letter == 'p' then return at_gates(string.sub(entry, 2)) end
 
-local parked_answer = letter == 'b' and if_parked()
-if parked_answer then return parked_answer end
+local withheld_answer = letter == 'b' and if_withheld()
+if withheld_answer then return withheld_answer end
 
 local ahead
 if letter == 'b' then ahead = in_backlog() elseif letter == 'q' then ahead = place_in_line(string.sub(entry, 2)) end

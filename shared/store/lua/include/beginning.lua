@@ -3,10 +3,10 @@
 
 local TOO_DEAR = 'another attempt may cost more than the budget allows'
 
--- Starts a job if its budget and one of its gates have room; otherwise throttles it, or returns 'held' or 'parked'.
+-- Starts a job if its budget and one of its gates have room; otherwise throttles it, or returns 'held' or 'withheld'.
 local function begin(token, job, f)
   local lacking = check_budget(f)
-  if lacking == 'held' or lacking == 'parked' then return lacking end
+  if lacking == 'held' or lacking == 'withheld' then return lacking end
   if lacking then
     end_unrun(job, f.org, f.lost, 'BudgetExceeded', TOO_DEAR)
     return release(token)

@@ -1,6 +1,6 @@
 -- Refuses a new job whose organisation has spent its budget, or that no whole period allows. `gate_bounds` has what workers know of
 -- their gates; a job with a gate that is not in it is taken.
--- INCLUDE budgets bounds clock policies budget_periods parking
+-- INCLUDE budgets bounds clock policies budget_periods withholding
 
 -- The least that an attempt costs at most, at any of the job's gates; 0: that is not known.
 local function least_bound(names, spec, max_tokens)
@@ -30,6 +30,6 @@ end
 local function budget_refusal(organization, spec, route, max_tokens)
   if not has_budget(organization) then return end
   local function least() return least_bound(route ~= '' and route or chain, spec, max_tokens) end
-  local project = parked.project_of(organization, spec)
+  local project = withheld.project_of(organization, spec)
   return refusal_by(organization, nil, least) or project and refusal_by(organization, project, least) or nil
 end

@@ -89,7 +89,7 @@ local function look_at(organization)
 end
 
 -- Looks at the jobs of an organisation whose projects have budgets.
-local function look_at_parked(organization) return look_at_projects(organization) and refill(organization) end
+local function look_at_withheld(organization) return look_at_projects(organization) and refill(organization) end
 
 -- Lets organisations in again that were held and may run. One that was looked at in vain goes behind the others. Returns
 -- whether any came in, and whether there are more to look at now.
@@ -99,7 +99,7 @@ local function let_in_all(most, begin_writing)
   for _, organization in ipairs(found) do
     begin_writing()
     local whose = string.match(organization, '^(%S+) %*$')
-    local ok, some = pcall(whose and look_at_parked or look_at, whose or organization)
+    local ok, some = pcall(whose and look_at_withheld or look_at, whose or organization)
     if not ok then
       redis.call('ZADD', held_organizations, string.format('%d', now + tonumber(lease_ms)), organization)
     end

@@ -1,5 +1,5 @@
--- Lets in organisations, and parked jobs of their projects, that were held and may run.
--- INCLUDE backlog budgets organizations quotas parking saving_budgets
+-- Lets in organisations, and withheld jobs of their projects, that were held and may run.
+-- INCLUDE backlog budgets organizations quotas withholding saving_budgets
 
 local freed = {}
 
@@ -14,12 +14,12 @@ local function let_in(organization)
   return refill(organization)
 end
 
--- Lets in parked jobs of projects of which a reservation ended. Returns as refill.
-local function let_parked_in()
+-- Lets in withheld jobs of projects of which a reservation ended. Returns as refill.
+local function let_withheld_in()
   local came = false
   for organization, projects in pairs(budget_cache.freed) do
     local count = 0
-    for project in pairs(projects) do count = count + parked.let_in(organization, project) end
+    for project in pairs(projects) do count = count + withheld.let_in(organization, project) end
     came = count > 0 and refill(organization) or came
   end
   budget_cache.freed = {}
@@ -29,7 +29,7 @@ end
 
 -- Lets in those that were noted, after all that a transition writes. Returns as refill.
 local function let_freed_in()
-  local known_room, came = pcall(let_parked_in)
+  local known_room, came = pcall(let_withheld_in)
   came = not known_room or came
   for organization in pairs(freed) do
     local ok, some = pcall(let_in, organization)

@@ -46,7 +46,7 @@ end
 
 -- Takes the next jobs out of a backlog, at most `most`: {job, place} each.
 local function pop(organization, most)
-  -- Parked jobs are above all ranks.
+  -- Withheld jobs are above all ranks.
   if counts_of(organization).ranked == 1 or policy_of(organization).projects then return pop_ranked(organization, most) end
   local flat, jobs = redis.call('ZPOPMIN', backlog_prefix .. organization, most), {}
   for i = 1, #flat, 2 do jobs[#jobs + 1] = {flat[i], flat[i + 1]} end

@@ -1,5 +1,5 @@
 -- Reserves the bound of an attempt before it starts, for a job whose organisation has a budget or that has a limit of its own.
--- INCLUDE budgets bounds settling parking
+-- INCLUDE budgets bounds settling withholding
 
 -- What a running job has reserved, for a claim that is answered again.
 local function read_reservation(f)
@@ -34,7 +34,7 @@ end
 local function lack_room(f, needed)
   if f.project and room_of(f.org, nil, f.project) < needed then
     hold_for(f.org, needed, f.place, f.project)
-    return 'parked'
+    return 'withheld'
   end
   if room_of(f.org) >= needed then return end
   hold_for(f.org, needed, f.place)
@@ -42,12 +42,12 @@ local function lack_room(f, needed)
 end
 
 -- Whether a job may start now. Narrows the route of one that has too little left for some gates. Returns nil, or why not:
--- 'dear' (no gate is cheap enough for it), 'held' (its organisation has no room now), 'parked' (its project has none).
+-- 'dear' (no gate is cheap enough for it), 'held' (its organisation has no room now), 'withheld' (its project has none).
 local function check_budget(f)
   local names = f.route or chain
   local first = string.match(names, '^%S+') or ''
   local lost = tonumber(f.lost or 0)
-  f.project = parked.project_of(f.org, f.spec)
+  f.project = withheld.project_of(f.org, f.spec)
   local used = cost_in(f.spent) + (f.max_cost and lost_cost(first, f.spec, lost) or 0)
   local most = most_of(f.org, f.max_cost, used, f.project)
   if not most then return end
@@ -60,11 +60,11 @@ local function check_budget(f)
 
   if not has_budget(f.org) then return end
   if is_over_budget(f.org) then return 'held' end
-  if f.project and parked.is_before(f.org, f.project, tonumber(f.place or 0)) then return 'parked' end
+  if f.project and withheld.is_before(f.org, f.project, tonumber(f.place or 0)) then return 'withheld' end
   return lack_room(f, bound_of(f.pass and pass or string.match(cheap, '^%S+'), f.spec, f.max_tokens))
 end
 
--- Reserves what the attempt may cost at this gate. Returns 'held' or 'parked' when there is no room for it.
+-- Reserves what the attempt may cost at this gate. Returns 'held' or 'withheld' when there is no room for it.
 local function reserve(f, name)
   if not f.max_cost and not has_budget(f.org) then return end
   f.bound = bound_of(name, f.spec, f.max_tokens)
@@ -74,7 +74,7 @@ local function reserve(f, name)
   drop_hold(f.org)
   f.reserved = reserve_amount(f.org, f.bound, f.reserved, cost_in(f.spent), f.project)
   -- Those that wait for the same budget come in one after the other.
-  if f.project then parked.let_in(f.org, f.project) end
+  if f.project then withheld.let_in(f.org, f.project) end
   f.budgeted = true
 end
 
