@@ -41,7 +41,7 @@ Client = Annotated[AsyncPresswork, Depends(client)]
 
 
 class Brief(BaseModel):
-    """The wish of a front end."""
+    """The request of a front end."""
 
     product: str = Field(min_length=1, max_length=500)
     platform: str = "linkedin"

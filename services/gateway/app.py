@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
+from litestar import Router
+from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, ControllerRouterHandler
 
 from services.gateway.admin.routes import admin_router
@@ -32,6 +34,7 @@ from shared.store.job_store import JobStore, open_store
 from shared.store.preflight.requirements import Role
 from shared.store.routing import Routing
 from shared.streams.routes import Streams
+from shared.streams.serving import Serving
 from shared.streams.sse import WithTransport
 from shared.streams.subscription import Hub
 from shared.telemetry import logs
@@ -66,42 +69,51 @@ async def open_app(
         redis.show_quota(lambda: store.quota_exceeded)
         refusals = RefusalCounts(store.refusal_trail, write_s=FRUGAL_WRITE_S if store_settings.frugal else WRITE_S)
         calls = Calls(
-            store,
-            settings,
-            authenticator=authenticator,
-            signer=signer,
-            registry=registry,
-            meter=redis.meter,
-            refusals=refusals,
-            stop=stop,
-        )
+            store, settings, authenticator=authenticator, signer=signer, registry=registry, meter=redis.meter,
+            refusals=refusals, stop=stop,
+        )  # fmt: skip
         gauges = QueueGauges(store, calls.stats, QueueMetrics(registry))
         hub = Hub(_streams(settings), stream_metrics := StreamMetrics(registry))
-        serving = calls.serving(hub, stream_metrics)
-
-        typed, admin = calls.typed(), admin_router(store, settings, authenticator, calls.figures)
-        shown, secured = registry if settings.metrics_port is None else None, authenticator.required
+        shown = registry if settings.metrics_port is None else None
         ops = ops_routes(ready=_ready(store, stop), live=_live, registry=shown, before_scrape=gauges.refresh)
-        api = OpenApiCall(
-            lambda: document.generate([typed, admin, *described()], ops, settings.models, secured=secured)
-        )
-        pages: list[ControllerRouterHandler] = [api.route(), *page_routes()]
-        streams = Streams(store, serving, authenticator, refusals.note)
-        pages += [streams.route(), *calls.streamed(serving)]
-        pages += Console(authenticator, store).routes()
-        routers = [calls.raw(), typed, admin, *ops, *pages]
+        admin = admin_router(store, settings, authenticator, calls.figures)
+        routers = [
+            *_described(calls, admin, ops, settings, secured=authenticator.required), *page_routes(),
+            *_streamed(calls, calls.serving(hub, stream_metrics), store, authenticator, refusals),
+            *Console(authenticator, store).routes(),
+        ]  # fmt: skip
 
-        draining = asyncio.create_task(_drain(stop, hub), name="drain")
         scraped = metrics_apart(settings, registry, gauges.refresh)
-        try:
-            async with scraped, reported(redis.meter, **store_settings.profile):
-                yield WithTransport(
-                    serve.application(routers, settings, host=settings.gateway_host, noticed=refusals.note)
-                )
-        finally:
-            draining.cancel()
-            await calls.admission.aclose()
-            await refusals.aclose()
+        async with _drained(stop, hub, calls, refusals), scraped, reported(redis.meter, **store_settings.profile):
+            yield WithTransport(serve.application(routers, settings, host=settings.gateway_host, noticed=refusals.note))
+
+
+def _described(
+    calls: Calls, admin: Router, ops: Sequence[HTTPRouteHandler], settings: GatewaySettings, *, secured: bool
+) -> list[ControllerRouterHandler]:
+    """The calls that answer with one document, and the document that describes all."""
+    typed = calls.typed()
+    api = OpenApiCall(lambda: document.generate([typed, admin, *described()], ops, settings.models, secured=secured))
+    return [calls.raw(), typed, admin, *ops, api.route()]
+
+
+def _streamed(
+    calls: Calls, serving: Serving, store: JobStore, authenticator: Authenticator, refusals: RefusalCounts
+) -> list[ControllerRouterHandler]:
+    """The calls that answer with streams, those of a job's own events too."""
+    return [Streams(store, serving, authenticator, refusals.note).route(), *calls.streamed(serving)]
+
+
+@asynccontextmanager
+async def _drained(stop: asyncio.Event, hub: Hub, calls: Calls, refusals: RefusalCounts) -> AsyncIterator[None]:
+    """Drain the streams once `stop` is set; end admission, and write the refusals that were counted, with the block."""
+    draining = asyncio.create_task(_drain(stop, hub), name="drain")
+    try:
+        yield
+    finally:
+        draining.cancel()
+        await calls.admission.aclose()
+        await refusals.aclose()
 
 
 def _streams(settings: GatewaySettings) -> int:

@@ -74,9 +74,7 @@ class Calls:
         self._store = store
         self._settings = settings
         self._authenticator = authenticator
-        self._signer = signer
-        self._meter = meter
-        self._stop = stop
+        self._signer, self._meter, self._stop = signer, meter, stop
         self._links, self._maker = Links(settings.public_events_url), JobMaker(settings)
         self._finder, awaited = JobFinder(store), AwaitedJobs(store)
         self._submits = SubmitMetrics(registry)
@@ -92,14 +90,9 @@ class Calls:
 
         self._posts = Posts(authenticator, self._submits.refused, bodies)
         self._single = SubmitCall(
-            self._posts,
-            maker=self._maker,
-            admission=self.admission,
-            submit=awaited.submit if store.settings.frugal else store.submit,
-            metrics=self._submits,
-            links=self._links,
-            signer=signer,
-        )
+            self._posts, maker=self._maker, admission=self.admission, metrics=self._submits, links=self._links,
+            submit=awaited.submit if store.settings.frugal else store.submit, signer=signer,
+        )  # fmt: skip
         self._status = StatusCall(store, self._finder, awaited, stop, polls)
         self._cancel = CancelCall(store, self._finder, stop, authenticator.addresses)
         self._delete = DeleteCall(store, self._finder, self._cancel, authenticator.addresses)

@@ -40,6 +40,11 @@ def _operations(settings: WorkerSettings, worker: Worker, store: JobStore, regis
     return application(routes, AccessSettings(allowed_hosts=settings.allowed_hosts), host=settings.worker_metrics_host)
 
 
+async def _serve(settings: WorkerSettings, app: ASGIApp, stop: asyncio.Event) -> None:
+    host, port = settings.worker_metrics_host, settings.worker_metrics_port
+    await serve(app, host=host, port=port, stop=stop, connections=METRICS_CONNECTIONS)
+
+
 async def run(
     settings: WorkerSettings,
     store_settings: StoreSettings,
@@ -75,10 +80,7 @@ async def run(
         redis.show_quota(lambda: store.quota_exceeded)
         worker = Worker(settings, store, metrics, known, paths, tracer=tracer)
         served = asyncio.Event()
-        serving = serve(
-            _operations(settings, worker, store, registry), host=settings.worker_metrics_host,
-            port=settings.worker_metrics_port, stop=served, connections=METRICS_CONNECTIONS,
-        )  # fmt: skip
+        serving = _serve(settings, _operations(settings, worker, store, registry), served)
         beside = [] if reload is None else [reload.serve(settings, known, prices, store)]
         await _work(worker.run(stop, stop_now), serving, beside, served)
     return worker.stuck

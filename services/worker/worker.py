@@ -67,9 +67,7 @@ class Worker:
         *,
         tracer: Tracer | None = None,
     ) -> None:
-        self._settings = settings
-        self._store = store
-        self._metrics = metrics
+        self._settings, self._store, self._metrics = settings, store, metrics
         self.name = new_consumer_name()
 
         lease_s = store.settings.lease_seconds

@@ -170,10 +170,10 @@ class Authenticator:
             return False
         return key is not None and not key.ended(time.time() * 1000)
 
-    def on_change(self, told: Callable[[], None]) -> None:
-        """Call `told` whenever a key changed."""
+    def on_change(self, notify: Callable[[], None]) -> None:
+        """Call `notify` whenever a key changed."""
         if self._ring is not None:
-            self._ring.on_change.append(told)
+            self._ring.on_change.append(notify)
 
     def provide(self) -> Provide:
         """The dependency `identity` of typed handlers: a caller with the scope that the handler names."""

@@ -107,5 +107,5 @@ class KeyRing:
         """Read a key again the next time it comes."""
         self._known.pop(key_id, None)
         self._reading.pop(key_id, None)
-        for told in self.on_change:
-            told()
+        for notify in self.on_change:
+            notify()

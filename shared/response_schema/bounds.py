@@ -110,6 +110,22 @@ def measure(schema: dict[str, Any]) -> Extent:
     return _Measure(schema).extent
 
 
+def _of_keyword(name: str, held: Any) -> Iterator[Extent]:
+    """The extents of a keyword by itself, beside those of its value."""
+    if isinstance(held, str):
+        if name == "pattern":
+            yield _patterns([held])
+        if name in _CONTENT:
+            yield Extent(0, match_us=CONTENT_US)
+    elif isinstance(held, int | float):
+        if name in _LIMITS:
+            yield Extent(0, limits=1, fractions=int(held % 1 != 0))
+        if name == "multipleOf":
+            yield _multiple(held)
+    elif name == "patternProperties" and isinstance(held, dict):
+        yield _patterns(held)
+
+
 class _Measure:
     """One walk over a schema: every value once, however often it is referred to."""
 
@@ -154,25 +170,19 @@ class _Measure:
             yield from map(self._of, value)
             return
         for name, held in value.items():
-            if name in _REFUSED and not (isinstance(held, dict) and name[0] == "$"):
-                raise SchemaRefused(f"{name}: {_REFUSED[name]}")
-            if name == self._address and isinstance(held, str):
-                raise SchemaRefused(f"{name}: {_REFUSED['$id']}")
-            if name == "$schema" and value is not self._root:
-                raise SchemaRefused("$schema: only at the root")
+            self._check(name, held, at_root=value is self._root)
             if name == "$ref" and isinstance(held, str):
                 yield self._of(self._target(held))
-            if name == "pattern" and isinstance(held, str):
-                yield _patterns([held])
-            if name == "patternProperties" and isinstance(held, dict):
-                yield _patterns(held)
-            if name in _LIMITS and isinstance(held, int | float):
-                yield Extent(0, limits=1, fractions=int(held % 1 != 0))
-            if name in _CONTENT and isinstance(held, str):
-                yield Extent(0, match_us=CONTENT_US)
-            if name == "multipleOf" and isinstance(held, int | float):
-                yield _multiple(held)
+            yield from _of_keyword(name, held)
             yield self._of(held)
+
+    def _check(self, name: str, held: Any, *, at_root: bool) -> None:
+        if name in _REFUSED and not (isinstance(held, dict) and name[0] == "$"):
+            raise SchemaRefused(f"{name}: {_REFUSED[name]}")
+        if name == self._address and isinstance(held, str):
+            raise SchemaRefused(f"{name}: {_REFUSED['$id']}")
+        if name == "$schema" and not at_root:
+            raise SchemaRefused("$schema: only at the root")
 
     def _target(self, pointer: str) -> Any:
         """The part of the schema that a reference names."""

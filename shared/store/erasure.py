@@ -90,8 +90,7 @@ class Erasure:
     async def _divide(self, whose: str, names: Sequence[str]) -> tuple[list[str], list[str]]:
         jobs, others, doubtful = [], [], []
         for name in names:
-            prefix = next((prefix for prefix in self._kinds if name.startswith(prefix)), "")
-            kind, rest = self._kinds.get(prefix, ""), name[len(prefix) :]
+            kind, rest = self._kind_of(name)
             if kind in _OF_VALUE or kind == "deleted":
                 doubtful.append((kind, name, rest))
             elif kind == "throttled":
@@ -105,6 +104,11 @@ class Erasure:
                 jobs += [rest] if kind == "job" else []
                 others += [] if kind == "job" else [name]
         return jobs, others
+
+    def _kind_of(self, name: str) -> tuple[str, str]:
+        """Kind of a key, empty for others, and the part of its name behind the prefix."""
+        prefix = next((prefix for prefix in self._kinds if name.startswith(prefix)), "")
+        return self._kinds.get(prefix, ""), name[len(prefix) :]
 
     async def _owner(self, kind: str, name: str) -> str:
         if kind == "deleted":
@@ -160,6 +164,6 @@ def hash_of(organization_id: str, secret: str) -> str:
     return hmac.new(secret.encode(), organization_id.encode(), hashlib.sha256).hexdigest()[:32]
 
 
-def told(organization_hash: str, receipt: Receipt) -> bytes:
+def entry_of(organization_hash: str, receipt: Receipt) -> bytes:
     """The entry that stays."""
     return entry("organization.deleted", _ERASER, organizationHash=organization_hash, **msgspec.to_builtins(receipt))

@@ -145,8 +145,8 @@ class JobStore(WorkerTransitions):
         `actor`: is named in the trail. JobNotFound also when the job is not of `organization_id` (None: of any).
         """
         owner = "" if organization_id is None else encode_id(organization_id)
-        told = b"" if actor is None else entry("job.cancelled", actor, jobId=job_id)
-        (reply,) = await self._calls.run("cancel", [CancelItem(job_id, int(force), owner, told)])
+        trail_entry = b"" if actor is None else entry("job.cancelled", actor, jobId=job_id)
+        (reply,) = await self._calls.run("cancel", [CancelItem(job_id, int(force), owner, trail_entry)])
         server_errors.check_item(reply)
         code, state = reply[0].decode(), reply[1].decode()
         if code == "MISSING":
@@ -165,8 +165,8 @@ class JobStore(WorkerTransitions):
         RESULT_TTL_SECONDS is answered as when it was.
         """
         owner = "" if organization_id is None else encode_id(organization_id)
-        told = b"" if actor is None else entry("job.deleted", actor, jobId=job_id)
-        (reply,) = await self._calls.run("delete", [DeleteItem(job_id, owner, told)])
+        trail_entry = b"" if actor is None else entry("job.deleted", actor, jobId=job_id)
+        (reply,) = await self._calls.run("delete", [DeleteItem(job_id, owner, trail_entry)])
         server_errors.check_item(reply)
         if reply == b"MISSING":
             raise JobNotFound(job_id)

@@ -135,16 +135,16 @@ class Tasks:
         ended: bool = False,
         receipt: bytes = b"",
         plan: TaskPlan | None = None,
-        told: bytes = b"",
+        trail_entry: bytes = b"",
         prompts_gone: int = 0,
     ) -> bool:
         """Renew the lease and note what was handled, `prompts_gone` of it in vain; False: another worker has the task.
 
-        `plan`: replaces the order; `told`: the entry of its end in the audit trail.
+        `plan`: replaces the order; `trail_entry`: the entry of its end in the audit trail.
         """
         reply = await self._calls.run(
             "advance_task", id=task_id, holder=holder, position=position, over=int(ended), receipt=receipt,
-            plan=b"" if plan is None else _encode(plan), entry=told, prompts_gone=prompts_gone, kept=KEPT_MS,
+            plan=b"" if plan is None else _encode(plan), entry=trail_entry, prompts_gone=prompts_gone, kept=KEPT_MS,
             trail_length=TRAIL_LENGTH,
         )  # fmt: skip
         return bool(reply == b"OK")

@@ -29,6 +29,8 @@ CONTENT_TYPE: Final = CONTENT_TYPE_LATEST.removesuffix("; charset=utf-8")
 JOB_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800)
 """Buckets from 50 ms to 30 min: from the demo to the longest time-out that customers ask for."""
 
+_MODEL: Final = ("provider", "model")
+
 FIRST_TOKEN_BUCKETS: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 30, 60)
 
 
@@ -159,19 +161,16 @@ class ProviderCalls:
         self.unknown_finish_reasons = Counter(
             "presswork_unknown_finish_reasons_total",
             "Whole answers whose finish reason is in no table; the log names each once.",
-            ("provider", "model"),
+            _MODEL,
             registry=registry,
         )
         self.cost = Counter(
-            "presswork_provider_cost_usd_total",
-            "USD of all calls whose price is known.",
-            ("provider", "model"),
-            registry=registry,
+            "presswork_provider_cost_usd_total", "USD of all calls whose price is known.", _MODEL, registry=registry
         )
         self.cut = Counter(
             "presswork_cut_calls_total",
             "Calls whose reported cost was above what was reserved for them, and was cut to it.",
-            ("provider", "model"),
+            _MODEL,
             registry=registry,
         )
         self.wasted = Counter(
@@ -216,21 +215,26 @@ class WorkerMetrics:
             "Tasks that live on although their jobs were taken from them: /health/live fails after two leases of one.",
             registry=registry,
         )
-        self.budgets_reached = Counter(
-            "presswork_budgets_reached_total",
-            "Budgets of organizations of which so many per cent (80 or 100) were spent, once a month or day.",
-            ("period", "percent"),
-            registry=registry,
-        )
-        for period in ("month", "day"):
-            for percent in (80, 100):
-                self.budgets_reached.labels(period, percent)
+        self.budgets_reached = _budgets_reached(registry)
         self.loop_failures = Counter(
             "presswork_worker_loop_failures_total",
             "Unforeseen errors that ended a background loop, which was restarted.",
             ("loop",),
             registry=registry,
         )
+
+
+def _budgets_reached(registry: CollectorRegistry) -> Counter:
+    counter = Counter(
+        "presswork_budgets_reached_total",
+        "Budgets of organizations of which so many per cent (80 or 100) were spent, once a month or day.",
+        ("period", "percent"),
+        registry=registry,
+    )
+    for period in ("month", "day"):
+        for percent in (80, 100):
+            counter.labels(period, percent)
+    return counter
 
 
 class StreamMetrics:

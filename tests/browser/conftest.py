@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -28,6 +25,7 @@ from tests.browser.service import (
     StaticFiles,
     accepted,
     running,
+    serving_files,
     streamed,
 )
 from tests.e2e.conftest import StackMaker, fleet, stack
@@ -103,13 +101,8 @@ BrowsingMaker = Callable[..., AbstractAsyncContextManager[Browsing]]
 @pytest.fixture(scope="session")
 def static() -> Iterator[tuple[str, type[StaticFiles]]]:
     """Address of the front end, and the handler whose `config` it serves."""
-    handler = type("Configured", (StaticFiles,), {})
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(FRONTEND))) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", handler
-        server.shutdown()
-        thread.join()
+    with serving_files(FRONTEND) as served:
+        yield served
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

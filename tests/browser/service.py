@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.support.chromium import Page
@@ -51,6 +52,18 @@ class StaticFiles(SimpleHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its own name for it
         """Say nothing."""
+
+
+@contextmanager
+def serving_files(folder: Path) -> Iterator[tuple[str, type[StaticFiles]]]:
+    """Address of the files of a folder, and the handler whose `config` is served beside them."""
+    handler = type("Configured", (StaticFiles,), {})
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder))) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", handler
+        server.shutdown()
+        thread.join()
 
 
 class Answer(NamedTuple):

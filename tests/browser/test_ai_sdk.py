@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
-from http.server import ThreadingHTTPServer
 from itertools import pairwise
 from typing import Final
 
 import pytest
 import pytest_asyncio
 
-from tests.browser.service import StaticFiles
+from tests.browser.service import StaticFiles, serving_files
 from tests.browser.tab import FIELDS, Tab, bundle
 from tests.e2e.conftest import StackMaker
 from tests.e2e.test_providers import OPENAI, settings
@@ -35,13 +32,8 @@ async def pages(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple
     """Address of the bundled pages, and the handler whose `config` is served beside them."""
     folder = tmp_path_factory.mktemp("pages")
     await bundle(folder)
-    handler = type("Configured", (StaticFiles,), {})
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder))) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", handler
-        server.shutdown()
-        thread.join()
+    with serving_files(folder) as served:
+        yield served
 
 
 TabMaker = Callable[..., AbstractAsyncContextManager[Tab]]

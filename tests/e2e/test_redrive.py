@@ -26,10 +26,9 @@ async def test_400_of_1000_failures_are_redriven_exactly_over_a_kill(redis_url: 
     environment = {
         "REDIS_URL": redis_url, "LEASE_SECONDS": str(LEASE), "DEMO_FIRST_TOKEN_MS": "0", "DEMO_TOKENS_PER_SECOND": "0"
     }  # fmt: skip
-    settings = StoreSettings(redis_url=redis_url, lease_seconds=LEASE)
     async with (
         running_gateway(redis_url, API_TOKENS=TOKENS) as client,
-        open_store(settings, client_name="test") as store,
+        open_store(StoreSettings(redis_url=redis_url, lease_seconds=LEASE), client_name="test") as store,
     ):
         await make_key(client, "carol")
         client.headers.update(bearer(OPERATOR))

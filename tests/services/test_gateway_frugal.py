@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
 from services.gateway.waiting.awaited_jobs import LIMIT, AwaitedJobs
-from shared.errors import StoreUnavailable
 from shared.http.auth import ANONYMOUS, hash_token
 from shared.job import Claim, JobStatus, Outcome
 from shared.settings import StoreSettings
@@ -21,7 +17,7 @@ from shared.store.job_store import JobStore, open_store
 from shared.store.transitions import Finish
 from tests.support.checks import RawRedis
 from tests.support.gateway import BATCH, STATUS, SUBMIT, body, problem, running_gateway
-from tests.support.store import KEYS, claim, complete, new_job, submit
+from tests.support.store import claim, complete, new_job, submit
 
 ALICE, BOB = "token-of-alice", "token-of-bob"
 TOKENS = f"{hash_token(ALICE)} alice\n{hash_token(BOB)} bob"
@@ -166,52 +162,6 @@ async def test_jobs_are_listed_when_that_is_asked_for(redis_url: str) -> None:
         job_id = await _submitted(client)
         listed = (await client.get("/api/ai/jobs", params={"organizationId": "org-789"})).json()["jobs"]
         assert [job["jobId"] for job in listed] == [job_id]
-
-
-async def test_a_submit_whose_answer_was_lost_is_sent_once(redis_url: str) -> None:
-    """The connection breaks after the server took a submit and before its answer: it is not sent again.
-    The pay-per-command profile relies on that: there a submit does not check whether its job exists."""
-    async with _answers_cut(redis_url) as (url, cut), RawRedis(redis_url) as raw:
-        settings = StoreSettings(redis_url=url, frugal=True, deltas=False)
-        async with open_store(settings, client_name="test") as store:
-            await submit(store, 1)
-            await raw("CONFIG", "RESETSTAT")
-            cut.set()
-            with pytest.raises(StoreUnavailable):
-                await store.submit(new_job())
-            cut.clear()
-            assert "cmdstat_evalsha:calls=1," in (await raw("INFO", "commandstats")).decode()
-            assert (await store.queries.stats()).queued == 2
-            assert await raw("XLEN", KEYS.fixed("line")) == 1
-            assert await raw("ZCARD", KEYS.prefix("backlog") + "org") == 1
-
-
-@asynccontextmanager
-async def _answers_cut(redis_url: str) -> AsyncIterator[tuple[str, asyncio.Event]]:
-    """A way to the server that, while the event is set, breaks where an answer should come."""
-    cut, path = asyncio.Event(), urlsplit(redis_url).path
-
-    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool) -> None:
-        while data := await reader.read(1 << 16):
-            if answers and cut.is_set():
-                break
-            writer.write(data)
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        back, ahead = await asyncio.open_unix_connection(path)
-        ways = [
-            asyncio.create_task(copy(reader, ahead, answers=False)),
-            asyncio.create_task(copy(back, writer, answers=True)),
-        ]
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        for way in ways:
-            way.cancel()
-        for end in (ahead, writer):
-            end.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", cut
 
 
 async def test_jobs_without_a_guard_live_like_others(redis_url: str) -> None:

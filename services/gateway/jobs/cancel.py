@@ -65,9 +65,9 @@ class CancelCall:
     async def end(self, identity: Identity, job: JobSnapshot, actor: Actor | None = None) -> None:
         """End a job that is not known to have ended, and return when it has. `actor`: the caller, as the trail names
         it, with more than its key if more is known."""
-        told = actor or actor_alone(identity)
+        by = actor or actor_alone(identity)
         async with in_time():
-            reply = await self._store.jobs_of(identity.organization_id).cancel(job.id, actor=told)
+            reply = await self._store.jobs_of(identity.organization_id).cancel(job.id, actor=by)
         if reply.state == "requested":
             await self._until_ended(identity, job)
 

@@ -56,10 +56,10 @@ class DeleteCall:
 
     async def delete(self, identity: Identity, job_id: str, actor: Actor | None = None) -> None:
         """Delete a job, whatever its state. JobNotFound also for another organisation's."""
-        wanted, told = read_job_id(job_id), actor or actor_alone(identity)
-        if not await self._deleted(identity, wanted, told):
-            await self._cancel.end(identity, await self._finder.find(identity, wanted), told)
-            if not await self._deleted(identity, wanted, told):
+        wanted, by = read_job_id(job_id), actor or actor_alone(identity)
+        if not await self._deleted(identity, wanted, by):
+            await self._cancel.end(identity, await self._finder.find(identity, wanted), by)
+            if not await self._deleted(identity, wanted, by):
                 raise StoreUnavailable("the job did not end")
         _log.info("job_deleted", job_id=wanted)
 

@@ -108,13 +108,13 @@ class ResponseEvents:
         if self._view.options.restart:
             return self._close(self._open.text, whole=False)
 
-        told = self._error(SUPERSEDED, "the attempt was lost, and another one begins; retrieve has the whole text")
+        failure = self._error(SUPERSEDED, "the attempt was lost, and another one begins; retrieve has the whole text")
         self._superseded += 1
         self._open = None
-        if not told:
+        if not failure:
             return b""  # the reader knows, and wants the rest
         self.over = True
-        return told + DONE
+        return failure + DONE
 
     def _gap(self, _: dict[str, Any]) -> bytes:
         self._whole = True

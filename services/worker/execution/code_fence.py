@@ -1,4 +1,4 @@
-"""Takes the code fence from around a JSON text as it is written: many models put one there, whatever they are told."""
+"""Takes the code fence from around a JSON text as it is written: many models put one there, against all requests."""
 
 from __future__ import annotations
 

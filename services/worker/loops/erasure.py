@@ -10,7 +10,7 @@ import msgspec
 
 from shared.errors import LeaseLost
 from shared.store.append_only_file import FileState
-from shared.store.erasure import StoredReceipt, hash_of, told
+from shared.store.erasure import StoredReceipt, entry_of, hash_of
 from shared.store.job_store import JobStore
 from shared.store.tasks import Task, TaskPlan
 
@@ -46,7 +46,7 @@ class ErasureRun:
         )  # fmt: skip
         await self._store.tasks.advance(
             self._task.id, self._holder, "", ended=True, receipt=msgspec.json.encode(receipt),
-            told=told(self._position, receipt.shown(None)),
+            trail_entry=entry_of(self._position, receipt.shown(None)),
         )  # fmt: skip
 
     async def _erase(self, organization: str) -> None:

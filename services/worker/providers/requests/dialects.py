@@ -16,8 +16,8 @@ Sent = list[dict[str, str]]
 def chat(request: GenerationRequest, system: str, *, has_developers: bool) -> Sent:
     """Messages of chat completions. `system`: the platform's instructions; `has_developers`: whether the server knows
     the role `developer`, which is `system` elsewhere."""
-    told = _join(system, form(request), request.instructions)
-    sent = [{"role": "system", "content": told}] if told else []
+    instructions = _join(system, form(request), request.instructions)
+    sent = [{"role": "system", "content": instructions}] if instructions else []
     for message in cut(request.prompt, request.turns):
         role = Role.SYSTEM if message.role is Role.DEVELOPER and not has_developers else message.role
         sent.append({"role": str(role), "content": message.content})
@@ -27,10 +27,10 @@ def chat(request: GenerationRequest, system: str, *, has_developers: bool) -> Se
 def anthropic(request: GenerationRequest, system: str) -> tuple[str, Sent]:
     """The system prompt and the messages of Anthropic's API, which has no system messages among the others."""
     messages = cut(request.prompt, request.turns)
-    told = [message.content for message in messages if message.role.instructs]
+    instructions = [message.content for message in messages if message.role.instructs]
     spoken = [message for message in messages if not message.role.instructs]
     sent = [{"role": str(message.role), "content": message.content} for message in spoken]
-    return _join(system, form(request), request.instructions, *told), sent
+    return _join(system, form(request), request.instructions, *instructions), sent
 
 
 def last_said(request: GenerationRequest) -> str:

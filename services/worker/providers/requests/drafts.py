@@ -45,8 +45,8 @@ class Fix(msgspec.Struct, frozen=True):
 class Draft:
     """A request as it will be sent, and the changes to it, as `metadata` names them.
 
-    `limit_required`: the API wants a limit of tokens. `in_words`: the schema of its answer, to be told the model where
-    its server takes none.
+    `limit_required`: the API wants a limit of tokens. `in_words`: the schema of its answer as a text for the model,
+    used where its server takes none.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Draft:
     ) -> None:
         self.sent = sent
         self.limit_required = limit_required
-        self._untold = in_words
+        self._in_words = in_words
         self.ignored = list(ignored)
         self.adjusted = list(adjusted)
         self.applied: list[Fix] = []
@@ -80,10 +80,10 @@ class Draft:
         """Tell the model the schema, once, at the end of the user's last message."""
         messages = self.sent["messages"]
         last = max((i for i, message in enumerate(messages) if message["role"] == "user"), default=None)
-        if last is not None and self._untold:
-            told = {**messages[last], "content": f"{messages[last]['content']}\n\n{self._untold}"}
-            self._untold = ""
-            self.sent["messages"] = [*messages[:last], told, *messages[last + 1 :]]
+        if last is not None and self._in_words:
+            asked = {**messages[last], "content": f"{messages[last]['content']}\n\n{self._in_words}"}
+            self._in_words = ""
+            self.sent["messages"] = [*messages[:last], asked, *messages[last + 1 :]]
 
     @property
     def settled(self) -> set[str]:
@@ -162,15 +162,15 @@ def _limit(sent: Sent, fix: Fix) -> bool:
 
 def _merge(sent: Sent, _: Fix) -> bool:
     """Put the instructions into the first message of the user, before its own text."""
-    told = [sent.pop("system")] if "system" in sent else []
-    told += [message["content"] for message in sent["messages"] if message["role"] in INSTRUCTING]
-    if not told:
+    instructions = [sent.pop("system")] if "system" in sent else []
+    instructions += [message["content"] for message in sent["messages"] if message["role"] in INSTRUCTING]
+    if not instructions:
         return False
 
     spoken = [message for message in sent["messages"] if message["role"] not in INSTRUCTING]
     first = next((i for i, message in enumerate(spoken) if message["role"] == "user"), 0)
     said = [spoken[first]["content"]] if spoken else []
-    spoken[first : first + 1] = [{"role": "user", "content": "\n\n".join([*told, *said])}]
+    spoken[first : first + 1] = [{"role": "user", "content": "\n\n".join([*instructions, *said])}]
     sent["messages"] = spoken
     return True
 

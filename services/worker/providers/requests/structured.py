@@ -43,10 +43,10 @@ def in_words(request: GenerationRequest) -> str:
     """The schema in words, and what was wrong with an earlier text; empty for a job without a schema."""
     if request.response_schema is None:
         return ""
-    told = f"The answer must be valid against this JSON Schema:\n{_encode(request.response_schema).decode()}"
+    text = f"The answer must be valid against this JSON Schema:\n{_encode(request.response_schema).decode()}"
     if request.mismatch:
-        told += f"\nAn earlier answer was not: {request.mismatch}. Answer again, as the schema wants it."
-    return told
+        text += f"\nAn earlier answer was not: {request.mismatch}. Answer again, as the schema wants it."
+    return text
 
 
 def is_strict(schema: Schema) -> bool:

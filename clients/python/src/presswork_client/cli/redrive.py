@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
 from cyclopts import App, Parameter
@@ -51,14 +51,9 @@ def redrive(
     wait
         Wait until all are retried.
     """
+    wanted = {"errorType": error_type, "provider": provider, "organizationId": caller.organization}
     with caller.client() as client:
-        wanted = {"errorType": error_type, "provider": provider, "organizationId": caller.organization}
-        chosen = {name: value for name, value in wanted.items() if value is not None}
-        if not job_ids and not chosen:
-            raise WrongArgument("name jobs, or a cause: --error-type, --provider or --organization")
-        body: dict[str, Any] = {"jobIds": list(job_ids)} if job_ids else {"filter": chosen}
-        count = len(job_ids) if job_ids else _count(client, chosen)
-        body["expected"] = count if expected is None else expected
+        body = _body(client, job_ids, {name: value for name, value in wanted.items() if value is not None}, expected)
         if not yes and not _confirmed(body["expected"]):
             note("Nothing is retried")
             return FAILED
@@ -67,6 +62,15 @@ def redrive(
         state = _followed(client, task, shown=not caller.json) if wait else task
     caller.output.record({"taskId": task.get("taskId"), **state})
     return OK
+
+
+def _body(client: Presswork, job_ids: Sequence[str], chosen: Mapping[str, str], expected: int | None) -> dict[str, Any]:
+    """The body of the call: which jobs, and how many they must be. WrongArgument when none are named."""
+    if not job_ids and not chosen:
+        raise WrongArgument("name jobs, or a cause: --error-type, --provider or --organization")
+    body: dict[str, Any] = {"jobIds": list(job_ids)} if job_ids else {"filter": chosen}
+    count = len(job_ids) if job_ids else _count(client, chosen)
+    return body | {"expected": count if expected is None else expected}
 
 
 def _count(client: Presswork, chosen: Mapping[str, str]) -> int:
