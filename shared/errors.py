@@ -66,16 +66,22 @@ class OrganizationLimited(SubmitRefused):
 
 class BudgetExceeded(SubmitRefused):
     """A submit would be beyond its organisation's budget. `period`: `month` or `day`, with the time until the next one;
-    or `job`: it alone may cost more than a whole period allows."""
+    or `job`: it alone may cost more than a whole period allows. `project_id`: whose budget it is; None: the
+    organisation's."""
 
-    def __init__(self, period: str, retry_after_s: float) -> None:
+    def __init__(self, period: str, retry_after_s: float, project_id: str | None = None) -> None:
         super().__init__(period)
         self.period = period
+        self.project_id = project_id
         self.retry_after_s = retry_after_s
 
 
 class UserBlocked(SubmitRefused):
     """An operator blocked this user of the organisation: nothing was accepted."""
+
+
+class TooManyProjectBudgets(PressworkError):
+    """More projects of an organisation would have budgets than may."""
 
 
 class TooManyBlocked(PressworkError):

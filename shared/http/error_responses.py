@@ -31,6 +31,7 @@ from shared.errors import (
     TaskNotFound,
     TooManyBlocked,
     TooManyKeys,
+    TooManyProjectBudgets,
     UserBlocked,
     WorkerNotFound,
 )
@@ -56,6 +57,7 @@ from shared.http.problems import (
     TOO_LARGE,
     TOO_MANY_BLOCKED,
     TOO_MANY_KEYS,
+    TOO_MANY_PROJECT_BUDGETS,
     UNAUTHORIZED,
     UNSUPPORTED_MEDIA_TYPE,
     USER_BLOCKED,
@@ -92,6 +94,7 @@ _OF_STORE: Final[dict[type[Exception], Callable[[], Problem]]] = {
     TooManyKeys: lambda: Problem(TOO_MANY_KEYS),
     IdempotencyConflict: lambda: Problem(IDEMPOTENCY_CONFLICT),
     StoreFull: lambda: Problem(STORE_FULL, retry_after=10),
+    TooManyProjectBudgets: lambda: Problem(TOO_MANY_PROJECT_BUDGETS),
     TooManyBlocked: lambda: Problem(TOO_MANY_BLOCKED),
     Overloaded: lambda: Problem(OVERLOADED, retry_after=1),
     StoreUnavailable: unavailable,
@@ -131,12 +134,13 @@ def _of_submit(error: SubmitRefused) -> Problem:
 
 
 def _beyond_budget(error: BudgetExceeded, refused: str | None) -> Problem:
+    whose = "organization" if error.project_id is None else "project"
     if error.period == "job":
-        detail = "this job alone may cost more than the budget: set a lower maxTokens"
+        detail = f"this job alone may cost more than the budget of its {whose}: set a lower maxTokens"
         return Problem(BUDGET_EXCEEDED, detail, limit="job", refused=refused)
     return Problem(
-        BUDGET_EXCEEDED, f"what the {error.period} allows is spent", retry_after=math.ceil(error.retry_after_s),
-        limit=error.period, refused=refused,
+        BUDGET_EXCEEDED, f"what the {error.period} allows its {whose} is spent",
+        retry_after=math.ceil(error.retry_after_s), limit=error.period, refused=refused,
     )  # fmt: skip
 
 

@@ -38,6 +38,9 @@ BUDGET_EXCEEDED: Final = Kind("budget-exceeded", 402, "This organization has spe
 FORBIDDEN: Final = Kind("forbidden", 403, "This token may not act for that organization")
 PAUSED: Final = Kind("organization-paused", 403, "This organization is paused")
 USER_BLOCKED: Final = Kind("user-blocked", 403, "This user of the organization is blocked")
+TOO_MANY_PROJECT_BUDGETS: Final = Kind(
+    "too-many-project-budgets", 409, "The organization has budgets of too many projects"
+)
 TOO_MANY_BLOCKED: Final = Kind("too-many-blocked-users", 409, "The organization has too many blocked users")
 INSUFFICIENT_SCOPE: Final = Kind("insufficient-scope", 403, "This key does not have the scope that the call needs")
 MODEL_NOT_ALLOWED: Final = Kind("model-not-allowed", 403, "This key may not use that model")

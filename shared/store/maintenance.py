@@ -68,8 +68,15 @@ class Maintenance:
         """Find the budgets of which 80 or 100 % have been spent, each once in its period; the audit trail gets them."""
         rows = await self._calls.run("watch_budgets", trail_length=TRAIL_LENGTH)
         return [
-            BudgetReached(decode_id(organization.decode()), period.decode(), percent, int(spent), int(allowed))
-            for organization, period, percent, spent, allowed in rows
+            BudgetReached(
+                decode_id(organization.decode()),
+                period.decode(),
+                percent,
+                int(spent),
+                int(allowed),
+                project.decode() or None,
+            )
+            for organization, period, percent, spent, allowed, project in rows
         ]
 
     async def recover(self, consumer: str, held: Sequence[str]) -> Recovered:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from shared.errors import TooManyBlocked
+from shared.errors import TooManyBlocked, TooManyProjectBudgets
 from shared.store.audit_trail import TRAIL_LENGTH, Actor, entry
 from shared.store.engine.calls import Reads, ScriptCalls
 from shared.store.keys import Keys, decode_id, encode_id
@@ -23,6 +23,21 @@ BLOCKED_MAX: Final = 1000
 _encode: Final = msgspec.json.Encoder().encode
 
 
+class ProjectBudget(msgspec.Struct, frozen=True, kw_only=True):
+    """Of one project, in nano-USD a month and a day, UTC. None: none."""
+
+    month_nano_usd: int | None = None
+    day_nano_usd: int | None = None
+
+
+class ProjectSpending(msgspec.Struct, frozen=True, kw_only=True):
+    """Of a project's budget in the present periods, in nano-USD, as `OrganizationStats` has it."""
+
+    spent_month: int
+    spent_day: int
+    reserved: int
+
+
 class OrganizationSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Of one organisation. None: the fleet's default; a limit of 0: none.
 
@@ -31,7 +46,8 @@ class OrganizationSettings(msgspec.Struct, frozen=True, kw_only=True):
     `tokens_per_minute` (at each gate), `streams`: a minute or at once. `month_nano_usd`, `day_nano_usd`: budgets in
     nano-USD, UTC; None: none. `paused`: 1: none of its jobs starts or is taken. `prompt_seconds`, `result_seconds`,
     `failed_seconds`, `events_seconds`: how long after a job's end its prompt, its record (that of a failed job), and
-    its event log are kept; `usage_days`: of usage, after their end.
+    its event log are kept; `usage_days`: of usage, after their end. `projects`: budgets of single projects; a
+    change names one as `month_nano_usd@<project>`.
     """
 
     weight: int | None = None
@@ -51,13 +67,14 @@ class OrganizationSettings(msgspec.Struct, frozen=True, kw_only=True):
     failed_seconds: int | None = None
     events_seconds: int | None = None
     usage_days: int | None = None
+    projects: dict[str, ProjectBudget] = {}
 
 
 class OrganizationStats(msgspec.Struct, frozen=True, kw_only=True):
     """Exact counts of one organisation's jobs at one moment (I3); ends count for as long as its sums are kept.
 
     Of its budget, in nano-USD: `spent_month`, `spent_day` in the present periods, `reserved` by jobs that run; 0
-    without one.
+    without one. `projects`: of those that have budgets.
     """
 
     queued: int
@@ -70,6 +87,7 @@ class OrganizationStats(msgspec.Struct, frozen=True, kw_only=True):
     spent_month: int = 0
     spent_day: int = 0
     reserved: int = 0
+    projects: dict[str, ProjectSpending] = {}
 
 
 class Organizations:
@@ -89,7 +107,7 @@ class Organizations:
     ) -> OrganizationSettings:
         """Change these fields; None: the fleet's default again. Answers the whole.
 
-        An organisation that may run now is let in; running jobs go on.
+        An organisation that may run now is let in; running jobs go on. TooManyProjectBudgets.
         """
         given = [part for name, value in changes.items() if value is not None for part in (name, str(value))]
         gone = [name for name, value in changes.items() if value is None]
@@ -97,6 +115,8 @@ class Organizations:
             "change_organization", organization=encode_id(organization_id), given=_encode(given), gone=_encode(gone),
             entry=entry("organization.changed", actor, changes=dict(changes)), trail_length=TRAIL_LENGTH,
         )  # fmt: skip
+        if flat == b"FULL":
+            raise TooManyProjectBudgets(organization_id)
         return _parse(flat)
 
     async def streams(self, organization_id: str) -> int | None:
@@ -127,11 +147,12 @@ class Organizations:
     async def stats(self, organization_id: str) -> OrganizationStats:
         """Count the jobs of this organisation."""
         reply = await self._calls.run("organization", organization=encode_id(organization_id))
-        queued, processing, completed, failed, cancelled, delayed, kib, *budget = (int(number) for number in reply)
+        queued, processing, completed, failed, cancelled, delayed, kib, *budget = (int(number) for number in reply[:10])
         return OrganizationStats(
             queued=queued, processing=processing, completed=completed, failed=failed, cancelled=cancelled,
             delayed=delayed, queued_bytes=kib * 1024,
             spent_month=budget[0], spent_day=budget[1], reserved=budget[2],
+            projects=dict(sorted(_spending(row) for row in reply[10:])),
         )  # fmt: skip
 
     async def overview(self, organization_id: str) -> tuple[OrganizationSettings, OrganizationStats]:
@@ -139,12 +160,26 @@ class Organizations:
         return await asyncio.gather(self.read(organization_id), self.stats(organization_id))
 
 
+def _spending(row: list[Any]) -> tuple[str, ProjectSpending]:
+    project, month, day, reserved = row
+    return project.decode(), ProjectSpending(spent_month=int(month), spent_day=int(day), reserved=int(reserved))
+
+
+def _projects(flat: list[bytes]) -> dict[str, ProjectBudget]:
+    found: dict[str, dict[str, int]] = {}
+    for name, value in zip(flat[::2], flat[1::2], strict=True):
+        field, _, project = name.decode(errors="replace").partition("@")
+        if project and field in ProjectBudget.__struct_fields__ and value.isdigit():
+            found.setdefault(project, {})[field] = int(value)
+    return {project: ProjectBudget(**found[project]) for project in sorted(found)}
+
+
 def _parse(flat: list[bytes]) -> OrganizationSettings:
     """A field of a newer release, or one that is no number, counts as not set."""
-    known = set(OrganizationSettings.__struct_fields__)
+    known = set(OrganizationSettings.__struct_fields__) - {"projects"}
     found: dict[str, Any] = {
         name.decode(): int(value)
         for name, value in zip(flat[::2], flat[1::2], strict=True)
         if name.decode(errors="replace") in known and value.isdigit()
     }
-    return OrganizationSettings(**found)
+    return OrganizationSettings(**found, projects=_projects(flat))

@@ -30,7 +30,7 @@ REST: Final = 9.0
 FLEET_QUEUE: Final = b"*"
 """The queue of jobs that name no chain of gates."""
 
-_BUDGET: Final = re.compile(rb"(?:^| )(?:month|day)=\d")
+_BUDGET: Final = re.compile(rb"(?:^| )(?:month|day|projects)=\d")
 
 T = TypeVar("T")
 

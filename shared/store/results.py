@@ -203,10 +203,11 @@ class Audited(msgspec.Struct, frozen=True):
 
 class BudgetReached(msgspec.Struct, frozen=True):
     """A budget of which `percent` (80 or 100) have been spent, for the first time in its `period` (month or day).
-    Amounts in nano-USD."""
+    Amounts in nano-USD. `project_id`: whose budget it is, None: the organisation's."""
 
     organization_id: str
     period: str
     percent: int
     spent: int
     allowed: int
+    project_id: str | None = None

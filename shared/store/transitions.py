@@ -41,11 +41,12 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 def _refused(refusal: str) -> BudgetExceeded | OrganizationLimited | OrganizationPaused | UserBlocked:
-    """A refusal of submit.lua: `paused`, `user`, `budget <period, or job> <ms to the next period>`, or `<limit> <its
+    """A refusal of submit.lua: `paused`, `user`, `budget <period, or job> <ms to the next period> <project, if
+    it is its budget>`, or `<limit> <its
     value> <ms until there is room>`, the last only where a clock ends the limit."""
     limit, *numbers = refusal.split()
     if limit == "budget":
-        return BudgetExceeded(numbers[0], int(numbers[1]) / 1000)
+        return BudgetExceeded(numbers[0], int(numbers[1]) / 1000, numbers[2] if numbers[2:] else None)
     if limit == "paused":
         return OrganizationPaused("an operator paused the organisation")
     if limit == "user":

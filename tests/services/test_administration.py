@@ -19,12 +19,13 @@ DEFAULTS = {
         "submitsPerMinute", "queuedJobs", "queuedBytes", "delayedJobs", "runningJobs", "tokensPerMinute",
         "streams",
     )),
-    "budget": {"monthUsd": None, "dayUsd": None},
+    "budget": {"monthUsd": None, "dayUsd": None, "projects": {}},
     "retention": dict.fromkeys((
         "promptSeconds", "resultSeconds", "failedSeconds", "eventsSeconds", "usageDays",
     )),
     "usage": {
         "queued": 0, "running": 0, "queuedBytes": 0, "spentMonthUsd": None, "spentDayUsd": None, "reservedUsd": None,
+        "projects": {},
     },
 }  # fmt: skip
 
@@ -144,7 +145,7 @@ async def test_a_budget_is_settled_and_acts_at_once(client: httpx.AsyncClient) -
     key = bearer((await make_key(client, "alice", "jobs:write"))["key"])
     wanted = {"projectId": "p", "userId": "u", "prompt": "x", "maxCostUsd": 0.5}
     answer = (await client.patch(path, json={"budget": {"monthUsd": 12.345678901, "dayUsd": 0.1}})).json()
-    assert answer["budget"] == {"monthUsd": 12.345678901, "dayUsd": 0.1}
+    assert answer["budget"] == {"monthUsd": 12.345678901, "dayUsd": 0.1, "projects": {}}
     spent = {name: answer["usage"][name] for name in ("spentMonthUsd", "spentDayUsd", "reservedUsd")}
     assert spent == {"spentMonthUsd": 0, "spentDayUsd": 0, "reservedUsd": 0}
     assert (await client.post(SUBMIT, json=wanted, headers=key)).status_code == 202
@@ -187,3 +188,38 @@ async def test_a_blocked_users_submits_are_refused(client: httpx.AsyncClient) ->
     assert (await client.post(SUBMIT, json=wanted, headers=keys["alice"])).status_code == 202
     trail = (await client.get("/api/admin/audit", params={"organizationId": "alice"})).json()["entries"]
     assert [entry["action"] for entry in trail[:2]] == ["user.unblocked", "user.blocked"]
+
+
+async def test_projects_have_budgets_of_their_own(client: httpx.AsyncClient) -> None:
+    """Those that are named change, null takes one away; spending is shown, and a spent one refuses its own submits."""
+    path = f"{ORGANIZATIONS}/alice"
+    first = {"search": {"monthUsd": 2, "dayUsd": 0.5}, "chat": {"dayUsd": 0}}
+    answer = (await client.patch(path, json={"budget": {"projects": first}})).json()
+    assert answer["budget"] == {
+        "monthUsd": None, "dayUsd": None,
+        "projects": {"search": {"monthUsd": 2, "dayUsd": 0.5}, "chat": {"monthUsd": None, "dayUsd": 0}},
+    }  # fmt: skip
+    nothing = {"spentMonthUsd": 0, "spentDayUsd": 0, "reservedUsd": 0}
+    assert answer["usage"]["projects"] == {"search": nothing, "chat": nothing}
+
+    job = {"organizationId": "alice", "userId": "u", "prompt": "x"}
+    refused = await client.post(SUBMIT, json=job | {"projectId": "chat"})
+    assert "project" in problem(refused, 402, "budget-exceeded")["detail"]
+    assert (await client.post(SUBMIT, json=job | {"projectId": "search"})).status_code == 202
+
+    change = {"budget": {"projects": {"search": {"monthUsd": None}, "chat": None}}}
+    answer = (await client.patch(path, json=change)).json()
+    assert answer["budget"]["projects"] == {"search": {"monthUsd": None, "dayUsd": 0.5}}
+    entry = (await client.get(AUDIT, params={"limit": 1})).text
+    assert "day_nano_usd@chat" in entry
+
+
+async def test_more_than_a_hundred_projects_with_budgets_are_refused(client: httpx.AsyncClient) -> None:
+    """In one change 400, by one more later 409."""
+    path = f"{ORGANIZATIONS}/alice"
+    many = {f"p{i}": {"dayUsd": 1} for i in range(101)}
+    assert (await client.patch(path, json={"budget": {"projects": many}})).status_code == 400
+    many.pop("p0")
+    assert (await client.patch(path, json={"budget": {"projects": many}})).status_code == 200
+    one_more = await client.patch(path, json={"budget": {"projects": {"more": {"dayUsd": 1}}}})
+    problem(one_more, 409, "too-many-project-budgets")

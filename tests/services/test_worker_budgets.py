@@ -145,3 +145,4 @@ async def test_workers_report_a_spent_budget(settings: StoreSettings, monkeypatc
                 assert await raw("HGET", store.keys.fixed("gate_bounds"), "p:p")
         (line,) = [log for log in logs if log["event"] == "budget_reached"]
         assert (line["organization"], line["period"], line["percent"]) == ("org", "day", 80)
+        assert line["project"] is None

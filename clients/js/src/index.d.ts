@@ -307,6 +307,7 @@ export type ProblemCode =
   | 'store-unavailable'
   | 'store-unfit'
   | 'too-many-blocked-users'
+  | 'too-many-project-budgets'
   | 'too-many-failures'
   | 'too-many-keys'
   | 'unauthorized'

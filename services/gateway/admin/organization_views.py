@@ -7,25 +7,26 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from shared.job import NANO
+from services.gateway.admin.budget_views import (
+    BudgetChange,
+    BudgetView,
+    Change,
+    ProjectSpendingView,
+    stored_budget,
+    usd,
+    view_budget,
+    view_spending,
+)
 from shared.store.organizations import OrganizationSettings, OrganizationStats
 
 Count = Annotated[int, Meta(ge=0, le=1_000_000_000)] | None | UnsetType
 Bytes = Annotated[int, Meta(ge=0, le=1 << 40)] | None | UnsetType
-USD_MAX: Final = 1_000_000
 YEAR_S: Final = 31_536_000
 DAYS_MAX: Final = 36_500
 Seconds = Annotated[int, Meta(ge=1, le=YEAR_S)] | None | UnsetType
-Usd = Annotated[float, Meta(ge=0, le=USD_MAX)] | None | UnsetType
 
 
-class _Change(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True
-):
-    """A change: a field that is left out stays as it is; null is the fleet's default again."""
-
-
-class LimitsChange(_Change, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+class LimitsChange(Change, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
     """Limits; 0: none."""
 
     submits_per_minute: Count = UNSET
@@ -37,14 +38,7 @@ class LimitsChange(_Change, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     streams: Count = UNSET
 
 
-class BudgetChange(_Change, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """USD a month and a day, in UTC; 0: nothing may be spent, null: any amount."""
-
-    month_usd: Usd = UNSET
-    day_usd: Usd = UNSET
-
-
-class RetentionChange(_Change, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+class RetentionChange(Change, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
     """Seconds after a job's end for which its parts are kept; 0: the prompt goes with the end. Usage: days after
     their own end."""
 
@@ -55,7 +49,7 @@ class RetentionChange(_Change, frozen=True, kw_only=True, forbid_unknown_fields=
     usage_days: Annotated[int, Meta(ge=1, le=DAYS_MAX)] | UnsetType | None = UNSET
 
 
-class OrganizationChange(_Change, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+class OrganizationChange(Change, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
     """Changes of an organisation's settings."""
 
     weight: Annotated[int, Meta(ge=1, le=16)] | UnsetType | None = UNSET
@@ -78,13 +72,6 @@ class LimitsView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     streams: int | None
 
 
-class BudgetView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """USD a month and a day, in UTC; null: any amount."""
-
-    month_usd: float | None
-    day_usd: float | None
-
-
 class RetentionView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Seconds after a job's end for which its parts are kept; usage: days. null: the fleet's default; a prompt: as long
     as its record."""
@@ -100,6 +87,7 @@ class OrganizationUsage(msgspec.Struct, frozen=True, rename="camel"):
     """Jobs of the organisation that wait and that run, and bytes of what waits, in whole KiB a job.
 
     Of its budget, in USD: what its jobs cost this month and today, and what those that run may cost; null without one.
+    `projects`: the same of the projects that have budgets, by id.
     """
 
     queued: int
@@ -108,6 +96,7 @@ class OrganizationUsage(msgspec.Struct, frozen=True, rename="camel"):
     spent_month_usd: float | None
     spent_day_usd: float | None
     reserved_usd: float | None
+    projects: dict[str, ProjectSpendingView]
 
 
 class OrganizationView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -130,33 +119,24 @@ class OrganizationList(msgspec.Struct, frozen=True):
     cursor: str | None
 
 
-_AMOUNTS: Final = {"month_usd": "month_nano_usd", "day_usd": "day_nano_usd"}
-
-
 def stored_changes(change: OrganizationChange) -> dict[str, int | None]:
     """The fields that change, as `OrganizationSettings` names them."""
-    found: dict[str, int | None] = {}
-    for part in (change, change.limits, change.budget, change.retention):
+    found = {} if change.budget is UNSET else stored_budget(change.budget)
+    for part in (change, change.limits, change.retention):
         for name in () if part is UNSET else part.__struct_fields__:
             value: Any = getattr(part, name)
             if value is UNSET or isinstance(value, msgspec.Struct):
                 continue
-            if name in _AMOUNTS:
-                found[_AMOUNTS[name]] = None if value is None else round(value * NANO)
-            else:
-                found[name] = (1 if value else None) if name == "paused" else value
+            found[name] = (1 if value else None) if name == "paused" else value
     return found
-
-
-def _usd(nano: int | None) -> float | None:
-    return None if nano is None else nano / NANO
 
 
 def _usage(settings: OrganizationSettings, stats: OrganizationStats) -> OrganizationUsage:
     jobs = (stats.queued, stats.processing, stats.queued_bytes)
+    projects = {project: view_spending(spent) for project, spent in stats.projects.items()}
     if settings.month_nano_usd is None and settings.day_nano_usd is None:
-        return OrganizationUsage(*jobs, None, None, None)
-    return OrganizationUsage(*jobs, _usd(stats.spent_month), _usd(stats.spent_day), _usd(stats.reserved))
+        return OrganizationUsage(*jobs, None, None, None, projects)
+    return OrganizationUsage(*jobs, usd(stats.spent_month), usd(stats.spent_day), usd(stats.reserved), projects)
 
 
 def view_organization(
@@ -168,7 +148,7 @@ def view_organization(
         weight=settings.weight or 1,
         slot_share=settings.slot_share,
         limits=LimitsView(**{name: getattr(settings, name) for name in LimitsView.__struct_fields__}),
-        budget=BudgetView(month_usd=_usd(settings.month_nano_usd), day_usd=_usd(settings.day_nano_usd)),
+        budget=view_budget(settings),
         retention=RetentionView(**{name: getattr(settings, name) for name in RetentionView.__struct_fields__}),
         paused=bool(settings.paused),
         usage=_usage(settings, stats),

@@ -86,6 +86,7 @@ class OrganizationCalls:
             summary,
             400,
             404,
+            409,
             scope=Scope.ADMIN,
             method=HttpMethod.PATCH,
             body=OrganizationChange,

@@ -54,6 +54,6 @@ class BudgetWatch:
     def _report(self, note: BudgetReached) -> None:
         self._reached.labels(note.period, str(note.percent)).inc()
         _log.warning(
-            "budget_reached", organization=note.organization_id, period=note.period, percent=note.percent,
-            spent_usd=note.spent / NANO, budget_usd=note.allowed / NANO,
+            "budget_reached", organization=note.organization_id, project=note.project_id, period=note.period,
+            percent=note.percent, spent_usd=note.spent / NANO, budget_usd=note.allowed / NANO,
         )  # fmt: skip

@@ -19,7 +19,7 @@ if token ~= token_now then return {-1, token_now, ''} end
 
 local sums = {}
 for i = 1, #kept, 2 do
-  if string.find(kept[i], '^[dm]%d+$') then sums[kept[i]] = 0 end
+  if string.find(kept[i], '^[dm]%d+') then sums[kept[i]] = 0 end
 end
 for field, amount in string.gmatch(reserved, '(%S+) (%d+)') do sums[field] = tonumber(amount) end
 

@@ -5,7 +5,7 @@
 -- ARGV limits lease_ms result_ttl log_ttl usage_ttl organization_events chain prices running_max
 -- ITEM job
 -- RETURNS requeued (1) or fine (0) per job
--- INCLUDE release batch lease now ledger organizations spending replacing gate_states serving queues delaying settling backlog retention_audit
+-- INCLUDE release batch lease now ledger organizations spending replacing gate_states serving queues delaying settling retention_audit letting_in
 
 local due_sets = {h = due_high, n = due_normal, l = due_low}
 local wake_up = false

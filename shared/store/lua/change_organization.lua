@@ -3,19 +3,31 @@
 -- PREFIX job backlog settings budget usage ended
 -- ARGV organization given gone entry trail_length running_max usage_ttl
 -- given: a JSON array of fields and values; gone: a JSON array of fields that go back to the fleet's defaults.
--- RETURNS the whole record: fields and values
--- INCLUDE organizations policies backlog audit_trail policy_record budgets budget_start budget_periods ending saving_budgets
+-- RETURNS the whole record: fields and values; FULL: too many projects would have budgets, nothing was changed
+-- INCLUDE organizations policies backlog audit_trail policy_record budgets budget_start budget_periods ending saving_budgets project_looks project_numbers
 
 -- Of usage, at most: several ms.
 local KNOWN_DAYS = 4000
 
+local record_key, fields, names = settings_prefix .. organization, cjson.decode(given), cjson.decode(gone)
+if string.find(given, '@', 1, true) and are_too_many(organization, redis.call('HGETALL', record_key), fields, names) then return 'FULL' end
+
 local function write_record()
-  local record, fields, names = settings_prefix .. organization, cjson.decode(given), cjson.decode(gone)
-  if #names > 0 then redis.call('HDEL', record, unpack(names)) end
-  if #fields > 0 then redis.call('HSET', record, unpack(fields)) end
+  if #names > 0 then redis.call('HDEL', record_key, unpack(names)) end
+  if #fields > 0 then redis.call('HSET', record_key, unpack(fields)) end
   redis.call('SADD', tenants, organization)
   append_entry(organization, entry)
-  return redis.call('HGETALL', record)
+  local written = redis.call('HGETALL', record_key)
+  return number_projects(organization, record_key, written) and redis.call('HGETALL', record_key) or written
+end
+
+-- While it had no budget, nobody kept account of it.
+local function begin_budgets(record)
+  if names_budget(record) and not has_budget(organization) then pcall(begin_budget, organization) end
+  for i = 1, #record, 2 do
+    local project = string.match(record[i], '^number@(.+)$')
+    if project and not has_budget(organization, project) then pcall(begin_budget, organization, project) end
+  end
 end
 
 -- Days of usage that are there live as long as those to come.
@@ -31,11 +43,11 @@ end
 -- A write that cannot grow memory first, so that an organisation can be paused on a full server.
 redis.call('PERSIST', wake)
 local record = write_record()
--- While it had no budget, nobody kept account of it.
-if names_budget(record) and not has_budget(organization) then pcall(begin_budget, organization) end
+begin_budgets(record)
 write_policy(organization, record)
 keep_known_usage()
 if has_budget(organization) then drop_hold(organization) end
+if policy_of(organization).projects then look_at_projects(organization) end
 redis.call('ZREM', held_organizations, organization)
 if refill(organization) then redis.call('ZADD', wake, 0, 'job') end
 save(organization)

@@ -32,6 +32,7 @@ local function forget_counts()
   for _, set in ipairs({backlogs, held_organizations, due, usage_organizations}) do
     removed = removed + redis.call('ZREM', set, organization)
   end
+  redis.call('ZREM', held_organizations, organization .. ' *')
   for gate in string.gmatch(chain .. ' *', '%S+') do
     removed = removed + redis.call('ZREM', throttled_by_prefix .. gate, organization)
   end

@@ -8,7 +8,7 @@
 -- organisation has a cap on running jobs. budgeted, retained: 1 when it had a budget, or a retention, at the claim. waited,
 -- ran: ms until and since the claim.
 -- RETURNS OK, ALREADY (this lease ended it before), LATE (a cancel was forced; usage and cost were kept), LOST
--- INCLUDE batch lease clock ending ledger backlog settling retention
+-- INCLUDE batch lease clock ending ledger settling retention letting_in
 
 local function refused(job, organization, token, status, outcome, usage, brief)
   local record = job_prefix .. job

@@ -3,10 +3,12 @@
 -- PREFIX ended delayed budget
 -- ARGV organization
 -- RETURNS {queued, processing, completed, failed, cancelled, delayed, KiB of prompts that wait, nano-USD spent
---   this month, today, reserved}; the last three are 0 without a budget
--- INCLUDE organizations ended_lines budgets budget_periods
+--   this month, today, reserved, {project, the same three of its budget}...}; the three are 0 without a budget
+-- INCLUDE organizations ended_lines budgets budget_periods policies
 
 local state = unpack_counts(tonumber(redis.call('HGET', organizations, organization) or 0) or 0)
+-- Known now: its policy is read without the write that counts it.
+known[organization] = state
 local folded = redis.pcall('GET', ended_prefix .. organization)
 local completed, failed, cancelled = string.match(type(folded) == 'string' and folded or '', '^(%d+) (%d+) (%d+)$')
 local ends = {completed = tonumber(completed) or 0, failed = tonumber(failed) or 0, cancelled = tonumber(cancelled) or 0}
@@ -19,10 +21,18 @@ for _, line_text in ipairs(redis.pcall('LRANGE', ledger, 0, -1)) do
 end
 
 -- Reservations of the month before are of the last jobs that it started.
-local function spent_and_reserved(whose)
-  local month, day = amounts_of(whose, periods_now()[1].field), amounts_of(whose, periods_now()[2].field)
+local function spent_and_reserved(whose, project)
+  local month = amounts_of(whose, named_for(periods_now()[1].field, project))
+  local day = amounts_of(whose, named_for(periods_now()[2].field, project))
   return string.format('%.0f', month[1]), string.format('%.0f', day[1]), string.format('%.0f', month[2])
 end
 
-return {state.waiting, math.max(state.running, 0), ends.completed, ends.failed, ends.cancelled,
+local reply = {state.waiting, math.max(state.running, 0), ends.completed, ends.failed, ends.cancelled,
   redis.call('ZCARD', delayed_prefix .. organization), state.kib, spent_and_reserved(organization)}
+for word in pairs(policy_of(organization)) do
+  local project = string.match(word, '^number@(.+)$')
+  if project and has_budget(organization, project) then
+    reply[#reply + 1] = {project, spent_and_reserved(organization, project)}
+  end
+end
+return reply

@@ -8,7 +8,7 @@
 -- until the claim, empty: unknown. mismatch: why the text of this attempt did not fit its schema, or empty; kept for the
 -- attempts that follow.
 -- RETURNS {code, state}: OK, ALREADY (this lease requeued it before), LOST
--- INCLUDE batch lease clock organizations ending ledger requeueing backlog settling retention
+-- INCLUDE batch lease clock organizations ending ledger requeueing settling retention letting_in
 
 local wake_for_job, wake_to_poll
 

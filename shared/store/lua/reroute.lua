@@ -9,7 +9,7 @@
 -- minute, 0: none.
 -- RETURNS {code, gate, number, bound}: GO (gate and reserved tokens; nano-USD that the attempt may cost, empty: anything), THROTTLED (ms until a gate has room), STAY (no other
 -- gate is there, or a cancel was requested: an ordinary retry, or the end), LOST
--- INCLUDE batch lease now organizations requeueing gate_states serving asking throttling gate_reports token_limits reserving budgets backlog saving_budgets
+-- INCLUDE batch lease now organizations requeueing gate_states serving asking throttling gate_reports token_limits reserving budgets saving_budgets letting_in
 
 load_gates()
 
@@ -37,13 +37,13 @@ local function callable(chain_text)
   return table.concat(names, ' ')
 end
 
--- Returns a job to its backlog whose next gate costs more than its organisation may spend now.
-local function wait_for_budget(job, token, f, needed, spent)
+-- Returns a job to its backlog whose next gate costs more than its organisation, or its project, may spend now.
+local function wait_for_budget(job, token, f, needed, spent, project)
   local record = read_record(job)
   if record.cancel then return {'STAY', '', 0, ''} end
-  hold_for(record.org, needed, f[7])
+  hold_for(record.org, needed, f[7], project)
   requeue_job(job, token, record, 'rate_limited', math.max(record.attempt - 1, 0), nil, nil, spent)
-  local _, opens = room_of(record.org)
+  local _, opens = room_of(record.org, nil, project)
   return {'THROTTLED', '', math.max(math.min(opens, record.deadline) - now, 1), ''}
 end
 
@@ -58,14 +58,14 @@ local replies = each_item(function(consumer, job, token, queue, name, report, re
   candidates = affordable_again(f, candidates, spent)
   local function need(per_minute) return need_of(per_minute, #(f[1] or ''), f[2]) end
   local other, _, _, tokens = ask_chain(candidates, organization, need, true)
-  local bound, needed, reserved = '', nil, nil
-  if other then bound, needed, reserved = raise(f, other, spent) end
+  local bound, needed, reserved, project = '', nil, nil, nil
+  if other then bound, needed, reserved, project = raise(f, other, spent) end
   if other and not needed then
     admit_call(other, tokens, organization)
     redis.call('HSET', job_prefix .. job, 'gate', other, unpack(reserved))
     return {'GO', other, tokens, bound}
   end
-  if needed then return wait_for_budget(job, token, f, needed, spent) end
+  if needed then return wait_for_budget(job, token, f, needed, spent, project) end
   -- A provider that asked to wait may be the first to have room again; one that failed or refused is not asked again.
   -- When all are down, or a call was answered and paid for, an attempt is used up: otherwise the job would be rerouted
   -- until its deadline.

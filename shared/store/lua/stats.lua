@@ -47,10 +47,21 @@ else
   in_backlogs = in_many_backlogs(queued[1] + queued[2] + queued[3] + delayed + throttled)
 end
 
+-- Jobs of held organisations, and of those whose projects are (`<org> *`): their scores are as withholding.lua has them.
+local function held_members()
+  local names, whole, sum = redis.call('ZRANGE', held_organizations, 0, -1), {}, 0
+  for _, name in ipairs(names) do whole[name] = true end
+  for _, name in ipairs(names) do
+    local whose = string.match(name, '^(%S+) %*$')
+    if whose and not whole[whose] then sum = sum + redis.call('ZCOUNT', backlog_prefix .. whose, '1e16', '+inf') end
+  end
+  return sum + members(names, backlog_prefix)
+end
+
 -- Jobs that no worker may claim now.
 local function held_jobs()
   note_settled(redis.call('HGET', gates, SETTLED))
-  if not is_paused(QUEUE) then return members(redis.call('ZRANGE', held_organizations, 0, -1), backlog_prefix) end
+  if not is_paused(QUEUE) then return held_members() end
   local claimable = in_backlogs
   for _, waiting in ipairs(queued) do claimable = claimable + waiting end
   return claimable

@@ -1,10 +1,10 @@
 -- Finds the reason why a queued job waits. It writes nothing, and is called only when a caller asks for one job.
--- KEYS line gates organizations policies ledger
+-- KEYS line gates organizations policies ledger held_organizations
 -- PREFIX job backlog throttled budget
 -- ARGV job chain limits running_max slot_share
 -- RETURNS {reason, gate or '', time (ms) until which it waits at least or 0, jobs of its organisation that go first or -1};
 --   {} when it is not queued
--- INCLUDE now gate_states settled organizations policies quotas shares token_clocks token_limits
+-- INCLUDE now gate_states settled organizations policies quotas shares token_clocks token_limits withholding
 
 -- Entries of the line that are read to find the job's place there.
 local LINE_MAX = 1000
@@ -78,11 +78,25 @@ local function in_backlog()
   return rank and rank + counts_of(organization).placed or nil
 end
 
+-- The answer for a job that waits for the budget of its project; nil: it does not.
+local function if_withheld()
+  if not policy_of(organization).projects then return nil end
+  local key = backlog_prefix .. organization
+  local score = tonumber(redis.call('ZSCORE', key, job) or 0)
+  if score < withheld.FROM then return nil end
+  local first = math.floor(score / withheld.FROM) * withheld.FROM
+  local ahead = redis.call('ZCOUNT', key, string.format('%.0f', first), string.format('(%.0f', score))
+  return answer(reason_of_hold() or 'budget', '', 0, ahead)
+end
+
 local letter = string.sub(entry, 1, 1)
 if letter == 'd' then return answer('delayed', '', due) end
 note_settled(redis.call('HGET', gates, SETTLED))
 read_counts()
 if letter == 't' or letter == 'p' then return at_gates(string.sub(entry, 2)) end
+
+local withheld_answer = letter == 'b' and if_withheld()
+if withheld_answer then return withheld_answer end
 
 local ahead
 if letter == 'b' then ahead = in_backlog() elseif letter == 'q' then ahead = place_in_line(string.sub(entry, 2)) end

@@ -138,11 +138,15 @@ async def test_organizations_get_limits_and_budgets(stack: StackMaker) -> None:
         await operator("organizations", "alice", "--resume")
         assert (await operator.command("run", "Write", "--max-cost-usd", 0.5)).status == 0
         wrong = await operator.command("organizations", "alice", "--limit", "runningJobs")
-    assert (changed["weight"], changed["slotShare"], changed["budget"]) == (3, 20, {"monthUsd": 250, "dayUsd": 0.5})
+    assert (changed["weight"], changed["slotShare"], changed["budget"]) == (
+        3,
+        20,
+        {"monthUsd": 250, "dayUsd": 0.5, "projects": {}},
+    )
     assert changed["limits"].items() >= {"submitsPerMinute": 60, "runningJobs": 5}.items()
     assert table.out.startswith("alice\t3\tFalse\t0\t0\t")
     assert [row["id"] for row in listed] == ["alice"]
-    assert (back["budget"], back["limits"]["runningJobs"]) == ({"monthUsd": 250, "dayUsd": None}, None)
+    assert (back["budget"], back["limits"]["runningJobs"]) == ({"monthUsd": 250, "dayUsd": None, "projects": {}}, None)
     assert (paused.status, "paused" in paused.err) == (1, True)
     assert (wrong.status, "name=number" in wrong.err) == (2, True)
 

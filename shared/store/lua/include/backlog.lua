@@ -79,27 +79,3 @@ local function refill(organization)
   if not ok then redis.pcall('ZADD', held_organizations, string.format('%d', now_ms()), organization) end
   return not ok or came
 end
-
-local freed = {}
-
--- Notes that a reservation of an organisation ended: it may have room again.
-local function note_freed(organization)
-  if amounts_of(organization, 'held').is_there then freed[organization] = true end
-end
-
--- Lets an organisation in again that was held, if it may run. Returns as refill.
-local function let_in(organization)
-  if is_held(organization) or redis.call('ZREM', held_organizations, organization) == 0 then return false end
-  return refill(organization)
-end
-
--- Lets in those that were noted, after all that a transition writes. Returns as refill.
-local function let_freed_in()
-  local came = false
-  for organization in pairs(freed) do
-    local ok, some = pcall(let_in, organization)
-    came = not ok or some or came
-  end
-  save_counts()
-  return came
-end

@@ -3,10 +3,10 @@
 
 local TOO_DEAR = 'another attempt may cost more than the budget allows'
 
--- Starts a job if its budget and one of its gates have room; otherwise throttles it, or returns 'held'.
+-- Starts a job if its budget and one of its gates have room; otherwise throttles it, or returns 'held' or 'withheld'.
 local function begin(token, job, f)
   local lacking = check_budget(f)
-  if lacking == 'held' then return lacking end
+  if lacking == 'held' or lacking == 'withheld' then return lacking end
   if lacking then
     end_unrun(job, f.org, f.lost, 'BudgetExceeded', TOO_DEAR)
     return release(token)
@@ -15,7 +15,8 @@ local function begin(token, job, f)
   local name, passed_over, need = find_gate(f, string.sub(token, 1, 1))
   local attempt = tonumber(f.attempt or 0) + 1
   if name then
-    if reserve(f, name) then return 'held' end
+    lacking = reserve(f, name)
+    if lacking then return lacking end
     start(token, job, f, attempt, name)
     return answer(token, job, f, attempt, name, passed_over, need)
   end

@@ -1,6 +1,6 @@
 -- Refuses a new job whose organisation has spent its budget, or that no whole period allows. `gate_bounds` has what workers know of
 -- their gates; a job with a gate that is not in it is taken.
--- INCLUDE budgets bounds clock policies budget_periods
+-- INCLUDE budgets bounds clock policies budget_periods withholding
 
 -- The least that an attempt costs at most, at any of the job's gates; 0: that is not known.
 local function least_bound(names, spec, max_tokens)
@@ -15,15 +15,21 @@ local function least_bound(names, spec, max_tokens)
   return least
 end
 
-local function budget_refusal(organization, spec, route, max_tokens)
-  if not has_budget(organization) then return end
-  local policy = policy_of(organization)
+-- project: nil: the organisation's own budget.
+local function refusal_by(organization, project, least)
   for _, period in ipairs(periods_now()) do
-    local most = policy[period.word]
-    if most and amounts_of(organization, period.field)[1] >= most then
-      return string.format('budget %s %d', period.word, period.ends - now_ms())
+    local most = policy_of(organization)[named_for(period.word, project)]
+    if most and amounts_of(organization, named_for(period.field, project))[1] >= most then
+      return string.format('budget %s %d %s', period.word, period.ends - now_ms(), project or '')
     end
   end
-  local _, _, limit = room_of(organization)
-  if least_bound(route ~= '' and route or chain, spec, max_tokens) > limit then return 'budget job 0' end
+  local _, _, limit = room_of(organization, nil, project)
+  if limit < math.huge and least() > limit then return 'budget job 0 ' .. (project or '') end
+end
+
+local function budget_refusal(organization, spec, route, max_tokens)
+  if not has_budget(organization) then return end
+  local function least() return least_bound(route ~= '' and route or chain, spec, max_tokens) end
+  local project = withheld.project_of(organization, spec)
+  return refusal_by(organization, nil, least) or project and refusal_by(organization, project, least) or nil
 end

@@ -1,5 +1,5 @@
 -- Takes entries that were delivered to this consumer: as many of each organisation as may start; the others are returned.
--- INCLUDE adopting lease organizations places backlog shares quotas beginning delaying now suspect_line
+-- INCLUDE adopting lease organizations places backlog shares quotas beginning delaying now suspect_line withholding
 
 -- Organisations whose entries were delivered, in order; for each: how many entries, how many of them are not off its count
 -- yet, and whether its backlog is empty.
@@ -19,13 +19,16 @@ local function note_met(organization, token, created)
 end
 
 -- Returns a job to where it waited. One that is held leaves the line; one above its share of the slots goes to its end. A suspect
--- that is held is looked at again in two leases: its queue has no backlog, and it would be delivered at once.
-local function send_back(candidate, is_held)
+-- that is held is looked at again in two leases: its queue has no backlog, and it would be delivered at once. is_withheld: only its
+-- project is.
+local function send_back(candidate, is_held, is_withheld)
   local token, job, f = candidate.token, candidate.job, candidate.f
   local letter, entry = string.sub(token, 1, 1), nil
   note_return(f)
   if is_held and letter == 'q' then
-    entry = add_to_backlog(f.org, job, f.place or place_from(token, f.spec, f.created), f.deadline)
+    local place = f.place or place_from(token, f.spec, f.created)
+    entry = add_to_backlog(f.org, job, is_withheld and withheld.place(f.org, f.project, place) or place, f.deadline)
+    if is_withheld then withheld.look_later(f.org, nil, 'NX') end
   elseif is_held then
     entry = delay_job(f.org, job, now + 2 * tonumber(lease_ms))
   else
@@ -38,7 +41,7 @@ end
 
 local function begin_safely(candidate)
   local ok, held = pcall(begin, candidate.token, candidate.job, candidate.f)
-  if ok and held == 'held' then return pcall(send_back, candidate, true) end
+  if ok and (held == 'held' or held == 'withheld') then return pcall(send_back, candidate, true, held == 'withheld') end
   -- Recover finds it by its entry.
   if not ok and candidate.f.entry == 'b' then redis.pcall('HSET', job_prefix .. candidate.job, 'entry', candidate.token) end
 end

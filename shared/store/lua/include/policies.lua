@@ -1,6 +1,7 @@
 -- Reads the settings of single organisations (`policies`): words `<name>=<number>`, read only if the organisation's counts say
 -- that there are any. weight, running (the most at once), slot_share (%), queued, kib and delayed (the most that wait),
--- submits (the most in a minute), tokens (the most in a minute at each gate), paused, blocked (users), month and day (nano-USD);
+-- submits (the most in a minute), tokens (the most in a minute at each gate), paused, blocked (users), month and day (nano-USD; with `@<project>`
+-- behind them: of a project), projects (that have budgets), number@<project> (as withholding.lua counts it);
 -- prompt, result, failed and events (how long they are kept, s; `kept`: any of these is set), usage (days).
 -- INCLUDE organizations
 

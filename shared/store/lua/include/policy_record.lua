@@ -9,21 +9,27 @@ local WORDS = {weight = 'weight', slot_share = 'slot_share', running_jobs = 'run
 local KEPT = {prompt_seconds = 'prompt', result_seconds = 'result', failed_seconds = 'failed', events_seconds = 'events'}
 
 local function words_of(record)
-  local words, is_kept = {}, false
+  local words, is_kept, projects = {}, false, 0
   for i = 1, #record, 2 do
     local name, value = record[i], record[i + 1]
     local word = WORDS[name] or KEPT[name]
     if word then words[#words + 1] = word .. '=' .. value end
     is_kept = is_kept or KEPT[name] ~= nil
+    local period, project = string.match(name, '^(%a+)_nano_usd@(.+)$')
+    if project then words[#words + 1] = period .. '@' .. project .. '=' .. value end
+    if string.find(name, '^number@') then
+      words[#words + 1], projects = name .. '=' .. value, projects + 1
+    end
     if name == 'queued_bytes' then words[#words + 1] = 'kib=' .. math.ceil(tonumber(value) / 1024) end
   end
   if is_kept then words[#words + 1] = 'kept=1' end
+  if projects > 0 then words[#words + 1] = 'projects=' .. projects end
   return table.concat(words, ' ')
 end
 
 local function names_budget(record)
   for i = 1, #record, 2 do
-    if WORDS[record[i]] == 'month' or WORDS[record[i]] == 'day' then return true end
+    if string.find(record[i], '_nano_usd', 1, true) then return true end
   end
   return false
 end

@@ -1,5 +1,5 @@
 -- Chooses the next jobs of a backlog.
--- INCLUDE organizations places
+-- INCLUDE organizations places policies
 
 -- Of 16 slots 12 follow high > normal > low, 3 begin at normal and 1 at low; a lower one only after a high one, so that a
 -- waiting high job is never passed over twice in a row (I8).
@@ -17,7 +17,7 @@ local function pop_ranked(organization, most)
     local from, to = string.format('%.0f', rank * RANK_WIDTH), string.format('(%.0f', (rank + 1) * RANK_WIDTH)
     waiting[rank] = redis.call('ZRANGEBYSCORE', key, from, to, 'WITHSCORES', 'LIMIT', 0, most)
   end
-  if #waiting[0] + #waiting[2] == 0 then
+  if #waiting[0] + #waiting[2] == 0 and counts_of(organization).ranked == 1 then
     note(organization, 'ranked', -1)
     redis.call('HDEL', rank_slots, organization)
   end
@@ -46,7 +46,8 @@ end
 
 -- Takes the next jobs out of a backlog, at most `most`: {job, place} each.
 local function pop(organization, most)
-  if counts_of(organization).ranked == 1 then return pop_ranked(organization, most) end
+  -- Withheld jobs are above all ranks.
+  if counts_of(organization).ranked == 1 or policy_of(organization).projects then return pop_ranked(organization, most) end
   local flat, jobs = redis.call('ZPOPMIN', backlog_prefix .. organization, most), {}
   for i = 1, #flat, 2 do jobs[#jobs + 1] = {flat[i], flat[i + 1]} end
   return jobs

@@ -1,6 +1,6 @@
 -- Requeues a job that has a lease, the only way to. The record's `past` has of every earlier lease the facts that a reader
 -- needs to replay it: token, reason, attempt, start and the number of its last event, the `retrying` written here.
--- INCLUDE clock lease announce predating organizations backlog delaying places settling
+-- INCLUDE clock lease announce predating organizations backlog delaying places settling letting_in
 
 local LOST_EVENTS = 1000
 local FIELDS = {'state', 'entry', 'org', 'attempt', 'max_attempts', 'deadline', 'losses', 'handbacks', 'past', 'base',

@@ -12,7 +12,7 @@ local function forget_old_periods(organization)
   local flat = redis.call('HGETALL', key)
   for i = 1, #flat, 2 do
     local field = flat[i]
-    local letter, number = string.match(field, '(%a)(%d+)$')
+    local letter, number = string.match(string.match(field, '^[^@]*'), '(%a)(%d+)$')
     if letter == 'd' and tonumber(number) < first_day or letter == 'm' and 'm' .. number < month_field(first_day) then
       old[#old + 1] = field
     end
@@ -25,10 +25,11 @@ local function save_budget(organization, changed)
   local key, pairs_changed, is_new = budget_prefix .. organization, {}, false
   for field in pairs(changed) do
     local amounts = budget_cache.read[organization][field]
-    if field == 'held' and not amounts.is_there then
-      redis.call('HDEL', key, 'held')
+    local is_hold = string.find(field, '^held') ~= nil
+    if is_hold and not amounts.is_there then
+      redis.call('HDEL', key, field)
     else
-      is_new = is_new or field ~= 'held' and not amounts.is_there
+      is_new = is_new or not is_hold and not amounts.is_there
       amounts.is_there = true
       pairs_changed[#pairs_changed + 1] = field
       pairs_changed[#pairs_changed + 1] = string.format('%.0f %.0f', amounts[1], amounts[2])
