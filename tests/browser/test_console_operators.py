@@ -28,11 +28,13 @@ async def test_an_organization_is_paused_and_limited(console: ConsoleMaker) -> N
         await c.page.click('[aria-label="Change alice"]')
         await c.type("#of-weight", "3")
         await c.type("#of-runningJobs", "7")
+        await c.type("#of-resultSeconds", "3600")
         await c.press("Change 1 organisation")
         await c.shows("Changed 1 organisation, alice.")
         read = (await c.client.get("/api/admin/organizations/alice", headers=bearer(OPERATOR))).json()
         assert (read["weight"], read["limits"]["runningJobs"], read["paused"]) == (3, 7, True)
-        assert read["limits"]["queuedJobs"] is None
+        assert (read["limits"]["queuedJobs"], read["retention"]["promptSeconds"]) == (None, None)
+        assert read["retention"]["resultSeconds"] == 3600
 
 
 async def test_a_dialog_that_opens_while_another_closes_stays(console: ConsoleMaker) -> None:

@@ -16,6 +16,9 @@ const LIMITS = {
   submitsPerMinute: 'Submits a minute', queuedJobs: 'Queued jobs', queuedBytes: 'Queued bytes', delayedJobs: 'Delayed jobs',
   runningJobs: 'Running jobs', tokensPerMinute: 'Tokens a minute', streams: 'Open streams',
 };
+const KEPT = {
+  promptSeconds: 'Prompts, s', resultSeconds: 'Results, s', failedSeconds: 'Failed jobs, s', eventsSeconds: 'Event logs, s', usageDays: 'Usage, days',
+};
 const MOST = 2000;
 const idOf = (one) => one.id ?? one.organizationId;
 const running = (one) => one.usage?.running ?? 0;
@@ -103,10 +106,11 @@ function fieldsOf(one) {
     ...('slotShare' in one ? { slotShare: one.slotShare } : {}),
     ...(one.budget ? { monthUsd: one.budget.monthUsd, dayUsd: one.budget.dayUsd } : {}),
     ...one.limits,
+    ...one.retention,
   };
 }
 
-const LABELS = { ...LIMITS, weight: 'Weight', slotShare: 'Most slots, per cent', monthUsd: 'Budget a month, USD', dayUsd: 'Budget a day, USD' };
+const LABELS = { ...LIMITS, ...KEPT, weight: 'Weight', slotShare: 'Most slots, per cent', monthUsd: 'Budget a month, USD', dayUsd: 'Budget a day, USD' };
 
 // An empty field means something else in each group.
 function groupsOf(one) {
@@ -116,6 +120,7 @@ function groupsOf(one) {
     { title: 'Share', meaning: 'Of the starts, beside other organisations that wait. Empty: the fleet’s default.', names: names.filter((name) => name === 'weight' || name === 'slotShare') },
     { title: 'Budget', meaning: `Empty: any amount. 0: nothing may be spent.${spent}`, names: names.filter((name) => name.endsWith('Usd')) },
     { title: 'Limits', meaning: 'Empty: the fleet’s default. 0: no limit.', names: names.filter((name) => name in (one.limits ?? {})) },
+    { title: 'Retention', meaning: 'After a job’s end. Empty: as long as the fleet keeps it.', names: names.filter((name) => name in (one.retention ?? {})) },
   ].filter((group) => group.names.length);
 }
 
@@ -127,6 +132,7 @@ function changesOf(one, values) {
     const now = text === '' ? null : Number(text);
     if (now === (before ?? null)) continue;
     if (name in (one.limits ?? {})) change.limits = { ...change.limits, [name]: now };
+    else if (name in (one.retention ?? {})) change.retention = { ...change.retention, [name]: now };
     else if (name.endsWith('Usd')) change.budget = { ...change.budget, [name]: now };
     else change[name] = now;
   }
@@ -158,7 +164,7 @@ function Edit({ one, end, refresh }) {
         <p class="muted">Waiting jobs notice at once.</p>
         ${groupsOf(one).map(({ title, meaning, names }) => html`<fieldset class="field-group"><legend>${title}</legend><p class="muted small">${meaning}</p>
           <div class="form-row">${names.map((name) => html`
-          <${Field} id=${`of-${name}`} label=${LABELS[name] ?? words(name)} bad=${bad[name] ?? bad[`limits.${name}`] ?? bad[`budget.${name}`]}>
+          <${Field} id=${`of-${name}`} label=${LABELS[name] ?? words(name)} bad=${bad[name] ?? bad[`limits.${name}`] ?? bad[`budget.${name}`] ?? bad[`retention.${name}`]}>
             <input class="input" id=${`of-${name}`} type="number" min=${name === 'weight' ? 1 : 0} step=${name.endsWith('Usd') ? 'any' : 1} autofocus=${name === 'weight'}
               value=${values[name] ?? ''} onInput=${(event) => setValues({ ...values, [name]: event.target.value })} /><//>`)}</div></fieldset>`)}
       </div>
