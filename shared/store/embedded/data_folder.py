@@ -34,10 +34,16 @@ def named(text: str, environment: Mapping[str, str]) -> Path:
             raise SettingsInvalid("DATA_DIR begins with the home folder, and HOME is not set")
         text = home + text[1:]
     try:
-        return Path(os.path.expanduser(text)).resolve()
-    except (OSError, RuntimeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "its links lead in a circle"
-        raise SettingsInvalid(f"DATA_DIR cannot be used: {reason}") from None
+        folder = Path(os.path.expanduser(text)).resolve()
+        # Before Python 3.13 a circle is an error; since then its links stay.
+        in_a_circle = any(part.is_symlink() for part in (folder, *folder.parents))
+    except RuntimeError:
+        in_a_circle = True
+    except OSError as error:
+        raise SettingsInvalid(f"DATA_DIR cannot be used: {error.strerror}") from None
+    if in_a_circle:
+        raise SettingsInvalid("DATA_DIR cannot be used: its links lead in a circle")
+    return folder
 
 
 def prepare(folder: Path) -> None:
