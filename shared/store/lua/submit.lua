@@ -36,8 +36,8 @@ end
 -- Users are looked up only in organisations that have blocked some.
 local function is_user_blocked(organization, spec)
   if not policy_of(organization).blocked then return false end
-  local ok, told = pcall(cjson.decode, spec)
-  return ok and redis.call('SISMEMBER', blocked_users_prefix .. organization, told.userId) == 1
+  local ok, decoded = pcall(cjson.decode, spec)
+  return ok and redis.call('SISMEMBER', blocked_users_prefix .. organization, decoded.userId) == 1
 end
 
 local function refuse_counted(organization, spec)

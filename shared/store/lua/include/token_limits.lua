@@ -2,12 +2,12 @@
 -- ARGV tokens_max
 -- INCLUDE policies
 
-local told_limits = {}
+local given_limits = {}
 
 -- Notes a limit that the caller knows: its settings need not be read.
-local function note_token_limit(organization, per_minute) told_limits[organization] = per_minute end
+local function note_token_limit(organization, per_minute) given_limits[organization] = per_minute end
 
 -- 0: no limit.
 local function token_limit_of(organization)
-  return told_limits[organization] or limit_of(organization, 'tokens', tokens_max)
+  return given_limits[organization] or limit_of(organization, 'tokens', tokens_max)
 end

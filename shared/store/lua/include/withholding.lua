@@ -16,8 +16,8 @@ function withheld.project_of(organization, spec)
   if not policy_of(organization).projects then return nil end
   local project = string.match(spec, '^{"projectId":"([^"\\]+)"')
   if not project then
-    local ok, told = pcall(cjson.decode, spec)
-    project = ok and told.projectId or ''
+    local ok, decoded = pcall(cjson.decode, spec)
+    project = ok and decoded.projectId or ''
   end
   return has_budget(organization, project) and project or nil
 end
