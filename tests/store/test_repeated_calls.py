@@ -14,6 +14,7 @@ from shared.store.transitions import Finish, Requeue, Reroute
 from tests.support.breaches import breaches
 from tests.support.checks import RawRedis
 from tests.support.faulty_transport import FaultyTransport
+from tests.support.organization_counts import miscounted
 from tests.support.store import claim, claim_one, complete, make_due, make_stale, new_job, submit
 
 ERROR = JobError(type="Timeout", message="too slow", retryable=True)
@@ -120,6 +121,7 @@ async def test_a_call_whose_answer_was_lost_can_be_repeated(store: JobStore, raw
     assert refused.value.sent
     await step()
     assert await breaches(store, raw, accepted) == []
+    assert await miscounted(raw, accepted) == []
 
 
 @pytest.mark.parametrize("scene", SCENES)
@@ -135,6 +137,7 @@ async def test_a_call_that_is_executed_late_changes_nothing_more(store: JobStore
     await faults.deliver()
     assert await store.queries.stats() == before
     assert await breaches(store, raw, accepted) == []
+    assert await miscounted(raw, accepted) == []
 
 
 async def test_a_lost_claim_answers_the_same_jobs_again(store: JobStore, raw: RawRedis) -> None:
