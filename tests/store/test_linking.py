@@ -44,7 +44,7 @@ async def test_a_server_takes_every_script(name: str, raw: RawRedis) -> None:
 
 
 async def test_a_fragment_is_made_before_a_variable_of_it_is_assigned_to(raw: RawRedis) -> None:
-    """What a user writes first is not lost to the value that the fragment begins with."""
+    """A value that a user writes first is not lost to the one that the fragment begins with."""
     texts = {
         "counting": "local total = 0\nlocal function seen() return total end",
         linking.SCRIPT: "total = 7\nreturn seen()",
