@@ -21,7 +21,7 @@ from shared.server.serve import application, serve
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.preflight.requirements import Role
-from shared.streams.quotas import StreamQuotas
+from shared.streams.fair_shares import StreamQuotas
 from shared.streams.routes import Streams
 from shared.streams.serving import Serving
 from shared.streams.sse import WithTransport

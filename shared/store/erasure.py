@@ -17,8 +17,7 @@ import msgspec
 
 from shared.store.append_only_file import FileState
 from shared.store.audit_trail import Actor, entry
-from shared.store.connection import server_errors
-from shared.store.engine.calls import Reads, ScriptCalls
+from shared.store.engine.calls import Reads, ScriptCalls, check_item
 from shared.store.engine.items import CancelItem, DeleteItem, KeyItem
 from shared.store.keys import Keys, encode_id
 from shared.store.refusal_trail import digest_of
@@ -132,7 +131,7 @@ class Erasure:
         """Delete keys; answers how many there were."""
         replies = await self._calls.run("erase_keys", [KeyItem(name) for name in names], task=task_id) if names else []
         for reply in replies:
-            server_errors.check_item(reply)
+            check_item(reply)
         return sum(replies)
 
     async def erase_entries(self, organization_id: str, task_id: str = "") -> int:

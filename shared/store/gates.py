@@ -11,8 +11,7 @@ from typing import Final
 import msgspec
 
 from shared.store.audit_trail import TRAIL_LENGTH, Actor, entry
-from shared.store.connection import server_errors
-from shared.store.engine.calls import Reads, ScriptCalls
+from shared.store.engine.calls import Reads, ScriptCalls, check_item
 from shared.store.engine.items import QueueItem
 from shared.store.keys import OPERATORS, Keys
 from shared.store.routing import GateLimits
@@ -135,7 +134,7 @@ class Gates:
 
     async def _waiting(self, queues: Sequence[str]) -> dict[str, int]:
         replies = await self._calls.run("throttled", [QueueItem(queue) for queue in queues])
-        return {queue: int(server_errors.check_item(reply)) for queue, reply in zip(queues, replies, strict=True)}
+        return {queue: int(check_item(reply)) for queue, reply in zip(queues, replies, strict=True)}
 
 
 def _word(changes: Mapping[str, int | None], field: str) -> int | str:

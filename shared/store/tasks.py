@@ -14,8 +14,7 @@ import msgspec
 
 from shared.errors import Overloaded, TaskNotFound
 from shared.store.audit_trail import TRAIL_LENGTH, Actor, entry
-from shared.store.connection import server_errors
-from shared.store.engine.calls import Reads, ScriptCalls
+from shared.store.engine.calls import Reads, ScriptCalls, check_item
 from shared.store.engine.items import DiscardItem
 from shared.store.keys import OPERATORS, TASKS, Keys, encode_id
 from shared.store.reading.ended_jobs import EndedFilter, EndedJob
@@ -154,7 +153,7 @@ class Tasks:
         as done, empty: they are not counted."""
         items = [DiscardItem(job.job_id, encode_id(job.organization_id), job.id, task_id) for job in jobs]
         for reply in await self._calls.run("discard", items):
-            server_errors.check_item(reply)
+            check_item(reply)
 
 
 def _parse(task_id: str, values: list[bytes | None]) -> Task:

@@ -248,5 +248,4 @@ def _ended_after(failure: JobError, claim: Claim, spent: Spent | None) -> Outcom
     if spent is None:
         return Outcome(error=failure)
     provider, model = split(claim.gate)
-    cost = None if spent.cost is None else spent.cost / NANO
-    return Outcome(error=failure, provider=provider, model=model, usage=spent.usage, cost_usd=cost)
+    return Outcome(error=failure, provider=provider, model=model, usage=spent.usage, cost_usd=spent.cost_usd)

@@ -16,7 +16,7 @@ from shared.store.pubsub.listeners import NOTIFIED, Listener
 from shared.store.pubsub.polling import PollingSubscriber
 from shared.store.pubsub.subscriber import Subscriber
 from shared.streams import sse
-from shared.streams.round_robin import RoundRobin
+from shared.streams.fair_shares import RoundRobin
 from shared.streams.sources import Batch, Source
 from shared.streams.sse import StreamResponse, TooSlow
 from shared.telemetry.metrics import StreamMetrics
@@ -102,7 +102,7 @@ class Subscription(Generic[CursorT]):
         """Whether the job ended; False: the service stops, or the stream has lasted as long as it may."""
         while not self._stopped and self._clock() < self._until:
             notified = await listener.wait(self._patience())
-            await self._round_robin.turn(self._organization_id)
+            await self._round_robin.wait(self._organization_id)
             if self._stopped:
                 break
             if notified is not None:

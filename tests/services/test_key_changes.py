@@ -62,7 +62,7 @@ async def test_open_streams_of_a_revoked_key_end(
     """At once where it is heard of; where it is not, when the key is checked. The stream says how to come back, and is
     refused then."""
     monkeypatch.setattr(key_ring, "FRESH_S", 0.2)
-    monkeypatch.setattr("shared.streams.key_watch.CHECK_S", 0.2 if transport == "silent" else 60.0)
+    monkeypatch.setattr("shared.streams.serving.KEY_CHECK_S", 0.2 if transport == "silent" else 60.0)
     if transport == "silent":
         monkeypatch.setattr(key_ring.KeyRing, "forget", lambda *_: None)
     settings = StoreSettings(redis_url=redis_url)

@@ -101,6 +101,20 @@ def _check(constants: Collection[str]) -> None:
             raise ValueError(f"{name}.lua takes {', '.join(sorted(lacking))}, which nothing gives")
 
 
+def _failure(reply: Any) -> str | None:
+    """The server's words, if the reply is that of an item that failed in its script."""
+    if isinstance(reply, list) and len(reply) == 2 and reply[0] == b"ERROR":
+        return str(reply[1].decode(errors="replace"))
+    return None
+
+
+def check_item(reply: Any) -> Any:
+    """Raise the error of an item that failed; return every other reply."""
+    if (failure := _failure(reply)) is not None:
+        raise server_errors.of_item(failure)
+    return reply
+
+
 class ServerClock:
     """The server's time as this process estimates it."""
 
@@ -201,8 +215,8 @@ class ScriptCalls:
 
     def _notice(self, replies: Any) -> None:
         for reply in replies if isinstance(replies, list) else ():
-            if isinstance(reply, list) and len(reply) == 2 and reply[0] == b"ERROR":
-                self._on_refusal(reply[1].decode(errors="replace"))
+            if (failure := _failure(reply)) is not None:
+                self._on_refusal(failure)
 
     async def aclose(self) -> None:
         """Send the calls that are still awaited."""
