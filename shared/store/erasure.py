@@ -129,7 +129,9 @@ class Erasure:
 
     async def erase_keys(self, names: Sequence[str], task_id: str = "") -> int:
         """Delete keys; answers how many there were."""
-        replies = await self._calls.run("erase_keys", [KeyItem(name) for name in names], task=task_id) if names else []
+        replies = (
+            await self._calls.administer("erase_keys", [KeyItem(name) for name in names], task=task_id) if names else []
+        )
         for reply in replies:
             check_item(reply)
         return sum(replies)
@@ -151,7 +153,7 @@ class Erasure:
     async def _shared(
         self, organization_id: str, task_id: str, index: str, start: str, *, last: bool = False
     ) -> tuple[int, str]:
-        removed, after = await self._calls.run(
+        removed, after = await self._calls.administer(
             "erase_organization", organization=encode_id(organization_id), digest=digest_of(organization_id),
             task=task_id, index=index, start=start, page=PAGE, last=int(last),
         )  # fmt: skip

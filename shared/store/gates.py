@@ -82,7 +82,7 @@ class Gates:
     async def _set(self, name: str, actor: Actor, *, paused: bool) -> bool:
         verb = "paused" if paused else "resumed"
         action, details = ("queue", {}) if name == QUEUE else ("gate", {"gate": name})
-        reply = await self._calls.run(
+        reply = await self._calls.administer(
             "pause", name=name, pause=int(paused), organization=OPERATORS,
             entry=entry(f"{action}.{verb}", actor, **details), trail_length=TRAIL_LENGTH,
         )  # fmt: skip
@@ -92,7 +92,7 @@ class Gates:
         """Settle `requests_per_minute` and `tokens_per_minute` of a gate for the whole fleet; 0: no limit, None: as the
         workers are set up. A limit that is left out stays."""
         rpm, tpm = (_word(changes, field) for field in _LIMITS)
-        await self._calls.run(
+        await self._calls.administer(
             "limit_gate", name=name, rpm=rpm, tpm=tpm, organization=OPERATORS, trail_length=TRAIL_LENGTH,
             entry=entry("gate.limited", actor, gate=name, changes=dict(changes)),
         )  # fmt: skip

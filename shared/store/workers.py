@@ -71,7 +71,7 @@ class Workers:
     async def order(self, consumer: str, actor: Actor, *, drain: bool) -> bool:
         """Order a worker to claim nothing more, or to go on. False: that was its order before. WorkerNotFound: it is
         not registered."""
-        reply = await self._calls.run(
+        reply = await self._calls.administer(
             "order_worker", consumer=consumer, drain=int(drain), organization=OPERATORS, trail_length=TRAIL_LENGTH,
             entry=entry("worker.drained" if drain else "worker.resumed", actor, worker=consumer),
         )  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 from shared.errors import LeaseLost
 from shared.job import Claim, JobSnapshot, JobStatus, Outcome, RetryReason, Spent, Usage
 from shared.settings import StoreSettings
-from shared.store.engine.calls import LOSSES_MAX
+from shared.store.engine.constants import LOSSES_MAX
 from shared.store.job_store import JobStore, open_store
 from shared.store.reading.usage import UsageRow
 from shared.store.routing import Routing

@@ -8,12 +8,14 @@ from typing import Any, Final, TypeVar
 
 from redis.exceptions import RedisError, ResponseError
 
-from shared.settings import MAX_DEADLINE_SECONDS, StoreSettings
+from shared.settings import StoreSettings
 from shared.store.connection import server_errors
 from shared.store.connection.confirmed_writes import BATCHES
 from shared.store.connection.multiplexer import Observer, Reply, Transport
 from shared.store.engine import scripts, signature_check
+from shared.store.engine.admin_signatures import RunAdminScript
 from shared.store.engine.batching import Coalescer
+from shared.store.engine.constants import notice_ms, script_constants
 from shared.store.engine.items import (
     BATCHED,
     AppendItem,
@@ -26,71 +28,15 @@ from shared.store.engine.items import (
     Value,
 )
 from shared.store.engine.scripts import Scripts, typed
+from shared.store.engine.signatures import RunScript
 from shared.store.keys import Keys
 from shared.store.routing import Routing
-
-JOB_TRAIL_LENGTH: Final = 10_000
-JOB_TRAIL_MS: Final = 90 * 86_400_000
-"""Cancels and deletions that the trail of an organisation remembers, about, and for how long after the last, in ms."""
-
-LOSSES_MAX: Final = 3
-RELEASES_MAX: Final = 20
-"""Number of times a job may lose its worker or be released before it fails (I7)."""
-
-INDEX_LENGTH: Final = 20_000
-"""Newest jobs of one organisation and day that the listing keeps."""
-
-CONSUMER_IDLE_MS: Final = 3_600_000
-
-STALE_SLACK_MS: Final = 750
-"""Milliseconds beyond a lease, at most, for which an entry is left to its worker: a quarter of a lease. A healthy
-worker whose renewals were refused for a moment renews within that time."""
 
 APPENDS_IN_FLIGHT: Final = 16
 """A thousand streams append 2,000 times a second and more: with one batch at a time every reply would have to come
 within 32 ms, and a busy event loop needs several iterations to read one."""
 
 ItemT = TypeVar("ItemT", bound=Item)
-
-
-def _notice_ms(settings: StoreSettings) -> int:
-    """Milliseconds within which a worker is woken for a due time: one that sleeps for minutes for each."""
-    return MAX_DEADLINE_SECONDS * 1000 if settings.frugal else settings.lease_ms
-
-
-def _constants(settings: StoreSettings, routing: Routing, *, fenced: bool) -> dict[str, str | int]:
-    """Values of the scripts' headers that are the same in every call."""
-    return {
-        "lease_ms": settings.lease_ms,
-        "notice_ms": _notice_ms(settings),
-        "result_ttl": round(settings.result_ttl_seconds * 1000),
-        "failed_ttl": round(max(settings.failed_ttl_seconds, settings.result_ttl_seconds) * 1000),
-        "failed_jobs_max": settings.failed_jobs_max,
-        "failed_bytes_max": settings.failed_bytes_max,
-        "log_ttl": round(settings.log_ttl_seconds * 1000),
-        "organization_events": int(settings.organization_events),
-        "quiet": int(settings.quiet),
-        "usage_ttl": round(settings.usage_ttl_days * 86_400_000),
-        "index_ttl": round((86_400 + MAX_DEADLINE_SECONDS + settings.result_ttl_seconds) * 1000),
-        "index_length": INDEX_LENGTH if settings.listing else 0,
-        # No layer below a submit sends it twice: the pay-per-command profile relies on that, and saves one command.
-        "sent_once": int(settings.frugal),
-        "submits_max": settings.organization_submits_per_minute,
-        "job_trail_length": JOB_TRAIL_LENGTH,
-        "job_trail_ttl": JOB_TRAIL_MS,
-        "losses_max": LOSSES_MAX,
-        "releases_max": RELEASES_MAX,
-        "stale_ms": settings.lease_ms + min(settings.lease_ms // 4, STALE_SLACK_MS),
-        "consumer_idle_ms": CONSUMER_IDLE_MS,
-        "fenced": int(fenced),
-        "slot_share": settings.slot_share,
-        "running_max": settings.organization_running_jobs,
-        "tokens_max": settings.organization_tokens_per_minute,
-        "queued_max": settings.organization_queued_jobs,
-        "queued_kib_max": -(-settings.organization_queued_bytes // 1024),
-        "delayed_max": settings.organization_delayed_jobs,
-        **routing.constants,
-    }
 
 
 def _check(constants: Collection[str]) -> None:
@@ -154,15 +100,16 @@ class ScriptCalls:
         on_refusal: Callable[[RedisError | str], None],
     ) -> None:
         self._on_refusal = on_refusal
-        constants = self._constants = _constants(settings, routing or Routing(), fenced=fenced)
+        constants = self._constants = script_constants(settings, routing or Routing(), fenced=fenced)
         _check(constants)
         self.refused = 0
-        self.run = typed(self.call)
+        self.run: RunScript = typed(self.call)
+        self.administer: RunAdminScript = typed(self.call)
         self.clock = ServerClock()
         self.scripts = Scripts(transport, keys, constants, observer)
         self._submits = self.scripts if confirmed is None else Scripts(confirmed, keys, constants, observer)
 
-        notify_within_ms = _notice_ms(settings)
+        notify_within_ms = notice_ms(settings)
         # Two at a time: the server serves one batch while this process makes the next. Waiting submits are divided
         # among both; finishes are faster in full batches (measured with 50 callers each).
         self.submit = self._batches(
