@@ -7,17 +7,19 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
+
 from shared.errors import LeaseLost, PressworkError
-from shared.job import Claim, JobStatus
+from shared.job import Claim, JobError, JobStatus, Outcome, RetryReason
 from shared.settings import StoreSettings
 from shared.store.backend import Connections
 from shared.store.engine.calls import Reads, ScriptCalls, check_item
-from shared.store.engine.items import AppendItem, KnownItem, RenewItem, ReportItem
+from shared.store.engine.items import AppendItem, KnownItem, RenewItem, ReportItem, RequeueItem
 from shared.store.keys import Keys, encode_id
 from shared.store.pubsub.listeners import Messages
 from shared.store.reading import records
 from shared.store.results import CallReport, Claimed, Renewed, Rerouted, WakeUp
-from shared.store.transitions import Finish, Requeue, Reroute, requeue_unreadable
+from shared.store.transitions import Finish, Requeue, Reroute
 
 
 class WorkerTransitions:
@@ -69,7 +71,14 @@ class WorkerTransitions:
 
     async def _requeue_unreadable(self, consumer: str, rows: Sequence[Sequence[Any]]) -> None:
         """Requeue jobs that this release cannot read: another one may. They fail when their attempts are used up."""
-        back = [requeue_unreadable(consumer, row[0], row[1], self.settings.lease_ms) for row in rows]
+        end = msgspec.json.encode(Outcome(error=JobError(type="Unreadable", message="no worker could read the job")))
+        back = [
+            RequeueItem(
+                consumer=consumer, job=job, token=token, queue="n", reason=RetryReason.ERROR,
+                delay=self.settings.lease_ms, refund=0, outcome=end, spent=b"", usage="",
+            )
+            for job, token, *_ in rows
+        ]  # fmt: skip
         with contextlib.suppress(PressworkError):  # then they stay pending and are recovered
             await self._calls.run("requeue", back)
 
