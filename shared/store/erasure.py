@@ -92,16 +92,15 @@ class Erasure:
             kind, rest = self._kind_of(name)
             if kind in _OF_VALUE or kind == "deleted":
                 doubtful.append((kind, name, rest))
-            elif kind == "throttled":
-                others += [name] if rest.endswith(f" {whose}") else []
-            elif kind and (rest == whose or rest.startswith(f"{whose}:")):
+            elif _is_named(kind, rest, whose):
                 others.append(name)
 
         owners = await asyncio.gather(*(self._owner(kind, name) for kind, name, _ in doubtful))
         for (kind, name, rest), owner in zip(doubtful, owners, strict=True):
-            if owner == whose:
-                jobs += [rest] if kind == "job" else []
-                others += [] if kind == "job" else [name]
+            if owner == whose and kind == "job":
+                jobs.append(rest)
+            elif owner == whose:
+                others.append(name)
         return jobs, others
 
     def _kind_of(self, name: str) -> tuple[str, str]:
@@ -168,3 +167,10 @@ def hash_of(organization_id: str, secret: str) -> str:
 def entry_of(organization_hash: str, receipt: Receipt) -> bytes:
     """The entry that stays."""
     return entry("organization.deleted", _ERASER, organizationHash=organization_hash, **msgspec.to_builtins(receipt))
+
+
+def _is_named(kind: str, rest: str, whose: str) -> bool:
+    """Whether a key names its organisation, and this one. `rest`: the part of its name behind the prefix."""
+    if kind == "throttled":
+        return rest.endswith(f" {whose}")
+    return kind != "" and (rest == whose or rest.startswith(f"{whose}:"))

@@ -98,20 +98,25 @@ def build_providers(
 
 def routing(settings: ProviderSettings, providers: Mapping[str, Provider]) -> Routing:
     """The fleet's chain, and the limits of its gates. SettingsInvalid for a limit whose model is not in PROVIDERS."""
-    limits = settings.limits
-    if unknown := [gate for gate in limits if gate not in settings.chain]:
+    if unknown := [gate for gate in settings.limits if gate not in settings.chain]:
         raise SettingsInvalid(f"PROVIDER_LIMITS names {unknown[0]}, which is not in PROVIDERS: remove it")
-    gated = []
+
+    prices = {gate: price for gate in settings.chain if (price := _price(gate, providers)) is not None}
+    unpriced = [gate for gate in settings.chain if gate not in prices and _is_unpriced(gate, settings)]
+    return Routing(
+        chain=settings.chain, limits=_gated(settings, providers), failures=settings.gate_failures, prices=prices,
+        unpriced=tuple(unpriced), outputs={gate: _output_bound(gate, settings) for gate in settings.chain},
+    )  # fmt: skip
+
+
+def _gated(settings: ProviderSettings, providers: Mapping[str, Provider]) -> tuple[GateLimits, ...]:
+    """Limits of the gates that calls are counted at: those with limits of our own, and those that providers limit."""
+    limits, gated = settings.limits, list[GateLimits]()
     for gate in settings.chain:
         if gate in limits or providers[split(gate)[0]].gated:
             requests, tokens = limits.get(gate, (0, 0))
             gated.append(GateLimits(gate=gate, requests_per_minute=requests, tokens_per_minute=tokens))
-    prices = {gate: price for gate in settings.chain if (price := _price(gate, providers)) is not None}
-    unpriced = [gate for gate in settings.chain if gate not in prices and _is_unpriced(gate, settings)]
-    return Routing(
-        chain=settings.chain, limits=tuple(gated), failures=settings.gate_failures, prices=prices,
-        unpriced=tuple(unpriced), outputs={gate: _output_bound(gate, settings) for gate in settings.chain},
-    )  # fmt: skip
+    return tuple(gated)
 
 
 def _is_unpriced(gate: str, settings: ProviderSettings) -> bool:

@@ -155,6 +155,7 @@ class Multiplexer:
             if not self._outbox:
                 self._ready.clear()
                 continue
+
             opened = self.generation
             self._session = asyncio.create_task(self._talk(), name="redis-session")
             try:
@@ -172,6 +173,7 @@ class Multiplexer:
             except Exception as error:
                 # No other task would open a connection again: every command would wait for ever.
                 self._failures.failed(error)
+
             failures = 0 if self.generation != opened else failures + 1
             await asyncio.sleep(random.uniform(0.5, 1.0) * min(0.02 * 2.0 ** min(failures, 6), 0.25))  # noqa: S311 - jitter
 
