@@ -168,7 +168,7 @@ class Requeue(msgspec.Struct, frozen=True):
     def item(self) -> RequeueItem:
         """Of requeue.lua."""
         claim, spent = self.claim, self.spent
-        failure = self.error or JobError(type="GaveUp", message="the job was handed back too often")
+        failure = self.error or JobError(type="GaveUp", message="the job was released too often")
         outcome = _ended_after(failure, claim, spent)
         return RequeueItem(
             consumer=claim.consumer, job=claim.job_id, token=claim.token, queue=claim.spec.priority[0],

@@ -47,7 +47,7 @@ async def test_a_completion_is_a_job_and_its_stream(
 
 
 async def test_a_lost_attempt_ends_a_completion_with_an_error(gateway: httpx.AsyncClient, store: JobStore) -> None:
-    """The hook cannot hide text: it is told the job, which goes on."""
+    """The hook cannot hide text: it gets the id of the job, which goes on."""
     job = JobLife(store, organization_id="org-789")
     async with gateway.stream("POST", COMPLETION, json=body()) as answer:
         (listed,) = (await gateway.get("/api/ai/jobs?organizationId=org-789")).json()["jobs"]

@@ -179,7 +179,7 @@ def _schema(made: Json) -> Schema:
 
 def _finished(schema: Any) -> Any:
     r"""A schema in the dialect of JSON Schema: Python's `\Z` is its `$`; a mapping says that it takes anything; a
-    default is told in words."""
+    default is described in words."""
     if isinstance(schema, list):
         return [_finished(held) for held in schema]
     if not isinstance(schema, dict):

@@ -145,9 +145,9 @@ class EventLog:
     async def _live_snapshot(self, record: Record, token: str) -> EventPage:
         """A gap with the text of the lease that goes on."""
         log = await self._transport.execute("HGETALL", self._keys.log(record.snapshot.id))
-        written, turns = LeaseText(token), Yields()
+        written, yields = LeaseText(token), Yields()
         for name, field in zip(log[::2], log[1::2], strict=True):
-            await turns.give()
+            await yields.give()
             written.add(name, field)
         page = self._page(record, [job_events.gap(record, written.text)], None, gap=True)
         return msgspec.structs.replace(page, cursor=EventId(token, written.last))
