@@ -153,6 +153,7 @@ async def run(mapping: Mapping[str, str]) -> None:
     settings = read(mapping, GatewaySettings)
     logs.configure("gateway", settings.log_level)
     stop = asyncio.Event()
+
     with serve.set_by_signals(stop):
         async with open_app(settings, mapping, stop) as app:
             await serve.serve(

@@ -76,6 +76,7 @@ async def open_app(settings: NotifierSettings, store_settings: StoreSettings) ->
     hub = Hub(_streams(settings.notifier_max_connections), metrics)
     redis = RedisMetrics(registry)
     opened = open_store(store_settings, client_name="presswork-notifier", role=Role.NOTIFIER, observer=redis.observe)
+
     async with (
         opened as store,
         authenticator.knowing(store, writes=False),

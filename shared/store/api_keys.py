@@ -136,6 +136,7 @@ def _parse(key_id: str, values: Sequence[bytes | None]) -> ApiKey | None:
     )
     if digest is None or holder is None:
         return None
+
     return ApiKey(
         id=key_id,
         digest=digest,

@@ -93,6 +93,7 @@ class Workers:
         known = _entry(fields[name])
         if known is None:
             return None
+
         held, idle_ms = seen.get(name, (0, now_ms))
         seen_ms = min(max(now_ms - idle_ms, known.at), now_ms)
         # A worker without jobs only sleeps where commands are billed.

@@ -55,6 +55,7 @@ class KeyWatch:
         if not identity.key_id and identity.expires_at is None:
             yield
             return
+
         streams = self._watched.setdefault(identity, set())
         streams.add(subscription)
         if self._checking is None or self._checking.done():
@@ -144,6 +145,7 @@ class Serving:
             metrics=self._metrics,
             round_robin=self._round_robin,
         )
+
         with self._hub.admitted(subscription), self._watch.watching(identity, subscription):
             if listening is not None or self._store.subscriber.covers(source.channel):
                 async with listening or self._store.subscriber.listen(source.channel) as listener:
@@ -171,12 +173,14 @@ class Serving:
             first = await source.read(cursor, NOTIFIED)
         except StoreUnavailable as error:
             raise StreamUnavailable(str(error)) from None
+
         if first.ended and not first.encoded:
             await subscription.response.nothing_more()
             return
         if not first.organization_id:
             await subscription.run(first, self._store.subscriber, listener)
             return
+
         await self._quotas.read(first.organization_id)
         with self._open_streams.held(first.organization_id) as held:
             held.grow()

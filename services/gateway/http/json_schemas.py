@@ -107,6 +107,7 @@ def _parameter(field: msgspec.structs.FieldInfo) -> Parameter:
         made |= choices[0]
     elif choices:
         made["anyOf"] = choices
+
     description = made.pop("description", None)
     return Parameter(
         name=field.encode_name,

@@ -176,6 +176,7 @@ def _total(before: Spent | None, usage: Usage, cost: int | None) -> Spent:
     """Add a call to the sum `before`. A sum with an unknown part is unknown, never too low."""
     if before is None and type(usage) is Usage:  # a billed one has counts that are not promised to callers
         return Spent(usage=usage, cost=cost)
+
     before = before or Spent(usage=Usage(input_tokens=0, output_tokens=0), cost=0)
     earlier = before.usage
     return Spent(

@@ -32,6 +32,7 @@ def check(server: Server) -> None:
         raise SettingsInvalid(f"{server.setting(missing)} is not set, and PROVIDERS names {server.name}: set it")
     if server.key and not _PRINTABLE.fullmatch(server.key):
         raise SettingsInvalid(f"{server.setting('KEY')} is not a key: remove the blanks, line ends and accents in it")
+
     if server.base_url:
         try:
             read_address(server.base_url, server.dialect)
@@ -82,6 +83,7 @@ def build_providers(
         **more,
     }
     servers, proxy, _ = settings.known_servers, settings.provider_proxy, settings.tags
+
     for name in dict.fromkeys(split(gate)[0] for gate in settings.chain):
         if name in known:
             continue

@@ -166,9 +166,11 @@ def _server(mapping: Mapping[str, str], name: str) -> Server | None:
     given = {part: setting(mapping, f"PROVIDER_{variable_of(name)}_{part}") for part in _PARTS}
     if not any(given.values()):
         return None
+
     dialect = (given["DIALECT"] or "openai").lower()
     if dialect not in DIALECTS:
         raise SettingsInvalid(f"PROVIDER_{variable_of(name)}_DIALECT: expected one of {', '.join(DIALECTS)}")
+
     return Server(
         name=name,
         dialect=msgspec.convert(dialect, Dialect),
@@ -188,6 +190,7 @@ def _refuse_stray(given: str, variables: Mapping[str, str]) -> None:
         upper = name.upper()
         own = f"has settings of its own: {upper}_API_KEY, {upper}_BASE_URL and {upper}_PRICED"
         raise SettingsInvalid(f"{given}: {name} {'calls no server, remove it' if name == 'demo' else own}")
+
     for variable in variables:
         rest = given.removeprefix(f"PROVIDER_{variable}_")
         if rest != given and (parsed is None or rest in _SLIPS):

@@ -102,6 +102,7 @@ class Multiplexer:
         finally:
             for call in calls:
                 self._take_back(call)
+
         for reply in replies:
             if isinstance(reply, BaseException) and not isinstance(reply, ResponseError):
                 raise reply
@@ -203,6 +204,7 @@ class Multiplexer:
     async def _write(self, connection: AnyConnection) -> None:
         loop = asyncio.get_running_loop()
         written = loop.time()
+
         while True:
             await self._ready.wait()
             if loop.time() - written > IDLE_S:

@@ -117,6 +117,7 @@ class EventLog:
         """Events of a lease that goes on, with numbers above `after`, and whether there are more."""
         events = [job_events.processing(job, span)] if after == 0 else []
         first = max(after, 2)
+
         while self._deltas and len(events) < PAGE:
             fields = await self._fields(job.id, [f"{span.token}.{first + i}" for i in range(WINDOW)])
             present = gaps.contiguous(fields, first_is_known=first == after)

@@ -118,6 +118,7 @@ class LiveJobs:
                 yield piece
         if runs_only:
             return
+
         for name in ("throttled_deadlines", "due_high", "due_normal", "due_low"):
             async for piece in self._set(self._keys.fixed(name), 0):
                 yield piece

@@ -116,9 +116,11 @@ def _outcome(raw: bytes | None, late: bytes | None) -> Outcome | None:
     """Decode the outcome. A finish after a forced cancel may add usage and cost, nothing else (I2)."""
     if raw is None:
         return None
+
     outcome = _OUTCOME.decode(raw)
     if late is None:
         return outcome
+
     added = _OUTCOME.decode(late)
     return msgspec.structs.replace(
         outcome,

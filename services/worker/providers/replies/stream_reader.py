@@ -152,12 +152,14 @@ def _last(reader: EventReader, reply: Reply) -> tuple[str, ProviderError | None]
         if broken is not None and broken.error.type == "StreamMalformed":
             broken = None  # half an event: it was cut off
         return text + reply.rest(), broken
+
     body = bytes(reader.left).removeprefix(BOM)
     try:
         msgspec.json.decode(body)
     except UNREADABLE:
         if not _is_odd(body):
             return reply.rest(), None
+
     text, broken = take_all(reply, [body.strip()])
     if broken is None and reply.finish is None:
         broken = classify(CallFailure(fault=Fault.MALFORMED))
