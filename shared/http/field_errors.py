@@ -41,6 +41,7 @@ def _split(error: Exception) -> tuple[str, str]:
         return "not valid UTF-8", ""
     if isinstance(error, RecursionError):
         return "nested too deeply", ""
+
     text, path = str(error), ""
     place = text.rfind(_PLACE)
     if place >= 0 and text.endswith("`"):

@@ -96,6 +96,7 @@ class CompletionCall:
                 return
         except TimeoutError:
             pass
+
         try:
             job = await self._finder.find(identity, job_id)
             if not job.status.terminal:
