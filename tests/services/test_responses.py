@@ -13,7 +13,8 @@ from services.worker.providers import Action, Completion, GenerationRequest, Ite
 from shared.job import JobError, Usage
 from shared.settings import StoreSettings
 from tests.support.gateway import SUBMIT, body
-from tests.support.openai_sdk import REQUIRED, Heard, refused, request
+from tests.support.open_responses import REQUIRED
+from tests.support.openai_sdk import Heard, refused, request
 from tests.support.worker import Scripted, running_worker
 
 CONVERSATION: list[dict[str, Any]] = [
