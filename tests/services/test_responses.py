@@ -124,6 +124,23 @@ async def test_what_cannot_be_served_is_refused_by_its_name(
     await refused(sdk.responses.create(**request(**changes)), 400, "invalid_request", param)
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"input": [{"role": "user", "content": [IMAGE]}]}, "must be one of input_text, output_text, text"),
+        ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "must be message"),
+        ({"service_tier": "scale"}, "must be one of auto, default, flex, priority"),
+        ({"text": {"format": {"type": "json_object"}}}, "must be one of text, json_schema"),
+    ],
+)
+async def test_a_refusal_tells_the_words_that_are_taken(
+    sdk: openai.AsyncOpenAI, changes: dict[str, Any], words: str
+) -> None:
+    """An image, an item that is no message, another tier or format: what may stand there instead."""
+    with pytest.raises(openai.BadRequestError, match=words):
+        await sdk.responses.create(**request(**changes))
+
+
 async def test_sixteen_pairs_of_metadata_are_kept(sdk: openai.AsyncOpenAI) -> None:
     """Of 64 and 512 characters each: more than other jobs may have."""
     metadata = {f"{number:064d}": "x" * 512 for number in range(16)}
