@@ -15,7 +15,7 @@ from presswork_client.cli.exits import INTERRUPTED, OK, WrongArgument
 from presswork_client.cli.output import Output, note
 from presswork_client.cli.streaming import follow
 from presswork_client.client import Job, Presswork
-from presswork_client.errors import PressworkError
+from presswork_client.errors import Forbidden, NotFound, PressworkError, Unauthorized
 
 COUNTS = ("queued", "processing", "completed", "failed", "cancelled")
 
@@ -76,7 +76,7 @@ def run(
     output = caller.output
     text = sys.stdin.read() if prompt == "-" else prompt
     with caller.client(LONG_PATIENCE_S) as client:
-        job = client.submit(text, idempotency_key=idempotency_key, **options)
+        job = _submitted(client, text, idempotency_key, options)
         return _followed(job, output, growing=stream and not output.whole, cancels=on_interrupt == "cancel")
 
 
@@ -102,13 +102,23 @@ def watch(
     return OK
 
 
+def _submitted(client: Presswork, text: str, key: str | None, options: dict[str, Any]) -> Job:
+    try:
+        return client.submit(text, idempotency_key=key, **options)
+    except KeyboardInterrupt:
+        note("\nNo answer came: the job may be in the queue; presswork jobs lists it")
+        raise
+
+
 def _followed(job: Job, output: Output, *, growing: bool, cancels: bool) -> int:
     try:
         return follow(job, output, growing=growing)
     except KeyboardInterrupt:
         note(f"\n{_interrupted(job, cancels=cancels)}")
         return INTERRUPTED
-    except PressworkError:
+    except (Unauthorized, Forbidden, NotFound):
+        raise
+    except (PressworkError, OSError):
         note(f"The job goes on: presswork watch {job.id}")
         raise
 
