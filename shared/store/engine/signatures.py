@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Sequence
 from typing import Any, Literal, Protocol, overload
 
 from shared.store.engine.items import (
+    CallsItem,
     CancelItem,
     CountedItem,
     DayItem,
@@ -238,6 +239,8 @@ class RunScript(Protocol):
     def __call__(
         self, script: Literal["note_refusals"], items: Sequence[RefusalsItem], *, trail_length: int
     ) -> Awaitable[Any]: ...
+    @overload
+    def __call__(self, script: Literal["note_calls"], items: Sequence[CallsItem]) -> Awaitable[Any]: ...
     @overload
     def __call__(self, script: Literal["note_key_use"], *, id: str, day: str) -> Awaitable[Any]: ...
     @overload
