@@ -38,7 +38,7 @@ function whenBlocked(gate, chains, states) {
   const known = next.filter(Boolean);
   const named = known.map((name, index) => html`${index > 0 && ' or '}<span class="mono">${name}</span>${states[name] && states[name] !== 'available' ? ` (${statusName(states[name]).toLowerCase()} now)` : ''}`);
   if (!known.length) return 'When it lets none pass, jobs wait: none has another behind it.';
-  return html`When it lets none pass, jobs go on to ${named}${next.length > known.length ? '; those for which it is the last wait' : ''}.`;
+  return html`When it lets none pass, jobs go on to ${named}${next.length > known.length ? '; those that have none behind it wait' : ''}.`;
 }
 
 // The mix of the last hour, else of the last day.
