@@ -243,7 +243,7 @@ async def test_a_completion_that_was_asked_for_again_goes_on(
     """Its first reader left, but a repeat with the same key reads the job: it is cancelled once that one leaves too."""
     monkeypatch.setattr(completion, "CANCEL_AFTER_S", 0.2)
     job = JobLife(store, organization_id="org-789")
-    asked = {"json": body(), "headers": {"Idempotency-Key": "k-1"}}
+    asked: dict[str, Any] = {"json": body(), "headers": {"Idempotency-Key": "k-1"}}
     async with gateway.stream("POST", COMPLETION, **asked) as second:
         lines = second.aiter_lines()
         job.id = json.loads((await anext(lines)).removeprefix("data: "))["messageId"]
