@@ -27,24 +27,24 @@ async def _node_tests(folder: str, **environment: str) -> None:
 
 
 @on_both
-async def test_its_pure_parts(node: dict[str, str]) -> None:
+async def test_its_pure_parts(path: str) -> None:
     """Events are parsed as eventsource-parser parses them, and become text that is whole."""
-    await _node_tests("unit", **node)
+    await _node_tests("unit", PATH=path)
 
 
 @pytest.mark.slow
 @on_both
-async def test_its_calls_streams_and_hooks(stack: StackMaker, node: dict[str, str]) -> None:
+async def test_its_calls_streams_and_hooks(stack: StackMaker, path: str) -> None:
     """Against a gateway, a notifier and a worker: 50 cuts, blocked streams, reloads, aborts, errors, React."""
     async with stack(**SPEED) as running:
-        await _node_tests("services", PRESSWORK_URL=running.gateway.url, **node)
+        await _node_tests("services", PRESSWORK_URL=running.gateway.url, PATH=path)
 
 
 @on_both
-async def test_a_page_without_a_key(stack: StackMaker, node: dict[str, str]) -> None:
+async def test_a_page_without_a_key(stack: StackMaker, path: str) -> None:
     """A product's server holds the key; its pages stream with tickets, and reach the jobs of their own user alone."""
     async with stack(API_TOKENS=f"{hash_token(KEY)} org-789", **SPEED) as running:
-        await _node_tests("keys", PRESSWORK_URL=running.gateway.url, PRESSWORK_KEY=KEY, **node)
+        await _node_tests("keys", PRESSWORK_URL=running.gateway.url, PRESSWORK_KEY=KEY, PATH=path)
 
 
 def _following(running: Stack, jobs: int) -> AbstractAsyncContextManager[Script]:

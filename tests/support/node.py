@@ -44,8 +44,9 @@ NODE: Final = shutil.which("node") if VERSION >= NODE_MIN else None
 
 _NODE_22: Final = next(ROOT.glob(".node22/node_modules/node-*/bin/node"), None)
 VERSION_22: Final = _version(_NODE_22)
-ON_NODE_22: Final = {"PATH": f"{_NODE_22.parent}{os.pathsep}{os.environ['PATH']}"} if _NODE_22 else {}
-"""The environment of a command that is to run on Node 22, which `make install-dev` brings."""
+OWN_PATH: Final = os.environ["PATH"]
+PATH_22: Final = f"{_NODE_22.parent}{os.pathsep}{OWN_PATH}" if _NODE_22 else OWN_PATH
+"""PATH of a command that is to run on Node 22, which `make install-dev` brings."""
 
 needs_node: Final = pytest.mark.skipif(
     NODE is None or not MODULES.exists(),
@@ -53,17 +54,17 @@ needs_node: Final = pytest.mark.skipif(
 )
 
 on_both: Final = pytest.mark.parametrize(
-    "node",
+    "path",
     [
-        pytest.param({}, id="node"),
+        pytest.param(OWN_PATH, id="node"),
         pytest.param(
-            ON_NODE_22,
+            PATH_22,
             id="node-22",
             marks=pytest.mark.skipif(VERSION_22 == (0, 0), reason="no Node 22 in .node22: make install-dev"),
         ),
     ],
 )
-"""On the machine's own node, and on Node 22: `node` is the environment of its commands."""
+"""On the machine's own node, and on Node 22: `path` is the PATH of its commands."""
 
 
 async def run(*command: str | Path, folder: Path, seconds: float = 100, **environment: str) -> str:
