@@ -36,7 +36,7 @@ KNOWN_MAX: Final = 10_000
 
 
 class _Known(msgspec.Struct, frozen=True):
-    """`revision`: of all keys, as it was told before this one was read."""
+    """`revision`: of all keys, as it was read before this one."""
 
     key: ApiKey | None
     read_at: float
@@ -90,7 +90,7 @@ class KeyRing:
             return known.key
 
     async def _unchanged(self, key_id: str) -> _Known | None:
-        """What is known of a key, if no key has changed since: then it is trusted again, from that look on."""
+        """Return a known key if no key has changed since it was read: it is trusted again, from that look on."""
         if self._revision is None:
             return None
         told = await self._revision.latest()
