@@ -15,7 +15,7 @@ from shared.store.paged_audit import FLEET_QUEUE, PagedAudit
 
 RETENTION: Final = b"!"
 
-LOOKS_MAX: Final = 3_000
+LOOKS_MAX: Final = 1_500
 """Entries and throttled jobs that one call looks at, at most: several ms. An organisation with more is counted page by
 page (`paged_audit.py`)."""
 
