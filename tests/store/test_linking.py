@@ -51,3 +51,16 @@ async def test_a_fragment_is_made_before_a_variable_of_it_is_assigned_to(raw: Ra
     }
     makers, body = linking.linked(texts, {"counting": (), linking.SCRIPT: ("counting",)}, ())
     assert await raw("EVAL", "\n".join([*makers, body]), 0) == 7
+
+
+async def test_a_call_knows_which_fragments_it_made(raw: RawRedis) -> None:
+    """A fragment that was not made has nothing to save; one that the script lacks is an error before it is sent."""
+    asking = "if ARGV[1] ~= '' then total = 1 end\nreturn is_made('counting')"
+    texts = {"counting": "local total = 0", linking.SCRIPT: asking}
+    includes: dict[str, tuple[str, ...]] = {"counting": (), linking.SCRIPT: ("counting",)}
+    makers, body = linking.linked(texts, includes, ())
+    script = "\n".join([*makers, body])
+    assert (await raw("EVAL", script, 0, ""), await raw("EVAL", script, 0, "x")) == (None, 1)
+
+    with pytest.raises(ValueError, match="asks for counted"):
+        linking.linked({**texts, linking.SCRIPT: "return is_made('counted')"}, includes, ())

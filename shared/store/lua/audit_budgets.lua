@@ -6,7 +6,7 @@
 -- token: answered by the call before the first count; empty: this is that call. confirmed: the difference that was found before.
 -- reserved: `<day or month> <nano-USD>...`, separated by spaces.
 -- RETURNS {1: corrected, 0: right, 2: wrong, -1: it changed; token, difference}
--- INCLUDE organizations budgets budget_start ending saving_budgets
+-- INCLUDE organizations budgets budget_start ending saving_budgets policies
 
 -- A write that cannot grow memory, outside of any pcall: a server that refuses writes refuses the whole call.
 redis.call('PERSIST', wake)

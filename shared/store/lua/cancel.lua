@@ -6,7 +6,7 @@
 -- ITEM job force owner trail_entry
 -- owner: the organisation that the job must belong to, empty: any. trail_entry: who asks, or empty.
 -- RETURNS {code, state}: CANCELLED, REQUESTED, ENDED (before this call), MISSING, FOREIGN (for another release to end)
--- INCLUDE release batch lease clock organizations ending ledger spending requeueing leaving deltas settling job_trail retention
+-- INCLUDE release batch lease clock organizations ending ledger spending requeueing leaving deltas settling job_trail policies
 
 -- Cancel requests older than an hour that one call removes, at most.
 local FORGOTTEN_MAX = 64

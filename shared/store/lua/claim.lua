@@ -84,13 +84,15 @@ local ok, failure = pcall(function()
     deliver_others()
     wake_others()
   end
-  close_books()
+  if is_made('ledger') then close_books() end
 end)
 -- Reservations are kept, even if a later step failed.
-if next(gates_changed) then mark_served(true) end
-save_gates()
+if is_made('gate_states') then
+  if next(gates_changed) then mark_served(true) end
+  save_gates()
+end
 save_counts()
-save_budgets()
+if is_made('budgets') then save_budgets() end
 if not ok then
   local message = type(failure) == 'table' and failure.err or tostring(failure)
   return {err = string.match(message, '^%u+ ') and message or 'ERR ' .. message}
@@ -98,9 +100,9 @@ end
 
 if gates_wait and gates_wait >= 0 then soonest = soonest < 0 and gates_wait or math.min(soonest, gates_wait) end
 local doubtful = {}
-for name, state in pairs(gate_states) do
+for name, state in pairs(is_made('gate_states') and gate_states or {}) do
   if state.failures + state.blocks_in_a_row > 0 then doubtful[#doubtful + 1] = name end
 end
-local reply = {more and 1 or 0, string.format('%d', now), promise(soonest), doubtful}
+local reply = {more and 1 or 0, string.format('%d', now), soonest > 0 and promise(soonest) or -1, doubtful}
 for _, claim in ipairs(claims) do reply[#reply + 1] = claim end
 return reply

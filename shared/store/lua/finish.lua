@@ -8,7 +8,7 @@
 -- organisation has a cap on running jobs. budgeted, retained: 1 when it had a budget, or a retention, at the claim. waited,
 -- ran: ms until and since the claim.
 -- RETURNS OK, ALREADY (this lease ended it before), LATE (a cancel was forced; usage and cost were kept), LOST
--- INCLUDE batch lease clock ending ledger settling retention letting_in
+-- INCLUDE batch lease clock ending ledger settling letting_in policies
 
 local function refused(job, organization, token, status, outcome, usage, brief)
   local record = job_prefix .. job
@@ -50,5 +50,6 @@ end)
 close_books()
 
 -- An end lets an organisation in that was at its cap or its budget.
-if let_freed_in() then redis.call('ZADD', wake, 0, 'job') end
+local may_let_in = is_made('letting_in') or is_made('budgets')
+if may_let_in and let_freed_in() then redis.call('ZADD', wake, 0, 'job') end
 return replies

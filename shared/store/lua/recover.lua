@@ -8,7 +8,7 @@
 -- ITEM held
 -- RETURNS {requeued, failed, ms until the next suspicious entry goes stale or -1, suspicious entries, now, whether
 --   there is unfinished work (1, 0), isolated jobs that wait, or -1 when another worker searches, cursor}
--- INCLUDE release lease now organizations ending ledger spending requeueing deltas stale_entries suspicion settling retention letting_in
+-- INCLUDE release lease now organizations ending ledger spending requeueing deltas stale_entries suspicion settling letting_in policies
 
 -- A write that cannot grow memory, so that recovery goes on when the server is full, and outside of any pcall: while
 -- writes are refused no worker can renew its leases, and the caller must know.

@@ -8,7 +8,7 @@
 -- until the claim, empty: unknown. mismatch: why the text of this attempt did not fit its schema, or empty; kept for the
 -- attempts that follow.
 -- RETURNS {code, state}: OK, ALREADY (this lease requeued it before), LOST
--- INCLUDE batch lease clock organizations ending ledger requeueing settling retention letting_in
+-- INCLUDE batch lease clock organizations ending ledger requeueing settling letting_in policies
 
 local wake_for_job, wake_to_poll
 

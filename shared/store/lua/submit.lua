@@ -42,7 +42,8 @@ end
 
 local function refuse_counted(organization, spec)
   if is_user_blocked(organization, spec) then return 'user' end
-  return rate_refusal(organization, limit_of(organization, 'submits', submits_max))
+  local most = limit_of(organization, 'submits', submits_max)
+  return most > 0 and rate_refusal(organization, most) or nil
 end
 
 -- Counts a job in, if its organisation may have one more; else returns the refusal.
@@ -59,7 +60,7 @@ local replies = each_item(function(job, organization, spec, queue, delay, deadli
                                    idempotency, fingerprint, idempotency_ttl, own_deadline, max_cost, ended, kept, task)
   local record = job_prefix .. job
   made = nil
-  local before = retried_before(ended, organization)
+  local before = ended ~= '' and retried_before(ended, organization)
   if before then return before end
   if idempotency ~= '' then
     local answer = earlier(idempotency, fingerprint, job)
@@ -87,7 +88,7 @@ local replies = each_item(function(job, organization, spec, queue, delay, deadli
     if idempotency ~= '' then
       redis.call('SET', idem_prefix .. idempotency, job .. ' ' .. fingerprint, 'PX', idempotency_ttl)
     end
-    note_retry(ended, organization, job, kept, task)
+    if ended ~= '' then note_retry(ended, organization, job, kept, task) end
     if organization_events == '1' then announce(job, organization, '0-0.1', 'queued') end
   end)
   if not ok then
@@ -95,10 +96,10 @@ local replies = each_item(function(job, organization, spec, queue, delay, deadli
     count_out(organization, #spec, room, route)
     error(failure, 0)
   end
-  note_submit(organization, limit_of(organization, 'submits', submits_max))
+  if limit_of(organization, 'submits', submits_max) > 0 then note_submit(organization) end
   return {'NEW', job, 'queued'}
 end)
-save_submits()
+if is_made('submit_rate') then save_submits() end
 save_counts()
 if wake_to_poll then redis.call('ZADD', wake, -1, 'look') end
 if wake_for_job then redis.call('ZADD', wake, 0, 'job') end

@@ -36,7 +36,9 @@ local function count_in(organization, spec, delay, route, max_tokens)
   if delay > 0 and most > 0 and redis.call('ZCARD', delayed_prefix .. organization) >= most then
     return refusal_of('delayedJobs', most), room
   end
-  return chain_refusal(organization, route) or budget_refusal(organization, spec, route, max_tokens), room
+  local refusal = route ~= '' and chain_refusal(organization, route)
+  if not refusal and has_budget(organization) then refusal = budget_refusal(organization, spec, route, max_tokens) end
+  return refusal or nil, room
 end
 
 local function count_out(organization, bytes, room, route)

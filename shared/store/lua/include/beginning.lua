@@ -1,11 +1,12 @@
 -- Starts jobs that were delivered and may run.
--- INCLUDE adopting now lease choosing reserving throttling gate_states places overdue serving rows
+-- INCLUDE adopting now lease choosing reserving throttling gate_states places overdue serving rows policies
 
 local TOO_DEAR = 'another attempt may cost more than the budget allows'
 
 -- Starts a job if its budget and one of its gates have room; otherwise throttles it, or returns 'held' or 'withheld'.
 local function begin(token, job, f)
-  local lacking = check_budget(f)
+  local is_limited = f.max_cost or has_budget(f.org)
+  local lacking = is_limited and check_budget(f)
   if lacking == 'held' or lacking == 'withheld' then return lacking end
   if lacking then
     end_unrun(job, f.org, f.lost, 'BudgetExceeded', TOO_DEAR)
@@ -15,7 +16,7 @@ local function begin(token, job, f)
   local name, passed_over, need = find_gate(f, string.sub(token, 1, 1))
   local attempt = tonumber(f.attempt or 0) + 1
   if name then
-    lacking = reserve(f, name)
+    lacking = is_limited and reserve(f, name)
     if lacking then return lacking end
     start(token, job, f, attempt, name)
     return answer(token, job, f, attempt, name, passed_over, need)

@@ -28,7 +28,6 @@ local function refusal_by(organization, project, least)
 end
 
 local function budget_refusal(organization, spec, route, max_tokens)
-  if not has_budget(organization) then return end
   local function least() return least_bound(route ~= '' and route or chain, spec, max_tokens) end
   local project = budgeted_project_of(organization, spec)
   return refusal_by(organization, nil, least) or project and refusal_by(organization, project, least) or nil

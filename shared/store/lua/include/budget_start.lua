@@ -1,6 +1,6 @@
 -- Begins a budget with what was spent in its periods before: the sums of usage, after the ledger was folded into them. Costs of
 -- jobs that have not ended yet are added at their next claim, or at their end.
--- INCLUDE budgets folding organizations budget_periods settling retention
+-- INCLUDE budgets folding organizations budget_periods settling retention policies
 
 -- Nano-USD of jobs that ended on a day; project: those of one project alone.
 local function spent_on(organization, day, project)

@@ -9,15 +9,6 @@
 -- freed: by organisation, the projects of which a reservation ended.
 local budget_cache = {read = {}, changed = {}, freed = {}}
 
--- The name of a word or field of a project; nil: of the organisation itself.
-local function named_for(name, project) return project and name .. '@' .. project or name end
-
-local function has_budget(organization, project)
-  local policy = policy_of(organization)
-  if not policy.has_budget or not project then return policy.has_budget == true end
-  return (policy[named_for('month', project)] or policy[named_for('day', project)]) ~= nil
-end
-
 local function read_budget(organization, ...)
   local fields = {...}
   local found = redis.pcall('HMGET', budget_prefix .. organization, unpack(fields))

@@ -1,5 +1,5 @@
 -- Makes due jobs claimable: one of each organisation in turn.
--- INCLUDE release lease now organizations leaving places quotas budgets retention retention_timers backlog letting_in project_looks
+-- INCLUDE release lease now organizations leaving places quotas budgets retention retention_timers backlog letting_in project_looks policies
 
 local promoted, suspects_among = 0, false
 local PROMOTED_FIELDS = {'state', 'entry', 'losses', 'deadline', 'v', 'org', 'place', 'spec', 'created', 'route'}

@@ -2,6 +2,8 @@
 -- have a zero before the input tokens, or end with the organisation if nothing was used; jobs of an older release were not
 -- counted.
 
+-- Lines of which the ledger is summed up. A job that ends alone leaves two: its end, and how long it waited and ran.
+local FOLD_AT = 512
 local ENDS = {completed = true, failed = true, cancelled = true}
 local ended_unfolded
 

@@ -19,7 +19,7 @@ local function end_job(job, organization, token, status, outcome, number, offset
   -- A first lease that logged nothing has no log; a job that was requeued may have one.
   if not unlogged then redis.call('PEXPIRE', log_prefix .. job, log_ttl) end
   announce(job, organization, token .. '.' .. string.format('%d', final), status)
-  index_end(job, organization, status, outcome)
+  if status ~= 'completed' then index_end(job, organization, status, outcome) end
   ended_jobs[#ended_jobs + 1] = {job, status, tonumber(ended), organization}
 end
 

@@ -2,8 +2,6 @@
 -- organisation's ended jobs (`ended`).
 -- INCLUDE ending ended_lines organizations day_sums durations
 
--- A job that ends alone leaves two lines: its end, and how long it waited and ran.
-local FOLD_AT = 512
 local LINE = '^%S+ (%d+) (%S+) (%S+ %S+) (%d+) (%d+) (%d+) (%S+) ([01])$'
 
 -- Sums of lines by organisation and day, in each by project and model; and ends by status. A line
@@ -78,6 +76,3 @@ local function fold()
   pcall(add_durations, times)
   return lines, #lines == FOLD_AT
 end
-
--- The same once the list is that long; else nothing is done.
-local function fold_when_full(length) return length >= FOLD_AT and fold() or {} end

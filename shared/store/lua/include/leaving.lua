@@ -1,5 +1,5 @@
 -- Removes a waiting job that has ended from its place. It is counted as running until the ledger is folded.
--- INCLUDE lease organizations backlog queues quotas budgets suspect_line
+-- INCLUDE lease organizations backlog queues quotas suspect_line policies
 
 -- Delayed jobs of an older release, by priority.
 local due_sets = {h = due_high, n = due_normal, l = due_low}

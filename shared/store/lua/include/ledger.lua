@@ -40,14 +40,14 @@ local function close_books()
       end
       if booked_used > 0 then tally.unbooked = (tally.unbooked or 0) + booked_used end
     else
-      folded = fold_when_full(length)
+      folded = length >= FOLD_AT and fold() or {}
     end
     forget_ended()
   end
-  count_ended()
+  if is_made('ending') then count_ended() end
   save_counts()
-  keep_as_settled(folded)
+  if next(known) then keep_as_settled(folded) end
   -- Now that the counts are known, this asks for no more of them.
-  note_unsettled(folded)
-  save_budgets()
+  if #folded > 0 then note_unsettled(folded) end
+  if is_made('budgets') then save_budgets() end
 end

@@ -47,3 +47,18 @@ local function limit_of(organization, name, default)
   end
   return number
 end
+
+-- The name of a word, or of a field of a budget, of a project; nil: of the organisation itself.
+local function named_for(name, project) return project and name .. '@' .. project or name end
+
+local function has_budget(organization, project)
+  local policy = policy_of(organization)
+  if not policy.has_budget or not project then return policy.has_budget == true end
+  return (policy[named_for('month', project)] or policy[named_for('day', project)]) ~= nil
+end
+
+-- Has the settings of an organisation looked up whose counts do not change. flag: whether it has a retention, as the job's claim
+-- or its record says.
+local function may_have_retention(organization, flag)
+  if flag and flag ~= '0' then counts_of(organization) end
+end

@@ -13,7 +13,8 @@ local function is_capped(organization)
 end
 
 local function is_held(organization)
-  return policy_of(organization).paused == 1 or is_capped(organization) or is_over_budget(organization)
+  if policy_of(organization).paused == 1 or is_capped(organization) then return true end
+  return has_budget(organization) and is_over_budget(organization)
 end
 
 -- When to look again. Only a change lets a paused one in, an end or a look one at its cap; more may be spent when a period

@@ -1,5 +1,5 @@
 -- Reserves the bound of an attempt before it starts, for a job whose organisation has a budget or that has a limit of its own.
--- INCLUDE budgets bounds settling withholding
+-- INCLUDE budgets bounds settling withholding policies
 
 -- What a running job has reserved, for a claim that is answered again.
 local function read_reservation(f)
@@ -44,7 +44,6 @@ end
 -- Whether a job may start now. Narrows the route of one that has too little left for some gates. Returns nil, or why not:
 -- 'dear' (no gate is cheap enough for it), 'held' (its organisation has no room now), 'withheld' (its project has none).
 local function check_budget(f)
-  if not f.max_cost and not has_budget(f.org) then return end
   local names = f.route or chain
   local first = string.match(names, '^%S+') or ''
   local lost = tonumber(f.lost or 0)
@@ -65,9 +64,8 @@ local function check_budget(f)
   return lack_room(f, bound_of(f.pass and pass or string.match(cheap, '^%S+'), f.spec, f.max_tokens))
 end
 
--- Reserves what the attempt may cost at this gate. Returns 'held' or 'withheld' when there is no room for it.
+-- Reserves what the attempt may cost at this gate, after check_budget. Returns 'held' or 'withheld' when there is no room for it.
 local function reserve(f, name)
-  if not f.max_cost and not has_budget(f.org) then return end
   f.bound = bound_of(name, f.spec, f.max_tokens)
   if not has_budget(f.org) then return end
   local lacking = lack_room(f, f.bound)

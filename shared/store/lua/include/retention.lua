@@ -60,12 +60,6 @@ local function keep_usage(folded)
   end
 end
 
--- Has the settings of an organisation looked up whose counts do not change. flag: whether it has a retention, as the job's claim
--- or its record says.
-local function may_have_retention(organization, flag)
-  if flag and flag ~= '0' then counts_of(organization) end
-end
-
 local function keep_as_settled(folded)
   for _, one in ipairs(ended_jobs) do
     local organization = one[4]

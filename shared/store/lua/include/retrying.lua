@@ -11,9 +11,8 @@ local function answered_state(record)
   return f[1] or nil
 end
 
--- The answer to a retry of a job that was retried before, or is gone. ended: the job to retry, empty: this is no retry.
+-- The answer to a retry of a job that was retried before, or is gone. ended: the job to retry.
 local function retried_before(ended, organization)
-  if ended == '' then return end
   local f = redis.call('HMGET', job_prefix .. ended, 'org', 'retried_as')
   if f[1] ~= organization then return {'GONE', ended, ''} end
   if f[2] then return {'SAME', f[2], redis.call('HGET', job_prefix .. f[2], 'state') or ''} end
@@ -21,7 +20,6 @@ end
 
 -- kept: what the old record keeps of its spec: the new job has the prompt. task: that redrives it, or empty.
 local function note_retry(ended, organization, job, kept, task)
-  if ended == '' then return end
   pcall(unindex, ended, organization)
   if task ~= '' then redis.call('HINCRBY', task_prefix .. task, 'done', 1) end
   redis.call('HSET', job_prefix .. ended, 'retried_as', job, 'spec', kept)

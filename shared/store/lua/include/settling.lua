@@ -1,6 +1,6 @@
 -- Reserves amounts, and settles them. A record's `reserved` is `<reserved> <day of the claim> <part of the job's cost that is in the
 -- sums>`, and the project behind it if that has a budget of its own: then all of it is in the project's sums too.
--- INCLUDE budgets budget_periods
+-- INCLUDE budgets budget_periods policies
 
 local function parse_reserved(text)
   local amount, day, counted, project = string.match(text or '', '^(%d+) (%d+) (%d+) ?(%S*)$')

@@ -26,7 +26,9 @@ end
 -- Returns how many more jobs may start beside those counted as running (below zero: too many run), and whether a cap decides.
 local function room_for(organization, beside_others)
   local state, cap = counts_of(organization), limit_of(organization, 'running', running_max)
-  if policy_of(organization).paused == 1 or is_over_budget(organization) then return -math.huge, true end
+  if policy_of(organization).paused == 1 or has_budget(organization) and is_over_budget(organization) then
+    return -math.huge, true
+  end
   local most, by_cap = cap > 0 and cap or math.huge, cap > 0
   if beside_others and state.running > 1 then
     local slots = slots_of(organization)

@@ -11,18 +11,15 @@ local function minute_of(organization)
   return minutes[organization]
 end
 
--- The refusal of one more submit, nil if there is room; most: of a minute, 0: no limit.
+-- The refusal of one more submit, nil if there is room; most: of a minute.
 local function rate_refusal(organization, most)
-  if most == 0 then return end
   local minute = minute_of(organization)
   if minute.before + minute.here < most then return end
   local left_ms = minute.before > 0 and redis.call('PTTL', submits_prefix .. organization) or MINUTE_MS
   return string.format('submitsPerMinute %d %d', most, math.max(left_ms, 1))
 end
 
-local function note_submit(organization, most)
-  if most > 0 then minute_of(organization).here = minute_of(organization).here + 1 end
-end
+local function note_submit(organization) minute_of(organization).here = minute_of(organization).here + 1 end
 
 -- The last thing a call does: a count that cannot be written costs no job.
 local function save_submits()

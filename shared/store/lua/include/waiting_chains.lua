@@ -16,7 +16,7 @@ end
 -- The refusal of a job that is counted as waiting, if it is the first to wait with its chain and there are enough; else nil. Fewer
 -- jobs have no more chains: then nothing is read.
 local function chain_refusal(organization, route)
-  if route == '' or counts_of(organization).waiting <= CHAINS_MAX then return nil end
+  if counts_of(organization).waiting <= CHAINS_MAX then return nil end
   local stored, changed = chains_of(organization), chain_changes[organization]
   if (stored[route] or 0) + changed[route] > 1 then return nil end
 
