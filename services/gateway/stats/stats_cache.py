@@ -11,12 +11,12 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
 from shared.store.organizations import OrganizationStats
-from shared.store.results import QueueStats
+from shared.store.results import JobCounts, QueueStats
 
 FRUGAL_KEPT_S: Final = 60.0
 IDLE_KEPT_S: Final = 3600.0
@@ -24,17 +24,7 @@ IDLE_KEPT_S: Final = 3600.0
 ORGANIZATIONS_MAX: Final = 1000
 """Organisations whose counts are kept at once: those asked for last."""
 
-
-class Countable(Protocol):
-    """Counts with jobs that wait and run."""
-
-    @property
-    def queued(self) -> int: ...
-    @property
-    def processing(self) -> int: ...
-
-
-StatsT = TypeVar("StatsT", bound=Countable)
+StatsT = TypeVar("StatsT", bound=JobCounts)
 
 
 class Cached(msgspec.Struct, Generic[StatsT], frozen=True):
