@@ -73,7 +73,7 @@ class Authenticator:
     async def knowing(self, store: JobStore, *, writes: bool, sessions: bool = False) -> AsyncIterator[TicketSigner]:
         """Know the keys of this store for the length of the block. `writes`: the days of their use are noted, and the
         secret of tickets is made; `sessions`: a session's cookie is as good as the key that it was made for."""
-        self._ring = KeyRing(store)
+        self._ring = KeyRing(store, revised=writes)
         self._use = KeyUse(store.api_keys) if writes else None
         self._signer = TicketSigner(
             self._ticket_secrets, store.ticket_secrets, seconds=self._ticket_seconds, makes=writes,

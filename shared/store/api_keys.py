@@ -61,6 +61,15 @@ class ApiKeys:
         values = await self._reads.execute("HMGET", self._keys.api_key(key_id), *_FIELDS)
         return _parse(key_id, values)
 
+    async def revision(self) -> str:
+        """A text that is another one after any key was made, replaced or revoked: their scripts write to the audit
+        trail. Ids of its entries do not come again when entries are removed. StoreUnavailable also without a trail."""
+        flat = await self._reads.execute("XINFO", "STREAM", self._keys.fixed("audit_trail"))
+        last = dict(zip(flat[::2], flat[1::2], strict=False)).get(b"last-generated-id")
+        if not isinstance(last, bytes):
+            raise StoreUnavailable("the server does not tell the last id of a stream")
+        return last.decode()
+
     async def create(
         self, key: ApiKey, actor: Actor, *, replaces: str = "", overlap_ms: int = 0, owner: str | None = None
     ) -> ApiKey:

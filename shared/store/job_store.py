@@ -34,6 +34,7 @@ from shared.store.reading import records
 from shared.store.reading.ended_jobs import EndedJobs
 from shared.store.reading.event_log import EventLog
 from shared.store.reading.organization_events import OrganizationLog
+from shared.store.recent_calls import RecentCalls
 from shared.store.refusal_trail import RefusalTrail
 from shared.store.repeats import Repeats
 from shared.store.results import CancelReply, Submitted
@@ -84,6 +85,7 @@ class JobStore(WorkerTransitions):
         self.tasks = Tasks(self._calls, self._reads, self.keys)
         self.organizations = Organizations(self._calls, self._reads, self.keys)
         self.gates = Gates(self._calls, self._reads, self.keys)
+        self.recent_calls = RecentCalls(self._calls, self._reads, self.keys)
         self.workers = Workers(self._calls, self._reads, self.keys, settings)
         self.queries = Queries(self._calls, self._reads, self.keys)
         self.append_only_file = AppendOnlyFile(connections.transport)

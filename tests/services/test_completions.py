@@ -89,6 +89,28 @@ async def test_a_reader_that_leaves_cancels_its_completion(
     assert not job.cancel_requested
 
 
+async def test_a_completion_that_was_asked_for_again_goes_on(
+    gateway: httpx.AsyncClient, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first reader left, but a repeat with the same key reads the job: it is cancelled once that one leaves too."""
+    monkeypatch.setattr(completion, "CANCEL_AFTER_S", 0.2)
+    job = JobLife(store, organization_id="org-789")
+    asked: dict[str, Any] = {"json": body(), "headers": {"Idempotency-Key": "k-1"}}
+    async with gateway.stream("POST", COMPLETION, **asked) as second:
+        lines = second.aiter_lines()
+        job.id = json.loads((await anext(lines)).removeprefix("data: "))["messageId"]
+        async with gateway.stream("POST", COMPLETION, **asked) as first:
+            await anext(first.aiter_lines())
+        await asyncio.sleep(0.6)
+        assert (await gateway.get(f"/api/ai/job-status?jobId={job.id}")).json()["status"] == "queued"
+
+    async def cancelled() -> bool:
+        found = await store.status(job.id)
+        return found is not None and found.status is JobStatus.CANCELLED
+
+    await until(cancelled)
+
+
 async def test_a_completion_needs_both_scopes(redis_url: str) -> None:
     """It submits, and it reads."""
     async with running_gateway(redis_url, API_TOKENS=TOKENS) as gateway:

@@ -38,7 +38,7 @@ def admin_router(
             *KeyCalls(store.api_keys, authenticator.addresses).routes(),
             *OrganizationCalls(store, authenticator.addresses).routes(),
             *BlockedUserCalls(store.organizations, authenticator.addresses).routes(),
-            *GateCalls(store.gates, settings.chain, authenticator.addresses).routes(),
+            *GateCalls(store.gates, store.recent_calls, settings.chain, authenticator.addresses).routes(),
             *WorkerCalls(store.workers, authenticator.addresses).routes(),
             AuditCall(store.audit_trail).route(),
             OverviewCall(figures).route(),

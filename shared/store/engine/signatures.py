@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Sequence
 from typing import Any, Literal, Protocol, overload
 
 from shared.store.engine.items import (
+    CallsItem,
     CancelItem,
     CountedItem,
     DayItem,
@@ -135,6 +136,8 @@ class RunScript(Protocol):
     def __call__(self, script: Literal["stats", "oldest"]) -> Awaitable[Any]: ...
     @overload
     def __call__(self, script: Literal["durations"], *, first_hour: int, last_hour: int) -> Awaitable[Any]: ...
+    @overload
+    def __call__(self, script: Literal["note_calls"], items: Sequence[CallsItem]) -> Awaitable[Any]: ...
     @overload
     def __call__(self, script: Literal["vet"], *, calls: bytes) -> Awaitable[Any]: ...
     @overload

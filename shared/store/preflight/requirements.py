@@ -44,6 +44,7 @@ SCRIPTS: Final = {
         "audit_entries", "audit_organizations", "audit_records", "audit_budgets", "count_entries",
         "count_throttled", "count_reserved", "correct_counts", "watch_budgets", "oldest", "leave",
         "vet", "submit", "discard", "take_task", "advance_task", "cancel", "delete", "erase_keys", "erase_organization",
+        "note_calls",
     ),
     Role.NOTIFIER: (),
 }  # fmt: skip
@@ -51,8 +52,8 @@ SCRIPTS: Final = {
 
 _READS: Final = ("HMGET", "HGETALL", "XRANGE", "XREVRANGE", "XLEN")
 DIRECT: Final = {
-    Role.GATEWAY: (*_READS, "TIME", "HSCAN", "LLEN", "LPOS", "LRANGE", "XGROUP CREATE", "SET", "SMEMBERS", "ZRANGE",
-        "ZRANGEBYSCORE",
+    Role.GATEWAY: (*_READS, "TIME", "HSCAN", "LLEN", "LPOS", "LRANGE", "MGET", "XGROUP CREATE", "XINFO STREAM", "SET",
+        "SMEMBERS", "ZRANGE", "ZRANGEBYSCORE",
     ),
     Role.WORKER: (
         *_READS, "TIME", "XREAD", "EXISTS", "ZRANGE", "GET", "SET", "SCAN", "HSCAN", "ZADD", "ZSCORE", "PEXPIRE",

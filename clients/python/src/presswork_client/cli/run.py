@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
@@ -14,7 +14,7 @@ from presswork_client.cli.job_options import NO_OPTIONS, JobOptions
 from presswork_client.cli.output import Output, note
 from presswork_client.cli.streaming import follow
 from presswork_client.client import Job, Presswork
-from presswork_client.errors import PressworkError
+from presswork_client.errors import Forbidden, NotFound, PressworkError, Unauthorized
 
 COUNTS = ("queued", "processing", "completed", "failed", "cancelled")
 
@@ -49,7 +49,7 @@ def run(
     asked, output = job.asked(), caller.output
     text = sys.stdin.read() if prompt == "-" else prompt
     with caller.client(LONG_PATIENCE_S) as client:
-        submitted = client.submit(text, idempotency_key=idempotency_key, **asked)
+        submitted = _submitted(client, text, idempotency_key, asked)
         return _followed(submitted, output, growing=stream and not output.whole, cancels=on_interrupt == "cancel")
 
 
@@ -75,13 +75,23 @@ def watch(
     return OK
 
 
+def _submitted(client: Presswork, text: str, key: str | None, options: dict[str, Any]) -> Job:
+    try:
+        return client.submit(text, idempotency_key=key, **options)
+    except KeyboardInterrupt:
+        note("\nNo answer came: the job may be in the queue; presswork jobs lists it")
+        raise
+
+
 def _followed(job: Job, output: Output, *, growing: bool, cancels: bool) -> int:
     try:
         return follow(job, output, growing=growing)
     except KeyboardInterrupt:
         note(f"\n{_interrupted(job, cancels=cancels)}")
         return INTERRUPTED
-    except PressworkError:
+    except (Unauthorized, Forbidden, NotFound):
+        raise
+    except (PressworkError, OSError):
         note(f"The job goes on: presswork watch {job.id}")
         raise
 
