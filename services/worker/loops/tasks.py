@@ -52,9 +52,11 @@ class Tasks:
             task = await self._store.tasks.take(self._name)
             if task is None:
                 return True
+
             kind = ErasureRun if task.plan.kind == "erase" else TaskRun
             run = kind(self._store, task, self._name)
             _log.info("task_taken", task=task.id, kind=task.plan.kind, jobs=task.count, done=task.done)
+
             try:
                 await run.run()
             except LeaseLost:
