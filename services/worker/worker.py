@@ -93,14 +93,14 @@ class Worker:
             store, self.name, pool=pool, gates=gates, timers=timers, watch=watch, recovery=self._recovery,
             promotion=self._promotion, attribution=attribution,
         )  # fmt: skip
-        self._tasks = Tasks(store, self.name, self._look)
+        self._tasks = Tasks(store, self.name, self._check_orders)
         loops = (self._renewal, self._recovery, self._promotion, self._audit)
         self._liveness = Liveness(store, pool, self._consumer, [loop.heartbeat for loop in loops])
         self.live = self._liveness.check
 
-    async def _look(self) -> None:
+    async def _check_orders(self) -> None:
         await self._consumer.check_settled()
-        await self._registration.look_at_times()
+        await self._registration.check_at_times()
 
     @property
     def stuck(self) -> int:

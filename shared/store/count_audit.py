@@ -15,21 +15,21 @@ from shared.store.paged_audit import FLEET_QUEUE, PagedAudit
 
 RETENTION: Final = b"!"
 
-LOOKS_MAX: Final = 1_500
-"""Entries and throttled jobs that one call looks at, at most: several ms. An organisation with more is counted page by
+CHECKS_MAX: Final = 1_500
+"""Entries and throttled jobs that one call checks, at most: several ms. An organisation with more is counted page by
 page (`paged_audit.py`)."""
 
 PAGE: Final = 64
 """Organisations in one call, at most."""
 
-PAGE_LOOKS: Final = 400
+PAGE_CHECKS: Final = 400
 """Entries of them that one call is given, unless one organisation alone has more."""
 
 
 class CountAudit:
     """Corrects kept counts that damage, or a worker of an older release, left wrong. Of each organisation the script
-    looks at all of its jobs in one call. Entries of streams name their organisation but cannot be asked for by it: so
-    they are listed before, and the script looks which are left and reads those that came since."""
+    checks all jobs in one call. Entries of streams name their organisation but cannot be asked for by it: so
+    they are listed before, and the script finds those that are left and reads those that came since."""
 
     def __init__(self, calls: ScriptCalls, reads: Reads, keys: Keys) -> None:
         self._calls = calls
@@ -64,9 +64,9 @@ class CountAudit:
         return corrected
 
     def _next_page(self, waiting: list[bytes]) -> list[bytes]:
-        page, looks = [waiting.pop()], 0
-        while waiting and len(page) < PAGE and looks < PAGE_LOOKS:
-            looks += self._entries.count(page[-1])
+        page, checks = [waiting.pop()], 0
+        while waiting and len(page) < PAGE and checks < PAGE_CHECKS:
+            checks += self._entries.count(page[-1])
             page.append(waiting.pop())
         return page
 
@@ -75,7 +75,7 @@ class CountAudit:
         after_line, after_suspect, after_isolated = (self._entries.after[name] for name in STREAMS)
         replies: list[Any] = await self._calls.run(
             "audit_organizations", items, after_line=after_line, after_suspect=after_suspect,
-            after_isolated=after_isolated, looks_max=LOOKS_MAX,
+            after_isolated=after_isolated, checks_max=CHECKS_MAX,
         )  # fmt: skip
         return replies
 

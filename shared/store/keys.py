@@ -15,7 +15,7 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 | organizations | hash   | none; gone at zero         | packed counts of each organisation (`organizations.lua`)       |
 | policies      | hash   | none                       | settings of an organisation by operators: weight, limits      |
 | rank_slots    | hash   | none                       | slot of the priority pattern of organisations that need it    |
-| held_organizations | zset | none                    | organisations that may start no job, by when to look (ms);    |
+| held_organizations | zset | none                    | organisations that may start no job, by next check (ms);      |
 |               |        |                            | `<org> *`: some of its projects may start none                |
 | durations:<hour> | string | 49 h                     | wait and run times of jobs that ended then (`durations.lua`)  |
 | recent_calls:<10 min> | string | 24 h 30 min        | failed calls by gate and error; chains (`recent_calls.py`)    |

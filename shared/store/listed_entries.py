@@ -49,6 +49,7 @@ class ListedEntries:
                     # One of an older release names no organisation, and is not counted.
                     if len(fields) > 3:
                         self._entries.setdefault(fields[3], {}).setdefault(name, []).append((entry_id, fields[1]))
+
                 if found:
                     self.after[name] = found[-1][0]
                 if len(found) < READ_COUNT:

@@ -16,6 +16,7 @@ from shared.errors import TooManyBlocked, TooManyProjectBudgets
 from shared.store.audit_trail import TRAIL_LENGTH, Actor, entry
 from shared.store.engine.calls import Reads, ScriptCalls
 from shared.store.keys import Keys, decode_id, encode_id
+from shared.store.results import JobCounts
 
 BLOCKED_MAX: Final = 1000
 """Blocked users of one organisation."""
@@ -70,24 +71,18 @@ class OrganizationSettings(msgspec.Struct, frozen=True, kw_only=True):
     projects: dict[str, ProjectBudget] = {}
 
 
-class OrganizationStats(msgspec.Struct, frozen=True, kw_only=True):
-    """Exact counts of one organisation's jobs at one moment (I3); ends count for as long as its sums are kept.
+class OrganizationStats(JobCounts, frozen=True, kw_only=True):
+    """Counts of one organisation's jobs; ends count for as long as its sums are kept.
 
     Of its budget, in nano-USD: `spent_month`, `spent_day` in the present periods, `reserved` by jobs that run; 0
     without one. `projects`: of those that have budgets.
     """
 
-    queued: int
-    processing: int
-    completed: int
-    failed: int
-    cancelled: int
-    delayed: int
     queued_bytes: int
     spent_month: int = 0
     spent_day: int = 0
     reserved: int = 0
-    projects: dict[str, ProjectSpending] = {}
+    projects: dict[str, ProjectSpending] = msgspec.field(default_factory=dict)
 
 
 class Organizations:

@@ -19,7 +19,7 @@ from shared.store.keys import Keys
 from shared.store.listed_entries import READ_COUNT, STREAMS, ListedEntries
 
 PAGE: Final = 500
-"""Entries or jobs that one call looks at, at most: about a ms."""
+"""Entries or jobs that one call checks, at most: about a ms."""
 
 ATTEMPTS: Final = 20
 """Passes over one organisation, at most; then it is left to the next audit."""
@@ -87,7 +87,7 @@ class PagedAudit:
             for page in _pages(self._entries.of(organization, name)):
                 found = await self._calls.run(
                     "count_entries", organization=organization, queue=letter,
-                    ids=b" ".join(entry_id for entry_id, _ in page), looks_max=8 * PAGE,
+                    ids=b" ".join(entry_id for entry_id, _ in page), checks_max=8 * PAGE,
                 )  # fmt: skip
                 waiting, running = waiting + found[0], running + found[1]
                 placed, suspects = placed + found[2], suspects + found[3]

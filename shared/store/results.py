@@ -128,10 +128,8 @@ class JobPage(msgspec.Struct, frozen=True):
     cursor: str | None
 
 
-class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
-    """Exact counts of one moment. `queued` includes `delayed` and `throttled` (waiting for a provider's gate);
-    `by_queue` splits the rest of it. `unbooked`: ended jobs whose usage is in no sum, as it could not be written.
-    `held`: of `by_queue`, jobs that no worker may claim now: the queue is paused, or their organisation is held."""
+class JobCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """Exact counts of one moment (I3). The first five add up to all jobs; `delayed` is a part of `queued`."""
 
     queued: int
     processing: int
@@ -139,6 +137,13 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     failed: int
     cancelled: int
     delayed: int
+
+
+class QueueStats(JobCounts, frozen=True, kw_only=True):
+    """Counts of all jobs. `throttled` (waiting for a provider's gate) is a part of `queued` too; `by_queue` splits its
+    rest. `unbooked`: ended jobs whose usage is in no sum, as it could not be written. `held`: of `by_queue`, jobs
+    that no worker may claim now: the queue is paused, or their organisation is held."""
+
     throttled: int
     by_queue: dict[str, int]
     unbooked: int = 0

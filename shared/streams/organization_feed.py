@@ -110,6 +110,7 @@ class OrganizationFeed:
                 self._start = self._newest = await self._log.newest(self._organization_id)
                 self._news.clear()
                 return
+
             if page.events:
                 self._news.clear()
             self._kept += [self._keep(event) for event in page.events]

@@ -79,6 +79,7 @@ class KeyWatch:
                     continue
                 for subscription in () if holds else tuple(self._watched.get(identity, ())):
                     subscription.stop()
+
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(KEY_CHECK_S):
                     await self._changed.wait()

@@ -105,10 +105,12 @@ class Subscription(Generic[CursorT]):
             await self._round_robin.wait(self._organization_id)
             if self._stopped:
                 break
+
             if notified is not None:
                 self._owed, self._rereads = (NOTIFIED if self._owed == NOTIFIED else notified), 0
             if self._owed is not None and await self._read(self._owed):
                 return True
+
             if self._clock() - self._silent_since >= self._heartbeat_s:
                 if await self._missed():
                     return True

@@ -110,6 +110,7 @@ class Sink:
                 if not self._waiting:
                     return
                 data = self._waiting[0]
+
             written = self._write_all(data)
             with self._changed:
                 self._waiting.popleft()

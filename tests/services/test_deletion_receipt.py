@@ -199,7 +199,7 @@ async def test_a_worker_that_is_lost_while_the_file_is_rewritten_is_replaced(
 async def test_a_rewrite_that_takes_too_long_is_not_claimed(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The task ends without it, and shows it when it is read later."""
     monkeypatch.setattr(erasure, "REWRITE_S", 0.3)
-    monkeypatch.setattr(erasure, "LOOK_S", 0.05)
+    monkeypatch.setattr(erasure, "CHECK_S", 0.05)
     busy = FileState(run_id="r", enabled=True, rewrites=1, busy=True, ok=True)
 
     async def state(_: AppendOnlyFile) -> FileState:

@@ -52,7 +52,7 @@ async def test_a_new_period_lets_in(store: JobStore, raw: RawRedis) -> None:
     assert sorted(sums for name, sums in found.items() if name[0] == "d") == [Sums(0, CALL), Sums(10 * CALL, 0)]
 
 
-async def test_the_organisation_is_looked_at_when_its_period_ends(store: JobStore, raw: RawRedis) -> None:
+async def test_the_organisation_is_checked_when_its_period_ends(store: JobStore, raw: RawRedis) -> None:
     """A day's budget at midnight, in UTC, a month's at that of its first day; until then nobody asks again."""
     await submit(store, 11)
     await claim(store, 50)

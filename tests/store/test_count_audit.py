@@ -87,8 +87,8 @@ async def test_counts_that_change_meanwhile_stay_right(
 
 @pytest.fixture
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Five looks a call, so that an organisation with more jobs is counted page by page."""
-    monkeypatch.setattr(count_audit, "LOOKS_MAX", 5)
+    """Five checks a call, so that an organisation with more jobs is counted page by page."""
+    monkeypatch.setattr(count_audit, "CHECKS_MAX", 5)
     monkeypatch.setattr(paged_audit, "PAGE", 2)
     monkeypatch.setattr(paged_audit, "REST", 0.0)
 
@@ -179,4 +179,4 @@ async def test_no_call_grows_with_the_jobs_of_an_organisation(
     assert (await counts_of(raw))["crowd"]["waiting"] == MANY
     scripts = {verb: commands for verb, commands in most.items() if verb.startswith(("audit_", "count_", "correct_"))}
     assert set(scripts) == {"audit_organizations", "count_entries", "count_throttled", "correct_counts"}
-    assert max(scripts.values()) <= count_audit.LOOKS_MAX + 100
+    assert max(scripts.values()) <= count_audit.CHECKS_MAX + 100

@@ -1,4 +1,4 @@
-"""Organisations that may start no job are looked at in turn, however many there are."""
+"""Organisations that may start no job are checked in turn, however many there are."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ async def _scores(raw: RawRedis) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("busy", [True, False], ids=["busy", "idle"])
-async def test_the_last_of_a_hundred_gets_its_look(
+async def test_the_last_of_a_hundred_gets_its_check(
     store: JobStore, raw: RawRedis, ids: list[str], *, busy: bool
 ) -> None:
-    """A hundred wait at their caps, and the last may run again, which nothing but a look finds out. The others go
-    behind it once they were looked at, even if they submit more."""
+    """A hundred wait at their caps, and the last may run again, which nothing but a check finds out. The others go
+    behind it once they were checked, even if they submit more."""
     await raw("HSET", KEYS.fixed("policies"), NAMES[-1], "running=2")
     assert (await store.maintenance.promote()).next_ms == 0
     assert await claim(store, 150) == []
@@ -44,8 +44,8 @@ async def test_the_last_of_a_hundred_gets_its_look(
     assert [held.job_id for held in await claim(store, 150)] == [ids[-1]]
 
 
-async def test_one_that_fails_is_looked_at_again(store: JobStore, raw: RawRedis, ids: list[str]) -> None:
-    """Its backlog cannot be read: it goes behind the others, and is let in by the first look after the repair."""
+async def test_one_that_fails_is_checked_again(store: JobStore, raw: RawRedis, ids: list[str]) -> None:
+    """Its backlog cannot be read: it goes behind the others, and is let in by the first check after the repair."""
     backlog, held = KEYS.prefix("backlog") + NAMES[0], KEYS.fixed("held_organizations")
     await raw("HSET", KEYS.fixed("policies"), NAMES[0], "running=2")
     await raw("RENAME", backlog, backlog + ":kept")
@@ -58,8 +58,8 @@ async def test_one_that_fails_is_looked_at_again(store: JobStore, raw: RawRedis,
     assert [one.job_id for one in await claim(store, 150)] == [ids[1]]
 
 
-async def test_a_look_in_vain_is_repeated_a_lease_later(store: JobStore, raw: RawRedis, ids: list[str]) -> None:
-    """Those at their caps once a lease; a paused one is not looked at, and runs when it goes on."""
+async def test_a_check_in_vain_is_repeated_a_lease_later(store: JobStore, raw: RawRedis, ids: list[str]) -> None:
+    """Those at their caps once a lease; a paused one is not checked, and runs when it goes on."""
     await settle(store, NAMES[0], paused=1)
     await store.maintenance.promote()
     await store.maintenance.promote()

@@ -40,7 +40,7 @@ async def mode_of(store: JobStore, name: str) -> Gate:
 
 @pytest.mark.parametrize("poll", [False, True])
 async def test_a_paused_queue_starts_nothing(worker: JobStore, raw: RawRedis, poll: bool) -> None:
-    """No job starts, submits go on; nothing of it is in the backlog or in the age that probes look at; then all run."""
+    """No job starts, submits go on; nothing of it is in the backlog or in the age that probes read; then all run."""
     ids = await submit(worker, 3)
     assert await worker.gates.pause(QUEUE, ACTOR)
     assert not await worker.gates.pause(QUEUE, ACTOR)

@@ -16,7 +16,7 @@ from shared.store.results import WaitReason
 from tests.support.budgets import CALL, end
 from tests.support.checks import RawRedis
 from tests.support.gates import B
-from tests.support.project_budgets import BUDGET, allow, look, project_store, projects_of, spending, spent
+from tests.support.project_budgets import BUDGET, allow, check_projects, project_store, projects_of, spending, spent
 from tests.support.store import KEYS, claim, error_of, make_overdue, settle, submit
 
 pytestmark = pytest.mark.parametrize("url", ["valkey"], indirect=True)
@@ -73,7 +73,7 @@ async def test_high_jobs_of_a_project_go_first_when_there_is_room(store: JobStor
 
 
 async def test_a_cheap_job_waits_behind_a_dear_one_of_its_project(store: JobStore, raw: RawRedis) -> None:
-    """Although there is room for it: once the dear one is gone, the next look lets it in."""
+    """Although there is room for it: once the dear one is gone, the next check lets it in."""
     await submit(store, 3)
     held = await claim(store)
     await end(store, held[0], CALL // 2)
@@ -84,12 +84,12 @@ async def test_a_cheap_job_waits_behind_a_dear_one_of_its_project(store: JobStor
     assert await claim(store) == []
 
     await store.cancel(dear)
-    await look(store, raw)
+    await check_projects(store, raw)
     assert [one.job_id for one in await claim(store)] == [cheap]
 
 
 async def test_a_raised_budget_lets_in_and_taking_it_away_lets_all_in(store: JobStore, raw: RawRedis) -> None:
-    """At once, more than a step by looks; then nothing is left of the project's budget."""
+    """At once, more than a step by checks; then nothing is left of the project's budget."""
     await submit(store, 100)
     assert len(await claim(store)) == 3
     for _ in range(5):
@@ -100,7 +100,7 @@ async def test_a_raised_budget_lets_in_and_taking_it_away_lets_all_in(store: Job
     await allow(store, "p", None)
     for _ in range(4):
         held += await claim(store)
-        await look(store, raw)
+        await check_projects(store, raw)
     assert len(held) == 97
     await settle(store, "org", weight=1)
     assert (await store.organizations.read("org")).projects == {}
@@ -108,11 +108,11 @@ async def test_a_raised_budget_lets_in_and_taking_it_away_lets_all_in(store: Job
 
 
 async def test_a_new_period_lets_in(store: JobStore, raw: RawRedis) -> None:
-    """The look after its begin does."""
+    """The check after its begin does."""
     await submit(store, 6)
     for one in await claim(store):
         await end(store, one, CALL)
-    await look(store, raw)
+    await check_projects(store, raw)
     assert await claim(store) == []
     for name in await raw("HKEYS", BUDGET):
         period = name.decode()
@@ -120,7 +120,7 @@ async def test_a_new_period_lets_in(store: JobStore, raw: RawRedis) -> None:
             before = "d1" if period[0] == "d" else "m197001"
             await raw("HSET", BUDGET, before + period[found.end() :], await raw("HGET", BUDGET, name))
             await raw("HDEL", BUDGET, name)
-    await look(store, raw)
+    await check_projects(store, raw)
     assert len([one for _ in range(3) for one in await claim(store)]) == 3
     assert await spending(store) == spent(0, 3 * CALL)
 
@@ -167,7 +167,7 @@ async def test_any_project_id_may_have_a_budget(store: JobStore, project: str) -
 
 
 async def test_a_withheld_job_meets_its_deadline_and_may_be_cancelled(store: JobStore, raw: RawRedis) -> None:
-    """Then the next look lets the jobs behind it try."""
+    """Then the next check lets the jobs behind it try."""
     await submit(store, 3)
     held = await claim(store)
     overdue, cancelled, after = await submit(store, 3)

@@ -135,7 +135,7 @@ async def test_what_a_project_has_spent_is_noted_once(store: JobStore) -> None:
 
 
 async def test_nothing_of_a_waiting_project_is_left_of_an_erased_organisation(store: JobStore, raw: RawRedis) -> None:
-    """Neither the budget nor the place where the organisation is looked at."""
+    """Neither the budget nor the place where the organisation is checked."""
     await submit(store, 5)
     await claim(store)
     held = KEYS.fixed("held_organizations")

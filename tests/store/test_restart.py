@@ -15,7 +15,7 @@ from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import JobStore, open_store
 from tests.support.breaches import breaches
 from tests.support.checks import RawRedis
-from tests.support.fail_over import claimed_anew
+from tests.support.fail_over import claimed_again
 from tests.support.store import KEYS, claim, complete, repeated, submit
 
 AOF = "appendonlydir"
@@ -65,7 +65,7 @@ async def test_a_claim_that_was_lost_is_no_lease_beside_the_next(forgetful: Forg
     (lost,) = await claim(store, 1, "before")
     await store.append(lost, 2, "never to be read again")
     forgetful.die()
-    (held,) = await claimed_anew(store, "after")
+    (held,) = await claimed_again(store, "after")
     assert (held.job_id, held.attempt) == (job_id, 1)
     assert held.token != lost.token
     assert (await store.renew("before", [lost])).lost == {lost.token}
@@ -90,7 +90,7 @@ async def test_a_run_whose_end_was_lost_is_repeated_under_a_new_token(
     cursor = (await store.events.read(job_id, None)).cursor
     await complete(store, first, "one text")
     forgetful.die()
-    (second,) = await repeated(lambda: claimed_anew(store, "w1"))
+    (second,) = await repeated(lambda: claimed_again(store, "w1"))
     assert (second.job_id, second.attempt) == (job_id, 1)
     assert second.token != first.token
     await store.append(second, 2, "another")
@@ -137,7 +137,7 @@ async def test_what_waits_keeps_its_order_through_a_restart(forgetful: Forgetful
     forgetful.die()
     order = []
     for _ in range(60):
-        (held,) = await claimed_anew(store, "w1")
+        (held,) = await claimed_again(store, "w1")
         order.append(held.job_id)
         await complete(store, held)
     assert sorted(order) == sorted(job_id for queue in ids.values() for job_id in queue)

@@ -204,7 +204,7 @@ async def test_a_fallback_is_charged_where_it_goes(two: JobStore, raw: RawRedis)
 
 
 @pytest.mark.parametrize("routes", [UNGATED, routing(A)], ids=["ungated", "gated"])
-async def test_a_claim_does_not_look_at_those_that_rest(url: str, raw: RawRedis, routes: Routing) -> None:
+async def test_a_claim_does_not_check_those_that_rest(url: str, raw: RawRedis, routes: Routing) -> None:
     """However many organisations are at their limits, a claim sends as many commands as beside one."""
     sent = {"claim": 0}
 

@@ -16,7 +16,7 @@ from tests.support.checks import RawRedis
 from tests.support.sentinel import MASTER_NAME, Sentinel
 
 
-async def claimed_anew(store: JobStore, consumer: str, limit: int = 1, seconds: float = 40.0) -> list[Claim]:
+async def claimed_again(store: JobStore, consumer: str, limit: int = 1, seconds: float = 40.0) -> list[Claim]:
     """The next jobs after a server came back or another took over, as a worker gets them: a lost answer is asked for
     again, and the first claims may only give entries from before new names."""
     known: list[str] | None = None

@@ -37,8 +37,8 @@ def projects_of(held: list[Claim]) -> list[str]:
     return sorted(one.spec.project_id for one in held)
 
 
-async def look(store: JobStore, raw: RawRedis) -> None:
-    """Let a minute pass: projects that wait are looked at."""
+async def check_projects(store: JobStore, raw: RawRedis) -> None:
+    """Let a minute pass: projects that wait are checked."""
     held = KEYS.fixed("held_organizations")
     for member in await raw("ZRANGE", held, 0, -1):
         await raw("ZADD", held, 1, member)

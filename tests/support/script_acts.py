@@ -70,7 +70,7 @@ ACTS: dict[str, Act] = {
     "audit_budgets": lambda s: s.run("audit_budgets", organization="org", token="", confirmed="", reserved=""),
     "audit_entries": lambda s: s.run("audit_entries", queue="h", start="-", page=10),
     "audit_organizations": lambda s: s.run(
-        "audit_organizations", after_line="0-0", after_suspect="0-0", after_isolated="0-0", looks_max=100
+        "audit_organizations", after_line="0-0", after_suspect="0-0", after_isolated="0-0", checks_max=100
     ),
     "audit_records": lambda s: s.run("audit_records"),
     "block_user": lambda s: s.store.organizations.block("org", "someone", ACTOR),
@@ -80,7 +80,7 @@ ACTS: dict[str, Act] = {
     "correct_counts": lambda s: s.run(
         "correct_counts", organization="org", token="", confirmed="", waiting=0, running=0, placed=0, suspects=0
     ),
-    "count_entries": lambda s: s.run("count_entries", organization="org", queue="q", ids="1-1", looks_max=9),
+    "count_entries": lambda s: s.run("count_entries", organization="org", queue="q", ids="1-1", checks_max=9),
     "count_reserved": lambda s: s.run("count_reserved", organization="org"),
     "count_throttled": lambda s: s.run("count_throttled", organization="org", queue=A, start=0, page=9),
     "create_key": lambda s: s.store.api_keys.create(new_key(), ACTOR, replaces="k0"),

@@ -14,7 +14,7 @@ from shared.setting_values import read
 from shared.settings import StoreSettings
 from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import JobStore, open_store
-from tests.support.fail_over import claimed_anew
+from tests.support.fail_over import claimed_again
 from tests.support.gateway import STATUS, SUBMIT, body, problem, running_gateway
 from tests.support.processes import ServiceProcess
 from tests.support.store import claim, new_job, repeated, submit
@@ -105,7 +105,7 @@ async def test_fsync_confirms_on_the_disk_of_the_master(tmp_path: Path) -> None:
             ids = await submit(store, 200)
             server.kill()
             server.start()
-            assert {held.job_id for held in await claimed_anew(store, "w1", 300)} == set(ids)
+            assert {held.job_id for held in await claimed_again(store, "w1", 300)} == set(ids)
         more = _settings(server.url, "fsync", wait_replicas=1)
         async with open_store(more, client_name="test") as store:
             assert (await _refused(store)).sent

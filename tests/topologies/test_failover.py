@@ -14,7 +14,7 @@ from shared.settings import StoreSettings
 from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import JobStore, open_store
 from shared.store.results import WakeUp
-from tests.support.fail_over import Servers, ask, claimed_anew
+from tests.support.fail_over import Servers, ask, claimed_again
 from tests.support.store import complete, new_job, repeated, submit
 from tests.topologies.conftest import RUNNING
 
@@ -49,7 +49,7 @@ async def test_jobs_survive_the_death_of_the_master(servers: Servers, store: Job
     assert (renewed.lost, store.generation > generation) == (frozenset(), True)
     await repeated(lambda: complete(store, held))
     assert await _status(store, running) is JobStatus.COMPLETED
-    assert [one.job_id for one in await claimed_anew(store, "w2", 10)] == [waiting]
+    assert [one.job_id for one in await claimed_again(store, "w2", 10)] == [waiting]
 
 
 async def _notified(store: JobStore) -> bool:

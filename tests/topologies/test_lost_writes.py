@@ -9,7 +9,7 @@ from shared.events import EventKind
 from shared.job import JobStatus
 from shared.store.job_store import JobStore
 from shared.store.reading.event_log import EventPage
-from tests.support.fail_over import Servers, claimed_anew
+from tests.support.fail_over import Servers, claimed_again
 from tests.support.store import claim, complete, repeated, submit
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -30,7 +30,7 @@ async def test_a_claim_that_was_lost_is_no_lease_beside_the_next(servers: Server
     assert _kinds(seen) == [EventKind.QUEUED, EventKind.PROCESSING, EventKind.DELTA]
     await servers.kill_master()
     assert (await repeated(lambda: store.renew("before", [lost]))).lost == {lost.token}
-    (held,) = await claimed_anew(store, "after")
+    (held,) = await claimed_again(store, "after")
     assert (held.job_id, held.attempt) == (job_id, 1)
     await store.append(held, 2, "text")
     with pytest.raises(LeaseLost):

@@ -16,7 +16,7 @@ from shared.errors import SettingsInvalid, StoreUnavailable
 from shared.settings import StoreSettings
 from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import JobStore, open_store
-from tests.support.fail_over import Servers, claimed_anew
+from tests.support.fail_over import Servers, claimed_again
 from tests.support.job_life import JobLife
 from tests.support.processes import free_port
 from tests.support.store import claim, complete, repeated, submit
@@ -168,5 +168,5 @@ async def test_a_fail_over_with_tls(servers: Servers) -> None:
         renewed = await repeated(lambda: store.renew("w1", [held]))
         assert (renewed.lost, store.generation > generation) == (frozenset(), True)
         await repeated(partial(complete, store, held))
-        (next_one,) = await claimed_anew(store, "w2")
+        (next_one,) = await claimed_again(store, "w2")
         assert {held.job_id, next_one.job_id} == {running, waiting}

@@ -32,6 +32,7 @@ class QueueGauges:
         async with self._lock:
             if time.monotonic() - self._read_at < FRESH_S:
                 return
+
             try:
                 cached = await self._stats.latest()
                 if cached is self._shown:
@@ -42,6 +43,7 @@ class QueueGauges:
                 self._shown = None
                 self._metrics.forget()
                 return
+
             jobs = {
                 state: getattr(stats, state) for state in ("queued", "processing", "completed", "failed", "cancelled")
             }

@@ -13,7 +13,7 @@ from services.gateway.stats.stats_cache import OrganizationStatsCache, StatsCach
 from shared.events import Time, iso_time
 from shared.http.auth import Identity, Scope
 from shared.store.organizations import Organizations, OrganizationStats
-from shared.store.results import QueueStats
+from shared.store.results import JobCounts, QueueStats
 from shared.telemetry.command_budget import Meter, Projection
 
 
@@ -80,10 +80,7 @@ class QueueStatsCall:
 
 
 def _view_own(stats: OrganizationStats, now_ms: int) -> QueueView:
-    counts = Counts(
-        queued=stats.queued, processing=stats.processing, completed=stats.completed, failed=stats.failed,
-        cancelled=stats.cancelled, delayed=stats.delayed, backlog=stats.queued - stats.delayed + stats.processing,
-    )  # fmt: skip
+    counts = _counts(stats, stats.queued - stats.delayed + stats.processing)
     return QueueView(success=True, stats=counts, timestamp=iso_time(now_ms))
 
 
@@ -94,6 +91,10 @@ def view_stats(stats: QueueStats, now_ms: int, redis: Projection) -> QueueView:
 
 def counts_of(stats: QueueStats) -> Counts:
     """The fleet's counts."""
+    return msgspec.structs.replace(_counts(stats, stats.backlog), throttled=stats.throttled, waiting=stats.by_queue)
+
+
+def _counts(stats: JobCounts, backlog: int) -> Counts:
     return Counts(
         queued=stats.queued,
         processing=stats.processing,
@@ -101,7 +102,5 @@ def counts_of(stats: QueueStats) -> Counts:
         failed=stats.failed,
         cancelled=stats.cancelled,
         delayed=stats.delayed,
-        throttled=stats.throttled,
-        backlog=stats.backlog,
-        waiting=stats.by_queue,
+        backlog=backlog,
     )

@@ -11,12 +11,12 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
 from shared.store.organizations import OrganizationStats
-from shared.store.results import QueueStats
+from shared.store.results import JobCounts, QueueStats
 
 FRUGAL_KEPT_S: Final = 60.0
 IDLE_KEPT_S: Final = 3600.0
@@ -24,17 +24,7 @@ IDLE_KEPT_S: Final = 3600.0
 ORGANIZATIONS_MAX: Final = 1000
 """Organisations whose counts are kept at once: those asked for last."""
 
-
-class Countable(Protocol):
-    """Counts with jobs that wait and run."""
-
-    @property
-    def queued(self) -> int: ...
-    @property
-    def processing(self) -> int: ...
-
-
-StatsT = TypeVar("StatsT", bound=Countable)
+StatsT = TypeVar("StatsT", bound=JobCounts)
 
 
 class Cached(msgspec.Struct, Generic[StatsT], frozen=True):
@@ -54,7 +44,7 @@ class Submits:
         self.count = 0
 
 
-class Readings(Generic[StatsT]):
+class CountsCache(Generic[StatsT]):
     """Keeps the counts that `read` got from the store for `kept_s`; 0: not at all. StoreUnavailable when there are none
     and Redis is away."""
 
@@ -99,7 +89,7 @@ class Readings(Generic[StatsT]):
         return Cached(await self._read(), time.time_ns() // 1_000_000)
 
 
-class StatsCache(Readings[QueueStats]):
+class StatsCache(CountsCache[QueueStats]):
     """The counts of the whole queue."""
 
 
@@ -109,14 +99,14 @@ class OrganizationStatsCache:
     def __init__(self, read: Callable[[str], Awaitable[OrganizationStats]], fleet: StatsCache) -> None:
         self._read = read
         self._fleet = fleet
-        self._kept: OrderedDict[str, Readings[OrganizationStats]] = OrderedDict()
+        self._kept: OrderedDict[str, CountsCache[OrganizationStats]] = OrderedDict()
 
     async def latest(self, organization_id: str) -> Cached[OrganizationStats]:
         """Counts of one that are young enough, else new ones."""
         kept = self._kept.get(organization_id)
         if kept is None:
             read = partial(self._read, organization_id)
-            kept = self._kept[organization_id] = Readings(read, self._fleet.kept_s, submits=self._fleet.submits)
+            kept = self._kept[organization_id] = CountsCache(read, self._fleet.kept_s, submits=self._fleet.submits)
         self._kept.move_to_end(organization_id)
         if len(self._kept) > ORGANIZATIONS_MAX:
             self._kept.popitem(last=False)

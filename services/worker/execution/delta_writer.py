@@ -169,6 +169,7 @@ class DeltaWriter:
                 readers = await self._append(pump.steps)
                 if readers is None:
                     return
+
                 self._characters = WINDOW_CHARACTERS if readers else UNREAD_CHARACTERS
                 pump.wake.clear()
                 self._open_window = True

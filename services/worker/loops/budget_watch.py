@@ -16,7 +16,7 @@ from shared.telemetry.metrics import WorkerMetrics
 
 PAUSE_S: Final = 30.0
 FRUGAL_PAUSE_S: Final = 600.0
-"""Time between two looks, in s: after that at the latest an operator learns of a budget that is spent."""
+"""Time between two checks, in s: after that at the latest an operator learns of a budget that is spent."""
 
 _log: Final = structlog.get_logger(__name__)
 
@@ -42,13 +42,13 @@ class BudgetWatch:
             await anyio.sleep(self._pause_s)
 
     async def watch(self) -> None:
-        """Look once, if jobs under a budget ran since the look before, or run now."""
+        """Check once, if jobs under a budget ran since the check before, or run now."""
         if self._pool.budgeted == self._seen:
             return
         running = sum(attempt.claim.budgeted for attempt in self._pool.attempts)
         for note in await self._store.maintenance.watch_budgets():
             self._report(note)
-        # Those that run now are yet to be settled: another look is due after their end.
+        # Those that run now are yet to be settled: another check is due after their end.
         self._seen = self._pool.budgeted - bool(running)
 
     def _report(self, note: BudgetReached) -> None:

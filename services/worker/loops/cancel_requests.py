@@ -23,6 +23,6 @@ class CancelRequests:
         async with self._store.control(self._name) as requests:
             async for job_id in requests:
                 if job_id == ORDERED:
-                    await self._registration.look()
+                    await self._registration.check()
                     continue
                 self._pool.stop_job(job_id.decode(), StopReason.CANCELLED)

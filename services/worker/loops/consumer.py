@@ -97,7 +97,7 @@ class Consumer:
                 await self._back_off()
 
     async def check_settled(self) -> None:
-        """Note whether anything is settled: where commands are billed, claims of ungated providers look only then."""
+        """Note whether anything is settled: where commands are billed, claims of ungated providers check only then."""
         if self._store.settings.frugal:
             self._settled = await self._store.gates.any_settled()
 

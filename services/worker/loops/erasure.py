@@ -20,7 +20,7 @@ REST: Final = 4.0
 REWRITE_S: Final = 600.0
 """Longest wait for the server to rewrite its append-only file, in s. A later end shows when the task is read."""
 
-LOOK_S: Final = 1.0
+CHECK_S: Final = 1.0
 
 
 class ErasureRun:
@@ -91,7 +91,7 @@ class ErasureRun:
                 break
             # One that was under way had begun before: another one follows.
             asked = asked or not state.busy
-            await self._pause(LOOK_S)
+            await self._pause(CHECK_S)
             state = await file.state()
         return before, False
 

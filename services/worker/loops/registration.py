@@ -32,18 +32,18 @@ class Registration:
         self._entry = WorkerEntry(host=host, release=VERSION, slots=slots, limits=limits)
         self._registered = False
 
-    async def look(self) -> None:
-        """Look for an order and register. On a full or absent server the next look does it."""
+    async def check(self) -> None:
+        """Read the operator's order and register. On a full or absent server the next check does it."""
         with contextlib.suppress(*TRANSIENT):
             if self._registered:  # a new name has no orders
                 self._obey(await self._store.workers.ordered(self._name))
             await self._register()
 
-    async def look_at_times(self) -> None:
+    async def check_at_times(self) -> None:
         """The same, but not again by a worker that is not drained, where commands are billed: it is notified, and its
-        renewals look."""
+        renewals check."""
         if not (self._store.settings.frugal and self._registered) or self._pool.drained:
-            await self.look()
+            await self.check()
 
     async def renewed(self, renewed: Renewed) -> None:
         """Note the answer to a renewal: it has the order, and whether the entry was lost."""

@@ -23,8 +23,8 @@ PIECE: Final = 16
 REDRIVES_PER_SECOND: Final = 100.0
 DISCARDS_PER_SECOND: Final = 5000.0
 
-LOOK_S: Final = 1.0
-"""Seconds between two looks at how many jobs wait."""
+CHECK_S: Final = 1.0
+"""Seconds between two checks of how many jobs wait."""
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ class TaskRun:
         self._plan = task.plan
         self._holder = holder
         self._position = task.position
-        self._looked_at = -LOOK_S
+        self._checked_at = -CHECK_S
         self._crowded = False
         self._prompts_gone = 0
 
@@ -98,7 +98,7 @@ class TaskRun:
             await self._store.tasks.discard(list(jobs), self._task.id)
             return 0.0
         while await self._too_many_wait():
-            await self._pause(LOOK_S)
+            await self._pause(CHECK_S)
         return max(await asyncio.gather(*map(self._redrive, jobs)), default=0.0)
 
     async def _redrive(self, entry: EndedJob) -> float:
@@ -119,7 +119,7 @@ class TaskRun:
         try:
             await self._store.submit_retry_of(job, retry, task=self._task.id)
         except OrganizationLimited as limited:
-            return max(limited.retry_after_s, LOOK_S)
+            return max(limited.retry_after_s, CHECK_S)
         except (JobNotFound, OrganizationPaused, UserBlocked):
             pass  # deleted meanwhile; or it stays among the failures
         return 0.0
@@ -132,8 +132,8 @@ class TaskRun:
 
     async def _too_many_wait(self) -> bool:
         """Whether half of all jobs that may wait do: the other half of the room is for new ones."""
-        if time.monotonic() - self._looked_at >= LOOK_S:
-            self._looked_at = time.monotonic()
+        if time.monotonic() - self._checked_at >= CHECK_S:
+            self._checked_at = time.monotonic()
             self._crowded = 2 * (await self._store.queries.stats()).queued >= self._plan.queued_max
         return self._crowded
 

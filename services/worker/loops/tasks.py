@@ -17,7 +17,7 @@ from shared.store.job_store import JobStore
 RETRY_S: Final = 1.0
 POLL_S: Final = 60.0
 FRUGAL_POLL_S: Final = 3600.0
-"""Longest time between two looks for a task, in s; the second where every command is billed. Workers are notified of
+"""Longest time between two checks for a task, in s; the second where every command is billed. Workers are notified of
 new ones."""
 
 _log: Final = structlog.get_logger(__name__)
@@ -27,7 +27,7 @@ class Tasks:
     """Task loop of one worker."""
 
     def __init__(self, store: JobStore, name: str, notified: Callable[[], Awaitable[None]]) -> None:
-        """`notified`: called before each look for tasks: the channel also says that operators settled something."""
+        """`notified`: called before each check for tasks: the channel also says that operators settled something."""
         self._store = store
         self._name = name
         self._notified = notified
@@ -52,9 +52,11 @@ class Tasks:
             task = await self._store.tasks.take(self._name)
             if task is None:
                 return True
+
             kind = ErasureRun if task.plan.kind == "erase" else TaskRun
             run = kind(self._store, task, self._name)
             _log.info("task_taken", task=task.id, kind=task.plan.kind, jobs=task.count, done=task.done)
+
             try:
                 await run.run()
             except LeaseLost:

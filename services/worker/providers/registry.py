@@ -10,9 +10,9 @@ from typing import Final
 from services.worker.prompting import brief
 from services.worker.providers import Access, PriceBook, Provider, Remote
 from services.worker.providers.demo import DemoProvider
-from services.worker.providers.model_facts import THINKING_TOKENS, anthropic_model, openai_model
+from services.worker.providers.model_facts import THINKING_TOKENS, Model, anthropic_model, openai_model
 from services.worker.providers.pricing.prices import known_list
-from services.worker.providers.requests.base_urls import is_web, read_address
+from services.worker.providers.requests.base_urls import Dialect, is_web, read_address
 from services.worker.providers.settings import VENDORS, ProviderSettings, Server, variable_of
 from shared.chain import split
 from shared.errors import SettingsInvalid
@@ -133,7 +133,7 @@ def _output_bound(gate: str, settings: ProviderSettings) -> OutputBound:
     server = settings.known_servers.get(name)
     if server is None:
         return OutputBound()
-    model = anthropic_model(model_name) if server.dialect == "anthropic" else openai_model(model_name)
+    model = _facts(server.dialect, model_name)
 
     def thoughts(asked: Effort | None) -> int:
         effort = model.effort(asked)
@@ -141,6 +141,14 @@ def _output_bound(gate: str, settings: ProviderSettings) -> OutputBound:
 
     beside = thoughts(None), thoughts(Effort.LOW), thoughts(Effort.MEDIUM), thoughts(Effort.HIGH)
     return OutputBound(most=model.max_output or OUTPUT_MOST, thoughts=beside)
+
+
+def _facts(dialect: Dialect, model: str) -> Model:
+    match dialect:
+        case "openai":
+            return openai_model(model)
+        case "anthropic":
+            return anthropic_model(model)
 
 
 def _price(gate: str, providers: Mapping[str, Provider]) -> tuple[float, float] | None:

@@ -230,6 +230,7 @@ class Multiplexer:
                 reply, error = await connection.read_response(timeout=math.inf, disconnect_on_error=False), None
             except ResponseError as refused:
                 reply, error = None, refused
+
             if not self._inflight:
                 raise RedisConnectionError("Redis spoke unasked") from error
             call = self._inflight.popleft()
@@ -239,5 +240,6 @@ class Multiplexer:
                 call.done.set_result(reply)
             else:
                 call.done.set_exception(error)
+
             if error is not None and server_errors.elsewhere(error):
                 raise RedisConnectionError("the master is another server now") from error

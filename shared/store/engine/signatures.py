@@ -83,7 +83,7 @@ class RunScript(Protocol):
         after_line: bytes,
         after_suspect: bytes,
         after_isolated: bytes,
-        looks_max: int,
+        checks_max: int,
     ) -> Awaitable[Any]: ...
     @overload
     def __call__(
@@ -95,7 +95,7 @@ class RunScript(Protocol):
     ) -> Awaitable[Any]: ...
     @overload
     def __call__(
-        self, script: Literal["count_entries"], *, organization: bytes, queue: str, ids: bytes, looks_max: int
+        self, script: Literal["count_entries"], *, organization: bytes, queue: str, ids: bytes, checks_max: int
     ) -> Awaitable[Any]: ...
     @overload
     def __call__(

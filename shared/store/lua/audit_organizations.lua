@@ -1,12 +1,12 @@
 -- Counts the jobs of some organisations and corrects their kept counts; lets an organisation in whose backlog has no entry in
--- the line. A call sees one moment: of the entries that its caller knows it looks which are left, and it reads those that came
+-- the line. A call sees one moment: of the entries that its caller knows it finds those that are left, and it reads those that came
 -- since itself.
 -- KEYS wake line suspect isolated requeued high normal low organizations policies rank_slots backlogs held_organizations ledger gates
 -- PREFIX job backlog delayed budget throttled throttled_by
--- ARGV after_line after_suspect after_isolated looks_max running_max
+-- ARGV after_line after_suspect after_isolated checks_max running_max
 -- ITEM organization in_line in_suspect in_isolated
 -- after: the last entry of each stream that the caller knows. in: ids of those of the organisation, up to there.
--- RETURNS per organisation: 1: corrected or let in, 0: right, -1: there is more to look at than one call may
+-- RETURNS per organisation: 1: corrected or let in, 0: right, -1: there is more to check than one call may
 -- INCLUDE batch counted_entries counting correcting suspect_line
 
 local corrected = false

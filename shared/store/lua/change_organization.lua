@@ -4,7 +4,7 @@
 -- ARGV organization given gone entry trail_length running_max usage_ttl
 -- given: a JSON array of fields and values; gone: a JSON array of fields that go back to the fleet's defaults.
 -- RETURNS the whole record: fields and values; FULL: too many projects would have budgets, nothing was changed
--- INCLUDE organizations policies backlog audit_trail policy_record budgets budget_start budget_periods ending saving_budgets project_looks project_numbers
+-- INCLUDE organizations policies backlog audit_trail policy_record budgets budget_start budget_periods ending saving_budgets project_checks project_numbers
 
 -- Of usage, at most: several ms.
 local KNOWN_DAYS = 4000
@@ -47,7 +47,7 @@ begin_budgets(record)
 write_policy(organization, record)
 keep_known_usage()
 if has_budget(organization) then drop_hold(organization) end
-if policy_of(organization).projects then look_at_projects(organization) end
+if policy_of(organization).projects then check_projects(organization) end
 redis.call('ZREM', held_organizations, organization)
 if refill(organization) then redis.call('ZADD', wake, 0, 'job') end
 save(organization)

@@ -20,7 +20,7 @@ write_settled(words)
 -- Shares that were reserved by the old limits would keep calls from passing by the new ones.
 local state = gate(name)
 state.requests, state.tokens = math.min(state.requests, now), math.min(state.tokens, now)
-look_at(name)
+poll_gate(name)
 redis.call('ZADD', wake, -1, 'look', 0, 'job')
 append_entry(organization, entry)
 return 1

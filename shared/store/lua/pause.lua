@@ -34,7 +34,7 @@ else
   write_settled(words)
 end
 if pause == '0' then
-  if name ~= QUEUE then look_at(name) end
+  if name ~= QUEUE then poll_gate(name) end
   redis.call('ZADD', wake, -1, 'look', 0, 'job')
 end
 append_entry(organization, entry)

@@ -115,6 +115,7 @@ class _Session:
                 self._asked.update(some)
             elif command == "UNSUBSCRIBE":
                 self._asked.difference_update(some)
+
             packed = hiredis.pack_command((command, *some))  # type: ignore[arg-type]  # its stub knows tuples of one only
             async with asyncio.timeout(self._reply_s):
                 await self._connection.send_packed_command(packed, check_health=False)
@@ -131,6 +132,7 @@ class _Session:
                 for reader in self._subscriptions.channels.get(name, ()):
                     reader.received(payload)
                 continue
+
             self._owed -= 1
             self.answered = True
             if kind == b"psubscribe":

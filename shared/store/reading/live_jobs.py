@@ -84,7 +84,7 @@ class LiveJobs:
     ) -> JobPage:
         """Up to `limit` jobs of these statuses that are `wanted`, newest first, of one window. A page may be shorter,
         its cursor goes on; jobs that move meanwhile may be met twice or not at all."""
-        at, looked, found = cursor or LiveCursor(), 0, list[JobSnapshot | UnreadableJob]()
+        at, read, found = cursor or LiveCursor(), 0, list[JobSnapshot | UnreadableJob]()
         ids, more = await self._window(at.skip, runs_only=statuses == {JobStatus.PROCESSING})
         rest = str(LiveCursor(at.skip + WINDOW)) if more else None
 
@@ -92,10 +92,10 @@ class LiveJobs:
         for piece in _pieces(left, PIECE):
             rows = await self._listing.rows(piece)
             for job_id in piece:
-                looked += 1
+                read += 1
                 if (job := rows.get(job_id)) is not None and _is_wanted(job, statuses, wanted):
                     found.append(job)
-                if len(found) == limit or looked >= SCANNED_MAX:
+                if len(found) == limit or read >= SCANNED_MAX:
                     return JobPage(found, rest if job_id == left[-1] else str(LiveCursor(at.skip, job_id)))
         return JobPage(found, rest)
 

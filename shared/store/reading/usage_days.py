@@ -48,10 +48,12 @@ class UsageDays:
             for reply in await self._call(organization_id, range(day, min(day + DAYS_PER_CALL, last_day + 1))):
                 if reply == b"LATER":
                     break
+
                 if isinstance(reply[0], int):
                     rows = await self._read_large(organization_id, day, reply[1], yields)
                 else:
                     rows = parse_day(day, *reply)
+
                 if rows:
                     yield rows
                 day += 1

@@ -153,6 +153,7 @@ class AsyncPresswork:
                 for followed in follower.polled(view):
                     yield followed
                 continue
+
             try:
                 async with self._http.stream(**self._requests.of_stream(follower)) as response:
                     if follower.opened(response):

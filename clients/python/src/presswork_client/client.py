@@ -150,6 +150,7 @@ class Presswork:
             if follower.polls:
                 yield from follower.polled(self._drive(self._operations.glance(job_id)))
                 continue
+
             try:
                 with self._http.stream(**self._requests.of_stream(follower)) as response:
                     if follower.opened(response):

@@ -146,19 +146,19 @@ class Connection(asyncio.Protocol):
         if timeout_s is not None:
             self._due = self._loop.time() + timeout_s
             if self._timer is None:
-                self._timer = self._loop.call_at(self._due, self._look)
+                self._timer = self._loop.call_at(self._due, self._check_due)
         try:
             await waiter
         finally:
             self._waiter = None
 
-    def _look(self) -> None:
+    def _check_due(self) -> None:
         # One timer per exchange, set again when it fires, instead of one for each token.
         self._timer = None
         if self._waiter is None or self._waiter.done():
             return
         if self._loop.time() < self._due:
-            self._timer = self._loop.call_at(self._due, self._look)
+            self._timer = self._loop.call_at(self._due, self._check_due)
         else:
             self._waiter.set_exception(httpx2.ReadTimeout("the server has sent nothing for too long"))
 

@@ -13,9 +13,6 @@ DIALECTS: Final[tuple[Dialect, ...]] = get_args(Dialect)
 """The APIs that are spoken; each has its adapter in `registry.py`."""
 
 _PRINTABLE: Final = re.compile(r"[!-~]+")
-_CALLS: Final[dict[Dialect, str]] = {"openai": "/chat/completions", "anthropic": "/v1/messages"}
-"""Paths that the SDKs add to a base URL."""
-
 _OTHER_CALLS: Final = re.compile(r"/(responses|completions|embeddings|messages|v1/complete)\Z")
 _AZURE: Final = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com", ".azure-api.net")
 
@@ -44,11 +41,11 @@ def read_address(url: str, dialect: Dialect) -> Address:
         raise ValueError("has a fragment (#), which is never sent: remove it")
 
     host = (parts.hostname or "").lower()
-    path = re.sub(r"/{2,}", "/", parts.path).rstrip("/")
-    if path.endswith(_CALLS[dialect]):
-        path = path.removesuffix(_CALLS[dialect])
+    path, call = re.sub(r"/{2,}", "/", parts.path).rstrip("/"), _call(dialect)
+    if path.endswith(call):
+        path = path.removesuffix(call)
     elif (other := _OTHER_CALLS.search(path)) is not None:
-        raise ValueError(f"ends in {other.group()}, which is another call: end it before `{_CALLS[dialect]}`")
+        raise ValueError(f"ends in {other.group()}, which is another call: end it before `{call}`")
     elif dialect == "anthropic":
         path = path.removesuffix("/v1")
     elif not path:
@@ -61,6 +58,15 @@ def read_address(url: str, dialect: Dialect) -> Address:
         query=query,
         azure=host.endswith(_AZURE) or "api-version" in query,
     )
+
+
+def _call(dialect: Dialect) -> str:
+    """The path that the SDK adds to a base URL."""
+    match dialect:
+        case "openai":
+            return "/chat/completions"
+        case "anthropic":
+            return "/v1/messages"
 
 
 def _split(url: str) -> SplitResult:

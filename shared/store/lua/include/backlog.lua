@@ -17,10 +17,10 @@ local function reserve_entry(organization, is_saved_later)
   return room
 end
 
--- Has an organisation looked at soon that is held for a job behind this one, which may cost less.
-local function look_again(organization, place)
+-- Has an organisation checked soon that is held for a job behind this one, which may cost less.
+local function check_again(organization, place)
   if has_budget(organization) and tonumber(place) < amounts_of(organization, 'held')[2] then
-    look_soon(organization)
+    check_soon(organization)
   end
 end
 
@@ -31,7 +31,7 @@ local function add_to_backlog(organization, job, place, deadline)
   if not is_normal(place) and counts_of(organization).ranked == 0 then note(organization, 'ranked', 1) end
   if is_held(organization) then
     note_held(organization)
-    look_again(organization, place)
+    check_again(organization, place)
   end
   return 'b'
 end

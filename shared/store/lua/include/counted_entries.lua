@@ -1,11 +1,11 @@
 -- Counts the entries of an organisation in the streams, for the audit: those that its caller knows, and those that came since.
--- ARGV looks_max
+-- ARGV checks_max
 -- INCLUDE lease
 
 -- A look-up takes the time of as many entries of a range.
 local LOOK_UP = 4
--- Entries and throttled jobs that this call may still look at; below zero: there were more.
-local looks_left = tonumber(looks_max)
+-- Entries and throttled jobs that this call may still check; below zero: there were more.
+local checks_left = tonumber(checks_max)
 local delivered_until, arrivals = {}, {}
 
 local function parts_of(id)
@@ -32,9 +32,9 @@ end
 local function read_arrivals(known_until)
   for letter, after in pairs(known_until) do
     read_group(letter)
-    local entries = redis.call('XRANGE', streams[letter], '(' .. after, '+', 'COUNT', looks_left + 1)
-    looks_left = looks_left - #entries
-    if looks_left < 0 then return false end
+    local entries = redis.call('XRANGE', streams[letter], '(' .. after, '+', 'COUNT', checks_left + 1)
+    checks_left = checks_left - #entries
+    if checks_left < 0 then return false end
     for _, entry in ipairs(entries) do
       local whose = entry[2][4]
       if whose then
@@ -58,15 +58,15 @@ end
 
 -- Entries that are left of those that the caller knows: looked up one by one or, where they are many, read with all between.
 local function count_known(right, organization, letter, ids)
-  if LOOK_UP * #ids <= looks_left then
-    looks_left = looks_left - LOOK_UP * #ids
+  if LOOK_UP * #ids <= checks_left then
+    checks_left = checks_left - LOOK_UP * #ids
     for _, id in ipairs(ids) do
       if redis.call('XRANGE', streams[letter], id, id)[1] then count_entry(right, letter, id) end
     end
     return
   end
-  local entries = redis.call('XRANGE', streams[letter], ids[1], ids[#ids], 'COUNT', math.max(looks_left, 0) + 1)
-  looks_left = looks_left - #entries
+  local entries = redis.call('XRANGE', streams[letter], ids[1], ids[#ids], 'COUNT', math.max(checks_left, 0) + 1)
+  checks_left = checks_left - #entries
   for _, entry in ipairs(entries) do
     if entry[2][4] == organization then count_entry(right, letter, entry[1]) end
   end

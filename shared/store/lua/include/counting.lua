@@ -1,4 +1,4 @@
--- Counts the jobs of an organisation where they wait and run, for the audit, in a bounded number of looks.
+-- Counts the jobs of an organisation where they wait and run, for the audit, in a bounded number of checks.
 -- KEYS gates policies
 -- PREFIX job backlog delayed throttled throttled_by suspect_backlog
 -- INCLUDE counted_entries ended_lines queues
@@ -22,8 +22,8 @@ end
 local function count_throttled(right, organization)
   local seen = {}
   for _, name in ipairs(queues_now()) do
-    for _, job in ipairs(redis.call('ZRANGE', queue_key(name, organization), 0, math.max(looks_left, 0))) do
-      looks_left = looks_left - 1
+    for _, job in ipairs(redis.call('ZRANGE', queue_key(name, organization), 0, math.max(checks_left, 0))) do
+      checks_left = checks_left - 1
       if not seen[job] then
         seen[job] = true
         local f = redis.pcall('HMGET', job_prefix .. job, 'org', 'entry')
@@ -33,12 +33,12 @@ local function count_throttled(right, organization)
   end
 end
 
--- The right counts of an organisation but for KiB and ranks, and its suspects in their line; nil: there is more to look at than one call may.
+-- The right counts of an organisation but for KiB and ranks, and its suspects in their line; nil: there is more to check than one call may.
 local function count_jobs(organization, ids)
   local right = {waiting = 0, running = 0, placed = 0, suspects = 0}
   for letter, known_ids in pairs(ids) do count_entries(right, organization, letter, known_ids) end
   count_throttled(right, organization)
-  if looks_left < 0 then return nil end
+  if checks_left < 0 then return nil end
   for _, prefix in ipairs({backlog_prefix, delayed_prefix, suspect_backlog_prefix}) do
     right.waiting = right.waiting + redis.call('ZCARD', prefix .. organization)
   end

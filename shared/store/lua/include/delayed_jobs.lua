@@ -1,5 +1,5 @@
 -- Makes due jobs claimable: one of each organisation in turn.
--- INCLUDE release lease now organizations leaving places quotas budgets retention retention_timers backlog letting_in project_looks policies
+-- INCLUDE release lease now organizations leaving places retention retention_timers backlog
 
 local promoted, suspects_among = 0, false
 local PROMOTED_FIELDS = {'state', 'entry', 'losses', 'deadline', 'v', 'org', 'place', 'spec', 'created', 'route'}
@@ -77,33 +77,4 @@ local function promote_organizations(most, begin_writing)
     end
     if met == 0 then return -1 end
   end
-end
-
--- Looks at a held organisation. A new period, or a job before the one that found no room, may have made its budget sufficient:
--- the next claim finds out.
-local function look_at(organization)
-  if has_budget(organization) then drop_hold(organization) end
-  if not is_held(organization) then return let_in(organization) end
-  redis.call('ZADD', held_organizations, look_time(organization, now + tonumber(lease_ms)), organization)
-  return false
-end
-
--- Looks at the jobs of an organisation whose projects have budgets.
-local function look_at_withheld(organization) return look_at_projects(organization) and refill(organization) end
-
--- Lets organisations in again that were held and may run. One that was looked at in vain goes behind the others. Returns
--- whether any came in, and whether there are more to look at now.
-local function let_in_all(most, begin_writing)
-  local came = false
-  local found = redis.call('ZRANGEBYSCORE', held_organizations, '-inf', string.format('%d', now), 'LIMIT', 0, most)
-  for _, organization in ipairs(found) do
-    begin_writing()
-    local whose = string.match(organization, '^(%S+) %*$')
-    local ok, some = pcall(whose and look_at_withheld or look_at, whose or organization)
-    if not ok then
-      redis.call('ZADD', held_organizations, string.format('%d', now + tonumber(lease_ms)), organization)
-    end
-    came = came or ok and some
-  end
-  return came, #found == most
 end

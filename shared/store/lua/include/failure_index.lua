@@ -1,32 +1,11 @@
 -- Indexes jobs that failed or were cancelled: an entry in the stream of their organisation and one of the same id in that of
--- all (`*`). An entry is one text: `<job> <organisation> <bytes> <project> <user> <provider:model> <error>`, `-` where there
--- is none. Failed jobs are kept for longer than others: of an organisation the newest, up to a number and a size.
+-- all (`*`). Failed jobs are kept for longer than others: of an organisation the newest, up to a number and a size.
 -- PREFIX failures cancellations failure_totals
--- ARGV failed_ttl result_ttl failed_jobs_max failed_bytes_max chain
--- INCLUDE clock
+-- ARGV failed_ttl result_ttl failed_jobs_max failed_bytes_max
+-- INCLUDE clock failure_entries
 
-local ALL, DROPPED_MAX, RECORD_BYTES = '*', 64, 512
+local ALL, DROPPED_MAX = '*', 64
 local INDEX_OF = {failed = failures_prefix, cancelled = cancellations_prefix}
-
-local function index_word(text)
-  text = type(text) == 'string' and string.gsub(text, '%s', '_') or ''
-  return text ~= '' and text or '-'
-end
-
--- Ids are printable: only quotes and backslashes are escaped in them.
-local function id_of(text) return index_word(text and string.gsub(text, '\\(.)', '%1')) end
-
-local function describe(job, organization, outcome)
-  local f = redis.call('HMGET', job_prefix .. job, 'spec', 'brief', 'gate', 'route')
-  local project, user = string.match(f[1] or '', '^{"projectId":"(.-)","userId":"(.-)","organizationId":"')
-  local said = cjson.decode(f[2] or outcome)
-  local gate = type(said.provider) == 'string' and said.provider .. ':' .. (said.model or '') or f[3]
-    or string.match(f[4] or chain, '^%S+')
-  local failure = type(said.error) == 'table' and said.error.type
-  local bytes = #(f[1] or '') + #(f[2] or '') + #outcome + RECORD_BYTES
-  return string.format('%s %s %d %s %s %s %s', job, organization, bytes, id_of(project), id_of(user), index_word(gate),
-    index_word(failure)), bytes
-end
 
 -- Removes an entry from both streams; answers its text, or nil when it is gone.
 local function remove_entry(index, organization, id)
@@ -75,7 +54,7 @@ end
 
 local function add_to_index(job, organization, status, outcome)
   local index, ttl = INDEX_OF[status], status == 'failed' and failed_ttl or result_ttl
-  local text, bytes = describe(job, organization, outcome)
+  local text, bytes = describe_failure(job, organization, outcome)
   local id = redis.call('XADD', index .. ALL, '*', 'e', text)
   local ok, failure = pcall(redis.call, 'XADD', index .. organization, id, 'e', text)
   if not ok then

@@ -64,7 +64,7 @@ local function charge(state, ms, organization)
 end
 
 -- The organisation that others go before, nil: none. After a failed probe it is the one whose job failed.
-local function last_in_turn(state)
+local function avoided_organization(state)
   if state.why == 2 then return state.failed_by ~= NOBODY and state.failed_by or nil end
   return math.min(state.lent, state.tokens - now) > 0 and state.lent_to or nil
 end

@@ -16,7 +16,7 @@ local function leave_place(job, entry, organization, route)
   elseif letter == 'b' then
     redis.call('ZREM', backlog_prefix .. organization, job)
     -- It may be the job for which there is no room.
-    if has_budget(organization) then look_soon(organization) end
+    if has_budget(organization) then check_soon(organization) end
   elseif letter == 't' or letter == 'p' then
     leave_queues(job, organization, string.sub(entry, 2))
   elseif entry == 'd' then

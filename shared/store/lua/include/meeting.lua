@@ -19,7 +19,7 @@ local function note_met(organization, token, created)
 end
 
 -- Returns a job to where it waited. One that is held leaves the line; one above its share of the slots goes to its end. A suspect
--- that is held is looked at again in two leases: its queue has no backlog, and it would be delivered at once. is_withheld: only its
+-- that is held is checked again in two leases: its queue has no backlog, and it would be delivered at once. is_withheld: only its
 -- project is.
 local function send_back(candidate, by_cap, is_withheld)
   local token, job, f = candidate.token, candidate.job, candidate.f
@@ -28,7 +28,7 @@ local function send_back(candidate, by_cap, is_withheld)
   if by_cap and letter == 'q' then
     local place = f.place or place_from(token, f.spec, f.created)
     entry = add_to_backlog(f.org, job, is_withheld and withheld_place(f.org, f.project, place) or place, f.deadline)
-    if is_withheld then look_at_withheld_later(f.org, nil, 'NX') end
+    if is_withheld then check_withheld_later(f.org, nil, 'NX') end
   elseif by_cap then
     entry = delay_job(f.org, job, now + 2 * tonumber(lease_ms))
   else

@@ -1,5 +1,5 @@
 -- Writes what operators settled for gates and the queue (gate_states.lua): with the gates, and with the marks of fail-overs, which
--- claims without gates read. Workers are notified: where commands are billed, they look only then.
+-- claims without gates read. Workers are notified: where commands are billed, they check only then.
 -- INCLUDE now gate_states settled
 
 -- The words that are settled, but for those that `dropped` matches.
@@ -24,8 +24,8 @@ local function write_settled(words)
   redis.call('PUBLISH', control_prefix .. 'tasks', SETTLED)
 end
 
--- The jobs of a gate are looked at now; so does each worker that comes later.
-local function look_at(name)
+-- Has a gate polled now, by each worker that comes.
+local function poll_gate(name)
   local state = gate(name)
   -- No job waits for one that nobody asked yet.
   if redis.call('HEXISTS', gates, name) == 0 then state.empty = 1 end

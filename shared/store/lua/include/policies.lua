@@ -19,7 +19,7 @@ local function parse_policy(text)
   return found
 end
 
--- Several are asked for of each job: what was read is looked at first.
+-- Several are asked for of each job: what was read is kept.
 local function policy_of(organization)
   local read = policies_read[organization]
   if read then return read end

@@ -53,7 +53,7 @@ local function next_in(queue, queues, passed, avoided)
 end
 
 -- Whether the fleet's queue is next: of 16 slots of the gate each queue has as many as its part of the organisations.
-local function is_turn_of_fleet(name)
+local function is_fleet_next(name)
   local others = redis.call('ZCARD', throttled_by_prefix .. FLEET)
   local part = others / math.max(redis.call('ZCARD', throttled_by_prefix .. name) + others, 1)
   local slot = gate(name).slot
@@ -73,7 +73,7 @@ local function next_for(name, avoided)
   local passed, queues = skipped[name] or {count = 0}, queues_of(name)
   skipped[name] = passed
   local order = queues
-  if #queues == 2 and is_turn_of_fleet(name) then order = {queues[2], queues[1]} end
+  if #queues == 2 and is_fleet_next(name) then order = {queues[2], queues[1]} end
   for _, queue in ipairs(order) do
     local job, found_in, organization = next_in(queue, queues, passed, avoided)
     if job then return job, found_in, organization end

@@ -1,5 +1,5 @@
 -- Decides whether an organisation may run jobs. One that may start none is held: paused, at its cap or at its budget. It has no
--- entry in the line until something changes (`held_organizations`: when to look again, in ms).
+-- entry in the line until something changes (`held_organizations`: when it is checked again, in ms).
 -- INCLUDE clock organizations policies ended_lines budgets
 
 -- Jobs of this organisation that run now: its count still has those whose end is in the ledger.
@@ -17,23 +17,23 @@ local function is_held(organization)
   return has_budget(organization) and is_over_budget(organization)
 end
 
--- When to look again. Only a change lets a paused one in, an end or a look one at its cap; more may be spent when a period
--- begins.
-local function look_time(organization, look_at_capped)
+-- The time of the next check (ms). Only a change lets a paused one in, an end or a check one at its cap; more may be spent when
+-- a period begins.
+local function check_time(organization, capped_at)
   if policy_of(organization).paused == 1 then return 'inf' end
-  if is_capped(organization) then return string.format('%d', look_at_capped) end
+  if is_capped(organization) then return string.format('%d', capped_at) end
   local _, opens = room_of(organization)
   return string.format('%d', opens)
 end
 
--- Looks are in the order of these times: one that has a turn keeps it, and gets none before those that wait for theirs.
+-- Checks are in the order of these times: one that has a time keeps it, and gets none before those that wait for theirs.
 local function note_held(organization)
-  local at = look_time(organization, now_ms())
+  local at = check_time(organization, now_ms())
   if at == 'inf' then return redis.call('ZADD', held_organizations, at, organization) end
   redis.call('ZADD', held_organizations, 'LT', at, organization)
 end
 
--- Has an organisation looked at soon, if it is held.
-local function look_soon(organization)
+-- Has an organisation checked soon, if it is held.
+local function check_soon(organization)
   redis.call('ZADD', held_organizations, 'XX', 'LT', string.format('%d', now_ms()), organization)
 end

@@ -1,10 +1,10 @@
 -- Delivers jobs that lost their worker more than once: few suspects to one worker, isolated jobs (three losses) alone.
 -- INCLUDE meeting delivering rows
 
-local turn_slot
+local current_slot
 local function slot_now()
-  turn_slot = turn_slot or tonumber(redis.call('GET', round_robin) or 0)
-  return turn_slot
+  current_slot = current_slot or tonumber(redis.call('GET', round_robin) or 0)
+  return current_slot
 end
 
 local function next_slot() redis.call('SET', round_robin, (slot_now() + 1) % 16) end

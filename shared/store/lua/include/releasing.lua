@@ -15,7 +15,7 @@ end
 local function release_one(name)
   if wait_of(name, 0) > 0 then return false end
   for _, waiting in ipairs({name, in_chain[name] and FLEET or nil}) do end_rests(waiting) end
-  local job, queue, organization = next_for(name, last_in_turn(gate(name)))
+  local job, queue, organization = next_for(name, avoided_organization(gate(name)))
   if not job then
     if has_ready(name) then return poll_later(name, slow_gates[name] and RETRY_MS or tonumber(lease_ms)) end
     return false

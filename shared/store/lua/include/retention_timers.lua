@@ -14,7 +14,7 @@ local function meet(timer)
   if organization then remove_entry(LISTINGS[letter], organization, id) end
 end
 
--- Those that are due, some in each call: the others in the next one. One that cannot be met is forgotten: the audit looks at all
+-- Those that are due, some in each call: the others in the next one. One that cannot be met is forgotten: the audit checks all
 -- records.
 local function meet_retention_timers()
   local found = redis.call('ZRANGEBYSCORE', retention_timers, '-inf', now, 'LIMIT', 0, TIMERS_MAX)

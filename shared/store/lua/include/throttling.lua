@@ -3,7 +3,7 @@
 -- chains callers choose.
 -- INCLUDE lease now gate_states own_gates queues serving token_clocks token_limits organizations backlog places
 
--- A rest is looked at after a minute at the latest: settings may have changed.
+-- A rest is checked after a minute at the latest: settings may have changed.
 local REST_MAX_MS = 60000
 
 -- When (ms) an organisation's rest in the queue of a gate ends: when its tokens are paid there. In the fleet's queue, where it

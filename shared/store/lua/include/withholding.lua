@@ -1,13 +1,13 @@
 -- Withholds jobs whose project has no room in its budget: in the backlog of their organisation, where no job is taken from. The
 -- word `number@<project>` of its policy, n, says that they have n * BAND added to their place. So all that knows of the backlog
--- (counts, cancels, deadlines, deletion) knows of them. `held_organizations` has `<org> *`: when to look at them, in ms.
+-- (counts, cancels, deadlines, deletion) knows of them. `held_organizations` has `<org> *`: when they are checked, in ms.
 -- PREFIX backlog
 -- INCLUDE budgets clock organizations policies
 
 -- Above every place, and more than three ranks of places; the order of what is withheld is right to 128 us.
 local BAND = 1e16
--- Jobs that one look, or one end, lets in of a project at most; a project that waits is looked at each minute.
-local LET_IN_MAX, LOOK_MS = 64, 60000
+-- Jobs that one check, or one end, lets in of a project at most; a project that waits is checked each minute.
+local LET_IN_MAX, CHECK_MS = 64, 60000
 -- The lowest score of a withheld job.
 local WITHHELD_FROM = BAND
 
@@ -40,9 +40,9 @@ local function has_none_withheld(organization, number)
   return redis.call('ZCOUNT', backlog_prefix .. organization, from, to) == 0
 end
 
--- only: `NX`: unless a look is due anyway.
-local function look_at_withheld_later(organization, wait, only)
-  local at = string.format('%.0f', now_ms() + (wait or LOOK_MS))
+-- only: `NX`: unless a check is due anyway.
+local function check_withheld_later(organization, wait, only)
+  local at = string.format('%.0f', now_ms() + (wait or CHECK_MS))
   redis.call('ZADD', held_organizations, only or 'GT', at, organization .. ' *')
 end
 

@@ -1,4 +1,4 @@
--- Looks at the projects of an organisation whose jobs are withheld.
+-- Checks the projects of an organisation whose jobs are withheld.
 -- INCLUDE budgets withholding policies
 
 -- The projects for whose budget a job waits, or did.
@@ -15,19 +15,19 @@ local function waiting_projects(organization)
   return found
 end
 
--- Looks at all projects of an organisation: after a change, in a new period, and each minute, as the job that found no room may
+-- Checks all projects of an organisation: after a change, in a new period, and each minute, as the job that found no room may
 -- be gone. Returns whether some came in.
-local function look_at_projects(organization)
-  local came, must_look, wait = false, false, nil
+local function check_projects(organization)
+  local came, must_check, wait = false, false, nil
   for _, project in ipairs(waiting_projects(organization)) do
     if amounts_of(organization, named_for('held', project)).is_there then
       local count, some_wait = let_project_in(organization, project)
       if count == 0 and some_wait then count, some_wait = let_first_withheld_in(organization, project, 1) end
       came = came or count > 0
-      must_look = must_look or some_wait
+      must_check = must_check or some_wait
       if some_wait then wait = wait or count == LET_IN_MAX and 0 or nil end
     end
   end
-  if must_look then look_at_withheld_later(organization, wait) else redis.call('ZREM', held_organizations, organization .. ' *') end
+  if must_check then check_withheld_later(organization, wait) else redis.call('ZREM', held_organizations, organization .. ' *') end
   return came
 end
