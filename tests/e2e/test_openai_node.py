@@ -106,3 +106,16 @@ async def test_three_answers_of_503_and_then_success_are_one_job(stack: StackMak
         stats = await running.stats()
     assert line["response"]["status"] == "completed"
     assert (stats["completed"], stats["queued"], stats["processing"]) == (1, 0, 0)
+
+
+async def test_a_page_of_another_origin_may_send_what_the_sdk_sends(stack: StackMaker) -> None:
+    """A browser asks for leave of every header: an origin that is allowed needs no further setting."""
+    origin = "https://app.example.com"
+    async with stack(DEMO_TOKENS_PER_SECOND="0", CORS_ALLOWED_ORIGINS=origin) as running:
+        async with sdk(running.gateway.url, "headers") as script:
+            (line,) = await script.lines()
+        asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        answer = await running.client.options(f"{running.gateway.url}/v1/responses", headers=asked)
+    granted = answer.headers["access-control-allow-headers"].split(", ")
+    assert {"authorization", "openai-project", "x-stainless-retry-count"} <= set(line["headers"])
+    assert [name for name in line["headers"] if name not in granted] == []
