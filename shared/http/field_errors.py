@@ -28,7 +28,7 @@ _OF_JSON: Final = {"str": "string", "int": "integer", "float": "number", "bool":
 def field_error(error: Exception, prefix: str = "", kind: Any = None) -> FieldError:
     """The field that msgspec complains about, below the path `prefix`; the body as a whole is `body`.
 
-    `kind`: the type that was decoded, whose words are told when the field takes one of a few.
+    `kind`: the type that was decoded, whose words are listed when the field takes one of a few.
     """
     text, path = _split(error)
     choices = choices_of(kind, path)
@@ -45,6 +45,7 @@ def _split(error: Exception) -> tuple[str, str]:
         return "not valid UTF-8", ""
     if isinstance(error, RecursionError):
         return "nested too deeply", ""
+
     text, path = str(error), ""
     place = text.rfind(_PLACE)
     if place >= 0 and text.endswith("`"):

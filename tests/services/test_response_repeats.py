@@ -47,7 +47,7 @@ async def test_a_response_that_is_not_stored_is_gone_after_its_answer(
 
 
 async def test_an_idempotency_key_gives_the_same_response(sdk: openai.AsyncOpenAI, heard: Heard) -> None:
-    """Another body with it is 409, which the SDK is told not to repeat."""
+    """Another body with it is 409, which the SDK is asked not to repeat."""
     headers = {"Idempotency-Key": "k-1"}
     first = await sdk.responses.create(**request(), extra_headers=headers)
     again = await sdk.responses.create(**request(), extra_headers=headers)

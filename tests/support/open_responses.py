@@ -1,7 +1,7 @@
 """Answers of `/v1/responses` as two schemas have them: that of Open Responses, release 2026-04-24
 (`schemas/open_responses.json`), and the models of the `openai` package that is installed, both without any leniency.
 
-A field that Open Responses does not name is a fault, unless it is one of ours that docs/responses.md tells of.
+A field that Open Responses does not name is a fault, unless it is one of ours that docs/responses.md names.
 """
 
 from __future__ import annotations

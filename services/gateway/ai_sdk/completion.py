@@ -104,6 +104,7 @@ class CompletionCall:
             pass
         if self._reading[job_id]:
             return
+
         try:
             job = await self._finder.find(identity, job_id)
             if not job.status.terminal:

@@ -44,6 +44,7 @@ def run(arguments: Sequence[str]) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # not every terminal can show every character
     words = [*arguments[1:], "--json"] if arguments[:1] == ["--json"] else list(arguments)
+
     try:
         status = application()(words, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()

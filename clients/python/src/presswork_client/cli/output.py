@@ -36,7 +36,7 @@ def clean(text: str) -> str:
 
 
 def note(text: str) -> None:
-    """Say something to the person, beside the output; one who closed that hears nothing."""
+    """Say something to the person, beside the output; nothing where that is closed."""
     with contextlib.suppress(OSError):
         print(clean(text), file=sys.stderr, flush=True)
 
