@@ -16,13 +16,15 @@ Headers = list[tuple[bytes, bytes]]
 
 HEADERS: Final = (
     "accept", "accept-language", "authorization", "baggage", "cache-control", "content-language", "content-type",
-    "idempotency-key", "last-event-id", "pragma", "sentry-trace", "traceparent", "tracestate", "x-request-id",
-    "x-requested-with",
+    "idempotency-key", "last-event-id", "openai-organization", "openai-project", "pragma", "sentry-trace",
+    "traceparent", "tracestate", "user-agent", "x-request-id", "x-requested-with", "x-stainless-arch",
+    "x-stainless-helper-method", "x-stainless-lang", "x-stainless-os", "x-stainless-package-version",
+    "x-stainless-retry-count", "x-stainless-runtime", "x-stainless-runtime-version", "x-stainless-timeout",
 )  # fmt: skip
-"""Allowed request headers: ours, and those that tracing (W3C, Sentry), `fetch` wrappers and EventSource polyfills add
-by themselves."""
+"""Allowed request headers: ours, and those that tracing (W3C, Sentry), `fetch` wrappers, EventSource polyfills and
+OpenAI's SDK add by themselves."""
 
-EXPOSED: Final = b"location, retry-after, ratelimit, ratelimit-policy, www-authenticate, allow"
+EXPOSED: Final = b"location, retry-after, ratelimit, ratelimit-policy, www-authenticate, allow, x-should-retry"
 MAX_AGE: Final = b"7200"
 """Seconds for which a browser need not ask again; Chromium takes no more."""
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -16,7 +17,7 @@ from tests.e2e.test_providers import ANTHROPIC, OPENAI, settings
 from tests.support.checks import leaks
 from tests.support.llm import LlmServer
 from tests.support.llm_behaviour import Behaviour
-from tests.support.node import PACKAGE, Script, needs_node, running_script
+from tests.support.node import PACKAGE, PATH_22, Script, last_json, needs_node, run, running_script
 from tests.support.open_responses import faults_of_event
 from tests.support.openai_sdk import request
 
@@ -106,3 +107,28 @@ async def test_three_answers_of_503_and_then_success_are_one_job(stack: StackMak
         stats = await running.stats()
     assert line["response"]["status"] == "completed"
     assert (stats["completed"], stats["queued"], stats["processing"]) == (1, 0, 0)
+
+
+async def test_a_page_of_another_origin_may_send_what_the_sdk_sends(stack: StackMaker) -> None:
+    """A browser asks for leave of every header: an origin that is allowed needs no further setting."""
+    origin = "https://app.example.com"
+    async with stack(DEMO_TOKENS_PER_SECOND="0", CORS_ALLOWED_ORIGINS=origin) as running:
+        async with sdk(running.gateway.url, "headers") as script:
+            (line,) = await script.lines()
+        asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        answer = await running.client.options(f"{running.gateway.url}/v1/responses", headers=asked)
+    granted = answer.headers["access-control-allow-headers"].split(", ")
+    assert {"authorization", "openai-project", "x-stainless-retry-count"} <= set(line["headers"])
+    assert [name for name in line["headers"] if name not in granted] == []
+
+
+async def test_the_ai_sdk_with_its_provider_for_openai(stack: StackMaker, tmp_path: Path) -> None:
+    """Vercel's AI SDK on another address: plain, a second turn that names the first answer, streamed, with a schema."""
+    async with stack(DEMO_TOKENS_PER_SECOND="0") as running:
+        script = PACKAGE / "tests/openai/ai-sdk.js"
+        said = last_json(await run("node", script, folder=tmp_path, PRESSWORK_URL=running.gateway.url, PATH=PATH_22))
+        stats = await running.stats()
+    assert all(said["texts"])
+    assert said["types"] == ["message", "item_reference", "message"]
+    assert said["finished"] == ["stop", "stop", "length"]
+    assert (said["tokens"], said["name"], stats["completed"]) == (5, "string", 4)

@@ -104,6 +104,8 @@ async def test_an_operator_who_names_an_organization_sees_of_no_other(sdk: opena
         sdk.responses.create(**going_on, metadata={"organizationId": "org-2"}),
     ):
         await refused(elsewhere, 404, code, field)
+    named = request(input=[{"role": "user", "content": "a"}, {"type": "item_reference", "id": made.output[0].id}])
+    await refused(other.responses.create(**named), 404, code, "input[1].id")
     await sdk.responses.create(**going_on, metadata={"organizationId": "org-1"})
     assert len(heard.requests) == 2
 

@@ -61,7 +61,7 @@ async def test_an_idempotency_key_gives_the_same_response(sdk: openai.AsyncOpenA
 async def test_a_repeat_of_the_sdk_finds_the_first_response(sdk: openai.AsyncOpenAI, heard: Heard) -> None:
     """Same body and counted as a repeat: one job; a new request with that body, another body or project: a new one."""
 
-    def create(count: int, **changes: Any) -> Any:
+    def create(count: int | str, **changes: Any) -> Any:
         return sdk.responses.create(**request(**changes), extra_headers={"x-stainless-retry-count": str(count)})
 
     first = await create(0)
@@ -69,11 +69,13 @@ async def test_a_repeat_of_the_sdk_finds_the_first_response(sdk: openai.AsyncOpe
     second = await create(0)
     assert (await create(1)).id == second.id != first.id
     assert (await create(1, input="Another")).id not in (first.id, second.id)
+    for unsaid in ("-1", "1.5", "x"):
+        assert (await create(unsaid)).id not in (first.id, second.id)
     elsewhere = sdk.with_options(project="proj-2").responses.create(
         **request(), extra_headers={"x-stainless-retry-count": "1"}
     )
     assert (await elsewhere).id not in (first.id, second.id)
-    assert len(heard.requests) == 4
+    assert len(heard.requests) == 7
 
 
 async def test_a_repeat_makes_the_job_that_never_arrived(sdk: openai.AsyncOpenAI, store: JobStore) -> None:

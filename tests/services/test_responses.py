@@ -77,6 +77,34 @@ async def test_only_a_kept_and_completed_response_can_be_continued(
     assert len(heard.requests) == 2
 
 
+async def test_a_message_of_an_earlier_answer_can_be_named(sdk: openai.AsyncOpenAI, heard: Heard) -> None:
+    """By a reference to its id, as the AI SDK sends it: the provider gets its text; one that is not kept is 404."""
+    first = await sdk.responses.create(**request(input="Name a fruit"))
+    named = {"type": "item_reference", "id": first.output[0].id}
+    turns = [{"role": "user", "content": "Name a fruit"}, named, {"role": "user", "content": "Another"}]
+    second = await sdk.responses.create(**request(input=[*turns, named, {"role": "user", "content": "A third"}]))
+    assert heard.requests[-1].prompt == "Name a fruit\n\nHello\n\nAnother\n\nHello\n\nA third"
+    assert [str(turn.role) for turn in heard.requests[-1].turns] == ["user", "assistant", "user", "assistant", "user"]
+
+    await sdk.responses.create(**request(input="The last", previous_response_id=second.id))
+    assert heard.requests[-1].prompt.endswith("A third\n\nHello\n\nThe last")
+
+    await sdk.responses.delete(first.id)
+    for reference in (named["id"], "msg_1", "rs_1", first.id, ""):
+        asked = request(input=[turns[0], {"type": "item_reference", "id": reference}, turns[2]])
+        await refused(sdk.responses.create(**asked), 404, "previous_response_not_found", "input[1].id")
+    assert len(heard.requests) == 3
+
+
+async def test_named_messages_are_read_only_until_they_are_too_many(sdk: openai.AsyncOpenAI, heard: Heard) -> None:
+    """Their texts count as the conversation's: 192 KiB together."""
+    heard.says = "x" * 60_000
+    first = await sdk.responses.create(**request())
+    named = {"type": "item_reference", "id": first.output[0].id}
+    asked = request(input=[{"role": "user", "content": "Go on"}, *[named] * 4])
+    await refused(sdk.responses.create(**asked), 400, "invalid_request", "input")
+
+
 async def test_a_response_under_way_cannot_be_continued(sdk: openai.AsyncOpenAI) -> None:
     """Its end is not known."""
     first = await sdk.responses.create(**request(background=True))
@@ -102,6 +130,10 @@ async def test_a_response_under_way_cannot_be_continued(sdk: openai.AsyncOpenAI)
         ({"input": [{"role": "assistant", "content": "hi"}]}, "input"),
         ({"input": [{"role": "user", "content": [IMAGE]}]}, "input[0].content[0].type"),
         ({"input": [{"type": "function_call_output", "call_id": "c", "output": "x"}]}, "input[0].type"),
+        ({"input": [{"content": "x"}]}, "input[0].role"),
+        ({"input": [{"role": "user"}]}, "input[0].content"),
+        ({"input": [{"type": "item_reference"}]}, "input[0].id"),
+        ({"input": [{"type": "item_reference", "id": "msg_1", "role": "user"}]}, "input[0].role"),
         ({"input": "x" * 65_537}, "input"),
         ({"metadata": {str(i): "" for i in range(17)}}, "metadata"),
         ({"metadata": {"a": "x" * 513}}, "metadata"),
@@ -128,7 +160,10 @@ async def test_what_cannot_be_served_is_refused_by_its_name(
     ("changes", "words"),
     [
         ({"input": [{"role": "user", "content": [IMAGE]}]}, "must be one of input_text, output_text, text"),
-        ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "must be message"),
+        (
+            {"input": [{"type": "function_call_output", "call_id": "c", "output": "x"}]},
+            "must be one of message, item_ref",
+        ),
         ({"service_tier": "scale"}, "must be one of auto, default, flex, priority"),
         ({"text": {"format": {"type": "json_object"}}}, "must be one of text, json_schema"),
     ],

@@ -43,7 +43,7 @@ class Handler {
   async #route(request, url, user) {
     const { signal } = request;
     const call = `${request.method} ${url.pathname.replace(/^.*\/api\/ai\//, '').replace(/\/$/, '')}`;
-    const [, jobId, action] = /^POST jobs\/([^/]+)\/(cancel|retry)$/.exec(call) ?? [];
+    const [, jobId, action] = /^POST jobs\/([\w-]+)\/(cancel|retry)$/.exec(call) ?? [];
     if (call === 'POST generate-content') return [202, await this.#submit(request, user)];
     if (call === 'GET job-status') {
       const wait = Math.min(Number(url.searchParams.get('wait')) || 0, LONGEST_WAIT_SECONDS);
@@ -56,7 +56,7 @@ class Handler {
       return [201, await this.client.ticket({ jobId: id }, { signal })];
     }
     if (!jobId) throw refusal(404, 'There is nothing here');
-    await this.#owned(decodeURIComponent(jobId), user, { signal });
+    await this.#owned(jobId, user, { signal });
     const answer = await this.client.call('POST', `/api/ai/jobs/${jobId}/${action}`, { signal });
     return action === 'retry' ? [202, this.#absolute(answer)] : [200, answer];
   }

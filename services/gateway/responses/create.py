@@ -76,7 +76,7 @@ class CreateCall:
             identity.require_scope(Scope.JOBS_READ)
 
         job = await self._maker.make(request, body, scope, identity)
-        job_id = await self._submit(job, body, header(scope, RETRY_COUNT), identity)
+        job_id = await self._submit(job, body, _retries(scope), identity)
         if request.stream:
             created_ms = int(job_id.split("-")[2])
             await self._streams.serve(
@@ -91,21 +91,21 @@ class CreateCall:
 
     # ---- in -----------------------------------------------------------------------------------------------------
 
-    async def _submit(self, job: Submit, body: bytes, retry_count: str | None, identity: Identity) -> str:
+    async def _submit(self, job: Submit, body: bytes, retries: int | None, identity: Identity) -> str:
         """Put the job into the queue, once however often its request is repeated. Its id."""
-        if job.idempotency_key is None and retry_count is not None:
-            job, known = await self._first(job, body, retry_count, identity)
+        if job.idempotency_key is None and retries is not None:
+            job, known = await self._first(job, body, retries, identity)
             if known:
                 return job.id
         return (await self._single.admit(job, len(body))).job_id
 
-    async def _first(self, job: Submit, body: bytes, retry_count: str, identity: Identity) -> tuple[Submit, bool]:
+    async def _first(self, job: Submit, body: bytes, retries: int, identity: Identity) -> tuple[Submit, bool]:
         """The job of a request under the id that its first attempt had; True: it is in the queue, or was."""
         organization = job.spec.organization_id
         caller = _caller(identity, job.spec.project_id)
         digest = hashlib.blake2b(body, digest_size=16, key=caller).hexdigest()
         async with in_time():
-            earlier = None if retry_count == "0" else await self._repeats.job_of(organization, digest)
+            earlier = None if retries == 0 else await self._repeats.job_of(organization, digest)
             if earlier is None or JOB_ID.match(earlier) is None:
                 await self._repeats.first(organization, digest, job.id)
                 return job, False
@@ -138,6 +138,12 @@ class CreateCall:
         if self._stop.is_set():
             raise Problem(DRAINING, retry_after=1, job_id=job_id)
         raise Problem(RESPONSE_PENDING, f"ask for it with GET /v1/responses/{job_id}", job_id=job_id)
+
+
+def _retries(scope: HTTPScope) -> int | None:
+    """How often the SDK has sent this request before; None: it does not say."""
+    said = header(scope, RETRY_COUNT) or ""
+    return int(said) if said.isascii() and said.isdigit() and len(said) < 10 else None
 
 
 async def _gone(receive: Receive) -> None:

@@ -11,19 +11,19 @@ from litestar.types import HTTPScope
 from services.gateway.http.bodies import read_head
 from services.gateway.http.responses import organization_of
 from services.gateway.jobs.finder import JobFinder
-from services.gateway.responses.errors import MODEL_NOT_FOUND, PREVIOUS_NOT_FOUND
+from services.gateway.responses.earlier import EarlierResponses
+from services.gateway.responses.errors import MODEL_NOT_FOUND
+from services.gateway.responses.inputs import items_of
 from services.gateway.responses.requests import ResponseRequest, faults
 from services.gateway.settings import GatewaySettings
 from services.gateway.submit.new_jobs import JobMaker, read_key, read_traceparent
 from services.gateway.submit.response_schemas import FIELD as SCHEMA_FIELD
 from services.gateway.submit.schemas import JobRequest, MessageRequest, served_choices
 from shared.chain import split
-from shared.conversation import Message, Role, cut
-from shared.errors import JobNotFound
-from shared.http.auth import Identity, Scope
+from shared.conversation import Message
+from shared.http.auth import Identity
 from shared.http.problems import INVALID, FieldError, Problem, invalid
-from shared.job import JobStatus
-from shared.job_ids import IDENTIFIER, JOB_ID
+from shared.job_ids import IDENTIFIER
 from shared.store.transitions import Submit
 
 USER: Final = "api"
@@ -59,7 +59,7 @@ class ResponseMaker:
 
     def __init__(self, maker: JobMaker, finder: JobFinder, settings: GatewaySettings) -> None:
         self._maker = maker
-        self._finder = finder
+        self._earlier = EarlierResponses(finder)
         self._chain = settings.chain
         self._models = settings.models
 
@@ -70,9 +70,10 @@ class ResponseMaker:
         head = read_head(scope)
         key = read_key(head.idempotency_key)
         organization = _organization(request, identity)
-        history = await self._history(request.previous_response_id, organization, identity)
+        history = await self._earlier.conversation(request.previous_response_id, organization, identity)
+        said = await self._earlier.resolved(items_of(request.input), organization, identity)
 
-        wanted = self._job_request(request, history, scope, organization)
+        wanted = self._job_request(request, [*history, *said], scope, organization)
         traceparent = read_traceparent(head.traceparent)
         try:
             job = self._maker.make(wanted, body, identity, key=key, traceparent=traceparent)
@@ -83,11 +84,11 @@ class ResponseMaker:
         return msgspec.structs.replace(job, spec=spec, fingerprint=fingerprint)
 
     def _job_request(
-        self, request: ResponseRequest, history: list[Message], scope: HTTPScope, organization: str
+        self, request: ResponseRequest, conversation: list[Message], scope: HTTPScope, organization: str
     ) -> JobRequest:
         provider, model = self._model(request.model)
-        plain = request.input if isinstance(request.input, str) and not history else None
-        messages = [MessageRequest(message.role, message.content) for message in [*history, *request.messages]]
+        plain = request.input if isinstance(request.input, str) and len(conversation) == 1 else None
+        messages = [MessageRequest(message.role, message.content) for message in conversation]
         return JobRequest(
             project_id=_project(request, scope),
             user_id=request.safety_identifier or request.user or USER,
@@ -116,27 +117,6 @@ class ResponseMaker:
         message = f"{name[:100]} is not served here; these are: {served}"
         raise Problem(MODEL_NOT_FOUND, errors=[FieldError("model", message)])
 
-    async def _history(self, response_id: str | None, organization: str, identity: Identity) -> list[Message]:
-        """The conversation that a response ended. A `Problem` when the organisation keeps none of that id, or it has no
-        end to go on from."""
-        if response_id is None:
-            return []
-        if JOB_ID.match(response_id) is None:
-            raise _not_kept(response_id)
-        identity.require_scope(Scope.JOBS_READ)
-        try:
-            job = await self._finder.find(identity, response_id)
-        except JobNotFound:
-            raise _not_kept(response_id) from None
-        if job.organization_id != organization or not job.spec.stored or not job.spec.prompt:
-            raise _not_kept(response_id)
-        if job.status is not JobStatus.COMPLETED or job.outcome is None:
-            raise invalid("previous_response_id", f"it is {job.status}: only a completed response can be continued")
-
-        said = job.outcome.result or ""
-        messages = cut(job.spec.prompt, job.spec.turns or ())
-        return [*messages, Message(Role.ASSISTANT, said)] if said else messages
-
 
 def _renamed(problem: Problem) -> Problem:
     """The problem of a job, with its fields as the request has them."""
@@ -148,10 +128,6 @@ def _renamed_field(field: str) -> str:
     if field == SCHEMA_FIELD:
         return "text.format.schema"
     return "input" if field.startswith(("prompt", "messages")) else field
-
-
-def _not_kept(response_id: str) -> Problem:
-    return Problem(PREVIOUS_NOT_FOUND, errors=[FieldError("previous_response_id", f"{response_id} is not kept here")])
 
 
 def _project(request: ResponseRequest, scope: HTTPScope) -> str:

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from services.gateway.submit.schemas import MAX_MESSAGES, Identifier, Prompt
-from shared.conversation import Message, Role
+from services.gateway.responses.inputs import Input, item_faults, items_of
+from services.gateway.submit.schemas import Identifier, Prompt
 from shared.http.problems import FieldError
 from shared.job import Effort, Priority
 from shared.response_options import ResponseOptions, SchemaLabels
@@ -36,35 +36,6 @@ _NEUTRAL: Final[dict[str, tuple[Any, ...]]] = {
     "frequency_penalty": (None, 0),
 }
 """Fields of which only these values mean nothing."""
-
-
-class InputContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A part of a message: text. Parts of an earlier answer may be sent back as they came."""
-
-    type: Literal["input_text", "output_text", "text"]
-    text: str
-    annotations: Any = None
-    logprobs: Any = None
-
-
-class InputMessage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A message of the input, or one of an earlier answer as it came."""
-
-    type: Literal["message"] = "message"
-    role: Role
-    content: str | list[InputContent]
-    id: str | None = None
-    status: str | None = None
-    phase: str | None = None
-
-    @property
-    def text(self) -> str:
-        """The text of all its parts."""
-        return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
-
-
-Text = Annotated[str, Meta(min_length=1)]
-Conversation = Annotated[list[InputMessage], Meta(min_length=1, max_length=MAX_MESSAGES)]
 
 
 class ReasoningRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -101,9 +72,7 @@ class PressworkRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 class ResponseRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Body of `POST /v1/responses`. `model`: `provider:model`, or a model's name; left out: the first of PROVIDERS."""
 
-    input: (
-        Annotated[str, Meta(min_length=1)] | Annotated[list[InputMessage], Meta(min_length=1, max_length=MAX_MESSAGES)]
-    )
+    input: Input
     model: Annotated[str, Meta(min_length=1, max_length=64 + 1 + 128)] | None = None
     instructions: Prompt | None = None
     stream: bool | None = None
@@ -140,13 +109,6 @@ class ResponseRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     top_logprobs: int | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
-
-    @property
-    def messages(self) -> list[Message]:
-        """The input as a conversation."""
-        if isinstance(self.input, str):
-            return [Message(Role.USER, self.input)]
-        return [Message(item.role, item.text) for item in self.input]
 
     @property
     def options(self) -> ResponseOptions:
@@ -199,9 +161,7 @@ def faults(request: ResponseRequest) -> Iterator[FieldError]:
     if request.text is not None and request.text.format is not None:
         yield from _format_faults(request.text.format)
 
-    empty = [i for i, message in enumerate(request.messages) if not message.content]
-    for i in empty:
-        yield FieldError(f"input[{i}].content", "is empty")
+    yield from item_faults(items_of(request.input))
 
 
 def _nul_faults(request: ResponseRequest) -> Iterator[FieldError]:

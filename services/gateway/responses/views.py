@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final, Literal
 
@@ -35,6 +36,8 @@ _STATUSES: Final[dict[JobStatus, Status]] = {
 _CUT: Final = "length"
 """The finish reason of a text that was cut at its limit of tokens."""
 
+_ITEM: Final = re.compile(r"msg_([0-9]{13}-[0-9a-z]{9})_[0-9]+\Z")
+
 _INVALID: Final = frozenset({"RequestRejected", "RequestTooLarge", "ContentFiltered"})
 """Types of errors that are about the request; all others are the server's."""
 
@@ -52,6 +55,13 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
 def item_id(job_id: str, superseded: int) -> str:
     """The id of a job's message after so many superseded ones."""
     return f"msg_{job_id.removeprefix('ai-job-')}_{superseded}"
+
+
+def job_of_item(item: str) -> str | None:
+    """The job of a message's id; None for a text that is none. After a gap a stream may have numbered its last message
+    otherwise than the record: the number says nothing here."""
+    found = _ITEM.match(item)
+    return None if found is None else f"ai-job-{found[1]}"
 
 
 def message(job_id: str, superseded: int, text: str, *, whole: bool) -> OutputMessage:

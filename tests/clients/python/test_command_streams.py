@@ -1,8 +1,9 @@
-"""The command line's standard streams: closed, full, not UTF-8; and Ctrl-C before anything came."""
+"""The command line's streams: closed, full, not UTF-8, pipes in the place of files; and Ctrl-C before anything came."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -80,3 +81,13 @@ async def test_ctrl_c_while_the_command_starts_is_an_interruption(tmp_path: Path
     paths = f"{tmp_path}:{command.environment['PYTHONPATH']}"
     ended = await command("jobs", environment={"PYTHONPATH": paths})
     assert (ended.status, ended.out, ended.err) == (130, "", "")
+
+
+async def test_what_is_no_file_cannot_be_submitted(tmp_path: Path) -> None:
+    """A pipe is read once, and a run of it could not be gone on with: nothing is sent, and nothing waits."""
+    pipe = tmp_path / "jobs"
+    os.mkfifo(pipe)
+    for path in (pipe, tmp_path, "/dev/stdin"):
+        ended = await Command("http://127.0.0.1:1")("submit", path, stdin='"Write"\n')
+        assert (ended.status, ended.out) == (2, "")
+        assert "is no file" in ended.err

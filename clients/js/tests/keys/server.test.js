@@ -85,6 +85,12 @@ test("another user's job is not there", async () => {
     await assert.rejects(foreign[call](), { status: 404 }, call);
   await assert.rejects(pageOf('bob').ticket({ jobId: job.id }), { status: 404 });
   assert.equal(await job.cancel(), true);
+
+  for (const odd of ['%ZZ', '%00', '..%2Fjobs', job.id.toUpperCase()]) {
+    const address = `http://127.0.0.1:${product.address().port}/api/ai/jobs/${odd}/cancel`;
+    const answer = await handler.POST(new Request(address, { method: 'POST', headers: { 'x-user': 'ann' } }));
+    assert.equal(answer.status, 404, odd);
+  }
 });
 
 test('without a sign-in, and from another site, nothing is done', async () => {

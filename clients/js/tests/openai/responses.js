@@ -72,6 +72,22 @@ const ACTS = {
     const { id } = await sdk.responses.create(asked);
     await end(id);
   },
+
+  // Says the names of all headers that it sends, as a page of another origin would: `{ headers }`.
+  async headers(asked) {
+    const names = new Set();
+    const watched = sdk.withOptions({
+      organization: 'default',
+      project: 'proj-1',
+      fetch: (url, request) => {
+        for (const [name] of new Headers(request.headers)) names.add(name);
+        return fetch(url, request);
+      },
+    });
+    await watched.responses.create(asked);
+    for await (const event of watched.responses.stream(asked)) if (event.type === 'error') throw event;
+    say({ headers: [...names] });
+  },
 };
 
 const [act, asked] = process.argv.slice(2);

@@ -11,7 +11,7 @@ from cyclopts import App
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from presswork_client.cli.caller import ANYBODY, LONG_PATIENCE_S, Caller
-from presswork_client.cli.exits import FAILED, OK, WRONG
+from presswork_client.cli.exits import FAILED, OK, WRONG, WrongArgument
 from presswork_client.cli.journal import SUFFIX, Journal
 from presswork_client.cli.output import Output, console, note
 from presswork_client.client import Presswork
@@ -23,11 +23,12 @@ NOTED: Final = 20
 
 
 class Line(NamedTuple):
-    """A line of the file: its number from 1, its key, and the body of its job; None: it is no job."""
+    """A line of the file: its number from 1, its key, and the body of its job, or why it is none."""
 
     number: int
     key: str
     body: dict[str, Any] | None
+    fault: str
 
 
 def add_to(app: App) -> None:
@@ -48,6 +49,10 @@ def submit(file: Path, /, *, journal: Path | None = None, caller: Caller = ANYBO
         File that remembers the submitted lines; left out: the file's name with .jobs at its end. Remove it to submit
         the same file once more.
     """
+    if file.exists() and not file.is_file():
+        raise WrongArgument(
+            f"{file} is no file: it is read twice, and again after an interruption; save the jobs in one"
+        )
     path = journal or file.with_name(file.name + SUFFIX)
     try:
         total = _count(file)
@@ -84,7 +89,7 @@ class Run:
                 self._say(line, {"jobId": job_id})
                 yield 1
             elif line.body is None:
-                self._refuse(line, "it is no JSON object and no text in quotes")
+                self._refuse(line, line.fault)
                 yield 1
             else:
                 batch.append(line)
@@ -107,7 +112,7 @@ class Run:
         with file.open("rb") as opened:
             for number, line in enumerate(opened, 1):
                 if text := line.strip():
-                    yield Line(number, self._journal.key(text), _body(text))
+                    yield Line(number, self._journal.key(text), *_body(text))
 
     def _send(self, batch: list[Line]) -> int:
         answers = self._client.submit_bodies([{"idempotencyKey": line.key, **(line.body or {})} for line in batch])
@@ -139,14 +144,18 @@ def _count(file: Path) -> int:
         return sum(1 for line in opened if line.strip())
 
 
-def _body(text: bytes) -> dict[str, Any] | None:
+def _body(text: bytes) -> tuple[dict[str, Any] | None, str]:
+    """The body of a line's job; None and the reason when it is none."""
     try:
         found = json.loads(text)
-    except ValueError:
-        return None
+        json.dumps(found, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return None, "it holds half an emoji (a lone surrogate): cut texts between characters"
+    except (ValueError, RecursionError):
+        found = None
     if isinstance(found, str):
-        return {"prompt": found}
-    return found if isinstance(found, dict) else None
+        return {"prompt": found}, ""
+    return (found, "") if isinstance(found, dict) else (None, "it is no JSON object and no text in quotes")
 
 
 def _bar() -> Progress:
