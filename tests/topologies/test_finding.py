@@ -41,10 +41,10 @@ async def test_a_server_that_is_no_master_is_left(tmp_path: Path, monkeypatch: p
         connector = Connector(RedisSettings(url=f"redis+sentinel://127.0.0.1/{MASTER_NAME}"))
         monkeypatch.setattr(connector, "_locator", _Stale(pair.replica.port))
         with pytest.raises(RedisConnectionError, match="not the master"):
-            await connector().connect()
+            await connector().connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
         monkeypatch.setattr(connector, "_locator", _Stale(pair.master.port))
         connection = connector()
-        await connection.connect()
+        await connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
         await connection.disconnect()
 
 
