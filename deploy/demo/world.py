@@ -33,15 +33,16 @@ class Customer(NamedTuple):
 
 
 CUSTOMERS: Final = (
-    Customer("org-1", ("swift:copywriter",), 5, "a coffee subscription"),
+    Customer("org-1", ("swift:copywriter", "slow:essayist"), 5, "a coffee subscription"),
     Customer("org-2", ("slow:essayist",), 2, "a walking tour"),
     Customer("org-3", ("limited:editor",), 3, "an accounting app"),
     Customer("org-4", ("unsteady:writer",), 3, "a bicycle lamp"),
     Customer("org-5", ("strict:house",), 2, "a vitamin water"),
     Customer("org-6", ("swift:copywriter",), 2, "a rain jacket", budget_usd=0.004),
 )
-"""`org-2` is slow, `org-3` waits for a limited gate, `org-4` has an outage now and then, `org-5` is refused a part,
-`org-6` waits for a budget that is spent within a minute."""
+"""`org-1` has a second model for when its first is overloaded, `org-2` is slow, `org-3` waits for a limited gate,
+`org-4` has an outage now and then, `org-5` is refused a part, `org-6` waits for a budget that is spent within
+a minute."""
 
 PROVIDERS: Final = tuple(dict.fromkeys(model for customer in CUSTOMERS for model in customer.models))
 PRICES: Final = {
@@ -94,6 +95,7 @@ def populate(gateway: Gateway, say: Callable[[str], None], console: str) -> None
     """Make keys and say them, then submit jobs for ever. A gateway that is away is called again."""
     if not gateway.wait_ready():
         return
+
     try:
         operator, tenant = gateway.make_key("*", "operator of the demo"), gateway.make_key("org-3", "owner of org-3")
         for customer in CUSTOMERS:
@@ -105,6 +107,7 @@ def populate(gateway: Gateway, say: Callable[[str], None], console: str) -> None
         gateway.post("/api/ai/generate-content", _job(CUSTOMERS[0]) | {"delaySeconds": 3600})
     except urllib.error.HTTPError:
         return  # another gateway has the port: `make run` says so
+
     say(
         f"Sign in at {console} with one of these keys:\n"
         f"  operator  {operator}\n"

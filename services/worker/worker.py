@@ -72,6 +72,7 @@ class Worker:
 
         lease_s = store.settings.lease_seconds
         timers, gates, calls = Timers(lease_s), GateReports(store, paths), CallMetrics(metrics.calls)
+        self._recent_calls = gates.recent
         attribution = _attribution(settings, store, providers)
         shared = Dependencies(
             providers=providers, store=store, gates=gates, metrics=calls, attribution=attribution, tracer=tracer,
@@ -172,6 +173,7 @@ class Worker:
             await self._store.maintenance.leave(self.name)
         except TRANSIENT:
             _log.warning("consumer_not_removed")
+        await self._recent_calls.close()
 
 
 def _attribution(settings: WorkerSettings, store: JobStore, providers: Mapping[str, Provider]) -> Attribution:

@@ -2,6 +2,9 @@
 
 A notification that a key changed acts at once where pub/sub works; elsewhere a revoked key is known for at most as long
 as it is trusted. While Redis is away keys that are known live on for a minute.
+
+Where every command is billed a key is trusted for a minute, and then for as long as a look at all keys at once, a
+minute old at most, finds that none has changed (`key_revision.py`).
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from typing import Final
 import msgspec
 
 from shared.errors import StoreUnavailable
+from shared.identity.key_revision import UNKNOWN, KeyRevision
 from shared.store.api_keys import ApiKey
 from shared.store.job_store import JobStore
 from shared.telemetry.causes import FailureLog
@@ -32,17 +36,24 @@ KNOWN_MAX: Final = 10_000
 
 
 class _Known(msgspec.Struct, frozen=True):
+    """`revision`: of all keys, as it was read before this one."""
+
     key: ApiKey | None
     read_at: float
+    revision: str = UNKNOWN
 
 
 class KeyRing:
     """Of one process. `on_change` is called when a key changed: those who hold on to one check it then."""
 
-    def __init__(self, store: JobStore, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, store: JobStore, *, clock: Callable[[], float] = time.monotonic, revised: bool = False) -> None:
+        """`revised`: this process may look at all keys at once."""
         self._store = store
         self._clock = clock
         self._fresh_s = FRUGAL_FRESH_S if store.settings.frugal else FRESH_S
+        self._revision = (
+            KeyRevision(store.api_keys, self._fresh_s, clock) if revised and store.settings.frugal else None
+        )
         self._outage_s = max(OUTAGE_S, 2 * self._fresh_s)
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._reading: dict[str, asyncio.Task[ApiKey | None]] = {}
@@ -61,6 +72,8 @@ class KeyRing:
         known, now = self._known.get(key_id), self._clock()
         if known is not None and now - known.read_at < self._fresh_s:
             return known.key
+        if known is not None and (still := await self._unchanged(key_id)) is not None:
+            return still.key
         if self._listening is None:
             self._listening = asyncio.create_task(self._listen(), name="key-changes")
 
@@ -76,12 +89,26 @@ class KeyRing:
                 raise
             return known.key
 
+    async def _unchanged(self, key_id: str) -> _Known | None:
+        """Return a known key if no key has changed since it was read: it is trusted again, from that look on."""
+        if self._revision is None:
+            return None
+        told = await self._revision.latest()
+        known = self._known.get(key_id)  # it may have been forgotten, or read again, meanwhile
+        if known is None or known.revision != told.text or told.text == UNKNOWN:
+            return None
+        if known.read_at < told.read_at:
+            known = self._known[key_id] = msgspec.structs.replace(known, read_at=told.read_at)
+        return known
+
     async def _read(self, key_id: str, began_at: float) -> ApiKey | None:
         mine = asyncio.current_task()
         try:
+            # Before the key: a change in between is a change after this revision.
+            revision = (await self._revision.latest()).text if self._revision is not None else UNKNOWN
             key = await self._store.api_keys.read(key_id)
             if self._reading.get(key_id) is mine:  # else it changed meanwhile, and the next caller reads it again
-                self._known[key_id] = _Known(key, began_at)
+                self._known[key_id] = _Known(key, began_at, revision)
                 self._known.move_to_end(key_id)
                 if len(self._known) > KNOWN_MAX:
                     self._known.popitem(last=False)

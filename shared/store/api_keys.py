@@ -61,6 +61,15 @@ class ApiKeys:
         values = await self._reads.execute("HMGET", self._keys.api_key(key_id), *_FIELDS)
         return _parse(key_id, values)
 
+    async def revision(self) -> str:
+        """A text that is another one after any key was made, replaced or revoked: their scripts write to the audit
+        trail. Ids of its entries do not come again when entries are removed. StoreUnavailable also without a trail."""
+        flat = await self._reads.execute("XINFO", "STREAM", self._keys.fixed("audit_trail"))
+        last = dict(zip(flat[::2], flat[1::2], strict=False)).get(b"last-generated-id")
+        if not isinstance(last, bytes):
+            raise StoreUnavailable("the server does not tell the last id of a stream")
+        return last.decode()
+
     async def create(
         self, key: ApiKey, actor: Actor, *, replaces: str = "", overlap_ms: int = 0, owner: str | None = None
     ) -> ApiKey:
@@ -74,7 +83,7 @@ class ApiKeys:
         details: dict[str, Any] = {"id": key.id, "scopes": key.scopes, "label": key.label}
         if replaces:
             details |= {"replaced": replaces, "overlapSeconds": overlap_ms / 1000}
-        code, created = await self._calls.run(
+        code, created = await self._calls.administer(
             "create_key", id=key.id, organization=holder, record=_encode(_fields(key, holder, actor)),
             expires=key.expires_ms or 0, keys_max=KEYS_MAX, kept=KEPT_MS, replaced=replaces, overlap=overlap_ms,
             owner="" if owner is None else encode_id(owner), entry=entry(action, actor, **details),
@@ -88,7 +97,7 @@ class ApiKeys:
 
     async def revoke(self, key_id: str, actor: Actor, *, owner: str | None) -> None:
         """End a key now; one that ended before stays as it is. KeyNotFound: there is none of `owner` (None: of any)."""
-        code = await self._calls.run(
+        code = await self._calls.administer(
             "revoke_key", id=key_id, owner="" if owner is None else encode_id(owner), kept=KEPT_MS,
             entry=entry("key.revoked", actor, id=key_id), trail_length=TRAIL_LENGTH,
         )  # fmt: skip
@@ -97,7 +106,7 @@ class ApiKeys:
 
     async def note_use(self, key_id: str, day: str) -> None:
         """Remember the day on which a key was used last, as in 2026-11-29."""
-        await self._calls.run("note_key_use", id=key_id, day=day)
+        await self._calls.administer("note_key_use", id=key_id, day=day)
 
     async def of(self, organization_id: str | None) -> list[ApiKey]:
         """The keys of an organisation, or of the operators, those included that ended lately; oldest first."""
@@ -136,6 +145,7 @@ def _parse(key_id: str, values: Sequence[bytes | None]) -> ApiKey | None:
     )
     if digest is None or holder is None:
         return None
+
     return ApiKey(
         id=key_id,
         digest=digest,

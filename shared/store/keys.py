@@ -18,6 +18,7 @@ on Redis Cluster. The table has the names as Redis stores them; `_STORED` has th
 | held_organizations | zset | none                    | organisations that may start no job, by when to look (ms);    |
 |               |        |                            | `<org> *`: some of its projects may start none                |
 | durations:<hour> | string | 49 h                     | wait and run times of jobs that ended then (`durations.lua`)  |
+| recent_calls:<10 min> | string | 24 h 30 min        | failed calls by gate and error; chains (`recent_calls.py`)    |
 | ended:<org>   | string | USAGE_TTL_DAYS             | its ended jobs by outcome, less those in `ledger`             |
 | suspect       | stream | none                       | jobs that lost a worker twice, few per worker at a time       |
 | placed_suspects | hash | none; gone at zero         | entries of each organisation in `suspect`: up to its weight   |
@@ -126,6 +127,7 @@ PREFIXES: Final = (
     "throttled", "throttled_by", "wake", "backlog", "delayed", "ended", "key", "org_keys", "key_channel", "settings",
     "submits", "deleted", "failures", "cancellations", "failure_totals", "task", "blocked_users",
     "job_trail", "budget", "durations", "token_clock", "waiting_chains", "suspect_backlog", "refusals", "erased",
+    "recent_calls",
 )  # fmt: skip
 
 

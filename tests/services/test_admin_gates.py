@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from shared.store.job_store import JobStore
+from shared.store.recent_calls import NotedCalls
 from shared.store.results import CallReport
 from tests.support.callers import OPERATOR, TOKENS, bearer, make_key
 from tests.support.gateway import STATUS, SUBMIT, body, fields, problem, running_gateway
@@ -15,6 +16,7 @@ from tests.support.store import claim
 
 GATES, QUEUE = "/api/admin/gates", "/api/admin/queue"
 DEMO = {"gate": "demo:demo", "state": "available", "waiting": 0}
+LISTED = DEMO | {"chains": [["demo:demo"]], "errors": []}
 
 
 @pytest.fixture
@@ -27,7 +29,7 @@ async def client(redis_url: str) -> AsyncIterator[httpx.AsyncClient]:
 
 async def test_a_gate_is_paused_and_resumed(client: httpx.AsyncClient) -> None:
     """Each call answers the gate; twice is as good as once; the trail has each change."""
-    assert (await client.get(GATES)).json() == {"gates": [DEMO]}
+    assert (await client.get(GATES)).json() == {"gates": [LISTED]}
     for verb, state in (("pause", "paused"), ("pause", "paused"), ("resume", "available"), ("resume", "available")):
         answer = await client.post(f"{GATES}/demo:demo/{verb}")
         assert (answer.status_code, answer.json()) == (200, DEMO | {"state": state})
@@ -72,8 +74,22 @@ async def test_a_paused_queue_takes_jobs_and_starts_none(client: httpx.AsyncClie
     assert [held.job_id for held in await claim(store, 1)] == [job_id]
 
 
-async def test_a_bound_administrator_sees_states_alone(client: httpx.AsyncClient) -> None:
-    """No waiting jobs of the fleet, no reason, and nothing to press."""
+async def test_chains_and_failed_calls_are_listed(client: httpx.AsyncClient, store: JobStore) -> None:
+    """The fleet's chain first, then those that jobs brought, at each gate that is in them; errors by type."""
+    timeouts = NotedCalls("demo:demo", "Timeout", ("demo:demo", "openai:gpt-a"))
+    await store.recent_calls.note({timeouts: 3, NotedCalls("demo:demo", "RateLimited", ()): 5}, [("a:b", "demo:demo")])
+    (gate,) = (await client.get(GATES)).json()["gates"]
+    assert gate["chains"] == [["demo:demo"], ["demo:demo", "openai:gpt-a"], ["a:b", "demo:demo"]]
+    assert gate["errors"] == [
+        {"errorType": "RateLimited", "lastHour": 5, "lastDay": 5}, {"errorType": "Timeout", "lastHour": 3, "lastDay": 3}
+    ]  # fmt: skip
+    paused = (await client.post(f"{GATES}/demo:demo/pause")).json()
+    assert paused == DEMO | {"state": "paused"}
+
+
+async def test_a_bound_administrator_sees_states_alone(client: httpx.AsyncClient, store: JobStore) -> None:
+    """No waiting jobs of the fleet, no failed calls or chains of others, no reason, and nothing to press."""
+    await store.recent_calls.note({NotedCalls("demo:demo", "Timeout", ("demo:demo", "x:y")): 1}, [])
     key = await make_key(client, "alice", "admin")
     bound = bearer(key["key"])
     assert (await client.get(GATES, headers=bound)).json() == {"gates": [{"gate": "demo:demo", "state": "available"}]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -54,7 +55,7 @@ async def test_a_group_is_redriven_exactly_and_once(client: httpx.AsyncClient, s
 
 
 async def test_failures_are_discarded_by_their_ids(client: httpx.AsyncClient, store: JobStore) -> None:
-    """Those that were named leave the groups and are not retried; of foreign ids nothing is touched or told."""
+    """Those that were named leave the groups and are not retried; of foreign ids nothing is touched or shown."""
     mine, theirs = await fail_jobs(store, 3, "Timeout"), await fail_jobs(store, 1, "Timeout", "bob")
     alice = bearer((await make_key(client, "alice", "admin"))["key"])
     order = {"jobIds": [*mine[:2], *theirs], "expected": 3}
@@ -92,6 +93,53 @@ async def test_a_bound_key_sees_its_own_failures_alone(client: httpx.AsyncClient
     accepted = (await client.post(f"{FAILURES}/redrive", json=order)).json()
     problem(await client.get(f"/api/admin/tasks/{accepted['taskId']}", headers=alice), 404, "not-found")
     assert (await client.get(f"/api/admin/tasks/{accepted['taskId']}")).json()["state"] == "running"
+
+
+@pytest.mark.parametrize("of_one", [False, True])
+async def test_buckets_add_up_to_the_groups(client: httpx.AsyncClient, store: JobStore, of_one: bool) -> None:
+    """Of all failures, and of each group, over the same filter; a bound key's are of its own organisation."""
+    before = datetime.now(UTC) - timedelta(hours=1)
+    await fail_jobs(store, 7, "Timeout")
+    await fail_jobs(store, 4, "Busy")
+    await fail_jobs(store, 2, "Timeout", "bob")
+    headers = bearer((await make_key(client, "alice", "admin"))["key"]) if of_one else {}
+    expected = {"Timeout": 7 if of_one else 9, "Busy": 4}
+    for params in ({}, {"from": before.isoformat()}, {"errorType": "Busy"}, {"to": before.isoformat()}):
+        found = (await client.get(FAILURES, headers=headers, params=params)).raise_for_status().json()
+        wanted = {} if "to" in params else {name: expected[name] for name in (params.get("errorType"),) if name}
+        assert {group["errorType"]: group["count"] for group in found["groups"]} == (
+            wanted or ({} if "to" in params else expected)
+        )
+        buckets = found["buckets"]
+        assert sum(buckets["counts"]) == sum(group["count"] for group in found["groups"])
+        columns = zip(*(group["counts"] for group in found["groups"]), strict=True)
+        assert [sum(column) for column in columns] == (buckets["counts"] if found["groups"] else [])
+        assert [sum(group["counts"]) for group in found["groups"]] == [group["count"] for group in found["groups"]]
+        if "from" in params:
+            assert buckets["seconds"] == 60
+            assert datetime.fromisoformat(buckets["from"]) <= before
+            assert len(buckets["counts"]) in (61, 62)
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59.999Z"),
+        ("9999-12-31T23:59:59.999Z", "0001-01-01T00:00:00Z"),
+        ("9999-12-31T23:59:59Z", None),
+        (None, "1970-01-01T00:00:00Z"),
+    ],
+)
+async def test_any_time_makes_few_buckets(
+    client: httpx.AsyncClient, store: JobStore, start: str | None, end: str | None
+) -> None:
+    """Before the first failure, at the end of all calendars, or backwards: the answer is as small, and adds up."""
+    await fail_jobs(store, 3, "Timeout")
+    params = {name: at for name, at in (("from", start), ("to", end)) if at is not None}
+    found = (await client.get(FAILURES, params=params)).raise_for_status().json()
+    count = 3 if len(params) == 2 and str(start) < str(end) else 0
+    assert sum(group["count"] for group in found["groups"]) == sum(found["buckets"]["counts"]) == count
+    assert 1 <= len(found["buckets"]["counts"]) <= 62
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ async def test_a_job_ends_at_its_own_limit(settings: StoreSettings) -> None:
 
 
 async def test_workers_report_a_spent_budget(settings: StoreSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a log line, once, also of a job that ran through a look; and they tell gateways what their gates cost."""
+    """With a log line, once, also of a job that ran through a look; gateways learn what their gates cost."""
     looked = asyncio.Event()
     watch = BudgetWatch.watch
 

@@ -8,7 +8,7 @@ import pytest
 
 from shared.job import RetryReason
 from shared.settings import StoreSettings
-from shared.store.engine.calls import LOSSES_MAX
+from shared.store.engine.constants import LOSSES_MAX
 from shared.store.engine.items import JobItem
 from shared.store.job_store import JobStore, open_store
 from shared.store.results import CallReport

@@ -14,6 +14,7 @@ from shared.store.engine import scripts
 from shared.store.engine.items import CountedItem, DayItem, Item, JobItem, ReservedItem
 from shared.store.job_store import JobStore
 from shared.store.reading.ended_jobs import EndedJob
+from shared.store.recent_calls import NotedCalls
 from shared.store.results import CallReport
 from shared.store.tasks import TaskPlan
 from shared.store.transitions import Requeue, Reroute
@@ -94,6 +95,7 @@ ACTS: dict[str, Act] = {
     "leave": lambda s: s.store.maintenance.leave("w3"),
     "limit_gate": lambda s: s.store.gates.limit("demo:other", {"requests_per_minute": 60}, ACTOR),
     "list": lambda s: s.run("list", status="", bytes_max=1, outcome_max=1),
+    "note_calls": lambda s: s.store.recent_calls.note({NotedCalls(A, "Timeout", (A,)): 1}, []),
     "note_key_use": lambda s: s.store.api_keys.note_use("k0", "2026-11-29"),
     "note_refusals": lambda s: s.store.refusal_trail.add({"org": {"forbidden": 1}}),
     "oldest": lambda s: s.store.queries.oldest_waiting_ms(),

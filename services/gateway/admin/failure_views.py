@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
@@ -11,16 +10,15 @@ from msgspec import Meta
 
 from services.gateway.http.responses import JOB_ID_PATTERN, organization_of
 from services.gateway.submit.schemas import Identifier
-from shared.events import Time, iso_time
+from shared.events import Time
 from shared.http.auth import Identity
 from shared.http.problems import invalid
 from shared.store.audit_trail import CURSOR_PATTERN
 from shared.store.erasure import Receipt
-from shared.store.reading.ended_jobs import EndedFilter, EndedJob
+from shared.store.reading.ended_jobs import EndedFilter
 
 NAME_MAX: Final = 200
 IDS_MAX: Final = 1000
-EXAMPLES: Final = 3
 GROUPS: Final = ("errorType", "provider", "organizationId")
 
 _ONE: Final = "|".join(GROUPS)
@@ -79,7 +77,8 @@ class FailuresQuery(FailureFilter, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class FailureGroup(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """Failures of one cause. `provider`: empty where none was called. `job_ids`: the newest ones, as examples."""
+    """Failures of one cause. `provider`: empty where none was called. `job_ids`: the newest ones, as examples.
+    `counts`: by bucket, of the hundred largest groups."""
 
     error_type: str | None = None
     provider: str | None = None
@@ -88,13 +87,24 @@ class FailureGroup(msgspec.Struct, frozen=True, kw_only=True, rename="camel", om
     first_at: Time
     last_at: Time
     job_ids: list[str]
+    counts: list[int] | None = None
+
+
+class FailureBuckets(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """Failures over time: `counts` of stretches of `seconds` each, from `from` on. Up to 62 of them, from the `from` of
+    the query, or the oldest failure that is kept, to its `to`, or now. Their sum is that of the groups."""
+
+    from_: Time
+    seconds: int
+    counts: list[int]
 
 
 class FailureGroups(msgspec.Struct, frozen=True):
     """Groups, the largest first. `cursor`: there are older failures, which an answer of their own groups; null: there
-    are none. `dropped`: failed jobs that newer ones displaced: they are in no group."""
+    are none. `dropped`: failed jobs that newer ones displaced: they are in no group, and no bucket."""
 
     groups: list[FailureGroup]
+    buckets: FailureBuckets
     cursor: str | None
     dropped: int
 
@@ -131,40 +141,6 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     count: int
     prompts_gone: int
     receipt: Receipt | msgspec.UnsetType = msgspec.UNSET
-
-
-class Grouping:
-    """Groups entries as they come, newest first."""
-
-    def __init__(self, fields: Sequence[str]) -> None:
-        self._fields = fields
-        self._groups: dict[tuple[str, ...], list[EndedJob]] = {}
-        self._counts: dict[tuple[str, ...], int] = {}
-        self._oldest: dict[tuple[str, ...], EndedJob] = {}
-
-    def add(self, job: EndedJob) -> None:
-        """Take the next entry."""
-        values = {"errorType": job.error_type, "provider": job.provider, "organizationId": job.organization_id}
-        key = tuple(values[name] for name in self._fields)
-        examples = self._groups.setdefault(key, [])
-        if len(examples) < EXAMPLES:
-            examples.append(job)
-        self._counts[key] = self._counts.get(key, 0) + 1
-        self._oldest[key] = job
-
-    @property
-    def groups(self) -> list[FailureGroup]:
-        """The groups, the largest first."""
-        return [self._group(key) for key in sorted(self._counts, key=lambda key: (-self._counts[key], key))]
-
-    def _group(self, key: tuple[str, ...]) -> FailureGroup:
-        named, examples = dict(zip(self._fields, key, strict=True)), self._groups[key]
-        return FailureGroup(
-            error_type=named.get("errorType"), provider=named.get("provider"),
-            organization_id=named.get("organizationId"), count=self._counts[key],
-            first_at=iso_time(self._oldest[key].at_ms), last_at=iso_time(examples[0].at_ms),
-            job_ids=[job.job_id for job in examples],
-        )  # fmt: skip
 
 
 def _ms(field: str, at: str | None) -> int | None:

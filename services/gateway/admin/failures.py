@@ -11,13 +11,13 @@ from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import PathParameter
 
+from services.gateway.admin.failure_grouping import Buckets, Grouping
 from services.gateway.admin.failure_views import (
     AcceptedTask,
     FailureFilter,
     FailureGroups,
     FailuresQuery,
     FailuresRequest,
-    Grouping,
     TaskView,
 )
 from services.gateway.http.actor import AnyRequest, actor_of
@@ -105,17 +105,19 @@ class FailureCalls:
         return read_task
 
     async def groups(self, identity: Identity, query: FailuresQuery) -> FailureGroups:
-        """The failures of an organisation, or of all, by cause."""
-        organization, grouping = query.of(identity), Grouping(query.fields)
+        """The failures of an organisation, or of all, by cause and over time."""
+        organization, ended_jobs = query.of(identity), self._store.ended_jobs
         async with in_time():
-            found, cursor = await self._store.ended_jobs.page(
+            span = await ended_jobs.span(EndedAs.FAILED, organization, query.wanted)
+            found, cursor = await ended_jobs.page(
                 EndedAs.FAILED, organization, query.wanted, before=query.cursor, limit=GROUPED_MAX,
                 searched_max=GROUPED_MAX,
             )  # fmt: skip
-            dropped = await self._store.ended_jobs.dropped(organization)
-        for job in found:
-            grouping.add(job)
-        return FailureGroups(grouping.groups, cursor, dropped)
+            dropped = await ended_jobs.dropped(organization)
+
+        grouping = Grouping(query.fields, Buckets.over(*span))
+        await grouping.add(found)
+        return FailureGroups(await grouping.groups(), grouping.buckets, cursor, dropped)
 
     async def accept(self, kind: Kind, identity: Identity, wanted: FailuresRequest, actor: Actor) -> AcceptedTask:
         """Make a task of failures. A 409 `Problem` when there are not as many as the caller expects."""

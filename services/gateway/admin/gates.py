@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 from urllib.parse import unquote
 
@@ -10,69 +11,40 @@ from litestar import HttpMethod
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import PathParameter
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET
 
+from services.gateway.admin.gate_views import (
+    GateLimitsChange,
+    GateList,
+    GateView,
+    QueueState,
+    bound_view,
+    view,
+    with_calls,
+)
 from services.gateway.http.actor import AnyRequest, actor_of
 from services.gateway.http.calls import changing, reading
 from services.gateway.http.queries import NoQuery
 from services.gateway.http.responses import in_time
-from shared.events import iso_time
 from shared.http.auth import Identity, Scope
 from shared.http.problems import NOT_FOUND, Problem
 from shared.identity.client_address import ClientAddresses
 from shared.store.audit_trail import Actor
-from shared.store.gates import QUEUE, Gate, GateMode, Gates
+from shared.store.gates import QUEUE, Gate, Gates
+from shared.store.recent_calls import RecentCalls
 
 GateInPath = Annotated[
     str, PathParameter(name="gate", description="`provider:model`; a slash in a model's name as `%2F`")
 ]
 
 
-Limit = Annotated[int, Meta(ge=0, le=1_000_000_000)] | None | UnsetType
-
-
-class GateLimitsChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """Limits of a gate; 0: none, null: as the workers are set up. One that is left out stays."""
-
-    requests_per_minute: Limit = UNSET
-    tokens_per_minute: Limit = UNSET
-
-
-class GateView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """A gate. `reason`: of a blocked or half-open one; `until`: the end of its block; `waiting`: jobs that wait for it,
-    `requests_per_minute`, `tokens_per_minute`: limits that operators settled, 0: none; `requests_left`, `tokens_left`:
-    the part of a minute's share that no call has reserved, left out where there is no limit. All but state and `until`
-    for operators only."""
-
-    gate: str
-    state: GateMode
-    reason: str | None = None
-    until: str | None = None
-    waiting: int | None = None
-    requests_per_minute: int | None = None
-    tokens_per_minute: int | None = None
-    requests_left: int | None = None
-    tokens_left: int | None = None
-
-
-class GateList(msgspec.Struct, frozen=True):
-    """Gates: those of the fleet's chain in its order, then others by name."""
-
-    gates: list[GateView]
-
-
-class QueueState(msgspec.Struct, frozen=True):
-    """Whether the queue is paused: then no job starts."""
-
-    paused: bool
-
-
 class GateCalls:
     """Reads gates; pauses and resumes them, or the whole queue."""
 
-    def __init__(self, gates: Gates, chain: tuple[str, ...], addresses: ClientAddresses) -> None:
+    def __init__(self, gates: Gates, recent: RecentCalls, chain: tuple[str, ...], addresses: ClientAddresses) -> None:
         """`chain`: the gates of jobs that name no other."""
         self._gates = gates
+        self._recent = recent
         self._chain = chain
         self._addresses = addresses
 
@@ -83,8 +55,7 @@ class GateCalls:
     def _list_route(self) -> HTTPRouteHandler:
         @reading("/gates", "Gates of providers and models", 400, scope=Scope.ADMIN)
         async def list_gates(identity: NamedDependency[Identity], _params: NamedDependency[NoQuery]) -> GateList:
-            bound = identity.organization_id is not None
-            return GateList([_view(gate, bound=bound) for gate in await self._read()])
+            return await self.all(identity)
 
         return list_gates
 
@@ -166,6 +137,15 @@ class GateCalls:
                 await self._gates.limit(name, changes, actor_of(identity, request, self._addresses))
         return await self._view(name)
 
+    async def all(self, identity: Identity) -> GateList:
+        """All gates; a bound key's answer holds nothing of the fleet's calls."""
+        if identity.organization_id is not None:
+            return GateList([bound_view(gate) for gate in await self._read()])
+
+        async with in_time():
+            gates, recent = await asyncio.gather(self._gates.read(self._chain), self._recent.read())
+        return GateList([with_calls(view(gate), recent.get(gate.name), self._chain) for gate in gates])
+
     async def _known(self, identity: Identity, encoded: str) -> str:
         identity.require_operator()
         name = unquote(encoded)
@@ -175,7 +155,7 @@ class GateCalls:
 
     async def _view(self, name: str) -> GateView:
         (found,) = (gate for gate in await self._read() if gate.name == name)
-        return _view(found, bound=False)
+        return view(found)
 
     async def change_queue(self, identity: Identity, request: AnyRequest, *, paused: bool) -> QueueState:
         """Pause or resume the queue; a `Problem` for a bound key."""
@@ -190,14 +170,3 @@ class GateCalls:
     async def _set(self, name: str, actor: Actor, *, paused: bool) -> None:
         async with in_time():
             await (self._gates.pause(name, actor) if paused else self._gates.resume(name, actor))
-
-
-def _view(gate: Gate, *, bound: bool) -> GateView:
-    until = None if gate.until_ms is None else iso_time(gate.until_ms)
-    if bound:
-        return GateView(gate=gate.name, state=gate.mode, until=until)
-    return GateView(
-        gate=gate.name, state=gate.mode, reason=gate.reason, until=until, waiting=gate.waiting,
-        requests_per_minute=gate.requests_per_minute, tokens_per_minute=gate.tokens_per_minute,
-        requests_left=gate.requests_left, tokens_left=gate.tokens_left,
-    )  # fmt: skip

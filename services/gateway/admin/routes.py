@@ -38,7 +38,7 @@ def admin_router(
             *KeyCalls(store.api_keys, authenticator.addresses).routes(),
             *OrganizationCalls(store, authenticator.addresses).routes(),
             *BlockedUserCalls(store.organizations, authenticator.addresses).routes(),
-            *GateCalls(store.gates, settings.chain, authenticator.addresses).routes(),
+            *GateCalls(store.gates, store.recent_calls, settings.chain, authenticator.addresses).routes(),
             *WorkerCalls(store.workers, authenticator.addresses).routes(),
             AuditCall(store.audit_trail).route(),
             OverviewCall(figures).route(),
@@ -62,7 +62,7 @@ async def _read_slashes(request: AnyRequest) -> None:
 
 
 def _forget_options(router: Router) -> None:
-    """Drop the answers to OPTIONS, which Litestar makes anew for the application: those of the router name the first
+    """Drop the answers to OPTIONS, which Litestar makes again for the application: those of the router name the first
     method of a path alone."""
     for route in router.routes:
         if isinstance(route, HTTPRoute):

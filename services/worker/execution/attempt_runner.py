@@ -73,6 +73,7 @@ class AttemptRunner:
         """Call the providers of the chain until one has begun to answer; returns exceptions, too."""
         try:
             self._progress.cost.add_lost_call()
+            self._shared.gates.recent.took(self._attempt.claim.route)
             return await self._call_chain()
         except GeneratorExit:
             raise
@@ -197,6 +198,9 @@ class AttemptRunner:
             self._span.end(outcome, result, call)
 
         fallback, cost = self._progress.fallback, self._progress.cost
+        if (failure := _failure(reason, result, call)) is not None:
+            chain = self._attempt.claim.route or self._shared.gates.chain
+            self._shared.gates.recent.failed(fallback.gate, failure, chain)
         if isinstance(result, Completion):
             cost.add_completed(fallback.gate, fallback.reserved, result)
             return
@@ -224,6 +228,14 @@ class AttemptRunner:
         except LeaseLost:
             self._signal.stop(StopReason.LEASE_LOST)
             return Rerouted("stay", fallback.gate)
+
+
+def _failure(reason: StopReason | None, result: CallResult | None, call: ProviderCall) -> str | None:
+    """The type of error of a call that its provider failed; None: it did not, or we cut it for another reason."""
+    if reason is StopReason.TIMEOUT or (reason is None and isinstance(result, TimeoutError)):
+        return "Timeout"
+    error = call.silence if result is None and call.silent else result
+    return error.error.type if reason is None and isinstance(error, ProviderError) else None
 
 
 def _outcome(reason: StopReason | None, result: CallResult | None) -> str:

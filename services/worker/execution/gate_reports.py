@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 
 from services.worker.execution.attempt import TRANSIENT
+from services.worker.execution.recent_calls import RecentCalls
 from services.worker.execution.retry_policy import retry_after_ms
 from services.worker.providers import Action, ProviderError
 from shared.errors import StoreRejected
@@ -36,11 +37,12 @@ def report_of(error: ProviderError) -> CallReport:
 
 class GateReports:
     """`chain`: the gates that this worker has. Reports go out beside the jobs and may get lost: a gate that misses one
-    asks again."""
+    asks again. `recent`: notes of calls for those who look at gates."""
 
     def __init__(self, store: JobStore, routing: Routing) -> None:
         self._store = store
         self.chain = routing.chain
+        self.recent = RecentCalls(store)
         self._limits = {row.gate: row for row in routing.limits}
         self._doubtful: frozenset[str] = frozenset()
         self._reporting: set[asyncio.Task[None]] = set()

@@ -205,6 +205,15 @@ class RefusalsItem(Item, frozen=True):
     counts: str
 
 
+class CallsItem(Item, frozen=True):
+    """Failed calls of one kind, or with 0 `calls` a chain that jobs brought. What is not known is `-`."""
+
+    gate: str
+    failure: str
+    route: str
+    calls: int
+
+
 class ReservedItem(Item, frozen=True):
     """An entry whose job may run and have reserved something."""
 

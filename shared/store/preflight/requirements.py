@@ -44,6 +44,7 @@ SCRIPTS: Final = {
         "audit_entries", "audit_organizations", "audit_records", "audit_budgets", "count_entries",
         "count_throttled", "count_reserved", "correct_counts", "watch_budgets", "oldest", "leave",
         "vet", "submit", "discard", "take_task", "advance_task", "cancel", "delete", "erase_keys", "erase_organization",
+        "note_calls",
     ),
     Role.NOTIFIER: (),
 }  # fmt: skip
@@ -51,8 +52,8 @@ SCRIPTS: Final = {
 
 _READS: Final = ("HMGET", "HGETALL", "XRANGE", "XREVRANGE", "XLEN")
 DIRECT: Final = {
-    Role.GATEWAY: (*_READS, "TIME", "HSCAN", "LLEN", "LPOS", "LRANGE", "XGROUP CREATE", "SET", "SMEMBERS", "ZRANGE",
-        "ZRANGEBYSCORE",
+    Role.GATEWAY: (*_READS, "TIME", "HSCAN", "LLEN", "LPOS", "LRANGE", "MGET", "XGROUP CREATE", "XINFO STREAM", "SET",
+        "SMEMBERS", "ZRANGE", "ZRANGEBYSCORE",
     ),
     Role.WORKER: (
         *_READS, "TIME", "XREAD", "EXISTS", "ZRANGE", "GET", "SET", "SCAN", "HSCAN", "ZADD", "ZSCORE", "PEXPIRE",
@@ -164,12 +165,14 @@ def probes(role: Role, keys: Keys) -> list[Call]:
         found.append(_call(command, PROBES[command], key, channel))
         if command in _UNDONE:
             found.append(_call(_UNDONE[command][0], (_K, *_UNDONE[command][1:]), key, channel))
+
     names = [*map(keys.fixed, FIXED), *(keys.prefix(name) + PROBED for name in PREFIXES)]
     if role.writes:
         # With GT: a TTL greater than the present one, or than none. It never is, and yet the command is a write.
         found += [("PEXPIRE", name, 1, "GT") for name in names]
     else:
         names = [*(keys.prefix(name) + PROBED for name in READ), *map(keys.fixed, READ_FIXED)]
+
     found += [("PING",), *(("HMGET", name, "x") for name in names)]
     return found + [("PUBLISH", keys.prefix(name) + PROBED, "") for name in PUBLISHES[role]]
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from enum import Enum
 from typing import Final
@@ -106,6 +107,23 @@ class EndedJobs:
                 return found, rows[-1][0]
         return found, None
 
+    async def span(self, kind: EndedAs, organization_id: str | None, wanted: EndedFilter) -> tuple[int, int]:
+        """The time in which wanted entries may lie, in ms since the epoch: what the filter leaves open ends with the
+        oldest entry, and now. Its end is never before its beginning."""
+        key = self._key(kind, organization_id)
+        clock, oldest, newest = await asyncio.gather(
+            self._reads.execute("TIME"),
+            self._reads.execute("XRANGE", key, _FIRST, _LAST, "COUNT", 1),
+            self._reads.execute("XREVRANGE", key, _LAST, _FIRST, "COUNT", 1),
+        )
+        now_ms = int(clock[0]) * 1000
+        # A clock that was set back is behind the entries.
+        last_ms = max([now_ms, *(_at_ms(row) for row in newest)])
+        first_ms = min([last_ms, *(_at_ms(row) for row in oldest)]) if wanted.from_ms is None else wanted.from_ms
+
+        to_ms = last_ms if wanted.to_ms is None else min(wanted.to_ms, last_ms)
+        return min(max(first_ms, now_ms - self._kept_ms[kind], 0), to_ms), to_ms
+
     async def count(self, kind: EndedAs, organization_id: str | None, wanted: EndedFilter, *, until: str) -> int:
         """Count the entries that are wanted, up to one entry."""
         pieces = self._newest(kind, organization_id, wanted, until=until)
@@ -178,6 +196,10 @@ class EndedJobs:
     def _of(self, prefix: str, organization_id: str | None) -> str:
         whose = OPERATORS if organization_id is None else encode_id(organization_id)
         return self._keys.prefix(prefix) + whose
+
+
+def _at_ms(row: tuple[bytes, list[bytes]]) -> int:
+    return int(row[0].partition(b"-")[0])
 
 
 def _wanted(row: tuple[bytes, list[bytes]], wanted: EndedFilter) -> EndedJob | None:

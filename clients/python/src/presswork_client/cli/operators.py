@@ -64,7 +64,7 @@ def gates(*, pause: list[str] | None = None, resume: list[str] | None = None, ca
     pause
         A gate (provider:model) through which no call is to go.
     resume
-        A gate to open again.
+        A gate whose pause, or block, ends now.
     """
     with caller.client() as client:
         for gate, action in [(one, "pause") for one in pause or []] + [(one, "resume") for one in resume or []]:
@@ -113,13 +113,15 @@ def workers(*, drain: list[str] | None = None, resume: list[str] | None = None, 
 def failure_groups(
     client: Presswork, group_by: str, since: str | None = None, organization: str | None = None
 ) -> list[dict[str, Any]]:
-    """All groups of failed jobs; those of several pages are one, the newest examples first."""
+    """All groups of failed jobs, without their counts over time; those of several pages are one, the newest examples
+    first."""
     given = {"groupBy": group_by, "from": since, "organizationId": organization}
     params = {name: value for name, value in given.items() if value is not None}
     groups: dict[tuple[Any, ...], dict[str, Any]] = {}
     while True:
         page = admin(client, "GET", "failures", params=params)
         for group in listed(page, "groups"):
+            group.pop("counts", None)
             key = tuple(group.get(name) for name in group_by.split(","))
             groups[key] = _together(groups[key], group) if key in groups else group
         if not page.get("cursor"):

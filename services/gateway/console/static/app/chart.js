@@ -3,7 +3,8 @@
 import { useEffect, useRef } from 'preact/hooks';
 import { html } from './html.js';
 
-const HALF_DAY_S = 43200;
+const DAY_S = 86400;
+const WHOLE = Array.from({ length: 8 }, (_, power) => [1, 2, 5].map((step) => step * 10 ** power)).flat();
 const place = new URL('../vendor/uPlot.iife.min.js', import.meta.url).href;
 const policy = window.trustedTypes?.createPolicy('presswork', {
   createScriptURL: (url) => {
@@ -39,8 +40,9 @@ function colourOf(name) {
 
 const faded = (colour, share) => colour.replace(/^rgb\((.*)\)$/, (_, parts) => `rgba(${parts}, ${share})`);
 
-// `times`: s since the epoch. `series`: { label, colour, values }. `bars`: one column each, the first series alone.
-export function Chart({ times, series, bars = false, height = 200, format = String, day = false, label }) {
+// `times`: s since the epoch. `series`: { label, colour, values }. `bars`: columns, each of so many s from its time on; days
+// stand above the middle of their column. `whole`: steps of the axis are whole numbers.
+export function Chart({ times, series, bars = 0, whole = false, height = 200, format = String, label }) {
   const element = useRef();
   const drawn = useRef(null);
   const data = [times, ...series.map((one) => one.values)];
@@ -52,7 +54,7 @@ export function Chart({ times, series, bars = false, height = 200, format = Stri
       const UPlot = await uplot();
       if (gone || !element.current) return;
       drawn.current?.destroy();
-      drawn.current = new UPlot(options(UPlot, { element: element.current, series, bars, height, format, day }), element.current.data ?? data, element.current);
+      drawn.current = new UPlot(options(UPlot, { element: element.current, series, bars, whole, height, format }), element.current.data ?? data, element.current);
     };
     draw();
     const sizes = new ResizeObserver(() => { if (element.current) drawn.current?.setSize({ width: element.current.clientWidth, height }); });
@@ -69,7 +71,7 @@ export function Chart({ times, series, bars = false, height = 200, format = Stri
       drawn.current?.destroy();
       drawn.current = null;
     };
-  }, [shape, bars, height, day]);
+  }, [shape, bars, height]);
 
   useEffect(() => {
     element.current.data = data;
@@ -80,7 +82,7 @@ export function Chart({ times, series, bars = false, height = 200, format = Stri
     <figure class="chart" role="img" aria-label=${label} style=${{ minHeight: `${height}px` }}><div ref=${element}></div></figure>`;
 }
 
-function options(UPlot, { element, series, bars, height, format, day }) {
+function options(UPlot, { element, series, bars, whole, height, format }) {
   const line = colourOf('line');
   const text = colourOf('faint');
   const font = '11px Inter, system-ui, sans-serif';
@@ -89,47 +91,60 @@ function options(UPlot, { element, series, bars, height, format, day }) {
     width: element.clientWidth,
     height,
     legend: { show: false },
-    padding: [12, 20, 0, 0],
+    padding: [12, 28, 0, 0],
     cursor: { y: false, points: { size: 7 }, drag: { x: false, y: false } },
-    scales: { x: { time: true, range: (_, low, high) => (bars ? [low - HALF_DAY_S, high + HALF_DAY_S] : [low, high]) }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.15 : 1] } },
+    scales: { x: { time: true, range: (_, low, high) => (bars === DAY_S ? [low - DAY_S / 2, high + DAY_S / 2] : [low, high + bars]) }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.15 : 1] } },
     axes: [
-      { ...axis, grid: { show: false }, gap: 6, size: 28, space: 74, values: (_, ticks) => named(ticks, day) },
-      { ...axis, size: 52, gap: 4, values: (_, ticks) => ticks.map(format) },
+      { ...axis, grid: { show: false }, gap: 6, size: 28, space: 74, values: (_, ticks) => named(ticks, bars) },
+      { ...axis, ...(whole ? { incrs: WHOLE } : {}), size: 52, gap: 4, values: (_, ticks) => ticks.map(format) },
     ],
     series: [{}, ...series.map((one) => {
       const colour = colourOf(one.colour);
       return {
         label: one.label, stroke: colour, width: bars ? 0 : 2, points: { show: false },
         fill: bars ? colour : faded(colour, 0.08),
-        paths: bars ? UPlot.paths.bars({ size: [0.62, 34], radius: 0.2 }) : UPlot.paths.spline(),
+        paths: bars ? UPlot.paths.bars({ size: bars === DAY_S ? [0.62, 34] : [0.8, 34], align: bars === DAY_S ? 0 : 1, radius: 0.2 }) : UPlot.paths.spline(),
       };
     })],
-    plugins: [tooltip(series, format, day)],
+    plugins: [tooltip(series, format, bars)],
   };
 }
 
 const spoken = (more) => new Intl.DateTimeFormat('en-GB', more);
 
-// Names of moments, as exact as they lie apart.
-function named(ticks, day) {
-  const near = ticks.length > 1 && ticks[1] - ticks[0] < 60;
-  const form = spoken(day ? { day: 'numeric', month: 'short' } : { hour: '2-digit', minute: '2-digit', ...(near ? { second: '2-digit' } : {}) });
-  return ticks.map((at) => form.format(at * 1000));
+const DAY = { day: 'numeric', month: 'short' };
+const MINUTE = { hour: '2-digit', minute: '2-digit' };
+
+// Names of moments, as exact as they lie apart; midnight has the name of its day.
+function named(ticks, bars) {
+  const apart = ticks.length > 1 ? ticks[1] - ticks[0] : 0;
+  const form = spoken(bars === DAY_S || apart >= DAY_S ? DAY : { ...MINUTE, ...(apart && apart < 60 ? { second: '2-digit' } : {}) });
+  const [day, clock] = [spoken(DAY), spoken(MINUTE)];
+  const several = ticks.length > 1 && ticks.at(-1) - ticks[0] >= DAY_S / 2;
+  return ticks.map((at) => (several && clock.format(at * 1000) === '00:00' ? day : form).format(at * 1000));
+}
+
+// The name of one moment, or of the time of a column.
+function moment(at, bars) {
+  if (bars === DAY_S) return spoken(DAY).format(at * 1000);
+  const clock = spoken({ ...MINUTE, ...(bars % 60 || !bars ? { second: '2-digit' } : {}) });
+  if (!bars) return clock.format(at * 1000);
+  const old = Date.now() / 1000 - at > DAY_S / 2 ? `${spoken(DAY).format(at * 1000)}, ` : '';
+  return `${old}${clock.formatRange(at * 1000, (at + bars) * 1000)}`;
 }
 
 // Shows the values under the pointer, as text.
-function tooltip(series, format, day) {
+function tooltip(series, format, bars) {
   const box = document.createElement('div');
   box.className = 'chart-tip';
   box.hidden = true;
-  const when = spoken(day ? { day: 'numeric', month: 'short' } : { hour: '2-digit', minute: '2-digit', second: '2-digit' });
   return { hooks: {
     init: (chart) => { chart.over.append(box); },
     setCursor: (chart) => {
       const { idx, left } = chart.cursor;
       box.hidden = idx == null || left < 0;
       if (box.hidden) return;
-      box.replaceChildren(...[when.format(chart.data[0][idx] * 1000), ...series.map((one, index) => `${one.label} ${format(chart.data[index + 1][idx] ?? 0)}`)].map((text, index) => {
+      box.replaceChildren(...[moment(chart.data[0][idx], bars), ...series.map((one, index) => `${one.label} ${format(chart.data[index + 1][idx] ?? 0)}`)].map((text, index) => {
         const row = document.createElement(index ? 'div' : 'strong');
         row.textContent = text;
         return row;
@@ -139,6 +154,14 @@ function tooltip(series, format, day) {
       box.style.right = right ? `${chart.over.clientWidth - left + 12}px` : 'auto';
     },
   } };
+}
+
+// A small curve without axes: columns up to their own highest.
+export function Spark({ values, label }) {
+  const most = Math.max(1, ...values);
+  const columns = values.map((value, index) => (value ? `M${index + 0.1} 1V${(1 - Math.max(0.08, value / most)).toFixed(3)}h.8V1z` : '')).join('');
+  return html`
+    <svg class="spark" role="img" aria-label=${label} viewBox=${`0 0 ${values.length} 1`} preserveAspectRatio="none"><path d=${columns} /></svg>`;
 }
 
 export const Legend = ({ series }) => html`

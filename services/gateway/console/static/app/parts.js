@@ -21,6 +21,9 @@ export const statusName = (status) => {
 export const Status = ({ status, pill = false }) => html`
   <span class=${classes('badge', COLOURS[status] ?? 'gray', pill && 'pill')}><span class="dot"></span>${statusName(status)}</span>`;
 
+// The same without its name, beside one that says it.
+export const StateDot = ({ status }) => (status ? html`<span class=${`badge ${COLOURS[status] ?? 'gray'}`} title=${statusName(status)}><span class="dot"></span></span>` : null);
+
 export const Ago = ({ at }) => (at ? html`<time datetime=${at} title=${full(at)}>${ago(at)}</time>` : html`<span class="faint">–</span>`);
 
 export async function copyText(text) {

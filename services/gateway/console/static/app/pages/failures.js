@@ -3,9 +3,10 @@
 import { useEffect, useState } from 'preact/hooks';
 import { html } from '../html.js';
 import { api } from '../api.js';
+import { Chart, Spark } from '../chart.js';
 import { csvOf } from '../csv.js';
 import { Chip } from '../filters.js';
-import { count, full, since, plural, shortId, words } from '../format.js';
+import { compact, count, full, since, span, plural, shortId, words } from '../format.js';
 import { Icon } from '../icons.js';
 import { confirm } from '../dialog.js';
 import { readAll } from '../job_list.js';
@@ -31,7 +32,6 @@ export default function Failures({ query }) {
     return { from, ...await api.get('api/admin/failures', { groupBy, from, organizationId }, signal) };
   }, [since, organizationId], { every: 10000 });
   const groups = reading.value?.groups ?? [];
-  const most = Math.max(1, ...groups.map((group) => group.count));
   const started = (task) => { setTasks((before) => [...before, task]); reading.refresh(); };
   return html`
     <div class="page scrolls">
@@ -48,15 +48,37 @@ export default function Failures({ query }) {
       </div>
       ${!reading.value ? html`<${Fallback} reading=${reading} icon="failures" what="Failures by cause" />`
     : !groups.length ? html`<${Empty} icon="check" title="Nothing failed">${since ? 'Not in this time.' : 'Failed jobs are kept here until somebody deals with them.'}<//>`
-      : html`<div class="page-body"><section class="card" style=${{ marginTop: tasks.length ? '16px' : 0 }}>
+      : html`<div class="page-body stack" style=${{ marginTop: tasks.length ? '16px' : 0 }}>
+        ${reading.value.buckets && html`<${Curve} buckets=${reading.value.buckets} />`}
+        <section class="card">
           <header><h2>${plural(groups.reduce((sum, group) => sum + group.count, 0), 'failed job')}</h2>${reading.value.cursor && html`<span class="muted small">and older ones</span>`}</header>
-          ${groups.map((group) => html`<${Group} key=${[group.errorType, group.provider, group.organizationId].join()} ...${{ group, most, started, organizationId, from: reading.value.from }} />`)}
+          ${groups.map((group) => html`<${Group} key=${[group.errorType, group.provider, group.organizationId].join()} ...${{ group, started, organizationId, from: reading.value.from }} />`)}
         </section>
-        ${reading.value.dropped > 0 && html`<p class="muted small" style=${{ marginTop: '12px' }}>${plural(reading.value.dropped, 'older failed job is', 'older failed jobs are')} not kept here any more: newer ones took ${reading.value.dropped === 1 ? 'its' : 'their'} place.</p>`}</div>`}
+        ${reading.value.dropped > 0 && html`<p class="muted small">${plural(reading.value.dropped, 'older failed job is', 'older failed jobs are')} not kept here any more: newer ones took ${reading.value.dropped === 1 ? 'its' : 'their'} place.</p>`}</div>`}
     </div>`;
 }
 
-function Group({ group, most, started, organizationId, from }) {
+// Columns of the time that the page shows; the present one grows.
+function Curve({ buckets: { from, seconds, counts } }) {
+  const begin = Date.parse(from) / 1000;
+  const most = Math.max(...counts);
+  const at = new Date((begin + counts.indexOf(most) * seconds) * 1000).toISOString();
+  const label = `Failed jobs over time; the most, ${count(most)}, in the ${span(seconds * 1000)} from ${full(at)}`;
+  return html`
+    <section class="card" aria-labelledby="over-time">
+      <header><h2 id="over-time">Over time</h2><span class="muted small">a column is ${columnName(seconds)}</span></header>
+      <div class="inside"><${Chart} bars=${seconds} whole times=${counts.map((_, index) => begin + index * seconds)} series=${[{ label: 'Failed', colour: 'red-fill', values: counts }]} height=${150} format=${compact} label=${label} /></div>
+    </section>`;
+}
+
+const UNITS = [[604800, 'week'], [86400, 'day'], [3600, 'hour'], [60, 'minute'], [1, 'second']];
+
+function columnName(seconds) {
+  const [unit, name] = UNITS.find(([one]) => seconds % one === 0);
+  return plural(seconds / unit, name);
+}
+
+function Group({ group, started, organizationId, from }) {
   const organization = group.organizationId ?? organizationId;
   const filter = { errorType: group.errorType, ...(group.provider ? { provider: group.provider } : {}), ...(organization ? { organizationId: organization } : {}), ...(from ? { from } : {}) };
   return html`
@@ -64,7 +86,7 @@ function Group({ group, most, started, organizationId, from }) {
       <div style=${{ minWidth: 0 }}>
         <div style=${{ display: 'flex', gap: '8px', alignItems: 'center', flexWrap: 'wrap' }}><strong style=${{ fontWeight: 500 }}>${words(group.errorType)}</strong>
           ${group.provider && html`<span class="tag">${group.provider}</span>`}${group.organizationId && html`<span class="tag">${group.organizationId}</span>`}</div>
-        <div style=${{ margin: '6px 0', maxWidth: '360px' }}><${Meter} kind="red" part=${group.count / most} label=${`${group.count} failed jobs`} /></div>
+        ${group.counts && html`<div style=${{ margin: '6px 0', maxWidth: '420px' }}><${Spark} values=${group.counts} label=${`${plural(group.count, 'failed job')} over time`} /></div>`}
         <div class="small muted truncate">for example ${group.jobIds.map((jobId, index) => html`${index > 0 && ', '}<${JobLink} jobId=${jobId}>${shortId(jobId)}<//>`)}</div>
       </div>
       <div style=${{ textAlign: 'right' }}><div style=${{ fontSize: '17px', fontWeight: 600 }}>${count(group.count)}</div><div class="small muted">${group.count === 1 ? 'job' : 'jobs'}</div></div>

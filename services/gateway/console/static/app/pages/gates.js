@@ -3,6 +3,7 @@
 import { useState } from 'preact/hooks';
 import { html } from '../html.js';
 import { api } from '../api.js';
+import { GateCalls } from '../gate_calls.js';
 import { confirm, present } from '../dialog.js';
 import { count, full, plural, until, words } from '../format.js';
 import { Icon } from '../icons.js';
@@ -24,17 +25,18 @@ export default function Gates() {
   const reading = useReading((signal) => api.get('api/admin/gates', {}, signal), []);
   useClock(1000);
   const gates = [...(reading.value?.gates ?? [])].sort((one, other) => RANK.indexOf(one.state) - RANK.indexOf(other.state) || one.gate.localeCompare(other.gate));
+  const states = Object.fromEntries(gates.map((gate) => [gate.gate, gate.state]));
   return html`
     <div class="page scrolls">
       <${PageHead} title="Gates" lead="Rate limit and circuit breaker before each provider and model. What one worker learns, the whole fleet keeps to." />
       <${Stale} reading=${reading} />
       ${!reading.value ? html`<${Fallback} reading=${reading} icon="gates" what="Gates" />`
     : !gates.length ? html`<${Empty} icon="gates" title="No gate was used yet">A gate appears with the first call to its provider.<//>`
-      : html`<div class="page-body gates">${gates.map((gate) => html`<${Gate} key=${gate.gate} gate=${gate} refresh=${reading.refresh} />`)}</div>`}
+      : html`<div class="page-body gates">${gates.map((gate) => html`<${Gate} key=${gate.gate} gate=${gate} states=${states} refresh=${reading.refresh} />`)}</div>`}
     </div>`;
 }
 
-function Gate({ gate, refresh }) {
+function Gate({ gate, states, refresh }) {
   const paused = gate.state === 'paused';
   return html`
     <section class="card gate" aria-label=${gate.gate}>
@@ -50,6 +52,7 @@ function Gate({ gate, refresh }) {
         ${gate.state === 'blocked' && html`<button class="button small" onClick=${() => unblock(gate, refresh)}><${Icon} name="play" size="14" />Unblock</button>`}
         <button class="button small" onClick=${() => turn(gate, paused, refresh)}><${Icon} name=${paused ? 'play' : 'pause'} size="14" />${paused ? 'Resume' : 'Pause'}</button>
         <button class="button quiet icon small" aria-label=${`Change the limits of ${gate.gate}`} title="Limits" onClick=${() => present((end) => html`<${Limits} gate=${gate} end=${end} refresh=${refresh} />`, { label: 'Limits' })}><${Icon} name="settings" size="14" /></button></div>`}
+      ${gate.chains && html`<${GateCalls} gate=${gate} states=${states} />`}
     </section>`;
 }
 

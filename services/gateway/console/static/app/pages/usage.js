@@ -119,7 +119,7 @@ function Report({ value, month, query }) {
       </div>
       <section class="card">
         <header><h2>By day</h2><${Segments} label="Figure" value=${shown} options=${[['cost', 'Cost'], ['tokens', 'Tokens'], ['jobs', 'Jobs']]} onChange=${(show) => change({ show })} /></header>
-        <div class="inside"><${Chart} bars day times=${times} label=${`${shown} by day`} series=${[{ label: shown, colour: 'accent', values }]} format=${shown === 'cost' ? usd : compact} /></div>
+        <div class="inside"><${Chart} bars=${86400} times=${times} label=${`${shown} by day`} series=${[{ label: shown, colour: 'accent', values }]} format=${shown === 'cost' ? usd : compact} /></div>
       </section>
       ${by.organization.length > 1 && html`<${Shares} title="By organisation" groups=${by.organization} total=${totals} />`}
       <div class="columns"><${Shares} title="By model" groups=${by.model} total=${totals} mono /><${Shares} title="By project" groups=${by.project} total=${totals} /></div>
