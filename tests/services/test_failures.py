@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
 
+from services.worker.loops import task_run
+from services.worker.loops.task_run import TaskRun
 from shared.settings import StoreSettings
-from shared.store.job_store import JobStore
-from tests.support.callers import bearer, make_key
+from shared.store.job_store import JobStore, open_store
+from tests.support.callers import OPERATOR, TOKENS, bearer, make_key
 from tests.support.checks import RawRedis
 from tests.support.failures import FAILURES, fail_jobs, origins, task_done
-from tests.support.gateway import problem
+from tests.support.gateway import problem, running_gateway
 from tests.support.store import KEYS, claim, submit
 from tests.support.worker import Scripted, answers, ended, running_worker, until
 
@@ -181,6 +184,42 @@ async def test_a_cancelled_job_is_retried_with_its_prompt(client: httpx.AsyncCli
         outcome = (await ended(store, retried)).outcome
     assert outcome is not None
     assert outcome.result == "Hello say hello"
+
+
+async def test_a_redrive_leaves_room_for_new_jobs(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While half of all jobs that may wait do, it makes none."""
+    looks: list[bool] = []
+    look = TaskRun._too_many_wait
+
+    async def noted(self: TaskRun) -> bool:
+        looks.append(await look(self))
+        return looks[-1]
+
+    monkeypatch.setattr(TaskRun, "_too_many_wait", noted)
+    monkeypatch.setattr(task_run, "LOOK_S", 0.1)
+    settings = StoreSettings(redis_url=redis_url, lease_seconds=2.0)
+    async with (
+        running_gateway(redis_url, API_TOKENS=TOKENS, MAX_QUEUED_JOBS="10") as client,
+        open_store(settings, client_name="test") as store,
+    ):
+        client.headers.update(bearer(OPERATOR))
+        ids = await fail_jobs(store, 3, "Timeout")
+        others = await submit(store, 5, organization="bob", route=("q:q",))  # of a gate that the worker does not have
+        order = {"filter": {}, "expected": 3}
+        task_id = (await client.post(f"{FAILURES}/redrive", json=order)).json()["taskId"]
+
+        async with running_worker(settings, {"p": Scripted(answers)}):
+            await until(partial(_are, looks, 3))
+            assert set(looks) == {True}
+            assert await origins(client, "alice") == Counter()
+            for job_id in others:
+                await store.cancel(job_id)
+            assert (await task_done(client, task_id))["done"] == 3
+        assert await origins(client, "alice") == Counter(ids)
+
+
+async def _are(found: list[bool], count: int) -> bool:
+    return len(found) >= count
 
 
 async def test_limits_hold_for_a_redrive(client: httpx.AsyncClient, store: JobStore) -> None:

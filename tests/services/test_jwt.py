@@ -120,6 +120,7 @@ def _bad() -> dict[str, str]:
         "shared secret of the set": token(key=b"secret-secret-secret-secret-secret", algorithm="HS256", kid="shared"),
         "foreign key": token(key=OTHER),
         "unknown key": token(key=OTHER, kid="nobody"),
+        "good key by another name": token(kid="nobody"),
         "no key named": token(kid=None),
         "weak key": token(key=WEAK, kid="weak"),
         "key for encryption": token(key=OTHER, kid="enc"),

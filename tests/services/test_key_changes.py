@@ -40,6 +40,18 @@ async def test_both_keys_work_during_an_overlap(redis_url: str) -> None:
         problem(await client.post(path, json={}, headers=bearer(OPERATOR)), 409, "key-ended")
 
 
+async def test_an_overlap_makes_no_key_live_longer(redis_url: str) -> None:
+    """One that ends sooner than the overlap ends when it would have."""
+    async with running_gateway(redis_url, API_TOKENS=TOKENS) as client:
+        old = await make_key(client, "alice", expiresAt=_soon(600))
+        rotate = await client.post(
+            f"{KEYS}/{old['id']}/rotate", json={"overlapSeconds": 3600}, headers=bearer(OPERATOR)
+        )
+        assert rotate.status_code == 201
+        keys = (await client.get(KEYS, headers=bearer(OPERATOR))).json()["keys"]
+        assert {key["expiresAt"] for key in keys} == {old["expiresAt"]}
+
+
 async def test_a_revoked_key_is_refused_everywhere_at_once(redis_url: str) -> None:
     """By every gateway that knows it, without a restart; revoking it twice is the same."""
     settings = {"API_TOKENS": TOKENS}

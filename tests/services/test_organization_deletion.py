@@ -16,8 +16,9 @@ from shared.store.erasure import OWNED
 from shared.store.job_store import open_store
 from tests.support.callers import OPERATOR, TOKENS, bearer, make_key
 from tests.support.checks import RawRedis
+from tests.support.gates import routing
 from tests.support.gateway import SUBMIT, problem, running_gateway
-from tests.support.store import claim, settle
+from tests.support.store import KEYS, claim, settle, submit
 from tests.support.worker import running_worker
 
 PLANTED = "planted-organisation"
@@ -51,7 +52,7 @@ async def test_nothing_of_it_stays(redis_url: str) -> None:
     settings = StoreSettings(redis_url=redis_url, lease_seconds=2.0)
     async with (
         running_gateway(redis_url, API_TOKENS=TOKENS, LEASE_SECONDS="2") as client, RawRedis(redis_url) as raw,
-        open_store(settings, client_name="t") as store,
+        open_store(settings, client_name="t", routing=routing("demo:demo")) as store,
     ):  # fmt: skip
         callers = {name: bearer((await make_key(client, name))["key"]) for name in (PLANTED, "other")}
         client.headers.update(bearer(OPERATOR))
@@ -60,8 +61,9 @@ async def test_nothing_of_it_stays(redis_url: str) -> None:
         kept = await _submit(client, callers["other"], 1, prompt="another")
         for number in range(5):
             await _submit(client, callers[PLANTED], number, delaySeconds=3600 if number == 4 else 0)
-        await store.cancel((await claim(store, 1, "held"))[0].job_id)
-        assert await _planted(raw, PLANTED)
+        (held,) = [one for one in await claim(store, 2, "held") if one.spec.organization_id == PLANTED]
+        await store.cancel(held.job_id)
+        assert KEYS.fixed("gates") in await _planted(raw, PLANTED)
 
         path = f"{ORGANIZATIONS}/{PLANTED}"
         problem(await client.delete(path, headers=callers["other"]), 403, "insufficient-scope")
@@ -81,6 +83,17 @@ async def test_nothing_of_it_stays(redis_url: str) -> None:
         trail = (await client.get("/api/admin/audit", params={"organizationId": "*"})).json()["entries"]
         assert trail[0]["action"] == "organization.deleted"
         assert len(trail[0]["details"]["organizationHash"]) == 32
+
+
+async def test_one_that_begins_alike_keeps_all(redis_url: str) -> None:
+    """Keys of an organisation are told by its whole name."""
+    async with open_store(StoreSettings(redis_url=redis_url), client_name="t") as store:
+        for name in ("a", "ab"):
+            await settle(store, name, weight=2)
+            await submit(store, 3, organization=name)
+        found = [name async for _, names in store.erasure.pieces("a") for name in names]
+    assert KEYS.prefix("backlog") + "a" in found
+    assert [name for name in found if ":ab" in name] == []
 
 
 async def test_it_is_not_done_while_a_job_is_left(redis_url: str) -> None:

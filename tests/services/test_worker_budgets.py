@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from services.worker.loops import budget_watch
+from services.worker.loops.budget_watch import BudgetWatch
 from services.worker.providers import Action, Completion, GenerationRequest, ProviderError
 from shared.job import JobError, Usage
 from shared.settings import StoreSettings
@@ -129,12 +130,27 @@ async def test_a_job_ends_at_its_own_limit(settings: StoreSettings) -> None:
 
 
 async def test_workers_report_a_spent_budget(settings: StoreSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a log line, once; and they let gateways know what their gates cost."""
+    """With a log line, once, also of a job that ran through a look; gateways learn what their gates cost."""
+    looked = asyncio.Event()
+    watch = BudgetWatch.watch
+
+    async def noted(self: BudgetWatch) -> None:
+        runs = self._pool.budgeted > 0
+        await watch(self)
+        if runs:
+            looked.set()
+
+    async def ends_after_a_look(request: GenerationRequest) -> AsyncIterator[str | Completion]:
+        await looked.wait()
+        async for item in _is_thrifty(request):
+            yield item
+
+    monkeypatch.setattr(BudgetWatch, "watch", noted)
     monkeypatch.setattr(budget_watch, "PAUSE_S", 0.05)
     async with open_store(settings, client_name="t") as store, RawRedis(settings.redis_url) as raw:
         await settle(store, "org", day_nano_usd=50_000)
         with capture_logs() as logs:
-            async with running_worker(settings, {"p": _provider()}):
+            async with running_worker(settings, {"p": _provider(ends_after_a_look)}):
                 (job_id,) = await submit(store, max_tokens=TOKENS // 10)
                 await ended(store, job_id)
 

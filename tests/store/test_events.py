@@ -11,6 +11,7 @@ from shared.events import EventId, EventKind, parse_event_id
 from shared.job import JobError, JobStatus, Outcome, RetryReason
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
+from shared.store.reading import event_log
 from shared.store.transitions import Finish, Requeue
 from tests.support.checks import RawRedis
 from tests.support.store import claim, complete, submit
@@ -58,6 +59,19 @@ async def test_a_late_reader_sees_every_attempt(store: JobStore) -> None:
     assert [event.kind for event in events] == kinds
     numbers = [event.id.number for event in events if event.id is not None]
     assert numbers == [1, *[1, 2, 3] * 3, 1]
+
+
+async def test_a_long_log_is_read_page_by_page(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a job that has ended too: the last page alone says that nothing follows."""
+    job_id = await _eventful(store)
+    whole = (await store.events.read(job_id, None)).events
+    monkeypatch.setattr(event_log, "PAGE", 2)
+    pages = [await store.events.read(job_id, None)]
+    while not pages[-1].ended:
+        pages.append(await store.events.read(job_id, pages[-1].cursor))
+    assert [event for page in pages for event in page.events] == whole
+    assert [page.more for page in pages] == [True] * (len(pages) - 1) + [False]
+    assert len(pages) > 2
 
 
 async def test_a_reader_that_comes_back_after_each_step_misses_nothing(store: JobStore) -> None:

@@ -6,20 +6,46 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 from structlog.testing import capture_logs
 
 from shared.errors import StoreUnavailable
 from shared.setting_values import read
 from shared.settings import StoreSettings
+from shared.store.connection.connector import Connector, RedisSettings
+from shared.store.connection.url import Address
 from shared.store.job_store import open_store
 from tests.support.fail_over import ask
 from tests.support.processes import free_port
 from tests.support.sentinel import MASTER_NAME
 from tests.support.store import new_job, repeated, submit
-from tests.support.topologies import running_cluster, running_sentinels
+from tests.support.topologies import running_cluster, running_pair, running_sentinels
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 PASSWORD = "pass-w0rd/with@signs"
+
+
+class _Stale:
+    """A guide that has not heard of the last fail-over."""
+
+    def __init__(self, port: int) -> None:
+        self._place = Address("127.0.0.1", port)
+
+    async def locate(self) -> Address:
+        return self._place
+
+
+async def test_a_server_that_is_no_master_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sentinel or node that is behind the others names the replica: no connection to it is kept."""
+    async with running_pair(tmp_path) as pair:
+        connector = Connector(RedisSettings(url=f"redis+sentinel://127.0.0.1/{MASTER_NAME}"))
+        monkeypatch.setattr(connector, "_locator", _Stale(pair.replica.port))
+        with pytest.raises(RedisConnectionError, match="not the master"):
+            await connector().connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
+        monkeypatch.setattr(connector, "_locator", _Stale(pair.master.port))
+        connection = connector()
+        await connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
+        await connection.disconnect()
 
 
 async def test_servers_and_sentinels_have_passwords_of_their_own(tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from services.worker.providers.registry import build_providers
 from services.worker.settings import read_worker
+from shared.chain import permitted
 from shared.errors import SettingsInvalid
-from shared.job import Usage
+from shared.job import JobSpec, Usage
 
 GROQ = {"PROVIDERS": "groq:m", "PROVIDER_GROQ_BASE_URL": "https://api.groq.com/openai/v1"}
 
@@ -86,3 +89,20 @@ def test_no_key_in_what_settings_show() -> None:
     shown = [repr(settings), repr(settings.servers), repr(settings.known_servers), str(settings)]
     assert not [text for text in shown if "planted" in text]
     assert settings.known_servers["groq"].key == "planted"
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ({}, ["b:1", "c:1"]),
+        ({"provider": "b"}, ["b:1"]),
+        ({"providers": ["c:1", "b:1"]}, ["c:1", "b:1"]),
+        ({"providers": ["b:1", "a:1"]}, None),
+        ({"provider": "a"}, None),
+    ],
+)
+def test_a_job_is_held_to_the_models_of_its_caller(asked: dict[str, Any], found: list[str] | None) -> None:
+    """One that names none, or a provider, runs on those among them; one that names another is not run at all."""
+    spec = JobSpec(project_id="p", user_id="u", organization_id="o", prompt="x", **asked)
+    held = permitted(spec, ["a:1", "b:1", "c:1"], {"b:1", "c:1"})
+    assert (None if held is None else held.providers) == found
