@@ -33,6 +33,8 @@ def organizations(
     slot_share: int | None = None,
     month_usd: str | None = None,
     day_usd: str | None = None,
+    project_month_usd: list[str] | None = None,
+    project_day_usd: list[str] | None = None,
     limit: list[str] | None = None,
     caller: Caller = ANYBODY,
 ) -> int:
@@ -54,10 +56,16 @@ def organizations(
         Its budget of a month; none: any amount.
     day_usd
         Its budget of a day; none: any amount.
+    project_month_usd
+        The budget of a month of one project, as project=USD; none: any amount.
+    project_day_usd
+        The budget of a day of one project, as project=USD; none: any amount.
     limit
         A limit as name=value, such as submitsPerMinute=60; 0: none, none: the fleet's default.
     """
     budget = {"monthUsd": _amount("--month-usd", month_usd), "dayUsd": _amount("--day-usd", day_usd)}
+    projects = _projects({"monthUsd": project_month_usd or [], "dayUsd": project_day_usd or []})
+    budget |= {"projects": projects or _LEFT_OUT}
     settings = {"weight": weight, "slotShare": slot_share, "paused": change_of(pause=pause, resume=resume)}
     changes = _changes(settings, budget, _limits(limit or []))
     if changes and organization_id is None:
@@ -93,6 +101,19 @@ def _amount(option: str, text: str | None) -> Any:
         return None if text == NONE else float(text)
     except ValueError:
         raise WrongArgument(f"{option} {text}: expected USD, as in 250, or {NONE}") from None
+
+
+def _projects(given: Mapping[str, list[str]]) -> dict[str, dict[str, Any]]:
+    """Budgets by project, as they were given for a month and a day."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, budgets in given.items():
+        option = f"--project-{name.removesuffix('Usd')}-usd"
+        for one in budgets:
+            project, equals, value = one.rpartition("=")
+            if not (project and equals):
+                raise WrongArgument(f"{option} {one}: expected project=USD, as in search=20, or search={NONE}")
+            found.setdefault(project, {})[name] = _amount(option, value)
+    return found
 
 
 def _limits(given: list[str]) -> dict[str, int | None]:
