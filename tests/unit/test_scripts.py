@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from shared.settings import StoreSettings
-from shared.store.engine import blocks, scripts, signature_check
+from shared.store.engine import scripts, signature_check
 from shared.store.engine.scripts import load
 from shared.store.job_store import open_store
 from shared.store.keys import FIXED, PREFIXES, Keys
@@ -75,30 +75,6 @@ def test_a_fragment_is_loaded_once_after_what_it_uses(tmp_path: Path, monkeypatc
     (tmp_path / "include" / "a.lua").write_text("-- A.\n-- INCLUDE b\n")
     with pytest.raises(ValueError, match="includes itself"):
         scripts.load.__wrapped__("top")
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_script_keeps_clear_of_the_200_names_that_lua_allows(name: str) -> None:
-    """The additions of one change compile, and those of two merged ones."""
-    _, body = scripts.load(name).source.split("local function run()")
-    body = re.sub(r"^do -- (\w+)$.*?^end -- \1$", "", body, flags=re.MULTILINE | re.DOTALL)
-    found = re.findall(r"^local (?:function )?([\w, ]+?)\s*(?:=|\(|$)", body, re.MULTILINE)
-    assert 0 < sum(names.count(",") + 1 for names in found) <= 180
-
-
-def test_the_names_of_a_fragment_count_where_it_is_used_alone() -> None:
-    """One that is used inside of one other alone is a part of that one's block; one that the script uses too is not."""
-    fragments = {
-        "shared": "local both = 2",
-        "deep": "local low = 1",
-        "inner": "local inside = low",
-        "outer": "local outside = inside + both + low",
-    }
-    source = "\n".join(blocks.enclosed(fragments, "return outside + both", ()))
-    assert re.findall(r"^(?:do|end) -- \w+|^local .*", source, re.MULTILINE) == [
-        "local both", "do -- shared", "end -- shared", "local outside", "do -- outer", "local low", "do -- deep",
-        "end -- deep", "local inside", "do -- inner", "end -- inner", "end -- outer",
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -9,9 +9,8 @@ A script's header declares what it takes; the loader binds those names to KEYS a
     -- RETURNS ...            prose
     -- INCLUDE batch lease    fragments of include/ that it uses
 
-A fragment names those it uses in the same way; each is loaded once, after what it uses. KEYS, PREFIX and ARGV of a
-fragment are added to those of each script that uses it: values that are the same in every call, so that no caller need
-know them. A name of a fragment that no other file of the script uses stays inside of it: Lua allows 200 local names.
+A fragment names those it uses in the same way (`linking`). KEYS, PREFIX and ARGV of a fragment are added to those of
+each script that uses it: values that are the same in every call, so that no caller need know them.
 
 In a script `redis` is a table with `call` and `pcall` that count.
 """
@@ -33,7 +32,7 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from shared.store.connection.connector import error_code
 from shared.store.connection.multiplexer import Observer, Reply, Transport
-from shared.store.engine import blocks, signature_check
+from shared.store.engine import linking, signature_check
 from shared.store.engine.items import Item, Value
 from shared.store.engine.signatures import RunScript
 from shared.store.keys import GROUP, Keys
@@ -119,13 +118,14 @@ def load(name: str) -> Script:
         _bind(keys, "KEYS", 1),
         _bind(argv, "ARGV", len(prefixes) + 1),
         f"local GROUP, ITEM_FIRST, ITEM_WIDTH = '{GROUP}', {first}, {len(item)}",
-        # Arguments are bound outside: a function of Lua has 200 local names at most, and reads those of an outer one
-        # faster. But it reads 60 of them at most: the beginnings of keys are bound where they are used.
+        # Arguments are bound outside: a function of Lua reads those of an outer one faster. But it reads 60 of them at
+        # most: the beginnings of keys are bound where they are used.
         "local function run()",
     ]
-    enclosed = blocks.enclosed(fragments, text, prefixes)
-    own = blocks.bound_prefixes(prefixes, text)
-    source = "\n".join([_COUNTING, *parts, *enclosed, own, text, _COUNTED])
+    texts = {**fragments, linking.SCRIPT: text}
+    includes = {user: _header(one).get("INCLUDE", ()) for user, one in texts.items()}
+    makers, body = linking.linked(texts, includes, prefixes)
+    source = "\n".join([_COUNTING, *parts, *makers, linking.bound_prefixes(prefixes, text), body, _COUNTED])
     sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
     return Script(name, source, sha, keys, prefixes, argv, item, tuple(fragments))
 

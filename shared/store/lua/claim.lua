@@ -17,7 +17,7 @@
 --   bound: nano-USD that the attempt may cost, empty: anything. budgeted: 1 when that is reserved in the budget of its
 --   organisation. mismatch: why the text of an earlier attempt did not fit its schema. token limit: of its organisation
 --   at each gate, a minute, 0: none. retained: 1 when the organisation has a retention of its own.
--- INCLUDE now ledger gate_states settled serving predating organizations releasing adopting filling answering redelivering rows saving_budgets
+-- INCLUDE now ledger gate_states own_gates settled serving predating organizations releasing adopting filling answering redelivering rows saving_budgets
 
 -- More would make the script too long.
 local wanted = math.min(tonumber(limit), 1000)
@@ -34,7 +34,10 @@ end
 -- 2. Nothing is taken that operators paused. A caller without gates reads what they settled from a hash that it reads anyway;
 -- where commands are billed it reads that only with `poll`.
 local function read_gates()
-  if limits == '' and poll ~= '1' then note_settled(fenced == '1' and read_marks()[SETTLED]) end
+  if limits == '' and poll ~= '1' then
+    note_settled(fenced == '1' and read_marks()[SETTLED])
+    note_limits()
+  end
   if next(gate_limits) or poll == '1' then load_gates() end
 end
 

@@ -6,7 +6,7 @@
 -- ARGV limit heads limits chain prices lease_ms result_ttl log_ttl usage_ttl organization_events running_max
 -- RETURNS {jobs made claimable or ended, ms until the next call for due jobs or deadlines (0: there are more now) or -1, ms until
 --   the next call for gates or -1, ms until the next of the new jobs is overdue or -1}
--- INCLUDE now ledger gate_states serving leaving deadlines backlog_deadlines unserved chain_sets delayed_jobs
+-- INCLUDE now ledger gate_states own_gates serving leaving deadlines backlog_deadlines unserved chain_sets delayed_jobs
 
 local most, writing = tonumber(limit), false
 

@@ -6,7 +6,7 @@
 -- report: ok, limited or failed, or empty. tokens: tokens used less tokens reserved. organization: whose call it was, empty:
 -- that is unknown; token_limit: its own there, a minute, 0: none.
 -- RETURNS 1 when the gate became available again, else 0
--- INCLUDE batch gate_states settled gate_users gates serving gate_reports token_clocks
+-- INCLUDE batch gate_states own_gates gate_users gates serving gate_reports token_clocks
 
 -- A write that cannot grow memory first, so that reports work on a full server.
 redis.call('PERSIST', gates)

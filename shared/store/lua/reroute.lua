@@ -9,7 +9,7 @@
 -- minute, 0: none.
 -- RETURNS {code, gate, number, bound}: GO (gate and reserved tokens; nano-USD that the attempt may cost, empty: anything), THROTTLED (ms until a gate has room), STAY (no other
 -- gate is there, or a cancel was requested: an ordinary retry, or the end), LOST
--- INCLUDE batch lease now organizations requeueing gate_states serving asking throttling gate_reports token_limits reserving budgets saving_budgets letting_in
+-- INCLUDE batch lease now organizations requeueing gate_states own_gates serving asking throttling gate_reports token_limits reserving budgets saving_budgets letting_in
 
 load_gates()
 

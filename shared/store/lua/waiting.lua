@@ -83,8 +83,8 @@ local function if_withheld()
   if not policy_of(organization).projects then return nil end
   local key = backlog_prefix .. organization
   local score = tonumber(redis.call('ZSCORE', key, job) or 0)
-  if score < withheld.FROM then return nil end
-  local first = math.floor(score / withheld.FROM) * withheld.FROM
+  if score < WITHHELD_FROM then return nil end
+  local first = math.floor(score / WITHHELD_FROM) * WITHHELD_FROM
   local ahead = redis.call('ZCOUNT', key, string.format('%.0f', first), string.format('(%.0f', score))
   return answer(reason_of_hold() or 'budget', '', 0, ahead)
 end

@@ -1,5 +1,5 @@
 -- Asks gates for room, for a call of an organisation, and reserves its share.
--- INCLUDE now gate_states settled gates queues serving token_clocks token_limits
+-- INCLUDE now gate_states own_gates gates queues serving token_clocks token_limits
 
 local OUTPUT_TOKENS, OWN_LIMIT = 1000, 'organization_limit'
 

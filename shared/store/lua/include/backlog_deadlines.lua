@@ -4,7 +4,7 @@
 -- Scores of jobs of one priority, and of one project where they are withheld.
 local function ranges_of(organization)
   local ranges = {}
-  for _, offset in ipairs(withheld.offsets(organization)) do
+  for _, offset in ipairs(withheld_offsets(organization)) do
     for rank = 0, 2 do
       local from = offset + rank * RANK_WIDTH
       ranges[#ranges + 1] = {string.format('%.0f', from), string.format('(%.0f', from + RANK_WIDTH)}

@@ -30,6 +30,6 @@ end
 local function budget_refusal(organization, spec, route, max_tokens)
   if not has_budget(organization) then return end
   local function least() return least_bound(route ~= '' and route or chain, spec, max_tokens) end
-  local project = withheld.project_of(organization, spec)
+  local project = budgeted_project_of(organization, spec)
   return refusal_by(organization, nil, least) or project and refusal_by(organization, project, least) or nil
 end

@@ -25,10 +25,10 @@ local function begin_budget(organization, project)
   until not more
 
   local _, _, day_of_month = date_of(day_now())
-  local today, month = spent_on(organization, day_now(), project), 0
+  local spent_today, month = spent_on(organization, day_now(), project), 0
   for day = day_now() - day_of_month + 1, day_now() - 1 do month = month + spent_on(organization, day, project) end
   for _, period in ipairs(periods_now()) do
-    local spent = period.word == 'month' and month + today or today
+    local spent = period.word == 'month' and month + spent_today or spent_today
     local field = named_for(period.field, project)
     change_amounts(organization, field, spent - amounts_of(organization, field)[1], 0)
   end

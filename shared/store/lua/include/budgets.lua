@@ -14,7 +14,7 @@ local function named_for(name, project) return project and name .. '@' .. projec
 
 local function has_budget(organization, project)
   local policy = policy_of(organization)
-  if not project and policy.projects then return true end
+  if not policy.has_budget or not project then return policy.has_budget == true end
   return (policy[named_for('month', project)] or policy[named_for('day', project)]) ~= nil
 end
 

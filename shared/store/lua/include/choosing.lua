@@ -1,5 +1,5 @@
 -- Finds the gate that a delivered job passes.
--- INCLUDE now gate_states settled gate_users gates serving asking token_clocks token_limits
+-- INCLUDE now gate_states own_gates settled gate_users gates serving asking token_clocks token_limits
 
 -- Reasons why gates before `pass` in the chain were passed over. For a gate that `passed_over` does not name, the job's own
 -- call failed there.

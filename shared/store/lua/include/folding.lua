@@ -17,8 +17,8 @@ local function sum_lines(lines)
     if day then
       local key = organization .. ':' .. day
       days[key] = days[key] or {}
-      local total, known = days[key][field] or {0, 0, 0, 0, 0, 0, 0}, tonumber(cost)
-      for i, more in ipairs({1, input, output, cached, known or 0, known and 0 or 1, estimated}) do
+      local total, priced = days[key][field] or {0, 0, 0, 0, 0, 0, 0}, tonumber(cost)
+      for i, more in ipairs({1, input, output, cached, priced or 0, priced and 0 or 1, estimated}) do
         total[i] = total[i] + tonumber(more)
       end
       days[key][field] = total

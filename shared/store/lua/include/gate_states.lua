@@ -9,7 +9,7 @@
 -- failed_by: whose job failed last; failed_two: 1 when one of another failed in the same row; user and other: two that used
 -- it lately, and when (ms); lent_to, lent: who owes how much of `tokens` (ms). rested_at: when the first rest in its queue ends (ms;
 -- resting.lua), 0: none rests. They are stored in this order, rested_at behind the names.
--- INCLUDE now settled
+-- INCLUDE now settled own_gates
 
 local GATE_FIELDS = {'blocked_until', 'why', 'failures', 'blocks_in_a_row', 'slow_start_from', 'used', 'requests',
   'tokens', 'probe', 'poll_at', 'slot', 'empty', 'served_until', 'failed_two', 'user_at', 'other_at', 'lent'}
@@ -18,26 +18,6 @@ local GATE_NAMES, NOBODY = {'failed_by', 'user', 'other', 'lent_to'}, '*'
 -- polls the queues.
 local FLEET, FLEET_FIELD, PROMISED = '*', '@*', '@'
 local gate_states, gates_changed, promised = {}, {}, 0
--- The gates that the caller's worker has, in its order; those that jobs without a chain may pass.
-local own_gates, is_own, in_chain = {}, {}, {}
-
-local function note_own(name)
-  if not is_own[name] then own_gates[#own_gates + 1], is_own[name] = name, true end
-end
-
-for name in string.gmatch(chain, '%S+') do
-  in_chain[name] = true
-  note_own(name)
-end
-for name, rpm, tpm in string.gmatch(limits, '(%S+) (%d+) (%d+)') do
-  gate_limits[name] = {rpm = tonumber(rpm), tpm = tonumber(tpm)}
-  note_own(name)
-end
-
--- A worker that names nothing has everything.
-local has_all = #own_gates == 0
-local same_gates = table.concat(own_gates, ' ')
-local function has_gate(name) return has_all or is_own[name] == true end
 
 local function parse_gate(name, text)
   local state, values = {}, string.gmatch(text or '', '%S+')
@@ -66,6 +46,7 @@ local function load_all()
       note_own(name)
     end
   end
+  note_limits()
 end
 
 local function load_gates()
@@ -75,6 +56,7 @@ local function load_gates()
   promised = whose == same_gates and tonumber(ms) or 0
   parse_gate(FLEET, found[2])
   note_settled(found[3])
+  note_limits()
   for i, name in ipairs(own_gates) do parse_gate(name, found[i + 3]) end
 end
 

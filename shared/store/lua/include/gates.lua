@@ -1,5 +1,5 @@
 -- Lets calls pass a gate: when it is available and its limits have room; then the call's share is reserved.
--- INCLUDE now gate_states settled gate_users
+-- INCLUDE now gate_states own_gates settled gate_users
 
 -- A limit holds in any 60 s as the provider sees them: calls arrive up to 2.5 s later than they were reserved, and a
 -- late one may catch up by SLACK_MS. So the calls of a minute are spread over the sum of the three.

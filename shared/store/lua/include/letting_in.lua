@@ -19,7 +19,7 @@ local function let_withheld_in()
   local came = false
   for organization, projects in pairs(budget_cache.freed) do
     local count = 0
-    for project in pairs(projects) do count = count + withheld.let_in(organization, project) end
+    for project in pairs(projects) do count = count + let_project_in(organization, project) end
     came = count > 0 and refill(organization) or came
   end
   budget_cache.freed = {}

@@ -1,5 +1,5 @@
 -- Takes entries that were delivered to this consumer: as many of each organisation as may start; the others are returned.
--- INCLUDE adopting lease organizations places backlog shares quotas beginning delaying now suspect_line withholding
+-- INCLUDE adopting lease organizations places backlog shares beginning delaying now suspect_line withholding
 
 -- Organisations whose entries were delivered, in order; for each: how many entries, how many of them are not off its count
 -- yet, and whether its backlog is empty.
@@ -21,15 +21,15 @@ end
 -- Returns a job to where it waited. One that is held leaves the line; one above its share of the slots goes to its end. A suspect
 -- that is held is looked at again in two leases: its queue has no backlog, and it would be delivered at once. is_withheld: only its
 -- project is.
-local function send_back(candidate, is_held, is_withheld)
+local function send_back(candidate, by_cap, is_withheld)
   local token, job, f = candidate.token, candidate.job, candidate.f
   local letter, entry = string.sub(token, 1, 1), nil
   note_return(f)
-  if is_held and letter == 'q' then
+  if by_cap and letter == 'q' then
     local place = f.place or place_from(token, f.spec, f.created)
-    entry = add_to_backlog(f.org, job, is_withheld and withheld.place(f.org, f.project, place) or place, f.deadline)
-    if is_withheld then withheld.look_later(f.org, nil, 'NX') end
-  elseif is_held then
+    entry = add_to_backlog(f.org, job, is_withheld and withheld_place(f.org, f.project, place) or place, f.deadline)
+    if is_withheld then look_at_withheld_later(f.org, nil, 'NX') end
+  elseif by_cap then
     entry = delay_job(f.org, job, now + 2 * tonumber(lease_ms))
   else
     entry = add_entry(letter, job, f.org)
@@ -69,16 +69,16 @@ end
 local function take(letter, entries, is_new, repeated)
   local candidates, starting = examine_all(letter, entries, is_new, repeated)
   for _, organization in ipairs(starting) do save(organization) end
-  local rooms, is_held = {}, {}
+  local rooms, by_cap = {}, {}
   for _, organization in ipairs(starting) do
-    rooms[organization], is_held[organization] = room_among(organization, starting[organization], met, exhausted)
+    rooms[organization], by_cap[organization] = room_among(organization, starting[organization], met, exhausted)
   end
   for _, candidate in ipairs(candidates) do
     local organization = candidate.f.org
-    if rooms[organization] > 0 or letter ~= 'q' and not is_held[organization] then
+    if rooms[organization] > 0 or letter ~= 'q' and not by_cap[organization] then
       rooms[organization] = rooms[organization] - 1
       begin_safely(candidate)
-    elseif is_held[organization] then
+    elseif by_cap[organization] then
       pcall(send_back, candidate, true)
     else
       deferred[#deferred + 1] = candidate

@@ -7,12 +7,15 @@
 
 local NO_POLICY = {}
 local policies_read = {}
+-- Defaults of limits, as numbers, by their texts.
+local defaults = {}
 
 local function parse_policy(text)
   local found = {}
   for name, value in string.gmatch(type(text) == 'string' and text or '', '(%S+)=(%d+)') do
     found[name] = tonumber(value)
   end
+  found.has_budget = (found.month or found.day or found.projects) ~= nil
   return found
 end
 
@@ -35,5 +38,12 @@ end
 
 -- A limit of an organisation: its own one, or the default (0: none).
 local function limit_of(organization, name, default)
-  return policy_of(organization)[name] or tonumber(default)
+  local own = policy_of(organization)[name]
+  if own then return own end
+  local number = defaults[default]
+  if not number then
+    number = tonumber(default)
+    defaults[default] = number
+  end
+  return number
 end

@@ -15,12 +15,22 @@ local function read_marks()
   return marks
 end
 
+-- By the letter of a stream: its mark as two numbers, or false.
+local parsed_marks = {}
+
+local function mark_of(letter)
+  if parsed_marks[letter] == nil then
+    local mark = read_marks()[letter]
+    parsed_marks[letter] = mark ~= nil and {number_pair(mark)}
+  end
+  return parsed_marks[letter]
+end
+
 local function predates(token)
   if fenced ~= '1' then return false end
-  local mark = read_marks()[string.sub(token, 1, 1)]
+  local mark = mark_of(string.sub(token, 1, 1))
   if not mark then return false end
   local ms, seq = number_pair(string.sub(token, 2))
   if not ms then return false end
-  local mark_ms, mark_seq = number_pair(mark)
-  return ms < mark_ms or ms == mark_ms and seq <= mark_seq
+  return ms < mark[1] or ms == mark[1] and seq <= mark[2]
 end

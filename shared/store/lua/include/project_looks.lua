@@ -21,13 +21,13 @@ local function look_at_projects(organization)
   local came, must_look, wait = false, false, nil
   for _, project in ipairs(waiting_projects(organization)) do
     if amounts_of(organization, named_for('held', project)).is_there then
-      local count, some_wait = withheld.let_in(organization, project)
-      if count == 0 and some_wait then count, some_wait = withheld.let_first_in(organization, project, 1) end
+      local count, some_wait = let_project_in(organization, project)
+      if count == 0 and some_wait then count, some_wait = let_first_withheld_in(organization, project, 1) end
       came = came or count > 0
       must_look = must_look or some_wait
-      if some_wait then wait = wait or count == withheld.LET_IN_MAX and 0 or nil end
+      if some_wait then wait = wait or count == LET_IN_MAX and 0 or nil end
     end
   end
-  if must_look then withheld.look_later(organization, wait) else redis.call('ZREM', held_organizations, organization .. ' *') end
+  if must_look then look_at_withheld_later(organization, wait) else redis.call('ZREM', held_organizations, organization .. ' *') end
   return came
 end

@@ -32,7 +32,7 @@ local function are_too_many(organization, flat, fields, names)
   local count = 0
   for _ in pairs(budgeted) do count = count + 1 end
   for project, number in pairs(numbers) do
-    if not budgeted[project] and not withheld.is_empty(organization, number) then count = count + 1 end
+    if not budgeted[project] and not has_none_withheld(organization, number) then count = count + 1 end
   end
   return count > PROJECTS_MAX
 end
@@ -42,7 +42,7 @@ local function number_projects(organization, key, flat)
   local budgeted, numbers = projects_in(by_name(flat))
   local used, changed = {}, false
   for project, number in pairs(numbers) do
-    if not budgeted[project] and withheld.is_empty(organization, number) then
+    if not budgeted[project] and has_none_withheld(organization, number) then
       redis.call('HDEL', key, 'number@' .. project)
       changed = true
     else

@@ -1,6 +1,6 @@
 -- Finds the next job for a gate: organisations that wait for it are served in turn, by weight; each one's next is chosen by
 -- priority, the oldest first.
--- INCLUDE gate_states places queues policies serving
+-- INCLUDE gate_states own_gates places queues policies serving
 
 local SKIPS_MAX, EVERY_RANK = 16, {'-inf', '+inf'}
 -- By gate, jobs that wait for the slow start of an earlier gate of their chain, and organisations whose jobs another gate takes

@@ -1,6 +1,6 @@
 -- Makes throttled jobs claimable whose gates have room: one of each gate at a time, in the order of its queue, at the rate
 -- of the gate, no more than the caller can take, and in a bounded number of steps.
--- INCLUDE release now gate_states settled gate_users gates serving queues asking throttling queue_order resting token_limits
+-- INCLUDE release now gate_states own_gates gate_users gates serving queues asking throttling queue_order resting token_limits
 
 local RELEASE_STEPS, RETRY_MS, BROKEN_MS = 64, 50, 60000
 -- Gates whose next job needs more room than there is; gates with jobs that wait for the slow start of another gate.

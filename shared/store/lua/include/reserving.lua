@@ -44,10 +44,11 @@ end
 -- Whether a job may start now. Narrows the route of one that has too little left for some gates. Returns nil, or why not:
 -- 'dear' (no gate is cheap enough for it), 'held' (its organisation has no room now), 'withheld' (its project has none).
 local function check_budget(f)
+  if not f.max_cost and not has_budget(f.org) then return end
   local names = f.route or chain
   local first = string.match(names, '^%S+') or ''
   local lost = tonumber(f.lost or 0)
-  f.project = withheld.project_of(f.org, f.spec)
+  f.project = budgeted_project_of(f.org, f.spec)
   local used = cost_in(f.spent) + (f.max_cost and lost_cost(first, f.spec, lost) or 0)
   local most = most_of(f.org, f.max_cost, used, f.project)
   if not most then return end
@@ -60,7 +61,7 @@ local function check_budget(f)
 
   if not has_budget(f.org) then return end
   if is_over_budget(f.org) then return 'held' end
-  if f.project and withheld.is_before(f.org, f.project, tonumber(f.place or 0)) then return 'withheld' end
+  if f.project and is_behind_withheld(f.org, f.project, tonumber(f.place or 0)) then return 'withheld' end
   return lack_room(f, bound_of(f.pass and pass or string.match(cheap, '^%S+'), f.spec, f.max_tokens))
 end
 
@@ -74,7 +75,7 @@ local function reserve(f, name)
   drop_hold(f.org)
   f.reserved = reserve_amount(f.org, f.bound, f.reserved, cost_in(f.spent), f.project)
   -- Those that wait for the same budget come in one after the other.
-  if f.project then withheld.let_in(f.org, f.project) end
+  if f.project then let_project_in(f.org, f.project) end
   f.budgeted = true
 end
 

@@ -1,6 +1,6 @@
 -- An organisation that has used its tokens a minute at a gate rests in the queues of that gate: it is behind all that may use
 -- the gate, whatever waits of it, until its tokens are paid (token_clocks.lua).
--- INCLUDE now gate_states queues serving asking queue_order throttling
+-- INCLUDE now gate_states own_gates queues serving asking queue_order throttling
 
 -- How many rests one call ends in a queue.
 local ENDED_MAX = 64

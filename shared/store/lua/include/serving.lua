@@ -1,5 +1,5 @@
 -- Knows which gates have jobs that wait, and which of them live workers have.
--- INCLUDE now gate_states gates queues
+-- INCLUDE now gate_states own_gates gates queues
 
 local NOT_HERE = 'ProviderNotConfigured'
 -- How long (ms) a gate counts as served after a worker with it was active, and how long a job waits for such a worker.

@@ -3,14 +3,13 @@
 -- for which older releases take the field.
 
 local SETTLED, SETTLED_START, QUEUE = 'settled', '0 0 0 0 0 0 0 0 0 0 0 1 0', 'queue'
-local paused, gate_limits = {}, {}
+local paused, settled_limits = {}, {}
 
 local function note_settled(text)
   for word in string.gmatch(text or '', '%S+') do
     local name, rpm, tpm = string.match(word, '^(.+)=([%d-]+),([%d-]+)$')
     if name then
-      local own = gate_limits[name] or {rpm = 0, tpm = 0}
-      gate_limits[name] = {rpm = tonumber(rpm) or own.rpm, tpm = tonumber(tpm) or own.tpm}
+      settled_limits[name] = {rpm = tonumber(rpm), tpm = tonumber(tpm)}
     else
       paused[word] = true
     end

@@ -27,13 +27,13 @@ end
 local function room_for(organization, beside_others)
   local state, cap = counts_of(organization), limit_of(organization, 'running', running_max)
   if policy_of(organization).paused == 1 or is_over_budget(organization) then return -math.huge, true end
-  local most, is_held = cap > 0 and cap or math.huge, cap > 0
+  local most, by_cap = cap > 0 and cap or math.huge, cap > 0
   if beside_others and state.running > 1 then
     local slots = slots_of(organization)
-    if slots < most then most, is_held = slots, false end
+    if slots < most then most, by_cap = slots, false end
   end
-  if state.running <= most then return most - state.running, is_held end
-  return most - running_of(organization), is_held
+  if state.running <= most then return most - state.running, by_cap end
+  return most - running_of(organization), by_cap
 end
 
 -- Whether other organisations may run: some whose entries were delivered have jobs left, or the line has entries of others.
@@ -48,6 +48,6 @@ end
 
 -- Returns how many of `count` jobs that are already counted as running may start, and whether the others are held.
 local function room_among(organization, count, met, exhausted)
-  local room, is_held = room_for(organization, others_wait(organization, met, exhausted))
-  return math.max(count + math.min(room, 0), 0), room < 0 and is_held
+  local room, by_cap = room_for(organization, others_wait(organization, met, exhausted))
+  return math.max(count + math.min(room, 0), 0), room < 0 and by_cap
 end

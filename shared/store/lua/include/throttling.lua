@@ -1,7 +1,7 @@
 -- Makes a job wait until one of its gates has room. A queue is a sorted set of one gate and organisation by priority, then
 -- by the job's age since its submit. There are as many for each organisation as the fleet has gates, however many different
 -- chains callers choose.
--- INCLUDE lease now gate_states queues serving token_clocks token_limits organizations backlog places
+-- INCLUDE lease now gate_states own_gates queues serving token_clocks token_limits organizations backlog places
 
 -- A rest is looked at after a minute at the latest: settings may have changed.
 local REST_MAX_MS = 60000

@@ -1,6 +1,6 @@
 -- Moves or ends jobs that wait for gates which no worker has: the release that had them is gone, or has not come yet. Each
 -- pass reads the gates of the whole fleet, which are few, in a bounded number of steps.
--- INCLUDE release now gate_states settled serving queues throttling overdue leaving
+-- INCLUDE release now gate_states own_gates settled serving queues throttling overdue leaving
 
 local PASS_STEPS, PASS_FIELDS = 8, 256
 local NOT_SERVED = 'no worker has this provider and model'

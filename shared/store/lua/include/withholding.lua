@@ -8,11 +8,11 @@
 local BAND = 1e16
 -- Jobs that one look, or one end, lets in of a project at most; a project that waits is looked at each minute.
 local LET_IN_MAX, LOOK_MS = 64, 60000
--- One table, as the number of names is limited. FROM: the lowest score of a withheld job.
-local withheld = {FROM = BAND, LET_IN_MAX = LET_IN_MAX}
+-- The lowest score of a withheld job.
+local WITHHELD_FROM = BAND
 
 -- The project of a job, if it has a budget of its own.
-function withheld.project_of(organization, spec)
+local function budgeted_project_of(organization, spec)
   if not policy_of(organization).projects then return nil end
   local project = string.match(spec, '^{"projectId":"([^"\\]+)"')
   if not project then
@@ -23,7 +23,7 @@ function withheld.project_of(organization, spec)
 end
 
 -- What is added to the places of the organisation's projects, the first: nothing.
-function withheld.offsets(organization)
+local function withheld_offsets(organization)
   local offsets = {0}
   for word, number in pairs(policy_of(organization).projects and policy_of(organization) or {}) do
     if string.find(word, '^number@') then offsets[#offsets + 1] = number * BAND end
@@ -31,23 +31,23 @@ function withheld.offsets(organization)
   return offsets
 end
 
-function withheld.place(organization, project, place)
+local function withheld_place(organization, project, place)
   return string.format('%.0f', policy_of(organization)[named_for('number', project)] * BAND + tonumber(place))
 end
 
-function withheld.is_empty(organization, number)
+local function has_none_withheld(organization, number)
   local from, to = string.format('%.0f', number * BAND), string.format('(%.0f', (number + 1) * BAND)
   return redis.call('ZCOUNT', backlog_prefix .. organization, from, to) == 0
 end
 
 -- only: `NX`: unless a look is due anyway.
-function withheld.look_later(organization, wait, only)
+local function look_at_withheld_later(organization, wait, only)
   local at = string.format('%.0f', now_ms() + (wait or LOOK_MS))
   redis.call('ZADD', held_organizations, only or 'GT', at, organization .. ' *')
 end
 
 -- Lets in the first jobs of a project; those behind them wait on. Returns how many came in, and whether some wait.
-function withheld.let_first_in(organization, project, most)
+local function let_first_withheld_in(organization, project, most)
   local key, offset = backlog_prefix .. organization, policy_of(organization)[named_for('number', project)] * BAND
   local found = redis.call('ZRANGEBYSCORE', key, string.format('%.0f', offset), string.format('(%.0f', offset + BAND),
     'WITHSCORES', 'LIMIT', 0, most + 1)
@@ -68,20 +68,20 @@ function withheld.let_first_in(organization, project, most)
 end
 
 -- Lets in as many as there is room for, if each needs as much as the first. Returns the same.
-function withheld.let_in(organization, project)
+local function let_project_in(organization, project)
   local needed = amounts_of(organization, named_for('held', project))
   local room = room_of(organization, nil, project)
   if not needed.is_there or room < needed[1] then return 0, needed.is_there end
-  return withheld.let_first_in(organization, project, math.min(math.max(math.floor(room / math.max(needed[1], 1)), 1), LET_IN_MAX))
+  return let_first_withheld_in(organization, project, math.min(math.max(math.floor(room / math.max(needed[1], 1)), 1), LET_IN_MAX))
 end
 
 -- Whether a job must wait behind withheld ones of its project. Scores are compared as they are rounded: one that was let in is not
 -- behind itself.
-function withheld.is_before(organization, project, place)
+local function is_behind_withheld(organization, project, place)
   local held, number = amounts_of(organization, named_for('held', project)), policy_of(organization)[named_for('number', project)]
-  local rounded = tonumber(withheld.place(organization, project, place)) - number * BAND
+  local rounded = tonumber(withheld_place(organization, project, place)) - number * BAND
   if not held.is_there or rounded <= held[2] then return false end
-  if is_over_budget(organization, project) or not withheld.is_empty(organization, number) then return true end
+  if is_over_budget(organization, project) or not has_none_withheld(organization, number) then return true end
   drop_hold(organization, project)
   return false
 end
