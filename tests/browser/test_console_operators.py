@@ -52,8 +52,8 @@ async def test_projects_get_budgets_of_their_own(console: ConsoleMaker) -> None:
         for project, usd in (("search", "20"), ("__proto__", "5")):
             await c.press("Add a project")
             await c.type('[aria-label="Project"]:placeholder-shown', project)
-            await c.type(f'[aria-label="Budget of {project} a month, USD"]', usd)
-        await c.type('[aria-label="Budget of search a day, USD"]', "1.5")
+            await c.type(f'[aria-label="Budget of {project}: A month, USD"]', usd)
+        await c.type('[aria-label="Budget of search: A day, USD"]', "1.5")
         await c.press("Change 1 organisation")
         await c.shows("Changed 1 organisation, alice.")
         assert await _projects(c) == {
@@ -63,7 +63,7 @@ async def test_projects_get_budgets_of_their_own(console: ConsoleMaker) -> None:
 
         await _click(c, "Change alice")
         await _click(c, "Take the budget of __proto__ away")
-        await c.type('[aria-label="Budget of search a day, USD"]', "")
+        await c.type('[aria-label="Budget of search: A day, USD"]', "")
         await judge(c, "the dialog of an organisation")
         await c.press("Change 1 organisation")
         await c.page.until("!document.querySelector('dialog[open]')")

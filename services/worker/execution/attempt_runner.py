@@ -73,7 +73,8 @@ class AttemptRunner:
         """Call the providers of the chain until one has begun to answer; returns exceptions, too."""
         try:
             self._progress.cost.add_lost_call()
-            self._shared.gates.recent.took(self._attempt.claim.route)
+            if route := self._attempt.claim.route:
+                self._shared.gates.recent.took(route)
             return await self._call_chain()
         except GeneratorExit:
             raise

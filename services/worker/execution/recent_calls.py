@@ -44,9 +44,7 @@ class RecentCalls:
         self._sending: asyncio.Task[None] | None = None
 
     def took(self, chain: Sequence[str]) -> None:
-        """Note the chain that a job brought; empty: none."""
-        if not chain:
-            return
+        """Note the chain that a job brought."""
         now, brought = time.monotonic(), tuple(chain)
         if now - self._noted.get(brought, -CHAIN_NOTED_S) < CHAIN_NOTED_S:
             return

@@ -5,7 +5,7 @@ import { plural, usd } from './format.js';
 import { Icon } from './icons.js';
 import { Meter } from './parts.js';
 
-const AMOUNTS = { monthUsd: 'a month, USD', dayUsd: 'a day, USD' };
+const AMOUNTS = { monthUsd: 'A month, USD', dayUsd: 'A day, USD' };
 const budgetsOf = (one) => one.budget?.projects ?? {};
 const amount = (text) => (String(text ?? '').trim() === '' ? null : Number(text));
 
@@ -36,11 +36,11 @@ export function ProjectBudgets({ one, rows, setRows }) {
   return html`
     <fieldset class="field-group"><legend>Budgets of projects</legend>
       <p class="muted small">Beside the organisation’s own: a job starts when both have room. Empty: any amount.</p>
-      <div class="project-budgets">${rows.map((row, index) => html`
+      <div class="project-budgets">${rows.length > 0 && html`<div class="project-budget muted small" aria-hidden="true"><span>Project</span>${Object.values(AMOUNTS).map((words) => html`<span>${words}</span>`)}<span class="end"></span></div>`}${rows.map((row, index) => html`
         <div class="project-budget">
           ${row.kept ? html`<div class="truncate" title=${row.id}><span class="mono">${row.id}</span>${spent[row.id] && html`<div class="muted small">${usd(spent[row.id].spentMonthUsd)} this month</div>`}</div>`
     : html`<input class="input mono" aria-label="Project" placeholder="Project" required pattern="[!-~]+" title="Letters, digits and signs, without blanks" maxlength="128" spellcheck="false" autocomplete="off" value=${row.id} onInput=${set(index, 'id')} />`}
-          ${Object.entries(AMOUNTS).map(([name, words]) => html`<input class="input" type="number" min="0" step="any" aria-label=${`Budget of ${row.id || 'the project'} ${words}`} placeholder=${words} value=${row[name] ?? ''} onInput=${set(index, name)} />`)}
+          ${Object.entries(AMOUNTS).map(([name, words]) => html`<input class="input" type="number" min="0" step="any" aria-label=${`Budget of ${row.id || 'the project'}: ${words}`} placeholder="any" value=${row[name] ?? ''} onInput=${set(index, name)} />`)}
           <button type="button" class="button quiet icon small" title="Take the budget away" aria-label=${`Take the budget of ${row.id || 'the project'} away`} onClick=${() => setRows(rows.filter((_, at) => at !== index))}><${Icon} name="cross" size="14" /></button>
         </div>`)}</div>
       <button type="button" class="button small" onClick=${() => setRows([...rows, { id: '', kept: false }])}><${Icon} name="plus" size="14" />Add a project</button>
