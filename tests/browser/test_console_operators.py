@@ -77,6 +77,25 @@ async def _click(c: Console, label: str) -> None:
     await c.page.evaluate(f"{found}.click()")
 
 
+async def test_a_wide_dialog_is_there_on_a_phone(console: ConsoleMaker) -> None:
+    """With all its fields, not wider than the screen."""
+    async with console(workers=0) as c:
+        await make_key(c.client, "alice")
+        await c.open("#/organizations")
+        await c.sign_in()
+        await c.page.show_as(390, 844)
+        await _click(c, "Change alice")
+        await c.press("Add a project")
+        await c.page.until("document.querySelector('[aria-label=\"Project\"]')?.getClientRects().length === 1")
+        assert await c.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        assert (
+            await c.page.evaluate(
+                "(({scrollWidth, clientWidth}) => scrollWidth - clientWidth)(document.querySelector('dialog'))"
+            )
+            <= 0
+        )
+
+
 async def _projects(c: Console) -> Any:
     read = (await c.client.get("/api/admin/organizations/alice", headers=bearer(OPERATOR))).json()
     return read["budget"]["projects"]
