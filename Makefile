@@ -52,7 +52,13 @@ install: $(VENV)/runtime.stamp ## Make .venv with what the services need
 		&& npm ci --silent --no-audit --no-fund --ignore-scripts --prefix .node || true; fi
 	@touch $@
 
-install-dev: $(VENV)/dev.stamp .node/stamp .venv-generators/stamp $(NODE:%=%/node_modules/.package-lock.json)
+# Node 22 beside the machine's own, by a package for its system. Without it the tests that need it are skipped.
+.node22/stamp: tests/clients/node22/package-lock.json
+	@mkdir -p .node22 && if command -v npm >/dev/null; then cp tests/clients/node22/package*.json .node22/ \
+		&& npm ci --silent --no-audit --no-fund --ignore-scripts --prefix .node22 || true; fi
+	@touch $@
+
+install-dev: $(VENV)/dev.stamp .node/stamp .node22/stamp .venv-generators/stamp $(NODE:%=%/node_modules/.package-lock.json)
 
 run: install ## Embedded server, gateway, notifier and worker on this machine; Ctrl-C drains and stops
 	@exec $(BIN)/python -m deploy.local
@@ -141,5 +147,5 @@ lock: ## Pin the requirements again (needs uv)
 			--no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet; done
 
 clean: ## Remove what the commands made, except the data under .data/
-	rm -rf $(VENV) .venv-bench .venv-generators .node $(NODE:%=%/node_modules) examples/nextjs/.next tests/browser/screenshots \
+	rm -rf $(VENV) .venv-bench .venv-generators .node .node22 $(NODE:%=%/node_modules) examples/nextjs/.next tests/browser/screenshots \
 		.mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis bench/results

@@ -89,6 +89,7 @@ class Child:
         if self._process is None or status is not None:
             kind = SettingsInvalid if status == WRONG_SETTING else RuntimeError
             raise kind(f"{self.name} ended while starting; its last lines are above")
+
         try:
             with _open(f"{self.url}/health/ready", timeout=2) as answer:
                 return bool(answer.status == 200)
@@ -136,6 +137,7 @@ def _children(places: Places, environment: Mapping[str, str]) -> list[Child]:
         "notifier": (places.notifier_host, places.notifier_port, "NOTIFIER"),
         "worker": (places.worker_metrics_host, places.worker_metrics_port, "WORKER_METRICS"),
     }
+
     children = []
     with contextlib.ExitStack() as probes:  # all at once: two services may have been given one port
         for name, (host, port, setting) in addresses.items():
@@ -217,6 +219,7 @@ def main() -> int:
     pass_hang_ups(children, stop)
     environment = dict(os.environ)
     server: EmbeddedServer | None = None
+
     try:
         places = read(environment, Places)
         if redis_url(environment) is None:

@@ -64,6 +64,7 @@ def main() -> None:
         data_folder.prepare(data)
     except SettingsInvalid as error:
         sys.exit(f"observe: {error}")
+
     folder = data / "prometheus"
     folder.mkdir(mode=0o700, exist_ok=True)
     targets = {service: [f"127.0.0.1:{os.environ.get(name) or default}"] for service, (name, default) in PORTS.items()}

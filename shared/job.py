@@ -71,10 +71,9 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
 
     `timeout_seconds` bounds one attempt, `max_attempts` the attempts that count. `providers`: the job's own chain of
     `provider:model` names in order of preference, instead of the fleet's. `effort`: None: as little as the model can.
-    `max_cost_usd` bounds all attempts together.
-    `turns`: the messages that `prompt` is made of; None: it is one of the user. `instructions`: beside those of the
-    platform. `response`: of a job that came through `/v1/responses`. `response_schema`: the JSON Schema of its result,
-    within the bounds of `shared/response_schema`; None: the result is plain text.
+    `max_cost_usd` bounds all attempts together. `turns`: the messages that `prompt` is made of; None: it is one of the
+    user. `instructions`: beside those of the platform. `response`: of a job that came through `/v1/responses`.
+    `response_schema`: the JSON Schema of its result, within the bounds of `shared/response_schema`; None: plain text.
     """
 
     project_id: str
@@ -189,6 +188,11 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     usage: Usage
     cost: int | None
 
+    @property
+    def cost_usd(self) -> float | None:
+        """The cost in USD: exact to the nano for sums below 9 million USD."""
+        return None if self.cost is None else self.cost / NANO
+
 
 class PassedOver(msgspec.Struct, frozen=True, kw_only=True):
     """A provider that came earlier in the chain and did not answer. `reason`: limit (our own), organization_limit
@@ -228,8 +232,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
 
 class JobSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """A job's state at one moment, from its record. Times are Redis's clock, ms since the epoch. `superseded`: leases
-    that had logged text before they ended in a requeue. `retried_as`: the job that was made from it when it had
-    failed."""
+    that had logged text before they ended in a requeue. `retried_as`: the job that is its retry."""
 
     id: str
     organization_id: str

@@ -56,6 +56,7 @@ def read(mapping: Mapping[str, str], kind: type[SettingsT], **given: object) -> 
             values[field.name] = text
         elif field.name not in values and field.required:
             raise SettingsInvalid(f"{name} is not set")
+
     try:
         return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:

@@ -87,6 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
         if refused is not None:
             self._refuse(*refused)
             return
+
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")

@@ -106,6 +106,7 @@ def populate(gateway: Gateway, say: Callable[[str], None], console: str) -> None
     """Make keys and say them, then submit jobs for ever. A gateway that is away is called again."""
     if not gateway.wait_ready():
         return
+
     try:
         operator, tenant = gateway.make_key("*", "operator of the demo"), gateway.make_key("org-3", "owner of org-3")
         for customer in CUSTOMERS:
@@ -116,6 +117,7 @@ def populate(gateway: Gateway, say: Callable[[str], None], console: str) -> None
         gateway.post("/api/ai/generate-content", _job(CUSTOMERS[0]) | {"delaySeconds": 3600})
     except urllib.error.HTTPError:
         return  # another gateway has the port: `make run` says so
+
     say(
         f"Sign in at {console} with one of these keys:\n"
         f"  operator  {operator}\n"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from functools import partial
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from litestar import Router
 from litestar.handlers import HTTPRouteHandler
@@ -28,7 +27,7 @@ from shared.server import serve
 from shared.server.connections import capacity
 from shared.server.metrics_port import metrics_apart
 from shared.setting_values import read
-from shared.settings import read_store
+from shared.settings import StoreSettings, read_store
 from shared.store.connection import select_transport
 from shared.store.job_store import JobStore, open_store
 from shared.store.preflight.requirements import Role
@@ -42,6 +41,7 @@ from shared.telemetry.command_budget import RedisMetrics, reported
 from shared.telemetry.metrics import QueueMetrics, StreamMetrics, new_registry
 from shared.tracing.opening import open_tracer
 from shared.tracing.settings import TracingSettings
+from shared.tracing.spans import Tracer
 
 
 @asynccontextmanager
@@ -55,14 +55,10 @@ async def open_app(
     console = is_served(settings, authenticator)
     redis = RedisMetrics(registry)
     store_settings = await select_transport.select(read_store(mapping), may_use_rest=True)
-    opened = partial(
-        open_store, store_settings, client_name="presswork-gateway", role=Role.GATEWAY, observer=redis.observe,
-        routing=Routing(chain=settings.chain),
-    )  # fmt: skip
 
     async with (
         open_tracer(read(mapping, TracingSettings), "gateway") as tracer,
-        opened(tracer=tracer) as store,
+        _opened(store_settings, settings.chain, redis, tracer) as store,
         authenticator.knowing(store, writes=True, sessions=console) as signer,
     ):
         await store.check()
@@ -72,10 +68,12 @@ async def open_app(
             store, settings, authenticator=authenticator, signer=signer, registry=registry, meter=redis.meter,
             refusals=refusals, stop=stop,
         )  # fmt: skip
+
         gauges = QueueGauges(store, calls.stats, QueueMetrics(registry))
         hub = Hub(_streams(settings), stream_metrics := StreamMetrics(registry))
         shown = registry if settings.metrics_port is None else None
         ops = ops_routes(ready=_ready(store, stop), live=_live, registry=shown, before_scrape=gauges.refresh)
+
         admin = admin_router(store, settings, authenticator, calls.figures)
         routers = [
             *_described(calls, admin, ops, settings, secured=authenticator.required), *page_routes(),
@@ -86,6 +84,16 @@ async def open_app(
         scraped = metrics_apart(settings, registry, gauges.refresh)
         async with _drained(stop, hub, calls, refusals), scraped, reported(redis.meter, **store_settings.profile):
             yield WithTransport(serve.application(routers, settings, host=settings.gateway_host, noticed=refusals.note))
+
+
+def _opened(
+    settings: StoreSettings, chain: tuple[str, ...], redis: RedisMetrics, tracer: Tracer | None
+) -> AbstractAsyncContextManager[JobStore]:
+    """The gateway's store."""
+    return open_store(
+        settings, client_name="presswork-gateway", role=Role.GATEWAY, observer=redis.observe,
+        routing=Routing(chain=chain), tracer=tracer,
+    )  # fmt: skip
 
 
 def _described(
@@ -145,6 +153,7 @@ async def run(mapping: Mapping[str, str]) -> None:
     settings = read(mapping, GatewaySettings)
     logs.configure("gateway", settings.log_level)
     stop = asyncio.Event()
+
     with serve.set_by_signals(stop):
         async with open_app(settings, mapping, stop) as app:
             await serve.serve(

@@ -103,6 +103,7 @@ async def _run(wanted: argparse.Namespace, mapping: Mapping[str, str]) -> int:
             lines = ["tickets of the secret before the last are void"]
         else:
             lines = await _list(store, wanted.organization)
+
     sys.stdout.write("".join(f"{line}\n" for line in lines))  # not as a log writes: the new key is to be seen
     return 0
 

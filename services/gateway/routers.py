@@ -47,7 +47,7 @@ from shared.http.organization_limits import BODY_BYTES, LONG_POLLS, STREAMS, InU
 from shared.identity.authenticator import Authenticator
 from shared.identity.ticket_signer import TicketSigner
 from shared.store.job_store import JobStore
-from shared.streams.quotas import StreamQuotas
+from shared.streams.fair_shares import StreamQuotas
 from shared.streams.serving import Serving
 from shared.streams.subscription import Hub
 from shared.telemetry.command_budget import Meter

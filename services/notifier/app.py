@@ -21,7 +21,7 @@ from shared.server.serve import application, serve
 from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.preflight.requirements import Role
-from shared.streams.quotas import StreamQuotas
+from shared.streams.fair_shares import StreamQuotas
 from shared.streams.routes import Streams
 from shared.streams.serving import Serving
 from shared.streams.sse import WithTransport
@@ -76,6 +76,7 @@ async def open_app(settings: NotifierSettings, store_settings: StoreSettings) ->
     hub = Hub(_streams(settings.notifier_max_connections), metrics)
     redis = RedisMetrics(registry)
     opened = open_store(store_settings, client_name="presswork-notifier", role=Role.NOTIFIER, observer=redis.observe)
+
     async with (
         opened as store,
         authenticator.knowing(store, writes=False),

@@ -96,6 +96,7 @@ async def _work(
     with the worker, or when the server could not start."""
     work, server = asyncio.create_task(running), asyncio.create_task(serving)
     others = [asyncio.create_task(one) for one in beside]
+
     try:
         await asyncio.wait([server, work], return_when=asyncio.FIRST_COMPLETED)
         if server.done():

@@ -1,4 +1,4 @@
-"""Tells whether a worker is alive, or only a restart helps."""
+"""Checks whether a worker is alive, or only a restart helps."""
 
 from __future__ import annotations
 

@@ -47,12 +47,14 @@ class Hosts:
         self._suffixes: list[str] = []
         named = entries(allowed)
         self._all = not named and not is_loopback(bound)
+
         for entry in named:
             if _ENTRY.fullmatch(entry) is None:
                 raise SettingsInvalid(
                     "ALLOWED_HOSTS: expected names as in app.example.com or *.example.com, without a port, or *"
                 )
             self._add(entry.lower().rstrip("."))
+
         self._known: set[bytes] = set()
         """Headers that were found good: there are few, and they come with every request."""
 

@@ -116,6 +116,7 @@ def from_error(error: Exception) -> Problem:
         return _of_submit(error)
     if isinstance(error, JobUnreadable):
         return Problem(JOB_UNREADABLE, job_id=error.job_id, job_status=error.state)
+
     make = _OF_STORE.get(type(error))
     return make() if make is not None else Problem(INTERNAL)
 

@@ -56,6 +56,7 @@ class Authenticator:
                 f"API_TOKENS is not set and {host} is not loopback: set it, or API_KEYS=1 to ask for keys, or "
                 "ALLOW_ANONYMOUS=1 to serve all callers"
             )
+
         self.addresses = ClientAddresses(settings.trusted_proxies)
         self._refusals = Refusals(self.addresses, registry)
         # On loopback alone every caller may administer: where others call without a token nobody may.
@@ -79,6 +80,7 @@ class Authenticator:
             frugal=store.settings.frugal,
         )  # fmt: skip
         self.sessions = Sessions(self._signer.secrets, self.addresses) if sessions else None
+
         try:
             yield self._signer
         finally:
@@ -121,6 +123,7 @@ class Authenticator:
                 raise Refused(Reason.BAD_TICKET)
         elif not self._stands(ticket.name):
             raise Refused(Reason.REVOKED)
+
         return Identity(
             ticket.organization_id, scopes=_READER, name=ticket.name, key_id=ticket.key_id, expires_at=expires_at,
             ticket_for=ticket.about,
@@ -214,6 +217,7 @@ class Authenticator:
         if key.revoked_ms is not None or key.ended(time.time() * 1000):
             reason = Reason.EXPIRED if key.revoked_ms is None else Reason.REVOKED
             raise Refused(reason, key.id, OPERATORS if key.organization_id is None else key.organization_id)
+
         if self._use is not None:
             self._use.used(key, datetime.datetime.now(datetime.UTC).strftime(_DAY))
         return Identity(

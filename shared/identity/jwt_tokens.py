@@ -76,10 +76,12 @@ class JwtTokens:
         """Of a token whose kind is accepted."""
         if len(token) > LENGTH_MAX:
             raise Refused(Reason.MALFORMED)
+
         try:
             header = jwt.get_unverified_header(token)
         except (jwt.PyJWTError, ValueError, TypeError):
             raise Refused(Reason.MALFORMED) from None
+
         kind = header.get("typ")
         # No extension is known here, so none that is critical may be there (RFC 7515, 4.1.11).
         if "crit" in header or header.get("alg") not in ALGORITHMS:

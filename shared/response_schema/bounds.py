@@ -190,22 +190,24 @@ class _Measure:
             raise SchemaRefused("$ref: must begin with #/, no other document is read")
         if _UNCLEAR.search(pointer):
             raise SchemaRefused("$ref: must not encode / ~ or %: write ~1 and ~0, and no % in a name")
+
         found: Any = self._root
-        for step in pointer[2:].split("/") if len(pointer) > 1 else ():
-            name = unquote(step).replace("~1", "/").replace("~0", "~")
-            if (
-                isinstance(found, list)
-                and name.isascii()
-                and name.isdecimal()
-                and len(name) < 5
-                and int(name) < len(found)
-            ):
-                found = found[int(name)]
-            elif isinstance(found, dict) and name in found:
-                found = found[name]
-            else:
-                raise SchemaRefused(f"$ref: {pointer[:100]} is not there")
+        try:
+            for step in pointer[2:].split("/") if len(pointer) > 1 else ():
+                name = unquote(step).replace("~1", "/").replace("~0", "~")
+                found = _member(found, name)
+        except LookupError:
+            raise SchemaRefused(f"$ref: {pointer[:100]} is not there") from None
         return found
+
+
+def _member(value: Any, name: str) -> Any:
+    """The part of an object or a list that one step of a pointer names; LookupError when there is none."""
+    if isinstance(value, dict):
+        return value[name]
+    if isinstance(value, list) and name.isascii() and name.isdecimal() and len(name) < 5:
+        return value[int(name)]
+    raise LookupError(name)
 
 
 def _added(sums: Extent, part: Extent) -> Extent:

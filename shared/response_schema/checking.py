@@ -88,10 +88,12 @@ class ResponseSchema:
         work = self._work(text, pairs)
         if len(text) > TEXT_MAX or work > WORK_MAX:
             return _TOO_LONG
+
         try:
             value = _value(text)
         except (ValueError, RecursionError):
             return _NO_JSON
+
         try:
             if self._validator.is_valid(value):
                 return None

@@ -116,6 +116,7 @@ class Http(Framed):
         """Take bytes of the client."""
         if self._full:
             return
+
         self._count(len(data))
         try:
             while data:
@@ -123,6 +124,7 @@ class Http(Framed):
         except httptools.HttpParserError:
             self._not_parsed()
             return
+
         if self._endless:
             self._refuse(Problem(HEAD_TOO_LARGE, f"at most {HEAD_MAX} bytes"))
         self._set_due()

@@ -30,6 +30,7 @@ async def metrics_apart(
     if settings.metrics_port is None:
         yield
         return
+
     host, stop = settings.metrics_host, asyncio.Event()
     app = serve.application(
         [metrics_route(registry, before_scrape)], AccessSettings(allowed_hosts=settings.allowed_hosts), host=host
@@ -40,6 +41,7 @@ async def metrics_apart(
         ),
         name="metrics",
     )
+
     try:
         await asyncio.sleep(0)  # an address that cannot be used is refused by now
         if serving.done():

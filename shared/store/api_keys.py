@@ -83,7 +83,7 @@ class ApiKeys:
         details: dict[str, Any] = {"id": key.id, "scopes": key.scopes, "label": key.label}
         if replaces:
             details |= {"replaced": replaces, "overlapSeconds": overlap_ms / 1000}
-        code, created = await self._calls.run(
+        code, created = await self._calls.administer(
             "create_key", id=key.id, organization=holder, record=_encode(_fields(key, holder, actor)),
             expires=key.expires_ms or 0, keys_max=KEYS_MAX, kept=KEPT_MS, replaced=replaces, overlap=overlap_ms,
             owner="" if owner is None else encode_id(owner), entry=entry(action, actor, **details),
@@ -97,7 +97,7 @@ class ApiKeys:
 
     async def revoke(self, key_id: str, actor: Actor, *, owner: str | None) -> None:
         """End a key now; one that ended before stays as it is. KeyNotFound: there is none of `owner` (None: of any)."""
-        code = await self._calls.run(
+        code = await self._calls.administer(
             "revoke_key", id=key_id, owner="" if owner is None else encode_id(owner), kept=KEPT_MS,
             entry=entry("key.revoked", actor, id=key_id), trail_length=TRAIL_LENGTH,
         )  # fmt: skip
@@ -106,7 +106,7 @@ class ApiKeys:
 
     async def note_use(self, key_id: str, day: str) -> None:
         """Remember the day on which a key was used last, as in 2026-11-29."""
-        await self._calls.run("note_key_use", id=key_id, day=day)
+        await self._calls.administer("note_key_use", id=key_id, day=day)
 
     async def of(self, organization_id: str | None) -> list[ApiKey]:
         """The keys of an organisation, or of the operators, those included that ended lately; oldest first."""
@@ -145,6 +145,7 @@ def _parse(key_id: str, values: Sequence[bytes | None]) -> ApiKey | None:
     )
     if digest is None or holder is None:
         return None
+
     return ApiKey(
         id=key_id,
         digest=digest,

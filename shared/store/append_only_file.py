@@ -52,6 +52,7 @@ class AppendOnlyFile:
                 return None
             lines = text.decode(errors="replace").splitlines() if isinstance(text, bytes) else []
             found |= dict(line.split(":", 1) for line in lines if line.partition(":")[0] in _FIELDS)
+
         try:
             return FileState(
                 run_id=found["run_id"], enabled=found["aof_enabled"] == "1", rewrites=int(found["aof_rewrites"]),

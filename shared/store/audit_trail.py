@@ -97,20 +97,20 @@ class AuditTrail:
         for what was done to single jobs; None: the operators'. ValueError for a cursor that was not made here."""
         if cursor is not None and _CURSOR.match(cursor) is None:
             raise ValueError("not a cursor of the audit trail")
-        wanted = OPERATORS if organization_id is None else encode_id(organization_id)
+        holder = OPERATORS if organization_id is None else encode_id(organization_id)
         streams = [self._keys.fixed("audit_trail"), self._keys.fixed("refusal_trail")]
         if not every and organization_id is not None:
-            streams.append(self._keys.job_trail(wanted))
+            streams.append(self._keys.job_trail(holder))
 
+        wanted = None if every else holder
         found: list[WrittenEntry] = []
         before = "+" if cursor is None else f"({cursor}"
         for _ in range(SCANNED_MAX // PIECE):
             rows, more = await self._piece(streams, before)
             for raw, flat in rows:
-                entry_id, fields = raw.decode(), dict(zip(flat[::2], flat[1::2], strict=True))
+                entry_id = raw.decode()
                 before = f"({entry_id}"
-                if every or fields.get(b"o", b"").decode() == wanted:
-                    found += _written(entry_id, fields)
+                found += _written(entry_id, flat, wanted)
                 if len(found) == limit:
                     return AuditPage(found, entry_id)
             if not more:
@@ -134,13 +134,17 @@ def _order(row: Row) -> tuple[int, int]:
     return int(ms), int(number)
 
 
-def _written(entry_id: str, fields: dict[bytes, bytes]) -> list[WrittenEntry]:
-    """The entry; none for one that cannot be read."""
+def _written(entry_id: str, flat: list[bytes], wanted: str | None) -> list[WrittenEntry]:
+    """The entry; none for one of another holder than `wanted`, and for one that cannot be read."""
+    fields = dict(zip(flat[::2], flat[1::2], strict=True))
     try:
-        stored = _decoder.decode(fields[b"e"])
         holder = fields[b"o"].decode()
+        if wanted is not None and holder != wanted:
+            return []
+        stored = _decoder.decode(fields[b"e"])
     except (KeyError, ValueError, msgspec.MsgspecError):
         return []
+
     organization = None if holder == OPERATORS else decode_id(holder)
     return [
         WrittenEntry(id=entry_id, at_ms=int(entry_id.partition("-")[0]), organization_id=organization, entry=stored)

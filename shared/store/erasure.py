@@ -17,8 +17,7 @@ import msgspec
 
 from shared.store.append_only_file import FileState
 from shared.store.audit_trail import Actor, entry
-from shared.store.connection import server_errors
-from shared.store.engine.calls import Reads, ScriptCalls
+from shared.store.engine.calls import Reads, ScriptCalls, check_item
 from shared.store.engine.items import CancelItem, DeleteItem, KeyItem
 from shared.store.keys import Keys, encode_id
 from shared.store.refusal_trail import digest_of
@@ -93,16 +92,15 @@ class Erasure:
             kind, rest = self._kind_of(name)
             if kind in _OF_VALUE or kind == "deleted":
                 doubtful.append((kind, name, rest))
-            elif kind == "throttled":
-                others += [name] if rest.endswith(f" {whose}") else []
-            elif kind and (rest == whose or rest.startswith(f"{whose}:")):
+            elif _is_named(kind, rest, whose):
                 others.append(name)
 
         owners = await asyncio.gather(*(self._owner(kind, name) for kind, name, _ in doubtful))
         for (kind, name, rest), owner in zip(doubtful, owners, strict=True):
-            if owner == whose:
-                jobs += [rest] if kind == "job" else []
-                others += [] if kind == "job" else [name]
+            if owner == whose and kind == "job":
+                jobs.append(rest)
+            elif owner == whose:
+                others.append(name)
         return jobs, others
 
     def _kind_of(self, name: str) -> tuple[str, str]:
@@ -130,9 +128,11 @@ class Erasure:
 
     async def erase_keys(self, names: Sequence[str], task_id: str = "") -> int:
         """Delete keys; answers how many there were."""
-        replies = await self._calls.run("erase_keys", [KeyItem(name) for name in names], task=task_id) if names else []
+        replies = (
+            await self._calls.administer("erase_keys", [KeyItem(name) for name in names], task=task_id) if names else []
+        )
         for reply in replies:
-            server_errors.check_item(reply)
+            check_item(reply)
         return sum(replies)
 
     async def erase_entries(self, organization_id: str, task_id: str = "") -> int:
@@ -152,7 +152,7 @@ class Erasure:
     async def _shared(
         self, organization_id: str, task_id: str, index: str, start: str, *, last: bool = False
     ) -> tuple[int, str]:
-        removed, after = await self._calls.run(
+        removed, after = await self._calls.administer(
             "erase_organization", organization=encode_id(organization_id), digest=digest_of(organization_id),
             task=task_id, index=index, start=start, page=PAGE, last=int(last),
         )  # fmt: skip
@@ -167,3 +167,10 @@ def hash_of(organization_id: str, secret: str) -> str:
 def entry_of(organization_hash: str, receipt: Receipt) -> bytes:
     """The entry that stays."""
     return entry("organization.deleted", _ERASER, organizationHash=organization_hash, **msgspec.to_builtins(receipt))
+
+
+def _is_named(kind: str, rest: str, whose: str) -> bool:
+    """Whether a key names its organisation, and this one. `rest`: the part of its name behind the prefix."""
+    if kind == "throttled":
+        return rest.endswith(f" {whose}")
+    return kind != "" and (rest == whose or rest.startswith(f"{whose}:"))

@@ -11,8 +11,7 @@ from typing import Final
 import msgspec
 
 from shared.store.audit_trail import TRAIL_LENGTH, Actor, entry
-from shared.store.connection import server_errors
-from shared.store.engine.calls import Reads, ScriptCalls
+from shared.store.engine.calls import Reads, ScriptCalls, check_item
 from shared.store.engine.items import QueueItem
 from shared.store.keys import OPERATORS, Keys
 from shared.store.routing import GateLimits
@@ -31,7 +30,8 @@ _ROUNDED: Final = 0.01
 _SETTLED: Final = "settled"
 _LIMITS: Final = ("requests_per_minute", "tokens_per_minute")
 _FLEET: Final = "*"
-_REASONS: Final = {1: "rate_limited", 2: "unavailable"}
+_FAILURES: Final = 2
+_REASONS: Final = {1: "rate_limited", _FAILURES: "unavailable"}
 
 
 class GateMode(StrEnum):
@@ -83,7 +83,7 @@ class Gates:
     async def _set(self, name: str, actor: Actor, *, paused: bool) -> bool:
         verb = "paused" if paused else "resumed"
         action, details = ("queue", {}) if name == QUEUE else ("gate", {"gate": name})
-        reply = await self._calls.run(
+        reply = await self._calls.administer(
             "pause", name=name, pause=int(paused), organization=OPERATORS,
             entry=entry(f"{action}.{verb}", actor, **details), trail_length=TRAIL_LENGTH,
         )  # fmt: skip
@@ -93,7 +93,7 @@ class Gates:
         """Settle `requests_per_minute` and `tokens_per_minute` of a gate for the whole fleet; 0: no limit, None: as the
         workers are set up. A limit that is left out stays."""
         rpm, tpm = (_word(changes, field) for field in _LIMITS)
-        await self._calls.run(
+        await self._calls.administer(
             "limit_gate", name=name, rpm=rpm, tpm=tpm, organization=OPERATORS, trail_length=TRAIL_LENGTH,
             entry=entry("gate.limited", actor, gate=name, changes=dict(changes)),
         )  # fmt: skip
@@ -135,7 +135,7 @@ class Gates:
 
     async def _waiting(self, queues: Sequence[str]) -> dict[str, int]:
         replies = await self._calls.run("throttled", [QueueItem(queue) for queue in queues])
-        return {queue: int(server_errors.check_item(reply)) for queue, reply in zip(queues, replies, strict=True)}
+        return {queue: int(check_item(reply)) for queue, reply in zip(queues, replies, strict=True)}
 
 
 def _word(changes: Mapping[str, int | None], field: str) -> int | str:
@@ -185,16 +185,10 @@ def _gate(name: str, text: bytes, now_ms: int, waiting: int, limits: Limits) -> 
     """Damage counts as available."""
     numbers = [int(part) if part.isdigit() else 0 for part in text.split()] + [0] * 9
     blocked_until, why, _, _, slow_start_from, _, requests, tokens, probe = numbers[:9]
+
+    mode = _mode(blocked_until - now_ms, now_ms - slow_start_from, fails=why == _FAILURES, probing=probe != 0)
     if limits.paused:
         mode = GateMode.PAUSED
-    elif why == 2 and (probe or blocked_until <= now_ms):
-        mode = GateMode.HALF_OPEN
-    elif blocked_until > now_ms:
-        mode = GateMode.BLOCKED
-    elif 0 <= now_ms - slow_start_from < SLOW_START_MS:
-        mode = GateMode.SLOW_START
-    else:
-        mode = GateMode.AVAILABLE
     blocked = mode in (GateMode.BLOCKED, GateMode.HALF_OPEN)
     return Gate(
         name=name,
@@ -207,6 +201,18 @@ def _gate(name: str, text: bytes, now_ms: int, waiting: int, limits: Limits) -> 
         requests_left=_left(limits.in_force[0], requests - now_ms, mode),
         tokens_left=_left(limits.in_force[1], tokens - now_ms, mode),
     )
+
+
+def _mode(blocked_ms: int, slow_start_ms: int, *, fails: bool, probing: bool) -> GateMode:
+    """The state of a gate that no operator paused. `blocked_ms`: time until its block ends; `slow_start_ms`: time since
+    its slow start began; `fails`: too many calls failed in a row, so that one probes it after the block."""
+    if fails and (probing or blocked_ms <= 0):
+        return GateMode.HALF_OPEN
+    if blocked_ms > 0:
+        return GateMode.BLOCKED
+    if 0 <= slow_start_ms < SLOW_START_MS:
+        return GateMode.SLOW_START
+    return GateMode.AVAILABLE
 
 
 def _left(limit: int, reserved_ms: int, mode: GateMode) -> int | None:

@@ -20,9 +20,8 @@ from shared.store.api_keys import ApiKeys
 from shared.store.append_only_file import AppendOnlyFile
 from shared.store.audit_trail import Actor, AuditTrail, entry
 from shared.store.backend import Connections, connections
-from shared.store.connection import server_errors
 from shared.store.connection.multiplexer import Observer
-from shared.store.engine.calls import Reads, ScriptCalls
+from shared.store.engine.calls import Reads, ScriptCalls, check_item
 from shared.store.engine.items import CancelItem, DeleteItem
 from shared.store.erasure import Erasure
 from shared.store.gates import Gates
@@ -119,7 +118,7 @@ class JobStore(WorkerTransitions):
 
     async def _submit(self, submit: Submit) -> Submitted:
         reply = await self._calls.submit(*submit.item(round(self.settings.result_ttl_seconds * 1000)))
-        return submit.read(server_errors.check_item(reply))
+        return submit.read(check_item(reply))
 
     async def submit_retry_of(self, ended: JobSnapshot, submit: Submit, *, task: str = "") -> Submitted:
         """Queue a job as the one retry of a job that ended; asked again, it answers the same new job, also when that is
@@ -149,7 +148,7 @@ class JobStore(WorkerTransitions):
         owner = "" if organization_id is None else encode_id(organization_id)
         trail_entry = b"" if actor is None else entry("job.cancelled", actor, jobId=job_id)
         (reply,) = await self._calls.run("cancel", [CancelItem(job_id, int(force), owner, trail_entry)])
-        server_errors.check_item(reply)
+        check_item(reply)
         code, state = reply[0].decode(), reply[1].decode()
         if code == "MISSING":
             raise JobNotFound(job_id)
@@ -169,7 +168,7 @@ class JobStore(WorkerTransitions):
         owner = "" if organization_id is None else encode_id(organization_id)
         trail_entry = b"" if actor is None else entry("job.deleted", actor, jobId=job_id)
         (reply,) = await self._calls.run("delete", [DeleteItem(job_id, owner, trail_entry)])
-        server_errors.check_item(reply)
+        check_item(reply)
         if reply == b"MISSING":
             raise JobNotFound(job_id)
         return bool(reply == b"DELETED")

@@ -145,9 +145,11 @@ class Maintenance:
         lock, lock_ms = self._keys.fixed("audit"), round(max(self._settings.audit_seconds - AUDIT_SLACK_S, 1) * 1000)
         if await self._reads.execute("SET", lock, consumer, "NX", "PX", lock_ms) is None:
             return Audited(ran=False, requeued=0, consumers_deleted=0)
+
         requeued, deleted = await self._audit_entries()
         await self._index_usage()
         await self._counts.run()
+
         prefix, cursor = self._keys.prefix("job"), b"0"
         while True:
             began = time.monotonic()
@@ -167,6 +169,7 @@ class Maintenance:
         index, prefix = self._keys.fixed("usage_organizations"), self._keys.prefix("usage")
         if await self._reads.execute("ZSCORE", index, OPERATORS) is not None:
             return
+
         cursor = b"0"
         while True:
             began = time.monotonic()

@@ -111,7 +111,7 @@ class Organizations:
         """
         given = [part for name, value in changes.items() if value is not None for part in (name, str(value))]
         gone = [name for name, value in changes.items() if value is None]
-        flat = await self._calls.run(
+        flat = await self._calls.administer(
             "change_organization", organization=encode_id(organization_id), given=_encode(given), gone=_encode(gone),
             entry=entry("organization.changed", actor, changes=dict(changes)), trail_length=TRAIL_LENGTH,
         )  # fmt: skip
@@ -127,7 +127,7 @@ class Organizations:
     async def block(self, organization_id: str, user_id: str, actor: Actor, *, blocked: bool = True) -> None:
         """Refuse the submits of a user from now on; `blocked` False: no longer. TooManyBlocked."""
         action = "user.blocked" if blocked else "user.unblocked"
-        code = await self._calls.run(
+        code = await self._calls.administer(
             "block_user", organization=encode_id(organization_id), user=user_id, blocked=int(blocked),
             users_max=BLOCKED_MAX, entry=entry(action, actor, userId=user_id), trail_length=TRAIL_LENGTH,
         )  # fmt: skip

@@ -81,6 +81,7 @@ class PagedAudit:
             suspects=0,
         )
         await self._entries.read_on()
+
         waiting = running = placed = suspects = 0
         for name, letter in STREAMS.items():
             for page in _pages(self._entries.of(organization, name)):
@@ -90,6 +91,7 @@ class PagedAudit:
                 )  # fmt: skip
                 waiting, running = waiting + found[0], running + found[1]
                 placed, suspects = placed + found[2], suspects + found[3]
+
         async for queue in self._queues():
             waiting += await self._count_throttled(organization, queue)
         return list(
@@ -112,6 +114,7 @@ class PagedAudit:
         run = self._calls.run
         _, token, _ = await run("audit_budgets", organization=organization, token=b"", confirmed=b"", reserved=b"")
         await self._entries.read_on()
+
         sums: dict[bytes, int] = {}
         for name, letter in STREAMS.items():
             for page in _pages(self._entries.of(organization, name)):
@@ -119,6 +122,7 @@ class PagedAudit:
                 flat = await run("count_reserved", items, organization=organization)
                 for field, amount in zip(flat[::2], flat[1::2], strict=True):
                     sums[field] = sums.get(field, 0) + int(amount)
+
         reserved = b" ".join(b"%b %d" % pair for pair in sums.items())
         return list(
             await run("audit_budgets", organization=organization, token=token, confirmed=last, reserved=reserved)

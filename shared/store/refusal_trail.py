@@ -28,7 +28,7 @@ class RefusalTrail:
         """Add counts by organisation (`*`: operators) and by the name of the problem. What cannot be added to one of
         them is lost. May raise StoreUnavailable."""
         items = [_item(organization, kinds) for organization, kinds in counts.items()]
-        await self._calls.run("note_refusals", items, trail_length=TRAIL_LENGTH)
+        await self._calls.administer("note_refusals", items, trail_length=TRAIL_LENGTH)
 
 
 def digest_of(organization_id: str) -> str:

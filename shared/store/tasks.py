@@ -14,8 +14,7 @@ import msgspec
 
 from shared.errors import Overloaded, TaskNotFound
 from shared.store.audit_trail import TRAIL_LENGTH, Actor, entry
-from shared.store.connection import server_errors
-from shared.store.engine.calls import Reads, ScriptCalls
+from shared.store.engine.calls import Reads, ScriptCalls, check_item
 from shared.store.engine.items import DiscardItem
 from shared.store.keys import OPERATORS, TASKS, Keys, encode_id
 from shared.store.reading.ended_jobs import EndedFilter, EndedJob
@@ -98,7 +97,7 @@ class Tasks:
         if plan.kind != "erase":
             details |= {"count": count, "filter": msgspec.to_builtins(plan.wanted)}
         whose = OPERATORS if plan.organization_id is None else encode_id(plan.organization_id)
-        code = await self._calls.run(
+        code = await self._calls.administer(
             "create_task", id=task_id, plan=_encode(plan), count=count, kept=KEPT_MS, tasks_max=TASKS_MAX,
             organization=whose, entry=entry(_ACTIONS[plan.kind], actor, **details), trail_length=TRAIL_LENGTH,
         )  # fmt: skip
@@ -117,7 +116,7 @@ class Tasks:
 
     async def take(self, holder: str) -> Task | None:
         """Take the lease of a task that no other worker holds; None: there is none, or it cannot be read."""
-        reply = await self._calls.run("take_task", holder=holder, kept=KEPT_MS)
+        reply = await self._calls.administer("take_task", holder=holder, kept=KEPT_MS)
         if not reply:
             return None
         try:
@@ -142,7 +141,7 @@ class Tasks:
 
         `plan`: replaces the order; `trail_entry`: the entry of its end in the audit trail.
         """
-        reply = await self._calls.run(
+        reply = await self._calls.administer(
             "advance_task", id=task_id, holder=holder, position=position, over=int(ended), receipt=receipt,
             plan=b"" if plan is None else _encode(plan), entry=trail_entry, prompts_gone=prompts_gone, kept=KEPT_MS,
             trail_length=TRAIL_LENGTH,
@@ -153,8 +152,8 @@ class Tasks:
         """Take failed jobs out of the index; their records live as long as those of other jobs. `task_id`: counts them
         as done, empty: they are not counted."""
         items = [DiscardItem(job.job_id, encode_id(job.organization_id), job.id, task_id) for job in jobs]
-        for reply in await self._calls.run("discard", items):
-            server_errors.check_item(reply)
+        for reply in await self._calls.administer("discard", items):
+            check_item(reply)
 
 
 def _parse(task_id: str, values: list[bytes | None]) -> Task:

@@ -41,16 +41,18 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 def _refused(refusal: str) -> BudgetExceeded | OrganizationLimited | OrganizationPaused | UserBlocked:
-    """A refusal of submit.lua: `paused`, `user`, `budget <period, or job> <ms to the next period> <project, if
-    it is its budget>`, or `<limit> <its
-    value> <ms until there is room>`, the last only where a clock ends the limit."""
+    """Read a refusal of submit.lua: `paused`, `user`, `budget <period, or job> <ms to the next period> <project>`, or
+    `<limit> <its value> <ms until there is room>`. The project only if it is its budget, the ms of a limit only where a
+    clock ends it."""
     limit, *numbers = refusal.split()
+
     if limit == "budget":
         return BudgetExceeded(numbers[0], int(numbers[1]) / 1000, numbers[2] if numbers[2:] else None)
     if limit == "paused":
         return OrganizationPaused("an operator paused the organisation")
     if limit == "user":
         return UserBlocked("an operator blocked this user")
+
     quota, left_ms = (*map(int, numbers), LIMIT_RETRY_MS)[:2]
     return OrganizationLimited(limit, quota, left_ms / 1000)
 
@@ -166,7 +168,7 @@ class Requeue(msgspec.Struct, frozen=True):
     def item(self) -> RequeueItem:
         """Of requeue.lua."""
         claim, spent = self.claim, self.spent
-        failure = self.error or JobError(type="GaveUp", message="the job was handed back too often")
+        failure = self.error or JobError(type="GaveUp", message="the job was released too often")
         outcome = _ended_after(failure, claim, spent)
         return RequeueItem(
             consumer=claim.consumer, job=claim.job_id, token=claim.token, queue=claim.spec.priority[0],
@@ -218,15 +220,6 @@ class Reroute(msgspec.Struct, frozen=True):
         return Rerouted("stay", self.gate)
 
 
-def requeue_unreadable(consumer: str, job: bytes, token: bytes, delay_ms: int) -> RequeueItem:
-    """Of requeue.lua, for a job whose record this release cannot read: another one may."""
-    end = _encode(Outcome(error=JobError(type="Unreadable", message="no worker could read the job")))
-    return RequeueItem(
-        consumer=consumer, job=job, token=token, queue="n", reason=RetryReason.ERROR, delay=delay_ms, refund=0,
-        outcome=end, spent=b"", usage="",
-    )  # fmt: skip
-
-
 def _kept(spec: JobSpec, status: JobStatus) -> JobSpec:
     """The part of an ended job's spec that its record keeps: one that can be retried or continued keeps its prompt."""
     return spec if status is not JobStatus.COMPLETED or spec.stored else _without_texts(spec)
@@ -248,5 +241,4 @@ def _ended_after(failure: JobError, claim: Claim, spent: Spent | None) -> Outcom
     if spent is None:
         return Outcome(error=failure)
     provider, model = split(claim.gate)
-    cost = None if spent.cost is None else spent.cost / NANO
-    return Outcome(error=failure, provider=provider, model=model, usage=spent.usage, cost_usd=cost)
+    return Outcome(error=failure, provider=provider, model=model, usage=spent.usage, cost_usd=spent.cost_usd)

@@ -7,18 +7,19 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
+
 from shared.errors import LeaseLost, PressworkError
-from shared.job import Claim, JobStatus
+from shared.job import Claim, JobError, JobStatus, Outcome, RetryReason
 from shared.settings import StoreSettings
 from shared.store.backend import Connections
-from shared.store.connection import server_errors
-from shared.store.engine.calls import Reads, ScriptCalls
-from shared.store.engine.items import AppendItem, KnownItem, RenewItem, ReportItem
+from shared.store.engine.calls import Reads, ScriptCalls, check_item
+from shared.store.engine.items import AppendItem, KnownItem, RenewItem, ReportItem, RequeueItem
 from shared.store.keys import Keys, encode_id
 from shared.store.pubsub.listeners import Messages
 from shared.store.reading import records
 from shared.store.results import CallReport, Claimed, Renewed, Rerouted, WakeUp
-from shared.store.transitions import Finish, Requeue, Reroute, requeue_unreadable
+from shared.store.transitions import Finish, Requeue, Reroute
 
 
 class WorkerTransitions:
@@ -70,7 +71,14 @@ class WorkerTransitions:
 
     async def _requeue_unreadable(self, consumer: str, rows: Sequence[Sequence[Any]]) -> None:
         """Requeue jobs that this release cannot read: another one may. They fail when their attempts are used up."""
-        back = [requeue_unreadable(consumer, row[0], row[1], self.settings.lease_ms) for row in rows]
+        end = msgspec.json.encode(Outcome(error=JobError(type="Unreadable", message="no worker could read the job")))
+        back = [
+            RequeueItem(
+                consumer=consumer, job=job, token=token, queue="n", reason=RetryReason.ERROR,
+                delay=self.settings.lease_ms, refund=0, outcome=end, spent=b"", usage="",
+            )
+            for job, token, *_ in rows
+        ]  # fmt: skip
         with contextlib.suppress(PressworkError):  # then they stay pending and are recovered
             await self._calls.run("requeue", back)
 
@@ -86,7 +94,7 @@ class WorkerTransitions:
         notified."""
         encoded = text.encode("utf-8", "replace")
         item = AppendItem(claim.consumer, claim.job_id, claim.token, number, encoded)
-        reply = server_errors.check_item(await self._calls.append(item, len(encoded)))
+        reply = check_item(await self._calls.append(item, len(encoded)))
         if reply == b"LOST":
             raise LeaseLost(claim.job_id)
         return int(reply)
@@ -97,12 +105,12 @@ class WorkerTransitions:
         LeaseLost when the lease is gone; after a forced cancel usage and cost are still kept.
         """
         reply = await self._calls.finish(*finish.item())
-        finish.read(server_errors.check_item(reply))
+        finish.read(check_item(reply))
 
     async def requeue(self, requeue: Requeue) -> JobStatus:
         """Requeue the job. Returns QUEUED, or the state in which it ended because its attempts or time were used up."""
         reply = await self._calls.requeue(requeue.item())
-        return requeue.read(server_errors.check_item(reply))
+        return requeue.read(check_item(reply))
 
     async def reroute(self, reroute: Reroute) -> Rerouted:
         """Report a call that failed before its first token to its gate, and ask the candidates in order for room.
@@ -110,7 +118,7 @@ class WorkerTransitions:
         A job that only blocked gates of its `chain` can run is throttled: no attempt is used up, the lease is over.
         """
         reply = await self._calls.reroute(reroute.item())
-        return reroute.read(server_errors.check_item(reply))
+        return reroute.read(check_item(reply))
 
     async def report(
         self,
@@ -126,7 +134,7 @@ class WorkerTransitions:
         which may use `token_limit` of them a minute; 0: no limit."""
         retry_ms = -1 if retry_after_ms is None else retry_after_ms
         item = ReportItem(gate, report, retry_ms, tokens, encode_id(organization_id), token_limit)
-        server_errors.check_item(await self._calls.report(item))
+        check_item(await self._calls.report(item))
 
     async def wait_for_work(self, timeout_ms: int) -> WakeUp:
         """Wait until a wake-up marker comes, at most `timeout_ms`, on a connection of its own."""

@@ -71,7 +71,7 @@ class Workers:
     async def order(self, consumer: str, actor: Actor, *, drain: bool) -> bool:
         """Order a worker to claim nothing more, or to go on. False: that was its order before. WorkerNotFound: it is
         not registered."""
-        reply = await self._calls.run(
+        reply = await self._calls.administer(
             "order_worker", consumer=consumer, drain=int(drain), organization=OPERATORS, trail_length=TRAIL_LENGTH,
             entry=entry("worker.drained" if drain else "worker.resumed", actor, worker=consumer),
         )  # fmt: skip
@@ -93,6 +93,7 @@ class Workers:
         known = _entry(fields[name])
         if known is None:
             return None
+
         held, idle_ms = seen.get(name, (0, now_ms))
         seen_ms = min(max(now_ms - idle_ms, known.at), now_ms)
         # A worker without jobs only sleeps where commands are billed.

@@ -71,6 +71,7 @@ class OrganizationFeed:
     def _since(self, cursor: str) -> News | None:
         if cursor == self._newest:
             return News(b"", cursor, Counter())
+
         fresh: list[_Kept] = []
         for event in reversed(self._kept):
             if event.id == cursor:
@@ -79,6 +80,7 @@ class OrganizationFeed:
         else:
             if cursor != self._start:
                 return None
+
         fresh.reverse()
         return News(b"".join(event.encoded for event in fresh), self._newest, Counter(event.kind for event in fresh))
 

@@ -49,6 +49,7 @@ MAX_PARAMETERS: Final = 100
 AI_SDK: Final = "ai-sdk"
 """The `format` of streams for Vercel's AI SDK."""
 
+RawHeaders = Iterable[tuple[bytes, bytes]]
 CursorT = TypeVar("CursorT")
 
 
@@ -69,7 +70,7 @@ class Streams:
         """Handle one request."""
         if scope["type"] != ScopeType.HTTP or scope["method"] != "GET":
             raise Problem(METHOD_NOT_ALLOWED, headers={"Allow": "GET"})
-        headers = scope["headers"]
+
         response = self._serving.response(scope, receive, send)
         try:
             identity = await self._authenticator.identify_reader(scope)
@@ -77,14 +78,19 @@ class Streams:
             await response.only(sse.retry_later())
             return
         identity.require_scope(Scope.EVENTS_READ)
+
         query = _query(scope["query_string"])
         if "format" in query:
             await self._translated(query, identity, scope, receive, send)
-            return
-        resume = next((value.decode("latin-1") for name, value in headers if name == b"last-event-id"), "")
-        resume = resume or query.get("lastEventId", "")
+        else:
+            await self._own(query, identity, response, scope["headers"])
+
+    async def _own(
+        self, query: Mapping[str, str], identity: Identity, response: StreamResponse, headers: RawHeaders
+    ) -> None:
+        """Stream in the protocol of our own, which an EventSource reads: it comes back after a 200 alone."""
         try:
-            await self._answer(query, resume, identity, response)
+            await self._answer(query, _last_event_id(headers, query), identity, response)
         except StreamUnavailable:
             await response.only(sse.retry_later())
         except Problem as problem:
@@ -158,8 +164,14 @@ def _check_ticket(identity: Identity, job_id: str | None) -> None:
     raise Problem(FORBIDDEN, errors=errors, refused=identity.holder)
 
 
-def _is_event_source(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether a browser's EventSource asks, or a client like it: it comes back after a 200 alone."""
+def _last_event_id(headers: RawHeaders, query: Mapping[str, str]) -> str:
+    """The cursor of a reader that comes back: a browser sends the header, others may use the parameter."""
+    sent = next((value.decode("latin-1") for name, value in headers if name == b"last-event-id"), "")
+    return sent or query.get("lastEventId", "")
+
+
+def _is_event_source(headers: RawHeaders) -> bool:
+    """Whether a browser's EventSource asks, or a client like it."""
     return any(name == b"accept" and b"text/event-stream" in value.lower() for name, value in headers)
 
 

@@ -1,10 +1,15 @@
-"""Serves sources of events as streams, within the limits of this process and of each organisation."""
+"""Serves sources of events as streams, within the limits of this process and of each organisation, and no longer than
+the key of their caller is good."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import math
 import time
-from typing import Final, TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
 
 from litestar.types import Receive, Scope, Send
 
@@ -14,20 +19,69 @@ from shared.http.organization_limits import InUse
 from shared.identity.authenticator import Authenticator
 from shared.store.job_store import JobStore
 from shared.store.pubsub.listeners import NOTIFIED, Listener
-from shared.streams.key_watch import KeyWatch
-from shared.streams.quotas import StreamQuotas
-from shared.streams.round_robin import RoundRobin
+from shared.streams.fair_shares import RoundRobin, StreamQuotas
 from shared.streams.settings import StreamSettings
 from shared.streams.sources import SharedReads, Source
 from shared.streams.sse import Headers, StreamResponse
 from shared.streams.subscription import Hub, Subscription
+from shared.telemetry.causes import FailureLog
 from shared.telemetry.metrics import StreamMetrics
 
 CHECK_S: Final = 300.0
 """Seconds of silence after which a stream checks that its job exists and goes on, where commands are billed. Elsewhere
 it checks at every heartbeat."""
 
+KEY_CHECK_S: Final = 10.0
+"""Time between two checks of the keys of open streams; a notification that a key changed checks them at once."""
+
 CursorT = TypeVar("CursorT")
+
+
+class KeyWatch:
+    """Ends the streams of callers whose key was revoked or has expired. Nothing runs while no stream is open that a key
+    opened."""
+
+    def __init__(self, authenticator: Authenticator) -> None:
+        self._authenticator = authenticator
+        self._watched: dict[Identity, set[Subscription[Any]]] = {}
+        self._checking: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+        self._failures = FailureLog("key_watch_failed")
+        authenticator.on_change(self._changed.set)
+
+    @contextmanager
+    def watching(self, identity: Identity, subscription: Subscription[Any]) -> Iterator[None]:
+        """Stop the subscription, within the block, soon after its caller's key ended."""
+        if not identity.key_id and identity.expires_at is None:
+            yield
+            return
+
+        streams = self._watched.setdefault(identity, set())
+        streams.add(subscription)
+        if self._checking is None or self._checking.done():
+            self._checking = asyncio.create_task(self._check(), name="key-watch")
+        try:
+            yield
+        finally:
+            streams.discard(subscription)
+            if not streams and self._watched.get(identity) is streams:
+                del self._watched[identity]
+                self._changed.set()  # the task ends when there is nothing to watch
+
+    async def _check(self) -> None:
+        while self._watched:
+            self._changed.clear()
+            for identity in list(self._watched):
+                try:
+                    holds = await self._authenticator.holds(identity)
+                except Exception as error:
+                    self._failures.failed(error)
+                    continue
+                for subscription in () if holds else tuple(self._watched.get(identity, ())):
+                    subscription.stop()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(KEY_CHECK_S):
+                    await self._changed.wait()
 
 
 class Serving:
@@ -91,6 +145,7 @@ class Serving:
             metrics=self._metrics,
             round_robin=self._round_robin,
         )
+
         with self._hub.admitted(subscription), self._watch.watching(identity, subscription):
             if listening is not None or self._store.subscriber.covers(source.channel):
                 async with listening or self._store.subscriber.listen(source.channel) as listener:
@@ -118,12 +173,14 @@ class Serving:
             first = await source.read(cursor, NOTIFIED)
         except StoreUnavailable as error:
             raise StreamUnavailable(str(error)) from None
+
         if first.ended and not first.encoded:
             await subscription.response.nothing_more()
             return
         if not first.organization_id:
             await subscription.run(first, self._store.subscriber, listener)
             return
+
         await self._quotas.read(first.organization_id)
         with self._open_streams.held(first.organization_id) as held:
             held.grow()

@@ -16,7 +16,7 @@ from shared.store.pubsub.listeners import NOTIFIED, Listener
 from shared.store.pubsub.polling import PollingSubscriber
 from shared.store.pubsub.subscriber import Subscriber
 from shared.streams import sse
-from shared.streams.round_robin import RoundRobin
+from shared.streams.fair_shares import RoundRobin
 from shared.streams.sources import Batch, Source
 from shared.streams.sse import StreamResponse, TooSlow
 from shared.telemetry.metrics import StreamMetrics
@@ -102,7 +102,7 @@ class Subscription(Generic[CursorT]):
         """Whether the job ended; False: the service stops, or the stream has lasted as long as it may."""
         while not self._stopped and self._clock() < self._until:
             notified = await listener.wait(self._patience())
-            await self._round_robin.turn(self._organization_id)
+            await self._round_robin.wait(self._organization_id)
             if self._stopped:
                 break
             if notified is not None:
@@ -119,6 +119,7 @@ class Subscription(Generic[CursorT]):
         """Whether the job is over, or gone, without a notification: one may be lost, and so may a database."""
         if self._owed is not None or self._clock() - self._checked_at < self._check_s:
             return False
+
         self._checked_at = self._clock()
         try:
             changed = await self._source.changed()
@@ -126,6 +127,7 @@ class Subscription(Generic[CursorT]):
             return False
         except (JobNotFound, JobUnreadable):
             return await self._part()
+
         if not changed:
             return False
         self._owed, self._rereads = NOTIFIED, 0
@@ -142,6 +144,7 @@ class Subscription(Generic[CursorT]):
         if notified != NOTIFIED and self._source.seen(notified, self._cursor):
             self._owed = None
             return False
+
         try:
             batch = await self._source.read(self._cursor, notified)
         except StoreUnavailable:
@@ -149,6 +152,7 @@ class Subscription(Generic[CursorT]):
             return False  # still owed: heartbeats go on until Redis is back
         except (JobNotFound, JobUnreadable):
             return await self._part()
+
         self._rereads += 1
         if notified == NOTIFIED or self._source.seen(notified, batch.cursor) or self._rereads > REREADS:
             self._owed = None

@@ -50,7 +50,7 @@ class Console:
     client: httpx.AsyncClient
 
     async def open(self, place: str = "") -> None:
-        """Load the console anew, at a place in it."""
+        """Load the console again, at a place in it."""
         await self.page.open("about:blank")
         await self.page.open(f"{self.stack.gateway.url}/console/{place}")
 

@@ -13,7 +13,7 @@ _LABEL = "(document.querySelector('.chart')?.getAttribute('aria-label') ?? '')"
 
 
 async def _peak(c: Console, jobs: int) -> None:
-    """Wait until the curve is drawn; a screen reader is told of its highest column, which has so many jobs at most."""
+    """Wait until the curve is drawn; a screen reader gets its highest column, which has so many jobs at most."""
     await c.page.until(f"{_DRAWN} && {_LABEL}.startsWith('Failed jobs over time')")
     most = int(str(await c.page.evaluate(f"{_LABEL}.match(/the most, (\\d+),/)[1]")))
     assert jobs / 4 <= most <= jobs

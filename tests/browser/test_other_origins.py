@@ -147,7 +147,7 @@ async def test_a_foreign_page_neither_reads_nor_changes(site: _Site, page: Page)
 
 
 async def test_a_page_whose_name_was_pointed_at_us_reads_nothing(site: _Site, page: Page) -> None:
-    """After a rebind the page is of the same origin as the service: the name alone tells, and is refused."""
+    """After a rebind the page is of the same origin as the service: the name alone differs, and is refused."""
     job = await site.submit()
     before = await site.counts()
     for service in (site.gateway, site.notifier):

@@ -11,7 +11,7 @@ import pytest
 
 from shared.http.auth import hash_token
 from tests.e2e.conftest import StackMaker
-from tests.support.node import MODULES, TSC, VERSION, last_json, needs_node, run
+from tests.support.node import MODULES, OWN_PATH, PATH_22, TSC, VERSION, VERSION_22, last_json, needs_node, run
 from tests.support.processes import ROOT
 from tests.support.stack import Stack
 
@@ -53,20 +53,25 @@ async def test_openapi_typescript_makes_a_client(stack: StackMaker, tmp_path: Pa
 
 
 @needs_node
-@pytest.mark.skipif(VERSION < HEY_API_NEEDS, reason="hey-api needs node from 22.18 on")
+@pytest.mark.skipif(
+    max(VERSION, VERSION_22) < HEY_API_NEEDS, reason="hey-api needs node from 22.18 on: make install-dev"
+)
 async def test_hey_api_makes_a_client(stack: StackMaker, tmp_path: Path) -> None:
     """Its client holds a program that submits, waits and streams, under `strict` of TypeScript 5.9; and it runs."""
+    path = OWN_PATH if VERSION >= HEY_API_NEEDS else PATH_22
     async with stack(**SETTINGS) as running:
         document = await _document(running, tmp_path)
         (tmp_path / "node_modules").symlink_to(MODULES)
         script = shutil.copy(HERE / "use_hey.ts", tmp_path)
-        await run(MODULES / ".bin/openapi-ts", "--input", document, "--output", tmp_path / "api", folder=tmp_path)
+        await run(
+            MODULES / ".bin/openapi-ts", "--input", document, "--output", tmp_path / "api", folder=tmp_path, PATH=path
+        )
         options = ["--strict", "--noEmit", "--target", "es2022", "--module", "esnext", "--moduleResolution", "bundler"]
         library = ["--lib", "es2023,dom,dom.iterable,dom.asynciterable"]
-        await run("node", TSC, *options, *library, script, folder=tmp_path)
+        await run("node", TSC, *options, *library, script, folder=tmp_path, PATH=path)
         bundled = ["--bundle", "--format=esm", "--platform=node", "--outfile=made.mjs"]
-        await run(MODULES / ".bin/esbuild", script, *bundled, folder=tmp_path)
-        said = last_json(await run("node", "made.mjs", running.gateway.url, TOKEN, folder=tmp_path))
+        await run(MODULES / ".bin/esbuild", script, *bundled, folder=tmp_path, PATH=path)
+        said = last_json(await run("node", "made.mjs", running.gateway.url, TOKEN, folder=tmp_path, PATH=path))
     _check(said)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from shared.http.auth import hash_token
 from tests.e2e.conftest import StackMaker
-from tests.support.node import PACKAGE, Script, needs_node, run, running_script
+from tests.support.node import PACKAGE, Script, needs_node, on_both, run, running_script
 from tests.support.stack import Stack
 
 pytestmark = [needs_node, pytest.mark.timeout(300)]
@@ -26,22 +26,25 @@ async def _node_tests(folder: str, **environment: str) -> None:
     await run("node", "--test", "--test-concurrency=3", *files, folder=PACKAGE, seconds=280, **environment)
 
 
-async def test_its_pure_parts() -> None:
+@on_both
+async def test_its_pure_parts(path: str) -> None:
     """Events are parsed as eventsource-parser parses them, and become text that is whole."""
-    await _node_tests("unit")
+    await _node_tests("unit", PATH=path)
 
 
 @pytest.mark.slow
-async def test_its_calls_streams_and_hooks(stack: StackMaker) -> None:
+@on_both
+async def test_its_calls_streams_and_hooks(stack: StackMaker, path: str) -> None:
     """Against a gateway, a notifier and a worker: 50 cuts, blocked streams, reloads, aborts, errors, React."""
     async with stack(**SPEED) as running:
-        await _node_tests("services", PRESSWORK_URL=running.gateway.url)
+        await _node_tests("services", PRESSWORK_URL=running.gateway.url, PATH=path)
 
 
-async def test_a_page_without_a_key(stack: StackMaker) -> None:
+@on_both
+async def test_a_page_without_a_key(stack: StackMaker, path: str) -> None:
     """A product's server holds the key; its pages stream with tickets, and reach the jobs of their own user alone."""
     async with stack(API_TOKENS=f"{hash_token(KEY)} org-789", **SPEED) as running:
-        await _node_tests("keys", PRESSWORK_URL=running.gateway.url, PRESSWORK_KEY=KEY)
+        await _node_tests("keys", PRESSWORK_URL=running.gateway.url, PRESSWORK_KEY=KEY, PATH=path)
 
 
 def _following(running: Stack, jobs: int) -> AbstractAsyncContextManager[Script]:

@@ -190,9 +190,7 @@ class Smoke:
             statuses = [await self._front.end(job_id) for job_id in running]
         assert {(status["status"], status["attempt"]) for status in statuses} == {("completed", 1)}
         assert (await self._front.stats())["completed"] == completed + len(running)
-        self._say(
-            "after up again the handed back jobs completed in their first attempt; the counts are those of before"
-        )
+        self._say("after up again the released jobs completed in their first attempt; the counts are those of before")
 
     async def _keeps_secrets(self) -> None:
         logs = await self._project.compose("logs", "--no-color")

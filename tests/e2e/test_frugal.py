@@ -106,7 +106,7 @@ async def test_scrapes_probes_and_statistics_cost_next_to_nothing(frugal: tuple[
 
 
 async def test_a_delayed_job_wakes_who_sleeps_for_minutes(frugal: tuple[Stack, RawRedis]) -> None:
-    """Due times are rung, so a job delayed by 1 s does not wait for a sleep of 5 minutes to end; a cancel is heard."""
+    """Workers are notified of due times and of cancels: a job delayed by 1 s does not wait for a sleep of 5 minutes."""
     running, _ = frugal
     began = time.monotonic()
     await _waited(running, await running.submit(1, delaySeconds=1))

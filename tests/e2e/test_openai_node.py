@@ -17,6 +17,7 @@ from tests.support.checks import leaks
 from tests.support.llm import LlmServer
 from tests.support.llm_behaviour import Behaviour
 from tests.support.node import PACKAGE, Script, needs_node, running_script
+from tests.support.open_responses import faults_of_event
 from tests.support.openai_sdk import request
 
 pytestmark = [needs_node, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -30,8 +31,9 @@ def sdk(url: str, act: str, *, retries: int = 5, **asked: Any) -> AbstractAsyncC
 
 
 def read(lines: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The events, and the response that was retrieved after them."""
+    """The events, and the response that was retrieved after them; all of them checked."""
     *events, last = lines
+    assert [fault for line in events for fault in faults_of_event(line["event"])] == []
     return [line["event"] for line in events], last["response"]
 
 

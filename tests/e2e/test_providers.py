@@ -91,8 +91,8 @@ async def usage(running: Stack) -> dict[str, Any]:
 
 async def test_a_rate_limited_provider_gets_few_calls_and_no_job_fails(stack: StackMaker, llm: LlmServer) -> None:
     """300 slots in two workers, 300 jobs, 429 with Retry-After: calls go out as a slow start allows until the first
-    refusal was heard, and none after; no slot is held, the rate rises slowly afterwards, and every job completes with
-    its first attempt."""
+    refusal comes, and none after; no slot is held, the rate rises slowly afterwards, and every job completes with its
+    first attempt."""
     only = settings(llm, PROVIDERS=OPENAI, WORKER_CONCURRENCY="150")
     async with stack(workers=2, **only) as running:
         await llm.behave(Behaviour(fail=Failing(status=429, retry_after=600.0), tokens=4))
@@ -191,7 +191,7 @@ async def test_a_cancel_reaches_the_provider_at_once(stack: StackMaker, llm: Llm
     job = answer.raise_for_status().json()
     assert call.end == "disconnected"
     assert call.ended_at is not None
-    # Half a second is usual; a renewal of the lease, which would tell too, comes after a hundred.
+    # Half a second is usual; a renewal of the lease, which would report it too, comes after a hundred.
     assert call.ended_at - asked < 50.0
     assert job["status"] == "cancelled"
     assert job["result"]

@@ -22,7 +22,7 @@ LEASE = 2.0
 @pytest.mark.timeout(300)
 async def test_400_of_1000_failures_are_redriven_exactly_over_a_kill(redis_url: str, tmp_path: Path) -> None:
     """Three causes are three groups; two calls at once, and kill -9 of the worker in the middle: each job of one cause
-    is made anew once and ends, and no other job is touched."""
+    is made again once and ends, and no other job is touched."""
     environment = {
         "REDIS_URL": redis_url, "LEASE_SECONDS": str(LEASE), "DEMO_FIRST_TOKEN_MS": "0", "DEMO_TOKENS_PER_SECOND": "0"
     }  # fmt: skip

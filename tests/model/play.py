@@ -9,7 +9,7 @@ import pytest
 
 from shared.errors import LeaseLost
 from shared.job import Claim, JobError, JobStatus, RetryReason, Spent
-from shared.store.engine.calls import LOSSES_MAX
+from shared.store.engine.constants import LOSSES_MAX
 from shared.store.job_store import JobStore
 from shared.store.results import CallReport
 from shared.store.transitions import Requeue, Reroute

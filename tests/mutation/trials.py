@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import re
 import signal
 import subprocess
 import sys
@@ -23,6 +24,9 @@ VERDICTS: Final = {0: "survived", 1: "killed"}
 
 PUBLISHES: Final = 4000
 """Characters of a run's output that are shown when it broke down."""
+
+CAUSE: Final = re.compile(r"^(?:FAILED|ERROR) \S.*? - (.*)$", re.MULTILINE)
+"""A line of pytest's summary: the test, and the exception that ended it."""
 
 
 class Trials:
@@ -52,9 +56,10 @@ class Trials:
             except queue.Empty:
                 return
             began = time.monotonic()
-            verdict = self.verdicts[mutation.name] = self._verdict(copy, mutation)
-            note = f" ({mutation.survives})" if mutation.survives else ""
-            print(f"{verdict:9} {time.monotonic() - began:5.0f} s  {mutation.name}{note}", flush=True)
+            verdict, cause = self._verdict(copy, mutation)
+            self.verdicts[mutation.name] = verdict
+            note = mutation.survives or cause
+            print(f"{verdict:9} {time.monotonic() - began:5.0f} s  {mutation.name} ({note})", flush=True)
 
     def stop(self) -> None:
         """Begin no other trial, and end those under way."""
@@ -64,7 +69,8 @@ class Trials:
         for run in list(self._running):
             _end(run)
 
-    def _verdict(self, copy: Path, mutation: Mutation) -> str:
+    def _verdict(self, copy: Path, mutation: Mutation) -> tuple[str, str]:
+        """The verdict, and the cause of a kill: tests that only break down or hang notice less than an assertion."""
         path = copy / mutation.file
         sound = path.read_text(encoding="utf-8")
         path.write_text(mutation.damaged(copy), encoding="utf-8")
@@ -72,16 +78,22 @@ class Trials:
             status, output = self._run(copy, ["-x", *mutation.tests], SECONDS)
         finally:
             path.write_text(sound, encoding="utf-8")
-        verdict = "killed" if status is None else VERDICTS.get(status, "broken")
+
+        if status is None:
+            return "killed", f"the tests took longer than {SECONDS:.0f} s"
+
+        verdict = VERDICTS.get(status, "broken")
         if verdict == "broken":
             print(output[-PUBLISHES:], flush=True)
-        return verdict
+        cause = CAUSE.search(output)
+        return verdict, cause[1] if cause else "no test failed"
 
     def _run(self, copy: Path, arguments: list[str], seconds: float | None) -> tuple[int | None, str]:
         """pytest's exit status, None: it took too long; and its output."""
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--no-header", *arguments]
         # Bytecode of the copies is kept: without it each run would compile the whole tree.
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        environment["COLUMNS"] = "300"
         run = subprocess.Popen(
             command, cwd=copy, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             start_new_session=True,

@@ -1,4 +1,4 @@
-"""End users as vendors are told of them: under a keyed hash, and only where it is wanted."""
+"""End users as vendors learn of them: under a keyed hash, and only where it is wanted."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def _calls(llm: LlmServer, name: str, *refusals: Refusal, jobs: int = 1, *
 @pytest.mark.parametrize("name", BOTH)
 @pytest.mark.parametrize("wanted", [True, False, None])
 async def test_other_servers_are_told_on_request(llm: LlmServer, name: str, wanted: bool | None) -> None:
-    """A server that is no vendor's own hears of end users only if it is to."""
+    """A server that is no vendor's own learns of end users only if it is to."""
     _, (call,) = await _calls(llm, name, names_end_users=wanted)
     told = {key: call.body[key] for key in NAMED[name] if key in call.body}
     assert told == (NAMED[name] if wanted else {})
@@ -69,7 +69,7 @@ async def test_vendors_are_told(provider: type[OpenAIProvider | AnthropicProvide
     ],
 )
 async def test_a_server_that_refuses_it_is_not_told_again(llm: LlmServer, name: str, refusal: Any) -> None:
-    """One more call the first time; the result tells nothing of a parameter that no job asked for."""
+    """One more call the first time; the result does not show a parameter that no job asked for."""
     (parameter,) = NAMED[name]
     refuses = Refusal(parameter=parameter, status=400, body=refusal)
     seen, calls = await _calls(llm, name, refuses, jobs=3, names_end_users=True)

@@ -71,7 +71,7 @@ async def test_service_unavailable(llmock: LLMock, name: str, action: Action, er
 
 
 async def test_out_of_credit_is_no_rate_limit(llmock: LLMock) -> None:
-    """OpenAI's 429 `insufficient_quota` does not close the gate: waiting fills no account."""
+    """OpenAI's 429 `insufficient_quota` does not block the gate: waiting fills no account."""
     llmock.script({"type": "fail", "status": 429, "code": "insufficient_quota", "retry_after": 1})
     async with open_provider("openai", llmock.urls["openai"]) as provider:
         error = (await collect(provider, request("openai"))).failed

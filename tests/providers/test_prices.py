@@ -62,7 +62,7 @@ def test_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Prices come out of the package."""
 
     def refuse(*_: object) -> None:
-        raise AssertionError("somebody wanted the network")
+        raise AssertionError("the network was used")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     load_prices()

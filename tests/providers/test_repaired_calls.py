@@ -1,4 +1,4 @@
-"""Requests of which a server refuses a part: repaired within the attempt, remembered, and told in the result."""
+"""Requests of which a server refuses a part: repaired within the attempt, remembered, and shown in the result."""
 
 from __future__ import annotations
 

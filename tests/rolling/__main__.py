@@ -29,7 +29,7 @@ def main() -> int:
     print(f"{report.jobs_per_second:.1f} jobs/s were reached; less than asked for means that this machine was busy")
     print(f"{seen.calls} calls, {seen.repeated.total()} of them repeated; slowest submit {seen.slowest:.2f} s")
     print(f"{report.watched} jobs watched, {seen.most_streams} streams at once, {seen.resumed} times resumed")
-    print(f"{report.handed_back} of the watched jobs were handed back by a worker that left")
+    print(f"{report.released} of the watched jobs were released by a worker that left")
     return verdict(report.problems, "nobody noticed")
 
 

@@ -50,7 +50,7 @@ class Report:
     jobs: int = 0
     watched: int = 0
     restarts: int = 0
-    handed_back: int = 0
+    released: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     jobs_per_second: float = 0.0
@@ -128,7 +128,7 @@ class Release:
 
     def _judge(self, report: Report) -> None:
         report.outcomes.update(end["status"] for end in self._ends.values())
-        report.handed_back = sum(reading.kinds.count("retrying") for reading in self._readings)
+        report.released = sum(reading.kinds.count("retrying") for reading in self._readings)
         if len(self._ends) != report.jobs:
             report.problems.append(f"{report.jobs} submits made {len(self._ends)} jobs")
         if set(report.outcomes) != {"completed"}:

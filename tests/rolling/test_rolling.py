@@ -19,4 +19,4 @@ async def test_nobody_notices_that_every_service_is_restarted(tmp_path: Path) ->
     assert report.restarts == 3 * REPLICAS
     assert report.outcomes == {"completed": report.jobs}
     assert report.seen.resumed > 0
-    assert report.handed_back > 0
+    assert report.released > 0

@@ -11,11 +11,13 @@ from services.gateway.admin.overview_reading import OverviewReading, Pace
 from services.gateway.stats.stats_cache import StatsCache
 from shared.job import JobError, JobStatus, Outcome, Usage
 from shared.store.job_store import JobStore
+from shared.store.reading.durations import HOUR_MS, bucket_of
 from shared.store.transitions import Finish
 from shared.telemetry.command_budget import Meter
 from tests.support.callers import OPERATOR, TOKENS, bearer, make_key
+from tests.support.checks import RawRedis
 from tests.support.gateway import problem, running_gateway
-from tests.support.store import claim, fail, submit
+from tests.support.store import KEYS, claim, fail, submit
 
 OVERVIEW = "/api/admin/overview"
 
@@ -73,6 +75,21 @@ async def test_the_overview_says_how_long_jobs_waited_and_ran(client: httpx.Asyn
     assert 0 <= found["waitSeconds"]["p50"] <= found["waitSeconds"]["p95"] < 60
     assert sum(hour["jobs"] for hour in found["hours"]) == 20
     assert found["hours"][-1]["start"].endswith(":00:00.000Z")
+
+
+async def test_percentiles_are_of_this_hour_and_the_last(client: httpx.AsyncClient, redis_url: str) -> None:
+    """Slow jobs of two and more hours ago are in their own hours alone."""
+    fast, slow = f"w{bucket_of(10)}=5 r{bucket_of(1000)}=5", f"w{bucket_of(90_000)}=9 r{bucket_of(600_000)}=9"
+    async with RawRedis(redis_url) as raw:
+        hour = int((await raw("TIME"))[0]) * 1000 // HOUR_MS
+        for at, sums in ((hour - 3, slow), (hour - 1, fast), (hour, fast), (hour + 1, fast)):
+            await raw("SET", KEYS.prefix("durations") + str(at), sums)
+
+    found = (await client.get(OVERVIEW)).raise_for_status().json()
+    assert found["runSeconds"]["p95"] == pytest.approx(1, rel=0.2)
+    assert found["waitSeconds"]["p95"] < 1
+    assert [row["jobs"] for row in found["hours"]][:2] == [9, 5]
+    assert found["hours"][0]["runSeconds"]["p50"] == pytest.approx(600, rel=0.2)
 
 
 async def test_commands_are_shown_beside_their_budget(redis_url: str) -> None:

@@ -52,7 +52,7 @@ async def test_a_group_is_redriven_exactly_and_once(client: httpx.AsyncClient, s
 
 
 async def test_failures_are_discarded_by_their_ids(client: httpx.AsyncClient, store: JobStore) -> None:
-    """Those that were named leave the groups and are not retried; of foreign ids nothing is touched or told."""
+    """Those that were named leave the groups and are not retried; of foreign ids nothing is touched or shown."""
     mine, theirs = await fail_jobs(store, 3, "Timeout"), await fail_jobs(store, 1, "Timeout", "bob")
     alice = bearer((await make_key(client, "alice", "admin"))["key"])
     order = {"jobIds": [*mine[:2], *theirs], "expected": 3}

@@ -122,7 +122,7 @@ async def test_another_tenant_waits_for_nothing(redis_url: str) -> None:
         await client.get(STATUS, params={"jobId": "ai-job-1737465123456-0bc123def", "wait": 0.1}, headers=alice)
         answer = await client.post(SUBMIT, json=body(organizationId="alice"), headers=alice)
         job_id = answer.raise_for_status().json()["jobId"]
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(15):  # less than it would wait
             problem(await _waited(client, job_id, headers=bob), 404, "not-found")
         waiting = asyncio.create_task(_waited(client, job_id, headers=alice))
         await complete(store, await _claimed(store))

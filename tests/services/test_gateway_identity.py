@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from shared.http.auth import hash_token
+from shared.identity.key_text import new_key
 from tests.support.checks import RawRedis
 from tests.support.gateway import BATCH, STATUS, SUBMIT, body, problem, running_gateway
 from tests.support.processes import ROOT
@@ -50,6 +51,14 @@ async def test_every_api_call_needs_a_token(
             assert set(await raw("KEYS", "*")) <= {KEYS.fixed("failover").encode()}
         for path in ("/health/live", "/health/ready", "/metrics", "/docs", "/docs/openapi.json"):
             assert (await client.get(path)).status_code == 200
+
+
+async def test_a_query_is_read_once_its_caller_is_known(redis_url: str) -> None:
+    """A bad one is 401 for a key that does not exist, which takes a look into Redis, and 400 for a caller."""
+    async with running_gateway(redis_url, API_TOKENS=TOKENS) as client:
+        for path in ("/api/ai/jobs", "/api/ai/queue-stats", "/api/ai/usage"):
+            for token, status, slug in ((new_key().text, 401, "unauthorized"), (ALICE, 400, "invalid-request")):
+                problem(await client.get(f"{path}?unknown=1", headers=_as(token)), status, slug)
 
 
 async def test_a_bound_token_acts_for_its_organization_alone(redis_url: str) -> None:

@@ -15,6 +15,7 @@ from services.gateway.submit import admission
 from services.gateway.submit.batch import BATCH_BODY_MAX
 from services.gateway.submit.single import BODY_MAX
 from shared.job import JobStatus, Outcome
+from shared.server import http11
 from shared.store.job_store import JobStore
 from shared.store.transitions import Finish
 from tests.support.checks import RawRedis
@@ -77,8 +78,10 @@ async def test_the_gateway_works_on_after_refusing_a_flood(redis_url: str) -> No
 
 
 async def test_a_dawdling_body_is_given_up(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A body whose rest does not come is 408, and the connection is closed."""
+    """A body whose rest does not come is 408, and the connection is closed: by the gateway itself, as other servers
+    than ours have no deadline for it."""
     monkeypatch.setattr(bodies, "BODY_SECONDS", 0.2)
+    monkeypatch.setattr(http11, "BODY_SECONDS", 3600)
     async with running_gateway(redis_url) as client:
         place = urlsplit(str(client.base_url))
         reader, writer = await asyncio.open_connection(place.hostname, place.port)

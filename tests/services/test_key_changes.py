@@ -59,10 +59,10 @@ async def test_a_revoked_key_is_refused_everywhere_at_once(redis_url: str) -> No
 async def test_open_streams_of_a_revoked_key_end(
     redis_url: str, transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At once where it is heard of; where it is not, when the key is checked. The stream says how to come back, and is
-    refused then."""
+    """At once where the process is notified; elsewhere when the key is checked. The stream says how to come back, and
+    is refused then."""
     monkeypatch.setattr(key_ring, "FRESH_S", 0.2)
-    monkeypatch.setattr("shared.streams.key_watch.CHECK_S", 0.2 if transport == "silent" else 60.0)
+    monkeypatch.setattr("shared.streams.serving.KEY_CHECK_S", 0.2 if transport == "silent" else 60.0)
     if transport == "silent":
         monkeypatch.setattr(key_ring.KeyRing, "forget", lambda *_: None)
     settings = StoreSettings(redis_url=redis_url)
@@ -85,7 +85,7 @@ async def test_open_streams_of_a_revoked_key_end(
 
 
 async def _listeners(redis_url: str, count: int) -> None:
-    """Wait until so many processes hear of changes of keys."""
+    """Wait until so many processes listen for changes of keys."""
     async with RawRedis(redis_url) as raw, asyncio.timeout(15):
         while (await raw("PUBSUB", "NUMSUB", NAMES.key_channel))[1] < count:
             await asyncio.sleep(0.01)

@@ -81,7 +81,7 @@ async def test_what_is_known_of_a_key_is_read_again(own_server: EmbeddedServer) 
 
 
 async def test_a_known_key_outlives_an_outage_for_a_minute_and_no_longer(own_server: EmbeddedServer) -> None:
-    """A key that was revoked meanwhile could not be told apart for ever."""
+    """A key that was revoked meanwhile could not be distinguished for ever."""
     now = [1000.0]
     async with open_store(StoreSettings(redis_url=_url(own_server)), client_name="t") as store:
         key_id = await _made(store)

@@ -49,7 +49,7 @@ def _say(document: bytes, _: str) -> bytes:
 
 
 async def test_without_any_set_nothing_is_judged() -> None:
-    """A provider that answers nonsense leaves no set: the caller is told to come back."""
+    """A provider that answers nonsense leaves no set: the caller is asked to come back."""
     for nonsense in (b"", b"[]", b"{}", b'{"keys": 5}', b"x" * 100):
         keys = KeySet("https://id.example.com/", fetched=partial(_say, nonsense))
         with pytest.raises(IdentityUnavailable):

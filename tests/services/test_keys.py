@@ -190,7 +190,7 @@ async def test_anonymous_callers_may_present_a_key(redis_url: str) -> None:
 
 
 async def test_options_name_every_method_of_a_path(redis_url: str) -> None:
-    """Two calls share a path: OPTIONS tells of both."""
+    """Two calls share a path: OPTIONS names both."""
     async with running_gateway(redis_url) as client:
         answer = await client.options(KEYS)
         assert sorted(answer.headers["allow"].split(", ")) == ["GET", "HEAD", "OPTIONS", "POST"]

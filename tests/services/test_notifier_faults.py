@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from shared.server import connections
 from shared.settings import StoreSettings
 from shared.store.embedded.server import EmbeddedServer
 from shared.store.job_store import JobStore, open_store
+from shared.streams import sse
 from tests.support.checks import RawRedis
 from tests.support.job_life import JobLife
 from tests.support.notifier import RunningNotifier, running_notifier
@@ -107,8 +109,11 @@ async def test_a_silent_stream_beats_without_an_id(store: JobStore) -> None:
         assert stream.last_id == "0-0.1"
 
 
-async def test_a_reader_too_slow_is_cut_and_can_resume(store: JobStore) -> None:
-    """A client that reads nothing loses its connection instead of filling memory, and later gets every event once."""
+async def test_a_reader_too_slow_is_cut_and_can_resume(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that reads nothing loses its connection instead of filling memory, and later gets every event once. The
+    stream does it, long before the server and the kernel."""
+    monkeypatch.setattr(connections, "READ_SECONDS", 3600)
+    monkeypatch.setattr(sse, "UNACKNOWLEDGED_MS", 3_600_000)
     job = await (await JobLife(store).submit()).start()
     await asyncio.gather(*[job.write(f"{number:06d} " + "x" * 2000) for number in range(1000)])
     async with running_notifier(store.settings, notifier_send_seconds=0.3) as notifier:

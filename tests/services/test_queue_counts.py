@@ -63,8 +63,8 @@ async def test_the_backlog_is_what_workers_are_scaled_on(redis_url: str, store: 
 
 @pytest.mark.parametrize("frugal", ["0", "1"])
 async def test_a_queued_job_says_why_it_waits(redis_url: str, store: JobStore, frugal: str) -> None:
-    """Behind 30 of its own organisation it says so; when it runs, nothing. A caller who waits is told where
-    commands are not billed."""
+    """Behind 30 of its own organisation it says so; when it runs, nothing. A caller who waits learns it
+    where commands are not billed."""
     async with running_gateway(redis_url, FRUGAL=frugal) as client:
         ids = await submit(store, 31, organization="org-789")
         job = (await client.get(STATUS, params={"jobId": ids[-1]})).json()

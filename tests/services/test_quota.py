@@ -13,6 +13,7 @@ from shared.errors import QuotaExceeded, StoreFull, StoreUnavailable
 from shared.settings import RestEndpoint, StoreSettings
 from shared.store.connection import quota, server_errors
 from shared.store.connection.quota import Guarded, Quota
+from shared.store.engine.calls import check_item
 from shared.store.job_store import open_store
 from tests.support.gateway import STATUS, SUBMIT, body, problem, running_gateway
 from tests.support.plain import NO_TLS
@@ -105,9 +106,9 @@ def test_refusals_in_mid_script_are_distinguished() -> None:
     """An item that the quota cut is passing, one without room is StoreFull, and neither is a lost lease."""
     for text in QUOTAS.values():
         with pytest.raises(QuotaExceeded):
-            server_errors.check_item([b"ERROR", text.encode()])
+            check_item([b"ERROR", text.encode()])
     with pytest.raises(StoreFull):
-        server_errors.check_item([b"ERROR", CAPACITY.encode()])
+        check_item([b"ERROR", CAPACITY.encode()])
     assert isinstance(server_errors.of_call(ResponseError(CAPACITY)), StoreFull)
     assert not isinstance(server_errors.of_call(ResponseError("ERR other")), StoreFull)
 

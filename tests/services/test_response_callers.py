@@ -10,7 +10,7 @@ from shared.job import Priority
 from shared.store.job_store import JobStore
 from tests.support.callers import OPERATOR, TOKENS, make_key
 from tests.support.gateway import running_gateway
-from tests.support.openai_sdk import open_sdk, refused, request
+from tests.support.openai_sdk import Heard, open_sdk, refused, request
 
 
 async def test_a_job_gets_its_owner_from_headers_and_fields(sdk: openai.AsyncOpenAI, store: JobStore) -> None:
@@ -79,6 +79,33 @@ async def test_a_key_needs_the_scope_of_each_call(redis_url: str) -> None:
             await refused(elsewhere, 403, "forbidden", "OpenAI-Organization")
         async with open_sdk(url, key=OPERATOR) as sdk:
             assert (await sdk.responses.retrieve(made.id)).id == made.id
+
+
+async def test_an_operator_who_names_an_organization_sees_of_no_other(sdk: openai.AsyncOpenAI, heard: Heard) -> None:
+    """By header: every call of another's response is 404. By metadata: a conversation of another is continued no more
+    than one that does not exist."""
+    first = sdk.with_options(organization="org-1")
+    other = sdk.with_options(organization="org-2")
+    made = await first.responses.create(**request())
+    for call in (
+        other.responses.retrieve(made.id),
+        other.responses.retrieve(made.id, stream=True),
+        other.responses.cancel(made.id),
+        other.responses.delete(made.id),
+    ):
+        await refused(call, 404, "not_found")
+    assert (await first.responses.retrieve(made.id)).id == made.id
+
+    going_on = request(previous_response_id=made.id)
+    field, code = "previous_response_id", "previous_response_not_found"
+    for elsewhere in (
+        other.responses.create(**going_on),
+        sdk.responses.create(**going_on),
+        sdk.responses.create(**going_on, metadata={"organizationId": "org-2"}),
+    ):
+        await refused(elsewhere, 404, code, field)
+    await sdk.responses.create(**going_on, metadata={"organizationId": "org-1"})
+    assert len(heard.requests) == 2
 
 
 async def test_paths_that_are_not_served_answer_in_the_same_form(gateway: httpx.AsyncClient) -> None:

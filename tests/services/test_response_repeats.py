@@ -47,7 +47,7 @@ async def test_a_response_that_is_not_stored_is_gone_after_its_answer(
 
 
 async def test_an_idempotency_key_gives_the_same_response(sdk: openai.AsyncOpenAI, heard: Heard) -> None:
-    """Another body with it is 409, which the SDK is told not to repeat."""
+    """Another body with it is 409, which the SDK is asked not to repeat."""
     headers = {"Idempotency-Key": "k-1"}
     first = await sdk.responses.create(**request(), extra_headers=headers)
     again = await sdk.responses.create(**request(), extra_headers=headers)
@@ -59,7 +59,7 @@ async def test_an_idempotency_key_gives_the_same_response(sdk: openai.AsyncOpenA
 
 
 async def test_a_repeat_of_the_sdk_finds_the_first_response(sdk: openai.AsyncOpenAI, heard: Heard) -> None:
-    """Same body and counted as a repeat: one job; a new request with that body, or another body: a new one."""
+    """Same body and counted as a repeat: one job; a new request with that body, another body or project: a new one."""
 
     def create(count: int, **changes: Any) -> Any:
         return sdk.responses.create(**request(**changes), extra_headers={"x-stainless-retry-count": str(count)})
@@ -69,7 +69,11 @@ async def test_a_repeat_of_the_sdk_finds_the_first_response(sdk: openai.AsyncOpe
     second = await create(0)
     assert (await create(1)).id == second.id != first.id
     assert (await create(1, input="Another")).id not in (first.id, second.id)
-    assert len(heard.requests) == 3
+    elsewhere = sdk.with_options(project="proj-2").responses.create(
+        **request(), extra_headers={"x-stainless-retry-count": "1"}
+    )
+    assert (await elsewhere).id not in (first.id, second.id)
+    assert len(heard.requests) == 4
 
 
 async def test_a_repeat_makes_the_job_that_never_arrived(sdk: openai.AsyncOpenAI, store: JobStore) -> None:

@@ -13,7 +13,8 @@ from services.worker.providers import Action, Completion, GenerationRequest, Ite
 from shared.job import JobError, Usage
 from shared.settings import StoreSettings
 from tests.support.gateway import SUBMIT, body
-from tests.support.openai_sdk import REQUIRED, Heard, refused, request
+from tests.support.open_responses import REQUIRED
+from tests.support.openai_sdk import Heard, refused, request
 from tests.support.worker import Scripted, running_worker
 
 CONVERSATION: list[dict[str, Any]] = [
@@ -121,6 +122,23 @@ async def test_what_cannot_be_served_is_refused_by_its_name(
 ) -> None:
     """Each unsupported or bad field is 400, named in `param`."""
     await refused(sdk.responses.create(**request(**changes)), 400, "invalid_request", param)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"input": [{"role": "user", "content": [IMAGE]}]}, "must be one of input_text, output_text, text"),
+        ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "must be message"),
+        ({"service_tier": "scale"}, "must be one of auto, default, flex, priority"),
+        ({"text": {"format": {"type": "json_object"}}}, "must be one of text, json_schema"),
+    ],
+)
+async def test_a_refusal_tells_the_words_that_are_taken(
+    sdk: openai.AsyncOpenAI, changes: dict[str, Any], words: str
+) -> None:
+    """An image, an item that is no message, another tier or format: what may stand there instead."""
+    with pytest.raises(openai.BadRequestError, match=words):
+        await sdk.responses.create(**request(**changes))
 
 
 async def test_sixteen_pairs_of_metadata_are_kept(sdk: openai.AsyncOpenAI) -> None:

@@ -45,7 +45,7 @@ def _with(answer: httpx.Response, *, token: bool = True) -> dict[str, str]:
 
 
 async def test_a_session_is_as_good_as_its_key_and_no_better(client: httpx.AsyncClient) -> None:
-    """It has the organisation and the scopes of the key, which the page is told, and ends with a sign-out."""
+    """It has the organisation and the scopes of the key, which the page gets, and ends with a sign-out."""
     made = await make_key(client, "alice", "jobs:read", "jobs:write")
     answer = await _sign_in(client, made["key"])
     assert answer.status_code == 201
@@ -123,7 +123,7 @@ async def test_a_key_in_the_header_comes_before_a_cookie(client: httpx.AsyncClie
 
 
 async def test_a_revoked_key_ends_its_sessions(client: httpx.AsyncClient) -> None:
-    """The cookie names the key and holds no right; the page is told to sign in again."""
+    """The cookie names the key and holds no right; the page is asked to sign in again."""
     made = await make_key(client, "alice", "admin")
     session = _with(await _sign_in(client, made["key"]))
     assert (await client.get(KEYS, headers=session)).status_code == 200

@@ -62,7 +62,7 @@ async def test_a_fence_is_taken_away_and_told(store: JobStore) -> None:
 
 
 async def test_a_mismatch_is_repaired_once_and_both_calls_are_paid(store: JobStore) -> None:
-    """Also when one attempt is all that the job may have; the provider is told what was wrong."""
+    """Also when one attempt is all that the job may have; the provider gets the mismatch."""
     stream, asked = saying(BAD, GOOD)
     job = await run(store, stream, max_attempts=1)
     assert job.outcome is not None
@@ -99,7 +99,7 @@ async def test_a_text_that_was_cut_says_so(store: JobStore) -> None:
 
 
 async def test_readers_see_the_text_of_the_repair_alone(store: JobStore) -> None:
-    """`retrying` says why, and `processing` begins the text anew, as for every call that is repeated."""
+    """`retrying` says why, and `processing` begins the text again, as for every call that is repeated."""
     stream, _ = saying(BAD, GOOD)
     job = await run(store, stream)
     page = await store.events.read(job.id, None)

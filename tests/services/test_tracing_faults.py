@@ -111,7 +111,7 @@ async def _answered(collector: Collector, times: int) -> None:
 
 
 async def test_libraries_find_no_tracer_of_ours(collector: Collector) -> None:
-    """SDKs that trace themselves, with prompts if they are told to, find nothing registered for the process."""
+    """SDKs that trace themselves, with prompts if they are set to, find nothing registered for the process."""
     async with open_tracer(_settings(collector.url), "worker") as tracer:
         assert tracer is not None
         with trace.get_tracer("a library").start_as_current_span("chat") as span:

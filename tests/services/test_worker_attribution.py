@@ -22,7 +22,7 @@ SECRET = "the key of all identifiers of a fleet"
 
 
 class _Vendor:
-    """A provider that notes the end users that it is told of."""
+    """A provider that notes the end users that it gets."""
 
     def __init__(self, *, gated: bool = True) -> None:
         self.told: list[str | None] = []
@@ -35,7 +35,7 @@ class _Vendor:
 
 
 async def _run(store: JobStore, user: tuple[str, str], *, gated: bool = True, **settings: str) -> str | None:
-    """The end user that a vendor is told of by a fresh worker."""
+    """The end user that a vendor gets from a fresh worker."""
     vendor = _Vendor(gated=gated)
     spec = JobSpec(organization_id=user[0], project_id="p", user_id=user[1], prompt="write")
     async with running_worker(store.settings, {"p": vendor.provider}, **settings):
@@ -46,7 +46,7 @@ async def _run(store: JobStore, user: tuple[str, str], *, gated: bool = True, **
 
 
 async def test_all_workers_name_an_end_user_alike(store: JobStore, redis_url: str) -> None:
-    """The first worker makes a secret, others use it; users and organisations of one name are told apart."""
+    """The first worker makes a secret, others use it; users and organisations of one name are distinguished."""
     users = [("org-a", "jane"), ("org-a", "joe"), ("org-b", "jane")]
     told = [await _run(store, user) for user in users]
     assert [await _run(store, user) for user in users] == told

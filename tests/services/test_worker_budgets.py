@@ -129,7 +129,7 @@ async def test_a_job_ends_at_its_own_limit(settings: StoreSettings) -> None:
 
 
 async def test_workers_report_a_spent_budget(settings: StoreSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a log line, once; and they tell gateways what their gates cost."""
+    """With a log line, once; and they let gateways know what their gates cost."""
     monkeypatch.setattr(budget_watch, "PAUSE_S", 0.05)
     async with open_store(settings, client_name="t") as store, RawRedis(settings.redis_url) as raw:
         await settle(store, "org", day_nano_usd=50_000)

@@ -42,7 +42,7 @@ async def _until_clearing(worker: Worker) -> None:
 
 @pytest.mark.parametrize("between", ["drain", "cancel", "deadline"])
 async def test_what_comes_between_costs_no_job(store: JobStore, redis_url: str, between: str) -> None:
-    """Told to stop meanwhile, it hands its job back and both run elsewhere; when the job that waits is cancelled or
+    """Asked to stop meanwhile, it releases its job and both run elsewhere; when the job that waits is cancelled or
     overdue, it claims again beside the job that it still holds."""
     quick = StoreSettings(redis_url=redis_url, lease_seconds=1.0)
     (long,) = await submit(store, prompt="long")

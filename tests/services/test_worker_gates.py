@@ -62,11 +62,11 @@ async def test_a_rate_limit_stops_the_fleet_and_frees_its_slots(store: JobStore,
         passed.set()
         async with RawRedis(redis_url) as raw:
             await unblock_gate(raw, "p:p")
-        ids += await submit(store)  # whoever is woken by it sees the others
+        ids += await submit(store)  # a worker that is woken by it finds the others
         for job_id in ids:
             snapshot = await ended(store, job_id)
             assert (snapshot.status, snapshot.attempt) == (JobStatus.COMPLETED, 1)
-    # A slow start: nine at once, and eight a second, doubled each second, until the first refusal was heard of.
+    # A slow start: nine at once, and eight a second, doubled each second, until the first refusal was received.
     assert early <= 9 + 8 * (2 ** (calls[early - 1] - calls[0] + LATE_S) - 1) / math.log(2)
     assert len(calls) - early == 201
     assert await leaks(store.settings.redis_url) == []
@@ -76,13 +76,13 @@ async def _free(workers: list[Worker], slots: int) -> bool:
     return sum(worker._pool.free for worker in workers) == slots
 
 
-async def test_jobs_of_open_models_pass_those_that_wait(store: JobStore) -> None:
-    """One model is closed for a minute: jobs that name it wait, all others complete."""
+async def test_jobs_of_available_models_pass_those_that_wait(store: JobStore) -> None:
+    """One model is blocked for a minute: jobs that name it wait, all others complete."""
     limited = raises(ProviderError(BUSY, Action.WAIT, retry_after_s=60.0))
-    providers = {"shut": _gated(limited), "open": _gated(_answers)}
+    providers = {"blocked": _gated(limited), "free": _gated(_answers)}
     async with running_worker(store.settings, providers, worker_concurrency=2):
-        waiting = [new_job(route=("shut:shut",)) for _ in range(10)]
-        passing = [new_job("low", route=("open:open",)) for _ in range(10)]
+        waiting = [new_job(route=("blocked:blocked",)) for _ in range(10)]
+        passing = [new_job("low", route=("free:free",)) for _ in range(10)]
         await asyncio.gather(*(store.submit(job) for job in waiting))
         await asyncio.gather(*(store.submit(job) for job in passing))
         for job in passing:
@@ -189,7 +189,7 @@ async def test_a_silent_provider_is_cut_and_replaced(store: JobStore) -> None:
     assert closed["never"] >= 1
 
 
-async def test_a_gate_that_failed_is_probed_and_opens_again(store: JobStore, redis_url: str) -> None:
+async def test_a_gate_that_failed_is_probed_and_available_again(store: JobStore, redis_url: str) -> None:
     """The provider comes back: one probe goes first, then all that wait complete."""
     down = True
 

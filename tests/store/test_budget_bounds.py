@@ -10,7 +10,7 @@ from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.results import CallReport
 from shared.store.transitions import Reroute
-from tests.support.budgets import CALL, Sums, end, priced, requeue, today_of, used
+from tests.support.budgets import CALL, Sums, budgeted_store, end, priced, requeue, today_of, used
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B
 from tests.support.store import KEYS, claim, error_of, settle, submit
@@ -20,19 +20,15 @@ pytestmark = pytest.mark.parametrize("url", ["valkey"], indirect=True)
 
 @pytest.fixture
 async def store(url: str) -> AsyncIterator[JobStore]:
-    """A worker with two priced gates, the second dearer, and an organisation that may spend ten calls of the first."""
-    settings = StoreSettings(redis_url=url, lease_seconds=2.0)
-    async with open_store(settings, client_name="t", routing=priced(A, B)) as opened:
-        await settle(opened, "org", day_nano_usd=10 * CALL)
+    """See `budgeted_store`."""
+    async with budgeted_store(url) as opened:
         yield opened
 
 
 @pytest.fixture
 async def gated(url: str) -> AsyncIterator[JobStore]:
     """The same with gates that can be blocked."""
-    settings = StoreSettings(redis_url=url, lease_seconds=2.0)
-    async with open_store(settings, client_name="t", routing=priced(A, B, gated=True)) as opened:
-        await settle(opened, "org", day_nano_usd=10 * CALL)
+    async with budgeted_store(url, gated=True) as opened:
         yield opened
 
 

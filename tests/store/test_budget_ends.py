@@ -9,24 +9,21 @@ import pytest
 
 from shared.errors import LeaseLost
 from shared.job import Claim, JobStatus
-from shared.settings import StoreSettings
-from shared.store.job_store import JobStore, open_store
+from shared.store.job_store import JobStore
 from shared.store.results import CallReport
 from shared.store.transitions import Reroute
-from tests.support.budgets import CALL, Sums, audit_budgets, end, priced, requeue, today_of, used
+from tests.support.budgets import CALL, Sums, audit_budgets, budgeted_store, end, requeue, today_of, used
 from tests.support.checks import RawRedis
-from tests.support.gates import A, B
-from tests.support.store import KEYS, claim, error_of, lose, settle, status_of, submit
+from tests.support.gates import A
+from tests.support.store import KEYS, claim, error_of, lose, status_of, submit
 
 pytestmark = pytest.mark.parametrize("url", ["valkey"], indirect=True)
 
 
 @pytest.fixture
 async def store(url: str) -> AsyncIterator[JobStore]:
-    """A worker with two priced gates, the second dearer, and an organisation that may spend ten calls of the first."""
-    settings = StoreSettings(redis_url=url, lease_seconds=2.0)
-    async with open_store(settings, client_name="t", routing=priced(A, B)) as opened:
-        await settle(opened, "org", day_nano_usd=10 * CALL)
+    """See `budgeted_store`."""
+    async with budgeted_store(url) as opened:
         yield opened
 
 

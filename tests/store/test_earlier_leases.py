@@ -39,7 +39,7 @@ async def test_a_claim_names_the_last_lease_and_why_it_ended(store: JobStore, ra
 
 @pytest.mark.parametrize("past", ["damaged", "q1-0 error x 1 2", ""])
 async def test_a_job_whose_earlier_leases_cannot_be_read_runs(past: str, store: JobStore, raw: RawRedis) -> None:
-    """They tell a trace something, and the attempt nothing."""
+    """They are of use to a trace, and of none to the attempt."""
     first = await claim_one(store)
     await store.requeue(Requeue(first, RetryReason.ERROR, delay_ms=0, refund=False, error=ERROR))
     await raw("HSET", KEYS.job(first.job_id), "past", past)

@@ -1,4 +1,4 @@
-"""Gates in the store: how fast they let go, by the limits of a fleet and after a closure."""
+"""Gates in the store: how fast they let go, by the limits of a fleet and after a block."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from shared.settings import StoreSettings
 from shared.store.job_store import JobStore, open_store
 from shared.store.results import CallReport
 from tests.support.checks import RawRedis
-from tests.support.gates import A, close, routing
+from tests.support.gates import A, block_by_job, routing
 from tests.support.store import claim, complete, new_job, submit, unblock_gate
 
 
-async def test_a_gate_that_opens_lets_go_one_by_one_in_order(one: JobStore, raw: RawRedis) -> None:
-    """High before normal before low, each by age; after a closure one call goes first, not all that wait."""
-    await close(one)
+async def test_a_gate_that_is_available_again_lets_go_one_by_one_in_order(one: JobStore, raw: RawRedis) -> None:
+    """High before normal before low, each by age; after a block one call goes first, not all that wait."""
+    await block_by_job(one)
     ids = {priority: await submit(one, 3, priority) for priority in ("low", "normal", "high")}
     assert await claim(one) == []
     seen = list[str]()
@@ -38,9 +38,9 @@ async def test_a_gate_that_opens_lets_go_one_by_one_in_order(one: JobStore, raw:
 
 
 @pytest.mark.parametrize("url", ["valkey"], indirect=True)
-async def test_a_gate_without_limits_opens_faster_and_faster(one: JobStore, raw: RawRedis) -> None:
-    """After a closure the rate ramps up: a few in the first half second, in a few seconds all 100 that wait."""
-    await close(one)
+async def test_a_gate_without_limits_lets_go_faster_and_faster(one: JobStore, raw: RawRedis) -> None:
+    """After a block the rate rises: a few in the first half second, in a few seconds all 100 that wait."""
+    await block_by_job(one)
     await submit(one, 100)
     while (await one.claim("w", 64, poll=True, suspect=True)).more:
         pass
@@ -76,7 +76,7 @@ async def test_a_request_limit_holds_in_every_window_and_is_used(url: str, rpm: 
         await asyncio.gather(*(work(f"w{i}") for i in range(3)))
         took = time.monotonic() - began
         assert (await store.queries.stats()).processing == 0
-    # The share of these 2 s or more, and one second that a late call may catch up; a cold gate ramps up first.
+    # The share of these 2 s or more, and one second that a late call may catch up; an idle gate has a slow start.
     assert len(starts) <= (took + 1.0) * rpm / 60 + 1
     assert len(starts) >= min(1.2 * rpm / 60, 20)
 
@@ -103,7 +103,7 @@ async def test_a_token_limit_reserves_before_and_settles_after(url: str) -> None
 async def test_a_reservation_is_used_soon_or_asked_for_again(one: JobStore, raw: RawRedis, why: str) -> None:
     """A job that was let go and not claimed in time must not break the limit later: it asks again, and is throttled
     again when the gate has no room; so is one whose gate was blocked meanwhile, however soon it comes."""
-    job_id = await close(one)
+    job_id = await block_by_job(one)
     await raw("HSET", one.keys.job(job_id), "losses", 2)
     await unblock_gate(raw, A)
     # Released into the stream of suspects, where this worker takes none.

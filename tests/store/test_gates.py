@@ -14,9 +14,9 @@ from tests.support.gates import A, B, reroute, routing
 from tests.support.store import claim, claim_one, new_job, submit, unblock_gate
 
 
-async def test_failures_in_a_row_close_a_gate_and_a_probe_reopens_it(one: JobStore, raw: RawRedis) -> None:
-    """Two failures and a success keep it open, three in a row close it, for longer when the probe fails too; one call
-    at a time probes it; its success lets the others go."""
+async def test_failures_in_a_row_block_a_gate_and_a_probe_ends_the_block(one: JobStore, raw: RawRedis) -> None:
+    """Two failures and a success leave it available, three in a row block it, for longer when the probe fails too; one
+    call at a time probes it; its success lets the others go."""
     await submit(one, 6)
     held = await claim(one, 6)
     for report in (CallReport.FAILED, CallReport.FAILED, CallReport.OK, CallReport.FAILED, CallReport.FAILED):

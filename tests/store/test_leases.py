@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.errors import LeaseLost
-from shared.store.engine.calls import LOSSES_MAX
+from shared.store.engine.constants import LOSSES_MAX
 from shared.store.job_store import JobStore
 from shared.store.keys import GROUP
 from tests.support.checks import RawRedis

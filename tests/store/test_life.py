@@ -9,7 +9,7 @@ import pytest
 
 from shared.errors import IdempotencyConflict, JobNotFound, LeaseLost
 from shared.job import JobSnapshot, JobStatus, Outcome, RetryReason, Usage
-from shared.store.engine.calls import RELEASES_MAX
+from shared.store.engine.constants import RELEASES_MAX
 from shared.store.job_store import JobStore
 from shared.store.results import WakeUp
 from shared.store.transitions import Finish, Requeue

@@ -8,7 +8,7 @@ import pytest
 
 from shared.job import Claim, JobStatus
 from shared.settings import StoreSettings
-from shared.store.engine.calls import LOSSES_MAX
+from shared.store.engine.constants import LOSSES_MAX
 from shared.store.job_store import JobStore, open_store
 from tests.support.breaches import breaches
 from tests.support.checks import RawRedis

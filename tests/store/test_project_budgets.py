@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 
@@ -69,6 +70,22 @@ async def test_high_jobs_of_a_project_go_first_when_there_is_room(store: JobStor
     assert await claim(store) == []
     await end(store, held[0], 0)
     assert [one.job_id for one in await claim(store)] == [first]
+
+
+async def test_a_cheap_job_waits_behind_a_dear_one_of_its_project(store: JobStore, raw: RawRedis) -> None:
+    """Although there is room for it: once the dear one is gone, the next look lets it in."""
+    await submit(store, 3)
+    held = await claim(store)
+    await end(store, held[0], CALL // 2)
+    (dear,) = await submit(store)
+    assert await claim(store) == []
+    await asyncio.sleep(0.002)  # those of one ms are equals
+    (cheap,) = await submit(store, max_tokens=40)
+    assert await claim(store) == []
+
+    await store.cancel(dear)
+    await look(store, raw)
+    assert [one.job_id for one in await claim(store)] == [cheap]
 
 
 async def test_a_raised_budget_lets_in_and_taking_it_away_lets_all_in(store: JobStore, raw: RawRedis) -> None:

@@ -87,9 +87,10 @@ async def test_a_budget_begins_with_what_the_project_spent_before(store: JobStor
     """By its own usage alone; jobs that ran when it was set are added at their end."""
     await submit(store, 3, project_id="q")
     await submit(store, project_id="r")
-    ran, runs, other, _ = await claim(store)
+    ran, runs, other, of_another_project = await claim(store)
     await end(store, ran, 50)
     await end(store, other, 7)
+    await end(store, of_another_project, 1000)
     await allow(store, "q", 1)
     assert await spending(store, "q") == spent(57, 0)
     await end(store, runs, 600)

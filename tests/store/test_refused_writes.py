@@ -17,7 +17,7 @@ from shared.store.tasks import TaskPlan
 from shared.store.workers import WorkerEntry
 from tests.conftest import flush
 from tests.support.checks import RawRedis
-from tests.support.gates import A, B, close, routing
+from tests.support.gates import A, B, block_by_job, routing
 from tests.support.refusing_server import REFUSALS, full
 from tests.support.script_acts import ACTOR, ACTS, Scene, new_key
 from tests.support.store import KEYS, claim, complete, fail, make_due, make_stale, submit, unblock_gate
@@ -50,7 +50,7 @@ async def scene(own_server: EmbeddedServer) -> AsyncIterator[Scene]:
         RawRedis(own_server.url) as raw,
     ):
         await plain.organizations.change("org", {"month_nano_usd": 10**15}, ACTOR)
-        await close(store)
+        await block_by_job(store)
         await unblock_gate(raw, A)
         await _fill(plain, raw)
         await plain.api_keys.create(new_key("k0"), ACTOR)

@@ -12,14 +12,14 @@ from shared.store.job_store import JobStore, open_store
 from shared.store.results import CallReport
 from tests.support.breaches import breaches
 from tests.support.checks import RawRedis
-from tests.support.gates import A, B, block, close, reroute, routing, throttle_all
+from tests.support.gates import A, B, block, block_by_job, reroute, routing, throttle_all
 from tests.support.store import claim, complete, drain, new_job, submit, unblock_gate
 
 
 async def test_a_job_asked_to_wait_is_throttled_and_keeps_its_attempt(one: JobStore, raw: RawRedis) -> None:
     """Its slot is free, it counts as queued and throttled, the stream has the reason and the time, and it can be
     claimed by no worker while the gate is blocked."""
-    job_id = await close(one)
+    job_id = await block_by_job(one)
     stats = await one.queries.stats()
     assert (stats.queued, stats.throttled, stats.processing) == (1, 1, 0)
     snapshot = await one.status(job_id)
@@ -52,9 +52,9 @@ async def test_a_call_that_was_paid_for_uses_an_attempt_up(two: JobStore, raw: R
 async def test_jobs_of_a_blocked_gate_are_throttled_once_and_others_pass(two: JobStore, raw: RawRedis) -> None:
     """A hundred jobs that only the blocked gate may run are moved once; a job for the available one is claimed at
     once."""
-    first = await close(two)
-    closed = [new_job(route=(A,)) for _ in range(100)]
-    await asyncio.gather(*(two.submit(job) for job in closed))
+    first = await block_by_job(two)
+    blocked = [new_job(route=(A,)) for _ in range(100)]
+    await asyncio.gather(*(two.submit(job) for job in blocked))
     passing = new_job("low", route=(B,))
     await two.submit(passing)
     claims, more = [], True
@@ -64,16 +64,16 @@ async def test_jobs_of_a_blocked_gate_are_throttled_once_and_others_pass(two: Jo
         more = claimed.more
     assert [(held.job_id, held.gate) for held in claims] == [(passing.id, B)]
     assert (await two.queries.stats()).throttled == 101
-    entries = await raw("HGET", two.keys.job(closed[0].id), "entry")
+    entries = await raw("HGET", two.keys.job(blocked[0].id), "entry")
     for _ in range(3):
         await two.claim("w1", 50, poll=True, suspect=True)
-    assert await raw("HGET", two.keys.job(closed[0].id), "entry") == entries == f"t{A}".encode()
-    assert await breaches(two, raw, [first, passing.id, *(job.id for job in closed)]) == []
+    assert await raw("HGET", two.keys.job(blocked[0].id), "entry") == entries == f"t{A}".encode()
+    assert await breaches(two, raw, [first, passing.id, *(job.id for job in blocked)]) == []
 
 
 async def test_all_kinds_of_ends_find_throttled_jobs(one: JobStore, raw: RawRedis) -> None:
     """A cancel ends one at once, its deadline another; the rest complete, and nothing is left in any throttle set."""
-    ids = [await close(one), *(await submit(one, 2)), *(await submit(one, deadline_ms=100))]
+    ids = [await block_by_job(one), *(await submit(one, 2)), *(await submit(one, deadline_ms=100))]
     assert await claim(one) == []
     assert (await one.cancel(ids[0])).state == "cancelled"
     await asyncio.sleep(0.15)
@@ -95,7 +95,7 @@ async def test_all_kinds_of_ends_find_throttled_jobs(one: JobStore, raw: RawRedi
 async def test_one_worker_comes_back_for_a_queue_and_not_all(one: JobStore) -> None:
     """The first worker that learns of it sets its timer, the others sleep on; when it leaves, the next one learns of
     it."""
-    await close(one)
+    await block_by_job(one)
     waits = [(await one.claim(name, 5, poll=True, suspect=True)).next_ms for name in ("w1", "w2", "w3")]
     waits += [(await one.maintenance.promote()).queue_ms]
     assert sum(wait is not None for wait in waits) == 1
@@ -105,7 +105,7 @@ async def test_one_worker_comes_back_for_a_queue_and_not_all(one: JobStore) -> N
 
 async def test_a_queue_whose_gate_nobody_names_any_more_is_emptied(one: JobStore, url: str) -> None:
     """The model was taken out of the settings: its jobs run on the chain of today."""
-    job_id = await close(one)
+    job_id = await block_by_job(one)
     async with open_store(StoreSettings(redis_url=url), client_name="t", routing=routing(B)) as store:
         (held,) = await claim(store)
         assert (held.job_id, held.gate) == (job_id, B)
@@ -113,7 +113,7 @@ async def test_a_queue_whose_gate_nobody_names_any_more_is_emptied(one: JobStore
 
 async def test_damage_to_gates_and_queues_costs_no_job(one: JobStore, raw: RawRedis) -> None:
     """A gate that is no gate, a throttle set that is none, one that lost its mark: claims go on, the audit repairs."""
-    job_id = await close(one)
+    job_id = await block_by_job(one)
     await raw("HSET", one.keys.fixed("gates"), A, "nonsense")
     (held,) = await claim(one)
     assert held.job_id == job_id

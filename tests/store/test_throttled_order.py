@@ -46,7 +46,7 @@ async def test_the_queues_of_a_gate_are_fair_together(two: JobStore, raw: RawRed
 
 
 async def test_what_came_back_keeps_its_priority_and_its_age(one: JobStore, raw: RawRedis) -> None:
-    """Handed back, lost with its worker or let go in vain: a low job goes behind the high ones, the oldest first."""
+    """Released, lost with its worker or let go in vain: a low job goes behind the high ones, the oldest first."""
     low = list[str]()
     for _ in range(3):  # in different ms: a returned job has lost its place within one
         low += await submit(one, 1, "low")

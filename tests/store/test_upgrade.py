@@ -13,7 +13,7 @@ from tests.support.breaches import breaches
 from tests.support.checks import RawRedis
 from tests.support.gates import A, block, free
 from tests.support.organization_counts import counts_of, miscounted
-from tests.support.store import KEYS, claim, complete, drain, make_stale, new_job, status_of
+from tests.support.store import KEYS, claim, complete, drain, make_stale, new_job, status_of, submit
 
 pytestmark = pytest.mark.parametrize("url", ["valkey"], indirect=True)
 
@@ -111,6 +111,24 @@ async def test_delayed_and_cancelled_jobs_are_found(store: JobStore, raw: RawRed
     assert await drain(store) == 1
     assert await breaches(store, raw, ids) == []
     assert await miscounted(raw, ids) == []
+
+
+async def test_due_jobs_come_by_priority(store: JobStore, raw: RawRedis) -> None:
+    """A high one is first made claimable where one call has room for one, and a normal one is claimed before a low one,
+    although the low one is the oldest and fell due first."""
+    await claim(store, 1)
+    created, ids = await _now(raw) - 1000, dict[str, str]()
+    for order, priority in enumerate(("low", "normal", "high"), 1):
+        job = new_job(priority, organization="a")
+        ids[priority] = await _record(raw, job, f"d{priority[0]}", created + order, due=order)
+        await raw("ZADD", KEYS.fixed(f"due_{priority}"), order, job.id)
+
+    assert (await store.maintenance.promote(1)).promoted == 1
+    assert [held.job_id for held in await claim(store)] == [ids["high"]]
+
+    in_the_line = await submit(store, organization="a")  # so the others wait in the backlog, by rank
+    assert (await store.maintenance.promote()).promoted == 2
+    assert [held.job_id for held in await claim(store)] == [*in_the_line, ids["normal"], ids["low"]]
 
 
 async def test_throttled_jobs_of_before_are_let_go(one: JobStore, raw: RawRedis) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
 from shared.job import Claim, JobStatus, Outcome, RetryReason, Spent, Usage
-from shared.store.job_store import JobStore
+from shared.settings import StoreSettings
+from shared.store.job_store import JobStore, open_store
 from shared.store.paged_audit import PagedAudit
 from shared.store.routing import OutputBound, Routing
 from shared.store.transitions import Finish, Requeue
 from tests.support.checks import RawRedis
 from tests.support.gates import A, B, routing
-from tests.support.store import ERROR, KEYS
+from tests.support.store import ERROR, KEYS, settle
 
 CALL: Final = 100_000
 """Nano-USD of the bound of a call at gate A, where the reply alone has a price. At gate B it is three times that."""
@@ -33,6 +35,15 @@ def priced(*chain: str, gated: bool = False) -> Routing:
     return Routing(
         chain=chain, limits=routing(*chain).limits if gated else (), failures=3, prices=prices, outputs=outputs
     )
+
+
+@asynccontextmanager
+async def budgeted_store(url: str, *, gated: bool = False) -> AsyncIterator[JobStore]:
+    """A worker with two priced gates, the second dearer, and an organisation that may spend ten calls of the first."""
+    settings = StoreSettings(redis_url=url, lease_seconds=2.0)
+    async with open_store(settings, client_name="t", routing=priced(A, B, gated=gated)) as opened:
+        await settle(opened, "org", day_nano_usd=10 * CALL)
+        yield opened
 
 
 async def sums_of(raw: RawRedis, organization: str = "org") -> dict[str, Sums]:

@@ -30,7 +30,7 @@ async def reroute(
     return found.state, found.gate
 
 
-async def close(store: JobStore, *, ms: int = 60_000, consumer: str = "closer") -> str:
+async def block_by_job(store: JobStore, *, ms: int = 60_000, consumer: str = "blocker") -> str:
     """Block gate A by a job that got a retry-after; returns its id."""
     (job_id,) = await submit(store)
     (held,) = await claim(store, 1, consumer)

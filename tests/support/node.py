@@ -26,24 +26,45 @@ LINE_MAX: Final = 1 << 20
 """Bytes of a line that a script may print."""
 
 
-def _version() -> tuple[int, int]:
-    """The version of the node on this machine; zeros when there is none."""
-    found = shutil.which("node")
-    if found is None:
+def _version(node: str | Path | None) -> tuple[int, int]:
+    """The version of a node; zeros when there is none, or it does not run."""
+    if node is None:
         return (0, 0)
-    said = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout
+    try:
+        said = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
+    except OSError:
+        return (0, 0)
     numbers = re.match(r"v(\d+)\.(\d+)\.", said)
     return (int(numbers[1]), int(numbers[2])) if numbers else (0, 0)
 
 
-VERSION: Final = _version()
+VERSION: Final = _version(shutil.which("node"))
 NODE: Final = shutil.which("node") if VERSION >= NODE_MIN else None
 """None when there is none, or an older one than the client promises to run on."""
+
+_NODE_22: Final = next(ROOT.glob(".node22/node_modules/node-*/bin/node"), None)
+VERSION_22: Final = _version(_NODE_22)
+OWN_PATH: Final = os.environ["PATH"]
+PATH_22: Final = f"{_NODE_22.parent}{os.pathsep}{OWN_PATH}" if _NODE_22 else OWN_PATH
+"""PATH of a command that is to run on Node 22, which `make install-dev` brings."""
 
 needs_node: Final = pytest.mark.skipif(
     NODE is None or not MODULES.exists(),
     reason="no node from 20 on, or no node_modules in clients/js: make install-dev",
 )
+
+on_both: Final = pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(OWN_PATH, id="node"),
+        pytest.param(
+            PATH_22,
+            id="node-22",
+            marks=pytest.mark.skipif(VERSION_22 == (0, 0), reason="no Node 22 in .node22: make install-dev"),
+        ),
+    ],
+)
+"""On the machine's own node, and on Node 22: `path` is the PATH of its commands."""
 
 
 async def run(*command: str | Path, folder: Path, seconds: float = 100, **environment: str) -> str:

@@ -1,163 +1,105 @@
-"""Objects and events of Open Responses as its specification of 2026-04-24 (openresponses.org) requires them.
+"""Answers of `/v1/responses` as two schemas have them: that of Open Responses, release 2026-04-24
+(`schemas/open_responses.json`), and the models of the `openai` package that is installed, both without any leniency.
 
-Written from the specification: its required fields, their types and their values, for responses of text. Fields that it
-does not name are allowed, as it allows them.
+A field that Open Responses does not name is a fault, unless it is one of ours that docs/responses.md names.
 """
 
 from __future__ import annotations
 
+import copy
+import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import jsonschema_rs
+import pydantic
+from openai.types.responses import Response, ResponseStreamEvent
 
-VERSION: Final = "2026-04-24"
+from tests.support.schemas.refresh import EVENT, FILE, RESPONSE
 
 Json = dict[str, Any]
-_TEXT: Final[Json] = {"type": "string"}
-_WHOLE: Final[Json] = {"type": "integer"}
-_NUMBER: Final[Json] = {"type": "number"}
-_FLAG: Final[Json] = {"type": "boolean"}
+
+SCHEMAS: Final[Mapping[str, Json]] = json.loads(FILE.read_text())
+REQUIRED: Final = frozenset(SCHEMAS[RESPONSE]["required"])
+"""Fields that every response object has."""
+
+OURS: Final = {RESPONSE: {"user", "presswork"}, "InputTokensDetails": {"cache_write_tokens"}}
+"""Fields beside those of Open Responses: OpenAI's, and one with what only jobs have."""
+
+ERROR: Final = "error"
+"""The event that OpenAI's package has in a form of its own, in which ours is (docs/responses.md)."""
 
 
-def _one_of(*words: str) -> Json:
-    return {"type": "string", "enum": list(words)}
+def _closed() -> dict[str, Json]:
+    """The schemas, with no other fields than those that they name."""
+    closed: dict[str, Json] = copy.deepcopy(dict(SCHEMAS))
+    for name, schema in closed.items():
+        if "properties" in schema:
+            schema["additionalProperties"] = False
+            schema["properties"] |= {field: {} for field in OURS.get(name, ())}
+    return closed
 
 
-def _or_null(schema: Json) -> Json:
-    return {"anyOf": [schema, {"type": "null"}]}
+_COMPONENTS: Final = {"schemas": _closed()}
 
 
-def _list(items: Json) -> Json:
-    return {"type": "array", "items": items}
+def _validator(name: str) -> jsonschema_rs.Draft202012Validator:
+    whole = {"$ref": f"#/components/schemas/{name}", "components": _COMPONENTS}
+    return jsonschema_rs.Draft202012Validator(whole)
 
 
-def _object(optional: Mapping[str, Json] | None = None, /, **required: Json) -> Json:
-    return {"type": "object", "required": list(required), "properties": {**required, **(optional or {})}}
-
-
-_ANNOTATION: Final = _object(type=_one_of("url_citation"), url=_TEXT, start_index=_WHOLE, end_index=_WHOLE, title=_TEXT)
-_TOP_LOGPROB: Final = _object(token=_TEXT, logprob=_NUMBER, bytes=_list(_WHOLE))
-_LOGPROB: Final = _object(token=_TEXT, logprob=_NUMBER, bytes=_list(_WHOLE), top_logprobs=_list(_TOP_LOGPROB))
-_PART: Final = _object(
-    {"logprobs": _list(_LOGPROB)}, type=_one_of("output_text"), text=_TEXT, annotations=_list(_ANNOTATION)
-)
-_MESSAGE: Final = _object(
-    {"phase": _one_of("commentary", "final_answer")},
-    type=_one_of("message"),
-    id=_TEXT,
-    status=_one_of("in_progress", "completed", "incomplete"),
-    role=_one_of("user", "assistant", "system", "developer"),
-    content=_list(_PART),
-)
-_FORMAT: Final[Json] = {
-    "oneOf": [
-        _object(type=_one_of("text")),
-        _object(
-            type=_one_of("json_schema"),
-            name=_TEXT,
-            description=_or_null(_TEXT),
-            schema={"type": "object"},
-            strict=_FLAG,
-        ),
-    ]
+_response: Final = _validator(RESPONSE)
+_events: Final = {
+    schema["properties"]["type"]["enum"][0]: _validator(name)
+    for name, schema in SCHEMAS.items()
+    if name.endswith(EVENT)
 }
-_USAGE: Final = _object(
-    input_tokens=_WHOLE,
-    output_tokens=_WHOLE,
-    total_tokens=_WHOLE,
-    input_tokens_details=_object(cached_tokens=_WHOLE),
-    output_tokens_details=_object(reasoning_tokens=_WHOLE),
-)
-_REASONING: Final = _object(
-    effort=_or_null(_one_of("none", "minimal", "low", "medium", "high", "xhigh")),
-    summary=_or_null(_one_of("concise", "detailed", "auto")),
-)
-
-RESPONSE: Final = _object(
-    id=_TEXT,
-    object=_one_of("response"),
-    created_at=_WHOLE,
-    completed_at=_or_null(_WHOLE),
-    status=_one_of("queued", "in_progress", "completed", "incomplete", "failed", "cancelled"),
-    incomplete_details=_or_null(_object(reason=_TEXT)),
-    model=_TEXT,
-    previous_response_id=_or_null(_TEXT),
-    instructions=_or_null(_TEXT),
-    output=_list(_MESSAGE),
-    error=_or_null(_object(code=_TEXT, message=_TEXT)),
-    tools=_list({"type": "object"}),
-    tool_choice=_one_of("none", "auto", "required"),
-    truncation=_one_of("auto", "disabled"),
-    parallel_tool_calls=_FLAG,
-    text=_object({"verbosity": _one_of("low", "medium", "high")}, format=_FORMAT),
-    top_p=_NUMBER,
-    presence_penalty=_NUMBER,
-    frequency_penalty=_NUMBER,
-    top_logprobs=_WHOLE,
-    temperature=_NUMBER,
-    reasoning=_or_null(_REASONING),
-    usage=_or_null(_USAGE),
-    max_output_tokens=_or_null(_WHOLE),
-    max_tool_calls=_or_null(_WHOLE),
-    store=_FLAG,
-    background=_FLAG,
-    service_tier=_TEXT,
-    metadata={"type": "object", "additionalProperties": _TEXT},
-    safety_identifier=_or_null(_TEXT),
-    prompt_cache_key=_or_null(_TEXT),
-)
-"""The response object."""
-
-_STATES: Final = ("created", "queued", "in_progress", "completed", "failed", "incomplete")
-_PLACE: Final = {"item_id": _TEXT, "output_index": _WHOLE, "content_index": _WHOLE}
-_LOGPROBS: Final = {"logprobs": _list(_LOGPROB)}
-
-
-def _event(kind: str, optional: Mapping[str, Json] | None = None, /, **required: Json) -> Json:
-    return _object(optional, type=_one_of(kind), sequence_number=_WHOLE, **required)
-
-
-EVENTS: Final[Mapping[str, Json]] = {
-    **{f"response.{state}": _event(f"response.{state}", response=RESPONSE) for state in _STATES},
-    **{
-        kind: _event(kind, output_index=_WHOLE, item=_or_null(_MESSAGE))
-        for kind in ("response.output_item.added", "response.output_item.done")
-    },
-    **{
-        kind: _event(kind, **_PLACE, part=_PART)
-        for kind in ("response.content_part.added", "response.content_part.done")
-    },
-    "response.output_text.delta": _event(
-        "response.output_text.delta", {**_LOGPROBS, "obfuscation": _TEXT}, **_PLACE, delta=_TEXT
-    ),
-    "response.output_text.done": _event("response.output_text.done", _LOGPROBS, **_PLACE, text=_TEXT),
+_models: Final[dict[str, type[pydantic.BaseModel]]] = {
+    get_args(model.model_fields["type"].annotation)[0]: model for model in get_args(get_args(ResponseStreamEvent)[0])
 }
-"""Events of a stream by their type. `error` is not among them: ours has the fields that OpenAI's SDKs read
-(docs/responses.md)."""
 
-_response: Final = jsonschema_rs.Draft202012Validator(RESPONSE)
-_events: Final = {kind: jsonschema_rs.Draft202012Validator(schema) for kind, schema in EVENTS.items()}
+EVENTS: Final = frozenset({
+    *(f"response.{state}" for state in ("created", "queued", "in_progress", "completed", "failed", "incomplete")),
+    *(f"response.{part}.{change}" for part in ("output_item", "content_part") for change in ("added", "done")),
+    "response.output_text.delta",
+    "response.output_text.done",
+})  # fmt: skip
+"""Types of events that a stream of text has, but for `error`."""
 
 
 def faults_of(response: Any) -> list[str]:
     """The places in which a response is not as it must be."""
-    return _faults(_response.iter_errors(response))
+    return [*_faults(_response.iter_errors(response)), *_faults_of_model(Response, response)]
+
+
+def faults_of_event(event: Json) -> list[str]:
+    """The same of one event."""
+    kind = event["type"]
+    if kind not in EVENTS | {ERROR}:
+        return [f"{kind} is no event of a text"]
+    found = [] if kind == ERROR else _faults(_events[kind].iter_errors(event))
+    return [*found, *_faults_of_model(_models[kind], event)]
 
 
 def faults_of_stream(events: Sequence[Json]) -> list[str]:
     """The same of the events of one stream, and of their order: numbers from 0 on; each part of an item is opened
     before it grows, closed with the text that its deltas add up to, and closed before the end."""
-    found = [f"{event['type']} is no event" for event in events if event["type"] not in EVENTS]
-    known = [event for event in events if event["type"] in EVENTS]
-    found += [fault for event in known for fault in _faults(_events[event["type"]].iter_errors(event))]
+    found = [fault for event in events for fault in faults_of_event(event)]
     if [event["sequence_number"] for event in events] != list(range(len(events))):
         found.append("sequence_number")
-    return found or _faults_of_order(known)
+    return found or _faults_of_order(events)
 
 
 def _faults(errors: Iterable[jsonschema_rs.ValidationError]) -> list[str]:
     return ["/".join(map(str, error.instance_path)) + f": {error.message}" for error in errors]
+
+
+def _faults_of_model(model: type[pydantic.BaseModel], found: Any) -> list[str]:
+    try:
+        model.model_validate(found, strict=True)
+    except pydantic.ValidationError as error:
+        return [f"openai {'/'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+    return []
 
 
 def _faults_of_order(events: Sequence[Json]) -> list[str]:

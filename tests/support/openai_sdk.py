@@ -1,4 +1,5 @@
-"""OpenAI's Python SDK before a gateway of ours, unchanged but for its address."""
+"""OpenAI's Python SDK before a gateway of ours, unchanged but for its address. Every response and every event that it
+gets must be as the schemas of `open_responses.py` have them."""
 
 from __future__ import annotations
 
@@ -8,6 +9,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx2
+import msgspec
 import openai
 import pytest
 from openai.types.responses import Response, ResponseStreamEvent
@@ -16,11 +19,8 @@ from services.worker.providers import GenerationRequest, Item
 from shared.store.job_store import JobStore
 from tests.support.gateway import body
 from tests.support.job_life import JobLife
-from tests.support.open_responses import RESPONSE
+from tests.support.open_responses import faults_of, faults_of_event
 from tests.support.worker import DONE
-
-REQUIRED = frozenset(RESPONSE["required"])
-"""Fields that every response object of Open Responses has."""
 
 BEGIN = ["created", "queued", "in_progress"]
 ITEM = ["output_item.added", "content_part.added", "output_text.delta"]
@@ -32,13 +32,29 @@ CLOSE = ["output_text.done", "content_part.done", "output_item.done"]
 async def open_sdk(url: str, *, key: str = "any", retries: int = 5) -> AsyncIterator[openai.AsyncOpenAI]:
     """The SDK's client of the gateway at this address; `retries`: how often it repeats a request by itself, as it
     must on a busy machine."""
-    async with openai.AsyncOpenAI(api_key=key, base_url=f"{url.rstrip('/')}/v1", max_retries=retries) as client:
+    http = openai.DefaultAsyncHttpxClient(event_hooks={"response": [_check_answer]})
+    base = f"{url.rstrip('/')}/v1"
+    async with openai.AsyncOpenAI(api_key=key, base_url=base, max_retries=retries, http_client=http) as client:
         yield client
+
+
+async def _check_answer(answer: httpx2.Response) -> None:
+    """Check the body of a response object."""
+    if answer.headers.get("content-type") != "application/json":
+        return
+    found = msgspec.json.decode(await answer.aread())
+    if answer.status_code == 200 and found.get("object") == "response" and "deleted" not in found:
+        assert faults_of(found) == []
+
+
+def _checked(event: ResponseStreamEvent) -> ResponseStreamEvent:
+    assert faults_of_event(event.to_dict()) == []
+    return event
 
 
 async def read(stream: openai.AsyncStream[ResponseStreamEvent]) -> list[ResponseStreamEvent]:
     """All events of a stream."""
-    return [event async for event in stream]
+    return [_checked(event) async for event in stream]
 
 
 async def take(stream: openai.AsyncStream[ResponseStreamEvent], count: int) -> list[ResponseStreamEvent]:
@@ -46,7 +62,7 @@ async def take(stream: openai.AsyncStream[ResponseStreamEvent], count: int) -> l
     found: list[ResponseStreamEvent] = []
     async with contextlib.aclosing(aiter(stream)) as events:  # type: ignore[type-var]  # it is a generator
         async for event in events:
-            found.append(event)
+            found.append(_checked(event))
             if len(found) == count:
                 break
     await stream.close()

@@ -149,7 +149,7 @@ async def unblock_gate(raw: RawRedis, gate: str) -> None:
     seconds, micros = await raw("TIME")
     now = int(seconds) * 1000 + int(micros) // 1000
     passed = max(int(values[0]) - now, 0)
-    # closed_until, …, ramp_from, used, requests: see gate_states.lua. Its throttle set is to be polled now.
+    # blocked_until, …, slow_start_from, used, requests: see gate_states.lua. Its throttle set is to be polled now.
     for i in (0, 4, 6):
         values[i] = str(int(values[i]) - passed)
     if len(values) > POLL:

@@ -69,7 +69,7 @@ async def waits_for_ever(_: GenerationRequest) -> AsyncIterator[str | Completion
 
 
 def waits_until_closed(closed: asyncio.Event) -> Stream:
-    """A provider's stream that says nothing until it is closed, which it tells."""
+    """A provider's stream that says nothing until it is closed, which it reports."""
 
     async def waits(_: GenerationRequest) -> AsyncIterator[str | Completion]:
         try:

@@ -1,4 +1,4 @@
-"""State of logging that tests change for their whole process, put back afterwards."""
+"""State of logging that tests change for their whole process, restored afterwards."""
 
 from __future__ import annotations
 

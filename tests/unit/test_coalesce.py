@@ -12,7 +12,7 @@ from shared.store.engine.batching import MAX_BYTES, MAX_ITEMS, Coalescer
 
 
 class Server:
-    """Records batches; answers each item with itself once the gate is open."""
+    """Records batches; answers each item with itself once it may."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 
 from services.worker.providers import Completion, GenerationRequest, ProviderError
 from services.worker.providers.demo import DemoProvider, compose
+from services.worker.providers.demo_values import demo_value
+from shared.response_schema.checking import compile_schema
 
 PROMPT = "Create a social media post about our new product"
 
@@ -56,3 +61,50 @@ async def test_max_tokens_cut_the_text() -> None:
     assert len(str(items[0]).split()) == 5
     assert isinstance(items[-1], Completion)
     assert items[-1].finish_reason == "length"
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {
+            "type": "object",
+            "properties": {
+                "headline": {"type": "string", "maxLength": 60},
+                "tags": {"type": "array", "items": {"$ref": "#/$defs/tag"}, "minItems": 1},
+                "score": {"type": "number", "minimum": 0, "maximum": 1},
+            },
+            "required": ["headline", "tags"],
+            "additionalProperties": False,
+            "$defs": {"tag": {"type": "string"}},
+        },
+        {"type": "string", "minLength": 200, "maxLength": 210},
+        {"type": "integer", "minimum": 5, "multipleOf": 3},
+        {"type": "number", "exclusiveMinimum": 1},
+        {"type": ["array", "null"], "items": {"enum": ["a", "b"]}, "minItems": 3},
+        {"anyOf": [{"type": "boolean"}, {"type": "null"}]},
+        {"allOf": [{"properties": {"a": {"const": 1}}}, {"properties": {"b": {}}, "required": ["a", "b"]}]},
+        {"type": "string", "format": "date"},
+    ],
+)
+def test_the_demo_fits_simple_schemas(schema: dict[str, Any]) -> None:
+    """A laptop without a key shows structured results."""
+    made = json.dumps(demo_value(schema, "Meet our product, built for teams."))
+    assert compile_schema(schema).fault(made) is None
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "array", "minItems": 2**62},
+        {"type": "array", "minItems": 900, "items": {"type": "array", "minItems": 900, "items": {"type": "string"}}},
+        {"type": "string", "minLength": 2**62},
+        {"type": "array", "minItems": 900, "items": {"type": "string", "minLength": 9_000}},
+        {"type": "array", "minItems": 3.0, "maxItems": 4.0, "items": {"minLength": 2.0, "maxLength": 9.0}},
+        {"%70": {"allOf": [{"$ref": "#/%70"}] * 2}, "p": {"type": "integer"}, "$ref": "#/%70"},
+    ],
+    ids=["items", "items of items", "characters", "long texts", "whole numbers with a point", "an encoded name"],
+)
+def test_the_demo_makes_a_value_of_bounded_size(schema: dict[str, Any]) -> None:
+    """Whatever a schema asks for: the value may not fit then."""
+    compile_schema(schema)
+    assert len(json.dumps(demo_value(schema, "Meet our product"))) < 250_000

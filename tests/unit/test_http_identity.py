@@ -1,4 +1,4 @@
-"""Tokens become identities; addresses and bad tokens are told apart."""
+"""Tokens become identities; addresses and bad tokens are distinguished."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_malformed_line_is_refused_by_number_and_not_repeated(line: str) -> No
 
 
 def test_the_text_of_a_key_is_known_by_one_pattern() -> None:
-    """Keys differ, match the published pattern, and a typing error anywhere is told by the checksum or the pattern."""
+    """Keys differ, match the published pattern, and a typing error anywhere is found by the checksum or the pattern."""
     keys = [key_text.new_key() for _ in range(50)]
     assert len({key.id for key in keys}) == len({key.text for key in keys}) == 50
     for key in keys:
@@ -136,7 +136,7 @@ def test_a_trusted_proxy_that_is_no_address_is_refused() -> None:
 
 
 def test_more_than_twenty_bad_tokens_a_minute_are_told_to_wait() -> None:
-    """By address, of IPv6 by network; the next minute begins anew, and no flood of addresses fills the memory."""
+    """By address, of IPv6 by network; the next minute begins at zero, and no flood of addresses fills the memory."""
     now = 100.0
     guesses = Guesses(clock=lambda: now)
     assert [guesses.failed("192.0.2.1") for _ in range(LIMIT)] == [None] * LIMIT

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.errors import LeaseLost, PressworkError, StoreFull, StoreRejected, StoreUnavailable
-from shared.store.connection import server_errors
+from shared.store.engine.calls import check_item
 
 
 @pytest.mark.parametrize(
@@ -26,5 +26,5 @@ from shared.store.connection import server_errors
 def test_passing_and_lasting_refusals_are_distinguished(message: str, kind: type[PressworkError]) -> None:
     """A refusal that passes is repeated; after another one its item alone is given up."""
     with pytest.raises(PressworkError) as raised:
-        server_errors.check_item([b"ERROR", message.encode()])
+        check_item([b"ERROR", message.encode()])
     assert type(raised.value) is kind

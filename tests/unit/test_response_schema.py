@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from services.worker.execution.code_fence import CodeFence
-from services.worker.providers.demo_values import demo_value
 from services.worker.providers.requests.structured import is_closable, is_strict
 from shared.response_schema.bounds import PATTERNS_MAX, SIZE_MAX, VALUES_MAX, SchemaRefused
 from shared.response_schema.checking import TEXT_MAX, ResponseSchema, compile_schema
@@ -207,43 +206,6 @@ def test_a_code_fence_is_taken_away(written: str, passed: str, opened: bool, ste
     pieces = [written[i : i + step] for i in range(0, len(written), step)]
     text = "".join(map(fence.feed, pieces)) + fence.rest()
     assert (text, fence.opened) == (passed, opened)
-
-
-@pytest.mark.parametrize(
-    "schema",
-    [
-        POST | {"$defs": {"tag": {"type": "string"}}},
-        {"type": "string", "minLength": 200, "maxLength": 210},
-        {"type": "integer", "minimum": 5, "multipleOf": 3},
-        {"type": "number", "exclusiveMinimum": 1},
-        {"type": ["array", "null"], "items": {"enum": ["a", "b"]}, "minItems": 3},
-        {"anyOf": [{"type": "boolean"}, {"type": "null"}]},
-        {"allOf": [{"properties": {"a": {"const": 1}}}, {"properties": {"b": {}}, "required": ["a", "b"]}]},
-        {"type": "string", "format": "date"},
-    ],
-)
-def test_the_demo_fits_simple_schemas(schema: dict[str, Any]) -> None:
-    """A laptop without a key shows structured results."""
-    made = json.dumps(demo_value(schema, "Meet our product, built for teams."))
-    assert compile_schema(schema).fault(made) is None
-
-
-@pytest.mark.parametrize(
-    "schema",
-    [
-        {"type": "array", "minItems": 2**62},
-        {"type": "array", "minItems": 900, "items": {"type": "array", "minItems": 900, "items": {"type": "string"}}},
-        {"type": "string", "minLength": 2**62},
-        {"type": "array", "minItems": 900, "items": {"type": "string", "minLength": 9_000}},
-        {"type": "array", "minItems": 3.0, "maxItems": 4.0, "items": {"minLength": 2.0, "maxLength": 9.0}},
-        {"%70": {"allOf": [{"$ref": "#/%70"}] * 2}, "p": {"type": "integer"}, "$ref": "#/%70"},
-    ],
-    ids=["items", "items of items", "characters", "long texts", "whole numbers with a point", "an encoded name"],
-)
-def test_the_demo_makes_a_value_of_bounded_size(schema: dict[str, Any]) -> None:
-    """Whatever a schema asks for: the value may not fit then."""
-    compile_schema(schema)
-    assert len(json.dumps(demo_value(schema, "Meet our product"))) < 250_000
 
 
 def test_a_form_is_chosen_that_the_vendor_can_keep() -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from shared.streams.round_robin import RoundRobin
+from shared.streams.fair_shares import RoundRobin
 
 
 async def _take(turns: RoundRobin, organization_id: str, order: list[str]) -> None:
-    await turns.turn(organization_id)
+    await turns.wait(organization_id)
     order.append(organization_id)
 
 
@@ -50,7 +50,7 @@ async def test_few_streams_wait_for_nothing() -> None:
     """Below the bound a turn is taken without giving the event loop away."""
     turns = RoundRobin()
     for _ in range(5):
-        turn = turns.turn("a")
+        turn = turns.wait("a")
         try:
             turn.send(None)
         except StopIteration:

@@ -36,6 +36,12 @@ class _Part(msgspec.Struct, frozen=True):
     rows: Sequence[tuple[int, str, Row]]
     rest: str
 
+    def place_after(self, taken: Sequence[str]) -> str | None:
+        """The cursor behind the jobs that were taken, of which these are the cursors; None: none was."""
+        if len(taken) == len(self.rows):
+            return self.rest
+        return taken[-1] if taken else None
+
 
 class FleetJobs:
     """Of one store. Methods may raise StoreUnavailable."""
@@ -59,10 +65,7 @@ class FleetJobs:
 
         for number, part in enumerate(parts):
             taken = [place for _, of, place, _ in ranked if of == number]
-            if len(taken) == len(part.rows):
-                places[number] = part.rest
-            elif taken:
-                places[number] = taken[-1]
+            places[number] = part.place_after(taken) or places[number]
         is_over = all(place == _END for place in places)
         return JobPage([row for *_, row in ranked], None if is_over else _BETWEEN.join(places))
 

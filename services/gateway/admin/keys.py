@@ -121,6 +121,7 @@ class KeyCalls:
             raise invalid("expiresAt", "must be in the future")
         if expires_ms is not None and expires_ms > TIME_MAX_MS:
             raise invalid("expiresAt", "must be before the year 10000")
+
         made = ApiKey(
             id="", digest="", organization_id=organization, scopes=scopes, label=wanted.label, models=models,
             expires_ms=expires_ms,

@@ -62,7 +62,7 @@ async def _read_slashes(request: AnyRequest) -> None:
 
 
 def _forget_options(router: Router) -> None:
-    """Drop the answers to OPTIONS, which Litestar makes anew for the application: those of the router name the first
+    """Drop the answers to OPTIONS, which Litestar makes again for the application: those of the router name the first
     method of a path alone."""
     for route in router.routes:
         if isinstance(route, HTTPRoute):

@@ -8,6 +8,7 @@ could have been read elsewhere.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Any, Final
 
 import structlog
@@ -59,6 +60,7 @@ class CompletionCall:
         self._cancel = cancel
         self._stop = stop
         self._leaving: set[asyncio.Task[None]] = set()
+        self._reading: Counter[str] = Counter()
 
     def route(self) -> ASGIRouteHandler:
         """The handler, for the router of `/api/ai`."""
@@ -80,22 +82,29 @@ class CompletionCall:
         translation = UiMessages(job_id, restarts=False)
         jobs = self._store.jobs_of(identity.organization_id)
         source = TranslatedSource(jobs, self._store.keys, job_id, self._serving.reads, translation)
+        self._reading[job_id] += 1
         try:
             await self._serving.serve(source, None, identity, response)
         finally:
+            self._reading[job_id] -= 1
+            if not self._reading[job_id]:
+                del self._reading[job_id]
             if reader.left and not translation.over and not self._stop.is_set():
                 task = asyncio.create_task(self._cancel_later(identity, job_id), name="completion-left")
                 self._leaving.add(task)
                 task.add_done_callback(self._leaving.discard)
 
     async def _cancel_later(self, identity: Identity, job_id: str) -> None:
-        """Cancel the job of a reader that left, unless it ends before."""
+        """Cancel the job of a reader that left, unless it ends before, or its request was repeated and is read."""
         try:
             async with asyncio.timeout(CANCEL_AFTER_S):
                 await self._stop.wait()
                 return
         except TimeoutError:
             pass
+        if self._reading[job_id]:
+            return
+
         try:
             job = await self._finder.find(identity, job_id)
             if not job.status.terminal:

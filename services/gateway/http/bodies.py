@@ -153,6 +153,7 @@ async def _rest(piece: bytes, receive: Receive, limit: int, held: Held | None) -
                 size += len(piece)
     except TimeoutError:
         raise Problem(TOO_SLOW, headers={"Connection": "close"}) from None
+
     if size > limit:
         raise Problem(TOO_LARGE, f"at most {limit} bytes")
     return b"".join(pieces)

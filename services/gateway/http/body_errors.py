@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, get_args, get_origin
 import msgspec
 
 from services.gateway.http.struct_errors import struct_errors
-from shared.http.field_errors import choices_of, field_error
+from shared.http.field_errors import field_error
 from shared.http.problems import MAX_ERRORS, MAX_NAME, FieldError
 
 UNDECODABLE: Final = (ValueError, RecursionError)
@@ -106,7 +106,7 @@ def _check(raw: msgspec.Raw, kind: Any, path: str) -> list[FieldError]:
     try:
         _decoder(kind).decode(raw)
     except UNDECODABLE as error:
-        return [field_error(error, path, choices_of(kind))]
+        return [field_error(error, path, kind)]
     return []
 
 

@@ -107,6 +107,7 @@ def _parameter(field: msgspec.structs.FieldInfo) -> Parameter:
         made |= choices[0]
     elif choices:
         made["anyOf"] = choices
+
     description = made.pop("description", None)
     return Parameter(
         name=field.encode_name,
@@ -179,7 +180,7 @@ def _schema(made: Json) -> Schema:
 
 def _finished(schema: Any) -> Any:
     r"""A schema in the dialect of JSON Schema: Python's `\Z` is its `$`; a mapping says that it takes anything; a
-    default is told in words."""
+    default is described in words."""
     if isinstance(schema, list):
         return [_finished(held) for held in schema]
     if not isinstance(schema, dict):
@@ -188,12 +189,16 @@ def _finished(schema: Any) -> Any:
     made = {name: _finished(held) for name, held in schema.items()}
     if isinstance(made.get("pattern"), str):
         made["pattern"] = made["pattern"].replace(r"\Z", "$")
-    if made.get("type") == "object" and not made.keys() & {"properties", "additionalProperties"}:
-        made["additionalProperties"] = True
-    if made.get("type") == "array" and not made.keys() & {"items", "prefixItems"}:
-        made["items"] = {}
     if "enum" in made:
         made.setdefault("type", "string")
+    _say_it_takes_anything(made)
     if default := made.pop("default", None):
         made["description"] = f"Left out: {default}"
     return made
+
+
+def _say_it_takes_anything(schema: dict[str, Any]) -> None:
+    if schema.get("type") == "object" and not schema.keys() & {"properties", "additionalProperties"}:
+        schema["additionalProperties"] = True
+    if schema.get("type") == "array" and not schema.keys() & {"items", "prefixItems"}:
+        schema["items"] = {}

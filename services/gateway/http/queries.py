@@ -15,7 +15,7 @@ from litestar.types import Scope
 
 from services.gateway.http.struct_errors import struct_errors
 from shared.http.auth import Identity
-from shared.http.field_errors import choices_of, field_error
+from shared.http.field_errors import field_error
 from shared.http.problems import INVALID, FieldError, Problem, invalid
 
 QueryT = TypeVar("QueryT", bound=msgspec.Struct)
@@ -76,7 +76,7 @@ def _check(text: str, kind: Any, name: str) -> list[FieldError]:
     try:
         msgspec.convert(text, kind, strict=False)
     except msgspec.ValidationError as error:
-        found = field_error(error, name, choices_of(kind))
+        found = field_error(error, name, kind)
         # Every value of a query is text: its type does not help the reader.
         return [FieldError(found.field, found.message.removesuffix(", got `string`"))]
     return []

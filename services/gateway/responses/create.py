@@ -102,7 +102,8 @@ class CreateCall:
     async def _first(self, job: Submit, body: bytes, retry_count: str, identity: Identity) -> tuple[Submit, bool]:
         """The job of a request under the id that its first attempt had; True: it is in the queue, or was."""
         organization = job.spec.organization_id
-        digest = hashlib.blake2b(body, digest_size=16, key=_caller(identity)).hexdigest()
+        caller = _caller(identity, job.spec.project_id)
+        digest = hashlib.blake2b(body, digest_size=16, key=caller).hexdigest()
         async with in_time():
             earlier = None if retry_count == "0" else await self._repeats.job_of(organization, digest)
             if earlier is None or JOB_ID.match(earlier) is None:
@@ -145,6 +146,6 @@ async def _gone(receive: Receive) -> None:
             pass
 
 
-def _caller(identity: Identity) -> bytes:
-    """A caller, as the key of a digest: 64 bytes at most."""
-    return hashlib.blake2b(f"{identity.name} {identity.organization_id}".encode(), digest_size=32).digest()
+def _caller(identity: Identity, project: str) -> bytes:
+    """A caller and its project, which a header may name, as the key of a digest: 64 bytes at most."""
+    return hashlib.blake2b(f"{identity.name} {identity.organization_id} {project}".encode(), digest_size=32).digest()

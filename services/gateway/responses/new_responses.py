@@ -44,6 +44,16 @@ def header(scope: HTTPScope, name: str) -> str | None:
     return found.decode("latin-1").strip() or None
 
 
+def caller_of(scope: HTTPScope, identity: Identity) -> Identity:
+    """The caller as one of the organisation that the request's header names, if it does: an operator then sees of no
+    other. A 400 or 403 `Problem` for a name that cannot be one, or is another's."""
+    named = header(scope, ORGANIZATION_HEADER)
+    if named is None:
+        return identity
+    organization = organization_of(identity, _checked(named, ORGANIZATION_HEADER), ORGANIZATION_HEADER)
+    return msgspec.structs.replace(identity, organization_id=organization)
+
+
 class ResponseMaker:
     """Makes the jobs of responses."""
 
@@ -59,9 +69,10 @@ class ResponseMaker:
             raise Problem(INVALID, errors=found)
         head = read_head(scope)
         key = read_key(head.idempotency_key)
-        history = await self._history(request.previous_response_id, identity)
+        organization = _organization(request, identity)
+        history = await self._history(request.previous_response_id, organization, identity)
 
-        wanted = self._job_request(request, history, scope, identity)
+        wanted = self._job_request(request, history, scope, organization)
         traceparent = read_traceparent(head.traceparent)
         try:
             job = self._maker.make(wanted, body, identity, key=key, traceparent=traceparent)
@@ -72,7 +83,7 @@ class ResponseMaker:
         return msgspec.structs.replace(job, spec=spec, fingerprint=fingerprint)
 
     def _job_request(
-        self, request: ResponseRequest, history: list[Message], scope: HTTPScope, identity: Identity
+        self, request: ResponseRequest, history: list[Message], scope: HTTPScope, organization: str
     ) -> JobRequest:
         provider, model = self._model(request.model)
         plain = request.input if isinstance(request.input, str) and not history else None
@@ -80,7 +91,7 @@ class ResponseMaker:
         return JobRequest(
             project_id=_project(request, scope),
             user_id=request.safety_identifier or request.user or USER,
-            organization_id=_organization(request, scope, identity),
+            organization_id=organization,
             prompt=plain,
             messages=messages if plain is None else None,
             instructions=request.instructions,
@@ -105,8 +116,9 @@ class ResponseMaker:
         message = f"{name[:100]} is not served here; these are: {served}"
         raise Problem(MODEL_NOT_FOUND, errors=[FieldError("model", message)])
 
-    async def _history(self, response_id: str | None, identity: Identity) -> list[Message]:
-        """The conversation that a response ended. A `Problem` when it is not kept, or has no end to go on from."""
+    async def _history(self, response_id: str | None, organization: str, identity: Identity) -> list[Message]:
+        """The conversation that a response ended. A `Problem` when the organisation keeps none of that id, or it has no
+        end to go on from."""
         if response_id is None:
             return []
         if JOB_ID.match(response_id) is None:
@@ -116,7 +128,7 @@ class ResponseMaker:
             job = await self._finder.find(identity, response_id)
         except JobNotFound:
             raise _not_kept(response_id) from None
-        if not job.spec.stored or not job.spec.prompt:
+        if job.organization_id != organization or not job.spec.stored or not job.spec.prompt:
             raise _not_kept(response_id)
         if job.status is not JobStatus.COMPLETED or job.outcome is None:
             raise invalid("previous_response_id", f"it is {job.status}: only a completed response can be continued")
@@ -149,12 +161,11 @@ def _project(request: ResponseRequest, scope: HTTPScope) -> str:
     return _checked((request.metadata or {}).get("projectId", PROJECT), "metadata.projectId")
 
 
-def _organization(request: ResponseRequest, scope: HTTPScope, identity: Identity) -> str:
-    """The organisation: the caller's, which the header may name too; without one the header's, or the metadata's."""
-    named = header(scope, ORGANIZATION_HEADER)
-    if named is None and identity.organization_id is None:
-        return _checked((request.metadata or {}).get("organizationId", ORGANIZATION), "metadata.organizationId")
-    return organization_of(identity, named and _checked(named, ORGANIZATION_HEADER), ORGANIZATION_HEADER)
+def _organization(request: ResponseRequest, identity: Identity) -> str:
+    """The organisation: the caller's, else that of the metadata."""
+    if identity.organization_id is not None:
+        return identity.organization_id
+    return _checked((request.metadata or {}).get("organizationId", ORGANIZATION), "metadata.organizationId")
 
 
 def _checked(text: str, field: str) -> str:

@@ -17,6 +17,7 @@ from services.gateway.http.queries import NoQuery, decode_query
 from services.gateway.responses.create import CreateCall
 from services.gateway.responses.errors import refusal
 from services.gateway.responses.models import find_model, list_models
+from services.gateway.responses.new_responses import caller_of
 from services.gateway.responses.stored import StoredCalls
 from shared.http import auth
 from shared.http.auth import Identity
@@ -93,7 +94,7 @@ class OpenAiCalls:
         call = calls.get(scope["method"])
         if call is None:
             raise Problem(METHOD_NOT_ALLOWED, headers={"Allow": ", ".join(sorted(calls))})
-        await call(await self._authenticator.identify(scope))
+        await call(caller_of(scope, await self._authenticator.identify(scope)))
 
     def _calls(self, parts: list[str], scope: HTTPScope, receive: Receive, send: Send) -> dict[str, Call]:
         """The calls of a path, by method."""

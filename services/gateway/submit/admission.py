@@ -79,6 +79,7 @@ class Admission:
             return
         finally:
             self._refreshed_at, self._jobs, self._bytes, self._refreshing = time.monotonic(), 0, 0, None
+
         self._room = max(0, self._max_queued - cached.stats.queued)
         if memory.limit and memory.used >= memory.limit * MEMORY_SHARE:
             self._problem, self._room = self._no_memory, 0

@@ -102,6 +102,7 @@ class BatchCall:
         prefix = f"jobs[{index}]"
         if len(raw) > BODY_MAX:
             return Problem(TOO_LARGE, f"{prefix}: at most {BODY_MAX} bytes")
+
         try:
             kind = BatchJob if identity.organization_id is not None else OperatorBatchJob
             request = decode(raw, kind, prefix)
@@ -120,6 +121,7 @@ class BatchCall:
         if isinstance(job, Problem):
             self._noticed(job)
             return BatchRejected(job.details)
+
         try:
             submitted = await self._single.submit(job)
         except StoreUnavailable as error:

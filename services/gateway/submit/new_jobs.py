@@ -73,6 +73,7 @@ class JobMaker:
         organization = organization_of(identity, request.organization_id, f"{prefix}organizationId")
         if found := faults(request, body, self._models):
             raise Problem(INVALID, errors=[FieldError(prefix + fault.field, fault.message) for fault in found])
+
         settings, delay = self._settings, request.delay_seconds
         deadline = request.deadline_seconds or min(settings.deadline_seconds + delay, MAX_DEADLINE_SECONDS)
         spec = self._permitted(self._spec(request, organization, traceparent), identity, prefix)

@@ -46,7 +46,7 @@ Prompt = Annotated[str, Meta(min_length=1, max_length=MAX_PROMPT)]
 
 
 class MessageRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One message of a conversation. Those of `system` and `developer` tell the model how to answer."""
+    """One message of a conversation. Those of `system` and `developer` instruct the model how to answer."""
 
     role: Role
     content: Prompt

@@ -46,6 +46,7 @@ class AwaitedJobs:
         listener = self._listen(job.id)
         if listener is None:
             return await self._store.submit(job)
+
         kept = False
         try:
             submitted = await self._store.submit(job)
@@ -86,6 +87,7 @@ class AwaitedJobs:
         awaited, job = self._jobs.get(job_id), None
         if awaited is None or not identity.may_see(awaited.organization_id):
             return await until_ended(self._store, job_id, seconds, stop, read)
+
         listener = self._take(job_id)  # one caller waits here; a second one reads first
         try:
             job = await until_ended_at(listener, seconds, stop, read)

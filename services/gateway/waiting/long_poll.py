@@ -40,6 +40,7 @@ async def until_ended_at(
     until, pause = loop.time() + seconds, 0.0
     stopping = asyncio.create_task(stop.wait(), name="stop-waiting")
     stopping.add_done_callback(lambda _: listener.received(NOTIFIED))
+
     try:
         while True:
             left = until - loop.time()

@@ -16,9 +16,9 @@ from prometheus_client import Counter
 from services.worker.execution.gate_reports import GateReports
 from services.worker.execution.provider_call import ProviderCall
 from services.worker.providers import Completion, Provider
-from services.worker.providers.usage import estimate_tokens, total, usage_of_broken
+from services.worker.providers.usage import estimate_tokens, usage_of_broken
 from shared.chain import split
-from shared.job import NANO, Claim, Usage
+from shared.job import NANO, Claim, Spent, Usage, reasoning
 from shared.telemetry.metrics import ProviderCalls
 
 NAMES_MAX: Final = 100
@@ -123,7 +123,7 @@ class AttemptCost:
             output_tokens=estimate_tokens(self._claim.lost_bytes),
             estimated=True,
         )
-        self.spent = total(self.spent, usage, self._price(self._claim.gate, usage))
+        self.spent = _total(self.spent, usage, self._price(self._claim.gate, usage))
         self.waste("worker_lost", usage)
 
     def add_completed(self, gate: str, reserved: int, completion: Completion) -> None:
@@ -156,7 +156,7 @@ class AttemptCost:
         if cost is not None and self._bound is not None and cost > self._bound:
             self._metrics.cut(gate)
             cost, usage = self._bound, msgspec.structs.replace(usage, estimated=True)
-        self.spent = total(self.spent, usage, cost)
+        self.spent = _total(self.spent, usage, cost)
         self._metrics.request(gate, outcome)
         self._metrics.usage(gate, usage, cost)
         tokens = usage.input_tokens + usage.output_tokens
@@ -170,3 +170,22 @@ class AttemptCost:
     def waste(self, reason: str, usage: Usage) -> None:
         """Note that the tokens of a call bought nothing."""
         self.wasted[reason] = self.wasted.get(reason, 0) + usage.input_tokens + usage.output_tokens
+
+
+def _total(before: Spent | None, usage: Usage, cost: int | None) -> Spent:
+    """Add a call to the sum `before`. A sum with an unknown part is unknown, never too low."""
+    if before is None and type(usage) is Usage:  # a billed one has counts that are not promised to callers
+        return Spent(usage=usage, cost=cost)
+
+    before = before or Spent(usage=Usage(input_tokens=0, output_tokens=0), cost=0)
+    earlier = before.usage
+    return Spent(
+        usage=Usage(
+            input_tokens=earlier.input_tokens + usage.input_tokens,
+            output_tokens=earlier.output_tokens + usage.output_tokens,
+            cached_tokens=earlier.cached_tokens + usage.cached_tokens,
+            estimated=earlier.estimated or usage.estimated,
+            reasoning_tokens=reasoning((earlier.reasoning_tokens or 0) + (usage.reasoning_tokens or 0)),
+        ),
+        cost=None if before.cost is None or cost is None else before.cost + cost,
+    )

@@ -9,7 +9,6 @@ from services.worker.execution.attempt import Attempt
 from services.worker.execution.outcomes import Decision
 from services.worker.execution.provider_call import ProviderCall
 from services.worker.providers import Completion
-from services.worker.providers.usage import to_usd
 from shared.chain import split
 from shared.job import Claim, JobError, JobSpec, JobStatus, RetryReason, Usage
 from shared.store.transitions import Finish, Requeue
@@ -37,7 +36,7 @@ def begin_attempt(tracer: Tracer, claim: Claim) -> Span:
         names.MESSAGING_MESSAGE_ID: claim.job_id,
         names.ORGANIZATION: spec.organization_id,
         names.ATTEMPT: claim.attempt,
-        names.WAIT_SECONDS: max(claim.started_ms - claim.ready_ms, 0) / 1000,
+        names.WAIT_SECONDS: claim.waited_ms / 1000,
     }
     own = of_lease(claim.job_id, claim.token, spec.traceparent)
     return tracer.begin("attempt", Kind.CONSUMER, attributes, parent=spec.traceparent, own=own, links=links)
@@ -49,7 +48,7 @@ def end_attempt(span: Span, status: JobStatus, decision: Decision) -> None:
     attributes: dict[str, str | float] = {names.STATUS: status.value}
     if status is JobStatus.QUEUED:
         attributes[names.RETRY_REASON] = _reason(transition).value
-    if spent is not None and (cost := to_usd(spent.cost)) is not None:
+    if spent is not None and (cost := spent.cost_usd) is not None:
         attributes[names.COST_USD] = cost
     span.set(attributes)
 

@@ -85,10 +85,12 @@ class DeltaWriter:
         """Take a piece; never blocks."""
         if not text or self._closed:
             return
+
         text = _clean(text)
         self._written.write(text)
         if not self._store.settings.deltas:
             return  # all of it is written with the end
+
         self._unsent.append(text)
         self._pending += len(text)
         if not self._begun:
@@ -184,6 +186,7 @@ class DeltaWriter:
         text = "".join(self._unsent)
         self._unsent.clear()
         self._pending = 0
+
         pause = 0.0
         while self._signal.reason is not StopReason.LEASE_LOST:
             try:

@@ -16,7 +16,6 @@ from services.worker.execution.mismatches import fault_of, mismatch_error
 from services.worker.execution.retry_policy import Failure, classify
 from services.worker.prompting import brief, review
 from services.worker.providers import Completion
-from services.worker.providers.usage import to_usd
 from shared.chain import split
 from shared.job import Claim, JobError, JobStatus, Outcome, PassedOver, RetryReason, Spent
 from shared.store.transitions import Finish, Requeue
@@ -202,7 +201,7 @@ def _finish(
     provider, model = split(fallback.gate)
     outcome = Outcome(
         result=result, error=error, provider=provider or None, model=model or None,
-        usage=spent.usage if spent else None, cost_usd=to_usd(spent.cost) if spent else None,
+        usage=spent.usage if spent else None, cost_usd=spent.cost_usd if spent else None,
         finish_reason=finish_reason, passed_over=tuple(fallback.passed_over), metadata=metadata,
     )  # fmt: skip
     run_ms = round((time.monotonic() - attempt.started_s) * 1000)

@@ -7,11 +7,10 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from services.worker.execution.attempt import Attempt, StopReason, StopSignal, step_s
+from services.worker.execution.attempt import Attempt, StopReason, StopSignal, Watchdog, step_s
 from services.worker.execution.attempt_runner import AttemptRunner, Dependencies
 from services.worker.execution.attempt_spans import begin_attempt
 from services.worker.execution.outcomes import Decision
-from services.worker.execution.watchdog import Watchdog
 from shared.job import Claim
 from shared.telemetry.metrics import WorkerMetrics
 

@@ -63,7 +63,7 @@ class ProviderCall:
         """Stream to the end, at most until `ends_at` (monotonic, s). ProviderError also when the stream ended too early
         or fell silent. Interrupted when the attempt is to stop or its time is over.
 
-        A JSON text is taken out of a code fence, which the metadata of its completion tells.
+        A JSON text is taken out of a code fence, which the metadata of its completion reports.
         """
         self._fence = CodeFence() if request.response_schema is not None else None
         try:

@@ -25,7 +25,7 @@ KINDS_MAX: Final = 200
 """Kinds of failed calls that one call of a script takes: beyond them the chain is left out, then the call."""
 
 CHAINS_MAX: Final = 500
-"""Chains that are remembered. When there are more, all are noted anew."""
+"""Chains that are remembered. When there are more, all are noted again."""
 
 CHAIN_NOTED_S: Final = 23 * 3600.0
 """Time after which a chain that is still used is noted again, in s: notes are kept for a day."""

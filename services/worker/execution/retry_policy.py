@@ -52,6 +52,7 @@ def classify(raised: BaseException, attempt: int, chance: random.Random, *, past
         return Failure(
             error=JobError(type="DeadlineExceeded", message="the deadline passed while the job ran"), delay_ms=None
         )
+
     if isinstance(raised, asyncio.TimeoutError):
         error = JobError(type="Timeout", message="the attempt took longer than its time-out", retryable=True)
     else:

@@ -1,4 +1,4 @@
-"""Reports budgets of which a large part has been spent, and tells gateways what calls cost at most."""
+"""Reports budgets of which a large part has been spent, and lets gateways know the most that calls cost."""
 
 from __future__ import annotations
 

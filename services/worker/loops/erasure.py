@@ -83,6 +83,7 @@ class ErasureRun:
         file = self._store.append_only_file
         state = before = await file.state()
         until, asked = time.monotonic() + REWRITE_S, False
+
         while before is not None and before.enabled and state is not None and time.monotonic() < until:
             if state.shows_rewrite_since(before.run_id, before.rewrites):
                 return before, True

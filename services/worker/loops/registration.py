@@ -46,7 +46,7 @@ class Registration:
             await self.look()
 
     async def renewed(self, renewed: Renewed) -> None:
-        """Note the answer to a renewal: it tells the order, and whether the entry was lost."""
+        """Note the answer to a renewal: it has the order, and whether the entry was lost."""
         self._obey(renewed.drain)
         if not renewed.registered:
             with contextlib.suppress(*TRANSIENT):

@@ -74,6 +74,7 @@ class TaskRun:
                 done += len(ids)
                 yield str(done), await self._named(ids)
             return
+
         found = self._store.ended_jobs.oldest(
             EndedAs.FAILED, plan.organization_id, plan.wanted, after=position or None, until=plan.until
         )
@@ -106,12 +107,14 @@ class TaskRun:
             # Of no job that can be redriven: the record is gone, or another one redrove it.
             await self._store.tasks.discard([entry] if entry.id else [], "")
             return 0.0
+
         spec = permitted(job.spec, plan.chain, plan.models)
         if job.status is not JobStatus.FAILED or spec is None:
             return 0.0
         if not spec.prompt:
             self._prompts_gone += 1
             return 0.0
+
         retry = retry_of(job, spec, chain=plan.chain, deadline_ms=plan.deadline_ms)
         try:
             await self._store.submit_retry_of(job, retry, task=self._task.id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -92,11 +92,13 @@ def _write(parameters: Mapping[str, ParameterValue]) -> Brief:
     place = platform or ANYWHERE
     if platform is None and "platform" in known:
         others = sorted([*others, ("platform", known["platform"])], key=lambda item: item[0])
+
     sections = [RULES]
     if platform is not None:
-        sections.append("\n".join([f"Platform: {platform.title}", *(f"- {rule}" for rule in platform.rules), ""]))
+        sections.append(_section(f"Platform: {platform.title}", [f"- {rule}" for rule in platform.rules]))
     if asked := list(requirements.lines(known, others, place)):
-        sections.append("\n".join(["Requirements:", *asked, ""]))
+        sections.append(_section("Requirements:", asked))
+
     own = requirements.character_limit(known.get("maxcharacters", ""))
     limits = [limit for limit in (own, place.limit) if limit is not None]
     return Brief(
@@ -105,6 +107,10 @@ def _write(parameters: Mapping[str, ParameterValue]) -> Brief:
         platform=place.name or None,
         character_limit=min(limits, default=None),
     )
+
+
+def _section(title: str, lines: Iterable[str]) -> str:
+    return "\n".join([title, *lines, ""])
 
 
 _HASHTAG: Final = re.compile(r"(?<![\w&/#])#(?=\w*[^\W\d_])\w+")

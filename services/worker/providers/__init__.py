@@ -50,7 +50,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
 
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt at one job, as a provider sees it. `turns`, `instructions`, `response_schema`: see `JobSpec`.
-    `mismatch`: see `Claim`. `end_user`: a stable identifier that is no id of ours, for those servers that are told
+    `mismatch`: see `Claim`. `end_user`: a stable identifier that is no id of ours, for those servers that get
     one."""
 
     job_id: str

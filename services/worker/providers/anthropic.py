@@ -61,7 +61,7 @@ def _structure(draft: Draft, request: GenerationRequest) -> None:
     if written is None:
         draft.apply(Fix("words", "response_format", lasting=False))
     if request.mismatch:
-        draft.tell()
+        draft.write_schema()
 
 
 def _written_for_api(schema: dict[str, Any]) -> dict[str, Any] | None:

@@ -115,6 +115,7 @@ class DemoProvider:
         else:
             async for word in self._paced(words, fails_at):
                 yield word
+
         yield Completion(
             usage=Usage(input_tokens=max(len(request.prompt.split()), 1), output_tokens=len(words)),
             finish_reason=finish,
@@ -131,6 +132,7 @@ class DemoProvider:
     async def _paced(self, words: list[str], fails_at: int | None) -> AsyncIterator[str]:
         loop = asyncio.get_running_loop()
         due = loop.time() + (self._first_token_s if self._gap_s else 0.0)
+
         for i, word in enumerate(words):
             if i == fails_at:
                 raise ProviderError(

@@ -40,12 +40,14 @@ class _Maker:
         self._left -= 1
         if not isinstance(schema, dict) or level > LEVELS_MAX or self._left < 0:
             return None
+
         merged: dict[str, Any] = {}
         for part in self._all_of(schema, level):
             properties = {**merged.get("properties", {}), **part.get("properties", {})}
             merged |= part
             if properties:
                 merged["properties"] = properties
+
         for fixed in ("const", "default"):
             if fixed in merged:
                 return merged[fixed]

@@ -86,7 +86,7 @@ class OpenAIProvider:
             sent["safety_identifier"] = request.end_user
         draft = Draft(sent, left_out(request, sent), cut(request, model), in_words=in_words(request))
         if request.mismatch:
-            draft.tell()
+            draft.write_schema()
         self._adjustments.prepare(request.model, draft)
         return draft
 

@@ -32,6 +32,7 @@ def check(server: Server) -> None:
         raise SettingsInvalid(f"{server.setting(missing)} is not set, and PROVIDERS names {server.name}: set it")
     if server.key and not _PRINTABLE.fullmatch(server.key):
         raise SettingsInvalid(f"{server.setting('KEY')} is not a key: remove the blanks, line ends and accents in it")
+
     if server.base_url:
         try:
             read_address(server.base_url, server.dialect)
@@ -82,6 +83,7 @@ def build_providers(
         **more,
     }
     servers, proxy, _ = settings.known_servers, settings.provider_proxy, settings.tags
+
     for name in dict.fromkeys(split(gate)[0] for gate in settings.chain):
         if name in known:
             continue
@@ -98,20 +100,25 @@ def build_providers(
 
 def routing(settings: ProviderSettings, providers: Mapping[str, Provider]) -> Routing:
     """The fleet's chain, and the limits of its gates. SettingsInvalid for a limit whose model is not in PROVIDERS."""
-    limits = settings.limits
-    if unknown := [gate for gate in limits if gate not in settings.chain]:
+    if unknown := [gate for gate in settings.limits if gate not in settings.chain]:
         raise SettingsInvalid(f"PROVIDER_LIMITS names {unknown[0]}, which is not in PROVIDERS: remove it")
-    gated = []
+
+    prices = {gate: price for gate in settings.chain if (price := _price(gate, providers)) is not None}
+    unpriced = [gate for gate in settings.chain if gate not in prices and _is_unpriced(gate, settings)]
+    return Routing(
+        chain=settings.chain, limits=_gated(settings, providers), failures=settings.gate_failures, prices=prices,
+        unpriced=tuple(unpriced), outputs={gate: _output_bound(gate, settings) for gate in settings.chain},
+    )  # fmt: skip
+
+
+def _gated(settings: ProviderSettings, providers: Mapping[str, Provider]) -> tuple[GateLimits, ...]:
+    """Limits of the gates that calls are counted at: those with limits of our own, and those that providers limit."""
+    limits, gated = settings.limits, list[GateLimits]()
     for gate in settings.chain:
         if gate in limits or providers[split(gate)[0]].gated:
             requests, tokens = limits.get(gate, (0, 0))
             gated.append(GateLimits(gate=gate, requests_per_minute=requests, tokens_per_minute=tokens))
-    prices = {gate: price for gate in settings.chain if (price := _price(gate, providers)) is not None}
-    unpriced = [gate for gate in settings.chain if gate not in prices and _is_unpriced(gate, settings)]
-    return Routing(
-        chain=settings.chain, limits=tuple(gated), failures=settings.gate_failures, prices=prices,
-        unpriced=tuple(unpriced), outputs={gate: _output_bound(gate, settings) for gate in settings.chain},
-    )  # fmt: skip
+    return tuple(gated)
 
 
 def _is_unpriced(gate: str, settings: ProviderSettings) -> bool:

@@ -68,12 +68,12 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     `providers`: `provider:model` entries separated by commas, in order of preference; empty: those whose keys are set,
     else the demo. `provider_limits`: `provider:model=requests/tokens` a minute, separated by commas, for the whole
-    fleet. `gate_failures`: so many failures in a row close a provider's gate. `think_tags`: names of the tags around
+    fleet. `gate_failures`: so many failures in a row block a provider's gate. `think_tags`: names of the tags around
     thoughts at the start of a text, separated by commas; empty: they are text. `openai_priced`, `anthropic_priced`:
     whether the vendor's price list holds at the base URL, or whose; by default that of the vendor whose address it is.
     `prices`: a file of prices, which come before any list. `servers`: those with settings of their own
     (`read_servers`). `provider_proxy`: URL of an HTTP proxy for all calls of providers; the environment's proxies are
-    ignored. `attribution`: who is told an identifier of the end user: the vendors, all servers, or nobody;
+    ignored. `attribution`: who gets an identifier of the end user: the vendors, all servers, or nobody;
     `attribution_secret`: the key of that identifier, one for the whole fleet; empty: one that is kept in Redis.
     """
 
@@ -166,9 +166,11 @@ def _server(mapping: Mapping[str, str], name: str) -> Server | None:
     given = {part: setting(mapping, f"PROVIDER_{variable_of(name)}_{part}") for part in _PARTS}
     if not any(given.values()):
         return None
+
     dialect = (given["DIALECT"] or "openai").lower()
     if dialect not in DIALECTS:
         raise SettingsInvalid(f"PROVIDER_{variable_of(name)}_DIALECT: expected one of {', '.join(DIALECTS)}")
+
     return Server(
         name=name,
         dialect=msgspec.convert(dialect, Dialect),
@@ -188,6 +190,7 @@ def _refuse_stray(given: str, variables: Mapping[str, str]) -> None:
         upper = name.upper()
         own = f"has settings of its own: {upper}_API_KEY, {upper}_BASE_URL and {upper}_PRICED"
         raise SettingsInvalid(f"{given}: {name} {'calls no server, remove it' if name == 'demo' else own}")
+
     for variable in variables:
         rest = given.removeprefix(f"PROVIDER_{variable}_")
         if rest != given and (parsed is None or rest in _SLIPS):

@@ -1,4 +1,4 @@
-"""Counts the tokens of calls, as reported or else estimated, and sums them up over the attempts of a job. Pure."""
+"""Counts the tokens of calls, as reported or else estimated. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from shared.job import NANO, Spent, Usage, reasoning
+from shared.job import Usage, reasoning
 
 BYTES_PER_TOKEN: Final = 4
 """About four characters of English are one token (OpenAI, "What are tokens and how to count them")."""
@@ -43,26 +43,3 @@ def usage_of_broken(reported: Usage | None, prompt: str, text_length: int, thoug
         reasoning_tokens=known.reasoning_tokens or reasoning(estimate_tokens(thought_length)),
         estimated=True,
     )
-
-
-def total(before: Spent | None, usage: Usage, cost: int | None) -> Spent:
-    """Add a call to the sum `before`. A sum with an unknown part is unknown, never too low."""
-    if before is None and type(usage) is Usage:  # a billed one has counts that are not promised to callers
-        return Spent(usage=usage, cost=cost)
-    before = before or Spent(usage=_NOTHING, cost=0)
-    earlier = before.usage
-    return Spent(
-        usage=Usage(
-            input_tokens=earlier.input_tokens + usage.input_tokens,
-            output_tokens=earlier.output_tokens + usage.output_tokens,
-            cached_tokens=earlier.cached_tokens + usage.cached_tokens,
-            estimated=earlier.estimated or usage.estimated,
-            reasoning_tokens=reasoning((earlier.reasoning_tokens or 0) + (usage.reasoning_tokens or 0)),
-        ),
-        cost=None if before.cost is None or cost is None else before.cost + cost,
-    )
-
-
-def to_usd(cost: int | None) -> float | None:
-    """Nano-USD as USD: exact to the nano for sums below 9 million USD."""
-    return None if cost is None else cost / NANO

@@ -99,6 +99,7 @@ class Connector:
             connection: AnyConnection = kind(**self._options)
         except (TypeError, RedisError):
             raise SettingsInvalid("REDIS_URL has an unknown option") from None
+
         self._secure(connection)
         if isinstance(connection, Greets):
             connection.greet = self.greet

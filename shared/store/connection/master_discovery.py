@@ -55,6 +55,7 @@ class Locator:
     async def _newest(self, servers: Sequence[Address]) -> list[Answer]:
         tasks = {asyncio.create_task(self._ask(server)) for server in servers}
         waiting, found = tasks, list[Answer]()
+
         try:
             while waiting:
                 timeout = GRACE_S if found else None

@@ -102,6 +102,7 @@ class Multiplexer:
         finally:
             for call in calls:
                 self._take_back(call)
+
         for reply in replies:
             if isinstance(reply, BaseException) and not isinstance(reply, ResponseError):
                 raise reply
@@ -155,6 +156,7 @@ class Multiplexer:
             if not self._outbox:
                 self._ready.clear()
                 continue
+
             opened = self.generation
             self._session = asyncio.create_task(self._talk(), name="redis-session")
             try:
@@ -172,6 +174,7 @@ class Multiplexer:
             except Exception as error:
                 # No other task would open a connection again: every command would wait for ever.
                 self._failures.failed(error)
+
             failures = 0 if self.generation != opened else failures + 1
             await asyncio.sleep(random.uniform(0.5, 1.0) * min(0.02 * 2.0 ** min(failures, 6), 0.25))  # noqa: S311 - jitter
 
@@ -201,6 +204,7 @@ class Multiplexer:
     async def _write(self, connection: AnyConnection) -> None:
         loop = asyncio.get_running_loop()
         written = loop.time()
+
         while True:
             await self._ready.wait()
             if loop.time() - written > IDLE_S:

@@ -65,6 +65,7 @@ class Quota:
             return next((found for part in error.exceptions if (found := self.noticed(part))), None)
         if not isinstance(error, ResponseError) or not server_errors.is_quota(str(error)):
             return None
+
         self._probing = False
         if not self.left_s:
             # Commands in flight when the pause began do not extend it.
@@ -110,6 +111,7 @@ class Guarded:
         """See `Transport`; QuotaExceeded and StoreUnfit without sending."""
         if command[0] in FREE:
             return await self._send(command)
+
         self._quota.enter()
         try:
             reply = await self._send(command)
@@ -121,6 +123,7 @@ class Guarded:
         except BaseException:
             self._quota.failed()
             raise
+
         self._quota.passed()
         return reply
 

@@ -191,6 +191,7 @@ def _answers(status: int, body: bytes, count: int) -> list[Any]:
         answer = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError):
         answer = None
+
     answers = answer if count > 1 else [answer]
     if status == 200 and _are_answers(answers, count):
         return list(answers)
@@ -198,6 +199,7 @@ def _answers(status: int, body: bytes, count: int) -> list[Any]:
         raise StoreUnavailable(f"the REST endpoint refused the token ({status})")
     if status < 500 and isinstance(answer, dict) and isinstance(answer.get("error"), str):
         raise _error(answer["error"])
+
     raise StoreUnavailable(
         f"the REST endpoint answered {status} with something else", sent=status >= 500 or status < 300
     )

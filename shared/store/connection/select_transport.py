@@ -88,6 +88,7 @@ async def select(settings: StoreSettings, *, may_use_rest: bool) -> StoreSetting
     if settings.redis_transport == "rest":
         _check_rest(settings, may_use_rest=may_use_rest)
         return settings
+
     found = await _probe(settings.redis_url)
     if found is Probe.WORKS or (found is Probe.AWAY and not settings.redis_url_derived):
         return msgspec.structs.replace(settings, redis_transport="tcp")
@@ -97,6 +98,7 @@ async def select(settings: StoreSettings, *, may_use_rest: bool) -> StoreSetting
         raise SettingsInvalid(f"Redis {found.value} over TCP with the REST token: {COPY_THE_URL}")
     if not await _rest_works(settings):
         raise SettingsInvalid(f"Redis {found.value} over TCP and does not answer over REST: check the REST pair")
+
     _log.warning("redis_over_rest", tcp=found.value, hint=COPY_THE_URL)
     return msgspec.structs.replace(settings, redis_transport="rest")
 

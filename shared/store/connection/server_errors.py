@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from redis.exceptions import AskError, ClusterDownError, OutOfMemoryError, ReadOnlyError, ResponseError
 
@@ -57,14 +57,8 @@ def of_call(error: ResponseError) -> PressworkError:
     return StoreUnavailable(f"Redis refused: {error_code(error)}")
 
 
-def check_item(reply: Any) -> Any:
-    """Raise the error of one item in a batch; return every other reply."""
-    if isinstance(reply, list) and reply[0] == b"ERROR":
-        raise _of_item(reply[1].decode(errors="replace"))
-    return reply
-
-
-def _of_item(message: str) -> PressworkError:
+def of_item(message: str) -> PressworkError:
+    """The error of one item in a script: others of its batch may have taken effect."""
     code = error_code(message)
     if is_quota(message):
         return QuotaExceeded("the command quota was used up in mid-script", retry_after_s=QUOTA_RETRY_S)

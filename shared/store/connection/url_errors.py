@@ -42,13 +42,16 @@ def check(url: str) -> None:
     scheme, _, rest = url.partition("://")
     if "#" in rest:
         raise _unencoded("#")
+
     address, _, query = rest.partition("?")
     user, at, place = address.rpartition("@")
     if _BARE_PERCENT.search(user):
         raise _unencoded("%")
+
     served = not scheme.lower().startswith("unix")
     if served and "/" in user:
         raise _unencoded("/")
+
     _check_options(query, ends_user=served and not at)
     database = place.partition("/")[2]
     if scheme.lower() in ("redis", "rediss") and database and not database.rstrip("/").isdecimal():

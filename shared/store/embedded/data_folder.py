@@ -25,16 +25,8 @@ def named(text: str, environment: Mapping[str, str]) -> Path:
 
     SettingsInvalid when there is no such home, or the links of the path lead in a circle.
     """
-    home = environment.get("HOME", "")
-    for variable in _HOMES:
-        if text == variable or text.startswith(f"{variable}/"):
-            text = "~" + text.removeprefix(variable)
-    if text == "~" or text.startswith("~/"):
-        if not home:
-            raise SettingsInvalid("DATA_DIR begins with the home folder, and HOME is not set")
-        text = home + text[1:]
     try:
-        folder = Path(os.path.expanduser(text)).resolve()
+        folder = Path(os.path.expanduser(_at_home(text, environment.get("HOME", "")))).resolve()
         # Before Python 3.13 a circle is an error; since then its links stay.
         in_a_circle = any(part.is_symlink() for part in (folder, *folder.parents))
     except RuntimeError:
@@ -44,6 +36,17 @@ def named(text: str, environment: Mapping[str, str]) -> Path:
     if in_a_circle:
         raise SettingsInvalid("DATA_DIR cannot be used: its links lead in a circle")
     return folder
+
+
+def _at_home(text: str, home: str) -> str:
+    for variable in _HOMES:
+        if text == variable or text.startswith(f"{variable}/"):
+            text = "~" + text.removeprefix(variable)
+    if text != "~" and not text.startswith("~/"):
+        return text
+    if not home:
+        raise SettingsInvalid("DATA_DIR begins with the home folder, and HOME is not set")
+    return home + text[1:]
 
 
 def prepare(folder: Path) -> None:

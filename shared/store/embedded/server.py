@@ -123,6 +123,7 @@ class EmbeddedServer:
             "--maxmemory-policy", "noeviction",
             "--unixsocket", str(self.socket_path), "--unixsocketperm", "700", *self._options,
         ]  # fmt: skip
+
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own binary and arguments
                 command,
@@ -166,6 +167,7 @@ class EmbeddedServer:
                 if probe.recv(64).startswith((b"+PONG", b"-NOAUTH")):  # one with users of its own answers too
                     return
             time.sleep(0.01)
+
         tail = self._log.read_text(errors="replace").splitlines()[-5:]
         self.kill()
         self._release()

@@ -154,6 +154,7 @@ class Coalescer(Generic[ItemT, ReplyT]):
             self._give_up([*batch, *self._waiting])
             self._waiting.clear()
             raise
+
         for waiter, reply in zip(batch, replies, strict=True):
             if not waiter.done.done():
                 waiter.done.set_result(reply)

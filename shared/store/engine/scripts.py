@@ -136,8 +136,10 @@ def names() -> tuple[str, ...]:
     return tuple(path.name.removesuffix(".lua") for path in _folder().iterdir() if path.name.endswith(".lua"))
 
 
-def typed(call: Callable[[str, Sequence[Item], Mapping[str, Value]], Awaitable[Reply]]) -> RunScript:
-    """`call` with names and types for what each script takes."""
+def typed(
+    call: Callable[[str, Sequence[Item], Mapping[str, Value]], Awaitable[Reply]],
+) -> Callable[..., Awaitable[Reply]]:
+    """`call` in the form of `RunScript` and `RunAdminScript`, which know what each script takes."""
 
     def run(script: str, items: Sequence[Item] = (), **argv: Value) -> Awaitable[Reply]:
         return call(script, items, argv)
@@ -156,7 +158,7 @@ class Scripts:
         self._keys = keys
         self._constants = constants
         self._observer = observer
-        self.run = typed(self.call)
+        self.run: RunScript = typed(self.call)
         self._loaded = {name: self._addressed(load(name)) for name in names()}
 
     def _addressed(self, script: Script) -> tuple[Script, tuple[Value, ...]]:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from functools import cache
 from typing import NamedTuple, get_args, get_overloads, get_type_hints
 
+from shared.store.engine.admin_signatures import RunAdminScript
 from shared.store.engine.items import BATCHED
 from shared.store.engine.signatures import RunScript
 
@@ -22,7 +23,7 @@ class Signature(NamedTuple):
 def declared() -> dict[str, Signature]:
     """The signature of each script."""
     found = {name: Signature(frozenset(), item.__struct_fields__) for name, item in BATCHED.items()}
-    for stub in get_overloads(RunScript.__call__):
+    for stub in (*get_overloads(RunScript.__call__), *get_overloads(RunAdminScript.__call__)):
         hints = get_type_hints(stub)
         parameters = inspect.signature(stub).parameters.values()
         argv = frozenset(given.name for given in parameters if given.kind is inspect.Parameter.KEYWORD_ONLY)
@@ -36,7 +37,7 @@ def check(script: str, argv: Collection[str], item: Sequence[str]) -> None:
     """ValueError when a script's header and its signature name different values."""
     signature = declared().get(script)
     if signature is None:
-        raise ValueError(f"{script}.lua has no signature in engine/signatures.py")
+        raise ValueError(f"{script}.lua has no signature in engine/signatures.py or engine/admin_signatures.py")
     if unknown := signature.argv - set(argv):
         raise ValueError(f"{script}.lua is called with {', '.join(sorted(unknown))}, which its ARGV does not name")
     if signature.item != tuple(item):

@@ -1,8 +1,8 @@
 """Names and types of the values that each script takes, as mypy checks them: the stubs of the Lua sources.
 
-ITEM of a header is a struct (`items.py`), ARGV are the keywords of an overload of `RunScript`; values that are the
-same in every call (`calls.py`) are left out. `signature_check.py` compares both with the header when a store begins: a
-name that is changed in one place alone is refused there.
+ITEM of a header is a struct (`items.py`), ARGV are the keywords of an overload of `RunScript`, or of `RunAdminScript`
+(`admin_signatures.py`); values that are the same in every call (`calls.py`) are left out. `signature_check.py` compares
+both with the header when a store begins: a name that is changed in one place alone is refused there.
 """
 
 from __future__ import annotations
@@ -16,14 +16,11 @@ from shared.store.engine.items import (
     CountedItem,
     DayItem,
     DeleteItem,
-    DiscardItem,
     HeldItem,
     Item,
     JobItem,
-    KeyItem,
     KnownItem,
     QueueItem,
-    RefusalsItem,
     RenewItem,
     RequeueItem,
     ReservedItem,
@@ -32,7 +29,8 @@ from shared.store.engine.items import (
 
 
 class RunScript(Protocol):
-    """Calls one script by its name, once, and answers what its header RETURNS. Times in ms; flags are 0 or 1."""
+    """Calls one script of jobs, of those who wait for them, or of counts by its name, once, and answers with what its
+    header RETURNS. Times in ms; flags are 0 or 1."""
 
     @overload
     def __call__(self, script: Literal["requeue"], items: Sequence[RequeueItem]) -> Awaitable[Any]: ...
@@ -123,34 +121,7 @@ class RunScript(Protocol):
     @overload
     def __call__(self, script: Literal["throttled"], items: Sequence[QueueItem]) -> Awaitable[Any]: ...
     @overload
-    def __call__(
-        self, script: Literal["pause"], *, name: str, pause: int, organization: str, entry: bytes, trail_length: int
-    ) -> Awaitable[Any]: ...
-    @overload
-    def __call__(
-        self,
-        script: Literal["limit_gate"],
-        *,
-        name: str,
-        rpm: int | str,
-        tpm: int | str,
-        organization: str,
-        entry: bytes,
-        trail_length: int,
-    ) -> Awaitable[Any]: ...
-    @overload
     def __call__(self, script: Literal["workers"]) -> Awaitable[Any]: ...
-    @overload
-    def __call__(
-        self,
-        script: Literal["order_worker"],
-        *,
-        consumer: str,
-        drain: int,
-        organization: str,
-        entry: bytes,
-        trail_length: int,
-    ) -> Awaitable[Any]: ...
     @overload
     def __call__(self, script: Literal["waiting"], *, job: str) -> Awaitable[Any]: ...
     @overload
@@ -166,106 +137,7 @@ class RunScript(Protocol):
     @overload
     def __call__(self, script: Literal["durations"], *, first_hour: int, last_hour: int) -> Awaitable[Any]: ...
     @overload
-    def __call__(
-        self,
-        script: Literal["create_key"],
-        *,
-        id: str,
-        organization: str,
-        record: bytes,
-        expires: int,
-        keys_max: int,
-        kept: int,
-        replaced: str,
-        overlap: int,
-        owner: str,
-        entry: bytes,
-        trail_length: int,
-    ) -> Awaitable[Any]: ...
-    @overload
-    def __call__(
-        self, script: Literal["revoke_key"], *, id: str, owner: str, kept: int, entry: bytes, trail_length: int
-    ) -> Awaitable[Any]: ...
-    @overload
-    def __call__(
-        self,
-        script: Literal["create_task"],
-        *,
-        id: str,
-        plan: bytes,
-        count: int,
-        kept: int,
-        tasks_max: int,
-        organization: str,
-        entry: bytes,
-        trail_length: int,
-    ) -> Awaitable[Any]: ...
-    @overload
-    def __call__(self, script: Literal["take_task"], *, holder: str, kept: int) -> Awaitable[Any]: ...
-    @overload
-    def __call__(
-        self,
-        script: Literal["advance_task"],
-        *,
-        id: str,
-        holder: str,
-        position: str,
-        over: int,
-        receipt: bytes,
-        plan: bytes,
-        entry: bytes,
-        prompts_gone: int,
-        kept: int,
-        trail_length: int,
-    ) -> Awaitable[Any]: ...
-    @overload
-    def __call__(self, script: Literal["erase_keys"], items: Sequence[KeyItem], *, task: str) -> Awaitable[Any]: ...
-    @overload
-    def __call__(
-        self,
-        script: Literal["erase_organization"],
-        *,
-        organization: str,
-        digest: str,
-        task: str,
-        index: str,
-        start: str,
-        page: int,
-        last: int,
-    ) -> Awaitable[Any]: ...
-    @overload
-    def __call__(self, script: Literal["discard"], items: Sequence[DiscardItem]) -> Awaitable[Any]: ...
-    @overload
-    def __call__(
-        self, script: Literal["note_refusals"], items: Sequence[RefusalsItem], *, trail_length: int
-    ) -> Awaitable[Any]: ...
-    @overload
     def __call__(self, script: Literal["note_calls"], items: Sequence[CallsItem]) -> Awaitable[Any]: ...
-    @overload
-    def __call__(self, script: Literal["note_key_use"], *, id: str, day: str) -> Awaitable[Any]: ...
-    @overload
-    def __call__(
-        self,
-        script: Literal["block_user"],
-        *,
-        organization: str,
-        user: str,
-        blocked: int,
-        users_max: int,
-        entry: bytes,
-        trail_length: int,
-    ) -> Awaitable[Any]: ...
-    @overload
-    def __call__(
-        self,
-        script: Literal["change_organization"],
-        *,
-        organization: str,
-        given: bytes,
-        gone: bytes,
-        entry: bytes,
-        trail_length: int,
-    ) -> Awaitable[Any]: ...
     @overload
     def __call__(self, script: Literal["vet"], *, calls: bytes) -> Awaitable[Any]: ...
     @overload

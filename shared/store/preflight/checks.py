@@ -77,6 +77,7 @@ class Vetting:
         """Return when this Redis can do all that is needed. StoreUnfit, StoreUnavailable, ResponseError."""
         if self._missing and time.monotonic() < self._checked_at + self._again_s:
             raise StoreUnfit(self._missing)
+
         if self._checking is None or self._checking.done():
             self._checking = asyncio.create_task(self._check(), name="redis-vetting")
             self._checking.add_done_callback(lambda task: task.cancelled() or task.exception())
@@ -85,6 +86,7 @@ class Vetting:
                 await asyncio.shield(self._checking)
         except TimeoutError:
             raise StoreUnavailable(f"Redis did not answer within {self._settings.timeout_seconds:g} s") from None
+
         if not self.fit:
             raise StoreUnfit(self._missing)
 
@@ -110,6 +112,7 @@ class Vetting:
                 missing = "; ".join(await self._faults())
         except TimeoutError:
             raise StoreUnavailable(f"Redis did not answer within {CHECK_S:g} s") from None
+
         self._checked_at = time.monotonic()
         if missing and missing != self._missing:
             _log.error("redis_unfit", reason=missing, more=error_advice.MORE)
@@ -172,6 +175,7 @@ class Vetting:
             subscribing.append(("PSUBSCRIBE", self._keys.prefix("job_channel") + "*"))
         blocking = () if self._settings.frugal else requirements.BLOCKING.get(self._role, ())
         waiting: list[Call] = [(name, self._keys.probe, "0.001") for name in blocking]
+
         try:
             await connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
             for call in (*calls, *waiting, *subscribing, ("UNSUBSCRIBE",)):

@@ -165,12 +165,14 @@ def probes(role: Role, keys: Keys) -> list[Call]:
         found.append(_call(command, PROBES[command], key, channel))
         if command in _UNDONE:
             found.append(_call(_UNDONE[command][0], (_K, *_UNDONE[command][1:]), key, channel))
+
     names = [*map(keys.fixed, FIXED), *(keys.prefix(name) + PROBED for name in PREFIXES)]
     if role.writes:
         # With GT: a TTL greater than the present one, or than none. It never is, and yet the command is a write.
         found += [("PEXPIRE", name, 1, "GT") for name in names]
     else:
         names = [*(keys.prefix(name) + PROBED for name in READ), *map(keys.fixed, READ_FIXED)]
+
     found += [("PING",), *(("HMGET", name, "x") for name in names)]
     return found + [("PUBLISH", keys.prefix(name) + PROBED, "") for name in PUBLISHES[role]]
 

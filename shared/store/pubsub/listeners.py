@@ -150,22 +150,24 @@ class Subscriptions:
         """Whether the pattern covers this channel."""
         return self.prefix is not None and name.startswith(self.prefix)
 
-    def move(self, name: bytes, reader: ChannelReader, joins: bool) -> None:
-        readers = self.channels.get(name)
-        if not reader.patient:
-            self.impatient += 1 if joins else -1
-        if joins:
-            if readers is None:
-                readers = self.channels[name] = set()
-                self._touch(name)
-            readers.add(reader)
-            if name in self.confirmed or (self.prefix_confirmed and self.covered(name)):
-                reader.subscribed()
-        elif readers is not None:
-            readers.discard(reader)
-            if not readers:
-                del self.channels[name]
-                self._touch(name)
+    def add(self, name: bytes, reader: ChannelReader) -> None:
+        """Let it listen to a channel; it is notified at once where the server has confirmed that."""
+        self.impatient += not reader.patient
+        if name not in self.channels:
+            self.channels[name] = set()
+            self._touch(name)
+        self.channels[name].add(reader)
+        if name in self.confirmed or (self.prefix_confirmed and self.covered(name)):
+            reader.subscribed()
+
+    def remove(self, name: bytes, reader: ChannelReader) -> None:
+        """Let it listen no more; the last one takes the channel with it."""
+        self.impatient -= not reader.patient
+        readers = self.channels[name]
+        readers.discard(reader)
+        if not readers:
+            del self.channels[name]
+            self._touch(name)
 
     def confirm(self, name: bytes) -> None:
         """Take the server's confirmation of a channel: its listeners are notified."""

@@ -195,8 +195,11 @@ class Subscriber:
         return Messages(partial(self._move, channel.encode()), limit)
 
     def _move(self, name: bytes, reader: ChannelReader, joins: bool) -> None:
-        self._subscriptions.move(name, reader, joins)
-        if joins and (self._task is None or self._task.done()):
+        if not joins:
+            self._subscriptions.remove(name, reader)
+            return
+        self._subscriptions.add(name, reader)
+        if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run(), name="subscriber")
 
     async def _run(self) -> None:

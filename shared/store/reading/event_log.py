@@ -117,6 +117,7 @@ class EventLog:
         """Events of a lease that goes on, with numbers above `after`, and whether there are more."""
         events = [job_events.processing(job, span)] if after == 0 else []
         first = max(after, 2)
+
         while self._deltas and len(events) < PAGE:
             fields = await self._fields(job.id, [f"{span.token}.{first + i}" for i in range(WINDOW)])
             present = gaps.contiguous(fields, first_is_known=first == after)
@@ -145,9 +146,9 @@ class EventLog:
     async def _live_snapshot(self, record: Record, token: str) -> EventPage:
         """A gap with the text of the lease that goes on."""
         log = await self._transport.execute("HGETALL", self._keys.log(record.snapshot.id))
-        written, turns = LeaseText(token), Yields()
+        written, yields = LeaseText(token), Yields()
         for name, field in zip(log[::2], log[1::2], strict=True):
-            await turns.give()
+            await yields.give()
             written.add(name, field)
         page = self._page(record, [job_events.gap(record, written.text)], None, gap=True)
         return msgspec.structs.replace(page, cursor=EventId(token, written.last))

@@ -76,6 +76,7 @@ def ending(record: Record) -> list[JobEvent]:
     job, number, events = record.snapshot, record.last, []
     if not job.status.terminal:
         return []
+
     outcome = job.outcome
     if outcome is not None and outcome.result is not None and 0 <= record.offset < len(outcome.result):
         number += 1

@@ -11,8 +11,7 @@ from shared.errors import JobUnreadable, StoreRejected
 from shared.job import JobSnapshot, JobStatus
 from shared.job_ids import JOB_ID
 from shared.settings import MAX_DEADLINE_SECONDS
-from shared.store.connection import server_errors
-from shared.store.engine.calls import Reads, ScriptCalls
+from shared.store.engine.calls import Reads, ScriptCalls, check_item
 from shared.store.engine.items import JobItem
 from shared.store.keys import Keys
 from shared.store.reading import records
@@ -167,7 +166,7 @@ def _wanted(job: JobSnapshot | UnreadableJob, wanted: Wanted | None) -> list[Job
 
 def _fields(reply: Sequence[bytes | None]) -> Sequence[bytes | None]:
     try:
-        server_errors.check_item(reply)
+        check_item(reply)
     except StoreRejected:  # no record at all
         return [None] * len(records.FIELDS)
     shown = dict(zip(FIELDS, reply, strict=True))

@@ -65,6 +65,12 @@ def _order(job_id: str) -> tuple[int, str]:
     return submitted_ms(job_id), job_id
 
 
+def _newest_first(ids: Sequence[str], before: str) -> list[str]:
+    """Those that come after the job `before` in the order of a page, each once; empty: all."""
+    left = {job for job in ids if not before or _order(job) < _order(before)}
+    return sorted(left, key=_order, reverse=True)
+
+
 class LiveJobs:
     """Of one store. Methods may raise StoreUnavailable."""
 
@@ -82,7 +88,7 @@ class LiveJobs:
         ids, more = await self._window(at.skip, runs_only=statuses == {JobStatus.PROCESSING})
         rest = str(LiveCursor(at.skip + WINDOW)) if more else None
 
-        left = sorted({job for job in ids if not at.before or _order(job) < _order(at.before)}, key=_order)[::-1]
+        left = _newest_first(ids, at.before)
         for piece in _pieces(left, PIECE):
             rows = await self._listing.rows(piece)
             for job_id in piece:
@@ -112,6 +118,7 @@ class LiveJobs:
                 yield piece
         if runs_only:
             return
+
         for name in ("throttled_deadlines", "due_high", "due_normal", "due_low"):
             async for piece in self._set(self._keys.fixed(name), 0):
                 yield piece

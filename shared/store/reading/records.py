@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -13,12 +13,6 @@ from shared.job import Claim, JobSnapshot, JobSpec, JobStatus, Outcome, PassedOv
 from shared.past_lease import PastLease
 from shared.past_lease import parse as parse_lease
 from shared.store.keys import decode_id
-
-FIELDS: Final = (
-    "state", "org", "spec", "attempt", "created", "deadline", "started", "ended", "entry", "past", "last", "offset",
-    "cancel", "outcome", "late", "due", "v", "retried_as",
-)  # fmt: skip
-"""The fields of a record that readers ask for, in this order."""
 
 BRIEF_FROM: Final = 4096
 """Bytes from which on an outcome is kept a second time, without its text, as `brief`: a listing reads no large ones."""
@@ -41,6 +35,33 @@ VERSION: Final = 1
 _SPEC: Final = msgspec.json.Decoder(JobSpec)
 _OUTCOME: Final = msgspec.json.Decoder(Outcome)
 _SPENT: Final = msgspec.json.Decoder(Spent)
+
+
+class Fields(NamedTuple):
+    """The fields of a record that readers ask for, in this order, by the names under which they are stored; None for
+    one that is not there."""
+
+    state: bytes | None
+    org: bytes | None
+    spec: bytes | None
+    attempt: bytes | None
+    created: bytes | None
+    deadline: bytes | None
+    started: bytes | None
+    ended: bytes | None
+    entry: bytes | None
+    past: bytes | None
+    last: bytes | None
+    offset: bytes | None
+    cancel: bytes | None
+    outcome: bytes | None
+    late: bytes | None
+    due: bytes | None
+    v: bytes | None
+    retried_as: bytes | None
+
+
+FIELDS: Final = Fields._fields
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,9 +116,11 @@ def _outcome(raw: bytes | None, late: bytes | None) -> Outcome | None:
     """Decode the outcome. A finish after a forced cancel may add usage and cost, nothing else (I2)."""
     if raw is None:
         return None
+
     outcome = _OUTCOME.decode(raw)
     if late is None:
         return outcome
+
     added = _OUTCOME.decode(late)
     return msgspec.structs.replace(
         outcome,
@@ -111,44 +134,53 @@ def _outcome(raw: bytes | None, late: bytes | None) -> Outcome | None:
 def parse(job_id: str, values: Sequence[bytes | None]) -> Record | None:
     """Parse a record from its `FIELDS`; None when there is none. JobUnreadable when it is corrupt."""
     try:
-        return _parse(job_id, values)
+        return _parse(job_id, Fields(*values))
     except DAMAGE:
         shown = [b"" if value is None else value for value in values[:2]]
         state, org = (value.decode("ascii", "replace")[:SHOWN_MAX] for value in shown)
         raise JobUnreadable(job_id, decode_id(org), state) from None
 
 
-def _parse(job_id: str, values: Sequence[bytes | None]) -> Record | None:
-    state, org, spec, attempt, created, deadline, started, ended, entry, past, last, offset = values[:12]
-    cancel, outcome, late, due, version, retried_as = values[12:]
-    if state is None:
+def _parse(job_id: str, fields: Fields) -> Record | None:
+    if fields.state is None:
         return None
-    if spec is None or org is None:
-        raise ValueError("a part of the record is gone")
-    if version is not None and int(version) > VERSION:
+    if fields.v is not None and int(fields.v) > VERSION:
         raise ValueError("the record is of a newer release")
-    token, leases = (entry or b"").decode(), _past(past)
-    status = JobStatus(state.decode())
+
+    token, past = (fields.entry or b"").decode(), _past(fields.past)
+    waits = token.startswith(("d", "t", "p"))
+    snapshot = _snapshot(job_id, fields, waits=waits, superseded=sum(lease.wrote for lease in past))
+    return Record(
+        snapshot=snapshot, token=token, past=past, last=_number(fields.last) or 1, offset=_number(fields.offset) or 0
+    )
+
+
+def _snapshot(job_id: str, fields: Fields, *, waits: bool, superseded: int) -> JobSnapshot:
+    """The job as it stands. `waits`: its due time, or its deadline at a gate, is yet to come."""
+    if fields.state is None or fields.spec is None or fields.org is None:
+        raise ValueError("a part of the record is gone")
+
     snapshot = JobSnapshot(
         id=job_id,
-        organization_id=decode_id(org.decode()),
-        status=status,
-        spec=_SPEC.decode(spec),
-        attempt=_number(attempt) or 0,
-        created_ms=_time(created) or 0,
-        deadline_ms=_time(deadline) or 0,
-        started_ms=_time(started),
-        ended_ms=_time(ended),
-        next_attempt_ms=_time(due) if token.startswith(("d", "t", "p")) else None,
-        cancel_requested=cancel is not None,
-        retried_as=None if retried_as is None else retried_as.decode(),
-        outcome=_outcome(outcome, late),
-        superseded=sum(lease.wrote for lease in leases),
+        organization_id=decode_id(fields.org.decode()),
+        status=JobStatus(fields.state.decode()),
+        spec=_SPEC.decode(fields.spec),
+        attempt=_number(fields.attempt) or 0,
+        created_ms=_time(fields.created) or 0,
+        deadline_ms=_time(fields.deadline) or 0,
+        started_ms=_time(fields.started),
+        ended_ms=_time(fields.ended),
+        next_attempt_ms=_time(fields.due) if waits else None,
+        cancel_requested=fields.cancel is not None,
+        retried_as=None if fields.retried_as is None else fields.retried_as.decode(),
+        outcome=_outcome(fields.outcome, fields.late),
+        superseded=superseded,
     )
-    _check_depth(snapshot.spec.metadata)
-    _check_depth(snapshot.spec.response_schema)
-    _check_depth(snapshot.outcome.metadata if snapshot.outcome else None)
-    return Record(snapshot=snapshot, token=token, past=leases, last=_number(last) or 1, offset=_number(offset) or 0)
+    for value in (snapshot.spec.metadata, snapshot.spec.response_schema):
+        _check_depth(value)
+    if snapshot.outcome is not None:
+        _check_depth(snapshot.outcome.metadata)
+    return snapshot
 
 
 def _text(raw: bytes | int) -> str:
@@ -170,11 +202,10 @@ def parse_claim(row: Sequence[bytes | int], consumer: str, now_ms: int) -> Claim
     ready, logged, capped, bound, budgeted, mismatch, token_limit, retained = rest
     if not isinstance(job, bytes) or not isinstance(token, bytes) or not isinstance(spec, bytes):
         raise TypeError("claim.lua answered a row of another shape")
+
     text, asked = token.decode(), _SPEC.decode(spec)
-    if asked.metadata:
-        _check_depth(asked.metadata)
-    if asked.response_schema:
-        _check_depth(asked.response_schema)
+    for value in (asked.metadata, asked.response_schema):
+        _check_depth(value)
     return Claim(
         job_id=job.decode(),
         token=text,

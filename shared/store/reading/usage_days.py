@@ -6,8 +6,7 @@ import heapq
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
-from shared.store.connection import server_errors
-from shared.store.engine.calls import Reads, ScriptCalls
+from shared.store.engine.calls import Reads, ScriptCalls, check_item
 from shared.store.engine.items import DayItem
 from shared.store.keys import Keys, decode_id, encode_id
 from shared.store.reading.usage import UsageRow, add_lines, packed_sums, parse_day, rows_of
@@ -71,7 +70,7 @@ class UsageDays:
             "usage", [DayItem(day) for day in days], organization=encode_id(organization_id), fields_max=FIELDS_PER_CALL
         )
         for reply in replies:
-            server_errors.check_item(reply)
+            check_item(reply)
         return replies
 
     async def _read_large(

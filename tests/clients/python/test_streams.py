@@ -10,7 +10,18 @@ import re
 from collections.abc import AsyncIterator
 
 import pytest
-from presswork_client import AsyncPresswork, Completed, Delta, Event, Gap, NotFound, Processing, Unreachable
+from presswork_client import (
+    AsyncPresswork,
+    Completed,
+    Delta,
+    Event,
+    Gap,
+    NotFound,
+    Presswork,
+    Processing,
+    Unreachable,
+    transport,
+)
 
 from tests.clients.python.reading import BOTH, PROMPT, first, followed, reading_of
 from tests.e2e.conftest import StackMaker
@@ -132,6 +143,61 @@ async def test_the_gateway_serves_where_links_lead_nowhere(stack: StackMaker) ->
         job = await client.submit(PROMPT, length="short")
         reading = reading_of(job.id, await _collected(job.events()))
     assert reading.problems() == []
+
+
+async def _submitted(kind: str, url: str) -> list[Event]:
+    """All events of a new job, by the address that its submit answered."""
+    if kind == "async":
+        async with AsyncPresswork(url) as client:
+            return await _collected((await client.submit(PROMPT, length="short")).events())
+
+    def read() -> list[Event]:
+        with Presswork(url) as client:
+            return list(client.submit(PROMPT, length="short").events())
+
+    return await asyncio.to_thread(read)
+
+
+@pytest.mark.parametrize("kind", BOTH)
+async def test_a_stream_that_never_begins_is_given_up_soon(
+    stack: StackMaker, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The link leads to a server that takes requests and says nothing: the gateway's own is asked, long before a
+    stream that has begun would count as broken."""
+    monkeypatch.setattr(transport, "FIRST_S", 0.5)
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()  # until the client leaves
+        writer.close()
+
+    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
+        mute = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with stack(PUBLIC_EVENTS_URL=mute, DEMO_TOKENS_PER_SECOND="200") as running:
+            async with asyncio.timeout(30):
+                events = await _submitted(kind, running.gateway.url)
+    assert reading_of(events[0].job_id, events).problems() == []
+
+
+@pytest.mark.parametrize("kind", BOTH)
+async def test_a_stream_that_has_begun_may_be_silent(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For longer than its first answer may take: the connection stays."""
+    monkeypatch.setattr(transport, "FIRST_S", 0.5)
+    job_id, connections = "ai-job-1737465123456-0bc123def", 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
+        await asyncio.sleep(1.5)
+        writer.write(f'event: cancelled\ndata: {{"jobId":"{job_id}","status":"cancelled"}}\n\n'.encode())
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        (end,) = await followed(kind, url, job_id)
+    assert (end.kind, connections) == ("cancelled", 1)
 
 
 async def test_a_stream_elsewhere_gets_a_ticket_and_no_key(

@@ -9,6 +9,8 @@ def main() -> None:
     """Run the command line; its exit status is the process's."""
     try:
         from presswork_client.cli.main import run  # noqa: PLC0415 - its packages come with the extra alone
+    except KeyboardInterrupt:
+        sys.exit(130)  # `exits.INTERRUPTED`, which may not be there yet
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("cyclopts", "rich"):
             raise

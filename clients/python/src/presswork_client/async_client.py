@@ -156,6 +156,7 @@ class AsyncPresswork:
             try:
                 async with self._http.stream(**self._requests.of_stream(follower)) as response:
                     if follower.opened(response):
+                        self._requests.allow_silence(response)
                         async for message in httpx2.EventSource(response, EVENT_MAX):
                             if (event := follower.take(message)) is not None:
                                 yield event

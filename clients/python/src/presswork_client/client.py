@@ -153,6 +153,7 @@ class Presswork:
             try:
                 with self._http.stream(**self._requests.of_stream(follower)) as response:
                     if follower.opened(response):
+                        self._requests.allow_silence(response)
                         for message in httpx2.EventSource(response, EVENT_MAX):
                             if (event := follower.take(message)) is not None:
                                 yield event

@@ -146,10 +146,12 @@ class Follower:
         if view is None:
             self._fruitless = 0
             return
+
         self._backoff.succeeded()
         if not view.ended or not self._known_ended:
             self._known_ended, self._fruitless = view.ended, 0
             return
+
         if self._reader.text != (view.text or ""):
             gap = {"jobId": view.job_id, "status": view.status, "text": view.text}
             yield self._reader.read("gap", self._cursor, gap)

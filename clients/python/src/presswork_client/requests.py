@@ -71,6 +71,7 @@ def body_of(settings: Settings, prompt: str, options: Mapping[str, Any]) -> dict
     """The body of a submit. TypeError for an option that does not exist."""
     if unknown := sorted(options.keys() - _OPTIONS):
         raise TypeError(f"{unknown[0]!r} is no option of a job; other parameters go into `parameters`")
+
     parameters = dict(options.get("parameters") or {})
     body = _who(settings)
     for name, value in options.items():

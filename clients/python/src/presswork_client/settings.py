@@ -47,14 +47,7 @@ def read_settings(given: Mapping[str, str | None], environment: Mapping[str, str
 
     The file's key is for the file's address: it is not sent to another one.
     """
-    environment = os.environ if environment is None else environment
-    of_environment = {name: environment.get(variable, "") for name, variable in VARIABLES.items()}
-    named = {name: (given.get(name) or of_environment[name]).strip() for name in DEFAULTS}
-
-    of_file = _read_file(config_path(environment))
-    if named["url"] and named["url"].rstrip("/") != of_file.get("url", "").rstrip("/"):
-        of_file.pop("key", None)
-    found = {name: named[name] or of_file.get(name, "") or default for name, default in DEFAULTS.items()}
+    found = _merged(given, os.environ if environment is None else environment)
 
     found["url"] = _sound_url(found["url"])
     if found["key"] and _KEY.fullmatch(found["key"]) is None:
@@ -62,6 +55,16 @@ def read_settings(given: Mapping[str, str | None], environment: Mapping[str, str
     if not found["key"] and not found["organization"]:
         found["organization"] = NO_KEY_ORGANIZATION
     return Settings(**found)
+
+
+def _merged(given: Mapping[str, str | None], environment: Mapping[str, str]) -> dict[str, str]:
+    of_environment = {name: environment.get(variable, "") for name, variable in VARIABLES.items()}
+    named = {name: (given.get(name) or of_environment[name]).strip() for name in DEFAULTS}
+
+    of_file = _read_file(config_path(environment))
+    if named["url"] and named["url"].rstrip("/") != of_file.get("url", "").rstrip("/"):
+        of_file.pop("key", None)
+    return {name: named[name] or of_file.get(name, "") or default for name, default in DEFAULTS.items()}
 
 
 def config_path(environment: Mapping[str, str]) -> Path:

@@ -19,6 +19,9 @@ PATIENCE_S: Final = 60.0
 """Seconds for which a call is repeated, and a stream resumed, while the service does not answer."""
 
 CONNECT_S: Final = 10.0
+FIRST_S: Final = 10.0
+"""Seconds for the head of a stream's answer: the service sends it at once, a proxy that buffers may hold it back."""
+
 LIMITS: Final = httpx2.Limits(max_connections=None, max_keepalive_connections=20)
 """No bound on connections: each open stream has one, and a call must not wait for a stream to end."""
 
@@ -69,9 +72,14 @@ class Requests:
             "method": "GET",
             "url": follower.url,
             "headers": self._headers | key | follower.headers,
-            "timeout": _timeout(SILENCE_S),
+            "timeout": _timeout(FIRST_S),
             "follow_redirects": False,
         }
+
+    @staticmethod
+    def allow_silence(stream: httpx2.Response) -> None:
+        """Let a stream that has begun be silent for as long as streams may be: its body is read by this bound."""
+        stream.request.extensions["timeout"]["read"] = SILENCE_S
 
 
 def options(settings: Settings) -> dict[str, Any]:

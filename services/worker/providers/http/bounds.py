@@ -33,11 +33,13 @@ class BoundedTransport(httpx2.AsyncBaseTransport):
         readable = sum(name.lower() not in ("", "identity") for name in names) < 2
         if response.is_success and readable:
             return response
+
         try:
             # Layers multiply: each may make a thousand bytes of one, in one go that nothing interrupts.
             body = await _beginning(response) if readable else b""
         finally:
             await response.aclose()
+
         if response.is_success:
             raise httpx2.DecodingError("the answer is packed more than once", request=request)
         headers = [(name, value) for name, value in response.headers.multi_items() if name not in _OF_THE_WIRE]

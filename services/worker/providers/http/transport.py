@@ -65,6 +65,7 @@ class StreamTransport(httpx2.AsyncBaseTransport):
         origin = (url.scheme + "://" + url.host, url.port or (443 if url.scheme == "https" else 80))
         connection = self._take(origin) or await self._connect(url, origin[1], timeouts.get("connect"))
         self._open.add(connection)
+
         try:
             connection.send(message)
             await connection.head(timeouts.get("read"))
@@ -72,6 +73,7 @@ class StreamTransport(httpx2.AsyncBaseTransport):
             self._open.discard(connection)
             connection.abort()
             raise
+
         return httpx2.Response(
             connection.status,
             headers=connection.headers,

@@ -104,6 +104,7 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
 def _parsed(content: str) -> dict[str, object]:
     if not content.strip():
         raise ValueError("the file is empty (`{}` is no price at all): it may be half written")
+
     try:
         if content.lstrip().startswith("{"):
             parsed = msgspec.json.decode(content, type=dict[str, object])

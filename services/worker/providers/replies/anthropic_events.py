@@ -64,6 +64,7 @@ class MessageReply(Reply):
             raise classify(reported(data))
         if kind == "content_block_start":
             return self._block(object_in(event.content_block))
+
         if kind == "message_start":
             self._count(object_in(event.message).get("usage"))
         elif kind == "message_delta":
@@ -71,6 +72,7 @@ class MessageReply(Reply):
             self._end(object_in(event.delta).get("stop_reason"))
         elif kind == "message":
             return self._whole(event)
+
         # The API may add events at any time ("Versioning"): those with other names are skipped.
         self.done = self.done or kind == "message_stop"
         return ""
@@ -97,6 +99,7 @@ class MessageReply(Reply):
         # that were read from the cache or written to it.
         if not isinstance(usage, dict):
             return
+
         before = self.usage or BilledUsage(input_tokens=0, output_tokens=0)
         read, written = count(usage.get("cache_read_input_tokens")), count(usage.get("cache_creation_input_tokens"))
         output = max(before.output_tokens, count(usage.get("output_tokens")))
@@ -106,6 +109,7 @@ class MessageReply(Reply):
         if usage.get("input_tokens") is None or asked < before.input_tokens:
             self.usage = msgspec.structs.replace(before, output_tokens=output, reasoning_tokens=thoughts)
             return
+
         self.usage = BilledUsage(
             input_tokens=asked,
             output_tokens=output,

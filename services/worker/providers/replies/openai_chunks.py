@@ -87,10 +87,12 @@ class ChatReply(Reply):
         if chunk.error is not None or chunk.object == "error":
             # vLLM sends the error as the whole event.
             raise classify(reported(data))
+
         if chunk.usage is not None:
             self._count(chunk.usage)
         if chunk.choices is None:
             return self._without_choices(data)
+
         text = ""
         for choice in chunk.choices:
             if choice is not None:
@@ -138,6 +140,7 @@ class ChatReply(Reply):
         if object_in(object_in(delta.extra_content).get("google")).get("thought") is True:
             self._think(text_in(content))
             return ""
+
         parts = content if isinstance(content, list) else [content]
         plain = []
         for part in parts:

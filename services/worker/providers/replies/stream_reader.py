@@ -105,17 +105,20 @@ async def read_answer(response: httpx2.Response, reply: Reply) -> AsyncIterator[
             text, broken = take_all(reply, reader.feed(chunk))
             for item in news.with_text(text):
                 yield item
+
             size += _json_bytes(text)
             if max(reply.written, size) > TEXT_MAX:
                 raise classify(CallFailure(fault=Fault.MALFORMED))
             if broken is not None:
                 raise broken
+
             if reply.finish is not None:
                 yield Whole()
                 for item in news.with_text(await _rest(body, reader, reply)):
                     yield item
             if reply.finish is not None or reply.done:
                 break
+
     text, broken = _last(reader, reply)
     for item in news.with_text(text):
         yield item
@@ -149,12 +152,14 @@ def _last(reader: EventReader, reply: Reply) -> tuple[str, ProviderError | None]
         if broken is not None and broken.error.type == "StreamMalformed":
             broken = None  # half an event: it was cut off
         return text + reply.rest(), broken
+
     body = bytes(reader.left).removeprefix(BOM)
     try:
         msgspec.json.decode(body)
     except UNREADABLE:
         if not _is_odd(body):
             return reply.rest(), None
+
     text, broken = take_all(reply, [body.strip()])
     if broken is None and reply.finish is None:
         broken = classify(CallFailure(fault=Fault.MALFORMED))

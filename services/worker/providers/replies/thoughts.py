@@ -33,6 +33,7 @@ class ThoughtFilter:
     def feed(self, text: str) -> tuple[str, int]:
         """The text in a piece, and how many characters of it were thought."""
         self._held += text
+
         thought = 0
         while True:
             end = self._end or self._begins()
@@ -42,6 +43,7 @@ class ThoughtFilter:
             thought += dropped
             if not closed:
                 break
+
         if not self.over:
             return "", thought
         text, self._held = self._held, ""
@@ -63,12 +65,14 @@ class ThoughtFilter:
         elif blanks > BLANKS_MAX:
             self.over = True
             return None
+
         for tag in self._tags:
             if start[: len(tag)].lower() == tag:
                 self._held = start[len(tag) :]
                 self._end = re.compile(re.escape(f"</{tag[1:]}"), re.IGNORECASE)
                 self._keep = len(tag)
                 return self._end
+
         self.over = not any(tag.startswith(start.lower()) for tag in self._tags)
         return None
 

@@ -42,6 +42,7 @@ def read_address(url: str, dialect: Dialect) -> Address:
         raise ValueError("holds a user or a password: remove it and set the key in its own setting")
     if parts.fragment:
         raise ValueError("has a fragment (#), which is never sent: remove it")
+
     host = (parts.hostname or "").lower()
     path = re.sub(r"/{2,}", "/", parts.path).rstrip("/")
     if path.endswith(_CALLS[dialect]):
@@ -53,6 +54,7 @@ def read_address(url: str, dialect: Dialect) -> Address:
     elif not path:
         # Where a server speaks at its root, the whole path of the call says so.
         path = "/openai/v1" if host.endswith(_AZURE[:3]) else _ROOTS.get(host, "/v1")
+
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     return Address(
         base_url=urlunsplit((parts.scheme, parts.netloc, path, "", "")),

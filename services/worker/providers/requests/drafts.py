@@ -27,10 +27,10 @@ LABELS: Final = {
 
 
 INSTRUCTING: Final = ("system", "developer")
-"""Roles of messages that tell the model how to answer: not every server knows them."""
+"""Roles of messages that instruct the model how to answer: not every server knows them."""
 
-UNTOLD: Final = frozenset({"safety_identifier", "metadata"})
-"""Parameters that no job asked for: `metadata` of a result tells nothing of them."""
+UNREPORTED: Final = frozenset({"safety_identifier", "metadata"})
+"""Parameters that no job asked for: `metadata` of a result does not show them."""
 
 
 class Fix(msgspec.Struct, frozen=True):
@@ -68,16 +68,16 @@ class Draft:
 
     def apply(self, fix: Fix) -> None:
         """Change the request; a fix for an absent parameter changes nothing."""
-        if _CHANGES[fix.how](self.sent, fix) and fix.parameter not in UNTOLD:
+        if _CHANGES[fix.how](self.sent, fix) and fix.parameter not in UNREPORTED:
             changed = self.ignored if fix.how in ("drop", "words") else self.adjusted
             if (label := LABELS.get(fix.parameter, fix.parameter)) not in changed:
                 changed.append(label)
             if fix.how == "words":
-                self.tell()
+                self.write_schema()
         self.applied.append(fix)
 
-    def tell(self) -> None:
-        """Tell the model the schema, once, at the end of the user's last message."""
+    def write_schema(self) -> None:
+        """Write the schema for the model in words, once, at the end of the user's last message."""
         messages = self.sent["messages"]
         last = max((i for i, message in enumerate(messages) if message["role"] == "user"), default=None)
         if last is not None and self._in_words:

@@ -127,6 +127,7 @@ def _fix(name: str, text: str, draft: Draft) -> Fix | None:
         return _limit_fix(text, draft)
     if name == "thinking":
         return Fix("thinking", name, "between_tools" if "between_tools" in text else "")
+
     if name in ("reasoning_effort", "output_config"):
         sent = draft.sent[name] if name == "reasoning_effort" else draft.sent[name].get("effort")
         if (other := _other_effort(str(sent), text)) is not None:
@@ -175,12 +176,14 @@ def _read(body: object) -> tuple[str, set[str]]:
     """The texts of a refusal, without those that repeat the request, and the names in its fields for names."""
     parts: list[str] = []
     names: set[str] = set()
+
     for key, text in _strings(body):
         part = text[:PART_MAX]
         if key in _NAMING:
             names.update(re.findall(r"[a-z_]+", part.lower()))
         if part.lower() not in _SAYS_NOTHING:
             parts.append(part)
+
     text = "\n".join(parts)[:TEXT_MAX]
     # vLLM and Mistral put the list of faults into the message, as its text.
     for found in re.findall(r"['\"]loc['\"]: ?[(\[]([^)\]]{1,200})[)\]]", text):

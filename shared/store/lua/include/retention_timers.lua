@@ -14,7 +14,8 @@ local function meet(timer)
   if organization then remove_entry(LISTINGS[letter], organization, id) end
 end
 
--- Those that are due, some at a time. One that cannot be met is forgotten: the audit looks at all records.
+-- Those that are due, some in each call: the others in the next one. One that cannot be met is forgotten: the audit looks at all
+-- records.
 local function meet_retention_timers()
   local found = redis.call('ZRANGEBYSCORE', retention_timers, '-inf', now, 'LIMIT', 0, TIMERS_MAX)
   for _, timer in ipairs(found) do pcall(meet, timer) end
@@ -22,5 +23,5 @@ local function meet_retention_timers()
 
   local first = redis.call('ZRANGE', retention_timers, 0, 0, 'WITHSCORES')
   if not first[2] then return redis.call('ZREM', due, RETENTION) end
-  redis.call('ZADD', due, string.format('%.0f', math.max(tonumber(first[2]), now)), RETENTION)
+  redis.call('ZADD', due, string.format('%.0f', math.max(tonumber(first[2]), now + 1)), RETENTION)
 end

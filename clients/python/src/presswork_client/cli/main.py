@@ -13,7 +13,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from presswork_client.cli import jobs, keys, operators, organizations, redrive, submit, usage
 from presswork_client.cli import run as running
-from presswork_client.cli.exits import INTERRUPTED, OK, WRONG, of_error
+from presswork_client.cli.exits import FAILED, INTERRUPTED, OK, WRONG, of_error
 from presswork_client.cli.output import note
 from presswork_client.errors import PressworkError, Unauthorized
 from presswork_client.version import VERSION
@@ -36,6 +36,7 @@ def application() -> App:
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command; the exit status."""
+    _occupy_closed_streams()
     waits = logging.getLogger("presswork_client")
     waits.setLevel(logging.INFO)
     waits.addHandler(logging.StreamHandler())
@@ -43,6 +44,7 @@ def run(arguments: Sequence[str]) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # not every terminal can show every character
     words = [*arguments[1:], "--json"] if arguments[:1] == ["--json"] else list(arguments)
+
     try:
         status = application()(words, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
@@ -52,13 +54,31 @@ def run(arguments: Sequence[str]) -> int:
     except PressworkError as error:
         note(f"presswork: {error}{_advice(error)}")
         return of_error(error)
-    except BrokenPipeError:
-        # The interpreter writes to it once more when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _BROKEN_PIPE
+    except UnicodeError:
+        note("presswork: an argument or the input is no UTF-8: convert it first, as with iconv -t UTF-8")
+        return WRONG
+    except OSError as error:
+        return _stream_lost(error)
     except KeyboardInterrupt:
         return INTERRUPTED
     return OK if status is None else int(status)
+
+
+def _occupy_closed_streams() -> None:
+    """Give every standard stream that the caller closed a place: nothing else then gets its descriptor."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for the process's life
+
+
+def _stream_lost(error: OSError) -> int:
+    """Say why a standard stream failed, unless its reader went away, as `head` does; the exit status."""
+    # The interpreter writes to it once more when it ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):
+        return _BROKEN_PIPE
+    note(f"presswork: {error.strerror or error}")
+    return FAILED
 
 
 def _advice(error: PressworkError) -> str:

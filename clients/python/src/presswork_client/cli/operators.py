@@ -64,7 +64,7 @@ def gates(*, pause: list[str] | None = None, resume: list[str] | None = None, ca
     pause
         A gate (provider:model) through which no call is to go.
     resume
-        A gate to open again.
+        A gate whose pause, or block, ends now.
     """
     with caller.client() as client:
         for gate, action in [(one, "pause") for one in pause or []] + [(one, "resume") for one in resume or []]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
 from urllib.parse import quote
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from presswork_client.cli.caller import ANYBODY, Caller
 from presswork_client.cli.exits import OK, WrongArgument
@@ -17,26 +18,59 @@ SHOWN: Final = ("id", "weight", "paused", "queued", "running", "spentMonthUsd", 
 NONE: Final = "none"
 """Value of an option that takes a limit, or a budget, away: the fleet's default holds again."""
 
+_LEFT_OUT: Final = object()
+
 
 def add_to(app: App) -> None:
     """Add the command."""
     app.command(organizations)
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Changes:
+    """Options that change an organisation."""
+
+    pause: Annotated[Flag, Parameter(help="Let it submit and start nothing.")] = False
+    resume: Annotated[Flag, Parameter(help="End its pause.")] = False
+    weight: Annotated[int | None, Parameter(help="Its weight in the fair shares, 1 to 16.")] = None
+    slot_share: Annotated[
+        int | None, Parameter(help="Its part of the slots while others wait, in percent; 0: no bound.")
+    ] = None
+    month_usd: Annotated[str | None, Parameter(help="Its budget of a month; none: any amount.")] = None
+    day_usd: Annotated[str | None, Parameter(help="Its budget of a day; none: any amount.")] = None
+    project_month_usd: Annotated[
+        list[str] | None, Parameter(help="The budget of a month of one project, as project=USD; none: any amount.")
+    ] = None
+    project_day_usd: Annotated[
+        list[str] | None, Parameter(help="The budget of a day of one project, as project=USD; none: any amount.")
+    ] = None
+    limit: Annotated[
+        list[str] | None,
+        Parameter(help="A limit as name=value, such as submitsPerMinute=60; 0: none, none: the fleet's default."),
+    ] = None
+
+    def body(self) -> dict[str, Any]:
+        """The body of the change: what was given. WrongArgument."""
+        paused = change_of(pause=self.pause, resume=self.resume)
+        settings = {"weight": self.weight, "slotShare": self.slot_share, "paused": paused}
+        given = {name: value for name, value in settings.items() if value is not None}
+
+        parts = {"budget": self._budget(), "limits": _limits(self.limit or [])}
+        return given | {name: part for name, part in parts.items() if part}
+
+    def _budget(self) -> dict[str, Any]:
+        amounts = {"monthUsd": _amount("--month-usd", self.month_usd), "dayUsd": _amount("--day-usd", self.day_usd)}
+        budget = {name: value for name, value in amounts.items() if value is not _LEFT_OUT}
+        projects = _projects({"monthUsd": self.project_month_usd or [], "dayUsd": self.project_day_usd or []})
+        return budget | ({"projects": projects} if projects else {})
+
+
+NO_CHANGES: Final = Changes()
+
+
 def organizations(
-    organization_id: str | None = None,
-    /,
-    *,
-    pause: Flag = False,
-    resume: Flag = False,
-    weight: int | None = None,
-    slot_share: int | None = None,
-    month_usd: str | None = None,
-    day_usd: str | None = None,
-    project_month_usd: list[str] | None = None,
-    project_day_usd: list[str] | None = None,
-    limit: list[str] | None = None,
-    caller: Caller = ANYBODY,
+    organization_id: str | None = None, /, *, changes: Changes = NO_CHANGES, caller: Caller = ANYBODY
 ) -> int:
     """Show the organizations, or one with its limits and budget; change one.
 
@@ -44,54 +78,24 @@ def organizations(
     ----------
     organization_id
         The one to show or change.
-    pause
-        Let it submit and start nothing.
-    resume
-        End its pause.
-    weight
-        Its weight in the fair shares, 1 to 16.
-    slot_share
-        Its part of the slots while others wait, in percent; 0: no bound.
-    month_usd
-        Its budget of a month; none: any amount.
-    day_usd
-        Its budget of a day; none: any amount.
-    project_month_usd
-        The budget of a month of one project, as project=USD; none: any amount.
-    project_day_usd
-        The budget of a day of one project, as project=USD; none: any amount.
-    limit
-        A limit as name=value, such as submitsPerMinute=60; 0: none, none: the fleet's default.
     """
-    budget = {"monthUsd": _amount("--month-usd", month_usd), "dayUsd": _amount("--day-usd", day_usd)}
-    projects = _projects({"monthUsd": project_month_usd or [], "dayUsd": project_day_usd or []})
-    budget |= {"projects": projects or _LEFT_OUT}
-    settings = {"weight": weight, "slotShare": slot_share, "paused": change_of(pause=pause, resume=resume)}
-    changes = _changes(settings, budget, _limits(limit or []))
-    if changes and organization_id is None:
+    body = changes.body()
+    if body and organization_id is None:
         raise WrongArgument("name the organization to change")
 
     with caller.client() as client:
         if organization_id is None:
             rows = _all(client)
             caller.output.table(SHOWN, rows if caller.json else [_flat(row) for row in rows])
+        elif body:
+            caller.output.record(admin(client, "PATCH", _path(organization_id), body=body))
         else:
-            path = f"organizations/{quote(organization_id, safe='')}"
-            method, body = ("PATCH", changes) if changes else ("GET", None)
-            caller.output.record(admin(client, method, path, body=body))
+            caller.output.record(admin(client, "GET", _path(organization_id)))
     return OK
 
 
-_LEFT_OUT: Final = object()
-
-
-def _changes(
-    settings: Mapping[str, Any], budget: Mapping[str, Any], limits: Mapping[str, int | None]
-) -> dict[str, Any]:
-    """The body of a change: what was given."""
-    changes = {name: value for name, value in settings.items() if value is not None}
-    parts = {"budget": {name: value for name, value in budget.items() if value is not _LEFT_OUT}, "limits": limits}
-    return changes | {name: part for name, part in parts.items() if part}
+def _path(organization_id: str) -> str:
+    return f"organizations/{quote(organization_id, safe='')}"
 
 
 def _amount(option: str, text: str | None) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -35,8 +36,9 @@ def clean(text: str) -> str:
 
 
 def note(text: str) -> None:
-    """Say something to the person, beside the output."""
-    print(clean(text), file=sys.stderr, flush=True)
+    """Say something to the person, beside the output; nothing where that is closed."""
+    with contextlib.suppress(OSError):
+        print(clean(text), file=sys.stderr, flush=True)
 
 
 def console(*, stderr: bool = False) -> Console:

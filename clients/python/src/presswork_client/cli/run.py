@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
 from presswork_client.cli.caller import ANYBODY, LONG_PATIENCE_S, Caller
-from presswork_client.cli.exits import INTERRUPTED, OK, WrongArgument
+from presswork_client.cli.exits import INTERRUPTED, OK
+from presswork_client.cli.job_options import NO_OPTIONS, JobOptions
 from presswork_client.cli.output import Output, note
 from presswork_client.cli.streaming import follow
 from presswork_client.client import Job, Presswork
-from presswork_client.errors import PressworkError
+from presswork_client.errors import Forbidden, NotFound, PressworkError, Unauthorized
 
 COUNTS = ("queued", "processing", "completed", "failed", "cancelled")
 
@@ -30,20 +29,7 @@ def run(
     prompt: Annotated[str, Parameter(allow_leading_hyphen=True)],
     /,
     *,
-    platform: str | None = None,
-    tone: str | None = None,
-    length: str | None = None,
-    parameter: Annotated[list[str] | None, Parameter(name=["--parameter", "-p"], negative="")] = None,
-    priority: Literal["high", "normal", "low"] | None = None,
-    provider: str | None = None,
-    model: str | None = None,
-    max_tokens: int | None = None,
-    max_cost_usd: float | None = None,
-    temperature: float | None = None,
-    timeout_seconds: float | None = None,
-    schema: Path | None = None,
-    project: str | None = None,
-    user: str | None = None,
+    job: JobOptions = NO_OPTIONS,
     idempotency_key: str | None = None,
     stream: bool = True,
     on_interrupt: Literal["cancel", "detach"] = "cancel",
@@ -55,29 +41,16 @@ def run(
     ----------
     prompt
         The prompt; - reads it from standard input.
-    parameter
-        Another parameter of the text, as name=value.
-    max_cost_usd
-        What all attempts together may cost.
-    schema
-        A file with a JSON Schema, which the text then fits as JSON.
     stream
         Show the text as it grows. A file always gets it when it is whole.
     on_interrupt
         What Ctrl-C does to the job.
     """
-    given = {
-        "platform": platform, "tone": tone, "length": length, "priority": priority, "provider": provider,
-        "model": model, "max_tokens": max_tokens, "max_cost_usd": max_cost_usd, "temperature": temperature,
-        "timeout_seconds": timeout_seconds, "response_schema": _schema(schema), "project": project, "user": user,
-    }  # fmt: skip
-    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    options["parameters"] = _parameters(parameter or [])
-    output = caller.output
+    asked, output = job.asked(), caller.output
     text = sys.stdin.read() if prompt == "-" else prompt
     with caller.client(LONG_PATIENCE_S) as client:
-        job = client.submit(text, idempotency_key=idempotency_key, **options)
-        return _followed(job, output, growing=stream and not output.whole, cancels=on_interrupt == "cancel")
+        submitted = _submitted(client, text, idempotency_key, asked)
+        return _followed(submitted, output, growing=stream and not output.whole, cancels=on_interrupt == "cancel")
 
 
 def watch(
@@ -102,13 +75,23 @@ def watch(
     return OK
 
 
+def _submitted(client: Presswork, text: str, key: str | None, options: dict[str, Any]) -> Job:
+    try:
+        return client.submit(text, idempotency_key=key, **options)
+    except KeyboardInterrupt:
+        note("\nNo answer came: the job may be in the queue; presswork jobs lists it")
+        raise
+
+
 def _followed(job: Job, output: Output, *, growing: bool, cancels: bool) -> int:
     try:
         return follow(job, output, growing=growing)
     except KeyboardInterrupt:
         note(f"\n{_interrupted(job, cancels=cancels)}")
         return INTERRUPTED
-    except PressworkError:
+    except (Unauthorized, Forbidden, NotFound):
+        raise
+    except (PressworkError, OSError):
         note(f"The job goes on: presswork watch {job.id}")
         raise
 
@@ -134,26 +117,3 @@ def _counts(client: Presswork, output: Output, interval: float, count: int | Non
             output.line(stats)
         else:
             print("  ".join(f"{name} {stats.get(name, 0)}" for name in COUNTS), flush=True)
-
-
-def _schema(path: Path | None) -> dict[str, Any] | None:
-    if path is None:
-        return None
-    try:
-        schema = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise WrongArgument(f"--schema: {path} cannot be read as JSON: {error}") from None
-    if not isinstance(schema, dict):
-        raise WrongArgument(f"--schema: {path} holds no JSON object")
-    return schema
-
-
-def _parameters(given: list[str]) -> dict[str, str]:
-    """WrongArgument for one that is not name=value."""
-    parameters = {}
-    for one in given:
-        name, equals, value = one.partition("=")
-        if not name or not equals:
-            raise WrongArgument(f"--parameter {one}: expected name=value, as in --parameter audience=bakers")
-        parameters[name] = value
-    return parameters

@@ -91,6 +91,7 @@ class Run:
             if len(batch) == BATCH_MAX:
                 yield self._send(batch)
                 batch = []
+
         if batch:
             yield self._send(batch)
 
