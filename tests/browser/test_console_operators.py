@@ -51,6 +51,7 @@ async def test_projects_get_budgets_of_their_own(console: ConsoleMaker) -> None:
         await _click(c, "Change alice")
         for project, usd in (("search", "20"), ("__proto__", "5")):
             await c.press("Add a project")
+            assert await c.page.evaluate("document.activeElement.ariaLabel") == "Project"
             await c.type('[aria-label="Project"]:placeholder-shown', project)
             await c.type(f'[aria-label="Budget of {project}: A month, USD"]', usd)
         await c.type('[aria-label="Budget of search: A day, USD"]', "1.5")

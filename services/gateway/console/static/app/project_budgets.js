@@ -1,5 +1,6 @@
 // Budgets of single projects of an organisation: fields of its dialog, and what of them was changed.
 
+import { useRef } from 'preact/hooks';
 import { html } from './html.js';
 import { plural, usd } from './format.js';
 import { Icon } from './icons.js';
@@ -31,19 +32,29 @@ export function changesOfProjects(one, rows) {
 }
 
 export function ProjectBudgets({ one, rows, setRows }) {
+  const added = useRef(false);
+  const focus = (element) => {
+    if (!element || !added.current) return;
+    added.current = false;
+    element.focus();
+  };
+  const add = () => {
+    added.current = true;
+    setRows([...rows, { id: '', kept: false }]);
+  };
   const set = (index, name) => (event) => setRows(rows.map((row, at) => (at === index ? { ...row, [name]: event.target.value } : row)));
   const spent = one.usage?.projects ?? {};
   return html`
     <fieldset class="field-group"><legend>Budgets of projects</legend>
       <p class="muted small">Beside the organisation’s own: a job starts when both have room. Empty: any amount.</p>
-      <div class="project-budgets">${rows.length > 0 && html`<div class="project-budget muted small" aria-hidden="true"><span>Project</span>${Object.values(AMOUNTS).map((words) => html`<span>${words}</span>`)}<span class="end"></span></div>`}${rows.map((row, index) => html`
+      <div class="project-budgets">${rows.length > 0 && html`<div class="project-budget names muted small" aria-hidden="true"><span>Project</span>${Object.values(AMOUNTS).map((words) => html`<span>${words}</span>`)}<span class="end"></span></div>`}${rows.map((row, index) => html`
         <div class="project-budget">
           ${row.kept ? html`<div class="truncate" title=${row.id}><span class="mono">${row.id}</span>${spent[row.id] && html`<div class="muted small">${usd(spent[row.id].spentMonthUsd)} this month</div>`}</div>`
-    : html`<input class="input mono" aria-label="Project" placeholder="Project" required pattern="[!-~]+" title="Letters, digits and signs, without blanks" maxlength="128" spellcheck="false" autocomplete="off" value=${row.id} onInput=${set(index, 'id')} />`}
+    : html`<input class="input mono" ref=${focus} aria-label="Project" placeholder="Project" required pattern="[!-~]+" title="Letters, digits and signs, without blanks" maxlength="128" spellcheck="false" autocomplete="off" value=${row.id} onInput=${set(index, 'id')} />`}
           ${Object.entries(AMOUNTS).map(([name, words]) => html`<input class="input" type="number" min="0" step="any" aria-label=${`Budget of ${row.id || 'the project'}: ${words}`} placeholder="any" value=${row[name] ?? ''} onInput=${set(index, name)} />`)}
           <button type="button" class="button quiet icon small" title="Take the budget away" aria-label=${`Take the budget of ${row.id || 'the project'} away`} onClick=${() => setRows(rows.filter((_, at) => at !== index))}><${Icon} name="cross" size="14" /></button>
         </div>`)}</div>
-      <button type="button" class="button small" onClick=${() => setRows([...rows, { id: '', kept: false }])}><${Icon} name="plus" size="14" />Add a project</button>
+      <button type="button" class="button small" onClick=${add}><${Icon} name="plus" size="14" />Add a project</button>
     </fieldset>`;
 }
 
