@@ -7,7 +7,7 @@ import random
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 ALL_SCOPES: Final = (
@@ -23,26 +23,37 @@ _open: Final = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 class Customer(NamedTuple):
     """An organisation: its models in order of preference, its share of the submits, and what
-    it sells. `budget_usd`: its budget a month; None: it has none."""
+    it sells. `budget_usd`: its budget a month; None: it has none. `projects_usd`: budgets of single projects."""
 
     name: str
     models: tuple[str, ...]
     share: int
     product: str
     budget_usd: float | None = None
+    projects_usd: Mapping[str, float] = {}
+
+    @property
+    def budget(self) -> dict[str, Any]:
+        """Its budgets as an operator settles them; empty: it has none."""
+        projects = {project: {"monthUsd": usd} for project, usd in self.projects_usd.items()}
+        own = {"monthUsd": self.budget_usd} if self.budget_usd is not None else {}
+        return own | ({"projects": projects} if projects else {})
 
 
 CUSTOMERS: Final = (
-    Customer("org-1", ("swift:copywriter", "slow:essayist"), 5, "a coffee subscription"),
+    Customer(
+        "org-1", ("swift:copywriter", "slow:essayist"), 5, "a coffee subscription",
+        projects_usd={"newsletter": 0.05, "spring-launch": 5},
+    ),
     Customer("org-2", ("slow:essayist",), 2, "a walking tour"),
     Customer("org-3", ("limited:editor",), 3, "an accounting app"),
     Customer("org-4", ("unsteady:writer",), 3, "a bicycle lamp"),
     Customer("org-5", ("strict:house",), 2, "a vitamin water"),
     Customer("org-6", ("swift:copywriter",), 2, "a rain jacket", budget_usd=0.004),
-)
-"""`org-1` has a second model for when its first is overloaded, `org-2` is slow, `org-3` waits for a limited gate,
-`org-4` has an outage now and then, `org-5` is refused a part, `org-6` waits for a budget that is spent within
-a minute."""
+)  # fmt: skip
+"""`org-1` has a second model for when its first is overloaded, and budgets of projects, `org-2` is slow, `org-3` waits
+for a limited gate, `org-4` has an outage now and then, `org-5` is refused a part, `org-6` waits for a budget that is
+spent within a minute."""
 
 PROVIDERS: Final = tuple(dict.fromkeys(model for customer in CUSTOMERS for model in customer.models))
 PRICES: Final = {
@@ -100,9 +111,8 @@ def populate(gateway: Gateway, say: Callable[[str], None], console: str) -> None
         operator, tenant = gateway.make_key("*", "operator of the demo"), gateway.make_key("org-3", "owner of org-3")
         for customer in CUSTOMERS:
             gateway.make_key(customer.name, f"backend of {customer.name}")
-            if customer.budget_usd is not None:
-                budget = {"budget": {"monthUsd": customer.budget_usd}}
-                gateway.post(f"/api/admin/organizations/{customer.name}", budget, "PATCH")
+            if customer.budget:
+                gateway.post(f"/api/admin/organizations/{customer.name}", {"budget": customer.budget}, "PATCH")
         gateway.post("/api/ai/generate-content/batch", {"jobs": [_job(_draw()) for _ in range(120)]})
         gateway.post("/api/ai/generate-content", _job(CUSTOMERS[0]) | {"delaySeconds": 3600})
     except urllib.error.HTTPError:

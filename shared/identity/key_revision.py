@@ -31,13 +31,13 @@ class KeyRevision:
         self._api_keys = api_keys
         self._fresh_s = fresh_s
         self._clock = clock
-        self._told: Revision | None = None
+        self._latest: Revision | None = None
         self._reading: asyncio.Task[Revision] | None = None
 
     async def latest(self) -> Revision:
         """The revision, of a reading that is young enough."""
-        if self._told is not None and self._clock() - self._told.read_at < self._fresh_s:
-            return self._told
+        if self._latest is not None and self._clock() - self._latest.read_at < self._fresh_s:
+            return self._latest
         if self._reading is None:
             self._reading = asyncio.create_task(self._read(self._clock()), name="key-revision")
         return await asyncio.shield(self._reading)
@@ -49,5 +49,5 @@ class KeyRevision:
             text = UNKNOWN
         finally:
             self._reading = None
-        self._told = Revision(text, began_at)
-        return self._told
+        self._latest = Revision(text, began_at)
+        return self._latest

@@ -36,7 +36,7 @@ KNOWN_MAX: Final = 10_000
 
 
 class _Known(msgspec.Struct, frozen=True):
-    """`revision`: of all keys, as it was read before this one."""
+    """`revision`: of all keys, as it was before this one was read."""
 
     key: ApiKey | None
     read_at: float
@@ -90,15 +90,15 @@ class KeyRing:
             return known.key
 
     async def _unchanged(self, key_id: str) -> _Known | None:
-        """Return a known key if no key has changed since it was read: it is trusted again, from that look on."""
+        """The entry of a key, if no key has changed since it was read: it is trusted again, from that look on."""
         if self._revision is None:
             return None
-        told = await self._revision.latest()
+        latest = await self._revision.latest()
         known = self._known.get(key_id)  # it may have been forgotten, or read again, meanwhile
-        if known is None or known.revision != told.text or told.text == UNKNOWN:
+        if known is None or known.revision != latest.text or latest.text == UNKNOWN:
             return None
-        if known.read_at < told.read_at:
-            known = self._known[key_id] = msgspec.structs.replace(known, read_at=told.read_at)
+        if known.read_at < latest.read_at:
+            known = self._known[key_id] = msgspec.structs.replace(known, read_at=latest.read_at)
         return known
 
     async def _read(self, key_id: str, began_at: float) -> ApiKey | None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.browser.conftest import ConsoleMaker
+from tests.browser.console import Console
+from tests.browser.test_console_looks import judge
 from tests.support.callers import OPERATOR, bearer, make_key
 
 _OPEN_THE_NEXT = """
@@ -35,6 +39,67 @@ async def test_an_organization_is_paused_and_limited(console: ConsoleMaker) -> N
         assert (read["weight"], read["limits"]["runningJobs"], read["paused"]) == (3, 7, True)
         assert (read["limits"]["queuedJobs"], read["retention"]["promptSeconds"]) == (None, None)
         assert read["retention"]["resultSeconds"] == 3600
+
+
+async def test_projects_get_budgets_of_their_own(console: ConsoleMaker) -> None:
+    """Added, changed and taken away in the dialog, which sends what was changed; spending is shown beside them. Any
+    word may be a project's id."""
+    async with console(workers=0) as c:
+        await make_key(c.client, "alice")
+        await c.open("#/organizations")
+        await c.sign_in()
+        await _click(c, "Change alice")
+        for project, usd in (("search", "20"), ("__proto__", "5")):
+            await c.press("Add a project")
+            assert await c.page.evaluate("document.activeElement.ariaLabel") == "Project"
+            await c.type('[aria-label="Project"]:placeholder-shown', project)
+            await c.type(f'[aria-label="Budget of {project}: A month, USD"]', usd)
+        await c.type('[aria-label="Budget of search: A day, USD"]', "1.5")
+        await c.press("Change 1 organisation")
+        await c.shows("Changed 1 organisation, alice.")
+        assert await _projects(c) == {
+            "search": {"monthUsd": 20, "dayUsd": 1.5}, "__proto__": {"monthUsd": 5, "dayUsd": None}
+        }  # fmt: skip
+        await c.shows("search $0 of $20.00")
+
+        await _click(c, "Change alice")
+        await _click(c, "Take the budget of __proto__ away")
+        await c.type('[aria-label="Budget of search: A day, USD"]', "")
+        await judge(c, "the dialog of an organisation")
+        await c.press("Change 1 organisation")
+        await c.page.until("!document.querySelector('dialog[open]')")
+        assert await _projects(c) == {"search": {"monthUsd": 20, "dayUsd": None}}
+
+
+async def _click(c: Console, label: str) -> None:
+    """Click on the button of this label, once it is there."""
+    found = f"document.querySelector('[aria-label=\"{label}\"]')"
+    await c.page.until(f"!!{found}")
+    await c.page.evaluate(f"{found}.click()")
+
+
+async def test_a_wide_dialog_is_there_on_a_phone(console: ConsoleMaker) -> None:
+    """With all its fields, not wider than the screen."""
+    async with console(workers=0) as c:
+        await make_key(c.client, "alice")
+        await c.open("#/organizations")
+        await c.sign_in()
+        await c.page.show_as(390, 844)
+        await _click(c, "Change alice")
+        await c.press("Add a project")
+        await c.page.until("document.querySelector('[aria-label=\"Project\"]')?.getClientRects().length === 1")
+        assert await c.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        assert (
+            await c.page.evaluate(
+                "(({scrollWidth, clientWidth}) => scrollWidth - clientWidth)(document.querySelector('dialog'))"
+            )
+            <= 0
+        )
+
+
+async def _projects(c: Console) -> Any:
+    read = (await c.client.get("/api/admin/organizations/alice", headers=bearer(OPERATOR))).json()
+    return read["budget"]["projects"]
 
 
 async def test_a_dialog_that_opens_while_another_closes_stays(console: ConsoleMaker) -> None:

@@ -151,6 +151,32 @@ async def test_organizations_get_limits_and_budgets(stack: StackMaker) -> None:
     assert (wrong.status, "name=number" in wrong.err) == (2, True)
 
 
+async def test_projects_get_budgets_of_their_own(stack: StackMaker) -> None:
+    """Each named with its amount, a month and a day apart; one that is taken away is gone, the others stay."""
+    async with stack(API_TOKENS=TOKENS, workers=0) as running:
+        operator = Operator(running)
+        changed = await operator(
+            "organizations", "alice", "--project-month-usd", "search=20", "--project-day-usd", "search=1.5",
+            "--project-month-usd", "a=b=5",
+        )  # fmt: skip
+        back = await operator(
+            "organizations", "alice", "--project-month-usd", "search=none", "--project-day-usd", "search=none"
+        )
+        shown = await operator.command("organizations", "alice")
+        wrong = [
+            await operator.command("organizations", "alice", "--project-month-usd", given)
+            for given in ("search", "=5", "search=much")
+        ]
+    assert changed["budget"] == {
+        "monthUsd": None, "dayUsd": None,
+        "projects": {"search": {"monthUsd": 20, "dayUsd": 1.5}, "a=b": {"monthUsd": 5, "dayUsd": None}},
+    }  # fmt: skip
+    assert back["budget"]["projects"] == {"a=b": {"monthUsd": 5, "dayUsd": None}}
+    assert "a=b" in shown.out
+    assert [one.status for one in wrong] == [2, 2, 2]
+    assert "--project-month-usd search: expected project=USD" in wrong[0].err
+
+
 async def test_a_job_brings_its_limit_of_cost_and_its_schema(stack: StackMaker, tmp_path: Path) -> None:
     """From the command line and from Python, as the service keeps them."""
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}

@@ -39,6 +39,12 @@ class Changes:
     ] = None
     month_usd: Annotated[str | None, Parameter(help="Its budget of a month; none: any amount.")] = None
     day_usd: Annotated[str | None, Parameter(help="Its budget of a day; none: any amount.")] = None
+    project_month_usd: Annotated[
+        list[str] | None, Parameter(help="The budget of a month of one project, as project=USD; none: any amount.")
+    ] = None
+    project_day_usd: Annotated[
+        list[str] | None, Parameter(help="The budget of a day of one project, as project=USD; none: any amount.")
+    ] = None
     limit: Annotated[
         list[str] | None,
         Parameter(help="A limit as name=value, such as submitsPerMinute=60; 0: none, none: the fleet's default."),
@@ -50,10 +56,14 @@ class Changes:
         settings = {"weight": self.weight, "slotShare": self.slot_share, "paused": paused}
         given = {name: value for name, value in settings.items() if value is not None}
 
+        parts = {"budget": self._budget(), "limits": _limits(self.limit or [])}
+        return given | {name: part for name, part in parts.items() if part}
+
+    def _budget(self) -> dict[str, Any]:
         amounts = {"monthUsd": _amount("--month-usd", self.month_usd), "dayUsd": _amount("--day-usd", self.day_usd)}
         budget = {name: value for name, value in amounts.items() if value is not _LEFT_OUT}
-        parts = {"budget": budget, "limits": _limits(self.limit or [])}
-        return given | {name: part for name, part in parts.items() if part}
+        projects = _projects({"monthUsd": self.project_month_usd or [], "dayUsd": self.project_day_usd or []})
+        return budget | ({"projects": projects} if projects else {})
 
 
 NO_CHANGES: Final = Changes()
@@ -95,6 +105,19 @@ def _amount(option: str, text: str | None) -> Any:
         return None if text == NONE else float(text)
     except ValueError:
         raise WrongArgument(f"{option} {text}: expected USD, as in 250, or {NONE}") from None
+
+
+def _projects(given: Mapping[str, list[str]]) -> dict[str, dict[str, Any]]:
+    """Budgets by project, as they were given for a month and a day."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, budgets in given.items():
+        option = f"--project-{name.removesuffix('Usd')}-usd"
+        for one in budgets:
+            project, equals, value = one.rpartition("=")
+            if not (project and equals):
+                raise WrongArgument(f"{option} {one}: expected project=USD, as in search=20, or search={NONE}")
+            found.setdefault(project, {})[name] = _amount(option, value)
+    return found
 
 
 def _limits(given: list[str]) -> dict[str, int | None]:

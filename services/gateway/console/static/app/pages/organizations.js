@@ -7,6 +7,7 @@ import { confirm, present } from '../dialog.js';
 import { count, plural, usd, words } from '../format.js';
 import { Icon } from '../icons.js';
 import { Empty, Fallback, Field, Meter, Notice, PageHead, Stale, faults } from '../parts.js';
+import { ProjectBudgets, ProjectSpending, changesOfProjects, rowsOf } from '../project_budgets.js';
 import { useReading } from '../refresh.js';
 import { href } from '../router.js';
 import { caller, isOperator } from '../session.js';
@@ -67,7 +68,7 @@ function Row({ one, spends, spent, refresh }) {
     <tr>
       <td><a class="link" href=${href('jobs', { organizationId: id })}>${id}</a> ${one.paused && html`<span class="badge pill amber"><span class="dot"></span>Paused</span>`}</td>
       <td class="number wide">${one.weight ?? 1}</td><td class="number"><${Jobs} id=${id} status="queued" number=${queued(one)} /></td><td class="number"><${Jobs} id=${id} status="processing" number=${running(one)} /></td>
-      ${spends && html`<td><${Spent} one=${one} used=${spent} /></td>`}
+      ${spends && html`<td><${Spent} one=${one} used=${spent} /><${ProjectSpending} one=${one} /></td>`}
       <td class="wide muted small">${set.length ? set.map(([name, value]) => `${LIMITS[name] ?? words(name)} ${value ? count(value) : 'unlimited'}`).join(', ') : 'none'}</td>
       <td>${isOperator.value && html`<div class="row-actions">
         <button class="button small" onClick=${() => pause(one, refresh)}><${Icon} name=${one.paused ? 'play' : 'pause'} size="14" />${one.paused ? 'Resume' : 'Pause'}</button>
@@ -125,8 +126,9 @@ function groupsOf(one) {
 }
 
 // Only what was changed is sent.
-function changesOf(one, values) {
-  const change = {};
+function changesOf(one, values, rows) {
+  const projects = changesOfProjects(one, rows);
+  const change = projects ? { budget: { projects } } : {};
   for (const [name, before] of Object.entries(fieldsOf(one))) {
     const text = String(values[name] ?? '').trim();
     const now = text === '' ? null : Number(text);
@@ -142,13 +144,14 @@ function changesOf(one, values) {
 function Edit({ one, end, refresh }) {
   const id = idOf(one);
   const [values, setValues] = useState(fieldsOf(one));
+  const [rows, setRows] = useState(rowsOf(one));
   const [error, setError] = useState(null);
   const bad = faults(error);
-  const changed = Object.keys(changesOf(one, values)).length > 0;
+  const changed = Object.keys(changesOf(one, values, rows)).length > 0;
   const submit = async (event) => {
     event.preventDefault();
     try {
-      await api.patch(`api/admin/organizations/${encodeURIComponent(id)}`, changesOf(one, values));
+      await api.patch(`api/admin/organizations/${encodeURIComponent(id)}`, changesOf(one, values, rows));
       done(`Changed 1 organisation, ${id}.`);
       refresh();
       end();
@@ -166,7 +169,8 @@ function Edit({ one, end, refresh }) {
           <div class="form-row">${names.map((name) => html`
           <${Field} id=${`of-${name}`} label=${LABELS[name] ?? words(name)} bad=${bad[name] ?? bad[`limits.${name}`] ?? bad[`budget.${name}`] ?? bad[`retention.${name}`]}>
             <input class="input" id=${`of-${name}`} type="number" min=${name === 'weight' ? 1 : 0} step=${name.endsWith('Usd') ? 'any' : 1} autofocus=${name === 'weight'}
-              value=${values[name] ?? ''} onInput=${(event) => setValues({ ...values, [name]: event.target.value })} /><//>`)}</div></fieldset>`)}
+              value=${values[name] ?? ''} onInput=${(event) => setValues({ ...values, [name]: event.target.value })} /><//>`)}</div></fieldset>
+          ${title === 'Budget' && one.budget.projects && html`<${ProjectBudgets} one=${one} rows=${rows} setRows=${setRows} />`}`)}
       </div>
       <div class="dialog-foot"><button type="button" class="button" onClick=${() => end()}>Keep as it is</button><button class="button primary" disabled=${!changed}>Change 1 organisation</button></div>
     </form>`;
