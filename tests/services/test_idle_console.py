@@ -38,7 +38,7 @@ async def frugal(redis_url: str) -> AsyncIterator[JobStore]:
 
 @pytest.fixture
 def deaf(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Notifications of changed keys are not heard, as over REST."""
+    """Notifications of changed keys are not received, as over REST."""
     monkeypatch.setattr(KeyRing, "forget", lambda *_: None)
 
 
