@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from shared.errors import LeaseLost
 from shared.events import EventKind
@@ -29,7 +31,10 @@ class ForgetfulServer:
         self.server = EmbeddedServer(folder / "data", binary=Path(binary) if binary else None)
 
     def save(self) -> None:
-        """Its present data will survive."""
+        """Its present data will survive. While the disk is slow, a write is answered before it is in the file."""
+        with Redis.from_url(self.server.url) as client:
+            while client.info("persistence")["aof_buffer_length"] > 0:
+                time.sleep(0.01)
         shutil.copytree(self._folder / "data" / AOF, self._folder / "saved")
 
     def die(self) -> None:
