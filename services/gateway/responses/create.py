@@ -141,7 +141,7 @@ class CreateCall:
 
 
 def _retries(scope: HTTPScope) -> int | None:
-    """Times the SDK has sent this request before; None: it does not say."""
+    """Count of earlier sendings of this request by the SDK; None: it does not say."""
     said = header(scope, RETRY_COUNT) or ""
     return int(said) if said.isascii() and said.isdigit() and len(said) < 10 else None
 
