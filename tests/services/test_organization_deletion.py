@@ -86,7 +86,7 @@ async def test_nothing_of_it_stays(redis_url: str) -> None:
 
 
 async def test_one_that_begins_alike_keeps_all(redis_url: str) -> None:
-    """Keys of an organisation are told by its whole name."""
+    """Keys of an organisation are known by its whole name."""
     async with open_store(StoreSettings(redis_url=redis_url), client_name="t") as store:
         for name in ("a", "ab"):
             await settle(store, name, weight=2)

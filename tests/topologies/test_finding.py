@@ -26,7 +26,7 @@ PASSWORD = "pass-w0rd/with@signs"
 
 
 class _Stale:
-    """A guide that has not heard of the last fail-over."""
+    """A guide that does not know of the last fail-over."""
 
     def __init__(self, port: int) -> None:
         self._place = Address("127.0.0.1", port)
