@@ -69,7 +69,7 @@ class Calls:
         refusals: RefusalCounts,
         stop: asyncio.Event,
     ) -> None:
-        """`meter`: of the commands that this process sends; `refusals`: of what is refused to callers."""
+        """`meter`: of the commands that this process sends; `refusals`: counts of them."""
         self._noticed = refusals.note
         self._store = store
         self._settings = settings

@@ -20,7 +20,7 @@ class KeyUse:
         self._failures = FailureLog("key_use_failed")
 
     async def aclose(self) -> None:
-        """Write what is under way no longer."""
+        """Cancel the write that is under way."""
         for task in self._writing:
             task.cancel()
         await asyncio.gather(*self._writing, return_exceptions=True)

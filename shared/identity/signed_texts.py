@@ -17,7 +17,7 @@ _SIGNED: Final = re.compile(r"([a-z][0-9])\.([0-9a-f]{8})\.([A-Za-z0-9_-]{1,1400
 
 
 def secret_name(secret: str) -> str:
-    """By what a text names the secret that signed it."""
+    """Name, in a text, of the secret that signed it."""
     return hashlib.sha256(b"name " + secret.encode()).hexdigest()[:8]
 
 

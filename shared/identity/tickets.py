@@ -1,4 +1,4 @@
-"""Event tickets: what a browser shows in place of a header, for EventSource sends none.
+"""Event tickets: a browser shows one in place of a header, for EventSource sends none.
 
 `v1.<secret>.<content>.<signature>`: the beginning of the secret's hash, the ticket as base64url JSON, HMAC-SHA-256.
 It is bound to one job, or to an organisation's events, reads events and nothing else, and stands and falls with the

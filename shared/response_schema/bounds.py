@@ -1,4 +1,4 @@
-"""Bounds of a job's schema: what it may hold, and how dear a check against it can be. Pure.
+"""Bounds of a job's schema: its contents, and how dear a check against it can be. Pure.
 
 A check takes time in proportion to the schema, with every reference written out, and to the text. So that both are
 bounded no schema refers to itself, and none refers to another document.
@@ -165,7 +165,7 @@ class _Measure:
         return msgspec.structs.replace(sums, levels=sums.levels + 1)
 
     def _parts(self, value: dict[str, Any] | list[Any]) -> Iterator[Extent]:
-        """The extents of what one value holds, and of what it refers to."""
+        """The extents of the parts of one value, and of those that it refers to."""
         if isinstance(value, list):
             yield from map(self._of, value)
             return

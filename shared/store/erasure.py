@@ -136,7 +136,7 @@ class Erasure:
         return sum(replies)
 
     async def erase_entries(self, organization_id: str, task_id: str = "") -> int:
-        """Remove it from what all organisations share, but for its settings; answers the number of entries."""
+        """Remove it from all that organisations share, but for its settings; answers the number of entries."""
         removed = 0
         for index in _STREAMS:
             start = "-"

@@ -149,7 +149,7 @@ def _words(text: bytes | None) -> set[str]:
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """Pauses and limits of a gate: what operators settled comes before what the workers are set up with."""
+    """Pauses and limits of a gate: those of operators come before those that the workers are set up with."""
 
     name: str
     settled: set[str]

@@ -1,7 +1,7 @@
 """A job's events as the UI message stream of Vercel's AI SDK (version 1). Pure.
 
 A job is one message, whose id is the job's, of one step. Each attempt that shows text is one text part; a superseded
-one says so in its end. Every connection gets the message from its start: the SDK replaces what it had.
+one says so in its end. Every connection gets the message from its start: the SDK replaces its own.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ FIRST_TOKEN_BUCKETS: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 1
 
 
 def new_registry(service: str) -> CollectorRegistry:
-    """An empty registry with what every service exports: `presswork_build_info` and the process's own figures."""
+    """An empty registry with the metrics of every service: `presswork_build_info` and the process's own figures."""
     disable_created_metrics()  # type: ignore[no-untyped-call]  # the client has no type here
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)

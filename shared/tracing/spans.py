@@ -41,7 +41,7 @@ class Span(Protocol):
         """Add attributes, or replace them."""
 
     def end(self, error: str | None = None) -> None:
-        """End it; again changes nothing. `error`: the type of what went wrong, never a message."""
+        """End it; again changes nothing. `error`: its type, never a message."""
 
     def __enter__(self) -> Self: ...
 

@@ -80,7 +80,7 @@ class AuditCall:
         return audit
 
     async def read(self, identity: Identity, query: AuditQuery) -> AuditView:
-        """One page; a 400 or 403 `Problem` for what the caller may not name."""
+        """One page; a 400 or 403 `Problem` for a name that the caller may not use."""
         operator = identity.organization_id is None
         every = operator and query.organization_id is None
         named = operator and query.organization_id in (None, OPERATORS)

@@ -1,4 +1,4 @@
-"""`GET /api/admin/jobs`: jobs by what went wrong with them, for whom and when, newest first."""
+"""`GET /api/admin/jobs`: jobs by their errors, owners and times, newest first."""
 
 from __future__ import annotations
 

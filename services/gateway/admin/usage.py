@@ -35,7 +35,7 @@ _ONE: Final = "|".join(GROUPS)
 _COLUMNS: Final = {
     "organization": ("organization_id",), "model": ("provider", "model"), "project": ("project_id",), "day": ("date",)
 }  # fmt: skip
-"""Fields of a row by what is grouped by."""
+"""Fields of a row by its grouping."""
 
 _NAMES: Final = {"organization_id": "organizationId", "group_by": "groupBy", "first": "from", "last": "to"}
 

@@ -1,4 +1,4 @@
-"""Counts what is refused to callers, for the audit trail: in memory, and written now and then."""
+"""Counts refusals of callers, for the audit trail: in memory, and written now and then."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 def refusal(error: Exception) -> Refusal:
-    """The answer for an error: OpenAI's form, and its header against repeating what cannot succeed."""
+    """The answer for an error: OpenAI's form, and its header against repeating a call that cannot succeed."""
     problem = from_error(error)
     headers = [(name.lower().encode(), value.encode()) for name, value in problem.headers.items()]
     if problem.kind.status in _FINAL or problem.kind is ORGANIZATION_LIMIT:

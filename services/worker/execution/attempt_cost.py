@@ -111,7 +111,7 @@ class AttemptCost:
         self.wasted: dict[str, int] = {}
 
     def allow(self, bound: int | None) -> None:
-        """Note what the next call may cost, in nano-USD; None: anything."""
+        """Note the most that the next call may cost, in nano-USD; None: anything."""
         self._bound = bound
 
     def add_lost_call(self) -> None:

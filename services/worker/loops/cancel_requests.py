@@ -1,4 +1,4 @@
-"""Obeys what comes in for this worker: stops attempts whose jobs are to be cancelled, and drains."""
+"""Obeys the messages for this worker: stops attempts whose jobs are to be cancelled, and drains."""
 
 from __future__ import annotations
 

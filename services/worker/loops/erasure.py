@@ -64,7 +64,7 @@ class ErasureRun:
         await self._advance(TaskPlan(kind="erase"))
 
     async def _pass(self, organization: str) -> int:
-        """Delete what is found; answers how many jobs are left."""
+        """Delete all that is found; answers how many jobs are left."""
         erasure, task, left = self._store.erasure, self._task.id, 0
         async for jobs, names in erasure.pieces(organization):
             began = time.monotonic()

@@ -1,4 +1,4 @@
-"""Advice on refusals of the server: what each means and how an operator mends it, one line each, without user, URL or
+"""Advice on refusals of the server: their meaning and how an operator mends them, one line each, without user, URL or
 password."""
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 OPEN: Final = "the server has no password: take it out of REDIS_URL"
 NO_DATABASE: Final = "the server has no database of that number"
 MORE: Final = "docs/redis-requirements.md"
-"""The page on what a Redis user, server and plan must allow."""
+"""The page on the rights of a Redis user, and on servers and plans."""
 
 WORDS: Final = {
     "WRONGPASS": "user or password are refused",

@@ -1,5 +1,5 @@
 """Readers of channels, and the channels that they want: a `Listener` learns that something happened, `Messages` has
-every payload, `Subscriptions` knows the difference between what is wanted and what the server has confirmed."""
+every payload, `Subscriptions` knows the difference between wanted channels and those that the server has confirmed."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ Observer = Callable[[str, int], None]
 
 
 class _Session:
-    """The life of one connection: sends what changed, receives messages, and ends when the server owes a reply."""
+    """The life of one connection: sends the changes, receives messages, and ends when the server owes a reply."""
 
     def __init__(
         self,

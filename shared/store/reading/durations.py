@@ -66,7 +66,7 @@ class Durations(msgspec.Struct, frozen=True):
             (self.waited if kind == b"w" else self.ran)[min(int(bucket), LAST_BUCKET)] += int(jobs)
 
     def add_line(self, lasted: bytes) -> None:
-        """Add what a line of the ledger holds."""
+        """Add the times of a line of the ledger."""
         for waited, ran in _LASTED.findall(lasted):
             self.waited[bucket_of(int(waited))] += 1
             self.ran[bucket_of(int(ran))] += 1

@@ -130,7 +130,7 @@ class EventLog:
         return events, self._deltas
 
     async def _snapshot(self, record: Record, *, fresh: bool) -> EventPage:
-        """A gap with what is true now; of a job that ended, for a `fresh` reader, its end alone."""
+        """A gap with the present state; of a job that ended, for a `fresh` reader, its end alone."""
         closing, spans = job_events.ending(record), job_events.leases(record)
         if closing and fresh:
             return self._page(record, closing[-1:], None)

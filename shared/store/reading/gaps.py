@@ -20,7 +20,7 @@ from shared.store.reading.records import Record
 
 
 class Gap(Exception):
-    """The log no longer holds what the cursor needs."""
+    """The log no longer holds the events behind the cursor."""
 
 
 class Place(NamedTuple):

@@ -94,7 +94,7 @@ ENDS: Final[Mapping[str, type[End]]] = {"completed": Completed, "failed": Failed
 
 
 class EventReader:
-    """Makes events of what a stream sends, and keeps the text that holds."""
+    """Makes events of the bytes of a stream, and keeps the text that holds."""
 
     def __init__(self, job_id: str, so_far: str = "") -> None:
         self._job_id = job_id

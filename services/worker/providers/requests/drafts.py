@@ -114,7 +114,7 @@ def cut(request: GenerationRequest, model: Model) -> list[str]:
     return ["max_tokens"] if asked is not None and most is not None and asked > most else []
 
 
-# Each kind of fix changes a request, and returns whether it had what the fix is for.
+# Each kind of fix changes a request, and returns whether the fix applied.
 
 
 def _drop(sent: Sent, fix: Fix) -> bool:

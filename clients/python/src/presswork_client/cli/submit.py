@@ -81,7 +81,7 @@ class Run:
         self.submitted = self.known = self.refused = 0
 
     def through(self, file: Path) -> Iterator[int]:
-        """Submit what is not submitted yet; yields the number of lines done since the last time."""
+        """Submit the lines that are not submitted yet; yields the number of lines done since the last time."""
         batch: list[Line] = []
         for line in self._lines(file):
             if (job_id := self._journal.jobs.get(line.key)) is not None:
@@ -101,7 +101,7 @@ class Run:
             yield self._send(batch)
 
     def report(self, total: int, path: Path) -> int:
-        """Say what was done; the exit status."""
+        """Report the run; returns the exit status."""
         if not self._output.as_json:
             known = f", {self.known} were before" if self.known else ""
             refused = f", {self.refused} refused" if self.refused else ""
