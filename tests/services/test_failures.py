@@ -196,7 +196,7 @@ async def test_a_redrive_leaves_room_for_new_jobs(redis_url: str, monkeypatch: p
         return looks[-1]
 
     monkeypatch.setattr(TaskRun, "_too_many_wait", noted)
-    monkeypatch.setattr(task_run, "LOOK_S", 0.1)
+    monkeypatch.setattr(task_run, "CHECK_S", 0.1)
     settings = StoreSettings(redis_url=redis_url, lease_seconds=2.0)
     async with (
         running_gateway(redis_url, API_TOKENS=TOKENS, MAX_QUEUED_JOBS="10") as client,
