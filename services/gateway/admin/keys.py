@@ -39,6 +39,7 @@ from shared.identity.key_text import KEY_ID, new_key
 from shared.store.api_keys import ApiKey, ApiKeys
 from shared.store.audit_trail import Actor
 from shared.store.keys import OPERATORS
+from shared.yielding import Yields
 
 KeyIdInPath = Annotated[str, PathParameter(name="keyId", description="Id of the key")]
 
@@ -135,7 +136,11 @@ class KeyCalls:
                 found = await self._keys.all()
             else:
                 found = await self._keys.of(_organization(identity, query.organization_id))
-        return KeyList([view_key(key) for key in found])
+        views, yields = [], Yields()
+        for key in found:
+            views.append(view_key(key))
+            await yields.give()
+        return KeyList(views)
 
     async def rotate(self, identity: Identity, key_id: str, wanted: RotateRequest, actor: Actor) -> CreatedKey:
         """Make a key with the rights of another one. KeyNotFound; a 409 `Problem` for one that has ended."""
