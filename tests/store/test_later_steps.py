@@ -67,9 +67,7 @@ async def test_a_promotion_that_meets_damage_has_counted_what_it_ended(
 
 
 @pytest.mark.parametrize("damaged", ["attempt", "deadline"])
-async def test_an_entry_that_is_delivered_again_is_counted_once(
-    store: JobStore, raw: RawRedis, damaged: str
-) -> None:
+async def test_an_entry_that_is_delivered_again_is_counted_once(store: JobStore, raw: RawRedis, damaged: str) -> None:
     """A job could not begin, and its worker missed the answer: it begins, or its deadline has passed, with the next
     claim, and its organisation's counts say so."""
     ids = await submit(store, 3)
