@@ -63,7 +63,7 @@ local function examine(token, job, whose, expected, repeated)
     return nil, running
   end
   if tonumber(f.deadline) <= now then
-    note_start(string.sub(token, 1, 1), f, whose)
+    if not repeated then note_start(string.sub(token, 1, 1), f, whose) end
     end_overdue(job, f.org, f.lost)
     return release(token)
   end
