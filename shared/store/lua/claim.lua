@@ -64,7 +64,7 @@ end
 -- 5. All others.
 local function deliver_others()
   local left_some = deliver_waiting(wanted)
-  more = redelivered_some or left_some
+  more = replaced > 0 or left_some
 end
 
 -- 6. Work that is left wakes the next worker.
