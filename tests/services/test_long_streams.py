@@ -25,15 +25,13 @@ class Watched:
         self._events = ResponseEvents(ResponseView(job_id, SPEC, ["demo:demo"]), 0)
         self.seen: list[tuple[int, int]] = []
         self.rounds = 0
-
-    @property
-    def over(self) -> bool:
-        return self._events.over
+        self.over = False
 
     def feed(self, event: JobEvent) -> Iterator[bytes]:
         for piece in self._events.feed(event):
             yield piece
             self.seen.append((len(piece), self.rounds))
+        self.over = self._events.over
 
     def farewell(self) -> bytes:
         return self._events.farewell()
