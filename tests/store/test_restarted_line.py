@@ -52,11 +52,10 @@ async def test_a_claim_after_a_lost_group_loses_no_job_of_a_backlog(store: JobSt
 
 
 async def test_an_entry_whose_record_still_names_the_backlog_is_run(store: JobStore, raw: RawRedis) -> None:
-    """A claim of an older release left it in the line; one whose job is in the backlog as well is deleted."""
+    """A claim of an older release left it in the line. Its organisation's counts stay right."""
     ids = await submit(store, 4)
     await raw("ZREM", KEYS.prefix("backlog") + "org", ids[1])
-    for job_id in ids[1:3]:
-        await raw("XADD", KEYS.fixed("line"), "*", "j", job_id, "o", "org")
+    await raw("XADD", KEYS.fixed("line"), "*", "j", ids[1], "o", "org")
 
     started = await claim(store, 2)
     assert await miscounted(raw, ids) == []
