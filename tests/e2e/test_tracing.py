@@ -16,9 +16,7 @@ PLANTED = "a secret launch of the zebra umbrella"
 
 async def _run(server: EmbeddedServer, folder: Path, collector: Collector) -> list[float]:
     """Run a job and end the services; how long each took to end, in s."""
-    settings = {
-        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "3600000", "LEASE_SECONDS": "30",
-    }  # fmt: skip
+    settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "3600000"}
     async with running_stack(server, folder, settings) as running:
         assert (await running.end(await running.submit(1, prompt=PLANTED)))["status"] == "completed"
         return [await _stopped(service) for service in (running.workers[0], running.gateway)]
