@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from shared.store.engine import linking, scripts
@@ -64,3 +67,40 @@ async def test_a_call_knows_which_fragments_it_made(raw: RawRedis) -> None:
 
     with pytest.raises(ValueError, match="asks for counted"):
         linking.linked({**texts, linking.SCRIPT: "return is_made('counted')"}, includes, ())
+
+
+FRAGMENTS = {path.stem: path.read_text() for path in (Path(scripts.__file__).parents[1] / "lua/include").glob("*.lua")}
+CALLED = re.compile(r"(?<![\w.])(\w+)\(")
+ASSIGNED = re.compile(r"^\s*([\w, .\[\]]+?) = ", re.MULTILINE)
+
+
+def _split(text: str) -> tuple[str, dict[str, str]]:
+    """The top level of a fragment without its functions, and these by name."""
+    top_level, functions, name = list[str](), dict[str, str](), ""
+    for line in re.sub(r"--[^\n]*", "", text).splitlines():
+        begins = re.match(r"local function (\w+)", line)
+        if begins:
+            name = begins[1]
+        if not name:
+            top_level.append(line)
+            continue
+        functions[name] = f"{functions.get(name, '')}{line}\n"
+        if line == "end" or (begins and line.endswith(" end")):
+            name = ""
+    return "\n".join(top_level), functions
+
+
+@pytest.mark.parametrize("name", sorted(FRAGMENTS))
+def test_the_top_level_of_a_fragment_may_run_at_any_time(name: str) -> None:
+    """It sends no command, but for the time of the call, uses no name of another fragment, and calls no function that
+    changes one: when it runs, and whether it does, depends on the work of the call."""
+    top_level, functions = _split(FRAGMENTS[name])
+    included = re.findall(r"^-- INCLUDE (.+)$", FRAGMENTS[name], re.MULTILINE)
+    others = {one for home in " ".join(included).split() for one in linking._declared(FRAGMENTS[home])}
+
+    assert "redis." not in top_level
+    assert linking.words(top_level) & others <= ({"now_ms"} if name == "now" else set())
+    for called in set(CALLED.findall(top_level)) & functions.keys():
+        assert "redis." not in functions[called]
+        assert not set(CALLED.findall(functions[called])) & others
+        assert not linking.words(" ".join(ASSIGNED.findall(functions[called]))) & others

@@ -17,7 +17,7 @@
 --   bound: nano-USD that the attempt may cost, empty: anything. budgeted: 1 when that is reserved in the budget of its
 --   organisation. mismatch: why the text of an earlier attempt did not fit its schema. token limit: of its organisation
 --   at each gate, a minute, 0: none. retained: 1 when the organisation has a retention of its own.
--- INCLUDE now ledger gate_states own_gates settled serving predating organizations releasing adopting filling answering redelivering rows saving_budgets
+-- INCLUDE now ledger gate_states own_gates settled serving predating organizations releasing adopting filling answering redelivering rows saving_budgets failing
 
 -- More would make the script too long.
 local wanted = math.min(tonumber(limit), 1000)
@@ -64,7 +64,7 @@ end
 -- 5. All others.
 local function deliver_others()
   local left_some = deliver_waiting(wanted)
-  more = redelivered_some or left_some
+  more = replaced > 0 or left_some
 end
 
 -- 6. Work that is left wakes the next worker.
@@ -84,19 +84,19 @@ local ok, failure = pcall(function()
     deliver_others()
     wake_others()
   end
-  if is_made('ledger') then close_books() end
 end)
--- Reservations are kept, even if a later step failed.
+-- Ends are booked and reservations kept, even if a later step failed.
+if is_made('ledger') then
+  local closed, why = pcall(close_books)
+  if not closed then ok, failure = false, failure or why end
+end
 if is_made('gate_states') then
   if next(gates_changed) then mark_served(true) end
   save_gates()
 end
 save_counts()
 if is_made('budgets') then save_budgets() end
-if not ok then
-  local message = type(failure) == 'table' and failure.err or tostring(failure)
-  return {err = string.match(message, '^%u+ ') and message or 'ERR ' .. message}
-end
+if not ok then return error_of(failure) end
 
 if gates_wait and gates_wait >= 0 then soonest = soonest < 0 and gates_wait or math.min(soonest, gates_wait) end
 local doubtful = {}

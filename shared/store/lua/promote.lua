@@ -6,7 +6,7 @@
 -- ARGV limit heads limits chain prices lease_ms result_ttl log_ttl usage_ttl organization_events running_max
 -- RETURNS {jobs made claimable or ended, ms until the next call for due jobs or deadlines (0: there are more now) or -1, ms until
 --   the next call for gates or -1, ms until the next of the new jobs is overdue or -1}
--- INCLUDE now ledger gate_states own_gates serving leaving deadlines backlog_deadlines unserved chain_sets delayed_jobs rechecking
+-- INCLUDE now ledger gate_states own_gates serving leaving deadlines backlog_deadlines unserved chain_sets delayed_jobs rechecking failing
 
 local most, writing = tonumber(limit), false
 
@@ -19,42 +19,52 @@ end
 local soonest = -1
 local function sooner(wait) if wait >= 0 then soonest = soonest < 0 and wait or math.min(soonest, wait) end end
 
-local left = most
-for _, queue in ipairs({'h', 'n', 'l'}) do
-  local due_now, wait = due_of_old_set(queue, left)
-  for _, job in ipairs(due_now) do
-    begin_writing()
-    -- A record that cannot be read is no job: it still leaves the set.
-    if not pcall(promote_old, queue, job) then redis.call('ZREM', due_sets[queue], job) end
+local function promote_due()
+  local left = most
+  for _, queue in ipairs({'h', 'n', 'l'}) do
+    local due_now, wait = due_of_old_set(queue, left)
+    for _, job in ipairs(due_now) do
+      begin_writing()
+      -- A record that cannot be read is no job: it still leaves the set.
+      if not pcall(promote_old, queue, job) then redis.call('ZREM', due_sets[queue], job) end
+    end
+    left = left - #due_now
+    sooner(wait)
   end
-  left = left - #due_now
-  sooner(wait)
+  sooner(promote_organizations(left, begin_writing))
 end
-sooner(promote_organizations(left, begin_writing))
 
-left = most
 local throttled, gates_wait, heads_wait = false, -1, -1
-for _, index in ipairs({deadlines, throttled_deadlines}) do
-  local first = redis.call('ZRANGE', index, 0, 0, 'WITHSCORES')
-  local wait = first[2] and tonumber(first[2]) - now or -1
-  throttled = throttled or index == throttled_deadlines and first[1] ~= nil
-  if first[2] and wait <= tonumber(lease_ms) then
-    begin_writing()
-    local met
-    met, wait = expire_due(index, left)
-    left = left - met
+
+local function expire_indexed()
+  local left = most
+  for _, index in ipairs({deadlines, throttled_deadlines}) do
+    local first = redis.call('ZRANGE', index, 0, 0, 'WITHSCORES')
+    local wait = first[2] and tonumber(first[2]) - now or -1
+    throttled = throttled or index == throttled_deadlines and first[1] ~= nil
+    if first[2] and wait <= tonumber(lease_ms) then
+      begin_writing()
+      local met
+      met, wait = expire_due(index, left)
+      left = left - met
+    end
+    -- For a deadline that is near every caller comes back: the one that promised to might die.
+    if wait <= tonumber(lease_ms) then sooner(wait) elseif index == throttled_deadlines then gates_wait = wait end
   end
-  -- For a deadline that is near every caller comes back: the one that promised to might die.
-  if wait <= tonumber(lease_ms) then sooner(wait) elseif index == throttled_deadlines then gates_wait = wait end
 end
 
-local backlog_wait = expire_backlogs(most, begin_writing)
-if backlog_wait >= 0 and backlog_wait <= tonumber(lease_ms) then sooner(backlog_wait) end
-heads_wait = backlog_wait
-local let_some_in, more_held = let_in_all(most, begin_writing)
-if more_held then sooner(0) end
+local let_some_in = false
 
-if heads == '1' then
+local function check_backlogs()
+  heads_wait = expire_backlogs(most, begin_writing)
+  if heads_wait >= 0 and heads_wait <= tonumber(lease_ms) then sooner(heads_wait) end
+  local more_held
+  let_some_in, more_held = let_in_all(most, begin_writing)
+  if more_held then sooner(0) end
+end
+
+local function check_heads()
+  if heads ~= '1' then return end
   begin_writing()
   for _, letter in ipairs({'q', 'h', 'n', 'l'}) do
     local wait = expire_heads(letter, most)
@@ -62,17 +72,15 @@ if heads == '1' then
   end
 end
 
-local room, ready, moved = false, false, 0
-if throttled then
+local room = false
+
+local function poll_queues()
+  if not throttled then return end
   begin_writing()
   load_gates()
   mark_served(true)
-  read_fleet(function(names) if moved < most then moved = moved + math.max(move_chain_set(names, most - moved), 1) end end)
-  for _, name in ipairs({FLEET, unpack(own_gates)}) do
-    if moved < most then moved = moved + move_gate_set(name, most - moved) end
-  end
-  if moved > 0 then sooner(0) end
-  local unserved_wait
+  if move_old_sets(most) > 0 then sooner(0) end
+  local ready, unserved_wait = false, nil
   room, unserved_wait = empty_unserved(most)
   if unserved_wait >= 0 then gates_wait = gates_wait < 0 and unserved_wait or math.min(gates_wait, unserved_wait) end
   for _, name in ipairs(own_gates) do
@@ -82,9 +90,19 @@ if throttled then
   end
   if ready then wake_for_room() end
   if gates_wait > 0 then gates_wait = promise(gates_wait) end
-  save_gates()
 end
+
+local ok, failure = pcall(function()
+  promote_due()
+  expire_indexed()
+  check_backlogs()
+  check_heads()
+  poll_queues()
+end)
+-- Ends are booked and workers woken, even if a later step failed.
+if is_made('gate_states') then save_gates() end
+close_books()
 if promoted > 0 or room or let_some_in then redis.call('ZADD', wake, 0, 'job') end
 if suspects_among then redis.call('ZADD', wake, -1, 'look') end
-close_books()
+if not ok then return error_of(failure) end
 return {promoted + ended, soonest, gates_wait, heads_wait}

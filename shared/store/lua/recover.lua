@@ -8,7 +8,7 @@
 -- ITEM held
 -- RETURNS {requeued, failed, ms until the next suspicious entry goes stale or -1, suspicious entries, now, whether
 --   there is unfinished work (1, 0), isolated jobs that wait, or -1 when another worker searches, cursor}
--- INCLUDE release lease now organizations ending ledger spending requeueing deltas stale_entries suspicion settling letting_in policies
+-- INCLUDE release lease now organizations ending ledger spending requeueing deltas stale_entries suspicion settling letting_in policies failing
 
 -- A write that cannot grow memory, so that recovery goes on when the server is full, and outside of any pcall: while
 -- writes are refused no worker can renew its leases, and the caller must know.
@@ -81,13 +81,15 @@ local function give_up(token)
   failed = failed + 1
 end
 
-local next_stale, suspicious, stopped_at = each_stale(function(token, owner)
+local ok, next_stale, suspicious, stopped_at = pcall(each_stale, function(token, owner)
   if not pcall(recover_lease, token, owner) then
     pcall(give_up, token)
     pcall(release, token)
   end
   return requeued_count + failed < tonumber(batch) and measured < MEASURED_MAX * 2
 end)
+-- Ends are booked and workers woken, even if a later step failed.
 close_books()
 if let_freed_in() or requeued_count > 0 then redis.call('ZADD', wake, -1, 'look', 0, 'job') end
+if not ok then return error_of(next_stale) end
 return {requeued_count, failed, next_stale, suspicious, string.format('%d', now), 1, isolated_waiting(), stopped_at}

@@ -2,7 +2,8 @@
 -- another entry, or is left.
 -- INCLUDE release lease announce now overdue predating replacing organizations policies rows reserving
 
-local soonest, redelivered_some, ends_soon = -1, false, false
+-- replaced: entries that got other ids in this call.
+local soonest, replaced, ends_soon = -1, 0, false
 
 local function start(token, job, f, attempt, name)
   local extra = {}
@@ -31,6 +32,12 @@ local function note_return(f)
   note_waiting(f.org, 1, #f.spec, f.own_chain)
 end
 
+-- Whether a job came from its backlog to this entry, and its record does not say so: an older release may leave it so.
+local function is_left_in_line(token, job, f)
+  return f.entry == 'b' and string.sub(token, 1, 1) == 'q' and f.org ~= nil
+    and not redis.call('ZSCORE', backlog_prefix .. f.org, job)
+end
+
 -- Returns the fields of an entry's record when it is to run; nil: the entry was dealt with, and whether the job ran. whose:
 -- the organisation that the entry names; expected: the job's place by its record. repeated: the entry was delivered to this
 -- consumer by an earlier claim, whose reply was lost.
@@ -42,7 +49,7 @@ local function examine(token, job, whose, expected, repeated)
     if expected == 'b' and f.entry == 'b' then redis.call('HSET', job_prefix .. job, 'entry', token) end
     return nil
   end
-  if f.entry ~= expected or not LIVE[f.state] then return release(token) end
+  if not LIVE[f.state] or f.entry ~= expected and not is_left_in_line(token, job, f) then return release(token) end
 
   local attempt = tonumber(f.attempt or 0)
   local running, predating = f.state == 'processing', predates(token)
@@ -55,7 +62,7 @@ local function examine(token, job, whose, expected, repeated)
   -- this entry, or the end of an attempt of this consumer, may have been lost with the old master. Two attempts with one
   -- token would break the fence (I4), and readers would take the text of one for the rest of the other (I10).
   if running or predating then
-    redelivered_some = true
+    replaced = replaced + 1
     if running then note_return(f) end
     replace_entry(job, f)
     if running and repeated then redis.call('HSET', job_prefix .. job, 'attempt', math.max(attempt - 1, 0)) end
@@ -63,7 +70,7 @@ local function examine(token, job, whose, expected, repeated)
     return nil, running
   end
   if tonumber(f.deadline) <= now then
-    note_start(string.sub(token, 1, 1), f, whose)
+    if not repeated then note_start(string.sub(token, 1, 1), f, whose) end
     end_overdue(job, f.org, f.lost)
     return release(token)
   end

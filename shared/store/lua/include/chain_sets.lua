@@ -1,7 +1,7 @@
 -- Moves jobs that an older release throttled to the queues of today. Older releases have one set for each gate, or one for
 -- each chain of gates: `lane:` and its names, which the hash of gates lists; while releases are mixed, such sets may come
 -- again.
--- INCLUDE gate_states throttling organizations places
+-- INCLUDE gate_states own_gates throttling organizations places unserved
 
 local function move(job, names, score)
   local f = redis.call('HMGET', job_prefix .. job, 'state', 'entry', 'route', 'spec', 'created', 'deadline', 'org')
@@ -46,4 +46,14 @@ local function move_gate_set(name, most)
     redis.call('ZREM', throttled_prefix .. name, jobs[i])
   end
   return #jobs / 2
+end
+
+-- Moves jobs of all these sets. Returns how many it processed.
+local function move_old_sets(most)
+  local moved = 0
+  read_fleet(function(names) if moved < most then moved = moved + math.max(move_chain_set(names, most - moved), 1) end end)
+  for _, name in ipairs({FLEET, unpack(own_gates)}) do
+    if moved < most then moved = moved + move_gate_set(name, most - moved) end
+  end
+  return moved
 end

@@ -9,23 +9,33 @@ local function number_of(right)
 end
 
 local function is_right(organization, right)
-  local kept = redis.call('HGET', organizations, organization)
-  kept = kept and (tonumber(kept) or -1) or 0
-  local kib, ranked = kept % RANGES.kib, math.floor(kept / UNITS.ranked) % 2
+  local packed = redis.call('HGET', organizations, organization)
+  packed = packed and (tonumber(packed) or -1) or 0
+  local kept = unpack_counts(packed)
   if right.waiting > right.placed and right.placed == 0 then return false end
-  return kept == number_of(right) + kib + ranked * UNITS.ranked and (right.waiting > 0 or kib == 0)
+  return packed == number_of(right) + kept.kib + kept.ranked * UNITS.ranked and (right.waiting > 0 or kept.kib == 0)
 end
 
--- Returns whether anything was wrong: one that is held may have no entry.
-local function correct(organization, right)
-  local state, was_wrong = save(organization), false
-  if right.waiting == 0 then right.kib = 0 end
-  for field, value in pairs(right) do
-    if state[field] ~= value then
-      note(organization, field, value - state[field])
-      was_wrong = true
-    end
+-- In two numbers, each of which is exact.
+local function write_counts(organization, state)
+  local others = 0
+  for field, value in pairs(state) do
+    if field ~= 'waiting' then others = others + value * UNITS[field] end
   end
+  redis.call('HDEL', organizations, organization)
+  for _, number in ipairs({state.waiting * UNITS.waiting, others}) do
+    redis.call('HINCRBY', organizations, organization, string.format('%.0f', number))
+  end
+end
+
+-- Writes the right counts: to add differences would leave a number that is below zero as it is. Returns whether anything was
+-- wrong: one that is held may have no entry.
+local function correct(organization, right)
+  local state, before = save(organization), redis.call('HGET', organizations, organization)
+  for field, value in pairs(right) do state[field] = value end
+  if right.waiting == 0 then state.kib = 0 end
+  write_counts(organization, state)
+  local was_wrong = redis.call('HGET', organizations, organization) ~= before
   if refill(organization) then was_wrong = true end
   save(organization)
   return was_wrong

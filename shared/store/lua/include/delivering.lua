@@ -1,5 +1,5 @@
 -- Delivers entries of the line to this consumer.
--- INCLUDE lease meeting joining rows shares
+-- INCLUDE lease meeting joining rows shares adopting
 
 local letters = {[requeued] = 'a', [suspect] = 's', [isolated] = 'i', [high] = 'h', [normal] = 'n', [low] = 'l', [line] = 'q'}
 -- Entries beyond those wanted that one call reads, at most: throttled or deferred jobs must not make the script long.
@@ -34,9 +34,12 @@ local function deliver_line(target)
         old = old + 1
       end
     end
-    local entries = came.q or {}
-    exhausted = #entries < wanted and old == 0
+    local entries, replaced_before = came.q or {}, replaced
     steps, delivered = steps - #entries, delivered + #entries
+    -- Whether others went before is decided by what came.
+    exhausted = #entries < wanted and old == 0
     take('q', entries)
+    -- Entries with new ids are in the line now, before any that come from a backlog.
+    exhausted = exhausted and replaced == replaced_before
   end
 end

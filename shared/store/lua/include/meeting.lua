@@ -53,9 +53,12 @@ local function examine_all(letter, entries, is_new, repeated)
     local job, whose = fields[2] or '', fields[4]
     local ok, f, ran = pcall(examine, token, job, whose, is_new and 'b' or token, repeated)
     f = ok and f or nil
-    if letter == 'q' and not (is_new or repeated or ran) and whose then note_met(whose, token, f and f.created) end
+    -- One that came from a backlog was never counted as placed.
+    local is_placed = not (is_new or f and f.entry == 'b')
+    if letter == 'q' and is_placed and not (repeated or ran) and whose then note_met(whose, token, f and f.created) end
     if f then
-      note_start(letter, f, whose)
+      -- One whose start failed is counted since its first delivery.
+      if not repeated then note_start(letter, f, whose) end
       if not starting[f.org] then starting[#starting + 1], starting[f.org] = f.org, 0 end
       starting[f.org] = starting[f.org] + 1
       candidates[#candidates + 1] = {token = token, job = job, f = f}

@@ -6,11 +6,10 @@
 
 local UNITS = {kib = 1, placed = 2 ^ 22, running = 2 ^ 27, policy = 2 ^ 41, ranked = 2 ^ 42, waiting = 2 ^ 43}
 local RANGES = {kib = 2 ^ 22, placed = 2 ^ 5, running = 2 ^ 14, policy = 2, ranked = 2, waiting = 2 ^ 20}
--- The upper quarter of a range is a number below zero: damage, which counts as zero until the audit.
-local SIGNED = {placed = true, running = true}
-
 -- Limits of the packed numbers: the most of an organisation that may wait, whatever its own limits.
 local WAITING_MAX, KIB_MAX = 1000000, 4000000
+-- From here on a number is below zero: damage, which counts as zero until the audit. One call adds some to what may wait.
+local BELOW_ZERO = {kib = KIB_MAX + 65536, placed = 24, running = 12288, waiting = WAITING_MAX + 16384}
 
 local known, changes = {}, {}
 -- By organisation and chain: how many more jobs wait with it than when the call began.
@@ -20,7 +19,7 @@ local function unpack_counts(packed)
   local state = {}
   for field, unit in pairs(UNITS) do
     local value = math.floor(packed / unit) % RANGES[field]
-    state[field] = SIGNED[field] and value >= RANGES[field] * 0.75 and 0 or value
+    state[field] = BELOW_ZERO[field] and value >= BELOW_ZERO[field] and 0 or value
   end
   return state
 end
