@@ -47,7 +47,7 @@ async def test_a_response_that_is_not_stored_is_gone_after_its_answer(
 
 
 async def test_a_head_is_no_answer(redis_url: str) -> None:
-    """What is not to be stored is there after it, and gone after a GET; a stream has no head."""
+    """A response that is not to be stored is there after it, and gone after a GET; a stream has no head."""
     async with running_gateway(redis_url, FOREGROUND_SECONDS="0.2") as gateway:
         pending = await gateway.post("/v1/responses", json=request(store=False))
         (job,) = (await gateway.get("/api/ai/jobs?organizationId=default")).json()["jobs"]

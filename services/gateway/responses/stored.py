@@ -46,7 +46,7 @@ class StoredCalls:
     async def retrieve(
         self, response_id: str, scope: HTTPScope, receive: Receive, send: Send, identity: Identity
     ) -> None:
-        """`GET /v1/responses/{id}`. A HEAD is no answer: what is not to be stored is there after it."""
+        """`GET /v1/responses/{id}`. A HEAD is no answer: a response that is not to be stored stays."""
         query = decode_query(scope["query_string"], RetrieveQuery)
         identity.require_scope(Scope.EVENTS_READ if query.stream else Scope.JOBS_READ)
         if query.starting_after is not None and not query.stream:

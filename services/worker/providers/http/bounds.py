@@ -53,7 +53,7 @@ class BoundedTransport(httpx2.AsyncBaseTransport):
 
 def _headers(response: httpx2.Response) -> list[tuple[bytes, bytes]]:
     """Those that hold for the part of a body: as bytes, for they may be in any encoding, and without the charset of the
-    body, which the SDKs would follow: JSON is UTF-8, and what is not says nothing."""
+    body, which the SDKs would follow: JSON is UTF-8, and anything else says nothing."""
     kept = []
     for name, value in response.headers.raw:
         if name.lower() not in _OF_THE_WIRE:
