@@ -84,7 +84,7 @@ class Cors:
         """
         granted: Headers = [
             (b"access-control-allow-origin", b"*" if self._all else origin),
-            (b"access-control-allow-methods", b"GET, HEAD, POST, DELETE"),
+            (b"access-control-allow-methods", b"GET, HEAD, POST, PATCH, DELETE"),
             (b"access-control-allow-headers", wanted if self._any_header and wanted else self._headers),
             (b"access-control-max-age", MAX_AGE),
             (b"vary", b"Access-Control-Request-Headers, Access-Control-Request-Private-Network"),

@@ -7,6 +7,7 @@ where JWT_ADMIN says so.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import jwt
@@ -31,6 +32,7 @@ ALGORITHMS: Final = (
 LENGTH_MAX: Final = 8192
 SUBJECT_MAX: Final = 255
 _REQUIRED: Final = ("exp", "iss", "aud", "sub")
+_HALF: Final = re.compile(r"[\ud800-\udfff]")
 
 
 def name_of(issuer: str, subject: str) -> str:
@@ -105,15 +107,17 @@ class JwtTokens:
 
     def _identity(self, claims: dict[str, Any]) -> Identity:
         organization = claims.get(self._settings.jwt_organization_claim)
-        # PyJWT takes any whole number, and drops what follows the point.
-        subject, expires = claims["sub"], min(int(claims["exp"]), TIME_MAX_MS // 1000)
+        subject, expires = claims["sub"], claims["exp"]
+        if isinstance(expires, bool) or not isinstance(expires, int | float):  # PyJWT takes a text of digits too
+            raise Refused(Reason.BAD_JWT)
         if not isinstance(organization, str) or organization == OPERATORS or IDENTIFIER.match(organization) is None:
             raise Refused(Reason.BAD_JWT)
-        if not isinstance(subject, str) or not 1 <= len(subject) <= SUBJECT_MAX:
+        if not _is_subject(subject):
             raise Refused(Reason.BAD_JWT)
         return Identity(
             organization, scopes=self._scopes(claims), name=name_of(self._settings.jwt_issuer, subject),
-            expires_at=expires,
+            # PyJWT takes any whole number, and drops what follows the point.
+            expires_at=min(int(expires), TIME_MAX_MS // 1000),
         )  # fmt: skip
 
     def _scopes(self, claims: dict[str, Any]) -> frozenset[Scope]:
@@ -123,6 +127,11 @@ class JwtTokens:
             words += given.split() if isinstance(given, str) else given if isinstance(given, list) else []
         found = ALL.intersection(word for word in words if isinstance(word, str))
         return found if self._settings.jwt_admin else found - {Scope.ADMIN}
+
+
+def _is_subject(given: Any) -> bool:
+    """Whether it is a text that a name may hold. JSON may have half an emoji in it, for which there is no UTF-8."""
+    return isinstance(given, str) and 1 <= len(given) <= SUBJECT_MAX and _HALF.search(given) is None
 
 
 def _type(name: str) -> str:

@@ -145,6 +145,8 @@ class _Measure:
             return known
         if id(value) in self._open:
             raise SchemaRefused("$ref: a schema must not refer to itself")
+        if len(self._open) >= LEVELS_MAX:  # before the walk itself is too deep
+            raise _too_many_levels()
 
         self._open.add(id(value))
         extent = self._sum(value)
@@ -161,7 +163,7 @@ class _Measure:
             if sums.patterns > PATTERNS_MAX:
                 raise SchemaRefused(f"more than {PATTERNS_MAX} patterns, with every $ref written out")
             if sums.levels >= LEVELS_MAX:
-                raise SchemaRefused(f"more than {LEVELS_MAX} levels, with every $ref written out")
+                raise _too_many_levels()
         return msgspec.structs.replace(sums, levels=sums.levels + 1)
 
     def _parts(self, value: dict[str, Any] | list[Any]) -> Iterator[Extent]:
@@ -218,6 +220,10 @@ def _added(sums: Extent, part: Extent) -> Extent:
         limits=sums.limits + part.limits, fractions=sums.fractions + part.fractions,
         levels=max(sums.levels, part.levels),
     )  # fmt: skip
+
+
+def _too_many_levels() -> SchemaRefused:
+    return SchemaRefused(f"more than {LEVELS_MAX} levels, with every $ref written out")
 
 
 def _multiple(of: float) -> Extent:

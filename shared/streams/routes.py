@@ -22,9 +22,9 @@ from shared.errors import JobNotFound, StoreUnavailable, StreamUnavailable
 from shared.events import parse_event_id
 from shared.http.auth import Identity, Scope
 from shared.http.error_responses import Noticed
+from shared.http.methods import answer_other_method
 from shared.http.problems import (
     FORBIDDEN,
-    METHOD_NOT_ALLOWED,
     NOT_FOUND,
     ORGANIZATION_LIMIT,
     FieldError,
@@ -69,7 +69,8 @@ class Streams:
     async def __call__(self, scope: HttpScope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         if scope["type"] != ScopeType.HTTP or scope["method"] != "GET":
-            raise Problem(METHOD_NOT_ALLOWED, headers={"Allow": "GET"})
+            await answer_other_method(str(scope.get("method")), send, "GET")
+            return
 
         response = self._serving.response(scope, receive, send)
         try:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from typing import Protocol
+from collections.abc import Iterator
+from typing import Final, Protocol
 
 from shared.events import EventId, JobEvent
 from shared.store.keys import Keys
 from shared.store.reading.event_log import EventPage
 from shared.store.tenant_jobs import TenantJobs
 from shared.streams.sources import Batch, JobPages, SharedReads
+
+LONG_BYTES: Final = 1 << 20
+"""Bytes of a piece after which others are let in: the end of a job may hold its text many times over."""
 
 
 class Translation(Protocol):
@@ -18,8 +23,8 @@ class Translation(Protocol):
     over: bool
     """Whether the stream ends here, although the job may go on."""
 
-    def feed(self, event: JobEvent) -> bytes:
-        """The events there that this one becomes, encoded; empty: none."""
+    def feed(self, event: JobEvent) -> Iterator[bytes]:
+        """The events there that this one becomes, encoded, in pieces that are made when they are asked for."""
         ...
 
     def farewell(self) -> bytes:
@@ -46,7 +51,10 @@ class TranslatedSource(JobPages):
         page = await self.shared("page", cursor, notified, _as_it_is)
         encoded, kinds = [], Counter[str]()
         for event in page.events:
-            encoded.append(self._translation.feed(event))
+            for piece in self._translation.feed(event):
+                encoded.append(piece)
+                if len(piece) > LONG_BYTES:
+                    await asyncio.sleep(0)
             kinds[str(event.kind)] += 1
             if self._translation.over:
                 break

@@ -6,7 +6,7 @@ one says so in its end. Every connection gets the message from its start: the SD
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -48,10 +48,11 @@ class UiMessages:
             EventKind.CANCELLED: self._cancelled,
         }
 
-    def feed(self, event: JobEvent) -> bytes:
+    def feed(self, event: JobEvent) -> Iterator[bytes]:
         """The parts that an event becomes, encoded."""
         data = msgspec.json.decode(event.data)
-        return self._start(data) + self._translate[event.kind](data)
+        yield self._start(data)
+        yield self._translate[event.kind](data)
 
     def farewell(self) -> bytes:
         """Report that the job is gone: it was deleted, or its database was lost."""

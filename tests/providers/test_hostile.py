@@ -97,6 +97,24 @@ async def test_an_error_that_breaks_off(name: str, body: bytes) -> None:
     assert (error.error.type, error.retry_after_s) == ("RateLimited", 7.0)
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"server: caf\xe9",
+        b"x-request-id: \xff",
+        "x-note: 你好".encode(),
+        b"content-type: application/json; charset=utf-16",
+    ],
+)
+@pytest.mark.parametrize("name", BOTH)
+async def test_an_error_with_headers_of_any_encoding(name: str, header: bytes) -> None:
+    """Neither bytes that are no ASCII nor the charset of a body hide the error and the time to wait."""
+    body = b'{"error": {"type": "rate_limit_error"}}'
+    async with flooding(_refused(429, header + b"\r\n"), [body]) as flood:
+        error = (await _call(flood, name)).failed
+    assert (error.error.type, error.retry_after_s) == ("RateLimited", 7.0)
+
+
 @pytest.mark.parametrize("unit", [b"x", b":\n\n", b"data:\n\n", event({}).encode()])
 @pytest.mark.parametrize("encoding", [b"", b"gzip", b"gzip, gzip"])
 async def test_an_answer_that_says_nothing_for_ever(

@@ -97,6 +97,12 @@ async def test_all_bad_parameters_are_named_at_once(strict: httpx.AsyncClient) -
         ("PUT", "/api/ai/queue-stats", "GET"),
         ("GET", "/api/ai/jobs/x/cancel", "POST"),
         ("POST", "/metrics", "GET"),
+        ("POST", "/api/ai/job-events", "GET"),
+        ("GET", "/api/ai/completion", "POST"),
+        ("POST", "/api/admin/overview/events", "GET"),
+        ("GET", "/v1/responses", "POST"),
+        ("POST", "/v1/models", "GET, HEAD"),
+        ("PUT", "/v1/responses/ai-job-1737465123456-0bc123def", "DELETE, GET, HEAD"),
     ],
 )
 async def test_a_wrong_method_is_405_with_allow(strict: httpx.AsyncClient, method: str, path: str, allow: str) -> None:

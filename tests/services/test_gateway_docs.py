@@ -222,6 +222,17 @@ async def test_browsers_of_allowed_origins_may_call(redis_url: str) -> None:
         assert refused.headers["access-control-allow-origin"] == "https://app.example.org"
 
 
+async def test_browsers_may_use_every_method_of_the_document(redis_url: str) -> None:
+    """A preflight allows the methods of all calls."""
+    origin = "https://app.example.org"
+    async with running_gateway(redis_url, CORS_ALLOWED_ORIGINS=origin) as client:
+        paths = (await client.get("/openapi.json")).json()["paths"]
+        headers = {"Origin": origin, "Access-Control-Request-Method": "PATCH"}
+        answer = await client.options("/api/admin/organizations/acme", headers=headers)
+        allowed = answer.headers["access-control-allow-methods"].split(", ")
+        assert {method.upper() for calls in paths.values() for method in calls} <= set(allowed)
+
+
 async def test_head_answers_like_get_without_a_body(redis_url: str) -> None:
     """HEAD works on every call that reads."""
     async with running_gateway(redis_url) as client:

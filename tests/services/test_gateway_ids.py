@@ -127,3 +127,15 @@ async def test_what_is_no_id_is_named(redis_url: str) -> None:
             for path in ("/api/ai/jobs", "/api/ai/usage"):
                 answer = await client.get(path, params={"organizationId": bad})
                 assert fields(problem(answer, 400, "invalid-request")) == {"organizationId"}
+
+
+async def test_a_path_that_its_client_resolved_deletes_no_organization(redis_url: str) -> None:
+    """Browsers and curl send `…/blocked-users/..` as the organisation's own path and a slash: nobody who is called so
+    can be blocked, and with the slash nothing is deleted."""
+    async with running_gateway(redis_url) as client:
+        path = "/api/admin/organizations/acme"
+        for name in (".", ".."):
+            answer = await client.post(f"{path}/blocked-users", json={"userId": name})
+            assert fields(problem(answer, 400, "invalid-request")) == {"userId"}
+        problem(await client.delete(f"{path}/"), 404, "not-found")
+        assert (await client.get(path)).json()["paused"] is False

@@ -112,7 +112,8 @@ def _bad() -> dict[str, str]:
             for name, value in (
                 ("exp", int(time.time()) - 61), ("iss", "https://id.example.com"), ("aud", "other"), ("sub", ""),
                 ("org_id", "*"), ("org_id", "a b"), ("org_id", ["alice"]), ("nbf", int(time.time()) + 300),
-                ("iat", int(time.time()) + 300), ("sub", "x" * 256),
+                ("iat", int(time.time()) + 300), ("sub", "x" * 256), ("sub", "half \ud83d"),
+                ("exp", str(int(time.time()) + 300)), ("exp", 1e300 * 1e300), ("org_id", {"alice": 1}),
             )
         },
         "no algorithm": _unsigned("none"),

@@ -57,10 +57,12 @@ async def test_a_request_that_names_no_stream_is_a_problem(store: JobStore, quer
 
 
 async def test_only_get_is_allowed(store: JobStore) -> None:
-    """Another method gets 405 and the name of the right one."""
+    """Another method gets 405 and the name of the right one, OPTIONS the name alone."""
     async with running_notifier(store.settings) as notifier, httpx.AsyncClient(verify=NO_TLS) as client:
         answer = await client.post(notifier.events(new_job_id()), json={})
-    assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+        options = await client.options(notifier.events(new_job_id()))
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, OPTIONS")
+    assert (options.status_code, options.headers["allow"]) == (204, "GET, OPTIONS")
 
 
 async def test_tokens_open_only_the_streams_of_their_organisation(store: JobStore) -> None:

@@ -116,7 +116,7 @@ async def test_paths_that_are_not_served_answer_in_the_same_form(gateway: httpx.
         answer = await gateway.get(path)
         assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
     answer = await gateway.put("/v1/responses", json={})
-    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "OPTIONS, POST")
     assert (await gateway.post("/v1/responses", content=b"{")).status_code == 415
     assert (await gateway.post("/v1/responses", json={"input": 1})).json()["error"]["param"] == "input"
     assert (await gateway.get("/v2")).headers["content-type"] == "application/problem+json"

@@ -46,6 +46,22 @@ async def test_a_response_that_is_not_stored_is_gone_after_its_answer(
     assert job.spec.prompt == heard.requests[0].prompt
 
 
+async def test_a_head_is_no_answer(redis_url: str) -> None:
+    """What is not to be stored is there after it, and gone after a GET; a stream has no head."""
+    async with running_gateway(redis_url, FOREGROUND_SECONDS="0.2") as gateway:
+        pending = await gateway.post("/v1/responses", json=request(store=False))
+        (job,) = (await gateway.get("/api/ai/jobs?organizationId=default")).json()["jobs"]
+        assert pending.status_code == 504
+        await gateway.post(f"/api/ai/jobs/{job['jobId']}/cancel")
+
+        path = f"/v1/responses/{job['jobId']}"
+        answers = [await gateway.head(path) for _ in range(2)]
+        assert [(answer.status_code, answer.content) for answer in answers] == [(200, b"")] * 2
+        assert (await gateway.head(f"{path}?stream=true")).status_code == 400
+        assert (await gateway.get(path)).headers["content-length"] == answers[0].headers["content-length"]
+        assert (await gateway.head(path)).status_code == 404
+
+
 async def test_an_idempotency_key_gives_the_same_response(sdk: openai.AsyncOpenAI, heard: Heard) -> None:
     """Another body with it is 409, which the SDK is asked not to repeat."""
     headers = {"Idempotency-Key": "k-1"}

@@ -74,7 +74,7 @@ async def test_a_lost_order_is_found_by_a_renewal(
         await _registered(store)
         await submit(store)
         await provider.called()
-        monkeypatch.setattr(Registration, "look", lost)
+        monkeypatch.setattr(Registration, "check", lost)
         await store.workers.order(worker.name, ACTOR, drain=True)
         await raw("HDEL", KEYS.fixed("workers"), worker.name)
 

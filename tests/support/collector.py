@@ -48,8 +48,8 @@ class Collector:
 
     @property
     def spans(self) -> list[Seen]:
-        """All spans that arrived so far."""
-        return [span for body in self.bodies for span in _spans(body)]
+        """All spans that arrived so far, each once: the SDK sends those again whose answer took too long."""
+        return list({span.span: span for body in self.bodies for span in _spans(body)}.values())
 
     async def named(self, name: str, count: int = 1) -> list[Seen]:
         """The spans of a name, once there are so many, in the order in which they ended."""

@@ -26,7 +26,7 @@ POST = {
     "$defs": {"tag": {"type": "string", "pattern": "^#[a-z]+$"}},
 }
 LAUGHS = {
-    "$defs": {**{f"d{i}": {"allOf": [{"$ref": f"#/$defs/d{i + 1}"}] * 2} for i in range(25)}, "d25": {}},
+    "$defs": {**{f"d{i}": {"allOf": [{"$ref": f"#/$defs/d{i + 1}"}] * 2} for i in range(18)}, "d18": {}},
     "$ref": "#/$defs/d0",
 }
 
@@ -47,6 +47,9 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("too many values", {"enum": list(range(VALUES_MAX))}, "values"),
     ("a billion laughs", LAUGHS, "values"),
     ("too many levels", {"$defs": {f"d{i}": {"not": {"$ref": f"#/$defs/d{i + 1}"}} for i in range(70)} | {"d70": {}}},
+     "levels"),
+    ("a chain of references deeper than any stack",
+     {"$ref": "#/$defs/d0", "$defs": {f"d{i}": {"$ref": f"#/$defs/d{i + 1}"} for i in range(500)} | {"d500": {}}},
      "levels"),
     ("too many patterns", {"allOf": [{"pattern": "a"}] * (PATTERNS_MAX + 1)}, "patterns"),
     ("a long pattern", {"patternProperties": {"a" * 300: {}}}, "pattern"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from litestar import HttpMethod
@@ -17,12 +17,15 @@ from services.gateway.http.queries import NoQuery
 from services.gateway.http.responses import in_time
 from services.gateway.submit.schemas import Identifier
 from shared.http.auth import Identity, Scope
-from shared.http.problems import NOT_FOUND, Problem
+from shared.http.problems import NOT_FOUND, Problem, invalid
 from shared.identity.client_address import ClientAddresses
 from shared.job_ids import IDENTIFIER
 from shared.store.organizations import Organizations
 
 PATH = "/organizations/{id:str}/blocked-users"
+_DOTS: Final = frozenset({".", ".."})
+"""Ids that no client can put into a path: `…/blocked-users/..` is the organisation itself."""
+
 UserInPath = Annotated[str, PathParameter(name="userId", description="Id of the user, as submits name it")]
 
 
@@ -72,6 +75,8 @@ class BlockedUserCalls:
             _params: NamedDependency[NoQuery],
             content: NamedDependency[BlockRequest],
         ) -> BlockedUsers:
+            if content.user_id in _DOTS:
+                raise invalid("userId", "cannot be unblocked again: clients resolve . and .. in a path")
             return await self.change(request, identity, organization_id, content.user_id, blocked=True)
 
         return block_user

@@ -114,6 +114,7 @@ class OrganizationCalls:
             organization_id: OrganizationInPath,
             _params: NamedDependency[NoQuery],
         ) -> AcceptedTask:
+            _require_exact(request)
             require_operator(identity, organization_id)
             return await self.delete(organization_id, actor_of(identity, request, self._addresses))
 
@@ -152,6 +153,12 @@ class OrganizationCalls:
         async with in_time():
             settings, stats = await self._organizations.overview(organization_id)
         return view_organization(organization_id, settings, stats)
+
+
+def _require_exact(request: AnyRequest) -> None:
+    """Raise a 404 `Problem` for a path that ends in a slash: clients make it of `…/blocked-users/..`."""
+    if (request.scope.get("raw_path") or b"").endswith(b"/"):
+        raise Problem(NOT_FOUND, "no slash at the end, and no id that is . or .. in a path, which clients resolve")
 
 
 def require_organization(identity: Identity, organization_id: str) -> None:

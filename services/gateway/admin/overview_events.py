@@ -18,7 +18,8 @@ from services.gateway.admin.overview_feed import OverviewFeed, OverviewSource
 from shared.errors import StoreUnavailable, StreamUnavailable
 from shared.http.auth import Scope
 from shared.http.error_responses import CALLER_ERRORS, documented
-from shared.http.problems import METHOD_NOT_ALLOWED, NOT_FOUND, Problem, invalid
+from shared.http.methods import answer_other_method
+from shared.http.problems import NOT_FOUND, Problem, invalid
 from shared.identity.authenticator import Authenticator
 from shared.settings import StoreSettings
 from shared.streams import sse
@@ -56,7 +57,8 @@ class OverviewEvents:
     async def __call__(self, scope: HttpScope, receive: Receive, send: Send) -> None:
         """Handle one request. A browser's EventSource comes back after a 200 alone, so all that may pass is one."""
         if scope["type"] != ScopeType.HTTP or scope["method"] != "GET":
-            raise Problem(METHOD_NOT_ALLOWED, headers={"Allow": "GET"})
+            await answer_other_method(str(scope.get("method")), send, "GET")
+            return
         response = self._serving.response(scope, receive, send)
         try:
             await self._answer(scope, response)

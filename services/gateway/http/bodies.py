@@ -12,11 +12,10 @@ from prometheus_client import Counter
 
 from shared.http.auth import Identity, Scope
 from shared.http.error_responses import from_error
+from shared.http.methods import answer_other_method
 from shared.http.organization_limits import Held, InUse
-from shared.http.problems import METHOD_NOT_ALLOWED, TOO_LARGE, TOO_SLOW, UNSUPPORTED_MEDIA_TYPE, Problem
+from shared.http.problems import TOO_LARGE, TOO_SLOW, UNSUPPORTED_MEDIA_TYPE, Problem
 from shared.identity.authenticator import Authenticator
-
-ALLOW: Final = "OPTIONS, POST"
 
 LENGTH_DIGITS: Final = 20
 """Most digits of a `Content-Length`: a longer number is too large anyway, and Python does not read thousands of
@@ -76,7 +75,7 @@ class Posts:
         """Let `call` answer a POST; a 405 `Problem` for other methods, 401 without an identity, 403 for one that may
         submit no jobs."""
         if scope["method"] != "POST":
-            await _other_method(scope["method"], send)
+            await answer_other_method(scope["method"], send, "POST")
             return
 
         identity = await self._authenticator.identify(scope)
@@ -93,13 +92,6 @@ class Posts:
         """The whole body, see `read_body`; a 429 `Problem` when too many bytes are being read for its organisation."""
         with self._bodies.held(identity.organization_id) as held:
             return await read_body(head, receive, limit, held)
-
-
-async def _other_method(method: str, send: Send) -> None:
-    if method != "OPTIONS":
-        raise Problem(METHOD_NOT_ALLOWED, headers={"Allow": ALLOW})
-    await send({"type": "http.response.start", "status": 204, "headers": [(b"allow", ALLOW.encode())]})
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def send_json(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:

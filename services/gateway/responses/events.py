@@ -19,7 +19,7 @@ is gone, the text comes as one item before the end, with numbers that go on from
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, Final
 
@@ -77,10 +77,13 @@ class ResponseEvents:
             EventKind.GAP: self._gap,
         }
 
-    def feed(self, event: JobEvent) -> bytes:
-        """Their events of one of ours, encoded."""
+    def feed(self, event: JobEvent) -> Iterator[bytes]:
+        """Their events of one of ours, encoded. Those of the end hold the whole text, each of them."""
         data = msgspec.json.decode(event.data)
-        return self._translate.get(event.kind, self._ended)(data)
+        if event.kind in self._translate:
+            yield self._translate[event.kind](data)
+        else:
+            yield from self._ended(data)
 
     def farewell(self) -> bytes:
         """Report that the job is gone: it was deleted, or its database was lost."""
@@ -106,7 +109,7 @@ class ResponseEvents:
         if self._whole or self._open is None:
             return b""
         if self._view.options.restart:
-            return self._close(self._open.text, whole=False)
+            return b"".join(self._close(self._open.text, whole=False))
 
         failure = self._error(SUPERSEDED, "the attempt was lost, and another one begins; retrieve has the whole text")
         self._superseded += 1
@@ -122,22 +125,25 @@ class ResponseEvents:
         self._next = max(self._next, self._after + 1)
         return begun
 
-    def _ended(self, data: dict[str, Any]) -> bytes:
-        begun = b"" if self._next else self._gap(data)
+    def _ended(self, data: dict[str, Any]) -> Iterator[bytes]:
+        if not self._next:
+            yield self._gap(data)
         outcome = msgspec.convert(data, Outcome)
         status = JobStatus(data["status"])
         text, shown = outcome.result or "", status_of(status, outcome)
 
         if self._whole and text:
-            begun += self._close(self._open.text, whole=False) if self._open else b""
-            begun += self._write(text)
+            if self._open is not None:
+                yield from self._close(self._open.text, whole=False)
+            yield self._write(text)
         if self._open is not None:
-            begun += self._close(text or self._open.text, whole=shown == "completed", last=True)
+            yield from self._close(text or self._open.text, whole=shown == "completed", last=True)
 
         ended = data.get("endedAt")
         ended_ms = None if ended is None else round(datetime.fromisoformat(ended).timestamp() * 1000)
+        yield self._state(_LAST[shown], status, ended_ms, outcome)
+        yield DONE
         self.over = self.ended = True
-        return begun + self._state(_LAST[shown], status, ended_ms, outcome) + DONE
 
     # ---- theirs -----------------------------------------------------------------------------------------------------
 
@@ -169,15 +175,14 @@ class ResponseEvents:
         self._open.pieces.append(text)
         return begun + self._send("response.output_text.delta", **self._at(), delta=text, logprobs=[])
 
-    def _close(self, text: str, *, whole: bool, last: bool = False) -> bytes:
+    def _close(self, text: str, *, whole: bool, last: bool = False) -> Iterator[bytes]:
         """The end of the open item. Not `last`: it is superseded."""
         item = message(self._view.job_id, self._superseded, text, whole=whole)
-        closed = self._send("response.output_text.done", **self._at(), text=text, logprobs=[])
-        closed += self._send("response.content_part.done", **self._at(), part=OutputText(text=text))
-        closed += self._send("response.output_item.done", **self._at("output_index"), item=item)
+        yield self._send("response.output_text.done", **self._at(), text=text, logprobs=[])
+        yield self._send("response.content_part.done", **self._at(), part=OutputText(text=text))
+        yield self._send("response.output_item.done", **self._at("output_index"), item=item)
         self._open = None
         self._superseded += not last
-        return closed
 
     def _at(self, *names: str) -> dict[str, Any]:
         place = {

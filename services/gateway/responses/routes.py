@@ -22,7 +22,8 @@ from services.gateway.responses.stored import StoredCalls
 from shared.http import auth
 from shared.http.auth import Identity
 from shared.http.error_responses import Noticed, from_error
-from shared.http.problems import INTERNAL, METHOD_NOT_ALLOWED, NOT_FOUND, Problem
+from shared.http.methods import answer_other_method
+from shared.http.problems import INTERNAL, NOT_FOUND, Problem
 from shared.identity.authenticator import Authenticator
 
 PATH: Final = "/v1"
@@ -93,11 +94,16 @@ class OpenAiCalls:
         calls = self._calls(parts, scope, receive, send)
         call = calls.get(scope["method"])
         if call is None:
-            raise Problem(METHOD_NOT_ALLOWED, headers={"Allow": ", ".join(sorted(calls))})
+            await answer_other_method(scope["method"], send, *calls)
+            return
         await call(caller_of(scope, await self._authenticator.identify(scope)))
 
     def _calls(self, parts: list[str], scope: HTTPScope, receive: Receive, send: Send) -> dict[str, Call]:
-        """The calls of a path, by method."""
+        """The calls of a path, by method. All that has a GET has a HEAD."""
+        calls = self._named_calls(parts, scope, receive, send)
+        return calls | {"HEAD": calls["GET"]} if "GET" in calls else calls
+
+    def _named_calls(self, parts: list[str], scope: HTTPScope, receive: Receive, send: Send) -> dict[str, Call]:
         match parts:
             case ["responses"]:
                 return {"POST": lambda caller: self._new(scope, receive, send, caller)}

@@ -46,16 +46,19 @@ class StoredCalls:
     async def retrieve(
         self, response_id: str, scope: HTTPScope, receive: Receive, send: Send, identity: Identity
     ) -> None:
-        """`GET /v1/responses/{id}`."""
+        """`GET /v1/responses/{id}`. A HEAD is no answer: what is not to be stored is there after it."""
         query = decode_query(scope["query_string"], RetrieveQuery)
         identity.require_scope(Scope.EVENTS_READ if query.stream else Scope.JOBS_READ)
         if query.starting_after is not None and not query.stream:
             raise invalid("starting_after", "only with stream=true")
+        if query.stream and scope["method"] == "HEAD":
+            raise invalid("stream", "only with GET")
 
         job = await self._finder.find(identity, response_id)
         if not query.stream:
             await send_json(send, 200, _encode(show_job(job, self._chain)))
-            await self._streams.forget_ended(job, identity)
+            if scope["method"] == "GET":
+                await self._streams.forget_ended(job, identity)
             return
         after = -1 if query.starting_after is None else query.starting_after
         await self._streams.serve(

@@ -17,7 +17,7 @@ ERROR_BYTES: Final = 65_536
 ERROR_SECONDS: Final = 5.0
 """Time for the body of an error, in s. Its status and headers are there, and decide how the job goes on."""
 
-_OF_THE_WIRE: Final = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+_OF_THE_WIRE: Final = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
 
 
 class BoundedTransport(httpx2.AsyncBaseTransport):
@@ -42,12 +42,23 @@ class BoundedTransport(httpx2.AsyncBaseTransport):
 
         if response.is_success:
             raise httpx2.DecodingError("the answer is packed more than once", request=request)
-        headers = [(name, value) for name, value in response.headers.multi_items() if name not in _OF_THE_WIRE]
-        return httpx2.Response(response.status_code, headers=headers, content=body, extensions=response.extensions)
+        return httpx2.Response(
+            response.status_code, headers=_headers(response), content=body, extensions=response.extensions
+        )
 
     async def aclose(self) -> None:
         """See httpx2."""
         await self._inner.aclose()
+
+
+def _headers(response: httpx2.Response) -> list[tuple[bytes, bytes]]:
+    """Those that hold for the part of a body: as bytes, for they may be in any encoding, and without the charset of the
+    body, which the SDKs would follow: JSON is UTF-8, and what is not says nothing."""
+    kept = []
+    for name, value in response.headers.raw:
+        if name.lower() not in _OF_THE_WIRE:
+            kept.append((name, value.partition(b";")[0] if name.lower() == b"content-type" else value))
+    return kept
 
 
 async def _beginning(response: httpx2.Response) -> bytes:

@@ -111,13 +111,13 @@ class ChatReply(Reply):
         elif isinstance(choice.message, _Delta) and not self.size:
             # Some send the whole message again at the end of its stream.
             text = self._read(choice.message)
+        if choice.error is not None:
+            raise classify(reported(choice.error))
         if choice.finish_reason is not None:
             self._finish(choice)
         return text
 
     def _finish(self, choice: _Choice) -> None:
-        if choice.error is not None:
-            raise classify(reported(choice.error))
         if choice.usage is not None:
             self._count(choice.usage)
         self._end(choice.finish_reason, choice.native_finish_reason)

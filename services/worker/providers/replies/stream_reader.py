@@ -38,13 +38,16 @@ DRAIN_SECONDS: Final = 0.5
 
 def take_all(reply: Reply, events: Sequence[bytes]) -> tuple[str, ProviderError | None]:
     """The text of the events that one read brought, and the error that ended them, if one did: text before an
-    error is passed on before it is raised. Nothing after a finish reason can spoil the answer any more."""
+    error is passed on before it is raised. Nothing after a finish reason can spoil the answer any more, and nothing
+    after its end belongs to it."""
     pieces = []
     for event in events:
         try:
             pieces.append(reply.take(event))
         except ProviderError as error:
             return "".join(pieces), None if reply.finish is not None else error
+        if reply.done:
+            break
     return "".join(pieces), None
 
 
