@@ -1,4 +1,4 @@
-"""The organisations of a chaos run: weights, a budget, limits, and API keys that are revoked while it runs."""
+"""The organisations of a chaos run: weights, budgets, limits, retentions, and keys that are revoked while it runs."""
 
 from __future__ import annotations
 
@@ -18,9 +18,12 @@ from tests.support.checks import RawRedis
 from tests.support.front_end import FrontEnd
 
 BUDGETED: Final = "org-1"
+PROJECT: Final = "project-3"
+"""One of the organisation's seven projects, with a budget of its own."""
+
 SETTINGS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "org-0": {"weight": 1},
-    BUDGETED: {"weight": 4},
+    "org-0": {"weight": 1, "retention": {"promptSeconds": 0}},
+    BUDGETED: {"weight": 4, "retention": {"promptSeconds": 0}},
     "org-2": {"weight": 2, "limits": {"runningJobs": 30, "tokensPerMinute": 2_000_000}},
 }
 """By organisation. Jobs of the last may all end in time, but wait for their organisation's own limits now and then."""
@@ -83,7 +86,8 @@ class Tenants:
     async def _raise_budget(self) -> None:
         usage = (await self._front.call("GET", _path(BUDGETED), (200,))).json()["usage"]
         allowed = (usage["spentMonthUsd"] or 0) + MARGIN_USD
-        change = {"budget": {"monthUsd": allowed, "dayUsd": allowed}}
+        project = usage["projects"].get(PROJECT, {"spentMonthUsd": 0})["spentMonthUsd"] + MARGIN_USD / 2
+        change = {"budget": {"monthUsd": allowed, "dayUsd": allowed, "projects": {PROJECT: {"monthUsd": project}}}}
         await self._front.call("PATCH", _path(BUDGETED), (200,), json=change)
 
     async def _new_key(self, name: str) -> tuple[str, str]:
@@ -93,7 +97,8 @@ class Tenants:
 
     async def problems(self, url: str, ids: Sequence[str], ends: Mapping[str, Mapping[str, Any]]) -> list[str]:
         """Revoked keys that open, wrong counts of an organisation, and a budget that is not exact: [] is right."""
-        return await self._open_keys() + await _miscounted(url, ends) + await _inexact(url, ids)
+        counted = await self._open_keys() + await _miscounted(url, ends)
+        return counted + await _inexact(url, ids) + await _reserved(url)
 
     async def _open_keys(self) -> list[str]:
         found = []
@@ -135,3 +140,10 @@ async def _inexact(url: str, ids: Sequence[str]) -> list[str]:
                 return [] if kept.spent > 0 else ["the budget was never used"]
             await asyncio.sleep(0.1)
     return [f"the budget keeps {kept}, the jobs say {true}"]
+
+
+async def _reserved(url: str) -> list[str]:
+    """A reservation of the project that no job of it has."""
+    async with open_store(StoreSettings(redis_url=url), client_name="check") as store:
+        spending = (await store.organizations.stats(BUDGETED)).projects[PROJECT]
+    return [f"{PROJECT} keeps {spending}"] if spending.reserved or not spending.spent_month else []

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from services.worker.execution.attempt import StopReason
 from services.worker.execution.pool import Pool
 from services.worker.loops.lease_renewal import RETRY_S
 from shared.errors import StoreUnavailable
@@ -99,6 +100,37 @@ async def test_a_claim_whose_answer_was_lost_is_answered_again(
         (job_id,) = await submit(store)
         assert (await ended(store, job_id)).status is JobStatus.COMPLETED
     assert lost == [job_id]
+
+
+async def test_a_lease_that_was_given_up_is_not_begun_again(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker stopped an attempt after two leases without a renewal. The server, whose clock went back, answers a lost
+    claim with that job too: no second attempt runs under its token (I4)."""
+    claim, answered = JobStore.claim, list[list[str]]()
+
+    async def loses_the_second(self: JobStore, *arguments: Any, **more: Any) -> Any:
+        claimed = await claim(self, *arguments, **more)
+        if claimed.claims:
+            answered.append([one.job_id for one in claimed.claims])
+            if len(answered) == 2:
+                raise StoreUnavailable("lost", sent=True)
+        return claimed
+
+    async def stopped() -> bool:
+        return not worker._pool.attempts
+
+    monkeypatch.setattr(JobStore, "claim", loses_the_second)
+    provider = Scripted(waits_for_ever)
+    async with running_worker(_lease(store, 60.0), {"p": provider}) as (worker, _):
+        (first,) = await submit(store)
+        await provider.called()
+        worker._pool.stop_all(StopReason.LEASE_LOST)
+        await until(stopped)
+        (second,) = await submit(store)
+        await provider.called(2)
+        await asyncio.sleep(0)
+        assert [one.claim.job_id for one in worker._pool.attempts] == [second]
+    assert set(answered[2]) == {first, second}
+    assert provider.calls == 2
 
 
 async def test_an_end_that_was_not_confirmed_is_written_again(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from shared.store.job_store import JobStore
 from shared.store.keys import GROUP
 from tests.support.breaches import breaches
 from tests.support.checks import RawRedis
+from tests.support.organization_counts import miscounted
 from tests.support.store import KEYS, claim, complete, lose, make_overdue, make_stale, submit
 
 
@@ -85,4 +86,5 @@ async def test_an_entry_that_is_delivered_again_is_counted_once(store: JobStore,
 
     stats = await store.organizations.stats("org")
     assert (stats.queued, stats.processing, stats.completed + stats.failed) == (0, 0, 3)
+    assert await miscounted(raw, ids) == []
     assert await breaches(store, raw, ids) == []

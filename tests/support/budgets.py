@@ -72,7 +72,7 @@ async def true_sums(raw: RawRedis, accepted: Sequence[str], organization: str) -
         whose, state, text, outcome, forced, late = await raw("HMGET", KEYS.job(job_id), *fields)
         if whose is None or whose.decode() != organization:
             continue
-        amount, _, counted = map(int, (text or b"0 0 0").split())
+        amount, _, counted = map(int, (text or b"0 0 0").split()[:3])
         if outcome is not None and (forced is None or late is not None):
             spent += round((json.loads(late or outcome).get("costUsd") or 0) * 1e9)
         else:

@@ -20,6 +20,9 @@ LEFT: Final = "lease_lost"
 SUSPECTS_PART: Final = 8
 """Slots among which one may hold a suspect."""
 
+GIVEN_UP_MAX: Final = 4096
+"""Leases that were given up and are remembered, the newest: a server whose clock went back may deliver them again."""
+
 
 class Pool:
     """`slots` jobs run at once. A slot is free when its job's text is done; outcomes not yet confirmed by Redis are
@@ -39,6 +42,7 @@ class Pool:
         self._runners: dict[str, AttemptRunner] = {}
         self._executing: set[str] = set()
         self._suspects: dict[str, Claim] = {}
+        self._given_up: dict[str, None] = {}
         self._clearing = False
         self._drained = False
         self.budgeted = 0
@@ -123,9 +127,11 @@ class Pool:
 
     def start(self, claims: Sequence[Claim]) -> None:
         """Take a slot for each claim, and begin two iterations of the event loop later: the next claim, which is made
-        in this one, has left by then, and the server serves it while these run. Else each would wait for the other."""
+        in this one, has left by then, and the server serves it while these run. Else each would wait for the other.
+
+        A lease that was given up is left to recovery: two attempts of one lease would mix their events (I4, I10)."""
         now, loop = time.monotonic(), asyncio.get_running_loop()
-        new = [claim for claim in claims if claim.token not in self._attempts]
+        new = [one for one in claims if one.token not in self._attempts and one.token not in self._given_up]
         started = [self._attempt(claim, now) for claim in new]
 
         for attempt in started:
@@ -201,9 +207,16 @@ class Pool:
         if self._attempts.get(token) is attempt:
             del self._attempts[token]
             self._runners.pop(token, None)
+            if attempt.signal.reason is StopReason.LEASE_LOST:
+                self._give_up(token)
             if attempt.span is not None:
                 attempt.span.end(LEFT)
             self._changed.set()
+
+    def _give_up(self, token: str) -> None:
+        self._given_up[token] = None
+        if len(self._given_up) > GIVEN_UP_MAX:
+            del self._given_up[next(iter(self._given_up))]
 
     # ---- stops --------------------------------------------------------------------------------------------------
 
