@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -20,6 +20,11 @@ from presswork_client.requests import BATCH_MAX
 
 NOTED: Final = 20
 """Refused lines that are named one by one."""
+
+DEPTH_MAX: Final = 100
+"""Levels of a line: more than the API takes anywhere. Deeper ones would spoil the request of a whole batch."""
+
+_TOO_DEEP: Final = f"it is nested deeper than {DEPTH_MAX} levels"
 
 
 class Line(NamedTuple):
@@ -151,11 +156,32 @@ def _body(text: bytes) -> tuple[dict[str, Any] | None, str]:
         json.dumps(found, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         return None, "it holds half an emoji (a lone surrogate): cut texts between characters"
-    except (ValueError, RecursionError):
+    except RecursionError:
+        return None, _TOO_DEEP
+    except ValueError:
         found = None
+    if _is_deep(found):
+        return None, _TOO_DEEP
     if isinstance(found, str):
         return {"prompt": found}, ""
     return (found, "") if isinstance(found, dict) else (None, "it is no JSON object and no text in quotes")
+
+
+def _is_deep(found: object) -> bool:
+    """Whether a value has more than `DEPTH_MAX` levels. One after the other: how deep calls may go is not the same on
+    every Python."""
+    level = [found]
+    for _ in range(DEPTH_MAX + 1):
+        level = [part for one in level for part in _parts(one)]
+        if not level:
+            return False
+    return True
+
+
+def _parts(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _bar() -> Progress:
