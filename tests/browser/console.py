@@ -112,6 +112,15 @@ class Console:
                     return
                 await asyncio.sleep(0.05)
 
+    async def open_failures(self) -> None:
+        """Sign in on the page of failures with 30 of alice's and 20 of bob's. The demo provider must fail all jobs."""
+        await self.submit_many(30, organizationId="alice", maxAttempts=1)
+        await self.submit_many(20, organizationId="bob", maxAttempts=1)
+        await self.until_counted("failed", 50)
+        await self.open("#/failures")
+        await self.sign_in()
+        await self.shows("50 failed jobs")
+
     async def ended(self, job_id: str, status: str) -> None:
         """Wait for the end of a job, and check it."""
         parameters: dict[str, Any] = {"jobId": job_id, "wait": 20}

@@ -23,12 +23,7 @@ async def test_failures_are_drawn_over_time(console: ConsoleMaker) -> None:
     """A curve of all that the page shows, and a small one of each cause; another filter, another curve."""
     settings = {"DEMO_TOKENS_PER_SECOND": "0", "DEMO_FIRST_TOKEN_MS": "0"}
     async with console(DEMO_FAILURE_RATE="1", **settings) as c:
-        await c.submit_many(30, organizationId="alice", maxAttempts=1)
-        await c.submit_many(20, organizationId="bob", maxAttempts=1)
-        await c.until_counted("failed", 50)
-        await c.open("#/failures")
-        await c.sign_in()
-        await c.shows("50 failed jobs")
+        await c.open_failures()
         await _peak(c, 50)
         assert await c.page.evaluate("document.querySelectorAll('.group .spark').length") == 2
         await c.visit("failures?since=24h")

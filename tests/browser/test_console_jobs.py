@@ -59,12 +59,7 @@ async def test_a_cause_is_found_and_its_failures_are_retried(console: ConsoleMak
     """Failures are grouped over all organisations; one group is retried by a task, exactly, and its jobs end."""
     settings = {"DEMO_TOKENS_PER_SECOND": "0", "DEMO_FIRST_TOKEN_MS": "0"}
     async with console(DEMO_FAILURE_RATE="1", **settings) as c:
-        await c.submit_many(30, organizationId="alice", maxAttempts=1)
-        await c.submit_many(20, organizationId="bob", maxAttempts=1)
-        await c.until_counted("failed", 50)
-        await c.open("#/failures")
-        await c.sign_in()
-        await c.shows("50 failed jobs")
+        await c.open_failures()
         await c.press("Retry 20")
         await c.shows("Retry 20 failed jobs?")
         await c.press("Retry 20 jobs")
